@@ -1,0 +1,1 @@
+//! Protocols, lenses and the connection handler of cross-version calls.

@@ -1,0 +1,1 @@
+//! The shell around the node machine: journal file, sockets, fetch, transforms; and the holder.

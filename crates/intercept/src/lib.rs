@@ -1,0 +1,1 @@
+//! Decisions of interception, the member table and the protocol of hooks, holder and agent; no I/O.

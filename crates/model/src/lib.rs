@@ -1,0 +1,1 @@
+//! Versions, upgrade files, the node machine, schedules, routing and the journal format; no I/O.

@@ -1,0 +1,1 @@
+//! The preloaded library: hooks of a few lines that ask intercept what to do.

@@ -1,0 +1,1 @@
+//! The upgrade server: repository, upgrade database and HTTP API.

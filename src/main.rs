@@ -1,0 +1,2 @@
+//! The command line of Upstart.
+fn main() {}
