@@ -1,1 +1,3 @@
 //! Decisions of interception, the member table and the protocol of hooks, holder and agent; no I/O.
+
+pub mod holder;

@@ -1,1 +1,4 @@
 //! Versions, upgrade files, the node machine, schedules, routing and the journal format; no I/O.
+
+pub mod api;
+pub mod ids;

@@ -1,0 +1,226 @@
+//! What the agent and the holder say to each other.
+//!
+//! One `SOCK_SEQPACKET` Unix connection (`<data>/holder.sock`, mode 0600), one JSON message a packet, at most
+//! [`PACKET_BYTES_MAX`]; descriptors ride along as `SCM_RIGHTS`. Only one agent is attached at a time: a newer one
+//! replaces the older. The agent sends [`Request`]s; the holder answers each with a [`Reply`] of the same `id`, and
+//! pushes [`Event`]s between them.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The version of this protocol, which both sides state in `Hello`.
+pub const PROTOCOL: u16 = 1;
+
+/// The oldest version of the protocol that is still understood.
+pub const PROTOCOL_MIN: u16 = 1;
+
+/// The longest packet: a command line and an environment fit, a flood does not.
+pub const PACKET_BYTES_MAX: usize = 256 * 1024;
+
+/// A request with its number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the agent, returned in the reply.
+    pub id: u64,
+    /// What is asked.
+    pub body: RequestBody,
+}
+
+/// What an agent asks of the holder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestBody {
+    /// First message: the newest and the oldest protocol that the agent speaks. Answered by [`ReplyBody::Hello`].
+    Hello {
+        /// Newest.
+        protocol: u16,
+        /// Oldest.
+        protocol_min: u16,
+    },
+    /// Start the software. Refused while its cgroup is not empty.
+    Start(ChildSpec),
+    /// Send a signal to the child's main process.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Kill everything in the child's cgroup (`cgroup.kill`, or every descendant under a subreaper).
+    Kill,
+    /// Duplicate the child's listening sockets at these local ports (`pidfd_getfd`) and keep them. Answered by
+    /// [`ReplyBody::Kept`] with everything that is kept now. Idempotent.
+    Keep {
+        /// The ports of the services.
+        ports: Vec<u16>,
+    },
+    /// Open a listening socket of the holder's own at this address (a port that an upgrade adds, or that an old
+    /// version had). It is kept like a duplicate. Idempotent. Answered by [`ReplyBody::Kept`].
+    Listen {
+        /// Where to listen.
+        address: SocketAddr,
+    },
+    /// Close a kept listener (it goes to nobody).
+    Drop {
+        /// Which.
+        listener: u64,
+    },
+    /// Send the descriptor of a kept listener, so that the agent can accept from it. Answered by [`ReplyBody::Listener`] with one descriptor.
+    Fetch {
+        /// Which.
+        listener: u64,
+    },
+    /// Hand this connection (one descriptor) to the software when its accept hook shows this token, within `ttl_ms`. Then it is closed.
+    Offer {
+        /// The token of the token dial, 32 hex digits.
+        token: String,
+        /// For how long.
+        ttl_ms: u64,
+    },
+    /// End the holder; refused while the child's cgroup is not empty.
+    Exit,
+}
+
+/// How the software is started. The holder runs `upstart launch` (same binary), which enters the cgroup, sets limits,
+/// the seccomp filter and the user, and executes the command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChildSpec {
+    /// Rises with every start; events name it.
+    pub generation: u64,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The whole environment, `LD_PRELOAD` and the library's own variables included.
+    pub environment: BTreeMap<String, String>,
+    /// The working directory.
+    pub directory: String,
+    /// The user that the software runs as; the agent's own when absent.
+    pub user: Option<String>,
+    /// The file that its output is appended to.
+    pub output: String,
+    /// `io_uring_setup` answers ENOSYS (an errno-only seccomp filter, set before exec).
+    pub refuse_io_uring: bool,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's number.
+    pub id: u64,
+    /// The answer, or what went wrong, in words.
+    pub body: Result<ReplyBody, String>,
+}
+
+/// What the holder answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyBody {
+    /// Done.
+    Done,
+    /// The protocol that both speak from now on, and what the holder has.
+    Hello {
+        /// The protocol.
+        protocol: u16,
+        /// The state of things.
+        state: HolderState,
+    },
+    /// The child runs.
+    Started {
+        /// Its process.
+        pid: i32,
+    },
+    /// What is kept now.
+    Kept(Vec<KeptListener>),
+    /// One descriptor comes with this.
+    Listener,
+}
+
+/// What a holder has, for an agent that adopts the node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HolderState {
+    /// The child, when one was started and its cgroup is not empty.
+    pub child: Option<RunningChild>,
+    /// How the last child ended, when none runs.
+    pub last_exit: Option<ChildExit>,
+    /// The kept listeners.
+    pub kept: Vec<KeptListener>,
+    /// Addresses at which the hooks of the present child saw `listen` succeed.
+    pub listening: Vec<SocketAddr>,
+}
+
+/// A running child.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunningChild {
+    /// The start that it belongs to.
+    pub generation: u64,
+    /// Its main process; absent when only descendants are left.
+    pub pid: Option<i32>,
+}
+
+/// How a child ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChildExit {
+    /// The start that it belonged to.
+    pub generation: u64,
+    /// The exit code, when it exited.
+    pub code: Option<i32>,
+    /// The signal, when it was killed.
+    pub signal: Option<i32>,
+}
+
+/// A listening socket that the holder keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptListener {
+    /// Its number at this holder.
+    pub listener: u64,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// A duplicate of the software's socket (else opened by the holder).
+    pub duplicate: bool,
+    /// The present child has taken it by `bind`.
+    pub taken: bool,
+}
+
+/// What the holder tells without being asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A connection for the agent; one descriptor comes with it. Nothing of its stream has been consumed.
+    HandedOver {
+        /// Why the accept hook gave it away.
+        reason: HandOverReason,
+        /// The software's address on it.
+        local: SocketAddr,
+        /// The peer's address on it.
+        peer: SocketAddr,
+    },
+    /// The hooks saw the child listen.
+    Listening {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The child's main process ended and its cgroup is empty.
+    ChildExited(ChildExit),
+}
+
+/// Why an accepted connection is given to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandOverReason {
+    /// Its label's version has another interface, or is not known here.
+    Foreign,
+    /// It comes from a member's address and no label is there yet.
+    Undecided,
+    /// It has no label and the service's public version has another interface.
+    Public,
+    /// The software is being probed: everything but the agent's own waits for the release.
+    Probing,
+}
+
+/// A packet from the holder: an answer or an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromHolder {
+    /// An answer.
+    Reply(Reply),
+    /// News.
+    Event(Event),
+}
