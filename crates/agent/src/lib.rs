@@ -1,1 +1,3 @@
 //! The shell around the node machine: journal file, sockets, fetch, transforms; and the holder.
+pub mod config;
+pub mod layout;

@@ -1,0 +1,46 @@
+//! What an agent is told when it starts.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// How often an agent asks the server by default, in milliseconds.
+pub const POLL_MS_DEFAULT: u64 = 2_000;
+
+/// An agent's configuration, from the command line or a TOML file of the same keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The node's data directory; one node each.
+    pub data: PathBuf,
+    /// The node's name, unique in the system.
+    pub name: String,
+    /// The class whose software the node runs.
+    pub class: String,
+    /// Free attributes that schedules and filters look at.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// The node's variables, for command lines and port expressions.
+    #[serde(default)]
+    pub variables: BTreeMap<String, serde_json::Value>,
+    /// The upgrade server's URLs; the next one is tried when one fails.
+    pub servers: Vec<String>,
+    /// The bearer token for the server.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// The addresses at which peers reach the node, where the upgrade file names none.
+    #[serde(default = "default_addresses")]
+    pub addresses: Vec<IpAddr>,
+    /// How often the server is asked, in milliseconds; jitter is added.
+    #[serde(default = "default_poll_ms")]
+    pub poll_ms: u64,
+}
+
+fn default_addresses() -> Vec<IpAddr> {
+    vec![IpAddr::from([127, 0, 0, 1])]
+}
+
+fn default_poll_ms() -> u64 {
+    POLL_MS_DEFAULT
+}

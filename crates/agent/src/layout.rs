@@ -1,0 +1,79 @@
+//! Where everything of a node lies in its data directory.
+
+use model::ids::{Revision, Version};
+use std::path::{Path, PathBuf};
+
+/// A node's data directory and the names in it.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `root`, which should be absolute: the software is told paths in it.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The data directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The journal's file.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The state as the software sees it: a symlink to the present version's state, flipped by one rename.
+    pub fn current(&self) -> PathBuf {
+        self.root.join("current")
+    }
+
+    /// Everything of one revision of one version.
+    pub fn version(&self, version: Version, revision: Revision) -> PathBuf {
+        self.root
+            .join("versions")
+            .join(format!("{version}.{revision}"))
+    }
+
+    /// The folder that holds all versions.
+    pub fn versions(&self) -> PathBuf {
+        self.root.join("versions")
+    }
+
+    /// The state that a version owns.
+    pub fn state(&self, version: Version) -> PathBuf {
+        self.root.join("states").join(version.to_string())
+    }
+
+    /// The member table that hooks read.
+    pub fn table(&self) -> PathBuf {
+        self.root.join("table")
+    }
+
+    /// The counters that hooks raise.
+    pub fn stats(&self) -> PathBuf {
+        self.root.join("stats")
+    }
+
+    /// What the software prints.
+    pub fn output(&self) -> PathBuf {
+        self.root.join("output.log")
+    }
+
+    /// Copies of the preloaded library by digest: a running child keeps the one that it began with.
+    pub fn library(&self) -> PathBuf {
+        self.root.join("lib")
+    }
+
+    /// What was heard from the server last, so that the agent works while the server is away.
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// Downloaded artifacts by digest.
+    pub fn artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+}
