@@ -1,0 +1,108 @@
+//! Connections of the agent's own to the software: the label rides with the handshake, as the hooks' does.
+
+use rustix::net::{SendFlags, SocketAddrAny};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use tokio::net::TcpStream;
+
+/// `TCP_FASTOPEN_NO_COOKIE` (linux/tcp.h): data may go out with the handshake without a cookie.
+const TCP_FASTOPEN_NO_COOKIE: libc::c_int = 34;
+
+/// Connects to `address` with `label` as the first bytes of the stream, there already when the peer accepts.
+///
+/// # Errors
+/// What `connect` reports; `Unsupported` where `net.ipv4.tcp_fastopen` forbids client data in the handshake.
+pub async fn dial(address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_tcp_nodelay(true)?;
+    allow_data_in_handshake(&socket)?;
+    send_with_handshake(rustix::fd::AsFd::as_fd(&socket), address, label)?;
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(stream),
+    }
+}
+
+/// Whether this host's kernel lets a client send data with the handshake (`net.ipv4.tcp_fastopen`, bit 1).
+pub fn handshake_data_allowed() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen")
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .is_some_and(|bits| bits & 1 == 1)
+}
+
+fn send_with_handshake(
+    socket: BorrowedFd<'_>,
+    address: SocketAddr,
+    label: &[u8],
+) -> io::Result<()> {
+    let flags = SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32)
+        | SendFlags::DONTWAIT
+        | SendFlags::NOSIGNAL;
+    match rustix::net::sendto(socket, label, flags, &SocketAddrAny::from(address)) {
+        Ok(sent) if sent == label.len() => Ok(()),
+        Ok(_) => Err(io::Error::other("the kernel took half a label")),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INPROGRESS) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the kernel sends no data with the handshake; run `sysctl -w net.ipv4.tcp_fastopen=1`",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper knows this socket option")]
+fn allow_data_in_handshake(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open for the call's duration, and the pointer is to a c_int of the stated length.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            TCP_FASTOPEN_NO_COOKIE,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn the_label_is_there_when_the_peer_accepts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let _ours = dial(listener.local_addr().expect("address"), b"label")
+            .await
+            .expect("dial");
+        let (theirs, _) = listener.accept().expect("accept");
+        theirs.set_nonblocking(true).expect("nonblocking");
+        let mut theirs = TcpStream::from_std(theirs).expect("stream");
+        let mut bytes = [0; 5];
+        theirs.read_exact(&mut bytes).await.expect("read");
+        assert_eq!(&bytes, b"label");
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_refuses() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        drop(listener);
+        let error = dial(address, b"label").await.expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
