@@ -1,0 +1,108 @@
+//! How a command ends: an exit code, and on failure a message that says what to do next.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// How a command that worked ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Done, or yes.
+    Yes,
+    /// A negative answer: a check failed, a thing is not there.
+    No,
+}
+
+/// What every command gives back.
+pub(crate) type Outcome = anyhow::Result<End>;
+
+/// A failure in words, with what to do next.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What went wrong.
+    pub(crate) what: String,
+    /// What to do next.
+    pub(crate) next: String,
+    /// The other side understood and said no: exit code 1 instead of 2.
+    pub(crate) refused: bool,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error with its advice.
+pub(crate) fn failure(what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
+    Failure {
+        what: what.into(),
+        next: next.into(),
+        refused: false,
+    }
+    .into()
+}
+
+/// A refusal with its advice.
+pub(crate) fn refusal(what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
+    Failure {
+        what: what.into(),
+        next: next.into(),
+        refused: true,
+    }
+    .into()
+}
+
+/// Adds advice to errors of other kinds.
+pub(crate) trait Advise<T> {
+    /// Says what was tried and what to do next.
+    fn advise(self, what: impl fmt::Display, next: impl Into<String>) -> anyhow::Result<T>;
+}
+
+impl<T, E: fmt::Display> Advise<T> for Result<T, E> {
+    fn advise(self, what: impl fmt::Display, next: impl Into<String>) -> anyhow::Result<T> {
+        self.map_err(|error| failure(format!("{what}: {error}"), next))
+    }
+}
+
+/// Prints what is to be said of the outcome and gives the process's exit code: 0 yes, 1 no, 2 error.
+/// A reader of our stdout that went away (`upstart events | head`) is no error.
+pub(crate) fn exit_code(outcome: Outcome, json: bool) -> ExitCode {
+    let error = match outcome {
+        Ok(End::Yes) => return ExitCode::SUCCESS,
+        Ok(End::No) => return ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
+    let (what, next, refused) = match error.downcast_ref::<Failure>() {
+        Some(failure) => (failure.what.clone(), failure.next.clone(), failure.refused),
+        None => (
+            sentence(&error),
+            "run the command again with -v to see more".to_owned(),
+            false,
+        ),
+    };
+    let mut stderr = std::io::stderr().lock();
+    // A closed stderr leaves nobody to tell; the exit code still says it.
+    let _ = writeln!(stderr, "upstart: {what}\n  next: {next}");
+    if json {
+        let line = serde_json::json!({ "error": what, "next": next, "refused": refused });
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+    ExitCode::from(if refused { 1 } else { 2 })
+}
+
+/// The error and its sources on one line.
+fn sentence(error: &anyhow::Error) -> String {
+    let parts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    parts.join(": ")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
