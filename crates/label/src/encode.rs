@@ -1,0 +1,101 @@
+//! From a label to bytes.
+
+use crate::{
+    COMMAND_LOCAL, COMMAND_PROXY, FAMILY_NONE, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT,
+    FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C, TLV_UPSTART,
+    crc32c,
+};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+impl Label {
+    /// Writes the label and returns its length. A caller whose two addresses are of different families is written as TCP6 with
+    /// mapped addresses; flow labels and scopes are not carried.
+    pub fn encode(&self, into: &mut [u8; LABEL_BYTES_MAX]) -> usize {
+        let mut out = Writer { into, at: 0 };
+        out.put(&SIGNATURE);
+        out.put(&[if self.caller.is_some() {
+            COMMAND_PROXY
+        } else {
+            COMMAND_LOCAL
+        }]);
+        out.put(&[FAMILY_NONE, 0, 0]);
+        out.caller(self.caller);
+        out.identity(self);
+        out.put(&[TLV_CRC32C, 0, 4, 0, 0, 0, 0]);
+        out.finish()
+    }
+}
+
+struct Writer<'a> {
+    into: &'a mut [u8; LABEL_BYTES_MAX],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.into[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    fn caller(&mut self, caller: Option<(SocketAddr, SocketAddr)>) {
+        let Some((source, destination)) = caller else {
+            return;
+        };
+        match (source.ip(), destination.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                self.into[13] = FAMILY_TCP4;
+                self.put(&from.octets());
+                self.put(&to.octets());
+            }
+            (from, to) => {
+                self.into[13] = FAMILY_TCP6;
+                self.put(&mapped(from).octets());
+                self.put(&mapped(to).octets());
+            }
+        }
+        self.put(&source.port().to_be_bytes());
+        self.put(&destination.port().to_be_bytes());
+    }
+
+    fn identity(&mut self, label: &Label) {
+        let optional =
+            16 * (usize::from(label.token.is_some()) + usize::from(label.agent_key.is_some()));
+        let flags = if label.token.is_some() { FLAG_TOKEN } else { 0 }
+            | if label.agent_key.is_some() {
+                FLAG_AGENT
+            } else {
+                0
+            };
+        self.put(&[
+            TLV_UPSTART,
+            0,
+            (FIXED_BYTES + optional) as u8,
+            FORMAT,
+            flags,
+        ]);
+        self.put(&label.system.to_be_bytes());
+        self.put(&label.version.to_be_bytes());
+        self.put(&label.node.to_be_bytes());
+        if let Some(token) = &label.token {
+            self.put(token);
+        }
+        if let Some(key) = &label.agent_key {
+            self.put(key);
+        }
+    }
+
+    fn finish(self) -> usize {
+        let body = (self.at - FRAME_BYTES) as u16;
+        self.into[14..16].copy_from_slice(&body.to_be_bytes());
+        let sum = crc32c(&self.into[..self.at]);
+        self.into[self.at - 4..self.at].copy_from_slice(&sum.to_be_bytes());
+        self.at
+    }
+}
+
+fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
+}
