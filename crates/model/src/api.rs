@@ -413,6 +413,17 @@ pub struct RetireRequest {
     pub close: bool,
 }
 
+/// The answer to [`RetireRequest`]: how far retirement has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retirement {
+    /// Every version up to this one is being retired.
+    pub retiring_through: Version,
+    /// Every version up to this one is retired: all nodes have acknowledged.
+    pub retired_through: Version,
+    /// Nodes that have not acknowledged yet, by name.
+    pub waiting_for: Vec<String>,
+}
+
 /// An error body (RFC 9457, `application/problem+json`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {

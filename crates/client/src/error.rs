@@ -1,0 +1,81 @@
+//! Why a request did not do what it was sent for.
+
+use model::api::Problem;
+use std::path::PathBuf;
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server answered with a problem: it understood the request and refused it, or could not serve it.
+    #[error("{}: {}", .0.title, .0.detail)]
+    Problem(Problem),
+    /// No server could be reached, or the connection broke before the answer was whole.
+    #[error("no upgrade server answers at {servers}: {reason}")]
+    Unreachable {
+        /// The addresses tried, for people.
+        servers: String,
+        /// What the last attempt met.
+        reason: String,
+    },
+    /// Something answered that is not an upgrade server of this kind.
+    #[error("{url} does not answer like an upgrade server ({reason}); check the address")]
+    Unexpected {
+        /// What was asked.
+        url: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// A server's address that cannot be used.
+    #[error("`{address}` is not the address of an upgrade server: {reason}")]
+    Address {
+        /// The address as given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No server's address was given.
+    #[error("no upgrade server is named; give one with --server http://HOST:PORT")]
+    NoServer,
+    /// The HTTP client could not be made.
+    #[error("the HTTP client cannot start")]
+    Setup(#[source] reqwest::Error),
+    /// A local file that was to be uploaded cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ClientError {
+    /// The problem's stable type (`/problems/permit-unavailable`), where the server gave one.
+    #[must_use]
+    pub fn kind(&self) -> Option<&str> {
+        match self {
+            ClientError::Problem(problem) => Some(&problem.kind),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of the problem, where the server gave one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            ClientError::Problem(problem) => Some(problem.status),
+            _ => None,
+        }
+    }
+
+    /// The same request may succeed later without anybody changing it: no server answers, or it is in trouble itself.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } => true,
+            ClientError::Problem(problem) => problem.status >= 500 || problem.status == 429,
+            _ => false,
+        }
+    }
+}

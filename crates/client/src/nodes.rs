@@ -1,0 +1,120 @@
+//! What agents ask: enrolment, sync, permits; and the list of nodes.
+
+use crate::send::Call;
+use crate::{Client, ClientError};
+use model::api::{
+    EnrolRequest, Enrolled, NodeFact, Page, Permit, PermitFact, PermitRequest, SyncRequest,
+    SyncResponse,
+};
+use model::ids::{NodeId, PermitId};
+use std::time::Duration;
+
+impl Client {
+    /// Makes a node known (`POST /v1/nodes`); the same name gets the same number again.
+    ///
+    /// # Errors
+    /// 409 `/problems/enrolment-conflict`: the name belongs to a node of another class. 409 `/problems/no-system`:
+    /// nothing is published yet. 422 `/problems/unknown-class`.
+    pub async fn enrol(&self, request: &EnrolRequest) -> Result<Enrolled, ClientError> {
+        self.tell(Call::post(&["v1", "nodes"]), request).await
+    }
+
+    /// Reports and learns (`POST /v1/nodes/{id}/sync`). With `wait`, the answer waits (at most [`crate::WAIT_MAX`]) until
+    /// the system's view differs from `seen_view`.
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-node`: the node was forgotten.
+    pub async fn sync(
+        &self,
+        node: NodeId,
+        request: &SyncRequest,
+        wait: Option<Duration>,
+    ) -> Result<SyncResponse, ClientError> {
+        let node = node.to_string();
+        let path = ["v1", "nodes", &node, "sync"];
+        // No key: the same event of a node is recorded once by itself.
+        let call = Call::new(http::Method::POST, &path, false);
+        self.tell(
+            call.with("wait_ms", wait.map(|wait| wait.as_millis())),
+            request,
+        )
+        .await
+    }
+
+    /// A page of the nodes by name (`GET /v1/nodes`).
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn nodes(
+        &self,
+        after: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Page<NodeFact>, ClientError> {
+        let call = Call::get(&["v1", "nodes"]);
+        self.ask(call.with("after", after).with("limit", limit))
+            .await
+    }
+
+    /// One node, by name or number (`GET /v1/nodes/{node}`).
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-node`.
+    pub async fn node(&self, node: &str) -> Result<NodeFact, ClientError> {
+        self.ask(Call::get(&["v1", "nodes", node])).await
+    }
+
+    /// Forgets a node that will never come back, by name or number (`DELETE /v1/nodes/{node}`).
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-node`.
+    pub async fn forget(&self, node: &str) -> Result<(), ClientError> {
+        self.command(Call::delete(&["v1", "nodes", node])).await
+    }
+
+    /// Tells a blocked node to try again, by name or number (`POST /v1/nodes/{node}/retry`).
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-node`; 409 `/problems/not-blocked`.
+    pub async fn retry(&self, node: &str) -> Result<NodeFact, ClientError> {
+        self.ask(Call::post(&["v1", "nodes", node, "retry"])).await
+    }
+
+    /// Asks for leave to be unavailable (`POST /v1/permits`). A node that holds a permit for that version and group
+    /// gets the same one again.
+    ///
+    /// # Errors
+    /// 409 `/problems/permit-unavailable`: the group has no room now; the detail says who takes it.
+    pub async fn acquire_permit(&self, request: &PermitRequest) -> Result<Permit, ClientError> {
+        self.tell(Call::post(&["v1", "permits"]), request).await
+    }
+
+    /// Makes a permit last until it is ended (`POST /v1/permits/{id}/confirm`).
+    ///
+    /// # Errors
+    /// 410 `/problems/permit-lost`: it expired, was ended or broken: go back and ask anew.
+    pub async fn confirm_permit(&self, permit: PermitId) -> Result<PermitFact, ClientError> {
+        let permit = permit.to_string();
+        self.ask(Call::post(&["v1", "permits", &permit, "confirm"]))
+            .await
+    }
+
+    /// Ends a permit (`DELETE /v1/permits/{id}`); one that is gone already is no error.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn end_permit(&self, permit: PermitId) -> Result<(), ClientError> {
+        let permit = permit.to_string();
+        self.command(Call::delete(&["v1", "permits", &permit]))
+            .await
+    }
+
+    /// Takes a permit away from its node (`POST /v1/permits/{id}/break`), by an operator.
+    ///
+    /// # Errors
+    /// 410 `/problems/permit-lost`: nobody holds it.
+    pub async fn break_permit(&self, permit: PermitId) -> Result<PermitFact, ClientError> {
+        let permit = permit.to_string();
+        self.ask(Call::post(&["v1", "permits", &permit, "break"]))
+            .await
+    }
+}

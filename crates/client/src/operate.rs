@@ -1,0 +1,84 @@
+//! What operators ask: the system's view, its history, pause, approvals, public versions, retirement.
+
+use crate::send::Call;
+use crate::{Client, ClientError};
+use model::api::{
+    Approval, ApproveRequest, Event, Page, Pause, PauseRequest, PublicRequest, RetireRequest,
+    Retirement, SystemView,
+};
+use model::ids::Version;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Client {
+    /// The whole system as the server sees it (`GET /v1/system`).
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn system(&self) -> Result<SystemView, ClientError> {
+        self.ask(Call::get(&["v1", "system"])).await
+    }
+
+    /// A page of the history after a cursor, oldest first (`GET /v1/events`); [`Page::next`] is always the cursor to go
+    /// on from. With `wait`, an empty page waits (at most [`crate::WAIT_MAX`]) for the next event.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn events(
+        &self,
+        after: Option<&str>,
+        limit: Option<u32>,
+        wait: Option<Duration>,
+    ) -> Result<Page<Event>, ClientError> {
+        let call = Call::get(&["v1", "events"])
+            .with("after", after)
+            .with("limit", limit)
+            .with("wait_ms", wait.map(|wait| wait.as_millis()));
+        self.ask(call).await
+    }
+
+    /// Pauses the system: no node begins an upgrade (`POST /v1/pause`).
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn pause(&self, request: &PauseRequest) -> Result<Pause, ClientError> {
+        self.tell(Call::post(&["v1", "pause"]), request).await
+    }
+
+    /// Ends a pause (`DELETE /v1/pause`); none is no error.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn resume(&self) -> Result<(), ClientError> {
+        self.command(Call::delete(&["v1", "pause"])).await
+    }
+
+    /// Gives a person's leave for an upgrade (`POST /v1/approvals`).
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-version`, 404 `/problems/unknown-node`, 422 `/problems/unknown-class`.
+    pub async fn approve(&self, request: &ApproveRequest) -> Result<Approval, ClientError> {
+        self.tell(Call::post(&["v1", "approvals"]), request).await
+    }
+
+    /// Moves the public version of one service or of all (`PUT /v1/public`); answers all public versions.
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-service`, 404 `/problems/unknown-version`, 409 `/problems/public-refused`: the version is
+    /// withdrawn or retired, or has no such service.
+    pub async fn set_public(
+        &self,
+        request: &PublicRequest,
+    ) -> Result<BTreeMap<String, Version>, ClientError> {
+        self.tell(Call::put(&["v1", "public"]), request).await
+    }
+
+    /// Retires every version up to one (`POST /v1/retire`). The answer comes when the first phase has begun; the second
+    /// ends when every node has acknowledged (watch [`SystemView::retired_through`]).
+    ///
+    /// # Errors
+    /// 409 `/problems/retire-refused`: the detail says what holds these versions.
+    pub async fn retire(&self, request: &RetireRequest) -> Result<Retirement, ClientError> {
+        self.tell(Call::post(&["v1", "retire"]), request).await
+    }
+}

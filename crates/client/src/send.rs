@@ -1,0 +1,204 @@
+//! One request, tried at each server in turn, and its answer read as data or as a problem.
+
+use crate::{Client, ClientError};
+use http::{Method, StatusCode};
+use model::api::Problem;
+use reqwest::{RequestBuilder, Response, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::atomic::Ordering;
+
+/// The header that makes a repeated change happen once.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// The header that names the author of a change.
+const AUTHOR: &str = "Upstart-Author";
+
+/// A request before it is sent: where, what, and how its query reads.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    /// Path segments under the server's address, not yet percent-encoded.
+    pub(crate) path: &'a [&'a str],
+    pub(crate) query: Vec<(&'static str, String)>,
+    /// A change that must not happen twice carries a key.
+    pub(crate) idempotent: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn get(path: &'a [&'a str]) -> Self {
+        Self::new(Method::GET, path, false)
+    }
+
+    pub(crate) fn post(path: &'a [&'a str]) -> Self {
+        Self::new(Method::POST, path, true)
+    }
+
+    pub(crate) fn put(path: &'a [&'a str]) -> Self {
+        Self::new(Method::PUT, path, false)
+    }
+
+    pub(crate) fn delete(path: &'a [&'a str]) -> Self {
+        Self::new(Method::DELETE, path, false)
+    }
+
+    pub(crate) fn new(method: Method, path: &'a [&'a str], idempotent: bool) -> Self {
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            idempotent,
+        }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        if let Some(value) = value {
+            self.query.push((name, value.to_string()));
+        }
+        self
+    }
+
+    fn url(&self, server: &Url) -> Url {
+        let mut url = server.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(self.path);
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(self.query.iter());
+        }
+        url
+    }
+}
+
+impl Client {
+    /// Sends without a body and reads the answer as data.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ClientError> {
+        data(self.send(&call, |request| request).await?).await
+    }
+
+    /// Sends data and reads the answer as data.
+    pub(crate) async fn tell<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        data(self.send(&call, |request| request.json(body)).await?).await
+    }
+
+    /// Sends and wants nothing but success.
+    pub(crate) async fn command(&self, call: Call<'_>) -> Result<(), ClientError> {
+        self.send(&call, |request| request).await.map(|_| ())
+    }
+
+    /// Tries each server in turn until one answers; `finish` adds the body, anew for every attempt.
+    pub(crate) async fn send(
+        &self,
+        call: &Call<'_>,
+        finish: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, ClientError> {
+        let key = call
+            .idempotent
+            .then(|| format!("{:032x}", rand::random::<u128>()));
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut reason = String::new();
+        for turn in 0..self.servers.len() {
+            let index = (first + turn) % self.servers.len();
+            let request = self.request(call, &self.servers[index], key.as_deref());
+            match finish(request).send().await {
+                Ok(response) => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return accept(response).await;
+                }
+                Err(error) => reason = innermost(&error),
+            }
+        }
+        Err(ClientError::Unreachable {
+            servers: self.servers().join(", "),
+            reason,
+        })
+    }
+
+    fn request(&self, call: &Call<'_>, server: &Url, key: Option<&str>) -> RequestBuilder {
+        let mut request = self.http.request(call.method.clone(), call.url(server));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(author) = &self.author {
+            request = request.header(AUTHOR, author);
+        }
+        if let Some(key) = key {
+            request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        request
+    }
+}
+
+/// Passes a success on and turns everything else into an error.
+async fn accept(response: Response) -> Result<Response, ClientError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let url = response.url().to_string();
+    let text = response
+        .text()
+        .await
+        .map_err(|error| broken(&url, &error))?;
+    Err(problem(status, url, &text))
+}
+
+fn problem(status: StatusCode, url: String, text: &str) -> ClientError {
+    match serde_json::from_str::<Problem>(text) {
+        Ok(problem) => ClientError::Problem(problem),
+        Err(_) => ClientError::Unexpected {
+            url,
+            reason: format!("status {status} without a problem in its body"),
+        },
+    }
+}
+
+async fn data<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
+    let url = response.url().to_string();
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| broken(&url, &error))?;
+    serde_json::from_slice(&body).map_err(|error| ClientError::Unexpected {
+        url,
+        reason: error.to_string(),
+    })
+}
+
+/// An answer that broke off.
+pub(crate) fn broken(url: &str, error: &reqwest::Error) -> ClientError {
+    ClientError::Unreachable {
+        servers: url.to_owned(),
+        reason: innermost(error),
+    }
+}
+
+/// The cause at the bottom: the outer layers only repeat the address.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_queries_are_encoded() {
+        let server = Url::parse("http://127.0.0.1:1/prefix").expect("a URL");
+        let url = Call::get(&["v1", "nodes", "a/b c"])
+            .with("after", Some("x&y"))
+            .with("limit", None::<u32>)
+            .url(&server);
+        assert_eq!(
+            url.as_str(),
+            "http://127.0.0.1:1/prefix/v1/nodes/a%2Fb%20c?after=x%26y"
+        );
+    }
+}
