@@ -2,3 +2,5 @@
 
 pub mod api;
 pub mod ids;
+pub mod machine;
+pub mod schedule;

@@ -1,0 +1,79 @@
+//! What the shell tells the machine.
+
+use super::plan::Plan;
+use super::record::Step;
+use crate::ids::{PermitId, Version};
+use crate::schedule::Verdict;
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// What the repository and the database say now; given at start from the cache too.
+    Plan(Plan),
+    /// The main lane's action ended.
+    Done(Outcome),
+    /// The staging ended.
+    StageDone(StageOutcome),
+    /// A child ended and its cgroup is empty.
+    ChildExited {
+        /// Which start.
+        generation: u64,
+        /// How, for people.
+        how: String,
+    },
+    /// The child cannot be intercepted (a program that the library does not reach): it must not run. May be repeated.
+    Unfit {
+        /// What was noticed, for people.
+        reason: String,
+    },
+}
+
+/// How an action of the main lane ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// As wished.
+    Done,
+    /// The child runs.
+    Started {
+        /// Which start.
+        generation: u64,
+    },
+    /// The schedule's answer, and the version to go to if it is a leave.
+    Scheduled {
+        /// May the node go?
+        verdict: Verdict,
+        /// How far in one: the chain's first, or a later one when the node catches up.
+        to: Version,
+    },
+    /// A permit is given.
+    Permit(PermitId),
+    /// The permit is refused, has expired, or could not be confirmed.
+    Refused {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The disk is full: not the upgrade's fault.
+    NoSpace {
+        /// What is missing, for people.
+        reason: String,
+    },
+    /// It did not work.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// How a staging ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StageOutcome {
+    /// Everything is there and verified.
+    Staged(Step),
+    /// Not yet: it is tried again later.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
+}

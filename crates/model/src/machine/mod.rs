@@ -1,0 +1,23 @@
+//! The node's life as a pure machine: facts and outcomes go in, records and actions come out; no I/O, no clock.
+//!
+//! The shell (the agent) feeds [`NodeMachine::step`] and performs the [`Output`]s strictly in order: a
+//! [`Output::Journal`] is durable before the next output begins, a [`Output::Traffic`] is in force before it. At most
+//! one [`Action`] of the main lane runs at a time and is answered with [`Input::Done`]; beside it at most one staging
+//! ([`Output::Stage`]) runs and is answered with [`Input::StageDone`]. Between steps the shell sleeps until
+//! [`NodeMachine::wake_at_ms`] and then gives [`Input::Tick`].
+//!
+//! Every change that must survive a crash is a [`Record`], and one function applies a record to the machine, live and
+//! at recovery: a recovered machine stands where the first action after the last record begins. Every action is
+//! therefore idempotent: it begins by looking at what is already done.
+
+mod input;
+mod node;
+mod output;
+mod plan;
+mod record;
+
+pub use input::{Input, Outcome, StageOutcome};
+pub use node::{NodeMachine, TRANSFORM_ATTEMPTS_MAX};
+pub use output::{Action, Note, Output, StageRequest, Traffic};
+pub use plan::{Plan, Planned};
+pub use record::{Place, ProbeMode, Record, Settled, Step, Work};
