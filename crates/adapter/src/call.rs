@@ -1,0 +1,96 @@
+//! Calls and answers on their way through a chain.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+
+use crate::json::{Json, JsonError};
+
+/// A request.
+#[derive(Debug)]
+pub struct Call {
+    /// Method, target, headers.
+    pub head: http::request::Parts,
+    /// Body.
+    pub body: Body,
+}
+
+/// The answer to a call.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status, headers.
+    pub head: http::response::Parts,
+    /// Body.
+    pub body: Body,
+}
+
+/// A body, decoded no further than its chain needs.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// None.
+    #[default]
+    Empty,
+    /// Whole, not decoded.
+    Bytes(Bytes),
+    /// Decoded.
+    Json(Json),
+    /// Still arriving.
+    Stream(Incoming),
+}
+
+/// Why a body cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than the limit.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
+    /// It is not JSON.
+    #[error("the body is not JSON: {0}")]
+    Json(JsonError),
+    /// Its connection failed.
+    #[error("the connection failed while the body was read")]
+    Connection(#[source] hyper::Error),
+}
+
+impl Body {
+    /// Reads and decodes the body in place; `None` where there is none.
+    pub async fn decode(
+        &mut self,
+        bytes_max: usize,
+        depth_max: usize,
+    ) -> Result<Option<&mut Json>, BodyError> {
+        let bytes = match std::mem::take(self) {
+            Body::Empty => return Ok(None),
+            Body::Json(json) => return Ok(Some(self.hold(json))),
+            Body::Bytes(bytes) => bytes,
+            Body::Stream(stream) => collect(stream, bytes_max).await?,
+        };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let json = Json::parse(&bytes, depth_max).map_err(BodyError::Json)?;
+        Ok(Some(self.hold(json)))
+    }
+
+    fn hold(&mut self, json: Json) -> &mut Json {
+        *self = Body::Json(json);
+        match self {
+            Body::Json(json) => json,
+            _ => unreachable!("just stored"),
+        }
+    }
+}
+
+async fn collect(stream: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+    if stream.size_hint().lower() > bytes_max as u64 {
+        return Err(BodyError::TooLarge(bytes_max));
+    }
+    match Limited::new(stream, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(bytes_max)),
+        Err(error) => match error.downcast::<hyper::Error>() {
+            Ok(error) => Err(BodyError::Connection(*error)),
+            Err(_) => Err(BodyError::TooLarge(bytes_max)),
+        },
+    }
+}

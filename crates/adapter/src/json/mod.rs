@@ -1,0 +1,110 @@
+//! JSON as it passes through a lens: exact numbers, order and unknown members preserved.
+
+mod parse;
+mod write;
+
+use std::fmt;
+
+pub use parse::JsonError;
+
+/// A JSON value. Numbers keep their text, objects the order of their members: what no rule
+/// touches leaves as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// A number that is an integer of 64 bits, written plainly.
+    Integer(i64),
+    /// Any other number, as its text.
+    Number(Box<str>),
+    /// A string.
+    String(String),
+    /// An array.
+    Array(Vec<Json>),
+    /// An object; of members with the same name the last one counts.
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Integer(_) => "an integer",
+            Json::Number(_) => "a number",
+            Json::String(_) => "a string",
+            Json::Array(_) => "an array",
+            Json::Object(_) => "an object",
+        }
+    }
+
+    /// The member of an object.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        match self {
+            Json::Object(members) => members
+                .iter()
+                .rev()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The member of an object, to be changed.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
+        match self {
+            Json::Object(members) => members
+                .iter_mut()
+                .rev()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// Takes the member out of an object, with any namesakes before it.
+    pub fn remove(&mut self, name: &str) -> Option<Json> {
+        let Json::Object(members) = self else {
+            return None;
+        };
+        let index = members.iter().rposition(|(n, _)| n == name)?;
+        let (_, value) = members.remove(index);
+        if members.iter().any(|(n, _)| n == name) {
+            members.retain(|(n, _)| n != name);
+        }
+        Some(value)
+    }
+
+    /// Whether it is an object or array without content.
+    pub fn is_vacant(&self) -> bool {
+        match self {
+            Json::Object(members) => members.is_empty(),
+            Json::Array(items) => items.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// A number from a float; `None` if it is not finite.
+    pub fn from_f64(value: f64) -> Option<Json> {
+        serde_json::Number::from_f64(value).map(|n| Json::number(&n.to_string()))
+    }
+
+    /// A number from JSON text that is known to be one.
+    pub(crate) fn number(text: &str) -> Json {
+        match text.parse::<i64>() {
+            Ok(value) if !(value == 0 && text.starts_with('-')) => Json::Integer(value),
+            _ => Json::Number(text.into()),
+        }
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        f.write_str(&String::from_utf8_lossy(&out))
+    }
+}

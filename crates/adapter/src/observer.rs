@@ -1,0 +1,168 @@
+//! What became of calls: refusals, failures, and who counts them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+
+use crate::chain::Direction;
+use crate::json::Json;
+
+/// Why an adapter refused a call; the label under which refusals are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusalKind {
+    /// No operation of the lens matches.
+    Unmatched,
+    /// A rule of the lens says `refuse`.
+    Declared,
+    /// The request's body is not what its operation needs (not JSON, compressed, too deep).
+    Malformed,
+    /// A decoded body is longer than the limit.
+    TooLarge,
+    /// A request that the rules cannot express at the other version.
+    Request,
+    /// An answer that the rules cannot express at the caller's version.
+    Response,
+}
+
+impl RefusalKind {
+    /// As written in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            RefusalKind::Unmatched => "unmatched",
+            RefusalKind::Declared => "declared",
+            RefusalKind::Malformed => "malformed",
+            RefusalKind::TooLarge => "too-large",
+            RefusalKind::Request => "request",
+            RefusalKind::Response => "response",
+        }
+    }
+}
+
+/// An adapter's no to one call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// Why, as a kind.
+    pub kind: RefusalKind,
+    /// Where in the lens: operation and place; never a value, so that it can be counted.
+    pub rule: String,
+    /// Why, for people.
+    pub reason: String,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The answer's body in the protocol's own words; without one it is a problem (RFC 9457).
+    pub body: Option<Json>,
+}
+
+/// How a call ended without an answer of the software.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The adapter refuses: the caller gets an answer that says so.
+    #[error("refused ({}): {}", .0.rule, .0.reason)]
+    Refused(Box<Refusal>),
+    /// The software could not be reached.
+    #[error("the software cannot be reached")]
+    Unreachable(#[source] std::io::Error),
+    /// The software's connection failed after something of the call was sent.
+    #[error("the software's connection failed during a call")]
+    Broken(#[source] hyper::Error),
+    /// The caller's own connection failed while its body was read.
+    #[error("the caller's connection failed during a call")]
+    Caller(#[source] hyper::Error),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure::Refused(Box::new(refusal))
+    }
+}
+
+/// Told about every call.
+pub trait Observer: Send + Sync {
+    /// A call was given leave and goes through a chain of this length.
+    fn call(&self, direction: Option<Direction>, chain_length: usize);
+    /// A call was refused by an adapter.
+    fn refused(&self, refusal: &Refusal);
+    /// A call failed as in a crash.
+    fn failed(&self, failure: &Failure);
+}
+
+/// Most distinct rules whose refusals are counted apart; later ones share one counter.
+const RULES_MAX: usize = 1024;
+/// Longest chain counted apart.
+const CHAIN_MAX: usize = 8;
+
+/// An [`Observer`] that counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    direct: AtomicU64,
+    past: [AtomicU64; CHAIN_MAX],
+    future: [AtomicU64; CHAIN_MAX],
+    failed: AtomicU64,
+    refused: Mutex<BTreeMap<(RefusalKind, String), u64>>,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Calls that passed unchanged.
+    pub direct: u64,
+    /// Past calls by chain length, the first being length 1.
+    pub past: Vec<u64>,
+    /// Future calls by chain length, the first being length 1.
+    pub future: Vec<u64>,
+    /// Calls that failed as in a crash.
+    pub failed: u64,
+    /// Refused calls by kind and rule.
+    pub refused: Vec<(RefusalKind, String, u64)>,
+}
+
+impl Counters {
+    /// Reads all counters.
+    pub fn read(&self) -> Counted {
+        let load = |all: &[AtomicU64]| all.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+        let refused = self
+            .refused
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        Counted {
+            direct: self.direct.load(Ordering::Relaxed),
+            past: load(&self.past),
+            future: load(&self.future),
+            failed: self.failed.load(Ordering::Relaxed),
+            refused: refused
+                .iter()
+                .map(|((kind, rule), n)| (*kind, rule.clone(), *n))
+                .collect(),
+        }
+    }
+}
+
+impl Observer for Counters {
+    fn call(&self, direction: Option<Direction>, chain_length: usize) {
+        let index = chain_length.clamp(1, CHAIN_MAX) - 1;
+        let counter = match direction {
+            None => &self.direct,
+            Some(Direction::Past) => &self.past[index],
+            Some(Direction::Future) => &self.future[index],
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        let mut refused = self
+            .refused
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut key = (refusal.kind, refusal.rule.clone());
+        if refused.len() >= RULES_MAX && !refused.contains_key(&key) {
+            key.1 = "(other)".to_owned();
+        }
+        *refused.entry(key).or_insert(0) += 1;
+    }
+
+    fn failed(&self, _: &Failure) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
