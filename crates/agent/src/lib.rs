@@ -2,3 +2,9 @@
 pub mod config;
 pub mod layout;
 pub mod dial;
+pub mod holder;
+pub mod holder_client;
+pub mod confine;
+pub mod launch;
+pub mod snapshot;
+pub mod transform;

@@ -1,0 +1,477 @@
+//! The agent's side of the connection to its holder.
+//!
+//! One task reads what the holder says: answers go to whoever asked, news into a channel. A client may be cloned and
+//! used by many tasks at once. When the holder's connection ends, every request fails with [`ClientError::Gone`] and
+//! the channel of news closes.
+
+use crate::holder::{self, HolderError, packet};
+use intercept::holder::{
+    ChildExit, ChildSpec, Event, FromHolder, HandOverReason, HolderState, KeptListener,
+    PACKET_BYTES_MAX, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody, Request, RequestBody,
+};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many handed-over connections may wait for the agent to look at them; more are closed, as a full backlog would.
+pub const HAND_OVERS_WAITING_MAX: usize = 4096;
+
+/// How long the holder may take to answer: it does nothing that waits, except for the start of a program.
+const ANSWER_MS_MAX: u64 = 30_000;
+
+/// What went wrong between agent and holder.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No holder listens there.
+    #[error("no holder answers at {path}")]
+    Unreachable {
+        /// Its socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection ended: the holder died, or a newer agent has taken the node.
+    #[error("the connection to the holder has ended")]
+    Gone,
+    /// The holder understood and refused, or could not.
+    #[error("the holder answers: {0}")]
+    Refused(String),
+    /// It did not answer in time.
+    #[error("the holder did not answer within {ANSWER_MS_MAX} ms")]
+    Silent,
+    /// What it said makes no sense.
+    #[error("the holder's answer is not understood: {0}")]
+    Garbled(String),
+    /// The connection failed.
+    #[error("cannot speak to the holder")]
+    Io(#[from] io::Error),
+    /// It could not be started.
+    #[error("cannot start the holder")]
+    Spawn(#[from] HolderError),
+}
+
+/// News from the holder.
+#[derive(Debug)]
+pub enum Notice {
+    /// A connection for the agent; nothing of its stream has been consumed.
+    HandedOver {
+        /// Why the accept hook gave it away.
+        reason: HandOverReason,
+        /// The software's address on it.
+        local: SocketAddr,
+        /// The peer's address on it.
+        peer: SocketAddr,
+        /// The connected TCP socket (blocking or not as the software's listener had it).
+        connection: OwnedFd,
+    },
+    /// The hooks saw the child listen.
+    Listening(SocketAddr),
+    /// The child's main process ended and nothing of it is left.
+    ChildExited(ChildExit),
+}
+
+/// The channel of news. Unbounded because the holder's answers come on the same connection: waiting for its reader here
+/// could wait for ever. What can pile up is bounded by [`HAND_OVERS_WAITING_MAX`].
+#[derive(Debug)]
+pub struct Notices {
+    receiver: mpsc::UnboundedReceiver<Notice>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Notices {
+    /// The next news; `None` when the connection to the holder has ended.
+    pub async fn recv(&mut self) -> Option<Notice> {
+        let notice = self.receiver.recv().await?;
+        if matches!(notice, Notice::HandedOver { .. }) {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(notice)
+    }
+}
+
+/// Connection to the holder of one node.
+#[derive(Clone, Debug)]
+pub struct HolderClient {
+    shared: Arc<Shared>,
+}
+
+type Waiting = BTreeMap<u64, oneshot::Sender<Answer>>;
+type Answer = (Result<ReplyBody, String>, Option<OwnedFd>);
+
+#[derive(Debug)]
+struct Shared {
+    socket: Arc<UnixDatagram>,
+    /// Who waits for which answer; `None` once the connection has ended.
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    next_id: AtomicU64,
+    state: HolderState,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl HolderClient {
+    /// Attaches to the holder of a data directory, in the place of any other agent.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when no holder listens there.
+    pub async fn attach(data: &Path) -> Result<(Self, Notices), ClientError> {
+        let path = holder::socket_path(data);
+        let socket = connect(&path).map_err(|source| ClientError::Unreachable { path, source })?;
+        let socket = Arc::new(UnixDatagram::from_std(socket.into())?);
+        let state = greet(&socket).await?;
+        let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let piled = Arc::new(AtomicUsize::new(0));
+        let reader = tokio::spawn(read_all(
+            Arc::clone(&socket),
+            Arc::clone(&waiting),
+            sender,
+            Arc::clone(&piled),
+        ));
+        let shared = Shared {
+            socket,
+            waiting,
+            next_id: AtomicU64::new(1),
+            state,
+            reader,
+        };
+        let notices = Notices {
+            receiver,
+            waiting: piled,
+        };
+        Ok((
+            Self {
+                shared: Arc::new(shared),
+            },
+            notices,
+        ))
+    }
+
+    /// Attaches to the holder of a data directory; starts one first when none is there.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach), and when it cannot be started.
+    pub async fn attach_or_spawn(
+        upstart_binary: &Path,
+        data: &Path,
+    ) -> Result<(Self, Notices), ClientError> {
+        match Self::attach(data).await {
+            Err(ClientError::Unreachable { .. } | ClientError::Gone) => {}
+            answer => return answer,
+        }
+        let (binary, directory) = (upstart_binary.to_owned(), data.to_owned());
+        tokio::task::spawn_blocking(move || holder::spawn(&binary, &directory))
+            .await
+            .map_err(io::Error::other)??;
+        Self::attach(data).await
+    }
+
+    /// What the holder had when this client attached.
+    pub fn state(&self) -> &HolderState {
+        &self.shared.state
+    }
+
+    /// Starts the software; answered when the program has been executed. Gives its process.
+    ///
+    /// # Errors
+    /// Refused while a former child lives, or when the program cannot be executed (with the reason).
+    pub async fn start(&self, spec: ChildSpec) -> Result<i32, ClientError> {
+        match self.ask(RequestBody::Start(spec), None).await?.0 {
+            ReplyBody::Started { pid } => Ok(pid),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends a signal to the child's main process.
+    ///
+    /// # Errors
+    /// Refused when no child runs.
+    pub async fn signal(&self, signal: i32) -> Result<(), ClientError> {
+        self.ask(RequestBody::Signal { signal }, None).await?;
+        Ok(())
+    }
+
+    /// Kills all that is left of the child; [`Notice::ChildExited`] says when nothing is.
+    ///
+    /// # Errors
+    /// When the holder is gone.
+    pub async fn kill(&self) -> Result<(), ClientError> {
+        self.ask(RequestBody::Kill, None).await?;
+        Ok(())
+    }
+
+    /// Keeps duplicates of the child's listeners at these ports. Gives everything that is kept now.
+    ///
+    /// # Errors
+    /// When the holder may not look at the child's descriptors.
+    pub async fn keep(&self, ports: Vec<u16>) -> Result<Vec<KeptListener>, ClientError> {
+        self.kept(RequestBody::Keep { ports }).await
+    }
+
+    /// Opens a listener of the holder's own. Gives everything that is kept now.
+    ///
+    /// # Errors
+    /// When the address is in use or not ours.
+    pub async fn listen(&self, address: SocketAddr) -> Result<Vec<KeptListener>, ClientError> {
+        self.kept(RequestBody::Listen { address }).await
+    }
+
+    /// Closes a kept listener.
+    ///
+    /// # Errors
+    /// When there is no such listener.
+    pub async fn drop_listener(&self, listener: u64) -> Result<(), ClientError> {
+        self.ask(RequestBody::Drop { listener }, None).await?;
+        Ok(())
+    }
+
+    /// A duplicate of a kept listener, to accept from.
+    ///
+    /// # Errors
+    /// When there is no such listener.
+    pub async fn fetch(&self, listener: u64) -> Result<OwnedFd, ClientError> {
+        match self.ask(RequestBody::Fetch { listener }, None).await? {
+            (ReplyBody::Listener, Some(descriptor)) => Ok(descriptor),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Leaves a connection for the accept hook that shows this token within `ttl`.
+    ///
+    /// # Errors
+    /// When too many are offered already.
+    pub async fn offer(
+        &self,
+        token: [u8; 16],
+        ttl: Duration,
+        connection: OwnedFd,
+    ) -> Result<(), ClientError> {
+        let body = RequestBody::Offer {
+            token: hex::encode(token),
+            ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.ask(body, Some(connection)).await?;
+        Ok(())
+    }
+
+    /// Ends the holder.
+    ///
+    /// # Errors
+    /// Refused while anything of the child is left.
+    pub async fn exit(&self) -> Result<(), ClientError> {
+        self.ask(RequestBody::Exit, None).await?;
+        Ok(())
+    }
+
+    async fn kept(&self, body: RequestBody) -> Result<Vec<KeptListener>, ClientError> {
+        match self.ask(body, None).await?.0 {
+            ReplyBody::Kept(kept) => Ok(kept),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        body: RequestBody,
+        descriptor: Option<OwnedFd>,
+    ) -> Result<(ReplyBody, Option<OwnedFd>), ClientError> {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting()
+            .as_mut()
+            .ok_or(ClientError::Gone)?
+            .insert(id, sender);
+        let ticket = Ticket { client: self, id };
+        send(&self.shared.socket, &Request { id, body }, descriptor).await?;
+        let limit = Duration::from_millis(ANSWER_MS_MAX);
+        let answer = tokio::time::timeout(limit, receiver).await;
+        drop(ticket);
+        let (body, descriptor) = answer
+            .map_err(|_| ClientError::Silent)?
+            .map_err(|_| ClientError::Gone)?;
+        Ok((body.map_err(ClientError::Refused)?, descriptor))
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
+        lock(&self.shared.waiting)
+    }
+}
+
+/// Forgets the question when its asker went away.
+struct Ticket<'a> {
+    client: &'a HolderClient,
+    id: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.client.waiting().as_mut() {
+            waiting.remove(&self.id);
+        }
+    }
+}
+
+fn lock(waiting: &Mutex<Option<Waiting>>) -> std::sync::MutexGuard<'_, Option<Waiting>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unexpected(body: &ReplyBody) -> ClientError {
+    ClientError::Garbled(format!("{body:?}"))
+}
+
+/// Tokio has no type for `SOCK_SEQPACKET`; its datagram socket waits for readiness all the same.
+fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    packet::make_room(&socket, PACKET_BYTES_MAX);
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+async fn greet(socket: &UnixDatagram) -> Result<HolderState, ClientError> {
+    let body = RequestBody::Hello {
+        protocol: PROTOCOL,
+        protocol_min: PROTOCOL_MIN,
+    };
+    send(socket, &Request { id: 0, body }, None).await?;
+    let mut buffer = vec![0; PACKET_BYTES_MAX];
+    let answer = tokio::time::timeout(
+        Duration::from_millis(ANSWER_MS_MAX),
+        receive(socket, &mut buffer),
+    );
+    match answer.await.map_err(|_| ClientError::Silent)?? {
+        (FromHolder::Reply(Reply { body, .. }), _) => match body.map_err(ClientError::Refused)? {
+            ReplyBody::Hello { state, .. } => Ok(state),
+            other => Err(unexpected(&other)),
+        },
+        (FromHolder::Event(event), _) => Err(ClientError::Garbled(format!("{event:?}"))),
+    }
+}
+
+async fn send(
+    socket: &UnixDatagram,
+    request: &Request,
+    descriptor: Option<OwnedFd>,
+) -> Result<(), ClientError> {
+    let bytes =
+        serde_json::to_vec(request).map_err(|error| ClientError::Garbled(error.to_string()))?;
+    if bytes.len() > PACKET_BYTES_MAX {
+        return Err(ClientError::Refused(format!(
+            "a message of {} bytes is longer than {PACKET_BYTES_MAX}",
+            bytes.len()
+        )));
+    }
+    let sent = socket
+        .async_io(Interest::WRITABLE, || {
+            packet::send(socket, &bytes, descriptor.as_ref().map(AsFd::as_fd))
+        })
+        .await;
+    match sent {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+            ) =>
+        {
+            Err(ClientError::Gone)
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn receive(
+    socket: &UnixDatagram,
+    buffer: &mut [u8],
+) -> Result<(FromHolder, Option<OwnedFd>), ClientError> {
+    let packet = socket
+        .async_io(Interest::READABLE, || packet::receive(socket, &mut *buffer))
+        .await?
+        .ok_or(ClientError::Gone)?;
+    let message = serde_json::from_slice(&buffer[..packet.length])
+        .map_err(|error| ClientError::Garbled(error.to_string()))?;
+    Ok((message, packet.descriptor))
+}
+
+/// Reads until the connection ends; then every asker hears of it, because their senders are dropped.
+async fn read_all(
+    socket: Arc<UnixDatagram>,
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    news: mpsc::UnboundedSender<Notice>,
+    piled: Arc<AtomicUsize>,
+) {
+    let mut buffer = vec![0; PACKET_BYTES_MAX];
+    loop {
+        match receive(&socket, &mut buffer).await {
+            Ok((FromHolder::Reply(reply), descriptor)) => {
+                let asker = lock(&waiting)
+                    .as_mut()
+                    .and_then(|waiting| waiting.remove(&reply.id));
+                if let Some(asker) = asker {
+                    // The asker may have given up: then the answer is nobody's.
+                    let _ = asker.send((reply.body, descriptor));
+                }
+            }
+            Ok((FromHolder::Event(event), descriptor)) => {
+                if let Some(notice) = notice(event, descriptor, &piled)
+                    && news.send(notice).is_err()
+                {
+                    tracing::debug!("nobody listens to the holder's news");
+                }
+            }
+            Err(ClientError::Garbled(what)) => {
+                tracing::warn!(what, "a message of the holder is not understood");
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the connection to the holder has ended");
+                break;
+            }
+        }
+    }
+    *lock(&waiting) = None;
+}
+
+fn notice(event: Event, descriptor: Option<OwnedFd>, piled: &AtomicUsize) -> Option<Notice> {
+    match event {
+        Event::Listening { address } => Some(Notice::Listening(address)),
+        Event::ChildExited(exit) => Some(Notice::ChildExited(exit)),
+        Event::HandedOver {
+            reason,
+            local,
+            peer,
+        } => {
+            let connection = descriptor?;
+            if piled.fetch_add(1, Ordering::Relaxed) >= HAND_OVERS_WAITING_MAX {
+                piled.fetch_sub(1, Ordering::Relaxed);
+                tracing::warn!(%peer, "too many handed-over connections wait: one is closed");
+                return None;
+            }
+            Some(Notice::HandedOver {
+                reason,
+                local,
+                peer,
+                connection,
+            })
+        }
+    }
+}
