@@ -1,6 +1,9 @@
 //! Versions, upgrade files, the node machine, schedules, routing and the journal format; no I/O.
 
 pub mod api;
+pub mod bundle;
+pub mod expression;
 pub mod ids;
 pub mod machine;
+pub mod routing;
 pub mod schedule;

@@ -1,0 +1,175 @@
+//! CEL expressions and `${...}` strings of upgrade files: compiled once when the file is proved, evaluated at a node.
+
+mod names;
+mod scope;
+mod template;
+
+pub use names::Allowed;
+pub use scope::{NodeScope, Scope, Variable};
+pub use template::Template;
+
+use cel::{Env, Program, Value};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+/// The longest expression, in bytes: what people write is far shorter, and its parser is recursive.
+pub const EXPRESSION_BYTES_MAX: usize = 2048;
+
+/// The standard functions, built once: building them takes longer than an evaluation.
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// A compiled CEL expression that knows which key of which file it came from.
+#[derive(Clone)]
+pub struct Expression {
+    key: String,
+    source: String,
+    program: Arc<Program>,
+}
+
+/// Why an expression cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: `{expression}`: {problem}")]
+pub struct ExpressionError {
+    /// The key path of the expression (`class.storage.service.data.port`).
+    pub key: String,
+    /// The expression as it is written.
+    pub expression: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Expression {
+    /// Compiles `source`, found at `key`; names other than those allowed are refused with the nearest allowed one.
+    pub fn compile(key: &str, source: &str, allowed: &Allowed) -> Result<Self, ExpressionError> {
+        let fail = |problem: String| ExpressionError {
+            key: key.to_owned(),
+            expression: source.to_owned(),
+            problem,
+        };
+        if source.len() > EXPRESSION_BYTES_MAX {
+            return Err(fail(format!("longer than {EXPRESSION_BYTES_MAX} bytes")));
+        }
+        if source.trim().is_empty() {
+            return Err(fail("the expression is empty".to_owned()));
+        }
+        let program = STANDARD
+            .compile(source)
+            .map_err(|errors| fail(first_line(&errors)))?;
+        names::check(program.expression(), allowed).map_err(fail)?;
+        Ok(Self {
+            key: key.to_owned(),
+            source: source.to_owned(),
+            program: Arc::new(program),
+        })
+    }
+
+    /// The expression as it is written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The key path that it was found at.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The value at this node.
+    pub(crate) fn value(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+        let mut context = cel::Context::with_env(Arc::clone(&STANDARD));
+        scope.fill(&mut context);
+        self.program
+            .execute(&context)
+            .map_err(|error| self.error(plain(&error)))
+    }
+
+    /// The value as a truth; anything else is an error.
+    pub fn truth(&self, scope: &Scope) -> Result<bool, ExpressionError> {
+        match self.value(scope)? {
+            Value::Bool(truth) => Ok(truth),
+            other => Err(self.error(format!("gives {}, not true or false", other.type_of()))),
+        }
+    }
+
+    /// The value as a port from 1 to 65535; anything else is an error.
+    pub fn port(&self, scope: &Scope) -> Result<u16, ExpressionError> {
+        let number = match self.value(scope)? {
+            Value::Int(number) => u64::try_from(number).unwrap_or(0),
+            Value::UInt(number) => number,
+            other => {
+                return Err(self.error(format!("gives {}, not a port number", other.type_of())));
+            }
+        };
+        match u16::try_from(number) {
+            Ok(port) if port > 0 => Ok(port),
+            _ => Err(self.error(format!(
+                "gives {number}, which is not a port from 1 to 65535"
+            ))),
+        }
+    }
+
+    /// The value as text: strings, numbers and truths have one; lists and maps do not.
+    pub fn text(&self, scope: &Scope) -> Result<String, ExpressionError> {
+        match self.value(scope)? {
+            Value::String(text) => Ok(text.to_string()),
+            Value::Int(number) => Ok(number.to_string()),
+            Value::UInt(number) => Ok(number.to_string()),
+            Value::Float(number) => Ok(number.to_string()),
+            Value::Bool(truth) => Ok(truth.to_string()),
+            other => Err(self.error(format!("gives {}, which has no text", other.type_of()))),
+        }
+    }
+
+    /// Every string literal of the expression and every attribute that it names: the values at which it can change.
+    pub(crate) fn landmarks(&self) -> names::Landmarks {
+        names::landmarks(self.program.expression())
+    }
+
+    fn error(&self, problem: String) -> ExpressionError {
+        ExpressionError {
+            key: self.key.clone(),
+            expression: self.source.clone(),
+            problem,
+        }
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expression({:?})", self.source)
+    }
+}
+
+/// Two expressions are the same when they are written the same, wherever they are written.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+/// The parser's own words without its picture of the source, which our messages show themselves.
+fn first_line(errors: &cel::ParseErrors) -> String {
+    errors.errors.first().map_or_else(
+        || "is not CEL".to_owned(),
+        |error| {
+            let (line, column) = error.pos;
+            let message = error.msg.lines().next().unwrap_or("is not CEL");
+            format!(
+                "is not CEL: {} (at {line}:{column} of the expression)",
+                message.trim_start_matches("Syntax error: ")
+            )
+        },
+    )
+}
+
+/// An evaluation error in words that name what to do where we know it.
+fn plain(error: &cel::ExecutionError) -> String {
+    match error {
+        cel::ExecutionError::NoSuchKey(name) => {
+            format!("this node has no `{name}`; give it to the node, or ask with has(...) first")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

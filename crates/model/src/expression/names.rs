@@ -1,0 +1,224 @@
+//! Which names an expression uses: unknown ones are refused when it is compiled, not years later at a node.
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use std::collections::BTreeSet;
+
+/// The names that an expression may use at its place in the file.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    roots: &'static [&'static str],
+    services: Option<BTreeSet<String>>,
+}
+
+/// The fields of `node`.
+const NODE_FIELDS: [&str; 3] = ["name", "class", "attributes"];
+
+impl Allowed {
+    /// What is known of a node before anything is chosen for it: for filters.
+    pub const NODE: Allowed = Allowed {
+        roots: &["attributes", "node"],
+        services: None,
+    };
+    /// What is known before ports are: for ports themselves, the user, and an adopted state directory.
+    pub const PORTLESS: Allowed = Allowed {
+        roots: &["attributes", "node", "vars", "version"],
+        services: None,
+    };
+
+    /// Everything but paths, with the ports of these services: for addresses.
+    pub fn with_ports(services: BTreeSet<String>) -> Self {
+        let roots = &["attributes", "node", "ports", "vars", "version"];
+        Allowed {
+            roots,
+            services: Some(services),
+        }
+    }
+
+    /// Everything, with the ports of these services: for commands.
+    pub fn everything(services: BTreeSet<String>) -> Self {
+        let roots = &[
+            "attributes",
+            "bundle",
+            "node",
+            "ports",
+            "software",
+            "state",
+            "vars",
+            "version",
+        ];
+        Allowed {
+            roots,
+            services: Some(services),
+        }
+    }
+
+    /// As before, without `software`: for a class that ships none.
+    pub fn without_software(services: BTreeSet<String>) -> Self {
+        let roots = &[
+            "attributes",
+            "bundle",
+            "node",
+            "ports",
+            "state",
+            "vars",
+            "version",
+        ];
+        Allowed {
+            roots,
+            services: Some(services),
+        }
+    }
+}
+
+/// What a filter compares with what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Landmarks {
+    pub(crate) attributes: BTreeSet<String>,
+    pub(crate) literals: BTreeSet<String>,
+}
+
+pub(super) fn landmarks(expression: &IdedExpr) -> Landmarks {
+    let mut found = Landmarks::default();
+    walk(expression, &mut |expression| match expression {
+        Expr::Literal(LiteralValue::String(text)) => {
+            found.literals.insert(text.inner().to_owned());
+        }
+        Expr::Select(select) if is_attributes(&select.operand.expr) => {
+            found.attributes.insert(select.field.clone());
+        }
+        Expr::Call(call) if call.func_name == "_[_]" && call.args.len() == 2 => {
+            if let (true, Expr::Literal(LiteralValue::String(name))) =
+                (is_attributes(&call.args[0].expr), &call.args[1].expr)
+            {
+                found.attributes.insert(name.inner().to_owned());
+            }
+        }
+        _ => {}
+    });
+    found
+}
+
+fn is_attributes(expression: &Expr) -> bool {
+    match expression {
+        Expr::Ident(name) => name == "attributes",
+        Expr::Select(select) => {
+            select.field == "attributes"
+                && matches!(&select.operand.expr, Expr::Ident(name) if name == "node")
+        }
+        _ => false,
+    }
+}
+
+/// Refuses names that are not there; the message names the nearest one that is.
+pub(super) fn check(expression: &IdedExpr, allowed: &Allowed) -> Result<(), String> {
+    let mut bound = BTreeSet::new();
+    walk(expression, &mut |expression| {
+        if let Expr::Comprehension(comprehension) = expression {
+            bound.insert(comprehension.iter_var.clone());
+            bound.insert(comprehension.accu_var.clone());
+            bound.extend(comprehension.iter_var2.clone());
+        }
+    });
+    let mut problem = None;
+    walk(expression, &mut |expression| {
+        let found = match expression {
+            Expr::Ident(name) if !bound.contains(name) => root_problem(name, allowed),
+            Expr::Select(select) => field_problem(&select.operand.expr, &select.field, allowed),
+            _ => None,
+        };
+        if problem.is_none() {
+            problem = found;
+        }
+    });
+    problem.map_or(Ok(()), Err)
+}
+
+fn root_problem(name: &str, allowed: &Allowed) -> Option<String> {
+    if name.starts_with('@') || TYPE_NAMES.contains(&name) || allowed.roots.contains(&name) {
+        return None;
+    }
+    let hint = crate::bundle::nearest(name, allowed.roots.iter().copied())
+        .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    Some(format!(
+        "`{name}` is not known here (known: {}){hint}",
+        allowed.roots.join(", ")
+    ))
+}
+
+/// Names of types are values in CEL (`type(x) == int`).
+const TYPE_NAMES: [&str; 10] = [
+    "bool",
+    "bytes",
+    "double",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "type",
+    "uint",
+];
+
+fn field_problem(operand: &Expr, field: &str, allowed: &Allowed) -> Option<String> {
+    let Expr::Ident(root) = operand else {
+        return None;
+    };
+    let known: Vec<&str> = match (root.as_str(), &allowed.services) {
+        ("node", _) => NODE_FIELDS.to_vec(),
+        ("ports", Some(services)) => services.iter().map(String::as_str).collect(),
+        _ => return None,
+    };
+    if known.contains(&field) {
+        return None;
+    }
+    let list = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    let hint = crate::bundle::nearest(field, known)
+        .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    Some(format!("`{root}` has no `{field}` (it has: {list}){hint}"))
+}
+
+/// Visits every part of an expression, outer ones first.
+fn walk(expression: &IdedExpr, visit: &mut dyn FnMut(&Expr)) {
+    visit(&expression.expr);
+    match &expression.expr {
+        Expr::Call(call) => {
+            call.target.iter().for_each(|target| walk(target, visit));
+            call.args.iter().for_each(|argument| walk(argument, visit));
+        }
+        Expr::Comprehension(c) => {
+            for part in [
+                &c.iter_range,
+                &c.accu_init,
+                &c.loop_cond,
+                &c.loop_step,
+                &c.result,
+            ] {
+                walk(part, visit);
+            }
+        }
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .for_each(|element| walk(element, visit)),
+        Expr::Map(map) => walk_entries(map.entries.iter().map(|e| &e.expr), visit),
+        Expr::Struct(fields) => walk_entries(fields.entries.iter().map(|e| &e.expr), visit),
+        Expr::Select(select) => walk(&select.operand, visit),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+    }
+}
+
+fn walk_entries<'a>(entries: impl Iterator<Item = &'a EntryExpr>, visit: &mut dyn FnMut(&Expr)) {
+    for entry in entries {
+        match entry {
+            EntryExpr::StructField(field) => walk(&field.value, visit),
+            EntryExpr::MapEntry(entry) => {
+                walk(&entry.key, visit);
+                walk(&entry.value, visit);
+            }
+        }
+    }
+}
