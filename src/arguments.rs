@@ -4,15 +4,18 @@ use crate::commands as c;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// What `--help` says below the options: the exit codes and where the environment is read.
+/// Where the server listens and where clients look for it when nobody says otherwise.
+pub(crate) const SERVER_DEFAULT: &str = "http://127.0.0.1:7070";
+
+/// What `--help` says below the options.
 const AFTER_HELP: &str = "\
 Exit codes: 0 done or yes; 1 a negative answer (a check failed, the server refused); 2 an error.
-`upstart help COMMAND` explains one command; `upstart man DIR` writes manual pages.";
+`upstart help COMMAND` explains one command; `upstart man --output DIR` writes manual pages.";
 
 /// Upgrades the software of distributed systems automatically while they keep serving.
 #[derive(Debug, Parser)]
 #[command(name = "upstart", version, propagate_version = true, after_help = AFTER_HELP)]
-#[command(disable_help_subcommand = false, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -26,25 +29,22 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// The upgrade server; several are tried in order.
+    /// The upgrade server; several are tried in order
     #[arg(
         long = "server",
         global = true,
         value_name = "URL",
-        env = "UPSTART_SERVER",
-        value_delimiter = ','
+        env = "UPSTART_SERVER"
     )]
+    #[arg(value_delimiter = ',', default_value = SERVER_DEFAULT)]
     pub(crate) servers: Vec<String>,
-    /// The file that holds the server's bearer token.
+    /// A file that holds the bearer token (UPSTART_TOKEN holds the token itself)
     #[arg(long, global = true, value_name = "FILE", env = "UPSTART_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// The bearer token itself, from the environment only: an argument would show in `ps`.
-    #[arg(skip = std::env::var("UPSTART_TOKEN").ok().filter(|token| !token.is_empty()))]
-    pub(crate) token: Option<String>,
-    /// Print JSON on stdout, for programs.
+    /// Print JSON on stdout, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say more on stderr; twice says everything. UPSTART_LOG takes a filter such as `agent=debug`.
+    /// Say more on stderr; twice says everything (UPSTART_LOG takes a filter such as agent=debug)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -52,13 +52,53 @@ pub(crate) struct Globals {
 /// One command each.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Owns a node's child; started by its agent.
+    /// Run the upgrade server: repository, upgrade database and API
+    Server(c::server::ServerArgs),
+    /// Run a node's agent: it runs the software and upgrades it
+    Agent(c::agent::AgentArgs),
+    /// Check an upgrade's folder without a server
+    Check(c::check::CheckArgs),
+    /// Upload an upgrade's folder and publish it
+    Publish(c::publish::PublishArgs),
+    /// Take an upgrade back while no node has settled at it
+    Withdraw(c::operate::WithdrawArgs),
+    /// Show the system: versions, nodes, what waits and why
+    Status(c::status::StatusArgs),
+    /// List the nodes, or tell everything of one
+    Nodes(c::nodes::NodesArgs),
+    /// Watch the nodes live; without a terminal, print each change as a line
+    Watch(c::watch::WatchArgs),
+    /// Print the history
+    Events(c::events::EventsArgs),
+    /// Print what a node's software has printed, on the node's machine
+    Logs(c::logs::LogsArgs),
+    /// Let no node begin an upgrade
+    Pause(c::operate::PauseArgs),
+    /// End a pause
+    Resume,
+    /// Give leave for an upgrade whose schedule asks for a person's
+    Approve(c::operate::ApproveArgs),
+    /// Tell a blocked node to try its upgrade again
+    Retry(c::operate::RetryArgs),
+    /// Forget a node that will never come back
+    Forget(c::operate::ForgetArgs),
+    /// Move the version at which callers without a label are served
+    Public(c::operate::PublicArgs),
+    /// Retire every version up to one: its callers are reset, its adapters and old state go
+    Retire(c::retire::RetireArgs),
+    /// List permits (leave to be unavailable) or break one
+    Permit(c::permit::PermitArgs),
+    /// Print a shell's completion script
+    Completions(c::generate::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(c::generate::ManArgs),
+    /// Own a node's child; started by its agent
     #[command(hide = true)]
     Holder(c::hidden::HolderArgs),
-    /// Becomes the child; started by its holder.
+    /// Become the child; started by its holder
     #[command(hide = true)]
     Launch(c::hidden::Rest),
-    /// Becomes a transform; started by its agent.
+    /// Become a transform; started by its agent
     #[command(hide = true)]
     Confine(c::hidden::Rest),
 }

@@ -2,17 +2,20 @@
 
 mod arguments;
 mod commands;
+mod connection;
+mod describe;
 mod failure;
 mod output;
 mod telemetry;
 
-use arguments::Cli;
+use arguments::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start("info", cli.globals.verbose);
+    let is_daemon = matches!(cli.command, Command::Server(_) | Command::Agent(_));
+    telemetry::start(if is_daemon { "info" } else { "warn" }, cli.globals.verbose);
     let json = cli.globals.json;
     failure::exit_code(commands::run(cli), json)
 }

@@ -1,0 +1,135 @@
+//! `upstart agent`: runs one node's agent, told by flags or by a file with the same keys.
+
+use crate::arguments::Globals;
+use crate::connection::token;
+use crate::failure::{Advise, Outcome, failure};
+use agent::config::Config;
+use clap::Args;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `upstart agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, poll_ms
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "poll_ms"])]
+    pub(crate) config: Option<PathBuf>,
+    /// The node's data directory; one node each
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) data: Option<PathBuf>,
+    /// The node's name, unique in the system
+    #[arg(long, required_unless_present = "config")]
+    pub(crate) name: Option<String>,
+    /// The class whose software the node runs
+    #[arg(long, required_unless_present = "config")]
+    pub(crate) class: Option<String>,
+    /// A free attribute for schedules and filters (repeatable)
+    #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) attributes: Vec<(String, String)>,
+    /// A variable for command lines and ports: JSON, else text (repeatable)
+    #[arg(long = "var", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// An address at which peers reach the node (repeatable) [default: 127.0.0.1]
+    #[arg(long = "address", value_name = "IP")]
+    pub(crate) addresses: Vec<IpAddr>,
+    /// How often the server is asked, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = agent::config::POLL_MS_DEFAULT)]
+    pub(crate) poll_ms: u64,
+}
+
+/// Reads `KEY=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+/// A variable's value: JSON where it reads as JSON, else the text itself.
+fn value(text: String) -> serde_json::Value {
+    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
+}
+
+/// `upstart agent`.
+pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
+    let config = match &arguments.config {
+        Some(file) => from_file(file, globals)?,
+        None => from_flags(arguments, globals)?,
+    };
+    let _ = config;
+    Err(failure("the agent does not run yet", "wait for it"))
+}
+
+fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config> {
+    let missing = || {
+        failure(
+            "an agent needs --data, --name and --class",
+            "see `upstart help agent`",
+        )
+    };
+    let mut addresses = arguments.addresses;
+    if addresses.is_empty() {
+        addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    Ok(Config {
+        data: absolute(&arguments.data.ok_or_else(missing)?)?,
+        name: arguments.name.ok_or_else(missing)?,
+        class: arguments.class.ok_or_else(missing)?,
+        attributes: arguments.attributes.into_iter().collect(),
+        variables: arguments
+            .variables
+            .into_iter()
+            .map(|(key, text)| (key, value(text)))
+            .collect::<BTreeMap<_, _>>(),
+        servers: globals.servers.clone(),
+        token: token(globals)?,
+        addresses,
+        poll_ms: arguments.poll_ms,
+    })
+}
+
+/// The file's keys; the token may come from the global options, so that it need not stand in the file.
+fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
+    let what = format!("cannot read the agent's configuration {}", file.display());
+    let text =
+        std::fs::read_to_string(file).advise(&what, "give --config the path of a TOML file")?;
+    let mut config: Config = toml::from_str(&text).map_err(|error| {
+        failure(
+            format!("{what}: {}", error.to_string().trim_end()),
+            "mend the file; `upstart help agent` names its keys",
+        )
+    })?;
+    config.data = absolute(&config.data)?;
+    if config.token.is_none() {
+        config.token = token(globals)?;
+    }
+    Ok(config)
+}
+
+/// The software is told paths in the data directory, so that they must not depend on where somebody stands.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).advise(
+        format!("{} is no path for a data directory", path.display()),
+        "give --data a directory",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_json_or_text() {
+        assert_eq!(value("7001".to_owned()), serde_json::json!(7001));
+        assert_eq!(value("[1,2]".to_owned()), serde_json::json!([1, 2]));
+        assert_eq!(value("eu-west".to_owned()), serde_json::json!("eu-west"));
+    }
+
+    #[test]
+    fn pairs_need_a_key() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(pair("=b").is_err());
+        assert!(pair("a").is_err());
+    }
+}

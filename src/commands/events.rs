@@ -1,0 +1,128 @@
+//! `upstart events`: the append-only history, and what is added to it.
+
+use crate::arguments::Globals;
+use crate::connection::{connect, explain, wait_for};
+use crate::failure::{End, Outcome};
+use crate::output;
+use clap::Args;
+use client::Client;
+use model::api::Event;
+
+/// Arguments of `upstart events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Go on printing what happens
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin after this event
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// Only events of this node
+    #[arg(long)]
+    pub(crate) node: Option<String>,
+    /// Only this kind, or kinds that begin so (`node.`)
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+}
+
+/// `upstart events`.
+pub(crate) fn run(globals: &Globals, arguments: &EventsArgs) -> Outcome {
+    let client = connect(globals)?;
+    wait_for(print_all(&client, globals, arguments))?;
+    Ok(End::Yes)
+}
+
+/// Prints page after page; one JSON object a line for programs.
+async fn print_all(
+    client: &Client,
+    globals: &Globals,
+    arguments: &EventsArgs,
+) -> anyhow::Result<()> {
+    let mut after = arguments.after.to_string();
+    loop {
+        let wait = arguments.follow.then_some(client::WAIT_MAX);
+        let page = client
+            .events(Some(&after), None, wait)
+            .await
+            .map_err(explain)?;
+        for event in page
+            .items
+            .iter()
+            .filter(|event| is_wanted(event, arguments))
+        {
+            match globals.json {
+                true => output::json(event)?,
+                false => output::line(sentence(event))?,
+            }
+        }
+        let is_end = page.items.is_empty() && !arguments.follow;
+        match page.next {
+            Some(next) if !is_end => after = next,
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn is_wanted(event: &Event, arguments: &EventsArgs) -> bool {
+    let node = arguments
+        .node
+        .as_ref()
+        .is_none_or(|node| event.node.as_ref() == Some(node));
+    let kind = arguments
+        .kind
+        .as_ref()
+        .is_none_or(|kind| event.kind.starts_with(kind.as_str()));
+    node && kind
+}
+
+/// One event as one line.
+pub(crate) fn sentence(event: &Event) -> String {
+    let time = clock(event.at_ms);
+    let version = event
+        .version
+        .map_or_else(String::new, |version| format!(" [{version}]"));
+    format!(
+        "{time} {} {}{version} {}",
+        event.author, event.kind, event.message
+    )
+}
+
+/// A time as UTC, `2026-01-31T12:00:00Z`.
+pub(crate) fn clock(at_ms: u64) -> String {
+    let seconds = at_ms / 1_000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (rest / 3_600, rest % 3_600 / 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Days since 1970-01-01 as year, month, day (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clock;
+
+    #[test]
+    fn times_read_as_utc() {
+        assert_eq!(clock(0), "1970-01-01T00:00:00Z");
+        assert_eq!(clock(951_782_399_000), "2000-02-28T23:59:59Z");
+        assert_eq!(clock(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(clock(1_795_423_500_000), "2026-11-23T08:45:00Z");
+    }
+}

@@ -1,0 +1,51 @@
+//! `upstart completions` and `upstart man`: files for packagers, generated from the arguments themselves.
+
+use crate::arguments::Cli;
+use crate::failure::{Advise, End, Outcome};
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `upstart completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `upstart man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for every command into this directory instead of printing the first
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `upstart completions`.
+pub(crate) fn completions(arguments: &CompletionsArgs) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "upstart", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
+    Ok(End::Yes)
+}
+
+/// `upstart man`.
+pub(crate) fn man(arguments: &ManArgs) -> Outcome {
+    match &arguments.output {
+        Some(directory) => pages(directory)?,
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            std::io::stdout().lock().write_all(&page)?;
+        }
+    }
+    Ok(End::Yes)
+}
+
+fn pages(directory: &Path) -> anyhow::Result<()> {
+    let advice = "give a directory that can be written";
+    let what = format!("cannot write manual pages into {}", directory.display());
+    std::fs::create_dir_all(directory).advise(&what, advice)?;
+    clap_mangen::generate_to(Cli::command(), directory).advise(&what, advice)
+}

@@ -1,0 +1,102 @@
+//! `upstart nodes`: a list, or everything of one node, its counters included.
+
+use crate::arguments::Globals;
+use crate::connection::{connect, explain, wait_for};
+use crate::failure::{End, Outcome};
+use crate::{describe, output};
+use clap::Args;
+use client::Client;
+use model::api::NodeFact;
+
+/// Arguments of `upstart nodes`.
+#[derive(Debug, Args)]
+pub(crate) struct NodesArgs {
+    /// Tell everything of this node (name or number)
+    #[arg(conflicts_with = "class")]
+    pub(crate) node: Option<String>,
+    /// Only nodes of this class
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+}
+
+/// `upstart nodes`.
+pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> Outcome {
+    let client = connect(globals)?;
+    if let Some(name) = &arguments.node {
+        let node = wait_for(async { client.node(name).await.map_err(explain) })?;
+        match globals.json {
+            true => output::json(&node)?,
+            false => print(&node)?,
+        }
+        return Ok(End::Yes);
+    }
+    let mut nodes = wait_for(all(&client))?;
+    nodes.retain(|node| {
+        arguments
+            .class
+            .as_ref()
+            .is_none_or(|class| *class == node.class)
+    });
+    match globals.json {
+        true => output::json(&nodes)?,
+        false => output::print_table(&describe::nodes_table(nodes.iter()))?,
+    }
+    Ok(End::Yes)
+}
+
+/// Every node, page by page.
+async fn all(client: &Client) -> anyhow::Result<Vec<NodeFact>> {
+    let mut nodes = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = client
+            .nodes(after.as_deref(), None)
+            .await
+            .map_err(explain)?;
+        nodes.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(nodes),
+        }
+    }
+}
+
+fn print(node: &NodeFact) -> anyhow::Result<()> {
+    let status = &node.report.status;
+    let now = describe::now_ms();
+    let mut table = output::table(["NODE", &node.name]);
+    table.add_row(["number", &node.node.to_string()]);
+    table.add_row(["class", &node.class]);
+    for (name, value) in &node.attributes {
+        table.add_row([&format!("attribute {name}"), value]);
+    }
+    table.add_row(["machine", &node.host]);
+    table.add_row(["data directory", &node.data_directory]);
+    table.add_row(["version", &describe::version(status)]);
+    table.add_row(["revision", &status.revision.to_string()]);
+    table.add_row(["answers up to", &status.staged.to_string()]);
+    table.add_row(["phase", describe::phase(status.phase)]);
+    table.add_row(["software", describe::child(status.child)]);
+    table.add_row([
+        "last heard",
+        &output::duration(now.saturating_sub(node.seen_at_ms)),
+    ]);
+    table.add_row(["remark", &describe::remark(node, now)]);
+    for endpoint in &node.report.endpoints {
+        let at = format!("{}:{}", endpoint.address, endpoint.port);
+        table.add_row([
+            &format!("{} at {}", endpoint.service, endpoint.version),
+            &at,
+        ]);
+    }
+    for (version, connections) in &node.report.connections {
+        table.add_row([
+            &format!("open at version {version}"),
+            &connections.to_string(),
+        ]);
+    }
+    for (name, count) in &node.report.counters {
+        table.add_row([name, &count.to_string()]);
+    }
+    output::print_table(&table)
+}

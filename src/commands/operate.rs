@@ -1,0 +1,171 @@
+//! What operators change with one request: withdraw, pause, resume, approve, retry, forget, public.
+
+use crate::arguments::Globals;
+use crate::connection::{connect, explain, wait_for};
+use crate::failure::{End, Outcome};
+use crate::output;
+use clap::Args;
+use model::api::{ApproveRequest, PauseRequest, PublicRequest};
+use model::ids::Version;
+use serde::Serialize;
+
+/// Arguments of `upstart withdraw`.
+#[derive(Debug, Args)]
+pub(crate) struct WithdrawArgs {
+    /// The newest version; its number is never used again
+    pub(crate) version: Version,
+}
+
+/// Arguments of `upstart pause`.
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    /// Why, for the people who find the system paused
+    #[arg(default_value = "paused by an operator")]
+    pub(crate) reason: String,
+}
+
+/// Arguments of `upstart approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// The version that may be upgraded to
+    pub(crate) version: Version,
+    /// Only for this class
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+    /// Only for this node
+    #[arg(long)]
+    pub(crate) node: Option<String>,
+}
+
+/// Arguments of `upstart retry`.
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    /// The blocked node's name or number
+    pub(crate) node: String,
+}
+
+/// Arguments of `upstart forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// The node's name or number; if it does come back it is told so
+    pub(crate) node: String,
+}
+
+/// Arguments of `upstart public`.
+#[derive(Debug, Args)]
+pub(crate) struct PublicArgs {
+    /// The version that callers without a label get
+    pub(crate) version: Version,
+    /// Only for this service; every service otherwise
+    #[arg(long, value_name = "CLASS/SERVICE")]
+    pub(crate) service: Option<String>,
+}
+
+/// Says what was done: the answer as JSON, or a sentence.
+pub(crate) fn done(globals: &Globals, answer: &impl Serialize, sentence: &str) -> Outcome {
+    match globals.json {
+        true => output::json(answer)?,
+        false => output::line(sentence)?,
+    }
+    Ok(End::Yes)
+}
+
+/// `upstart withdraw`.
+pub(crate) fn withdraw(globals: &Globals, arguments: &WithdrawArgs) -> Outcome {
+    let client = connect(globals)?;
+    let version = arguments.version;
+    let summary = wait_for(async { client.withdraw(version).await.map_err(explain) })?;
+    let next = version.0 + 1;
+    let from = summary.from;
+    let sentence = format!(
+        "Version {version} is withdrawn; the next upgrade is version {next} and says `from = {from}`."
+    );
+    done(globals, &summary, &sentence)
+}
+
+/// `upstart pause`.
+pub(crate) fn pause(globals: &Globals, arguments: &PauseArgs) -> Outcome {
+    let client = connect(globals)?;
+    let request = PauseRequest {
+        reason: arguments.reason.clone(),
+    };
+    let pause = wait_for(async { client.pause(&request).await.map_err(explain) })?;
+    done(
+        globals,
+        &pause,
+        "Paused: no node begins an upgrade; those under way finish. `upstart resume` ends it.",
+    )
+}
+
+/// `upstart resume`.
+pub(crate) fn resume(globals: &Globals) -> Outcome {
+    let client = connect(globals)?;
+    wait_for(async { client.resume().await.map_err(explain) })?;
+    done(globals, &serde_json::json!({ "paused": null }), "Resumed.")
+}
+
+/// `upstart approve`.
+pub(crate) fn approve(globals: &Globals, arguments: &ApproveArgs) -> Outcome {
+    let client = connect(globals)?;
+    let request = ApproveRequest {
+        version: arguments.version,
+        class: arguments.class.clone(),
+        node: arguments.node.clone(),
+    };
+    let approval = wait_for(async { client.approve(&request).await.map_err(explain) })?;
+    let whom = match (&approval.node, &approval.class) {
+        (Some(node), _) => format!("node {node}"),
+        (None, Some(class)) => format!("class {class}"),
+        (None, None) => "every node".to_owned(),
+    };
+    done(
+        globals,
+        &approval,
+        &format!("Version {} is approved for {whom}.", approval.version),
+    )
+}
+
+/// `upstart retry`.
+pub(crate) fn retry(globals: &Globals, arguments: &RetryArgs) -> Outcome {
+    let client = connect(globals)?;
+    let node = wait_for(async { client.retry(&arguments.node).await.map_err(explain) })?;
+    let sentence = format!(
+        "{} is told to try again; `upstart watch` shows how it goes.",
+        node.name
+    );
+    done(globals, &node, &sentence)
+}
+
+/// `upstart forget`.
+pub(crate) fn forget(globals: &Globals, arguments: &ForgetArgs) -> Outcome {
+    let client = connect(globals)?;
+    wait_for(async { client.forget(&arguments.node).await.map_err(explain) })?;
+    let answer = serde_json::json!({ "forgotten": arguments.node });
+    done(
+        globals,
+        &answer,
+        &format!(
+            "{} is forgotten and holds nothing up any more.",
+            arguments.node
+        ),
+    )
+}
+
+/// `upstart public`.
+pub(crate) fn public(globals: &Globals, arguments: &PublicArgs) -> Outcome {
+    let client = connect(globals)?;
+    let request = PublicRequest {
+        service: arguments.service.clone(),
+        version: arguments.version,
+    };
+    let public = wait_for(async { client.set_public(&request).await.map_err(explain) })?;
+    let services: Vec<String> = public
+        .iter()
+        .map(|(service, version)| format!("{service} at {version}"))
+        .collect();
+    done(
+        globals,
+        &public,
+        &format!("Public versions: {}.", services.join(", ")),
+    )
+}

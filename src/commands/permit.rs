@@ -1,0 +1,64 @@
+//! `upstart permit`: who may be unavailable now, and taking such leave away from a node that is lost.
+
+use super::operate::done;
+use crate::arguments::Globals;
+use crate::connection::{connect, explain, wait_for};
+use crate::failure::{End, Outcome};
+use crate::output;
+use clap::{Args, Subcommand};
+use model::ids::PermitId;
+
+/// Arguments of `upstart permit`.
+#[derive(Debug, Args)]
+pub(crate) struct PermitArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: PermitCommand,
+}
+
+/// What can be done with permits.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PermitCommand {
+    /// List the permits held now
+    List,
+    /// Take a permit away; its number is refused from then on
+    Break {
+        /// The permit's number, from `upstart permit list`
+        permit: PermitId,
+    },
+}
+
+/// `upstart permit`.
+pub(crate) fn run(globals: &Globals, arguments: &PermitArgs) -> Outcome {
+    match arguments.command {
+        PermitCommand::List => list(globals),
+        PermitCommand::Break { permit } => {
+            let client = connect(globals)?;
+            let fact = wait_for(async { client.break_permit(permit).await.map_err(explain) })?;
+            let sentence = format!("Permit {permit} of node {} is broken.", fact.node);
+            done(globals, &fact, &sentence)
+        }
+    }
+}
+
+fn list(globals: &Globals) -> Outcome {
+    let client = connect(globals)?;
+    let view = wait_for(async { client.system().await.map_err(explain) })?;
+    if globals.json {
+        output::json(&view.permits)?;
+        return Ok(End::Yes);
+    }
+    let mut table = output::table(["PERMIT", "NODE", "VERSION", "GROUP", "CONFIRMED"]);
+    for permit in &view.permits {
+        let name = view.nodes.iter().find(|node| node.node == permit.node);
+        table.add_row([
+            permit.permit.to_string(),
+            name.map_or_else(|| permit.node.to_string(), |node| node.name.clone()),
+            permit.version.to_string(),
+            permit.group.clone(),
+            if permit.confirmed { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    output::print_table(&table)?;
+    Ok(End::Yes)
+}

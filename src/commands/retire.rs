@@ -1,0 +1,85 @@
+//! `upstart retire`: asks for the retirement of old versions and, if wanted, waits until every node has done it.
+
+use super::operate::done;
+use crate::arguments::Globals;
+use crate::connection::{connect, explain, wait_for};
+use crate::failure::{Outcome, refusal};
+use clap::Args;
+use client::Client;
+use model::api::{RetireRequest, Retirement};
+use model::ids::Version;
+use std::time::{Duration, Instant};
+
+/// How often the system is asked while waiting.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// Arguments of `upstart retire`.
+#[derive(Debug, Args)]
+pub(crate) struct RetireArgs {
+    /// The newest version to retire; older ones go with it
+    pub(crate) version: Version,
+    /// Close what is still open at these versions instead of being refused
+    #[arg(long)]
+    pub(crate) close: bool,
+    /// Wait until every node has acknowledged, at most this long
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
+    pub(crate) wait: Option<u64>,
+}
+
+/// `upstart retire`.
+pub(crate) fn run(globals: &Globals, arguments: &RetireArgs) -> Outcome {
+    let client = connect(globals)?;
+    let version = arguments.version;
+    let request = RetireRequest {
+        version,
+        close: arguments.close,
+    };
+    let retirement = wait_for(async {
+        let begun = client.retire(&request).await.map_err(explain)?;
+        match arguments.wait {
+            Some(seconds) => acknowledged(&client, begun, version, seconds).await,
+            None => Ok(begun),
+        }
+    })?;
+    let sentence = if retirement.retired_through >= version {
+        format!("Every version up to {version} is retired.")
+    } else {
+        format!(
+            "Versions up to {version} are being retired; to acknowledge: {}.",
+            retirement.waiting_for.join(", ")
+        )
+    };
+    done(globals, &retirement, &sentence)
+}
+
+/// Waits until the second phase has ended.
+async fn acknowledged(
+    client: &Client,
+    begun: Retirement,
+    version: Version,
+    seconds: u64,
+) -> anyhow::Result<Retirement> {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut retirement = begun;
+    while retirement.retired_through < version {
+        if Instant::now() >= end {
+            let nodes = retirement.waiting_for.join(", ");
+            return Err(refusal(
+                format!("after {seconds} s these nodes have not acknowledged: {nodes}"),
+                "look at them with `upstart nodes`, or forget those that never come back with `upstart forget NODE`",
+            ));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        let view = client.system().await.map_err(explain)?;
+        let waiting = view
+            .nodes
+            .iter()
+            .filter(|node| node.report.retired_acknowledged < version);
+        retirement = Retirement {
+            retiring_through: view.retiring_through,
+            retired_through: view.retired_through,
+            waiting_for: waiting.map(|node| node.name.clone()).collect(),
+        };
+    }
+    Ok(retirement)
+}

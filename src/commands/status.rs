@@ -1,0 +1,77 @@
+//! `upstart status`: the whole system on one screen.
+
+use crate::arguments::Globals;
+use crate::connection::{connect, explain, wait_for};
+use crate::failure::{End, Outcome};
+use crate::{describe, output};
+use clap::Args;
+use model::api::SystemView;
+
+/// Arguments of `upstart status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {}
+
+/// `upstart status`.
+pub(crate) fn run(globals: &Globals, _arguments: &StatusArgs) -> Outcome {
+    let client = connect(globals)?;
+    let view = wait_for(async { client.system().await.map_err(explain) })?;
+    match globals.json {
+        true => output::json(&view)?,
+        false => print(&view)?,
+    }
+    Ok(End::Yes)
+}
+
+fn print(view: &SystemView) -> anyhow::Result<()> {
+    if view.upgrades.is_empty() {
+        return output::line("No system yet: `upstart publish DIR` with version 1 defines it.");
+    }
+    output::line(format!(
+        "System {} ({} nodes)",
+        view.system,
+        view.nodes.len()
+    ))?;
+    if let Some(pause) = &view.paused {
+        output::line(format!("Paused by {}: {}", pause.author, pause.reason))?;
+    }
+    output::line("")?;
+    versions(view)?;
+    if !view.public.is_empty() {
+        let services: Vec<String> = view
+            .public
+            .iter()
+            .map(|(service, version)| format!("{service} {version}"))
+            .collect();
+        output::line(format!("\nPublic versions: {}", services.join(", ")))?;
+    }
+    if !view.permits.is_empty() {
+        output::line(format!(
+            "Permits held: {} (`upstart permit list`)",
+            view.permits.len()
+        ))?;
+    }
+    output::line("")?;
+    output::print_table(&describe::nodes_table(view.nodes.iter()))
+}
+
+fn versions(view: &SystemView) -> anyhow::Result<()> {
+    let mut table = output::table([
+        "VERSION",
+        "FROM",
+        "REVISION",
+        "STATE",
+        "NODES",
+        "DESCRIPTION",
+    ]);
+    for upgrade in &view.upgrades {
+        table.add_row([
+            upgrade.version.to_string(),
+            upgrade.from.to_string(),
+            upgrade.revision.to_string(),
+            describe::upgrade(view, upgrade).to_owned(),
+            describe::settled_at(view, upgrade.version).to_string(),
+            upgrade.description.clone(),
+        ]);
+    }
+    output::print_table(&table)
+}

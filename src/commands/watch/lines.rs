@@ -1,0 +1,70 @@
+//! Watching without a terminal: each change of a node is one line, or one JSON object.
+
+use super::{ASK_EVERY, Goal, Scene};
+use crate::commands::events::clock;
+use crate::failure::{End, Outcome};
+use crate::{describe, output};
+use client::Client;
+use model::api::{NodeFact, SystemView};
+use std::collections::BTreeMap;
+
+/// Prints changes until the goal is reached (or for ever).
+pub(super) async fn run(client: &Client, goal: &Goal, json: bool) -> Outcome {
+    let mut scene = Scene::default();
+    let mut said = BTreeMap::new();
+    loop {
+        scene.refresh(client).await?;
+        print_changes(&scene.view, &mut said, json)?;
+        if let Some(end) = goal.reached(&scene.view) {
+            return Ok(end);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ASK_EVERY) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(End::Yes),
+        }
+    }
+}
+
+/// Prints the nodes whose sentence differs from the one that was printed last.
+fn print_changes(
+    view: &SystemView,
+    said: &mut BTreeMap<String, String>,
+    json: bool,
+) -> anyhow::Result<()> {
+    for node in &view.nodes {
+        let sentence = sentence(node);
+        if said.get(&node.name) == Some(&sentence) {
+            continue;
+        }
+        match json {
+            true => output::json(node)?,
+            false => output::line(format!("{} {sentence}", clock(describe::now_ms())))?,
+        }
+        said.insert(node.name.clone(), sentence);
+    }
+    Ok(())
+}
+
+fn sentence(node: &NodeFact) -> String {
+    let status = &node.report.status;
+    let mut text = format!(
+        "{} {} {}, software {}",
+        node.name,
+        describe::version(status),
+        describe::phase(status.phase),
+        describe::child(status.child)
+    );
+    if !node.reachable {
+        text.push_str(", not heard");
+    }
+    for remark in status
+        .progress
+        .iter()
+        .map(describe::progress)
+        .chain(status.reason.clone())
+    {
+        text.push_str(": ");
+        text.push_str(&remark);
+    }
+    text
+}

@@ -1,0 +1,293 @@
+//! Watching on a terminal: versions, a bar for the whole system, one row a node, the latest events.
+
+use super::{ASK_EVERY, Goal, Scene};
+use crate::commands::events;
+use crate::describe;
+use crate::failure::{End, Outcome};
+use client::Client;
+use model::api::{NodeFact, Phase};
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table};
+use std::time::Duration;
+
+/// How many cells a node's bar has.
+const BAR_CELLS: usize = 10;
+
+/// The rows that the event list takes.
+const EVENT_ROWS: u16 = 8;
+
+/// Draws until `q`, Ctrl-C, or the goal. The terminal is put back however this ends.
+pub(super) fn run(client: &Client, goal: &Goal) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut scene = Scene::default();
+    // The first answer comes before the screen is taken: an error stays readable.
+    runtime.block_on(scene.refresh(client))?;
+    let mut terminal = ratatui::try_init()?;
+    let mut first_row = 0;
+    let ended = loop {
+        if let Err(error) = terminal.draw(|frame| draw(frame, &scene, first_row)) {
+            break Err(error.into());
+        }
+        if let Some(end) = goal.reached(&scene.view) {
+            break Ok(end);
+        }
+        match pressed(ASK_EVERY) {
+            Ok(Some(key)) if is_quit(key) => break Ok(End::Yes),
+            Ok(Some(key)) => first_row = scrolled(first_row, key, scene.view.nodes.len()),
+            Ok(None) => {
+                if let Err(error) = runtime.block_on(scene.refresh(client)) {
+                    break Err(error);
+                }
+            }
+            Err(error) => break Err(error.into()),
+        }
+    };
+    ratatui::restore();
+    ended
+}
+
+/// The key pressed within this time.
+fn pressed(within: Duration) -> std::io::Result<Option<KeyEvent>> {
+    if !event::poll(within)? {
+        return Ok(None);
+    }
+    let key = event::read()?.as_key_event();
+    Ok(key.filter(|key| key.kind == KeyEventKind::Press))
+}
+
+fn is_quit(key: KeyEvent) -> bool {
+    let is_interrupt =
+        key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
+}
+
+fn scrolled(first_row: usize, key: KeyEvent, nodes: usize) -> usize {
+    let last = nodes.saturating_sub(1);
+    match key.code {
+        KeyCode::Down | KeyCode::Char('j') => (first_row + 1).min(last),
+        KeyCode::Up | KeyCode::Char('k') => first_row.saturating_sub(1),
+        KeyCode::PageDown => (first_row + 10).min(last),
+        KeyCode::PageUp => first_row.saturating_sub(10),
+        _ => first_row,
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, scene: &Scene, first_row: usize) {
+    let [head, gauge, nodes, events] = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(1),
+        Constraint::Min(3),
+        Constraint::Length(EVENT_ROWS),
+    ])
+    .areas(frame.area());
+    frame.render_widget(heading(scene), head);
+    draw_share(frame, scene, gauge);
+    draw_nodes(frame, scene, first_row, nodes);
+    draw_events(frame, scene, events);
+}
+
+fn heading(scene: &Scene) -> Paragraph<'static> {
+    let view = &scene.view;
+    let versions: Vec<String> = view
+        .upgrades
+        .iter()
+        .map(|upgrade| format!("{} {}", upgrade.version, describe::upgrade(view, upgrade)))
+        .collect();
+    let first = Line::styled(
+        format!(
+            "{}  versions: {}   (q quits)",
+            view.system,
+            versions.join(", ")
+        ),
+        Style::new().add_modifier(Modifier::BOLD),
+    );
+    let second = match (&scene.trouble, &view.paused) {
+        (Some(trouble), _) => Line::styled(trouble.clone(), Color::Red),
+        (None, Some(pause)) => {
+            let text = format!("paused by {}: {}", pause.author, pause.reason);
+            Line::styled(text, Color::Yellow)
+        }
+        (None, None) => {
+            let public: Vec<String> = view
+                .public
+                .iter()
+                .map(|(name, version)| format!("{name} {version}"))
+                .collect();
+            Line::raw(format!("public: {}", public.join(", ")))
+        }
+    };
+    Paragraph::new(vec![first, second])
+}
+
+fn draw_share(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
+    let (done, all) = scene.share();
+    let newest = describe::newest(&scene.view).unwrap_or_default();
+    let ratio = if all == 0 {
+        0.0
+    } else {
+        done as f64 / all as f64
+    };
+    let gauge = Gauge::default()
+        .ratio(ratio)
+        .label(format!("{done} of {all} nodes at version {newest}"))
+        .gauge_style(Style::new().fg(Color::Green));
+    frame.render_widget(gauge, area);
+}
+
+fn draw_nodes(frame: &mut Frame<'_>, scene: &Scene, first_row: usize, area: Rect) {
+    let now = describe::now_ms();
+    let rows = scene
+        .view
+        .nodes
+        .iter()
+        .skip(first_row)
+        .map(|node| node_row(node, now));
+    let widths = [
+        Constraint::Length(16),
+        Constraint::Length(12),
+        Constraint::Length(9),
+        Constraint::Length(14),
+        Constraint::Length(10),
+        Constraint::Length(BAR_CELLS as u16),
+        Constraint::Min(20),
+    ];
+    let header = Row::new([
+        "node", "class", "version", "phase", "software", "progress", "remark",
+    ])
+    .style(Style::new().add_modifier(Modifier::DIM));
+    frame.render_widget(
+        Table::new(rows, widths).header(header).block(Block::new()),
+        area,
+    );
+}
+
+fn node_row(node: &NodeFact, now_ms: u64) -> Row<'static> {
+    let status = &node.report.status;
+    let color = match status.phase {
+        Phase::Blocked | Phase::FlippingBack => Color::Red,
+        _ if !node.reachable => Color::Red,
+        Phase::Settled => Color::Green,
+        Phase::Joining | Phase::Staged => Color::Yellow,
+        _ => Color::Cyan,
+    };
+    Row::new([
+        Cell::new(node.name.clone()),
+        Cell::new(node.class.clone()),
+        Cell::new(describe::version(status)),
+        Cell::new(describe::phase(status.phase)).style(color),
+        Cell::new(describe::child(status.child)),
+        Cell::new(bar(node)),
+        Cell::new(describe::remark(node, now_ms)),
+    ])
+}
+
+/// A long step's share as a bar of full and light blocks.
+fn bar(node: &NodeFact) -> String {
+    let Some(progress) = &node.report.status.progress else {
+        return String::new();
+    };
+    let Some(total) = progress.total.filter(|total| *total > 0) else {
+        return String::new();
+    };
+    let percent = describe::percent(progress.done, total) as usize;
+    let full = percent * BAR_CELLS / 100;
+    format!("{}{}", "█".repeat(full), "░".repeat(BAR_CELLS - full))
+}
+
+fn draw_events(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
+    let rows = usize::from(area.height.saturating_sub(1));
+    let skipped = scene.events.len().saturating_sub(rows);
+    let lines: Vec<Line<'_>> = scene.events[skipped..]
+        .iter()
+        .map(|event| Line::raw(events::sentence(event)))
+        .collect();
+    let block = Block::new()
+        .borders(ratatui::widgets::Borders::TOP)
+        .title("events");
+    frame.render_widget(Paragraph::new(lines).block(block), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::api::{SystemView, UpgradeSummary};
+    use model::ids::{NodeId, Revision, Version};
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    fn scene() -> Scene {
+        let mut node: NodeFact = serde_json::from_value(serde_json::json!({
+            "node": 1, "name": "storage-1", "class": "storage", "attributes": {}, "host": "h",
+            "data_directory": "/d", "seen_at_ms": 0, "reachable": true, "settled_at_ms": 0, "retry": 0,
+            "report": { "status": serde_json::to_value(model::api::NodeStatus::default()).expect("JSON"),
+                "endpoints": [], "connections": {}, "counters": {}, "retired_acknowledged": 0,
+                "retry_acknowledged": 0 },
+        }))
+        .expect("a node");
+        node.node = NodeId(1);
+        let status = &mut node.report.status;
+        status.version = Version(1);
+        status.target = Some(Version(2));
+        status.phase = Phase::Transforming;
+        status.progress = Some(model::api::Progress {
+            what: "snapshot".to_owned(),
+            done: 1,
+            total: Some(2),
+            unit: "files".to_owned(),
+        });
+        let upgrade = UpgradeSummary {
+            version: Version(2),
+            from: Version(1),
+            revision: Revision(1),
+            manifest_sha256: String::new(),
+            description: String::new(),
+            withdrawn: false,
+            published_at_ms: 0,
+            author: String::new(),
+        };
+        let view = SystemView {
+            system: "store".to_owned(),
+            nodes: vec![node],
+            upgrades: vec![upgrade],
+            ..SystemView::default()
+        };
+        Scene {
+            view,
+            ..Scene::default()
+        }
+    }
+
+    #[test]
+    fn the_screen_shows_node_target_phase_and_progress() {
+        let mut terminal = Terminal::new(TestBackend::new(120, 20)).expect("a terminal");
+        terminal
+            .draw(|frame| draw(frame, &scene(), 0))
+            .expect("drawn");
+        let cells = terminal.backend().buffer().content();
+        let text: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
+        for part in [
+            "store",
+            "storage-1",
+            "1 -> 2",
+            "transforming",
+            "█████░░░░░",
+            "0 of 1 nodes",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn scrolling_stays_within_the_nodes() {
+        let key = |code| KeyEvent::new(code, KeyModifiers::NONE);
+        assert_eq!(scrolled(0, key(KeyCode::Up), 3), 0);
+        assert_eq!(scrolled(2, key(KeyCode::Down), 3), 2);
+        assert_eq!(scrolled(0, key(KeyCode::PageDown), 3), 2);
+    }
+}

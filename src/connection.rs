@@ -1,0 +1,94 @@
+//! How commands reach the upgrade server, and how its refusals read.
+
+use crate::arguments::Globals;
+use crate::failure::{Advise, failure, refusal};
+use client::{Client, ClientError};
+use std::future::Future;
+
+/// Holds the bearer token itself; an argument would show in `ps`.
+const TOKEN_VARIABLE: &str = "UPSTART_TOKEN";
+
+/// The statuses by which a server that understood the request says no.
+const REFUSALS: [u16; 4] = [404, 409, 410, 422];
+
+/// A client for the servers that the arguments name, writing under the user's name.
+pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
+    let client = Client::new(&globals.servers, token(globals)?).map_err(explain)?;
+    Ok(client.with_author(author()))
+}
+
+/// The bearer token: from the file, else from the environment.
+pub(crate) fn token(globals: &Globals) -> anyhow::Result<Option<String>> {
+    let Some(file) = &globals.token_file else {
+        return Ok(std::env::var(TOKEN_VARIABLE)
+            .ok()
+            .filter(|token| !token.is_empty()));
+    };
+    let text = std::fs::read_to_string(file).advise(
+        format!("cannot read the token file {}", file.display()),
+        "give --token-file the path of a file with the server's token in it",
+    )?;
+    match text.trim() {
+        "" => Err(failure(
+            format!("the token file {} is empty", file.display()),
+            "put the server's token in it, one line",
+        )),
+        token => Ok(Some(token.to_owned())),
+    }
+}
+
+/// Runs a client command's requests to their end.
+pub(crate) fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// A client's error as people read it: what happened, and what to do next.
+pub(crate) fn explain(error: ClientError) -> anyhow::Error {
+    match &error {
+        ClientError::Problem(problem) if problem.status == 401 || problem.status == 403 => failure(
+            error.to_string(),
+            "give the server's token with --token-file FILE or UPSTART_TOKEN",
+        ),
+        ClientError::Problem(problem) if REFUSALS.contains(&problem.status) => refusal(
+            error.to_string(),
+            "see `upstart status` for how the system stands",
+        ),
+        ClientError::Problem(_) => failure(
+            error.to_string(),
+            "look at the server's own messages, then try again",
+        ),
+        ClientError::Unreachable { .. } => failure(
+            error.to_string(),
+            "start one with `upstart server --data DIR`, or name it with --server URL",
+        ),
+        ClientError::Unexpected { .. } | ClientError::Address { .. } | ClientError::NoServer => {
+            failure(
+                error.to_string(),
+                "name the server with --server http://HOST:PORT",
+            )
+        }
+        ClientError::File { source, .. } => failure(
+            format!("{error}: {source}"),
+            "make the file readable and run the command again; uploads are resumed",
+        ),
+        ClientError::Setup(source) => failure(format!("{error}: {source}"), "report this"),
+    }
+}
+
+/// Who the history says it was: the login name at this machine.
+fn author() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| "operator".to_owned());
+    format!("{user}@{}", host())
+}
+
+/// This machine's name.
+pub(crate) fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}

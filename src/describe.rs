@@ -1,0 +1,155 @@
+//! A system and its nodes in words and tables; used by status, nodes and watch.
+
+use crate::output;
+use model::api::{ChildState, NodeFact, NodeStatus, Phase, Progress, SystemView, UpgradeSummary};
+
+/// What a node is doing, as people say it.
+pub(crate) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Joining => "joining",
+        Phase::Settled => "settled",
+        Phase::Fetching => "fetching",
+        Phase::Staged => "staged",
+        Phase::Stopping => "stopping",
+        Phase::Transforming => "transforming",
+        Phase::Committed => "committed",
+        Phase::Probing => "probing",
+        Phase::FlippingBack => "flipping back",
+        Phase::Blocked => "blocked",
+    }
+}
+
+/// The state of a node's child.
+pub(crate) fn child(state: ChildState) -> &'static str {
+    match state {
+        ChildState::Stopped => "stopped",
+        ChildState::Starting => "starting",
+        ChildState::Running => "running",
+        ChildState::Crashed => "crashed",
+    }
+}
+
+/// The version that a node runs, and where it is going.
+pub(crate) fn version(status: &NodeStatus) -> String {
+    match status.target {
+        Some(target) if target != status.version => format!("{} -> {target}", status.version),
+        _ => status.version.to_string(),
+    }
+}
+
+/// How far a long step has come, in a few words.
+pub(crate) fn progress(progress: &Progress) -> String {
+    let Progress {
+        what,
+        done,
+        total,
+        unit,
+    } = progress;
+    match total {
+        Some(total) if *total > 0 => {
+            format!("{what} {}% of {total} {unit}", percent(*done, *total))
+        }
+        _ => format!("{what} {done} {unit}"),
+    }
+}
+
+/// A share in whole percent, at most 100.
+pub(crate) fn percent(done: u64, total: u64) -> u64 {
+    (done.saturating_mul(100) / total.max(1)).min(100)
+}
+
+/// Why a node waits, until when, how far it has come: the last column of tables.
+pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
+    let status = &node.report.status;
+    let mut parts = Vec::new();
+    if !node.reachable {
+        let silent = output::duration(now_ms.saturating_sub(node.seen_at_ms));
+        parts.push(format!("not heard for {silent}"));
+    }
+    parts.extend(status.progress.as_ref().map(progress));
+    parts.extend(status.reason.clone());
+    if let Some(until) = status.until_ms.filter(|until| *until > now_ms) {
+        parts.push(format!("for {} more", output::duration(until - now_ms)));
+    }
+    parts.join("; ")
+}
+
+/// How an upgrade stands.
+pub(crate) fn upgrade(view: &SystemView, summary: &UpgradeSummary) -> &'static str {
+    match summary {
+        summary if summary.withdrawn => "withdrawn",
+        summary if summary.version <= view.retired_through => "retired",
+        summary if summary.version <= view.retiring_through => "retiring",
+        _ => "published",
+    }
+}
+
+/// How many nodes have settled at a version.
+pub(crate) fn settled_at(view: &SystemView, version: model::ids::Version) -> usize {
+    view.nodes
+        .iter()
+        .filter(|node| node.report.status.version == version)
+        .count()
+}
+
+/// The newest version that nodes are to reach: published and not withdrawn.
+pub(crate) fn newest(view: &SystemView) -> Option<model::ids::Version> {
+    let offered = view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn);
+    offered.map(|upgrade| upgrade.version).max()
+}
+
+/// The clock for "how long ago": close enough to the server's for people.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// The table of nodes, as `upstart nodes` and `upstart status` print it.
+pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> comfy_table::Table {
+    let now = now_ms();
+    let mut table = output::table(["NODE", "CLASS", "VERSION", "PHASE", "SOFTWARE", "REMARK"]);
+    for node in nodes {
+        let status = &node.report.status;
+        table.add_row([
+            node.name.clone(),
+            node.class.clone(),
+            version(status),
+            phase(status.phase).to_owned(),
+            child(status.child).to_owned(),
+            remark(node, now),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::ids::Version;
+
+    #[test]
+    fn progress_is_a_share_where_the_total_is_known() {
+        let mut known = Progress {
+            what: "fetch".to_owned(),
+            done: 50,
+            total: Some(200),
+            unit: "bytes".to_owned(),
+        };
+        assert_eq!(progress(&known), "fetch 25% of 200 bytes");
+        known.total = None;
+        assert_eq!(progress(&known), "fetch 50 bytes");
+    }
+
+    #[test]
+    fn a_target_shows_only_while_it_differs() {
+        let mut status = NodeStatus {
+            version: Version(1),
+            ..NodeStatus::default()
+        };
+        assert_eq!(version(&status), "1");
+        status.target = Some(Version(2));
+        assert_eq!(version(&status), "1 -> 2");
+    }
+}
