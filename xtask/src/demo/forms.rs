@@ -100,10 +100,12 @@ pub fn read(version: u32, key: &str, status: u16, body: &Value) -> Outcome {
         return Outcome::Missing;
     }
     let keys = answer_keys(version);
-    if status == 200 && has_exactly(body, keys) && body[keys[0]] == json!(key) {
-        if let Some(record) = sent(version, body) {
-            return Outcome::Found(record);
-        }
+    if status == 200
+        && has_exactly(body, keys)
+        && body[keys[0]] == json!(key)
+        && let Some(record) = sent(version, body)
+    {
+        return Outcome::Found(record);
     }
     neither(status, body)
 }

@@ -1,11 +1,24 @@
 //! `cargo xtask demo`: a whole system upgraded under load, judged by a checker.
 
+pub mod ask;
+pub mod bare;
+pub mod census;
 pub mod check;
 pub mod forms;
 pub mod history;
+pub mod judge;
+pub mod outside;
+pub mod place;
+pub mod processes;
+pub mod summary;
+pub mod tail;
 
 use clap::Args;
+use place::{Place, repository};
+use processes::Processes;
 use std::process::ExitCode;
+use std::sync::Arc;
+use summary::Summary;
 
 /// `cargo xtask demo`
 #[derive(Args, Clone, Debug)]
@@ -27,7 +40,76 @@ pub struct Options {
     pub bare: bool,
 }
 
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Its figures.
+    pub summary: Summary,
+    /// What is not as it must be; empty for a success.
+    pub shortcomings: Vec<String>,
+}
+
 /// Runs the demo; success only if everything that it promises held.
-pub fn run(_options: Options) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not yet")
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let place = Place::new()?;
+    let processes = Arc::new(Processes::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            ending = perform(options.clone(), place.clone(), Arc::clone(&processes)) => ending,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        }
+    });
+    runtime.shutdown_background();
+    processes.end_all(&place.root);
+    if options.keep
+        || result
+            .as_ref()
+            .map_or(true, |ending| !ending.shortcomings.is_empty())
+    {
+        eprintln!("the run's directory is {}", place.root.display());
+    } else {
+        std::fs::remove_dir_all(&place.root)?;
+    }
+    report(&options, &result?)
+}
+
+/// The run itself; its processes are ended by the caller, however it ends.
+async fn perform(
+    options: Options,
+    place: Place,
+    processes: Arc<Processes>,
+) -> anyhow::Result<Ending> {
+    let example = repository().join("examples/1-store");
+    tokio::task::spawn_blocking(move || {
+        if !options.bare {
+            anyhow::bail!("not yet");
+        }
+        let summary = bare::run(&place, &processes, &example)?;
+        let shortcomings = summary.shortcomings(&bare::DEMANDS, 1, &[]);
+        Ok(Ending {
+            summary,
+            shortcomings,
+        })
+    })
+    .await?
+}
+
+fn report(options: &Options, ending: &Ending) -> anyhow::Result<ExitCode> {
+    let line = serde_json::to_string(&ending.summary)?;
+    if options.json {
+        println!("{line}");
+    } else {
+        eprintln!("{}", serde_json::to_string_pretty(&ending.summary)?);
+    }
+    for shortcoming in &ending.shortcomings {
+        eprintln!("not as it must be: {shortcoming}");
+    }
+    Ok(if ending.shortcomings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -1,0 +1,125 @@
+//! The store's first version alone, without Upstart: what the machine and the checker say when nothing is upgraded.
+
+use super::judge;
+use super::outside::ClientProgram;
+use super::place::Place;
+use super::processes::Processes;
+use super::summary::{Calls, Demands, Spread, Summary};
+use super::tail::Tail;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 5;
+const WORKERS: usize = 4;
+
+/// What a bare run must reach.
+pub const DEMANDS: Demands = Demands {
+    calls: 5_000,
+    writes: 1_000,
+    cross_version: 0,
+    two_steps: 0,
+    resets_max: 0,
+    live: 1,
+};
+
+/// Starts everything, lets it work for some seconds, ends it, judges it.
+pub fn run(place: &Place, processes: &Processes, example: &Path) -> anyhow::Result<Summary> {
+    let began = Instant::now();
+    let gateways = start_store(place, processes, example)?;
+    let program = ClientProgram {
+        example: example.to_owned(),
+        history: place.folder("history")?,
+        gateways: gateways.clone(),
+        clients: CLIENTS,
+        workers: WORKERS,
+        pause_ms: 0,
+        logs: place.folder("logs")?,
+    };
+    for number in 0..CLIENTS {
+        program.start(processes, number, 1)?;
+    }
+    let mut tail = Tail::new(&program.history);
+    let last = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < last && tail.look().writes < DEMANDS.writes * 2 {
+        std::thread::sleep(Duration::from_millis(200));
+        eprint!("\r{} calls", tail.look().calls);
+    }
+    eprintln!();
+    for number in 0..CLIENTS {
+        program.finish(processes, number)?;
+    }
+    let judged = judge::judge(&program.history, 1, &gateways)?;
+    let counts = judged.verdict.calls;
+    judged
+        .verdict
+        .remarks
+        .iter()
+        .for_each(|remark| eprintln!("{remark}"));
+    Ok(Summary {
+        example: "store",
+        nodes: 5,
+        versions: vec![1],
+        calls: Calls {
+            total: counts.total,
+            ok: counts.ok,
+            refused: counts.refused,
+            reset_retried: judged.resets.len() as u64,
+            failed: counts.failed,
+            wrong: counts.wrong,
+        },
+        writes_acknowledged: judged.verdict.writes_acknowledged,
+        connections_refused: judged.refusals.len() as u64,
+        acknowledged_writes_lost: judged.verdict.acknowledged_writes_lost,
+        node_unavailable_ms: Spread::default(),
+        seconds: began.elapsed().as_secs(),
+        ..Summary::default()
+    })
+}
+
+/// Three storage nodes and two gateways of version 1; the gateways' ports.
+fn start_store(place: &Place, processes: &Processes, example: &Path) -> anyhow::Result<Vec<u16>> {
+    let logs = place.folder("logs")?;
+    let software = example.join("v1/software");
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let start = |name: String, program: &str, arguments: &[(&str, String)]| {
+        let mut command = Command::new("python3");
+        command
+            .arg(software.join(program))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command.args(
+            arguments
+                .iter()
+                .flat_map(|(flag, value)| [*flag, value.as_str()]),
+        );
+        processes.start(&name, &mut command, &logs.join(format!("{name}.log")))
+    };
+    let base = place.base;
+    for number in 0..3 {
+        let peers: Vec<String> = (0..3)
+            .filter(|peer| *peer != number)
+            .map(|peer| address(base + 10 + peer))
+            .collect();
+        let state = place.folder(&format!("state-{number}"))?;
+        start(
+            format!("storage-{number}"),
+            "storage.py",
+            &[
+                ("--port", (base + number).to_string()),
+                ("--repair-port", (base + 10 + number).to_string()),
+                ("--peers", peers.join(",")),
+                ("--state", state.display().to_string()),
+            ],
+        )?;
+    }
+    let storage: Vec<String> = (0..3).map(|number| address(base + number)).collect();
+    let gateways = vec![base + 20, base + 21];
+    for port in &gateways {
+        let arguments = [
+            ("--port", port.to_string()),
+            ("--storage", storage.join(",")),
+        ];
+        start(format!("gateway-{port}"), "gateway.py", &arguments)?;
+    }
+    Ok(gateways)
+}

@@ -1,0 +1,109 @@
+//! Which connections were open when something was stopped: at most so many may break.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How far back a stop is looked for: it is noticed a little after it happened.
+const LOOK_BACK: Duration = Duration::from_secs(3);
+
+/// The pause between two counts.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// When, and how many connections by local port.
+type Count = (Instant, BTreeMap<u16, u64>);
+
+/// Counts the established connections at some local ports, again and again, in a thread of its own.
+#[derive(Debug)]
+pub struct Census {
+    counts: Arc<Mutex<VecDeque<Count>>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Census {
+    /// Begins to count.
+    pub fn begin(ports: Vec<u16>) -> Self {
+        let census = Self {
+            counts: Arc::default(),
+            over: Arc::default(),
+        };
+        let (counts, over) = (Arc::clone(&census.counts), Arc::clone(&census.over));
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let now = Instant::now();
+                let mut counts = lock(&counts);
+                counts.push_back((now, established(&ports)));
+                while counts.front().is_some_and(|(at, _)| now - *at > LOOK_BACK) {
+                    counts.pop_front();
+                }
+                drop(counts);
+                std::thread::sleep(INTERVAL);
+            }
+        });
+        census
+    }
+
+    /// The most connections that were open at this port lately.
+    pub fn open_lately(&self, port: u16) -> u64 {
+        let counts = lock(&self.counts);
+        counts
+            .iter()
+            .filter_map(|(_, ports)| ports.get(&port))
+            .copied()
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for Census {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn established(ports: &[u16]) -> BTreeMap<u16, u64> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let text: String = tables
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .collect();
+    let mut found = BTreeMap::new();
+    for port in text.lines().filter_map(local_port_of_established) {
+        if ports.contains(&port) {
+            *found.entry(port).or_default() += 1;
+        }
+    }
+    found
+}
+
+/// The local port of an established connection (state 01; proc_net_tcp in the kernel's documentation).
+fn local_port_of_established(line: &str) -> Option<u16> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (local, state) = (fields.next()?, fields.nth(1)?);
+    (state == "01").then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn connections_are_seen_at_their_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        assert_eq!(established(&[address.port()]), BTreeMap::new());
+        let _caller = TcpStream::connect(address).expect("a connection");
+        let _accepted = listener.accept().expect("accepted");
+        assert_eq!(
+            established(&[address.port()]),
+            BTreeMap::from([(address.port(), 1)])
+        );
+    }
+}

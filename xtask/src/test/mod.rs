@@ -1,0 +1,136 @@
+//! `cargo xtask test`: everything that must hold before a change is good, in the order in which it fails fastest.
+//!
+//! Installs what it needs first; `.ci/run` calls nothing else. Ends with one line `N passed, N failed, N skipped`.
+
+mod deny;
+mod install;
+mod tally;
+
+use crate::workspace::{Workspace, run};
+use anyhow::Context;
+use clap::Args;
+use std::process::ExitCode;
+use std::time::Instant;
+use tally::Tally;
+
+/// The seed of the one chaos run that every test run includes.
+const CHAOS_SEED: u64 = 1;
+
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Leave out the demo and the chaos run
+    #[arg(long)]
+    no_demo: bool,
+    /// Only install what the tests need
+    #[arg(long)]
+    install_only: bool,
+}
+
+/// One step: its name and what it does; what it counted goes into the tally.
+struct Step {
+    name: &'static str,
+    work: fn(&Workspace, &mut Tally) -> anyhow::Result<()>,
+    is_demo: bool,
+}
+
+const STEPS: [Step; 7] = [
+    Step { name: "format", work: format, is_demo: false },
+    Step { name: "clippy", work: clippy, is_demo: false },
+    Step { name: "deny", work: deny::check, is_demo: false },
+    Step { name: "tests", work: tests, is_demo: false },
+    Step { name: "doc-tests", work: doc_tests, is_demo: false },
+    Step { name: "demo", work: demo, is_demo: true },
+    Step { name: "chaos", work: chaos, is_demo: true },
+];
+
+/// Installs, runs every step even when one fails, and sums up.
+///
+/// # Errors
+/// When what is needed cannot be installed.
+pub fn run_all(options: &Options) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    install::everything(&workspace)?;
+    if options.install_only {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut tally = Tally::default();
+    for step in STEPS.iter().filter(|step| !(step.is_demo && options.no_demo)) {
+        take(step, &workspace, &mut tally);
+    }
+    eprintln!();
+    for line in tally.remarks() {
+        eprintln!("{line}");
+    }
+    println!("{}", tally.summary());
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn take(step: &Step, workspace: &Workspace, tally: &mut Tally) {
+    eprintln!("\n==> {}", step.name);
+    let began = Instant::now();
+    match (step.work)(workspace, tally) {
+        Ok(()) => eprintln!("<== {} done in {:.0} s", step.name, began.elapsed().as_secs_f64()),
+        Err(error) => {
+            eprintln!("<== {} FAILED: {error:#}", step.name);
+            tally.fail(step.name, &format!("{error:#}"));
+        }
+    }
+}
+
+fn format(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    run(&mut workspace.cargo(["fmt", "--all", "--check"])).context("run `cargo fmt --all`")?;
+    tally.pass();
+    Ok(())
+}
+
+fn clippy(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--", "--deny=warnings"];
+    run(&mut workspace.cargo(arguments))?;
+    tally.pass();
+    Ok(())
+}
+
+/// Every test of the workspace. The binary and the library are built first: end-to-end tests run them.
+fn tests(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    workspace.build(crate::workspace::Profile::Dev)?;
+    let report = workspace.target("nextest/default/junit.xml");
+    // A report of an earlier run must not be counted when this one does not get that far.
+    let _ = std::fs::remove_file(&report);
+    let mut command = workspace.cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    let outcome = run(install::with_tools(workspace, &mut command));
+    let counted = std::fs::read_to_string(&report)
+        .context("nextest wrote no report: the tests do not build")
+        .map(|text| tally.add_junit(&text));
+    match (outcome, counted) {
+        (Ok(()), counted) => counted,
+        // The failed tests are in the tally already.
+        (Err(_), Ok(())) if tally.failed > 0 => Ok(()),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn doc_tests(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    run(&mut workspace.cargo(["test", "--workspace", "--doc", "--quiet"]))?;
+    tally.pass();
+    Ok(())
+}
+
+fn demo(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    xtask(workspace, &["demo", "--json"])?;
+    tally.pass();
+    Ok(())
+}
+
+fn chaos(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    xtask(workspace, &["demo", "--chaos", &CHAOS_SEED.to_string(), "--json"])?;
+    tally.pass();
+    Ok(())
+}
+
+/// This program again, as a person would call it.
+fn xtask(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("cannot tell where xtask is")?;
+    let mut command = workspace.command(program);
+    run(install::with_tools(workspace, command.args(arguments)))
+}
