@@ -1,0 +1,215 @@
+//! What to do with a connect, a bind or an accepted connection. Pure: the table and the facts come in, a decision goes out.
+//!
+//! ```text
+//! accepted at a declared service:
+//!   label with a token                    -> Take      the connection that was offered under it
+//!   label with our agent's key            -> Deliver   its label consumed, the true caller shown
+//!   label of another system, damaged, or
+//!     from an address not honoured        -> Undecided the agent judges
+//!   probing                               -> Probing
+//!   label, version of this interface      -> Deliver   its label consumed: a raw kernel socket from here on
+//!   label, another version                -> Foreign
+//!   no label, not from a member,
+//!     or certainly not one's              -> Deliver when the public version has this interface, else Public
+//!   nothing there yet, from a member      -> Undecided a late label, or none: the agent sees it first
+//! ```
+
+use crate::address::destination;
+use crate::holder::HandOverReason;
+use crate::stats::Counter;
+use crate::table::{ServiceView, Snapshot};
+use label::{Label, Parsed};
+use std::net::{IpAddr, SocketAddr};
+
+#[cfg(test)]
+mod tests;
+
+/// Why a connection is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bypass {
+    /// No table is mapped, or nothing was published.
+    NoTable,
+    /// Not an internet address.
+    NotInternet,
+    /// The destination is no member.
+    NotAMember,
+    /// Not TCP.
+    NotTcp,
+    /// The socket is connecting, connected or listening already: this call does not begin a connection.
+    Underway,
+    /// The local port is no declared service.
+    NotAService,
+}
+
+/// What to do with a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    /// Send this first.
+    Label(Label),
+    /// The plain call.
+    Bypass(Bypass),
+    /// Answer ECONNREFUSED.
+    Refuse,
+}
+
+/// What the stream of an accepted connection begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// Nothing has come yet.
+    Nothing,
+    /// Nothing, and nothing will: the peer has closed its side or reset it.
+    End,
+}
+
+/// What to do with an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Consume this many bytes and return it; show this caller where there is one.
+    Deliver {
+        /// The label's length, or 0.
+        consume: usize,
+        /// The true caller.
+        caller: Option<SocketAddr>,
+        /// Which kind of delivery this is.
+        counter: Counter,
+    },
+    /// Give it to the holder.
+    HandOver(HandOverReason),
+    /// Return the connection that was offered under this token instead of it.
+    Take {
+        /// The token.
+        token: [u8; 16],
+        /// Whose connection it is, should the kernel not know any more.
+        caller: Option<SocketAddr>,
+    },
+}
+
+/// Decides on a connect to this address.
+pub fn on_connect(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
+    if !table.is_endpoint(destination(to)) {
+        Connect::Bypass(Bypass::NotAMember)
+    } else if table.refuse_members() {
+        Connect::Refuse
+    } else {
+        Connect::Label(Label::plain(table.system(), table.version(), table.node()))
+    }
+}
+
+/// Whether a bind to this port asks the holder first.
+pub fn on_bind(table: &Snapshot<'_>, port: u16) -> bool {
+    table.service(port).is_some_and(|service| service.kept())
+}
+
+/// Whether accepted connections with this local address are looked at.
+pub fn is_service(table: &Snapshot<'_>, local: SocketAddr) -> bool {
+    table.service(local.port()).is_some()
+}
+
+/// Decides on an accepted connection.
+pub fn on_accept(
+    table: &Snapshot<'_>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    first: First<'_>,
+) -> Accept {
+    let Some(service) = table.service(local.port()) else {
+        return deliver(Counter::AcceptNotAService);
+    };
+    let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
+    let parsed = match first {
+        First::Bytes(bytes) => label::parse(bytes),
+        First::Nothing => Parsed::Partial,
+        First::End => Parsed::NotALabel,
+    };
+    match parsed {
+        Parsed::Label { label, length } => labelled(table, &service, peer, &label, length),
+        Parsed::Damaged => Accept::HandOver(HandOverReason::Undecided),
+        _ if table.probing() => Accept::HandOver(HandOverReason::Probing),
+        Parsed::Partial if may_be_late(table, local, peer, first) => {
+            Accept::HandOver(HandOverReason::Undecided)
+        }
+        Parsed::Partial | Parsed::NotALabel => unlabelled(&service),
+    }
+}
+
+fn labelled(
+    table: &Snapshot<'_>,
+    service: &ServiceView<'_>,
+    peer: IpAddr,
+    label: &Label,
+    length: usize,
+) -> Accept {
+    let caller = label.caller.map(|(source, _)| source);
+    if let Some(token) = label.token {
+        return Accept::Take { token, caller };
+    }
+    if label.agent_key == Some(table.agent_key()) {
+        return Accept::Deliver {
+            consume: length,
+            caller,
+            counter: Counter::AcceptAgent,
+        };
+    }
+    if label.system != table.system() || !table.is_source(peer) {
+        return Accept::HandOver(HandOverReason::Undecided);
+    }
+    if table.probing() {
+        return Accept::HandOver(HandOverReason::Probing);
+    }
+    if !service.speaks(label.version) {
+        return Accept::HandOver(HandOverReason::Foreign);
+    }
+    Accept::Deliver {
+        consume: length,
+        caller: None,
+        counter: Counter::AcceptLabelled,
+    }
+}
+
+/// A member's label can be missing only where a packet was lost; within one host none is.
+fn may_be_late(table: &Snapshot<'_>, local: IpAddr, peer: IpAddr, first: First<'_>) -> bool {
+    let same_host = peer.is_loopback() || peer == local;
+    let prompt = same_host && table.local_labels_prompt() && first == First::Nothing;
+    table.is_source(peer) && !prompt
+}
+
+fn unlabelled(service: &ServiceView<'_>) -> Accept {
+    if service.public_direct() {
+        deliver(Counter::AcceptUnlabelled)
+    } else {
+        Accept::HandOver(HandOverReason::Public)
+    }
+}
+
+fn deliver(counter: Counter) -> Accept {
+    Accept::Deliver {
+        consume: 0,
+        caller: None,
+        counter,
+    }
+}
+
+impl Bypass {
+    /// Counts a connect that was left alone for this reason.
+    pub fn connect_counter(self) -> Counter {
+        match self {
+            Self::NoTable => Counter::ConnectNoTable,
+            Self::NotInternet => Counter::ConnectNotInternet,
+            Self::NotAMember | Self::NotAService => Counter::ConnectNotAMember,
+            Self::NotTcp => Counter::ConnectNotTcp,
+            Self::Underway => Counter::ConnectUnderway,
+        }
+    }
+}
+
+/// Counts a connection that was given to the holder for this reason.
+pub fn hand_over_counter(reason: HandOverReason) -> Counter {
+    match reason {
+        HandOverReason::Foreign => Counter::HandOverForeign,
+        HandOverReason::Undecided => Counter::HandOverUndecided,
+        HandOverReason::Public => Counter::HandOverPublic,
+        HandOverReason::Probing => Counter::HandOverProbing,
+    }
+}

@@ -1,0 +1,411 @@
+//! Each row of the decision table, and the table file underneath.
+
+use super::*;
+use crate::table::{FILE_BYTES, Service, Table, TableError, TableFile, TableView};
+use label::LABEL_BYTES_MAX;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const KEY: [u8; 16] = *b"the agent's key.";
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn table() -> Table {
+    Table {
+        system: 7,
+        node: 3,
+        version: 2,
+        agent_key: KEY,
+        services: vec![
+            Service {
+                port: 7000,
+                kept: true,
+                public_direct: true,
+                versions: vec![1, 2],
+            },
+            Service {
+                port: 7001,
+                kept: false,
+                public_direct: false,
+                versions: vec![2],
+            },
+        ],
+        endpoints: [
+            "10.0.0.1:7000",
+            "10.0.0.2:7000",
+            "[2001:db8::1]:7001",
+            "127.0.0.1:7002",
+        ]
+        .map(address)
+        .into(),
+        sources: ["10.0.0.1", "10.0.0.2", "127.0.0.1"]
+            .map(|ip| ip.parse().expect("an address"))
+            .into(),
+        networks: vec![
+            ("192.168.4.0".parse().expect("an address"), 22),
+            ("2001:db8::".parse().expect("an address"), 32),
+        ],
+        ..Table::default()
+    }
+}
+
+/// Publishes into a file and reads it back as hooks would see it.
+fn look<T>(table: &Table, look: impl Fn(Snapshot<'_>) -> T) -> T {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("table");
+    TableFile::open(&path)
+        .expect("a table file")
+        .publish(table)
+        .expect("published");
+    let words = words(&path);
+    let view = TableView::new(&words).expect("a table");
+    view.read(look).expect("published")
+}
+
+fn words(path: &std::path::Path) -> Vec<AtomicU64> {
+    let bytes = std::fs::read(path).expect("the file");
+    assert_eq!(bytes.len(), FILE_BYTES);
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|word| AtomicU64::new(u64::from_ne_bytes(*word)))
+        .collect()
+}
+
+fn accept(table: &Table, peer: &str, first: First<'_>) -> Accept {
+    look(table, |snapshot| {
+        on_accept(&snapshot, address("10.0.0.9:7000"), address(peer), first)
+    })
+}
+
+fn accept_label(table: &Table, peer: &str, label: Label) -> Accept {
+    let mut bytes = [0; LABEL_BYTES_MAX];
+    let length = label.encode(&mut bytes);
+    accept(table, peer, First::Bytes(&bytes[..length]))
+}
+
+fn handed(reason: HandOverReason) -> Accept {
+    Accept::HandOver(reason)
+}
+
+#[test]
+fn members_get_labels_and_others_are_left_alone() {
+    look(&table(), |snapshot| {
+        let label = Connect::Label(Label::plain(7, 2, 3));
+        for member in [
+            "10.0.0.2:7000",
+            "[::ffff:10.0.0.2]:7000",
+            "[2001:db8::1]:7001",
+            "0.0.0.0:7002",
+        ] {
+            assert_eq!(on_connect(&snapshot, address(member)), label, "{member}");
+        }
+        for other in [
+            "10.0.0.2:7001",
+            "10.0.0.3:7000",
+            "[2001:db8::1]:7000",
+            "[::]:7002",
+        ] {
+            assert_eq!(
+                on_connect(&snapshot, address(other)),
+                Connect::Bypass(Bypass::NotAMember),
+                "{other}"
+            );
+        }
+    });
+}
+
+#[test]
+fn members_look_down_while_probing_alone() {
+    let table = Table {
+        refuse_members: true,
+        ..table()
+    };
+    look(&table, |snapshot| {
+        assert_eq!(
+            on_connect(&snapshot, address("10.0.0.2:7000")),
+            Connect::Refuse
+        );
+        assert_eq!(
+            on_connect(&snapshot, address("10.0.0.3:7000")),
+            Connect::Bypass(Bypass::NotAMember)
+        );
+    });
+}
+
+#[test]
+fn only_kept_ports_ask_the_holder() {
+    look(&table(), |snapshot| {
+        assert!(on_bind(&snapshot, 7000));
+        assert!(!on_bind(&snapshot, 7001));
+        assert!(!on_bind(&snapshot, 9));
+    });
+}
+
+#[test]
+fn the_same_interface_is_delivered_raw_and_another_is_handed_over() {
+    for version in [1, 2] {
+        let accepted = accept_label(&table(), "10.0.0.1:5555", Label::plain(7, version, 1));
+        assert_eq!(
+            accepted,
+            Accept::Deliver {
+                consume: 44,
+                caller: None,
+                counter: Counter::AcceptLabelled
+            }
+        );
+    }
+    let foreign = accept_label(&table(), "10.0.0.1:5555", Label::plain(7, 3, 1));
+    assert_eq!(foreign, handed(HandOverReason::Foreign));
+}
+
+#[test]
+fn labels_are_honoured_from_members_and_declared_networks_only() {
+    let label = Label::plain(7, 2, 1);
+    for peer in [
+        "10.0.0.1:1",
+        "[::ffff:10.0.0.1]:1",
+        "192.168.7.255:1",
+        "[2001:db8:ffff::1]:1",
+    ] {
+        assert!(
+            matches!(accept_label(&table(), peer, label), Accept::Deliver { .. }),
+            "{peer}"
+        );
+    }
+    for peer in ["10.0.0.3:1", "192.168.8.0:1", "[2001:db9::1]:1"] {
+        assert_eq!(
+            accept_label(&table(), peer, label),
+            handed(HandOverReason::Undecided),
+            "{peer}"
+        );
+    }
+    let other_system = Label::plain(8, 2, 1);
+    assert_eq!(
+        accept_label(&table(), "10.0.0.1:1", other_system),
+        handed(HandOverReason::Undecided)
+    );
+}
+
+#[test]
+fn the_agents_own_connections_show_the_true_caller_even_while_probing() {
+    let table = Table {
+        probing: true,
+        ..table()
+    };
+    let caller = address("10.9.9.9:1234");
+    let label = Label {
+        caller: Some((caller, address("10.0.0.9:7000"))),
+        agent_key: Some(KEY),
+        ..Label::plain(7, 2, 3)
+    };
+    let accepted = accept_label(&table, "127.0.0.1:1", label);
+    assert_eq!(
+        accepted,
+        Accept::Deliver {
+            consume: 72,
+            caller: Some(caller),
+            counter: Counter::AcceptAgent
+        }
+    );
+
+    let forged = Label {
+        agent_key: Some([0; 16]),
+        ..label
+    };
+    assert_eq!(
+        accept_label(&table, "10.0.0.1:1", forged),
+        handed(HandOverReason::Probing)
+    );
+    assert_eq!(
+        accept(&table, "10.0.0.77:1", First::Nothing),
+        handed(HandOverReason::Probing)
+    );
+}
+
+#[test]
+fn a_token_is_exchanged() {
+    let label = Label {
+        token: Some([5; 16]),
+        ..Label::plain(7, 2, 3)
+    };
+    assert_eq!(
+        accept_label(&table(), "127.0.0.1:1", label),
+        Accept::Take {
+            token: [5; 16],
+            caller: None
+        }
+    );
+}
+
+#[test]
+fn callers_without_a_label_follow_the_public_version() {
+    let direct = deliver(Counter::AcceptUnlabelled);
+    assert_eq!(accept(&table(), "10.0.0.77:1", First::Nothing), direct);
+    assert_eq!(
+        accept(&table(), "10.0.0.77:1", First::Bytes(b"GET /")),
+        direct
+    );
+    let mut closed = table();
+    closed.services[0].public_direct = false;
+    for first in [First::Nothing, First::Bytes(b"GET /"), First::End] {
+        assert_eq!(
+            accept(&closed, "10.0.0.77:1", first),
+            handed(HandOverReason::Public)
+        );
+    }
+}
+
+#[test]
+fn from_a_member_a_label_may_come_late_unless_other_bytes_came_first() {
+    let undecided = handed(HandOverReason::Undecided);
+    assert_eq!(accept(&table(), "10.0.0.1:1", First::Nothing), undecided);
+    assert_eq!(
+        accept(&table(), "10.0.0.1:1", First::Bytes(b"\r\n\r\n")),
+        undecided
+    );
+    assert_eq!(
+        accept(&table(), "10.0.0.1:1", First::Bytes(b"GET /")),
+        deliver(Counter::AcceptUnlabelled)
+    );
+    assert_eq!(
+        accept(&table(), "10.0.0.1:1", First::End),
+        deliver(Counter::AcceptUnlabelled)
+    );
+}
+
+#[test]
+fn within_one_host_no_label_is_late() {
+    let prompt = Table {
+        local_labels_prompt: true,
+        ..table()
+    };
+    let direct = deliver(Counter::AcceptUnlabelled);
+    assert_eq!(accept(&prompt, "127.0.0.1:1", First::Nothing), direct);
+    assert_eq!(
+        accept(&table(), "127.0.0.1:1", First::Nothing),
+        handed(HandOverReason::Undecided)
+    );
+    assert_eq!(
+        accept(&prompt, "10.0.0.1:1", First::Nothing),
+        handed(HandOverReason::Undecided)
+    );
+}
+
+#[test]
+fn a_damaged_label_is_never_delivered() {
+    let mut bytes = [0; LABEL_BYTES_MAX];
+    let length = Label::plain(7, 2, 1).encode(&mut bytes);
+    bytes[30] ^= 1;
+    assert_eq!(
+        accept(&table(), "10.0.0.1:1", First::Bytes(&bytes[..length])),
+        handed(HandOverReason::Undecided)
+    );
+}
+
+#[test]
+fn other_ports_are_left_alone() {
+    let accepted = look(&table(), |snapshot| {
+        assert!(!is_service(&snapshot, address("10.0.0.9:22")));
+        on_accept(
+            &snapshot,
+            address("10.0.0.9:22"),
+            address("10.0.0.1:1"),
+            First::Nothing,
+        )
+    });
+    assert_eq!(accepted, deliver(Counter::AcceptNotAService));
+}
+
+#[test]
+fn a_later_table_replaces_an_earlier_one_and_survives_reopening() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("table");
+    let mut file = TableFile::open(&path).expect("a table file");
+    let unpublished = words(&path);
+    let view = TableView::new(&unpublished).expect("a table");
+    assert_eq!(view.read(|snapshot| snapshot.version()), None);
+    for version in 2..5 {
+        file.publish(&Table { version, ..table() })
+            .expect("published");
+    }
+    drop(file);
+    let mut again = TableFile::open(&path).expect("a table file");
+    let kept = words(&path);
+    assert_eq!(
+        TableView::new(&kept)
+            .expect("a table")
+            .read(|snapshot| snapshot.version()),
+        Some(4)
+    );
+    again
+        .publish(&Table {
+            version: 9,
+            endpoints: vec![],
+            ..table()
+        })
+        .expect("published");
+    let later = words(&path);
+    let seen = TableView::new(&later).expect("a table").read(|snapshot| {
+        (
+            snapshot.version(),
+            snapshot.node(),
+            snapshot.is_endpoint(address("10.0.0.1:7000")),
+        )
+    });
+    assert_eq!(seen, Some((9, 3, false)));
+}
+
+#[test]
+fn a_read_during_two_publications_is_repeated() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("table");
+    let mut file = TableFile::open(&path).expect("a table file");
+    file.publish(&table()).expect("published");
+    let now = words(&path);
+    file.publish(&Table {
+        version: 3,
+        ..table()
+    })
+    .expect("published");
+    let later = words(&path);
+    let view = TableView::new(&now).expect("a table");
+    let looks = AtomicU64::new(0);
+    let version = view.read(|snapshot| {
+        let seen = snapshot.version();
+        if looks.fetch_add(1, Ordering::Relaxed) == 0 {
+            for (word, new) in now.iter().zip(&later) {
+                word.store(new.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        seen
+    });
+    assert_eq!((version, looks.into_inner()), (Some(3), 2));
+}
+
+#[test]
+fn more_than_fits_and_other_files_are_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut file = TableFile::open(&directory.path().join("table")).expect("a table file");
+    let many = Table {
+        services: vec![Service::default(); 65],
+        ..table()
+    };
+    assert!(matches!(
+        file.publish(&many),
+        Err(TableError::TooMany {
+            what: "services",
+            count: 65,
+            ..
+        })
+    ));
+
+    let other = directory.path().join("other");
+    std::fs::write(&other, b"something else entirely").expect("written");
+    assert!(matches!(
+        TableFile::open(&other),
+        Err(TableError::NotATable { .. })
+    ));
+}

@@ -1,0 +1,184 @@
+//! Reading a table without locks: the hooks' side. No allocation; a torn read is noticed by the epoch and repeated.
+
+use super::layout::*;
+use super::{ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, VERSIONS_MAX};
+use crate::address::number;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Reads are repeated this often; a writer would have to publish twice within each of them for all to fail.
+const TRIES: usize = 64;
+
+/// The mapped file.
+#[derive(Clone, Copy, Debug)]
+pub struct TableView<'a> {
+    words: &'a [AtomicU64],
+}
+
+/// One buffer during one read.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    words: &'a [AtomicU64],
+}
+
+/// A declared service, as hooks see it.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceView<'a> {
+    words: &'a [AtomicU64],
+    head: u64,
+}
+
+impl<'a> TableView<'a> {
+    /// A view of these words; `None` when they are not a table of this layout.
+    pub fn new(words: &'a [AtomicU64]) -> Option<Self> {
+        let known =
+            words.len() >= FILE_WORDS && words[MAGIC_AT].load(Ordering::Relaxed) == MAGIC.to_le();
+        known.then_some(Self { words })
+    }
+
+    /// Calls `look` with a buffer and returns what it found, or `None` when nothing was published yet. `look` may run
+    /// several times and must only look.
+    pub fn read<T>(&self, look: impl Fn(Snapshot<'a>) -> T) -> Option<T> {
+        for _ in 0..TRIES {
+            let epoch = u64::from_le(self.words[EPOCH_AT].load(Ordering::Acquire));
+            if epoch == 0 {
+                return None;
+            }
+            let begin = buffer_at(epoch);
+            let found = look(Snapshot {
+                words: &self.words[begin..begin + BUFFER_WORDS],
+            });
+            fence(Ordering::Acquire);
+            if self.words[EPOCH_AT].load(Ordering::Relaxed) == epoch.to_le() {
+                return Some(found);
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    fn word(&self, at: usize) -> u64 {
+        load(self.words, at)
+    }
+
+    fn count(&self, at: usize, limit: usize) -> usize {
+        (self.word(at) as usize).min(limit)
+    }
+
+    /// The system.
+    pub fn system(&self) -> u64 {
+        self.word(SYSTEM)
+    }
+
+    /// The child's version.
+    pub fn version(&self) -> u32 {
+        self.word(VERSION_NODE) as u32
+    }
+
+    /// The child's node.
+    pub fn node(&self) -> u32 {
+        (self.word(VERSION_NODE) >> 32) as u32
+    }
+
+    /// Its agent's key.
+    pub fn agent_key(&self) -> [u8; 16] {
+        join(self.word(KEY), self.word(KEY + 1)).to_be_bytes()
+    }
+
+    /// See [`super::Table::probing`].
+    pub fn probing(&self) -> bool {
+        self.word(FLAGS) & FLAG_PROBING != 0
+    }
+
+    /// See [`super::Table::refuse_members`].
+    pub fn refuse_members(&self) -> bool {
+        self.word(FLAGS) & FLAG_REFUSE_MEMBERS != 0
+    }
+
+    /// See [`super::Table::local_labels_prompt`].
+    pub fn local_labels_prompt(&self) -> bool {
+        self.word(FLAGS) & FLAG_LOCAL_LABELS_PROMPT != 0
+    }
+
+    /// The declared service at this port.
+    pub fn service(&self, port: u16) -> Option<ServiceView<'a>> {
+        (0..self.count(SERVICES, SERVICES_MAX)).find_map(|index| {
+            let at = SERVICES_AT + index * SERVICE_WORDS;
+            let head = self.word(at);
+            (head as u16 == port).then_some(ServiceView {
+                words: &self.words[at..at + SERVICE_WORDS],
+                head,
+            })
+        })
+    }
+
+    /// A member listens at this (canonical) address.
+    pub fn is_endpoint(&self, address: SocketAddr) -> bool {
+        let wanted = (number(address.ip()), u64::from(address.port()));
+        search(self.count(ENDPOINTS, ENDPOINTS_MAX), |index| {
+            let at = ENDPOINTS_AT + index * ENDPOINT_WORDS;
+            (join(self.word(at), self.word(at + 1)), self.word(at + 2)).cmp(&wanted)
+        })
+    }
+
+    /// Labels from this (canonical) address are honoured.
+    pub fn is_source(&self, ip: IpAddr) -> bool {
+        let wanted = number(ip);
+        let listed = search(self.count(SOURCES, SOURCES_MAX), |index| {
+            let at = SOURCES_AT + index * SOURCE_WORDS;
+            join(self.word(at), self.word(at + 1)).cmp(&wanted)
+        });
+        listed || self.in_network(wanted)
+    }
+
+    fn in_network(&self, wanted: u128) -> bool {
+        (0..self.count(NETWORKS, NETWORKS_MAX)).any(|index| {
+            let at = NETWORKS_AT + index * NETWORK_WORDS;
+            let network = join(self.word(at), self.word(at + 1));
+            let host_bits = 128u32.saturating_sub(self.word(at + 2) as u32);
+            (network ^ wanted).checked_shr(host_bits).unwrap_or(0) == 0
+        })
+    }
+}
+
+impl ServiceView<'_> {
+    /// See [`super::Service::kept`].
+    pub fn kept(&self) -> bool {
+        self.head & SERVICE_KEPT != 0
+    }
+
+    /// See [`super::Service::public_direct`].
+    pub fn public_direct(&self) -> bool {
+        self.head & SERVICE_PUBLIC_DIRECT != 0
+    }
+
+    /// This version has the present interface.
+    pub fn speaks(&self, version: u32) -> bool {
+        let count = ((self.head >> 32) as usize).min(VERSIONS_MAX);
+        (0..count)
+            .any(|index| (load(self.words, 1 + index / 2) >> (32 * (index % 2))) as u32 == version)
+    }
+}
+
+fn load(words: &[AtomicU64], at: usize) -> u64 {
+    u64::from_le(words[at].load(Ordering::Relaxed))
+}
+
+fn join(high: u64, low: u64) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
+}
+
+/// Binary search; terminates whatever the words say.
+fn search(count: usize, compare: impl Fn(usize) -> std::cmp::Ordering) -> bool {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match compare(middle) {
+            std::cmp::Ordering::Equal => return true,
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+        }
+    }
+    false
+}
