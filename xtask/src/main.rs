@@ -1,9 +1,13 @@
-//! The project's own commands: demo, test, bench.
+//! The project's own commands: demo, test, bench, style.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub mod bench;
 pub mod demo;
+pub mod style;
+pub mod test;
+pub mod workspace;
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -15,13 +19,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Upgrades a running system under load, through versions that do not understand each other.
+    /// Upgrade a running system under load, through versions that do not understand each other
     Demo(demo::Options),
+    /// Install what is needed and run everything that must hold before a change is good
+    Test(test::Options),
+    /// Measure what Upstart costs, beside direct connections, Envoy and HAProxy
+    Bench(bench::Options),
+    /// Print what breaks the rules of style (part of the tests)
+    Style,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(options) => demo::run(options),
+        Command::Test(options) => test::run_all(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Style => style::run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

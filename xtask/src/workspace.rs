@@ -53,7 +53,12 @@ impl Workspace {
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let output = Command::new(cargo())
-            .args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"])
+            .args([
+                "metadata",
+                "--format-version=1",
+                "--no-deps",
+                "--manifest-path",
+            ])
             .arg(manifest.join("Cargo.toml"))
             .stderr(Stdio::inherit())
             .output()
@@ -105,7 +110,11 @@ impl Workspace {
             command.arg("--release");
         }
         run(&mut command)?;
-        let folder = if profile == Profile::Release { "release" } else { "debug" };
+        let folder = if profile == Profile::Release {
+            "release"
+        } else {
+            "debug"
+        };
         Ok(self.target(folder).join("upstart"))
     }
 }
@@ -125,7 +134,9 @@ pub enum Profile {
 /// When it cannot be run or ends with another code than 0.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
-    let status = command.status().with_context(|| format!("cannot run {shown}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {shown}"))?;
     if !status.success() {
         bail!("{shown} ended with {status}");
     }
@@ -134,7 +145,10 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// Whether a command can be run and succeeds; its output is not shown.
 pub fn succeeds(command: &mut Command) -> bool {
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let quiet = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 

@@ -10,7 +10,10 @@ pub(super) fn check(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<
     run(deny(workspace).arg("check").args(offline))?;
     tally.pass();
     if !install::succeeds_within(deny(workspace).args(["fetch", "db"]), FETCH_SECONDS) {
-        tally.skip("advisories", "the advisory database cannot be fetched from here");
+        tally.skip(
+            "advisories",
+            "the advisory database cannot be fetched from here",
+        );
         return Ok(());
     }
     run(deny(workspace).args(["check", "--disable-fetch", "advisories"]))?;

@@ -54,7 +54,9 @@ pub(super) fn everything(workspace: &Workspace) -> anyhow::Result<()> {
 fn debian(workspace: &Workspace) -> anyhow::Result<()> {
     let is_missing = |package: &&str| {
         let mut query = Command::new("dpkg-query");
-        let status = query.args(["--show", "--showformat=${db:Status-Status}", package]).output();
+        let status = query
+            .args(["--show", "--showformat=${db:Status-Status}", package])
+            .output();
         !status.is_ok_and(|output| output.stdout == b"installed")
     };
     let missing: Vec<&str> = DEBIAN.into_iter().filter(is_missing).collect();
@@ -63,19 +65,27 @@ fn debian(workspace: &Workspace) -> anyhow::Result<()> {
     }
     eprintln!("installing Debian packages: {}", missing.join(" "));
     run(&mut apt_get(workspace, &["update", "--quiet"]))?;
-    let mut install = apt_get(workspace, &["install", "--quiet", "--yes", "--no-install-recommends"]);
+    let mut install = apt_get(
+        workspace,
+        &["install", "--quiet", "--yes", "--no-install-recommends"],
+    );
     run(install.args(missing))
 }
 
 /// `apt-get` as root, or through sudo where that asks for no password.
 fn apt_get(workspace: &Workspace, arguments: &[&str]) -> Command {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout == b"0\n");
     let mut command = workspace.command(if is_root { "env" } else { "sudo" });
     if !is_root {
         command.args(["--non-interactive", "env"]);
     }
     // RUNLEVEL=1 keeps packages from starting their services on this machine.
-    command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]).args(arguments);
+    command
+        .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"])
+        .args(arguments);
     command.stdin(Stdio::null());
     command
 }
@@ -90,11 +100,26 @@ fn pypi(workspace: &Workspace) -> anyhow::Result<()> {
     eprintln!("installing Python packages: {}", PYPI.join(" "));
     if !environment.join("bin/pip").exists() {
         // Debian's own interpreter where it is there: a version manager's shim would tie the environment to it.
-        let python = if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" };
-        run(workspace.command(python).args(["-m", "venv"]).arg(&environment))?;
+        let python = if Path::new("/usr/bin/python3").exists() {
+            "/usr/bin/python3"
+        } else {
+            "python3"
+        };
+        run(workspace
+            .command(python)
+            .args(["-m", "venv"])
+            .arg(&environment))?;
     }
-    let arguments = ["install", "--quiet", "--disable-pip-version-check", "--no-input"];
-    run(workspace.command(environment.join("bin/pip")).args(arguments).args(PYPI))?;
+    let arguments = [
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    ];
+    run(workspace
+        .command(environment.join("bin/pip"))
+        .args(arguments)
+        .args(PYPI))?;
     std::fs::write(&stamp, wanted).context("cannot note what is installed")
 }
 
@@ -112,14 +137,19 @@ fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> anyhow::Resul
     }
     eprintln!("building {name} {version} (once, some minutes)");
     let root = workspace.target("tools");
-    let mut command = workspace.cargo(["install", "--locked", "--quiet", name, "--version", version]);
+    let mut command =
+        workspace.cargo(["install", "--locked", "--quiet", name, "--version", version]);
     run(command.arg("--root").arg(root))
 }
 
 /// Where a cargo tool is: in the target directory, else on the path.
 pub(super) fn tool(workspace: &Workspace, name: &str) -> PathBuf {
     let own = workspace.target("tools/bin").join(name);
-    if own.exists() { own } else { PathBuf::from(name) }
+    if own.exists() {
+        own
+    } else {
+        PathBuf::from(name)
+    }
 }
 
 /// Puts the installed tools on a command's path and tells tests where the Python environment is.
@@ -132,13 +162,21 @@ pub(super) fn with_tools<'a>(workspace: &Workspace, command: &'a mut Command) ->
     if let Ok(path) = std::env::join_paths(folders) {
         command.env("PATH", path);
     }
-    command.env("UPSTART_TEST_PYTHON", python_environment(workspace).join("bin/python"))
+    command.env(
+        "UPSTART_TEST_PYTHON",
+        python_environment(workspace).join("bin/python"),
+    )
 }
 
 /// Whether a command succeeds within a time; it is killed at its end.
 pub(super) fn succeeds_within(command: &mut Command, seconds: u64) -> bool {
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let Ok(mut child) = quiet.spawn() else { return false };
+    let quiet = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let Ok(mut child) = quiet.spawn() else {
+        return false;
+    };
     let end = Instant::now() + Duration::from_secs(seconds);
     loop {
         match child.try_wait() {

@@ -35,13 +35,41 @@ struct Step {
 }
 
 const STEPS: [Step; 7] = [
-    Step { name: "format", work: format, is_demo: false },
-    Step { name: "clippy", work: clippy, is_demo: false },
-    Step { name: "deny", work: deny::check, is_demo: false },
-    Step { name: "tests", work: tests, is_demo: false },
-    Step { name: "doc-tests", work: doc_tests, is_demo: false },
-    Step { name: "demo", work: demo, is_demo: true },
-    Step { name: "chaos", work: chaos, is_demo: true },
+    Step {
+        name: "format",
+        work: format,
+        is_demo: false,
+    },
+    Step {
+        name: "clippy",
+        work: clippy,
+        is_demo: false,
+    },
+    Step {
+        name: "deny",
+        work: deny::check,
+        is_demo: false,
+    },
+    Step {
+        name: "tests",
+        work: tests,
+        is_demo: false,
+    },
+    Step {
+        name: "doc-tests",
+        work: doc_tests,
+        is_demo: false,
+    },
+    Step {
+        name: "demo",
+        work: demo,
+        is_demo: true,
+    },
+    Step {
+        name: "chaos",
+        work: chaos,
+        is_demo: true,
+    },
 ];
 
 /// Installs, runs every step even when one fails, and sums up.
@@ -55,7 +83,10 @@ pub fn run_all(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut tally = Tally::default();
-    for step in STEPS.iter().filter(|step| !(step.is_demo && options.no_demo)) {
+    for step in STEPS
+        .iter()
+        .filter(|step| !(step.is_demo && options.no_demo))
+    {
         take(step, &workspace, &mut tally);
     }
     eprintln!();
@@ -63,14 +94,22 @@ pub fn run_all(options: &Options) -> anyhow::Result<ExitCode> {
         eprintln!("{line}");
     }
     println!("{}", tally.summary());
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn take(step: &Step, workspace: &Workspace, tally: &mut Tally) {
     eprintln!("\n==> {}", step.name);
     let began = Instant::now();
     match (step.work)(workspace, tally) {
-        Ok(()) => eprintln!("<== {} done in {:.0} s", step.name, began.elapsed().as_secs_f64()),
+        Ok(()) => eprintln!(
+            "<== {} done in {:.0} s",
+            step.name,
+            began.elapsed().as_secs_f64()
+        ),
         Err(error) => {
             eprintln!("<== {} FAILED: {error:#}", step.name);
             tally.fail(step.name, &format!("{error:#}"));
@@ -85,7 +124,13 @@ fn format(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 }
 
 fn clippy(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
-    let arguments = ["clippy", "--workspace", "--all-targets", "--", "--deny=warnings"];
+    let arguments = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny=warnings",
+    ];
     run(&mut workspace.cargo(arguments))?;
     tally.pass();
     Ok(())
@@ -123,7 +168,10 @@ fn demo(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 }
 
 fn chaos(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
-    xtask(workspace, &["demo", "--chaos", &CHAOS_SEED.to_string(), "--json"])?;
+    xtask(
+        workspace,
+        &["demo", "--chaos", &CHAOS_SEED.to_string(), "--json"],
+    )?;
     tally.pass();
     Ok(())
 }

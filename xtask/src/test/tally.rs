@@ -34,14 +34,22 @@ impl Tally {
     pub(super) fn add_junit(&mut self, report: &str) {
         for case in report.split("<testcase ").skip(1) {
             let case = case.split("</testcase>").next().unwrap_or(case);
-            let name = case.split("name=\"").nth(1).and_then(|rest| rest.split('"').next());
-            let mark = case.split(SKIP_MARK).nth(1).and_then(|rest| rest.lines().next());
+            let name = case
+                .split("name=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            let mark = case
+                .split(SKIP_MARK)
+                .nth(1)
+                .and_then(|rest| rest.lines().next());
             match mark {
                 _ if case.contains("<failure") || case.contains("<error") => {
                     self.fail(name.unwrap_or("a test"), "see its output above");
                 }
                 Some(mark) => {
-                    let (name, why) = mark.split_once(": ").unwrap_or((name.unwrap_or("a test"), mark));
+                    let (name, why) = mark
+                        .split_once(": ")
+                        .unwrap_or((name.unwrap_or("a test"), mark));
                     self.skip(name, why);
                 }
                 None => self.pass(),
@@ -56,7 +64,10 @@ impl Tally {
 
     /// The final line.
     pub(super) fn summary(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        format!(
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
     }
 }
 
@@ -75,6 +86,9 @@ mod tests {
         let mut tally = Tally::default();
         tally.add_junit(report);
         assert_eq!(tally.summary(), "1 passed, 1 failed, 1 skipped");
-        assert_eq!(tally.remarks()[0], "SKIPPED: two: no network namespace here");
+        assert_eq!(
+            tally.remarks()[0],
+            "SKIPPED: two: no network namespace here"
+        );
     }
 }

@@ -1,0 +1,134 @@
+//! Functions fit on a screen, but for a few that are listed with their reason.
+
+use super::{FUNCTION_LINES_MAX, Source};
+
+/// Longer functions that read better whole: file, function, why.
+pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+
+/// How large a share of all functions may be listed, one in so many.
+const EXCEPTION_SHARE: usize = 200;
+
+/// A function's name, where it begins, and how many lines it has.
+#[derive(Debug, PartialEq)]
+struct Function<'a> {
+    name: &'a str,
+    line: usize,
+    lines: usize,
+}
+
+pub(super) fn findings(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut all = 0;
+    for source in sources.iter().filter(|source| source.path.ends_with(".rs")) {
+        for function in functions(&source.text) {
+            all += 1;
+            let is_listed = EXCEPTIONS
+                .iter()
+                .any(|(file, name, _)| *file == source.path && *name == function.name);
+            if function.lines >= FUNCTION_LINES_MAX && !is_listed {
+                findings.push(format!(
+                    "{}:{}: `{}` has {} lines; below {FUNCTION_LINES_MAX} fit on a screen",
+                    source.path, function.line, function.name, function.lines
+                ));
+            }
+        }
+    }
+    if EXCEPTIONS.len() * EXCEPTION_SHARE > all.max(EXCEPTION_SHARE) {
+        findings.push(format!(
+            "{} exceptions of {all} functions are too many",
+            EXCEPTIONS.len()
+        ));
+    }
+    findings
+}
+
+/// The functions of formatted source: the closing brace stands as deep as the line that begins the function.
+fn functions(text: &str) -> Vec<Function<'_>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let Some(name) = function_name(line) else {
+            continue;
+        };
+        let depth = line.len() - line.trim_start().len();
+        let closes = |candidate: &&str| {
+            candidate.trim_start().starts_with('}')
+                && candidate.len() - candidate.trim_start().len() == depth
+        };
+        let ends_at_once = line.ends_with(';') || line.ends_with('}');
+        let length = match ends_at_once {
+            true => 1,
+            false => lines[index..]
+                .iter()
+                .position(|line| closes(&line))
+                .map_or(1, |end| end + 1),
+        };
+        found.push(Function {
+            name,
+            line: index + 1,
+            lines: length,
+        });
+    }
+    found
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let mut rest = line.trim_start();
+    let qualifiers = [
+        "pub(crate) ",
+        "pub(super) ",
+        "pub ",
+        "const ",
+        "async ",
+        "unsafe ",
+        "extern \"C\" ",
+    ];
+    while let Some(shorter) = qualifiers.iter().find_map(|word| rest.strip_prefix(word)) {
+        rest = shorter;
+    }
+    let name = rest.strip_prefix("fn ")?;
+    name.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_measured_to_their_closing_brace() {
+        let text = "impl A {\n    pub(crate) async fn one(\n        a: u8,\n    ) -> u8 {\n        a\n    }\n    fn two() {}\n}\n";
+        let found = functions(text);
+        assert_eq!(
+            found[0],
+            Function {
+                name: "one",
+                line: 2,
+                lines: 5
+            }
+        );
+        assert_eq!(
+            found[1],
+            Function {
+                name: "two",
+                line: 7,
+                lines: 1
+            }
+        );
+    }
+
+    #[test]
+    fn a_long_function_is_found() {
+        let body = "    let a = 1;\n".repeat(FUNCTION_LINES_MAX);
+        let source = Source {
+            path: "a.rs".to_owned(),
+            text: format!("fn long() {{\n{body}}}\n"),
+        };
+        assert_eq!(findings(&[source]).len(), 1);
+    }
+
+    #[test]
+    fn exceptions_give_reasons() {
+        assert!(EXCEPTIONS.iter().all(|(_, _, reason)| reason.len() > 10));
+    }
+}

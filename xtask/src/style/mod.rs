@@ -1,0 +1,167 @@
+//! Style as a test: what reviewers would otherwise have to say again and again.
+
+mod arrows;
+mod functions;
+
+use crate::workspace::Workspace;
+use anyhow::Context;
+use std::process::ExitCode;
+
+/// The longest function without an entry in [`functions::EXCEPTIONS`], in lines.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// The extensions of files that people write.
+const TEXT: [&str; 8] = [
+    ".rs", ".toml", ".md", ".py", ".sh", ".js", ".json", ".service",
+];
+
+/// A file of the repository.
+struct Source {
+    path: String,
+    text: String,
+}
+
+/// `cargo xtask style`: prints every finding.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let findings = findings()?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    println!("{} findings", findings.len());
+    Ok(if findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Everything that breaks a rule, as `file:line: what`.
+fn findings() -> anyhow::Result<Vec<String>> {
+    let workspace = Workspace::find()?;
+    let sources = sources(&workspace)?;
+    let mut findings = arrows::findings(&workspace.metadata.packages);
+    findings.extend(sources.iter().flat_map(opening));
+    findings.extend(sources.iter().flat_map(unfinished));
+    findings.extend(sources.iter().flat_map(machine_paths));
+    findings.extend(functions::findings(&sources));
+    Ok(findings)
+}
+
+/// The files that are in the repository or would be added to it.
+fn sources(workspace: &Workspace) -> anyhow::Result<Vec<Source>> {
+    let arguments = ["ls-files", "--cached", "--others", "--exclude-standard"];
+    let output = workspace
+        .command("git")
+        .args(arguments)
+        .output()
+        .context("cannot run git")?;
+    let mut sources = Vec::new();
+    for path in String::from_utf8(output.stdout)?.lines() {
+        if !TEXT.iter().any(|extension| path.ends_with(extension)) {
+            continue;
+        }
+        // Deleted and not yet committed, or not text: nothing to judge.
+        if let Ok(text) = std::fs::read_to_string(workspace.root().join(path)) {
+            sources.push(Source {
+                path: path.to_owned(),
+                text,
+            });
+        }
+    }
+    anyhow::ensure!(!sources.is_empty(), "git lists no files here");
+    Ok(sources)
+}
+
+/// Every Rust file says first what lives there.
+fn opening(source: &Source) -> Option<String> {
+    let is_open = source.text.starts_with("//!") || !source.path.ends_with(".rs");
+    (!is_open).then(|| {
+        format!(
+            "{}:1: begin with `//!`: what lives here and why",
+            source.path
+        )
+    })
+}
+
+/// Nothing unfinished without a reason: the mark is followed by it in parentheses.
+fn unfinished(source: &Source) -> Vec<String> {
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME")];
+    let is_bare = |line: &str| {
+        marks.iter().any(|mark| {
+            line.split(mark)
+                .skip(1)
+                .any(|rest| !rest.starts_with('(') || rest.starts_with("()"))
+        })
+    };
+    let lines = source
+        .text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| is_bare(line));
+    lines
+        .map(|(index, _)| {
+            format!(
+                "{}:{}: say why it is unfinished, or finish it",
+                source.path,
+                index + 1
+            )
+        })
+        .collect()
+}
+
+/// No path that exists on one machine only.
+fn machine_paths(source: &Source) -> Vec<String> {
+    let private = [
+        concat!("/wo", "rk/"),
+        concat!("/ho", "me/"),
+        concat!("/ro", "ot/"),
+        concat!("/Us", "ers/"),
+    ];
+    let is_private = |line: &str| private.iter().any(|path| line.contains(path));
+    let lines = source
+        .text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| is_private(line));
+    lines
+        .map(|(index, _)| format!("{}:{}: a path of one machine", source.path, index + 1))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(path: &str, text: &str) -> Source {
+        Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_tree_follows_the_style() {
+        let findings = findings().expect("the repository can be read");
+        assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+    }
+
+    #[test]
+    fn each_rule_can_fail() {
+        assert!(opening(&source("a.rs", "fn a() {}")).is_some());
+        assert!(opening(&source("a.py", "x = 1")).is_none());
+        let mark = concat!("// TO", "DO");
+        assert_eq!(
+            unfinished(&source("a.rs", &format!("{mark}: later"))).len(),
+            1
+        );
+        assert_eq!(
+            unfinished(&source("a.rs", &format!("{mark}(waits for the kernel)"))).len(),
+            0
+        );
+        let path = concat!("/ho", "me/somebody/x");
+        assert_eq!(machine_paths(&source("a.md", path)).len(), 1);
+    }
+}
