@@ -255,25 +255,12 @@ mod tests {
         assert_eq!(words[slot + 1].load(Ordering::Relaxed), 5);
         assert_eq!(stats.process(77, 1, 6, |_| false), Some(slot));
 
-        let crowd: Vec<u32> = (1..60_000)
-            .filter(|pid| {
-                neighbours(u64::from(*pid), PROCESSES_MAX).next()
-                    == neighbours(77, PROCESSES_MAX).next()
-            })
-            .collect();
-        for pid in &crowd[..15] {
-            if *pid != 77 {
-                stats.process(*pid, 1, 7, |_| false);
-            }
+        let first = |pid: u32| neighbours(u64::from(pid), PROCESSES_MAX).next();
+        let mut crowd = (1..).filter(|pid| *pid != 77 && first(*pid) == first(77));
+        for pid in crowd.by_ref().take(NEIGHBOURS - 1) {
+            assert!(stats.process(pid, 1, 7, |_| false).is_some());
         }
-        let late = crowd
-            .iter()
-            .copied()
-            .filter(|pid| *pid != 77)
-            .nth(20)
-            .expect("enough of them");
-        stats.process(crowd[16], 1, 7, |_| false);
-        stats.process(crowd[17], 1, 7, |_| false);
+        let late = crowd.next().expect("one more");
         assert_eq!(stats.process(late, 1, 8, |_| false), None);
         assert_eq!(stats.process(late, 1, 8, |pid| pid == 77), Some(slot));
     }
