@@ -10,14 +10,22 @@
 //! at recovery: a recovered machine stands where the first action after the last record begins. Every action is
 //! therefore idempotent: it begins by looking at what is already done.
 
+mod advance;
+mod backoff;
+mod decide;
 mod input;
 mod node;
 mod output;
 mod plan;
 mod record;
+mod recover;
+mod status;
+#[cfg(test)]
+mod tests;
 
 pub use input::{Input, Outcome, StageOutcome};
 pub use node::{NodeMachine, TRANSFORM_ATTEMPTS_MAX};
 pub use output::{Action, Note, Output, StageRequest, Traffic};
 pub use plan::{Plan, Planned};
 pub use record::{Place, ProbeMode, Record, Settled, Step, Work};
+pub use recover::RecoverError;

@@ -1,57 +1,403 @@
 //! The machine itself: its state, and how news changes it.
 
-use super::{Input, Output, Plan, Record, Traffic};
-use crate::api::{NodeStatus, Progress};
+use super::backoff::BackOff;
+use super::decide::Decision;
+use super::{
+    Action, Input, Note, Output, Place, Plan, Record, Settled, StageOutcome, StageRequest, Step,
+    Traffic,
+};
+use crate::api::PermitRequest;
+use crate::ids::{PermitId, Version};
+use std::collections::BTreeMap;
 
 /// The most attempts at a transform, crashes of the agent included; then the node flips back.
 pub const TRANSFORM_ATTEMPTS_MAX: u32 = 5;
 
+/// The most attempts at the flip to the new state; then the node flips back.
+pub(super) const FLIP_ATTEMPTS_MAX: u32 = 5;
+
+/// How often a waiting node asks its schedule when nothing new is heard.
+pub(super) const ASK_INTERVAL_MS: u64 = 1_000;
+
+/// How long a node that gave an upgrade up at no cost (full disk, failed `before_stop`) waits before it tries again.
+pub(super) const RETURN_RETRY_MS: u64 = 15_000;
+
 /// One node's life.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NodeMachine {
-    plan: Option<Plan>,
+    // What the records say.
+    pub(super) held: BTreeMap<Version, Step>,
+    pub(super) settled: Option<Settled>,
+    pub(super) state: State,
+    pub(super) tail: Tail,
+    pub(super) retry_seen: u64,
+    // What the shell says.
+    pub(super) plan: Option<Plan>,
+    pub(super) running: Option<Action>,
+    pub(super) staging: Option<StageRequest>,
+    pub(super) child: Child,
+    pub(super) last_exit: Option<u64>,
+    pub(super) halted: Option<String>,
+    // What is to be done, and when.
+    pub(super) align_due: bool,
+    pub(super) restart_due: bool,
+    pub(super) acquire: Option<(PermitRequest, Place)>,
+    pub(super) wait: Wait,
+    pub(super) child_backoff: BackOff,
+    pub(super) stage_backoff: BackOff,
+    pub(super) permit_backoff: BackOff,
+    pub(super) action_backoff: BackOff,
+    pub(super) traffic_told: Option<Traffic>,
+    /// The time of the last news: whatever was due then has been begun.
+    pub(super) now_ms: u64,
+}
+
+/// Where the node stands between records.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    /// No version yet; `step` once it is fetched.
+    Joining { step: Option<Step>, at: JoinAt },
+    /// At its version.
+    Idle,
+    /// Between `Stopping` and `Settled`, `Blocked` or a returned `Staged`.
+    Upgrading(Upgrade),
+    /// Back at its version after a failure.
+    Blocked { on: Place, reason: String },
+}
+
+/// The next action of a joining node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JoinAt {
+    Prepare,
+    Start,
+    AfterStart,
+    Probe,
+}
+
+/// An upgrade under way.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Upgrade {
+    pub(super) to: Place,
+    pub(super) path: Vec<Step>,
+    pub(super) permit: Option<PermitId>,
+    pub(super) at: At,
+    /// The agent was started anew since `Stopping`: the child may be stopped already, so calls are held from the start.
+    pub(super) recovered: bool,
+    pub(super) flips_failed: u32,
+    /// Why the upgrade goes back, once it does.
+    pub(super) failure: String,
+}
+
+/// The next action of an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    Confirm,
+    BeforeStop,
+    Drain,
+    Keep,
+    Hold,
+    Stop,
+    Transform { attempt: u32 },
+    Flip,
+    ProbeStop,
+    ProbeStart,
+    AfterStart,
+    Probe,
+    BackStop,
+    BackFlip,
+    BackStart,
+    BackProbe,
+}
+
+/// What still follows the last `Settled`, `Blocked` or returned `Staged`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// `Released` is not recorded yet.
+    pub(super) open: bool,
+    pub(super) release: bool,
+    pub(super) after_start: bool,
+    pub(super) probe: bool,
+    pub(super) end_permit: Option<PermitId>,
+}
+
+/// The child as far as the machine knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Child {
+    /// The agent has just started: one may run.
+    Unknown,
+    Stopped,
+    Running {
+        generation: u64,
+        since_ms: u64,
+    },
+    Crashed,
+}
+
+/// Why the next upgrade does not begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) reason: Option<String>,
+    pub(super) until_ms: Option<u64>,
+    /// When the schedule is asked again; news of the system bring it forward, down to `not_before_ms`.
+    pub(super) ask_at_ms: u64,
+    pub(super) not_before_ms: u64,
 }
 
 impl NodeMachine {
-    /// The machine after these records (none: a node that has not joined), and what to do first. Give the cached plan when there is one.
-    pub fn recover(
-        now_ms: u64,
-        records: &[Record],
-        plan: Option<Plan>,
-    ) -> (NodeMachine, Vec<Output>) {
-        let _ = (now_ms, records);
-        (NodeMachine { plan }, Vec::new())
-    }
-
-    /// Takes in one piece of news at `now_ms` (any clock that does not go back) and answers what to do.
+    /// Takes in one piece of news at `now_ms` (milliseconds of any clock that does not go back) and answers what to do.
     pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Output> {
-        let _ = now_ms;
-        if let Input::Plan(plan) = input {
-            self.plan = Some(plan);
+        let mut out = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Plan(plan) => self.take_plan(now_ms, plan, &mut out),
+            Input::Done(outcome) => {
+                if let Some(action) = self.running.take() {
+                    self.finish(now_ms, action, outcome, &mut out);
+                }
+            }
+            Input::StageDone(outcome) => self.stage_done(now_ms, outcome, &mut out),
+            Input::ChildExited { generation, how } => {
+                self.child_exited(now_ms, generation, &how, &mut out);
+            }
+            Input::Unfit { reason } => self.unfit(reason, &mut out),
         }
-        Vec::new()
+        self.pump(now_ms, &mut out);
+        out
     }
 
-    /// How traffic is to be treated now.
-    pub fn traffic(&self) -> Traffic {
-        Traffic::default()
+    /// The highest `retry` count that the node has acted on.
+    pub fn retry_acknowledged(&self) -> u64 {
+        self.retry_seen
     }
 
-    /// When [`Input::Tick`] is due, if nothing else happens before.
-    pub fn wake_at_ms(&self) -> Option<u64> {
-        None
+    /// The version that the node has settled at, if it has joined.
+    pub fn settled(&self) -> Option<&Settled> {
+        self.settled.as_ref()
     }
 
-    /// Where the node stands, for people and schedules; `progress` is the shell's.
-    pub fn status(&self, progress: Option<Progress>) -> NodeStatus {
-        NodeStatus {
-            progress,
-            ..NodeStatus::default()
+    /// Every version that is staged or settled here, ascending.
+    pub fn held(&self) -> impl Iterator<Item = &Step> {
+        self.held.values()
+    }
+
+    /// Begins whatever is due.
+    pub(super) fn pump(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        self.now_ms = now_ms;
+        self.unstage(out);
+        let mut action = None;
+        while self.running.is_none() && action.is_none() {
+            match self.decide(now_ms) {
+                Decision::Journal(record) => self.commit(record, out),
+                Decision::Do(next) => action = Some(next),
+                Decision::Nothing => break,
+            }
+        }
+        if self.staging.is_none()
+            && self.stage_backoff.due(now_ms)
+            && let Some(request) = self.wanted_stage()
+        {
+            self.staging = Some(request);
+            out.push(Output::Stage(request));
+        }
+        let traffic = self.traffic();
+        if self.traffic_told != Some(traffic) {
+            self.traffic_told = Some(traffic);
+            out.push(Output::Traffic(traffic));
+        }
+        if let Some(action) = action {
+            self.running = Some(action.clone());
+            out.push(Output::Do(action));
         }
     }
 
-    /// The shortest journal that recovers to the same machine: for compaction.
-    pub fn snapshot(&self) -> Vec<Record> {
-        Vec::new()
+    /// Records, and lives by it: the same function applies records at recovery.
+    pub(super) fn commit(&mut self, record: Record, out: &mut Vec<Output>) {
+        let fits = self.apply(&record);
+        debug_assert!(fits, "{record:?} does not fit {:?}", self.state);
+        if let Some(note) = note_of(&record, self.settled.as_ref()) {
+            out.push(Output::Journal(record));
+            out.push(Output::Tell(note));
+        } else {
+            out.push(Output::Journal(record));
+        }
     }
+
+    pub(super) fn take_plan(&mut self, now_ms: u64, plan: Plan, out: &mut Vec<Output>) {
+        let retry = plan.retry;
+        let retired_before = self.plan.as_ref().map(|plan| plan.retired_through);
+        self.align_due |= retired_before.is_some_and(|before| before != plan.retired_through);
+        self.plan = Some(plan);
+        self.wait.ask_at_ms = now_ms;
+        if retry <= self.retry_seen {
+            return;
+        }
+        self.halted = None;
+        self.wait.not_before_ms = 0;
+        self.stage_backoff.reset();
+        self.child_backoff.reset();
+        self.action_backoff.reset();
+        let blocked_on = match &self.state {
+            State::Blocked { on, .. } => self.held.get(&on.version).cloned(),
+            _ => None,
+        };
+        self.retry_seen = retry;
+        if let Some(step) = blocked_on {
+            let returned = Some("tried again at the operator's wish".to_owned());
+            let record = Record::Staged {
+                step,
+                returned,
+                retry,
+            };
+            self.commit(record, out);
+        }
+    }
+
+    fn stage_done(&mut self, now_ms: u64, outcome: StageOutcome, out: &mut Vec<Output>) {
+        let Some(request) = self.staging.take() else {
+            return;
+        };
+        match outcome {
+            StageOutcome::Staged(step) => {
+                self.stage_backoff.reset();
+                if self.wants(&request, &step) {
+                    self.staged(step, out);
+                    self.wait.ask_at_ms = now_ms;
+                }
+            }
+            StageOutcome::Failed { reason } => {
+                self.stage_backoff.fail(now_ms, reason.clone());
+                out.push(Output::Tell(Note {
+                    kind: "node.stage_failed",
+                    version: Some(request.version),
+                    message: reason,
+                }));
+            }
+        }
+    }
+
+    fn staged(&mut self, step: Step, out: &mut Vec<Output>) {
+        if let State::Joining { .. } = self.state {
+            self.commit(Record::Joining { step }, out);
+            return;
+        }
+        let retry = self.retry_seen;
+        let record = Record::Staged {
+            step,
+            returned: None,
+            retry,
+        };
+        self.commit(record, out);
+    }
+
+    fn child_exited(&mut self, now_ms: u64, generation: u64, how: &str, out: &mut Vec<Output>) {
+        self.last_exit = Some(generation);
+        if let Child::Running {
+            generation: mine,
+            since_ms,
+        } = self.child
+            && mine == generation
+        {
+            if matches!(self.running, Some(Action::StopChild)) {
+                self.child = Child::Stopped;
+                return;
+            }
+            self.child_down(now_ms, since_ms, how, out);
+        }
+    }
+
+    /// The child has ended by itself, or could not be started.
+    pub(super) fn child_down(
+        &mut self,
+        now_ms: u64,
+        since_ms: u64,
+        how: &str,
+        out: &mut Vec<Output>,
+    ) {
+        self.child = Child::Crashed;
+        self.child_backoff.forgive(now_ms, since_ms);
+        self.child_backoff.fail(now_ms, how.to_owned());
+        self.fail_probe(&format!("the new software ended: {how}"));
+        if let State::Joining { at, .. } = &mut self.state
+            && *at != JoinAt::Prepare
+        {
+            *at = JoinAt::Start;
+        }
+        out.push(Output::Tell(Note {
+            kind: "child.crashed",
+            version: self.settled.as_ref().map(|settled| settled.version),
+            message: how.to_owned(),
+        }));
+    }
+
+    /// If an upgrade is being probed, it has failed.
+    pub(super) fn fail_probe(&mut self, reason: &str) {
+        if let State::Upgrading(upgrade) = &mut self.state
+            && matches!(upgrade.at, At::ProbeStart | At::AfterStart | At::Probe)
+            && upgrade.failure.is_empty()
+        {
+            reason.clone_into(&mut upgrade.failure);
+        }
+    }
+
+    fn unfit(&mut self, reason: String, out: &mut Vec<Output>) {
+        if let State::Upgrading(_) = self.state {
+            self.fail_probe(&reason);
+            return;
+        }
+        if self.halted.is_none() {
+            out.push(Output::Tell(Note {
+                kind: "node.blocked",
+                version: self.settled.as_ref().map(|settled| settled.version),
+                message: reason.clone(),
+            }));
+        }
+        self.halted = Some(reason);
+    }
+}
+
+/// What people are told of a record.
+fn note_of(record: &Record, settled: Option<&Settled>) -> Option<Note> {
+    let here = settled.map(|settled| settled.version);
+    let (kind, version, message) = match record {
+        Record::Joining { step } => (
+            "node.joining",
+            Some(step.version),
+            format!("joins at version {}", step.version),
+        ),
+        Record::Staged {
+            step,
+            returned: Some(reason),
+            ..
+        } => ("node.returned", Some(step.version), reason.clone()),
+        Record::Staged { step, .. } => (
+            "node.staged",
+            Some(step.version),
+            format!("staged version {}", step.place()),
+        ),
+        Record::Unstaged { version } => (
+            "node.unstaged",
+            Some(*version),
+            format!("dropped version {version}"),
+        ),
+        Record::Stopping { to, .. } => (
+            "node.stopping",
+            Some(to.version),
+            format!("leaves for version {to}"),
+        ),
+        Record::FlippingBack { reason } => ("node.flipping_back", here, reason.clone()),
+        Record::Settled(settled) => (
+            "node.settled",
+            Some(settled.version),
+            format!("settled at version {}", settled.place()),
+        ),
+        Record::Blocked { on, reason, .. } => ("node.blocked", Some(on.version), reason.clone()),
+        Record::Transforming { .. } | Record::Committed | Record::Probing | Record::Released => {
+            return None;
+        }
+    };
+    Some(Note {
+        kind,
+        version,
+        message,
+    })
 }

@@ -109,7 +109,8 @@ pub enum Action {
         /// Whose state.
         state: Place,
     },
-    /// See to it that the child of this version runs: adopt the running one, else start it once its cgroup is empty.
+    /// See to it that the child runs: adopt whatever runs in the cgroup (the machine has had any other software stopped
+    /// before), else start this version's.
     /// Answer `Started` or `Failed`.
     StartChild {
         /// Which software.

@@ -1,0 +1,431 @@
+//! How the end of an action leads on.
+
+use super::node::{
+    ASK_INTERVAL_MS, At, Child, FLIP_ATTEMPTS_MAX, JoinAt, NodeMachine, RETURN_RETRY_MS, State,
+};
+use super::recover::{after_attempt, settled_after};
+use super::{Action, Note, Outcome, Output, Place, ProbeMode, Record, Settled, Step, Work};
+use crate::schedule::Verdict;
+
+impl NodeMachine {
+    /// Takes in how `action` ended.
+    pub(super) fn finish(
+        &mut self,
+        now_ms: u64,
+        action: Action,
+        outcome: Outcome,
+        out: &mut Vec<Output>,
+    ) {
+        let done = !matches!(
+            outcome,
+            Outcome::Failed { .. } | Outcome::Refused { .. } | Outcome::NoSpace { .. }
+        );
+        let reason = match &outcome {
+            Outcome::Failed { reason }
+            | Outcome::Refused { reason }
+            | Outcome::NoSpace { reason } => reason.clone(),
+            _ => String::new(),
+        };
+        if done {
+            self.action_backoff.reset();
+        }
+        match action {
+            Action::AskSchedule { .. } => self.scheduled(now_ms, outcome, out),
+            Action::AcquirePermit(_) => self.permit_answered(now_ms, outcome, out),
+            Action::StartChild { .. } => self.started(now_ms, outcome, out),
+            Action::StopChild => self.stopped(now_ms, done, reason, out),
+            Action::Transform { attempt, .. } => self.transformed(now_ms, attempt, outcome, out),
+            Action::Flip { .. } => self.flipped(now_ms, done, reason, out),
+            Action::AfterStart { .. } => self.after_started(done, &reason, out),
+            Action::Probe { .. } => self.probed(now_ms, done, &reason, out),
+            Action::EndPermit(_) if done => {
+                self.tail.end_permit = None;
+                self.permit_backoff.reset();
+            }
+            Action::EndPermit(_) => self.permit_backoff.fail(now_ms, reason),
+            Action::Align { .. } if done => self.align_due &= self.align() != action,
+            Action::Release { .. } if done => self.tail.release = false,
+            Action::Prepare { .. } if done => self.joining_at(JoinAt::Start),
+            Action::Align { .. } | Action::Release { .. } | Action::Prepare { .. } => {
+                self.action_backoff.fail(now_ms, reason);
+            }
+            Action::ConfirmPermit(_)
+            | Action::BeforeStop
+            | Action::Drain
+            | Action::KeepListeners
+            | Action::HoldCalls => self.stopping_went_on(now_ms, &action, done, reason, out),
+        }
+    }
+
+    fn scheduled(&mut self, now_ms: u64, outcome: Outcome, out: &mut Vec<Output>) {
+        self.wait.ask_at_ms = now_ms.saturating_add(ASK_INTERVAL_MS);
+        let (verdict, to) = match outcome {
+            Outcome::Scheduled { verdict, to } => (verdict, to),
+            Outcome::Failed { reason } | Outcome::Refused { reason } => {
+                self.waits(reason, None, out);
+                return;
+            }
+            _ => return,
+        };
+        let Some(to) = (self.chain().iter().map(Step::place)).find(|place| place.version == to)
+        else {
+            return;
+        };
+        let only_number = self.path(to).iter().all(|step| step.work == Work::Number);
+        match verdict {
+            Verdict::Wait { reason, until_ms } => self.waits(reason, until_ms, out),
+            Verdict::Acquire(request) if !only_number => self.acquire = Some((request, to)),
+            Verdict::Go | Verdict::Acquire(_) => self.leave(to, None, out),
+        }
+    }
+
+    fn permit_answered(&mut self, now_ms: u64, outcome: Outcome, out: &mut Vec<Output>) {
+        let Some((_, to)) = self.acquire.take() else {
+            return;
+        };
+        match outcome {
+            Outcome::Permit(permit) => self.leave(to, Some(permit), out),
+            Outcome::Refused { reason }
+            | Outcome::Failed { reason }
+            | Outcome::NoSpace { reason } => {
+                self.wait.ask_at_ms = now_ms.saturating_add(ASK_INTERVAL_MS);
+                self.waits(reason, None, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Begins the upgrade, unless what was learnt meanwhile forbids it.
+    fn leave(&mut self, to: Place, permit: Option<crate::ids::PermitId>, out: &mut Vec<Output>) {
+        let wanted = (self.chain().iter()).any(|step| step.place() == to);
+        let paused = self.plan.as_ref().is_none_or(|plan| plan.paused);
+        if wanted && !paused {
+            let record = self.leave_for(to, permit);
+            self.commit(record, out);
+        } else if permit.is_some() {
+            self.tail.open = true;
+            self.tail.end_permit = permit;
+        }
+    }
+
+    fn waits(&mut self, reason: String, until_ms: Option<u64>, out: &mut Vec<Output>) {
+        if self.wait.reason.as_ref() != Some(&reason) {
+            out.push(Output::Tell(Note {
+                kind: "node.waits",
+                version: self.chain().first().map(|step| step.version),
+                message: reason.clone(),
+            }));
+        }
+        self.wait.reason = Some(reason);
+        self.wait.until_ms = until_ms;
+    }
+
+    fn stopping_went_on(
+        &mut self,
+        now_ms: u64,
+        action: &Action,
+        done: bool,
+        reason: String,
+        out: &mut Vec<Output>,
+    ) {
+        let permit_refused = matches!(action, Action::ConfirmPermit(_));
+        if !done {
+            let pause_ms = if permit_refused {
+                ASK_INTERVAL_MS
+            } else {
+                RETURN_RETRY_MS
+            };
+            self.give_up(now_ms, pause_ms, reason, out);
+            return;
+        }
+        self.set_upgrade_at(match action {
+            Action::ConfirmPermit(_) => At::BeforeStop,
+            Action::BeforeStop => At::Drain,
+            Action::Drain => At::Keep,
+            Action::KeepListeners => At::Hold,
+            _ => At::Stop,
+        });
+    }
+
+    /// Back to `Staged`: nothing has been changed, so nothing counts as failed.
+    fn give_up(&mut self, now_ms: u64, pause_ms: u64, reason: String, out: &mut Vec<Output>) {
+        let State::Upgrading(upgrade) = &self.state else {
+            return;
+        };
+        let Some(step) = upgrade.path.last().cloned() else {
+            return;
+        };
+        let retry = self.retry_seen;
+        let returned = Some(reason);
+        let record = Record::Staged {
+            step,
+            returned,
+            retry,
+        };
+        self.commit(record, out);
+        self.wait.not_before_ms = now_ms.saturating_add(pause_ms);
+    }
+
+    fn started(&mut self, now_ms: u64, outcome: Outcome, out: &mut Vec<Output>) {
+        let generation = match outcome {
+            Outcome::Started { generation } => generation,
+            Outcome::Failed { reason } => {
+                let how = format!("could not be started: {reason}");
+                self.start_failed(now_ms, &how, out);
+                return;
+            }
+            _ => return,
+        };
+        if self.last_exit == Some(generation) {
+            self.start_failed(now_ms, "ended as soon as it was started", out);
+            return;
+        }
+        self.child = Child::Running {
+            generation,
+            since_ms: now_ms,
+        };
+        match self.upgrade_at() {
+            Some(At::ProbeStart) if self.joined_probe() => self.try_settle(out),
+            Some(At::ProbeStart) => self.set_upgrade_at(At::AfterStart),
+            Some(At::BackStart) if self.old_probe_alone() => self.set_upgrade_at(At::BackProbe),
+            Some(At::BackStart) => self.block(out),
+            _ => self.joining_at(JoinAt::AfterStart),
+        }
+    }
+
+    fn start_failed(&mut self, now_ms: u64, how: &str, out: &mut Vec<Output>) {
+        self.child_down(now_ms, now_ms, how, out);
+        match self.upgrade_at() {
+            Some(At::ProbeStart) => self.flip_back(how, out),
+            Some(At::BackStart) => self.block(out),
+            _ => {}
+        }
+    }
+
+    fn stopped(&mut self, now_ms: u64, done: bool, reason: String, out: &mut Vec<Output>) {
+        if !done {
+            self.action_backoff.fail(now_ms, reason);
+            return;
+        }
+        self.restart_due = false;
+        if self.child != Child::Crashed || self.halted.is_some() || self.upgrade_at().is_some() {
+            self.child = Child::Stopped;
+        }
+        match self.upgrade_at() {
+            Some(At::Stop) => self.after_stop(now_ms, out),
+            Some(At::ProbeStop) => self.set_upgrade_at(At::ProbeStart),
+            Some(At::BackStop) => self.set_upgrade_at(At::BackFlip),
+            _ => {}
+        }
+    }
+
+    fn after_stop(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        if self.withdrawn() {
+            self.give_up(now_ms, 0, "the upgrade was withdrawn".to_owned(), out);
+            return;
+        }
+        match self.settled_ahead() {
+            Some(settled) if !settled.software => self.commit(Record::Settled(settled), out),
+            _ => self.commit(Record::Transforming { attempt: 1 }, out),
+        }
+    }
+
+    fn transformed(&mut self, now_ms: u64, attempt: u32, outcome: Outcome, out: &mut Vec<Output>) {
+        match outcome {
+            Outcome::NoSpace { reason } => {
+                self.give_up(now_ms, RETURN_RETRY_MS, reason, out);
+            }
+            Outcome::Failed { reason } | Outcome::Refused { reason } => {
+                out.push(Output::Tell(Note {
+                    kind: "node.transform_failed",
+                    version: self.target_version(),
+                    message: format!("attempt {attempt}: {reason}"),
+                }));
+                self.commit(after_attempt(attempt, &reason), out);
+            }
+            _ if self.withdrawn() => self.flip_back("the upgrade was withdrawn", out),
+            _ => self.commit(Record::Committed, out),
+        }
+    }
+
+    fn flipped(&mut self, now_ms: u64, done: bool, reason: String, out: &mut Vec<Output>) {
+        let old_software = self
+            .settled
+            .as_ref()
+            .is_some_and(|settled| settled.software);
+        let State::Upgrading(upgrade) = &mut self.state else {
+            return;
+        };
+        match upgrade.at {
+            At::Flip if done => self.commit(Record::Probing, out),
+            At::Flip if upgrade.flips_failed + 1 >= FLIP_ATTEMPTS_MAX => {
+                self.flip_back(&format!("the flip failed: {reason}"), out);
+            }
+            At::BackFlip if done && old_software => upgrade.at = At::BackStart,
+            At::BackFlip if done => self.block(out),
+            _ => {
+                upgrade.flips_failed += 1;
+                self.action_backoff.fail(now_ms, reason);
+            }
+        }
+    }
+
+    fn after_started(&mut self, done: bool, reason: &str, out: &mut Vec<Output>) {
+        match self.upgrade_at() {
+            Some(At::AfterStart) if done => self.set_upgrade_at(At::Probe),
+            Some(_) => self.flip_back(&format!("after_start failed: {reason}"), out),
+            None => {
+                let up = matches!(self.child, Child::Running { .. });
+                self.tail.after_start &= !done && !up;
+                if matches!(
+                    self.state,
+                    State::Joining {
+                        at: JoinAt::AfterStart,
+                        ..
+                    }
+                ) {
+                    self.joining_at(JoinAt::Probe);
+                }
+                if !done {
+                    self.tell_failed("node.after_start_failed", reason, out);
+                }
+            }
+        }
+    }
+
+    fn probed(&mut self, now_ms: u64, done: bool, reason: &str, out: &mut Vec<Output>) {
+        let up = matches!(self.child, Child::Running { .. });
+        match self.upgrade_at() {
+            Some(At::BackProbe) => self.block(out),
+            Some(_) if done && up => self.try_settle(out),
+            Some(_) => self.flip_back(&format!("the health probe failed: {reason}"), out),
+            None if !up => {}
+            None if done => self.healthy(out),
+            None => {
+                self.tell_failed("node.probe_failed", reason, out);
+                let reason = format!("the health probe failed: {reason}");
+                self.child_backoff.fail(now_ms, reason);
+                self.child = Child::Crashed;
+                self.joining_at(JoinAt::Start);
+                self.restart_due = true;
+            }
+        }
+    }
+
+    /// A joined probe, or that of a joining node, has succeeded.
+    fn healthy(&mut self, out: &mut Vec<Output>) {
+        self.tail.probe = false;
+        if let State::Joining {
+            step: Some(step),
+            at,
+        } = &self.state
+            && *at == JoinAt::Probe
+        {
+            let place = step.place();
+            let settled = Settled {
+                version: place.version,
+                revision: place.revision,
+                state: place,
+                software: true,
+                probe: step.probe,
+            };
+            self.commit(Record::Settled(settled), out);
+        }
+    }
+
+    /// Past the point of no return, unless what became known forbids it.
+    fn try_settle(&mut self, out: &mut Vec<Output>) {
+        let failure = match &self.state {
+            State::Upgrading(upgrade) => upgrade.failure.clone(),
+            _ => String::new(),
+        };
+        if !failure.is_empty() {
+            self.flip_back(&failure, out);
+        } else if self.withdrawn() {
+            self.flip_back("the upgrade was withdrawn", out);
+        } else if let Some(settled) = self.settled_ahead() {
+            self.commit(Record::Settled(settled), out);
+        }
+    }
+
+    fn flip_back(&mut self, reason: &str, out: &mut Vec<Output>) {
+        let known = match &self.state {
+            State::Upgrading(upgrade) => upgrade.failure.clone(),
+            _ => return,
+        };
+        let reason = if known.is_empty() {
+            reason.to_owned()
+        } else {
+            known
+        };
+        self.commit(Record::FlippingBack { reason }, out);
+    }
+
+    fn block(&mut self, out: &mut Vec<Output>) {
+        let State::Upgrading(upgrade) = &self.state else {
+            return;
+        };
+        let record = Record::Blocked {
+            on: upgrade.to,
+            reason: upgrade.failure.clone(),
+            retry: self.retry_seen,
+        };
+        self.commit(record, out);
+    }
+
+    fn tell_failed(&self, kind: &'static str, reason: &str, out: &mut Vec<Output>) {
+        out.push(Output::Tell(Note {
+            kind,
+            version: self.traffic().serving_version.into(),
+            message: reason.to_owned(),
+        }));
+    }
+
+    fn settled_ahead(&self) -> Option<Settled> {
+        let State::Upgrading(upgrade) = &self.state else {
+            return None;
+        };
+        let old = self.settled.as_ref()?;
+        Some(settled_after(old, &upgrade.path, upgrade.to))
+    }
+
+    fn joined_probe(&self) -> bool {
+        let ahead = self.settled_ahead();
+        ahead.is_some_and(|settled| settled.probe == ProbeMode::Joined)
+    }
+
+    fn old_probe_alone(&self) -> bool {
+        let old = self.settled.as_ref();
+        old.is_some_and(|settled| settled.probe == ProbeMode::Alone)
+    }
+
+    pub(super) fn target_version(&self) -> Option<crate::ids::Version> {
+        match &self.state {
+            State::Upgrading(upgrade) => Some(upgrade.to.version),
+            State::Blocked { on, .. } => Some(on.version),
+            _ => None,
+        }
+    }
+
+    fn upgrade_at(&self) -> Option<At> {
+        match &self.state {
+            State::Upgrading(upgrade) => Some(upgrade.at),
+            _ => None,
+        }
+    }
+
+    fn set_upgrade_at(&mut self, next: At) {
+        if let State::Upgrading(upgrade) = &mut self.state {
+            upgrade.at = next;
+        }
+    }
+
+    fn joining_at(&mut self, next: JoinAt) {
+        // With a restart due, another revision was fetched meanwhile: it begins at its beginning.
+        if let State::Joining { step: Some(_), at } = &mut self.state
+            && !self.restart_due
+        {
+            *at = next;
+        }
+    }
+}

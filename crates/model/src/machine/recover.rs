@@ -1,0 +1,331 @@
+//! Records applied: live, and after a crash.
+
+use super::backoff::BackOff;
+use super::node::{At, Child, JoinAt, NodeMachine, State, Tail, Upgrade, Wait};
+use super::{Output, Place, Plan, ProbeMode, Record, Settled, Step, TRANSFORM_ATTEMPTS_MAX, Work};
+use crate::ids::PermitId;
+use std::collections::BTreeMap;
+
+/// A journal whose records do not follow one another.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("journal record {index} ({kind}) cannot follow those before it")]
+pub struct RecoverError {
+    /// Which record, from 0.
+    pub index: usize,
+    /// Its kind.
+    pub kind: &'static str,
+}
+
+impl NodeMachine {
+    /// The machine after these records (none: a node that has not joined), and what to do first. Give the cached plan
+    /// when there is one.
+    ///
+    /// # Errors
+    /// A record does not fit those before it: the journal is not this machine's.
+    pub fn recover(
+        now_ms: u64,
+        records: &[Record],
+        plan: Option<Plan>,
+    ) -> Result<(NodeMachine, Vec<Output>), RecoverError> {
+        let mut machine = NodeMachine::fresh();
+        for (index, record) in records.iter().enumerate() {
+            if !machine.apply(record) {
+                let kind = record.kind();
+                return Err(RecoverError { index, kind });
+            }
+        }
+        let mut out = Vec::new();
+        machine.resume(&mut out);
+        if let Some(plan) = plan {
+            machine.take_plan(now_ms, plan, &mut out);
+        }
+        machine.pump(now_ms, &mut out);
+        Ok((machine, out))
+    }
+
+    /// A short journal that recovers to the same machine, for compaction; `None` while an upgrade or its release is under way.
+    pub fn snapshot(&self) -> Option<Vec<Record>> {
+        let settled = self.settled.clone()?;
+        if self.tail != Tail::default() {
+            return None;
+        }
+        let mut records = vec![Record::Settled(settled), Record::Released];
+        let retry = self.retry_seen;
+        records.extend(self.held.values().map(|step| Record::Staged {
+            step: step.clone(),
+            returned: None,
+            retry,
+        }));
+        match &self.state {
+            State::Idle => {}
+            State::Blocked { on, reason } => {
+                records.push(Record::Blocked {
+                    on: *on,
+                    reason: reason.clone(),
+                    retry,
+                });
+                records.push(Record::Released);
+            }
+            State::Joining { .. } | State::Upgrading(_) => return None,
+        }
+        Some(records)
+    }
+
+    fn fresh() -> Self {
+        NodeMachine {
+            held: BTreeMap::new(),
+            settled: None,
+            state: State::Joining {
+                step: None,
+                at: JoinAt::Prepare,
+            },
+            tail: Tail::default(),
+            retry_seen: 0,
+            plan: None,
+            running: None,
+            staging: None,
+            child: Child::Unknown,
+            last_exit: None,
+            halted: None,
+            align_due: true,
+            restart_due: false,
+            acquire: None,
+            wait: Wait::default(),
+            child_backoff: BackOff::default(),
+            stage_backoff: BackOff::default(),
+            permit_backoff: BackOff::default(),
+            action_backoff: BackOff::default(),
+            traffic_told: None,
+            now_ms: 0,
+        }
+    }
+
+    /// The table's column "after a crash here", where it differs from doing the action again.
+    fn resume(&mut self, out: &mut Vec<Output>) {
+        let State::Upgrading(upgrade) = &mut self.state else {
+            return;
+        };
+        upgrade.recovered = true;
+        match upgrade.at {
+            At::Transform { attempt } => {
+                let record = after_attempt(attempt, "the agent ended during the transform");
+                self.commit(record, out);
+            }
+            At::ProbeStart => upgrade.at = At::ProbeStop,
+            _ => {}
+        }
+        if let State::Upgrading(upgrade) = &mut self.state {
+            upgrade.recovered = true;
+        }
+    }
+
+    /// Changes the state as this record says; false if the record has no place here.
+    pub(super) fn apply(&mut self, record: &Record) -> bool {
+        match record {
+            Record::Joining { step } => self.apply_joining(step),
+            Record::Staged {
+                step,
+                returned,
+                retry,
+            } => {
+                self.retry_seen = self.retry_seen.max(*retry);
+                self.apply_staged(step, returned.as_deref())
+            }
+            Record::Unstaged { version } => {
+                let here = self.settled.as_ref().map(|settled| settled.version);
+                if let State::Blocked { on, .. } = &self.state
+                    && Some(*version) > here
+                    && *version <= on.version
+                {
+                    self.state = State::Idle;
+                }
+                self.align_due = true;
+                self.held.remove(version).is_some()
+            }
+            Record::Stopping { to, permit } => self.apply_stopping(*to, *permit),
+            Record::Transforming { attempt } => self.set_at(At::Transform { attempt: *attempt }),
+            Record::Committed => self.set_at(At::Flip),
+            Record::Probing => self.set_at(At::ProbeStart),
+            Record::FlippingBack { reason } => {
+                if let State::Upgrading(upgrade) = &mut self.state {
+                    upgrade.failure.clone_from(reason);
+                }
+                self.set_at(At::BackStop)
+            }
+            Record::Settled(settled) => self.apply_settled(settled),
+            Record::Blocked { on, reason, retry } => {
+                self.retry_seen = self.retry_seen.max(*retry);
+                self.apply_blocked(*on, reason)
+            }
+            Record::Released => {
+                self.tail = Tail::default();
+                self.settled.is_some()
+            }
+        }
+    }
+
+    fn set_at(&mut self, at: At) -> bool {
+        match &mut self.state {
+            State::Upgrading(upgrade) => {
+                upgrade.at = at;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn apply_joining(&mut self, step: &Step) -> bool {
+        let State::Joining { step: joined, at } = &mut self.state else {
+            return false;
+        };
+        self.restart_due |= joined.is_some();
+        *joined = Some(step.clone());
+        *at = JoinAt::Prepare;
+        self.held = BTreeMap::from([(step.version, step.clone())]);
+        self.halted = None;
+        self.align_due = true;
+        true
+    }
+
+    fn apply_staged(&mut self, step: &Step, returned: Option<&str>) -> bool {
+        let Some(settled) = &mut self.settled else {
+            return false;
+        };
+        let before = self.held.insert(step.version, step.clone());
+        let newer = before.is_none_or(|before| before.revision < step.revision);
+        self.align_due = true;
+        if step.version == settled.version {
+            settled.revision = step.revision;
+            if newer {
+                self.halted = None;
+            }
+        }
+        let after_settled = step.version > settled.version;
+        match (&self.state, returned) {
+            (State::Upgrading(upgrade), Some(reason)) => {
+                self.tail = Tail {
+                    open: true,
+                    release: true,
+                    end_permit: upgrade.permit,
+                    ..Tail::default()
+                };
+                self.wait.reason = Some(reason.to_owned());
+                self.wait.until_ms = None;
+                self.state = State::Idle;
+            }
+            (State::Blocked { .. }, Some(_)) => self.state = State::Idle,
+            (State::Blocked { on, .. }, None)
+                if newer && after_settled && step.version <= on.version =>
+            {
+                self.state = State::Idle;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn apply_stopping(&mut self, to: Place, permit: Option<PermitId>) -> bool {
+        let Some(path) = self.path_to(to) else {
+            return false;
+        };
+        self.tail = Tail::default();
+        self.wait = Wait::default();
+        self.state = State::Upgrading(Upgrade {
+            to,
+            path,
+            permit,
+            at: match permit {
+                Some(_) => At::Confirm,
+                None => At::BeforeStop,
+            },
+            recovered: false,
+            flips_failed: 0,
+            failure: String::new(),
+        });
+        true
+    }
+
+    fn apply_settled(&mut self, settled: &Settled) -> bool {
+        let (end_permit, restarted) = match &self.state {
+            State::Upgrading(upgrade) => (upgrade.permit, true),
+            _ => (None, false),
+        };
+        let joined = restarted && settled.software && settled.probe == ProbeMode::Joined;
+        self.tail = Tail {
+            open: true,
+            release: true,
+            after_start: joined || !restarted && self.tail.after_start,
+            probe: joined || !restarted && self.tail.probe,
+            end_permit,
+        };
+        self.settled = Some(settled.clone());
+        self.state = State::Idle;
+        self.wait = Wait::default();
+        self.halted = None;
+        self.align_due = true;
+        true
+    }
+
+    fn apply_blocked(&mut self, on: Place, reason: &str) -> bool {
+        let end_permit = match &self.state {
+            State::Upgrading(upgrade) => upgrade.permit,
+            _ => None,
+        };
+        self.tail = Tail {
+            open: true,
+            release: true,
+            end_permit,
+            ..Tail::default()
+        };
+        self.state = State::Blocked {
+            on,
+            reason: reason.to_owned(),
+        };
+        self.align_due = true;
+        self.settled.is_some()
+    }
+
+    /// The staged steps from the settled version to `to`.
+    fn path_to(&self, to: Place) -> Option<Vec<Step>> {
+        let mut at = self.settled.as_ref()?.version;
+        let mut path = Vec::new();
+        while at < to.version {
+            let step = self.held.values().find(|step| step.from == at)?;
+            if step.version <= at {
+                return None;
+            }
+            at = step.version;
+            path.push(step.clone());
+        }
+        (path.last()?.place() == to).then_some(path)
+    }
+}
+
+/// The record that follows an attempt at a transform that came to nothing.
+pub(super) fn after_attempt(attempt: u32, reason: &str) -> Record {
+    if attempt < TRANSFORM_ATTEMPTS_MAX {
+        Record::Transforming {
+            attempt: attempt + 1,
+        }
+    } else {
+        Record::FlippingBack {
+            reason: format!("the transform failed {attempt} times, at last: {reason}"),
+        }
+    }
+}
+
+/// Where a node stands once it has gone this path from `old` to `to`.
+pub(super) fn settled_after(old: &Settled, path: &[Step], to: Place) -> Settled {
+    let restarts = path.iter().any(|step| step.work == Work::Restart);
+    let last_work = (path.iter().rev().map(|step| step.work)).find(|work| *work != Work::Number);
+    Settled {
+        version: to.version,
+        revision: to.revision,
+        state: if restarts { to } else { old.state },
+        software: match last_work {
+            Some(work) => work == Work::Restart,
+            None => old.software,
+        },
+        probe: path.last().map_or(old.probe, |step| step.probe),
+    }
+}

@@ -1,0 +1,103 @@
+//! Where the node stands, in the words of people and schedules.
+
+use super::node::{At, Child, NodeMachine, State};
+use crate::api::{ChildState, NodeStatus, Phase, Progress};
+use crate::ids::{Revision, Version};
+
+impl NodeMachine {
+    /// Where the node stands; `progress` is the shell's.
+    pub fn status(&self, progress: Option<Progress>) -> NodeStatus {
+        let settled = self.settled.as_ref();
+        let version = settled.map_or(Version(0), |settled| settled.version);
+        let phase = self.phase();
+        NodeStatus {
+            version,
+            revision: settled.map_or(Revision(0), |settled| settled.revision),
+            staged: self.staged_through(version),
+            phase,
+            target: self.target_version().or_else(|| self.next_version()),
+            reason: self.reason(phase),
+            until_ms: (phase == Phase::Staged)
+                .then_some(self.wait.until_ms)
+                .flatten(),
+            progress,
+            child: self.child_state(),
+        }
+    }
+
+    /// The highest version that the node answers, without a gap from its own on.
+    fn staged_through(&self, version: Version) -> Version {
+        let mut through = version;
+        while let Some(step) = (self.held.values()).find(|step| step.from == through)
+            && step.version > through
+        {
+            through = step.version;
+        }
+        through
+    }
+
+    fn next_version(&self) -> Option<Version> {
+        let plan = self.plan.as_ref()?;
+        let settled = self.settled.as_ref()?;
+        Some(plan.next(settled.version)?.0)
+    }
+
+    fn phase(&self) -> Phase {
+        match &self.state {
+            _ if self.halted.is_some() => Phase::Blocked,
+            State::Joining { .. } => Phase::Joining,
+            State::Blocked { .. } => Phase::Blocked,
+            State::Idle if !self.chain().is_empty() => Phase::Staged,
+            State::Idle if self.next_version().is_some() => Phase::Fetching,
+            State::Idle => Phase::Settled,
+            State::Upgrading(upgrade) => match upgrade.at {
+                At::Confirm | At::BeforeStop | At::Drain | At::Keep | At::Hold | At::Stop => {
+                    Phase::Stopping
+                }
+                At::Transform { .. } => Phase::Transforming,
+                At::Flip => Phase::Committed,
+                At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe => Phase::Probing,
+                At::BackStop | At::BackFlip | At::BackStart | At::BackProbe => Phase::FlippingBack,
+            },
+        }
+    }
+
+    fn reason(&self, phase: Phase) -> Option<String> {
+        if let Some(reason) = &self.halted {
+            return Some(reason.clone());
+        }
+        if let Some(reason) = &self.action_backoff.reason {
+            return Some(reason.clone());
+        }
+        if self.child == Child::Crashed
+            && matches!(phase, Phase::Joining | Phase::Settled | Phase::Staged)
+        {
+            return self.child_backoff.reason.clone();
+        }
+        match (&self.state, phase) {
+            (State::Blocked { reason, .. }, _) => Some(reason.clone()),
+            (_, Phase::Staged) => self.wait.reason.clone(),
+            (_, Phase::Fetching | Phase::Joining) => self.stage_backoff.reason.clone(),
+            (State::Upgrading(upgrade), _) if !upgrade.failure.is_empty() => {
+                Some(upgrade.failure.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn child_state(&self) -> ChildState {
+        let settled = matches!(self.state, State::Idle | State::Blocked { .. });
+        match self.child {
+            Child::Unknown | Child::Stopped => ChildState::Stopped,
+            Child::Crashed => ChildState::Crashed,
+            Child::Running { .. } if settled && !self.tail.probe => ChildState::Running,
+            Child::Running { .. } if self.in_old_software() => ChildState::Running,
+            Child::Running { .. } => ChildState::Starting,
+        }
+    }
+
+    fn in_old_software(&self) -> bool {
+        matches!(&self.state, State::Upgrading(upgrade)
+            if matches!(upgrade.at, At::Confirm | At::BeforeStop | At::Drain | At::Keep | At::Hold | At::Stop))
+    }
+}

@@ -1,0 +1,176 @@
+//! The agent killed at every boundary between outputs, with and without other trouble.
+
+use super::world::{World, failed, place};
+use crate::api::{PermitRequest, Phase};
+use crate::ids::{NodeId, Version};
+use crate::machine::{Outcome, ProbeMode, Work};
+use crate::schedule::Verdict;
+use proptest::prelude::*;
+
+fn acquire() -> Verdict {
+    Verdict::Acquire(PermitRequest {
+        node: NodeId(1),
+        version: Version(2),
+        group: "storage".to_owned(),
+        members: vec![],
+        max_unavailable: 1,
+    })
+}
+
+/// Runs to the end and checks that the node is at one version, wholly.
+fn converges(world: &mut World) {
+    world.settle();
+    let status = world.machine.status(None);
+    let settled = world.machine.settled().expect("joined").clone();
+    assert_eq!(world.state, Some(settled.state));
+    assert!(
+        matches!(status.phase, Phase::Settled | Phase::Blocked),
+        "{status:?}"
+    );
+    if status.phase == Phase::Blocked {
+        assert!(status.reason.is_some_and(|reason| !reason.is_empty()));
+    }
+    assert!(world.child.is_some());
+    assert!(!world.traffic.hold_calls && !world.traffic.probing);
+    assert_eq!(world.permit_held, None, "the permit was ended");
+}
+
+#[test]
+fn killed_at_every_boundary_the_node_ends_at_the_new_version() {
+    for limit in 0.. {
+        let mut world = World::new(3);
+        world.verdict = acquire();
+        world
+            .works
+            .insert(Version(3), (Work::Restart, ProbeMode::Joined));
+        world.crash_in(limit);
+        converges(&mut world);
+        assert_eq!(
+            world.machine.status(None).version,
+            Version(3),
+            "killed at {limit}"
+        );
+        if world.crash_after.is_some() {
+            assert!(limit > 50, "the run has many boundaries");
+            break;
+        }
+    }
+}
+
+#[test]
+fn killed_at_every_boundary_of_a_failure_the_node_ends_at_the_old_version() {
+    for limit in 0.. {
+        let mut world = World::new(1);
+        world.settle();
+        world.verdict = acquire();
+        world.plan.upgrades = World::new(2).plan.upgrades;
+        // Whatever is asked of version 2 fails, however often.
+        for _ in 0..50 {
+            world.fail_next("after_start", failed("broken"));
+        }
+        world.crash_in(limit);
+        world.tell_plan();
+        converges(&mut world);
+        let status = world.machine.status(None);
+        assert_eq!((status.version, status.phase), (Version(1), Phase::Blocked));
+        assert_eq!(world.child.map(|child| child.0), Some(place(1, 1)));
+        if world.crash_after.is_some() {
+            assert!(limit > 30, "the run has many boundaries");
+            break;
+        }
+    }
+}
+
+/// Something that goes wrong in a run.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    KillAgentAfter(u64),
+    KillChildAfter(u32),
+    Fail(&'static str),
+    NoSpace,
+    Refuse(&'static str),
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    let failing = prop::sample::select(vec![
+        "stage",
+        "align",
+        "prepare",
+        "before_stop",
+        "keep",
+        "stop",
+        "transform",
+        "flip",
+        "start",
+        "after_start",
+        "probe",
+        "release",
+        "end_permit",
+    ]);
+    prop_oneof![
+        (0u64..25).prop_map(Trouble::KillAgentAfter),
+        (0u32..25).prop_map(Trouble::KillChildAfter),
+        failing.prop_map(Trouble::Fail),
+        Just(Trouble::NoSpace),
+        prop::sample::select(vec!["acquire", "confirm", "ask"]).prop_map(Trouble::Refuse),
+    ]
+}
+
+fn work() -> impl Strategy<Value = (Work, ProbeMode)> {
+    let works = vec![Work::Restart, Work::Restart, Work::Number];
+    let modes = vec![ProbeMode::Alone, ProbeMode::Joined];
+    (prop::sample::select(works), prop::sample::select(modes))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_goes_wrong_the_node_ends_at_one_version(
+        troubles in prop::collection::vec(trouble(), 0..14),
+        works in prop::collection::vec(work(), 3),
+        leap in 1usize..4,
+        with_permit in any::<bool>(),
+    ) {
+        let mut world = World::new(4);
+        world.leap = leap;
+        for (index, work) in works.iter().enumerate() {
+            world.works.insert(Version(index as u32 + 2), *work);
+        }
+        if with_permit {
+            world.verdict = acquire();
+        }
+        for trouble in troubles {
+            match trouble {
+                Trouble::KillAgentAfter(steps) => {
+                    world.run(world.now_ms + 60_000, steps as u32);
+                    world.restart_agent();
+                }
+                Trouble::KillChildAfter(steps) => {
+                    world.run(world.now_ms + 60_000, steps);
+                    world.crash_child();
+                }
+                Trouble::Fail(action) => world.fail_next(action, failed("trouble")),
+                Trouble::NoSpace => {
+                    world.fail_next("transform", Outcome::NoSpace { reason: "full".to_owned() });
+                }
+                Trouble::Refuse(action) => {
+                    world.fail_next(action, Outcome::Refused { reason: "no".to_owned() });
+                }
+            }
+        }
+        converges(&mut world);
+        if world.machine.status(None).phase == Phase::Blocked {
+            world.script.clear();
+            world.plan.retry += 1;
+            world.tell_plan();
+            converges(&mut world);
+        }
+        while world.machine.status(None).phase == Phase::Blocked {
+            world.plan.retry += 1;
+            world.tell_plan();
+            converges(&mut world);
+        }
+        prop_assert_eq!(world.machine.status(None).version, Version(4));
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the machine against a model of its shell.
+
+mod crashes;
+mod life;
+mod trouble;
+mod world;
