@@ -71,6 +71,9 @@ pub struct NodeReport {
     pub status: NodeStatus,
     /// Where peers reach the node, for every version it answers (its own, older ones, and what is staged).
     pub endpoints: Vec<Endpoint>,
+    /// The addresses that the node's own connections come from: labels from there are honoured.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Open connections in the agent by the label's version; versions without one are absent.
     pub connections: BTreeMap<Version, u64>,
     /// Counters since the agent's first start (`calls.past`, `calls.future`, `refused`, `bypass.<reason>`, `reset.retired`, ...).
