@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod bare;
+pub mod build;
 pub mod census;
 pub mod check;
 pub mod forms;
@@ -10,8 +11,11 @@ pub mod judge;
 pub mod outside;
 pub mod place;
 pub mod processes;
+pub mod store;
 pub mod summary;
+pub mod system;
 pub mod tail;
+pub mod watcher;
 
 use clap::Args;
 use place::{Place, repository};
@@ -82,19 +86,23 @@ async fn perform(
     place: Place,
     processes: Arc<Processes>,
 ) -> anyhow::Result<Ending> {
-    let example = repository().join("examples/1-store");
-    tokio::task::spawn_blocking(move || {
-        if !options.bare {
-            anyhow::bail!("not yet");
-        }
-        let summary = bare::run(&place, &processes, &example)?;
+    if options.bare {
+        let example = repository().join("examples/1-store");
+        let run = move || bare::run(&place, &processes, &example);
+        let summary = tokio::task::spawn_blocking(run).await??;
         let shortcomings = summary.shortcomings(&bare::DEMANDS, 1, &[]);
-        Ok(Ending {
+        return Ok(Ending {
             summary,
             shortcomings,
-        })
-    })
-    .await?
+        });
+    }
+    let program = tokio::task::spawn_blocking(build::build).await??;
+    match (options.example.as_str(), options.chaos) {
+        ("store", None) => store::run(&place, processes, program).await,
+        (other, _) => {
+            anyhow::bail!("there is no example `{other}`; there are `store` and `redis-server`")
+        }
+    }
 }
 
 fn report(options: &Options, ending: &Ending) -> anyhow::Result<ExitCode> {

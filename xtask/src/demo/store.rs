@@ -1,0 +1,366 @@
+//! Example 1: the replicated store through its three versions.
+
+use super::Ending;
+use super::judge::{self, Judged};
+use super::outside::ClientProgram;
+use super::place::{Place, repository};
+use super::processes::{Processes, send, software};
+use super::summary::{Calls, Demands, Spread, Summary};
+use super::system::{Node, System, all_at, counter, describe, is_at};
+use super::watcher::Watcher;
+use anyhow::bail;
+use model::ids::Version;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Storage nodes; the upgrade files count on three.
+const STORAGE: usize = 3;
+/// Gateways; the upgrade files count on two.
+const GATEWAYS: usize = 2;
+/// Clients that are nodes of the system.
+const CLIENTS: usize = 3;
+/// Clients outside the system.
+const OUTSIDE: usize = 2;
+/// Calls at a time of each client.
+const WORKERS: usize = 4;
+/// Between two calls of a worker.
+const PAUSE_MS: u64 = 25;
+/// How often agents ask the server.
+const POLL_MS: u64 = 300;
+/// The last version.
+pub const LAST: u32 = 3;
+
+/// How long a part of the run may take at most.
+pub const PART_LIMIT: Duration = Duration::from_secs(90);
+
+/// What a run must reach, but for the broken connections that it may have.
+pub const DEMANDS: Demands = Demands {
+    calls: 20_000,
+    writes: 5_000,
+    cross_version: 100,
+    two_steps: 10,
+    resets_max: 0,
+    live: 3,
+};
+
+/// The store under Upstart, with its callers.
+#[derive(Debug)]
+pub struct Store {
+    /// The system.
+    pub system: System,
+    /// What looks at it.
+    pub watcher: Watcher,
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+    /// The bundles of versions 1, 2, 3, copied into the run's directory.
+    pub bundles: Vec<PathBuf>,
+    outside: ClientProgram,
+    began: Instant,
+}
+
+impl Store {
+    /// Starts the server, publishes version 1, starts all nodes, waits until they serve, and starts the callers outside.
+    pub async fn start(
+        place: &Place,
+        processes: Arc<Processes>,
+        program: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let example = repository().join("examples/1-store");
+        let names = ["v1", "v2", "v3"];
+        let bundles = names
+            .iter()
+            .map(|name| place.bundle(&example, name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let gateways: Vec<u16> = (0..2).map(|number| place.base + 20 + number).collect();
+        let outside = ClientProgram {
+            example,
+            history: place.folder("history")?,
+            gateways: gateways.clone(),
+            clients: CLIENTS + OUTSIDE,
+            workers: WORKERS,
+            pause_ms: PAUSE_MS,
+            logs: place.folder("logs")?,
+        };
+        let system = System::start(place, processes, program).await?;
+        system.publish(&bundles[0], false)?;
+        let ports: BTreeMap<String, u16> = gateways
+            .iter()
+            .enumerate()
+            .map(|(number, port)| (format!("gateway-{}", number + 1), *port))
+            .collect();
+        let watcher = Watcher::begin(&system, &outside.history, ports);
+        let nodes = nodes(place, &outside);
+        let store = Self {
+            system,
+            watcher,
+            nodes,
+            bundles,
+            outside,
+            began,
+        };
+        store.watcher.say("version 1 is published; the nodes start");
+        for node in &store.nodes {
+            store.system.start_agent(node, None)?;
+        }
+        let count = store.nodes.len();
+        store
+            .wait("every node serves version 1", |view| {
+                view.nodes.len() == count && all_at(view, &[], 1)
+            })
+            .await?;
+        for number in CLIENTS..CLIENTS + OUTSIDE {
+            store.outside.start(&store.system.processes, number, 1)?;
+        }
+        Ok(store)
+    }
+
+    /// Waits for the system to be as wished, at most [`PART_LIMIT`].
+    pub async fn wait(
+        &self,
+        what: &str,
+        wished: impl Fn(&model::api::SystemView) -> bool,
+    ) -> anyhow::Result<model::api::SystemView> {
+        self.system.wait(what, PART_LIMIT, wished).await
+    }
+
+    /// Waits for so many more calls of the clients.
+    pub async fn calls(&self, more: u64) -> anyhow::Result<()> {
+        let wanted = self.watcher.seen().calls + more;
+        let last = Instant::now() + PART_LIMIT;
+        while self.watcher.seen().calls < wanted {
+            if Instant::now() > last {
+                bail!("the clients do not get on: {:?}", self.watcher.seen());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// Approves a class' way to a version and waits until it is there.
+    pub async fn upgrade(&self, class: &str, version: u32) -> anyhow::Result<()> {
+        self.watcher
+            .say(&format!("class {class} may go to version {version}"));
+        self.system.approve(version, Some(class), None).await?;
+        let what = format!("class {class} is at version {version}");
+        self.wait(&what, |view| all_at(view, &[class], version))
+            .await?;
+        self.calls(500).await
+    }
+
+    /// Starts the callers outside anew at another version.
+    pub fn move_outside(&self, version: u32) -> anyhow::Result<()> {
+        for number in CLIENTS..CLIENTS + OUTSIDE {
+            self.outside.finish(&self.system.processes, number)?;
+            self.outside
+                .start(&self.system.processes, number, version)?;
+        }
+        Ok(())
+    }
+
+    /// Is refused to retire `version` while its callers are there, moves the public version, retires.
+    pub async fn retire_all(&self, version: u32) -> anyhow::Result<()> {
+        match self.system.retire(version).await? {
+            Ok(()) => bail!("version {version} was retired while it had callers"),
+            Err(why) => self.watcher.say(&format!(
+                "retiring version {version} early is refused: {why}"
+            )),
+        }
+        self.system.make_public(LAST).await?;
+        self.watcher.say(&format!(
+            "version {LAST} is public; the callers outside follow"
+        ));
+        self.move_outside(LAST)?;
+        self.calls(500).await?;
+        let last = Instant::now() + PART_LIMIT;
+        while let Err(why) = self.system.retire(version).await? {
+            if Instant::now() > last {
+                bail!("version {version} cannot be retired: {why}");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let what = format!("version {version} is retired");
+        self.wait(&what, |view| view.retired_through >= Version(version))
+            .await?;
+        self.watcher.say(&what);
+        self.calls(500).await
+    }
+
+    /// Lets the clients finish, then asks for every key and judges all that happened.
+    pub async fn finish(self) -> anyhow::Result<(Summary, Judged, Vec<String>)> {
+        while self.watcher.seen().calls < DEMANDS.calls * 21 / 20
+            || self.watcher.seen().writes < DEMANDS.writes * 21 / 20
+        {
+            self.calls(100).await?;
+        }
+        let view = self.system.view().await?;
+        let behind = view
+            .nodes
+            .iter()
+            .filter(|fact| !is_at(fact, LAST))
+            .map(|fact| fact.name.clone())
+            .collect();
+        self.watcher
+            .say(&format!("the clients finish; {}", describe(&view)));
+        for number in CLIENTS..CLIENTS + OUTSIDE {
+            self.outside.finish(&self.system.processes, number)?;
+        }
+        for node in self.nodes.iter().filter(|node| node.class == "client") {
+            self.finish_member(&node.name).await?;
+        }
+        let judged = judge::judge(&self.outside.history, LAST, &self.outside.gateways)?;
+        judged
+            .verdict
+            .remarks
+            .iter()
+            .for_each(|remark| self.watcher.say(remark));
+        let refused: u64 = counter(&view, "refused");
+        self.watcher
+            .say(&format!("adapters refused {refused} calls"));
+        let summary = self.summary(&judged);
+        Ok((summary, judged, behind))
+    }
+
+    /// Ends a client's agent, then the client itself, which finishes what it is at.
+    async fn finish_member(&self, node: &str) -> anyhow::Result<()> {
+        self.system.stop_agent(node);
+        let data = self.system.data(node);
+        let running = || software(&data, &self.system.program);
+        for process in running() {
+            send(process.pid, Signal::TERM);
+        }
+        let last = Instant::now() + PART_LIMIT;
+        while !running().is_empty() {
+            if Instant::now() > last {
+                bail!("the software of {node} does not end");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    fn summary(&self, judged: &Judged) -> Summary {
+        let counts = judged.verdict.calls;
+        Summary {
+            example: "store",
+            nodes: self.nodes.len(),
+            versions: (1..=LAST).collect(),
+            calls: Calls {
+                total: counts.total,
+                ok: counts.ok,
+                refused: counts.refused,
+                reset_retried: judged.resets.len() as u64,
+                failed: counts.failed,
+                wrong: counts.wrong,
+            },
+            writes_acknowledged: judged.verdict.writes_acknowledged,
+            connections_refused: judged.refusals.len() as u64,
+            acknowledged_writes_lost: judged.verdict.acknowledged_writes_lost,
+            cross_version_calls: self.watcher.crossed(),
+            node_unavailable_ms: Spread::of(self.watcher.unavailable_ms()),
+            seconds: self.began.elapsed().as_secs(),
+            crash_failed: None,
+            kill_points: None,
+        }
+    }
+}
+
+fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
+    let base = ("base", place.base.to_string());
+    let several = |class: &'static str, count: usize, more: Vec<(&'static str, String)>| {
+        (0..count).map(move |number| {
+            let mut variables = more.clone();
+            variables.push(("number", number.to_string()));
+            Node {
+                name: format!("{class}-{}", number + 1),
+                class,
+                variables,
+                poll_ms: POLL_MS,
+            }
+        })
+    };
+    let client = vec![
+        base.clone(),
+        ("history", outside.history.display().to_string()),
+        ("clients", outside.clients.to_string()),
+        ("workers", outside.workers.to_string()),
+        ("pause_ms", outside.pause_ms.to_string()),
+    ];
+    several("storage", STORAGE, vec![base.clone()])
+        .chain(several("gateway", GATEWAYS, vec![base]))
+        .chain(several("client", CLIENTS, client))
+        .collect()
+}
+
+/// The demo: one, two and three versions live at once, in an order that needs every kind of adapter.
+pub async fn run(
+    place: &Place,
+    processes: Arc<Processes>,
+    program: PathBuf,
+) -> anyhow::Result<Ending> {
+    let store = Store::start(place, processes, program).await?;
+    store.calls(2000).await?;
+    for version in 2..=LAST {
+        store
+            .system
+            .publish(&store.bundles[version as usize - 1], false)?;
+        store
+            .watcher
+            .say(&format!("version {version} is published"));
+    }
+    let staged = |view: &model::api::SystemView| {
+        view.nodes
+            .iter()
+            .all(|fact| fact.report.status.staged >= Version(LAST))
+    };
+    store
+        .wait("every node has staged versions 2 and 3", staged)
+        .await?;
+    walk(&store).await?;
+    store.retire_all(LAST - 1).await?;
+    let watcher = store.watcher.clone();
+    let (summary, _, behind) = store.finish().await?;
+    let demands = Demands {
+        resets_max: watcher.resets_max(),
+        ..DEMANDS
+    };
+    let shortcomings = summary.shortcomings(&demands, watcher.live_max(), &behind);
+    Ok(Ending {
+        summary,
+        shortcomings,
+    })
+}
+
+/// One client goes ahead by two versions, then the classes follow, one step at a time.
+async fn walk(store: &Store) -> anyhow::Result<()> {
+    let first = "client-1";
+    store.watcher.say(&format!(
+        "{first} goes ahead: gateways at version 1 serve a caller at version 3"
+    ));
+    for version in 2..=LAST {
+        store.system.approve(version, None, Some(first)).await?;
+    }
+    let ahead = |view: &model::api::SystemView| {
+        view.nodes
+            .iter()
+            .any(|fact| fact.name == first && is_at(fact, LAST))
+    };
+    store
+        .wait("the first client is at version 3", ahead)
+        .await?;
+    store.calls(1500).await?;
+    for (class, version) in [
+        ("storage", 2),
+        ("gateway", 2),
+        ("storage", 3),
+        ("client", 2),
+        ("gateway", 3),
+        ("client", 3),
+    ] {
+        store.upgrade(class, version).await?;
+    }
+    store.calls(1000).await
+}

@@ -1,0 +1,287 @@
+//! A system under Upstart: its server, its agents, and what the server says about them.
+
+use super::place::Place;
+use super::processes::Processes;
+use anyhow::{Context, bail};
+use client::Client;
+use model::api::{ApproveRequest, NodeFact, Phase, PublicRequest, RetireRequest, SystemView};
+use model::ids::Version;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A node as the demo configures it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: &'static str,
+    /// Its variables.
+    pub variables: Vec<(&'static str, String)>,
+    /// How often its agent asks the server.
+    pub poll_ms: u64,
+}
+
+/// The server and the agents of a run.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// Where it lives.
+    pub place: Place,
+    /// Its processes.
+    pub processes: Arc<Processes>,
+    /// The program `upstart`.
+    pub program: PathBuf,
+    client: Arc<Client>,
+    token_file: PathBuf,
+}
+
+/// The name of the server among the processes.
+pub const SERVER: &str = "server";
+
+/// The pause between two looks at the system.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long an agent may take to end when it is asked to.
+const AGENT_STOP_LIMIT: Duration = Duration::from_secs(20);
+
+impl System {
+    /// Starts the server.
+    pub async fn start(
+        place: &Place,
+        processes: Arc<Processes>,
+        program: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let token = format!("demo-{}", std::process::id());
+        let token_file = place.root.join("token");
+        std::fs::write(&token_file, &token)?;
+        let client = Client::new(&[url(place)], Some(token))?.with_author("demo");
+        let system = Self {
+            place: place.clone(),
+            processes,
+            program,
+            client: Arc::new(client),
+            token_file,
+        };
+        system.start_server()?;
+        system
+            .wait("the server answers", Duration::from_secs(30), |_| true)
+            .await?;
+        Ok(system)
+    }
+
+    /// Starts the server, once more after a stop.
+    pub fn start_server(&self) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("server")
+            .arg("--data")
+            .arg(self.place.folder("server")?);
+        command.args([
+            "--listen",
+            &format!("127.0.0.1:{}", self.place.server_port()),
+        ]);
+        command.arg("--token-file").arg(&self.token_file);
+        self.processes
+            .start(SERVER, &mut command, &self.log(SERVER)?)
+    }
+
+    /// Where a program's messages go.
+    pub fn log(&self, name: &str) -> anyhow::Result<PathBuf> {
+        Ok(self.place.folder("logs")?.join(format!("{name}.log")))
+    }
+
+    /// A node's data directory.
+    pub fn data(&self, node: &str) -> PathBuf {
+        self.place.root.join("nodes").join(node)
+    }
+
+    /// Starts a node's agent; `kill_at` names the journal record at which it kills itself, `<record>:before|after`.
+    pub fn start_agent(&self, node: &Node, kill_at: Option<&str>) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args([
+            "agent",
+            "--name",
+            &node.name,
+            "--class",
+            node.class,
+            "--server",
+            &url(&self.place),
+        ]);
+        command
+            .arg("--data")
+            .arg(self.data(&node.name))
+            .arg("--token-file")
+            .arg(&self.token_file);
+        command.args(["--poll-ms", &node.poll_ms.to_string()]);
+        for (key, value) in &node.variables {
+            command.args(["--var", &format!("{key}={value}")]);
+        }
+        if let Some(point) = kill_at {
+            command.env("UPSTART_KILL_AT", point);
+        }
+        self.processes
+            .start(&node.name, &mut command, &self.log(&node.name)?)
+    }
+
+    /// Ends a node's agent; its holder and its software go on.
+    pub fn stop_agent(&self, node: &str) {
+        self.processes.stop(node, AGENT_STOP_LIMIT);
+    }
+
+    /// Publishes a bundle with the command that people use; the error says what it said.
+    pub fn publish(&self, bundle: &Path, revise: bool) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["publish", "--server", &url(&self.place)])
+            .arg("--token-file")
+            .arg(&self.token_file);
+        command.arg(bundle).args(revise.then_some("--revise"));
+        let output = command.output().context("cannot run upstart publish")?;
+        if !output.status.success() {
+            bail!(
+                "upstart publish {}: {}",
+                bundle.display(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    }
+
+    /// The server's client, for what is not asked often.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The system as the server sees it now.
+    pub async fn view(&self) -> anyhow::Result<SystemView> {
+        Ok(self.client.system().await?)
+    }
+
+    /// Waits until the system is as wished; the error says what was waited for and how the nodes stood.
+    pub async fn wait(
+        &self,
+        what: &str,
+        limit: Duration,
+        wished: impl Fn(&SystemView) -> bool,
+    ) -> anyhow::Result<SystemView> {
+        let last = Instant::now() + limit;
+        let mut seen = None;
+        while Instant::now() < last {
+            if let Ok(view) = self.view().await {
+                if wished(&view) {
+                    return Ok(view);
+                }
+                seen = Some(view);
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+        let nodes = seen.map(|view| describe(&view)).unwrap_or_default();
+        bail!("waited {} s in vain until {what}; {nodes}", limit.as_secs())
+    }
+
+    /// Gives leave to go to a version, to all, to a class, or to a node.
+    pub async fn approve(
+        &self,
+        version: u32,
+        class: Option<&str>,
+        node: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let request = ApproveRequest {
+            version: Version(version),
+            class: class.map(str::to_owned),
+            node: node.map(str::to_owned),
+        };
+        self.client.approve(&request).await?;
+        Ok(())
+    }
+
+    /// Moves every service's public version.
+    pub async fn make_public(&self, version: u32) -> anyhow::Result<()> {
+        let request = PublicRequest {
+            service: None,
+            version: Version(version),
+        };
+        self.client.set_public(&request).await?;
+        Ok(())
+    }
+
+    /// Asks to retire everything up to a version: the refusal's words, if it is refused.
+    pub async fn retire(&self, version: u32) -> anyhow::Result<Result<(), String>> {
+        let request = RetireRequest {
+            version: Version(version),
+            close: false,
+        };
+        match self.client.retire(&request).await {
+            Ok(_) => Ok(Ok(())),
+            Err(error) if error.status() == Some(409) => Ok(Err(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn url(place: &Place) -> String {
+    format!("http://127.0.0.1:{}", place.server_port())
+}
+
+/// The node runs this version, or a later one, and serves.
+pub fn is_at(fact: &NodeFact, version: u32) -> bool {
+    fact.report.status.version >= Version(version)
+}
+
+/// Every node of these classes (all when none is named) is at the version or later and does nothing else.
+pub fn all_at(view: &SystemView, classes: &[&str], version: u32) -> bool {
+    let mut chosen = view
+        .nodes
+        .iter()
+        .filter(|fact| classes.is_empty() || classes.contains(&fact.class.as_str()));
+    chosen.all(|fact| is_at(fact, version))
+}
+
+/// The sum of a counter over all nodes.
+pub fn counter(view: &SystemView, name: &str) -> u64 {
+    view.nodes
+        .iter()
+        .filter_map(|fact| fact.report.counters.get(name))
+        .sum()
+}
+
+/// One line about every node, for messages.
+pub fn describe(view: &SystemView) -> String {
+    let lines = view.nodes.iter().map(|fact| {
+        let status = &fact.report.status;
+        let reason = status
+            .reason
+            .as_ref()
+            .map_or(String::new(), |reason| format!(" ({reason})"));
+        let staged = if status.staged > status.version {
+            format!(", staged {}", status.staged)
+        } else {
+            String::new()
+        };
+        format!(
+            "{}: {}{staged} {}{reason}",
+            fact.name,
+            status.version,
+            word(status.phase)
+        )
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// A phase in people's words.
+pub fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Joining => "joining",
+        Phase::Settled => "settled",
+        Phase::Fetching => "fetching",
+        Phase::Staged => "staged",
+        Phase::Stopping => "stopping",
+        Phase::Transforming => "transforming",
+        Phase::Committed => "committed",
+        Phase::Probing => "probing",
+        Phase::FlippingBack => "flipping back",
+        Phase::Blocked => "blocked",
+    }
+}

@@ -1,0 +1,250 @@
+//! Looks at the system and at the clients all the time: prints the live view and remembers what the summary needs.
+
+use super::census::Census;
+use super::summary::{CrossVersionCalls, Directions};
+use super::system::{System, counter, word};
+use super::tail::{Seen, Tail};
+use model::api::{Event, Phase, SystemView};
+use model::ids::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The pause between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause between two lines of the live view where there is no terminal.
+const LINE_PAUSE: Duration = Duration::from_secs(3);
+
+/// What was seen.
+#[derive(Debug, Default)]
+struct Remembered {
+    live_max: usize,
+    /// When each node's present upgrade began.
+    stopped: BTreeMap<String, Instant>,
+    unavailable_ms: Vec<u64>,
+    /// The upgrade that the events told of.
+    told_unavailable_ms: Vec<u64>,
+    resets_max: u64,
+    seen: Seen,
+    crossed: CrossVersionCalls,
+}
+
+/// The watcher of one run.
+#[derive(Clone, Debug)]
+pub struct Watcher {
+    remembered: Arc<Mutex<Remembered>>,
+    census: Arc<Census>,
+    /// Which port each gateway's callers use, by node.
+    ports: Arc<BTreeMap<String, u16>>,
+    began: Instant,
+}
+
+impl Watcher {
+    /// Begins; `ports` are those at which the clients' connections arrive, by node name.
+    pub fn begin(system: &System, history: &Path, ports: BTreeMap<String, u16>) -> Self {
+        let watcher = Self {
+            remembered: Arc::default(),
+            census: Arc::new(Census::begin(ports.values().copied().collect())),
+            ports: Arc::new(ports),
+            began: Instant::now(),
+        };
+        tokio::spawn(watcher.clone().look(system.clone(), Tail::new(history)));
+        tokio::spawn(watcher.clone().listen(system.clone()));
+        watcher
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clients' calls so far.
+    pub fn seen(&self) -> Seen {
+        self.remembered().seen
+    }
+
+    /// Calls through adapters so far.
+    pub fn crossed(&self) -> CrossVersionCalls {
+        self.remembered().crossed
+    }
+
+    /// The most versions that were live at once.
+    pub fn live_max(&self) -> usize {
+        self.remembered().live_max
+    }
+
+    /// How many connections may have broken: those that were open when a child was stopped or an agent killed.
+    pub fn resets_max(&self) -> u64 {
+        self.remembered().resets_max
+    }
+
+    /// For how long calls were held, each time.
+    pub fn unavailable_ms(&self) -> Vec<u64> {
+        let remembered = self.remembered();
+        let told = &remembered.told_unavailable_ms;
+        if told.is_empty() {
+            remembered.unavailable_ms.clone()
+        } else {
+            told.clone()
+        }
+    }
+
+    /// Something that callers' connections to this node end at is about to happen, or has just happened.
+    pub fn connections_may_break(&self, node: &str) {
+        if let Some(port) = self.ports.get(node) {
+            self.remembered().resets_max += self.census.open_lately(*port);
+        }
+    }
+
+    /// A line for people, above the live view.
+    pub fn say(&self, text: &str) {
+        let clear = if std::io::stderr().is_terminal() {
+            "\r\x1b[2K"
+        } else {
+            ""
+        };
+        eprintln!("{clear}[{:>4} s] {text}", self.began.elapsed().as_secs());
+    }
+
+    async fn look(self, system: System, mut tail: Tail) {
+        let terminal = std::io::stderr().is_terminal();
+        let mut printed = Instant::now();
+        loop {
+            let seen = tail.look();
+            self.remembered().seen = seen;
+            if let Ok(view) = system.view().await {
+                self.remember(&view);
+                let line = format!(
+                    "[{:>4} s] {}",
+                    self.began.elapsed().as_secs(),
+                    self.line(&view)
+                );
+                if terminal {
+                    eprint!("\r\x1b[2K{line}");
+                } else if printed.elapsed() > LINE_PAUSE {
+                    printed = Instant::now();
+                    eprintln!("{line}");
+                }
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    fn remember(&self, view: &SystemView) {
+        let mut begun = Vec::new();
+        let mut remembered = self.remembered();
+        let versions: BTreeSet<Version> = view
+            .nodes
+            .iter()
+            .map(|fact| fact.report.status.version)
+            .collect();
+        remembered.live_max = remembered
+            .live_max
+            .max(versions.iter().filter(|version| version.0 > 0).count());
+        for fact in &view.nodes {
+            if is_unavailable(fact.report.status.phase) {
+                if !remembered.stopped.contains_key(&fact.name) {
+                    remembered.stopped.insert(fact.name.clone(), Instant::now());
+                    begun.push(fact.name.clone());
+                }
+            } else if let Some(since) = remembered.stopped.remove(&fact.name) {
+                let passed = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                remembered.unavailable_ms.push(passed);
+            }
+        }
+        remembered.crossed = crossed(view);
+        drop(remembered);
+        begun
+            .iter()
+            .for_each(|node| self.connections_may_break(node));
+    }
+
+    fn line(&self, view: &SystemView) -> String {
+        let mut line = String::new();
+        let mut class = "";
+        for fact in &view.nodes {
+            if fact.class != class {
+                class = &fact.class;
+                let _ = write!(line, "{class} ");
+            }
+            let status = &fact.report.status;
+            let _ = match status.phase {
+                Phase::Settled | Phase::Staged | Phase::Fetching => {
+                    write!(line, "{} ", status.version)
+                }
+                phase => write!(line, "{}({}) ", status.version, word(phase)),
+            };
+        }
+        let (seen, crossed) = (self.seen(), self.crossed());
+        let _ = write!(
+            line,
+            "| {} calls, {} writes, {} resets",
+            seen.calls, seen.writes, seen.resets
+        );
+        let _ = write!(line, " | past {} future {}", crossed.past, crossed.future);
+        line
+    }
+
+    /// Follows the history for what it tells precisely.
+    async fn listen(self, system: System) {
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = system
+                .client()
+                .events(cursor.as_deref(), None, Some(Duration::from_secs(10)))
+                .await;
+            let Ok(page) = page else {
+                tokio::time::sleep(LOOK_PAUSE).await;
+                continue;
+            };
+            for event in &page.items {
+                if let Some(passed) = held_ms(event) {
+                    self.remembered().told_unavailable_ms.push(passed);
+                }
+            }
+            cursor = page.next.or(cursor);
+        }
+    }
+}
+
+fn is_unavailable(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Stopping
+            | Phase::Transforming
+            | Phase::Committed
+            | Phase::Probing
+            | Phase::FlippingBack
+    )
+}
+
+/// The agents' own counts of calls that went through adapters, by direction and steps.
+fn crossed(view: &SystemView) -> CrossVersionCalls {
+    let sum = |direction: &str| {
+        (1..10)
+            .map(|steps| counter(view, &format!("calls.{direction}.{steps}")))
+            .sum::<u64>()
+    };
+    CrossVersionCalls {
+        past: sum("past"),
+        future: sum("future"),
+        two_steps: Directions {
+            past: counter(view, "calls.past.2"),
+            future: counter(view, "calls.future.2"),
+        },
+    }
+}
+
+/// How long a node held calls, from the event that tells of its release (`... held calls for 812 ms`).
+fn held_ms(event: &Event) -> Option<u64> {
+    if event.kind != "node.released" {
+        return None;
+    }
+    let (before, _) = event.message.rsplit_once(" ms")?;
+    before.rsplit(' ').next()?.parse().ok()
+}
