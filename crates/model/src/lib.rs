@@ -5,5 +5,7 @@ pub mod bundle;
 pub mod expression;
 pub mod ids;
 pub mod machine;
+pub mod manifest;
+pub mod release;
 pub mod routing;
 pub mod schedule;

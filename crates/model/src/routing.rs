@@ -1,6 +1,8 @@
 //! Who serves a connection: the software, a chain of adapters, or nobody. Pure; asked for every foreign connection.
 
+use crate::bundle::Adapter;
 use crate::ids::Version;
+use crate::release::Lineage;
 use serde::{Deserialize, Serialize};
 
 /// Which of an upgrade's two adapters.
@@ -51,3 +53,106 @@ pub struct Standing {
     /// Every version up to this one is retired (or being retired).
     pub retired_through: Version,
 }
+
+impl Lineage {
+    /// Who serves a connection with this label on a service of this node.
+    pub fn route(&self, service: &str, standing: Standing, label: Version) -> Route {
+        if label <= standing.retired_through {
+            return Route::Retired;
+        }
+        if !self.versions().contains(&label) {
+            return if self.is_withdrawn(label) {
+                Route::Withdrawn
+            } else {
+                Route::NotStaged
+            };
+        }
+        if self.problem().is_some_and(|(broken, _)| label >= *broken) {
+            return Route::NotStaged;
+        }
+        let (from, to) = (
+            self.interface(service, label),
+            self.interface(service, standing.version),
+        );
+        let (Some(from), Some(to)) = (from, to) else {
+            return Route::NoSuchService;
+        };
+        if from == to {
+            return Route::Direct;
+        }
+        let Some(steps) = self.steps(service, label, standing.version) else {
+            return Route::NoSuchService;
+        };
+        if steps.iter().any(|step| step.upgrade > standing.staged) {
+            return Route::NotStaged;
+        }
+        match steps
+            .iter()
+            .find(|step| self.adapter(service, **step) == Some(&Adapter::Refuse))
+        {
+            Some(refusing) => Route::Refused(*refusing),
+            None => Route::Chain(steps),
+        }
+    }
+
+    /// The versions whose callers the software of this node serves itself, its own included.
+    pub fn direct_versions(&self, service: &str, standing: Standing) -> Vec<Version> {
+        let direct = |version: &Version| self.route(service, standing, *version) == Route::Direct;
+        self.versions().iter().copied().filter(direct).collect()
+    }
+
+    /// The adapter of one step: which lens to load.
+    pub fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
+        let class = self.class(step.upgrade)?;
+        Some(
+            class
+                .definition
+                .services
+                .get(service)?
+                .adapter(step.direction),
+        )
+    }
+
+    /// The adapters between two versions, without the rounds that lead back to an interface already passed (after a
+    /// revert). `None` where the service was away in between.
+    fn steps(&self, service: &str, caller: Version, node: Version) -> Option<Vec<Step>> {
+        let (low, high) = (caller.min(node), caller.max(node));
+        let mut passed: Vec<Version> = self
+            .versions()
+            .iter()
+            .copied()
+            .filter(|version| (low..=high).contains(version))
+            .collect();
+        let direction = if caller < node {
+            Direction::Past
+        } else {
+            Direction::Future
+        };
+        if direction == Direction::Future {
+            passed.reverse();
+        }
+        let mut interfaces = vec![self.interface(service, caller)?];
+        let mut steps: Vec<Step> = Vec::new();
+        for pair in passed.windows(2) {
+            let &[near, far] = pair else { continue };
+            let interface = self.interface(service, far)?;
+            if interfaces.last() == Some(&interface) {
+                continue;
+            }
+            if let Some(at) = interfaces.iter().position(|seen| *seen == interface) {
+                interfaces.truncate(at + 1);
+                steps.truncate(at);
+                continue;
+            }
+            interfaces.push(interface);
+            steps.push(Step {
+                upgrade: near.max(far),
+                direction,
+            });
+        }
+        Some(steps)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use crate::expression::{Expression, ExpressionError, Scope, Template};
 use crate::ids::Version;
 use crate::machine::ProbeMode;
+use crate::routing::Direction;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The step from one version of the system to the next.
@@ -369,4 +370,32 @@ impl Signal {
     ];
     /// The default.
     pub const TERM: Signal = Signal::ALL[0];
+}
+
+impl Upgrade {
+    /// Every lens file that it names, once.
+    pub fn lenses(&self) -> BTreeSet<&str> {
+        let classes = self
+            .classes
+            .values()
+            .filter_map(|class| class.definition.as_ref());
+        let services = classes.flat_map(|class| class.services.values());
+        services
+            .flat_map(|service| [&service.past, &service.future])
+            .filter_map(|adapter| match adapter {
+                Adapter::Lens(path) => Some(path.as_str()),
+                Adapter::None | Adapter::Refuse => None,
+            })
+            .collect()
+    }
+}
+
+impl Service {
+    /// The adapter of one direction.
+    pub fn adapter(&self, direction: Direction) -> &Adapter {
+        match direction {
+            Direction::Past => &self.past,
+            Direction::Future => &self.future,
+        }
+    }
 }

@@ -58,6 +58,14 @@ impl Template {
         })
     }
 
+    /// The empty string.
+    pub fn empty() -> Self {
+        Self {
+            source: String::new(),
+            parts: Vec::new(),
+        }
+    }
+
     /// The string as it is written.
     pub fn source(&self) -> &str {
         &self.source

@@ -1,0 +1,208 @@
+//! `upgrade.toml` as written is turned into an [`Upgrade`] as proved, or into everything that is wrong with it.
+
+mod class;
+mod lifecycle;
+mod schedule;
+mod service;
+mod software;
+
+use super::read::{At, Source, Table, line_and_column};
+use super::{BundleError, BundleFiles, Settings, Upgrade};
+use crate::ids::Version;
+use crate::manifest::UPGRADE_FILE;
+use serde_spanned::Spanned;
+use std::collections::BTreeSet;
+use toml::de::DeTable;
+
+/// The longest description, in characters.
+const DESCRIPTION_MAX: usize = 2000;
+/// The longest name of a system, class or service: they are shown in tables and used in file names.
+const NAME_MAX: usize = 63;
+
+/// `upgrade.toml` as written: valid TOML, nothing more is known.
+#[derive(Clone, Debug)]
+pub struct UpgradeFile<'a> {
+    text: &'a str,
+    root: Spanned<DeTable<'a>>,
+}
+
+impl<'a> UpgradeFile<'a> {
+    /// Reads the text; every error of syntax is told with its place.
+    pub fn parse(text: &'a str) -> Result<Self, Vec<BundleError>> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        if errors.is_empty() {
+            return Ok(Self { text, root });
+        }
+        let told = errors.into_iter().take(20).map(|error| {
+            let place = error.span().map(|span| line_and_column(text, span.start));
+            BundleError {
+                file: UPGRADE_FILE.to_owned(),
+                line: place.map(|(line, _)| line),
+                column: place.map(|(_, column)| column),
+                key: String::new(),
+                problem: format!("not TOML: {}", error.message().replace('\n', ", ")),
+                help: String::new(),
+            }
+        });
+        Err(told.collect())
+    }
+
+    /// Checks everything that can be known without the versions before and without a node.
+    pub fn prove(&self, files: &BundleFiles) -> Result<Upgrade, Vec<BundleError>> {
+        let mut source = Source::new(self.text, files);
+        let (version, from) = versions(&Table::root(&source, self.root.get_ref()));
+        (source.version, source.from) = (version, from);
+        let upgrade = upgrade(&source, self.root.get_ref());
+        let errors = source.into_errors();
+        if errors.is_empty() {
+            Ok(upgrade)
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+fn upgrade<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Upgrade {
+    let table = Table::root(source, root);
+    let system = table.string("system");
+    match &system {
+        None if !table.has("system") => table.missing("system", "write `system = \"NAME\"`"),
+        None => {}
+        Some(at) => check_name(source, at, "a system"),
+    }
+    let description = table.string("description");
+    if let Some(at) = description
+        .as_ref()
+        .filter(|at| at.value.chars().count() > DESCRIPTION_MAX)
+    {
+        source.wrong(
+            at,
+            format!("is longer than {DESCRIPTION_MAX} characters"),
+            "",
+        );
+    }
+    let settings = table.table("settings").map(settings).unwrap_or_default();
+    let removed = removed(&table);
+    let classes = class::classes(&table, &removed);
+    if classes.is_empty() && removed.is_empty() && !table.has("class") {
+        table.missing(
+            "class",
+            "an upgrade says what at least one class runs: `[class.NAME.software]`",
+        );
+    }
+    // Asked for before, by a table of their own.
+    let _ = (table.has("version"), table.has("from"));
+    table.finish();
+    Upgrade {
+        system: system.map_or_else(String::new, |at| at.value),
+        version: source.version,
+        from: source.from,
+        description: description.map_or_else(String::new, |at| at.value),
+        settings,
+        classes,
+        removed,
+    }
+}
+
+fn versions(table: &Table<'_>) -> (Version, Version) {
+    const NUMBERS: std::ops::RangeInclusive<u64> = 0..=u32::MAX as u64;
+    let number = |at: &At<u64>| Version(u32::try_from(at.value).unwrap_or(u32::MAX));
+    let version = table.number("version", 1..=*NUMBERS.end(), "");
+    if version.is_none() && !table.has("version") {
+        table.missing(
+            "version",
+            "write `version = 1` for the first, then 2, 3, ...",
+        );
+    }
+    let from = table.number("from", NUMBERS, "");
+    let Some(at) = &version else {
+        return (Version(0), Version(0));
+    };
+    let version = number(at);
+    match from {
+        None => {
+            if version > Version::FIRST && !table.has("from") {
+                let before = version.0 - 1;
+                let help = format!(
+                    "write `from = {before}` (less where versions were withdrawn; 0 if it is the system's first)"
+                );
+                table.missing("from", &help);
+            }
+            (version, Version(0))
+        }
+        Some(from) => {
+            if number(&from) >= version {
+                let problem = format!(
+                    "is {}; it must be less than the version, {version}",
+                    from.value
+                );
+                table.source().wrong(&from, problem, "");
+            }
+            (version, number(&from))
+        }
+    }
+}
+
+fn settings(table: Table<'_>) -> Settings {
+    let default = Settings::default();
+    let held = table.number("held_calls_max", 1..=1_000_000, "");
+    let settings = Settings {
+        require_staged: table.boolean("require_staged", default.require_staged),
+        hold_ms: table.duration_ms("hold_ms", default.hold_ms),
+        held_calls_max: held
+            .and_then(|at| u32::try_from(at.value).ok())
+            .unwrap_or(default.held_calls_max),
+        drain_ms: table
+            .number("drain_ms", 0..=3_600_000, " of milliseconds")
+            .map_or(default.drain_ms, |at| at.value),
+    };
+    table.finish();
+    settings
+}
+
+fn removed(table: &Table<'_>) -> BTreeSet<String> {
+    let Some(removed) = table.table("removed") else {
+        return BTreeSet::new();
+    };
+    let classes = removed.strings("classes");
+    if classes.is_none() && !removed.has("classes") {
+        removed.missing("classes", "write `classes = [\"NAME\"]`");
+    }
+    if table.source().from == Version(0) && table.source().version > Version(0) {
+        table.source().wrong(
+            &removed.here(),
+            "the first version has no class to remove",
+            "delete this table",
+        );
+    }
+    let names = classes
+        .unwrap_or_default()
+        .into_iter()
+        .map(|at| at.value)
+        .collect();
+    removed.finish();
+    names
+}
+
+/// Names of systems and classes: lower case, digits, `-` and `_`, beginning with a letter.
+pub(super) fn check_name(source: &Source<'_>, at: &At<String>, what: &str) {
+    check_letters(source, at, what, "-_");
+}
+
+fn check_letters(source: &Source<'_>, at: &At<String>, what: &str, marks: &str) {
+    let fits = |letter: char| {
+        letter.is_ascii_lowercase() || letter.is_ascii_digit() || marks.contains(letter)
+    };
+    let begins = at
+        .value
+        .starts_with(|letter: char| letter.is_ascii_lowercase());
+    if !begins || at.value.len() > NAME_MAX || !at.value.chars().all(fits) {
+        let marks: Vec<String> = marks.chars().map(|mark| format!("`{mark}`")).collect();
+        let problem = format!(
+            "`{}` cannot name {what}: lower-case letters, digits and {}, a letter first, at most {NAME_MAX}",
+            at.value,
+            marks.join(" and "),
+        );
+        source.wrong(at, problem, "");
+    }
+}

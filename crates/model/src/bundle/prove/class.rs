@@ -1,0 +1,167 @@
+//! `[class.NAME]`: what an upgrade says about a class.
+
+use super::{check_name, lifecycle, schedule, service, software};
+use crate::bundle::read::Table;
+use crate::bundle::{Class, ClassUpgrade, State, Transform};
+use crate::expression::Allowed;
+use crate::ids::Version;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a transform may take when nothing else is said, milliseconds.
+const TRANSFORM_TIMEOUT_MS: u64 = 600_000;
+
+pub(super) fn classes(
+    root: &Table<'_>,
+    removed: &BTreeSet<String>,
+) -> BTreeMap<String, ClassUpgrade> {
+    let mut classes = BTreeMap::new();
+    for (name, table) in root.named_tables("class") {
+        check_name(root.source(), &name, "a class");
+        if removed.contains(&name.value) {
+            root.source().wrong(
+                &name,
+                "the class is also listed under `removed.classes`",
+                "delete one of the two",
+            );
+        }
+        classes.insert(name.value.clone(), class(name.value, table));
+    }
+    classes
+}
+
+fn class(name: String, table: Table<'_>) -> ClassUpgrade {
+    let source = table.source();
+    let first = source.from == Version(0);
+    let added = table.boolean("added", first);
+    let was = table.string("was");
+    if let Some(at) = &was {
+        if first {
+            source.wrong(
+                at,
+                "the first version has no classes before it",
+                "delete this key",
+            );
+        } else if added {
+            source.wrong(
+                at,
+                "a class is either `added` or `was` another",
+                "delete one of the two",
+            );
+        }
+    }
+    let filter = table.string("filter");
+    if let (Some(at), true) = (&filter, added) {
+        source.wrong(
+            at,
+            "an added class has no nodes to choose from",
+            "delete this key",
+        );
+    }
+    let filter = filter.and_then(|at| source.expression(&at, &Allowed::NODE));
+    let definition = if table.has("software") {
+        Some(definition(&table, added || first))
+    } else {
+        no_definition(&table, added || first, was.is_some() || filter.is_some());
+        None
+    };
+    let schedule = schedule::schedule(&table);
+    let was = was.map(|at| at.value).filter(|was| *was != name);
+    table.finish();
+    ClassUpgrade {
+        name,
+        added,
+        was,
+        filter,
+        schedule,
+        definition,
+    }
+}
+
+/// A class without software is only renamed or split.
+fn no_definition(table: &Table<'_>, added: bool, renamed: bool) {
+    let parts = ["service", "state", "lifecycle"];
+    let part = parts.into_iter().find(|part| table.has(part));
+    if added {
+        table.missing(
+            "software",
+            "a new class says what it runs: `[class.NAME.software]` with a `command`",
+        );
+    } else if let Some(part) = part {
+        let help = "say what the class runs, or leave out all of `software`, `service`, `state` and `lifecycle`";
+        table.missing(
+            "software",
+            &format!("`{part}` belongs to new software: {help}"),
+        );
+    } else if !renamed {
+        let help = "a class that stays as it is needs no table; delete it";
+        table.missing("software", help);
+    }
+}
+
+fn definition(table: &Table<'_>, new: bool) -> Class {
+    let services: BTreeSet<String> = table
+        .named_tables("service")
+        .into_iter()
+        .map(|(name, _)| name.value)
+        .collect();
+    let ships = table
+        .table("software")
+        .is_some_and(|software| software.has("path"));
+    let allowed = if ships {
+        Allowed::everything(services.clone())
+    } else {
+        Allowed::without_software(services.clone())
+    };
+    let services = service::services(table, &services);
+    Class {
+        software: software::software(table, &allowed),
+        lifecycle: lifecycle::lifecycle(table.table("lifecycle"), table, &services, &allowed),
+        state: table
+            .table("state")
+            .map(|state_table| state(state_table, new, &allowed))
+            .unwrap_or_default(),
+        services,
+    }
+}
+
+fn state(table: Table<'_>, new: bool, allowed: &Allowed) -> State {
+    let source = table.source();
+    let adopt = table.string("adopt");
+    if let (Some(at), false) = (&adopt, new) {
+        let problem =
+            "only a new class adopts a directory; here the state comes from the version before";
+        source.wrong(at, problem, "delete this key");
+    }
+    let (forward, reverse) = (
+        transform(&table, "transform", allowed),
+        transform(&table, "reverse", allowed),
+    );
+    if new {
+        for key in ["transform", "reverse"] {
+            if let Some(at) = table.place(key) {
+                source.wrong(
+                    &at,
+                    "a new class has no older state to convert",
+                    "delete this key",
+                );
+            }
+        }
+    }
+    table.finish();
+    State {
+        adopt: adopt.and_then(|at| source.template(&at, &Allowed::PORTLESS)),
+        transform: forward,
+        reverse,
+    }
+}
+
+fn transform(table: &Table<'_>, key: &'static str, allowed: &Allowed) -> Option<Transform> {
+    let inner = table.table(key)?;
+    let command = software::command(&inner, allowed);
+    let timeout_ms = inner.duration_ms("timeout_ms", TRANSFORM_TIMEOUT_MS);
+    inner.finish();
+    Some(Transform {
+        command,
+        timeout_ms,
+    })
+}

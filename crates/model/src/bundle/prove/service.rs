@@ -1,0 +1,250 @@
+//! `[class.NAME.service.NAME]`: ports, interfaces, adapters.
+
+use super::{check_letters, software};
+use crate::bundle::read::{At, Table};
+use crate::bundle::{
+    Adapter, Connections, Dispatch, Interface, Port, Protocol, PublicPolicy, Service,
+};
+use crate::expression::{Allowed, Template};
+use crate::ids::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use toml::de::DeValue;
+
+/// The most services of a class (the member table has room for so many at a node).
+const SERVICES_MAX: usize = 64;
+
+pub(super) fn services(class: &Table<'_>, names: &BTreeSet<String>) -> BTreeMap<String, Service> {
+    let mut services: BTreeMap<String, Service> = BTreeMap::new();
+    if names.len() > SERVICES_MAX {
+        class.source().wrong(
+            &class.here(),
+            format!("more than {SERVICES_MAX} services"),
+            "",
+        );
+    }
+    for (name, table) in class.named_tables("service") {
+        // No hyphens: services are fields in expressions (`ports.data`).
+        check_letters(class.source(), &name, "a service", "_");
+        let place = table.value("port");
+        let service = service(name.value.clone(), names, table);
+        let twin = services.values().find(|other| {
+            matches!((&other.port, &service.port), (Port::Fixed(a), Port::Fixed(b)) if a == b)
+        });
+        if let (Some(twin), Some(place)) = (twin, place) {
+            class.source().wrong(
+                &place,
+                format!("service `{}` has this port already", twin.name),
+                "",
+            );
+        }
+        services.insert(name.value, service);
+    }
+    services
+}
+
+fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service {
+    let protocol = table.word(
+        "protocol",
+        &[("http", Protocol::Http), ("raw", Protocol::Raw)],
+    );
+    if protocol.is_none() && !table.has("protocol") {
+        table.missing("protocol", "write \"http\", or \"raw\" for anything else");
+    }
+    let protocol = protocol.unwrap_or(Protocol::Http);
+    let interface = interface(&table);
+    let (past, future) = adapters(&table, interface, protocol);
+    let connections = [
+        ("stateful", Connections::Stateful),
+        ("stateless", Connections::Stateless),
+    ];
+    let public = [
+        ("first", PublicPolicy::First),
+        ("latest", PublicPolicy::Latest),
+        ("nobody", PublicPolicy::Nobody),
+    ];
+    let service = Service {
+        name,
+        key: table.path.clone(),
+        port: port(&table),
+        protocol,
+        interface,
+        connections: table
+            .word("connections", &connections)
+            .unwrap_or(Connections::Stateful),
+        dispatch: table
+            .word("dispatch", &[("direct", Dispatch::Direct)])
+            .unwrap_or(Dispatch::Direct),
+        public: table.word("public", &public).unwrap_or(PublicPolicy::First),
+        advertise: advertise(&table, names),
+        past,
+        future,
+    };
+    table.finish();
+    service
+}
+
+fn port(table: &Table<'_>) -> Port {
+    let computed = match table.value("port") {
+        None => {
+            table.missing(
+                "port",
+                "write a number, or an expression such as \"vars.base + 1\"",
+            );
+            None
+        }
+        Some(At {
+            value: DeValue::String(_),
+            ..
+        }) => table
+            .string("port")
+            .and_then(|at| table.source().expression(&at, &Allowed::PORTLESS))
+            .map(Port::Computed),
+        Some(
+            at @ At {
+                value: DeValue::Integer(_),
+                ..
+            },
+        ) => {
+            let number = table.number("port", 1..=65_535, "");
+            debug_assert_eq!(at.key, table.key_path("port"));
+            number
+                .and_then(|at| u16::try_from(at.value).ok())
+                .map(Port::Fixed)
+        }
+        Some(at) => table.expected(&at, "a number from 1 to 65535, or an expression in quotes"),
+    };
+    // Zero is only seen where an error has been reported.
+    computed.unwrap_or(Port::Fixed(0))
+}
+
+fn interface(table: &Table<'_>) -> Interface {
+    let source = table.source();
+    let first = source.from == Version(0);
+    let words = [("same", Interface::Same), ("changed", Interface::Changed)];
+    let interface = match table.value("interface") {
+        None => return Interface::New,
+        Some(At {
+            value: DeValue::Table(_),
+            ..
+        }) => as_version(table),
+        Some(_) => table.word("interface", &words),
+    };
+    if let (true, Some(place)) = (first, table.place("interface")) {
+        let problem = "in the first version every interface is new";
+        source.wrong(&place, problem, "delete this key");
+    }
+    interface.unwrap_or(Interface::New)
+}
+
+fn as_version(table: &Table<'_>) -> Option<Interface> {
+    let inner = table.table("interface")?;
+    let highest = u64::from(table.source().from.0).max(1);
+    let version = inner.number("as_version", 1..=highest, "");
+    if version.is_none() && !inner.has("as_version") {
+        inner.missing(
+            "as_version",
+            "write \"same\", \"changed\", or { as_version = N }",
+        );
+    }
+    inner.finish();
+    let number = u32::try_from(version?.value).ok()?;
+    Some(Interface::AsVersion(Version(number)))
+}
+
+fn adapters(table: &Table<'_>, interface: Interface, protocol: Protocol) -> (Adapter, Adapter) {
+    let both = table.string("adapter");
+    let sides = [
+        ("past", table.string("past")),
+        ("future", table.string("future")),
+    ];
+    let source = table.source();
+    if matches!(interface, Interface::Same | Interface::New) {
+        for at in both
+            .iter()
+            .chain(sides.iter().filter_map(|(_, at)| at.as_ref()))
+        {
+            let problem =
+                "an adapter stands between two interfaces, but this service's does not change";
+            source.wrong(
+                at,
+                problem,
+                "delete this key, or write `interface = \"changed\"`",
+            );
+        }
+        return (Adapter::None, Adapter::None);
+    }
+    if let Some(both) = both {
+        for (_, at) in sides.iter().filter(|(_, at)| at.is_some()) {
+            if let Some(at) = at {
+                source.wrong(
+                    at,
+                    "`adapter` gives both directions already",
+                    "delete one of the two",
+                );
+            }
+        }
+        let adapter = adapter(table, &both, protocol);
+        return (adapter.clone(), adapter);
+    }
+    let absent: Vec<&str> = ["past", "future"]
+        .into_iter()
+        .zip(&sides)
+        .filter(|(_, (_, at))| at.is_none())
+        .map(|(key, _)| key)
+        .collect();
+    let wrong_type = ["adapter", "past", "future"]
+        .into_iter()
+        .any(|key| table.has(key))
+        && absent.len() == 2;
+    if !absent.is_empty() && !wrong_type {
+        let what = if absent.len() == 2 {
+            "adapter"
+        } else {
+            absent[0]
+        };
+        table.missing(what, "the interface changes: name a lens file, or write \"refuse\" to turn such callers away");
+    }
+    let [past, future] =
+        sides.map(|(_, at)| at.map_or(Adapter::None, |at| adapter(table, &at, protocol)));
+    (past, future)
+}
+
+fn adapter(table: &Table<'_>, at: &At<String>, protocol: Protocol) -> Adapter {
+    if at.value == "refuse" {
+        return Adapter::Refuse;
+    }
+    if protocol == Protocol::Raw {
+        let problem = "a lens understands http only, and this service's protocol is raw";
+        table.source().wrong(at, problem, "write \"refuse\"");
+    }
+    software::file(table, at).map_or(Adapter::None, Adapter::Lens)
+}
+
+fn advertise(table: &Table<'_>, names: &BTreeSet<String>) -> Vec<Template> {
+    let allowed = Allowed::with_ports(names.clone());
+    let mut addresses = Vec::new();
+    for at in table.strings("advertise").unwrap_or_default() {
+        let Some(template) = table.source().template(&at, &allowed) else {
+            continue;
+        };
+        let constant = template.constant();
+        if constant.is_some_and(|text| address(text).is_none()) {
+            let problem = format!("`{}` is not an address", at.value);
+            table
+                .source()
+                .wrong(&at, problem, "write IP, IPv4:PORT or [IPv6]:PORT");
+        }
+        addresses.push(template);
+    }
+    addresses
+}
+
+/// An advertised address, with a port where it differs from the service's own.
+pub(crate) fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some((ip, None));
+    }
+    let address: SocketAddr = text.parse().ok()?;
+    (address.port() > 0).then_some((address.ip(), Some(address.port())))
+}
