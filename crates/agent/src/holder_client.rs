@@ -9,7 +9,7 @@ use intercept::holder::{
     ChildExit, ChildSpec, Event, FromHolder, HandOverReason, HolderState, KeptListener,
     PACKET_BYTES_MAX, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody, Request, RequestBody,
 };
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -343,7 +343,8 @@ fn connect(path: &Path) -> io::Result<OwnedFd> {
         None,
     )?;
     packet::make_room(&socket, PACKET_BYTES_MAX);
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let (address, _directory) = holder::socket_address(path)?;
+    rustix::net::connect(&socket, &address)?;
     Ok(socket)
 }
 

@@ -3,11 +3,37 @@
 //! It is the parent of the child and owns what must survive an agent's death: duplicates of listeners, connections that
 //! the accept hook handed over, the child's output file. It never waits for an agent: what it sends is queued, bounded
 //! and sent without blocking. A peer that speaks nonsense loses its connection and nothing else.
+//!
+//! In the data directory it has `holder.sock` (for its agent), `holder.name` (the abstract socket for hooks),
+//! `holder.lock` (one holder a directory) and `holder.log` (what it says of itself).
 
+mod agents;
+mod child;
+mod detach;
+pub(crate) mod group;
+mod hand_overs;
+mod hooks;
+mod listeners;
+mod output;
 pub(crate) mod packet;
+mod requests;
+mod service;
+mod sockets;
 
+use detach::Step;
+use group::Group;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// The backlog of the holder's own sockets: a burst of hooks waits here, never in the software.
+const BACKLOG: i32 = 4096;
 
 /// What stops a holder.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +73,26 @@ pub fn name_path(data: &Path) -> PathBuf {
 /// # Errors
 /// When another holder owns the directory, or its sockets cannot be made.
 pub fn run(data: &Path) -> Result<(), HolderError> {
-    Err(HolderError::NotReady(data.display().to_string()))
+    let data = &fs::canonicalize(data).map_err(failed(format!("find {}", data.display())))?;
+    let step = detach::step();
+    if matches!(step, Step::Detach) {
+        return detach::detach(data);
+    }
+    let waited_for = matches!(step, Step::Ready);
+    let begun = if waited_for {
+        detach::leave_session().and_then(|()| begin(data))
+    } else {
+        begin(data)
+    };
+    if waited_for {
+        detach::report(begun.as_ref().map(|_| ()));
+    }
+    let (service, lock) = begun?;
+    let ended = service.serve().map_err(failed("serve"));
+    // Removed before the lock goes, so that no successor's socket is removed. A path that stays is replaced by it.
+    let _ = fs::remove_file(socket_path(data));
+    drop(lock);
+    ended
 }
 
 /// Starts `upstart holder --data DATA` detached (a session of its own, no child of the caller), and waits until it listens.
@@ -55,6 +100,133 @@ pub fn run(data: &Path) -> Result<(), HolderError> {
 /// # Errors
 /// When it cannot be started, or another one owns the directory.
 pub fn spawn(upstart_binary: &Path, data: &Path) -> Result<(), HolderError> {
-    let _ = upstart_binary;
-    Err(HolderError::NotReady(data.display().to_string()))
+    detach::begin(upstart_binary, data)
+}
+
+/// The name of the group of processes that belongs to a data directory: the same at every start, so that a new holder finds
+/// what an old one left behind.
+pub(crate) fn group_name(data: &Path, suffix: &str) -> String {
+    let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
+    format!("upstart-{}{suffix}", hex::encode(&digest[..8]))
+}
+
+/// A Unix socket's address in a directory, however long the directory's path is (an address holds 107 bytes).
+pub(crate) fn socket_address(path: &Path) -> io::Result<(SocketAddrUnix, Option<OwnedFd>)> {
+    if let Ok(address) = SocketAddrUnix::new(path) {
+        return Ok((address, None));
+    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory, flags, Mode::empty())?;
+    let short = Path::new("/proc/self/fd")
+        .join(directory.as_raw_fd().to_string())
+        .join(name);
+    Ok((SocketAddrUnix::new(&short)?, Some(directory)))
+}
+
+fn begin(data: &Path) -> Result<(service::Service, File), HolderError> {
+    let lock = lock(data)?;
+    let own = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(own))
+        .map_err(|error| failed("adopt orphans")(error.into()))?;
+    let agents = listen_for_agents(data).map_err(failed("listen for agents"))?;
+    let hooks = listen_for_hooks(data).map_err(failed("listen for hooks"))?;
+    let group = Group::open(&group_name(data, ""));
+    let open_files = raise_open_files();
+    // So that no file system is kept busy by the directory that the agent was started in.
+    std::env::set_current_dir("/").map_err(failed("change to /"))?;
+    let service = service::Service::new(agents, hooks, group, open_files);
+    Ok((service, lock))
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> HolderError {
+    let what = what.into();
+    move |source| HolderError::Io { what, source }
+}
+
+fn lock(data: &Path) -> Result<File, HolderError> {
+    let path = data.join("holder.lock");
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(failed(format!("open {}", path.display())))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(HolderError::AlreadyRunning {
+            data: data.to_owned(),
+        }),
+        Err(error) => Err(failed(format!("lock {}", path.display()))(error.into())),
+    }
+}
+
+fn seqpacket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
+}
+
+fn listen_for_agents(data: &Path) -> io::Result<OwnedFd> {
+    let path = socket_path(data);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = seqpacket()?;
+    let (address, _directory) = socket_address(&path)?;
+    rustix::net::bind(&socket, &address)?;
+    // Nobody can connect before it listens.
+    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Listens at the former holder's name where it is free (a child that was left behind knows it), else at a new one.
+fn listen_for_hooks(data: &Path) -> io::Result<OwnedFd> {
+    let path = name_path(data);
+    let former = fs::read_to_string(&path).unwrap_or_default();
+    if is_name(&former) {
+        let socket = seqpacket()?;
+        if rustix::net::bind(
+            &socket,
+            &SocketAddrUnix::new_abstract_name(former.as_bytes())?,
+        )
+        .is_ok()
+        {
+            rustix::net::listen(&socket, BACKLOG)?;
+            return Ok(socket);
+        }
+    }
+    let socket = seqpacket()?;
+    let name = format!("upstart-{:016x}", rand::random::<u64>());
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    let new = data.join("holder.name.new");
+    fs::write(&new, &name)?;
+    fs::rename(&new, &path)?;
+    Ok(socket)
+}
+
+fn is_name(text: &str) -> bool {
+    text.strip_prefix("upstart-").is_some_and(|digits| {
+        digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
+}
+
+/// Raises the limit of open files as far as allowed: every waiting connection is one. Gives what the child goes back to.
+fn raise_open_files() -> Option<u64> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised).ok()?;
+    limit.current
 }

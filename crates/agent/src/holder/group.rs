@@ -1,0 +1,299 @@
+//! All processes that came out of one program: "stopped" means that this group is empty.
+//!
+//! A control group (cgroup v2) where the system lets us make one; else the descendants of this process, which must then be a
+//! subreaper, so that nobody's parent but ours can be lost.
+
+use rustix::fs::Access;
+use rustix::process::{Pid, Signal};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// A group of processes.
+#[derive(Debug)]
+pub(crate) enum Group {
+    /// A control group of our own.
+    Control {
+        /// Its directory.
+        directory: PathBuf,
+        /// Its `cgroup.events`, which signals changes as priority data.
+        events: File,
+    },
+    /// Every descendant of this process.
+    Descendants {
+        /// The subreaper.
+        root: i32,
+    },
+}
+
+impl Group {
+    /// The group of this name: made, or found with what is left in it. Falls back to the descendants of this process.
+    pub(crate) fn open(name: &str) -> Self {
+        match control_group(name) {
+            Ok(group) => group,
+            Err(error) => {
+                tracing::info!(%error, "no control group: the child is known by its descent");
+                Self::Descendants {
+                    root: rustix::process::getpid().as_raw_nonzero().get(),
+                }
+            }
+        }
+    }
+
+    /// The file that a process writes `0` into to enter; `None` where descent decides.
+    pub(crate) fn entry(&self) -> Option<PathBuf> {
+        match self {
+            Self::Control { directory, .. } => Some(directory.join("cgroup.procs")),
+            Self::Descendants { .. } => None,
+        }
+    }
+
+    /// What to poll for priority data to hear of changes; `None`: look from time to time.
+    pub(crate) fn changes(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Control { events, .. } => Some(events.as_fd()),
+            Self::Descendants { .. } => None,
+        }
+    }
+
+    /// Whether no live process is in it (a zombie does not live). Arms the next notice of [`changes`](Self::changes).
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Control { events, .. } => {
+                let mut text = [0; 256];
+                // A group that vanished has nobody in it.
+                events
+                    .read_at(&mut text, 0)
+                    .map_or(true, |length| says_empty(&text[..length]))
+            }
+            Self::Descendants { .. } => self.members().is_empty(),
+        }
+    }
+
+    /// The processes in it now.
+    pub(crate) fn members(&self) -> Vec<i32> {
+        match self {
+            Self::Control { directory, .. } => control_members(directory),
+            Self::Descendants { root } => descendants(*root),
+        }
+    }
+
+    /// Whether this process is in it; `None` when it is gone already.
+    pub(crate) fn contains(&self, pid: i32) -> Option<bool> {
+        match self {
+            Self::Control { directory, .. } => {
+                let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+                let name = directory.file_name()?.to_str()?;
+                let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+                Some(path.split('/').any(|part| part == name))
+            }
+            Self::Descendants { root } => {
+                let mut ancestor = pid;
+                loop {
+                    match process(ancestor)?.parent {
+                        parent if parent == *root => return Some(true),
+                        parent if parent <= 1 => return Some(false),
+                        parent => ancestor = parent,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Kills every process in it. To be repeated until it is empty: where the kernel has no `cgroup.kill`, a process that
+    /// forks may slip through once.
+    pub(crate) fn kill(&self) {
+        if let Self::Control { directory, .. } = self
+            && fs::write(directory.join("cgroup.kill"), "1").is_ok()
+        {
+            return;
+        }
+        for pid in self.members() {
+            if let Some(pid) = Pid::from_raw(pid) {
+                // It may have ended by itself.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+
+    /// Removes an empty control group.
+    pub(crate) fn remove(self) {
+        if let Self::Control { directory, .. } = self {
+            remove_control_group(&directory);
+        }
+    }
+}
+
+fn says_empty(events: &[u8]) -> bool {
+    events
+        .split(|byte| *byte == b'\n')
+        .any(|line| line == b"populated 0")
+}
+
+fn control_group(name: &str) -> io::Result<Group> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let (root, mount) =
+        control_mount(&mounts).ok_or_else(|| io::Error::other("cgroup2 is not mounted"))?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let own = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .ok_or_else(|| io::Error::other("this process is in no cgroup2 group"))?;
+    let own = Path::new(own)
+        .strip_prefix(&root)
+        .map_err(io::Error::other)?;
+    let own = mount.join(own);
+    // Beside our own group, so that what ends that one spares the child; inside it where only that is delegated to us.
+    let beside = if own == mount {
+        None
+    } else {
+        own.parent().map(|parent| make(parent, name))
+    };
+    match beside {
+        Some(Ok(group)) => Ok(group),
+        _ => make(&own, name),
+    }
+}
+
+fn make(parent: &Path, name: &str) -> io::Result<Group> {
+    // A process may be moved only by who may write to the nearest group above both.
+    rustix::fs::access(parent.join("cgroup.procs"), Access::WRITE_OK)?;
+    let directory = parent.join(name);
+    match fs::create_dir(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    rustix::fs::access(directory.join("cgroup.procs"), Access::WRITE_OK)?;
+    let events = File::open(directory.join("cgroup.events"))?;
+    Ok(Group::Control { directory, events })
+}
+
+/// Root and mount point of the first cgroup2 file system in a `mountinfo` (proc(5)).
+fn control_mount(mounts: &str) -> Option<(PathBuf, PathBuf)> {
+    mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        if right.split(' ').next()? != "cgroup2" {
+            return None;
+        }
+        let mut fields = left.split(' ').skip(3);
+        Some((unescape(fields.next()?), unescape(fields.next()?)))
+    })
+}
+
+fn unescape(field: &str) -> PathBuf {
+    PathBuf::from(
+        field
+            .replace("\\040", " ")
+            .replace("\\011", "\t")
+            .replace("\\012", "\n")
+            .replace("\\134", "\\"),
+    )
+}
+
+/// The members of a control group and of the groups that they made below it.
+fn control_members(directory: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let mut members: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    for below in directories(directory) {
+        members.extend(control_members(&below));
+    }
+    members
+}
+
+fn directories(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn remove_control_group(directory: &Path) {
+    for below in directories(directory) {
+        remove_control_group(&below);
+    }
+    // A group with somebody in it stays; the next holder finds it by its name.
+    let _ = fs::remove_dir(directory);
+}
+
+struct Process {
+    pid: i32,
+    parent: i32,
+    lives: bool,
+}
+
+/// One line of `/proc/<pid>/stat`: the name in it may contain anything, so what follows its last parenthesis counts.
+fn process(pid: i32) -> Option<Process> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    Some(Process {
+        pid,
+        parent: fields.next()?.parse().ok()?,
+        lives: !matches!(state, "Z" | "X" | "x"),
+    })
+}
+
+fn descendants(root: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let all: Vec<Process> = entries
+        .flatten()
+        .filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?))
+        .collect();
+    let mut found = Vec::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        for child in all.iter().filter(|process| process.parent == parent) {
+            parents.push(child.pid);
+            if child.lives {
+                found.push(child.pid);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Group, control_mount, process};
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    #[test]
+    fn the_mount_is_found_beside_the_first_version() {
+        let mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+            32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+            41 31 0:38 /a\\040b /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(
+            control_mount(mounts),
+            Some((
+                PathBuf::from("/a b"),
+                PathBuf::from("/sys/fs/cgroup/unified")
+            ))
+        );
+        assert_eq!(control_mount(""), None);
+    }
+
+    #[test]
+    fn descent_finds_and_kills_a_child() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        let group = Group::Descendants { root: own };
+        assert!(group.members().contains(&pid));
+        assert_eq!(group.contains(pid), Some(true));
+        assert_eq!(group.contains(1), Some(false));
+        // Only this child: other tests of this process may have children too.
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        assert!(!group.members().contains(&pid));
+        assert!(process(pid).is_none());
+    }
+}

@@ -1,0 +1,177 @@
+//! What hooks in the software's processes say to the holder: one message a connection, at most one reply.
+
+use super::packet::{self, Packet};
+use super::service::Service;
+use super::{hand_overs::HandOver, listeners::Bind, sockets};
+use intercept::holder::{Event, HandOverReason};
+use intercept::hook_protocol::{HookMessage, HookReply, MESSAGE_BYTES_MAX};
+use rustix::net::{SocketFlags, sockopt};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How many hooks may be connected at once; more wait in the socket's backlog.
+pub(super) const HOOKS_MAX: usize = 1024;
+
+/// How long a connected hook may take for its message: it sends it at once, so what is silent is no hook.
+pub(super) const HOOK_AGE_MAX: Duration = Duration::from_secs(5);
+
+/// How many listening addresses of a child are remembered.
+const LISTENING_MAX: usize = 256;
+
+/// How many waiting callers are saved from a listener that has to make way.
+const SAVED_CALLERS_MAX: usize = 512;
+
+/// A connected hook.
+#[derive(Debug)]
+pub(super) struct Hook {
+    pub(super) socket: OwnedFd,
+    pub(super) since: Instant,
+}
+
+/// What a look at a hook's connection says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// Its message has not come yet.
+    Waits,
+    /// Nothing more to do with it.
+    Done,
+}
+
+impl Service {
+    /// Whether the process at the other end may speak: of root, of our own user or of the child's, and one of the child's group.
+    pub(super) fn may_speak(&self, socket: &OwnedFd) -> bool {
+        let Ok(peer) = sockopt::socket_peercred(socket) else {
+            return false;
+        };
+        let uid = peer.uid.as_raw();
+        let own = rustix::process::geteuid().as_raw();
+        let child = self.child.as_ref().and_then(|child| child.uid);
+        if uid != 0 && uid != own && child != Some(uid) {
+            return false;
+        }
+        // One that has ended already, having sent its message, cannot be looked up any more.
+        self.group
+            .contains(peer.pid.as_raw_nonzero().get())
+            .unwrap_or(true)
+    }
+
+    /// Reads a hook's message, if it is there, and does what it asks.
+    pub(super) fn look_at_hook(&mut self, socket: &OwnedFd, now: Instant) -> Looked {
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let packet = match packet::receive(socket, &mut buffer) {
+            Ok(Some(packet)) => packet,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Looked::Waits,
+            Ok(None) | Err(_) => return Looked::Done,
+        };
+        let Packet { length, descriptor } = packet;
+        match HookMessage::decode(&buffer[..length]) {
+            Ok(message) => self.hear_hook(message, descriptor, socket, now),
+            Err(error) => tracing::debug!(%error, "a hook is not understood"),
+        }
+        Looked::Done
+    }
+
+    fn hear_hook(
+        &mut self,
+        message: HookMessage,
+        descriptor: Option<OwnedFd>,
+        socket: &OwnedFd,
+        now: Instant,
+    ) {
+        match message {
+            HookMessage::HandOver {
+                reason,
+                local,
+                peer,
+            } => {
+                if let Some(connection) = descriptor {
+                    let hand_over = HandOver {
+                        reason,
+                        local,
+                        peer,
+                        connection,
+                    };
+                    self.hand_overs.push(now, hand_over);
+                    self.flush_hand_overs();
+                }
+            }
+            HookMessage::Listening { local } => self.note_listening(local),
+            HookMessage::Bind { local } => {
+                let given = self.give_listener(local, now);
+                reply(socket, given);
+            }
+            HookMessage::Take { token } => {
+                let taken = self.offers.take(now, &token);
+                reply(socket, taken);
+            }
+            HookMessage::Hello { library, table } => {
+                tracing::info!(library, table, "the library in the software says hello");
+            }
+        }
+    }
+
+    fn note_listening(&mut self, address: SocketAddr) {
+        if self.listening.contains(&address) || self.listening.len() >= LISTENING_MAX {
+            return;
+        }
+        self.listening.push(address);
+        self.tell(Event::Listening { address });
+    }
+
+    fn give_listener(&mut self, address: SocketAddr, now: Instant) -> Option<OwnedFd> {
+        let members = self.group.members();
+        match self.listeners.bind(address, &members) {
+            Ok(Bind::Given(listener)) => Some(listener),
+            Ok(Bind::GoAhead(in_the_way)) => {
+                for listener in in_the_way {
+                    tracing::info!(%address, "the software binds another address than the kept listener's");
+                    self.save_callers(listener, now);
+                }
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, %address, "cannot give a kept listener");
+                None
+            }
+        }
+    }
+
+    /// Accepts who waits at a listener that is to be closed, for the agent: closing would reset them.
+    fn save_callers(&mut self, listener: OwnedFd, now: Instant) {
+        if rustix::io::ioctl_fionbio(&listener, true).is_err() {
+            return;
+        }
+        for _ in 0..SAVED_CALLERS_MAX {
+            let Ok(connection) = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) else {
+                return;
+            };
+            let local = sockets::local_address(&connection);
+            let peer = rustix::net::getpeername(&connection)
+                .map_err(io::Error::from)
+                .and_then(|peer| {
+                    SocketAddr::try_from(peer.ok_or(io::ErrorKind::NotConnected)?)
+                        .map_err(io::Error::from)
+                });
+            if let (Ok(local), Ok(peer)) = (local, peer) {
+                let hand_over = HandOver {
+                    reason: HandOverReason::Undecided,
+                    local,
+                    peer,
+                    connection,
+                };
+                self.hand_overs.push(now, hand_over);
+            }
+        }
+    }
+}
+
+fn reply(socket: &OwnedFd, descriptor: Option<OwnedFd>) {
+    let bytes = HookReply {
+        found: descriptor.is_some(),
+    }
+    .encode();
+    // A hook that has given up hears nothing; what was given is closed with its connection.
+    let _ = packet::send(socket, &bytes, descriptor.as_ref().map(AsFd::as_fd));
+}

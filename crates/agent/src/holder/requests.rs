@@ -1,0 +1,194 @@
+//! What an agent asks, and the answers.
+
+use super::agents::Agent;
+use super::child::Child;
+use super::service::Service;
+use intercept::holder::{
+    Event, FromHolder, HolderState, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody, Request, RequestBody,
+    RunningChild,
+};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// An answer, and the descriptor that goes with it.
+type Answer = Result<(ReplyBody, Option<OwnedFd>), String>;
+
+impl Service {
+    /// Answers the first message of a newcomer: it becomes the agent, in the place of any other.
+    pub(super) fn greet(&mut self, socket: OwnedFd, request: &Request) {
+        let RequestBody::Hello {
+            protocol,
+            protocol_min,
+        } = request.body
+        else {
+            return;
+        };
+        self.last_agent += 1;
+        let mut agent = Agent::new(self.last_agent, socket);
+        let common = protocol.min(PROTOCOL);
+        let body = if common < protocol_min.max(PROTOCOL_MIN) {
+            Err(format!(
+                "the holder speaks the protocols {PROTOCOL_MIN} to {PROTOCOL}, the agent {protocol_min} to {protocol}"
+            ))
+        } else {
+            Ok(ReplyBody::Hello {
+                protocol: common,
+                state: self.state(),
+            })
+        };
+        let welcome = body.is_ok();
+        let id = request.id;
+        let sent = agent.send(&FromHolder::Reply(Reply { id, body }), None);
+        if welcome && sent.is_ok() {
+            self.agent = Some(agent);
+            self.flush_hand_overs();
+        }
+    }
+
+    /// Does what the agent asks and answers, except for a start, which is answered when the program runs.
+    pub(super) fn hear_agent(
+        &mut self,
+        request: Request,
+        descriptor: Option<OwnedFd>,
+        now: Instant,
+    ) {
+        let Request { id, body } = request;
+        let answer = match body {
+            RequestBody::Hello { .. } => Err("hello was said already".to_owned()),
+            RequestBody::Start(spec) => {
+                let asker = (self.agent.as_ref().map_or(0, |agent| agent.number), id);
+                if self.child.is_some() || !self.group.is_empty() {
+                    Err("the former child still lives".to_owned())
+                } else {
+                    match Child::start(spec, self.group.entry(), self.open_files, asker) {
+                        Ok(child) => {
+                            self.child = Some(child);
+                            return;
+                        }
+                        Err(error) => Err(error.to_string()),
+                    }
+                }
+            }
+            RequestBody::Signal { signal } => match &self.child {
+                Some(child) => done(child.signal(signal)),
+                None => Err("no child runs".to_owned()),
+            },
+            RequestBody::Kill => {
+                self.killing = self.child.is_some();
+                self.group.kill();
+                Ok((ReplyBody::Done, None))
+            }
+            RequestBody::Keep { ports } => {
+                let members = self.group.members();
+                let kept = self.listeners.keep(&members, &ports);
+                self.kept_now(kept)
+            }
+            RequestBody::Listen { address } => {
+                let kept = self.listeners.listen(address);
+                self.kept_now(kept)
+            }
+            RequestBody::Drop { listener } if self.listeners.drop_one(listener) => {
+                Ok((ReplyBody::Done, None))
+            }
+            RequestBody::Drop { listener } => Err(no_listener(listener)),
+            RequestBody::Fetch { listener } => match self.listeners.fetch(listener) {
+                Some(Ok(socket)) => Ok((ReplyBody::Listener, Some(socket))),
+                Some(Err(error)) => Err(error.to_string()),
+                None => Err(no_listener(listener)),
+            },
+            RequestBody::Offer { token, ttl_ms } => self.offer(&token, ttl_ms, descriptor, now),
+            RequestBody::Exit if self.child.is_some() || !self.group.is_empty() => {
+                Err("the child still lives".to_owned())
+            }
+            RequestBody::Exit => {
+                self.exiting = true;
+                Ok((ReplyBody::Done, None))
+            }
+        };
+        self.answer(id, answer);
+    }
+
+    /// Sends an answer to the attached agent.
+    pub(super) fn answer(&mut self, id: u64, answer: Answer) {
+        let (body, descriptor) = match answer {
+            Ok((body, descriptor)) => (Ok(body), descriptor),
+            Err(why) => (Err(why), None),
+        };
+        self.send(&FromHolder::Reply(Reply { id, body }), descriptor);
+    }
+
+    /// Tells the agent, if there is one; another learns it from the state when it attaches.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.send(&FromHolder::Event(event), None);
+    }
+
+    /// Sends the connections that wait, as far as the agent takes them.
+    pub(super) fn flush_hand_overs(&mut self) {
+        while let (Some(agent), Some(first)) = (self.agent.as_mut(), self.hand_overs.first()) {
+            let message = FromHolder::Event(Event::HandedOver {
+                reason: first.reason,
+                local: first.local,
+                peer: first.peer,
+            });
+            match agent.send_now(&message, first.connection.as_fd()) {
+                Ok(true) => self.hand_overs.drop_oldest(),
+                Ok(false) => return,
+                Err(_) => self.agent = None,
+            }
+        }
+    }
+
+    fn send(&mut self, message: &FromHolder, descriptor: Option<OwnedFd>) {
+        if let Some(agent) = &mut self.agent
+            && let Err(error) = agent.send(message, descriptor)
+        {
+            tracing::info!(%error, "the agent is gone");
+            self.agent = None;
+        }
+    }
+
+    fn state(&self) -> HolderState {
+        HolderState {
+            child: self.child.as_ref().map(|child| RunningChild {
+                generation: child.generation,
+                pid: child.pid(),
+            }),
+            last_exit: self.last_exit.clone(),
+            kept: self.listeners.list(),
+            listening: self.listening.clone(),
+        }
+    }
+
+    fn kept_now(&self, kept: io::Result<()>) -> Answer {
+        kept.map_err(|error| error.to_string())?;
+        Ok((ReplyBody::Kept(self.listeners.list()), None))
+    }
+
+    fn offer(
+        &mut self,
+        token: &str,
+        ttl_ms: u64,
+        connection: Option<OwnedFd>,
+        now: Instant,
+    ) -> Answer {
+        let connection = connection.ok_or("an offer needs a descriptor")?;
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(token, &mut bytes).map_err(|error| format!("the token: {error}"))?;
+        let ttl = Duration::from_millis(ttl_ms);
+        if self.offers.insert(now, bytes, ttl, connection) {
+            Ok((ReplyBody::Done, None))
+        } else {
+            Err("too many connections are offered".to_owned())
+        }
+    }
+}
+
+fn done(result: io::Result<()>) -> Answer {
+    result.map_err(|error| error.to_string())?;
+    Ok((ReplyBody::Done, None))
+}
+
+fn no_listener(listener: u64) -> String {
+    format!("no listener {listener} is kept")
+}

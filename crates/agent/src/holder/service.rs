@@ -1,0 +1,379 @@
+//! The holder's loop: one thread, one `poll`, nothing that waits.
+
+use super::agents::{self, Agent, NEWCOMER_AGE_MAX, NEWCOMERS_MAX, Newcomer, Received};
+use super::child::{self, Child};
+use super::group::Group;
+use super::hand_overs::{HandOvers, Offers};
+use super::hooks::{HOOK_AGE_MAX, HOOKS_MAX, Hook, Looked};
+use super::listeners::Listeners;
+use super::output::OUTPUT_BYTES_MAX;
+use intercept::holder::{ChildExit, Event, ReplyBody};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with, sockopt};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How often the output's size is looked at, and orphans are reaped.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often a group is looked at that does not tell when it empties, or that is being killed.
+const EMPTYING_TICK: Duration = Duration::from_millis(20);
+
+/// How long accepting rests when descriptors have run out: each that closes meanwhile helps.
+const SCARCITY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many connections are accepted before others get their turn.
+const ACCEPTS_A_TURN: usize = 64;
+
+const ACCEPT_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// Everything that a holder has.
+#[derive(Debug)]
+pub(super) struct Service {
+    agent_listener: OwnedFd,
+    hook_listener: OwnedFd,
+    pub(super) group: Group,
+    /// The soft limit of open files that the child gets back.
+    pub(super) open_files: Option<u64>,
+    pub(super) child: Option<Child>,
+    pub(super) last_exit: Option<ChildExit>,
+    pub(super) listeners: Listeners,
+    pub(super) listening: Vec<SocketAddr>,
+    pub(super) hand_overs: HandOvers,
+    pub(super) offers: Offers,
+    pub(super) agent: Option<Agent>,
+    pub(super) last_agent: u64,
+    newcomers: Vec<Newcomer>,
+    hooks: Vec<Hook>,
+    /// The group is to be killed until it is empty.
+    pub(super) killing: bool,
+    pub(super) exiting: bool,
+    paused_until: Option<Instant>,
+    last_tick: Instant,
+}
+
+/// Whose descriptor became ready.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Agents,
+    Hooks,
+    Agent,
+    Newcomer(usize),
+    Hook(usize),
+    /// Only wakes the loop, which then looks for itself.
+    Wake,
+}
+
+impl Service {
+    pub(super) fn new(
+        agent_listener: OwnedFd,
+        hook_listener: OwnedFd,
+        group: Group,
+        open_files: Option<u64>,
+    ) -> Self {
+        let child = (!group.is_empty()).then(Child::left_behind);
+        Self {
+            agent_listener,
+            hook_listener,
+            group,
+            open_files,
+            child,
+            last_exit: None,
+            listeners: Listeners::default(),
+            listening: Vec::new(),
+            hand_overs: HandOvers::default(),
+            offers: Offers::default(),
+            agent: None,
+            last_agent: 0,
+            newcomers: Vec::new(),
+            hooks: Vec::new(),
+            killing: false,
+            exiting: false,
+            paused_until: None,
+            last_tick: Instant::now(),
+        }
+    }
+
+    /// Serves until an agent asks for the end.
+    pub(super) fn serve(mut self) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        while !self.exiting {
+            let now = Instant::now();
+            let timeout = self.keep_time(now);
+            let ready = self.wait(timeout)?;
+            let now = Instant::now();
+            let mut finished_hooks = Vec::new();
+            let mut finished_newcomers = Vec::new();
+            for source in ready {
+                match source {
+                    Source::Wake => {}
+                    Source::Agents => self.accept_agents(now),
+                    Source::Hooks => self.accept_hooks(now),
+                    Source::Agent => self.read_agent(&mut buffer, now),
+                    Source::Newcomer(index) => {
+                        if self.read_newcomer(index, &mut buffer) == Looked::Done {
+                            finished_newcomers.push(index);
+                        }
+                    }
+                    Source::Hook(index) => {
+                        if self.read_hook(index, now) == Looked::Done {
+                            finished_hooks.push(index);
+                        }
+                    }
+                }
+            }
+            remove_all(&mut self.hooks, &finished_hooks);
+            remove_all(&mut self.newcomers, &finished_newcomers);
+            self.look_after_child();
+        }
+        self.group.remove();
+        Ok(())
+    }
+
+    /// Closes what has waited too long; gives how long the next wait may take.
+    fn keep_time(&mut self, now: Instant) -> Option<Duration> {
+        self.hooks.retain(|hook| now < hook.since + HOOK_AGE_MAX);
+        self.newcomers
+            .retain(|newcomer| now < newcomer.since + NEWCOMER_AGE_MAX);
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+        }
+        let mut moments = vec![
+            self.hand_overs.expire(now),
+            self.offers.expire(now),
+            self.hooks.first().map(|hook| hook.since + HOOK_AGE_MAX),
+            self.newcomers
+                .first()
+                .map(|newcomer| newcomer.since + NEWCOMER_AGE_MAX),
+            self.paused_until,
+        ];
+        if let Some(child) = &self.child {
+            let ended = child.exit.is_some();
+            let untold = ended && self.group.changes().is_none();
+            let tick = if self.killing || untold {
+                EMPTYING_TICK
+            } else {
+                TICK
+            };
+            moments.push(Some(now + tick));
+        }
+        let first = moments.into_iter().flatten().min()?;
+        Some(first.saturating_duration_since(now))
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
+        let watched = self.watched();
+        let mut descriptors: Vec<PollFd<'_>> = watched
+            .iter()
+            .map(|(_, descriptor, flags)| PollFd::from_borrowed_fd(*descriptor, *flags))
+            .collect();
+        // Rounded up, so that what was to be waited for is due afterwards.
+        let timeout = timeout.map(|timeout| timeout + Duration::from_millis(1));
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(descriptors
+            .iter()
+            .zip(&watched)
+            .filter(|(descriptor, _)| !descriptor.revents().is_empty())
+            .map(|(_, (source, _, _))| *source)
+            .collect())
+    }
+
+    fn watched(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+        let input = PollFlags::IN;
+        let mut watched = Vec::with_capacity(8 + self.hooks.len());
+        if self.newcomers.len() < NEWCOMERS_MAX && self.paused_until.is_none() {
+            watched.push((Source::Agents, self.agent_listener.as_fd(), input));
+        }
+        if self.hooks.len() < HOOKS_MAX && self.paused_until.is_none() {
+            watched.push((Source::Hooks, self.hook_listener.as_fd(), input));
+        }
+        if let Some(agent) = &self.agent {
+            let behind = agent.is_behind() || self.hand_overs.first().is_some();
+            let flags = if behind {
+                input | PollFlags::OUT
+            } else {
+                input
+            };
+            watched.push((Source::Agent, agent.socket(), flags));
+        }
+        for (index, newcomer) in self.newcomers.iter().enumerate() {
+            watched.push((Source::Newcomer(index), newcomer.socket.as_fd(), input));
+        }
+        for (index, hook) in self.hooks.iter().enumerate() {
+            watched.push((Source::Hook(index), hook.socket.as_fd(), input));
+        }
+        if let Some(child) = &self.child {
+            if let Some(ending) = child.ending() {
+                watched.push((Source::Wake, ending, input));
+            }
+            if let Some(launch) = &child.launch {
+                watched.push((Source::Wake, launch.socket.as_fd(), input));
+            }
+            if let Some(changes) = self.group.changes() {
+                watched.push((Source::Wake, changes, PollFlags::PRI));
+            }
+        }
+        watched
+    }
+
+    fn accept_agents(&mut self, now: Instant) {
+        let own = rustix::process::geteuid().as_raw();
+        while self.newcomers.len() < NEWCOMERS_MAX {
+            let accepted = accept_with(&self.agent_listener, ACCEPT_FLAGS);
+            let Some(socket) = self.accepted(accepted, now) else {
+                return;
+            };
+            let uid = sockopt::socket_peercred(&socket).map(|peer| peer.uid.as_raw());
+            if uid.is_ok_and(|uid| uid == 0 || uid == own) {
+                super::packet::make_room(&socket, intercept::holder::PACKET_BYTES_MAX);
+                self.newcomers.push(Newcomer { socket, since: now });
+            }
+        }
+    }
+
+    fn accept_hooks(&mut self, now: Instant) {
+        for _ in 0..ACCEPTS_A_TURN {
+            if self.hooks.len() >= HOOKS_MAX {
+                return;
+            }
+            let accepted = accept_with(&self.hook_listener, ACCEPT_FLAGS);
+            let Some(socket) = self.accepted(accepted, now) else {
+                return;
+            };
+            if self.may_speak(&socket) && self.look_at_hook(&socket, now) == Looked::Waits {
+                self.hooks.push(Hook { socket, since: now });
+            }
+        }
+    }
+
+    /// The accepted connection. When descriptors have run out, the caller who has waited longest makes room.
+    fn accepted(&mut self, accepted: Result<OwnedFd, Errno>, now: Instant) -> Option<OwnedFd> {
+        if matches!(
+            accepted,
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+        ) {
+            tracing::warn!("no descriptors are left");
+            self.hand_overs.drop_oldest();
+            self.paused_until = Some(now + SCARCITY_PAUSE);
+        }
+        accepted.ok()
+    }
+
+    fn read_agent(&mut self, buffer: &mut Vec<u8>, now: Instant) {
+        let Some(agent) = &mut self.agent else { return };
+        if agent.flush().is_err() {
+            self.agent = None;
+            return;
+        }
+        match agents::receive(agent.socket(), buffer) {
+            Received::Request(request, descriptor) => self.hear_agent(request, descriptor, now),
+            Received::Nothing => {}
+            Received::End => self.agent = None,
+        }
+        self.flush_hand_overs();
+    }
+
+    fn read_newcomer(&mut self, index: usize, buffer: &mut Vec<u8>) -> Looked {
+        let Some(newcomer) = self.newcomers.get(index) else {
+            return Looked::Done;
+        };
+        match agents::receive(newcomer.socket.as_fd(), buffer) {
+            Received::Nothing => return Looked::Waits,
+            Received::End => {}
+            Received::Request(request, _) => {
+                if let Ok(socket) = newcomer.socket.try_clone() {
+                    self.greet(socket, &request);
+                }
+            }
+        }
+        Looked::Done
+    }
+
+    fn read_hook(&mut self, index: usize, now: Instant) -> Looked {
+        let Some(socket) = self.hooks.get(index).map(|hook| hook.socket.try_clone()) else {
+            return Looked::Done;
+        };
+        socket.map_or(Looked::Done, |socket| self.look_at_hook(&socket, now))
+    }
+
+    /// Reaps, answers a start, kills on, and notices when nothing of the child is left.
+    fn look_after_child(&mut self) {
+        child::reap(|pid, status| {
+            if let Some(child) = &mut self.child {
+                child.note_end(pid, status);
+            }
+        });
+        self.answer_start();
+        if self.killing {
+            self.group.kill();
+        }
+        self.rotate_output();
+        let Some(child) = &self.child else { return };
+        let ended = child.exit.is_some();
+        // Reading the control group's events also arms the next notice of them.
+        let empty = (ended || self.group.changes().is_some()) && self.group.is_empty();
+        if ended && empty {
+            self.end_child();
+        }
+    }
+
+    fn answer_start(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        let Some(outcome) = child.launch.as_ref().and_then(|launch| launch.outcome()) else {
+            return;
+        };
+        let Some(launch) = child.launch.take() else {
+            return;
+        };
+        let pid = launch.pid;
+        let (agent, id) = launch.asker;
+        if self.agent.as_ref().map(|agent| agent.number) != Some(agent) {
+            return;
+        }
+        child.unborn = outcome.is_err();
+        let answer = outcome.map(|()| (ReplyBody::Started { pid }, None));
+        self.answer(id, answer);
+    }
+
+    fn rotate_output(&mut self) {
+        if self.last_tick.elapsed() < TICK {
+            return;
+        }
+        self.last_tick = Instant::now();
+        let output = self.child.as_ref().and_then(|child| child.output.as_ref());
+        if let Some(Err(error)) = output.map(|output| output.rotate(OUTPUT_BYTES_MAX)) {
+            tracing::warn!(%error, "cannot rotate the software's output");
+        }
+    }
+
+    fn end_child(&mut self) {
+        let Some(child) = self.child.take() else {
+            return;
+        };
+        let Some(exit) = child.exit else { return };
+        self.killing = false;
+        self.listeners.release_all();
+        self.listening.clear();
+        self.last_exit = Some(exit.clone());
+        if !child.unborn {
+            self.tell(Event::ChildExited(exit));
+        }
+    }
+}
+
+/// Removes the elements at these places (rising).
+fn remove_all<T>(from: &mut Vec<T>, places: &[usize]) {
+    let mut index = 0;
+    from.retain(|_| {
+        let stays = places.binary_search(&index).is_err();
+        index += 1;
+        stays
+    });
+}
