@@ -5,6 +5,7 @@ use crate::connection::token;
 use crate::failure::{Advise, Outcome, failure};
 use agent::config::Config;
 use clap::Args;
+use model::expression::Variable;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub(crate) struct AgentArgs {
     /// A free attribute for schedules and filters (repeatable)
     #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) attributes: Vec<(String, String)>,
-    /// A variable for command lines and ports: JSON, else text (repeatable)
+    /// A variable for command lines and ports: a whole number, true, false, else text (repeatable)
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) variables: Vec<(String, String)>,
     /// An address at which peers reach the node (repeatable) [default: 127.0.0.1]
@@ -44,11 +45,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
-}
-
-/// A variable's value: JSON where it reads as JSON, else the text itself.
-fn value(text: String) -> serde_json::Value {
-    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
 }
 
 /// `upstart agent`.
@@ -80,7 +76,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
         variables: arguments
             .variables
             .into_iter()
-            .map(|(key, text)| (key, value(text)))
+            .map(|(key, text)| (key, Variable::from(text.as_str())))
             .collect::<BTreeMap<_, _>>(),
         servers: globals.servers.clone(),
         token: token(globals)?,
@@ -118,13 +114,6 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn variables_are_json_or_text() {
-        assert_eq!(value("7001".to_owned()), serde_json::json!(7001));
-        assert_eq!(value("[1,2]".to_owned()), serde_json::json!([1, 2]));
-        assert_eq!(value("eu-west".to_owned()), serde_json::json!("eu-west"));
-    }
 
     #[test]
     fn pairs_need_a_key() {

@@ -1,6 +1,6 @@
 //! The processes that an agent starts from this same binary: holder, launch, confine.
 
-use crate::failure::{Outcome, failure};
+use crate::failure::{End, Outcome};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Arguments of `upstart holder`.
 #[derive(Debug, Args)]
 pub(crate) struct HolderArgs {
-    /// The node's data directory.
+    /// The node's data directory
     #[arg(long)]
     pub(crate) data: PathBuf,
 }
@@ -16,31 +16,26 @@ pub(crate) struct HolderArgs {
 /// Arguments that are handed on as they are.
 #[derive(Debug, Args)]
 pub(crate) struct Rest {
-    /// What the holder or the agent says.
+    /// What the holder or the agent says
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,
 }
 
 /// Owns a node's child until it is told to end.
 pub(crate) fn holder(arguments: &HolderArgs) -> Outcome {
-    Err(failure(
-        format!("no holder for {} yet", arguments.data.display()),
-        "wait for it",
-    ))
+    agent::holder::run(&arguments.data)?;
+    Ok(End::Yes)
 }
 
-/// Becomes the child.
-pub(crate) fn launch(rest: &Rest) -> Outcome {
-    Err(failure(
-        format!("cannot launch {:?} yet", rest.arguments),
-        "wait for it",
-    ))
+/// Becomes the child. On failure the holder has been told already; the exit code is a shell's for "not executed".
+pub(crate) fn launch() -> Outcome {
+    let Err(error) = agent::launch::run();
+    tracing::error!(%error, "the software was not executed");
+    std::process::exit(agent::launch::EXIT_CODE_NOT_EXECUTED)
 }
 
 /// Becomes a transform.
 pub(crate) fn confine(rest: &Rest) -> Outcome {
-    Err(failure(
-        format!("cannot confine {:?} yet", rest.arguments),
-        "wait for it",
-    ))
+    agent::confine::run(&rest.arguments)?;
+    Ok(End::Yes)
 }

@@ -48,13 +48,15 @@ pub(crate) fn run(globals: &Globals, arguments: &LogsArgs) -> Outcome {
         unfinished: Vec::new(),
     };
     printer.print_rest(&mut file)?;
-    while arguments.follow {
+    if !arguments.follow {
+        printer.finish()?;
+        return Ok(End::Yes);
+    }
+    loop {
         std::thread::sleep(LOOK_EVERY);
         file = reopened(file, &path)?;
         printer.print_rest(&mut file)?;
     }
-    printer.finish()?;
-    Ok(End::Yes)
 }
 
 /// The node's data directory: as given, or as the server knows it, if it is on this machine.
@@ -77,6 +79,9 @@ fn data(globals: &Globals, arguments: &LogsArgs) -> anyhow::Result<PathBuf> {
 /// Where the last `lines` lines begin, found from the end backwards.
 fn start_of_last_lines(file: &mut File, lines: usize) -> anyhow::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
+    if lines == 0 {
+        return Ok(end);
+    }
     let mut is_last_byte = true;
     let mut found = 0;
     let mut piece = vec![0; PIECE_BYTES];

@@ -43,7 +43,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::man(&arguments),
         Command::Holder(arguments) => hidden::holder(&arguments),
-        Command::Launch(rest) => hidden::launch(&rest),
+        Command::Launch(_) => hidden::launch(),
         Command::Confine(rest) => hidden::confine(&rest),
     }
 }

@@ -1,14 +1,23 @@
-//! `upstart publish`: uploads what the repository lacks, then publishes.
+//! `upstart publish`: checks an upgrade's folder, uploads what the repository lacks, then publishes.
 
+use super::check::{Proved, complain, prove};
+use super::operate::done;
 use crate::arguments::Globals;
-use crate::failure::{Outcome, failure};
+use crate::connection::{connect, explain, wait_for};
+use crate::failure::Outcome;
 use clap::Args;
+use client::Client;
+use model::api::{PublishRequest, UpgradeSummary};
+use model::manifest::ManifestFile;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 /// Arguments of `upstart publish`.
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
     /// The folder with `upgrade.toml`
+    #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     /// Mend an upgrade that is published already: same versions and interfaces, new contents
     #[arg(long)]
@@ -16,6 +25,95 @@ pub(crate) struct PublishArgs {
 }
 
 /// `upstart publish`.
-pub(crate) fn run(_globals: &Globals, _arguments: &PublishArgs) -> Outcome {
-    Err(failure("cannot publish yet", "wait for it"))
+pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> Outcome {
+    let proved = match prove(&arguments.directory)? {
+        Ok(proved) => proved,
+        Err(errors) => return complain(globals, &errors),
+    };
+    let client = connect(globals)?;
+    let summary = wait_for(upload_and_publish(&client, &proved, arguments.revise))?;
+    let sentence = format!(
+        "Published {} version {} revision {} (manifest {}).",
+        proved.checked.upgrade.system, summary.version, summary.revision, summary.manifest_sha256
+    );
+    done(globals, &summary, &sentence)
+}
+
+async fn upload_and_publish(
+    client: &Client,
+    proved: &Proved,
+    revise: bool,
+) -> anyhow::Result<UpgradeSummary> {
+    let missing = missing(client, &proved.checked.manifest.files).await?;
+    let total: u64 = missing.iter().map(|file| file.size).sum();
+    let mut progress = UploadProgress {
+        files: missing.len(),
+        total,
+        sent: 0,
+    };
+    for (index, file) in missing.iter().enumerate() {
+        progress.show(index, &file.path);
+        let path = proved.folder.path.join(&file.path);
+        client
+            .put_artifact_file(&file.sha256.to_string(), &path)
+            .await
+            .map_err(explain)?;
+        progress.sent += file.size;
+    }
+    progress.end();
+    let request = PublishRequest {
+        manifest: proved.checked.manifest.text(),
+        revise,
+    };
+    client.publish(&request).await.map_err(explain)
+}
+
+/// The files whose contents the repository does not have, each content once.
+async fn missing<'a>(
+    client: &Client,
+    files: &'a [ManifestFile],
+) -> anyhow::Result<Vec<&'a ManifestFile>> {
+    let by_digest: BTreeMap<_, _> = files.iter().map(|file| (file.sha256, file)).collect();
+    let mut missing = Vec::new();
+    for (digest, file) in by_digest {
+        if !client
+            .has_artifact(&digest.to_string())
+            .await
+            .map_err(explain)?
+        {
+            missing.push(file);
+        }
+    }
+    Ok(missing)
+}
+
+/// How far the upload has come, on stderr: one line that is written over on a terminal, nothing for a small upload elsewhere.
+struct UploadProgress {
+    files: usize,
+    total: u64,
+    sent: u64,
+}
+
+impl UploadProgress {
+    fn show(&self, index: usize, path: &str) {
+        let text = format!(
+            "uploading {} of {} files, {}%: {path}",
+            index + 1,
+            self.files,
+            crate::describe::percent(self.sent, self.total)
+        );
+        let mut stderr = std::io::stderr().lock();
+        // A stderr that nobody reads must not end the upload.
+        let _ = match stderr.is_terminal() {
+            true => write!(stderr, "\r\x1b[2K{text}"),
+            false => writeln!(stderr, "{text}"),
+        };
+        let _ = stderr.flush();
+    }
+
+    fn end(&self) {
+        if self.files > 0 && std::io::stderr().is_terminal() {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K");
+        }
+    }
 }

@@ -1,0 +1,117 @@
+//! `check` and `publish` before any server is asked.
+
+use crate::upstart::{run, upstart};
+use std::path::Path;
+
+/// An upgrade that defines a small system.
+pub(crate) const FIRST: &str = r#"
+system = "echo"
+version = 1
+description = "The first version"
+
+[class.echo]
+[class.echo.software]
+command = ["cat"]
+[class.echo.service.talk]
+port = 7001
+protocol = "raw"
+"#;
+
+/// The step after it, with the same interface.
+pub(crate) const SECOND: &str = r#"
+system = "echo"
+version = 2
+from = 1
+description = "The second version"
+
+[class.echo]
+[class.echo.software]
+command = ["cat", "-u"]
+[class.echo.service.talk]
+port = 7001
+protocol = "raw"
+interface = "same"
+"#;
+
+/// Writes a bundle that consists of its upgrade file.
+pub(crate) fn write(folder: &Path, text: &str) {
+    std::fs::create_dir_all(folder).expect("a directory");
+    std::fs::write(folder.join("upgrade.toml"), text).expect("written");
+}
+
+#[test]
+fn a_sound_bundle_passes_and_says_what_it_is() {
+    let folder = tempfile::tempdir().expect("a directory");
+    write(folder.path(), FIRST);
+    let text = run(upstart().arg("check").arg(folder.path()))
+        .expect(0)
+        .stdout();
+    assert!(text.contains("echo version 1 is sound"), "{text}");
+    let json = run(upstart().args(["check", "--json"]).arg(folder.path()))
+        .expect(0)
+        .json();
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["system"], "echo");
+    assert_eq!(json["version"], 1);
+    assert_eq!(json["files"], 1);
+    assert_eq!(json["manifest_sha256"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn an_unknown_key_is_a_negative_answer_with_file_line_and_the_nearest_key() {
+    let folder = tempfile::tempdir().expect("a directory");
+    write(folder.path(), &FIRST.replace("protocol", "protocl"));
+    let text = run(upstart().arg("check").arg(folder.path()))
+        .expect(1)
+        .stdout();
+    assert!(text.contains("upgrade.toml:11"), "{text}");
+    assert!(
+        text.contains("protocl") && text.contains("protocol"),
+        "{text}"
+    );
+    let json = run(upstart().args(["check", "--json"]).arg(folder.path()))
+        .expect(1)
+        .json();
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["errors"][0]["file"], "upgrade.toml");
+    assert_eq!(json["errors"][0]["line"], 11);
+}
+
+#[test]
+fn a_lens_that_cannot_be_read_is_found_offline() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let text = SECOND
+        .replace("protocol = \"raw\"", "protocol = \"http\"")
+        .replace(
+            "interface = \"same\"",
+            "interface = \"changed\"\nadapter = \"lens.toml\"",
+        );
+    write(folder.path(), &text);
+    std::fs::write(folder.path().join("lens.toml"), "nonsense = true\n").expect("written");
+    let text = run(upstart().arg("check").arg(folder.path()))
+        .expect(1)
+        .stdout();
+    assert!(text.contains("lens.toml:1"), "{text}");
+}
+
+#[test]
+fn a_folder_that_is_no_bundle_is_an_error() {
+    let folder = tempfile::tempdir().expect("a directory");
+    run(upstart().arg("check").arg(folder.path())).expect_advice(2);
+    let answer = run(upstart()
+        .args(["check", "--json"])
+        .arg(folder.path().join("no")))
+    .expect_advice(2);
+    assert!(answer.json()["error"].is_string());
+}
+
+#[test]
+fn an_unsound_bundle_is_not_published_even_without_a_server() {
+    let folder = tempfile::tempdir().expect("a directory");
+    write(folder.path(), "system = \"x\"\n");
+    let mut command = upstart();
+    command
+        .args(["publish", "--server", "http://127.0.0.1:9"])
+        .arg(folder.path());
+    run(&mut command).expect(1);
+}

@@ -1,0 +1,172 @@
+//! Runs the binary, and a server of it.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The token that test servers ask for.
+pub(crate) const TOKEN: &str = "a-token-for-tests";
+
+/// The binary, without what the surroundings say about servers and tokens.
+pub(crate) fn upstart() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_upstart"));
+    for variable in [
+        "UPSTART_SERVER",
+        "UPSTART_TOKEN",
+        "UPSTART_TOKEN_FILE",
+        "UPSTART_LOG",
+    ] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(command: &mut Command) -> Answer {
+    let output = command.output().expect("the binary runs");
+    Answer { output }
+}
+
+/// How a command ended.
+pub(crate) struct Answer {
+    output: Output,
+}
+
+impl Answer {
+    /// The exit code.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    /// What it printed.
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// What it said on stderr.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// The same, and it must have ended with this code.
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code(),
+            Some(code),
+            "stdout: {}\nstderr: {}",
+            self.stdout(),
+            self.stderr()
+        );
+        self
+    }
+
+    /// Its stdout as one JSON value.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout())
+            .unwrap_or_else(|error| panic!("{error} in {}", self.stdout()))
+    }
+
+    /// Its stdout as one JSON value a line.
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        let lines = self.stdout();
+        let values = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON lines"));
+        values.collect()
+    }
+
+    /// An error as it must read: what, and what to do next; never a stack trace.
+    pub(crate) fn expect_advice(self, code: i32) -> Self {
+        let answer = self.expect(code);
+        let stderr = answer.stderr();
+        assert!(stderr.contains("next: "), "no advice in: {stderr}");
+        assert!(
+            !stderr.contains("panicked") && !stderr.contains("backtrace"),
+            "{stderr}"
+        );
+        answer
+    }
+}
+
+/// A server of the binary on a free port, ended with its test.
+pub(crate) struct Server {
+    child: Child,
+    url: String,
+    data: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts one and waits until it listens.
+    pub(crate) fn start() -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let token = data.path().join("token");
+        std::fs::write(&token, TOKEN).expect("the token is written");
+        let port = free_port();
+        let mut command = upstart();
+        command.args(["server", "--listen", &format!("127.0.0.1:{port}"), "--data"]);
+        command
+            .arg(data.path().join("data"))
+            .arg("--token-file")
+            .arg(token);
+        let child = command
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let mut server = Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            data,
+        };
+        server.wait_until_it_answers();
+        server
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let end = Instant::now() + START_LIMIT;
+        while run(self.upstart().args(["status", "--json"])).code() != Some(0) {
+            assert!(Instant::now() < end, "the server does not answer");
+            assert!(
+                self.child.try_wait().expect("waits").is_none(),
+                "the server ended"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The binary, told where this server is.
+    pub(crate) fn upstart(&self) -> Command {
+        let mut command = upstart();
+        command
+            .env("UPSTART_SERVER", &self.url)
+            .env("UPSTART_TOKEN_FILE", self.data.path().join("token"));
+        command
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A place for a test's files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.data.path()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
