@@ -49,8 +49,7 @@ impl Default for Settings {
     }
 }
 
-/// The schedule of a class, as written.
-pub type Schedule = toml::Table;
+pub use crate::schedule::Schedule;
 
 /// What an upgrade says about one class.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,19 @@
-//! When a node may upgrade: a table of parts, each of which must agree.
+//! When a node may upgrade: a table of parts, each of which must agree. Pure over what the server says, the node and
+//! the time.
 
-use crate::api::PermitRequest;
+mod gate;
+mod leap;
+mod parts;
+mod rolling;
+#[cfg(test)]
+mod tests;
+mod written;
+
+pub use leap::leap;
+pub use written::{After, Rolling, Schedule, ScheduleError};
+
+use crate::api::{NodeFact, PermitRequest, SystemView};
+use crate::ids::{NodeId, Version};
 use serde::{Deserialize, Serialize};
 
 /// A schedule's answer.
@@ -18,4 +31,107 @@ pub enum Verdict {
         /// When it is worth asking again, by the server's clock, when that is known.
         until_ms: Option<u64>,
     },
+}
+
+/// What a schedule looks at.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The system as the server sees it.
+    pub view: &'a SystemView,
+    /// The node that asks.
+    pub node: NodeId,
+    /// The version it would upgrade to.
+    pub version: Version,
+    /// That upgrade wants every reachable node to have staged before any flips.
+    pub require_staged: bool,
+    /// The server's clock.
+    pub now_ms: u64,
+    /// The class of a node at a version (renames and splits followed); `None` where it has none.
+    pub class_of: &'a dyn Fn(&NodeFact, Version) -> Option<String>,
+}
+
+impl<'a> Facts<'a> {
+    /// The node that asks, as the server knows it.
+    fn asking(&self) -> Option<&'a NodeFact> {
+        let mut nodes = self.view.nodes.iter();
+        nodes.find(|fact| fact.node == self.node)
+    }
+
+    /// The nodes of this class at the version in question.
+    fn class(&self, class: &str) -> impl Iterator<Item = &'a NodeFact> + use<'a, '_> {
+        let of_class = {
+            let class = class.to_owned();
+            let facts = *self;
+            move |fact: &&NodeFact| {
+                (facts.class_of)(fact, facts.version).is_some_and(|its| its == class)
+            }
+        };
+        self.view.nodes.iter().filter(of_class)
+    }
+
+    fn settled(&self, fact: &NodeFact) -> bool {
+        fact.report.status.version >= self.version
+    }
+}
+
+/// One part: looks at its own keys of the schedule, and agrees where they are absent.
+type Part = fn(&Schedule, &Facts<'_>) -> Verdict;
+
+/// Every part, in the order in which their reasons are told.
+const PARTS: [Part; 7] = [
+    gate::not_withdrawn,
+    gate::not_paused,
+    gate::all_staged,
+    parts::after_classes,
+    parts::soaked,
+    parts::approved,
+    rolling::within_limit,
+];
+
+/// May the node begin? Go only if every part says so; a wait tells the reasons of all parts that wait, and until when if all know it.
+pub fn evaluate(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+    let mut reasons = Vec::new();
+    let mut until_ms = Some(0);
+    let mut leave = Verdict::Go;
+    for part in PARTS {
+        match part(schedule, facts) {
+            Verdict::Go => {}
+            Verdict::Acquire(request) => leave = Verdict::Acquire(request),
+            Verdict::Wait {
+                reason,
+                until_ms: its,
+            } => {
+                reasons.push(reason);
+                until_ms = until_ms.zip(its).map(|(a, b): (u64, u64)| a.max(b));
+            }
+        }
+    }
+    if reasons.is_empty() {
+        return leave;
+    }
+    let reason = reasons.join("; ");
+    Verdict::Wait { reason, until_ms }
+}
+
+/// A wait whose end depends on others.
+fn wait(reason: String) -> Verdict {
+    Verdict::Wait {
+        reason,
+        until_ms: None,
+    }
+}
+
+/// The most names in one reason; the rest is counted.
+const NAMES_MAX: usize = 5;
+
+/// `a, b, c and 4 more`.
+fn names<'a>(nodes: impl IntoIterator<Item = &'a NodeFact>) -> String {
+    let mut all: Vec<&str> = nodes.into_iter().map(|fact| fact.name.as_str()).collect();
+    all.sort_unstable();
+    let more = all.len().saturating_sub(NAMES_MAX);
+    all.truncate(NAMES_MAX);
+    match more {
+        0 => all.join(", "),
+        _ => format!("{} and {more} more", all.join(", ")),
+    }
 }

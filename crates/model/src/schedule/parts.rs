@@ -1,0 +1,76 @@
+//! Order between classes, soak time, approval.
+
+use super::{Facts, Schedule, Verdict, names, wait};
+use crate::api::{Approval, NodeFact};
+
+pub(super) fn after_classes(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+    let Some(after) = &schedule.after else {
+        return Verdict::Go;
+    };
+    let nodes: Vec<&NodeFact> = (after.classes.iter())
+        .flat_map(|class| facts.class(class))
+        .filter(|fact| fact.node != facts.node)
+        .collect();
+    let missing: Vec<&NodeFact> = (nodes.iter().copied())
+        .filter(|fact| !facts.settled(fact))
+        .collect();
+    if !missing.is_empty() {
+        return wait(format!(
+            "comes after {}; not yet at version {}: {}",
+            after.classes.join(", "),
+            facts.version,
+            names(missing)
+        ));
+    }
+    soak(facts, nodes, after.soak_ms, &after.classes.join(", "))
+}
+
+pub(super) fn soaked(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+    let class = facts
+        .asking()
+        .and_then(|fact| (facts.class_of)(fact, facts.version));
+    let Some(class) = class.filter(|_| schedule.soak_ms > 0) else {
+        return Verdict::Go;
+    };
+    let settled = (facts.class(&class))
+        .filter(|fact| fact.node != facts.node && facts.settled(fact))
+        .collect();
+    soak(facts, settled, schedule.soak_ms, &class)
+}
+
+/// Waits until the last of these nodes has been settled for `soak_ms`.
+fn soak(facts: &Facts<'_>, settled: Vec<&NodeFact>, soak_ms: u64, who: &str) -> Verdict {
+    let last = settled.iter().map(|fact| fact.settled_at_ms).max();
+    let until_ms = last.map(|last| last.saturating_add(soak_ms));
+    match until_ms {
+        Some(until_ms) if facts.now_ms < until_ms => Verdict::Wait {
+            reason: format!(
+                "soaks: {who} settled at version {} less than {soak_ms} ms ago",
+                facts.version
+            ),
+            until_ms: Some(until_ms),
+        },
+        _ => Verdict::Go,
+    }
+}
+
+pub(super) fn approved(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+    if !schedule.approval {
+        return Verdict::Go;
+    }
+    let asking = facts.asking();
+    let class = asking.and_then(|fact| (facts.class_of)(fact, facts.version));
+    let for_us = |approval: &Approval| {
+        approval.version == facts.version
+            && (approval.class.is_none() || approval.class == class)
+            && (approval.node.as_deref())
+                .is_none_or(|name| asking.is_some_and(|fact| fact.name == name))
+    };
+    if facts.view.approvals.iter().any(for_us) {
+        return Verdict::Go;
+    }
+    wait(format!(
+        "waits for approval: `upstart approve {}`",
+        facts.version
+    ))
+}

@@ -1,0 +1,52 @@
+//! At most k unavailable per group. What is known here saves a request that the server would refuse; the server decides.
+
+use super::{Facts, Schedule, Verdict, names, wait};
+use crate::api::{ChildState, NodeFact, PermitRequest};
+
+pub(super) fn within_limit(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+    let Some(rolling) = &schedule.rolling else {
+        return Verdict::Go;
+    };
+    let Some(asking) = facts.asking() else {
+        return wait("the server does not know this node yet".to_owned());
+    };
+    let Some(class) = (facts.class_of)(asking, facts.version) else {
+        return Verdict::Go;
+    };
+    let attribute = rolling.group_by.as_deref();
+    let value_of = |fact: &NodeFact| {
+        let value = attribute.and_then(|name| fact.attributes.get(name));
+        value.cloned().unwrap_or_default()
+    };
+    let value = value_of(asking);
+    let members: Vec<&NodeFact> = (facts.class(&class))
+        .filter(|fact| value_of(fact) == value)
+        .collect();
+    let group = match attribute {
+        Some(name) => format!("{class}/{name}={value}"),
+        None => class,
+    };
+    let out: Vec<&NodeFact> = (members.iter().copied())
+        .filter(|fact| fact.node != facts.node && unavailable(facts, fact))
+        .collect();
+    if out.len() >= rolling.max_unavailable as usize {
+        return wait(format!(
+            "at most {} of {group} may be unavailable at once: {}",
+            rolling.max_unavailable,
+            names(out)
+        ));
+    }
+    Verdict::Acquire(PermitRequest {
+        node: facts.node,
+        version: facts.version,
+        group,
+        members: members.iter().map(|fact| fact.node).collect(),
+        max_unavailable: rolling.max_unavailable,
+    })
+}
+
+/// Holds a permit, is out of reach, or its software has crashed.
+fn unavailable(facts: &Facts<'_>, fact: &NodeFact) -> bool {
+    let permit = (facts.view.permits.iter()).any(|permit| permit.node == fact.node);
+    permit || !fact.reachable || fact.report.status.child == ChildState::Crashed
+}

@@ -1,0 +1,123 @@
+//! The key `schedule` of a class as written, and what it says when it makes sense.
+
+use serde::{Deserialize, Serialize};
+
+/// When the nodes of a class may upgrade. Empty: at once, as soon as every reachable node has staged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct Schedule {
+    /// At most so many at a time.
+    pub rolling: Option<Rolling>,
+    /// Other classes first.
+    pub after: Option<After>,
+    /// A node waits until the last one of its class (and group) has been settled for so long.
+    pub soak_ms: u64,
+    /// A person must approve.
+    pub approval: bool,
+}
+
+/// A limit of nodes that are unavailable at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rolling {
+    /// At least 1.
+    pub max_unavailable: u32,
+    /// The limit holds for each value of this attribute apart; for the whole class when absent.
+    pub group_by: Option<String>,
+}
+
+/// An order between classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Every node of these classes has settled first.
+    pub classes: Vec<String>,
+    /// And has been settled for so long.
+    pub soak_ms: u64,
+}
+
+/// A schedule that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// No node could ever upgrade.
+    #[error("`max_unavailable = 0` would let no node upgrade; leave it out for no limit")]
+    NothingUnavailable,
+    /// Groups limit nothing by themselves.
+    #[error("`group_by` says for whom `max_unavailable` holds; add `max_unavailable`")]
+    GroupWithoutLimit,
+    /// There is nothing to soak after.
+    #[error("`after_soak_ms` counts from when the classes of `after` have settled; add `after`")]
+    SoakWithoutAfter,
+    /// The list names nobody.
+    #[error("`after` names no class; leave it out")]
+    AfterNothing,
+}
+
+/// The keys as they stand in an upgrade file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_unavailable: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after_soak_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    soak_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    approval: bool,
+}
+
+impl TryFrom<Written> for Schedule {
+    type Error = ScheduleError;
+
+    fn try_from(written: Written) -> Result<Self, ScheduleError> {
+        let group_by = written.group_by;
+        let rolling = match (written.max_unavailable, group_by) {
+            (Some(0), _) => return Err(ScheduleError::NothingUnavailable),
+            (None, Some(_)) => return Err(ScheduleError::GroupWithoutLimit),
+            (None, None) => None,
+            (Some(max_unavailable), group_by) => Some(Rolling {
+                max_unavailable,
+                group_by,
+            }),
+        };
+        let after = match (written.after, written.after_soak_ms) {
+            (None, Some(_)) => return Err(ScheduleError::SoakWithoutAfter),
+            (Some(classes), _) if classes.is_empty() => return Err(ScheduleError::AfterNothing),
+            (None, None) => None,
+            (Some(classes), soak_ms) => Some(After {
+                classes,
+                soak_ms: soak_ms.unwrap_or(0),
+            }),
+        };
+        Ok(Schedule {
+            rolling,
+            after,
+            soak_ms: written.soak_ms.unwrap_or(0),
+            approval: written.approval,
+        })
+    }
+}
+
+impl From<Schedule> for Written {
+    fn from(schedule: Schedule) -> Self {
+        let (max_unavailable, group_by) = schedule
+            .rolling
+            .map(|rolling| (rolling.max_unavailable, rolling.group_by))
+            .unzip();
+        let (after, after_soak_ms) = schedule
+            .after
+            .map(|after| (after.classes, after.soak_ms))
+            .unzip();
+        Written {
+            max_unavailable,
+            group_by: group_by.flatten(),
+            after,
+            after_soak_ms,
+            soak_ms: (schedule.soak_ms > 0).then_some(schedule.soak_ms),
+            approval: schedule.approval,
+        }
+    }
+}
