@@ -152,7 +152,8 @@ fn first_line(errors: &cel::ParseErrors) -> String {
         || "is not CEL".to_owned(),
         |error| {
             let (line, column) = error.pos;
-            let message = error.msg.lines().next().unwrap_or("is not CEL");
+            let message = error.msg.lines().next().unwrap_or_default();
+            let message = message.split(" expecting ").next().unwrap_or_default();
             format!(
                 "is not CEL: {} (at {line}:{column} of the expression)",
                 message.trim_start_matches("Syntax error: ")

@@ -203,6 +203,3 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> FolderError + '_ {
         source,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -51,7 +51,8 @@ impl<'a> UpgradeFile<'a> {
     pub fn prove(&self, files: &BundleFiles) -> Result<Upgrade, Vec<BundleError>> {
         let mut source = Source::new(self.text, files);
         let (version, from) = versions(&Table::root(&source, self.root.get_ref()));
-        (source.version, source.from) = (version, from);
+        source.first = version > Version(0) && from == Some(Version(0));
+        (source.version, source.from) = (version, from.unwrap_or_default());
         let upgrade = upgrade(&source, self.root.get_ref());
         let errors = source.into_errors();
         if errors.is_empty() {
@@ -104,7 +105,8 @@ fn upgrade<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Upgrade {
     }
 }
 
-fn versions(table: &Table<'_>) -> (Version, Version) {
+/// The version and its `from`; a `from` that is wrong or missing is none.
+fn versions(table: &Table<'_>) -> (Version, Option<Version>) {
     const NUMBERS: std::ops::RangeInclusive<u64> = 0..=u32::MAX as u64;
     let number = |at: &At<u64>| Version(u32::try_from(at.value).unwrap_or(u32::MAX));
     let version = table.number("version", 1..=*NUMBERS.end(), "");
@@ -116,31 +118,31 @@ fn versions(table: &Table<'_>) -> (Version, Version) {
     }
     let from = table.number("from", NUMBERS, "");
     let Some(at) = &version else {
-        return (Version(0), Version(0));
+        return (Version(0), None);
     };
     let version = number(at);
-    match from {
-        None => {
-            if version > Version::FIRST && !table.has("from") {
-                let before = version.0 - 1;
-                let help = format!(
-                    "write `from = {before}` (less where versions were withdrawn; 0 if it is the system's first)"
-                );
-                table.missing("from", &help);
-            }
-            (version, Version(0))
+    let Some(from) = from else {
+        if table.has("from") {
+            return (version, None);
         }
-        Some(from) => {
-            if number(&from) >= version {
-                let problem = format!(
-                    "is {}; it must be less than the version, {version}",
-                    from.value
-                );
-                table.source().wrong(&from, problem, "");
-            }
-            (version, number(&from))
+        if version == Version::FIRST {
+            return (version, Some(Version(0)));
         }
+        let before = version.0 - 1;
+        let help = format!(
+            "write `from = {before}` (less where versions were withdrawn; 0 if it is the system's first)"
+        );
+        table.missing("from", &help);
+        return (version, None);
+    };
+    if number(&from) >= version {
+        let problem = format!(
+            "is {}; it must be less than the version, {version}",
+            from.value
+        );
+        table.source().wrong(&from, problem, "");
     }
+    (version, Some(number(&from)))
 }
 
 fn settings(table: Table<'_>) -> Settings {
@@ -168,7 +170,7 @@ fn removed(table: &Table<'_>) -> BTreeSet<String> {
     if classes.is_none() && !removed.has("classes") {
         removed.missing("classes", "write `classes = [\"NAME\"]`");
     }
-    if table.source().from == Version(0) && table.source().version > Version(0) {
+    if table.source().first {
         table.source().wrong(
             &removed.here(),
             "the first version has no class to remove",

@@ -20,6 +20,8 @@ pub(super) struct Source<'a> {
     /// The version that the upgrade leads to and the one that it starts from, once they are known.
     pub(super) version: Version,
     pub(super) from: Version,
+    /// It is surely the system's first: not when its numbers are wrong.
+    pub(super) first: bool,
     text: &'a str,
     errors: RefCell<Vec<BundleError>>,
 }
@@ -48,6 +50,7 @@ impl<'a> Source<'a> {
             files,
             version: Version(0),
             from: Version(0),
+            first: false,
             text,
             errors,
         }

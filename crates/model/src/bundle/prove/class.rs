@@ -4,7 +4,6 @@ use super::{check_name, lifecycle, schedule, service, software};
 use crate::bundle::read::Table;
 use crate::bundle::{Class, ClassUpgrade, State, Transform};
 use crate::expression::Allowed;
-use crate::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a transform may take when nothing else is said, milliseconds.
@@ -31,7 +30,7 @@ pub(super) fn classes(
 
 fn class(name: String, table: Table<'_>) -> ClassUpgrade {
     let source = table.source();
-    let first = source.from == Version(0);
+    let first = source.first;
     let added = table.boolean("added", first);
     let was = table.string("was");
     if let Some(at) = &was {
@@ -93,7 +92,7 @@ fn no_definition(table: &Table<'_>, added: bool, renamed: bool) {
             &format!("`{part}` belongs to new software: {help}"),
         );
     } else if !renamed {
-        let help = "a class that stays as it is needs no table; delete it";
+        let help = "say what the class runs, or delete the table: a class that is not mentioned stays as it is";
         table.missing("software", help);
     }
 }

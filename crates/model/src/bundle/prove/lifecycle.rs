@@ -115,6 +115,10 @@ fn question(
             "delete this key",
         );
     }
+    if given.len() > 1 {
+        table.has("service");
+        return default_probe().question;
+    }
     match given.first() {
         Some(&"http") => http(table, services, allowed),
         Some(&"command") => ProbeQuestion::Command(software::command(table, allowed)),

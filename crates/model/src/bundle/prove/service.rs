@@ -53,7 +53,10 @@ fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service 
     }
     let protocol = protocol.unwrap_or(Protocol::Http);
     let interface = interface(&table);
-    let (past, future) = adapters(&table, interface, protocol);
+    let (past, future) = match interface {
+        Some(interface) => adapters(&table, interface, protocol),
+        None => no_adapters(&table),
+    };
     let connections = [
         ("stateful", Connections::Stateful),
         ("stateless", Connections::Stateless),
@@ -68,7 +71,7 @@ fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service 
         key: table.path.clone(),
         port: port(&table),
         protocol,
-        interface,
+        interface: interface.unwrap_or(Interface::New),
         connections: table
             .word("connections", &connections)
             .unwrap_or(Connections::Stateful),
@@ -118,23 +121,23 @@ fn port(table: &Table<'_>) -> Port {
     computed.unwrap_or(Port::Fixed(0))
 }
 
-fn interface(table: &Table<'_>) -> Interface {
+/// The interface; none where it is written wrongly.
+fn interface(table: &Table<'_>) -> Option<Interface> {
     let source = table.source();
-    let first = source.from == Version(0);
     let words = [("same", Interface::Same), ("changed", Interface::Changed)];
     let interface = match table.value("interface") {
-        None => return Interface::New,
+        None => return Some(Interface::New),
         Some(At {
             value: DeValue::Table(_),
             ..
         }) => as_version(table),
         Some(_) => table.word("interface", &words),
     };
-    if let (true, Some(place)) = (first, table.place("interface")) {
+    if let (true, Some(place)) = (source.first, table.place("interface")) {
         let problem = "in the first version every interface is new";
         source.wrong(&place, problem, "delete this key");
     }
-    interface.unwrap_or(Interface::New)
+    interface
 }
 
 fn as_version(table: &Table<'_>) -> Option<Interface> {
@@ -208,6 +211,14 @@ fn adapters(table: &Table<'_>, interface: Interface, protocol: Protocol) -> (Ada
     let [past, future] =
         sides.map(|(_, at)| at.map_or(Adapter::None, |at| adapter(table, &at, protocol)));
     (past, future)
+}
+
+/// Which adapters are right is not known: their keys are not looked at.
+fn no_adapters(table: &Table<'_>) -> (Adapter, Adapter) {
+    for key in ["adapter", "past", "future"] {
+        table.has(key);
+    }
+    (Adapter::None, Adapter::None)
 }
 
 fn adapter(table: &Table<'_>, at: &At<String>, protocol: Protocol) -> Adapter {

@@ -166,7 +166,7 @@ fn environment(table: &Table<'_>, allowed: &Allowed) -> BTreeMap<String, Templat
                 "",
             );
         } else if name == "LD_PRELOAD" || name.starts_with("UPSTART_") {
-            let help = "delete it; the agent sets this variable itself";
+            let help = "delete it: the agent sets this variable itself";
             table
                 .source()
                 .wrong(&at, format!("`{name}` cannot be set here"), help);

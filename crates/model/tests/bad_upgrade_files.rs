@@ -1,0 +1,467 @@
+//! What people are told about upgrade files that are wrong: each case changes one thing in a good file.
+
+use model::bundle::{BundleFiles, FileInfo, check};
+use model::manifest::{Digest, Mode};
+
+const GOOD: &str = r#"system = "store"
+version = 2
+from = 1
+description = "Paths and names change"
+
+[settings]
+drain_ms = 2000
+
+[class.storage]
+
+[class.storage.software]
+path = "software"
+command = ["python3", "${software}/storage.py", "--port", "${ports.data}"]
+environment = { COLOUR = "red" }
+
+[class.storage.service.data]
+port = "vars.base + 1"
+protocol = "http"
+interface = "changed"
+connections = "stateless"
+adapter = "lens/data.toml"
+
+[class.storage.service.peers]
+port = 7200
+protocol = "raw"
+interface = "same"
+
+[class.storage.state]
+transform = { command = ["python3", "${bundle}/transform.py"], timeout_ms = 5000 }
+
+[class.storage.lifecycle]
+probe = { http = "/health", service = "data" }
+stop_signal = "TERM"
+before_stop = { command = ["true"] }
+"#;
+
+fn files() -> BundleFiles {
+    let info = FileInfo {
+        mode: Mode::Plain,
+        size: 1,
+        sha256: Digest::of(b"x"),
+    };
+    let paths = [
+        "upgrade.toml",
+        "software/storage.py",
+        "lens/data.toml",
+        "transform.py",
+        "notes.txt",
+        "soft.tar.gz",
+    ];
+    paths
+        .into_iter()
+        .map(|path| (path.to_owned(), info))
+        .collect()
+}
+
+fn told(text: &str) -> String {
+    match check(text, &files()) {
+        Ok(_) => "nothing".to_owned(),
+        Err(errors) => errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    }
+}
+
+#[test]
+fn the_good_file_is_good() {
+    assert_eq!(told(GOOD), "nothing");
+}
+
+/// The good file with one text replaced by another, and what is told about it.
+struct Case(&'static str, &'static str, &'static str);
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_to_do() {
+    let mut wrong = String::new();
+    for Case(old, new, expected) in CASES {
+        assert!(GOOD.contains(old), "the good file does not contain {old:?}");
+        let told = told(&GOOD.replacen(old, new, 1));
+        if told != *expected {
+            wrong.push_str(&format!(
+                "--- {old:?} -> {new:?}\nexpected:\n{expected}\ntold:\n{told}\n"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+const CASES: &[Case] = &[
+    Case(
+        "system = \"store\"\n",
+        "",
+        "upgrade.toml: `system` is missing; write `system = \"NAME\"`",
+    ),
+    Case(
+        "\"store\"",
+        "\"Store!\"",
+        "upgrade.toml:1:10: system: `Store!` cannot name a system: lower-case letters, digits and `-` and `_`, a letter first, at most 63",
+    ),
+    Case(
+        "\"store\"",
+        "7",
+        "upgrade.toml:1:10: system: is an integer; expected a string in quotes",
+    ),
+    Case(
+        "system",
+        "sistem",
+        "upgrade.toml: `system` is missing; write `system = \"NAME\"`\nupgrade.toml:1:1: sistem: unknown key; did you mean `system`?",
+    ),
+    Case(
+        "version = 2\n",
+        "",
+        "upgrade.toml: `version` is missing; write `version = 1` for the first, then 2, 3, ...",
+    ),
+    Case(
+        "version = 2",
+        "version = \"2\"",
+        "upgrade.toml:2:11: version: is a string; expected a whole number from 1 to 4294967295",
+    ),
+    Case(
+        "version = 2",
+        "version = -2",
+        "upgrade.toml:2:11: version: is -2; expected a whole number from 1 to 4294967295",
+    ),
+    Case(
+        "version = 2",
+        "version = 0",
+        "upgrade.toml:2:11: version: is 0; expected a whole number from 1 to 4294967295",
+    ),
+    Case(
+        "from = 1\n",
+        "",
+        "upgrade.toml: `from` is missing; write `from = 1` (less where versions were withdrawn; 0 if it is the system's first)",
+    ),
+    Case(
+        "from = 1",
+        "from = 2",
+        "upgrade.toml:3:8: from: is 2; it must be less than the version, 2",
+    ),
+    Case(
+        "drain_ms",
+        "drainms",
+        "upgrade.toml:7:1: settings.drainms: unknown key; did you mean `drain_ms`?",
+    ),
+    Case(
+        "drain_ms = 2000",
+        "drain_ms = \"2s\"",
+        "upgrade.toml:7:12: settings.drain_ms: is a string; expected a whole number of milliseconds from 0 to 3600000",
+    ),
+    Case(
+        "drain_ms = 2000",
+        "require_staged = \"no\"",
+        "upgrade.toml:7:18: settings.require_staged: is a string; expected true or false",
+    ),
+    Case(
+        "[settings]",
+        "[setings]",
+        "upgrade.toml:6:2: setings: unknown key; did you mean `settings`?",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nadded = true\nwas = \"shard\"\n",
+        "upgrade.toml:11:7: class.storage.was: a class is either `added` or `was` another; delete one of the two\nupgrade.toml:31:1: class.storage.state.transform: a new class has no older state to convert; delete this key",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nfilter = \"attributes.tier = 1\"\n",
+        "upgrade.toml:10:10: class.storage.filter: `attributes.tier = 1`: is not CEL: token recognition error at: '= ' (at 1:17 of the expression)",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nfilter = \"vars.tier == 1\"\n",
+        "upgrade.toml:10:10: class.storage.filter: `vars.tier == 1`: `vars` is not known here (known: attributes, node)",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nschedul = {}\n",
+        "upgrade.toml:10:1: class.storage.schedul: unknown key; did you mean `schedule`?",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.Storage]\nwas = \"storage\"\n[class.storage]\n",
+        "upgrade.toml:9:8: class.Storage: `Storage` cannot name a class: lower-case letters, digits and `-` and `_`, a letter first, at most 63",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[removed]\nclasses = [\"storage\"]\n[class.storage]\n",
+        "upgrade.toml:11:8: class.storage: the class is also listed under `removed.classes`; delete one of the two",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.other]\n[class.storage]\n",
+        "upgrade.toml:9:8: class.other: `software` is missing; say what the class runs, or delete the table: a class that is not mentioned stays as it is",
+    ),
+    Case(
+        "path = \"software\"",
+        "path = \"sofware\"",
+        "upgrade.toml:12:8: class.storage.software.path: the bundle has no `sofware`; did you mean `software`?",
+    ),
+    Case(
+        "path = \"software\"",
+        "path = \"../software\"",
+        "upgrade.toml:12:8: class.storage.software.path: path `../software`: contains `..`; paths stay inside the bundle",
+    ),
+    Case(
+        "path = \"software\"",
+        "path = \"/software\"",
+        "upgrade.toml:12:8: class.storage.software.path: path `/software`: is absolute; paths are relative to the bundle",
+    ),
+    Case(
+        "path = \"software\"",
+        "path = \"notes.txt\"",
+        "upgrade.toml:12:8: class.storage.software.path: `notes.txt` is neither a folder nor a .tar or .tar.gz archive",
+    ),
+    Case(
+        "path = \"software\"\n",
+        "",
+        "upgrade.toml:12:23: class.storage.software.command[1]: `software`: `software` is not known here (known: attributes, bundle, node, ports, state, vars, version)",
+    ),
+    Case(
+        "command = [\"python3\", \"${software}/storage.py\", \"--port\", \"${ports.data}\"]",
+        "command = \"python3 storage.py\"",
+        "upgrade.toml:13:11: class.storage.software.command: is a string; expected a list, since no shell splits it; write `[\"PROGRAM\", \"ARGUMENT\"]`, or `[\"sh\", \"-c\", \"...\"]` for a shell",
+    ),
+    Case(
+        "command = [\"python3\", \"${software}/storage.py\", \"--port\", \"${ports.data}\"]",
+        "command = []",
+        "upgrade.toml:13:11: class.storage.software.command: the program is missing",
+    ),
+    Case(
+        "command = [\"python3\", \"${software}/storage.py\", \"--port\", \"${ports.data}\"]\n",
+        "",
+        "upgrade.toml:11:16: class.storage.software: `command` is missing; write the program and its arguments as a list: `command = [\"PROGRAM\", \"ARGUMENT\"]`",
+    ),
+    Case(
+        "${ports.data}",
+        "${ports.dat}",
+        "upgrade.toml:13:59: class.storage.software.command[3]: `ports.dat`: `ports` has no `dat` (it has: data, peers); did you mean `data`?",
+    ),
+    Case(
+        "${ports.data}",
+        "${port.data}",
+        "upgrade.toml:13:59: class.storage.software.command[3]: `port.data`: `port` is not known here (known: attributes, bundle, node, ports, software, state, vars, version); did you mean `ports`?",
+    ),
+    Case(
+        "${ports.data}",
+        "${ports.data",
+        "upgrade.toml:13:59: class.storage.software.command[3]: `${ports.data`: a `${` is never closed by `}` (a plain `${` is written `$${`)",
+    ),
+    Case(
+        "${ports.data}",
+        "${1 +}",
+        "upgrade.toml:13:59: class.storage.software.command[3]: `1 +`: is not CEL: mismatched input '<EOF>' (at 1:4 of the expression)",
+    ),
+    Case(
+        "\"${ports.data}\"]",
+        "7000]",
+        "upgrade.toml:13:59: class.storage.software.command[3]: is an integer; expected a string in quotes",
+    ),
+    Case(
+        "COLOUR = \"red\"",
+        "COLOUR = 3",
+        "upgrade.toml:14:26: class.storage.software.environment.COLOUR: is an integer; expected a string in quotes",
+    ),
+    Case(
+        "COLOUR = \"red\"",
+        "LD_PRELOAD = \"x.so\"",
+        "upgrade.toml:14:30: class.storage.software.environment.LD_PRELOAD: `LD_PRELOAD` cannot be set here; delete it: the agent sets this variable itself",
+    ),
+    Case(
+        "port = \"vars.base + 1\"",
+        "port = 70000",
+        "upgrade.toml:17:8: class.storage.service.data.port: is 70000; expected a whole number from 1 to 65535",
+    ),
+    Case(
+        "port = \"vars.base + 1\"",
+        "port = \"ports.peers + 1\"",
+        "upgrade.toml:17:8: class.storage.service.data.port: `ports.peers + 1`: `ports` is not known here (known: attributes, node, vars, version)",
+    ),
+    Case(
+        "port = \"vars.base + 1\"",
+        "port = 7200",
+        "upgrade.toml:24:8: class.storage.service.peers.port: service `data` has this port already",
+    ),
+    Case(
+        "port = \"vars.base + 1\"\n",
+        "",
+        "upgrade.toml:16:24: class.storage.service.data: `port` is missing; write a number, or an expression such as \"vars.base + 1\"",
+    ),
+    Case(
+        "port = \"vars.base + 1\"",
+        "port = true",
+        "upgrade.toml:17:8: class.storage.service.data.port: is a boolean; expected a number from 1 to 65535, or an expression in quotes",
+    ),
+    Case(
+        "protocol = \"http\"",
+        "protocol = \"htp\"",
+        "upgrade.toml:18:12: class.storage.service.data.protocol: is \"htp\"; expected \"http\" or \"raw\"; did you mean \"http\"?",
+    ),
+    Case(
+        "protocol = \"http\"\n",
+        "",
+        "upgrade.toml:16:24: class.storage.service.data: `protocol` is missing; write \"http\", or \"raw\" for anything else",
+    ),
+    Case(
+        "protocol = \"http\"",
+        "protocol = \"raw\"",
+        "upgrade.toml:21:11: class.storage.service.data.adapter: a lens understands http only, and this service's protocol is raw; write \"refuse\"\nupgrade.toml:32:39: class.storage.lifecycle.probe.service: service `data` does not speak http; use a tcp or command probe",
+    ),
+    Case(
+        "interface = \"changed\"\n",
+        "",
+        "upgrade.toml:20:11: class.storage.service.data.adapter: an adapter stands between two interfaces, but this service's does not change; delete this key, or write `interface = \"changed\"`",
+    ),
+    Case(
+        "interface = \"changed\"",
+        "interface = \"change\"",
+        "upgrade.toml:19:13: class.storage.service.data.interface: is \"change\"; expected \"same\" or \"changed\"; did you mean \"changed\"?",
+    ),
+    Case(
+        "interface = \"changed\"",
+        "interface = { as_version = 2 }",
+        "upgrade.toml:19:28: class.storage.service.data.interface.as_version: is 2; expected a whole number from 1 to 1",
+    ),
+    Case(
+        "interface = \"changed\"",
+        "interface = { version = 1 }",
+        "upgrade.toml:19:1: class.storage.service.data.interface: `as_version` is missing; write \"same\", \"changed\", or { as_version = N }\nupgrade.toml:19:15: class.storage.service.data.interface.version: unknown key; did you mean `as_version`?",
+    ),
+    Case(
+        "adapter = \"lens/data.toml\"\n",
+        "",
+        "upgrade.toml:16:24: class.storage.service.data: `adapter` is missing; the interface changes: name a lens file, or write \"refuse\" to turn such callers away",
+    ),
+    Case(
+        "adapter = \"lens/data.toml\"",
+        "past = \"lens/data.toml\"",
+        "upgrade.toml:16:24: class.storage.service.data: `future` is missing; the interface changes: name a lens file, or write \"refuse\" to turn such callers away",
+    ),
+    Case(
+        "adapter = \"lens/data.toml\"",
+        "adapter = \"lens/dat.toml\"",
+        "upgrade.toml:21:11: class.storage.service.data.adapter: the bundle has no `lens/dat.toml`; did you mean `lens/data.toml`?",
+    ),
+    Case(
+        "adapter = \"lens/data.toml\"",
+        "adapter = \"lens/data.toml\"\npast = \"refuse\"",
+        "upgrade.toml:22:8: class.storage.service.data.past: `adapter` gives both directions already; delete one of the two",
+    ),
+    Case(
+        "connections = \"stateless\"",
+        "conections = \"stateless\"",
+        "upgrade.toml:20:1: class.storage.service.data.conections: unknown key; did you mean `connections`?",
+    ),
+    Case(
+        "connections = \"stateless\"",
+        "dispatch = \"observed\"",
+        "upgrade.toml:20:12: class.storage.service.data.dispatch: is \"observed\"; expected \"direct\"",
+    ),
+    Case(
+        "connections = \"stateless\"",
+        "advertise = [\"localhost\"]",
+        "upgrade.toml:20:14: class.storage.service.data.advertise[0]: `localhost` is not an address; write IP, IPv4:PORT or [IPv6]:PORT",
+    ),
+    Case(
+        "connections = \"stateless\"",
+        "public = \"newest\"",
+        "upgrade.toml:20:10: class.storage.service.data.public: is \"newest\"; expected \"first\" or \"latest\" or \"nobody\"; did you mean \"latest\"?",
+    ),
+    Case(
+        "service.peers",
+        "service.peer-link",
+        "upgrade.toml:23:24: class.storage.service.peer-link: `peer-link` cannot name a service: lower-case letters, digits and `_`, a letter first, at most 63",
+    ),
+    Case(
+        "interface = \"same\"",
+        "interface = \"same\"\nadapter = \"refuse\"",
+        "upgrade.toml:27:11: class.storage.service.peers.adapter: an adapter stands between two interfaces, but this service's does not change; delete this key, or write `interface = \"changed\"`",
+    ),
+    Case(
+        "timeout_ms = 5000",
+        "timeout_ms = 0",
+        "upgrade.toml:29:77: class.storage.state.transform.timeout_ms: is 0; expected a whole number of milliseconds from 1 to 86400000",
+    ),
+    Case(
+        "[class.storage.state]\n",
+        "[class.storage.state]\nadopt = \"/var/lib/store\"\n",
+        "upgrade.toml:29:9: class.storage.state.adopt: only a new class adopts a directory; here the state comes from the version before; delete this key",
+    ),
+    Case(
+        "probe = { http = \"/health\", service = \"data\" }\n",
+        "",
+        "upgrade.toml:9:8: class.storage: `lifecycle.probe` is missing; say how to see that it is healthy: `lifecycle.probe = { tcp = \"data\" }`, http or command",
+    ),
+    Case(
+        "http = \"/health\"",
+        "http = \"health\"",
+        "upgrade.toml:32:18: class.storage.lifecycle.probe.http: `health` is not a path; begin it with `/`",
+    ),
+    Case(
+        "service = \"data\" }",
+        "service = \"peers\" }",
+        "upgrade.toml:32:39: class.storage.lifecycle.probe.service: service `peers` does not speak http; use a tcp or command probe",
+    ),
+    Case(
+        "service = \"data\" }",
+        "service = \"dta\" }",
+        "upgrade.toml:32:39: class.storage.lifecycle.probe.service: the class has no service `dta`; did you mean `data`?",
+    ),
+    Case(
+        ", service = \"data\" }",
+        " }",
+        "upgrade.toml:32:1: class.storage.lifecycle.probe: `service` is missing; name the service that is asked",
+    ),
+    Case(
+        "http = \"/health\", service = \"data\"",
+        "http = \"/health\", tcp = \"data\"",
+        "upgrade.toml:32:1: class.storage.lifecycle.probe: asks several things: http, tcp; write exactly one of http, command, tcp and alive_ms",
+    ),
+    Case(
+        "http = \"/health\", service = \"data\"",
+        "timeout_ms = 10",
+        "upgrade.toml:32:1: class.storage.lifecycle.probe: nothing is asked; write exactly one of http, command, tcp and alive_ms",
+    ),
+    Case(
+        "http = \"/health\", service = \"data\"",
+        "tcp = \"data\", mode = \"alon\"",
+        "upgrade.toml:32:32: class.storage.lifecycle.probe.mode: is \"alon\"; expected \"alone\" or \"joined\"; did you mean \"alone\"?",
+    ),
+    Case(
+        "stop_signal = \"TERM\"",
+        "stop_signal = \"STOP\"",
+        "upgrade.toml:33:15: class.storage.lifecycle.stop_signal: is \"STOP\"; expected TERM, INT, QUIT, HUP, USR1, USR2, KILL",
+    ),
+    Case(
+        "before_stop = { command = [\"true\"] }",
+        "before_stop = [\"true\"]",
+        "upgrade.toml:34:15: class.storage.lifecycle.before_stop: is an array; expected a table",
+    ),
+    Case(
+        "before_stop = { command",
+        "before_stop = { comand",
+        "upgrade.toml:34:1: class.storage.lifecycle.before_stop: `command` is missing; write the program and its arguments as a list: `command = [\"PROGRAM\", \"ARGUMENT\"]`\nupgrade.toml:34:17: class.storage.lifecycle.before_stop.comand: unknown key; did you mean `command`?",
+    ),
+    Case(
+        "system = \"store\"",
+        "system = store",
+        "upgrade.toml:1:10: not TOML: string values must be quoted, expected literal string",
+    ),
+    Case(
+        "system = \"store\"",
+        "system = \"store\"\nsystem = \"store\"",
+        "upgrade.toml:2:1: not TOML: duplicate key",
+    ),
+    Case(
+        "[class.storage.state]",
+        "[class.storage.state",
+        "upgrade.toml:28:21: not TOML: unclosed table, expected `]`",
+    ),
+];
