@@ -4,7 +4,7 @@ use super::judge;
 use super::outside::ClientProgram;
 use super::place::Place;
 use super::processes::Processes;
-use super::summary::{Calls, Demands, Spread, Summary};
+use super::summary::{Demands, Summary};
 use super::tail::Tail;
 use std::path::Path;
 use std::process::Command;
@@ -28,9 +28,10 @@ pub fn run(place: &Place, processes: &Processes, example: &Path) -> anyhow::Resu
     let began = Instant::now();
     let gateways = start_store(place, processes, example)?;
     let program = ClientProgram {
-        example: example.to_owned(),
+        programs: vec![example.join("v1/software/client.py")],
+        flag: "--gateways",
         history: place.folder("history")?,
-        gateways: gateways.clone(),
+        ports: gateways.clone(),
         clients: CLIENTS,
         workers: WORKERS,
         pause_ms: 0,
@@ -49,32 +50,17 @@ pub fn run(place: &Place, processes: &Processes, example: &Path) -> anyhow::Resu
     for number in 0..CLIENTS {
         program.finish(processes, number)?;
     }
-    let judged = judge::judge(&program.history, 1, &gateways)?;
-    let counts = judged.verdict.calls;
+    let judged = judge::judge(&program.history, |key| {
+        judge::final_read(1, key, gateways[0])
+    })?;
     judged
         .verdict
         .remarks
         .iter()
         .for_each(|remark| eprintln!("{remark}"));
-    Ok(Summary {
-        example: "store",
-        nodes: 5,
-        versions: vec![1],
-        calls: Calls {
-            total: counts.total,
-            ok: counts.ok,
-            refused: counts.refused,
-            reset_retried: judged.resets.len() as u64,
-            failed: counts.failed,
-            wrong: counts.wrong,
-        },
-        writes_acknowledged: judged.verdict.writes_acknowledged,
-        connections_refused: judged.refusals.len() as u64,
-        acknowledged_writes_lost: judged.verdict.acknowledged_writes_lost,
-        node_unavailable_ms: Spread::default(),
-        seconds: began.elapsed().as_secs(),
-        ..Summary::default()
-    })
+    let mut summary = judged.summary("store", 5, vec![1]);
+    summary.seconds = began.elapsed().as_secs();
+    Ok(summary)
 }
 
 /// Three storage nodes and two gateways of version 1; the gateways' ports.

@@ -1,4 +1,6 @@
 //! What the store's gateway says at each version, read strictly: an answer in another version's form is none.
+//!
+//! Version 0 stands for callers of redis: a key holds the record as JSON, and a write is answered with `OK`.
 
 use serde_json::{Value, json};
 
@@ -91,6 +93,13 @@ fn answer_keys(version: u32) -> &'static [&'static str] {
 
 /// How a read of `key` by a caller of this version ended.
 pub fn read(version: u32, key: &str, status: u16, body: &Value) -> Outcome {
+    if version == 0 {
+        return match sent(0, body) {
+            Some(record) if status == 200 => Outcome::Found(record),
+            _ if status == 200 && body.is_null() => Outcome::Missing,
+            _ => neither(status, body),
+        };
+    }
     let missing = match version {
         1 => (404, json!({"error": "no such key"})),
         2 => (410, json!({"code": "UNKNOWN_NAME"})),
@@ -114,6 +123,7 @@ pub fn read(version: u32, key: &str, status: u16, body: &Value) -> Outcome {
 pub fn write(version: u32, status: u16, body: &Value) -> Outcome {
     let copies = |body: &Value, key: &str| matches!(body[key].as_u64(), Some(2 | 3));
     let written = match version {
+        0 => status == 200 && body == "OK",
         1 => {
             status == 200
                 && has_exactly(body, &["stored", "copies"])

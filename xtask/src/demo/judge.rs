@@ -4,6 +4,7 @@ use super::ask;
 use super::check::{Observed, Verdict};
 use super::forms::{self, Outcome, Record};
 use super::history::{self, Fault};
+use super::summary::{Calls, Summary};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,8 +24,35 @@ pub struct Judged {
     pub refusals: Vec<Fault>,
 }
 
-/// Reads all files of `folder`, then every key as a caller at `version` of the gateways at these ports in turn.
-pub fn judge(folder: &Path, version: u32, gateways: &[u16]) -> anyhow::Result<Judged> {
+impl Judged {
+    /// The summary, but for what the system itself tells.
+    pub fn summary(&self, example: &'static str, nodes: usize, versions: Vec<u32>) -> Summary {
+        let counts = self.verdict.calls;
+        Summary {
+            example,
+            nodes,
+            versions,
+            calls: Calls {
+                total: counts.total,
+                ok: counts.ok,
+                refused: counts.refused,
+                reset_retried: self.resets.len() as u64,
+                failed: counts.failed,
+                wrong: counts.wrong,
+            },
+            writes_acknowledged: self.verdict.writes_acknowledged,
+            connections_refused: self.refusals.len() as u64,
+            acknowledged_writes_lost: self.verdict.acknowledged_writes_lost,
+            ..Summary::default()
+        }
+    }
+}
+
+/// Reads all files of `folder`, then asks what every key holds now.
+pub fn judge(
+    folder: &Path,
+    holds: impl Fn(&str) -> anyhow::Result<Option<Record>>,
+) -> anyhow::Result<Judged> {
     let mut observed = Observed::default();
     for entry in
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
@@ -37,8 +65,8 @@ pub fn judge(folder: &Path, version: u32, gateways: &[u16]) -> anyhow::Result<Ju
         observed.add(lines);
     }
     let mut last = BTreeMap::new();
-    for (key, gateway) in observed.keys().zip(gateways.iter().cycle()) {
-        if let Some(record) = final_read(version, key, *gateway)? {
+    for key in observed.keys() {
+        if let Some(record) = holds(key)? {
             last.insert(key.to_owned(), record);
         }
     }
@@ -50,7 +78,8 @@ pub fn judge(folder: &Path, version: u32, gateways: &[u16]) -> anyhow::Result<Ju
     })
 }
 
-fn final_read(version: u32, key: &str, gateway: u16) -> anyhow::Result<Option<Record>> {
+/// What the store's gateway at this port says that a key holds, to a caller at this version.
+pub fn final_read(version: u32, key: &str, gateway: u16) -> anyhow::Result<Option<Record>> {
     let path = match version {
         1 => format!("/keys/{key}"),
         2 => format!("/items?name={key}"),

@@ -11,6 +11,7 @@ pub mod judge;
 pub mod outside;
 pub mod place;
 pub mod processes;
+pub mod redis;
 pub mod store;
 pub mod summary;
 pub mod system;
@@ -99,6 +100,7 @@ async fn perform(
     let program = tokio::task::spawn_blocking(build::build).await??;
     match (options.example.as_str(), options.chaos) {
         ("store", None) => store::run(&place, processes, program).await,
+        ("redis-server", None) => redis::run(&place, processes, program).await,
         (other, _) => {
             anyhow::bail!("there is no example `{other}`; there are `store` and `redis-server`")
         }

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 /// How a client is started by hand.
 #[derive(Clone, Debug)]
 pub struct ClientProgram {
-    /// The example's folder.
-    pub example: PathBuf,
+    /// The program of each version, by version from 1.
+    pub programs: Vec<PathBuf>,
+    /// The flag before the addresses.
+    pub flag: &'static str,
     /// The folder for histories.
     pub history: PathBuf,
-    /// The gateways' ports.
-    pub gateways: Vec<u16>,
+    /// The ports that it calls.
+    pub ports: Vec<u16>,
     /// How many clients there are in all.
     pub clients: usize,
     /// Calls at a time.
@@ -35,18 +37,16 @@ impl ClientProgram {
 
     /// Starts the client of this number at this version.
     pub fn start(&self, processes: &Processes, number: usize, version: u32) -> anyhow::Result<()> {
-        let software = self.example.join(format!("v{version}/software"));
-        let gateways: Vec<String> = self
-            .gateways
+        let program = &self.programs[version as usize - 1];
+        let addresses: Vec<String> = self
+            .ports
             .iter()
             .map(|port| format!("127.0.0.1:{port}"))
             .collect();
         let mut command = Command::new("python3");
+        command.arg(program).env("PYTHONDONTWRITEBYTECODE", "1");
         command
-            .arg(software.join("client.py"))
-            .env("PYTHONDONTWRITEBYTECODE", "1");
-        command
-            .args(["--gateways", &gateways.join(",")])
+            .args([self.flag, &addresses.join(",")])
             .arg("--history")
             .arg(&self.history);
         for (flag, value) in [

@@ -4,13 +4,12 @@ use super::Ending;
 use super::judge::{self, Judged};
 use super::outside::ClientProgram;
 use super::place::{Place, repository};
-use super::processes::{Processes, send, software};
-use super::summary::{Calls, Demands, Spread, Summary};
-use super::system::{Node, System, all_at, counter, describe, is_at};
+use super::processes::Processes;
+use super::summary::{Demands, Spread, Summary};
+use super::system::{Node, System, all_at, describe, is_at};
 use super::watcher::Watcher;
 use anyhow::bail;
 use model::ids::Version;
-use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,10 +75,14 @@ impl Store {
             .map(|name| place.bundle(&example, name))
             .collect::<Result<Vec<_>, _>>()?;
         let gateways: Vec<u16> = (0..2).map(|number| place.base + 20 + number).collect();
+        let programs = names
+            .iter()
+            .map(|name| example.join(name).join("software/client.py"));
         let outside = ClientProgram {
-            example,
+            programs: programs.collect(),
+            flag: "--gateways",
             history: place.folder("history")?,
-            gateways: gateways.clone(),
+            ports: gateways.clone(),
             clients: CLIENTS + OUTSIDE,
             workers: WORKERS,
             pause_ms: PAUSE_MS,
@@ -209,62 +212,23 @@ impl Store {
             self.outside.finish(&self.system.processes, number)?;
         }
         for node in self.nodes.iter().filter(|node| node.class == "client") {
-            self.finish_member(&node.name).await?;
+            self.system.finish_software(&node.name).await?;
         }
-        let judged = judge::judge(&self.outside.history, LAST, &self.outside.gateways)?;
+        let gateway = self.outside.ports[0];
+        let holds = |key: &str| judge::final_read(LAST, key, gateway);
+        let judged = judge::judge(&self.outside.history, holds)?;
         judged
             .verdict
             .remarks
             .iter()
             .for_each(|remark| self.watcher.say(remark));
-        let refused: u64 = counter(&view, "refused");
-        self.watcher
-            .say(&format!("adapters refused {refused} calls"));
-        let summary = self.summary(&judged);
-        Ok((summary, judged, behind))
-    }
-
-    /// Ends a client's agent, then the client itself, which finishes what it is at.
-    async fn finish_member(&self, node: &str) -> anyhow::Result<()> {
-        self.system.stop_agent(node);
-        let data = self.system.data(node);
-        let running = || software(&data, &self.system.program);
-        for process in running() {
-            send(process.pid, Signal::TERM);
-        }
-        let last = Instant::now() + PART_LIMIT;
-        while !running().is_empty() {
-            if Instant::now() > last {
-                bail!("the software of {node} does not end");
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
-    }
-
-    fn summary(&self, judged: &Judged) -> Summary {
-        let counts = judged.verdict.calls;
-        Summary {
-            example: "store",
-            nodes: self.nodes.len(),
-            versions: (1..=LAST).collect(),
-            calls: Calls {
-                total: counts.total,
-                ok: counts.ok,
-                refused: counts.refused,
-                reset_retried: judged.resets.len() as u64,
-                failed: counts.failed,
-                wrong: counts.wrong,
-            },
-            writes_acknowledged: judged.verdict.writes_acknowledged,
-            connections_refused: judged.refusals.len() as u64,
-            acknowledged_writes_lost: judged.verdict.acknowledged_writes_lost,
+        let summary = Summary {
             cross_version_calls: self.watcher.crossed(),
             node_unavailable_ms: Spread::of(self.watcher.unavailable_ms()),
             seconds: self.began.elapsed().as_secs(),
-            crash_failed: None,
-            kill_points: None,
-        }
+            ..judged.summary("store", self.nodes.len(), (1..=LAST).collect())
+        };
+        Ok((summary, judged, behind))
     }
 }
 

@@ -1,11 +1,12 @@
 //! A system under Upstart: its server, its agents, and what the server says about them.
 
 use super::place::Place;
-use super::processes::Processes;
+use super::processes::{Processes, send, software};
 use anyhow::{Context, bail};
 use client::Client;
 use model::api::{ApproveRequest, NodeFact, Phase, PublicRequest, RetireRequest, SystemView};
 use model::ids::Version;
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -45,6 +46,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long an agent may take to end when it is asked to.
 const AGENT_STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long software may take to finish what it is at.
+const SOFTWARE_END_LIMIT: Duration = Duration::from_secs(100);
 
 impl System {
     /// Starts the server.
@@ -128,6 +132,24 @@ impl System {
     /// Ends a node's agent; its holder and its software go on.
     pub fn stop_agent(&self, node: &str) {
         self.processes.stop(node, AGENT_STOP_LIMIT);
+    }
+
+    /// Ends a node's agent, then its software, which finishes what it is at.
+    pub async fn finish_software(&self, node: &str) -> anyhow::Result<()> {
+        self.stop_agent(node);
+        let data = self.data(node);
+        let running = || software(&data, &self.program);
+        for process in running() {
+            send(process.pid, Signal::TERM);
+        }
+        let last = Instant::now() + SOFTWARE_END_LIMIT;
+        while !running().is_empty() {
+            if Instant::now() > last {
+                bail!("the software of {node} does not end");
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Publishes a bundle with the command that people use; the error says what it said.
