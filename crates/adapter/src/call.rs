@@ -13,6 +13,17 @@ pub struct Call {
     pub head: http::request::Parts,
     /// Body.
     pub body: Body,
+    /// How much of a body, its answer's included, may be decoded.
+    pub limits: BodyLimits,
+}
+
+/// Limits of decoded bodies.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Length in bytes.
+    pub bytes_max: usize,
+    /// Nesting.
+    pub depth_max: usize,
 }
 
 /// The answer to a call.
@@ -54,21 +65,17 @@ pub enum BodyError {
 
 impl Body {
     /// Reads and decodes the body in place; `None` where there is none.
-    pub async fn decode(
-        &mut self,
-        bytes_max: usize,
-        depth_max: usize,
-    ) -> Result<Option<&mut Json>, BodyError> {
+    pub async fn decode(&mut self, limits: BodyLimits) -> Result<Option<&mut Json>, BodyError> {
         let bytes = match std::mem::take(self) {
             Body::Empty => return Ok(None),
             Body::Json(json) => return Ok(Some(self.hold(json))),
             Body::Bytes(bytes) => bytes,
-            Body::Stream(stream) => collect(stream, bytes_max).await?,
+            Body::Stream(stream) => collect(stream, limits.bytes_max).await?,
         };
         if bytes.is_empty() {
             return Ok(None);
         }
-        let json = Json::parse(&bytes, depth_max).map_err(BodyError::Json)?;
+        let json = Json::parse(&bytes, limits.depth_max).map_err(BodyError::Json)?;
         Ok(Some(self.hold(json)))
     }
 

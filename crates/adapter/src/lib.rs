@@ -15,7 +15,7 @@ mod limits;
 mod observer;
 mod sessions;
 
-pub use call::{Answer, Body, BodyError, Call};
+pub use call::{Answer, Body, BodyError, BodyLimits, Call};
 pub use chain::{Calls, Chain, Delegate, Direction, Next, Pending, Side};
 pub use gate::{Closed, Dial, Gate, Lease, Upstream};
 pub use http::{ResetCause, Served, serve_http};

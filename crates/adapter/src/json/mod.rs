@@ -9,7 +9,7 @@ pub use parse::JsonError;
 
 /// A JSON value. Numbers keep their text, objects the order of their members: what no rule
 /// touches leaves as it came.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Json {
     /// `null`
     Null,

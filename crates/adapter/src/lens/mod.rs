@@ -1,50 +1,51 @@
 //! Lenses: declarative adapters, one file for both directions.
+//!
+//! A file says how a call of the old version is written at the new one. Each rule is a relation
+//! that is read both ways, so the file gives the past and the future adapter; what has no way back
+//! must say so, or the file is refused. docs/lenses.md is the reference.
+
+mod convert;
+mod error;
+mod expression;
+mod operation;
+mod parse;
+mod place;
+mod query;
+mod reader;
+mod recipe;
+mod scope;
+mod step;
+mod template;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use crate::call::{Answer, Call};
-use crate::chain::{Calls, Direction, Next, Pending};
-use crate::observer::Failure;
+pub use error::LensError;
+
+use crate::chain::{Calls, Direction};
+use operation::{Declared, Operation, RefusalForms, Unmatched};
 
 /// A lens file, parsed, proved and compiled.
 #[derive(Debug)]
-pub struct Lens {}
-
-/// What is wrong with a lens file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {key}: {message}{}", .hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default())]
-pub struct LensError {
-    /// The file as it was named.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Key, dotted.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
+pub struct Lens {
+    operations: Vec<Operation>,
+    /// The operations that callers of a side may call, the most particular first.
+    routes: [Vec<usize>; 2],
+    unmatched: Unmatched,
+    refusals: RefusalForms,
+    declared: Vec<Declared>,
 }
 
 impl Lens {
-    /// Parses and proves a lens file.
-    pub fn parse(_file: &str, _text: &str) -> Result<Lens, LensError> {
-        Ok(Lens {})
+    /// Parses and proves a lens file; `file` is how messages name it.
+    pub fn parse(file: &str, text: &str) -> Result<Lens, LensError> {
+        parse::lens(file, text)
     }
 }
 
-struct LensStep {}
-
-impl Calls for LensStep {
-    fn handle<'a>(
-        &'a self,
-        call: Call,
-        mut next: Next<'a>,
-    ) -> Pending<'a, Result<Answer, Failure>> {
-        Box::pin(async move { next.delegate(call).await })
-    }
-}
-
-pub(crate) fn step(_lens: Arc<Lens>, _direction: Direction) -> Arc<dyn Calls> {
-    Arc::new(LensStep {})
+/// A lens as a step of a chain.
+pub(crate) fn step(lens: Arc<Lens>, direction: Direction) -> Arc<dyn Calls> {
+    Arc::new(step::LensStep { lens, direction })
 }

@@ -1,0 +1,225 @@
+//! CEL expressions: conditions and computed values.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use cel::objects::{Key, Map};
+use cel::{Context, Env, Program, Value, extensions};
+
+use super::error::Mismatch;
+use super::scope::Scope;
+use crate::json::Json;
+
+/// The standard functions, with those for strings and numbers.
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    for extension in [extensions::strings, extensions::math] {
+        let added = env.add_extension(extension);
+        debug_assert!(added.is_ok(), "the standard extensions do not collide");
+    }
+    Arc::new(env)
+});
+
+/// The variables that expressions may use.
+pub(crate) const VARIABLES: [&str; 8] = [
+    "value", "this", "method", "path", "query", "header", "body", "status",
+];
+/// The caller's request, in answers.
+pub(crate) const REQUEST: &str = "request";
+
+/// A compiled expression.
+pub(crate) struct Expression {
+    text: String,
+    program: Program,
+    variables: Vec<String>,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expression({})", self.text)
+    }
+}
+
+/// What an expression sees of a message beside its scope.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Surroundings<'c> {
+    pub(crate) method: &'c str,
+    pub(crate) status: Option<u16>,
+    /// The caller's request, prepared by [`request_value`].
+    pub(crate) request: Option<&'c Value>,
+    /// Values that answers echo from the caller's request.
+    pub(crate) echoes: &'c [Option<Json>],
+}
+
+impl Expression {
+    /// Compiles; the error says what is wrong in one line.
+    pub(crate) fn compile(text: &str) -> Result<Expression, String> {
+        // The parser underneath is generated code: whatever it does with odd input must not end
+        // the process.
+        let compiled = catch_unwind(AssertUnwindSafe(|| ENVIRONMENT.compile(text)));
+        let program = match compiled {
+            Ok(Ok(program)) => program,
+            Ok(Err(errors)) => {
+                let text = errors.to_string();
+                let line = text.lines().next().unwrap_or("not CEL").to_owned();
+                return Err(format!("not a CEL expression: {line}"));
+            }
+            Err(_) => return Err("not a CEL expression".to_owned()),
+        };
+        let variables = program
+            .references()
+            .variables()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        Ok(Expression {
+            text: text.to_owned(),
+            program,
+            variables,
+        })
+    }
+
+    pub(crate) fn uses(&self, variable: &str) -> bool {
+        self.variables.iter().any(|v| v == variable)
+    }
+
+    pub(crate) fn variables(&self) -> &[String] {
+        &self.variables
+    }
+
+    /// Evaluates over a message; `value` is the one a rule has at hand.
+    pub(crate) fn evaluate(
+        &self,
+        scope: &Scope,
+        value: Option<&Json>,
+        around: Surroundings<'_>,
+    ) -> Result<Json, Mismatch> {
+        let mut context = Context::with_env(ENVIRONMENT.clone());
+        for variable in &self.variables {
+            if let Some(found) = variable_value(variable, scope, value, around) {
+                context.add_variable_from_value(variable.as_str(), found);
+            }
+        }
+        let result = self.program.execute(&context);
+        let result = result.map_err(|error| Mismatch::new(format!("`{}`: {error}", self.text)))?;
+        from_cel(&result)
+            .ok_or_else(|| Mismatch::new(format!("`{}` gives what JSON cannot hold", self.text)))
+    }
+
+    /// Evaluates a condition.
+    pub(crate) fn holds(&self, scope: &Scope, around: Surroundings<'_>) -> Result<bool, Mismatch> {
+        match self.evaluate(scope, None, around)? {
+            Json::Bool(holds) => Ok(holds),
+            other => Err(Mismatch::new(format!(
+                "the condition `{}` gives {}, not a boolean",
+                self.text,
+                other.kind()
+            ))),
+        }
+    }
+}
+
+fn variable_value(
+    name: &str,
+    scope: &Scope,
+    value: Option<&Json>,
+    around: Surroundings<'_>,
+) -> Option<Value> {
+    let head = scope.head.as_ref();
+    match name {
+        "value" => value.map(to_cel),
+        "this" | "body" => Some(scope.body.as_ref().map_or(Value::Null, to_cel)),
+        "method" => Some(Value::String(Arc::new(around.method.to_owned()))),
+        "status" => around.status.map(|status| Value::Int(i64::from(status))),
+        "path" => head.map(|head| strings(head.parameters.iter().cloned())),
+        "query" => head.map(|head| {
+            let pairs = head.query.iter().flatten();
+            strings(pairs.map(|pair| (pair.name.clone(), pair.value.clone())))
+        }),
+        "header" => head.map(|head| headers(&head.headers)),
+        REQUEST => around.request.cloned(),
+        _ => None,
+    }
+}
+
+/// A caller's request as the variable `request` shows it in answers.
+pub(crate) fn request_value(scope: &Scope, method: &str) -> Value {
+    let around = Surroundings {
+        method,
+        ..Surroundings::default()
+    };
+    let member = |name: &str| {
+        let value = variable_value(name, scope, None, around)?;
+        Some((Key::String(Arc::new(name.to_owned())), value))
+    };
+    let members = ["method", "path", "query", "header", "body"]
+        .into_iter()
+        .filter_map(member);
+    Value::Map(Map {
+        map: Arc::new(members.collect()),
+    })
+}
+
+fn strings(members: impl Iterator<Item = (String, String)>) -> Value {
+    let members =
+        members.map(|(name, value)| (Key::String(Arc::new(name)), Value::String(Arc::new(value))));
+    Value::Map(Map {
+        map: Arc::new(members.collect()),
+    })
+}
+
+fn headers(headers: &http::HeaderMap) -> Value {
+    strings(headers.iter().filter_map(|(name, value)| {
+        Some((
+            name.as_str().to_owned(),
+            std::str::from_utf8(value.as_bytes()).ok()?.to_owned(),
+        ))
+    }))
+}
+
+fn to_cel(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Integer(value) => Value::Int(*value),
+        Json::Number(text) => match text.parse::<u64>() {
+            Ok(value) => Value::UInt(value),
+            Err(_) => Value::Float(text.parse().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::String(Arc::new(text.clone())),
+        Json::Array(items) => Value::List(Arc::new(items.iter().map(to_cel).collect())),
+        Json::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(name, value)| (Key::String(Arc::new(name.clone())), to_cel(value)));
+            Value::Map(Map {
+                map: Arc::new(members.collect::<HashMap<_, _>>()),
+            })
+        }
+    }
+}
+
+fn from_cel(value: &Value) -> Option<Json> {
+    Some(match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Int(value) => Json::Integer(*value),
+        Value::UInt(value) => Json::number(&value.to_string()),
+        Value::Float(value) => Json::from_f64(*value)?,
+        Value::String(text) => Json::String(text.to_string()),
+        Value::Timestamp(time) => Json::String(time.to_rfc3339()),
+        Value::List(items) => Json::Array(items.iter().map(from_cel).collect::<Option<_>>()?),
+        Value::Map(map) => {
+            let member = |(key, value): (&Key, &Value)| {
+                let Key::String(name) = key else { return None };
+                Some((name.to_string(), from_cel(value)?))
+            };
+            let mut members = map.map.iter().map(member).collect::<Option<Vec<_>>>()?;
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            Json::Object(members)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,253 @@
+//! From a lens file to a compiled lens, with every proof that needs no traffic.
+
+mod convert;
+mod operation;
+mod response;
+mod rule;
+
+use std::collections::HashMap;
+
+use http::StatusCode;
+use toml::de::DeTable;
+
+use super::Lens;
+use super::convert::Table;
+use super::error::LensError;
+use super::expression::Expression;
+use super::operation::{Declared, Operation, RefusalForms, Unmatched};
+use super::reader::{Node, Section, Source, nearest};
+use super::recipe::BySide;
+use crate::chain::{Direction, Side};
+
+/// Most operations of a lens: they are searched one by one.
+const OPERATIONS_MAX: usize = 4096;
+
+/// What the parts of a lens share while it is parsed.
+pub(super) struct Shared {
+    tables: HashMap<String, Table>,
+    declared: Vec<Declared>,
+}
+
+/// Parses a whole file.
+pub(super) fn lens(file: &str, text: &str) -> Result<Lens, LensError> {
+    let source = Source { file, text };
+    let table = DeTable::parse(text)
+        .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
+    // `Source` and the tree live in this frame; the lens owns everything it keeps.
+    let root = Section::new(&source, String::new(), table.get_ref(), 0..0);
+    let mut shared = Shared {
+        tables: tables(&root)?,
+        declared: Vec::new(),
+    };
+    let unmatched = match root.get("unmatched") {
+        None => Unmatched::Refuse,
+        Some(node) => match word(&node, &["refuse", "pass"])? {
+            "pass" => Unmatched::Pass,
+            _ => Unmatched::Refuse,
+        },
+    };
+    root.text("description")?;
+    let refusals = root
+        .get("refusal")
+        .map(|node| refusal_forms(&node))
+        .transpose()?;
+    let common = root.items("response")?;
+    let mut operations = Vec::new();
+    let mut nodes = Vec::new();
+    for node in root.items("pass")? {
+        operations.push(operation::passed(&node)?);
+        nodes.push(node);
+    }
+    for node in root.items("operation")? {
+        operations.push(operation::parse(&node, &common, &mut shared)?);
+        nodes.push(node);
+    }
+    root.finish()?;
+    if operations.len() > OPERATIONS_MAX {
+        return Err(root.error(format!("more than {OPERATIONS_MAX} operations")));
+    }
+    let routes = [
+        routes(&operations, &nodes, Side::Old)?,
+        routes(&operations, &nodes, Side::New)?,
+    ];
+    let refusals = refusals.unwrap_or_default();
+    Ok(Lens {
+        operations,
+        routes,
+        unmatched,
+        refusals,
+        declared: shared.declared,
+    })
+}
+
+/// The operations that callers of a side may call, the most particular first; refuses those that
+/// can never be reached.
+fn routes(
+    operations: &[Operation],
+    nodes: &[Node<'_>],
+    side: Side,
+) -> Result<Vec<usize>, LensError> {
+    let direction = if side == Side::Old {
+        Direction::Past
+    } else {
+        Direction::Future
+    };
+    let mut indexes: Vec<usize> = (0..operations.len())
+        .filter(|index| {
+            let operation = &operations[*index];
+            operation.templates[side as usize].is_some()
+                && operation.only.is_none_or(|only| only == direction)
+        })
+        .collect();
+    let template = |index: usize| operations[index].templates[side as usize].as_ref();
+    indexes.sort_by_key(|index| template(*index).map(|template| template.rank()));
+    for (position, &later) in indexes.iter().enumerate() {
+        let hidden_by = indexes[..position].iter().find(|&&earlier| {
+            let overlap = template(earlier)
+                .zip(template(later))
+                .is_some_and(|(a, b)| {
+                    a.overlaps(b) && (a.method.is_none() || a.method == b.method)
+                });
+            overlap && operations[earlier].when[side as usize].is_none()
+        });
+        if let Some(&earlier) = hidden_by {
+            let message = format!(
+                "the {} adapter can never reach it: `{}` has the same {} form",
+                direction.name(),
+                operations[earlier].name,
+                side.name()
+            );
+            let other = if side == Side::Old {
+                Direction::Future
+            } else {
+                Direction::Past
+            };
+            let hint = format!(
+                "say `only = \"{}\"` for one of them, or tell them apart by `when.{}`",
+                other.name(),
+                side.name()
+            );
+            return Err(nodes[later].error(message).hint(hint));
+        }
+    }
+    Ok(indexes)
+}
+
+/// The named tables of `[map.NAME]`.
+fn tables(root: &Section<'_>) -> Result<HashMap<String, Table>, LensError> {
+    let mut tables = HashMap::new();
+    if let Some(node) = root.get("map") {
+        for (name, node) in node.section()?.nodes() {
+            tables.insert(name, convert::table(&node)?);
+        }
+    }
+    Ok(tables)
+}
+
+fn refusal_forms(node: &Node<'_>) -> Result<RefusalForms, LensError> {
+    let section = node.section()?;
+    let mut forms = RefusalForms::default();
+    let slots = [
+        ("unmatched", &mut forms.unmatched),
+        ("malformed", &mut forms.malformed),
+        ("request", &mut forms.request),
+        ("response", &mut forms.response),
+    ];
+    for (name, slot) in slots {
+        if let Some(node) = section.get(name) {
+            *slot = status(&node)?;
+        }
+    }
+    forms.bodies = [section.json("old_body")?, section.json("new_body")?];
+    section.finish()?;
+    Ok(forms)
+}
+
+/// A status as a number.
+fn status(node: &Node<'_>) -> Result<StatusCode, LensError> {
+    let code = node.integer()?;
+    let status = u16::try_from(code)
+        .ok()
+        .filter(|code| (200..600).contains(code));
+    let status = status.and_then(|code| StatusCode::from_u16(code).ok());
+    status.ok_or_else(|| node.error(format!("{code} is not a status from 200 to 599")))
+}
+
+/// One of a few words.
+fn word<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, LensError> {
+    let found = node.text()?;
+    if known.contains(&found) {
+        return Ok(found);
+    }
+    let error = node.error(format!("`{found}` is not one of: {}", known.join(", ")));
+    Err(match nearest(found, known) {
+        Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+        None => error,
+    })
+}
+
+fn only(section: &Section<'_>) -> Result<Option<Direction>, LensError> {
+    section
+        .get("only")
+        .map(|node| {
+            Ok(match word(&node, &["past", "future"])? {
+                "past" => Direction::Past,
+                _ => Direction::Future,
+            })
+        })
+        .transpose()
+}
+
+/// An expression that may use only these variables.
+fn expression(node: &Node<'_>, variables: &[&str]) -> Result<Expression, LensError> {
+    let expression = Expression::compile(node.text()?).map_err(|message| node.error(message))?;
+    for variable in expression.variables() {
+        if !variables.contains(&variable.as_str()) {
+            let error = node.error(format!("`{variable}` is not known to this expression"));
+            return Err(error.hint(format!("it may use: {}", variables.join(", "))));
+        }
+    }
+    Ok(expression)
+}
+
+/// `when = { old = "…", new = "…" }`.
+fn when(section: &Section<'_>, variables: &[&str]) -> Result<BySide<Expression>, LensError> {
+    let Some(node) = section.get("when") else {
+        return Ok([None, None]);
+    };
+    let sides = node.section()?;
+    let read = |name| {
+        sides
+            .get(name)
+            .map(|node| expression(&node, variables))
+            .transpose()
+    };
+    let when = [read("old")?, read("new")?];
+    sides.finish()?;
+    if when.iter().all(Option::is_none) {
+        return Err(node.error("a condition says `old`, `new` or both"));
+    }
+    Ok(when)
+}
+
+/// `refuse = { status = …, reason = …, body = … }`; gives its number.
+fn refuse(section: &Section<'_>, shared: &mut Shared) -> Result<Option<usize>, LensError> {
+    let Some(node) = section.get("refuse") else {
+        return Ok(None);
+    };
+    let inner = node.section()?;
+    let missing = |what: &str| node.error(format!("a refusal needs a {what}"));
+    let status = status(&inner.get("status").ok_or_else(|| missing("status"))?)?;
+    let reason = inner
+        .text("reason")?
+        .ok_or_else(|| missing("reason"))?
+        .to_owned();
+    let body = inner.json("body")?;
+    inner.finish()?;
+    shared.declared.push(Declared {
+        status,
+        reason,
+        body,
+    });
+    Ok(Some(shared.declared.len() - 1))
+}

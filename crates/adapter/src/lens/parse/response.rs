@@ -1,0 +1,105 @@
+//! Parses the answers of an operation.
+
+use super::super::error::LensError;
+use super::super::operation::{Alternative, Statuses};
+use super::super::reader::Node;
+use super::super::recipe::Recipe;
+use super::rule::{self, Rules};
+use super::{convert, only, refuse, status, when};
+use crate::chain::Direction;
+
+/// Parses one alternative.
+pub(super) fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Alternative, LensError> {
+    let section = node.section()?;
+    let Some(status) = section.get("status") else {
+        let error = section.error("a response needs a `status`");
+        return Err(error.hint("as in 200, { old = 200, new = 201 }, \"4xx\" or \"any\""));
+    };
+    let status = statuses(&status)?;
+    let only = only(&section)?;
+    let when = when(&section, &rules.variables(false))?;
+    let refuse = refuse(&section, rules.shared)?;
+    let parsed = rule::parse_all(&section.items("rules")?, rules)?;
+    let rest = convert::rest(&section)?;
+    section.finish()?;
+    Ok(Alternative {
+        status,
+        only,
+        when,
+        refuse,
+        recipe: Recipe::new(parsed, rest),
+    })
+}
+
+fn statuses(node: &Node<'_>) -> Result<[Statuses; 2], LensError> {
+    if node.is_table() {
+        let sides = node.section()?;
+        let missing = |what: &str| node.error(format!("`{what}` is missing"));
+        let old = one(&sides.get("old").ok_or_else(|| missing("old"))?)?;
+        let new = one(&sides.get("new").ok_or_else(|| missing("new"))?)?;
+        sides.finish()?;
+        let codes = matches!((old, new), (Statuses::Code(_), Statuses::Code(_)));
+        if codes || old == new {
+            return Ok([old, new]);
+        }
+        let error = node.error("a range of statuses has no single status to go back to");
+        return Err(error.hint("write one response for each status"));
+    }
+    let both = one(node)?;
+    Ok([both, both])
+}
+
+fn one(node: &Node<'_>) -> Result<Statuses, LensError> {
+    if !node.is_text() {
+        return Ok(Statuses::Code(status(node)?.as_u16()));
+    }
+    Ok(match node.text()? {
+        "any" => Statuses::Any,
+        "2xx" => Statuses::Class(2),
+        "3xx" => Statuses::Class(3),
+        "4xx" => Statuses::Class(4),
+        "5xx" => Statuses::Class(5),
+        other => {
+            let error = node.error(format!("`{other}` is not a status"));
+            return Err(error.hint("as in 200, \"4xx\" or \"any\""));
+        }
+    })
+}
+
+/// Refuses alternatives that one of the two adapters could never choose.
+pub(super) fn prove(
+    alternatives: &[Alternative],
+    nodes: &[Node<'_>],
+    own: usize,
+) -> Result<(), LensError> {
+    for direction in [Direction::Past, Direction::Future] {
+        let from = direction.caller().other();
+        let used = |a: &Alternative| a.only.is_none_or(|only| only == direction);
+        for (position, later) in alternatives.iter().enumerate().filter(|(_, a)| used(a)) {
+            let hides = |earlier: &Alternative| {
+                used(earlier)
+                    && earlier.when[from as usize].is_none()
+                    && earlier.status[from as usize].covers(later.status[from as usize])
+            };
+            // A common response stands behind all of the operation's own: there it may be hidden.
+            if position < own && alternatives[..position].iter().any(hides) {
+                let message = format!(
+                    "the {} adapter can never choose it: an earlier response has the same {} status",
+                    direction.name(),
+                    from.name()
+                );
+                let other = match direction {
+                    Direction::Past => Direction::Future,
+                    Direction::Future => Direction::Past,
+                };
+                let hint = format!(
+                    "say `only = \"{}\"` for it, or tell them apart by `when.{}`",
+                    other.name(),
+                    from.name()
+                );
+                return Err(nodes[position].error(message).hint(hint));
+            }
+        }
+    }
+    Ok(())
+}

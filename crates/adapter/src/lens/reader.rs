@@ -1,0 +1,285 @@
+//! Walks a TOML file with its positions, so that every error names file, line and key.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::LensError;
+use crate::json::Json;
+
+/// How alike a key must be to be offered as the one that was meant.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// The file being read.
+pub(super) struct Source<'t> {
+    pub(super) file: &'t str,
+    pub(super) text: &'t str,
+}
+
+impl Source<'_> {
+    pub(super) fn error(
+        &self,
+        span: Range<usize>,
+        key: &str,
+        message: impl Into<String>,
+    ) -> LensError {
+        let before = self
+            .text
+            .get(..span.start.min(self.text.len()))
+            .unwrap_or("");
+        LensError {
+            file: self.file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            key: key.to_owned(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+}
+
+/// A value and the key it stands under.
+#[derive(Clone)]
+pub(super) struct Node<'t> {
+    pub(super) source: &'t Source<'t>,
+    pub(super) key: String,
+    pub(super) value: &'t Spanned<DeValue<'t>>,
+}
+
+impl<'t> Node<'t> {
+    pub(super) fn error(&self, message: impl Into<String>) -> LensError {
+        self.source.error(self.value.span(), &self.key, message)
+    }
+
+    fn wrong(&self, wanted: &str) -> LensError {
+        self.error(format!(
+            "{wanted} was expected, not {}",
+            self.value.get_ref().type_str()
+        ))
+    }
+
+    pub(super) fn text(&self) -> Result<&'t str, LensError> {
+        self.value
+            .get_ref()
+            .as_str()
+            .ok_or_else(|| self.wrong("a string"))
+    }
+
+    pub(super) fn flag(&self) -> Result<bool, LensError> {
+        self.value
+            .get_ref()
+            .as_bool()
+            .ok_or_else(|| self.wrong("true or false"))
+    }
+
+    pub(super) fn integer(&self) -> Result<i64, LensError> {
+        let value = self
+            .value
+            .get_ref()
+            .as_integer()
+            .ok_or_else(|| self.wrong("an integer"))?;
+        i64::from_str_radix(value.as_str(), value.radix())
+            .map_err(|_| self.error("the integer is too large"))
+    }
+
+    pub(super) fn items(&self) -> Result<Vec<Node<'t>>, LensError> {
+        let array = self
+            .value
+            .get_ref()
+            .as_array()
+            .ok_or_else(|| self.wrong("an array"))?;
+        let items = array.iter().enumerate();
+        Ok(items
+            .map(|(index, value)| Node {
+                source: self.source,
+                key: format!("{}[{index}]", self.key),
+                value,
+            })
+            .collect())
+    }
+
+    pub(super) fn section(&self) -> Result<Section<'t>, LensError> {
+        let table = self
+            .value
+            .get_ref()
+            .as_table()
+            .ok_or_else(|| self.wrong("a table"))?;
+        Ok(Section::new(
+            self.source,
+            self.key.clone(),
+            table,
+            self.value.span(),
+        ))
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        self.value.get_ref().is_str()
+    }
+
+    pub(super) fn is_array(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
+    /// The value as JSON.
+    pub(super) fn json(&self) -> Result<Json, LensError> {
+        Ok(match self.value.get_ref() {
+            DeValue::String(text) => Json::String(text.to_string()),
+            DeValue::Integer(_) => Json::Integer(self.integer()?),
+            DeValue::Float(number) => {
+                let value = number.as_str().parse::<f64>().ok().and_then(Json::from_f64);
+                value.ok_or_else(|| self.error("JSON has no such number"))?
+            }
+            DeValue::Boolean(value) => Json::Bool(*value),
+            DeValue::Datetime(time) => Json::String(time.to_string()),
+            DeValue::Array(_) => Json::Array(
+                self.items()?
+                    .iter()
+                    .map(Node::json)
+                    .collect::<Result<_, _>>()?,
+            ),
+            DeValue::Table(_) => {
+                let members = self.section()?.nodes();
+                let member = |(name, node): (String, Node<'_>)| Ok((name, node.json()?));
+                Json::Object(
+                    members
+                        .into_iter()
+                        .map(member)
+                        .collect::<Result<_, LensError>>()?,
+                )
+            }
+        })
+    }
+}
+
+/// A table; remembers which keys were asked for, so that the others can be refused.
+pub(super) struct Section<'t> {
+    pub(super) source: &'t Source<'t>,
+    pub(super) key: String,
+    table: &'t DeTable<'t>,
+    span: Range<usize>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'t> Section<'t> {
+    pub(super) fn new(
+        source: &'t Source<'t>,
+        key: String,
+        table: &'t DeTable<'t>,
+        span: Range<usize>,
+    ) -> Section<'t> {
+        Section {
+            source,
+            key,
+            table,
+            span,
+            asked: RefCell::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) -> LensError {
+        self.source.error(self.span.clone(), &self.key, message)
+    }
+
+    fn child(&self, name: &str) -> String {
+        if self.key.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.key)
+        }
+    }
+
+    pub(super) fn get(&self, name: &'static str) -> Option<Node<'t>> {
+        self.asked.borrow_mut().push(name);
+        let value = self.table.get(name)?;
+        Some(Node {
+            source: self.source,
+            key: self.child(name),
+            value,
+        })
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    /// All members, under whatever keys.
+    pub(super) fn nodes(&self) -> Vec<(String, Node<'t>)> {
+        let nodes = self.table.iter().map(|(name, value)| {
+            let node = Node {
+                source: self.source,
+                key: self.child(name.get_ref()),
+                value,
+            };
+            (name.get_ref().to_string(), node)
+        });
+        let mut nodes: Vec<_> = nodes.collect();
+        nodes.sort_by_key(|(_, node)| node.value.span().start);
+        nodes
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&'t str>, LensError> {
+        self.get(name).map(|node| node.text()).transpose()
+    }
+
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool, LensError> {
+        Ok(self
+            .get(name)
+            .map(|node| node.flag())
+            .transpose()?
+            .unwrap_or(false))
+    }
+
+    pub(super) fn json(&self, name: &'static str) -> Result<Option<Json>, LensError> {
+        self.get(name).map(|node| node.json()).transpose()
+    }
+
+    pub(super) fn items(&self, name: &'static str) -> Result<Vec<Node<'t>>, LensError> {
+        Ok(self
+            .get(name)
+            .map(|node| node.items())
+            .transpose()?
+            .unwrap_or_default())
+    }
+
+    /// Refuses every key that was never asked for.
+    pub(super) fn finish(&self) -> Result<(), LensError> {
+        let asked = self.asked.borrow();
+        for (name, _) in self.table.iter() {
+            let found = name.get_ref().as_ref();
+            if asked.contains(&found) {
+                continue;
+            }
+            let error = self.source.error(
+                name.span(),
+                &self.child(found),
+                format!("unknown key `{found}`"),
+            );
+            return Err(match nearest(found, &asked) {
+                Some(known) => error.hint(format!("did you mean `{known}`?")),
+                None => error.hint(format!("known keys here: {}", listed(&asked))),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn listed(known: &[&str]) -> String {
+    let mut known = known.to_vec();
+    known.sort_unstable();
+    known.dedup();
+    known.join(", ")
+}
+
+/// The known word that looks most like the one found.
+pub(super) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+    let likeness = |word: &&str| strsim::jaro_winkler(found, word);
+    let best = known
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= LIKENESS_MIN).then_some(*best)
+}

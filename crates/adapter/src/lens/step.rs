@@ -1,0 +1,533 @@
+//! One lens at work: a call from the caller's side to the other, its answer back.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
+
+use super::Lens;
+use super::error::Mismatch;
+use super::expression::{Surroundings, request_value};
+use super::operation::{Alternative, Operation, Unmatched, is_head_of_get};
+use super::recipe::Remembered;
+use super::scope::{Head, Pair, Scope};
+use crate::call::{Answer, Body, BodyError, BodyLimits, Call};
+use crate::chain::{Calls, Direction, Next, Pending, Side};
+use crate::json::Json;
+use crate::observer::{Failure, Refusal, RefusalKind};
+
+/// A lens and the direction that it is used in.
+pub(crate) struct LensStep {
+    pub(crate) lens: Arc<Lens>,
+    pub(crate) direction: Direction,
+}
+
+impl Calls for LensStep {
+    fn handle<'a>(
+        &'a self,
+        call: Call,
+        mut next: Next<'a>,
+    ) -> Pending<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            let mut call = call;
+            let Some(operation) = self.find(&mut call).await? else {
+                return match self.lens.unmatched {
+                    Unmatched::Pass => next.delegate(call).await,
+                    Unmatched::Refuse => Err(self.unmatched(&call).into()),
+                };
+            };
+            if let Some(declared) = operation.refuse {
+                return Err(self.declared(&operation.name, declared).into());
+            }
+            let method = call.head.method.clone();
+            let limits = call.limits;
+            let (call, remembered) = self.request(operation, call).await?;
+            let back = Back {
+                step: self,
+                operation,
+                method,
+                remembered,
+                limits,
+            };
+            match next.delegate(call).await {
+                Ok(answer) => back.answer(answer).await,
+                Err(Failure::Refused(refusal)) => Err(back.refusal(*refusal).await.into()),
+                Err(failure) => Err(failure),
+            }
+        })
+    }
+}
+
+impl LensStep {
+    fn caller(&self) -> Side {
+        self.direction.caller()
+    }
+
+    /// The operation that a call is, if any.
+    async fn find(&self, call: &mut Call) -> Result<Option<&Operation>, Failure> {
+        let caller = self.caller();
+        for &index in &self.lens.routes[caller as usize] {
+            let operation = &self.lens.operations[index];
+            let Some(template) = &operation.templates[caller as usize] else {
+                continue;
+            };
+            let path = call.head.uri.path();
+            let Some(path) = path.strip_prefix('/') else {
+                return Ok(None);
+            };
+            let path: Vec<&str> = path.split('/').collect();
+            let method = &call.head.method;
+            let matches = template.matches(method, &path)
+                || (is_head_of_get(method, operation) && template.matches(&Method::GET, &path));
+            if !matches {
+                continue;
+            }
+            let Some(when) = &operation.when[caller as usize] else {
+                return Ok(Some(operation));
+            };
+            let scope = self.scope(operation, call).await?;
+            let method = call.head.method.as_str().to_owned();
+            let around = Surroundings {
+                method: &method,
+                ..Surroundings::default()
+            };
+            let holds = when.holds(&scope, around);
+            restore(call, scope);
+            if holds.map_err(|mismatch| self.mismatch(RefusalKind::Request, operation, mismatch))? {
+                return Ok(Some(operation));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a call apart as far as its operation needs it.
+    async fn scope(&self, operation: &Operation, call: &mut Call) -> Result<Scope, Failure> {
+        let caller = self.caller();
+        if operation.decodes_request {
+            self.decode_request(operation, call).await?;
+        }
+        let path: Vec<&str> = call.head.uri.path().split('/').skip(1).collect();
+        let template = operation.templates[caller as usize].as_ref();
+        let parameters = template.and_then(|template| template.extract(&path));
+        let parameters = parameters.ok_or_else(|| {
+            let mismatch = Mismatch::new("the path is not UTF-8");
+            self.mismatch(RefusalKind::Request, operation, mismatch)
+        })?;
+        let query = operation
+            .parses_query
+            .then(|| Pair::parse(call.head.uri.query()));
+        let headers = std::mem::take(&mut call.head.headers);
+        let body = match &mut call.body {
+            Body::Json(_) => match std::mem::take(&mut call.body) {
+                Body::Json(json) => Some(json),
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(Scope {
+            head: Some(Head {
+                parameters,
+                query,
+                headers,
+            }),
+            body,
+        })
+    }
+
+    async fn decode_request(&self, operation: &Operation, call: &mut Call) -> Result<(), Failure> {
+        if matches!(call.body, Body::Empty) {
+            return Ok(());
+        }
+        let refuse = |kind, what: String| {
+            Failure::from(self.mismatch(kind, operation, Mismatch::new(what).within("body")))
+        };
+        if is_encoded(&call.head.headers) {
+            return Err(refuse(
+                RefusalKind::Malformed,
+                "the body is compressed".to_owned(),
+            ));
+        }
+        match call.body.decode(call.limits).await {
+            Ok(_) => Ok(()),
+            Err(BodyError::Connection(error)) => Err(Failure::Caller(error)),
+            Err(error @ BodyError::TooLarge(_)) => {
+                Err(refuse(RefusalKind::TooLarge, error.to_string()))
+            }
+            Err(error) => Err(refuse(RefusalKind::Malformed, error.to_string())),
+        }
+    }
+
+    /// The call as the other side knows it, and what its answer will need of it.
+    async fn request(
+        &self,
+        operation: &Operation,
+        mut call: Call,
+    ) -> Result<(Call, Remembered), Failure> {
+        let caller = self.caller();
+        let toward = caller.other();
+        let mut scope = self.scope(operation, &mut call).await?;
+        let refuse =
+            |mismatch| Failure::from(self.mismatch(RefusalKind::Request, operation, mismatch));
+        let method = call.head.method.as_str();
+        let remembered = remember(operation, &scope, method, caller).map_err(refuse)?;
+        let around = Surroundings {
+            method,
+            ..Surroundings::default()
+        };
+        operation
+            .request
+            .apply(&mut scope, toward, around)
+            .map_err(refuse)?;
+        let Some(template) = &operation.templates[toward as usize] else {
+            return Err(self.unmatched(&call).into());
+        };
+        let head = scope.head.take().unwrap_or_default();
+        let path = template.fill(&head.parameters).map_err(|name| {
+            refuse(Mismatch::new("it is missing or empty").within(&format!("path.{name}")))
+        })?;
+        let query = match &head.query {
+            Some(pairs) => Pair::print(pairs),
+            None => call.head.uri.query().map(str::to_owned),
+        };
+        call.head.uri = target(&call.head.uri, path, query)
+            .ok_or_else(|| refuse(Mismatch::new("the target is no longer a URI")))?;
+        if let Some(method) = &template.method
+            && !(call.head.method == Method::HEAD && *method == Method::GET)
+        {
+            call.head.method = method.clone();
+        }
+        call.head.headers = head.headers;
+        if operation.decodes_request {
+            set_body(&mut call.head.headers, &mut call.body, scope.body);
+        }
+        if operation.decodes_response {
+            // A compressed answer could not be read.
+            call.head.headers.remove(header::ACCEPT_ENCODING);
+        }
+        Ok((call, remembered))
+    }
+
+    fn unmatched(&self, call: &Call) -> Refusal {
+        let reason = format!(
+            "{} {} is no operation that the {} version has an equivalent of",
+            call.head.method,
+            call.head.uri.path(),
+            self.caller().other().name()
+        );
+        self.refuse(RefusalKind::Unmatched, "(unmatched)".to_owned(), reason)
+    }
+
+    fn declared(&self, rule: &str, index: usize) -> Refusal {
+        let declared = &self.lens.declared[index];
+        let body = declared
+            .body
+            .as_ref()
+            .or(self.lens.refusals.bodies[self.caller() as usize].as_ref());
+        Refusal {
+            kind: RefusalKind::Declared,
+            rule: rule.to_owned(),
+            reason: declared.reason.clone(),
+            status: declared.status,
+            body: body.map(|body| fill(body, &declared.reason, declared.status)),
+        }
+    }
+
+    fn mismatch(&self, kind: RefusalKind, operation: &Operation, mismatch: Mismatch) -> Refusal {
+        let rule = match mismatch.rule.as_str() {
+            "" => operation.name.clone(),
+            rule => format!("{}: {rule}", operation.name),
+        };
+        match mismatch.declared {
+            Some(index) => self.declared(&rule, index),
+            None => {
+                let reason = format!("{rule}: {}", mismatch.what);
+                self.refuse(kind, rule, reason)
+            }
+        }
+    }
+
+    fn refuse(&self, kind: RefusalKind, rule: String, reason: String) -> Refusal {
+        let forms = &self.lens.refusals;
+        let status = match kind {
+            RefusalKind::Unmatched => forms.unmatched,
+            RefusalKind::Malformed => forms.malformed,
+            RefusalKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalKind::Request | RefusalKind::Declared => forms.request,
+            RefusalKind::Response => forms.response,
+        };
+        let body = forms.bodies[self.caller() as usize].as_ref();
+        let body = body.map(|body| fill(body, &reason, status));
+        Refusal {
+            kind,
+            rule,
+            reason,
+            status,
+            body,
+        }
+    }
+}
+
+/// The way back of one call.
+struct Back<'s> {
+    step: &'s LensStep,
+    operation: &'s Operation,
+    /// The caller's.
+    method: Method,
+    remembered: Remembered,
+    limits: BodyLimits,
+}
+
+impl Back<'_> {
+    fn around(&self, status: StatusCode) -> Surroundings<'_> {
+        Surroundings {
+            method: self.method.as_str(),
+            status: Some(status.as_u16()),
+            request: self.remembered.request.as_ref(),
+            echoes: &self.remembered.echoes,
+        }
+    }
+
+    fn refuse(&self, mismatch: Mismatch) -> Failure {
+        self.step
+            .mismatch(RefusalKind::Response, self.operation, mismatch)
+            .into()
+    }
+
+    /// The answer as the caller's side knows it.
+    async fn answer(&self, mut answer: Answer) -> Result<Answer, Failure> {
+        let Some(alternative) = self.choose(&mut answer).await? else {
+            if self.operation.other_statuses_pass {
+                return Ok(answer);
+            }
+            let what = format!("the lens has no rule for the status {}", answer.head.status);
+            return Err(self.refuse(Mismatch::new(what).within("status")));
+        };
+        if let Some(index) = alternative.refuse {
+            return Err(self.step.declared(&self.operation.name, index).into());
+        }
+        let toward = self.step.caller();
+        if alternative.recipe.needs_body() {
+            self.decode(&mut answer).await?;
+        }
+        let without_body = self.method == Method::HEAD && alternative.recipe.needs_body();
+        if without_body {
+            answer.head.headers.remove(header::CONTENT_LENGTH);
+        } else if !alternative.recipe.rules().is_empty() || alternative.recipe.needs_body() {
+            self.apply(alternative, &mut answer)?;
+        }
+        if let super::operation::Statuses::Code(code) = alternative.status[toward as usize] {
+            set_status(&mut answer, code);
+        }
+        Ok(answer)
+    }
+
+    fn apply(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
+        let decoded = matches!(answer.body, Body::Json(_) | Body::Empty);
+        let body = match decoded {
+            true => match std::mem::take(&mut answer.body) {
+                Body::Json(json) => Some(json),
+                _ => None,
+            },
+            false => None,
+        };
+        let headers = std::mem::take(&mut answer.head.headers);
+        let head = Head {
+            headers,
+            ..Head::default()
+        };
+        let mut scope = Scope {
+            head: Some(head),
+            body,
+        };
+        let around = self.around(answer.head.status);
+        let applied = alternative
+            .recipe
+            .apply(&mut scope, self.step.caller(), around);
+        applied.map_err(|mismatch| self.refuse(mismatch))?;
+        answer.head.headers = scope.head.take().unwrap_or_default().headers;
+        if decoded {
+            set_body(&mut answer.head.headers, &mut answer.body, scope.body);
+        }
+        Ok(())
+    }
+
+    /// The first alternative for this status whose condition holds.
+    async fn choose(&self, answer: &mut Answer) -> Result<Option<&Alternative>, Failure> {
+        let from = self.step.caller().other();
+        for alternative in &self.operation.responses {
+            if !alternative.matches(self.step.direction, answer.head.status) {
+                continue;
+            }
+            let Some(when) = &alternative.when[from as usize] else {
+                return Ok(Some(alternative));
+            };
+            if when.uses("body") {
+                self.decode(answer).await?;
+            }
+            let body = match std::mem::take(&mut answer.body) {
+                Body::Json(json) => Ok(json),
+                other => Err(other),
+            };
+            let headers = std::mem::take(&mut answer.head.headers);
+            let head = Head {
+                headers,
+                ..Head::default()
+            };
+            let mut scope = Scope {
+                head: Some(head),
+                body: None,
+            };
+            match body {
+                Ok(json) => scope.body = Some(json),
+                Err(other) => answer.body = other,
+            }
+            let holds = when.holds(&scope, self.around(answer.head.status));
+            answer.head.headers = scope.head.take().unwrap_or_default().headers;
+            if let Some(json) = scope.body {
+                answer.body = Body::Json(json);
+            }
+            if holds.map_err(|mismatch| self.refuse(mismatch))? {
+                return Ok(Some(alternative));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn decode(&self, answer: &mut Answer) -> Result<(), Failure> {
+        if self.method == Method::HEAD || matches!(answer.body, Body::Empty | Body::Json(_)) {
+            return Ok(());
+        }
+        let refuse = |what: String| self.refuse(Mismatch::new(what).within("body"));
+        if is_encoded(&answer.head.headers) {
+            return Err(refuse("the answer is compressed".to_owned()));
+        }
+        match answer.body.decode(self.limits).await {
+            Ok(_) => Ok(()),
+            Err(BodyError::Connection(error)) => Err(Failure::Broken(error)),
+            Err(error) => Err(refuse(error.to_string())),
+        }
+    }
+
+    /// A refusal of an adapter further on, in the words of the caller's version where the rules
+    /// can say it; else as a problem with the same status.
+    async fn refusal(&self, mut refusal: Refusal) -> Refusal {
+        let Some(body) = refusal.body.take() else {
+            return refusal;
+        };
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        head.status = refusal.status;
+        let answer = Answer {
+            head,
+            body: Body::Json(body),
+        };
+        if let Ok(answer) = self.answer(answer).await {
+            refusal.status = answer.head.status;
+            if let Body::Json(body) = answer.body {
+                refusal.body = Some(body);
+            }
+        }
+        refusal
+    }
+}
+
+fn remember(
+    operation: &Operation,
+    scope: &Scope,
+    method: &str,
+    caller: Side,
+) -> Result<Remembered, Mismatch> {
+    let mut echoes = Vec::with_capacity(operation.echoes.len());
+    for (side, place) in &operation.echoes {
+        echoes.push(if *side == caller {
+            scope.get(place)?
+        } else {
+            None
+        });
+    }
+    let request = operation
+        .remembers_request
+        .then(|| request_value(scope, method));
+    Ok(Remembered { echoes, request })
+}
+
+fn restore(call: &mut Call, scope: Scope) {
+    if let Some(head) = scope.head {
+        call.head.headers = head.headers;
+    }
+    if let Some(json) = scope.body {
+        call.body = Body::Json(json);
+    }
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings
+        .into_iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Puts a decoded body back, with the headers that describe it.
+fn set_body(headers: &mut HeaderMap, slot: &mut Body, body: Option<Json>) {
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(header::TRAILER);
+    for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+        headers.remove(name);
+    }
+    match body {
+        Some(json) => {
+            if !headers.contains_key(header::CONTENT_TYPE) {
+                let value = HeaderValue::from_static("application/json");
+                headers.insert(header::CONTENT_TYPE, value);
+            }
+            *slot = Body::Json(json);
+        }
+        None => {
+            headers.remove(header::CONTENT_TYPE);
+            *slot = Body::Empty;
+        }
+    }
+}
+
+fn set_status(answer: &mut Answer, code: u16) {
+    if let Ok(status) = StatusCode::from_u16(code)
+        && status != answer.head.status
+    {
+        answer.head.status = status;
+        answer.head.extensions.remove::<hyper::ext::ReasonPhrase>();
+    }
+}
+
+fn target(uri: &Uri, path: String, query: Option<String>) -> Option<Uri> {
+    let text = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let path_and_query = PathAndQuery::try_from(text).ok()?;
+    if uri.authority().is_none() {
+        return Some(Uri::from(path_and_query));
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path_and_query);
+    Uri::from_parts(parts).ok()
+}
+
+/// Fills `${reason}` and `${status}` into a refusal's body.
+fn fill(body: &Json, reason: &str, status: StatusCode) -> Json {
+    match body {
+        Json::String(text) if text == "${status}" => Json::Integer(i64::from(status.as_u16())),
+        Json::String(text) => Json::String(
+            text.replace("${status}", status.as_str())
+                .replace("${reason}", reason),
+        ),
+        Json::Array(items) => Json::Array(items.iter().map(|i| fill(i, reason, status)).collect()),
+        Json::Object(members) => Json::Object(
+            members
+                .iter()
+                .map(|(name, value)| (name.clone(), fill(value, reason, status)))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}
