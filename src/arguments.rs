@@ -14,7 +14,7 @@ Exit codes: 0 done or yes; 1 a negative answer (a check failed, the server refus
 
 /// Upgrades the software of distributed systems automatically while they keep serving.
 #[derive(Debug, Parser)]
-#[command(name = "upstart", version, propagate_version = true, after_help = AFTER_HELP)]
+#[command(name = "upstart", version, after_help = AFTER_HELP)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// What every command understands.
@@ -101,4 +101,15 @@ pub(crate) enum Command {
     /// Become a transform; started by its agent
     #[command(hide = true)]
     Confine(c::hidden::Rest),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
 }
