@@ -11,3 +11,5 @@ pub mod holder;
 pub mod hook_protocol;
 pub mod stats;
 pub mod table;
+
+pub use label;

@@ -1,0 +1,208 @@
+//! Accepting: look at what the connection begins with, then deliver it raw or give it away and go on accepting.
+//!
+//! After a hand-over the listener is asked again until its real EAGAIN: an edge-triggered one would not be told a second
+//! time. A blocking listener with nothing more in its queue answers ECONNABORTED: its caller may have polled before.
+
+use crate::kernel::{self, Errno, Storage};
+use crate::{messenger, peer, state};
+use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
+use intercept::decide::{Accept, First, hand_over_counter, is_service, on_accept};
+use intercept::environment::CALL_MARK;
+use intercept::holder::HandOverReason;
+use intercept::hook_protocol::HookMessage;
+use intercept::label::LABEL_BYTES_MAX;
+use intercept::stats::{Counter, Deed};
+use libc::{c_int, sockaddr, socklen_t};
+use std::net::SocketAddr;
+
+/// Which of the two calls the software made.
+#[derive(Clone, Copy)]
+pub(crate) enum Variant {
+    /// `accept`.
+    Accept,
+    /// `accept4` with these flags.
+    Accept4(c_int),
+}
+
+/// What became of an accepted connection.
+enum Fate {
+    /// It is the software's, with its address or another to show.
+    Delivered(Option<SocketAddr>),
+    /// It is gone.
+    Given,
+}
+
+impl Variant {
+    fn flags(self) -> c_int {
+        match self {
+            Self::Accept => 0,
+            Self::Accept4(flags) => flags,
+        }
+    }
+}
+
+/// The hook.
+///
+/// # Safety
+/// As the call: `address` and `length` are null, or the software's own to be written.
+pub(crate) unsafe fn accept(
+    listener: c_int,
+    address: *mut sockaddr,
+    length: *mut socklen_t,
+    variant: Variant,
+) -> Result<c_int, Errno> {
+    loop {
+        let mut from = Storage::new();
+        let new = kernel_accept(listener, &mut from, variant)?;
+        if let Fate::Delivered(shown) = inspect(new, &from, variant) {
+            let shown = shown.map(|caller| to_sockaddr(caller, from.family()));
+            // SAFETY: the software's own pointers.
+            return unsafe { show(new, &from, shown, address, length) };
+        }
+        let blocking = kernel::status_flags(listener) & libc::O_NONBLOCK == 0;
+        if blocking && !kernel::ready(listener, libc::POLLIN, 0).unwrap_or(false) {
+            return Err(libc::ECONNABORTED);
+        }
+    }
+}
+
+fn kernel_accept(listener: c_int, from: &mut Storage, variant: Variant) -> Result<c_int, Errno> {
+    let pointers = [from.pointer(), &raw mut from.length as usize];
+    let (number, flags) = match variant {
+        Variant::Accept => (libc::SYS_accept, 0),
+        Variant::Accept4(flags) => (libc::SYS_accept4, flags),
+    };
+    let arguments = [
+        listener as usize,
+        pointers[0],
+        pointers[1],
+        flags as usize,
+        0,
+        CALL_MARK,
+    ];
+    // SAFETY: the kernel writes at most 128 bytes and the length.
+    unsafe { kernel::call_cancellable(number, arguments) }.map(|new| new as c_int)
+}
+
+/// Writes the peer's address to where the software wants it, cut to its room, as the kernel does.
+unsafe fn show(
+    new: c_int,
+    from: &Storage,
+    shown: Option<RawAddress>,
+    address: *mut sockaddr,
+    length: *mut socklen_t,
+) -> Result<c_int, Errno> {
+    if address.is_null() {
+        return Ok(new);
+    }
+    let bytes = shown
+        .as_ref()
+        .map_or(&from.bytes[..], |shown| &shown.bytes[..]);
+    let whole = shown
+        .as_ref()
+        .map_or(from.length as usize, |shown| shown.length);
+    // SAFETY: the caller's promise.
+    let written = unsafe { peer::write(bytes, whole, address, length) };
+    written.map(|()| new).inspect_err(|_| kernel::close(new))
+}
+
+fn inspect(new: c_int, from: &Storage, variant: Variant) -> Fate {
+    if !matches!(from.family(), FAMILY_V4 | FAMILY_V6) {
+        state::count(Counter::AcceptNotInternet);
+        return Fate::Delivered(None);
+    }
+    let local = kernel::local(new).address();
+    let (Some(local), Some(peer)) = (local, from.address()) else {
+        return Fate::Delivered(None);
+    };
+    match state::table(|table| is_service(&table, local)) {
+        Some(true) => decide(new, local, peer, variant),
+        Some(false) => {
+            state::count(Counter::AcceptNotAService);
+            Fate::Delivered(None)
+        }
+        None => {
+            state::count(Counter::AcceptNoTable);
+            Fate::Delivered(None)
+        }
+    }
+}
+
+fn decide(new: c_int, local: SocketAddr, peer: SocketAddr, variant: Variant) -> Fate {
+    state::note(Deed::Accept);
+    let mut bytes = [0; LABEL_BYTES_MAX];
+    let first = match kernel::receive(new, &mut bytes, libc::MSG_PEEK) {
+        Ok(0) => First::End,
+        Ok(count) => First::Bytes(&bytes[..count]),
+        Err(libc::EAGAIN) => First::Nothing,
+        Err(_) => First::End,
+    };
+    // A table that has just vanished is one that cannot be read: nothing is delivered by guess.
+    let undecided = Accept::HandOver(HandOverReason::Undecided);
+    match state::table(|table| on_accept(&table, local, peer, first)).unwrap_or(undecided) {
+        Accept::Deliver {
+            consume,
+            caller,
+            counter,
+        } => deliver(new, consume, caller, counter),
+        Accept::HandOver(reason) => {
+            hand_over(new, reason, local, peer);
+            Fate::Given
+        }
+        Accept::Take { token, caller } => take(new, token, caller, variant),
+    }
+}
+
+fn deliver(new: c_int, consume: usize, caller: Option<SocketAddr>, counter: Counter) -> Fate {
+    let mut label = [0; LABEL_BYTES_MAX];
+    if consume > 0 && kernel::receive(new, &mut label[..consume], 0) != Ok(consume) {
+        kernel::reset(new);
+        return Fate::Given;
+    }
+    state::count(counter);
+    if let Some(caller) = caller {
+        peer::remember(new, caller);
+    }
+    Fate::Delivered(caller)
+}
+
+fn hand_over(new: c_int, reason: HandOverReason, local: SocketAddr, peer: SocketAddr) {
+    match messenger::tell(
+        &HookMessage::HandOver {
+            reason,
+            local,
+            peer,
+        },
+        Some(new),
+    ) {
+        Ok(()) => {
+            state::count(hand_over_counter(reason));
+            kernel::close(new);
+        }
+        Err(_) => {
+            state::count(Counter::HandOverFailed);
+            kernel::reset(new);
+        }
+    }
+}
+
+/// Puts the connection that was offered under the token in the dial's place: same descriptor, the software's flags.
+fn take(dial: c_int, token: [u8; 16], caller: Option<SocketAddr>, variant: Variant) -> Fate {
+    let Ok(Some(original)) = messenger::ask(&HookMessage::Take { token }) else {
+        state::count(Counter::AcceptTokenUnknown);
+        kernel::reset(dial);
+        return Fate::Given;
+    };
+    let nonblocking = variant.flags() & libc::SOCK_NONBLOCK;
+    let status = kernel::status_flags(original) & !libc::O_NONBLOCK | nonblocking;
+    let _ = kernel::fcntl(original, libc::F_SETFL, status);
+    let close_on_exec = variant.flags() & libc::SOCK_CLOEXEC;
+    if kernel::replace(dial, original, close_on_exec).is_err() {
+        kernel::reset(original);
+        kernel::close(dial);
+        return Fate::Given;
+    }
+    state::count(Counter::AcceptTaken);
+    let known = kernel::peer(dial).ok().and_then(|peer| peer.address());
+    Fate::Delivered(known.or(caller))
+}

@@ -1,0 +1,133 @@
+//! Connecting: to a member the label goes out with the handshake.
+//!
+//! `TCP_FASTOPEN_NO_COOKIE`, then `sendto(label, MSG_FASTOPEN | MSG_DONTWAIT)`: the kernel queues the label and sends the SYN.
+//! A non-blocking socket then answers EINPROGRESS, as always; a blocking one waits in the real `connect`, which a signal may
+//! interrupt and restart without sending anything again.
+
+use crate::kernel::{self, Errno, Given};
+use crate::{paths, slow_path, state};
+use intercept::decide::{Bypass, Connect, on_connect};
+use intercept::label::{LABEL_BYTES_MAX, Label};
+use intercept::stats::{Counter, Deed};
+use libc::c_int;
+use std::net::SocketAddr;
+
+/// A label, encoded.
+pub(crate) struct Encoded {
+    bytes: [u8; LABEL_BYTES_MAX],
+    length: usize,
+}
+
+/// What a socket is before its connect.
+enum Socket {
+    /// TCP, not connecting yet.
+    Fresh,
+    /// TCP without fast open.
+    WithoutFastOpen,
+    /// Left alone.
+    Other(Bypass),
+}
+
+impl Encoded {
+    fn new(label: &Label) -> Self {
+        let mut encoded = Self {
+            bytes: [0; LABEL_BYTES_MAX],
+            length: 0,
+        };
+        encoded.length = label.encode(&mut encoded.bytes);
+        encoded
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The decision on a connect to this address.
+pub(crate) fn decide(to: Option<SocketAddr>) -> Connect {
+    let Some(to) = to else {
+        return Connect::Bypass(Bypass::NotInternet);
+    };
+    state::table(|table| on_connect(&table, to)).unwrap_or(Connect::Bypass(Bypass::NoTable))
+}
+
+/// The hook. `nonblocking` overrides what the socket says.
+pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
+    let address = to.address();
+    let decision = decide(address);
+    let (Some(address), Connect::Label(_) | Connect::Refuse) = (address, decision) else {
+        return match decision {
+            Connect::Bypass(reason) => plain(fd, to, reason),
+            _ => kernel::connect(fd, to),
+        };
+    };
+    let socket = socket(fd);
+    if let Socket::Other(reason) = socket {
+        return plain(fd, to, reason);
+    }
+    state::note(Deed::Connect);
+    let Connect::Label(label) = decision else {
+        state::count(Counter::ConnectRefused);
+        return Err(libc::ECONNREFUSED);
+    };
+    let nonblocking =
+        nonblocking.unwrap_or_else(|| kernel::status_flags(fd) & libc::O_NONBLOCK != 0);
+    let label = Encoded::new(&label);
+    let fast = matches!(socket, Socket::Fresh) && !paths::is_slow(address);
+    if !fast {
+        return slow_path::connect(fd, to, &label, nonblocking);
+    }
+    labelled(fd, to, address, &label, nonblocking)
+}
+
+fn plain(fd: c_int, to: Given, reason: Bypass) -> Result<c_int, Errno> {
+    state::count(reason.connect_counter());
+    kernel::connect(fd, to)
+}
+
+fn socket(fd: c_int) -> Socket {
+    match kernel::set_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, &1) {
+        Ok(()) => Socket::Fresh,
+        Err(libc::EINVAL) => Socket::Other(Bypass::Underway),
+        Err(_) if kernel::is_tcp(fd) => Socket::WithoutFastOpen,
+        Err(_) => Socket::Other(Bypass::NotTcp),
+    }
+}
+
+fn labelled(
+    fd: c_int,
+    to: Given,
+    address: SocketAddr,
+    label: &Encoded,
+    nonblocking: bool,
+) -> Result<c_int, Errno> {
+    match kernel::send(fd, label.bytes(), libc::MSG_FASTOPEN, Some(to)) {
+        Ok(sent) if sent == label.bytes().len() => {
+            state::count(Counter::ConnectLabelled);
+            finish(fd, to, address, nonblocking)
+        }
+        // Not queued: fast open is switched off, or the kernel distrusts the path and has sent a bare SYN.
+        Err(libc::EOPNOTSUPP | libc::EINPROGRESS) => slow_path::connect(fd, to, label, nonblocking),
+        Err(libc::EALREADY) => plain(fd, to, Bypass::Underway),
+        Err(error) => Err(error),
+        // Half a label is worse than none.
+        Ok(_) => {
+            kernel::disconnect(fd);
+            Err(libc::ECONNABORTED)
+        }
+    }
+}
+
+fn finish(fd: c_int, to: Given, address: SocketAddr, nonblocking: bool) -> Result<c_int, Errno> {
+    if nonblocking {
+        paths::sample(fd, address);
+        return Err(libc::EINPROGRESS);
+    }
+    let begun = kernel::now_ms();
+    let connected = kernel::connect(fd, to);
+    paths::note_blocking(fd, address, kernel::now_ms() - begun, connected.is_ok());
+    match connected {
+        Err(libc::EALREADY) => Err(libc::EINPROGRESS),
+        other => other,
+    }
+}

@@ -1,0 +1,219 @@
+//! What the library knows: the mapped table and counters, and the holder's address. Made before `main`, or by the first
+//! hook that runs earlier; a forked process inherits it, an executed one makes it anew.
+
+use crate::kernel;
+use crate::messenger;
+use intercept::environment;
+use intercept::hook_protocol::HookMessage;
+use intercept::stats::{self, Counter, Deed, StatsView};
+use intercept::table::{self, Snapshot, TableView};
+use libc::c_int;
+use std::ffi::CStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+static READY: AtomicBool = AtomicBool::new(false);
+static TABLE: OnceLock<TableView<'static>> = OnceLock::new();
+static STATS: OnceLock<StatsView<'static>> = OnceLock::new();
+static HOLDER: OnceLock<Holder> = OnceLock::new();
+/// Counters of a process that cannot map the file: they end with it, and nothing else is lost.
+static PRIVATE: [AtomicU64; stats::FILE_WORDS] = [const { AtomicU64::new(0) }; stats::FILE_WORDS];
+/// This process's slot among those seen; 0 before its first deed.
+static SLOT: AtomicUsize = AtomicUsize::new(0);
+
+/// `sun_path` without its leading zero byte.
+const NAME_BYTES_MAX: usize = 107;
+
+/// Where the holder listens, and who it is.
+pub(crate) struct Holder {
+    /// The abstract name. A copy: programs that change their title write over the environment's memory.
+    name: [u8; NAME_BYTES_MAX],
+    length: usize,
+    /// The owner of the table file: nobody else is believed to be the holder.
+    pub(crate) user: u32,
+}
+
+impl Holder {
+    fn new(name: &[u8], user: u32) -> Option<Self> {
+        let mut copy = [0; NAME_BYTES_MAX];
+        copy.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Self {
+            name: copy,
+            length: name.len(),
+            user,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name[..self.length]
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+extern "C" fn constructor() {
+    crate::hooks::find_next();
+    ensure();
+    // SAFETY: the handler only stores an atomic.
+    unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+}
+
+unsafe extern "C" fn forked() {
+    SLOT.store(0, Ordering::Relaxed);
+}
+
+/// Maps what is to be mapped, once.
+fn ensure() {
+    if READY.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let before = kernel::errno();
+    let table = map(environment::TABLE, table::FILE_BYTES, libc::O_RDONLY);
+    let owner = table.map_or(0, |(_, user)| user);
+    let name = variable(environment::HOLDER).map(CStr::to_bytes);
+    if let Some(holder) = name.and_then(|name| Holder::new(name, owner)) {
+        let _ = HOLDER.set(holder);
+    }
+    if let Some(view) = table.and_then(|(words, _)| TableView::new(words)) {
+        let _ = TABLE.set(view);
+    }
+    let file = map(environment::STATS, stats::FILE_BYTES, libc::O_RDWR);
+    if let Some(view) = file
+        .and_then(|(words, _)| StatsView::new(words))
+        .or_else(|| StatsView::private(&PRIVATE))
+    {
+        let _ = STATS.set(view);
+    }
+    let mapped = TABLE.get().is_some();
+    count(if mapped {
+        Counter::Loaded
+    } else {
+        Counter::LoadedWithoutTable
+    });
+    if !mapped {
+        let _ = messenger::tell(
+            &HookMessage::Hello {
+                library: environment::LIBRARY_VERSION,
+                table: false,
+            },
+            None,
+        );
+    }
+    kernel::set_errno(before);
+}
+
+fn variable(name: &str) -> Option<&'static CStr> {
+    let mut bytes = [0; 32];
+    bytes
+        .get_mut(..name.len())?
+        .copy_from_slice(name.as_bytes());
+    let name = CStr::from_bytes_until_nul(&bytes).ok()?;
+    // SAFETY: a terminated name; hooks never change the environment.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: getenv returns a terminated string, which is used up before the software gets to run on.
+    Some(unsafe { CStr::from_ptr(value) })
+}
+
+/// Maps the file that this variable names, whole, and tells its owner.
+fn map(name: &str, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
+    let path = variable(name)?;
+    let flags = (access | libc::O_CLOEXEC) as usize;
+    let arguments = [
+        libc::AT_FDCWD as usize,
+        path.as_ptr() as usize,
+        flags,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: a terminated path.
+    let fd = unsafe { kernel::call(libc::SYS_openat, arguments) }.ok()? as c_int;
+    let mapped = map_descriptor(fd, length, access);
+    kernel::close(fd);
+    mapped
+}
+
+fn map_descriptor(fd: c_int, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
+    // SAFETY: a structure of integers.
+    let mut about: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one structure.
+    if unsafe { libc::fstat(fd, &mut about) } != 0 || about.st_size < length as i64 {
+        return None;
+    }
+    let protection = if access == libc::O_RDONLY {
+        libc::PROT_READ
+    } else {
+        libc::PROT_READ | libc::PROT_WRITE
+    };
+    // SAFETY: a new mapping, nothing is replaced.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            protection,
+            libc::MAP_SHARED,
+            fd,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: page-aligned, `length` bytes, never unmapped, and the agent never truncates the file; all access is atomic.
+    // The table's words are only loaded, so a read-only mapping suffices.
+    Some((
+        unsafe { std::slice::from_raw_parts(address.cast(), length / 8) },
+        about.st_uid,
+    ))
+}
+
+/// Looks at the table; `None` when none is mapped or published.
+pub(crate) fn table<T>(look: impl Fn(Snapshot<'static>) -> T) -> Option<T> {
+    ensure();
+    TABLE.get()?.read(look)
+}
+
+/// The holder's address.
+pub(crate) fn holder() -> Option<&'static Holder> {
+    HOLDER.get()
+}
+
+/// The counters.
+pub(crate) fn stats() -> Option<StatsView<'static>> {
+    ensure();
+    STATS.get().copied()
+}
+
+/// Counts one.
+pub(crate) fn count(counter: Counter) {
+    if let Some(stats) = stats() {
+        stats.count(counter);
+    }
+}
+
+/// Notes that this process did this through the hooks.
+pub(crate) fn note(deed: Deed) {
+    let Some(stats) = stats() else { return };
+    let mut slot = SLOT.load(Ordering::Relaxed);
+    if slot == 0 {
+        let pid = std::process::id();
+        slot = stats
+            .process(pid, environment::LIBRARY_VERSION, kernel::now_ms(), ended)
+            .unwrap_or(0);
+        SLOT.store(slot, Ordering::Relaxed);
+    }
+    if slot != 0 {
+        stats.note(slot, deed);
+    }
+}
+
+fn ended(pid: u32) -> bool {
+    // SAFETY: signal 0 only asks.
+    let asked = unsafe { kernel::call(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]) };
+    asked == Err(libc::ESRCH)
+}
