@@ -1,5 +1,6 @@
 //! What an agent is told when it starts.
 
+use model::expression::Variable;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ pub struct Config {
     pub attributes: BTreeMap<String, String>,
     /// The node's variables, for command lines and port expressions.
     #[serde(default)]
-    pub variables: BTreeMap<String, serde_json::Value>,
+    pub variables: BTreeMap<String, Variable>,
     /// The upgrade server's URLs; the next one is tried when one fails.
     pub servers: Vec<String>,
     /// The bearer token for the server.

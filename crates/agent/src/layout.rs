@@ -1,6 +1,6 @@
 //! Where everything of a node lies in its data directory.
 
-use model::ids::{Revision, Version};
+use model::machine::Place;
 use std::path::{Path, PathBuf};
 
 /// A node's data directory and the names in it.
@@ -31,10 +31,8 @@ impl Layout {
     }
 
     /// Everything of one revision of one version.
-    pub fn version(&self, version: Version, revision: Revision) -> PathBuf {
-        self.root
-            .join("versions")
-            .join(format!("{version}.{revision}"))
+    pub fn version(&self, place: Place) -> PathBuf {
+        self.versions().join(place.to_string())
     }
 
     /// The folder that holds all versions.
@@ -42,9 +40,19 @@ impl Layout {
         self.root.join("versions")
     }
 
-    /// The state that a version owns.
-    pub fn state(&self, version: Version) -> PathBuf {
-        self.root.join("states").join(version.to_string())
+    /// The state that a version owns: a directory, or a symlink to one that was adopted.
+    pub fn state(&self, place: Place) -> PathBuf {
+        self.version(place).join("state")
+    }
+
+    /// A version's bundle, as it was published.
+    pub fn bundle(&self, place: Place) -> PathBuf {
+        self.version(place).join("bundle")
+    }
+
+    /// Where an archive of a version's bundle is unpacked.
+    pub fn unpacked(&self, place: Place, archive: &str) -> PathBuf {
+        self.version(place).join("software").join(archive.replace('/', "_"))
     }
 
     /// The member table that hooks read.

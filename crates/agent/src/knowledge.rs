@@ -1,0 +1,231 @@
+//! What the repository says, as it concerns this node: its class, ports, routes and adapters at every version.
+
+use crate::config::Config;
+use model::bundle::{Adapter, Settings};
+use model::expression::{NodeScope, Scope};
+use model::ids::{Revision, Version};
+use model::machine::Place;
+use model::release::{History, HistoryError, Lineage, Public, ReleaseClass};
+use model::routing::{Route, Standing, Step};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+/// No ports: a version at which the node has no class.
+static NO_PORTS: LazyLock<BTreeMap<String, u16>> = LazyLock::new(BTreeMap::new);
+
+/// Everything that is derived from the history for one node; replaced as a whole when an upgrade is published.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    history: History,
+    lineage: Option<Lineage>,
+    scope: Scope,
+    ports: BTreeMap<Version, BTreeMap<String, u16>>,
+    revisions: BTreeMap<Version, Revision>,
+    advertised: BTreeMap<Version, Vec<(String, IpAddr, u16)>>,
+}
+
+impl Knowledge {
+    /// Derives everything. Versions whose ports cannot be computed at this node are said in the second part: the node
+    /// cannot go there.
+    ///
+    /// # Errors
+    /// No version has the node's class.
+    pub fn new(
+        history: History,
+        revisions: BTreeMap<Version, Revision>,
+        config: &Config,
+    ) -> Result<(Self, Vec<String>), HistoryError> {
+        let node = NodeScope {
+            name: config.name.clone(),
+            class: config.class.clone(),
+            attributes: config.attributes.clone(),
+        };
+        let lineage = history.lineage(&node, None)?;
+        let scope = Scope {
+            vars: config.variables.clone(),
+            node,
+            ..Scope::default()
+        };
+        let mut knowledge = Self {
+            history,
+            lineage: Some(lineage),
+            scope,
+            ports: BTreeMap::new(),
+            revisions,
+            advertised: BTreeMap::new(),
+        };
+        let problems = knowledge.compute_ports(config);
+        Ok((knowledge, problems))
+    }
+
+    fn compute_ports(&mut self, config: &Config) -> Vec<String> {
+        let mut problems = Vec::new();
+        let versions: Vec<Version> = self.history.versions().collect();
+        for version in versions {
+            let Some(class) = self.class_at(version).cloned() else {
+                continue;
+            };
+            match class.definition.ports(&self.scope_at(version)) {
+                Ok(ports) => {
+                    self.ports.insert(version, ports);
+                }
+                Err(error) => problems.push(error.to_string()),
+            }
+            match self.advertise(version, &class, config) {
+                Ok(addresses) => {
+                    self.advertised.insert(version, addresses);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        problems
+    }
+
+    fn advertise(
+        &self,
+        version: Version,
+        class: &ReleaseClass,
+        config: &Config,
+    ) -> Result<Vec<(String, IpAddr, u16)>, String> {
+        let scope = self.scope_at(version);
+        let mut all = Vec::new();
+        for (name, service) in &class.definition.services {
+            let Some(port) = self.ports(version).get(name).copied() else {
+                continue;
+            };
+            all.extend(config.addresses.iter().map(|address| (name.clone(), *address, port)));
+            for template in &service.advertise {
+                let text = template.render(&scope).map_err(|error| error.to_string())?;
+                let (address, port) = parse_address(&text, port)
+                    .ok_or_else(|| format!("{}: `{text}` is neither ADDRESS nor ADDRESS:PORT", service.key))?;
+                all.push((name.clone(), address, port));
+            }
+        }
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// The history.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The node's class at a version.
+    pub fn class_at(&self, version: Version) -> Option<&Arc<ReleaseClass>> {
+        self.lineage.as_ref()?.class(version)
+    }
+
+    /// The node's class at every version.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.lineage.as_ref()
+    }
+
+    /// What holds for the upgrade to a version.
+    pub fn settings(&self, version: Version) -> Settings {
+        self.history
+            .release(version)
+            .map(|release| release.settings.clone())
+            .unwrap_or_default()
+    }
+
+    /// What expressions of a version see at this node; paths are not in it.
+    pub fn scope_at(&self, version: Version) -> Scope {
+        let mut scope = self.scope.clone();
+        scope.version = version;
+        scope.ports = self.ports(version).clone();
+        if let Some(class) = self.class_at(version) {
+            scope.node.class.clone_from(&class.name);
+        }
+        scope
+    }
+
+    /// The node's ports at a version, by service.
+    pub fn ports(&self, version: Version) -> &BTreeMap<String, u16> {
+        self.ports.get(&version).unwrap_or(&NO_PORTS)
+    }
+
+    /// The newest revision of a version that the repository lists.
+    pub fn newest_place(&self, version: Version) -> Option<Place> {
+        self.revisions.get(&version).map(|revision| Place {
+            version,
+            revision: *revision,
+        })
+    }
+
+    /// Every version that the node answers: after the retired ones, through what is staged.
+    pub fn live_versions(&self, standing: Standing) -> Vec<Version> {
+        self.history
+            .versions()
+            .filter(|version| *version > standing.retired_through && *version <= standing.staged)
+            .collect()
+    }
+
+    /// The service that a local port belongs to: at the caller's version, else at the node's, else at any that is live.
+    pub fn service_at(&self, port: u16, label: Option<Version>, standing: Standing) -> Option<&str> {
+        let live = self.live_versions(standing);
+        let versions = label.into_iter().chain([standing.version]).chain(live.into_iter().rev());
+        versions
+            .filter_map(|version| {
+                let mut services = self.ports(version).iter();
+                services.find(|(_, candidate)| **candidate == port)
+            })
+            .map(|(name, _)| name.as_str())
+            .next()
+    }
+
+    /// The version at which a caller without a label is served.
+    pub fn public_version(&self, service: &str, serving: Version, moved: &BTreeMap<String, Version>) -> Option<Version> {
+        match self.lineage.as_ref()?.public(service, serving, moved) {
+            Public::At(version) => Some(version),
+            Public::Own => Some(serving),
+            Public::Nobody => None,
+        }
+    }
+
+    /// Who serves a caller.
+    pub fn route(&self, service: &str, standing: Standing, label: Version) -> Route {
+        match &self.lineage {
+            Some(lineage) => lineage.route(service, standing, label),
+            None => Route::NotStaged,
+        }
+    }
+
+    /// The versions whose callers are the software's own.
+    pub fn same_interface(&self, service: &str, standing: Standing) -> Vec<Version> {
+        match &self.lineage {
+            Some(lineage) => lineage.direct_versions(service, standing),
+            None => Vec::new(),
+        }
+    }
+
+    /// An adapter as its upgrade declares it.
+    pub fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
+        self.lineage.as_ref()?.adapter(service, step)
+    }
+
+    /// Where peers reach the node at these versions.
+    pub fn endpoints(&self, versions: &[Version]) -> Vec<model::api::Endpoint> {
+        versions
+            .iter()
+            .flat_map(|version| {
+                let addresses = self.advertised.get(version).into_iter().flatten();
+                addresses.map(|(service, address, port)| model::api::Endpoint {
+                    version: *version,
+                    service: service.clone(),
+                    address: *address,
+                    port: *port,
+                })
+            })
+            .collect()
+    }
+}
+
+fn parse_address(text: &str, port: u16) -> Option<(IpAddr, u16)> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some((address, port));
+    }
+    let address: std::net::SocketAddr = text.parse().ok()?;
+    Some((address.ip(), address.port()))
+}

@@ -1,0 +1,52 @@
+//! The preloaded library: where it is found, and the copy that a child keeps for its whole life.
+
+use sha2::{Digest, Sha256};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The library's file name.
+const FILE: &str = "libupstart_preload.so";
+
+/// Names the library explicitly, for installations that keep it elsewhere.
+const OVERRIDE: &str = "UPSTART_PRELOAD";
+
+/// Copies the library into `folder` under its digest and says where; a copy that is there already is used.
+///
+/// The copy never changes afterwards: replacing a file under a running program's feet would crash it.
+///
+/// # Errors
+/// The library is not where the binary is, nor in `../lib/upstart`, nor where `UPSTART_PRELOAD` says; or it cannot be copied.
+pub fn install(folder: &Path) -> io::Result<PathBuf> {
+    let source = find()?;
+    let bytes = std::fs::read(&source)?;
+    let digest = hex::encode(Sha256::digest(&bytes));
+    let copy = folder.join(format!("{}.so", &digest[..16]));
+    if std::fs::read(&copy).is_ok_and(|present| present == bytes) {
+        return Ok(copy);
+    }
+    std::fs::create_dir_all(folder)?;
+    let fresh = copy.with_extension("new");
+    std::fs::write(&fresh, bytes)?;
+    std::fs::rename(&fresh, &copy)?;
+    Ok(copy)
+}
+
+fn find() -> io::Result<PathBuf> {
+    if let Some(path) = std::env::var_os(OVERRIDE) {
+        return Ok(path.into());
+    }
+    let binary = std::env::current_exe()?;
+    let folder = binary.parent().unwrap_or(Path::new("/"));
+    [folder.join(FILE), folder.join("../lib/upstart").join(FILE)]
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!(
+                    "{FILE} is neither beside {} nor in ../lib/upstart; put it there or set {OVERRIDE}",
+                    binary.display()
+                ),
+            )
+        })
+}

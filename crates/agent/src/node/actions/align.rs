@@ -1,0 +1,118 @@
+//! What is served follows what is held: ports, adapters, folders.
+
+use super::state::remove;
+use crate::node::Node;
+use crate::relay::Lenses;
+use adapter::Lens;
+use model::bundle::Adapter;
+use model::ids::Version;
+use model::machine::Place;
+use model::routing::{Direction, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Loads the adapters of every version that the node answers, opens their ports, and deletes what nothing needs.
+pub(super) async fn align(
+    node: &Arc<Node>,
+    held: &[Place],
+    state: Option<Place>,
+    retired_through: Version,
+) -> Result<(), String> {
+    let staged = held.iter().map(|place| place.version).max().unwrap_or_default();
+    let places = places(node, held);
+    let lenses = load(node, &places)?;
+    node.traffic.chains.clear();
+    node.traffic.change(|picture| {
+        picture.lenses = Arc::new(lenses);
+        let standing = &mut picture.standing;
+        standing.staged = staged.max(standing.version);
+        standing.retired_through = standing.retired_through.max(retired_through);
+    });
+    node.publish_table();
+    node.serve_listeners().await?;
+    sweep(node, held, state, retired_through);
+    Ok(())
+}
+
+/// The place of each version on disk: the held one, else the newest that lies there.
+fn places(node: &Node, held: &[Place]) -> BTreeMap<Version, Place> {
+    let on_disk = node.staged_places().into_iter().map(|place| (place.version, place));
+    let mut places: BTreeMap<Version, Place> = on_disk.collect();
+    places.extend(held.iter().map(|place| (place.version, *place)));
+    places
+}
+
+fn load(node: &Node, places: &BTreeMap<Version, Place>) -> Result<Lenses, String> {
+    let knowledge = node.knowledge();
+    let mut lenses = Lenses::new();
+    let mut parsed: BTreeMap<std::path::PathBuf, Arc<Lens>> = BTreeMap::new();
+    for (version, place) in places {
+        let Some(class) = knowledge.class_at(*version) else {
+            continue;
+        };
+        for service in class.definition.services.keys() {
+            for direction in [Direction::Past, Direction::Future] {
+                let step = Step {
+                    upgrade: *version,
+                    direction,
+                };
+                let Some(Adapter::Lens(path)) = knowledge.adapter(service, step) else {
+                    continue;
+                };
+                if class.provided_by != *version {
+                    continue;
+                }
+                let file = node.layout.bundle(*place).join(path);
+                let lens = match parsed.get(&file) {
+                    Some(lens) => lens.clone(),
+                    None => {
+                        let lens = Arc::new(read(&file)?);
+                        parsed.insert(file, lens.clone());
+                        lens
+                    }
+                };
+                lenses.insert((*version, service.clone(), direction), lens);
+            }
+        }
+    }
+    Ok(lenses)
+}
+
+fn read(file: &std::path::Path) -> Result<Lens, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Lens::parse(&file.display().to_string(), &text).map_err(|error| error.to_string())
+}
+
+/// Deletes folders that nothing needs; what cannot be deleted is tried again next time.
+fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Version) {
+    let knowledge = node.knowledge();
+    let mut needed: BTreeSet<Version> = held.iter().map(|place| place.version).collect();
+    for place in held {
+        needed.extend(knowledge.class_at(place.version).map(|class| class.provided_by));
+    }
+    let running = node.child().map(|child| child.start.place);
+    for place in node.staged_places() {
+        let in_use = Some(place) == state || Some(place) == running;
+        let superseded = held.iter().any(|other| other.version == place.version && *other != place);
+        let old = place.version <= retired_through && !needed.contains(&place.version);
+        let dropped = place.version > retired_through && !needed.contains(&place.version);
+        if in_use {
+            continue;
+        }
+        let folder = if old || superseded || (dropped && !between(held, place.version)) {
+            node.layout.version(place)
+        } else if place.version <= retired_through {
+            node.layout.state(place)
+        } else {
+            continue;
+        };
+        if let Err(error) = remove(&folder) {
+            tracing::warn!(folder = %folder.display(), %error, "cannot delete what is not needed any more");
+        }
+    }
+}
+
+/// A version older than the newest held one may still be answered through its adapters.
+fn between(held: &[Place], version: Version) -> bool {
+    held.iter().any(|place| place.version > version)
+}

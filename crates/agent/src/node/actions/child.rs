@@ -1,0 +1,93 @@
+//! Starting and stopping the software.
+
+use super::chain;
+use crate::node::Node;
+use crate::node::child::Start;
+use intercept::holder::ChildSpec;
+use model::machine::{Outcome, Place};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the kernel may take to empty a cgroup after everything in it was killed.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Lets the holder duplicate the child's listeners, so that the kernel goes on queueing.
+pub(super) async fn keep_listeners(node: &Arc<Node>) -> Result<(), String> {
+    if node.child().is_none() {
+        return Ok(());
+    }
+    let serving = node.traffic.picture().standing.version;
+    let ports = node.knowledge().ports(serving).values().copied().collect();
+    let kept = node.holder.keep(ports).await.map_err(|error| chain(&error))?;
+    node.set_kept(kept);
+    Ok(())
+}
+
+/// Stops the child: signal, grace, kill. Returns when nothing of it is left.
+pub(super) async fn stop(node: &Arc<Node>) -> Result<(), String> {
+    let Some(child) = node.child() else {
+        return Ok(());
+    };
+    let (signal, grace) = node.stop_manner(child.start.place);
+    // A child that ends by itself between the look and the signal is what is wanted.
+    if let Err(error) = node.holder.signal(signal).await {
+        tracing::debug!(%error, "cannot signal the child");
+    }
+    if node.child_gone(child.start.generation, grace).await {
+        return Ok(());
+    }
+    tracing::warn!(grace_ms = grace.as_millis(), "the software did not end in time: it is killed");
+    node.holder.kill().await.map_err(|error| chain(&error))?;
+    if node.child_gone(child.start.generation, KILL_LIMIT).await {
+        return Ok(());
+    }
+    Err("the software cannot be killed: a process of it hangs in the kernel".to_owned())
+}
+
+/// Sees to it that the software of `to` runs.
+pub(super) async fn start(node: &Arc<Node>, to: Place) -> Outcome {
+    if let Some(child) = node.child() {
+        if child.start.place == to {
+            return Outcome::Started {
+                generation: child.start.generation,
+            };
+        }
+        if let Err(reason) = stop(node).await {
+            return Outcome::Failed { reason };
+        }
+    }
+    match launch(node, to).await {
+        Ok(generation) => Outcome::Started { generation },
+        Err(reason) => Outcome::Failed { reason },
+    }
+}
+
+async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
+    let rendered = node.render(to)?;
+    let start = Start {
+        generation: node.next_generation()?,
+        place: to,
+    };
+    let spec = ChildSpec {
+        generation: start.generation,
+        command: rendered.command,
+        environment: node.child_environment(rendered.environment),
+        directory: rendered.directory,
+        user: rendered.user,
+        output: node.layout.output().display().to_string(),
+        refuse_io_uring: rendered.refuse_io_uring,
+    };
+    node.prepare_shared_files(spec.user.as_deref())?;
+    node.child_starts(start);
+    match node.holder.start(spec).await {
+        Ok(pid) => {
+            tracing::info!(pid, version = %to, "the software runs");
+            node.child_runs(pid);
+            Ok(start.generation)
+        }
+        Err(error) => {
+            node.child_ended(start.generation);
+            Err(format!("the software cannot be started: {}", chain(&error)))
+        }
+    }
+}

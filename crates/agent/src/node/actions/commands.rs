@@ -1,0 +1,119 @@
+//! Commands of the upgrade file (`before_stop`, `after_start`) and the health probe.
+
+use super::chain;
+use crate::launch;
+use crate::node::Node;
+use crate::probe::{self, ProbeError};
+use model::bundle::{Command, ProbeQuestion};
+use model::expression::Scope;
+use model::machine::Place;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much of a command's output goes into an error.
+const OUTPUT_BYTES_MAX: usize = 4_096;
+
+/// What a command needs to be run like the software: its environment, directory and user.
+struct Manner {
+    environment: std::collections::BTreeMap<String, String>,
+    directory: String,
+    user: Option<String>,
+    scope: Scope,
+}
+
+/// The command before the software is stopped for an upgrade.
+pub(super) async fn before_stop(node: &Arc<Node>) -> Result<(), String> {
+    let Some(child) = node.child() else {
+        return Ok(());
+    };
+    let (class, _) = node.definition(child.start.place)?;
+    match &class.lifecycle.before_stop {
+        Some(command) => run("before_stop", node, child.start.place, command).await,
+        None => Ok(()),
+    }
+}
+
+/// The command after the software was started.
+pub(super) async fn after_start(node: &Arc<Node>, to: Place) -> Result<(), String> {
+    let (class, _) = node.definition(to)?;
+    match &class.lifecycle.after_start {
+        Some(command) => run("after_start", node, to, command).await,
+        None => Ok(()),
+    }
+}
+
+fn manner(node: &Node, place: Place) -> Result<Manner, String> {
+    let (class, provided) = node.definition(place)?;
+    let rendered = node.render(place)?;
+    let mut environment = node.plain_environment();
+    environment.extend(rendered.environment);
+    Ok(Manner {
+        environment,
+        directory: rendered.directory,
+        user: rendered.user,
+        scope: node.scope(place, &class, provided),
+    })
+}
+
+async fn run(name: &str, node: &Arc<Node>, place: Place, command: &Command) -> Result<(), String> {
+    let manner = manner(node, place)?;
+    let words = command
+        .command
+        .iter()
+        .map(|template| template.render(&manner.scope))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    let limit = Duration::from_millis(command.timeout_ms);
+    execute(node, &words, &manner, limit)
+        .await
+        .map_err(|problem| format!("`{name}` {problem}"))
+}
+
+/// Runs a command to its end; what went wrong is told with the end of its output.
+async fn execute(node: &Arc<Node>, words: &[String], manner: &Manner, limit: Duration) -> Result<(), String> {
+    let (program, arguments) = words.split_first().ok_or("has no program")?;
+    let log = node.layout.root().join("command.log");
+    let output = std::fs::File::create(&log).map_err(|error| format!("cannot be run: {}: {error}", log.display()))?;
+    let mut command = std::process::Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(&manner.environment)
+        .current_dir(&manner.directory)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().map_err(|error| error.to_string())?)
+        .stderr(output)
+        .process_group(0);
+    if let Some(user) = &manner.user {
+        let (uid, gid) = launch::user::ids(user).map_err(|error| error.to_string())?;
+        command.uid(uid).gid(gid);
+    }
+    let mut child = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("cannot be run: {program}: {error}"))?;
+    let process = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+    let _own = node.relay.commands.running(process);
+    let ended = tokio::time::timeout(limit, child.wait()).await;
+    let output = tail(&log);
+    match ended {
+        Err(_) => {
+            if let Some(group) = rustix::process::Pid::from_raw(process) {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+            Err(format!("did not end within {} ms: {output}", limit.as_millis()))
+        }
+        Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("ended with {status}: {output}")),
+    }
+}
+
+/// The end of what a command printed.
+fn tail(log: &std::path::Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let from = bytes.len().saturating_sub(OUTPUT_BYTES_MAX);
+    String::from_utf8_lossy(&bytes[from..]).trim().to_owned()
+}

@@ -1,0 +1,231 @@
+//! The state directory: prepared, transformed on a copy, flipped by one rename.
+
+use super::chain;
+use crate::node::Node;
+use crate::snapshot::{self, SnapshotError};
+use crate::transform::{Transform, TransformError};
+use model::api::Progress;
+use model::machine::{Outcome, Place, Step};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first start: an empty state, or the directory that is adopted where it is.
+pub(super) fn prepare(node: &Node, to: Place) -> Result<(), String> {
+    let rendered = node.render(to)?;
+    let state = node.layout.state(to);
+    if std::fs::symlink_metadata(&state).is_err() {
+        let made = match &rendered.adopt {
+            Some(directory) => adopt(Path::new(directory), &state),
+            None => std::fs::create_dir_all(&state).and_then(|()| own(&state, rendered.user.as_deref())),
+        };
+        made.map_err(|error| format!("cannot prepare the state at {}: {error}", state.display()))?;
+    }
+    point(node, to)
+}
+
+fn adopt(directory: &Path, state: &Path) -> io::Result<()> {
+    if !directory.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the directory to adopt, {}, is not there", directory.display()),
+        ));
+    }
+    if let Some(parent) = state.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    symlink(directory, state)
+}
+
+fn own(path: &Path, user: Option<&str>) -> io::Result<()> {
+    match user {
+        None => Ok(()),
+        Some(user) => {
+            let (uid, gid) = crate::launch::user::ids(user)?;
+            std::os::unix::fs::chown(path, Some(uid), Some(gid))
+        }
+    }
+}
+
+/// Lets `current` lead to this state.
+pub(super) fn flip(node: &Node, to: Place) -> Result<(), String> {
+    point(node, to)
+}
+
+fn point(node: &Node, to: Place) -> Result<(), String> {
+    let (current, state) = (node.layout.current(), node.layout.state(to));
+    let flipped = || -> io::Result<()> {
+        if !state.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", state.display())));
+        }
+        if std::fs::read_link(&current).is_ok_and(|target| target == state) {
+            return Ok(());
+        }
+        let fresh = node.layout.root().join("current.new");
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        symlink(&state, &fresh)?;
+        std::fs::rename(&fresh, &current)?;
+        std::fs::File::open(node.layout.root())?.sync_all()
+    };
+    flipped().map_err(|error| format!("cannot let {} lead to {}: {error}", current.display(), state.display()))
+}
+
+/// Why a transform did not come to its end.
+enum Broken {
+    NoSpace(String),
+    Failed(String),
+}
+
+impl From<SnapshotError> for Broken {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::NoSpace { .. } => Broken::NoSpace(chain(&error)),
+            SnapshotError::Io { ref source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Broken::NoSpace(chain(&error))
+            }
+            SnapshotError::Io { .. } => Broken::Failed(chain(&error)),
+        }
+    }
+}
+
+impl From<TransformError> for Broken {
+    fn from(error: TransformError) -> Self {
+        match error {
+            TransformError::NoSpace { .. } => Broken::NoSpace(error.to_string()),
+            other => Broken::Failed(chain(&other)),
+        }
+    }
+}
+
+/// Copies the state of `from`, transforms the copy version by version, and leaves it durable as the state of `to`.
+pub(super) async fn transform(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Outcome {
+    let result = run(node, from, to, path).await;
+    node.set_progress(None);
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(Broken::NoSpace(reason)) => {
+            // What was copied is worthless and the old software needs the room.
+            let _ = remove(&node.layout.state(to));
+            let _ = remove(&work_folder(node));
+            Outcome::NoSpace { reason }
+        }
+        Err(Broken::Failed(reason)) => Outcome::Failed { reason },
+    }
+}
+
+fn work_folder(node: &Node) -> PathBuf {
+    node.layout.root().join("transform")
+}
+
+async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<(), Broken> {
+    let work = work_folder(node);
+    let done = node.layout.state(to);
+    for leftover in [&work, &done] {
+        remove(leftover).map_err(|error| Broken::Failed(format!("cannot delete {}: {error}", leftover.display())))?;
+    }
+    make(&work)?;
+    let mut old = std::fs::canonicalize(node.layout.state(from))
+        .map_err(|error| Broken::Failed(format!("the state of version {from} cannot be found: {error}")))?;
+    let steps: Vec<&Step> = path.iter().filter(|step| node.transforms_at(step.version)).collect();
+    let mut new = work.join("0");
+    copy(node, &old, &new).await?;
+    for (index, step) in steps.iter().enumerate() {
+        if index > 0 {
+            old = new;
+            new = work.join(index.to_string());
+            copy(node, &old, &new).await?;
+        }
+        transform_step(node, step, &old, &new, &work).await?;
+    }
+    snapshot::sync_tree(&new)?;
+    let moved = || -> io::Result<()> {
+        if let Some(parent) = done.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::rename(&new, &done)?;
+        if let Some(parent) = done.parent() {
+            std::fs::File::open(parent)?.sync_all()?;
+        }
+        remove(&work)
+    };
+    moved().map_err(|error| Broken::Failed(format!("cannot put the new state in place: {error}")))
+}
+
+fn make(folder: &Path) -> Result<(), Broken> {
+    std::fs::create_dir_all(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull => Broken::NoSpace(error.to_string()),
+        _ => Broken::Failed(format!("cannot make {}: {error}", folder.display())),
+    })
+}
+
+/// Copies in a thread of its own and shows how far it has come.
+async fn copy(node: &Arc<Node>, from: &Path, to: &Path) -> Result<(), Broken> {
+    let (node, from, to) = (node.clone(), from.to_owned(), to.to_owned());
+    let copied = tokio::task::spawn_blocking(move || {
+        snapshot::snapshot(&from, &to, &mut |progress| {
+            node.set_progress(Some(Progress {
+                what: "snapshot".to_owned(),
+                done: progress.bytes,
+                total: Some(progress.bytes_total),
+                unit: "bytes".to_owned(),
+            }));
+        })
+    });
+    match copied.await {
+        Ok(result) => {
+            result?;
+            Ok(())
+        }
+        Err(error) => Err(Broken::Failed(format!("the snapshot broke: {error}"))),
+    }
+}
+
+async fn transform_step(node: &Arc<Node>, step: &Step, old: &Path, new: &Path, work: &Path) -> Result<(), Broken> {
+    let rendered = node.render_transform(step.place()).map_err(Broken::Failed)?;
+    node.set_progress(Some(Progress {
+        what: format!("transform to version {}", step.version),
+        done: 0,
+        total: None,
+        unit: "steps".to_owned(),
+    }));
+    let folder = |name: &str| work.join(format!("{name}.{}", step.version));
+    let (adapter_state_in, adapter_state_out, scratch) = (folder("adapter-in"), folder("adapter-out"), folder("scratch"));
+    for directory in [&adapter_state_in, &adapter_state_out, &scratch] {
+        make(directory)?;
+        own(directory, rendered.user.as_deref())
+            .map_err(|error| Broken::Failed(format!("cannot give {} away: {error}", directory.display())))?;
+    }
+    let transform = Transform {
+        upstart_binary: node.binary.clone(),
+        command: rendered.command,
+        environment: rendered.environment,
+        directory: rendered.directory,
+        readable: rendered.readable,
+        user: rendered.user,
+        old_state: old.to_owned(),
+        new_state: new.to_owned(),
+        adapter_state_in,
+        adapter_state_out,
+        scratch,
+        time_limit: Duration::from_millis(rendered.timeout_ms),
+    };
+    Ok(transform.run().await?)
+}
+
+/// Deletes a tree, a symlink or nothing.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

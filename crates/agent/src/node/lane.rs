@@ -1,0 +1,263 @@
+//! The main lane: feeds the node machine and performs what it asks, strictly in order.
+
+use super::fault::Fault;
+use super::{Learned, Node, actions, stage};
+use crate::holder_client::{Notice, Notices};
+use crate::journal::Journal;
+use model::api::{NewEvent, NodeReport};
+use model::machine::{Action, Input, NodeMachine, Note, Outcome, Output, Plan, StageOutcome, StageRequest};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How often counters and progress are reported when nothing else happens.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Milliseconds since the Unix epoch that never go back: the wall clock at the start, and the monotonic clock from there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    begun: Instant,
+    begun_ms: u64,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            begun: Instant::now(),
+            begun_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.begun_ms + u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(0)
+    }
+}
+
+/// Why the lane ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The agent was asked to go; the software runs on.
+    Asked,
+    /// The holder has gone, or a newer agent has taken the node.
+    HolderGone,
+    /// The journal cannot be written: nothing may go on.
+    Journal(crate::journal::JournalError),
+}
+
+pub(super) struct Lane {
+    pub(super) node: Arc<Node>,
+    pub(super) machine: NodeMachine,
+    pub(super) journal: Journal,
+    pub(super) clock: Clock,
+    pub(super) report: watch::Sender<Option<NodeReport>>,
+    pub(super) fault: Fault,
+    pub(super) action: Option<JoinHandle<Outcome>>,
+    pub(super) staging: Option<JoinHandle<StageOutcome>>,
+}
+
+/// What woke the lane.
+enum News {
+    Machine(Input),
+    Learned,
+    Holder(Option<Notice>),
+    Report,
+    Asked,
+}
+
+impl Lane {
+    /// Runs until the agent is asked to go.
+    pub(super) async fn run(
+        mut self,
+        first: Vec<Output>,
+        mut notices: Notices,
+        mut learned: watch::Receiver<Option<Arc<Learned>>>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Ended {
+        let mut outputs = first;
+        let mut report = tokio::time::interval(REPORT_INTERVAL);
+        report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if let Err(error) = self.perform(outputs).await {
+                return Ended::Journal(error);
+            }
+            self.publish_report();
+            let wake = self.sleep();
+            let news = tokio::select! {
+                outcome = finished(&mut self.action) => {
+                    self.fault.acted();
+                    News::Machine(Input::Done(outcome))
+                }
+                outcome = finished(&mut self.staging) => News::Machine(Input::StageDone(outcome)),
+                notice = notices.recv() => News::Holder(notice),
+                changed = learned.changed() => match changed {
+                    Ok(()) => News::Learned,
+                    Err(_) => News::Asked,
+                },
+                () = wake => News::Machine(Input::Tick),
+                _ = report.tick() => News::Report,
+                _ = stop.changed() => News::Asked,
+            };
+            outputs = match news {
+                News::Machine(input) => self.step(input),
+                News::Learned => self.learn(learned.borrow_and_update().clone()),
+                News::Holder(Some(notice)) => self.notice(notice),
+                News::Holder(None) => return Ended::HolderGone,
+                News::Report => self.look_around(),
+                News::Asked => return Ended::Asked,
+            };
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Output> {
+        self.machine.step(self.clock.now_ms(), input)
+    }
+
+    async fn sleep_until(at_ms: Option<u64>, now_ms: u64) {
+        match at_ms {
+            Some(at_ms) => tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms).max(1))).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn sleep(&self) -> impl Future<Output = ()> + use<> {
+        Self::sleep_until(self.machine.wake_at_ms(), self.clock.now_ms())
+    }
+
+    fn learn(&mut self, learned: Option<Arc<Learned>>) -> Vec<Output> {
+        let Some(learned) = learned else {
+            return Vec::new();
+        };
+        self.node.take_in(&learned);
+        let plan = Plan::of(&learned.view, self.node.identity.node, Some(self.node.join_version()));
+        self.step(Input::Plan(plan))
+    }
+
+    fn notice(&mut self, notice: Notice) -> Vec<Output> {
+        match notice {
+            Notice::HandedOver {
+                reason,
+                local,
+                peer,
+                connection,
+            } => {
+                self.node.relay.adopt(connection, Some(reason), local, peer);
+                Vec::new()
+            }
+            Notice::Listening(address) => {
+                self.node.child_listens(address);
+                Vec::new()
+            }
+            Notice::ChildExited(exit) => {
+                self.node.child_ended(exit.generation);
+                let how = describe_exit(&exit);
+                self.step(Input::ChildExited {
+                    generation: exit.generation,
+                    how,
+                })
+            }
+        }
+    }
+
+    /// Looks for what nobody tells: a child that the library does not reach.
+    fn look_around(&mut self) -> Vec<Output> {
+        match self.node.unreachable_program() {
+            Some(reason) => self.step(Input::Unfit { reason }),
+            None => Vec::new(),
+        }
+    }
+
+    async fn perform(&mut self, outputs: Vec<Output>) -> Result<(), crate::journal::JournalError> {
+        for output in outputs {
+            match output {
+                Output::Journal(record) => {
+                    self.journal.append(&record)?;
+                    tracing::info!(record = record.kind(), "recorded");
+                    self.fault.recorded(&record);
+                    self.compact()?;
+                }
+                Output::Traffic(traffic) => self.node.apply_traffic(traffic),
+                Output::Tell(note) => self.tell(note),
+                Output::Do(action) => self.begin(action),
+                Output::Stage(request) => self.stage(request),
+            }
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self) -> Result<(), crate::journal::JournalError> {
+        match self.machine.snapshot() {
+            Some(records) => self.journal.compact_if_large(&records),
+            None => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, action: Action) {
+        tracing::debug!(?action, "begins");
+        let node = self.node.clone();
+        self.action = Some(tokio::spawn(async move { actions::perform(&node, action).await }));
+    }
+
+    fn stage(&mut self, request: StageRequest) {
+        let node = self.node.clone();
+        self.staging = Some(tokio::spawn(async move { stage::stage(&node, request).await }));
+    }
+
+    fn tell(&self, note: Note) {
+        tracing::info!(kind = note.kind, "{}", note.message);
+        self.node.link.tell(NewEvent {
+            kind: note.kind.to_owned(),
+            version: note.version,
+            message: note.message,
+            node_at_ms: self.clock.now_ms(),
+        });
+    }
+
+    fn publish_report(&self) {
+        let status = self.machine.status(self.node.progress());
+        let report = self.node.report(status);
+        self.report.send_if_modified(|present| {
+            let changed = present.as_ref() != Some(&report);
+            if changed {
+                *present = Some(report);
+            }
+            changed
+        });
+    }
+}
+
+/// Waits for a task, if there is one; a panic in it counts as a failure of what it did.
+async fn finished<T: Panicked>(task: &mut Option<JoinHandle<T>>) -> T {
+    let Some(handle) = task else {
+        return std::future::pending().await;
+    };
+    let outcome = handle.await.unwrap_or_else(|error| T::panicked(error.to_string()));
+    *task = None;
+    outcome
+}
+
+/// An outcome that can say "the task itself broke".
+trait Panicked {
+    fn panicked(reason: String) -> Self;
+}
+
+impl Panicked for Outcome {
+    fn panicked(reason: String) -> Self {
+        Outcome::Failed { reason }
+    }
+}
+
+impl Panicked for StageOutcome {
+    fn panicked(reason: String) -> Self {
+        StageOutcome::Failed { reason }
+    }
+}
+
+fn describe_exit(exit: &intercept::holder::ChildExit) -> String {
+    match (exit.code, exit.signal) {
+        (Some(code), _) => format!("the software ended with exit code {code}; see `upstart logs`"),
+        (None, Some(signal)) => format!("the software was killed by signal {signal}; see `upstart logs`"),
+        (None, None) => "the software ended; see `upstart logs`".to_owned(),
+    }
+}

@@ -1,0 +1,82 @@
+//! Learning: a new view becomes knowledge of every upgrade that it lists.
+
+use crate::config::Config;
+use crate::knowledge::Knowledge;
+use crate::repository::{Published, Repository};
+use model::api::SystemView;
+use model::ids::Version;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How soon a view is tried again whose upgrades could not be fetched.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A view with everything that follows from it.
+#[derive(Debug)]
+pub(crate) struct Learned {
+    pub(crate) view: Arc<SystemView>,
+    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) upgrades: BTreeMap<Version, Published>,
+}
+
+/// Turns a view into knowledge.
+///
+/// # Errors
+/// What is missing or wrong, for people.
+pub(super) async fn learn(
+    repository: &mut Repository,
+    view: Arc<SystemView>,
+    config: &Config,
+) -> Result<Learned, String> {
+    let (history, upgrades) = repository.history(&view).await.map_err(|error| super::actions::chain(&error))?;
+    let revisions = view
+        .upgrades
+        .iter()
+        .map(|upgrade| (upgrade.version, upgrade.revision))
+        .collect();
+    let (knowledge, problems) = Knowledge::new(history, revisions, config).map_err(|error| error.to_string())?;
+    for problem in problems {
+        tracing::error!(problem, "a version does not fit this node");
+    }
+    Ok(Learned {
+        view,
+        knowledge: Arc::new(knowledge),
+        upgrades,
+    })
+}
+
+/// Follows the views for as long as the agent lives.
+pub(super) async fn follow(
+    mut repository: Repository,
+    config: Config,
+    mut views: watch::Receiver<Option<Arc<SystemView>>>,
+    learned: watch::Sender<Option<Arc<Learned>>>,
+) {
+    loop {
+        let view = views.borrow_and_update().clone();
+        let mut failed = false;
+        if let Some(view) = view {
+            match learn(&mut repository, view, &config).await {
+                Ok(fresh) => {
+                    learned.send_replace(Some(Arc::new(fresh)));
+                }
+                Err(problem) => {
+                    tracing::warn!(problem, "the repository cannot be read");
+                    failed = true;
+                }
+            }
+        }
+        let retry = async {
+            match failed {
+                true => tokio::time::sleep(RETRY_PAUSE).await,
+                false => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { return },
+            () = retry => {}
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One node: what its parts share, how it starts, and how it goes.
+
+mod actions;
+mod child;
+mod fault;
+mod lane;
+mod learn;
+mod listeners;
+mod render;
+mod report;
+mod stage;
+mod start;
+mod table;
+mod unreachable;
+
+pub use start::{AgentError, run, stop};
+
+use crate::config::Config;
+use crate::holder_client::HolderClient;
+use crate::knowledge::Knowledge;
+use crate::layout::Layout;
+use crate::relay::{Identity, Relay, Tally, Traffic};
+use crate::sync::Link;
+use client::Client;
+use intercept::stats::StatsFile;
+use intercept::table::TableFile;
+use lane::Clock;
+use learn::Learned;
+use model::api::Progress;
+use model::bundle::Settings;
+use model::ids::Version;
+use model::machine;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use table::Members;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+/// What the parts of an agent share.
+pub(crate) struct Node {
+    config: Config,
+    layout: Layout,
+    /// This program, started again for the holder, the launcher and the transform runner.
+    binary: PathBuf,
+    /// The copy of the preloaded library that new children get.
+    library: PathBuf,
+    /// The holder's socket for hooks.
+    hook_socket: String,
+    identity: Identity,
+    join_version: AtomicU32,
+    client: Arc<Client>,
+    holder: HolderClient,
+    traffic: Arc<Traffic>,
+    relay: Arc<Relay>,
+    tally: Arc<Tally>,
+    link: Link,
+    clock: Clock,
+    stats: StatsFile,
+    table: Mutex<TableFile>,
+    members: Mutex<Members>,
+    flags: Mutex<Flags>,
+    progress: Mutex<Option<Progress>>,
+    child: watch::Sender<Option<child::Running>>,
+    child_process: AtomicI32,
+    retry_seen: AtomicU64,
+    listeners: Mutex<listeners::Listeners>,
+    /// One change of the kept listeners at a time.
+    listening: AsyncMutex<()>,
+    learned: watch::Receiver<Option<Arc<Learned>>>,
+}
+
+/// What the hooks are told beside the table's contents, and since when calls are held.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    probing: bool,
+    refuse_members: bool,
+    held_since: Option<Instant>,
+}
+
+impl Node {
+    /// What the repository says.
+    fn knowledge(&self) -> Arc<Knowledge> {
+        self.traffic.picture().knowledge.clone()
+    }
+
+    /// What holds for the upgrade under way, or for the last one.
+    fn settings(&self) -> Settings {
+        let picture = self.traffic.picture();
+        let newest = picture.standing.staged.max(picture.standing.version);
+        picture.knowledge.settings(newest)
+    }
+
+    fn join_version(&self) -> Version {
+        Version(self.join_version.load(Ordering::Relaxed))
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_progress(&self, progress: Option<Progress>) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    fn child_process(&self) -> Option<i32> {
+        Some(self.child_process.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
+    }
+
+    /// Takes in what was learned: routes, members and public versions follow.
+    fn take_in(&self, learned: &Learned) {
+        let view = &learned.view;
+        let members = Members::of(view);
+        let sources: BTreeSet<_> = members.sources.clone();
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
+        let fact = view.nodes.iter().find(|fact| fact.node == self.identity.node);
+        self.retry_seen.store(fact.map_or(0, |fact| fact.retry), Ordering::Relaxed);
+        self.traffic.change(|picture| {
+            picture.knowledge = learned.knowledge.clone();
+            picture.public = Arc::new(view.public.clone());
+            picture.sources = Arc::new(sources);
+            let standing = &mut picture.standing;
+            standing.retired_through = standing.retired_through.max(view.retiring_through).max(view.retired_through);
+            picture.hold_limit = Duration::from_millis(picture.knowledge.settings(picture.standing.version).hold_ms);
+        });
+        self.publish_table();
+    }
+
+    /// Puts the machine's wishes for traffic into force.
+    fn apply_traffic(self: &Arc<Self>, wished: machine::Traffic) {
+        let began = {
+            let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+            flags.probing = wished.probing;
+            flags.refuse_members = wished.refuse_members;
+            let begins = wished.hold_calls && flags.held_since.is_none();
+            if begins {
+                flags.held_since = Some(Instant::now());
+            }
+            begins
+        };
+        if wished.serving_version != self.traffic.picture().standing.version {
+            self.leave_ports(wished.serving_version);
+        }
+        self.traffic.change(|picture| {
+            picture.hold = wished.hold_calls;
+            picture.given_up &= wished.hold_calls;
+            picture.standing.version = wished.serving_version;
+            picture.standing.staged = picture.standing.staged.max(wished.serving_version);
+            picture.hold_limit = Duration::from_millis(picture.knowledge.settings(wished.serving_version).hold_ms);
+        });
+        self.publish_table();
+        if began {
+            self.watch_patience();
+        }
+    }
+
+    /// Past the bound a node refuses like a dead process: kept listeners go, and what is held fails.
+    fn watch_patience(self: &Arc<Self>) {
+        let node = self.clone();
+        let limit = self.traffic.picture().hold_limit;
+        tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            let since = node.flags.lock().unwrap_or_else(PoisonError::into_inner).held_since;
+            if since.is_none_or(|since| since.elapsed() < limit) {
+                return;
+            }
+            tracing::warn!(limit_ms = limit.as_millis(), "calls have been held for too long: they fail as in a crash");
+            node.traffic.change(|picture| picture.given_up = picture.hold);
+            if let Err(reason) = node.abandon_kept().await {
+                tracing::warn!(reason, "kept listeners cannot be closed");
+            }
+        });
+    }
+
+    /// The release: says how long calls were held.
+    fn end_unavailability(&self, version: Version) {
+        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = flags.held_since.take() {
+            let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.tally.add(&format!("unavailable_ms.{version}"), ms);
+        }
+    }
+}

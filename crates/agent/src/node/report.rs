@@ -1,0 +1,37 @@
+//! What the node says about itself.
+
+use super::Node;
+use model::api::{NodeReport, NodeStatus};
+use model::ids::Version;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+impl Node {
+    /// The node's report.
+    pub(super) fn report(&self, status: NodeStatus) -> NodeReport {
+        let picture = self.traffic.picture();
+        let connections = self.tally.connections();
+        let retiring = picture.standing.retired_through;
+        let still_open = connections.keys().any(|version| *version <= retiring);
+        NodeReport {
+            endpoints: picture
+                .knowledge
+                .endpoints(&picture.knowledge.live_versions(picture.standing)),
+            addresses: self.config.addresses.clone(),
+            retired_acknowledged: if still_open { Version(0) } else { retiring },
+            retry_acknowledged: self.retry_seen.load(Ordering::Relaxed),
+            connections,
+            counters: self.counters(),
+            status,
+        }
+    }
+
+    /// The agent's counters and the hooks', by name.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let mut all = self.tally.read();
+        if let Ok(stats) = self.stats.read() {
+            all.extend(stats.named().map(|(name, count)| (name.to_owned(), count)));
+        }
+        all
+    }
+}

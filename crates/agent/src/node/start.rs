@@ -1,0 +1,354 @@
+//! How an agent starts: it takes the node's lock, adopts what runs, and goes on where the journal ends.
+
+use super::actions::chain;
+use super::child::Running;
+use super::fault::Fault;
+use super::lane::{Clock, Ended, Lane};
+use super::learn::{self, Learned};
+use super::listeners::Listeners;
+use super::table::Members;
+use super::{Flags, Node};
+use crate::config::Config;
+use crate::holder;
+use crate::holder_client::{self, HolderClient, Notices};
+use crate::journal::{Journal, JournalError};
+use crate::knowledge::Knowledge;
+use crate::layout::Layout;
+use crate::relay::{Identity, Picture, Relay, Tally, Traffic};
+use crate::repository::Repository;
+use crate::{dial, library, sync};
+use client::{Client, ClientError};
+use intercept::holder::RunningChild;
+use intercept::stats::StatsFile;
+use intercept::table::{TableError, TableFile};
+use model::api::Enrolled;
+use model::ids::Version;
+use model::machine::{NodeMachine, Plan, RecoverError};
+use model::routing::Standing;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+/// How long an agent that was never enrolled waits before it asks the server again.
+const ENROL_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long [`stop`] lets the software take to end before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Why an agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A file or directory of the node cannot be used.
+    #[error("cannot use {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel's settings do not allow labels in the handshake.
+    #[error(
+        "this host's kernel sends no data with the TCP handshake, which labels need; run `sysctl -w net.ipv4.tcp_fastopen=1` and start the agent again"
+    )]
+    NoHandshakeData,
+    /// The preloaded library is missing.
+    #[error("the interception library cannot be used")]
+    Library(#[source] io::Error),
+    /// The journal cannot be read or written; another agent may own the node.
+    #[error("the node's journal")]
+    Journal(#[from] JournalError),
+    /// The journal's records make no sense.
+    #[error("the node's journal {path} cannot be followed; keep it and ask for help, the software was not touched")]
+    Recover {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RecoverError,
+    },
+    /// The holder cannot be reached.
+    #[error("the node's holder")]
+    Holder(#[from] holder_client::ClientError),
+    /// The holder has gone while the agent ran.
+    #[error("the node's holder has gone, or a newer agent has taken the node over")]
+    HolderGone,
+    /// The server refuses the node, or its address is wrong.
+    #[error("the upgrade server does not take this node")]
+    Server(#[from] ClientError),
+    /// The member table cannot be used.
+    #[error("the member table")]
+    Table(#[from] TableError),
+}
+
+/// Runs the agent of one node until it is asked to go; the software runs on under its holder.
+///
+/// # Errors
+/// [`AgentError`] says what is in the way.
+pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), AgentError> {
+    config.data = prepare_directory(&config.data)?;
+    let layout = Layout::new(&config.data);
+    let (journal, records) = Journal::open(&layout.journal())?;
+    if !dial::handshake_data_allowed() {
+        return Err(AgentError::NoHandshakeData);
+    }
+    let library = library::install(&layout.library()).map_err(AgentError::Library)?;
+    let binary = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
+    let (holder, notices) = HolderClient::attach_or_spawn(&binary, &config.data).await?;
+    let client = Arc::new(Client::new(&config.servers, config.token.clone())?.with_author(config.name.clone()));
+    let Some(enrolled) = enrol(&client, &config, &layout, stop.clone()).await? else {
+        return Ok(());
+    };
+    let (report, reports) = watch::channel(None);
+    let poll = Duration::from_millis(config.poll_ms);
+    let link = sync::start(client.clone(), enrolled.node, poll, &layout, reports);
+
+    let mut repository = Repository::new(client.clone(), layout.cache().join("repository"));
+    let cached = link.view.borrow().clone();
+    let first = match cached {
+        Some(view) => learn::learn(&mut repository, view, &config)
+            .await
+            .inspect_err(|problem| tracing::warn!(problem, "the cached view cannot be used yet"))
+            .ok()
+            .map(Arc::new),
+        None => None,
+    };
+    let (learned_sender, learned) = watch::channel(None);
+    tokio::spawn(learn::follow(repository, config.clone(), link.view.clone(), learned_sender));
+
+    let parts = Parts {
+        config,
+        layout,
+        binary,
+        library,
+        holder,
+        enrolled,
+        client,
+        link,
+        learned: learned.clone(),
+    };
+    let node = parts.assemble()?;
+    if let Some(first) = &first {
+        node.take_in(first);
+    }
+    let plan = first.map(|first| Plan::of(&first.view, node.identity.node, Some(node.join_version())));
+    let (machine, outputs) =
+        NodeMachine::recover(node.clock.now_ms(), &records, plan).map_err(|source| AgentError::Recover {
+            path: node.layout.journal(),
+            source,
+        })?;
+    let lane = Lane {
+        clock: node.clock,
+        node,
+        machine,
+        journal,
+        report,
+        fault: Fault::from_environment(),
+        action: None,
+        staging: None,
+    };
+    match lane.run(outputs, notices, learned, stop).await {
+        Ended::Asked => Ok(()),
+        Ended::HolderGone => Err(AgentError::HolderGone),
+        Ended::Journal(error) => Err(error.into()),
+    }
+}
+
+/// Makes the data directory and says its absolute path: the software is told paths in it.
+fn prepare_directory(data: &Path) -> Result<PathBuf, AgentError> {
+    for folder in [data.to_owned(), data.join("cache"), data.join("versions")] {
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+    }
+    std::fs::canonicalize(data).map_err(at(data))
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> AgentError {
+    let path = path.to_owned();
+    move |source| AgentError::File {
+        path: path.clone(),
+        source,
+    }
+}
+
+/// Enrols, waiting for the server if it must; `None` when the agent is asked to go before.
+async fn enrol(
+    client: &Client,
+    config: &Config,
+    layout: &Layout,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Option<Enrolled>, AgentError> {
+    loop {
+        match sync::enrol(client, config, layout).await {
+            Ok(enrolled) => return Ok(Some(enrolled)),
+            Err(ClientError::Problem(problem)) if matches!(problem.status, 400 | 401 | 403 | 409 | 422) => {
+                return Err(ClientError::Problem(problem).into());
+            }
+            Err(error) => tracing::warn!("not enrolled yet: {}", chain(&error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ENROL_PAUSE) => {}
+            _ = stop.changed() => return Ok(None),
+        }
+    }
+}
+
+/// What a node is put together from.
+struct Parts {
+    config: Config,
+    layout: Layout,
+    binary: PathBuf,
+    library: PathBuf,
+    holder: HolderClient,
+    enrolled: Enrolled,
+    client: Arc<Client>,
+    link: sync::Link,
+    learned: watch::Receiver<Option<Arc<Learned>>>,
+}
+
+impl Parts {
+    fn assemble(self) -> Result<Arc<Node>, AgentError> {
+        let identity = Identity {
+            system: self.enrolled.system_id,
+            node: self.enrolled.node,
+            agent_key: agent_key(&self.layout)?,
+        };
+        let name = holder::name_path(self.layout.root());
+        let hook_socket = std::fs::read_to_string(&name).map_err(at(&name))?.trim().to_owned();
+        let table = open_table(&self.layout)?;
+        let stats = self.layout.stats();
+        let stats = StatsFile::open(&stats).map_err(at(&stats))?;
+        let traffic = Traffic::new(first_picture(), self.link.wake.clone());
+        let tally = Arc::new(Tally::default());
+        let relay = Relay::new(identity, traffic.clone(), self.holder.clone(), tally.clone());
+        let state = self.holder.state().clone();
+        let node = Arc::new(Node {
+            config: self.config,
+            layout: self.layout,
+            binary: self.binary,
+            library: self.library,
+            hook_socket,
+            identity,
+            join_version: AtomicU32::new(self.enrolled.join_version.0),
+            client: self.client,
+            holder: self.holder,
+            traffic,
+            relay,
+            tally,
+            link: self.link,
+            clock: Clock::new(),
+            stats,
+            table: Mutex::new(table),
+            members: Mutex::new(Members::default()),
+            flags: Mutex::new(Flags::default()),
+            progress: Mutex::new(None),
+            child: watch::Sender::new(None),
+            child_process: AtomicI32::new(0),
+            retry_seen: AtomicU64::new(0),
+            listeners: Mutex::new(Listeners::default()),
+            listening: AsyncMutex::new(()),
+            learned: self.learned,
+        });
+        node.adopt_child(state.child, state.listening);
+        Ok(node)
+    }
+}
+
+impl Node {
+    /// Takes over what runs under the holder.
+    fn adopt_child(&self, running: Option<RunningChild>, listening: Vec<std::net::SocketAddr>) {
+        let Some(running) = running else {
+            return;
+        };
+        let start = self
+            .last_start()
+            .filter(|start| start.generation == running.generation)
+            .unwrap_or_else(|| super::child::Start::unknown(running.generation));
+        tracing::info!(version = %start.place, pid = running.pid, "adopts the running software");
+        self.adopted(Running { start, listening }, running.pid);
+    }
+}
+
+/// A table that is of no use any more (an older layout) is only replaced while nothing has it mapped: at the first start.
+fn open_table(layout: &Layout) -> Result<TableFile, AgentError> {
+    Ok(TableFile::open(&layout.table())?)
+}
+
+/// The key by which the software's hooks know their agent; kept, so that the next agent is known too.
+fn agent_key(layout: &Layout) -> Result<[u8; 16], AgentError> {
+    let path = layout.root().join("agent.key");
+    if let Ok(bytes) = std::fs::read(&path)
+        && let Ok(key) = <[u8; 16]>::try_from(bytes.as_slice())
+    {
+        return Ok(key);
+    }
+    let key: [u8; 16] = rand::random();
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, key)
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .map_err(at(&path))?;
+    Ok(key)
+}
+
+/// Before anything is known, calls wait.
+fn first_picture() -> Picture {
+    Picture {
+        knowledge: Arc::new(Knowledge::default()),
+        standing: Standing {
+            version: Version(0),
+            staged: Version(0),
+            retired_through: Version(0),
+        },
+        lenses: Arc::new(BTreeMap::new()),
+        hold: true,
+        given_up: false,
+        child: None,
+        public: Arc::new(BTreeMap::new()),
+        sources: Arc::new(BTreeSet::new()),
+        hold_limit: Duration::from_secs(30),
+    }
+}
+
+/// Stops a node's software and its holder, for good: nothing of the node runs afterwards. No agent may run.
+///
+/// # Errors
+/// An agent runs, or the software cannot be stopped.
+pub async fn stop(data: &Path) -> Result<(), AgentError> {
+    let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
+    let _lock = Journal::open(&layout.journal())?;
+    let (holder, mut notices) = match HolderClient::attach(layout.root()).await {
+        Ok(attached) => attached,
+        Err(holder_client::ClientError::Unreachable { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if holder.state().child.is_some() {
+        end_child(&holder, &mut notices).await?;
+    }
+    Ok(holder.exit().await?)
+}
+
+async fn end_child(holder: &HolderClient, notices: &mut Notices) -> Result<(), AgentError> {
+    // A child that has lost its main process cannot be signalled: it is killed below.
+    if let Err(error) = holder.signal(rustix::process::Signal::TERM.as_raw()).await {
+        tracing::debug!(%error, "cannot signal");
+    }
+    let exited = |notices: &mut Notices| -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async move {
+            while let Some(notice) = notices.recv().await {
+                if matches!(notice, holder_client::Notice::ChildExited(_)) {
+                    return true;
+                }
+            }
+            false
+        })
+    };
+    let ended = tokio::time::timeout(STOP_GRACE, exited(notices)).await;
+    if ended.is_err() {
+        holder.kill().await?;
+        let _ = tokio::time::timeout(STOP_GRACE, exited(notices)).await;
+    }
+    Ok(())
+}

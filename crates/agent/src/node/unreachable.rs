@@ -1,0 +1,80 @@
+//! Programs that the preloaded library cannot reach (static ones, Go, another libc, an emptied environment, set-uid): they
+//! are noticed by what they do. Half intercepted is worse than stopped.
+
+use super::Node;
+use super::child::Running;
+use intercept::stats::{Deed, StatsSnapshot};
+use crate::kernel::{Socket, family, owners, sockets};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+impl Node {
+    /// What is wrong with the running child, if the library does not reach all of it: a declared port is listening, or a
+    /// member is connected, and the hooks never saw it.
+    pub(super) fn unreachable_program(&self) -> Option<String> {
+        let child = self.child()?;
+        let main = self.child_process()?;
+        let stats = self.stats.read().ok()?;
+        let suspects = self.suspicious_sockets(main, &child);
+        if suspects.is_empty() {
+            return None;
+        }
+        let processes = family(main);
+        let owners = owners(&processes, &suspects.keys().copied().collect());
+        suspects.iter().find_map(|(inode, socket)| {
+            let holders = owners.get(inode)?;
+            let deed = if socket.listening { Deed::Listen } else { Deed::Connect };
+            let seen = processes.iter().any(|pid| hook_saw(&stats, *pid, deed));
+            let missed = holders.iter().find(|pid| !seen || !self.library_in(**pid));
+            missed.map(|pid| complaint(*pid, socket))
+        })
+    }
+
+    /// Whether the library is in a process (one that has ended counts as reached: it is no danger any more).
+    fn library_in(&self, pid: i32) -> bool {
+        let folder = self.layout.library().display().to_string();
+        std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(&folder) || maps.is_empty())
+            || !Path::new(&format!("/proc/{pid}")).exists()
+    }
+
+    /// Sockets of the child's network that the hooks should have seen, by inode.
+    fn suspicious_sockets(&self, main: i32, child: &Running) -> BTreeMap<u64, Socket> {
+        let picture = self.traffic.picture();
+        let declared: BTreeSet<u16> = picture.knowledge.ports(picture.standing.version).values().copied().collect();
+        let members = self.members.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        sockets(main)
+            .into_iter()
+            .filter(|socket| {
+                if socket.listening {
+                    let port = socket.local.port();
+                    declared.contains(&port) && !child.listening.iter().any(|seen| seen.port() == port)
+                } else {
+                    members.endpoints.contains(&socket.remote)
+                }
+            })
+            .map(|socket| (socket.inode, socket))
+            .collect()
+    }
+}
+
+fn hook_saw(stats: &StatsSnapshot, pid: i32, deed: Deed) -> bool {
+    stats
+        .processes
+        .iter()
+        .any(|seen| i64::from(seen.pid) == i64::from(pid) && seen.did(deed))
+}
+
+fn complaint(pid: i32, socket: &Socket) -> String {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"))
+        .map_or_else(|_| "a program".to_owned(), |path| path.display().to_string());
+    let did = if socket.listening {
+        format!("listens on {}", socket.local)
+    } else {
+        format!("is connected to the member {}", socket.remote)
+    };
+    format!(
+        "{program} (process {pid}) {did}, but Upstart's library is not in its calls: programs that are static, written in \
+         Go, set-uid, built for another libc, or started with an emptied environment cannot be intercepted this way. The \
+         software was stopped; use a dynamically linked build, keep LD_PRELOAD in the environment, then `upstart retry`"
+    )
+}

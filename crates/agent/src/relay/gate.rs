@@ -1,0 +1,197 @@
+//! Leave for each call of a connection, and the connection to the software that carries it.
+
+use super::traffic::{Decision, Traffic, Waiting};
+use super::{Identity, Tally};
+use crate::dial;
+use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
+use label::{LABEL_BYTES_MAX, Label};
+use model::ids::Version;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// How many calls a node holds at most at once; more fail as in a crash.
+const HELD_CALLS_MAX: usize = 4_096;
+
+/// Calls that wait now, over all connections of this process (one node each).
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// What a connection is told before it makes its first call.
+pub(super) enum Admission {
+    /// It is the software's.
+    Direct(Upstream),
+    /// It is served through adapters.
+    Translate,
+    /// It is reset, and why, as it is counted.
+    Closed(&'static str),
+}
+
+/// The gate of one connection: the label that it was born with never changes.
+pub(super) struct CallGate {
+    traffic: Arc<Traffic>,
+    tally: Arc<Tally>,
+    service: Arc<str>,
+    version: Version,
+    /// The service keeps no state per connection: the connection outlives a restart of the software.
+    carried: AtomicBool,
+    /// The start of the software that the connection's first call met.
+    first_generation: std::sync::Mutex<Option<u64>>,
+}
+
+enum Leave {
+    Direct(Upstream, super::traffic::Running),
+    Translate(Arc<Chain>, Upstream, super::traffic::Running),
+    Closed(&'static str),
+}
+
+impl CallGate {
+    pub(super) fn new(traffic: Arc<Traffic>, tally: Arc<Tally>, service: Arc<str>, version: Version) -> Self {
+        Self {
+            traffic,
+            tally,
+            service,
+            version,
+            carried: AtomicBool::new(false),
+            first_generation: std::sync::Mutex::new(None),
+        }
+    }
+
+    /// Says whether the connection may outlive a restart of the software.
+    pub(super) fn carry(&self, carried: bool) {
+        self.carried.store(carried, Ordering::Relaxed);
+    }
+
+    /// Waits until it is clear who serves the connection.
+    pub(super) async fn admit(&self) -> Admission {
+        match self.leave().await {
+            Leave::Direct(upstream, _) => Admission::Direct(upstream),
+            Leave::Translate(..) => Admission::Translate,
+            Leave::Closed(why) => Admission::Closed(why),
+        }
+    }
+
+    async fn leave(&self) -> Leave {
+        let mut pictures = self.traffic.watch();
+        let begun = Instant::now();
+        let mut held = None;
+        loop {
+            // Counted before the look, so that whoever holds calls and then waits for quiet sees this one.
+            let running = self.traffic.begin();
+            let picture = pictures.borrow_and_update().clone();
+            let waiting = match picture.decide(&self.service, self.version, &self.traffic.chains) {
+                Decision::Direct(to) => return Leave::Direct(to, running),
+                Decision::Translate(chain, to) => return Leave::Translate(chain, to, running),
+                Decision::Reset(why) => return Leave::Closed(why),
+                Decision::Wait(waiting) => waiting,
+            };
+            drop(running);
+            if waiting == Waiting::NotStaged {
+                self.traffic.wake.notify_one();
+            }
+            if held.is_none() {
+                match Held::one_more() {
+                    Some(place) => held = Some(place),
+                    None => return Leave::Closed("reset.too_many_held"),
+                }
+            }
+            let deadline = begun + picture.hold_limit;
+            drop(picture);
+            match tokio::time::timeout_at(deadline, pictures.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Leave::Closed("reset.held_too_long"),
+            }
+        }
+    }
+
+    /// A connection that may carry state ends with the software that it spoke to.
+    fn outlived(&self, generation: u64) -> bool {
+        if self.carried.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut first = self.first_generation.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *first.get_or_insert(generation) != generation
+    }
+}
+
+impl Gate for CallGate {
+    fn enter(&self) -> Pending<'_, Result<Lease, Closed>> {
+        Box::pin(async move {
+            let (chain, upstream, give_back, running) = match self.leave().await {
+                Leave::Direct(upstream, running) => (Arc::new(Chain::empty()), upstream, true, running),
+                Leave::Translate(chain, upstream, running) => (chain, upstream, false, running),
+                Leave::Closed(why) => {
+                    self.tally.count(why);
+                    return Err(Closed);
+                }
+            };
+            if self.outlived(upstream.generation) {
+                self.tally.count("reset.connection_state");
+                return Err(Closed);
+            }
+            Ok(Lease {
+                chain,
+                upstream,
+                give_back,
+                guard: Some(Box::new(running)),
+            })
+        })
+    }
+}
+
+/// A place among the calls that wait.
+struct Held;
+
+impl Held {
+    fn one_more() -> Option<Self> {
+        if HELD.fetch_add(1, Ordering::Relaxed) < HELD_CALLS_MAX {
+            return Some(Self);
+        }
+        HELD.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Opens connections to the software that show it the true caller.
+pub(super) struct LabelledDial {
+    identity: Identity,
+    traffic: Arc<Traffic>,
+    /// The address that the caller dialled.
+    local: SocketAddr,
+}
+
+impl LabelledDial {
+    pub(super) fn new(identity: Identity, traffic: Arc<Traffic>, local: SocketAddr) -> Self {
+        Self {
+            identity,
+            traffic,
+            local,
+        }
+    }
+}
+
+impl Dial for LabelledDial {
+    fn dial(&self, upstream: Upstream, caller: SocketAddr) -> Pending<'_, io::Result<TcpStream>> {
+        Box::pin(async move {
+            let label = Label {
+                system: self.identity.system,
+                version: self.traffic.picture().standing.version.0,
+                node: self.identity.node.0,
+                caller: Some((caller, self.local)),
+                token: None,
+                agent_key: Some(self.identity.agent_key),
+            };
+            let mut bytes = [0; LABEL_BYTES_MAX];
+            let length = label.encode(&mut bytes);
+            dial::dial(upstream.address, &bytes[..length]).await
+        })
+    }
+}

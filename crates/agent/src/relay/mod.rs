@@ -1,0 +1,262 @@
+//! Connections that the accept hook gave away, and those of listeners that the agent serves: read what they say first,
+//! then serve them through adapters, or give them back to the software as they are.
+
+mod commands;
+mod first_bytes;
+mod gate;
+mod tally;
+mod traffic;
+
+pub use commands::Commands;
+pub use tally::Tally;
+pub use traffic::{Child, Decision, Lenses, Picture, Traffic, Waiting};
+
+use crate::dial;
+use crate::holder_client::HolderClient;
+use adapter::{Limits, Served};
+use first_bytes::FirstBytes;
+use gate::{Admission, CallGate, LabelledDial};
+use intercept::holder::HandOverReason;
+use label::{LABEL_BYTES_MAX, Label};
+use model::bundle::{Connections, Protocol};
+use model::ids::{NodeId, Version};
+use socket2::SockRef;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The most connections that an agent holds: within the usual limit of descriptors, two for each connection.
+const CONNECTIONS_MAX: usize = 8_192;
+
+/// How long a connection that is given back may wait in the software's accept queue before it is closed.
+const OFFER_TTL: Duration = Duration::from_secs(30);
+
+/// Who the node is, as labels say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The system's number.
+    pub system: u64,
+    /// The node's number.
+    pub node: NodeId,
+    /// The key by which the software's hooks know the agent's own connections.
+    pub agent_key: [u8; 16],
+}
+
+/// Everything that serving connections needs.
+pub struct Relay {
+    /// Who the node is.
+    pub identity: Identity,
+    /// How calls are treated now.
+    pub traffic: Arc<Traffic>,
+    /// The holder, to give connections back through.
+    pub holder: HolderClient,
+    /// What is counted.
+    pub tally: Arc<Tally>,
+    /// Commands whose connections are the agent's own.
+    pub commands: Arc<Commands>,
+    open: AtomicUsize,
+    limits: Arc<Limits>,
+}
+
+impl Relay {
+    /// A relay that has no connections yet.
+    pub fn new(identity: Identity, traffic: Arc<Traffic>, holder: HolderClient, tally: Arc<Tally>) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            traffic,
+            holder,
+            tally,
+            commands: Arc::new(Commands::default()),
+            open: AtomicUsize::new(0),
+            limits: Arc::new(Limits::default()),
+        })
+    }
+
+    /// Takes a connection over; it is served by a task of its own.
+    pub fn adopt(self: &Arc<Self>, connection: OwnedFd, reason: Option<HandOverReason>, local: SocketAddr, peer: SocketAddr) {
+        let stream = std::net::TcpStream::from(connection);
+        if self.open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS_MAX {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.tally.count("reset.too_many_connections");
+            reset_std(stream);
+            return;
+        }
+        let relay = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = relay.serve(stream, reason, local, peer).await {
+                tracing::debug!(%peer, %error, "a connection failed");
+                relay.tally.count("connection.failed");
+            }
+            relay.open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        stream: std::net::TcpStream,
+        reason: Option<HandOverReason>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream)?;
+        if reason == Some(HandOverReason::Probing) && self.commands.own(peer, local) {
+            return self.let_through(stream, local).await;
+        }
+        let picture = self.traffic.picture();
+        let honoured = picture.sources.contains(&peer.ip().to_canonical());
+        let first = if reason == Some(HandOverReason::Public) {
+            FirstBytes::Unlabelled
+        } else {
+            first_bytes::read(&mut stream).await?
+        };
+        let label = match first {
+            FirstBytes::Label(label) if label.system != self.identity.system => {
+                return self.reset(stream, "reset.other_system");
+            }
+            FirstBytes::Label(_) if !honoured => return self.reset(stream, "reset.label_not_honoured"),
+            FirstBytes::Label(label) => Some(Version(label.version)),
+            FirstBytes::Unlabelled => None,
+            FirstBytes::Damaged => return self.reset(stream, "reset.damaged_label"),
+            FirstBytes::Ended => return Ok(()),
+        };
+        let picture = self.traffic.picture();
+        let Some(service) = picture.service_at(local.port(), label) else {
+            return self.reset(stream, "reset.no_such_service");
+        };
+        let service: Arc<str> = service.into();
+        let Some(version) = label.or_else(|| picture.public_version(&service)) else {
+            return self.reset(stream, "reset.no_public_version");
+        };
+        let _open = self.tally.connection(version);
+        tokio::select! {
+            served = self.serve_at(stream, service, version, local, peer) => served,
+            () = self.retired(version) => {
+                self.tally.count("reset.retired");
+                Ok(())
+            }
+        }
+    }
+
+    /// A connection of the agent's own command reaches the software although calls are held.
+    async fn let_through(&self, stream: TcpStream, local: SocketAddr) -> io::Result<()> {
+        let picture = self.traffic.picture();
+        let service = picture.service_at(local.port(), None);
+        match service.and_then(|service| picture.upstream(service)) {
+            Some(upstream) => self.give_back(stream, upstream.address).await,
+            None => self.reset(stream, "reset.software_down"),
+        }
+    }
+
+    /// Waits until a version is retired, or being retired.
+    async fn retired(&self, version: Version) {
+        let mut pictures = self.traffic.watch();
+        let retired = pictures.wait_for(|picture| picture.standing.retired_through >= version);
+        if retired.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Serves a connection born at `version` until it ends or is the software's.
+    async fn serve_at(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        service: Arc<str>,
+        version: Version,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let gate = Arc::new(CallGate::new(self.traffic.clone(), self.tally.clone(), service.clone(), version));
+        let upstream = match gate.admit().await {
+            Admission::Direct(upstream) => upstream,
+            Admission::Closed(why) => return self.reset(stream, why),
+            Admission::Translate => {
+                let manner = self.traffic.picture().manner(&service);
+                if !matches!(manner, None | Some((Protocol::Http, _))) {
+                    return self.reset(stream, "reset.protocol_without_adapter");
+                }
+                let carried = matches!(manner, Some((_, Connections::Stateless)));
+                return self.translate(stream, gate, carried, local, peer).await;
+            }
+        };
+        self.give_back(stream, upstream.address).await
+    }
+
+    async fn translate(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        gate: Arc<CallGate>,
+        carried: bool,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        gate.carry(carried);
+        let dial = Arc::new(LabelledDial::new(self.identity, self.traffic.clone(), local));
+        let served = adapter::serve_http(
+            stream,
+            peer,
+            gate,
+            dial,
+            self.limits.clone(),
+            self.tally.clone(),
+        )
+        .await;
+        match served {
+            Served::Closed => Ok(()),
+            Served::Reset(cause) => {
+                tracing::debug!(%peer, ?cause, "a connection was reset");
+                self.tally.count("connection.reset");
+                Ok(())
+            }
+            Served::GiveBack(stream) => {
+                let picture = self.traffic.picture();
+                match picture.service_at(local.port(), None).and_then(|service| picture.upstream(service)) {
+                    Some(upstream) => self.give_back(stream, upstream.address).await,
+                    None => self.reset(stream, "reset.software_down"),
+                }
+            }
+        }
+    }
+
+    /// Returns a connection to the software: the holder is given the socket under a one-time token, and a connection
+    /// that shows the token takes its place in the software's accept queue.
+    async fn give_back(&self, stream: TcpStream, software: SocketAddr) -> io::Result<()> {
+        let token: [u8; 16] = rand::random();
+        let connection = OwnedFd::from(stream.into_std()?);
+        let offered = self.holder.offer(token, OFFER_TTL, connection).await;
+        offered.map_err(io::Error::other)?;
+        let label = Label {
+            system: self.identity.system,
+            version: self.traffic.picture().standing.version.0,
+            node: self.identity.node.0,
+            caller: None,
+            token: Some(token),
+            agent_key: Some(self.identity.agent_key),
+        };
+        let mut bytes = [0; LABEL_BYTES_MAX];
+        let length = label.encode(&mut bytes);
+        let mut token_dial = dial::dial(software, &bytes[..length]).await?;
+        self.tally.count("given_back");
+        // The hook closes the token dial when it has taken the connection: until then it stays in the accept queue.
+        let mut end = [0; 1];
+        let taken = tokio::io::AsyncReadExt::read(&mut token_dial, &mut end);
+        let _ = tokio::time::timeout(OFFER_TTL, taken).await;
+        Ok(())
+    }
+
+    fn reset(&self, stream: TcpStream, why: &'static str) -> io::Result<()> {
+        self.tally.count(why);
+        reset_std(stream.into_std()?);
+        Ok(())
+    }
+}
+
+/// Ends a connection as a dead process does.
+fn reset_std(stream: std::net::TcpStream) {
+    // Without it the peer sees an orderly end instead; it is gone either way.
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}

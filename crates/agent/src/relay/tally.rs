@@ -1,0 +1,95 @@
+//! What the relay counts: calls, refusals, resets, open connections by their label.
+
+use adapter::{Counters, Direction, Failure, Observer, Refusal};
+use model::ids::Version;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The agent's counters.
+#[derive(Default)]
+pub struct Tally {
+    calls: Counters,
+    named: Mutex<BTreeMap<String, u64>>,
+    open: Mutex<BTreeMap<Version, u64>>,
+}
+
+impl Tally {
+    /// Counts one of these.
+    pub fn count(&self, name: &str) {
+        self.add(name, 1);
+    }
+
+    /// Counts so many of these.
+    pub fn add(&self, name: &str, number: u64) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        match named.get_mut(name) {
+            Some(counter) => *counter += number,
+            None => drop(named.insert(name.to_owned(), number)),
+        }
+    }
+
+    /// Counts a connection as open at a version until the guard is dropped.
+    pub fn connection(self: &Arc<Self>, version: Version) -> OpenConnection {
+        *self.open().entry(version).or_default() += 1;
+        OpenConnection(self.clone(), version)
+    }
+
+    /// Open connections by the version of their label.
+    pub fn connections(&self) -> BTreeMap<Version, u64> {
+        self.open().clone()
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<Version, u64>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every counter by its name; those of calls are `calls.direct`, `calls.past.N` and `calls.future.N` (N: length of the chain).
+    pub fn read(&self) -> BTreeMap<String, u64> {
+        let mut all = self.named.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counted = self.calls.read();
+        all.insert("calls.direct".to_owned(), counted.direct);
+        all.insert("calls.failed".to_owned(), counted.failed);
+        for (name, lengths) in [("past", counted.past), ("future", counted.future)] {
+            for (index, number) in lengths.into_iter().enumerate().filter(|(_, number)| *number > 0) {
+                all.insert(format!("calls.{name}.{}", index + 1), number);
+            }
+        }
+        let mut refused = 0;
+        for (kind, rule, number) in counted.refused {
+            refused += number;
+            all.insert(format!("refused.{}.{rule}", kind.name()), number);
+        }
+        all.insert("refused".to_owned(), refused);
+        all
+    }
+}
+
+impl Observer for Tally {
+    fn call(&self, direction: Option<Direction>, chain_length: usize) {
+        self.calls.call(direction, chain_length);
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.calls.refused(refusal);
+    }
+
+    fn failed(&self, failure: &Failure) {
+        tracing::debug!(%failure, "a call failed");
+        self.calls.failed(failure);
+    }
+}
+
+/// An open connection; counted until dropped.
+pub struct OpenConnection(Arc<Tally>, Version);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        let mut open = self.0.open();
+        if let Some(number) = open.get_mut(&self.1) {
+            *number -= 1;
+            if *number == 0 {
+                open.remove(&self.1);
+            }
+        }
+    }
+}

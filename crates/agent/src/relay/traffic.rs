@@ -1,0 +1,252 @@
+//! How the node treats calls right now: the picture that connections decide by, replaced as a whole when anything changes.
+
+use crate::knowledge::Knowledge;
+use adapter::{Chain, Lens, Upstream};
+use model::bundle::{Connections, Protocol};
+use model::ids::Version;
+use model::routing::{Direction, Route, Standing, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// Lenses by the upgrade and the service that they belong to, and their direction.
+pub type Lenses = BTreeMap<(Version, String, Direction), Arc<Lens>>;
+
+/// The picture at one moment.
+#[derive(Clone)]
+pub struct Picture {
+    /// What the repository says, as it concerns this node.
+    pub knowledge: Arc<Knowledge>,
+    /// Where the node stands.
+    pub standing: Standing,
+    /// The adapters that are loaded.
+    pub lenses: Arc<Lenses>,
+    /// Calls wait: the software is stopped, changed, or probed.
+    pub hold: bool,
+    /// The held calls' patience is over: they fail as in a crash.
+    pub given_up: bool,
+    /// The running software; none while it is down.
+    pub child: Option<Child>,
+    /// Services' public versions, as the operator set them.
+    pub public: Arc<BTreeMap<String, Version>>,
+    /// The addresses whose labels are honoured.
+    pub sources: Arc<BTreeSet<IpAddr>>,
+    /// How long one call is held at most.
+    pub hold_limit: Duration,
+}
+
+/// The running software as the relay sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Which start.
+    pub generation: u64,
+    /// Where the hooks saw it listen.
+    pub listening: Vec<SocketAddr>,
+}
+
+/// What to do with a call, or with a connection that has made none yet.
+pub enum Decision {
+    /// The software itself speaks the caller's version.
+    Direct(Upstream),
+    /// Through adapters.
+    Translate(Arc<Chain>, Upstream),
+    /// Not now; look again when the picture changes.
+    Wait(Waiting),
+    /// Never: reset, and count it under this name.
+    Reset(&'static str),
+}
+
+/// Why a call waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The node upgrades.
+    Held,
+    /// The caller's version is not staged here yet.
+    NotStaged,
+}
+
+impl Picture {
+    /// The service on a local port, as callers at `label` know it.
+    pub fn service_at(&self, port: u16, label: Option<Version>) -> Option<&str> {
+        self.knowledge.service_at(port, label, self.standing)
+    }
+
+    /// The version at which a caller without a label is served.
+    pub fn public_version(&self, service: &str) -> Option<Version> {
+        self.knowledge.public_version(service, self.standing.version, &self.public)
+    }
+
+    /// What to do with a caller at `label` on `service`.
+    pub fn decide(&self, service: &str, label: Version, chains: &Chains) -> Decision {
+        match self.knowledge.route(service, self.standing, label) {
+            Route::NotStaged => Decision::Wait(Waiting::NotStaged),
+            Route::Retired => Decision::Reset("reset.retired"),
+            Route::Withdrawn => Decision::Reset("reset.withdrawn"),
+            Route::NoSuchService => Decision::Reset("reset.no_such_service"),
+            Route::Refused(_) => Decision::Reset("reset.refused_interface"),
+            Route::Direct => self.with_software(service, Decision::Direct),
+            Route::Chain(steps) => match chains.get(&self.lenses, service, &steps) {
+                Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
+                None => Decision::Wait(Waiting::NotStaged),
+            },
+        }
+    }
+
+    fn with_software(&self, service: &str, then: impl FnOnce(Upstream) -> Decision) -> Decision {
+        if self.given_up {
+            return Decision::Reset("reset.held_too_long");
+        }
+        if self.hold {
+            return Decision::Wait(Waiting::Held);
+        }
+        match self.upstream(service) {
+            Some(upstream) => then(upstream),
+            None => Decision::Reset("reset.software_down"),
+        }
+    }
+
+    /// Where the software listens for a service, if it runs.
+    pub fn upstream(&self, service: &str) -> Option<Upstream> {
+        let child = self.child.as_ref()?;
+        let port = *self.knowledge.ports(self.standing.version).get(service)?;
+        Some(Upstream {
+            address: dial_address(&child.listening, port),
+            generation: child.generation,
+        })
+    }
+
+    /// Whether a service's connections may wait through a restart, and what is spoken on it.
+    pub fn manner(&self, service: &str) -> Option<(Protocol, Connections)> {
+        let class = self.knowledge.class_at(self.standing.version)?;
+        class
+            .definition
+            .services
+            .get(service)
+            .map(|service| (service.protocol, service.connections))
+    }
+}
+
+/// Where to dial a port, given what the hooks saw: the wildcard means loopback.
+fn dial_address(listening: &[SocketAddr], port: u16) -> SocketAddr {
+    let seen = listening.iter().find(|address| address.port() == port);
+    match seen {
+        Some(address) if address.ip().is_unspecified() && address.is_ipv6() => {
+            SocketAddr::new(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), port)
+        }
+        Some(address) if !address.ip().is_unspecified() => *address,
+        _ => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port),
+    }
+}
+
+/// Chains by service and steps, made once.
+#[derive(Default)]
+pub struct Chains {
+    made: Mutex<BTreeMap<(String, Vec<Step>), Arc<Chain>>>,
+}
+
+impl Chains {
+    fn get(&self, lenses: &Lenses, service: &str, steps: &[Step]) -> Option<Arc<Chain>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (service.to_owned(), steps.to_vec());
+        if let Some(chain) = made.get(&key) {
+            return Some(chain.clone());
+        }
+        let adapters = steps
+            .iter()
+            .map(|step| {
+                let key = (step.upgrade, service.to_owned(), step.direction);
+                let direction = match step.direction {
+                    Direction::Past => adapter::Direction::Past,
+                    Direction::Future => adapter::Direction::Future,
+                };
+                lenses.get(&key).map(|lens| (lens.clone(), direction))
+            })
+            .collect::<Option<Vec<_>>>()?;
+        let chain = Arc::new(Chain::new(adapters));
+        made.insert(key, chain.clone());
+        Some(chain)
+    }
+
+    /// Forgets all: lenses were replaced.
+    pub fn clear(&self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The picture, who watches it, and how many calls run by it.
+pub struct Traffic {
+    picture: watch::Sender<Arc<Picture>>,
+    /// Chains made from the picture's lenses.
+    pub chains: Chains,
+    running: AtomicUsize,
+    idle: Notify,
+    /// Rung when a caller's version is not known here: the server is asked.
+    pub wake: Arc<Notify>,
+}
+
+impl Traffic {
+    /// Begins with this picture.
+    pub fn new(picture: Picture, wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            picture: watch::Sender::new(Arc::new(picture)),
+            chains: Chains::default(),
+            running: AtomicUsize::new(0),
+            idle: Notify::new(),
+            wake,
+        })
+    }
+
+    /// The picture now.
+    pub fn picture(&self) -> Arc<Picture> {
+        self.picture.borrow().clone()
+    }
+
+    /// Follows the picture.
+    pub fn watch(&self) -> watch::Receiver<Arc<Picture>> {
+        self.picture.subscribe()
+    }
+
+    /// Changes the picture; whoever waits looks again.
+    pub fn change(&self, change: impl FnOnce(&mut Picture)) {
+        self.picture.send_modify(|picture| change(Arc::make_mut(picture)));
+    }
+
+    /// Counts a call as running until the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        Running(self.clone())
+    }
+
+    /// How many calls run.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no call runs, at most `limit`; says whether that was reached.
+    pub async fn quiet(&self, limit: Duration) -> bool {
+        let quiet = async {
+            loop {
+                let idle = self.idle.notified();
+                if self.running() == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        tokio::time::timeout(limit, quiet).await.is_ok()
+    }
+}
+
+/// A running call.
+pub struct Running(Arc<Traffic>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The repository as this node has it: manifests and upgrade files of every version, verified by digest, on disk.
+
+use client::{Client, ClientError};
+use model::api::{SystemView, UpgradeSummary};
+use model::bundle::{Upgrade, UpgradeFile};
+use model::ids::Version;
+use model::manifest::{Digest, MANIFEST_BYTES_MAX, Manifest, UPGRADE_FILE};
+use model::release::{History, HistoryError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why the repository cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The server has not given something that is needed.
+    #[error("upgrade {version} cannot be fetched")]
+    Fetch {
+        /// Which version's.
+        version: Version,
+        /// Why.
+        #[source]
+        source: ClientError,
+    },
+    /// What came is not what the repository lists.
+    #[error("upgrade {version}: {problem}")]
+    Altered {
+        /// Which version's.
+        version: Version,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The upgrades do not follow on one another.
+    #[error("the upgrades do not follow on one another")]
+    History(#[from] HistoryError),
+}
+
+/// One upgrade with its manifest.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The manifest.
+    pub manifest: Arc<Manifest>,
+    /// The upgrade.
+    pub upgrade: Arc<Upgrade>,
+}
+
+/// The upgrades that are known, by the manifest's digest.
+#[derive(Debug)]
+pub struct Repository {
+    client: Arc<Client>,
+    folder: PathBuf,
+    known: BTreeMap<String, Published>,
+}
+
+impl Repository {
+    /// A repository that keeps what it learns in `folder`.
+    pub fn new(client: Arc<Client>, folder: PathBuf) -> Self {
+        Self {
+            client,
+            folder,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Learns every upgrade that the view lists, from the disk where it is there, and builds the history. Also gives
+    /// each upgrade by its version.
+    ///
+    /// # Errors
+    /// An upgrade that is neither on disk nor to be had, or that is not what the view says.
+    pub async fn history(
+        &mut self,
+        view: &SystemView,
+    ) -> Result<(History, BTreeMap<Version, Published>), RepositoryError> {
+        let mut upgrades = BTreeMap::new();
+        for summary in view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn) {
+            upgrades.insert(summary.version, self.upgrade(summary).await?);
+        }
+        let withdrawn: BTreeSet<Version> = (view.upgrades.iter())
+            .filter(|upgrade| upgrade.withdrawn)
+            .map(|upgrade| upgrade.version)
+            .collect();
+        let history = History::new(upgrades.values().map(|published| published.upgrade.clone()), &withdrawn)?;
+        Ok((history, upgrades))
+    }
+
+    async fn upgrade(&mut self, summary: &UpgradeSummary) -> Result<Published, RepositoryError> {
+        if let Some(known) = self.known.get(&summary.manifest_sha256) {
+            return Ok(known.clone());
+        }
+        let version = summary.version;
+        let altered = |problem: String| RepositoryError::Altered { version, problem };
+        let manifest = self.manifest(summary).await?;
+        let manifest = Manifest::parse(&manifest).map_err(|error| altered(error.to_string()))?;
+        let file = manifest
+            .file(UPGRADE_FILE)
+            .ok_or_else(|| altered(format!("its manifest lists no {UPGRADE_FILE}")))?;
+        let text = self.document(version, &file.sha256.to_string()).await?;
+        let upgrade = UpgradeFile::parse(&text)
+            .and_then(|file| file.prove(&manifest.listing()))
+            .map_err(|errors| {
+                let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                altered(lines.join("; "))
+            })?;
+        let published = Published {
+            manifest: Arc::new(manifest),
+            upgrade: Arc::new(upgrade),
+        };
+        self.known.insert(summary.manifest_sha256.clone(), published.clone());
+        Ok(published)
+    }
+
+    async fn manifest(&self, summary: &UpgradeSummary) -> Result<String, RepositoryError> {
+        let version = summary.version;
+        if let Some(text) = self.cached(&summary.manifest_sha256) {
+            return Ok(text);
+        }
+        let text = (self.client.manifest(version, summary.revision).await)
+            .map_err(|source| RepositoryError::Fetch { version, source })?;
+        self.keep(version, &summary.manifest_sha256, text)
+    }
+
+    /// A small text artifact.
+    async fn document(&self, version: Version, sha256: &str) -> Result<String, RepositoryError> {
+        if let Some(text) = self.cached(sha256) {
+            return Ok(text);
+        }
+        let fetch = |source| RepositoryError::Fetch { version, source };
+        let mut body = self.client.artifact(sha256, 0).await.map_err(fetch)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.chunk().await.map_err(fetch)? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MANIFEST_BYTES_MAX {
+                let problem = format!("{sha256} is longer than {MANIFEST_BYTES_MAX} bytes");
+                return Err(RepositoryError::Altered { version, problem });
+            }
+        }
+        let text = String::from_utf8(bytes).map_err(|_| RepositoryError::Altered {
+            version,
+            problem: format!("{sha256} is not text"),
+        })?;
+        self.keep(version, sha256, text)
+    }
+
+    fn path(&self, sha256: &str) -> PathBuf {
+        self.folder.join(sha256)
+    }
+
+    fn cached(&self, sha256: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.path(sha256)).ok()?;
+        (Digest::of(text.as_bytes()).to_string() == sha256).then_some(text)
+    }
+
+    fn keep(&self, version: Version, sha256: &str, text: String) -> Result<String, RepositoryError> {
+        if Digest::of(text.as_bytes()).to_string() != sha256 {
+            return Err(RepositoryError::Altered {
+                version,
+                problem: format!("what the server gave is not {sha256}"),
+            });
+        }
+        if let Err(error) = write(&self.path(sha256), text.as_bytes()) {
+            // Known for this agent's life; the next one fetches it again.
+            tracing::warn!(%error, "cannot keep a document of the repository");
+        }
+        Ok(text)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, bytes)?;
+    std::fs::rename(fresh, path)
+}

@@ -1,0 +1,214 @@
+//! The conversation with the upgrade server: enrolment, reports out, the system's view in; all of it cached on disk, so
+//! that a node goes on at its version, and recovers, while the server is away.
+
+use crate::config::Config;
+use crate::layout::Layout;
+use client::{Client, ClientError};
+use model::api::{EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, SyncRequest, SystemView};
+use model::ids::NodeId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Two syncs are at least so far apart, however much happens.
+const SYNC_GAP: Duration = Duration::from_millis(50);
+
+/// A sync that failed is tried again after this, or after the poll interval if that is shorter.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
+const EVENTS_KEPT_MAX: usize = 4_096;
+
+/// Enrols the node, or recalls its enrolment from the cache when no server answers.
+///
+/// # Errors
+/// The server refuses the node, or it cannot be reached and the node was never enrolled.
+pub async fn enrol(client: &Client, config: &Config, layout: &Layout) -> Result<Enrolled, ClientError> {
+    let file = layout.cache().join("enrolled.json");
+    let request = EnrolRequest {
+        name: config.name.clone(),
+        class: config.class.clone(),
+        attributes: config.attributes.clone(),
+        host: host_name(),
+        data_directory: layout.root().display().to_string(),
+    };
+    match client.enrol(&request).await {
+        Ok(enrolled) => {
+            save(&file, &enrolled);
+            Ok(enrolled)
+        }
+        Err(error @ ClientError::Problem(_)) => Err(error),
+        Err(error) => load(&file).ok_or(error),
+    }
+}
+
+/// The machine's name, for people.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// What the rest of the agent holds of the conversation.
+#[derive(Clone)]
+pub struct Link {
+    /// Asks the server at once: an unknown label has come, or something changed.
+    pub wake: Arc<Notify>,
+    /// What happened, for the history.
+    events: mpsc::UnboundedSender<NewEvent>,
+    /// How far the server's clock is ahead of this machine's, in milliseconds.
+    pub ahead_ms: Arc<AtomicI64>,
+    /// The last view; none before the first answer.
+    pub view: watch::Receiver<Option<Arc<SystemView>>>,
+}
+
+impl Link {
+    /// Tells the history what happened.
+    pub fn tell(&self, event: NewEvent) {
+        // The receiver lives as long as the agent; at its end nobody is left to tell.
+        let _ = self.events.send(event);
+    }
+}
+
+/// Starts the conversation. It ends with the runtime.
+pub fn start(
+    client: Arc<Client>,
+    node: NodeId,
+    poll: Duration,
+    layout: &Layout,
+    report: watch::Receiver<Option<NodeReport>>,
+) -> Link {
+    let cache = layout.cache().join("view.json");
+    let (view_sender, view) = watch::channel(load::<SystemView>(&cache).map(Arc::new));
+    let (events, event_receiver) = mpsc::unbounded_channel();
+    let wake = Arc::new(Notify::new());
+    let conversation = Conversation {
+        client,
+        node,
+        poll,
+        cache: cache.into_boxed_path(),
+        wake: wake.clone(),
+        report,
+        events: event_receiver,
+        waiting: VecDeque::new(),
+        view: view_sender,
+        ahead_ms: Arc::default(),
+        reached: false,
+    };
+    let ahead_ms = conversation.ahead_ms.clone();
+    tokio::spawn(conversation.run());
+    Link {
+        wake,
+        events,
+        ahead_ms,
+        view,
+    }
+}
+
+struct Conversation {
+    client: Arc<Client>,
+    node: NodeId,
+    poll: Duration,
+    cache: Box<Path>,
+    wake: Arc<Notify>,
+    report: watch::Receiver<Option<NodeReport>>,
+    events: mpsc::UnboundedReceiver<NewEvent>,
+    waiting: VecDeque<NewEvent>,
+    view: watch::Sender<Option<Arc<SystemView>>>,
+    ahead_ms: Arc<AtomicI64>,
+    /// The server has answered since this agent started: only then is the cached view's number worth telling.
+    reached: bool,
+}
+
+impl Conversation {
+    async fn run(mut self) {
+        let mut sent: Option<NodeReport> = None;
+        loop {
+            self.collect_events();
+            let report = self.report.borrow_and_update().clone();
+            let changed = if report == sent { None } else { report.clone() };
+            let pause = match self.sync(changed).await {
+                Ok(()) => {
+                    sent = report;
+                    jittered(self.poll)
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the server does not answer");
+                    jittered(self.poll.min(RETRY_PAUSE))
+                }
+            };
+            tokio::time::sleep(SYNC_GAP).await;
+            if !self.waiting.is_empty() && self.reached {
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.wake.notified() => {}
+                changed = self.report.changed() => if changed.is_err() { return },
+                event = self.events.recv() => match event {
+                    Some(event) => self.waiting.push_back(event),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn collect_events(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.waiting.push_back(event);
+        }
+        while self.waiting.len() > EVENTS_KEPT_MAX {
+            self.waiting.pop_front();
+        }
+    }
+
+    async fn sync(&mut self, report: Option<NodeReport>) -> Result<(), ClientError> {
+        let count = self.waiting.len().min(EVENTS_PER_SYNC_MAX);
+        let seen_view = self.view.borrow().as_ref().map(|view| view.view);
+        let request = SyncRequest {
+            seen_view: if self.reached { seen_view } else { None },
+            report,
+            events: self.waiting.iter().take(count).cloned().collect(),
+        };
+        let answer = self.client.sync(self.node, &request, None).await;
+        self.reached = answer.is_ok();
+        let answer = answer?;
+        self.waiting.drain(..count);
+        let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let here_ms = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);
+        let there_ms = i64::try_from(answer.now_ms).unwrap_or(i64::MAX);
+        self.ahead_ms.store(there_ms.saturating_sub(here_ms), Ordering::Relaxed);
+        if let Some(view) = answer.view {
+            save(&self.cache, &view);
+            self.view.send_replace(Some(Arc::new(view)));
+        }
+        Ok(())
+    }
+}
+
+/// Between 80 % and 120 % of `interval`, so that nodes that started together do not ask together.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::random_range(0.8..1.2))
+}
+
+/// Reads a cached document; whatever is wrong with it, it counts as absent: the server has the original.
+pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Writes a cached document through a rename. A full disk costs only the cache.
+pub(crate) fn save<T: Serialize>(path: &Path, document: &T) {
+    let written = serde_json::to_vec(document)
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| {
+            let fresh = path.with_extension("new");
+            std::fs::write(&fresh, bytes)?;
+            std::fs::rename(&fresh, path)
+        });
+    if let Err(error) = written {
+        tracing::warn!(path = %path.display(), %error, "cannot cache");
+    }
+}
