@@ -8,3 +8,4 @@ pub mod confine;
 pub mod launch;
 pub mod snapshot;
 pub mod transform;
+pub mod journal;

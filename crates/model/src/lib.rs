@@ -4,6 +4,7 @@ pub mod api;
 pub mod bundle;
 pub mod expression;
 pub mod ids;
+pub mod journal;
 pub mod machine;
 pub mod manifest;
 pub mod release;
