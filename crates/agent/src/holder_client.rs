@@ -121,6 +121,8 @@ struct Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.reader.abort();
+        // The reader's own handle lives until it is scheduled again; the holder must not send to it meanwhile.
+        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Child {
     pub(super) output: Option<Output>,
     /// The user that it runs as.
     pub(super) uid: Option<u32>,
-    /// The agent has been told that it could not be started: its end is no news.
-    pub(super) unborn: bool,
+    /// Why it could not be started, and who is to be told so when nothing of it is left.
+    pub(super) unborn: Option<((u64, u64), String)>,
 }
 
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Child {
             }),
             output: Some(output),
             uid,
-            unborn: false,
+            unborn: None,
         })
     }
 
@@ -116,7 +116,7 @@ impl Child {
             launch: None,
             output: None,
             uid: None,
-            unborn: false,
+            unborn: None,
         }
     }
 

@@ -93,8 +93,12 @@ pub(super) fn detach(data: &Path) -> Result<(), HolderError> {
     }
 }
 
-/// The second step begins its own session.
+/// The second step begins its own session, without what the starter had open.
 pub(super) fn leave_session() -> Result<(), HolderError> {
+    crate::launch::descriptors::close_inherited().map_err(|source| HolderError::Io {
+        what: "close what was inherited".to_owned(),
+        source,
+    })?;
     rustix::process::setsid().map_err(|error| HolderError::Io {
         what: "begin a session".to_owned(),
         source: error.into(),

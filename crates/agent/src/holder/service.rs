@@ -332,14 +332,23 @@ impl Service {
         let Some(launch) = child.launch.take() else {
             return;
         };
-        let pid = launch.pid;
-        let (agent, id) = launch.asker;
-        if self.agent.as_ref().map(|agent| agent.number) != Some(agent) {
-            return;
+        match outcome {
+            Err(why) => child.unborn = Some((launch.asker, why)),
+            Ok(()) => {
+                let started = ReplyBody::Started { pid: launch.pid };
+                self.answer_asker(launch.asker, Ok(started));
+            }
         }
-        child.unborn = outcome.is_err();
-        let answer = outcome.map(|()| (ReplyBody::Started { pid }, None));
-        self.answer(id, answer);
+    }
+
+    /// Answers a start, unless its asker has been replaced; says whether it was there.
+    fn answer_asker(&mut self, asker: (u64, u64), body: Result<ReplyBody, String>) -> bool {
+        let (agent, id) = asker;
+        let there = self.agent.as_ref().map(|agent| agent.number) == Some(agent);
+        if there {
+            self.answer(id, body.map(|body| (body, None)));
+        }
+        there
     }
 
     fn rotate_output(&mut self) {
@@ -362,7 +371,10 @@ impl Service {
         self.listeners.release_all();
         self.listening.clear();
         self.last_exit = Some(exit.clone());
-        if !child.unborn {
+        let told = child
+            .unborn
+            .is_some_and(|(asker, why)| self.answer_asker(asker, Err(why)));
+        if !told {
             self.tell(Event::ChildExited(exit));
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! The filter needs `NO_NEW_PRIVS`: set-user-id programs that the software executes do not gain rights.
 
+pub(crate) mod descriptors;
 pub(crate) mod seccomp;
 pub(crate) mod user;
 
@@ -69,6 +70,7 @@ pub fn run() -> Result<Infallible, LaunchError> {
 /// Moves the socket away from stdin, which becomes the null device, and reads the orders from it.
 fn take_orders() -> Result<(UnixStream, Orders), LaunchError> {
     let no_orders = |error: io::Error| LaunchError::NoOrders(error.to_string());
+    descriptors::close_inherited().map_err(no_orders)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
         .map_err(|error| no_orders(error.into()))?;
     let mut socket = UnixStream::from(socket);

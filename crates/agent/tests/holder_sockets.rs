@@ -1,0 +1,308 @@
+//! The holder as the keeper of sockets: listeners across restarts, connections between software and agent.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use agent::holder_client::{HolderClient, Notice, Notices};
+use intercept::holder::HandOverReason;
+use intercept::hook_protocol::HookMessage;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use support::{Node, exit, hook, next};
+
+fn free_address() -> SocketAddr {
+    let probe = TcpListener::bind("127.0.0.1:0").unwrap();
+    probe.local_addr().unwrap()
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap()
+}
+
+/// The part of a server whose `bind` asks for the kept listener first; it answers every caller with one byte.
+/// With `PART_HAND_OVER` it gives every caller to the holder instead, and says over the token what comes back.
+#[test]
+#[ignore = "a part that another test plays"]
+fn part_server() {
+    let address: SocketAddr = variable("PART_ADDRESS").parse().unwrap();
+    let holder = variable("UPSTART_HOLDER");
+    let listener = match hook::ask(&holder, HookMessage::Bind { local: address }) {
+        Some(kept) => {
+            println!("server has kept the listener");
+            TcpListener::from(kept)
+        }
+        None => TcpListener::bind(address).unwrap(),
+    };
+    listener.set_nonblocking(false).unwrap();
+    hook::say(&holder, HookMessage::Listening { local: address }, None).unwrap();
+    let hands_over = std::env::var("PART_HAND_OVER").is_ok();
+    loop {
+        let (mut connection, peer) = listener.accept().unwrap();
+        if hands_over {
+            let message = HookMessage::HandOver {
+                reason: HandOverReason::Foreign,
+                local: address,
+                peer,
+            };
+            hook::say(&holder, message, Some(connection.as_fd())).unwrap();
+            let given_back = loop {
+                let token = *b"a token of test!";
+                if let Some(given) = hook::ask(&holder, HookMessage::Take { token }) {
+                    break given;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            };
+            TcpStream::from(given_back).write_all(b"software").unwrap();
+            continue;
+        }
+        connection.write_all(b"!").unwrap();
+    }
+}
+
+fn call(address: SocketAddr) -> std::io::Result<()> {
+    let mut connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(support::PATIENCE))?;
+    let mut byte = [0];
+    connection.read_exact(&mut byte)
+}
+
+/// Callers that call without a pause; counted apart: answered, refused, failed otherwise.
+struct Callers {
+    over: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Callers {
+    fn start(address: SocketAddr) -> Self {
+        let mut callers = Self {
+            over: Arc::default(),
+            answered: Arc::default(),
+            refused: Arc::default(),
+            failed: Arc::default(),
+            threads: Vec::new(),
+        };
+        for _ in 0..4 {
+            let (over, answered) = (Arc::clone(&callers.over), Arc::clone(&callers.answered));
+            let (refused, failed) = (Arc::clone(&callers.refused), Arc::clone(&callers.failed));
+            callers.threads.push(std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    match call(address) {
+                        Ok(()) => answered.fetch_add(1, Ordering::Relaxed),
+                        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                            refused.fetch_add(1, Ordering::Relaxed)
+                        }
+                        Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+                    };
+                }
+            }));
+        }
+        callers
+    }
+
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    fn until_more(&self) {
+        let before = self.answered();
+        support::until("callers are answered", || self.answered() > before + 20);
+    }
+
+    fn end(self) -> (u64, u64) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        let refused = self.refused.load(Ordering::Relaxed);
+        (refused, self.failed.load(Ordering::Relaxed))
+    }
+}
+
+async fn wait_listening(notices: &mut Notices, address: SocketAddr) {
+    assert!(matches!(next(notices).await, Notice::Listening(at) if at == address));
+}
+
+#[tokio::test]
+async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept() {
+    let (node, mut client, mut notices) = Node::start().await;
+    let address = free_address();
+    let text = address.to_string();
+    let part = |generation| node.part(generation, "part_server", &[("PART_ADDRESS", &text)]);
+    client.start(part(1)).await.unwrap();
+    wait_listening(&mut notices, address).await;
+    let callers = Callers::start(address);
+    callers.until_more();
+    for generation in 2..6 {
+        let kept = client.keep(vec![address.port()]).await.unwrap();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert!(kept[0].duplicate && kept[0].taken && kept[0].address == address);
+        assert_eq!(client.keep(vec![address.port()]).await.unwrap(), kept);
+        client.signal(9).await.unwrap();
+        exit(&mut notices).await;
+        // An agent that is replaced now finds the listener where it was.
+        (client, notices) = HolderClient::attach(node.data()).await.unwrap();
+        assert!(!client.state().kept[0].taken);
+        client.start(part(generation)).await.unwrap();
+        wait_listening(&mut notices, address).await;
+        callers.until_more();
+        (client, notices) = HolderClient::attach(node.data()).await.unwrap();
+        assert!(client.state().kept[0].taken);
+        assert_eq!(client.state().listening, [address]);
+        client
+            .drop_listener(client.state().kept[0].listener)
+            .await
+            .unwrap();
+    }
+    let (refused, failed) = callers.end();
+    assert_eq!(refused, 0);
+    // A caller whose connection the killed process had accepted is reset: at most one each and restart.
+    assert!(failed <= 16, "{failed}");
+    let output = std::fs::read_to_string(node.output()).unwrap();
+    assert_eq!(output.matches("server has kept the listener").count(), 4);
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
+async fn without_keeping_callers_are_refused_during_a_restart() {
+    let (node, client, mut notices) = Node::start().await;
+    let address = free_address();
+    let text = address.to_string();
+    client
+        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
+        .await
+        .unwrap();
+    wait_listening(&mut notices, address).await;
+    call(address).unwrap();
+    client.kill().await.unwrap();
+    exit(&mut notices).await;
+    let error = call(address).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
+async fn a_connection_waits_for_an_agent_and_goes_back_to_the_software() {
+    let (node, client, mut notices) = Node::start().await;
+    let address = free_address();
+    let text = address.to_string();
+    let variables = [("PART_ADDRESS", text.as_str()), ("PART_HAND_OVER", "1")];
+    client
+        .start(node.part(1, "part_server", &variables))
+        .await
+        .unwrap();
+    wait_listening(&mut notices, address).await;
+    drop((client, notices));
+    let mut caller = TcpStream::connect(address).unwrap();
+    caller.write_all(b"hello").unwrap();
+    let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
+    let Notice::HandedOver {
+        reason,
+        local,
+        peer,
+        connection,
+    } = next(&mut notices).await
+    else {
+        panic!("no connection");
+    };
+    assert_eq!(reason, HandOverReason::Foreign);
+    assert_eq!((local, peer), (address, caller.local_addr().unwrap()));
+    let mut agents = TcpStream::from(connection.try_clone().unwrap());
+    let mut bytes = [0; 5];
+    agents.peek(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"hello");
+    agents.write_all(b"agent ").unwrap();
+    let token = *b"a token of test!";
+    client
+        .offer(token, Duration::from_secs(5), connection)
+        .await
+        .unwrap();
+    drop(agents);
+    let mut answer = [0; 14];
+    caller.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    caller.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"agent software");
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
+async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_given_to_the_software() {
+    let (node, client, mut notices) = Node::start().await;
+    let address = free_address();
+    let kept = client.listen(address).await.unwrap();
+    assert_eq!(client.listen(address).await.unwrap(), kept);
+    assert!(!kept[0].duplicate && !kept[0].taken);
+    let mut early = TcpStream::connect(address).unwrap();
+    let listener = TcpListener::from(client.fetch(kept[0].listener).await.unwrap());
+    listener.set_nonblocking(false).unwrap();
+    listener.accept().unwrap().0.write_all(b"?").unwrap();
+    let mut byte = [0];
+    early.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"?");
+    drop(listener);
+    let text = address.to_string();
+    client
+        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
+        .await
+        .unwrap();
+    wait_listening(&mut notices, address).await;
+    call(address).unwrap();
+    let unknown = client.fetch(99).await;
+    assert!(unknown.unwrap_err().to_string().contains("99"));
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
+async fn callers_of_a_listener_in_the_way_are_saved() {
+    let (node, client, mut notices) = Node::start().await;
+    let port = free_address().port();
+    let wildcard = SocketAddr::from(([0, 0, 0, 0], port));
+    let asked = SocketAddr::from(([127, 0, 0, 1], port));
+    client.listen(wildcard).await.unwrap();
+    let caller = TcpStream::connect(asked).unwrap();
+    let text = asked.to_string();
+    client
+        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
+        .await
+        .unwrap();
+    let mut saved = None;
+    let mut listens = false;
+    while saved.is_none() || !listens {
+        match next(&mut notices).await {
+            Notice::HandedOver { reason, peer, .. } => saved = Some((reason, peer)),
+            Notice::Listening(at) => listens = at == asked,
+            Notice::ChildExited(exit) => panic!("{exit:?}"),
+        }
+    }
+    let peer = caller.local_addr().unwrap();
+    assert_eq!(saved, Some((HandOverReason::Undecided, peer)));
+    call(asked).unwrap();
+    let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
+    assert!(client.state().kept.is_empty());
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
+async fn hooks_of_strangers_and_nonsense_are_not_heard() {
+    let (node, client, mut notices) = Node::start().await;
+    let address = free_address();
+    client.listen(address).await.unwrap();
+    // This process is of the right user but not of the child's group.
+    let given = hook::ask(&node.hook_name(), HookMessage::Bind { local: address });
+    assert!(given.is_none());
+    assert!(hook::say_bytes(&node.hook_name(), b"nonsense", None).is_ok());
+    let text = address.to_string();
+    client
+        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
+        .await
+        .unwrap();
+    wait_listening(&mut notices, address).await;
+    node.end(&client, &mut notices).await;
+}
