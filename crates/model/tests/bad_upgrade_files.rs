@@ -464,4 +464,24 @@ const CASES: &[Case] = &[
         "[class.storage.state",
         "upgrade.toml:28:21: not TOML: unclosed table, expected `]`",
     ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nschedule = { max_unavailabl = 1 }\n",
+        "upgrade.toml:10:14: class.storage.schedule.max_unavailabl: unknown key; did you mean `max_unavailable`?",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nschedule = { max_unavailable = 0 }\n",
+        "upgrade.toml:10:12: class.storage.schedule: `max_unavailable = 0` would let no node upgrade; leave it out for no limit",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nschedule = { max_unavailable = \"one\" }\n",
+        "upgrade.toml:10:32: class.storage.schedule: invalid type: string \"one\", expected u32",
+    ),
+    Case(
+        "[class.storage]\n",
+        "[class.storage]\nschedule = \"now\"\n",
+        "upgrade.toml:10:12: class.storage.schedule: invalid type: string \"now\", expected struct Written",
+    ),
 ];

@@ -12,8 +12,11 @@ pub use folder::{Folder, FolderError, read_directory};
 pub use prove::UpgradeFile;
 pub use upgrade::*;
 
+use crate::ids::Version;
 use crate::manifest::{Digest, Manifest, Mode, UPGRADE_FILE};
-use std::collections::BTreeMap;
+use crate::release::History;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is known of a file of a bundle without its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +47,14 @@ pub fn check(text: &str, files: &BundleFiles) -> Result<Checked, Vec<BundleError
     let file = UpgradeFile::parse(text)?;
     let upgrade = file.prove(files)?;
     let manifest = Manifest::new(&upgrade, files);
-    match manifest.validate() {
-        Ok(()) => Ok(Checked { upgrade, manifest }),
-        Err(error) => Err(vec![BundleError::of_file(
-            UPGRADE_FILE,
-            error.to_string(),
-            "",
-        )]),
+    let problem = |error: String| Err(vec![BundleError::of_file(UPGRADE_FILE, error, "")]);
+    if let Err(error) = manifest.validate() {
+        return problem(error.to_string());
     }
+    if upgrade.version == Version::FIRST
+        && let Err(error) = History::new([Arc::new(upgrade.clone())], &BTreeSet::new())
+    {
+        return problem(error.to_string());
+    }
+    Ok(Checked { upgrade, manifest })
 }

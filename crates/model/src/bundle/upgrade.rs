@@ -1,9 +1,11 @@
 //! An upgrade as proved: every value checked, every expression compiled. Only this form travels inside.
 
-use crate::expression::{Expression, ExpressionError, Scope, Template};
+pub use crate::expression::Template;
+use crate::expression::{Expression, ExpressionError, Scope};
 use crate::ids::Version;
 use crate::machine::ProbeMode;
 use crate::routing::Direction;
+pub use crate::schedule::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The step from one version of the system to the next.
@@ -48,8 +50,6 @@ impl Default for Settings {
         }
     }
 }
-
-pub use crate::schedule::Schedule;
 
 /// What an upgrade says about one class.
 #[derive(Clone, Debug, PartialEq)]

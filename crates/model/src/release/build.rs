@@ -134,7 +134,46 @@ impl Step<'_> {
                 return Err(self.class_error(name, problem));
             }
         }
+        self.check_order(&classes)?;
         Ok(classes)
+    }
+
+    /// `after` names classes of this version, and no class waits for itself by a roundabout way.
+    fn check_order(
+        &self,
+        classes: &BTreeMap<String, Arc<ReleaseClass>>,
+    ) -> Result<(), HistoryError> {
+        let after = |name: &str| {
+            let schedule = classes.get(name).map(|class| &class.schedule);
+            let after = schedule.and_then(|schedule| schedule.after.as_ref());
+            after.map_or(&[][..], |after| &after.classes)
+        };
+        for name in classes.keys() {
+            if let Some(unknown) = after(name)
+                .iter()
+                .find(|other| !classes.contains_key(*other))
+            {
+                let hint = nearest(unknown, classes.keys().map(String::as_str))
+                    .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                let version = self.upgrade.version;
+                let problem =
+                    format!("schedule.after: version {version} has no class `{unknown}`{hint}");
+                return Err(self.class_error(name, problem));
+            }
+            let mut reached: BTreeSet<&str> = BTreeSet::new();
+            let mut open: Vec<&str> = after(name).iter().map(String::as_str).collect();
+            while let Some(next) = open.pop() {
+                if next == name {
+                    let problem =
+                        "schedule.after: it would wait for itself, so no node could ever upgrade";
+                    return Err(self.class_error(name, problem.to_owned()));
+                }
+                if reached.insert(next) {
+                    open.extend(after(next).iter().map(String::as_str));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn class(&mut self, class: &ClassUpgrade) -> Result<ReleaseClass, HistoryError> {

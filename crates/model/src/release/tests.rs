@@ -217,6 +217,23 @@ fn classes_are_added_removed_and_renamed_on_purpose_only() {
 }
 
 #[test]
+fn an_order_of_classes_can_be_kept() {
+    let order = |a: &str, b: &str| {
+        let upgrade =
+            format!("[class.a]\nRUN\nschedule = {{ {a} }}\n[class.b]\nRUN\nschedule = {{ {b} }}\n");
+        told(&["[class.a]\nRUN\n[class.b]\nRUN\n", &upgrade])
+    };
+    assert_eq!(order("after = [\"b\"]", "max_unavailable = 1"), "nothing");
+    assert_eq!(
+        order("after = [\"c\"]", ""),
+        "version 2: class.a: schedule.after: version 2 has no class `c`; did you mean `a`?"
+    );
+    let round = "version 2: class.a: schedule.after: it would wait for itself, so no node could ever upgrade";
+    assert_eq!(order("after = [\"a\"]", ""), round);
+    assert_eq!(order("after = [\"b\"]", "after = [\"a\"]"), round);
+}
+
+#[test]
 fn a_renamed_class_is_followed_both_ways() {
     let history = good(&[
         STORAGE,
