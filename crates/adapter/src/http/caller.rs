@@ -1,0 +1,177 @@
+//! One caller's connection: what its calls share, and how each is answered.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+
+use super::ResetCause;
+use super::message::{self, End, Outgoing};
+use super::software::{Software, ToSoftware};
+use super::stream::Traffic;
+use crate::call::BodyLimits;
+use crate::gate::{Dial, Gate};
+use crate::limits::Limits;
+use crate::observer::{Failure, Observer, Refusal, RefusalKind};
+
+/// No answer has asked for the connection to be given back.
+const NO_GIVE_BACK: u64 = u64::MAX;
+
+/// What the calls of a connection share.
+pub(super) struct Caller {
+    gate: Arc<dyn Gate>,
+    software: Software,
+    pub(super) limits: Arc<Limits>,
+    observer: Arc<dyn Observer>,
+    pub(super) traffic: Arc<Traffic>,
+    /// Whether a call is under way, from its head to the last byte of its answer.
+    in_call: AtomicBool,
+    /// How much had been written when the answer was made after which to give back.
+    give_back: AtomicU64,
+    cause: Mutex<Option<ResetCause>>,
+}
+
+/// A call that ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection ends as in a crash")]
+pub(super) struct Crash;
+
+/// Ends a call with its answer's body.
+struct EndOfCall {
+    caller: Arc<Caller>,
+    _guard: Option<Box<dyn Any + Send>>,
+}
+
+impl End for EndOfCall {
+    fn failed(&mut self) {
+        self.caller.fail(ResetCause::Software);
+    }
+}
+
+impl Drop for EndOfCall {
+    fn drop(&mut self) {
+        self.caller.traffic.has_read.store(false, Ordering::Relaxed);
+        self.caller.in_call.store(false, Ordering::Release);
+    }
+}
+
+impl Caller {
+    pub(super) fn new(
+        peer: SocketAddr,
+        gate: Arc<dyn Gate>,
+        dial: Arc<dyn Dial>,
+        limits: Arc<Limits>,
+        observer: Arc<dyn Observer>,
+    ) -> Caller {
+        Caller {
+            gate,
+            software: Software::new(peer, dial, limits.clone()),
+            limits,
+            observer,
+            traffic: Arc::default(),
+            in_call: AtomicBool::new(false),
+            give_back: AtomicU64::new(NO_GIVE_BACK),
+            cause: Mutex::new(None),
+        }
+    }
+
+    /// Why the connection must be reset, if it must.
+    pub(super) fn cause(&self) -> Option<ResetCause> {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, cause: ResetCause) {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+    }
+
+    /// Whether a head has begun to arrive and is not complete.
+    pub(super) fn awaits_head(&self) -> bool {
+        !self.in_call.load(Ordering::Acquire) && self.traffic.has_read.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection can be closed for giving it back: the answer that asked for it has
+    /// ended, and its head has left, so that closing can no longer show in it.
+    pub(super) fn may_give_back(&self) -> bool {
+        let since = self.give_back.load(Ordering::Acquire);
+        since != NO_GIVE_BACK
+            && !self.in_call.load(Ordering::Acquire)
+            && self.traffic.written.load(Ordering::Relaxed) > since
+    }
+
+    /// Answers one call.
+    pub(super) async fn answer(
+        self: Arc<Caller>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Outgoing>, Crash> {
+        self.in_call.store(true, Ordering::Release);
+        self.give_back.store(NO_GIVE_BACK, Ordering::Release);
+        let Ok(lease) = self.gate.enter().await else {
+            self.fail(ResetCause::Closed);
+            return Err(Crash);
+        };
+        self.observer.call(lease.chain.direction(), lease.chain.len());
+        let give_back = lease.give_back && lease.chain.is_empty() && stays_open(&request);
+        let answered = self.delegate(&lease, request).await;
+        let response = match answered {
+            Ok(response) => response,
+            Err(Failure::Refused(refusal)) => {
+                self.observer.refused(&refusal);
+                message::refusal(*refusal)
+            }
+            Err(failure) => {
+                self.observer.failed(&failure);
+                self.fail(match failure {
+                    Failure::Caller(_) => ResetCause::Caller,
+                    _ => ResetCause::Software,
+                });
+                return Err(Crash);
+            }
+        };
+        if give_back {
+            let written = self.traffic.written.load(Ordering::Relaxed);
+            self.give_back.store(written, Ordering::Release);
+        }
+        let end = EndOfCall { caller: self.clone(), _guard: lease.guard };
+        Ok(response.map(|body| body.with_end(Box::new(end))))
+    }
+
+    async fn delegate(
+        &self,
+        lease: &crate::gate::Lease,
+        request: Request<Incoming>,
+    ) -> Result<Response<Outgoing>, Failure> {
+        if request.method() == Method::CONNECT {
+            return Err(tunnel().into());
+        }
+        let limits = BodyLimits {
+            bytes_max: self.limits.body_bytes_max,
+            depth_max: self.limits.depth_max,
+        };
+        let call = message::call(request, limits);
+        let mut software = ToSoftware { software: &self.software, upstream: lease.upstream };
+        let answer = lease.chain.call(call, &mut software).await?;
+        Ok(message::response(answer))
+    }
+}
+
+fn tunnel() -> Refusal {
+    Refusal {
+        kind: RefusalKind::Unmatched,
+        rule: "(CONNECT)".to_owned(),
+        reason: "tunnels are not calls".to_owned(),
+        status: StatusCode::NOT_IMPLEMENTED,
+        body: None,
+    }
+}
+
+/// Whether the caller means to go on with the connection after this request.
+fn stays_open(request: &Request<Incoming>) -> bool {
+    let close = |value: &http::HeaderValue| {
+        value.to_str().is_ok_and(|v| v.split(',').any(|v| v.trim().eq_ignore_ascii_case("close")))
+    };
+    request.version() == Version::HTTP_11
+        && !request.headers().get_all(header::CONNECTION).iter().any(close)
+}

@@ -1,0 +1,176 @@
+//! Between hyper's messages and calls: bodies, hop-by-hop headers, refusals as problems.
+
+use std::any::Any;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+
+use crate::call::{Answer, Body, BodyLimits, Call};
+use crate::json::Json;
+use crate::observer::Refusal;
+
+/// A body on its way out.
+pub(super) struct Outgoing {
+    content: Content,
+    /// Told when the stream fails; what it holds is dropped with the body.
+    end: Option<Box<dyn End>>,
+}
+
+enum Content {
+    Whole(Option<Bytes>),
+    Stream(Incoming),
+}
+
+/// Who wants to know how an answer's body ended. It is dropped with the body.
+pub(super) trait End: Any + Send {
+    /// The stream that the body comes from failed.
+    fn failed(&mut self);
+}
+
+impl Outgoing {
+    fn new(body: Body) -> Outgoing {
+        let content = match body {
+            Body::Empty => Content::Whole(None),
+            Body::Bytes(bytes) => Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())),
+            Body::Json(json) => {
+                let mut bytes = Vec::with_capacity(256);
+                json.write(&mut bytes);
+                Content::Whole(Some(bytes.into()))
+            }
+            Body::Stream(stream) => Content::Stream(stream),
+        };
+        Outgoing { content, end: None }
+    }
+
+    pub(super) fn with_end(mut self, end: Box<dyn End>) -> Outgoing {
+        self.end = Some(end);
+        self
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(stream) => {
+                let frame = ready!(Pin::new(stream).poll_frame(cx));
+                if let (Some(Err(_)), Some(end)) = (&frame, &mut self.end) {
+                    end.failed();
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_none(),
+            Content::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Content::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// A caller's request as a call.
+pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
+    let (mut head, body) = request.into_parts();
+    strip_hops(&mut head.headers);
+    // The answer to `Expect` is given here, when the body is first read.
+    head.headers.remove(header::EXPECT);
+    Call { head, body: incoming(body), limits }
+}
+
+/// A call as a request to the software.
+pub(super) fn request(call: Call) -> Request<Outgoing> {
+    let mut head = call.head;
+    describe(&mut head.headers, &call.body);
+    Request::from_parts(head, Outgoing::new(call.body))
+}
+
+/// The software's response as an answer.
+pub(super) fn answer(response: Response<Incoming>) -> Answer {
+    let (mut head, body) = response.into_parts();
+    strip_hops(&mut head.headers);
+    Answer { head, body: incoming(body) }
+}
+
+/// An answer as a response to the caller.
+pub(super) fn response(answer: Answer) -> Response<Outgoing> {
+    let mut head = answer.head;
+    head.version = http::Version::HTTP_11;
+    describe(&mut head.headers, &answer.body);
+    Response::from_parts(head, Outgoing::new(answer.body))
+}
+
+/// A refusal in the lens' own words, else as a problem (RFC 9457).
+pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
+    let status = refusal.status;
+    let (body, media) = match refusal.body {
+        Some(body) => (body, "application/json"),
+        None => {
+            let title = status.canonical_reason().unwrap_or("Refused");
+            let text = |text: &str| Json::String(text.to_owned());
+            let members = [
+                ("type", text("about:blank")),
+                ("title", text(title)),
+                ("status", Json::Integer(i64::from(status.as_u16()))),
+                ("detail", Json::String(refusal.reason)),
+            ];
+            let members = members.into_iter().map(|(name, value)| (name.to_owned(), value));
+            (Json::Object(members.collect()), "application/problem+json")
+        }
+    };
+    let mut response = Response::new(Outgoing::new(Body::Json(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+fn incoming(body: Incoming) -> Body {
+    if body.is_end_stream() { Body::Empty } else { Body::Stream(body) }
+}
+
+/// Bodies made here have the length that they have.
+fn describe(headers: &mut HeaderMap, body: &Body) {
+    if matches!(body, Body::Bytes(_) | Body::Json(_)) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
+/// Removes headers that concern one connection only (RFC 9110, section 7.6.1).
+fn strip_hops(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in ["keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"] {
+        headers.remove(name);
+    }
+}
