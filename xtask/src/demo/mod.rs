@@ -8,6 +8,8 @@ pub mod check;
 pub mod forms;
 pub mod history;
 pub mod judge;
+#[cfg(test)]
+mod lens_tests;
 pub mod outside;
 pub mod place;
 pub mod processes;

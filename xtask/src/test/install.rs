@@ -38,15 +38,24 @@ const CARGO: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-nextest", "0
 /// # Errors
 /// When cargo's tools cannot be installed. Missing Debian and PyPI packages are said; tests that need them skip themselves.
 pub(super) fn everything(workspace: &Workspace) -> anyhow::Result<()> {
+    programs(workspace)?;
+    for (name, version) in CARGO {
+        cargo_tool(workspace, name, version)?;
+    }
+    Ok(())
+}
+
+/// Installs the programs under test that are missing.
+///
+/// # Errors
+/// When the target directory cannot be written.
+pub(crate) fn programs(workspace: &Workspace) -> anyhow::Result<()> {
     std::fs::create_dir_all(workspace.target("tools"))?;
     if let Err(error) = debian(workspace) {
         eprintln!("some Debian packages are missing: {error:#}");
     }
     if let Err(error) = pypi(workspace) {
         eprintln!("some Python packages are missing: {error:#}");
-    }
-    for (name, version) in CARGO {
-        cargo_tool(workspace, name, version)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Installs what it needs first; `.ci/run` calls nothing else. Ends with one line `N passed, N failed, N skipped`.
 
 mod deny;
-mod install;
+pub(crate) mod install;
 mod tally;
 
 use crate::workspace::{Workspace, run};

@@ -1,0 +1,29 @@
+//! The web server under test: one worker, a small fixed answer, no files.
+
+/// Its configuration for a port.
+pub(super) fn configuration(port: u16) -> String {
+    format!(
+        "worker_processes 1;
+daemon off;
+pid nginx.pid;
+error_log stderr error;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ return 200 \"{ANSWER}\"; }}
+    }}
+}}
+"
+    )
+}
+
+/// What it answers: as long as the values in redis.
+const ANSWER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -1,0 +1,196 @@
+//! What is measured: the load programs' command lines, and the rates that they print.
+
+use anyhow::{Context, bail};
+use std::path::Path;
+
+/// A workload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Workload {
+    /// Its name; a connection for each request says `request`.
+    pub(super) name: &'static str,
+    /// Who makes the load, and how.
+    pub(super) load: Load,
+}
+
+/// A load program and its settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Load {
+    /// `redis-benchmark`.
+    Redis { clients: u32, pipeline: u32 },
+    /// `wrk`.
+    Http { connections: u32, keep_alive: bool },
+}
+
+/// Every workload, in the order of the report.
+pub(super) const WORKLOADS: [Workload; 7] = [
+    redis("redis, 1 client", 1, 1),
+    redis("redis, 1 client, pipeline 16", 1, 16),
+    redis("redis, 50 clients", 50, 1),
+    redis("redis, 50 clients, pipeline 16", 50, 16),
+    http("http keep-alive, 1 connection", 1, true),
+    http("http keep-alive, 50 connections", 50, true),
+    http("http, a connection per request, 8 at a time", 8, false),
+];
+
+const fn redis(name: &'static str, clients: u32, pipeline: u32) -> Workload {
+    Workload {
+        name,
+        load: Load::Redis { clients, pipeline },
+    }
+}
+
+const fn http(name: &'static str, connections: u32, keep_alive: bool) -> Workload {
+    Workload {
+        name,
+        load: Load::Http {
+            connections,
+            keep_alive,
+        },
+    }
+}
+
+/// The ports at which a contender is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ports {
+    pub(super) redis: u16,
+    pub(super) http: u16,
+}
+
+/// The size of a value, in bytes.
+const VALUE_BYTES: &str = "64";
+
+/// How many keys there are.
+const KEYS: &str = "100000";
+
+impl Load {
+    /// The command line that loads a contender for about so many seconds; `rate` is what it did before.
+    pub(super) fn command(self, ports: Ports, seconds: u64, rate: f64) -> Vec<String> {
+        match self {
+            Load::Redis { clients, pipeline } => {
+                // redis-benchmark counts requests, not time.
+                let requests = (rate * seconds as f64).max(1000.0).round();
+                let (port, clients) = (ports.redis.to_string(), clients.to_string());
+                let (pipeline, requests) = (pipeline.to_string(), requests.to_string());
+                words(&[
+                    "redis-benchmark",
+                    "-p",
+                    &port,
+                    "-c",
+                    &clients,
+                    "-P",
+                    &pipeline,
+                    "-n",
+                    &requests,
+                    "-t",
+                    "set",
+                    "-d",
+                    VALUE_BYTES,
+                    "-r",
+                    KEYS,
+                    "--csv",
+                ])
+            }
+            Load::Http {
+                connections,
+                keep_alive,
+            } => {
+                let (connections, seconds) = (connections.to_string(), format!("{seconds}s"));
+                let url = format!("http://127.0.0.1:{}/", ports.http);
+                let mut command = words(&["wrk", "-t", "1", "-c", &connections, "-d", &seconds]);
+                if !keep_alive {
+                    command.extend(words(&["-H", "Connection: close"]));
+                }
+                command.push(url);
+                command
+            }
+        }
+    }
+
+    /// Requests a second, from what the load program printed. Any error that it saw is an error of the measurement.
+    pub(super) fn rate(self, printed: &str) -> anyhow::Result<f64> {
+        let rate = match self {
+            Load::Redis { .. } => redis_rate(printed),
+            Load::Http { .. } => http_rate(printed)?,
+        };
+        let rate = rate.with_context(|| format!("the load program printed no rate: {printed}"))?;
+        match rate > 0.0 {
+            true => Ok(rate),
+            false => bail!("nothing was answered: {printed}"),
+        }
+    }
+}
+
+/// `"SET","81300.81","0.5",...`
+fn redis_rate(printed: &str) -> Option<f64> {
+    let line = printed.lines().find(|line| line.starts_with("\"SET\""))?;
+    line.split(',').nth(1)?.trim_matches('"').parse().ok()
+}
+
+/// `Requests/sec:  20345.11`, and no complaint before it.
+fn http_rate(printed: &str) -> anyhow::Result<Option<f64>> {
+    let complaint = printed.lines().find(|line| {
+        let line = line.trim_start();
+        line.starts_with("Non-2xx") || line.starts_with("Socket errors")
+    });
+    if let Some(complaint) = complaint {
+        bail!("wrk met errors: {}", complaint.trim());
+    }
+    let line = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"));
+    Ok(line.and_then(|rate| rate.trim().parse().ok()))
+}
+
+/// The full path of a program; system programs may lie outside an ordinary user's search path.
+pub(super) fn program(name: &str) -> anyhow::Result<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders
+        .map(|folder| folder.join(name))
+        .find(|path| Path::is_file(path));
+    let found = found.with_context(|| {
+        format!("{name} is not installed: run `cargo xtask test --install-only`")
+    })?;
+    Ok(found.display().to_string())
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_from_what_the_load_programs_print() {
+        let redis = WORKLOADS[0].load;
+        let printed = "\"test\",\"rps\",\"avg\"\n\"SET\",\"81300.81\",\"0.5\"\n";
+        assert_eq!(redis.rate(printed).ok(), Some(81300.81));
+        assert!(redis.rate("").is_err());
+        let http = WORKLOADS[4].load;
+        assert_eq!(http.rate("Requests/sec:  20345.11\n").ok(), Some(20345.11));
+        let failed =
+            "  Socket errors: connect 0, read 3, write 0, timeout 0\nRequests/sec:  20345.11\n";
+        assert!(http.rate(failed).is_err());
+    }
+
+    #[test]
+    fn a_connection_per_request_says_so_in_its_name() {
+        for workload in WORKLOADS {
+            let is_per_request = matches!(
+                workload.load,
+                Load::Http {
+                    keep_alive: false,
+                    ..
+                }
+            );
+            assert_eq!(
+                workload.name.contains("request"),
+                is_per_request,
+                "{}",
+                workload.name
+            );
+        }
+    }
+}
