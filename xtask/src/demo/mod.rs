@@ -18,6 +18,7 @@ pub mod store;
 pub mod summary;
 pub mod system;
 pub mod tail;
+pub mod tallies;
 pub mod watcher;
 
 use clap::Args;

@@ -261,14 +261,6 @@ pub fn all_at(view: &SystemView, classes: &[&str], version: u32) -> bool {
     chosen.all(|fact| is_at(fact, version))
 }
 
-/// The sum of a counter over all nodes.
-pub fn counter(view: &SystemView, name: &str) -> u64 {
-    view.nodes
-        .iter()
-        .filter_map(|fact| fact.report.counters.get(name))
-        .sum()
-}
-
 /// One line about every node, for messages.
 pub fn describe(view: &SystemView) -> String {
     let lines = view.nodes.iter().map(|fact| {

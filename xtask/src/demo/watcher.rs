@@ -1,10 +1,11 @@
 //! Looks at the system and at the clients all the time: prints the live view and remembers what the summary needs.
 
 use super::census::Census;
-use super::summary::{CrossVersionCalls, Directions};
-use super::system::{System, counter, word};
+use super::summary::CrossVersionCalls;
+use super::system::{System, word};
 use super::tail::{Seen, Tail};
-use model::api::{Event, Phase, SystemView};
+use super::tallies::Tallies;
+use model::api::{Phase, SystemView};
 use model::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -23,14 +24,11 @@ const LINE_PAUSE: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 struct Remembered {
     live_max: usize,
-    /// When each node's present upgrade began.
-    stopped: BTreeMap<String, Instant>,
-    unavailable_ms: Vec<u64>,
-    /// The upgrade that the events told of.
-    told_unavailable_ms: Vec<u64>,
+    /// The nodes whose upgrade is under way.
+    stopped: BTreeSet<String>,
+    tallies: Tallies,
     resets_max: u64,
     seen: Seen,
-    crossed: CrossVersionCalls,
 }
 
 /// The watcher of one run.
@@ -53,7 +51,6 @@ impl Watcher {
             began: Instant::now(),
         };
         tokio::spawn(watcher.clone().look(system.clone(), Tail::new(history)));
-        tokio::spawn(watcher.clone().listen(system.clone()));
         watcher
     }
 
@@ -70,7 +67,7 @@ impl Watcher {
 
     /// Calls through adapters so far.
     pub fn crossed(&self) -> CrossVersionCalls {
-        self.remembered().crossed
+        self.remembered().tallies.crossed()
     }
 
     /// The most versions that were live at once.
@@ -83,15 +80,14 @@ impl Watcher {
         self.remembered().resets_max
     }
 
-    /// For how long calls were held, each time.
+    /// For how long calls were held, once for each upgrade of each node.
     pub fn unavailable_ms(&self) -> Vec<u64> {
-        let remembered = self.remembered();
-        let told = &remembered.told_unavailable_ms;
-        if told.is_empty() {
-            remembered.unavailable_ms.clone()
-        } else {
-            told.clone()
-        }
+        self.remembered().tallies.unavailable_ms()
+    }
+
+    /// The sum of a counter over all nodes.
+    pub fn count(&self, name: &str) -> u64 {
+        self.remembered().tallies.sum(name)
     }
 
     /// Something that callers' connections to this node end at is about to happen, or has just happened.
@@ -147,17 +143,13 @@ impl Watcher {
             .live_max
             .max(versions.iter().filter(|version| version.0 > 0).count());
         for fact in &view.nodes {
-            if is_unavailable(fact.report.status.phase) {
-                if !remembered.stopped.contains_key(&fact.name) {
-                    remembered.stopped.insert(fact.name.clone(), Instant::now());
-                    begun.push(fact.name.clone());
-                }
-            } else if let Some(since) = remembered.stopped.remove(&fact.name) {
-                let passed = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-                remembered.unavailable_ms.push(passed);
+            remembered.tallies.add(fact);
+            if !is_unavailable(fact.report.status.phase) {
+                remembered.stopped.remove(&fact.name);
+            } else if remembered.stopped.insert(fact.name.clone()) {
+                begun.push(fact.name.clone());
             }
         }
-        remembered.crossed = crossed(view);
         drop(remembered);
         begun
             .iter()
@@ -189,27 +181,6 @@ impl Watcher {
         let _ = write!(line, " | past {} future {}", crossed.past, crossed.future);
         line
     }
-
-    /// Follows the history for what it tells precisely.
-    async fn listen(self, system: System) {
-        let mut cursor: Option<String> = None;
-        loop {
-            let page = system
-                .client()
-                .events(cursor.as_deref(), None, Some(Duration::from_secs(10)))
-                .await;
-            let Ok(page) = page else {
-                tokio::time::sleep(LOOK_PAUSE).await;
-                continue;
-            };
-            for event in &page.items {
-                if let Some(passed) = held_ms(event) {
-                    self.remembered().told_unavailable_ms.push(passed);
-                }
-            }
-            cursor = page.next.or(cursor);
-        }
-    }
 }
 
 fn is_unavailable(phase: Phase) -> bool {
@@ -221,30 +192,4 @@ fn is_unavailable(phase: Phase) -> bool {
             | Phase::Probing
             | Phase::FlippingBack
     )
-}
-
-/// The agents' own counts of calls that went through adapters, by direction and steps.
-fn crossed(view: &SystemView) -> CrossVersionCalls {
-    let sum = |direction: &str| {
-        (1..10)
-            .map(|steps| counter(view, &format!("calls.{direction}.{steps}")))
-            .sum::<u64>()
-    };
-    CrossVersionCalls {
-        past: sum("past"),
-        future: sum("future"),
-        two_steps: Directions {
-            past: counter(view, "calls.past.2"),
-            future: counter(view, "calls.future.2"),
-        },
-    }
-}
-
-/// How long a node held calls, from the event that tells of its release (`... held calls for 812 ms`).
-fn held_ms(event: &Event) -> Option<u64> {
-    if event.kind != "node.released" {
-        return None;
-    }
-    let (before, _) = event.message.rsplit_once(" ms")?;
-    before.rsplit(' ').next()?.parse().ok()
 }
