@@ -282,12 +282,22 @@ const CASES: &[Case] = &[
     Case(
         "port = \"vars.base + 1\"",
         "port = \"ports.peers + 1\"",
-        "upgrade.toml:17:8: class.storage.service.data.port: `ports.peers + 1`: `ports` is not known here (known: attributes, node, vars, version)",
+        "upgrade.toml:17:8: class.storage.service.data.port: `ports.peers + 1`: `ports` is not known here (known: attributes, node, vars)",
     ),
     Case(
         "port = \"vars.base + 1\"",
         "port = 7200",
         "upgrade.toml:24:8: class.storage.service.peers.port: service `data` has this port already",
+    ),
+    Case(
+        "port = \"vars.base + 1\"",
+        "port = \"vars.base + version\"",
+        "upgrade.toml:17:8: class.storage.service.data.port: `vars.base + version`: `version` is not known here (known: attributes, node, vars)",
+    ),
+    Case(
+        "port = \"vars.base + 1\"",
+        "port = \"node.class == \\\"x\\\" ? 1 : 2\"",
+        "upgrade.toml:17:8: class.storage.service.data.port: `node.class == \"x\" ? 1 : 2`: `node` has no `class` (it has: name, attributes)",
     ),
     Case(
         "port = \"vars.base + 1\"\n",

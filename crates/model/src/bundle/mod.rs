@@ -1,16 +1,24 @@
 //! Upgrades as folders: `upgrade.toml` as written, and the [`Upgrade`] that it is proved to be.
 
+mod definition;
 mod error;
 pub mod folder;
 mod prove;
 mod read;
+mod revision;
+mod service;
 mod upgrade;
 
+pub use definition::*;
 pub use error::BundleError;
 pub(crate) use error::nearest;
 pub use folder::{Folder, FolderError, read_directory};
 pub use prove::UpgradeFile;
+pub use service::*;
 pub use upgrade::*;
+
+pub use crate::expression::Template;
+pub use crate::schedule::Schedule;
 
 use crate::ids::Version;
 use crate::manifest::{Digest, Manifest, Mode, UPGRADE_FILE};

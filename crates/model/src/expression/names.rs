@@ -7,21 +7,25 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug)]
 pub struct Allowed {
     roots: &'static [&'static str],
+    node: &'static [&'static str],
     services: Option<BTreeSet<String>>,
 }
 
 /// The fields of `node`.
-const NODE_FIELDS: [&str; 3] = ["name", "class", "attributes"];
+const NODE_FIELDS: &[&str] = &["name", "class", "attributes"];
 
 impl Allowed {
     /// What is known of a node before anything is chosen for it: for filters.
     pub const NODE: Allowed = Allowed {
         roots: &["attributes", "node"],
+        node: NODE_FIELDS,
         services: None,
     };
-    /// What is known before ports are: for ports themselves, the user, and an adopted state directory.
-    pub const PORTLESS: Allowed = Allowed {
-        roots: &["attributes", "node", "vars", "version"],
+    /// What holds for a node at every version: for ports (a class that takes a number without a restart keeps them), the
+    /// user, and an adopted state directory.
+    pub const LASTING: Allowed = Allowed {
+        roots: &["attributes", "node", "vars"],
+        node: &["name", "attributes"],
         services: None,
     };
 
@@ -30,6 +34,7 @@ impl Allowed {
         let roots = &["attributes", "node", "ports", "vars", "version"];
         Allowed {
             roots,
+            node: NODE_FIELDS,
             services: Some(services),
         }
     }
@@ -48,6 +53,7 @@ impl Allowed {
         ];
         Allowed {
             roots,
+            node: NODE_FIELDS,
             services: Some(services),
         }
     }
@@ -65,6 +71,7 @@ impl Allowed {
         ];
         Allowed {
             roots,
+            node: NODE_FIELDS,
             services: Some(services),
         }
     }
@@ -164,7 +171,7 @@ fn field_problem(operand: &Expr, field: &str, allowed: &Allowed) -> Option<Strin
         return None;
     };
     let known: Vec<&str> = match (root.as_str(), &allowed.services) {
-        ("node", _) => NODE_FIELDS.to_vec(),
+        ("node", _) => allowed.node.to_vec(),
         ("ports", Some(services)) => services.iter().map(String::as_str).collect(),
         _ => return None,
     };

@@ -1,7 +1,7 @@
 //! Builds the releases from the upgrades, one on top of the other.
 
-use super::{History, HistoryError, InterfaceId, Release, ReleaseClass, filters};
-use crate::bundle::{ClassUpgrade, Interface, Schedule, Service, Upgrade, nearest};
+use super::{History, HistoryError, Release, ReleaseClass, filters};
+use crate::bundle::{ClassUpgrade, Schedule, Upgrade, nearest};
 use crate::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub(super) fn history(
     Ok(builder.history)
 }
 
-struct Builder {
-    history: History,
+pub(super) struct Builder {
+    pub(super) history: History,
     /// The first class of each class' line: a name belongs to one line for ever, since nodes are known by it.
     roots: BTreeMap<String, String>,
 }
@@ -90,9 +90,9 @@ impl Builder {
 }
 
 /// One upgrade on top of the release before it.
-struct Step<'a> {
-    builder: &'a mut Builder,
-    upgrade: &'a Upgrade,
+pub(super) struct Step<'a> {
+    pub(super) builder: &'a mut Builder,
+    pub(super) upgrade: &'a Upgrade,
     before: BTreeMap<String, Arc<ReleaseClass>>,
 }
 
@@ -136,44 +136,6 @@ impl Step<'_> {
         }
         self.check_order(&classes)?;
         Ok(classes)
-    }
-
-    /// `after` names classes of this version, and no class waits for itself by a roundabout way.
-    fn check_order(
-        &self,
-        classes: &BTreeMap<String, Arc<ReleaseClass>>,
-    ) -> Result<(), HistoryError> {
-        let after = |name: &str| {
-            let schedule = classes.get(name).map(|class| &class.schedule);
-            let after = schedule.and_then(|schedule| schedule.after.as_ref());
-            after.map_or(&[][..], |after| &after.classes)
-        };
-        for name in classes.keys() {
-            if let Some(unknown) = after(name)
-                .iter()
-                .find(|other| !classes.contains_key(*other))
-            {
-                let hint = nearest(unknown, classes.keys().map(String::as_str))
-                    .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                let version = self.upgrade.version;
-                let problem =
-                    format!("schedule.after: version {version} has no class `{unknown}`{hint}");
-                return Err(self.class_error(name, problem));
-            }
-            let mut reached: BTreeSet<&str> = BTreeSet::new();
-            let mut open: Vec<&str> = after(name).iter().map(String::as_str).collect();
-            while let Some(next) = open.pop() {
-                if next == name {
-                    let problem =
-                        "schedule.after: it would wait for itself, so no node could ever upgrade";
-                    return Err(self.class_error(name, problem.to_owned()));
-                }
-                if reached.insert(next) {
-                    open.extend(after(next).iter().map(String::as_str));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn class(&mut self, class: &ClassUpgrade) -> Result<ReleaseClass, HistoryError> {
@@ -253,93 +215,13 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn interface(
-        &self,
-        class: &ClassUpgrade,
-        service: &Service,
-        before: Option<&ReleaseClass>,
-    ) -> Result<InterfaceId, HistoryError> {
-        let old = before.and_then(|before| Some((before.interfaces.get(&service.name)?, before)));
-        let own = InterfaceId(self.upgrade.version);
-        let problem = match (service.interface, old) {
-            (Interface::New, None) => return Ok(own),
-            (Interface::New, Some(_)) => {
-                "it was there before: write `interface = \"same\"` or `interface = \"changed\"`"
-                    .to_owned()
-            }
-            (_, None) => {
-                let known = before
-                    .map(|before| &before.interfaces)
-                    .into_iter()
-                    .flatten();
-                let hint = nearest(&service.name, known.map(|(name, _)| name.as_str()))
-                    .map_or(String::new(), |near| {
-                        format!(" (did you mean service `{near}`?)")
-                    });
-                format!("there was no such service before, so leave `interface` out{hint}")
-            }
-            (Interface::Same, Some((id, before))) => {
-                let protocol = before
-                    .definition
-                    .services
-                    .get(&service.name)
-                    .map(|old| old.protocol);
-                if protocol == Some(service.protocol) {
-                    return Ok(*id);
-                }
-                "its protocol changes, so its interface does: write `interface = \"changed\"`"
-                    .to_owned()
-            }
-            (Interface::Changed, Some(_)) => return Ok(own),
-            (Interface::AsVersion(version), Some((id, before))) => {
-                match self.interface_of(before, &service.name, version) {
-                    Some(older) if older == *id => {
-                        format!(
-                            "version {version} had the same interface as the version before: write `interface = \"same\"`"
-                        )
-                    }
-                    Some(older) => return Ok(older),
-                    None => {
-                        format!("as_version: version {version} had no such service of this class")
-                    }
-                }
-            }
-        };
-        let (class, service) = (class.name.clone(), service.name.clone());
-        Err(HistoryError::Service {
-            version: self.upgrade.version,
-            class,
-            service,
-            problem,
-        })
-    }
-
-    /// The interface of a service at an older version, following the class back.
-    fn interface_of(
-        &self,
-        class: &ReleaseClass,
-        service: &str,
-        version: Version,
-    ) -> Option<InterfaceId> {
-        let releases = &self.builder.history.releases;
-        let mut at = self.upgrade.from;
-        let mut name = class.name.clone();
-        while at > version {
-            let release = releases.get(&at)?;
-            name = release.classes.get(&name)?.origin.clone()?;
-            at = release.from;
-        }
-        let class = releases.get(&version)?.classes.get(&name)?;
-        class.interfaces.get(service).copied()
-    }
-
     fn not_before(&self, name: &str) -> String {
         let hint = nearest(name, self.before.keys().map(String::as_str))
             .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
         format!("version {} has no class `{name}`{hint}", self.upgrade.from)
     }
 
-    fn class_error(&self, class: &str, problem: String) -> HistoryError {
+    pub(super) fn class_error(&self, class: &str, problem: String) -> HistoryError {
         HistoryError::Class {
             version: self.upgrade.version,
             class: class.to_owned(),

@@ -1,5 +1,6 @@
 //! The whole system at each version: upgrades say what changes, releases say what holds.
 
+mod agree;
 mod build;
 mod error;
 mod filters;

@@ -148,7 +148,7 @@ fn state(table: Table<'_>, new: bool, allowed: &Allowed) -> State {
     }
     table.finish();
     State {
-        adopt: adopt.and_then(|at| source.template(&at, &Allowed::PORTLESS)),
+        adopt: adopt.and_then(|at| source.template(&at, &Allowed::LASTING)),
         transform: forward,
         reverse,
     }

@@ -101,7 +101,7 @@ fn port(table: &Table<'_>) -> Port {
             ..
         }) => table
             .string("port")
-            .and_then(|at| table.source().expression(&at, &Allowed::PORTLESS))
+            .and_then(|at| table.source().expression(&at, &Allowed::LASTING))
             .map(Port::Computed),
         Some(
             at @ At {

@@ -38,7 +38,7 @@ pub(super) fn software(class: &Table<'_>, allowed: &Allowed) -> Software {
         directory: directory(table.string("directory")).unwrap_or_else(Template::empty),
         user: table
             .string("user")
-            .and_then(|at| source.template(&at, &Allowed::PORTLESS)),
+            .and_then(|at| source.template(&at, &Allowed::LASTING)),
         allow_io_uring: table.boolean("allow_io_uring", false),
     };
     table.finish();

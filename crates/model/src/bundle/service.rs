@@ -1,0 +1,121 @@
+//! A service of a class, as proved: its port, its interface, its adapters.
+
+use crate::expression::{Expression, ExpressionError, Scope, Template};
+use crate::ids::Version;
+use crate::routing::Direction;
+
+/// A named port of a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Where it is in the upgrade file (`class.storage.service.data`), for messages.
+    pub key: String,
+    /// The port on which the software listens.
+    pub port: Port,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// How its interface relates to the version before.
+    pub interface: Interface,
+    /// Whether connections carry state.
+    pub connections: Connections,
+    /// Whether calls at the node's own version pass the adapters.
+    pub dispatch: Dispatch,
+    /// At which version callers without a label are served, until the operator moves it.
+    pub public: PublicPolicy,
+    /// Where peers reach it: `ADDRESS` or `ADDRESS:PORT`; empty means the node's own address.
+    pub advertise: Vec<Template>,
+    /// The adapter for callers still at the version before.
+    pub past: Adapter,
+    /// The adapter for callers already at this version on nodes at the version before.
+    pub future: Adapter,
+}
+
+/// A service's port.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Port {
+    /// The same everywhere.
+    Fixed(u16),
+    /// Computed at the node.
+    Computed(Expression),
+}
+
+impl Port {
+    /// The port at a node.
+    pub fn resolve(&self, scope: &Scope) -> Result<u16, ExpressionError> {
+        match self {
+            Port::Fixed(port) => Ok(*port),
+            Port::Computed(expression) => expression.port(scope),
+        }
+    }
+}
+
+/// What is spoken on a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// Bytes that adapters do not understand.
+    Raw,
+}
+
+/// How a service's interface relates to earlier versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// The service is new with this version.
+    New,
+    /// As in the version before.
+    Same,
+    /// Another than in the version before.
+    Changed,
+    /// Another than in the version before: that of an older version again.
+    AsVersion(Version),
+}
+
+/// Whether a connection carries state of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// Each call stands alone: a connection may outlive the software's restart.
+    Stateless,
+    /// What a caller has set up on its connection lives in the software's process.
+    Stateful,
+}
+
+/// Whether calls at the node's own version pass the adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    /// They go straight to the software.
+    Direct,
+}
+
+/// At which version callers without a label are served, until the operator moves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicPolicy {
+    /// The version at which the service was first published.
+    First,
+    /// Whatever version the node runs.
+    Latest,
+    /// None: such connections are reset.
+    Nobody,
+}
+
+/// What stands between two interfaces, in one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adapter {
+    /// Nothing is needed: the interface is the same, or new.
+    None,
+    /// Such callers are refused, on purpose.
+    Refuse,
+    /// A lens file, relative to the bundle.
+    Lens(String),
+}
+
+impl Service {
+    /// The adapter of one direction.
+    pub fn adapter(&self, direction: Direction) -> &Adapter {
+        match direction {
+            Direction::Past => &self.past,
+            Direction::Future => &self.future,
+        }
+    }
+}
