@@ -67,14 +67,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn established(ports: &[u16]) -> BTreeMap<u16, u64> {
+/// Somebody listens at this port.
+pub fn listens(port: u16) -> bool {
+    tables()
+        .lines()
+        .filter_map(|line| local_port(line, LISTEN))
+        .any(|found| found == port)
+}
+
+fn tables() -> String {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let text: String = tables
+    tables
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
-        .collect();
+        .collect()
+}
+
+fn established(ports: &[u16]) -> BTreeMap<u16, u64> {
     let mut found = BTreeMap::new();
-    for port in text.lines().filter_map(local_port_of_established) {
+    for port in tables()
+        .lines()
+        .filter_map(|line| local_port(line, ESTABLISHED))
+    {
         if ports.contains(&port) {
             *found.entry(port).or_default() += 1;
         }
@@ -82,11 +96,15 @@ fn established(ports: &[u16]) -> BTreeMap<u16, u64> {
     found
 }
 
-/// The local port of an established connection (state 01; proc_net_tcp in the kernel's documentation).
-fn local_port_of_established(line: &str) -> Option<u16> {
+/// States of a connection as the kernel prints them (its documentation's `proc_net_tcp`).
+const ESTABLISHED: &str = "01";
+const LISTEN: &str = "0A";
+
+/// The local port of a socket that is in this state.
+fn local_port(line: &str, wanted: &str) -> Option<u16> {
     let mut fields = line.split_whitespace().skip(1);
     let (local, state) = (fields.next()?, fields.nth(1)?);
-    (state == "01").then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok())?
+    (state == wanted).then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok())?
 }
 
 #[cfg(test)]
@@ -99,6 +117,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("its address");
         assert_eq!(established(&[address.port()]), BTreeMap::new());
+        assert!(listens(address.port()));
         let _caller = TcpStream::connect(address).expect("a connection");
         let _accepted = listener.accept().expect("accepted");
         assert_eq!(

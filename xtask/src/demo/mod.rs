@@ -4,10 +4,14 @@ pub mod ask;
 pub mod bare;
 pub mod build;
 pub mod census;
+pub mod chaos;
 pub mod check;
+pub mod crash;
+pub mod executioner;
 pub mod forms;
 pub mod history;
 pub mod judge;
+pub mod labels;
 #[cfg(test)]
 mod lens_tests;
 pub mod outside;
@@ -103,6 +107,7 @@ async fn perform(
     let program = tokio::task::spawn_blocking(build::build).await??;
     match (options.example.as_str(), options.chaos) {
         ("store", None) => store::run(&place, processes, program).await,
+        ("store", Some(seed)) => chaos::run(&place, processes, program, seed).await,
         ("redis-server", None) => redis::run(&place, processes, program).await,
         (other, _) => {
             anyhow::bail!("there is no example `{other}`; there are `store` and `redis-server`")

@@ -35,6 +35,14 @@ impl Place {
         })
     }
 
+    /// A place for a second system of the same run, in a folder of the first one's.
+    pub fn beside(other: &Place, name: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            root: other.folder(name)?,
+            base: free_block()?,
+        })
+    }
+
     /// A folder in the run's directory, made if need be.
     pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.root.join(name);

@@ -10,7 +10,6 @@ use super::system::{Node, System, all_at, describe, is_at};
 use super::watcher::Watcher;
 use anyhow::bail;
 use model::ids::Version;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +27,7 @@ const WORKERS: usize = 4;
 /// Between two calls of a worker.
 const PAUSE_MS: u64 = 25;
 /// How often agents ask the server.
-const POLL_MS: u64 = 300;
+pub const POLL_MS: u64 = 300;
 /// The last version.
 pub const LAST: u32 = 3;
 
@@ -61,11 +60,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts the server, publishes version 1, starts all nodes, waits until they serve, and starts the callers outside.
-    pub async fn start(
+    /// Starts the server and publishes version 1; no node runs yet. `poll_ms` is how often agents ask the server.
+    pub async fn prepare(
         place: &Place,
         processes: Arc<Processes>,
         program: PathBuf,
+        poll_ms: u64,
     ) -> anyhow::Result<Self> {
         let began = Instant::now();
         let example = repository().join("examples/1-store");
@@ -74,15 +74,21 @@ impl Store {
             .iter()
             .map(|name| place.bundle(&example, name))
             .collect::<Result<Vec<_>, _>>()?;
-        let gateways: Vec<u16> = (0..2).map(|number| place.base + 20 + number).collect();
         let programs = names
             .iter()
             .map(|name| example.join(name).join("software/client.py"));
+        let gateways: Vec<u16> = (0..GATEWAYS as u16)
+            .map(|number| place.base + 20 + number)
+            .collect();
+        let ports = (1..)
+            .zip(&gateways)
+            .map(|(number, port)| (format!("gateway-{number}"), *port))
+            .collect();
         let outside = ClientProgram {
             programs: programs.collect(),
             flag: "--gateways",
             history: place.folder("history")?,
-            ports: gateways.clone(),
+            ports: gateways,
             clients: CLIENTS + OUTSIDE,
             workers: WORKERS,
             pause_ms: PAUSE_MS,
@@ -90,35 +96,34 @@ impl Store {
         };
         let system = System::start(place, processes, program).await?;
         system.publish(&bundles[0], false)?;
-        let ports: BTreeMap<String, u16> = gateways
-            .iter()
-            .enumerate()
-            .map(|(number, port)| (format!("gateway-{}", number + 1), *port))
-            .collect();
         let watcher = Watcher::begin(&system, &outside.history, ports);
-        let nodes = nodes(place, &outside);
-        let store = Self {
+        let nodes = nodes(place, &outside, poll_ms);
+        Ok(Self {
             system,
             watcher,
             nodes,
             bundles,
             outside,
             began,
-        };
-        store.watcher.say("version 1 is published; the nodes start");
-        for node in &store.nodes {
-            store.system.start_agent(node, None)?;
+        })
+    }
+
+    /// Starts all nodes, each with the point at which its agent is to be killed, waits until they serve, and starts
+    /// the callers outside.
+    pub async fn start(&self, kill_at: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+        self.watcher.say("version 1 is published; the nodes start");
+        for node in &self.nodes {
+            self.system
+                .start_agent(node, kill_at(&node.name).as_deref())?;
         }
-        let count = store.nodes.len();
-        store
-            .wait("every node serves version 1", |view| {
-                view.nodes.len() == count && all_at(view, &[], 1)
-            })
-            .await?;
+        let count = self.nodes.len();
+        let serving =
+            |view: &model::api::SystemView| view.nodes.len() == count && all_at(view, &[], 1);
+        self.wait("every node serves version 1", serving).await?;
         for number in CLIENTS..CLIENTS + OUTSIDE {
-            store.outside.start(&store.system.processes, number, 1)?;
+            self.outside.start(&self.system.processes, number, 1)?;
         }
-        Ok(store)
+        Ok(())
     }
 
     /// Waits for the system to be as wished, at most [`PART_LIMIT`].
@@ -128,6 +133,18 @@ impl Store {
         wished: impl Fn(&model::api::SystemView) -> bool,
     ) -> anyhow::Result<model::api::SystemView> {
         self.system.wait(what, PART_LIMIT, wished).await
+    }
+
+    /// Waits until every node has staged a version.
+    pub async fn staged(&self, version: u32) -> anyhow::Result<()> {
+        let staged = |view: &model::api::SystemView| {
+            view.nodes
+                .iter()
+                .all(|fact| fact.report.status.staged >= Version(version))
+        };
+        self.wait(&format!("every node has staged version {version}"), staged)
+            .await?;
+        Ok(())
     }
 
     /// Waits for so many more calls of the clients.
@@ -192,47 +209,66 @@ impl Store {
         self.calls(500).await
     }
 
-    /// Lets the clients finish, then asks for every key and judges all that happened.
-    pub async fn finish(self) -> anyhow::Result<(Summary, Judged, Vec<String>)> {
-        while self.watcher.seen().calls < DEMANDS.calls * 21 / 20
-            || self.watcher.seen().writes < DEMANDS.writes * 21 / 20
+    /// Waits until the clients have made so many calls and writes as are demanded, and some more.
+    pub async fn enough(&self, demands: &Demands) -> anyhow::Result<()> {
+        while self.watcher.seen().calls < demands.calls * 21 / 20
+            || self.watcher.seen().writes < demands.writes * 21 / 20
         {
             self.calls(100).await?;
         }
-        let view = self.system.view().await?;
-        let behind = view
-            .nodes
-            .iter()
-            .filter(|fact| !is_at(fact, LAST))
-            .map(|fact| fact.name.clone())
-            .collect();
-        self.watcher
-            .say(&format!("the clients finish; {}", describe(&view)));
+        Ok(())
+    }
+
+    /// Ends the clients, which finish what they are at.
+    pub async fn finish_clients(&self) -> anyhow::Result<()> {
+        self.watcher.say("the clients finish");
         for number in CLIENTS..CLIENTS + OUTSIDE {
             self.outside.finish(&self.system.processes, number)?;
         }
         for node in self.nodes.iter().filter(|node| node.class == "client") {
             self.system.finish_software(&node.name).await?;
         }
+        Ok(())
+    }
+
+    /// Asks for every key as a caller outside at the public version, and judges all that happened.
+    pub fn judge(&self, public: u32) -> anyhow::Result<Judged> {
         let gateway = self.outside.ports[0];
-        let holds = |key: &str| judge::final_read(LAST, key, gateway);
-        let judged = judge::judge(&self.outside.history, holds)?;
+        let judged = judge::judge(&self.outside.history, |key| {
+            judge::final_read(public, key, gateway)
+        })?;
         judged
             .verdict
             .remarks
             .iter()
             .for_each(|remark| self.watcher.say(remark));
-        let summary = Summary {
+        Ok(judged)
+    }
+
+    /// The summary of what was judged and seen.
+    pub fn summary(&self, judged: &Judged) -> Summary {
+        Summary {
             cross_version_calls: self.watcher.crossed(),
             node_unavailable_ms: Spread::of(self.watcher.unavailable_ms()),
             seconds: self.began.elapsed().as_secs(),
             ..judged.summary("store", self.nodes.len(), (1..=LAST).collect())
-        };
-        Ok((summary, judged, behind))
+        }
+    }
+
+    /// The nodes that have not come to the last version.
+    pub async fn behind(&self) -> anyhow::Result<Vec<String>> {
+        let view = self.system.view().await?;
+        self.watcher.say(&describe(&view));
+        Ok(view
+            .nodes
+            .iter()
+            .filter(|fact| !is_at(fact, LAST))
+            .map(|fact| fact.name.clone())
+            .collect())
     }
 }
 
-fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
+fn nodes(place: &Place, outside: &ClientProgram, poll_ms: u64) -> Vec<Node> {
     let base = ("base", place.base.to_string());
     let several = |class: &'static str, count: usize, more: Vec<(&'static str, String)>| {
         (0..count).map(move |number| {
@@ -242,7 +278,7 @@ fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
                 name: format!("{class}-{}", number + 1),
                 class,
                 variables,
-                poll_ms: POLL_MS,
+                poll_ms,
             }
         })
     };
@@ -265,7 +301,8 @@ pub async fn run(
     processes: Arc<Processes>,
     program: PathBuf,
 ) -> anyhow::Result<Ending> {
-    let store = Store::start(place, processes, program).await?;
+    let store = Store::prepare(place, processes, program, POLL_MS).await?;
+    store.start(|_| None).await?;
     store.calls(2000).await?;
     for version in 2..=LAST {
         store
@@ -275,23 +312,18 @@ pub async fn run(
             .watcher
             .say(&format!("version {version} is published"));
     }
-    let staged = |view: &model::api::SystemView| {
-        view.nodes
-            .iter()
-            .all(|fact| fact.report.status.staged >= Version(LAST))
-    };
-    store
-        .wait("every node has staged versions 2 and 3", staged)
-        .await?;
+    store.staged(LAST).await?;
     walk(&store).await?;
     store.retire_all(LAST - 1).await?;
-    let watcher = store.watcher.clone();
-    let (summary, _, behind) = store.finish().await?;
+    store.enough(&DEMANDS).await?;
+    let behind = store.behind().await?;
+    store.finish_clients().await?;
+    let summary = store.summary(&store.judge(LAST)?);
     let demands = Demands {
-        resets_max: watcher.resets_max(),
+        resets_max: store.watcher.resets_max(),
         ..DEMANDS
     };
-    let shortcomings = summary.shortcomings(&demands, watcher.live_max(), &behind);
+    let shortcomings = summary.shortcomings(&demands, store.watcher.live_max(), &behind);
     Ok(Ending {
         summary,
         shortcomings,

@@ -117,6 +117,40 @@ pub struct Demands {
 }
 
 impl Summary {
+    /// Together with another run's: sums of what is counted, the worse of what is measured.
+    pub fn and(mut self, other: &Summary) -> Summary {
+        let (calls, more) = (&mut self.calls, &other.calls);
+        for (sum, number) in [
+            (&mut calls.total, more.total),
+            (&mut calls.ok, more.ok),
+            (&mut calls.refused, more.refused),
+            (&mut calls.reset_retried, more.reset_retried),
+            (&mut calls.failed, more.failed),
+            (&mut calls.wrong, more.wrong),
+            (&mut self.writes_acknowledged, other.writes_acknowledged),
+            (&mut self.connections_refused, other.connections_refused),
+            (
+                &mut self.acknowledged_writes_lost,
+                other.acknowledged_writes_lost,
+            ),
+            (
+                &mut self.cross_version_calls.past,
+                other.cross_version_calls.past,
+            ),
+            (
+                &mut self.cross_version_calls.future,
+                other.cross_version_calls.future,
+            ),
+            (&mut self.seconds, other.seconds),
+        ] {
+            *sum += number;
+        }
+        let spread = &mut self.node_unavailable_ms;
+        spread.p50 = spread.p50.max(other.node_unavailable_ms.p50);
+        spread.max = spread.max.max(other.node_unavailable_ms.max);
+        self
+    }
+
     /// Everything that is not as it must be; empty for a success. `live` is the most versions that were live at once,
     /// `behind` names the nodes that have not come to the last version.
     pub fn shortcomings(&self, demands: &Demands, live: usize, behind: &[String]) -> Vec<String> {

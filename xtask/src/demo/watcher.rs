@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ pub struct Watcher {
     /// Which port each gateway's callers use, by node.
     ports: Arc<BTreeMap<String, u16>>,
     began: Instant,
+    over: Arc<AtomicBool>,
 }
 
 impl Watcher {
@@ -49,6 +51,7 @@ impl Watcher {
             census: Arc::new(Census::begin(ports.values().copied().collect())),
             ports: Arc::new(ports),
             began: Instant::now(),
+            over: Arc::default(),
         };
         tokio::spawn(watcher.clone().look(system.clone(), Tail::new(history)));
         watcher
@@ -97,6 +100,11 @@ impl Watcher {
         }
     }
 
+    /// Looks no more.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
     /// A line for people, above the live view.
     pub fn say(&self, text: &str) {
         let clear = if std::io::stderr().is_terminal() {
@@ -110,7 +118,7 @@ impl Watcher {
     async fn look(self, system: System, mut tail: Tail) {
         let terminal = std::io::stderr().is_terminal();
         let mut printed = Instant::now();
-        loop {
+        while !self.over.load(Ordering::Relaxed) {
             let seen = tail.look();
             self.remembered().seen = seen;
             if let Ok(view) = system.view().await {
