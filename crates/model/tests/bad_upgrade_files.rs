@@ -2,6 +2,7 @@
 
 use model::bundle::{BundleFiles, FileInfo, check};
 use model::manifest::{Digest, Mode};
+use proptest::prelude::*;
 
 const GOOD: &str = r#"system = "store"
 version = 2
@@ -91,6 +92,26 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever is done to a file, it is checked or told, never a panic; and whoever is told something is told where.
+    #[test]
+    fn a_mangled_file_is_told_not_stumbled_over(
+        at in 0..GOOD.len(), length in 0usize..60,
+        put in "[ -~\\n]{0,12}|\\$\\{|\"|\\[class\\.x\\]\\n|= \\{|99999999999999999999|é|-1|1\\.5|true",
+    ) {
+        let mut text = GOOD.to_owned();
+        text.replace_range(at..(at + length).min(GOOD.len()), &put);
+        if let Err(errors) = check(&text, &files()) {
+            prop_assert!(!errors.is_empty());
+            for error in errors {
+                prop_assert!(error.line.is_none_or(|line| line <= text.lines().count() + 1), "{error}");
+            }
+        }
+    }
 }
 
 const CASES: &[Case] = &[
