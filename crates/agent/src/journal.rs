@@ -87,7 +87,7 @@ impl Journal {
         let bytes = std::fs::read(path).map_err(disk("read", path))?;
         let decoded =
             journal::decode::<Record>(&bytes).map_err(|source| format_error(path, source))?;
-        let mut opened = Journal {
+        let opened = Journal {
             path: path.to_owned(),
             file,
             _lock: lock,

@@ -9,3 +9,6 @@ pub mod launch;
 pub mod snapshot;
 pub mod transform;
 pub mod journal;
+pub mod fetch;
+pub mod probe;
+mod kernel;

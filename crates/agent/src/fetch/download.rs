@@ -1,0 +1,288 @@
+//! Artifacts from the server: resumed where they broke off, checked, and there whole or not at all.
+
+use super::{FetchError, disk, sync, with_suffix};
+use client::{Client, ClientError};
+use model::manifest::{Digest, Manifest};
+use rand::RngExt as _;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How many artifacts are fetched at once: enough to fill a line with small files, few enough to be polite.
+const PARALLEL: usize = 4;
+
+/// How often in a row an artifact is asked for without a byte of progress.
+const TRIES_MAX: u32 = 5;
+
+/// The wait after a first failure; doubled after each, and jittered, so that a thousand nodes do not come back at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The longest wait between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How much of a file is read at once when a broken-off download is hashed again.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// What must stay free on the disk beyond what is fetched: the journal and the software's own writes go on.
+const SPARE_BYTES: u64 = 16 << 20;
+
+/// An artifact that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Wanted {
+    /// Every file of a bundle.
+    pub fn all(manifest: &Manifest) -> Vec<Wanted> {
+        let files = manifest.files.iter();
+        files
+            .map(|file| Wanted {
+                digest: file.sha256,
+                size: file.size,
+            })
+            .collect()
+    }
+}
+
+/// Fetches artifacts into one folder.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    client: Arc<Client>,
+    folder: PathBuf,
+}
+
+impl Fetcher {
+    /// A fetcher that keeps artifacts in `folder`, named by their digests.
+    pub fn new(client: Arc<Client>, folder: PathBuf) -> Self {
+        Self { client, folder }
+    }
+
+    /// Where an artifact is once it is there.
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(digest.to_string())
+    }
+
+    /// Fetches what is missing, some at a time; tells bytes done and in all as it goes on.
+    ///
+    /// # Errors
+    /// The first that cannot be had; what has come of the others stays for the next time.
+    pub async fn fetch(
+        &self,
+        wanted: &[Wanted],
+        progress: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<(), FetchError> {
+        std::fs::create_dir_all(&self.folder).map_err(disk("make", &self.folder))?;
+        let missing: BTreeMap<Digest, u64> = (wanted.iter())
+            .filter(|wanted| !self.has(wanted))
+            .map(|wanted| (wanted.digest, wanted.size))
+            .collect();
+        let total = missing.values().sum();
+        self.check_space(total)?;
+        let done = Arc::new(AtomicU64::new(0));
+        let told: Arc<dyn Fn(i64) + Send + Sync> = Arc::new(move |more: i64| {
+            let before = done.fetch_add(more.cast_unsigned(), Ordering::Relaxed);
+            progress(before.wrapping_add_signed(more), total);
+        });
+        told(0);
+        let mut running = JoinSet::new();
+        for (digest, size) in missing {
+            if running.len() >= PARALLEL {
+                finished(running.join_next().await)?;
+            }
+            let download = Download {
+                client: self.client.clone(),
+                path: self.path(digest),
+                wanted: Wanted { digest, size },
+                told: told.clone(),
+            };
+            running.spawn(download.run());
+        }
+        while let Some(ended) = running.join_next().await {
+            finished(Some(ended))?;
+        }
+        Ok(())
+    }
+
+    fn has(&self, wanted: &Wanted) -> bool {
+        let found = std::fs::metadata(self.path(wanted.digest));
+        found.is_ok_and(|found| found.len() == wanted.size)
+    }
+
+    fn check_space(&self, wanted: u64) -> Result<(), FetchError> {
+        let Ok(disk) = rustix::fs::statvfs(&self.folder) else {
+            return Ok(());
+        };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let needed = wanted.saturating_add(SPARE_BYTES);
+        if wanted == 0 || needed <= free {
+            return Ok(());
+        }
+        Err(FetchError::NoSpace {
+            path: self.folder.clone(),
+            missing: format!("{needed} bytes are needed, {free} are free"),
+        })
+    }
+}
+
+fn finished(
+    ended: Option<Result<Result<(), FetchError>, tokio::task::JoinError>>,
+) -> Result<(), FetchError> {
+    match ended {
+        Some(Ok(result)) => result,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        _ => Ok(()),
+    }
+}
+
+/// One artifact on its way.
+struct Download {
+    client: Arc<Client>,
+    path: PathBuf,
+    wanted: Wanted,
+    told: Arc<dyn Fn(i64) + Send + Sync>,
+}
+
+impl Download {
+    async fn run(self) -> Result<(), FetchError> {
+        let digest = self.wanted.digest;
+        let part = with_suffix(&self.path, ".part");
+        let mut altered_before = false;
+        let mut tries = 0;
+        loop {
+            let mut partial = Partial::open(&part, self.wanted.size)?;
+            let before = partial.length;
+            (self.told)(before.cast_signed());
+            let result = self.go_on(&mut partial).await;
+            let came = partial.length;
+            match result {
+                Ok(()) if partial.is(self.wanted) => return partial.keep(&part, &self.path),
+                Ok(()) => {
+                    std::fs::remove_file(&part).map_err(disk("remove", &part))?;
+                    if altered_before {
+                        return Err(FetchError::Altered { digest });
+                    }
+                    // What was there from before may have been damaged: once more, from the start.
+                    altered_before = true;
+                }
+                Err(Trouble::Disk(error)) => return Err(error),
+                Err(Trouble::Server(source)) => {
+                    tries = if came > before { 1 } else { tries + 1 };
+                    if tries >= TRIES_MAX || refused(&source) {
+                        return Err(FetchError::Server {
+                            digest,
+                            source: Box::new(source),
+                        });
+                    }
+                    tokio::time::sleep(pause(tries)).await;
+                }
+            }
+            (self.told)(-came.cast_signed());
+        }
+    }
+
+    /// Appends what comes until the end.
+    async fn go_on(&self, partial: &mut Partial) -> Result<(), Trouble> {
+        if partial.length == self.wanted.size && self.wanted.size > 0 {
+            return Ok(());
+        }
+        let sha256 = self.wanted.digest.to_string();
+        let mut body =
+            (self.client.artifact(&sha256, partial.length).await).map_err(Trouble::Server)?;
+        while let Some(chunk) = body.chunk().await.map_err(Trouble::Server)? {
+            partial.append(&chunk).map_err(Trouble::Disk)?;
+            (self.told)(chunk.len() as i64);
+            if partial.length > self.wanted.size {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The server itself says no. Anything else (a gateway's page, a broken line) may pass.
+fn refused(error: &ClientError) -> bool {
+    matches!(error, ClientError::Problem(_)) && !error.is_temporary()
+}
+
+enum Trouble {
+    Server(ClientError),
+    Disk(FetchError),
+}
+
+/// What has come of an artifact, with its hash so far.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    hash: Sha256,
+}
+
+impl Partial {
+    fn open(path: &Path, size: u64) -> Result<Self, FetchError> {
+        let mut file = (OpenOptions::new().read(true).append(true).create(true))
+            .open(path)
+            .map_err(disk("open", path))?;
+        let mut hash = Sha256::new();
+        let mut length = 0;
+        let mut block = vec![0; BLOCK_BYTES];
+        loop {
+            let read = file.read(&mut block).map_err(disk("read", path))?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&block[..read]);
+            length += read as u64;
+        }
+        if length > size {
+            file.set_len(0).map_err(disk("empty", path))?;
+            hash = Sha256::new();
+            length = 0;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            length,
+            hash,
+        })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
+        self.file
+            .write_all(bytes)
+            .map_err(disk("write", &self.path))?;
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn is(&self, wanted: Wanted) -> bool {
+        let digest: [u8; 32] = self.hash.clone().finalize().into();
+        self.length == wanted.size && Digest(digest) == wanted.digest
+    }
+
+    /// Durable under its name.
+    fn keep(self, part: &Path, path: &Path) -> Result<(), FetchError> {
+        self.file.sync_all().map_err(disk("sync", part))?;
+        std::fs::rename(part, path).map_err(disk("rename", part))?;
+        sync(path.parent().unwrap_or(Path::new(".")))
+    }
+}
+
+/// Half to one and a half of a wait that doubles.
+fn pause(tries: u32) -> Duration {
+    let base = FIRST_PAUSE.saturating_mul(1 << tries.min(8)).min(PAUSE_MAX);
+    base.mul_f64(rand::rng().random_range(0.5..1.5))
+}
+
+#[cfg(test)]
+mod tests;

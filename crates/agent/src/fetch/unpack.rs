@@ -1,0 +1,258 @@
+//! Archives of software, unpacked without trusting them.
+
+use super::{FetchError, disk, open_to_all, place_whole};
+use flate2::read::GzDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Component, Path, PathBuf};
+use tar::{Archive, Entry, EntryType};
+
+/// The most entries of an archive: more than any distribution of software has.
+const ENTRIES_MAX: usize = 200_000;
+
+/// The most bytes that an archive unpacks to: a small archive must not fill the disk.
+const BYTES_MAX: u64 = 32 << 30;
+
+/// Unpacks a tar archive (`gzip`ped or not) into the folder `target`, which is there whole or not at all; if it is there
+/// already, nothing is done. Files, folders and links within the archive are unpacked; owners, set-user-ID and
+/// set-group-ID bits are not.
+///
+/// # Errors
+/// The archive leads out of its folder, holds special files, is too large or damaged; or the disk is full or fails.
+pub fn unpack(archive: &Path, gzip: bool, target: &Path) -> Result<(), FetchError> {
+    let file = File::open(archive).map_err(disk("open", archive))?;
+    let file = BufReader::new(file);
+    let reader: Box<dyn Read> = match gzip {
+        true => Box::new(GzDecoder::new(file)),
+        false => Box::new(file),
+    };
+    place_whole(target, |new| entries(Archive::new(reader), archive, new))
+}
+
+fn entries(mut tar: Archive<Box<dyn Read>>, archive: &Path, root: &Path) -> Result<(), FetchError> {
+    tar.set_preserve_permissions(false);
+    tar.set_preserve_mtime(true);
+    let broken = |error: std::io::Error| refused(archive, error.to_string());
+    let mut bytes: u64 = 0;
+    for (count, entry) in tar.entries().map_err(broken)?.enumerate() {
+        let mut entry = entry.map_err(broken)?;
+        bytes = bytes.saturating_add(entry.size());
+        if count >= ENTRIES_MAX || bytes > BYTES_MAX {
+            let problem = format!("has more than {ENTRIES_MAX} entries or {BYTES_MAX} bytes");
+            return Err(refused(archive, problem));
+        }
+        check(&entry).map_err(|problem| refused(archive, problem))?;
+        place(&mut entry, root).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => broken(error),
+            _ => disk("unpack into", root)(error),
+        })?;
+    }
+    open_folders(root)
+}
+
+fn refused(archive: &Path, problem: String) -> FetchError {
+    FetchError::Archive {
+        path: archive.to_owned(),
+        problem,
+    }
+}
+
+/// Writes one entry below `root`; the `tar` crate looks once more that no link leads out of it.
+fn place(entry: &mut Entry<'_, Box<dyn Read>>, root: &Path) -> std::io::Result<()> {
+    let kind = entry.header().entry_type();
+    if matches!(kind, EntryType::XGlobalHeader) {
+        return Ok(());
+    }
+    match entry.unpack_in(root)? {
+        true => Ok(()),
+        false => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "an entry leads out of the folder",
+        )),
+    }
+}
+
+/// Only what stays inside, and only files, folders and links.
+fn check<R: Read>(entry: &Entry<'_, R>) -> Result<(), String> {
+    let path = entry.path().map_err(|error| error.to_string())?;
+    if depth(&path).is_none() {
+        return Err(format!("`{}` leads out of the folder", path.display()));
+    }
+    let link = || -> Result<PathBuf, String> {
+        let name = entry.link_name().map_err(|error| error.to_string())?;
+        Ok(name.map(PathBuf::from).unwrap_or_default())
+    };
+    let leads_to = match entry.header().entry_type() {
+        EntryType::Regular
+        | EntryType::Continuous
+        | EntryType::Directory
+        | EntryType::GNUSparse
+        | EntryType::XGlobalHeader => return Ok(()),
+        EntryType::Symlink => path.parent().unwrap_or(Path::new("")).join(link()?),
+        EntryType::Link => link()?,
+        other => {
+            return Err(format!(
+                "`{}` is a special file ({other:?})",
+                path.display()
+            ));
+        }
+    };
+    match depth(&leads_to) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "the link `{}` leads out of the folder",
+            path.display()
+        )),
+    }
+}
+
+/// How deep below the root a relative path ends; `None` if it leaves the root on its way.
+fn depth(path: &Path) -> Option<usize> {
+    path.components()
+        .try_fold(0usize, |depth, part| match part {
+            Component::Normal(_) => Some(depth + 1),
+            Component::CurDir => Some(depth),
+            Component::ParentDir => depth.checked_sub(1),
+            Component::RootDir | Component::Prefix(_) => None,
+        })
+}
+
+/// The software's user reads what is there: folders are entered and files read by all, and run by all where the owner may.
+fn open_folders(folder: &Path) -> Result<(), FetchError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in std::fs::read_dir(folder).map_err(disk("read", folder))? {
+        let entry = entry.map_err(disk("read", folder))?;
+        let found = entry.metadata().map_err(disk("read", &entry.path()))?;
+        if found.is_dir() {
+            open_to_all(&entry.path(), 0o755)?;
+            open_folders(&entry.path())?;
+        } else if found.is_file() {
+            let run = found.permissions().mode() & 0o100 != 0;
+            open_to_all(&entry.path(), if run { 0o755 } else { 0o644 })?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use tar::{Builder, Header};
+
+    fn header(kind: EntryType, path: &str, size: u64, mode: u32) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(mode);
+        // Written raw: the builder itself would refuse `..`.
+        let name = &mut header.as_old_mut().name;
+        name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        header
+    }
+
+    fn file(builder: &mut Builder<Vec<u8>>, path: &str, content: &[u8], mode: u32) {
+        let header = header(EntryType::Regular, path, content.len() as u64, mode);
+        builder.append(&header, content).expect("appended");
+    }
+
+    fn link(builder: &mut Builder<Vec<u8>>, kind: EntryType, path: &str, to: &str) {
+        let mut header = header(kind, path, 0, 0o777);
+        header.as_old_mut().linkname[..to.len()].copy_from_slice(to.as_bytes());
+        header.set_cksum();
+        builder.append(&header, std::io::empty()).expect("appended");
+    }
+
+    fn unpacked(
+        fill: impl FnOnce(&mut Builder<Vec<u8>>),
+        gzip: bool,
+    ) -> (tempfile::TempDir, Result<(), FetchError>) {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut builder = Builder::new(Vec::new());
+        fill(&mut builder);
+        let mut bytes = builder.into_inner().expect("archive");
+        if gzip {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&bytes).expect("packed");
+            bytes = encoder.finish().expect("packed");
+        }
+        let archive = folder.path().join("archive");
+        std::fs::write(&archive, bytes).expect("written");
+        let result = unpack(&archive, gzip, &folder.path().join("out"));
+        (folder, result)
+    }
+
+    #[test]
+    fn files_folders_and_links_are_unpacked_with_modes() {
+        for gzip in [false, true] {
+            let fill = |builder: &mut Builder<Vec<u8>>| {
+                file(builder, "bin/run", b"#!", 0o4700);
+                file(builder, "lib/text", b"text", 0o600);
+                link(builder, EntryType::Symlink, "bin/text", "../lib/text");
+                link(builder, EntryType::Link, "hard", "lib/text");
+            };
+            let (folder, result) = unpacked(fill, gzip);
+            result.expect("unpacked");
+            let out = folder.path().join("out");
+            assert_eq!(std::fs::read(out.join("bin/text")).expect("read"), b"text");
+            assert_eq!(std::fs::read(out.join("hard")).expect("read"), b"text");
+            let mode = |path| {
+                std::fs::metadata(out.join(path))
+                    .expect(path)
+                    .permissions()
+                    .mode()
+                    & 0o7777
+            };
+            assert_eq!(
+                (mode("bin/run"), mode("lib/text"), mode("bin")),
+                (0o755, 0o644, 0o755)
+            );
+        }
+    }
+
+    #[test]
+    fn what_leads_out_is_refused_and_leaves_nothing() {
+        type Fill = fn(&mut Builder<Vec<u8>>);
+        let bad: [(&str, Fill); 6] = [
+            ("parent", |builder| file(builder, "../evil", b"x", 0o644)),
+            ("absolute", |builder| {
+                file(builder, "/tmp/evil", b"x", 0o644)
+            }),
+            ("deep", |builder| file(builder, "a/../../evil", b"x", 0o644)),
+            ("link", |builder| {
+                link(builder, EntryType::Symlink, "a", "../..")
+            }),
+            ("hard link", |builder| {
+                link(builder, EntryType::Link, "a", "/etc/passwd")
+            }),
+            ("device", |builder| link(builder, EntryType::Char, "a", "")),
+        ];
+        for (name, fill) in bad {
+            let (folder, result) = unpacked(fill, false);
+            assert!(
+                matches!(result, Err(FetchError::Archive { .. })),
+                "{name}: {result:?}"
+            );
+            assert!(!folder.path().join("out").exists(), "{name}");
+            assert!(!folder.path().join("evil").exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_archive_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let archive = folder.path().join("archive");
+        std::fs::write(&archive, [7; 5000]).expect("written");
+        for gzip in [false, true] {
+            let result = unpack(&archive, gzip, &folder.path().join("out"));
+            assert!(
+                matches!(result, Err(FetchError::Archive { .. })),
+                "{result:?}"
+            );
+        }
+    }
+}
