@@ -84,7 +84,10 @@ impl Caller {
     }
 
     fn fail(&self, cause: ResetCause) {
-        self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+        self.cause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(cause);
     }
 
     /// Whether a head has begun to arrive and is not complete.
@@ -112,7 +115,8 @@ impl Caller {
             self.fail(ResetCause::Closed);
             return Err(Crash);
         };
-        self.observer.call(lease.chain.direction(), lease.chain.len());
+        self.observer
+            .call(lease.chain.direction(), lease.chain.len());
         let give_back = lease.give_back && lease.chain.is_empty() && stays_open(&request);
         let answered = self.delegate(&lease, request).await;
         let response = match answered {
@@ -134,7 +138,10 @@ impl Caller {
             let written = self.traffic.written.load(Ordering::Relaxed);
             self.give_back.store(written, Ordering::Release);
         }
-        let end = EndOfCall { caller: self.clone(), _guard: lease.guard };
+        let end = EndOfCall {
+            caller: self.clone(),
+            _guard: lease.guard,
+        };
         Ok(response.map(|body| body.with_end(Box::new(end))))
     }
 
@@ -151,7 +158,10 @@ impl Caller {
             depth_max: self.limits.depth_max,
         };
         let call = message::call(request, limits);
-        let mut software = ToSoftware { software: &self.software, upstream: lease.upstream };
+        let mut software = ToSoftware {
+            software: &self.software,
+            upstream: lease.upstream,
+        };
         let answer = lease.chain.call(call, &mut software).await?;
         Ok(message::response(answer))
     }
@@ -170,8 +180,14 @@ fn tunnel() -> Refusal {
 /// Whether the caller means to go on with the connection after this request.
 fn stays_open(request: &Request<Incoming>) -> bool {
     let close = |value: &http::HeaderValue| {
-        value.to_str().is_ok_and(|v| v.split(',').any(|v| v.trim().eq_ignore_ascii_case("close")))
+        value
+            .to_str()
+            .is_ok_and(|v| v.split(',').any(|v| v.trim().eq_ignore_ascii_case("close")))
     };
     request.version() == Version::HTTP_11
-        && !request.headers().get_all(header::CONNECTION).iter().any(close)
+        && !request
+            .headers()
+            .get_all(header::CONNECTION)
+            .iter()
+            .any(close)
 }

@@ -95,7 +95,11 @@ pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
     strip_hops(&mut head.headers);
     // The answer to `Expect` is given here, when the body is first read.
     head.headers.remove(header::EXPECT);
-    Call { head, body: incoming(body), limits }
+    Call {
+        head,
+        body: incoming(body),
+        limits,
+    }
 }
 
 /// A call as a request to the software.
@@ -109,7 +113,10 @@ pub(super) fn request(call: Call) -> Request<Outgoing> {
 pub(super) fn answer(response: Response<Incoming>) -> Answer {
     let (mut head, body) = response.into_parts();
     strip_hops(&mut head.headers);
-    Answer { head, body: incoming(body) }
+    Answer {
+        head,
+        body: incoming(body),
+    }
 }
 
 /// An answer as a response to the caller.
@@ -134,18 +141,26 @@ pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
                 ("status", Json::Integer(i64::from(status.as_u16()))),
                 ("detail", Json::String(refusal.reason)),
             ];
-            let members = members.into_iter().map(|(name, value)| (name.to_owned(), value));
+            let members = members
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value));
             (Json::Object(members.collect()), "application/problem+json")
         }
     };
     let mut response = Response::new(Outgoing::new(Body::Json(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
 }
 
 fn incoming(body: Incoming) -> Body {
-    if body.is_end_stream() { Body::Empty } else { Body::Stream(body) }
+    if body.is_end_stream() {
+        Body::Empty
+    } else {
+        Body::Stream(body)
+    }
 }
 
 /// Bodies made here have the length that they have.
@@ -170,7 +185,13 @@ fn strip_hops(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in ["keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"] {
+    for name in [
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ] {
         headers.remove(name);
     }
 }

@@ -142,13 +142,19 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
         }
         if !timer_runs {
             timer_runs = true;
-            head_timer.as_mut().reset(Instant::now() + caller.limits.head_timeout);
+            head_timer
+                .as_mut()
+                .reset(Instant::now() + caller.limits.head_timeout);
         }
         head_timer.as_mut().poll(cx).map(|()| End::HeadTimeout)
     })
     .await;
     let parts = connection.into_parts();
-    Round { end, stream: parts.io.into_inner(), unread: parts.read_buf }
+    Round {
+        end,
+        stream: parts.io.into_inner(),
+        unread: parts.read_buf,
+    }
 }
 
 /// Closes in order.

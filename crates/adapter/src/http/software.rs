@@ -41,7 +41,12 @@ pub(super) struct Software {
 
 impl Software {
     pub(super) fn new(caller: SocketAddr, dial: Arc<dyn Dial>, limits: Arc<Limits>) -> Software {
-        Software { caller, dial, limits, open: Mutex::new(None) }
+        Software {
+            caller,
+            dial,
+            limits,
+            open: Mutex::new(None),
+        }
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
@@ -56,7 +61,11 @@ impl Software {
     }
 
     async fn dial(&self, upstream: Upstream) -> Result<Connection, Failure> {
-        let stream = self.dial.dial(upstream, self.caller).await.map_err(Failure::Unreachable)?;
+        let stream = self
+            .dial
+            .dial(upstream, self.caller)
+            .await
+            .map_err(Failure::Unreachable)?;
         // Heads and bodies are written as they are complete; waiting would only delay.
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
@@ -64,14 +73,20 @@ impl Software {
             .preserve_header_case(true)
             .max_headers(self.limits.headers_max)
             .max_header_size(self.limits.head_bytes_max);
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(Failure::Broken)?;
+        let (sender, connection) = builder
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Failure::Broken)?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "the software's connection failed");
             }
         });
-        Ok(Connection { upstream, sender, task: task.abort_handle() })
+        Ok(Connection {
+            upstream,
+            sender,
+            task: task.abort_handle(),
+        })
     }
 
     /// Sends a request. A connection that turns out to be closed before anything was sent is
@@ -95,7 +110,11 @@ impl Software {
             }
         }
         let mut connection = self.dial(upstream).await?;
-        let response = connection.sender.send_request(request).await.map_err(Failure::Broken)?;
+        let response = connection
+            .sender
+            .send_request(request)
+            .await
+            .map_err(Failure::Broken)?;
         *self.slot() = Some(connection);
         Ok(response)
     }

@@ -29,12 +29,19 @@ pub(super) struct CallerStream {
 
 impl CallerStream {
     pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> CallerStream {
-        CallerStream { stream: Some(stream), prefix: Bytes::new(), traffic }
+        CallerStream {
+            stream: Some(stream),
+            prefix: Bytes::new(),
+            traffic,
+        }
     }
 
     /// Puts bytes back in front.
     pub(super) fn rewind(&mut self, bytes: Bytes) {
-        debug_assert!(self.prefix.is_empty(), "hyper reads all of the prefix first");
+        debug_assert!(
+            self.prefix.is_empty(),
+            "hyper reads all of the prefix first"
+        );
         self.prefix = bytes;
     }
 
@@ -76,7 +83,9 @@ impl AsyncRead for CallerStream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone())) };
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(gone()));
+        };
         let polled = Pin::new(stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             self.traffic.has_read.store(true, Ordering::Relaxed);
@@ -88,7 +97,9 @@ impl AsyncRead for CallerStream {
 impl CallerStream {
     fn count(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(length)) = &polled {
-            self.traffic.written.fetch_add(*length as u64, Ordering::Relaxed);
+            self.traffic
+                .written
+                .fetch_add(*length as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -100,7 +111,9 @@ impl AsyncWrite for CallerStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone())) };
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(gone()));
+        };
         let polled = Pin::new(stream).poll_write(cx, bytes);
         self.count(polled)
     }
@@ -110,7 +123,9 @@ impl AsyncWrite for CallerStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone())) };
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(gone()));
+        };
         let polled = Pin::new(stream).poll_write_vectored(cx, slices);
         self.count(polled)
     }
@@ -120,12 +135,16 @@ impl AsyncWrite for CallerStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone())) };
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(gone()));
+        };
         Pin::new(stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(gone())) };
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(gone()));
+        };
         Pin::new(stream).poll_shutdown(cx)
     }
 }

@@ -17,9 +17,6 @@ mod scope;
 mod step;
 mod template;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 pub use error::LensError;

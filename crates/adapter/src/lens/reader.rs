@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::LensError;
 use crate::json::Json;
 
-/// How alike a key must be to be offered as the one that was meant.
-const LIKENESS_MIN: f64 = 0.7;
+/// One letter in so many may be wrong in a key for another to be offered as the one that was meant.
+const CHANGES_PART: usize = 3;
 
 /// The file being read.
 pub(super) struct Source<'t> {
@@ -248,10 +248,14 @@ impl<'t> Section<'t> {
 
     /// Refuses every key that was never asked for.
     pub(super) fn finish(&self) -> Result<(), LensError> {
-        let asked = self.asked.borrow();
+        self.known(&self.asked.borrow())
+    }
+
+    /// Refuses every key but these: asked first, so that a misspelt key is not reported as missing.
+    pub(super) fn known(&self, known: &[&'static str]) -> Result<(), LensError> {
         for (name, _) in self.table.iter() {
             let found = name.get_ref().as_ref();
-            if asked.contains(&found) {
+            if known.contains(&found) {
                 continue;
             }
             let error = self.source.error(
@@ -259,9 +263,9 @@ impl<'t> Section<'t> {
                 &self.child(found),
                 format!("unknown key `{found}`"),
             );
-            return Err(match nearest(found, &asked) {
+            return Err(match nearest(found, known) {
                 Some(known) => error.hint(format!("did you mean `{known}`?")),
-                None => error.hint(format!("known keys here: {}", listed(&asked))),
+                None => error.hint(format!("known keys here: {}", listed(known))),
             });
         }
         Ok(())
@@ -275,11 +279,9 @@ fn listed(known: &[&str]) -> String {
     known.join(", ")
 }
 
-/// The known word that looks most like the one found.
+/// The known word that takes the fewest changes to become the one found; none if it takes many.
 pub(super) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
-    let likeness = |word: &&str| strsim::jaro_winkler(found, word);
-    let best = known
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= LIKENESS_MIN).then_some(*best)
+    let changes = |word: &str| strsim::osa_distance(found, word);
+    let best = known.iter().min_by_key(|word| changes(word))?;
+    (changes(best) * CHANGES_PART <= found.chars().count().max(CHANGES_PART)).then_some(*best)
 }

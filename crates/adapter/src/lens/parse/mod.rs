@@ -19,6 +19,15 @@ use super::reader::{Node, Section, Source, nearest};
 use super::recipe::BySide;
 use crate::chain::{Direction, Side};
 
+const KEYS: [&str; 7] = [
+    "description",
+    "unmatched",
+    "pass",
+    "refusal",
+    "map",
+    "operation",
+    "response",
+];
 /// Most operations of a lens: they are searched one by one.
 const OPERATIONS_MAX: usize = 4096;
 
@@ -35,6 +44,7 @@ pub(super) fn lens(file: &str, text: &str) -> Result<Lens, LensError> {
         .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
     // `Source` and the tree live in this frame; the lens owns everything it keeps.
     let root = Section::new(&source, String::new(), table.get_ref(), 0..0);
+    root.known(&KEYS)?;
     let mut shared = Shared {
         tables: tables(&root)?,
         declared: Vec::new(),

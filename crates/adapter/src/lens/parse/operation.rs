@@ -10,6 +10,19 @@ use super::rule::{self, Rules};
 use super::{Shared, convert, only, refuse, response, when, word};
 use crate::chain::{Direction, Side};
 
+const KEYS: [&str; 10] = [
+    "name",
+    "old",
+    "new",
+    "same",
+    "only",
+    "when",
+    "refuse",
+    "request",
+    "response",
+    "other_statuses",
+];
+
 /// An operation that is the same at both versions: `pass = ["GET /health"]`.
 pub(super) fn passed(node: &Node<'_>) -> Result<Operation, LensError> {
     let template = template(node)?;
@@ -48,6 +61,7 @@ pub(super) fn parse(
     shared: &mut Shared,
 ) -> Result<Operation, LensError> {
     let section = node.section()?;
+    section.known(&KEYS)?;
     let (text, templates) = templates(&section)?;
     let mut operation = empty(section.text("name")?.unwrap_or(&text).to_owned());
     operation.templates = templates;

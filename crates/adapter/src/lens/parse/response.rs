@@ -8,9 +8,12 @@ use super::rule::{self, Rules};
 use super::{convert, only, refuse, status, when};
 use crate::chain::Direction;
 
+const KEYS: [&str; 6] = ["status", "only", "when", "refuse", "rules", "rest"];
+
 /// Parses one alternative.
 pub(super) fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Alternative, LensError> {
     let section = node.section()?;
+    section.known(&KEYS)?;
     let Some(status) = section.get("status") else {
         let error = section.error("a response needs a `status`");
         return Err(error.hint("as in 200, { old = 200, new = 201 }, \"4xx\" or \"any\""));

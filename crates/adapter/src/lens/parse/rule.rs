@@ -8,6 +8,34 @@ use super::super::recipe::{Action, BySide, Fill, GroupWay, Rule};
 use super::{Shared, convert, expression, refuse, when};
 use crate::chain::Side;
 
+/// All keys of rules; which of them go together is seen later.
+const KEYS: [&str; 24] = [
+    "old",
+    "new",
+    "optional",
+    "default",
+    "value",
+    "lossy",
+    "echo",
+    "when",
+    "refuse",
+    "map",
+    "otherwise",
+    "convert",
+    "scale",
+    "time",
+    "round",
+    "wrap",
+    "each",
+    "values",
+    "fields",
+    "rest",
+    "entries",
+    "steps",
+    "to_new",
+    "to_old",
+];
+
 /// What rules are parsed with.
 pub(super) struct Rules<'s> {
     pub(super) shared: &'s mut Shared,
@@ -91,6 +119,7 @@ pub(super) fn parse_all(nodes: &[Node<'_>], rules: &mut Rules<'_>) -> Result<Vec
 
 fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Rule, LensError> {
     let section = node.section()?;
+    section.known(&KEYS)?;
     let conditions = when(&section, &rules.variables(false))?;
     let old = section.get("old");
     let new = section.get("new");
