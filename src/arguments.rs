@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Retire(c::retire::RetireArgs),
     /// List permits (leave to be unavailable) or break one
     Permit(c::permit::PermitArgs),
+    /// End a node's software and its holder, after its agent has ended
+    Stop(c::stop::StopArgs),
     /// Print a shell's completion script
     Completions(c::generate::CompletionsArgs),
     /// Print the manual page, or write one for each command

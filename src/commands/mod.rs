@@ -13,6 +13,7 @@ pub(crate) mod publish;
 pub(crate) mod retire;
 pub(crate) mod server;
 pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod watch;
 
 use crate::arguments::{Cli, Command};
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Public(arguments) => operate::public(globals, &arguments),
         Command::Retire(arguments) => retire::run(globals, &arguments),
         Command::Permit(arguments) => permit::run(globals, &arguments),
+        Command::Stop(arguments) => stop::run(globals, &arguments),
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::man(&arguments),
         Command::Holder(arguments) => hidden::holder(&arguments),

@@ -3,7 +3,7 @@
 use crate::upstart::{run, upstart};
 
 /// Every command that people see.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "server",
     "agent",
     "check",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 20] = [
     "public",
     "retire",
     "permit",
+    "stop",
     "completions",
     "man",
 ];
