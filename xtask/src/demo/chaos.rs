@@ -59,7 +59,7 @@ pub async fn run(
     let mut shortcomings = summary.shortcomings(&demands, 3, &behind);
     shortcomings.extend(executioner.left());
     store.watcher.end();
-    processes.end_all(&place.root);
+    processes.end_below(&place.root);
     let second = labels::run(&Place::beside(place, "labels")?, processes, program).await?;
     shortcomings.extend(second.shortcomings);
     Ok(Ending {

@@ -109,7 +109,7 @@ impl Executioner {
             .collect()
     }
 
-    /// Restarts agents that were killed, each with its next point, as long as the run goes on.
+    /// Restarts agents that were killed, each with its next point, until the watcher ends.
     pub fn begin(&self, store: &Store) {
         let work = self.clone().restart(
             store.system.clone(),
@@ -120,7 +120,7 @@ impl Executioner {
     }
 
     async fn restart(self, system: System, watcher: Watcher, nodes: Vec<Node>) {
-        loop {
+        while !watcher.is_over() {
             for node in &nodes {
                 let Some(status) = system.processes.ended(&node.name) else {
                     continue;

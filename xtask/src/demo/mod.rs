@@ -31,6 +31,7 @@ use processes::Processes;
 use std::process::ExitCode;
 use std::sync::Arc;
 use summary::Summary;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// `cargo xtask demo`
 #[derive(Args, Clone, Debug)]
@@ -68,24 +69,50 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(async {
-        tokio::select! {
-            ending = perform(options.clone(), place.clone(), Arc::clone(&processes)) => ending,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        }
-    });
-    runtime.shutdown_background();
-    processes.end_all(&place.root);
-    if options.keep
-        || result
-            .as_ref()
-            .map_or(true, |ending| !ending.shortcomings.is_empty())
-    {
+    let result = {
+        let _ended_whatever_happens = EndAll {
+            processes: &processes,
+            place: &place,
+        };
+        let result = runtime.block_on(async {
+            tokio::select! {
+                ending = perform(options.clone(), place.clone(), Arc::clone(&processes)) => ending,
+                signal = interrupted() => Err(anyhow::anyhow!("interrupted by {}", signal?)),
+            }
+        });
+        runtime.shutdown_background();
+        result
+    };
+    let succeeded = result
+        .as_ref()
+        .is_ok_and(|ending| ending.shortcomings.is_empty());
+    if options.keep || !succeeded {
         eprintln!("the run's directory is {}", place.root.display());
     } else {
         std::fs::remove_dir_all(&place.root)?;
     }
     report(&options, &result?)
+}
+
+/// Ends every process of the run when it goes out of scope, also in a panic.
+struct EndAll<'a> {
+    processes: &'a Processes,
+    place: &'a Place,
+}
+
+impl Drop for EndAll<'_> {
+    fn drop(&mut self) {
+        self.processes.end_all(&self.place.root);
+    }
+}
+
+/// Waits for a signal that asks to end.
+async fn interrupted() -> anyhow::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = tokio::signal::ctrl_c() => ended.map(|()| "Ctrl-C").map_err(Into::into),
+        _ = terminate.recv() => Ok("SIGTERM"),
+    }
 }
 
 /// The run itself; its processes are ended by the caller, however it ends.

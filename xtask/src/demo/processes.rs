@@ -1,11 +1,12 @@
 //! The processes of a run: started, ended, and none left behind, by process id only.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Processes {
     children: Mutex<BTreeMap<String, Child>>,
+    /// The run is over: nothing is started any more.
+    over: AtomicBool,
 }
 
 impl Processes {
@@ -22,6 +25,9 @@ impl Processes {
 
     /// Starts a program; what it prints is appended to `log`.
     pub fn start(&self, name: &str, command: &mut Command, log: &Path) -> anyhow::Result<()> {
+        if self.over.load(Ordering::Relaxed) {
+            bail!("the run is over: {name} is not started");
+        }
         let output = OpenOptions::new().create(true).append(true).open(log);
         let output = output.with_context(|| format!("cannot write {}", log.display()))?;
         let child = command
@@ -78,9 +84,20 @@ impl Processes {
         }
     }
 
-    /// Ends every process of the run, holders and what they own included: all whose command line or environment names
+    /// Starts nothing any more; see [`Self::end_all`].
+    fn close(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the run: every process of it, holders and what they own included: all whose command line or environment names
     /// the run's directory.
     pub fn end_all(&self, root: &Path) {
+        self.close();
+        self.end_below(root);
+    }
+
+    /// Ends every process that belongs to this directory, holders and what they owned included.
+    pub fn end_below(&self, root: &Path) {
         let last = Instant::now() + Duration::from_secs(10);
         let names: Vec<String> = self.children().keys().cloned().collect();
         for name in names {

@@ -105,6 +105,11 @@ impl Watcher {
         self.over.store(true, Ordering::Relaxed);
     }
 
+    /// [`Self::end`] was called.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
     /// A line for people, above the live view.
     pub fn say(&self, text: &str) {
         let clear = if std::io::stderr().is_terminal() {
@@ -118,7 +123,7 @@ impl Watcher {
     async fn look(self, system: System, mut tail: Tail) {
         let terminal = std::io::stderr().is_terminal();
         let mut printed = Instant::now();
-        while !self.over.load(Ordering::Relaxed) {
+        while !self.is_over() {
             let seen = tail.look();
             self.remembered().seen = seen;
             if let Ok(view) = system.view().await {
