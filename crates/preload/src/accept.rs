@@ -131,12 +131,7 @@ fn inspect(new: c_int, from: &Storage, variant: Variant) -> Fate {
 fn decide(new: c_int, local: SocketAddr, peer: SocketAddr, variant: Variant) -> Fate {
     state::note(Deed::Accept);
     let mut bytes = [0; LABEL_BYTES_MAX];
-    let first = match kernel::receive(new, &mut bytes, libc::MSG_PEEK) {
-        Ok(0) => First::End,
-        Ok(count) => First::Bytes(&bytes[..count]),
-        Err(libc::EAGAIN) => First::Nothing,
-        Err(_) => First::End,
-    };
+    let first = first(new, &mut bytes);
     // A table that has just vanished is one that cannot be read: nothing is delivered by guess.
     let undecided = Accept::HandOver(HandOverReason::Undecided);
     match state::table(|table| on_accept(&table, local, peer, first)).unwrap_or(undecided) {
@@ -150,6 +145,19 @@ fn decide(new: c_int, local: SocketAddr, peer: SocketAddr, variant: Variant) -> 
             Fate::Given
         }
         Accept::Take { token, caller } => take(new, token, caller, variant),
+    }
+}
+
+/// Looks at the first bytes. Nothing is read where nothing is there: a read would take the error of a connection that
+/// was reset in the queue, which is the software's to see.
+fn first(new: c_int, bytes: &mut [u8; LABEL_BYTES_MAX]) -> First<'_> {
+    if kernel::waiting(new) == 0 {
+        let over = kernel::ready(new, libc::POLLIN, 0).unwrap_or(true);
+        return if over { First::End } else { First::Nothing };
+    }
+    match kernel::receive(new, bytes, libc::MSG_PEEK) {
+        Ok(count) if count > 0 => First::Bytes(&bytes[..count]),
+        _ => First::End,
     }
 }
 

@@ -307,6 +307,22 @@ pub(crate) fn receive(fd: c_int, into: &mut [u8], flags: c_int) -> Result<usize,
     unsafe { call(libc::SYS_recvfrom, arguments) }
 }
 
+/// How many bytes can be received.
+pub(crate) fn waiting(fd: c_int) -> usize {
+    let mut count: c_int = 0;
+    let arguments = [
+        fd as usize,
+        libc::FIONREAD as usize,
+        &raw mut count as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel writes one integer.
+    let asked = unsafe { call(libc::SYS_ioctl, arguments) };
+    if asked.is_ok() { count as usize } else { 0 }
+}
+
 /// Waits until the descriptor is ready for `events`; false after `wait_ms`.
 pub(crate) fn ready(fd: c_int, events: i16, wait_ms: u64) -> Result<bool, Errno> {
     let mut poll = libc::pollfd {

@@ -1,0 +1,178 @@
+//! A node without an agent: a member table, counters, and a holder of a few lines, in the test's own process.
+#![allow(dead_code)] // Each test binary uses its part.
+
+pub(crate) mod dial;
+pub(crate) mod holder;
+pub(crate) mod programs;
+
+use holder::Holder;
+use intercept::environment;
+use intercept::stats::{Counter, StatsFile, StatsSnapshot};
+use intercept::table::{Service, Table, TableFile};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The system of every test.
+pub(crate) const SYSTEM: u64 = 7;
+/// The agent's key of every test.
+pub(crate) const AGENT_KEY: [u8; 16] = *b"the agent's key.";
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One node's files and its holder.
+pub(crate) struct Node {
+    /// Its own folder.
+    pub(crate) folder: tempfile::TempDir,
+    /// Its holder.
+    pub(crate) holder: Holder,
+    table: TableFile,
+    stats: StatsFile,
+}
+
+impl Node {
+    /// A node that goes by this table.
+    pub(crate) fn new(table: &Table) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut file = TableFile::open(&folder.path().join("table")).expect("a table file");
+        file.publish(table).expect("published");
+        let stats = StatsFile::open(&folder.path().join("stats")).expect("a stats file");
+        open_to_all(folder.path());
+        Self {
+            holder: Holder::start(),
+            folder,
+            table: file,
+            stats,
+        }
+    }
+
+    /// Puts another table in force.
+    pub(crate) fn publish(&mut self, table: &Table) {
+        self.table.publish(table).expect("published");
+    }
+
+    /// The environment that puts a program under the library.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        vec![
+            (environment::PRELOAD, library().display().to_string()),
+            (environment::TABLE, path("table")),
+            (environment::STATS, path("stats")),
+            (environment::HOLDER, self.holder.name().to_owned()),
+        ]
+    }
+
+    /// Puts this command under the library.
+    pub(crate) fn preload<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.envs(self.environment())
+    }
+
+    /// The counters now.
+    pub(crate) fn stats(&self) -> StatsSnapshot {
+        self.stats.read().expect("the counters")
+    }
+
+    /// One counter now.
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
+        self.stats().get(counter)
+    }
+
+    /// All counters that are not zero, for messages.
+    pub(crate) fn counters(&self) -> String {
+        let named: Vec<_> = self
+            .stats()
+            .named()
+            .map(|(name, count)| format!("{name}={count}"))
+            .collect();
+        named.join(" ")
+    }
+}
+
+/// A table of version 2 for services at these ports of this host, all of one interface with versions 1 and 2, with the
+/// host's own addresses as members.
+pub(crate) fn table(ports: &[u16]) -> Table {
+    let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let services = ports.iter().map(|port| Service {
+        port: *port,
+        kept: false,
+        public_direct: true,
+        versions: vec![1, 2],
+    });
+    let endpoints = ports
+        .iter()
+        .flat_map(|port| hosts.map(|ip| SocketAddr::new(ip, *port)));
+    Table {
+        system: SYSTEM,
+        node: 1,
+        version: 2,
+        agent_key: AGENT_KEY,
+        local_labels_prompt: true,
+        services: services.collect(),
+        endpoints: endpoints.collect(),
+        sources: hosts.into(),
+        ..Table::default()
+    }
+}
+
+/// The library, which Cargo has built beside this test: an integration test's own library is built first.
+pub(crate) fn library() -> PathBuf {
+    let test = std::env::current_exe().expect("this program");
+    let folder = test.parent().expect("its folder");
+    let built = [
+        folder.join("libupstart_preload.so"),
+        folder.join("../libupstart_preload.so"),
+    ];
+    built
+        .into_iter()
+        .find(|path| path.is_file())
+        .expect("libupstart_preload.so beside the test")
+}
+
+/// A port at which nothing listens now; never the same twice in this process, and outside the ephemeral range.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + ((std::process::id().wrapping_mul(37) + step) % 20_000) as u16;
+        let free =
+            ["127.0.0.1", "::1"].map(|ip| SocketAddr::new(ip.parse().expect("an address"), port));
+        if free
+            .iter()
+            .all(|address| std::net::TcpListener::bind(address).is_ok())
+        {
+            return port;
+        }
+    }
+}
+
+/// Waits for a condition.
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "waited {PATIENCE:?} for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether the test may make network namespaces; says so where it may not.
+pub(crate) fn is_root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("SKIPPED: {test}: needs root");
+    }
+    root
+}
+
+/// Software that runs as another user must reach the files.
+fn open_to_all(folder: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    for (path, mode) in [
+        (folder.to_owned(), 0o755),
+        (folder.join("table"), 0o644),
+        (folder.join("stats"), 0o666),
+    ] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("permissions");
+    }
+}

@@ -1,0 +1,93 @@
+//! Software cannot tell that it runs under the library: the same calls bare and preloaded, the same transcript.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use harness::programs::{compile, find, printed};
+use harness::{Node, free_port, table};
+use intercept::stats::Counter;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs a scenario of `probe.c` both ways. `labels` connections carry labels, all of which are consumed at the service.
+fn same(scenario: &str, labels: u64) {
+    same_with(scenario, labels, |consumed, sent| consumed == sent);
+}
+
+fn same_with(scenario: &str, labels: u64, accepted: impl Fn(u64, u64) -> bool) {
+    if find(scenario, "gcc").is_none() {
+        return;
+    }
+    let (port, closed) = (free_port(), free_port());
+    let node = Node::new(&table(&[port, closed]));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syscalls/probe.c");
+    let probe = compile(&source, node.folder.path());
+    let command = || {
+        let mut command = Command::new(&probe);
+        command.args([scenario, &port.to_string(), &closed.to_string()]);
+        command
+    };
+    let bare = printed(&mut command());
+    assert_eq!(node.count(Counter::Loaded), 0, "the bare run was not bare");
+    let preloaded = printed(node.preload(&mut command()));
+    assert_eq!(bare, preloaded, "{}", node.counters());
+    let stats = node.stats();
+    let (sent, consumed) = (
+        stats.get(Counter::ConnectLabelled),
+        stats.get(Counter::AcceptLabelled),
+    );
+    assert!(
+        sent >= labels && accepted(consumed, sent),
+        "{}",
+        node.counters()
+    );
+    assert_eq!(node.holder.handed_over(), 0, "{}", node.counters());
+    assert_eq!(
+        stats.get(Counter::AcceptUnlabelled) + stats.get(Counter::ConnectSlowPath),
+        0,
+        "{}",
+        node.counters()
+    );
+}
+
+macro_rules! scenarios {
+    ($($name:ident: $labels:literal,)*) => { $(#[test] fn $name() { same(stringify!($name), $labels); })* };
+}
+
+scenarios! {
+    blocking: 1,
+    nonblocking: 1,
+    select_loop: 1,
+    server_first: 1,
+    accept_forms: 5,
+    families_v4: 2,
+    families_dual: 4,
+    mixed_mptcp: 1,
+    families_mptcp: 4,
+    mptcp_nonblocking: 1,
+    processes: 3,
+    threads: 400,
+    reuse_port: 40,
+    fast_open_nonblocking: 1,
+}
+
+macro_rules! scenarios_with_unanswered {
+    ($($name:ident: $labels:literal, $accepted:literal;)*) => {
+        $(#[test] fn $name() { same_with(stringify!($name), $labels, |consumed, _| consumed == $accepted); })*
+    };
+}
+
+// Labels that were sent with a SYN that nobody answers, or in connections that nobody accepts, are not consumed.
+scenarios_with_unanswered! {
+    refused: 3, 1;
+    refused_nonblocking: 2, 0;
+    epoll_edges: 2, 1;
+    odd_calls: 3, 2;
+    signals_restart: 2, 2;
+    signals_interrupt: 2, 2;
+    accept_interrupted: 0, 0;
+    time_outs: 4, 0;
+    cancelled: 2, 0;
+    half_close: 3, 3;
+    fast_open: 5, 4;
+}
