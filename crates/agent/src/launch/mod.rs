@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -67,19 +66,13 @@ pub fn run() -> Result<Infallible, LaunchError> {
     Err(error)
 }
 
-/// Moves the socket away from stdin, which becomes the null device, and reads the orders from it.
 fn take_orders() -> Result<(UnixStream, Orders), LaunchError> {
     let no_orders = |error: io::Error| LaunchError::NoOrders(error.to_string());
-    descriptors::close_inherited().map_err(no_orders)?;
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
-        .map_err(|error| no_orders(error.into()))?;
-    let mut socket = UnixStream::from(socket);
+    let mut socket = descriptors::take_socket().map_err(no_orders)?;
     let mut text = String::new();
     socket.read_to_string(&mut text).map_err(no_orders)?;
     let orders =
         serde_json::from_str(&text).map_err(|error| LaunchError::NoOrders(error.to_string()))?;
-    let null = fs::File::open("/dev/null").map_err(no_orders)?;
-    rustix::stdio::dup2_stdin(OwnedFd::from(null)).map_err(|error| no_orders(error.into()))?;
     Ok((socket, orders))
 }
 

@@ -1,0 +1,60 @@
+//! The end of a text of any length.
+
+use std::collections::VecDeque;
+
+/// Keeps the last bytes of what it is given.
+#[derive(Debug)]
+pub(super) struct Tail {
+    bytes: VecDeque<u8>,
+    limit: usize,
+    cut: bool,
+}
+
+impl Tail {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            bytes: VecDeque::with_capacity(limit),
+            limit,
+            cut: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let kept = &bytes[bytes.len().saturating_sub(self.limit)..];
+        let over = (self.bytes.len() + kept.len()).saturating_sub(self.limit);
+        self.cut |= over > 0 || kept.len() < bytes.len();
+        self.bytes.drain(..over);
+        self.bytes.extend(kept);
+    }
+
+    /// The text; where its beginning is missing, from the first whole line on.
+    pub(super) fn text(self) -> String {
+        let bytes: Vec<u8> = self.bytes.into();
+        let text = String::from_utf8_lossy(&bytes);
+        match text.split_once('\n') {
+            Some((_, rest)) if self.cut && !rest.is_empty() => format!("...\n{rest}"),
+            _ => text.into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tail;
+
+    fn tail(limit: usize, pieces: &[&str]) -> String {
+        let mut tail = Tail::new(limit);
+        for piece in pieces {
+            tail.push(piece.as_bytes());
+        }
+        tail.text()
+    }
+
+    #[test]
+    fn a_short_text_stays_whole_and_a_long_one_loses_its_first_lines() {
+        assert_eq!(tail(16, &["one\n", "two\n"]), "one\ntwo\n");
+        assert_eq!(tail(8, &["one\n", "two\n", "3\n"]), "...\ntwo\n3\n");
+        assert_eq!(tail(4, &["a long line without an end"]), " end");
+        assert_eq!(tail(4, &["12", "345"]), "2345");
+    }
+}

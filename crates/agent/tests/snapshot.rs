@@ -1,0 +1,219 @@
+//! Snapshots of state trees: what they keep, and how they fail.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use agent::snapshot::{SnapshotError, snapshot, sync_tree};
+use std::fs::{self, File, Permissions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A file system of its own in a directory, unmounted with the test.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(kind: &str, options: &str, device: &Path, at: &Path) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", kind, "-o", options])
+            .args([device, at])
+            .status()
+            .is_ok_and(|status| status.success());
+        mounted.then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().unwrap();
+    }
+}
+
+fn quietly(from: &Path, to: &Path) -> Result<agent::snapshot::Copied, SnapshotError> {
+    snapshot(from, to, &mut |_| {})
+}
+
+#[test]
+fn everything_that_matters_is_carried_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    fs::create_dir_all(old.join("folder/empty")).unwrap();
+    fs::write(old.join("folder/file"), "contents").unwrap();
+    fs::hard_link(old.join("folder/file"), old.join("second name")).unwrap();
+    symlink("folder/file", old.join("link")).unwrap();
+    symlink("/nowhere", old.join("dangling")).unwrap();
+    fs::write(old.join("secret"), "s").unwrap();
+    fs::set_permissions(old.join("secret"), Permissions::from_mode(0o4710)).unwrap();
+    fs::set_permissions(old.join("folder/empty"), Permissions::from_mode(0o500)).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    let attributed = rustix::fs::setxattr(old.join("secret"), "user.mark", b"value", flags).is_ok();
+    if is_root() {
+        chown(old.join("folder"), Some(1234), Some(5678)).unwrap();
+    }
+    rustix::fs::mkfifoat(rustix::fs::CWD, old.join("pipe"), 0o600.into()).unwrap();
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(1_234_567_890_123);
+    let file = File::open(old.join("folder/file")).unwrap();
+    file.set_modified(moment).unwrap();
+    let folder_time = fs::metadata(old.join("folder"))
+        .unwrap()
+        .modified()
+        .unwrap();
+
+    let mut reports = Vec::new();
+    let copied = snapshot(&old, &new, &mut |progress| reports.push(progress)).unwrap();
+    assert_eq!((copied.files, copied.skipped, copied.bytes), (2, 1, 9));
+    assert!(reports.iter().all(|progress| progress.bytes_total == 9));
+    assert_eq!(reports.last().unwrap().bytes, 9);
+
+    assert_eq!(fs::read_to_string(new.join("link")).unwrap(), "contents");
+    assert_eq!(
+        fs::read_link(new.join("dangling")).unwrap(),
+        Path::new("/nowhere")
+    );
+    let file = fs::metadata(new.join("folder/file")).unwrap();
+    let second = fs::metadata(new.join("second name")).unwrap();
+    assert_eq!((file.ino(), file.nlink()), (second.ino(), 2));
+    assert_eq!(file.modified().unwrap(), moment);
+    assert_ne!(
+        file.ino(),
+        fs::metadata(old.join("folder/file")).unwrap().ino()
+    );
+    let mode = |name: &str| fs::metadata(new.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("secret"), mode("folder/empty")), (0o4710, 0o500));
+    let folder = fs::metadata(new.join("folder")).unwrap();
+    assert_eq!(folder.modified().unwrap(), folder_time);
+    if is_root() {
+        assert_eq!((folder.uid(), folder.gid()), (1234, 5678));
+    }
+    if attributed {
+        let mut value = [0_u8; 8];
+        let length = rustix::fs::getxattr(new.join("secret"), "user.mark", &mut value[..]);
+        assert_eq!(&value[..length.unwrap()], b"value");
+    }
+    assert!(!new.join("pipe").exists());
+    assert!(
+        fs::metadata(old.join("pipe"))
+            .unwrap()
+            .file_type()
+            .is_fifo()
+    );
+}
+
+#[test]
+fn holes_stay_holes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    fs::create_dir(&old).unwrap();
+    let mut file = File::create(old.join("sparse")).unwrap();
+    file.write_all(b"begin").unwrap();
+    file.seek(SeekFrom::Start(50 << 20)).unwrap();
+    file.write_all(b"middle").unwrap();
+    file.set_len(100 << 20).unwrap();
+    let copied = quietly(&old, &new).unwrap();
+    assert!(copied.bytes < 1 << 20, "{copied:?}");
+    let copy = fs::metadata(new.join("sparse")).unwrap();
+    assert_eq!(copy.len(), 100 << 20);
+    assert!(copy.blocks() * 512 < 1 << 20);
+    let same = fs::read(old.join("sparse")).unwrap() == fs::read(new.join("sparse")).unwrap();
+    assert!(same);
+}
+
+#[test]
+fn a_copy_is_made_where_nothing_is_and_from_something() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    assert!(matches!(quietly(&old, &new), Err(SnapshotError::Io { .. })));
+    fs::create_dir(&old).unwrap();
+    fs::create_dir(&new).unwrap();
+    fs::write(new.join("precious"), "").unwrap();
+    assert!(matches!(quietly(&old, &new), Err(SnapshotError::Io { .. })));
+    assert!(new.join("precious").exists());
+}
+
+#[test]
+fn a_tree_that_does_not_fit_is_refused_before_the_first_byte_and_when_space_runs_out() {
+    if !is_root() {
+        eprintln!("skipped: only root may mount a small file system");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let small = directory.path().join("small");
+    let Some(_mount) = Mount::new("tmpfs", "size=1m,nr_inodes=100", Path::new("none"), &small)
+    else {
+        eprintln!("skipped: no tmpfs can be mounted here");
+        return;
+    };
+    let (big, many) = (directory.path().join("big"), directory.path().join("many"));
+    fs::create_dir(&big).unwrap();
+    fs::write(big.join("file"), vec![1; 2 << 20]).unwrap();
+    let to = small.join("new");
+    match quietly(&big, &to) {
+        Err(SnapshotError::NoSpace { needed, available }) => {
+            assert!(
+                needed > 2 << 20 && available <= 1 << 20,
+                "{needed} {available}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!to.exists());
+    // Bytes enough, but not files: this is met half-way.
+    fs::create_dir(&many).unwrap();
+    for number in 0..150 {
+        fs::write(many.join(number.to_string()), "").unwrap();
+    }
+    match quietly(&many, &to) {
+        Err(SnapshotError::NoSpace { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(!to.exists());
+}
+
+#[test]
+fn files_share_their_blocks_where_the_file_system_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("image");
+    File::create(&image).unwrap().set_len(512 << 20).unwrap();
+    let made = ["mkfs.xfs", "mkfs.btrfs"].iter().find(|program| {
+        let status = Command::new(program).arg("-q").arg(&image).status();
+        status.is_ok_and(|status| status.success())
+    });
+    let at = directory.path().join("mounted");
+    let kind = made.map(|program| program.trim_start_matches("mkfs."));
+    let mount = kind.and_then(|kind| Mount::new(kind, "loop", &image, &at));
+    if mount.is_none() {
+        eprintln!("skipped: neither XFS nor btrfs can be made and mounted here");
+        return;
+    }
+    let (old, new) = (at.join("old"), at.join("new"));
+    fs::create_dir(&old).unwrap();
+    // More than half of what is free: a full copy would be refused.
+    let chunk = vec![7; 1 << 20];
+    let mut file = File::create(old.join("file")).unwrap();
+    for _ in 0..260 {
+        file.write_all(&chunk).unwrap();
+    }
+    let copied = quietly(&old, &new).unwrap();
+    assert_eq!((copied.files, copied.cloned), (1, 1));
+    // Writing into the original does not change the copy.
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(b"changed").unwrap();
+    let copy = fs::read(new.join("file")).unwrap();
+    assert!(copy.len() == 260 << 20 && copy.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn a_tree_of_many_files_is_made_durable_too() {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..300 {
+        fs::write(directory.path().join(number.to_string()), "x").unwrap();
+    }
+    sync_tree(directory.path()).unwrap();
+    assert!(sync_tree(&directory.path().join("missing")).is_err());
+}
