@@ -3,9 +3,8 @@
 use super::node::{
     ASK_INTERVAL_MS, At, Child, FLIP_ATTEMPTS_MAX, JoinAt, NodeMachine, RETURN_RETRY_MS, State,
 };
-use super::recover::{after_attempt, settled_after};
-use super::{Action, Note, Outcome, Output, Place, ProbeMode, Record, Settled, Step, Work};
-use crate::schedule::Verdict;
+use super::recover::after_attempt;
+use super::{Action, Note, Outcome, Output, Record, Settled};
 
 impl NodeMachine {
     /// Takes in how `action` ended.
@@ -55,69 +54,6 @@ impl NodeMachine {
             | Action::KeepListeners
             | Action::HoldCalls => self.stopping_went_on(now_ms, &action, done, reason, out),
         }
-    }
-
-    fn scheduled(&mut self, now_ms: u64, outcome: Outcome, out: &mut Vec<Output>) {
-        self.wait.ask_at_ms = now_ms.saturating_add(ASK_INTERVAL_MS);
-        let (verdict, to) = match outcome {
-            Outcome::Scheduled { verdict, to } => (verdict, to),
-            Outcome::Failed { reason } | Outcome::Refused { reason } => {
-                self.waits(reason, None, out);
-                return;
-            }
-            _ => return,
-        };
-        let Some(to) = (self.chain().iter().map(Step::place)).find(|place| place.version == to)
-        else {
-            return;
-        };
-        let only_number = self.path(to).iter().all(|step| step.work == Work::Number);
-        match verdict {
-            Verdict::Wait { reason, until_ms } => self.waits(reason, until_ms, out),
-            Verdict::Acquire(request) if !only_number => self.acquire = Some((request, to)),
-            Verdict::Go | Verdict::Acquire(_) => self.leave(to, None, out),
-        }
-    }
-
-    fn permit_answered(&mut self, now_ms: u64, outcome: Outcome, out: &mut Vec<Output>) {
-        let Some((_, to)) = self.acquire.take() else {
-            return;
-        };
-        match outcome {
-            Outcome::Permit(permit) => self.leave(to, Some(permit), out),
-            Outcome::Refused { reason }
-            | Outcome::Failed { reason }
-            | Outcome::NoSpace { reason } => {
-                self.wait.ask_at_ms = now_ms.saturating_add(ASK_INTERVAL_MS);
-                self.waits(reason, None, out);
-            }
-            _ => {}
-        }
-    }
-
-    /// Begins the upgrade, unless what was learnt meanwhile forbids it.
-    fn leave(&mut self, to: Place, permit: Option<crate::ids::PermitId>, out: &mut Vec<Output>) {
-        let wanted = (self.chain().iter()).any(|step| step.place() == to);
-        let paused = self.plan.as_ref().is_none_or(|plan| plan.paused);
-        if wanted && !paused {
-            let record = self.leave_for(to, permit);
-            self.commit(record, out);
-        } else if permit.is_some() {
-            self.tail.open = true;
-            self.tail.end_permit = permit;
-        }
-    }
-
-    fn waits(&mut self, reason: String, until_ms: Option<u64>, out: &mut Vec<Output>) {
-        if self.wait.reason.as_ref() != Some(&reason) {
-            out.push(Output::Tell(Note {
-                kind: "node.waits",
-                version: self.chain().first().map(|step| step.version),
-                message: reason.clone(),
-            }));
-        }
-        self.wait.reason = Some(reason);
-        self.wait.until_ms = until_ms;
     }
 
     fn stopping_went_on(
@@ -379,53 +315,5 @@ impl NodeMachine {
             version: self.traffic().serving_version.into(),
             message: reason.to_owned(),
         }));
-    }
-
-    fn settled_ahead(&self) -> Option<Settled> {
-        let State::Upgrading(upgrade) = &self.state else {
-            return None;
-        };
-        let old = self.settled.as_ref()?;
-        Some(settled_after(old, &upgrade.path, upgrade.to))
-    }
-
-    fn joined_probe(&self) -> bool {
-        let ahead = self.settled_ahead();
-        ahead.is_some_and(|settled| settled.probe == ProbeMode::Joined)
-    }
-
-    fn old_probe_alone(&self) -> bool {
-        let old = self.settled.as_ref();
-        old.is_some_and(|settled| settled.probe == ProbeMode::Alone)
-    }
-
-    pub(super) fn target_version(&self) -> Option<crate::ids::Version> {
-        match &self.state {
-            State::Upgrading(upgrade) => Some(upgrade.to.version),
-            State::Blocked { on, .. } => Some(on.version),
-            _ => None,
-        }
-    }
-
-    fn upgrade_at(&self) -> Option<At> {
-        match &self.state {
-            State::Upgrading(upgrade) => Some(upgrade.at),
-            _ => None,
-        }
-    }
-
-    fn set_upgrade_at(&mut self, next: At) {
-        if let State::Upgrading(upgrade) = &mut self.state {
-            upgrade.at = next;
-        }
-    }
-
-    fn joining_at(&mut self, next: JoinAt) {
-        // With a restart due, another revision was fetched meanwhile: it begins at its beginning.
-        if let State::Joining { step: Some(_), at } = &mut self.state
-            && !self.restart_due
-        {
-            *at = next;
-        }
     }
 }

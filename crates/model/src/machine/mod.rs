@@ -11,17 +11,22 @@
 //! therefore idempotent: it begins by looking at what is already done.
 
 mod advance;
+mod ahead;
 mod backoff;
 mod decide;
 mod input;
+mod leave;
 mod node;
+mod notes;
 mod output;
 mod plan;
 mod record;
 mod recover;
+mod staging;
 mod status;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use input::{Input, Outcome, StageOutcome};
 pub use node::{NodeMachine, TRANSFORM_ATTEMPTS_MAX};

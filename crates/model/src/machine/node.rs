@@ -2,6 +2,7 @@
 
 use super::backoff::BackOff;
 use super::decide::Decision;
+use super::notes::note_of;
 use super::{
     Action, Input, Note, Output, Place, Plan, Record, Settled, StageOutcome, StageRequest, Step,
     Traffic,
@@ -353,51 +354,4 @@ impl NodeMachine {
         }
         self.halted = Some(reason);
     }
-}
-
-/// What people are told of a record.
-fn note_of(record: &Record, settled: Option<&Settled>) -> Option<Note> {
-    let here = settled.map(|settled| settled.version);
-    let (kind, version, message) = match record {
-        Record::Joining { step } => (
-            "node.joining",
-            Some(step.version),
-            format!("joins at version {}", step.version),
-        ),
-        Record::Staged {
-            step,
-            returned: Some(reason),
-            ..
-        } => ("node.returned", Some(step.version), reason.clone()),
-        Record::Staged { step, .. } => (
-            "node.staged",
-            Some(step.version),
-            format!("staged version {}", step.place()),
-        ),
-        Record::Unstaged { version } => (
-            "node.unstaged",
-            Some(*version),
-            format!("dropped version {version}"),
-        ),
-        Record::Stopping { to, .. } => (
-            "node.stopping",
-            Some(to.version),
-            format!("leaves for version {to}"),
-        ),
-        Record::FlippingBack { reason } => ("node.flipping_back", here, reason.clone()),
-        Record::Settled(settled) => (
-            "node.settled",
-            Some(settled.version),
-            format!("settled at version {}", settled.place()),
-        ),
-        Record::Blocked { on, reason, .. } => ("node.blocked", Some(on.version), reason.clone()),
-        Record::Transforming { .. } | Record::Committed | Record::Probing | Record::Released => {
-            return None;
-        }
-    };
-    Some(Note {
-        kind,
-        version,
-        message,
-    })
 }

@@ -43,7 +43,8 @@ impl NodeMachine {
         Ok((machine, out))
     }
 
-    /// A short journal that recovers to the same machine, for compaction; `None` while an upgrade or its release is under way.
+    /// A short journal that recovers to the same machine, for compaction; `None` while an upgrade or its release is under
+    /// way. It stands for every record given out so far: use it only when all outputs of the last step are performed.
     pub fn snapshot(&self) -> Option<Vec<Record>> {
         let settled = self.settled.clone()?;
         if self.tail != Tail::default() {
@@ -140,7 +141,8 @@ impl NodeMachine {
                     self.state = State::Idle;
                 }
                 self.align_due = true;
-                self.held.remove(version).is_some()
+                self.held.remove(version);
+                self.settled.is_some()
             }
             Record::Stopping { to, permit } => self.apply_stopping(*to, *permit),
             Record::Transforming { attempt } => self.set_at(At::Transform { attempt: *attempt }),
