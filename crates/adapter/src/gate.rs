@@ -30,7 +30,7 @@ pub struct Lease {
     pub give_back: bool,
     /// Dropped when the call has ended, its answer's last byte passed on or not: a node that
     /// drains counts these.
-    pub guard: Option<Box<dyn Any + Send>>,
+    pub guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The node takes no more calls of this connection: it is reset, as by a dead process.

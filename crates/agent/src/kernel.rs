@@ -56,7 +56,8 @@ fn descends(mut pid: i32, ancestor: i32, parents: &BTreeMap<i32, i32>) -> bool {
 
 /// Only a group of the child's own says anything.
 fn shares_group(pid: i32, group: &str) -> bool {
-    group.contains("/upstart-") && std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|other| other == group)
+    group.contains("/upstart-")
+        && std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|other| other == group)
 }
 
 fn numbers(folder: &Path) -> Vec<i32> {
@@ -78,9 +79,12 @@ pub(crate) fn owners(processes: &[i32], inodes: &BTreeSet<u64>) -> BTreeMap<u64,
             let Ok(target) = std::fs::read_link(format!("{folder}/{number}")) else {
                 continue;
             };
-            let inode = target
-                .to_str()
-                .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+            let inode = target.to_str().and_then(|text| {
+                text.strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .parse()
+                    .ok()
+            });
             if let Some(inode) = inode.filter(|inode| inodes.contains(inode)) {
                 let processes = owners.entry(inode).or_default();
                 if !processes.contains(pid) {
@@ -143,7 +147,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let here = listener.local_addr().expect("address");
         let me = i32::try_from(std::process::id()).expect("pid");
-        let found = sockets(me).into_iter().find(|socket| socket.listening && socket.local == here);
+        let found = sockets(me)
+            .into_iter()
+            .find(|socket| socket.listening && socket.local == here);
         let inode = found.expect("in the table").inode;
         let owners = owners(&[me], &BTreeSet::from([inode]));
         assert_eq!(owners.get(&inode), Some(&vec![me]));

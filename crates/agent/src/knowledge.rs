@@ -16,7 +16,7 @@ static NO_PORTS: LazyLock<BTreeMap<String, u16>> = LazyLock::new(BTreeMap::new);
 
 /// Everything that is derived from the history for one node; replaced as a whole when an upgrade is published.
 #[derive(Clone, Debug, Default)]
-pub struct Knowledge {
+pub(crate) struct Knowledge {
     history: History,
     lineage: Option<Lineage>,
     scope: Scope,
@@ -31,7 +31,7 @@ impl Knowledge {
     ///
     /// # Errors
     /// No version has the node's class.
-    pub fn new(
+    pub(crate) fn new(
         history: History,
         revisions: BTreeMap<Version, Revision>,
         config: &Config,
@@ -94,11 +94,20 @@ impl Knowledge {
             let Some(port) = self.ports(version).get(name).copied() else {
                 continue;
             };
-            all.extend(config.addresses.iter().map(|address| (name.clone(), *address, port)));
+            all.extend(
+                config
+                    .addresses
+                    .iter()
+                    .map(|address| (name.clone(), *address, port)),
+            );
             for template in &service.advertise {
                 let text = template.render(&scope).map_err(|error| error.to_string())?;
-                let (address, port) = parse_address(&text, port)
-                    .ok_or_else(|| format!("{}: `{text}` is neither ADDRESS nor ADDRESS:PORT", service.key))?;
+                let (address, port) = parse_address(&text, port).ok_or_else(|| {
+                    format!(
+                        "{}: `{text}` is neither ADDRESS nor ADDRESS:PORT",
+                        service.key
+                    )
+                })?;
                 all.push((name.clone(), address, port));
             }
         }
@@ -108,22 +117,22 @@ impl Knowledge {
     }
 
     /// The history.
-    pub fn history(&self) -> &History {
+    pub(crate) fn history(&self) -> &History {
         &self.history
     }
 
     /// The node's class at a version.
-    pub fn class_at(&self, version: Version) -> Option<&Arc<ReleaseClass>> {
+    pub(crate) fn class_at(&self, version: Version) -> Option<&Arc<ReleaseClass>> {
         self.lineage.as_ref()?.class(version)
     }
 
     /// The node's class at every version.
-    pub fn lineage(&self) -> Option<&Lineage> {
+    pub(crate) fn lineage(&self) -> Option<&Lineage> {
         self.lineage.as_ref()
     }
 
     /// What holds for the upgrade to a version.
-    pub fn settings(&self, version: Version) -> Settings {
+    pub(crate) fn settings(&self, version: Version) -> Settings {
         self.history
             .release(version)
             .map(|release| release.settings.clone())
@@ -131,7 +140,7 @@ impl Knowledge {
     }
 
     /// What expressions of a version see at this node; paths are not in it.
-    pub fn scope_at(&self, version: Version) -> Scope {
+    pub(crate) fn scope_at(&self, version: Version) -> Scope {
         let mut scope = self.scope.clone();
         scope.version = version;
         scope.ports = self.ports(version).clone();
@@ -142,12 +151,12 @@ impl Knowledge {
     }
 
     /// The node's ports at a version, by service.
-    pub fn ports(&self, version: Version) -> &BTreeMap<String, u16> {
+    pub(crate) fn ports(&self, version: Version) -> &BTreeMap<String, u16> {
         self.ports.get(&version).unwrap_or(&NO_PORTS)
     }
 
     /// The newest revision of a version that the repository lists.
-    pub fn newest_place(&self, version: Version) -> Option<Place> {
+    pub(crate) fn newest_place(&self, version: Version) -> Option<Place> {
         self.revisions.get(&version).map(|revision| Place {
             version,
             revision: *revision,
@@ -155,7 +164,7 @@ impl Knowledge {
     }
 
     /// Every version that the node answers: after the retired ones, through what is staged.
-    pub fn live_versions(&self, standing: Standing) -> Vec<Version> {
+    pub(crate) fn live_versions(&self, standing: Standing) -> Vec<Version> {
         self.history
             .versions()
             .filter(|version| *version > standing.retired_through && *version <= standing.staged)
@@ -163,9 +172,17 @@ impl Knowledge {
     }
 
     /// The service that a local port belongs to: at the caller's version, else at the node's, else at any that is live.
-    pub fn service_at(&self, port: u16, label: Option<Version>, standing: Standing) -> Option<&str> {
+    pub(crate) fn service_at(
+        &self,
+        port: u16,
+        label: Option<Version>,
+        standing: Standing,
+    ) -> Option<&str> {
         let live = self.live_versions(standing);
-        let versions = label.into_iter().chain([standing.version]).chain(live.into_iter().rev());
+        let versions = label
+            .into_iter()
+            .chain([standing.version])
+            .chain(live.into_iter().rev());
         versions
             .filter_map(|version| {
                 let mut services = self.ports(version).iter();
@@ -176,7 +193,12 @@ impl Knowledge {
     }
 
     /// The version at which a caller without a label is served.
-    pub fn public_version(&self, service: &str, serving: Version, moved: &BTreeMap<String, Version>) -> Option<Version> {
+    pub(crate) fn public_version(
+        &self,
+        service: &str,
+        serving: Version,
+        moved: &BTreeMap<String, Version>,
+    ) -> Option<Version> {
         match self.lineage.as_ref()?.public(service, serving, moved) {
             Public::At(version) => Some(version),
             Public::Own => Some(serving),
@@ -185,7 +207,7 @@ impl Knowledge {
     }
 
     /// Who serves a caller.
-    pub fn route(&self, service: &str, standing: Standing, label: Version) -> Route {
+    pub(crate) fn route(&self, service: &str, standing: Standing, label: Version) -> Route {
         match &self.lineage {
             Some(lineage) => lineage.route(service, standing, label),
             None => Route::NotStaged,
@@ -193,7 +215,7 @@ impl Knowledge {
     }
 
     /// The versions whose callers are the software's own.
-    pub fn same_interface(&self, service: &str, standing: Standing) -> Vec<Version> {
+    pub(crate) fn same_interface(&self, service: &str, standing: Standing) -> Vec<Version> {
         match &self.lineage {
             Some(lineage) => lineage.direct_versions(service, standing),
             None => Vec::new(),
@@ -201,12 +223,12 @@ impl Knowledge {
     }
 
     /// An adapter as its upgrade declares it.
-    pub fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
+    pub(crate) fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
         self.lineage.as_ref()?.adapter(service, step)
     }
 
     /// Where peers reach the node at these versions.
-    pub fn endpoints(&self, versions: &[Version]) -> Vec<model::api::Endpoint> {
+    pub(crate) fn endpoints(&self, versions: &[Version]) -> Vec<model::api::Endpoint> {
         versions
             .iter()
             .flat_map(|version| {

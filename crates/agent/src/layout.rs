@@ -52,7 +52,9 @@ impl Layout {
 
     /// Where an archive of a version's bundle is unpacked.
     pub fn unpacked(&self, place: Place, archive: &str) -> PathBuf {
-        self.version(place).join("software").join(archive.replace('/', "_"))
+        self.version(place)
+            .join("software")
+            .join(archive.replace('/', "_"))
     }
 
     /// The member table that hooks read.

@@ -1,14 +1,24 @@
 //! The shell around the node machine: journal file, sockets, fetch, transforms; and the holder.
+
 pub mod config;
-pub mod layout;
+pub mod confine;
 pub mod dial;
+pub mod fetch;
 pub mod holder;
 pub mod holder_client;
-pub mod confine;
-pub mod launch;
-pub mod snapshot;
-pub mod transform;
 pub mod journal;
-pub mod fetch;
-pub mod probe;
 mod kernel;
+mod knowledge;
+pub mod launch;
+pub mod layout;
+mod library;
+mod node;
+pub mod probe;
+mod relay;
+mod repository;
+pub mod snapshot;
+mod sync;
+pub mod transform;
+
+pub use config::Config;
+pub use node::{AgentError, run, stop};

@@ -16,7 +16,7 @@ const OVERRIDE: &str = "UPSTART_PRELOAD";
 ///
 /// # Errors
 /// The library is not where the binary is, nor in `../lib/upstart`, nor where `UPSTART_PRELOAD` says; or it cannot be copied.
-pub fn install(folder: &Path) -> io::Result<PathBuf> {
+pub(crate) fn install(folder: &Path) -> io::Result<PathBuf> {
     let source = find()?;
     let bytes = std::fs::read(&source)?;
     let digest = hex::encode(Sha256::digest(&bytes));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Why the repository cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
-pub enum RepositoryError {
+pub(crate) enum RepositoryError {
     /// The server has not given something that is needed.
     #[error("upgrade {version} cannot be fetched")]
     Fetch {
@@ -37,16 +37,16 @@ pub enum RepositoryError {
 
 /// One upgrade with its manifest.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub(crate) struct Published {
     /// The manifest.
-    pub manifest: Arc<Manifest>,
+    pub(crate) manifest: Arc<Manifest>,
     /// The upgrade.
-    pub upgrade: Arc<Upgrade>,
+    pub(crate) upgrade: Arc<Upgrade>,
 }
 
 /// The upgrades that are known, by the manifest's digest.
 #[derive(Debug)]
-pub struct Repository {
+pub(crate) struct Repository {
     client: Arc<Client>,
     folder: PathBuf,
     known: BTreeMap<String, Published>,
@@ -54,7 +54,7 @@ pub struct Repository {
 
 impl Repository {
     /// A repository that keeps what it learns in `folder`.
-    pub fn new(client: Arc<Client>, folder: PathBuf) -> Self {
+    pub(crate) fn new(client: Arc<Client>, folder: PathBuf) -> Self {
         Self {
             client,
             folder,
@@ -67,7 +67,7 @@ impl Repository {
     ///
     /// # Errors
     /// An upgrade that is neither on disk nor to be had, or that is not what the view says.
-    pub async fn history(
+    pub(crate) async fn history(
         &mut self,
         view: &SystemView,
     ) -> Result<(History, BTreeMap<Version, Published>), RepositoryError> {
@@ -79,7 +79,10 @@ impl Repository {
             .filter(|upgrade| upgrade.withdrawn)
             .map(|upgrade| upgrade.version)
             .collect();
-        let history = History::new(upgrades.values().map(|published| published.upgrade.clone()), &withdrawn)?;
+        let history = History::new(
+            upgrades.values().map(|published| published.upgrade.clone()),
+            &withdrawn,
+        )?;
         Ok((history, upgrades))
     }
 
@@ -105,7 +108,8 @@ impl Repository {
             manifest: Arc::new(manifest),
             upgrade: Arc::new(upgrade),
         };
-        self.known.insert(summary.manifest_sha256.clone(), published.clone());
+        self.known
+            .insert(summary.manifest_sha256.clone(), published.clone());
         Ok(published)
     }
 
@@ -150,7 +154,12 @@ impl Repository {
         (Digest::of(text.as_bytes()).to_string() == sha256).then_some(text)
     }
 
-    fn keep(&self, version: Version, sha256: &str, text: String) -> Result<String, RepositoryError> {
+    fn keep(
+        &self,
+        version: Version,
+        sha256: &str,
+        text: String,
+    ) -> Result<String, RepositoryError> {
         if Digest::of(text.as_bytes()).to_string() != sha256 {
             return Err(RepositoryError::Altered {
                 version,

@@ -4,7 +4,9 @@
 use crate::config::Config;
 use crate::layout::Layout;
 use client::{Client, ClientError};
-use model::api::{EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, SyncRequest, SystemView};
+use model::api::{
+    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, SyncRequest, SystemView,
+};
 use model::ids::NodeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +30,11 @@ const EVENTS_KEPT_MAX: usize = 4_096;
 ///
 /// # Errors
 /// The server refuses the node, or it cannot be reached and the node was never enrolled.
-pub async fn enrol(client: &Client, config: &Config, layout: &Layout) -> Result<Enrolled, ClientError> {
+pub(crate) async fn enrol(
+    client: &Client,
+    config: &Config,
+    layout: &Layout,
+) -> Result<Enrolled, ClientError> {
     let file = layout.cache().join("enrolled.json");
     let request = EnrolRequest {
         name: config.name.clone(),
@@ -49,32 +55,35 @@ pub async fn enrol(client: &Client, config: &Config, layout: &Layout) -> Result<
 
 /// The machine's name, for people.
 fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// What the rest of the agent holds of the conversation.
 #[derive(Clone)]
-pub struct Link {
+pub(crate) struct Link {
     /// Asks the server at once: an unknown label has come, or something changed.
-    pub wake: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     /// What happened, for the history.
     events: mpsc::UnboundedSender<NewEvent>,
     /// How far the server's clock is ahead of this machine's, in milliseconds.
-    pub ahead_ms: Arc<AtomicI64>,
+    pub(crate) ahead_ms: Arc<AtomicI64>,
     /// The last view; none before the first answer.
-    pub view: watch::Receiver<Option<Arc<SystemView>>>,
+    pub(crate) view: watch::Receiver<Option<Arc<SystemView>>>,
 }
 
 impl Link {
     /// Tells the history what happened.
-    pub fn tell(&self, event: NewEvent) {
+    pub(crate) fn tell(&self, event: NewEvent) {
         // The receiver lives as long as the agent; at its end nobody is left to tell.
         let _ = self.events.send(event);
     }
 }
 
 /// Starts the conversation. It ends with the runtime.
-pub fn start(
+pub(crate) fn start(
     client: Arc<Client>,
     node: NodeId,
     poll: Duration,
@@ -177,10 +186,13 @@ impl Conversation {
         self.reached = answer.is_ok();
         let answer = answer?;
         self.waiting.drain(..count);
-        let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let here = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let here_ms = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);
         let there_ms = i64::try_from(answer.now_ms).unwrap_or(i64::MAX);
-        self.ahead_ms.store(there_ms.saturating_sub(here_ms), Ordering::Relaxed);
+        self.ahead_ms
+            .store(there_ms.saturating_sub(here_ms), Ordering::Relaxed);
         if let Some(view) = answer.view {
             save(&self.cache, &view);
             self.view.send_replace(Some(Arc::new(view)));

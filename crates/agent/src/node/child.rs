@@ -39,7 +39,8 @@ impl Start {
 impl Node {
     /// Takes over a child that runs already.
     pub(super) fn adopted(&self, running: Running, process: Option<i32>) {
-        self.child_process.store(process.unwrap_or(0), Ordering::Relaxed);
+        self.child_process
+            .store(process.unwrap_or(0), Ordering::Relaxed);
         self.child.send_replace(Some(running));
         self.show_child();
     }
@@ -90,7 +91,9 @@ impl Node {
     /// Nothing is left of a child.
     pub(super) fn child_ended(&self, generation: u64) {
         self.child.send_if_modified(|child| {
-            let ended = child.as_ref().is_some_and(|child| child.start.generation == generation);
+            let ended = child
+                .as_ref()
+                .is_some_and(|child| child.start.generation == generation);
             if ended {
                 *child = None;
             }
@@ -102,7 +105,11 @@ impl Node {
     /// Waits until nothing is left of a child; false when it takes longer than `limit`.
     pub(super) async fn child_gone(&self, generation: u64, limit: Duration) -> bool {
         let mut child = self.child.subscribe();
-        let gone = child.wait_for(|child| child.as_ref().is_none_or(|child| child.start.generation != generation));
+        let gone = child.wait_for(|child| {
+            child
+                .as_ref()
+                .is_none_or(|child| child.start.generation != generation)
+        });
         matches!(tokio::time::timeout(limit, gone).await, Ok(Ok(_)))
     }
 
@@ -111,9 +118,9 @@ impl Node {
         let mut child = self.child.subscribe();
         let state = child
             .wait_for(|child| {
-                child
-                    .as_ref()
-                    .is_none_or(|child| child.listening.iter().any(|address| address.port() == port))
+                child.as_ref().is_none_or(|child| {
+                    child.listening.iter().any(|address| address.port() == port)
+                })
             })
             .await
             .map_err(|_| "the agent ends".to_owned())?;

@@ -3,9 +3,11 @@
 use super::fault::Fault;
 use super::{Learned, Node, actions, stage};
 use crate::holder_client::{Notice, Notices};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use model::api::{NewEvent, NodeReport};
-use model::machine::{Action, Input, NodeMachine, Note, Outcome, Output, Plan, StageOutcome, StageRequest};
+use model::machine::{
+    Action, Input, NodeMachine, Note, Outcome, Output, Plan, StageOutcome, StageRequest,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -23,7 +25,9 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Self {
             begun: Instant::now(),
             begun_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
@@ -43,7 +47,7 @@ pub(super) enum Ended {
     /// The holder has gone, or a newer agent has taken the node.
     HolderGone,
     /// The journal cannot be written: nothing may go on.
-    Journal(crate::journal::JournalError),
+    Journal(JournalError),
 }
 
 pub(super) struct Lane {
@@ -116,7 +120,9 @@ impl Lane {
 
     async fn sleep_until(at_ms: Option<u64>, now_ms: u64) {
         match at_ms {
-            Some(at_ms) => tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms).max(1))).await,
+            Some(at_ms) => {
+                tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms).max(1))).await
+            }
             None => std::future::pending().await,
         }
     }
@@ -130,7 +136,11 @@ impl Lane {
             return Vec::new();
         };
         self.node.take_in(&learned);
-        let plan = Plan::of(&learned.view, self.node.identity.node, Some(self.node.join_version()));
+        let plan = Plan::of(
+            &learned.view,
+            self.node.identity.node,
+            Some(self.node.join_version()),
+        );
         self.step(Input::Plan(plan))
     }
 
@@ -168,7 +178,7 @@ impl Lane {
         }
     }
 
-    async fn perform(&mut self, outputs: Vec<Output>) -> Result<(), crate::journal::JournalError> {
+    async fn perform(&mut self, outputs: Vec<Output>) -> Result<(), JournalError> {
         for output in outputs {
             match output {
                 Output::Journal(record) => {
@@ -186,22 +196,35 @@ impl Lane {
         Ok(())
     }
 
-    fn compact(&mut self) -> Result<(), crate::journal::JournalError> {
-        match self.machine.snapshot() {
-            Some(records) => self.journal.compact_if_large(&records),
-            None => Ok(()),
+    fn compact(&mut self) -> Result<(), JournalError> {
+        if !self.journal.wants_compaction() {
+            return Ok(());
+        }
+        let Some(records) = self.machine.snapshot() else {
+            return Ok(());
+        };
+        match self.journal.compact(&records) {
+            Err(error @ JournalError::NoSpace { .. }) => {
+                tracing::warn!(%error, "the journal stays long until there is room");
+                Ok(())
+            }
+            other => other,
         }
     }
 
     fn begin(&mut self, action: Action) {
         tracing::debug!(?action, "begins");
         let node = self.node.clone();
-        self.action = Some(tokio::spawn(async move { actions::perform(&node, action).await }));
+        self.action = Some(tokio::spawn(async move {
+            actions::perform(&node, action).await
+        }));
     }
 
     fn stage(&mut self, request: StageRequest) {
         let node = self.node.clone();
-        self.staging = Some(tokio::spawn(async move { stage::stage(&node, request).await }));
+        self.staging = Some(tokio::spawn(
+            async move { stage::stage(&node, request).await },
+        ));
     }
 
     fn tell(&self, note: Note) {
@@ -232,7 +255,9 @@ async fn finished<T: Panicked>(task: &mut Option<JoinHandle<T>>) -> T {
     let Some(handle) = task else {
         return std::future::pending().await;
     };
-    let outcome = handle.await.unwrap_or_else(|error| T::panicked(error.to_string()));
+    let outcome = handle
+        .await
+        .unwrap_or_else(|error| T::panicked(error.to_string()));
     *task = None;
     outcome
 }
@@ -257,7 +282,9 @@ impl Panicked for StageOutcome {
 fn describe_exit(exit: &intercept::holder::ChildExit) -> String {
     match (exit.code, exit.signal) {
         (Some(code), _) => format!("the software ended with exit code {code}; see `upstart logs`"),
-        (None, Some(signal)) => format!("the software was killed by signal {signal}; see `upstart logs`"),
+        (None, Some(signal)) => {
+            format!("the software was killed by signal {signal}; see `upstart logs`")
+        }
         (None, None) => "the software ended; see `upstart logs`".to_owned(),
     }
 }

@@ -30,13 +30,17 @@ pub(super) async fn learn(
     view: Arc<SystemView>,
     config: &Config,
 ) -> Result<Learned, String> {
-    let (history, upgrades) = repository.history(&view).await.map_err(|error| super::actions::chain(&error))?;
+    let (history, upgrades) = repository
+        .history(&view)
+        .await
+        .map_err(|error| super::actions::chain(&error))?;
     let revisions = view
         .upgrades
         .iter()
         .map(|upgrade| (upgrade.version, upgrade.revision))
         .collect();
-    let (knowledge, problems) = Knowledge::new(history, revisions, config).map_err(|error| error.to_string())?;
+    let (knowledge, problems) =
+        Knowledge::new(history, revisions, config).map_err(|error| error.to_string())?;
     for problem in problems {
         tracing::error!(problem, "a version does not fit this node");
     }

@@ -34,11 +34,17 @@ impl Node {
 
     /// The ports that the holder keeps listeners for.
     pub(super) fn kept_ports(&self) -> BTreeSet<u16> {
-        self.listeners().kept.iter().map(|kept| kept.address.port()).collect()
+        self.listeners()
+            .kept
+            .iter()
+            .map(|kept| kept.address.port())
+            .collect()
     }
 
     fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the ports of every version that the node answers beside its own, closes those of no version, and accepts.
@@ -46,32 +52,46 @@ impl Node {
         let _one = self.listening.lock().await;
         let standing = self.traffic.picture().standing;
         let knowledge = self.knowledge();
-        let own: BTreeSet<u16> = knowledge.ports(standing.version).values().copied().collect();
+        let own: BTreeSet<u16> = knowledge
+            .ports(standing.version)
+            .values()
+            .copied()
+            .collect();
         let live = knowledge.live_versions(standing);
         let wanted: BTreeSet<u16> = live
             .iter()
             .flat_map(|version: &Version| knowledge.ports(*version).values().copied())
             .filter(|port| !own.contains(port))
             .collect();
-        let mut kept = self.holder.keep(Vec::new()).await.map_err(|error| error.to_string())?;
+        let mut kept = self
+            .holder
+            .keep(Vec::new())
+            .await
+            .map_err(|error| error.to_string())?;
         for port in &wanted {
             if kept.iter().any(|listener| listener.address.port() == *port) {
                 continue;
             }
             for address in &self.config.addresses {
                 let address = SocketAddr::new(*address, *port);
-                kept = (self.holder.listen(address).await)
-                    .map_err(|error| format!("cannot listen on {address}, which another version needs: {error}"))?;
+                kept = (self.holder.listen(address).await).map_err(|error| {
+                    format!("cannot listen on {address}, which another version needs: {error}")
+                })?;
             }
         }
         for listener in &kept {
             let port = listener.address.port();
             if !wanted.contains(&port) && !own.contains(&port) {
                 self.stop_accepting(listener.listener);
-                (self.holder.drop_listener(listener.listener).await).map_err(|error| error.to_string())?;
+                (self.holder.drop_listener(listener.listener).await)
+                    .map_err(|error| error.to_string())?;
             }
         }
-        let kept = self.holder.keep(Vec::new()).await.map_err(|error| error.to_string())?;
+        let kept = self
+            .holder
+            .keep(Vec::new())
+            .await
+            .map_err(|error| error.to_string())?;
         for listener in &kept {
             if wanted.contains(&listener.address.port()) {
                 self.accept_from(listener).await?;
@@ -88,11 +108,23 @@ impl Node {
         let _one = self.listening.lock().await;
         let serving = self.traffic.picture().standing.version;
         let own: BTreeSet<u16> = self.knowledge().ports(serving).values().copied().collect();
-        let kept = self.holder.keep(Vec::new()).await.map_err(|error| error.to_string())?;
-        for listener in kept.iter().filter(|kept| own.contains(&kept.address.port())) {
-            (self.holder.drop_listener(listener.listener).await).map_err(|error| error.to_string())?;
+        let kept = self
+            .holder
+            .keep(Vec::new())
+            .await
+            .map_err(|error| error.to_string())?;
+        for listener in kept
+            .iter()
+            .filter(|kept| own.contains(&kept.address.port()))
+        {
+            (self.holder.drop_listener(listener.listener).await)
+                .map_err(|error| error.to_string())?;
         }
-        let kept = self.holder.keep(Vec::new()).await.map_err(|error| error.to_string())?;
+        let kept = self
+            .holder
+            .keep(Vec::new())
+            .await
+            .map_err(|error| error.to_string())?;
         self.set_kept(kept);
         Ok(())
     }
@@ -104,7 +136,9 @@ impl Node {
             .filter(|kept| own.contains(&kept.address.port()))
             .map(|kept| kept.listener)
             .collect();
-        numbers.into_iter().for_each(|number| self.stop_accepting(number));
+        numbers
+            .into_iter()
+            .for_each(|number| self.stop_accepting(number));
     }
 
     fn stop_accepting(&self, listener: u64) {
@@ -117,7 +151,11 @@ impl Node {
         if self.listeners().accepting.contains_key(&kept.listener) {
             return Ok(());
         }
-        let descriptor = self.holder.fetch(kept.listener).await.map_err(|error| error.to_string())?;
+        let descriptor = self
+            .holder
+            .fetch(kept.listener)
+            .await
+            .map_err(|error| error.to_string())?;
         let node = Arc::downgrade(self);
         let address = kept.address;
         let task = tokio::spawn(async move {
@@ -125,12 +163,18 @@ impl Node {
                 tracing::error!(%address, %error, "a kept listener cannot be served");
             }
         });
-        self.listeners().accepting.insert(kept.listener, task.abort_handle());
+        self.listeners()
+            .accepting
+            .insert(kept.listener, task.abort_handle());
         Ok(())
     }
 }
 
-async fn accept(descriptor: OwnedFd, address: SocketAddr, node: std::sync::Weak<Node>) -> std::io::Result<()> {
+async fn accept(
+    descriptor: OwnedFd,
+    address: SocketAddr,
+    node: std::sync::Weak<Node>,
+) -> std::io::Result<()> {
     let listener = std::net::TcpListener::from(descriptor);
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -148,7 +192,8 @@ async fn accept(descriptor: OwnedFd, address: SocketAddr, node: std::sync::Weak<
             return Ok(());
         };
         let local = stream.local_addr().unwrap_or(address);
-        node.relay.adopt(stream.into_std()?.into(), None, local, peer);
+        node.relay
+            .adopt(stream.into_std()?.into(), None, local, peer);
     }
 }
 

@@ -97,7 +97,10 @@ impl Node {
     }
 
     fn progress(&self) -> Option<Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn set_progress(&self, progress: Option<Progress>) {
@@ -114,15 +117,23 @@ impl Node {
         let members = Members::of(view);
         let sources: BTreeSet<_> = members.sources.clone();
         *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
-        let fact = view.nodes.iter().find(|fact| fact.node == self.identity.node);
-        self.retry_seen.store(fact.map_or(0, |fact| fact.retry), Ordering::Relaxed);
+        let fact = view
+            .nodes
+            .iter()
+            .find(|fact| fact.node == self.identity.node);
+        self.retry_seen
+            .store(fact.map_or(0, |fact| fact.retry), Ordering::Relaxed);
         self.traffic.change(|picture| {
             picture.knowledge = learned.knowledge.clone();
             picture.public = Arc::new(view.public.clone());
             picture.sources = Arc::new(sources);
             let standing = &mut picture.standing;
-            standing.retired_through = standing.retired_through.max(view.retiring_through).max(view.retired_through);
-            picture.hold_limit = Duration::from_millis(picture.knowledge.settings(picture.standing.version).hold_ms);
+            standing.retired_through = standing
+                .retired_through
+                .max(view.retiring_through)
+                .max(view.retired_through);
+            picture.hold_limit =
+                Duration::from_millis(picture.knowledge.settings(picture.standing.version).hold_ms);
         });
         self.publish_table();
     }
@@ -147,7 +158,8 @@ impl Node {
             picture.given_up &= wished.hold_calls;
             picture.standing.version = wished.serving_version;
             picture.standing.staged = picture.standing.staged.max(wished.serving_version);
-            picture.hold_limit = Duration::from_millis(picture.knowledge.settings(wished.serving_version).hold_ms);
+            picture.hold_limit =
+                Duration::from_millis(picture.knowledge.settings(wished.serving_version).hold_ms);
         });
         self.publish_table();
         if began {
@@ -161,12 +173,20 @@ impl Node {
         let limit = self.traffic.picture().hold_limit;
         tokio::spawn(async move {
             tokio::time::sleep(limit).await;
-            let since = node.flags.lock().unwrap_or_else(PoisonError::into_inner).held_since;
+            let since = node
+                .flags
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .held_since;
             if since.is_none_or(|since| since.elapsed() < limit) {
                 return;
             }
-            tracing::warn!(limit_ms = limit.as_millis(), "calls have been held for too long: they fail as in a crash");
-            node.traffic.change(|picture| picture.given_up = picture.hold);
+            tracing::warn!(
+                limit_ms = limit.as_millis(),
+                "calls have been held for too long: they fail as in a crash"
+            );
+            node.traffic
+                .change(|picture| picture.given_up = picture.hold);
             if let Err(reason) = node.abandon_kept().await {
                 tracing::warn!(reason, "kept listeners cannot be closed");
             }

@@ -3,8 +3,8 @@
 use super::Node;
 use crate::launch;
 use intercept::environment;
-use model::bundle::{Class, SoftwareKind, SoftwareSource, Template};
-use model::expression::{ExpressionError, Scope};
+use model::bundle::{Class, SoftwareKind, SoftwareSource};
+use model::expression::{ExpressionError, Scope, Template};
 use model::ids::Version;
 use model::machine::Place;
 use std::collections::BTreeMap;
@@ -40,9 +40,12 @@ impl Node {
     /// The definition in force at a place, and where the files that it names lie.
     pub(super) fn definition(&self, place: Place) -> Result<(Arc<Class>, Place), String> {
         let knowledge = self.knowledge();
-        let class = knowledge
-            .class_at(place.version)
-            .ok_or_else(|| format!("the node's class does not exist at version {}", place.version))?;
+        let class = knowledge.class_at(place.version).ok_or_else(|| {
+            format!(
+                "the node's class does not exist at version {}",
+                place.version
+            )
+        })?;
         let provided = self.provider(class.provided_by, place);
         Ok((class.definition.clone(), provided))
     }
@@ -80,7 +83,8 @@ impl Node {
         scope.state = Some(self.layout.current().display().to_string());
         scope.bundle = Some(self.layout.bundle(provided).display().to_string());
         let software = class.software.source.as_ref();
-        scope.software = software.map(|source| self.software_path(provided, source).display().to_string());
+        scope.software =
+            software.map(|source| self.software_path(provided, source).display().to_string());
         scope
     }
 
@@ -118,7 +122,11 @@ impl Node {
     pub(super) fn render_transform(&self, place: Place) -> Result<RenderedTransform, String> {
         let (class, provided) = self.definition(place)?;
         let scope = self.scope(place, &class, provided);
-        let transform = class.state.transform.as_ref().ok_or("the class has no transform")?;
+        let transform = class
+            .state
+            .transform
+            .as_ref()
+            .ok_or("the class has no transform")?;
         let bundle = self.layout.bundle(provided);
         let render = || -> Result<RenderedTransform, ExpressionError> {
             Ok(RenderedTransform {
@@ -136,9 +144,9 @@ impl Node {
     /// Whether the upgrade to a version transforms this node's state.
     pub(super) fn transforms_at(&self, version: Version) -> bool {
         let knowledge = self.knowledge();
-        knowledge
-            .class_at(version)
-            .is_some_and(|class| class.provided_by == version && class.definition.state.transform.is_some())
+        knowledge.class_at(version).is_some_and(|class| {
+            class.provided_by == version && class.definition.state.transform.is_some()
+        })
     }
 
     /// How the software of a place is asked to end.
@@ -153,7 +161,10 @@ impl Node {
     }
 
     /// The software's whole environment: the agent's own, what the upgrade file says, and the library's.
-    pub(super) fn child_environment(&self, declared: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    pub(super) fn child_environment(
+        &self,
+        declared: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
         let mut all = self.plain_environment();
         all.extend(declared);
         let text = |path: &Path| path.display().to_string();
@@ -177,7 +188,12 @@ impl Node {
             let (uid, gid) = launch::user::ids(user)?;
             std::os::unix::fs::chown(self.layout.stats(), Some(uid), Some(gid))
         };
-        give().map_err(|error| format!("cannot let user {user} write {}: {error}", self.layout.stats().display()))
+        give().map_err(|error| {
+            format!(
+                "cannot let user {user} write {}: {error}",
+                self.layout.stats().display()
+            )
+        })
     }
 
     /// The agent's environment without what is the agent's alone.
@@ -189,7 +205,10 @@ impl Node {
 }
 
 fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {
-    templates.iter().map(|template| template.render(scope)).collect()
+    templates
+        .iter()
+        .map(|template| template.render(scope))
+        .collect()
 }
 
 fn optional(template: Option<&Template>, scope: &Scope) -> Result<Option<String>, ExpressionError> {

@@ -2,10 +2,14 @@
 
 use super::Node;
 use super::actions::chain;
+use super::learn::Learned;
+use crate::fetch::{self, Fetcher, Wanted};
+use adapter::Lens;
 use model::api::Progress;
-use model::bundle::{SoftwareKind, Upgrade};
+use model::bundle::SoftwareKind;
 use model::ids::Version;
-use model::machine::{Place, StageOutcome, StageRequest, Step};
+use model::machine::{Place, ProbeMode, StageOutcome, StageRequest, Step};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Stages one version, and whatever of older versions it stands on.
@@ -16,4 +20,136 @@ pub(super) async fn stage(node: &Arc<Node>, request: StageRequest) -> StageOutco
         Ok(step) => StageOutcome::Staged(step),
         Err(reason) => StageOutcome::Failed { reason },
     }
+}
+
+async fn run(node: &Arc<Node>, request: StageRequest) -> Result<Step, String> {
+    let learned = node.learned.borrow().clone();
+    let learned =
+        learned.ok_or("nothing has been heard from the server since the agent started")?;
+    let place = Place {
+        version: request.version,
+        revision: request.revision,
+    };
+    if learned.knowledge.newest_place(request.version) != Some(place) {
+        return Err(format!(
+            "revision {place} is not what the repository lists any more"
+        ));
+    }
+    fits(&learned, request.version)?;
+    for version in needed(&learned, request) {
+        let place = learned
+            .knowledge
+            .newest_place(version)
+            .ok_or_else(|| format!("version {version} is not in the repository"))?;
+        bring(node, &learned, place).await?;
+    }
+    step(&learned, place)
+}
+
+/// The node has a place in the version: its class is one of those that a split leaves, its ports can be computed.
+fn fits(learned: &Learned, version: Version) -> Result<(), String> {
+    let problem = learned
+        .knowledge
+        .lineage()
+        .and_then(|lineage| lineage.problem());
+    match problem {
+        Some((broken, error)) if version >= *broken => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// The versions whose bundles must lie here: the version itself; the one that provides the files of a class that it only
+/// renumbers; and, for a node that joins, those whose adapters callers at older versions need.
+fn needed(learned: &Learned, request: StageRequest) -> BTreeSet<Version> {
+    let knowledge = &learned.knowledge;
+    let mut needed = BTreeSet::from([request.version]);
+    needed.extend(
+        knowledge
+            .class_at(request.version)
+            .map(|class| class.provided_by),
+    );
+    if request.join {
+        let retired = learned
+            .view
+            .retired_through
+            .max(learned.view.retiring_through);
+        let older = knowledge.history().versions();
+        needed.extend(older.filter(|version| *version > retired && *version < request.version));
+    }
+    needed
+}
+
+/// Fetches and lays out one bundle; what is there already is kept.
+async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), String> {
+    let published = learned
+        .upgrades
+        .get(&place.version)
+        .ok_or_else(|| format!("version {place} is not known"))?;
+    let bundle = node.layout.bundle(place);
+    if !bundle.is_dir() {
+        let fetcher = Fetcher::new(node.client.clone(), node.layout.artifacts());
+        let shown = node.clone();
+        let progress = move |done: u64, total: u64| {
+            shown.set_progress(Some(Progress {
+                what: format!("fetch version {place}"),
+                done,
+                total: Some(total),
+                unit: "bytes".to_owned(),
+            }));
+        };
+        (fetcher
+            .fetch(&Wanted::all(&published.manifest), progress)
+            .await)
+            .map_err(|error| chain(&error))?;
+        fetch::assemble(&node.layout.artifacts(), &published.manifest, &bundle)
+            .map_err(|error| chain(&error))?;
+    }
+    let Some(class) = learned.knowledge.class_at(place.version) else {
+        return Ok(());
+    };
+    if class.provided_by != place.version {
+        return Ok(());
+    }
+    if let Some(source) = &class.definition.software.source {
+        let gzip = source.kind == SoftwareKind::TarGz;
+        let target = node.layout.unpacked(place, &source.path);
+        if source.kind != SoftwareKind::Folder && !target.is_dir() {
+            let archive = bundle.join(&source.path);
+            tokio::task::spawn_blocking(move || fetch::unpack(&archive, gzip, &target))
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| chain(&error))?;
+        }
+    }
+    for path in published.upgrade.lenses() {
+        let file = bundle.join(path);
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        Lens::parse(path, &text).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn step(learned: &Learned, place: Place) -> Result<Step, String> {
+    let knowledge = &learned.knowledge;
+    let release = knowledge
+        .history()
+        .release(place.version)
+        .ok_or_else(|| format!("version {} is not in the repository", place.version))?;
+    let work = knowledge
+        .lineage()
+        .map(|lineage| lineage.work(place.version))
+        .ok_or("the node's class is not known")?;
+    let probe = knowledge
+        .class_at(place.version)
+        .map_or(ProbeMode::Alone, |class| {
+            class.definition.lifecycle.probe.mode
+        });
+    Ok(Step {
+        version: place.version,
+        revision: place.revision,
+        from: release.from,
+        work,
+        probe,
+    })
 }

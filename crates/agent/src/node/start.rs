@@ -63,7 +63,9 @@ pub enum AgentError {
     #[error("the node's journal")]
     Journal(#[from] JournalError),
     /// The journal's records make no sense.
-    #[error("the node's journal {path} cannot be followed; keep it and ask for help, the software was not touched")]
+    #[error(
+        "the node's journal {path} cannot be followed; keep it and ask for help, the software was not touched"
+    )]
     Recover {
         /// Which file.
         path: PathBuf,
@@ -99,7 +101,9 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let library = library::install(&layout.library()).map_err(AgentError::Library)?;
     let binary = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
     let (holder, notices) = HolderClient::attach_or_spawn(&binary, &config.data).await?;
-    let client = Arc::new(Client::new(&config.servers, config.token.clone())?.with_author(config.name.clone()));
+    let client = Arc::new(
+        Client::new(&config.servers, config.token.clone())?.with_author(config.name.clone()),
+    );
     let Some(enrolled) = enrol(&client, &config, &layout, stop.clone()).await? else {
         return Ok(());
     };
@@ -118,7 +122,12 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         None => None,
     };
     let (learned_sender, learned) = watch::channel(None);
-    tokio::spawn(learn::follow(repository, config.clone(), link.view.clone(), learned_sender));
+    tokio::spawn(learn::follow(
+        repository,
+        config.clone(),
+        link.view.clone(),
+        learned_sender,
+    ));
 
     let parts = Parts {
         config,
@@ -135,11 +144,14 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     if let Some(first) = &first {
         node.take_in(first);
     }
-    let plan = first.map(|first| Plan::of(&first.view, node.identity.node, Some(node.join_version())));
+    let plan =
+        first.map(|first| Plan::of(&first.view, node.identity.node, Some(node.join_version())));
     let (machine, outputs) =
-        NodeMachine::recover(node.clock.now_ms(), &records, plan).map_err(|source| AgentError::Recover {
-            path: node.layout.journal(),
-            source,
+        NodeMachine::recover(node.clock.now_ms(), &records, plan).map_err(|source| {
+            AgentError::Recover {
+                path: node.layout.journal(),
+                source,
+            }
         })?;
     let lane = Lane {
         clock: node.clock,
@@ -184,7 +196,9 @@ async fn enrol(
     loop {
         match sync::enrol(client, config, layout).await {
             Ok(enrolled) => return Ok(Some(enrolled)),
-            Err(ClientError::Problem(problem)) if matches!(problem.status, 400 | 401 | 403 | 409 | 422) => {
+            Err(ClientError::Problem(problem))
+                if matches!(problem.status, 400 | 401 | 403 | 409 | 422) =>
+            {
                 return Err(ClientError::Problem(problem).into());
             }
             Err(error) => tracing::warn!("not enrolled yet: {}", chain(&error)),
@@ -217,13 +231,21 @@ impl Parts {
             agent_key: agent_key(&self.layout)?,
         };
         let name = holder::name_path(self.layout.root());
-        let hook_socket = std::fs::read_to_string(&name).map_err(at(&name))?.trim().to_owned();
+        let hook_socket = std::fs::read_to_string(&name)
+            .map_err(at(&name))?
+            .trim()
+            .to_owned();
         let table = open_table(&self.layout)?;
         let stats = self.layout.stats();
         let stats = StatsFile::open(&stats).map_err(at(&stats))?;
         let traffic = Traffic::new(first_picture(), self.link.wake.clone());
         let tally = Arc::new(Tally::default());
-        let relay = Relay::new(identity, traffic.clone(), self.holder.clone(), tally.clone());
+        let relay = Relay::new(
+            identity,
+            traffic.clone(),
+            self.holder.clone(),
+            tally.clone(),
+        );
         let state = self.holder.state().clone();
         let node = Arc::new(Node {
             config: self.config,
@@ -335,20 +357,21 @@ async fn end_child(holder: &HolderClient, notices: &mut Notices) -> Result<(), A
     if let Err(error) = holder.signal(rustix::process::Signal::TERM.as_raw()).await {
         tracing::debug!(%error, "cannot signal");
     }
-    let exited = |notices: &mut Notices| -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(async move {
-            while let Some(notice) = notices.recv().await {
-                if matches!(notice, holder_client::Notice::ChildExited(_)) {
-                    return true;
-                }
-            }
-            false
-        })
-    };
-    let ended = tokio::time::timeout(STOP_GRACE, exited(notices)).await;
-    if ended.is_err() {
+    if tokio::time::timeout(STOP_GRACE, exited(notices))
+        .await
+        .is_err()
+    {
         holder.kill().await?;
+        // What cannot be killed is told by the holder, which then refuses to end.
         let _ = tokio::time::timeout(STOP_GRACE, exited(notices)).await;
     }
     Ok(())
+}
+
+async fn exited(notices: &mut Notices) {
+    while let Some(notice) = notices.recv().await {
+        if matches!(notice, holder_client::Notice::ChildExited(_)) {
+            return;
+        }
+    }
 }

@@ -23,8 +23,15 @@ impl Members {
             .flat_map(|node| &node.report.endpoints)
             .map(|endpoint| SocketAddr::new(endpoint.address, endpoint.port))
             .collect();
-        let sources = view.nodes.iter().flat_map(|node| node.report.addresses.iter().copied());
-        let sources = endpoints.iter().map(SocketAddr::ip).chain(sources).collect();
+        let sources = view
+            .nodes
+            .iter()
+            .flat_map(|node| node.report.addresses.iter().copied());
+        let sources = endpoints
+            .iter()
+            .map(SocketAddr::ip)
+            .chain(sources)
+            .collect();
         Self { endpoints, sources }
     }
 }
@@ -42,7 +49,11 @@ impl Node {
     fn table(&self) -> Table {
         let picture = self.traffic.picture();
         let flags = *self.flags.lock().unwrap_or_else(PoisonError::into_inner);
-        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let members = self
+            .members
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let kept = self.kept_ports();
         let serving = picture.standing.version;
         let services = picture

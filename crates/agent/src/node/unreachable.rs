@@ -3,8 +3,8 @@
 
 use super::Node;
 use super::child::Running;
-use intercept::stats::{Deed, StatsSnapshot};
 use crate::kernel::{Socket, family, owners, sockets};
+use intercept::stats::{Deed, StatsSnapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -23,7 +23,11 @@ impl Node {
         let owners = owners(&processes, &suspects.keys().copied().collect());
         suspects.iter().find_map(|(inode, socket)| {
             let holders = owners.get(inode)?;
-            let deed = if socket.listening { Deed::Listen } else { Deed::Connect };
+            let deed = if socket.listening {
+                Deed::Listen
+            } else {
+                Deed::Connect
+            };
             let seen = processes.iter().any(|pid| hook_saw(&stats, *pid, deed));
             let missed = holders.iter().find(|pid| !seen || !self.library_in(**pid));
             missed.map(|pid| complaint(*pid, socket))
@@ -33,21 +37,32 @@ impl Node {
     /// Whether the library is in a process (one that has ended counts as reached: it is no danger any more).
     fn library_in(&self, pid: i32) -> bool {
         let folder = self.layout.library().display().to_string();
-        std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(&folder) || maps.is_empty())
+        std::fs::read_to_string(format!("/proc/{pid}/maps"))
+            .is_ok_and(|maps| maps.contains(&folder) || maps.is_empty())
             || !Path::new(&format!("/proc/{pid}")).exists()
     }
 
     /// Sockets of the child's network that the hooks should have seen, by inode.
     fn suspicious_sockets(&self, main: i32, child: &Running) -> BTreeMap<u64, Socket> {
         let picture = self.traffic.picture();
-        let declared: BTreeSet<u16> = picture.knowledge.ports(picture.standing.version).values().copied().collect();
-        let members = self.members.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let declared: BTreeSet<u16> = picture
+            .knowledge
+            .ports(picture.standing.version)
+            .values()
+            .copied()
+            .collect();
+        let members = self
+            .members
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
         sockets(main)
             .into_iter()
             .filter(|socket| {
                 if socket.listening {
                     let port = socket.local.port();
-                    declared.contains(&port) && !child.listening.iter().any(|seen| seen.port() == port)
+                    declared.contains(&port)
+                        && !child.listening.iter().any(|seen| seen.port() == port)
                 } else {
                     members.endpoints.contains(&socket.remote)
                 }
@@ -65,8 +80,10 @@ fn hook_saw(stats: &StatsSnapshot, pid: i32, deed: Deed) -> bool {
 }
 
 fn complaint(pid: i32, socket: &Socket) -> String {
-    let program = std::fs::read_link(format!("/proc/{pid}/exe"))
-        .map_or_else(|_| "a program".to_owned(), |path| path.display().to_string());
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).map_or_else(
+        |_| "a program".to_owned(),
+        |path| path.display().to_string(),
+    );
     let did = if socket.listening {
         format!("listens on {}", socket.local)
     } else {

@@ -8,23 +8,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The commands that run now, by process.
 #[derive(Default)]
-pub struct Commands {
+pub(crate) struct Commands {
     processes: Mutex<BTreeSet<i32>>,
 }
 
 impl Commands {
     /// Counts a process as the agent's own until the guard is dropped.
-    pub fn running(self: &Arc<Self>, process: i32) -> RunningCommand {
+    pub(crate) fn running(self: &Arc<Self>, process: i32) -> RunningCommand {
         self.processes().insert(process);
         RunningCommand(self.clone(), process)
     }
 
     fn processes(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a connection from `peer` to `local` on this host was made by such a command, or by a child of it.
-    pub fn own(&self, peer: SocketAddr, local: SocketAddr) -> bool {
+    pub(crate) fn own(&self, peer: SocketAddr, local: SocketAddr) -> bool {
         let mains: Vec<i32> = self.processes().iter().copied().collect();
         mains.into_iter().any(|main| {
             let inodes: BTreeSet<u64> = sockets(main)
@@ -42,7 +44,7 @@ fn same(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// A command that runs.
-pub struct RunningCommand(Arc<Commands>, i32);
+pub(crate) struct RunningCommand(Arc<Commands>, i32);
 
 impl Drop for RunningCommand {
     fn drop(&mut self) {

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 /// How long a connection from a member's address may stay silent before it counts as unlabelled. A label that was lost
 /// comes with the kernel's first or second retransmission: measured median 1.7 s at 5-10 % packet loss.
-pub const LABEL_WAIT: Duration = Duration::from_millis(3_500);
+pub(crate) const LABEL_WAIT: Duration = Duration::from_millis(3_500);
 
 /// How often a half-arrived label is looked at again: `peek` cannot wait for more than it has.
 const PARTIAL_LABEL_PAUSE: Duration = Duration::from_millis(5);
 
 /// What stood at the beginning of a stream.
 #[derive(Debug)]
-pub enum FirstBytes {
+pub(crate) enum FirstBytes {
     /// A label; it has been taken out of the stream.
     Label(Box<Label>),
     /// No label; nothing has been consumed.
@@ -31,7 +31,7 @@ pub enum FirstBytes {
 ///
 /// # Errors
 /// What reading the socket reports.
-pub async fn read(stream: &mut TcpStream) -> io::Result<FirstBytes> {
+pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<FirstBytes> {
     let deadline = Instant::now() + LABEL_WAIT;
     let mut bytes = [0; LABEL_BYTES_MAX];
     loop {

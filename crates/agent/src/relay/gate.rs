@@ -48,7 +48,12 @@ enum Leave {
 }
 
 impl CallGate {
-    pub(super) fn new(traffic: Arc<Traffic>, tally: Arc<Tally>, service: Arc<str>, version: Version) -> Self {
+    pub(super) fn new(
+        traffic: Arc<Traffic>,
+        tally: Arc<Tally>,
+        service: Arc<str>,
+        version: Version,
+    ) -> Self {
         Self {
             traffic,
             tally,
@@ -111,7 +116,10 @@ impl CallGate {
         if self.carried.load(Ordering::Relaxed) {
             return false;
         }
-        let mut first = self.first_generation.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut first = self
+            .first_generation
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         *first.get_or_insert(generation) != generation
     }
 }
@@ -120,7 +128,9 @@ impl Gate for CallGate {
     fn enter(&self) -> Pending<'_, Result<Lease, Closed>> {
         Box::pin(async move {
             let (chain, upstream, give_back, running) = match self.leave().await {
-                Leave::Direct(upstream, running) => (Arc::new(Chain::empty()), upstream, true, running),
+                Leave::Direct(upstream, running) => {
+                    (Arc::new(Chain::empty()), upstream, true, running)
+                }
                 Leave::Translate(chain, upstream, running) => (chain, upstream, false, running),
                 Leave::Closed(why) => {
                     self.tally.count(why);

@@ -7,9 +7,9 @@ mod gate;
 mod tally;
 mod traffic;
 
-pub use commands::Commands;
-pub use tally::Tally;
-pub use traffic::{Child, Decision, Lenses, Picture, Traffic, Waiting};
+pub(crate) use commands::Commands;
+pub(crate) use tally::Tally;
+pub(crate) use traffic::{Child, Lenses, Picture, Traffic};
 
 use crate::dial;
 use crate::holder_client::HolderClient;
@@ -37,34 +37,39 @@ const OFFER_TTL: Duration = Duration::from_secs(30);
 
 /// Who the node is, as labels say it.
 #[derive(Clone, Copy, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The system's number.
-    pub system: u64,
+    pub(crate) system: u64,
     /// The node's number.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// The key by which the software's hooks know the agent's own connections.
-    pub agent_key: [u8; 16],
+    pub(crate) agent_key: [u8; 16],
 }
 
 /// Everything that serving connections needs.
-pub struct Relay {
+pub(crate) struct Relay {
     /// Who the node is.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// How calls are treated now.
-    pub traffic: Arc<Traffic>,
+    pub(crate) traffic: Arc<Traffic>,
     /// The holder, to give connections back through.
-    pub holder: HolderClient,
+    pub(crate) holder: HolderClient,
     /// What is counted.
-    pub tally: Arc<Tally>,
+    pub(crate) tally: Arc<Tally>,
     /// Commands whose connections are the agent's own.
-    pub commands: Arc<Commands>,
+    pub(crate) commands: Arc<Commands>,
     open: AtomicUsize,
     limits: Arc<Limits>,
 }
 
 impl Relay {
     /// A relay that has no connections yet.
-    pub fn new(identity: Identity, traffic: Arc<Traffic>, holder: HolderClient, tally: Arc<Tally>) -> Arc<Self> {
+    pub(crate) fn new(
+        identity: Identity,
+        traffic: Arc<Traffic>,
+        holder: HolderClient,
+        tally: Arc<Tally>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             identity,
             traffic,
@@ -77,7 +82,13 @@ impl Relay {
     }
 
     /// Takes a connection over; it is served by a task of its own.
-    pub fn adopt(self: &Arc<Self>, connection: OwnedFd, reason: Option<HandOverReason>, local: SocketAddr, peer: SocketAddr) {
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        connection: OwnedFd,
+        reason: Option<HandOverReason>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) {
         let stream = std::net::TcpStream::from(connection);
         if self.open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS_MAX {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -118,7 +129,9 @@ impl Relay {
             FirstBytes::Label(label) if label.system != self.identity.system => {
                 return self.reset(stream, "reset.other_system");
             }
-            FirstBytes::Label(_) if !honoured => return self.reset(stream, "reset.label_not_honoured"),
+            FirstBytes::Label(_) if !honoured => {
+                return self.reset(stream, "reset.label_not_honoured");
+            }
             FirstBytes::Label(label) => Some(Version(label.version)),
             FirstBytes::Unlabelled => None,
             FirstBytes::Damaged => return self.reset(stream, "reset.damaged_label"),
@@ -170,7 +183,12 @@ impl Relay {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> io::Result<()> {
-        let gate = Arc::new(CallGate::new(self.traffic.clone(), self.tally.clone(), service.clone(), version));
+        let gate = Arc::new(CallGate::new(
+            self.traffic.clone(),
+            self.tally.clone(),
+            service.clone(),
+            version,
+        ));
         let upstream = match gate.admit().await {
             Admission::Direct(upstream) => upstream,
             Admission::Closed(why) => return self.reset(stream, why),
@@ -195,7 +213,11 @@ impl Relay {
         peer: SocketAddr,
     ) -> io::Result<()> {
         gate.carry(carried);
-        let dial = Arc::new(LabelledDial::new(self.identity, self.traffic.clone(), local));
+        let dial = Arc::new(LabelledDial::new(
+            self.identity,
+            self.traffic.clone(),
+            local,
+        ));
         let served = adapter::serve_http(
             stream,
             peer,
@@ -214,7 +236,10 @@ impl Relay {
             }
             Served::GiveBack(stream) => {
                 let picture = self.traffic.picture();
-                match picture.service_at(local.port(), None).and_then(|service| picture.upstream(service)) {
+                match picture
+                    .service_at(local.port(), None)
+                    .and_then(|service| picture.upstream(service))
+                {
                     Some(upstream) => self.give_back(stream, upstream.address).await,
                     None => self.reset(stream, "reset.software_down"),
                 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The agent's counters.
 #[derive(Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     calls: Counters,
     named: Mutex<BTreeMap<String, u64>>,
     open: Mutex<BTreeMap<Version, u64>>,
@@ -15,12 +15,12 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one of these.
-    pub fn count(&self, name: &str) {
+    pub(crate) fn count(&self, name: &str) {
         self.add(name, 1);
     }
 
     /// Counts so many of these.
-    pub fn add(&self, name: &str, number: u64) {
+    pub(crate) fn add(&self, name: &str, number: u64) {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         match named.get_mut(name) {
             Some(counter) => *counter += number,
@@ -29,13 +29,13 @@ impl Tally {
     }
 
     /// Counts a connection as open at a version until the guard is dropped.
-    pub fn connection(self: &Arc<Self>, version: Version) -> OpenConnection {
+    pub(crate) fn connection(self: &Arc<Self>, version: Version) -> OpenConnection {
         *self.open().entry(version).or_default() += 1;
         OpenConnection(self.clone(), version)
     }
 
     /// Open connections by the version of their label.
-    pub fn connections(&self) -> BTreeMap<Version, u64> {
+    pub(crate) fn connections(&self) -> BTreeMap<Version, u64> {
         self.open().clone()
     }
 
@@ -44,13 +44,21 @@ impl Tally {
     }
 
     /// Every counter by its name; those of calls are `calls.direct`, `calls.past.N` and `calls.future.N` (N: length of the chain).
-    pub fn read(&self) -> BTreeMap<String, u64> {
-        let mut all = self.named.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    pub(crate) fn read(&self) -> BTreeMap<String, u64> {
+        let mut all = self
+            .named
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let counted = self.calls.read();
         all.insert("calls.direct".to_owned(), counted.direct);
         all.insert("calls.failed".to_owned(), counted.failed);
         for (name, lengths) in [("past", counted.past), ("future", counted.future)] {
-            for (index, number) in lengths.into_iter().enumerate().filter(|(_, number)| *number > 0) {
+            for (index, number) in lengths
+                .into_iter()
+                .enumerate()
+                .filter(|(_, number)| *number > 0)
+            {
                 all.insert(format!("calls.{name}.{}", index + 1), number);
             }
         }
@@ -80,7 +88,7 @@ impl Observer for Tally {
 }
 
 /// An open connection; counted until dropped.
-pub struct OpenConnection(Arc<Tally>, Version);
+pub(crate) struct OpenConnection(Arc<Tally>, Version);
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {

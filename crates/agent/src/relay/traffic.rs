@@ -13,42 +13,42 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// Lenses by the upgrade and the service that they belong to, and their direction.
-pub type Lenses = BTreeMap<(Version, String, Direction), Arc<Lens>>;
+pub(crate) type Lenses = BTreeMap<(Version, String, Direction), Arc<Lens>>;
 
 /// The picture at one moment.
 #[derive(Clone)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// What the repository says, as it concerns this node.
-    pub knowledge: Arc<Knowledge>,
+    pub(crate) knowledge: Arc<Knowledge>,
     /// Where the node stands.
-    pub standing: Standing,
+    pub(crate) standing: Standing,
     /// The adapters that are loaded.
-    pub lenses: Arc<Lenses>,
+    pub(crate) lenses: Arc<Lenses>,
     /// Calls wait: the software is stopped, changed, or probed.
-    pub hold: bool,
+    pub(crate) hold: bool,
     /// The held calls' patience is over: they fail as in a crash.
-    pub given_up: bool,
+    pub(crate) given_up: bool,
     /// The running software; none while it is down.
-    pub child: Option<Child>,
+    pub(crate) child: Option<Child>,
     /// Services' public versions, as the operator set them.
-    pub public: Arc<BTreeMap<String, Version>>,
+    pub(crate) public: Arc<BTreeMap<String, Version>>,
     /// The addresses whose labels are honoured.
-    pub sources: Arc<BTreeSet<IpAddr>>,
+    pub(crate) sources: Arc<BTreeSet<IpAddr>>,
     /// How long one call is held at most.
-    pub hold_limit: Duration,
+    pub(crate) hold_limit: Duration,
 }
 
 /// The running software as the relay sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Child {
+pub(crate) struct Child {
     /// Which start.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Where the hooks saw it listen.
-    pub listening: Vec<SocketAddr>,
+    pub(crate) listening: Vec<SocketAddr>,
 }
 
 /// What to do with a call, or with a connection that has made none yet.
-pub enum Decision {
+pub(crate) enum Decision {
     /// The software itself speaks the caller's version.
     Direct(Upstream),
     /// Through adapters.
@@ -61,7 +61,7 @@ pub enum Decision {
 
 /// Why a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub(crate) enum Waiting {
     /// The node upgrades.
     Held,
     /// The caller's version is not staged here yet.
@@ -70,17 +70,18 @@ pub enum Waiting {
 
 impl Picture {
     /// The service on a local port, as callers at `label` know it.
-    pub fn service_at(&self, port: u16, label: Option<Version>) -> Option<&str> {
+    pub(crate) fn service_at(&self, port: u16, label: Option<Version>) -> Option<&str> {
         self.knowledge.service_at(port, label, self.standing)
     }
 
     /// The version at which a caller without a label is served.
-    pub fn public_version(&self, service: &str) -> Option<Version> {
-        self.knowledge.public_version(service, self.standing.version, &self.public)
+    pub(crate) fn public_version(&self, service: &str) -> Option<Version> {
+        self.knowledge
+            .public_version(service, self.standing.version, &self.public)
     }
 
     /// What to do with a caller at `label` on `service`.
-    pub fn decide(&self, service: &str, label: Version, chains: &Chains) -> Decision {
+    pub(crate) fn decide(&self, service: &str, label: Version, chains: &Chains) -> Decision {
         match self.knowledge.route(service, self.standing, label) {
             Route::NotStaged => Decision::Wait(Waiting::NotStaged),
             Route::Retired => Decision::Reset("reset.retired"),
@@ -109,7 +110,7 @@ impl Picture {
     }
 
     /// Where the software listens for a service, if it runs.
-    pub fn upstream(&self, service: &str) -> Option<Upstream> {
+    pub(crate) fn upstream(&self, service: &str) -> Option<Upstream> {
         let child = self.child.as_ref()?;
         let port = *self.knowledge.ports(self.standing.version).get(service)?;
         Some(Upstream {
@@ -119,7 +120,7 @@ impl Picture {
     }
 
     /// Whether a service's connections may wait through a restart, and what is spoken on it.
-    pub fn manner(&self, service: &str) -> Option<(Protocol, Connections)> {
+    pub(crate) fn manner(&self, service: &str) -> Option<(Protocol, Connections)> {
         let class = self.knowledge.class_at(self.standing.version)?;
         class
             .definition
@@ -143,7 +144,7 @@ fn dial_address(listening: &[SocketAddr], port: u16) -> SocketAddr {
 
 /// Chains by service and steps, made once.
 #[derive(Default)]
-pub struct Chains {
+pub(crate) struct Chains {
     made: Mutex<BTreeMap<(String, Vec<Step>), Arc<Chain>>>,
 }
 
@@ -171,25 +172,28 @@ impl Chains {
     }
 
     /// Forgets all: lenses were replaced.
-    pub fn clear(&self) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    pub(crate) fn clear(&self) {
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
 /// The picture, who watches it, and how many calls run by it.
-pub struct Traffic {
+pub(crate) struct Traffic {
     picture: watch::Sender<Arc<Picture>>,
     /// Chains made from the picture's lenses.
-    pub chains: Chains,
+    pub(crate) chains: Chains,
     running: AtomicUsize,
     idle: Notify,
     /// Rung when a caller's version is not known here: the server is asked.
-    pub wake: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl Traffic {
     /// Begins with this picture.
-    pub fn new(picture: Picture, wake: Arc<Notify>) -> Arc<Self> {
+    pub(crate) fn new(picture: Picture, wake: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             picture: watch::Sender::new(Arc::new(picture)),
             chains: Chains::default(),
@@ -200,33 +204,34 @@ impl Traffic {
     }
 
     /// The picture now.
-    pub fn picture(&self) -> Arc<Picture> {
+    pub(crate) fn picture(&self) -> Arc<Picture> {
         self.picture.borrow().clone()
     }
 
     /// Follows the picture.
-    pub fn watch(&self) -> watch::Receiver<Arc<Picture>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Picture>> {
         self.picture.subscribe()
     }
 
     /// Changes the picture; whoever waits looks again.
-    pub fn change(&self, change: impl FnOnce(&mut Picture)) {
-        self.picture.send_modify(|picture| change(Arc::make_mut(picture)));
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Picture)) {
+        self.picture
+            .send_modify(|picture| change(Arc::make_mut(picture)));
     }
 
     /// Counts a call as running until the guard is dropped.
-    pub fn begin(self: &Arc<Self>) -> Running {
+    pub(crate) fn begin(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::SeqCst);
         Running(self.clone())
     }
 
     /// How many calls run.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.load(Ordering::SeqCst)
     }
 
     /// Waits until no call runs, at most `limit`; says whether that was reached.
-    pub async fn quiet(&self, limit: Duration) -> bool {
+    pub(crate) async fn quiet(&self, limit: Duration) -> bool {
         let quiet = async {
             loop {
                 let idle = self.idle.notified();
@@ -241,7 +246,7 @@ impl Traffic {
 }
 
 /// A running call.
-pub struct Running(Arc<Traffic>);
+pub(crate) struct Running(Arc<Traffic>);
 
 impl Drop for Running {
     fn drop(&mut self) {

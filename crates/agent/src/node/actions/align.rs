@@ -18,7 +18,11 @@ pub(super) async fn align(
     state: Option<Place>,
     retired_through: Version,
 ) -> Result<(), String> {
-    let staged = held.iter().map(|place| place.version).max().unwrap_or_default();
+    let staged = held
+        .iter()
+        .map(|place| place.version)
+        .max()
+        .unwrap_or_default();
     let places = places(node, held);
     let lenses = load(node, &places)?;
     node.traffic.chains.clear();
@@ -36,7 +40,10 @@ pub(super) async fn align(
 
 /// The place of each version on disk: the held one, else the newest that lies there.
 fn places(node: &Node, held: &[Place]) -> BTreeMap<Version, Place> {
-    let on_disk = node.staged_places().into_iter().map(|place| (place.version, place));
+    let on_disk = node
+        .staged_places()
+        .into_iter()
+        .map(|place| (place.version, place));
     let mut places: BTreeMap<Version, Place> = on_disk.collect();
     places.extend(held.iter().map(|place| (place.version, *place)));
     places
@@ -79,7 +86,8 @@ fn load(node: &Node, places: &BTreeMap<Version, Place>) -> Result<Lenses, String
 }
 
 fn read(file: &std::path::Path) -> Result<Lens, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     Lens::parse(&file.display().to_string(), &text).map_err(|error| error.to_string())
 }
 
@@ -88,12 +96,18 @@ fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Ver
     let knowledge = node.knowledge();
     let mut needed: BTreeSet<Version> = held.iter().map(|place| place.version).collect();
     for place in held {
-        needed.extend(knowledge.class_at(place.version).map(|class| class.provided_by));
+        needed.extend(
+            knowledge
+                .class_at(place.version)
+                .map(|class| class.provided_by),
+        );
     }
     let running = node.child().map(|child| child.start.place);
     for place in node.staged_places() {
         let in_use = Some(place) == state || Some(place) == running;
-        let superseded = held.iter().any(|other| other.version == place.version && *other != place);
+        let superseded = held
+            .iter()
+            .any(|other| other.version == place.version && *other != place);
         let old = place.version <= retired_through && !needed.contains(&place.version);
         let dropped = place.version > retired_through && !needed.contains(&place.version);
         if in_use {

@@ -18,7 +18,11 @@ pub(super) async fn keep_listeners(node: &Arc<Node>) -> Result<(), String> {
     }
     let serving = node.traffic.picture().standing.version;
     let ports = node.knowledge().ports(serving).values().copied().collect();
-    let kept = node.holder.keep(ports).await.map_err(|error| chain(&error))?;
+    let kept = node
+        .holder
+        .keep(ports)
+        .await
+        .map_err(|error| chain(&error))?;
     node.set_kept(kept);
     Ok(())
 }
@@ -36,7 +40,10 @@ pub(super) async fn stop(node: &Arc<Node>) -> Result<(), String> {
     if node.child_gone(child.start.generation, grace).await {
         return Ok(());
     }
-    tracing::warn!(grace_ms = grace.as_millis(), "the software did not end in time: it is killed");
+    tracing::warn!(
+        grace_ms = grace.as_millis(),
+        "the software did not end in time: it is killed"
+    );
     node.holder.kill().await.map_err(|error| chain(&error))?;
     if node.child_gone(child.start.generation, KILL_LIMIT).await {
         return Ok(());

@@ -1,16 +1,19 @@
 //! Commands of the upgrade file (`before_stop`, `after_start`) and the health probe.
 
-use super::chain;
+use crate::dial;
 use crate::launch;
 use crate::node::Node;
-use crate::probe::{self, ProbeError};
+use crate::probe::{self, Question, Software, Timing};
+use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Command, ProbeQuestion};
 use model::expression::Scope;
 use model::machine::Place;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// How much of a command's output goes into an error.
 const OUTPUT_BYTES_MAX: usize = 4_096;
@@ -72,10 +75,16 @@ async fn run(name: &str, node: &Arc<Node>, place: Place, command: &Command) -> R
 }
 
 /// Runs a command to its end; what went wrong is told with the end of its output.
-async fn execute(node: &Arc<Node>, words: &[String], manner: &Manner, limit: Duration) -> Result<(), String> {
+async fn execute(
+    node: &Arc<Node>,
+    words: &[String],
+    manner: &Manner,
+    limit: Duration,
+) -> Result<(), String> {
     let (program, arguments) = words.split_first().ok_or("has no program")?;
     let log = node.layout.root().join("command.log");
-    let output = std::fs::File::create(&log).map_err(|error| format!("cannot be run: {}: {error}", log.display()))?;
+    let output = std::fs::File::create(&log)
+        .map_err(|error| format!("cannot be run: {}: {error}", log.display()))?;
     let mut command = std::process::Command::new(program);
     command
         .args(arguments)
@@ -94,7 +103,10 @@ async fn execute(node: &Arc<Node>, words: &[String], manner: &Manner, limit: Dur
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("cannot be run: {program}: {error}"))?;
-    let process = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+    let process = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .unwrap_or(0);
     let _own = node.relay.commands.running(process);
     let ended = tokio::time::timeout(limit, child.wait()).await;
     let output = tail(&log);
@@ -103,7 +115,10 @@ async fn execute(node: &Arc<Node>, words: &[String], manner: &Manner, limit: Dur
             if let Some(group) = rustix::process::Pid::from_raw(process) {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
-            Err(format!("did not end within {} ms: {output}", limit.as_millis()))
+            Err(format!(
+                "did not end within {} ms: {output}",
+                limit.as_millis()
+            ))
         }
         Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
         Ok(Ok(status)) if status.success() => Ok(()),
@@ -116,4 +131,96 @@ fn tail(log: &std::path::Path) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let from = bytes.len().saturating_sub(OUTPUT_BYTES_MAX);
     String::from_utf8_lossy(&bytes[from..]).trim().to_owned()
+}
+
+/// Probes the software of a place until it is healthy.
+pub(super) async fn probe(node: &Arc<Node>, to: Place) -> Result<(), String> {
+    let (class, provided) = node.definition(to)?;
+    let probe = &class.lifecycle.probe;
+    let scope = node.scope(to, &class, provided);
+    let question = match &probe.question {
+        ProbeQuestion::Http { service, path } => Question::Http {
+            service: service.clone(),
+            path: path.render(&scope).map_err(|error| error.to_string())?,
+        },
+        ProbeQuestion::Command(words) => Question::Command(
+            words
+                .iter()
+                .map(|word| word.render(&scope))
+                .collect::<Result<_, _>>()
+                .map_err(|error| error.to_string())?,
+        ),
+        ProbeQuestion::Tcp { service } => Question::Tcp {
+            service: service.clone(),
+        },
+        ProbeQuestion::Alive { alive_ms } => Question::Alive(Duration::from_millis(*alive_ms)),
+    };
+    let timing = Timing {
+        limit: Duration::from_millis(probe.timeout_ms),
+        attempt_limit: Duration::from_millis(probe.attempt_timeout_ms),
+        interval: Duration::from_millis(probe.interval_ms),
+    };
+    let software = Probed {
+        node,
+        manner: manner(node, to)?,
+        generation: node.child().map_or(0, |child| child.start.generation),
+    };
+    probe::probe(&software, &question, &timing)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// The software under probe.
+struct Probed<'a> {
+    node: &'a Arc<Node>,
+    manner: Manner,
+    generation: u64,
+}
+
+impl Software for Probed<'_> {
+    async fn dial(&self, service: &str) -> io::Result<TcpStream> {
+        let picture = self.node.traffic.picture();
+        let down = || io::Error::new(io::ErrorKind::NotConnected, "the software does not run");
+        let upstream = picture.upstream(service).ok_or_else(down)?;
+        let identity = self.node.identity;
+        let label = Label {
+            system: identity.system,
+            version: picture.standing.version.0,
+            node: identity.node.0,
+            caller: None,
+            token: None,
+            agent_key: Some(identity.agent_key),
+        };
+        let mut bytes = [0; LABEL_BYTES_MAX];
+        let length = label.encode(&mut bytes);
+        // Before the software listens by itself, a kept listener would take the connection into its queue.
+        self.node
+            .child_listening_on(upstream.address.port())
+            .await
+            .map_err(io::Error::other)?;
+        let upstream = self
+            .node
+            .traffic
+            .picture()
+            .upstream(service)
+            .ok_or_else(down)?;
+        dial::dial(upstream.address, &bytes[..length]).await
+    }
+
+    async fn run(&self, command: &[String], limit: Duration) -> Result<(), String> {
+        execute(self.node, command, &self.manner, limit).await
+    }
+
+    async fn ended(&self) -> String {
+        while !self
+            .node
+            .child_gone(self.generation, Duration::from_secs(3_600))
+            .await
+        {}
+        "it has no process left; see `upstart logs`".to_owned()
+    }
+
+    fn process(&self) -> Option<i32> {
+        self.node.child_process()
+    }
 }

@@ -29,7 +29,12 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
         Action::KeepListeners => outcome(child::keep_listeners(node).await),
         Action::HoldCalls => hold(node).await,
         Action::StopChild => outcome(child::stop(node).await),
-        Action::Transform { attempt, from, to, path } => {
+        Action::Transform {
+            attempt,
+            from,
+            to,
+            path,
+        } => {
             tracing::info!(attempt, %from, %to, "transforms the state");
             state::transform(node, from, to, &path).await
         }
@@ -76,7 +81,11 @@ const DRAIN_SERVING: std::time::Duration = std::time::Duration::from_millis(20);
 /// Calls are held from before this on: those that run get the time to end.
 async fn hold(node: &Arc<Node>) -> Outcome {
     let limit = node.settings().drain_ms;
-    if !node.traffic.quiet(std::time::Duration::from_millis(limit)).await {
+    if !node
+        .traffic
+        .quiet(std::time::Duration::from_millis(limit))
+        .await
+    {
         tracing::warn!(
             calls = node.traffic.running(),
             "calls still run after {limit} ms: they fail as in a crash"

@@ -34,7 +34,8 @@ pub(super) fn ask(node: &Node, chain: &[Place]) -> Outcome {
 
 fn scheduled(node: &Node, chain: &[Place]) -> Result<(Verdict, Version), String> {
     let learned = node.learned.borrow().clone();
-    let learned = learned.ok_or("nothing has been heard from the server since the agent started")?;
+    let learned =
+        learned.ok_or("nothing has been heard from the server since the agent started")?;
     let history = learned.knowledge.history();
     let class_of = |fact: &NodeFact, version: Version| {
         let scope = NodeScope {
@@ -89,7 +90,9 @@ pub(super) async fn confirm(node: &Node, permit: PermitId) -> Outcome {
 pub(super) async fn end(node: &Node, permit: PermitId) -> Outcome {
     match node.client.end_permit(permit).await {
         Ok(()) => Outcome::Done,
-        Err(ClientError::Problem(problem)) if matches!(problem.status, 404 | 409 | 410) => Outcome::Done,
+        Err(ClientError::Problem(problem)) if matches!(problem.status, 404 | 409 | 410) => {
+            Outcome::Done
+        }
         Err(error) => Outcome::Failed {
             reason: chain(&error),
         },

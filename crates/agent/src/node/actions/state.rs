@@ -19,7 +19,9 @@ pub(super) fn prepare(node: &Node, to: Place) -> Result<(), String> {
     if std::fs::symlink_metadata(&state).is_err() {
         let made = match &rendered.adopt {
             Some(directory) => adopt(Path::new(directory), &state),
-            None => std::fs::create_dir_all(&state).and_then(|()| own(&state, rendered.user.as_deref())),
+            None => {
+                std::fs::create_dir_all(&state).and_then(|()| own(&state, rendered.user.as_deref()))
+            }
         };
         made.map_err(|error| format!("cannot prepare the state at {}: {error}", state.display()))?;
     }
@@ -30,7 +32,10 @@ fn adopt(directory: &Path, state: &Path) -> io::Result<()> {
     if !directory.is_dir() {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("the directory to adopt, {}, is not there", directory.display()),
+            format!(
+                "the directory to adopt, {}, is not there",
+                directory.display()
+            ),
         ));
     }
     if let Some(parent) = state.parent() {
@@ -58,7 +63,10 @@ fn point(node: &Node, to: Place) -> Result<(), String> {
     let (current, state) = (node.layout.current(), node.layout.state(to));
     let flipped = || -> io::Result<()> {
         if !state.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", state.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} is missing", state.display()),
+            ));
         }
         if std::fs::read_link(&current).is_ok_and(|target| target == state) {
             return Ok(());
@@ -72,7 +80,13 @@ fn point(node: &Node, to: Place) -> Result<(), String> {
         std::fs::rename(&fresh, &current)?;
         std::fs::File::open(node.layout.root())?.sync_all()
     };
-    flipped().map_err(|error| format!("cannot let {} lead to {}: {error}", current.display(), state.display()))
+    flipped().map_err(|error| {
+        format!(
+            "cannot let {} lead to {}: {error}",
+            current.display(),
+            state.display()
+        )
+    })
 }
 
 /// Why a transform did not come to its end.
@@ -126,12 +140,20 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
     let work = work_folder(node);
     let done = node.layout.state(to);
     for leftover in [&work, &done] {
-        remove(leftover).map_err(|error| Broken::Failed(format!("cannot delete {}: {error}", leftover.display())))?;
+        remove(leftover).map_err(|error| {
+            Broken::Failed(format!("cannot delete {}: {error}", leftover.display()))
+        })?;
     }
     make(&work)?;
-    let mut old = std::fs::canonicalize(node.layout.state(from))
-        .map_err(|error| Broken::Failed(format!("the state of version {from} cannot be found: {error}")))?;
-    let steps: Vec<&Step> = path.iter().filter(|step| node.transforms_at(step.version)).collect();
+    let mut old = std::fs::canonicalize(node.layout.state(from)).map_err(|error| {
+        Broken::Failed(format!(
+            "the state of version {from} cannot be found: {error}"
+        ))
+    })?;
+    let steps: Vec<&Step> = path
+        .iter()
+        .filter(|step| node.transforms_at(step.version))
+        .collect();
     let mut new = work.join("0");
     copy(node, &old, &new).await?;
     for (index, step) in steps.iter().enumerate() {
@@ -185,8 +207,16 @@ async fn copy(node: &Arc<Node>, from: &Path, to: &Path) -> Result<(), Broken> {
     }
 }
 
-async fn transform_step(node: &Arc<Node>, step: &Step, old: &Path, new: &Path, work: &Path) -> Result<(), Broken> {
-    let rendered = node.render_transform(step.place()).map_err(Broken::Failed)?;
+async fn transform_step(
+    node: &Arc<Node>,
+    step: &Step,
+    old: &Path,
+    new: &Path,
+    work: &Path,
+) -> Result<(), Broken> {
+    let rendered = node
+        .render_transform(step.place())
+        .map_err(Broken::Failed)?;
     node.set_progress(Some(Progress {
         what: format!("transform to version {}", step.version),
         done: 0,
@@ -194,11 +224,16 @@ async fn transform_step(node: &Arc<Node>, step: &Step, old: &Path, new: &Path, w
         unit: "steps".to_owned(),
     }));
     let folder = |name: &str| work.join(format!("{name}.{}", step.version));
-    let (adapter_state_in, adapter_state_out, scratch) = (folder("adapter-in"), folder("adapter-out"), folder("scratch"));
+    let (adapter_state_in, adapter_state_out, scratch) = (
+        folder("adapter-in"),
+        folder("adapter-out"),
+        folder("scratch"),
+    );
     for directory in [&adapter_state_in, &adapter_state_out, &scratch] {
         make(directory)?;
-        own(directory, rendered.user.as_deref())
-            .map_err(|error| Broken::Failed(format!("cannot give {} away: {error}", directory.display())))?;
+        own(directory, rendered.user.as_deref()).map_err(|error| {
+            Broken::Failed(format!("cannot give {} away: {error}", directory.display()))
+        })?;
     }
     let transform = Transform {
         upstart_binary: node.binary.clone(),
