@@ -185,7 +185,6 @@ impl Lane {
                     self.journal.append(&record)?;
                     tracing::info!(record = record.kind(), "recorded");
                     self.fault.recorded(&record);
-                    self.compact()?;
                 }
                 Output::Traffic(traffic) => self.node.apply_traffic(traffic),
                 Output::Tell(note) => self.tell(note),
@@ -193,7 +192,7 @@ impl Lane {
                 Output::Stage(request) => self.stage(request),
             }
         }
-        Ok(())
+        self.compact()
     }
 
     fn compact(&mut self) -> Result<(), JournalError> {

@@ -54,7 +54,8 @@ pub(super) async fn stop(node: &Arc<Node>) -> Result<(), String> {
 /// Sees to it that the software of `to` runs.
 pub(super) async fn start(node: &Arc<Node>, to: Place) -> Outcome {
     if let Some(child) = node.child() {
-        if child.start.place == to {
+        // Any other software was stopped before: what runs is this, perhaps under an older number.
+        if child.start.place != Place::default() {
             return Outcome::Started {
                 generation: child.start.generation,
             };
