@@ -240,13 +240,21 @@ impl Lane {
         let status = self.machine.status(self.node.progress());
         let report = self.node.report(status);
         self.report.send_if_modified(|present| {
-            let changed = present.as_ref() != Some(&report);
-            if changed {
-                *present = Some(report);
-            }
-            changed
+            let urgent = present
+                .as_ref()
+                .is_none_or(|present| is_news(present, &report));
+            *present = Some(report);
+            urgent
         });
     }
+}
+
+/// Whether a report is worth a sync of its own: counters and connections wait for the next.
+fn is_news(before: &NodeReport, after: &NodeReport) -> bool {
+    before.status != after.status
+        || before.endpoints != after.endpoints
+        || before.retired_acknowledged != after.retired_acknowledged
+        || before.retry_acknowledged != after.retry_acknowledged
 }
 
 /// Waits for a task, if there is one; a panic in it counts as a failure of what it did.
