@@ -20,9 +20,14 @@ async fn a_child_starts_and_ends_by_a_signal_and_by_itself() {
     assert!(lives(pid));
     let again = client.start(node.spec(8, &["true"])).await;
     assert!(matches!(again, Err(ClientError::Refused(_))), "{again:?}");
+    let group = control_group(pid);
     client.signal(15).await.unwrap();
     let end = exit(&mut notices).await;
     assert_eq!((end.generation, end.code, end.signal), (7, None, Some(15)));
+    if let Some(group) = group {
+        // As a service manager that tidies up.
+        std::fs::remove_dir(group).unwrap();
+    }
     client
         .start(node.spec(8, &["sh", "-c", "echo out; echo err >&2; exit 3"]))
         .await
@@ -35,6 +40,16 @@ async fn a_child_starts_and_ends_by_a_signal_and_by_itself() {
     assert_eq!(again.0.state().last_exit, Some(end));
     let (client, mut notices) = again;
     node.end(&client, &mut notices).await;
+}
+
+/// The directory of the control group that was made for this process.
+fn control_group(pid: i32) -> Option<std::path::PathBuf> {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" cgroup2 "))?;
+    let directory = std::path::Path::new(mount.split(' ').nth(1)?).join(own);
+    own.contains("upstart-").then_some(directory)
 }
 
 #[tokio::test]

@@ -42,6 +42,16 @@ impl Group {
         }
     }
 
+    /// Makes the group again where somebody has removed it while it was empty (service managers tidy up).
+    pub(crate) fn renew(&mut self) {
+        if let Self::Control { directory, .. } = self
+            && !directory.exists()
+            && let Some(name) = directory.file_name().and_then(|name| name.to_str())
+        {
+            *self = Self::open(name);
+        }
+    }
+
     /// The file that a process writes `0` into to enter; `None` where descent decides.
     pub(crate) fn entry(&self) -> Option<PathBuf> {
         match self {

@@ -61,6 +61,7 @@ impl Service {
                 if self.child.is_some() || !self.group.is_empty() {
                     Err("the former child still lives".to_owned())
                 } else {
+                    self.group.renew();
                     match Child::start(spec, self.group.entry(), self.open_files, asker) {
                         Ok(child) => {
                             self.child = Some(child);
