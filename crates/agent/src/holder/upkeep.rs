@@ -1,0 +1,85 @@
+//! Looking after the child: reaping, answering its start, killing on, noticing that nothing of it is left.
+
+use super::child;
+use super::output::OUTPUT_BYTES_MAX;
+use super::service::{Service, TICK};
+use intercept::holder::{Event, ReplyBody};
+use std::time::Instant;
+
+impl Service {
+    /// Reaps, answers a start, kills on, and notices when nothing of the child is left.
+    pub(super) fn look_after_child(&mut self) {
+        child::reap(|pid, status| {
+            if let Some(child) = &mut self.child {
+                child.note_end(pid, status);
+            }
+        });
+        self.answer_start();
+        if self.killing {
+            self.group.kill();
+        }
+        self.rotate_output();
+        let Some(child) = &self.child else { return };
+        let ended = child.exit.is_some();
+        // Reading the control group's events also arms the next notice of them.
+        let empty = (ended || self.group.changes().is_some()) && self.group.is_empty();
+        if ended && empty {
+            self.end_child();
+        }
+    }
+
+    fn answer_start(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        let Some(outcome) = child.launch.as_ref().and_then(|launch| launch.outcome()) else {
+            return;
+        };
+        let Some(launch) = child.launch.take() else {
+            return;
+        };
+        match outcome {
+            Err(why) => child.unborn = Some((launch.asker, why)),
+            Ok(()) => {
+                let started = ReplyBody::Started { pid: launch.pid };
+                self.answer_asker(launch.asker, Ok(started));
+            }
+        }
+    }
+
+    /// Answers a start, unless its asker has been replaced; says whether it was there.
+    fn answer_asker(&mut self, asker: (u64, u64), body: Result<ReplyBody, String>) -> bool {
+        let (agent, id) = asker;
+        let there = self.agent.as_ref().map(|agent| agent.number) == Some(agent);
+        if there {
+            self.answer(id, body.map(|body| (body, None)));
+        }
+        there
+    }
+
+    fn rotate_output(&mut self) {
+        if self.last_tick.elapsed() < TICK {
+            return;
+        }
+        self.last_tick = Instant::now();
+        let output = self.child.as_ref().and_then(|child| child.output.as_ref());
+        if let Some(Err(error)) = output.map(|output| output.rotate(OUTPUT_BYTES_MAX)) {
+            tracing::warn!(%error, "cannot rotate the software's output");
+        }
+    }
+
+    fn end_child(&mut self) {
+        let Some(child) = self.child.take() else {
+            return;
+        };
+        let Some(exit) = child.exit else { return };
+        self.killing = false;
+        self.listeners.release_all();
+        self.listening.clear();
+        self.last_exit = Some(exit.clone());
+        let told = child
+            .unborn
+            .is_some_and(|(asker, why)| self.answer_asker(asker, Err(why)));
+        if !told {
+            self.tell(Event::ChildExited(exit));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The packets of the connection, and the task that reads them.
+
+use super::{
+    ANSWER_MS_MAX, ClientError, HAND_OVERS_WAITING_MAX, Notice, Waiting, lock, unexpected,
+};
+use crate::holder::{self, packet};
+use intercept::holder::{
+    Event, FromHolder, HolderState, PACKET_BYTES_MAX, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody,
+    Request, RequestBody,
+};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::sync::mpsc;
+
+/// Tokio has no type for `SOCK_SEQPACKET`; its datagram socket waits for readiness all the same.
+pub(super) fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    packet::make_room(&socket, PACKET_BYTES_MAX);
+    let (address, _directory) = holder::socket_address(path)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+pub(super) async fn greet(socket: &UnixDatagram) -> Result<HolderState, ClientError> {
+    let body = RequestBody::Hello {
+        protocol: PROTOCOL,
+        protocol_min: PROTOCOL_MIN,
+    };
+    send(socket, &Request { id: 0, body }, None).await?;
+    let mut buffer = vec![0; PACKET_BYTES_MAX];
+    let answer = tokio::time::timeout(
+        Duration::from_millis(ANSWER_MS_MAX),
+        receive(socket, &mut buffer),
+    );
+    match answer.await.map_err(|_| ClientError::Silent)?? {
+        (FromHolder::Reply(Reply { body, .. }), _) => match body.map_err(ClientError::Refused)? {
+            ReplyBody::Hello { state, .. } => Ok(state),
+            other => Err(unexpected(&other)),
+        },
+        (FromHolder::Event(event), _) => Err(ClientError::Garbled(format!("{event:?}"))),
+    }
+}
+
+pub(super) async fn send(
+    socket: &UnixDatagram,
+    request: &Request,
+    descriptor: Option<OwnedFd>,
+) -> Result<(), ClientError> {
+    let bytes =
+        serde_json::to_vec(request).map_err(|error| ClientError::Garbled(error.to_string()))?;
+    if bytes.len() > PACKET_BYTES_MAX {
+        return Err(ClientError::Refused(format!(
+            "a message of {} bytes is longer than {PACKET_BYTES_MAX}",
+            bytes.len()
+        )));
+    }
+    let sent = socket
+        .async_io(Interest::WRITABLE, || {
+            packet::send(socket, &bytes, descriptor.as_ref().map(AsFd::as_fd))
+        })
+        .await;
+    match sent {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+            ) =>
+        {
+            Err(ClientError::Gone)
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn receive(
+    socket: &UnixDatagram,
+    buffer: &mut [u8],
+) -> Result<(FromHolder, Option<OwnedFd>), ClientError> {
+    let packet = socket
+        .async_io(Interest::READABLE, || packet::receive(socket, &mut *buffer))
+        .await?
+        .ok_or(ClientError::Gone)?;
+    let message = serde_json::from_slice(&buffer[..packet.length])
+        .map_err(|error| ClientError::Garbled(error.to_string()))?;
+    Ok((message, packet.descriptor))
+}
+
+/// Reads until the connection ends; then every asker hears of it, because their senders are dropped.
+pub(super) async fn read_all(
+    socket: Arc<UnixDatagram>,
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    news: mpsc::UnboundedSender<Notice>,
+    piled: Arc<AtomicUsize>,
+) {
+    let mut buffer = vec![0; PACKET_BYTES_MAX];
+    loop {
+        match receive(&socket, &mut buffer).await {
+            Ok((FromHolder::Reply(reply), descriptor)) => {
+                let asker = lock(&waiting)
+                    .as_mut()
+                    .and_then(|waiting| waiting.remove(&reply.id));
+                if let Some(asker) = asker {
+                    // The asker may have given up: then the answer is nobody's.
+                    let _ = asker.send((reply.body, descriptor));
+                }
+            }
+            Ok((FromHolder::Event(event), descriptor)) => {
+                if let Some(notice) = notice(event, descriptor, &piled)
+                    && news.send(notice).is_err()
+                {
+                    tracing::debug!("nobody listens to the holder's news");
+                }
+            }
+            Err(ClientError::Garbled(what)) => {
+                tracing::warn!(what, "a message of the holder is not understood");
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the connection to the holder has ended");
+                break;
+            }
+        }
+    }
+    *lock(&waiting) = None;
+}
+
+fn notice(event: Event, descriptor: Option<OwnedFd>, piled: &AtomicUsize) -> Option<Notice> {
+    match event {
+        Event::Listening { address } => Some(Notice::Listening(address)),
+        Event::ChildExited(exit) => Some(Notice::ChildExited(exit)),
+        Event::HandedOver {
+            reason,
+            local,
+            peer,
+        } => {
+            let connection = descriptor?;
+            if piled.fetch_add(1, Ordering::Relaxed) >= HAND_OVERS_WAITING_MAX {
+                piled.fetch_sub(1, Ordering::Relaxed);
+                tracing::warn!(%peer, "too many handed-over connections wait: one is closed");
+                return None;
+            }
+            Some(Notice::HandedOver {
+                reason,
+                local,
+                peer,
+                connection,
+            })
+        }
+    }
+}
