@@ -45,6 +45,19 @@ pub(crate) fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
         .block_on(work)
 }
 
+/// Resolves when the process is asked to end: SIGTERM, or Ctrl-C at a terminal.
+pub(crate) fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
 /// A client's error as people read it: what happened, and what to do next.
 pub(crate) fn explain(error: ClientError) -> anyhow::Error {
     match &error {

@@ -1,14 +1,16 @@
 //! `upstart agent`: runs one node's agent, told by flags or by a file with the same keys.
 
 use crate::arguments::Globals;
-use crate::connection::token;
-use crate::failure::{Advise, Outcome, failure};
+use crate::connection::{asked_to_end, token};
+use crate::failure::{Advise, End, Outcome, failure};
+use agent::AgentError;
 use agent::config::Config;
 use clap::Args;
 use model::expression::Variable;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 /// Arguments of `upstart agent`.
 #[derive(Debug, Args)]
@@ -47,14 +49,48 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// `upstart agent`.
+/// `upstart agent`: until SIGINT or SIGTERM; the software runs on under its holder.
 pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
     let config = match &arguments.config {
         Some(file) => from_file(file, globals)?,
         None => from_flags(arguments, globals)?,
     };
-    let _ = config;
-    Err(failure("the agent does not run yet", "wait for it"))
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        let (ask, asked) = tokio::sync::watch::channel(false);
+        let mut asked_to_end = pin!(asked_to_end()?);
+        let mut agent = pin!(agent::run(config, asked));
+        tokio::select! {
+            ended = &mut agent => return Ok::<_, anyhow::Error>(ended),
+            () = &mut asked_to_end => {}
+        }
+        // The agent may have ended by itself just now.
+        let _ = ask.send(true);
+        Ok(agent.await)
+    })?;
+    // Requests to a server that does not answer must not hold the end up.
+    runtime.shutdown_background();
+    ended.map_err(explain)?;
+    Ok(End::Yes)
+}
+
+fn explain(error: AgentError) -> anyhow::Error {
+    let next = match &error {
+        AgentError::Server(_) => {
+            "see `upstart status`; give the agent the right class, server and token"
+        }
+        AgentError::NoHandshakeData => "set it for good in /etc/sysctl.d",
+        AgentError::Library(_) => "build or install it: `cargo build --package preload`",
+        AgentError::Journal(_) => "one agent runs a node: end the other, or give another --data",
+        _ => "start the agent again; -v says more",
+    };
+    let what = anyhow::Error::from(error)
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
+    failure(what.join(": "), next)
 }
 
 fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config> {
