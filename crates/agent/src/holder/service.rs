@@ -92,7 +92,7 @@ impl Service {
             killing: false,
             exiting: false,
             paused_until: None,
-            pub(super) last_tick: Instant::now(),
+            last_tick: Instant::now(),
         }
     }
 
