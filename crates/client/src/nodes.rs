@@ -32,7 +32,7 @@ impl Client {
     ) -> Result<SyncResponse, ClientError> {
         let node = node.to_string();
         let path = ["v1", "nodes", &node, "sync"];
-        // No key: the same event of a node is recorded once by itself.
+        // No key: a report replaces the one before, and the history may have an event twice after a lost answer.
         let call = Call::new(http::Method::POST, &path, false);
         self.tell(
             call.with("wait_ms", wait.map(|wait| wait.as_millis())),

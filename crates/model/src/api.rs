@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 /// `POST /v1/nodes`: a node makes itself known. Idempotent by `name`; a known name with another class is refused (409).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
     /// The node's name, unique in the system.
@@ -26,6 +27,7 @@ pub struct EnrolRequest {
 
 /// The answer to an enrolment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Enrolled {
     /// The node's number, carried by its labels.
     pub node: NodeId,
@@ -40,6 +42,7 @@ pub struct Enrolled {
 
 /// `POST /v1/nodes/{id}/sync`: one round trip for everything an agent says and learns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
     /// The revision of the [`SystemView`] that the agent holds; the server answers without a view when nothing changed.
@@ -56,6 +59,7 @@ pub const EVENTS_PER_SYNC_MAX: usize = 256;
 
 /// The answer to a sync.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SyncResponse {
     /// The server's clock.
     pub now_ms: u64,
@@ -65,6 +69,7 @@ pub struct SyncResponse {
 
 /// What a node says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NodeReport {
     /// Where the node stands.
@@ -73,6 +78,7 @@ pub struct NodeReport {
     pub endpoints: Vec<Endpoint>,
     /// The addresses that the node's own connections come from: labels from there are honoured.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub addresses: Vec<IpAddr>,
     /// Open connections in the agent by the label's version; versions without one are absent.
     pub connections: BTreeMap<Version, u64>,
@@ -86,6 +92,7 @@ pub struct NodeReport {
 
 /// Where a node stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NodeStatus {
     /// The version at which the node has settled; zero before its first start.
@@ -112,6 +119,7 @@ pub struct NodeStatus {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Has not run any version yet.
@@ -139,6 +147,7 @@ pub enum Phase {
 
 /// The software's process as the agent sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChildState {
     /// None runs and none is wanted (before the first start, during an upgrade).
@@ -154,6 +163,7 @@ pub enum ChildState {
 
 /// How far a long step has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// What is done: `fetch`, `snapshot`, `transform`, ...
     pub what: String,
@@ -167,12 +177,14 @@ pub struct Progress {
 
 /// An address at which a node answers one service at one version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Endpoint {
     /// The version whose port this is.
     pub version: Version,
     /// The service's name.
     pub service: String,
     /// The address that peers dial.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub address: IpAddr,
     /// The port that peers dial.
     pub port: u16,
@@ -180,6 +192,7 @@ pub struct Endpoint {
 
 /// The system as the server sees it: what schedules decide by, and what `upstart status` shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SystemView {
     /// Rises with every change of what follows.
     pub view: u64,
@@ -207,6 +220,7 @@ pub struct SystemView {
 
 /// An upgrade as the repository lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UpgradeSummary {
     /// The version that it leads to.
     pub version: Version,
@@ -228,6 +242,7 @@ pub struct UpgradeSummary {
 
 /// A pause of the whole system.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pause {
     /// Why, for people.
     pub reason: String,
@@ -239,6 +254,7 @@ pub struct Pause {
 
 /// What the database knows of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeFact {
     /// The node's number.
     pub node: NodeId,
@@ -266,6 +282,7 @@ pub struct NodeFact {
 
 /// A person's leave for an upgrade, where its schedule asks for one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Approval {
     /// The version approved.
     pub version: Version,
@@ -281,6 +298,7 @@ pub struct Approval {
 
 /// `POST /v1/permits`: a node asks for leave to be unavailable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PermitRequest {
     /// The node that asks.
@@ -298,6 +316,7 @@ pub struct PermitRequest {
 
 /// A permit as it is given. A refusal is a 409 problem whose `detail` says why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Permit {
     /// Its number.
     pub permit: PermitId,
@@ -307,6 +326,7 @@ pub struct Permit {
 
 /// A permit that is held, for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PermitFact {
     /// Its number.
     pub permit: PermitId,
@@ -324,6 +344,7 @@ pub struct PermitFact {
 
 /// Something that happened, as its author tells it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewEvent {
     /// What happened: `node.settled`, `node.blocked`, `node.waits`, `child.crashed`, `upgrade.published`, ...
@@ -338,6 +359,7 @@ pub struct NewEvent {
 
 /// An entry of the append-only history. `GET /v1/events?after=SEQUENCE&limit=N`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Its place in the history, from 1: the cursor.
     pub sequence: u64,
@@ -357,6 +379,7 @@ pub struct Event {
 
 /// A page of a list: `items`, and the cursor of the next page when there is more (`?after=CURSOR`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,
@@ -366,6 +389,7 @@ pub struct Page<T> {
 
 /// `POST /v1/upgrades`: publishes an upgrade whose artifacts have been uploaded (`PUT /v1/artifacts/{sha256}`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PublishRequest {
     /// The canonical manifest, as text (its SHA-256 is the upgrade's digest).
@@ -377,6 +401,7 @@ pub struct PublishRequest {
 
 /// `POST /v1/pause`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
     /// Why, for people.
@@ -385,6 +410,7 @@ pub struct PauseRequest {
 
 /// `POST /v1/approvals`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
     /// The version.
@@ -397,6 +423,7 @@ pub struct ApproveRequest {
 
 /// `PUT /v1/public`: moves the public version of a service, or of all services when none is named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PublicRequest {
     /// `class/service`; every service when absent.
@@ -407,6 +434,7 @@ pub struct PublicRequest {
 
 /// `POST /v1/retire`: retires every version up to this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetireRequest {
     /// The newest version to retire.
@@ -418,6 +446,7 @@ pub struct RetireRequest {
 
 /// The answer to [`RetireRequest`]: how far retirement has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Retirement {
     /// Every version up to this one is being retired.
     pub retiring_through: Version,
@@ -429,6 +458,7 @@ pub struct Retirement {
 
 /// An error body (RFC 9457, `application/problem+json`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// What kind of problem, a stable relative reference such as `/problems/permit-unavailable`.
     #[serde(rename = "type")]

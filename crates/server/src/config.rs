@@ -1,0 +1,55 @@
+//! What a server is told at its start.
+
+use crate::Clock;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How long a node stays reachable after it was last heard, unless told otherwise.
+const REACHABLE_MS: u64 = 15_000;
+
+/// How long a permit lasts unconfirmed, unless told otherwise: a node confirms within moments or has died.
+const PERMIT_TTL_MS: u64 = 60_000;
+
+/// How often reachability and permits are looked at, unless told otherwise.
+const SWEEP_MS: u64 = 500;
+
+/// The largest artifact, unless told otherwise: what a manifest may list.
+const ARTIFACT_BYTES_MAX: u64 = model::manifest::FILE_BYTES_MAX;
+
+/// What a server is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The directory of the database and the repository; made when it is not there.
+    pub data: PathBuf,
+    /// The bearer token that every request must carry; `None` asks for none.
+    pub token: Option<String>,
+    /// A node is reachable for so long after it was last heard.
+    pub reachable_ms: u64,
+    /// A permit expires after so long unless it is confirmed.
+    pub permit_ttl_ms: u64,
+    /// How often reachability and expiry are looked at.
+    pub sweep_ms: u64,
+    /// The largest artifact that is stored, in bytes.
+    pub artifact_bytes_max: u64,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl Config {
+    /// The defaults for a server that listens at `listen` and keeps its files in `data`.
+    #[must_use]
+    pub fn new(listen: SocketAddr, data: PathBuf) -> Self {
+        Self {
+            listen,
+            data,
+            token: None,
+            reachable_ms: REACHABLE_MS,
+            permit_ttl_ms: PERMIT_TTL_MS,
+            sweep_ms: SWEEP_MS,
+            artifact_bytes_max: ARTIFACT_BYTES_MAX,
+            clock: Clock::system(),
+        }
+    }
+}

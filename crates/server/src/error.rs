@@ -1,0 +1,43 @@
+//! Why a server cannot start or go on.
+
+use crate::udb::UdbError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a server cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}", path.display())]
+    Data {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The upgrade database cannot be used.
+    #[error("the upgrade database cannot be used")]
+    Udb(#[from] UdbError),
+    /// What the repository holds does not fit the database.
+    #[error("version {version} cannot be read back from the repository: {reason}")]
+    Repository {
+        /// The version.
+        version: u32,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The address is taken or not there.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Serving ended by itself.
+    #[error("serving ended")]
+    Serve(#[source] io::Error),
+}

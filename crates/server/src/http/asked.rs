@@ -1,0 +1,138 @@
+//! What a request asks and who asks it: body, author, idempotency key.
+
+use crate::problem::{Kind, Refusal, refuse};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+/// The largest JSON body: a manifest of the largest size, as a JSON string with room for escapes.
+const BODY_BYTES_MAX: usize = model::manifest::MANIFEST_BYTES_MAX * 2;
+
+/// The longest author or idempotency key, in bytes.
+const HEADER_BYTES_MAX: usize = 256;
+
+/// The author of a change that names none.
+const AUTHOR_UNNAMED: &str = "operator";
+
+/// Who asks, and under which idempotency key (with the request's fingerprint).
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) author: String,
+    pub(super) key: Option<(String, String)>,
+}
+
+/// A JSON body with its caller; `Asked<()>` for requests without a body.
+pub(super) struct Asked<T> {
+    pub(super) body: T,
+    pub(super) caller: Caller,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| unread(error.as_ref()))?.to_bytes();
+        let caller = Caller {
+            author: author(&parts.headers)?,
+            key: key(&parts, &body)?,
+        };
+        let text = if body.is_empty() {
+            b"null"
+        } else {
+            body.as_ref()
+        };
+        let body = serde_json::from_slice(text).map_err(|error| {
+            refuse(
+                Kind::BAD_REQUEST,
+                format!("The body is not what the route takes: {error}; see /v1/openapi.json."),
+            )
+        })?;
+        Ok(Self { body, caller })
+    }
+}
+
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Refusal {
+    if error.is::<LengthLimitError>() {
+        return refuse(
+            Kind::TOO_LARGE,
+            format!("A body has at most {BODY_BYTES_MAX} bytes here."),
+        );
+    }
+    refuse(
+        Kind::BAD_REQUEST,
+        format!("The body broke off ({error}); send it again."),
+    )
+}
+
+fn author(headers: &HeaderMap) -> Result<String, Refusal> {
+    let author = header(headers, "Upstart-Author")?;
+    Ok(author.unwrap_or_else(|| AUTHOR_UNNAMED.to_owned()))
+}
+
+/// Only POST needs a key: the other methods are idempotent by themselves.
+fn key(parts: &Parts, body: &[u8]) -> Result<Option<(String, String)>, Refusal> {
+    if parts.method != Method::POST {
+        return Ok(None);
+    }
+    let Some(key) = header(&parts.headers, "Idempotency-Key")? else {
+        return Ok(None);
+    };
+    let mut fingerprint = Sha256::new();
+    fingerprint.update(parts.uri.path().as_bytes());
+    fingerprint.update([0]);
+    fingerprint.update(body);
+    Ok(Some((key, hex::encode(fingerprint.finalize()))))
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(value.as_bytes())
+        .unwrap_or_default()
+        .trim();
+    if text.is_empty() || text.len() > HEADER_BYTES_MAX || text.chars().any(char::is_control) {
+        let detail = format!("The header {name} has 1 to {HEADER_BYTES_MAX} bytes of text.");
+        return Err(refuse(Kind::BAD_REQUEST, detail));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// The query, read or refused.
+pub(super) struct Queried<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(error) => Err(refuse(
+                Kind::BAD_REQUEST,
+                format!("{}; see /v1/openapi.json.", error.body_text()),
+            )),
+        }
+    }
+}
+
+/// The variable parts of the path, read or refused.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(path)) => Ok(Self(path)),
+            Err(error) => Err(refuse(
+                Kind::BAD_REQUEST,
+                format!("{}; see /v1/openapi.json.", error.body_text()),
+            )),
+        }
+    }
+}

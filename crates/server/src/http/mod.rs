@@ -1,0 +1,83 @@
+//! The HTTP interface under `/v1`: routes, and what they share. Handlers translate; rules decide.
+
+mod artifacts;
+mod asked;
+mod auth;
+mod nodes;
+mod openapi;
+mod operate;
+mod pages;
+mod permits;
+mod routes;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod upgrades;
+
+use crate::config::Config;
+use crate::keeper::Keeper;
+use crate::problem::{Kind, Refusal, refuse};
+use crate::repository::Repository;
+use crate::rules::Command;
+use crate::udb::Udb;
+use asked::Caller;
+use axum::extract::OriginalUri;
+use axum::http::Method;
+use axum::{Router, middleware};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tower_http::trace::TraceLayer;
+
+/// What every handler works with.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) keeper: Keeper,
+    pub(crate) repository: Repository,
+    pub(crate) udb: Arc<dyn Udb>,
+    pub(crate) config: Arc<Config>,
+    /// Becomes true when the server stops: waiting answers come at once.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl App {
+    /// Has a command decided and answers its reply as JSON.
+    async fn change(&self, command: Command, caller: Caller) -> Result<axum::Json<Value>, Refusal> {
+        let Caller { author, key } = caller;
+        self.keeper.ask(command, author, key).await.map(axum::Json)
+    }
+}
+
+/// The whole interface.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in routes::table() {
+        router = router.route(route.path, route.handler);
+    }
+    router
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), auth::check))
+        .layer(TraceLayer::new_for_http())
+        .with_state(app)
+}
+
+async fn unknown_route(OriginalUri(uri): OriginalUri) -> Refusal {
+    refuse(
+        Kind::UNKNOWN_ROUTE,
+        format!(
+            "There is nothing at {}; GET /v1/openapi.json lists every route.",
+            uri.path()
+        ),
+    )
+}
+
+async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Refusal {
+    refuse(
+        Kind::METHOD_NOT_ALLOWED,
+        format!(
+            "{} has no {method}; GET /v1/openapi.json lists every route with its methods.",
+            uri.path()
+        ),
+    )
+}

@@ -1,0 +1,78 @@
+//! Nodes: enrolment, the list, retry, forget.
+
+use super::App;
+use super::asked::{Asked, Named, Queried};
+use super::pages::PageQuery;
+use crate::problem::Refusal;
+use crate::rules::{Command, unknown_node};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use model::api::{EnrolRequest, Enrolled, NodeFact, Page, Problem};
+use serde_json::Value;
+
+#[utoipa::path(post, path = "/v1/nodes", tag = "nodes", request_body = EnrolRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
+    responses((status = 200, body = Enrolled), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Makes a node known; idempotent by name.
+pub(super) async fn enrol(
+    State(app): State<App>,
+    asked: Asked<EnrolRequest>,
+) -> Result<Json<Value>, Refusal> {
+    app.change(Command::Enrol(asked.body), asked.caller).await
+}
+
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(PageQuery),
+    responses((status = 200, body = Page<NodeFact>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Every node by name.
+pub(super) async fn list(
+    State(app): State<App>,
+    Queried(query): Queried<PageQuery>,
+) -> Result<Json<Page<NodeFact>>, Refusal> {
+    let state = app.keeper.state();
+    let nodes = state.names.iter().filter_map(|(name, node)| {
+        let fact = state.nodes.get(node)?;
+        Some((name.clone(), fact.as_ref().clone()))
+    });
+    Ok(Json(query.page(nodes, |cursor, after| cursor > after)))
+}
+
+#[utoipa::path(get, path = "/v1/nodes/{node}", tag = "nodes",
+    params(("node" = String, Path, description = "The node's name or number")),
+    responses((status = 200, body = NodeFact), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// One node.
+pub(super) async fn show(
+    State(app): State<App>,
+    Named(node): Named<String>,
+) -> Result<Json<NodeFact>, Refusal> {
+    let state = app.keeper.state();
+    let fact = state.node(&node).ok_or_else(|| unknown_node(&node))?;
+    Ok(Json(fact.as_ref().clone()))
+}
+
+#[utoipa::path(delete, path = "/v1/nodes/{node}", tag = "nodes",
+    params(("node" = String, Path, description = "The node's name or number")),
+    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Forgets a node that will never come back.
+pub(super) async fn forget(
+    State(app): State<App>,
+    Named(node): Named<String>,
+    asked: Asked<()>,
+) -> Result<StatusCode, Refusal> {
+    app.change(Command::Forget(node), asked.caller)
+        .await
+        .map(|_| StatusCode::NO_CONTENT)
+}
+
+#[utoipa::path(post, path = "/v1/nodes/{node}/retry", tag = "nodes",
+    params(("node" = String, Path, description = "The node's name or number"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
+    responses((status = 200, body = NodeFact), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Tells a blocked node to try again.
+pub(super) async fn retry(
+    State(app): State<App>,
+    Named(node): Named<String>,
+    asked: Asked<()>,
+) -> Result<Json<Value>, Refusal> {
+    app.change(Command::Retry(node), asked.caller).await
+}

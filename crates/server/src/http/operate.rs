@@ -1,0 +1,128 @@
+//! The system's view and history, and what operators do to the whole of it.
+
+use super::App;
+use super::asked::{Asked, Queried};
+use super::pages::limit;
+use super::sync::{WAIT_MAX, waited};
+use crate::problem::{Kind, Refusal, refuse};
+use crate::rules::Command;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use model::api::{
+    Approval, ApproveRequest, Event, Page, Pause, PauseRequest, Problem, PublicRequest,
+    RetireRequest, Retirement, SystemView,
+};
+use model::ids::Version;
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+#[utoipa::path(get, path = "/v1/system", tag = "system",
+    responses((status = 200, body = SystemView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// The whole system as the server sees it.
+pub(super) async fn system(State(app): State<App>) -> Json<SystemView> {
+    let now_ms = app.config.clock.now_ms();
+    Json(app.keeper.state().system_view(now_ms))
+}
+
+/// Where a page of the history begins, how long it is, and how long it may wait for its first entry.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventQuery {
+    /// The cursor that the page before gave as `next`: a sequence number; from the beginning without it.
+    after: Option<u64>,
+    /// The most entries (1 to 1000; 100 when absent).
+    limit: Option<u32>,
+    /// Wait so long, in milliseconds (at most 30000), while there is nothing after the cursor.
+    wait_ms: Option<u64>,
+}
+
+#[utoipa::path(get, path = "/v1/events", tag = "system", params(EventQuery),
+    responses((status = 200, body = Page<Event>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// The history, oldest first; `next` is always where to go on.
+pub(super) async fn events(
+    State(app): State<App>,
+    Queried(query): Queried<EventQuery>,
+) -> Result<Json<Page<Event>>, Refusal> {
+    let after = query.after.unwrap_or(0);
+    let wait = Duration::from_millis(query.wait_ms.unwrap_or(0)).min(WAIT_MAX);
+    let deadline = Instant::now() + wait;
+    let mut changed = app.keeper.last_event();
+    loop {
+        changed.borrow_and_update();
+        let found = app.udb.events(after, limit(query.limit)).await;
+        let items = found.map_err(|error| {
+            refuse(
+                Kind::DATABASE_UNAVAILABLE,
+                format!("{error}; ask again later."),
+            )
+        })?;
+        if !items.is_empty() || !waited(&app, &mut changed, deadline).await {
+            let next = items.last().map_or(after, |event| event.sequence);
+            return Ok(Json(Page {
+                items,
+                next: Some(next.to_string()),
+            }));
+        }
+    }
+}
+
+#[utoipa::path(post, path = "/v1/pause", tag = "system", request_body = PauseRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
+    responses((status = 200, body = Pause), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Pauses the system: no node begins an upgrade.
+pub(super) async fn pause(
+    State(app): State<App>,
+    asked: Asked<PauseRequest>,
+) -> Result<Json<Value>, Refusal> {
+    app.change(Command::Pause(asked.body), asked.caller).await
+}
+
+#[utoipa::path(delete, path = "/v1/pause", tag = "system",
+    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Ends a pause; none is no error.
+pub(super) async fn resume(
+    State(app): State<App>,
+    asked: Asked<()>,
+) -> Result<StatusCode, Refusal> {
+    app.change(Command::Resume, asked.caller)
+        .await
+        .map(|_| StatusCode::NO_CONTENT)
+}
+
+#[utoipa::path(post, path = "/v1/approvals", tag = "system", request_body = ApproveRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
+    responses((status = 200, body = Approval), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Gives a person's leave for an upgrade.
+pub(super) async fn approve(
+    State(app): State<App>,
+    asked: Asked<ApproveRequest>,
+) -> Result<Json<Value>, Refusal> {
+    app.change(Command::Approve(asked.body), asked.caller).await
+}
+
+#[utoipa::path(put, path = "/v1/public", tag = "system", request_body = PublicRequest,
+    responses((status = 200, body = std::collections::BTreeMap<String, Version>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Moves the public version of one service or of all; answers all public versions.
+pub(super) async fn set_public(
+    State(app): State<App>,
+    asked: Asked<PublicRequest>,
+) -> Result<Json<Value>, Refusal> {
+    app.change(Command::SetPublic(asked.body), asked.caller)
+        .await
+}
+
+#[utoipa::path(post, path = "/v1/retire", tag = "system", request_body = RetireRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
+    responses((status = 200, body = Retirement), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Begins to retire every version up to one; 409 says what holds them.
+pub(super) async fn retire(
+    State(app): State<App>,
+    asked: Asked<RetireRequest>,
+) -> Result<Json<Value>, Refusal> {
+    app.change(Command::Retire(asked.body), asked.caller).await
+}

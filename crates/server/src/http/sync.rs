@@ -1,0 +1,76 @@
+//! An agent's round trip: its report in, the system's view out when it differs from what the agent holds.
+
+use super::App;
+use super::asked::{Asked, Named, Queried};
+use crate::problem::{Kind, Refusal, refuse};
+use crate::rules::{Command, check_sync};
+use axum::Json;
+use axum::extract::State;
+use model::api::{Problem, SyncRequest, SyncResponse};
+use model::ids::NodeId;
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use utoipa::IntoParams;
+
+/// The longest wait of a long poll: below what proxies and clients take for a dead connection.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long an answer may wait for news.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WaitQuery {
+    /// Wait so long, in milliseconds (at most 30000, and at most half of the reachability time), for the view to change.
+    wait_ms: Option<u64>,
+}
+
+#[utoipa::path(post, path = "/v1/nodes/{node}/sync", tag = "nodes", request_body = SyncRequest,
+    params(("node" = NodeId, Path, description = "The node's number"), WaitQuery),
+    responses((status = 200, body = SyncResponse), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Takes a node's report and events; answers the view when the node does not hold it.
+pub(super) async fn sync(
+    State(app): State<App>,
+    Named(node): Named<String>,
+    Queried(query): Queried<WaitQuery>,
+    asked: Asked<SyncRequest>,
+) -> Result<Json<SyncResponse>, Refusal> {
+    let node: NodeId = node.parse().map_err(|_| {
+        refuse(
+            Kind::BAD_REQUEST,
+            format!("`{node}` is not a node's number; enrol to learn it."),
+        )
+    })?;
+    check_sync(&asked.body)?;
+    let seen = asked.body.seen_view;
+    let mut changed = app.keeper.view();
+    let _ = app
+        .change(Command::Sync(node, Box::new(asked.body)), asked.caller)
+        .await?;
+    // A waiting node must not look unreachable before its next sync.
+    let longest = WAIT_MAX.min(Duration::from_millis(app.config.reachable_ms / 2));
+    let wait = Duration::from_millis(query.wait_ms.unwrap_or(0)).min(longest);
+    let deadline = Instant::now() + wait;
+    while Some(*changed.borrow_and_update()) == seen && waited(&app, &mut changed, deadline).await {
+    }
+    let now_ms = app.config.clock.now_ms();
+    let state = app.keeper.state();
+    let view = (Some(state.view) != seen).then(|| state.system_view(now_ms));
+    Ok(Json(SyncResponse { now_ms, view }))
+}
+
+/// Waits for a change; false when there is nothing to wait for any more.
+pub(super) async fn waited(
+    app: &App,
+    changed: &mut watch::Receiver<u64>,
+    deadline: Instant,
+) -> bool {
+    let mut stopping = app.stopping.clone();
+    tokio::select! {
+        biased;
+        result = changed.changed() => result.is_ok(),
+        _ = stopping.wait_for(|stopping| *stopping) => false,
+        () = sleep_until(deadline) => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! Refusals: their stable kinds, and what they look like on the wire (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::api::Problem;
+
+/// The media type of a problem.
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A kind of problem; its name never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The last part of the type `/problems/NAME`.
+    pub name: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The kind in words.
+    pub title: &'static str,
+}
+
+macro_rules! kinds {
+    ($($constant:ident $name:literal $status:literal $title:literal;)*) => {
+        impl Kind {
+            $(pub(crate) const $constant: Kind = Kind { name: $name, status: $status, title: $title };)*
+        }
+
+        /// Every kind of problem that the server answers; the OpenAPI document lists them.
+        pub(crate) const KINDS: &[Kind] = &[$(Kind::$constant),*];
+    };
+}
+
+kinds! {
+    BAD_REQUEST "bad-request" 400 "The request cannot be read";
+    UNAUTHORIZED "unauthorized" 401 "The bearer token is missing or wrong";
+    UNKNOWN_ROUTE "unknown-route" 404 "There is no such route";
+    UNKNOWN_NODE "unknown-node" 404 "There is no such node";
+    UNKNOWN_VERSION "unknown-version" 404 "There is no such version";
+    UNKNOWN_SERVICE "unknown-service" 404 "There is no such service";
+    UNKNOWN_ARTIFACT "unknown-artifact" 404 "There is no such artifact";
+    METHOD_NOT_ALLOWED "method-not-allowed" 405 "The route has no such method";
+    NO_SYSTEM "no-system" 409 "Nothing is published yet";
+    ENROLMENT_CONFLICT "enrolment-conflict" 409 "The name belongs to another node";
+    NOT_BLOCKED "not-blocked" 409 "The node is not blocked";
+    PERMIT_UNAVAILABLE "permit-unavailable" 409 "The group has no room for another unavailable node";
+    PERMIT_REFUSED "permit-refused" 409 "The node may not upgrade to that version now";
+    PUBLISH_REFUSED "publish-refused" 409 "The upgrade does not follow what is published";
+    ARTIFACTS_MISSING "artifacts-missing" 409 "Artifacts of the upgrade are not uploaded";
+    WITHDRAW_REFUSED "withdraw-refused" 409 "The upgrade cannot be withdrawn";
+    APPROVAL_REFUSED "approval-refused" 409 "The version cannot be approved";
+    PUBLIC_REFUSED "public-refused" 409 "The public version cannot be moved there";
+    RETIRE_REFUSED "retire-refused" 409 "The versions are still in use";
+    PERMIT_LOST "permit-lost" 410 "The permit is no longer held";
+    TOO_LARGE "too-large" 413 "The body is too large";
+    RANGE_NOT_SATISFIABLE "range-not-satisfiable" 416 "The range lies behind the artifact's end";
+    INVALID "invalid" 422 "The request says something that cannot be";
+    UNKNOWN_CLASS "unknown-class" 422 "The system has no place for a node of this class";
+    BUNDLE_REFUSED "bundle-refused" 422 "The bundle is not a valid upgrade";
+    DIGEST_MISMATCH "digest-mismatch" 422 "The content has another digest";
+    IDEMPOTENCY_KEY_REUSED "idempotency-key-reused" 422 "The idempotency key belongs to another request";
+    DATABASE_UNAVAILABLE "database-unavailable" 503 "The upgrade database cannot be used now";
+    REPOSITORY_UNAVAILABLE "repository-unavailable" 503 "The repository's files cannot be used now";
+    STORAGE_FULL "storage-full" 507 "The server's disk is full";
+}
+
+/// A request refused: the kind, and this case with what to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: Kind,
+    pub(crate) detail: String,
+}
+
+/// Refuses with this kind and detail.
+pub(crate) fn refuse(kind: Kind, detail: impl Into<String>) -> Refusal {
+    Refusal {
+        kind,
+        detail: detail.into(),
+    }
+}
+
+impl Refusal {
+    /// As it goes over the wire.
+    pub(crate) fn problem(&self) -> Problem {
+        Problem {
+            kind: format!("/problems/{}", self.kind.name),
+            title: self.kind.title.to_owned(),
+            status: self.kind.status,
+            detail: self.detail.clone(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        if self.kind == Kind::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn kinds_are_distinct_errors() {
+        let names: BTreeSet<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(names.len(), KINDS.len());
+        assert!(KINDS.iter().all(|kind| (400..600).contains(&kind.status)));
+    }
+}

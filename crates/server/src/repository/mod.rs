@@ -1,0 +1,109 @@
+//! The repository on disk: artifacts by digest, manifests as static files under the paths at which they are served, so
+//! that any web server can mirror the folder.
+
+mod proof;
+mod receive;
+mod send;
+
+pub(crate) use proof::prove;
+pub(crate) use send::{Range, range};
+
+use crate::problem::{Kind, Refusal, refuse};
+use model::ids::{Revision, Version};
+use model::manifest::Digest;
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::fs;
+
+/// The repository's folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Repository {
+    root: PathBuf,
+    artifact_bytes_max: u64,
+}
+
+impl Repository {
+    /// Opens, or makes, the repository in this folder; what an interrupted upload has left is removed.
+    pub(crate) async fn open(root: PathBuf, artifact_bytes_max: u64) -> io::Result<Self> {
+        let repository = Self {
+            root,
+            artifact_bytes_max,
+        };
+        let uploads = repository.uploads();
+        match fs::remove_dir_all(&uploads).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::create_dir_all(&uploads).await?;
+        fs::create_dir_all(repository.root.join("artifacts")).await?;
+        sync_folder(&repository.root).await?;
+        Ok(repository)
+    }
+
+    fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
+    /// Where an artifact is, or would be.
+    pub(crate) fn artifact(&self, digest: Digest) -> PathBuf {
+        self.root.join("artifacts").join(digest.to_string())
+    }
+
+    /// An artifact's size; `None` when it is not there.
+    pub(crate) async fn size(&self, digest: Digest) -> Result<Option<u64>, Refusal> {
+        match fs::metadata(self.artifact(digest)).await {
+            Ok(found) => Ok(Some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
+    /// A small artifact as text.
+    pub(crate) async fn text(&self, digest: Digest) -> Result<String, Refusal> {
+        let text = fs::read_to_string(self.artifact(digest)).await;
+        text.map_err(|error| unusable(&error))
+    }
+
+    /// Puts a manifest under the path at which it is served. It can be made again at any time from its artifact.
+    pub(crate) async fn place_manifest(
+        &self,
+        version: Version,
+        revision: Revision,
+        digest: Digest,
+    ) -> io::Result<()> {
+        let folder = self
+            .root
+            .join(format!("upgrades/{version}/revisions/{revision}"));
+        let place = folder.join("manifest");
+        if fs::try_exists(&place).await? {
+            return Ok(());
+        }
+        fs::create_dir_all(&folder).await?;
+        match fs::hard_link(self.artifact(digest), &place).await {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }?;
+        sync_folder(&folder).await
+    }
+}
+
+/// Makes names in a folder survive a power cut.
+async fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder).await?.sync_all().await
+}
+
+/// The repository's files cannot be used: full is another thing than broken.
+pub(crate) fn unusable(error: &io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => refuse(
+            Kind::STORAGE_FULL,
+            "The repository's disk is full; make room and upload again. Nothing was stored.",
+        ),
+        _ => refuse(
+            Kind::REPOSITORY_UNAVAILABLE,
+            format!(
+                "The repository cannot be used ({error}); look at the server's log and ask again."
+            ),
+        ),
+    }
+}

@@ -1,0 +1,111 @@
+//! A decision in the making: the state it is made on, and the changes so far.
+
+use super::Context;
+use crate::state::State;
+use crate::udb::Change;
+use model::api::{Event, NodeFact, SystemView};
+use model::ids::{NodeId, Version};
+
+/// A decision in the making.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) context: &'a Context,
+    pub(crate) changes: Vec<Change>,
+    next_event: u64,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(state: &'a State, context: &'a Context) -> Self {
+        Self {
+            state,
+            context,
+            changes: Vec::new(),
+            next_event: state.last_event + 1,
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.context.now_ms
+    }
+
+    pub(crate) fn change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Records what happened, under the name of who asks.
+    pub(crate) fn event(
+        &mut self,
+        kind: &str,
+        node: Option<NodeId>,
+        version: Option<Version>,
+        message: String,
+    ) {
+        let author = self.context.author.clone();
+        self.event_by(author, kind, node, version, message);
+    }
+
+    /// Records what happened, under another name.
+    pub(crate) fn event_by(
+        &mut self,
+        author: String,
+        kind: &str,
+        node: Option<NodeId>,
+        version: Option<Version>,
+        message: String,
+    ) {
+        let node = node.and_then(|node| self.state.nodes.get(&node));
+        self.changes.push(Change::Event(Event {
+            sequence: self.next_event,
+            at_ms: self.context.now_ms,
+            author,
+            node: node.map(|fact| fact.name.clone()),
+            kind: kind.to_owned(),
+            version,
+            message,
+        }));
+        self.next_event += 1;
+    }
+
+    /// The name of a node, for people.
+    pub(crate) fn name(&self, node: NodeId) -> String {
+        let fact = self.state.nodes.get(&node);
+        fact.map_or_else(|| format!("node {node}"), |fact| fact.name.clone())
+    }
+
+    /// A node as it is after the changes so far.
+    pub(crate) fn node(&self, node: NodeId) -> Option<NodeFact> {
+        let changed = self.changes.iter().rev().find_map(|change| match change {
+            Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact)
+                if fact.node == node =>
+            {
+                Some(Some(fact.as_ref().clone()))
+            }
+            Change::Forget(forgotten) if *forgotten == node => Some(None),
+            _ => None,
+        });
+        changed.unwrap_or_else(|| {
+            self.state
+                .nodes
+                .get(&node)
+                .map(|fact| fact.as_ref().clone())
+        })
+    }
+
+    /// Every node as it is after the changes so far.
+    pub(crate) fn nodes(&self) -> Vec<NodeFact> {
+        self.state
+            .nodes
+            .keys()
+            .filter_map(|node| self.node(*node))
+            .collect()
+    }
+
+    /// The state after the changes so far, for answers that show it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the rules' tests read it"))]
+    pub(crate) fn view(&self) -> SystemView {
+        let mut state = self.state.clone();
+        state.apply(&self.changes);
+        state.system_view(self.context.now_ms)
+    }
+}

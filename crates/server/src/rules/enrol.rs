@@ -1,0 +1,191 @@
+//! A node makes itself known, and learns where it joins.
+
+use super::Draft;
+use crate::problem::{Kind, Refusal, refuse};
+use crate::udb::Change;
+use model::api::{EnrolRequest, Enrolled, NodeFact, NodeReport};
+use model::expression::NodeScope;
+use model::ids::{NodeId, Version};
+use model::release::Lineage;
+use std::sync::Arc;
+
+/// The longest name, class, attribute or host, in bytes: they travel in every view.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// The most attributes of a node: they travel in every view.
+const ATTRIBUTES_MAX: usize = 64;
+
+/// The longest data directory, in bytes (PATH_MAX).
+const PATH_BYTES_MAX: usize = 4096;
+
+/// The most nodes of a system: what one server's memory and views are made for.
+const NODES_MAX: usize = 100_000;
+
+/// Enrols a node; a known name gets its number again.
+pub(super) fn enrol(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<Enrolled, Refusal> {
+    check(request)?;
+    let Some((system, system_id)) = draft.state.system.clone() else {
+        return Err(refuse(
+            Kind::NO_SYSTEM,
+            "This server has no system yet: publish version 1 first (`upstart publish DIR`), then enrol nodes.",
+        ));
+    };
+    let scope = NodeScope {
+        name: request.name.clone(),
+        class: request.class.clone(),
+        attributes: request.attributes.clone(),
+    };
+    let lineage = draft
+        .state
+        .history
+        .lineage(&scope, None)
+        .map_err(|error| refuse(Kind::UNKNOWN_CLASS, format!("{error}.")))?;
+    let join_version = join_version(draft, &lineage)?;
+    let known = draft.state.names.get(&request.name);
+    let node = match known.and_then(|node| draft.state.nodes.get(node)) {
+        Some(fact) => again(draft, &Arc::clone(fact), request)?,
+        None => first(draft, request)?,
+    };
+    Ok(Enrolled {
+        node,
+        system,
+        system_id,
+        join_version,
+    })
+}
+
+fn check(request: &EnrolRequest) -> Result<(), Refusal> {
+    let invalid = |detail: &str| Err(refuse(Kind::INVALID, detail));
+    let name = &request.name;
+    if name.is_empty() || name.len() > TEXT_BYTES_MAX {
+        return invalid("A node's name has 1 to 256 bytes; choose a shorter one.");
+    }
+    if name
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || c == '/')
+    {
+        return invalid(
+            "A node's name has no white space, control characters or `/`; choose another one.",
+        );
+    }
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return invalid("A node's name that is only digits reads like a number; add a letter.");
+    }
+    let texts = request
+        .attributes
+        .iter()
+        .flat_map(|(key, value)| [key, value]);
+    let mut texts = texts.chain([&request.class, &request.host]);
+    if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
+        return invalid("A class, host, attribute or its value is longer than 256 bytes.");
+    }
+    if request.attributes.len() > ATTRIBUTES_MAX {
+        return invalid("A node has at most 64 attributes.");
+    }
+    if request.data_directory.len() > PATH_BYTES_MAX {
+        return invalid("The data directory is longer than 4096 bytes.");
+    }
+    Ok(())
+}
+
+/// The newest version at which a node of the class has settled, else the oldest in use that has the class.
+fn join_version(draft: &Draft<'_>, lineage: &Lineage) -> Result<Version, Refusal> {
+    let state = draft.state;
+    let class_at = |version| lineage.class(version).map(|class| class.name.clone());
+    let in_use =
+        |version: &Version| *version > state.retiring_through && !state.withdrawn.contains(version);
+    let settled = state
+        .nodes
+        .values()
+        .map(|fact| (fact, fact.report.status.version))
+        .filter(|(_, version)| in_use(version))
+        .filter(|(fact, version)| {
+            let mine = class_at(*version);
+            mine.is_some() && mine == state.class_at(fact, *version)
+        })
+        .map(|(_, version)| version)
+        .max();
+    let oldest = || {
+        let mut versions = lineage.versions().iter().copied().filter(in_use);
+        versions.find(|version| lineage.class(*version).is_some())
+    };
+    settled.or_else(oldest).ok_or_else(|| {
+        refuse(
+            Kind::UNKNOWN_CLASS,
+            "Every version with this class is retired or withdrawn; enrol the node with a class of the newest version.",
+        )
+    })
+}
+
+/// A known name: the same node, unless somebody else stands under that name.
+fn again(
+    draft: &mut Draft<'_>,
+    fact: &NodeFact,
+    request: &EnrolRequest,
+) -> Result<NodeId, Refusal> {
+    let now = draft.state.class_at(fact, fact.report.status.version);
+    if fact.class != request.class && now.as_ref() != Some(&request.class) {
+        return Err(refuse(
+            Kind::ENROLMENT_CONFLICT,
+            format!(
+                "Node `{}` is enrolled with class `{}`, not `{}`; choose another name, or `upstart forget` the node first.",
+                fact.name, fact.class, request.class
+            ),
+        ));
+    }
+    let moved = fact.host != request.host || fact.data_directory != request.data_directory;
+    if moved && fact.reachable {
+        return Err(refuse(
+            Kind::ENROLMENT_CONFLICT,
+            format!(
+                "Node `{}` runs at {}:{} now; choose another name, or stop that agent and wait until it is unreachable.",
+                fact.name, fact.host, fact.data_directory
+            ),
+        ));
+    }
+    let renewed = NodeFact {
+        attributes: request.attributes.clone(),
+        host: request.host.clone(),
+        data_directory: request.data_directory.clone(),
+        ..fact.clone()
+    };
+    if renewed == *fact {
+        return Ok(fact.node);
+    }
+    let message = format!("{} enrolled again at {}", fact.name, request.host);
+    draft.change(Change::Node(Box::new(renewed)));
+    draft.event_by(
+        fact.name.clone(),
+        "node.enrolled",
+        Some(fact.node),
+        None,
+        message,
+    );
+    Ok(fact.node)
+}
+
+fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Refusal> {
+    if draft.state.nodes.len() >= NODES_MAX {
+        return Err(refuse(
+            Kind::INVALID,
+            format!("The system has {NODES_MAX} nodes, the most that one server keeps."),
+        ));
+    }
+    let node = NodeId(draft.state.last_node.0 + 1);
+    draft.change(Change::Node(Box::new(NodeFact {
+        node,
+        name: request.name.clone(),
+        class: request.class.clone(),
+        attributes: request.attributes.clone(),
+        host: request.host.clone(),
+        data_directory: request.data_directory.clone(),
+        report: NodeReport::default(),
+        seen_at_ms: draft.now_ms(),
+        reachable: true,
+        settled_at_ms: 0,
+        retry: 0,
+    })));
+    let message = format!("{} enrolled as {}", request.name, request.class);
+    draft.event_by(request.name.clone(), "node.enrolled", None, None, message);
+    Ok(node)
+}

@@ -1,0 +1,149 @@
+//! What every command may do, decided over the state in memory, without I/O: changes and an answer, or a refusal.
+
+mod draft;
+mod enrol;
+mod operate;
+mod permits;
+mod public;
+mod publish;
+mod retire;
+mod sweep;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod withdraw;
+
+pub(crate) use draft::Draft;
+pub(crate) use sync::check as check_sync;
+
+use crate::problem::Refusal;
+use crate::state::State;
+use model::api::{
+    ApproveRequest, EnrolRequest, PauseRequest, PermitRequest, PublicRequest, RetireRequest,
+    SyncRequest, UpgradeSummary,
+};
+use model::bundle::Upgrade;
+use model::ids::{NodeId, PermitId, Version};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What somebody wants done.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    Enrol(EnrolRequest),
+    Sync(NodeId, Box<SyncRequest>),
+    Forget(String),
+    Retry(String),
+    AcquirePermit(PermitRequest),
+    ConfirmPermit(PermitId),
+    EndPermit(PermitId),
+    BreakPermit(PermitId),
+    /// The manifest's digest, the proved bundle, and whether it revises.
+    Publish(Box<Publication>),
+    Withdraw(Version),
+    Pause(PauseRequest),
+    Resume,
+    Approve(ApproveRequest),
+    SetPublic(PublicRequest),
+    Retire(RetireRequest),
+    /// Time has passed.
+    Sweep,
+}
+
+/// A bundle that was proved from its artifacts.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication {
+    pub(crate) manifest_sha256: String,
+    pub(crate) upgrade: Arc<Upgrade>,
+    pub(crate) revise: bool,
+}
+
+/// What a decision looks at besides the state.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) now_ms: u64,
+    /// Who asks.
+    pub(crate) author: String,
+    pub(crate) reachable_ms: u64,
+    pub(crate) permit_ttl_ms: u64,
+    /// A random number, for a system that is born.
+    pub(crate) random: u64,
+}
+
+/// Decides one command.
+pub(crate) fn decide<'a>(
+    state: &'a State,
+    context: &'a Context,
+    command: &Command,
+) -> Result<(Draft<'a>, Value), Refusal> {
+    let mut draft = Draft::new(state, context);
+    let reply = match command {
+        Command::Enrol(request) => value(&enrol::enrol(&mut draft, request)?),
+        Command::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
+        Command::Forget(node) => value(&operate::forget(&mut draft, node)?),
+        Command::Retry(node) => value(&operate::retry(&mut draft, node)?),
+        Command::AcquirePermit(request) => value(&permits::acquire(&mut draft, request)?),
+        Command::ConfirmPermit(permit) => value(&permits::confirm(&mut draft, *permit)?),
+        Command::EndPermit(permit) => value(&permits::end(&mut draft, *permit)),
+        Command::BreakPermit(permit) => value(&permits::break_it(&mut draft, *permit)?),
+        Command::Publish(publication) => value(&publish::publish(&mut draft, publication)?),
+        Command::Withdraw(version) => value(&withdraw::withdraw(&mut draft, *version)?),
+        Command::Pause(request) => value(&operate::pause(&mut draft, request)?),
+        Command::Resume => value(&operate::resume(&mut draft)),
+        Command::Approve(request) => value(&operate::approve(&mut draft, request)?),
+        Command::SetPublic(request) => value(&public::set(&mut draft, request)?),
+        Command::Retire(request) => value(&retire::retire(&mut draft, request)?),
+        Command::Sweep => value(&sweep::sweep(&mut draft)),
+    };
+    Ok((draft, reply))
+}
+
+/// Plain data with string keys always serialises.
+fn value<T: serde::Serialize>(reply: &T) -> Value {
+    serde_json::to_value(reply).unwrap_or_default()
+}
+
+/// The upgrade to a version, which must be there.
+fn known(state: &State, version: Version) -> Result<UpgradeSummary, Refusal> {
+    state
+        .summary(version)
+        .ok_or_else(|| unknown_version(state, version))
+}
+
+/// There is no such version; says which there are.
+pub(crate) fn unknown_version(state: &State, version: Version) -> Refusal {
+    let newest = state.newest_number();
+    let there = match newest.0 {
+        0 => "nothing is published yet".to_owned(),
+        newest => format!("versions 1 to {newest} are"),
+    };
+    crate::problem::refuse(
+        crate::problem::Kind::UNKNOWN_VERSION,
+        format!("Version {version} is not published; {there}."),
+    )
+}
+
+/// There is no such node; says how to see which there are.
+pub(crate) fn unknown_node(node: &str) -> Refusal {
+    crate::problem::refuse(
+        crate::problem::Kind::UNKNOWN_NODE,
+        format!(
+            "No node `{node}` is enrolled, or it was forgotten; `upstart nodes` lists them all."
+        ),
+    )
+}
+
+/// Names for people: the first few of a list, and how many more.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

@@ -1,0 +1,130 @@
+//! A node reports: what it says is kept, and what matters to others wakes them.
+
+use super::{Draft, retire, unknown_node};
+use crate::problem::{Kind, Refusal, refuse};
+use crate::udb::Change;
+use model::api::{EVENTS_PER_SYNC_MAX, NodeFact, NodeReport, SyncRequest};
+use model::ids::NodeId;
+use std::collections::BTreeSet;
+
+/// The most endpoints of a node: services times versions that live at once.
+const ENDPOINTS_MAX: usize = 1024;
+
+/// The most addresses, connection counts and counters of a report.
+const ENTRIES_MAX: usize = 1024;
+
+/// The longest reason, message or counter name, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// Refuses a report that would fill memory and every view.
+pub(crate) fn check(request: &SyncRequest) -> Result<(), Refusal> {
+    let invalid = |detail: String| Err(refuse(Kind::INVALID, detail));
+    if request.events.len() > EVENTS_PER_SYNC_MAX {
+        return invalid(format!(
+            "A sync carries at most {EVENTS_PER_SYNC_MAX} events; send the rest with the next."
+        ));
+    }
+    let long = |text: &str| text.len() > TEXT_BYTES_MAX;
+    if request
+        .events
+        .iter()
+        .any(|event| long(&event.kind) || long(&event.message))
+    {
+        return invalid(format!(
+            "An event's text is longer than {TEXT_BYTES_MAX} bytes."
+        ));
+    }
+    let Some(report) = &request.report else {
+        return Ok(());
+    };
+    if report.endpoints.len() > ENDPOINTS_MAX {
+        return invalid(format!("A report has at most {ENDPOINTS_MAX} endpoints."));
+    }
+    let entries = report.counters.len().max(report.connections.len());
+    if entries.max(report.addresses.len()) > ENTRIES_MAX {
+        return invalid(format!(
+            "A report has at most {ENTRIES_MAX} addresses, connection counts and counters each."
+        ));
+    }
+    if report.status.reason.as_deref().is_some_and(long)
+        || report.counters.keys().any(|name| long(name))
+    {
+        return invalid(format!(
+            "A report's text is longer than {TEXT_BYTES_MAX} bytes."
+        ));
+    }
+    Ok(())
+}
+
+/// Takes a report and events; the answer is made from the state after it.
+pub(super) fn sync(
+    draft: &mut Draft<'_>,
+    node: NodeId,
+    request: &SyncRequest,
+) -> Result<(), Refusal> {
+    let known = draft.state.nodes.get(&node);
+    let before = known.ok_or_else(|| unknown_node(&node.to_string()))?;
+    let mut after = NodeFact {
+        seen_at_ms: draft.now_ms(),
+        reachable: true,
+        ..before.as_ref().clone()
+    };
+    if let Some(report) = &request.report {
+        if report.status.version != before.report.status.version {
+            after.settled_at_ms = draft.now_ms();
+        }
+        after.report = report.clone();
+    }
+    if !before.reachable {
+        let message = format!("{} is heard again", before.name);
+        draft.event_by(
+            "server".to_owned(),
+            "node.reachable",
+            Some(node),
+            None,
+            message,
+        );
+    }
+    let acknowledged = before.report.retired_acknowledged != after.report.retired_acknowledged;
+    draft.change(weighed(before, after));
+    for event in &request.events {
+        draft.event_by(
+            before.name.clone(),
+            &event.kind,
+            Some(node),
+            event.version,
+            event.message.clone(),
+        );
+    }
+    if acknowledged {
+        retire::finish(draft);
+    }
+    Ok(())
+}
+
+/// How much a report changes: what others decide by wakes them; which versions have open connections is only stored;
+/// counters and the time of the last contact stay in memory until something else is stored.
+fn weighed(before: &NodeFact, after: NodeFact) -> Change {
+    if loud(before) != loud(&after) {
+        return Change::Node(Box::new(after));
+    }
+    let versions = |report: &NodeReport| -> BTreeSet<_> {
+        let open = report.connections.iter().filter(|(_, count)| **count > 0);
+        open.map(|(version, _)| *version).collect()
+    };
+    if versions(&before.report) == versions(&after.report) {
+        Change::NodeHeard(Box::new(after))
+    } else {
+        Change::NodeQuietly(Box::new(after))
+    }
+}
+
+/// A fact without what changes all the time.
+fn loud(fact: &NodeFact) -> NodeFact {
+    let mut fact = fact.clone();
+    fact.seen_at_ms = 0;
+    fact.report.counters.clear();
+    fact.report.connections.clear();
+    fact.report.status.progress = None;
+    fact
+}

@@ -1,0 +1,80 @@
+//! How a change that was decided alters the state in memory.
+
+use super::{Published, State};
+use crate::udb::{Change, KeyRecord};
+use model::api::NodeFact;
+use std::sync::Arc;
+
+impl State {
+    /// Takes the changes of one decision; the view's number is raised by the keeper, once per batch.
+    pub(crate) fn apply(&mut self, changes: &[Change]) {
+        let mut upgrades_changed = false;
+        for change in changes {
+            upgrades_changed |= matches!(change, Change::Publish { .. } | Change::Withdraw(_));
+            self.apply_one(change);
+        }
+        if upgrades_changed {
+            match self.history_with(None, None) {
+                Ok(history) => self.history = Arc::new(history),
+                // The rules have built this very history before they agreed.
+                Err(error) => tracing::error!(%error, "the history does not follow"),
+            }
+        }
+    }
+
+    fn apply_one(&mut self, change: &Change) {
+        match change {
+            Change::System { name, id } => self.system = Some((name.clone(), *id)),
+            Change::Publish { summary, proved } => {
+                let published = Published {
+                    summary: summary.clone(),
+                    upgrade: Arc::clone(proved),
+                };
+                let number = (summary.version, summary.revision);
+                self.revisions.insert(number, published);
+            }
+            Change::Withdraw(version) => {
+                self.withdrawn.insert(*version);
+            }
+            Change::Public(service, Some(version)) => {
+                self.public.insert(service.clone(), *version);
+            }
+            Change::Public(service, None) => {
+                self.public.remove(service);
+            }
+            Change::Pause(pause) => self.paused.clone_from(pause),
+            Change::Approve(approval) => self.approvals.push(approval.clone()),
+            Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
+                self.put_node(fact);
+            }
+            Change::Forget(node) => {
+                if let Some(fact) = self.nodes.remove(node) {
+                    self.names.remove(&fact.name);
+                }
+            }
+            Change::Permit(held) => {
+                self.last_permit = self.last_permit.max(held.fact.permit);
+                self.permits.insert(held.fact.permit, held.clone());
+            }
+            Change::EndPermit(permit) => {
+                self.permits.remove(permit);
+            }
+            Change::Retiring(version) => self.retiring_through = *version,
+            Change::Retired(version) => self.retired_through = *version,
+            Change::Event(event) => self.last_event = event.sequence,
+            Change::Key(record) => self.put_key(record),
+            Change::ForgetKeysBefore(at_ms) => self.keys.retain(|_, record| record.at_ms >= *at_ms),
+        }
+    }
+
+    fn put_node(&mut self, fact: &NodeFact) {
+        self.last_node = self.last_node.max(fact.node);
+        self.names.insert(fact.name.clone(), fact.node);
+        self.nodes.insert(fact.node, Arc::new(fact.clone()));
+    }
+
+    fn put_key(&mut self, record: &KeyRecord) {
+        self.keys
+            .insert(record.key.clone(), Arc::new(record.clone()));
+    }
+}

@@ -1,0 +1,172 @@
+//! The system in memory: what the database holds, and what was heard since.
+
+mod apply;
+mod view;
+
+use crate::udb::{HeldPermit, KeyRecord, Stored};
+use model::api::{Approval, NodeFact, Pause, UpgradeSummary};
+use model::bundle::Upgrade;
+use model::expression::NodeScope;
+use model::ids::{NodeId, PermitId, Revision, Version};
+use model::release::{History, HistoryError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// One published revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) summary: UpgradeSummary,
+    pub(crate) upgrade: Arc<Upgrade>,
+}
+
+/// The system in memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) generation: u64,
+    pub(crate) view: u64,
+    pub(crate) system: Option<(String, u64)>,
+    pub(crate) revisions: BTreeMap<(Version, Revision), Published>,
+    pub(crate) withdrawn: BTreeSet<Version>,
+    /// The newest revisions of what is not withdrawn, checked against one another.
+    pub(crate) history: Arc<History>,
+    pub(crate) public: BTreeMap<String, Version>,
+    pub(crate) paused: Option<Pause>,
+    pub(crate) approvals: Vec<Approval>,
+    pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
+    pub(crate) names: BTreeMap<String, NodeId>,
+    pub(crate) permits: BTreeMap<PermitId, HeldPermit>,
+    pub(crate) retiring_through: Version,
+    pub(crate) retired_through: Version,
+    pub(crate) last_node: NodeId,
+    pub(crate) last_permit: PermitId,
+    pub(crate) last_event: u64,
+    pub(crate) keys: HashMap<String, Arc<KeyRecord>>,
+}
+
+impl State {
+    /// What the database holds, with each upgrade as read back from the repository. Nodes that were reachable are given
+    /// one more reachability time to be heard: a restart of the server makes nobody unreachable.
+    pub(crate) fn restore(
+        stored: Stored,
+        mut proved: impl FnMut(&UpgradeSummary) -> Option<Arc<Upgrade>>,
+        now_ms: u64,
+    ) -> Result<Self, Version> {
+        let mut revisions = BTreeMap::new();
+        for (number, summary) in stored.upgrades {
+            let upgrade = proved(&summary).ok_or(number.0)?;
+            revisions.insert(number, Published { summary, upgrade });
+        }
+        let nodes: BTreeMap<NodeId, Arc<NodeFact>> = stored
+            .nodes
+            .into_iter()
+            .map(|(node, mut fact)| {
+                if fact.reachable {
+                    fact.seen_at_ms = fact.seen_at_ms.max(now_ms);
+                }
+                (node, Arc::new(fact))
+            })
+            .collect();
+        let mut state = Self {
+            generation: stored.generation,
+            view: stored.view,
+            system: stored.system,
+            revisions,
+            withdrawn: stored.withdrawn,
+            public: stored.public,
+            paused: stored.paused,
+            approvals: stored.approvals,
+            names: nodes
+                .values()
+                .map(|fact| (fact.name.clone(), fact.node))
+                .collect(),
+            nodes,
+            permits: stored.permits,
+            retiring_through: stored.retiring_through,
+            retired_through: stored.retired_through,
+            last_node: stored.last_node,
+            last_permit: stored.last_permit,
+            last_event: stored.last_event,
+            keys: stored
+                .keys
+                .into_iter()
+                .map(|record| (record.key.clone(), Arc::new(record)))
+                .collect(),
+            history: Arc::default(),
+        };
+        let history = state.history_with(None, None);
+        state.history = Arc::new(history.map_err(|_| state.newest_number())?);
+        Ok(state)
+    }
+
+    /// The history as it would be with one more revision, or with one more version withdrawn.
+    pub(crate) fn history_with(
+        &self,
+        added: Option<&Arc<Upgrade>>,
+        withdrawn: Option<Version>,
+    ) -> Result<History, HistoryError> {
+        let gone: BTreeSet<Version> = self.withdrawn.iter().copied().chain(withdrawn).collect();
+        let mut upgrades: BTreeMap<Version, Arc<Upgrade>> = BTreeMap::new();
+        // Revisions follow one another in the map: the newest stays.
+        for ((version, _), published) in &self.revisions {
+            upgrades.insert(*version, Arc::clone(&published.upgrade));
+        }
+        if let Some(added) = added {
+            upgrades.insert(added.version, Arc::clone(added));
+        }
+        upgrades.retain(|version, _| !gone.contains(version));
+        History::new(upgrades.into_values(), &gone)
+    }
+
+    /// The highest version number ever published, withdrawn ones included; zero before the first.
+    pub(crate) fn newest_number(&self) -> Version {
+        self.revisions
+            .keys()
+            .next_back()
+            .map_or(Version(0), |(version, _)| *version)
+    }
+
+    /// The newest revision of a version.
+    pub(crate) fn newest_revision(&self, version: Version) -> Option<&Published> {
+        self.revisions
+            .range((version, Revision(0))..=(version, Revision(u32::MAX)))
+            .next_back()
+            .map(|(_, published)| published)
+    }
+
+    /// A node by its name, or else by its number.
+    pub(crate) fn node(&self, name_or_number: &str) -> Option<&Arc<NodeFact>> {
+        let node = match self.names.get(name_or_number) {
+            Some(node) => *node,
+            None => name_or_number.parse().ok()?,
+        };
+        self.nodes.get(&node)
+    }
+
+    /// The permit of a node that still counts at this time.
+    pub(crate) fn permit_of(&self, node: NodeId, now_ms: u64) -> Option<&HeldPermit> {
+        self.live_permits(now_ms)
+            .find(|held| held.fact.node == node)
+    }
+
+    /// Every permit that still counts at this time.
+    pub(crate) fn live_permits(&self, now_ms: u64) -> impl Iterator<Item = &HeldPermit> {
+        self.permits
+            .values()
+            .filter(move |held| held.expires_at_ms.is_none_or(|at| at > now_ms))
+    }
+
+    /// The class of a node at a version.
+    pub(crate) fn class_at(&self, fact: &NodeFact, version: Version) -> Option<String> {
+        let found = self.history.class_at(&scope(fact), None, version);
+        found.ok().flatten()
+    }
+}
+
+/// A node as expressions see it.
+pub(crate) fn scope(fact: &NodeFact) -> NodeScope {
+    NodeScope {
+        name: fact.name.clone(),
+        class: fact.class.clone(),
+        attributes: fact.attributes.clone(),
+    }
+}

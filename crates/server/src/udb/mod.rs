@@ -1,0 +1,201 @@
+//! The upgrade database behind one small interface: an atomic list of changes in, everything out at the start.
+//!
+//! All rules are decided outside. What a backend must give is: a commit is durable and happens wholly or not at all, and
+//! only if nobody else has committed since the state that it was decided on was read (`expected`). So several servers
+//! over one database (PostgreSQL, later) decide again when they lose the race, and no rule needs SQL of its own.
+
+mod sqlite;
+#[cfg(test)]
+mod suite;
+
+pub use sqlite::Sqlite;
+
+use async_trait::async_trait;
+use model::api::{Approval, Event, NodeFact, Pause, PermitFact, UpgradeSummary};
+use model::bundle::Upgrade;
+use model::ids::{NodeId, PermitId, Revision, Version};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A permit as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldPermit {
+    /// What everybody may see.
+    pub fact: PermitFact,
+    /// When it ends by itself, by the server's clock; `None` once it is confirmed.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// An answered change, kept so that its repetition is answered without happening again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyRecord {
+    /// The `Idempotency-Key`.
+    pub key: String,
+    /// What was asked: a digest of method, path and body.
+    pub fingerprint: String,
+    /// What was answered.
+    pub reply: Value,
+    /// When.
+    pub at_ms: u64,
+}
+
+/// One change of the database.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The system gets its name and number.
+    System {
+        /// Its name.
+        name: String,
+        /// Its number in labels.
+        id: u64,
+    },
+    /// A revision is published.
+    Publish {
+        /// What is listed.
+        summary: UpgradeSummary,
+        /// What its bundle says; read back from the repository, not from the database.
+        proved: Arc<Upgrade>,
+    },
+    /// An upgrade is withdrawn.
+    Withdraw(Version),
+    /// A service (`class/service`) gets a public version, or has none any more.
+    Public(String, Option<Version>),
+    /// The system is paused or goes on.
+    Pause(Option<Pause>),
+    /// An upgrade is approved.
+    Approve(Approval),
+    /// A node is new or has changed.
+    Node(Box<NodeFact>),
+    /// A node has changed in what no schedule looks at; stored, but nobody is woken for it.
+    NodeQuietly(Box<NodeFact>),
+    /// A node was heard, or counted something; not stored at once.
+    NodeHeard(Box<NodeFact>),
+    /// A node is forgotten.
+    Forget(NodeId),
+    /// A permit is given or confirmed.
+    Permit(HeldPermit),
+    /// A permit ends.
+    EndPermit(PermitId),
+    /// Versions up to this one begin to retire.
+    Retiring(Version),
+    /// Versions up to this one are retired.
+    Retired(Version),
+    /// An entry of the history.
+    Event(Event),
+    /// An answer to remember.
+    Key(KeyRecord),
+    /// Answers older than this are forgotten.
+    ForgetKeysBefore(u64),
+}
+
+impl Change {
+    /// Agents and people look at it: the view's number rises.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        !matches!(
+            self,
+            Change::NodeQuietly(_)
+                | Change::NodeHeard(_)
+                | Change::Event(_)
+                | Change::Key(_)
+                | Change::ForgetKeysBefore(_)
+        )
+    }
+
+    /// It must survive a restart.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        !matches!(self, Change::NodeHeard(_))
+    }
+}
+
+/// Everything but the history's text, as read at the start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stored {
+    /// Counts commits.
+    pub generation: u64,
+    /// The view's number.
+    pub view: u64,
+    /// The system's name and number.
+    pub system: Option<(String, u64)>,
+    /// Every revision ever published.
+    pub upgrades: BTreeMap<(Version, Revision), UpgradeSummary>,
+    /// The withdrawn versions.
+    pub withdrawn: BTreeSet<Version>,
+    /// Public versions by `class/service`.
+    pub public: BTreeMap<String, Version>,
+    /// The pause.
+    pub paused: Option<Pause>,
+    /// Approvals, in the order given.
+    pub approvals: Vec<Approval>,
+    /// Nodes not forgotten.
+    pub nodes: BTreeMap<NodeId, NodeFact>,
+    /// Permits held.
+    pub permits: BTreeMap<PermitId, HeldPermit>,
+    /// Being retired.
+    pub retiring_through: Version,
+    /// Retired.
+    pub retired_through: Version,
+    /// The highest node number ever given.
+    pub last_node: NodeId,
+    /// The highest permit number ever given.
+    pub last_permit: PermitId,
+    /// The highest event number ever given.
+    pub last_event: u64,
+    /// Remembered answers, oldest first.
+    pub keys: Vec<KeyRecord>,
+}
+
+/// Changes to be made at once.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// The generation on which they were decided.
+    pub expected: u64,
+    /// The generation afterwards.
+    pub generation: u64,
+    /// The view's number afterwards.
+    pub view: u64,
+    /// The changes, in order; those that are not durable may be passed over.
+    pub changes: Vec<Change>,
+}
+
+/// Why the database did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UdbError {
+    /// Somebody else has committed since: read again and decide again. Nothing was changed.
+    #[error("another server has changed the upgrade database")]
+    Conflict,
+    /// The disk is full. Nothing was changed.
+    #[error("the upgrade database's disk is full")]
+    Full,
+    /// The database was made by a newer program.
+    #[error(
+        "the upgrade database has schema {found}, this program knows {known}; use a newer program"
+    )]
+    Newer {
+        /// Its schema.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// Anything else; whether a commit has happened is not known.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// An upgrade database.
+#[async_trait]
+pub trait Udb: Send + Sync + 'static {
+    /// Everything, from one consistent moment.
+    async fn load(&self) -> Result<Stored, UdbError>;
+
+    /// The number of the last commit.
+    async fn generation(&self) -> Result<u64, UdbError>;
+
+    /// Makes changes durable, all or none.
+    async fn commit(&self, commit: Commit) -> Result<(), UdbError>;
+
+    /// Entries of the history after a sequence number, oldest first.
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError>;
+}

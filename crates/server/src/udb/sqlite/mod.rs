@@ -1,0 +1,178 @@
+//! SQLite, embedded: one thread writes, one reads, so that a long read never delays a commit.
+
+mod read;
+mod schema;
+mod write;
+
+use super::{Commit, Stored, Udb, UdbError};
+use async_trait::async_trait;
+use model::api::Event;
+use rusqlite::{Connection, ErrorCode};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long another process (a backup, say) may hold the database before a statement fails.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The SQLite backend.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: mpsc::Sender<Job>,
+    reader: mpsc::Sender<Job>,
+}
+
+impl Sqlite {
+    /// Opens, or makes, the database in this file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// The file cannot be used, or a newer program made it.
+    pub fn open(file: &Path) -> Result<Self, UdbError> {
+        let mut writer = connect(file)?;
+        schema::migrate(&mut writer)?;
+        let reader = connect(file)?;
+        Ok(Self {
+            writer: worker("udb-writer", writer)?,
+            reader: worker("udb-reader", reader)?,
+        })
+    }
+}
+
+/// Opens a connection whose commits survive a power cut.
+fn connect(file: &Path) -> Result<Connection, UdbError> {
+    let connection = Connection::open(file).map_err(failed)?;
+    connection.busy_timeout(BUSY_LIMIT).map_err(failed)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "foreign_keys", "ON")
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+/// A thread that owns a connection; it ends with the last sender.
+fn worker(name: &str, mut connection: Connection) -> Result<mpsc::Sender<Job>, UdbError> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            for job in jobs {
+                job(&mut connection);
+            }
+        })
+        .map_err(|error| UdbError::Failed(error.to_string()))?;
+    Ok(sender)
+}
+
+async fn on<T: Send + 'static>(
+    worker: &mpsc::Sender<Job>,
+    work: impl FnOnce(&mut Connection) -> Result<T, UdbError> + Send + 'static,
+) -> Result<T, UdbError> {
+    let (answer, answered) = oneshot::channel();
+    let job: Job = Box::new(move |connection| {
+        // Nobody waits any more: the work is done all the same.
+        let _ = answer.send(work(connection));
+    });
+    let gone = || UdbError::Failed("the database's thread has ended".to_owned());
+    worker.send(job).map_err(|_| gone())?;
+    answered.await.map_err(|_| gone())?
+}
+
+/// Tells a full disk, after which nothing has changed, from everything else.
+fn failed(error: rusqlite::Error) -> UdbError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => UdbError::Full,
+        _ => UdbError::Failed(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Udb for Sqlite {
+    async fn load(&self) -> Result<Stored, UdbError> {
+        on(&self.writer, read::load).await
+    }
+
+    async fn generation(&self) -> Result<u64, UdbError> {
+        on(&self.writer, |connection| {
+            read::number(connection, "generation")
+        })
+        .await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), UdbError> {
+        on(&self.writer, move |connection| {
+            write::commit(connection, &commit)
+        })
+        .await
+    }
+
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
+        on(&self.reader, move |connection| {
+            read::events(connection, after, limit)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::udb::suite;
+
+    fn open(folder: &tempfile::TempDir) -> Sqlite {
+        Sqlite::open(&folder.path().join("udb.sqlite")).expect("opens")
+    }
+
+    #[tokio::test]
+    async fn passes_the_suite_of_every_backend() {
+        let folder = tempfile::tempdir().expect("a folder");
+        suite::run(|| async { open(&folder) }).await;
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("udb.sqlite");
+        drop(open(&folder));
+        let connection = Connection::open(&file).expect("opens");
+        connection
+            .pragma_update(None, "user_version", 99)
+            .expect("written");
+        assert_eq!(
+            Sqlite::open(&file).expect_err("newer"),
+            UdbError::Newer {
+                found: 99,
+                known: 1
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let udb = open(&folder);
+        on(&udb.writer, |connection| {
+            connection
+                .pragma_update(None, "max_page_count", 20)
+                .map_err(failed)
+        })
+        .await
+        .expect("limited");
+        let before = udb.load().await.expect("loads");
+        let text = "x".repeat(200_000);
+        let full = udb.commit(suite::commit(0, vec![suite::event(1, &text)]));
+        assert_eq!(full.await, Err(UdbError::Full));
+        assert_eq!(udb.load().await.expect("loads"), before);
+        udb.commit(suite::commit(0, vec![suite::event(1, "small")]))
+            .await
+            .expect("there is room for this");
+    }
+}

@@ -1,0 +1,174 @@
+//! What is read: everything at the start, the history by pages.
+
+use super::failed;
+use crate::udb::{HeldPermit, KeyRecord, Stored, UdbError};
+use model::api::Event;
+use model::ids::{NodeId, PermitId, Revision, Version};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use serde::de::DeserializeOwned;
+
+/// Everything, from one consistent moment.
+pub(super) fn load(connection: &mut Connection) -> Result<Stored, UdbError> {
+    let transaction = connection.transaction().map_err(failed)?;
+    let mut stored = Stored {
+        generation: number(&transaction, "generation")?,
+        view: number(&transaction, "view")?,
+        retiring_through: version(number(&transaction, "retiring_through")?),
+        retired_through: version(number(&transaction, "retired_through")?),
+        last_node: NodeId(u32::try_from(number(&transaction, "last_node")?).unwrap_or(u32::MAX)),
+        last_permit: PermitId(number(&transaction, "last_permit")?),
+        ..Stored::default()
+    };
+    stored.system = text(&transaction, "system")?;
+    stored.paused = text(&transaction, "paused")?;
+    stored.last_event = max_event(&transaction)?;
+    load_upgrades(&transaction, &mut stored)?;
+    load_nodes(&transaction, &mut stored)?;
+    stored.keys = rows(
+        &transaction,
+        "SELECT key, fingerprint, reply, at_ms FROM keys ORDER BY at_ms, key",
+        |row| {
+            Ok(KeyRecord {
+                key: row.get(0)?,
+                fingerprint: row.get(1)?,
+                reply: json(row, 2)?,
+                at_ms: row.get(3)?,
+            })
+        },
+    )?;
+    Ok(stored)
+}
+
+fn load_upgrades(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), UdbError> {
+    stored.upgrades = rows(
+        transaction,
+        "SELECT version, revision, summary FROM upgrades",
+        |row| {
+            let number = (Version(row.get(0)?), Revision(row.get(1)?));
+            Ok((number, json(row, 2)?))
+        },
+    )?
+    .into_iter()
+    .collect();
+    stored.withdrawn = rows(transaction, "SELECT version FROM withdrawn", |row| {
+        Ok(Version(row.get(0)?))
+    })?
+    .into_iter()
+    .collect();
+    stored.public = rows(transaction, "SELECT service, version FROM public", |row| {
+        Ok((row.get(0)?, Version(row.get(1)?)))
+    })?
+    .into_iter()
+    .collect();
+    stored.approvals = rows(
+        transaction,
+        "SELECT approval FROM approvals ORDER BY place",
+        |row| json(row, 0),
+    )?;
+    Ok(())
+}
+
+fn load_nodes(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), UdbError> {
+    stored.nodes = rows(transaction, "SELECT node, fact FROM nodes", |row| {
+        Ok((NodeId(row.get(0)?), json(row, 1)?))
+    })?
+    .into_iter()
+    .collect();
+    stored.permits = rows(
+        transaction,
+        "SELECT permit, fact, expires_at_ms FROM permits",
+        |row| {
+            let held = HeldPermit {
+                fact: json(row, 1)?,
+                expires_at_ms: row.get(2)?,
+            };
+            Ok((PermitId(row.get(0)?), held))
+        },
+    )?
+    .into_iter()
+    .collect();
+    Ok(())
+}
+
+/// Entries of the history after a sequence number, oldest first.
+pub(super) fn events(
+    connection: &mut Connection,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<Event>, UdbError> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT sequence, at_ms, author, node, kind, version, message FROM events
+             WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+        )
+        .map_err(failed)?;
+    // SQLite's numbers end at i64: a cursor behind them has nothing after it.
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let found = statement
+        .query_map((after, limit), |row| {
+            Ok(Event {
+                sequence: row.get(0)?,
+                at_ms: row.get(1)?,
+                author: row.get(2)?,
+                node: row.get(3)?,
+                kind: row.get(4)?,
+                version: row.get::<_, Option<u32>>(5)?.map(Version),
+                message: row.get(6)?,
+            })
+        })
+        .map_err(failed)?;
+    found.collect::<Result<_, _>>().map_err(failed)
+}
+
+/// A counter; zero before it was ever written.
+pub(super) fn number(connection: &Connection, name: &str) -> Result<u64, UdbError> {
+    connection
+        .query_row("SELECT value FROM numbers WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map(Option::unwrap_or_default)
+        .map_err(failed)
+}
+
+fn max_event(connection: &Connection) -> Result<u64, UdbError> {
+    connection
+        .query_row("SELECT COALESCE(MAX(sequence), 0) FROM events", [], |row| {
+            row.get(0)
+        })
+        .map_err(failed)
+}
+
+fn text<T: DeserializeOwned>(connection: &Connection, name: &str) -> Result<Option<T>, UdbError> {
+    connection
+        .query_row("SELECT value FROM texts WHERE name = ?1", [name], |row| {
+            json(row, 0)
+        })
+        .optional()
+        .map_err(failed)
+}
+
+fn version(number: u64) -> Version {
+    Version(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
+    })
+}
+
+fn rows<T>(
+    connection: &Connection,
+    query: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, UdbError> {
+    let mut statement = connection.prepare(query).map_err(failed)?;
+    let found = statement.query_map([], read).map_err(failed)?;
+    found.collect::<Result<_, _>>().map_err(failed)
+}

@@ -1,0 +1,58 @@
+//! The tables, and how older databases become newer ones.
+
+use super::failed;
+use crate::udb::UdbError;
+use rusqlite::Connection;
+
+/// One script per step; a database's `user_version` counts those it has seen. Never change a script that was released.
+const STEPS: &[&str] = &["
+    CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE texts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE upgrades (
+        version INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        summary TEXT NOT NULL,
+        PRIMARY KEY (version, revision)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE withdrawn (version INTEGER PRIMARY KEY) STRICT;
+    CREATE TABLE public (service TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE approvals (place INTEGER PRIMARY KEY, approval TEXT NOT NULL) STRICT;
+    CREATE TABLE nodes (node INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, fact TEXT NOT NULL) STRICT;
+    CREATE TABLE permits (permit INTEGER PRIMARY KEY, fact TEXT NOT NULL, expires_at_ms INTEGER) STRICT;
+    CREATE TABLE events (
+        sequence INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        author TEXT NOT NULL,
+        node TEXT,
+        kind TEXT NOT NULL,
+        version INTEGER,
+        message TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE keys (
+        key TEXT PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        reply TEXT NOT NULL,
+        at_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX keys_by_age ON keys (at_ms);
+"];
+
+/// Brings the schema up to date, a transaction per step.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), UdbError> {
+    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    let found: u32 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed)?;
+    if found > known {
+        return Err(UdbError::Newer { found, known });
+    }
+    for (step, script) in STEPS.iter().enumerate().skip(found as usize) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(script).map_err(failed)?;
+        transaction
+            .pragma_update(None, "user_version", step + 1)
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What is written: one transaction per commit.
+
+use super::{failed, read};
+use crate::udb::{Change, Commit, HeldPermit, KeyRecord, UdbError};
+use model::api::{Event, NodeFact};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use serde::Serialize;
+
+/// Makes changes durable, all or none.
+pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<(), UdbError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    if read::number(&transaction, "generation")? != commit.expected {
+        return Err(UdbError::Conflict);
+    }
+    set_number(&transaction, "generation", commit.generation)?;
+    set_number(&transaction, "view", commit.view)?;
+    for change in &commit.changes {
+        apply(&transaction, change)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
+    match change {
+        Change::System { name, id } => set_text(to, "system", Some(&(name, id))),
+        Change::Publish { summary, .. } => run(
+            to,
+            "INSERT INTO upgrades (version, revision, summary) VALUES (?1, ?2, ?3)",
+            params![summary.version.0, summary.revision.0, text(summary)?],
+        ),
+        Change::Withdraw(version) => run(
+            to,
+            "INSERT INTO withdrawn (version) VALUES (?1)",
+            [version.0],
+        ),
+        Change::Public(service, Some(version)) => run(
+            to,
+            "INSERT OR REPLACE INTO public (service, version) VALUES (?1, ?2)",
+            params![service, version.0],
+        ),
+        Change::Public(service, None) => {
+            run(to, "DELETE FROM public WHERE service = ?1", [service])
+        }
+        Change::Pause(pause) => set_text(to, "paused", pause.as_ref()),
+        Change::Approve(approval) => run(
+            to,
+            "INSERT INTO approvals (approval) VALUES (?1)",
+            [text(approval)?],
+        ),
+        Change::Node(fact) | Change::NodeQuietly(fact) => put_node(to, fact),
+        Change::NodeHeard(_) => Ok(()),
+        Change::Forget(node) => run(to, "DELETE FROM nodes WHERE node = ?1", [node.0]),
+        Change::Permit(held) => put_permit(to, held),
+        Change::EndPermit(permit) => run(to, "DELETE FROM permits WHERE permit = ?1", [permit.0]),
+        Change::Retiring(version) => set_number(to, "retiring_through", u64::from(version.0)),
+        Change::Retired(version) => set_number(to, "retired_through", u64::from(version.0)),
+        Change::Event(event) => put_event(to, event),
+        Change::Key(record) => put_key(to, record),
+        Change::ForgetKeysBefore(at_ms) => run(to, "DELETE FROM keys WHERE at_ms < ?1", [at_ms]),
+    }
+}
+
+fn put_node(to: &Transaction<'_>, fact: &NodeFact) -> Result<(), UdbError> {
+    raise_number(to, "last_node", u64::from(fact.node.0))?;
+    run(
+        to,
+        "INSERT INTO nodes (node, name, fact) VALUES (?1, ?2, ?3)
+         ON CONFLICT (node) DO UPDATE SET name = excluded.name, fact = excluded.fact",
+        params![fact.node.0, fact.name, text(fact)?],
+    )
+}
+
+fn put_permit(to: &Transaction<'_>, held: &HeldPermit) -> Result<(), UdbError> {
+    raise_number(to, "last_permit", held.fact.permit.0)?;
+    run(
+        to,
+        "INSERT OR REPLACE INTO permits (permit, fact, expires_at_ms) VALUES (?1, ?2, ?3)",
+        params![held.fact.permit.0, text(&held.fact)?, held.expires_at_ms],
+    )
+}
+
+fn put_event(to: &Transaction<'_>, event: &Event) -> Result<(), UdbError> {
+    run(
+        to,
+        "INSERT INTO events (sequence, at_ms, author, node, kind, version, message)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            event.sequence,
+            event.at_ms,
+            event.author,
+            event.node,
+            event.kind,
+            event.version.map(|version| version.0),
+            event.message
+        ],
+    )
+}
+
+fn put_key(to: &Transaction<'_>, record: &KeyRecord) -> Result<(), UdbError> {
+    run(
+        to,
+        "INSERT INTO keys (key, fingerprint, reply, at_ms) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            record.key,
+            record.fingerprint,
+            text(&record.reply)?,
+            record.at_ms
+        ],
+    )
+}
+
+fn set_number(to: &Transaction<'_>, name: &str, value: u64) -> Result<(), UdbError> {
+    run(
+        to,
+        "INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)",
+        params![name, value],
+    )
+}
+
+/// Counters of numbers ever given never fall: a forgotten node's number is not given again.
+fn raise_number(to: &Transaction<'_>, name: &str, value: u64) -> Result<(), UdbError> {
+    run(
+        to,
+        "INSERT INTO numbers (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = MAX(value, excluded.value)",
+        params![name, value],
+    )
+}
+
+fn set_text<T: Serialize>(
+    to: &Transaction<'_>,
+    name: &str,
+    value: Option<&T>,
+) -> Result<(), UdbError> {
+    match value {
+        Some(value) => run(
+            to,
+            "INSERT OR REPLACE INTO texts (name, value) VALUES (?1, ?2)",
+            params![name, text(value)?],
+        ),
+        None => run(to, "DELETE FROM texts WHERE name = ?1", [name]),
+    }
+}
+
+fn run(to: &Transaction<'_>, query: &str, values: impl rusqlite::Params) -> Result<(), UdbError> {
+    let mut statement = to.prepare_cached(query).map_err(failed)?;
+    statement.execute(values).map(|_| ()).map_err(failed)
+}
+
+fn text<T: Serialize>(value: &T) -> Result<String, UdbError> {
+    serde_json::to_string(value).map_err(|error| UdbError::Failed(error.to_string()))
+}
