@@ -50,7 +50,7 @@ pub async fn run(
     store.retire_all(LAST - 1).await?;
     store.enough(&CHAOS_DEMANDS).await?;
     let behind = store.behind().await?;
-    store.finish_clients().await?;
+    store.finish_clients()?;
     let summary = summary(&store, store.judge(LAST)?, &crashes, &executioner);
     let demands = Demands {
         resets_max: store.watcher.resets_max(),

@@ -77,7 +77,7 @@ pub async fn run(
         .watcher
         .say("every gateway and storage node has learned of version 2 by labels");
     store.enough(&LABEL_DEMANDS).await?;
-    store.finish_clients().await?;
+    store.finish_clients()?;
     let summary = store.summary(&store.judge(1)?);
     let demands = Demands {
         resets_max: store.watcher.resets_max(),

@@ -121,7 +121,7 @@ pub async fn run(
     watcher.say(&format!("the clients finish; {}", describe(&view)));
     outside.finish(&system.processes, CLIENTS)?;
     for node in nodes.iter().filter(|node| node.class == "client") {
-        system.finish_software(&node.name).await?;
+        system.finish_software(&node.name)?;
     }
     let judged = judge::judge(&outside.history, |key| holds(&ports, key))?;
     judged

@@ -220,13 +220,13 @@ impl Store {
     }
 
     /// Ends the clients, which finish what they are at.
-    pub async fn finish_clients(&self) -> anyhow::Result<()> {
+    pub fn finish_clients(&self) -> anyhow::Result<()> {
         self.watcher.say("the clients finish");
         for number in CLIENTS..CLIENTS + OUTSIDE {
             self.outside.finish(&self.system.processes, number)?;
         }
         for node in self.nodes.iter().filter(|node| node.class == "client") {
-            self.system.finish_software(&node.name).await?;
+            self.system.finish_software(&node.name)?;
         }
         Ok(())
     }
@@ -317,7 +317,7 @@ pub async fn run(
     store.retire_all(LAST - 1).await?;
     store.enough(&DEMANDS).await?;
     let behind = store.behind().await?;
-    store.finish_clients().await?;
+    store.finish_clients()?;
     let summary = store.summary(&store.judge(LAST)?);
     let demands = Demands {
         resets_max: store.watcher.resets_max(),

@@ -1,12 +1,11 @@
 //! A system under Upstart: its server, its agents, and what the server says about them.
 
 use super::place::Place;
-use super::processes::{Processes, send, software};
+use super::processes::Processes;
 use anyhow::{Context, bail};
 use client::Client;
 use model::api::{ApproveRequest, NodeFact, Phase, PublicRequest, RetireRequest, SystemView};
 use model::ids::Version;
-use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -47,8 +46,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// How long an agent may take to end when it is asked to.
 const AGENT_STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long software may take to finish what it is at.
-const SOFTWARE_END_LIMIT: Duration = Duration::from_secs(100);
+/// How long software may take to finish what it is at, milliseconds.
+const SOFTWARE_END_MS: &str = "100000";
 
 impl System {
     /// Starts the server.
@@ -135,21 +134,14 @@ impl System {
     }
 
     /// Ends a node's agent, then its software, which finishes what it is at.
-    pub async fn finish_software(&self, node: &str) -> anyhow::Result<()> {
+    pub fn finish_software(&self, node: &str) -> anyhow::Result<()> {
         self.stop_agent(node);
-        let data = self.data(node);
-        let running = || software(&data, &self.program);
-        for process in running() {
-            send(process.pid, Signal::TERM);
-        }
-        let last = Instant::now() + SOFTWARE_END_LIMIT;
-        while !running().is_empty() {
-            if Instant::now() > last {
-                bail!("the software of {node} does not end");
-            }
-            tokio::time::sleep(LOOK_PAUSE).await;
-        }
-        Ok(())
+        let mut command = Command::new(&self.program);
+        command
+            .args(["stop", "--grace-ms", SOFTWARE_END_MS])
+            .arg("--data")
+            .arg(self.data(node));
+        succeed(&mut command)
     }
 
     /// Publishes a bundle with the command that people use; the error says what it said.
@@ -160,15 +152,7 @@ impl System {
             .arg("--token-file")
             .arg(&self.token_file);
         command.arg(bundle).args(revise.then_some("--revise"));
-        let output = command.output().context("cannot run upstart publish")?;
-        if !output.status.success() {
-            bail!(
-                "upstart publish {}: {}",
-                bundle.display(),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(())
+        succeed(&mut command)
     }
 
     /// The server's client, for what is not asked often.
@@ -241,6 +225,20 @@ impl System {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Runs a command of Upstart's to its end; the error says what it said.
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        bail!(
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
 }
 
 fn url(place: &Place) -> String {
