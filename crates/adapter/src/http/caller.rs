@@ -42,7 +42,7 @@ pub(super) struct Crash;
 /// Ends a call with its answer's body.
 struct EndOfCall {
     caller: Arc<Caller>,
-    _guard: Option<Box<dyn Any + Send>>,
+    _guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl End for EndOfCall {
@@ -104,13 +104,18 @@ impl Caller {
             && self.traffic.written.load(Ordering::Relaxed) > since
     }
 
+    /// Forgets that the connection is to be given back, until the next answer.
+    pub(super) fn keep(&self) {
+        self.give_back.store(NO_GIVE_BACK, Ordering::Release);
+    }
+
     /// Answers one call.
     pub(super) async fn answer(
         self: Arc<Caller>,
         request: Request<Incoming>,
     ) -> Result<Response<Outgoing>, Crash> {
         self.in_call.store(true, Ordering::Release);
-        self.give_back.store(NO_GIVE_BACK, Ordering::Release);
+        self.keep();
         let Ok(lease) = self.gate.enter().await else {
             self.fail(ResetCause::Closed);
             return Err(Crash);

@@ -77,6 +77,7 @@ pub async fn serve_http(
                 // Part of the next call has been read already: it is served here too.
                 if !round.unread.is_empty() {
                     stream.rewind(round.unread);
+                    caller.keep();
                     continue;
                 }
                 return match stream.into_stream() {
@@ -106,9 +107,9 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
         let caller = caller.clone();
         service_fn(move |request| Box::pin(caller.clone().answer(request)))
     };
+    // Not `pipeline_flush`: it keeps an answer back while part of the next request is there.
     let mut connection = http1::Builder::new()
         .half_close(true)
-        .pipeline_flush(true)
         .preserve_header_case(true)
         .auto_date_header(false)
         .header_read_timeout(None)

@@ -41,13 +41,10 @@ pub(crate) struct Operation {
 impl Operation {
     /// Fixes what messages have to be taken apart.
     pub(crate) fn settle(&mut self) {
-        let answers = |variable: &str| {
-            let when = |a: &Alternative| a.when.iter().flatten().any(|when| when.uses(variable));
-            self.responses
-                .iter()
-                .any(|a| when(a) || a.recipe.uses(variable))
-        };
-        self.remembers_request = answers(super::expression::REQUEST);
+        let request = super::expression::REQUEST;
+        self.remembers_request = self.responses.iter().any(|answer| {
+            answer.recipe.uses(request) || answer.when.iter().flatten().any(|w| w.uses(request))
+        });
         let when = |variable: &str| self.when.iter().flatten().any(|w| w.uses(variable));
         let echo = |wanted: fn(&Place) -> bool| self.echoes.iter().any(|(_, place)| wanted(place));
         let query = |place: &Place| matches!(place, Place::Query(_) | Place::QueryAll(_));

@@ -75,7 +75,7 @@ pub(crate) enum Fill {
     /// Always the same.
     Value(Json),
     /// A value of the caller's request, by its number among the operation's echoes.
-    Echo(usize, Convert),
+    Echo(usize, Box<Convert>),
 }
 
 /// One way of a group.

@@ -1,5 +1,5 @@
 //! A chain of lenses over software that is a function.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
 

@@ -236,7 +236,7 @@ fn echo(
         return Err(node.error("`echo` belongs to answers: it repeats a value of the request"));
     };
     echoes.push((side, place));
-    Ok(Fill::Echo(echoes.len() - 1, convert))
+    Ok(Fill::Echo(echoes.len() - 1, Box::new(convert)))
 }
 
 fn refusing(

@@ -1,0 +1,239 @@
+//! What must hold for all lenses, all bodies and all texts.
+
+mod support;
+
+use std::sync::Arc;
+
+use adapter::json::Json;
+use adapter::{Chain, Direction, Lens};
+use proptest::prelude::*;
+use support::*;
+
+/// A field of an object, how it changes, and how to make values for it.
+#[derive(Clone, Debug)]
+struct Field {
+    rule: String,
+    value: Json,
+}
+
+fn scalar() -> impl Strategy<Value = Json> {
+    prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::Bool),
+        any::<i64>().prop_map(Json::Integer),
+        any::<f64>().prop_filter_map("finite", Json::from_f64),
+        ".*".prop_map(Json::String),
+    ]
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    scalar().prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::Array),
+            prop::collection::btree_map("[a-e]|.{0,3}", inner, 0..4)
+                .prop_map(|members| Json::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Kinds of invertible converters with values that they accept.
+fn field(index: usize) -> impl Strategy<Value = Field> {
+    let integer = any::<i64>().prop_map(Json::Integer).boxed();
+    let small = (-1_000_000_i64..1_000_000).prop_map(Json::Integer).boxed();
+    let colour = prop_oneof!["red", "green"].prop_map(Json::String).boxed();
+    let flag = any::<bool>().prop_map(Json::Bool).boxed();
+    let list = |of: BoxedStrategy<Json>| {
+        prop::collection::vec(of, 0..4)
+            .prop_map(Json::Array)
+            .boxed()
+    };
+    let object = |of: BoxedStrategy<Json>| {
+        prop::collection::btree_map("[a-z]{1,4}", of, 0..4)
+            .prop_map(|members| Json::Object(members.into_iter().collect()))
+            .boxed()
+    };
+    let kinds: Vec<(&str, BoxedStrategy<Json>)> = vec![
+        ("", any_json().boxed()),
+        (", convert = ['integer', 'string']", integer.clone()),
+        (", convert = ['integer', 'float']", integer.clone()),
+        (", convert = ['boolean', 'integer']", flag),
+        (", scale = 1000", small.clone()),
+        (
+            ", scale = '1/4', convert = ['integer', 'float']",
+            small.clone(),
+        ),
+        (", time = ['ms', 'rfc3339']", small.clone()),
+        (", map = { red = 1, green = 'g' }", colour.clone()),
+        (", wrap = 'new'", any_json().boxed()),
+        (
+            ", each = { map = { red = 1, green = 2 } }",
+            list(colour.clone()),
+        ),
+        (
+            ", values = { convert = ['integer', 'string'] }",
+            object(integer.clone()),
+        ),
+        (
+            ", entries = { object = 'old', key = 'n', value = 'v' }",
+            object(scalar().boxed()),
+        ),
+        (
+            ", steps = [{ map = { red = 1, green = 2 } }, { wrap = 'new' }]",
+            colour,
+        ),
+        (", to_new = 'value + 1', to_old = 'value - 1'", small),
+    ];
+    let place = prop_oneof![Just("a"), Just("b"), Just("deep.er")];
+    let places = (place.clone(), place);
+    (prop::sample::select(kinds), places).prop_flat_map(move |((convert, values), (old, new))| {
+        let old = format!("body.{old}.o{index}");
+        let new = format!("body.{new}.n{index}");
+        values.prop_map(move |value| Field {
+            rule: format!("{{ old = '{old}', new = '{new}'{convert} }}"),
+            value,
+        })
+    })
+}
+
+fn fields() -> impl Strategy<Value = Vec<Field>> {
+    (field(0), field(1), field(2), field(3)).prop_map(|(a, b, c, d)| vec![a, b, c, d])
+}
+
+/// A lens of these rules, and a body of the old form.
+fn lens_and_body(fields: &[Field]) -> (Arc<Lens>, Json) {
+    let rules: Vec<&str> = fields.iter().map(|field| field.rule.as_str()).collect();
+    let rules = rules.join(",\n");
+    let text = format!("[[operation]]\nold = 'POST /o'\nnew = 'POST /n'\nrequest = [\n{rules}\n]");
+    let mut body = Json::Object(Vec::new());
+    for field in fields {
+        let path = field.rule.split('\'').nth(1).expect("a place");
+        insert(
+            &mut body,
+            &path.split('.').skip(1).collect::<Vec<_>>(),
+            field.value.clone(),
+        );
+    }
+    insert(&mut body, &["untouched"], Json::Number("1.00".into()));
+    (lens(&text), sorted(body))
+}
+
+fn insert(object: &mut Json, path: &[&str], value: Json) {
+    let Json::Object(members) = object else {
+        panic!("an object")
+    };
+    match path {
+        [name] => members.push((name.to_string(), value)),
+        [name, rest @ ..] => {
+            if !members.iter().any(|(n, _)| n == name) {
+                members.push((name.to_string(), Json::Object(Vec::new())));
+            }
+            let inner = members.iter_mut().find(|(n, _)| n == name);
+            insert(&mut inner.expect("just made").1, rest, value);
+        }
+        [] => panic!("an empty path"),
+    }
+}
+
+/// Numbers of the same value are the same: `5.0` may come back as `5`.
+fn plain(json: Json) -> Json {
+    match json {
+        Json::Integer(_) | Json::Number(_) => {
+            let value: f64 = json.to_string().parse().expect("a number");
+            let whole = value.fract() == 0.0 && value.abs() < 1e15;
+            if whole {
+                Json::Integer(value as i64)
+            } else {
+                json
+            }
+        }
+        Json::Array(items) => Json::Array(items.into_iter().map(plain).collect()),
+        Json::Object(members) => Json::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| (name, plain(value)))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+fn post(chain: &Chain, target: &str, body: &Json) -> Result<Json, String> {
+    let call = Wire {
+        start: format!("POST {target}"),
+        headers: vec![],
+        body: Some(body.clone()),
+    };
+    let outcome = send(chain, call, wire("200", ""));
+    match outcome.answer {
+        Ok(_) => Ok(outcome.seen.expect("delegated").body.unwrap_or(Json::Null)),
+        Err(refusal) => Err(refusal.reason),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn json_is_written_as_it_was_read(value in any_json()) {
+        let text = value.to_string();
+        prop_assert_eq!(Json::parse(text.as_bytes(), 64), Ok(value));
+    }
+
+    #[test]
+    fn json_parsing_agrees_with_serde(text in r#"[\[\]{}:,"a0-9.eE+\\ -]{0,12}|.{0,12}"#) {
+        let ours = Json::parse(text.as_bytes(), 64).is_ok();
+        let theirs = serde_json::from_str::<serde_json::Value>(&text);
+        // Numbers beyond a double are numbers all the same.
+        let range = theirs.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
+        prop_assert_eq!(ours, theirs.is_ok() || range);
+    }
+
+    #[test]
+    fn the_way_back_leads_to_where_one_came_from(fields in fields()) {
+        let (lens, body) = lens_and_body(&fields);
+        let new = post(&past(&lens), "/o", &body);
+        prop_assert!(new.is_ok(), "{:?}", new);
+        let back = post(&future(&lens), "/n", &new.unwrap_or(Json::Null));
+        prop_assert_eq!(back, Ok(body));
+    }
+
+    #[test]
+    fn two_steps_and_back(first in fields()) {
+        let (one, body) = lens_and_body(&first);
+        // The second step renames what the first has made.
+        let rules = (0..4).map(|i| format!("{{ old = 'body.x.n{i}', new = 'body.y.z{i}', optional = true }}"));
+        let rules = rules.collect::<Vec<_>>().join(",");
+        let two = support::lens(&format!("[[operation]]\nold = 'POST /n'\nnew = 'POST /m'\nrequest = [{rules}]"));
+        let there = Chain::new(vec![(one.clone(), Direction::Past), (two.clone(), Direction::Past)]);
+        let back = Chain::new(vec![(two, Direction::Future), (one, Direction::Future)]);
+        let new = post(&there, "/o", &body);
+        prop_assert!(new.is_ok(), "{:?}", new);
+        prop_assert_eq!(post(&back, "/m", &new.unwrap_or(Json::Null)), Ok(body));
+    }
+
+    /// Whatever a caller sends is either refused or can be brought back.
+    #[test]
+    fn never_a_silent_difference(fields in fields(), odd in any_json(), at in 0..4usize, whole in any::<bool>()) {
+        let mut changed = fields.clone();
+        changed[at].value = odd.clone();
+        let (lens, body) = lens_and_body(&changed);
+        let body = if whole { sorted(odd) } else { body };
+        if let Ok(new) = post(&past(&lens), "/o", &body) {
+            prop_assert_eq!(post(&future(&lens), "/n", &new).map(plain), Ok(plain(body)));
+        }
+    }
+
+    /// Odd files are refused, not crashed on.
+    #[test]
+    fn any_text_is_a_lens_or_an_error(cut in 0..400usize, from in ".{0,4}", at in 0..400usize) {
+        let text = "[map.c]\nred = 1\n[[operation]]\nold = 'PUT /a/{id}'\nnew = 'POST /b'\nrequest = [\n\
+            { old = 'path.id', new = 'body.id', convert = ['string', 'integer'] },\n\
+            { old = 'body.c', new = 'body.c', map = 'c', when = { old = 'body.x == 1', new = 'true' } },\n]\n\
+            [[operation.response]]\nstatus = { old = 200, new = 201 }\nrules = [{ old = 'body.a', echo = 'path.id' }]";
+        let mut text: String = text.chars().take(cut).collect();
+        if let Some((index, _)) = text.char_indices().nth(at) {
+            text.insert_str(index, &from);
+        }
+        let _ = Lens::parse("odd.toml", &text);
+    }
+}
