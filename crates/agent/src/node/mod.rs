@@ -20,7 +20,7 @@ use crate::holder_client::HolderClient;
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
 use crate::relay::{Identity, Relay, Tally, Traffic};
-use crate::sync::Link;
+use crate::sync::{self, Link};
 use client::Client;
 use intercept::stats::StatsFile;
 use intercept::table::TableFile;
@@ -163,6 +163,7 @@ impl Node {
         });
         self.publish_table();
         if began {
+            self.note_hold();
             self.watch_patience();
         }
     }
@@ -195,10 +196,29 @@ impl Node {
 
     /// The release: says how long calls were held.
     fn end_unavailability(&self, version: Version) {
-        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(since) = flags.held_since.take() {
-            let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.tally.add(&format!("unavailable_ms.{version}"), ms);
+        self.flags
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .held_since = None;
+        let Some(since_ms) = sync::load::<u64>(&self.held_file()) else {
+            return;
+        };
+        let ms = self.clock.now_ms().saturating_sub(since_ms);
+        self.tally.add(&format!("unavailable_ms.{version}"), ms);
+        if let Err(error) = std::fs::remove_file(self.held_file()) {
+            tracing::warn!(%error, "the next time that calls are held will look too long");
         }
+    }
+
+    /// Since when calls are held, kept for the agent that ends it: this one may die before.
+    fn note_hold(&self) {
+        let joined = self.last_start().is_some();
+        if joined && !self.held_file().exists() {
+            sync::save(&self.held_file(), &self.clock.now_ms());
+        }
+    }
+
+    fn held_file(&self) -> PathBuf {
+        self.layout.cache().join("held.json")
     }
 }
