@@ -8,7 +8,7 @@ use crate::accept::{Variant, accept as accept_hook};
 use crate::connect::{connect as connect_hook, decide};
 use crate::kernel::{Errno, Given, errno, errno_kept};
 use crate::state;
-use crate::{bind as bind_hook, listen as listen_hook, peer};
+use crate::{bind as bind_hook, listen as listen_hook, paths, peer};
 use intercept::decide::Connect;
 use intercept::stats::Counter;
 use libc::{c_char, c_int, c_void, msghdr, size_t, sockaddr, socklen_t, ssize_t};
@@ -25,12 +25,21 @@ type Sendto = unsafe extern "C-unwind" fn(
 ) -> ssize_t;
 type Sendmsg = unsafe extern "C-unwind" fn(c_int, *const msghdr, c_int) -> ssize_t;
 
+type Getsockopt =
+    unsafe extern "C-unwind" fn(c_int, c_int, c_int, *mut c_void, *mut socklen_t) -> c_int;
+
+static NEXT_GETSOCKOPT: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static NEXT_SENDTO: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static NEXT_SENDMSG: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Looks up the functions behind ours. Only where the call is passed on for any socket whatever: it then costs a test and a jump.
 pub(crate) fn find_next() {
-    for (name, next) in [(c"sendto", &NEXT_SENDTO), (c"sendmsg", &NEXT_SENDMSG)] {
+    let wanted = [
+        (c"getsockopt", &NEXT_GETSOCKOPT),
+        (c"sendto", &NEXT_SENDTO),
+        (c"sendmsg", &NEXT_SENDMSG),
+    ];
+    for (name, next) in wanted {
         let name: *const c_char = name.as_ptr();
         // SAFETY: a terminated name; called from the constructor only, where allocation is allowed.
         next.store(
@@ -133,6 +142,30 @@ pub unsafe extern "C-unwind" fn getpeername(
 ) -> c_int {
     // SAFETY: the software's own pointers.
     errno_kept(|| unsafe { peer::getpeername(fd, address, length) })
+}
+
+/// Replaces libc's `getsockopt`, for SO_ERROR only: it is how programs learn that a non-blocking connect has ended.
+///
+/// # Safety
+/// As getsockopt(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    length: *mut socklen_t,
+) -> c_int {
+    // SAFETY: the software's own call, unchanged.
+    let result = unsafe { next_getsockopt(fd, level, name, value, length) };
+    if name == libc::SO_ERROR && level == libc::SOL_SOCKET && result == 0 {
+        errno_kept(|| {
+            paths::asked_for_error(fd);
+            Ok(0)
+        })
+    } else {
+        result
+    }
 }
 
 /// Replaces libc's `sendto`, for MSG_FASTOPEN only.
@@ -258,4 +291,24 @@ unsafe fn next_sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize
     let next = unsafe { transmute::<*mut c_void, Sendmsg>(next) };
     // SAFETY: the caller's promise.
     unsafe { next(fd, message, flags) }
+}
+
+unsafe fn next_getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    length: *mut socklen_t,
+) -> c_int {
+    let next = NEXT_GETSOCKOPT.load(Ordering::Relaxed);
+    if next.is_null() {
+        // SAFETY: the software's own pointers. Only before the constructor has run.
+        return unsafe {
+            libc::syscall(libc::SYS_getsockopt, fd, level, name, value, length) as c_int
+        };
+    }
+    // SAFETY: found by dlsym under this function's name.
+    let next = unsafe { transmute::<*mut c_void, Getsockopt>(next) };
+    // SAFETY: the caller's promise.
+    unsafe { next(fd, level, name, value, length) }
 }

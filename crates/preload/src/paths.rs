@@ -1,8 +1,9 @@
 //! Paths that drop handshakes with data: noticed, and remembered for all processes of the node.
 //!
 //! The kernel repeats a lost SYN without data, a second late, so nothing fails, but every connection would wait. A blocking
-//! connect shows it by its time. Of non-blocking ones, now and then one is remembered by its cookie and looked at when the
-//! next connect to the same address comes.
+//! connect shows it by its time. Of non-blocking ones, now and then one is remembered by its cookie and looked at when its
+//! program asks for SO_ERROR, as it does once the connection stands, or when the next connect to the same address comes.
+//! A connection that does not come about tells nothing: a peer that is down must not make connects slow.
 
 use crate::kernel;
 use crate::state;
@@ -18,7 +19,6 @@ const SAMPLE_MS: std::ops::Range<u64> = 1100..60_000;
 /// A connection that has sent more than this may have retransmitted for other reasons.
 const SEGMENTS_MAX: u32 = 32;
 const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
 
 /// One connection under observation; `begun_ms` 0 means none.
 struct Sample {
@@ -28,12 +28,13 @@ struct Sample {
     port: AtomicU64,
 }
 
+const NO_DESCRIPTOR: u64 = u64::MAX;
 const SAMPLES: usize = 16;
 static SAMPLED: [Sample; SAMPLES] = [const {
     Sample {
         begun_ms: AtomicU64::new(0),
         cookie: AtomicU64::new(0),
-        descriptor: AtomicU64::new(0),
+        descriptor: AtomicU64::new(NO_DESCRIPTOR),
         port: AtomicU64::new(0),
     }
 }; SAMPLES];
@@ -52,7 +53,7 @@ pub(crate) fn is_slow(to: SocketAddr) -> bool {
     state::stats().is_some_and(|stats| stats.is_slow_path(to, now))
 }
 
-/// Remembers a non-blocking connect, if none is remembered at the moment.
+/// Remembers a non-blocking connect, if none has been for a while.
 pub(crate) fn sample(fd: c_int, to: SocketAddr) {
     let (sample, key) = slot(to);
     let now = kernel::now_ms();
@@ -69,18 +70,42 @@ pub(crate) fn sample(fd: c_int, to: SocketAddr) {
     sample.begun_ms.store(now, Ordering::Release);
 }
 
+/// Looks at a remembered connection whose program has just asked how its connect went.
+pub(crate) fn asked_for_error(fd: c_int) {
+    for sample in &SAMPLED {
+        if sample.descriptor.load(Ordering::Relaxed) != fd as u64 {
+            continue;
+        }
+        let now = kernel::now_ms();
+        let took = now.saturating_sub(sample.begun_ms.load(Ordering::Acquire));
+        if let Some(to) = kernel::peer(fd).ok().and_then(|peer| peer.address()) {
+            look(sample, to, |lost| lost && took >= SYN_REPEATED_MS, now);
+        }
+    }
+}
+
 fn judge(to: SocketAddr, now: u64) {
     let (sample, key) = slot(to);
     let begun = sample.begun_ms.load(Ordering::Acquire);
     let ripe = begun != 0 && SAMPLE_MS.contains(&now.saturating_sub(begun));
-    if !ripe || sample.port.load(Ordering::Relaxed) != key {
+    if ripe && sample.port.load(Ordering::Relaxed) == key {
+        look(sample, to, |lost| lost, now);
+    }
+}
+
+/// A good path is left alone until its sample is stale; one that has lost is sampled again at once.
+fn look(sample: &Sample, to: SocketAddr, counts: impl Fn(bool) -> bool, now: u64) {
+    let fd = sample.descriptor.swap(NO_DESCRIPTOR, Ordering::Relaxed);
+    if fd == NO_DESCRIPTOR
+        || kernel::cookie(fd as c_int) != Some(sample.cookie.load(Ordering::Relaxed))
+    {
         return;
     }
-    let fd = sample.descriptor.load(Ordering::Relaxed) as c_int;
-    let same = kernel::cookie(fd) == Some(sample.cookie.load(Ordering::Relaxed));
-    sample.begun_ms.store(0, Ordering::Release);
-    if same && let Some(lost) = handshake_was_lost(fd) {
+    if let Some(lost) = handshake_was_lost(fd as c_int).map(counts) {
         note(to, lost, now);
+        if lost {
+            sample.begun_ms.store(0, Ordering::Release);
+        }
     }
 }
 
@@ -88,7 +113,6 @@ fn judge(to: SocketAddr, now: u64) {
 fn handshake_was_lost(fd: c_int) -> Option<bool> {
     let info: libc::tcp_info = kernel::option(fd, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
     match info.tcpi_state {
-        SYN_SENT => Some(true),
         ESTABLISHED if info.tcpi_total_retrans <= 1 => Some(false),
         ESTABLISHED if info.tcpi_unacked <= SEGMENTS_MAX => Some(true),
         _ => None,

@@ -29,18 +29,33 @@ impl Server {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hand_overs/server.c");
         let program = compile(&source, node.folder.path());
         let mut command = Command::new(program);
-        command.args([mode, &port.to_string(), &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args([mode, &port.to_string(), &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = node.preload(&mut command).spawn().expect("the server");
         let stdout = BufReader::new(child.stdout.take().expect("its output"));
         let (sender, lines) = channel();
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        std::thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
         node.holder.wait_listening(port);
         let address = SocketAddr::new([127, 0, 0, 1].into(), port);
-        Self { steps: child.stdin.take(), child, lines, address }
+        Self {
+            steps: child.stdin.take(),
+            child,
+            lines,
+            address,
+        }
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line of the server")
+        self.lines
+            .recv_timeout(PATIENCE)
+            .expect("a line of the server")
     }
 
     fn expect(&self, wanted: &str) {
@@ -56,7 +71,11 @@ impl Server {
     }
 
     fn step(&mut self) {
-        self.steps.as_mut().expect("its input").write_all(b"\n").expect("a step");
+        self.steps
+            .as_mut()
+            .expect("its input")
+            .write_all(b"\n")
+            .expect("a step");
     }
 }
 
@@ -88,25 +107,40 @@ fn an_edge_triggered_listener_serves_its_own_among_foreign_clients() {
     let node = Node::new(&table(&[port]));
     let server = Server::start(&node, "edge", port, 20);
     // Foreign ones first and between: after each hand-over there are others in the queue that no edge will tell of.
-    let clients: Vec<_> = (0..40).map(|number| dial(server.address, &encoded(&label(3 - number % 2)))).collect();
-    let (foreign, own): (Vec<_>, Vec<_>) = clients.into_iter().enumerate().partition(|(number, _)| number % 2 == 0);
+    let clients: Vec<_> = (0..40)
+        .map(|number| dial(server.address, &encoded(&label(3 - number % 2))))
+        .collect();
+    let (foreign, own): (Vec<_>, Vec<_>) = clients
+        .into_iter()
+        .enumerate()
+        .partition(|(number, _)| number % 2 == 0);
     for (number, client) in own {
-        assert_eq!(ask(client, &format!("client {number}")), format!("client {number}"));
+        assert_eq!(
+            ask(client, &format!("client {number}")),
+            format!("client {number}")
+        );
     }
     server.expect("done");
     let handed_over = node.holder.wait_handed_over(20);
     assert_eq!(handed_over.len(), 20);
     for given in handed_over {
-        assert_eq!((given.reason, given.local.port()), (HandOverReason::Foreign, port));
-        let (_, mut client) =
-            foreign.iter().find(|(_, client)| client.local_addr().ok() == Some(canonical(given.peer))).expect("its client");
+        assert_eq!(
+            (given.reason, given.local.port()),
+            (HandOverReason::Foreign, port)
+        );
+        let (_, client) = foreign
+            .iter()
+            .find(|(_, client)| client.local_addr().ok() == Some(canonical(given.peer)))
+            .expect("its client");
         // Nothing of its stream is gone, and it answers through the holder.
         let mut first = vec![0; encoded(&label(3)).len()];
         (&given.stream).read_exact(&mut first).expect("the label");
         assert_eq!(first, encoded(&label(3)));
-        (&given.stream).write_all(b"from the agent").expect("answered");
+        (&given.stream)
+            .write_all(b"from the agent")
+            .expect("answered");
         let mut answer = [0; 14];
-        client.read_exact(&mut answer).expect("an answer");
+        (&mut &*client).read_exact(&mut answer).expect("an answer");
         assert_eq!(&answer, b"from the agent");
     }
     assert_eq!(node.count(Counter::HandOverForeign), 20);
@@ -128,7 +162,10 @@ fn a_blocking_accept_returns_after_a_hand_over() {
     let foreign = dial(server.address, &encoded(&label(3)));
     server.expect("accept ECONNABORTED");
     assert_eq!(node.holder.wait_handed_over(1).len(), 1);
-    assert_eq!(ask(dial(server.address, &encoded(&label(1))), "hello"), "hello");
+    assert_eq!(
+        ask(dial(server.address, &encoded(&label(1))), "hello"),
+        "hello"
+    );
     server.expect("done");
     drop(foreign);
 }
@@ -164,7 +201,10 @@ fn callers_without_a_label_are_the_softwares_while_the_public_version_has_its_in
     node.publish(&closed);
     let waits = plain();
     let given = node.holder.wait_handed_over(1).remove(0);
-    assert_eq!((given.reason, Some(canonical(given.peer))), (HandOverReason::Public, waits.local_addr().ok()));
+    assert_eq!(
+        (given.reason, Some(canonical(given.peer))),
+        (HandOverReason::Public, waits.local_addr().ok())
+    );
     node.publish(&table(&[port]));
     assert_eq!(ask(plain(), "again"), "again");
     server.expect("done");
@@ -178,7 +218,10 @@ fn a_late_label_never_reaches_the_software() {
     }
     let port = free_port();
     // Labels may come late when the caller is another host's member, or this kernel sends none with the handshake.
-    let node = Node::new(&Table { local_labels_prompt: false, ..table(&[port]) });
+    let node = Node::new(&Table {
+        local_labels_prompt: false,
+        ..table(&[port])
+    });
     let server = Server::start(&node, "edge", port, 1);
     let mut late = TcpStream::connect(server.address).expect("connected");
     let given = node.holder.wait_handed_over(1).remove(0);
@@ -191,7 +234,13 @@ fn a_late_label_never_reaches_the_software() {
     // The agent has consumed it and gives the connection back by a token dial.
     let token = *b"one-time token 1";
     node.holder.offer(token, given.stream);
-    let _dial = dial(server.address, &encoded(&Label { token: Some(token), ..label(2) }));
+    let _dial = dial(
+        server.address,
+        &encoded(&Label {
+            token: Some(token),
+            ..label(2)
+        }),
+    );
     let from = late.local_addr().expect("its address");
     assert_eq!(ask(late, "late but mine"), "late but mine");
     server.expect(&format!("accept ::ffff:127.0.0.1 {}", from.port()));
@@ -213,10 +262,18 @@ fn tokens_work_on_a_blocking_accept_and_only_once() {
     server.expect("accept ECONNABORTED");
     let given = node.holder.wait_handed_over(1).remove(0);
     let mut consumed = vec![0; encoded(&label(7)).len()];
-    (&given.stream).read_exact(&mut consumed).expect("the label");
+    (&given.stream)
+        .read_exact(&mut consumed)
+        .expect("the label");
     let token = [7; 16];
-    let token_label = encoded(&Label { token: Some(token), ..label(2) });
-    given.stream.set_nonblocking(true).expect("as the agent has it");
+    let token_label = encoded(&Label {
+        token: Some(token),
+        ..label(2)
+    });
+    given
+        .stream
+        .set_nonblocking(true)
+        .expect("as the agent has it");
     node.holder.offer(token, given.stream);
     let _first = dial(server.address, &token_label);
     let from = foreign.local_addr().expect("its address");
@@ -235,11 +292,21 @@ fn the_agents_connections_show_the_true_caller() {
         return;
     }
     let port = free_port();
-    let node = Node::new(&Table { probing: true, ..table(&[port]) });
+    let node = Node::new(&Table {
+        probing: true,
+        ..table(&[port])
+    });
     let server = Server::start(&node, "edge", port, 2);
-    for (caller, shown) in [("10.9.8.7:6543", "::ffff:10.9.8.7 6543"), ("[2001:db8::5]:77", "2001:db8::5 77")] {
+    for (caller, shown) in [
+        ("10.9.8.7:6543", "::ffff:10.9.8.7 6543"),
+        ("[2001:db8::5]:77", "2001:db8::5 77"),
+    ] {
         let for_whom = Some((local_address(caller), server.address));
-        let ours = Label { caller: for_whom, agent_key: Some(AGENT_KEY), ..label(2) };
+        let ours = Label {
+            caller: for_whom,
+            agent_key: Some(AGENT_KEY),
+            ..label(2)
+        };
         assert_eq!(ask(dial(server.address, &encoded(&ours)), caller), caller);
         server.expect(&format!("accept {shown}"));
         server.expect(&format!("getpeername {shown}"));
@@ -254,14 +321,25 @@ fn while_probing_everybody_else_waits_at_the_holder() {
         return;
     }
     let port = free_port();
-    let mut node = Node::new(&Table { probing: true, ..table(&[port]) });
+    let mut node = Node::new(&Table {
+        probing: true,
+        ..table(&[port])
+    });
     let server = Server::start(&node, "edge", port, 1);
     let _labelled = dial(server.address, &encoded(&label(2)));
     let _plain = TcpStream::connect(server.address).expect("connected");
     let waiting = node.holder.wait_handed_over(2);
-    assert!(waiting.iter().all(|given| given.reason == HandOverReason::Probing), "{waiting:?}");
+    assert!(
+        waiting
+            .iter()
+            .all(|given| given.reason == HandOverReason::Probing),
+        "{waiting:?}"
+    );
     node.publish(&table(&[port]));
-    assert_eq!(ask(dial(server.address, &encoded(&label(2))), "released"), "released");
+    assert_eq!(
+        ask(dial(server.address, &encoded(&label(2))), "released"),
+        "released"
+    );
     server.expect("done");
 }
 
@@ -283,7 +361,13 @@ fn a_connection_that_nobody_can_take_is_reset() {
         let mut client = dial(server.address, &bytes);
         assert!(client.read(&mut [0; 1]).is_err(), "reset, never delivered");
     }
-    assert_eq!(ask(dial(server.address, &encoded(&label(2))), "same interface goes on"), "same interface goes on");
+    assert_eq!(
+        ask(
+            dial(server.address, &encoded(&label(2))),
+            "same interface goes on"
+        ),
+        "same interface goes on"
+    );
     server.expect("done");
     assert_eq!(node.count(Counter::HandOverFailed), 2);
 }
@@ -297,18 +381,37 @@ fn a_bind_gets_the_kept_listener_with_its_queue() {
     let mut kept_table = table(&[port]);
     kept_table.services[0].kept = true;
     let node = Node::new(&kept_table);
-    let kept = TcpListener::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).expect("a listener");
+    let kept =
+        TcpListener::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).expect("a listener");
     kept.set_nonblocking(true).expect("as the holder has it");
-    let early = dial(local_address(&format!("127.0.0.1:{port}")), &encoded(&label(2)));
-    node.holder.keep(kept.local_addr().expect("its address"), kept.try_clone().expect("a duplicate"));
+    let early = dial(
+        local_address(&format!("127.0.0.1:{port}")),
+        &encoded(&label(2)),
+    );
+    node.holder.keep(
+        kept.local_addr().expect("its address"),
+        kept.try_clone().expect("a duplicate"),
+    );
     let server = Server::start(&node, "blocking", port, 2);
     assert_eq!(server.line(), "flags 0x2 0x1", "the software's own flags");
     assert_eq!(ask(early, "before the start"), "before the start");
-    assert_eq!(ask(dial(server.address, &encoded(&label(1))), "after it"), "after it");
+    assert_eq!(
+        ask(dial(server.address, &encoded(&label(1))), "after it"),
+        "after it"
+    );
     server.expect("done");
-    assert_eq!((node.count(Counter::BindKept), node.count(Counter::BindNotKept)), (1, 0));
+    assert_eq!(
+        (
+            node.count(Counter::BindKept),
+            node.count(Counter::BindNotKept)
+        ),
+        (1, 0)
+    );
     let seen = node.stats().processes;
-    let process = seen.iter().find(|process| process.pid == server.child.id()).expect("the server was seen");
+    let process = seen
+        .iter()
+        .find(|process| process.pid == server.child.id())
+        .expect("the server was seen");
     assert!(process.did(Deed::Listen) && process.did(Deed::Accept) && !process.did(Deed::Connect));
 }
 
@@ -321,8 +424,20 @@ fn without_a_table_everything_is_left_alone_and_the_holder_hears_of_it() {
     let node = Node::new(&table(&[port]));
     std::fs::remove_file(node.folder.path().join("table")).expect("removed");
     let server = Server::start(&node, "edge", port, 1);
-    assert_eq!(ask(TcpStream::connect(server.address).expect("connected"), "plain"), "plain");
+    assert_eq!(
+        ask(
+            TcpStream::connect(server.address).expect("connected"),
+            "plain"
+        ),
+        "plain"
+    );
     server.expect("done");
     wait_for("a hello", || !node.holder.others().is_empty());
-    assert_eq!((node.count(Counter::LoadedWithoutTable), node.count(Counter::AcceptNoTable)), (1, 1));
+    assert_eq!(
+        (
+            node.count(Counter::LoadedWithoutTable),
+            node.count(Counter::AcceptNoTable)
+        ),
+        (1, 1)
+    );
 }

@@ -1,9 +1,13 @@
 //! Peers made by hand: connections that begin with whatever label a test wants.
 
-use intercept::label::{LABEL_BYTES_MAX, Label};
+use intercept::label::{LABEL_BYTES_MAX, Label, Parsed};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType, sendto, socket_with,
+};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::Sender;
 
 /// A label as bytes.
 pub(crate) fn encoded(label: &Label) -> Vec<u8> {
@@ -14,37 +18,68 @@ pub(crate) fn encoded(label: &Label) -> Vec<u8> {
 
 /// Connects with these bytes in the handshake, as the library does.
 pub(crate) fn dial(to: SocketAddr, first: &[u8]) -> TcpStream {
-    let raw = intercept::address::to_sockaddr(to, if to.is_ipv4() { 2 } else { 10 });
-    let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: no pointers.
-    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    assert!(fd >= 0, "socket");
-    // SAFETY: a descriptor that nobody else has.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let on: libc::c_int = 1;
-    // SAFETY: one integer.
-    let set = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, (&raw const on).cast(), 4)
+    let family = if to.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
     };
-    assert_eq!(set, 0, "TCP_FASTOPEN_NO_COOKIE");
-    // SAFETY: slices with their lengths.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            first.as_ptr().cast(),
-            first.len(),
-            libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL,
-            raw.bytes.as_ptr().cast(),
-            raw.length as u32,
-        )
-    };
-    assert_eq!(sent, first.len() as isize, "{}", std::io::Error::last_os_error());
+    let socket =
+        socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    allow_data_in_handshake(&socket);
+    let flags = SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32) | SendFlags::NOSIGNAL;
+    let sent = sendto(&socket, first, flags, &SocketAddrAny::from(to)).expect("sent");
+    assert_eq!(sent, first.len());
     TcpStream::from(socket)
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper knows this option")]
+fn allow_data_in_handshake(socket: &OwnedFd) {
+    let on: libc::c_int = 1;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE);
+    // SAFETY: an open descriptor and one integer.
+    let set =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), 4) };
+    assert_eq!(set, 0, "TCP_FASTOPEN_NO_COOKIE");
+}
+
+/// Serves callers for as long as the test's process runs: takes a label away where there is one and echoes the rest. The
+/// labels go to `seen`.
+pub(crate) fn serve_labelled(listener: TcpListener, seen: Sender<Option<Label>>) {
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let seen = seen.clone();
+            std::thread::spawn(move || {
+                let label = take_label(&mut stream);
+                let _ = seen.send(label);
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    let _ = stream.write_all(&bytes[..count]);
+                }
+            });
+        }
+    });
+}
+
+fn take_label(stream: &mut TcpStream) -> Option<Label> {
+    let mut bytes = [0; LABEL_BYTES_MAX];
+    loop {
+        let count = stream.peek(&mut bytes).ok()?;
+        match intercept::label::parse(&bytes[..count]) {
+            Parsed::Label { label, length } => {
+                stream.read_exact(&mut bytes[..length]).ok()?;
+                return Some(label);
+            }
+            Parsed::Partial if count > 0 => {}
+            _ => return None,
+        }
+    }
 }
 
 /// Says something, ends its side, and returns all that comes back.
 pub(crate) fn ask(mut stream: TcpStream, question: &str) -> String {
-    stream.set_read_timeout(Some(super::PATIENCE)).expect("a bound");
+    stream
+        .set_read_timeout(Some(super::PATIENCE))
+        .expect("a bound");
     stream.write_all(question.as_bytes()).expect("asked");
     stream.shutdown(Shutdown::Write).expect("ended");
     let mut answer = String::new();

@@ -74,7 +74,12 @@ impl Holder {
         self.heard.lock().expect("lock").stopped = true;
         let address = SocketAddrUnix::new_abstract_name(self.name.as_bytes()).expect("a name");
         wait_for("the holder's end", || {
-            let line = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+            let line = socket_with(
+                AddressFamily::UNIX,
+                SocketType::SEQPACKET,
+                SocketFlags::CLOEXEC,
+                None,
+            );
             rustix::net::connect(line.expect("a socket"), &address).is_err()
         });
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod dial;
 pub(crate) mod holder;
+pub(crate) mod namespace;
 pub(crate) mod programs;
 
 use holder::Holder;

@@ -811,6 +811,40 @@ static void cancelled(void) {
     close(service);
 }
 
+/* Calls to a server outside this program, at 10.99.0.2. */
+static void outside(int type, int times) {
+    struct sockaddr_in to = v4("10.99.0.2", port);
+    for (int i = 0; i < times; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | type, 0);
+        SAY(connect(fd, ADDRESS(to)));
+        if (type) {
+            struct pollfd ready = {.fd = fd, .events = POLLIN | POLLOUT};
+            SAY(poll(&ready, 1, 5000));
+            say("events %#x", ready.revents);
+            say_errors(fd);
+            SAY(connect(fd, ADDRESS(to)));
+            SAY(connect(fd, ADDRESS(to)));
+            fcntl(fd, F_SETFL, 0);
+        } else {
+            say_errors(fd);
+            SAY(connect(fd, ADDRESS(to)));
+        }
+        say_peer(fd);
+        talk(fd);
+        if (times > 1) sleep(1), usleep(300000);
+        close(fd);
+    }
+    struct sockaddr_in none = v4("10.99.0.2", closed_port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    SAY(connect(fd, ADDRESS(none)));
+    close(fd);
+}
+
+static void outside_blocking(void) { outside(0, 1); }
+static void outside_nonblocking(void) { outside(SOCK_NONBLOCK, 1); }
+static void outside_blocking_again(void) { outside(0, 4); }
+static void outside_nonblocking_again(void) { outside(SOCK_NONBLOCK, 5); }
+
 static void caller_only(void) { one_call("executed"); }
 
 #define SCENARIO(name) {#name, name}
@@ -820,7 +854,9 @@ static const struct { const char *name; void (*run)(void); } scenarios[] = {
     SCENARIO(families_v4), SCENARIO(families_dual), SCENARIO(families_mptcp), SCENARIO(mptcp_nonblocking),
     SCENARIO(mixed_mptcp), SCENARIO(signals_restart), SCENARIO(signals_interrupt), SCENARIO(accept_interrupted),
     SCENARIO(time_outs), SCENARIO(vanished), SCENARIO(processes), SCENARIO(threads), SCENARIO(reuse_port),
-    SCENARIO(fast_open), SCENARIO(fast_open_nonblocking), SCENARIO(cancelled), {"one_call", caller_only},
+    SCENARIO(fast_open), SCENARIO(fast_open_nonblocking), SCENARIO(cancelled),
+    SCENARIO(outside_blocking), SCENARIO(outside_nonblocking), SCENARIO(outside_blocking_again),
+    SCENARIO(outside_nonblocking_again), {"one_call", caller_only},
 };
 
 int main(int count, char **arguments) {

@@ -1,0 +1,198 @@
+//! Between two hosts (network namespaces): real time-outs, the slow path, and paths that drop handshakes with data.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use harness::dial::serve_labelled;
+use harness::namespace::{Pair, command, drop_incoming, set, within};
+use harness::programs::{compile, find, printed};
+use harness::{Node, SYSTEM, table};
+use intercept::label::Label;
+use intercept::stats::Counter;
+use intercept::table::Table;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+const PORT: u16 = 7200;
+const CLOSED: u16 = 7201;
+
+/// The servers' host as members of the callers.
+fn members() -> Table {
+    let endpoints =
+        [PORT, CLOSED].map(|port| format!("10.99.0.2:{port}").parse().expect("an address"));
+    Table {
+        endpoints: endpoints.into(),
+        services: vec![],
+        ..table(&[])
+    }
+}
+
+struct Bench {
+    pair: Pair,
+    node: Node,
+    probe: std::path::PathBuf,
+    labels: Receiver<Option<Label>>,
+}
+
+impl Bench {
+    fn new(test: &str) -> Option<Self> {
+        find(test, "gcc")?;
+        let pair = Pair::make(test)?;
+        let node = within(&pair.callers, || Node::new(&members()));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syscalls/probe.c");
+        let probe = compile(&source, node.folder.path());
+        let listener = within(&pair.servers, || {
+            TcpListener::bind(("10.99.0.2", PORT)).expect("a listener")
+        });
+        let (sender, labels) = channel();
+        serve_labelled(listener, sender);
+        Some(Self {
+            pair,
+            node,
+            probe,
+            labels,
+        })
+    }
+
+    /// Runs a scenario bare and preloaded; the transcripts are equal, and so many labels were seen, none in the bare run.
+    fn same(&self, scenario: &str, connections: usize) {
+        let run = |preloaded: bool| {
+            let mut command = command(&self.pair.callers, &self.probe);
+            command.args([scenario, &PORT.to_string(), &CLOSED.to_string()]);
+            printed(if preloaded {
+                self.node.preload(&mut command)
+            } else {
+                &mut command
+            })
+        };
+        let bare = run(false);
+        assert!(
+            self.seen(connections).iter().all(Option::is_none),
+            "the bare run was not bare"
+        );
+        assert_eq!(bare, run(true), "{}", self.node.counters());
+        let expected = Some(Label::plain(SYSTEM, 2, 1));
+        assert!(
+            self.seen(connections)
+                .iter()
+                .all(|label| *label == expected),
+            "{}",
+            self.node.counters()
+        );
+    }
+
+    fn seen(&self, connections: usize) -> Vec<Option<Label>> {
+        (0..connections)
+            .map(|_| {
+                self.labels
+                    .recv_timeout(harness::PATIENCE)
+                    .expect("a connection")
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn calls_between_hosts_are_the_same() {
+    let Some(bench) = Bench::new("calls between hosts") else {
+        return;
+    };
+    bench.same("outside_blocking", 1);
+    bench.same("outside_nonblocking", 1);
+    assert_eq!(
+        bench.node.count(Counter::ConnectLabelled),
+        4,
+        "{}",
+        bench.node.counters()
+    );
+}
+
+#[test]
+fn packets_that_vanish_look_the_same() {
+    let Some(bench) = Bench::new("vanishing packets") else {
+        return;
+    };
+    drop_incoming(&bench.pair.servers, &format!("tcp dport {CLOSED}"));
+    bench.same("vanished", 0);
+    assert_eq!(
+        bench.node.count(Counter::ConnectLabelled),
+        2,
+        "{}",
+        bench.node.counters()
+    );
+}
+
+#[test]
+fn where_the_kernel_queues_no_label_the_slow_path_sends_it() {
+    let Some(bench) = Bench::new("slow path") else {
+        return;
+    };
+    set(&bench.pair.callers, "net/ipv4/tcp_fastopen", "0");
+    bench.same("outside_blocking", 1);
+    bench.same("outside_nonblocking", 1);
+    let stats = bench.node.stats();
+    let counts =
+        [Counter::ConnectLabelled, Counter::ConnectSlowPath].map(|counter| stats.get(counter));
+    assert_eq!(counts, [0, 2], "{}", bench.node.counters());
+}
+
+#[test]
+fn a_slow_path_without_an_answer_is_given_up() {
+    let Some(bench) = Bench::new("slow path without an answer") else {
+        return;
+    };
+    set(&bench.pair.callers, "net/ipv4/tcp_fastopen", "0");
+    drop_incoming(&bench.pair.servers, &format!("tcp dport {PORT}"));
+    let mut command = command(&bench.pair.callers, &bench.probe);
+    command.args([
+        "outside_nonblocking",
+        &PORT.to_string(),
+        &CLOSED.to_string(),
+    ]);
+    let begun = Instant::now();
+    let text = printed(bench.node.preload(&mut command));
+    assert!(
+        text.starts_with("connect(fd, ADDRESS(to)) = -1 ETIMEDOUT"),
+        "{text}"
+    );
+    assert!(begun.elapsed() < harness::PATIENCE);
+    assert!(
+        bench.node.count(Counter::ConnectSlowPathFailed) >= 1,
+        "{}",
+        bench.node.counters()
+    );
+}
+
+#[test]
+fn a_path_that_drops_handshakes_with_data_is_remembered() {
+    for scenario in ["outside_blocking_again", "outside_nonblocking_again"] {
+        let Some(bench) = Bench::new("dropped handshakes") else {
+            return;
+        };
+        // A SYN has 60 bytes; one with a label more than 80.
+        drop_incoming(
+            &bench.pair.servers,
+            "tcp flags & (syn | ack) == syn meta length > 80",
+        );
+        let connections = if scenario == "outside_blocking_again" {
+            4
+        } else {
+            5
+        };
+        bench.same(scenario, connections);
+        let stats = bench.node.stats();
+        assert_eq!(
+            stats.get(Counter::PathRemembered),
+            1,
+            "{scenario}: {}",
+            bench.node.counters()
+        );
+        assert!(
+            stats.get(Counter::ConnectSlowPath) >= 1,
+            "{scenario}: {}",
+            bench.node.counters()
+        );
+    }
+}
