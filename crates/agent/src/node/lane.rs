@@ -57,6 +57,8 @@ pub(super) struct Lane {
     pub(super) clock: Clock,
     pub(super) report: watch::Sender<Option<NodeReport>>,
     pub(super) fault: Fault,
+    /// What the last look found wrong with the child's interception.
+    pub(super) suspected: Option<String>,
     pub(super) action: Option<JoinHandle<Outcome>>,
     pub(super) staging: Option<JoinHandle<StageOutcome>>,
 }
@@ -172,9 +174,12 @@ impl Lane {
 
     /// Looks for what nobody tells: a child that the library does not reach.
     fn look_around(&mut self) -> Vec<Output> {
-        match self.node.unreachable_program() {
-            Some(reason) => self.step(Input::Unfit { reason }),
-            None => Vec::new(),
+        // A listener that was kept listens from bind on, before the hook sees listen: only what stays so is believed.
+        let seen = self.node.unreachable_program();
+        let before = std::mem::replace(&mut self.suspected, seen.clone());
+        match seen {
+            Some(reason) if before.as_ref() == Some(&reason) => self.step(Input::Unfit { reason }),
+            _ => Vec::new(),
         }
     }
 

@@ -160,6 +160,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         journal,
         report,
         fault: Fault::from_environment(),
+        suspected: None,
         action: None,
         staging: None,
     };

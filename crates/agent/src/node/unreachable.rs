@@ -14,11 +14,11 @@ impl Node {
     pub(super) fn unreachable_program(&self) -> Option<String> {
         let child = self.child()?;
         let main = self.child_process()?;
-        let stats = self.stats.read().ok()?;
         let suspects = self.suspicious_sockets(main, &child);
         if suspects.is_empty() {
             return None;
         }
+        let stats = self.stats.read().ok()?;
         let processes = family(main);
         let owners = owners(&processes, &suspects.keys().copied().collect());
         suspects.iter().find_map(|(inode, socket)| {
