@@ -1,1 +1,242 @@
-//! Tests.
+//! What every backend must do: run for each of them.
+
+use super::{Change, Commit, HeldPermit, KeyRecord, Stored, Udb, UdbError};
+use model::api::{Approval, Event, NodeFact, NodeReport, Pause, PermitFact, UpgradeSummary};
+use model::bundle::UpgradeFile;
+use model::ids::{NodeId, PermitId, Revision, Version};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Runs the suite; each call of `open` opens the same database again.
+pub(crate) async fn run<U: Udb, F: Future<Output = U>>(open: impl Fn() -> F) {
+    let udb = open().await;
+    assert_eq!(
+        udb.load().await,
+        Ok(Stored::default()),
+        "a new one is empty"
+    );
+    everything_comes_back(&udb).await;
+    drop(udb);
+    let udb = open().await;
+    let stored = udb.load().await.expect("loads");
+    assert_eq!(stored, expected(), "and after opening it again");
+    conflicts_change_nothing(&udb, &stored).await;
+    a_commit_happens_wholly_or_not_at_all(&udb, &stored).await;
+    what_ends_is_gone(&udb).await;
+    numbers_never_fall(&udb).await;
+    history_comes_by_pages(&udb).await;
+}
+
+/// A commit on this generation.
+pub(crate) fn commit(expected: u64, changes: Vec<Change>) -> Commit {
+    Commit {
+        expected,
+        generation: expected + 1,
+        view: expected + 10,
+        changes,
+    }
+}
+
+/// An entry of the history.
+pub(crate) fn event(sequence: u64, message: &str) -> Change {
+    Change::Event(Event {
+        sequence,
+        at_ms: 1,
+        author: "suite".to_owned(),
+        node: Some("n1".to_owned()),
+        kind: "suite.event".to_owned(),
+        version: (sequence % 2 == 0).then_some(Version(2)),
+        message: message.to_owned(),
+    })
+}
+
+async fn everything_comes_back(udb: &impl Udb) {
+    let changes = vec![
+        Change::System {
+            name: "store".to_owned(),
+            id: 7,
+        },
+        Change::Publish {
+            summary: summary(),
+            proved: proved(),
+        },
+        Change::Withdraw(Version(1)),
+        Change::Public("a/b".to_owned(), Some(Version(1))),
+        Change::Public("a/b".to_owned(), Some(Version(2))),
+        Change::Public("a/c".to_owned(), Some(Version(2))),
+        Change::Public("a/c".to_owned(), None),
+        Change::Pause(Some(pause())),
+        Change::Approve(approval()),
+        Change::Node(Box::new(node(1, "n1"))),
+        Change::NodeQuietly(Box::new(node(2, "n2"))),
+        Change::NodeHeard(Box::new(node(3, "never stored"))),
+        Change::Permit(permit(4)),
+        Change::Retiring(Version(3)),
+        Change::Retired(Version(2)),
+        event(1, "first"),
+        Change::Key(key()),
+    ];
+    udb.commit(commit(0, changes)).await.expect("commits");
+    assert_eq!(udb.load().await, Ok(expected()));
+    assert_eq!(udb.generation().await, Ok(1));
+}
+
+async fn conflicts_change_nothing(udb: &impl Udb, before: &Stored) {
+    for stale in [0, 2] {
+        let late = udb.commit(commit(stale, vec![Change::Pause(None)])).await;
+        assert_eq!(late, Err(UdbError::Conflict));
+    }
+    assert_eq!(udb.load().await.as_ref(), Ok(before));
+}
+
+async fn a_commit_happens_wholly_or_not_at_all(udb: &impl Udb, before: &Stored) {
+    let twice = vec![Change::Pause(None), event(1, "a sequence number twice")];
+    let refused = udb.commit(commit(1, twice)).await;
+    assert!(matches!(refused, Err(UdbError::Failed(_))), "{refused:?}");
+    assert_eq!(udb.load().await.as_ref(), Ok(before));
+}
+
+async fn what_ends_is_gone(udb: &impl Udb) {
+    let mut confirmed = permit(5);
+    confirmed.expires_at_ms = None;
+    let changes = vec![
+        Change::Forget(NodeId(2)),
+        Change::EndPermit(PermitId(4)),
+        Change::Permit(confirmed.clone()),
+        Change::Pause(None),
+        Change::ForgetKeysBefore(100),
+    ];
+    udb.commit(commit(1, changes)).await.expect("commits");
+    let stored = udb.load().await.expect("loads");
+    assert_eq!(stored.nodes.keys().collect::<Vec<_>>(), [&NodeId(1)]);
+    assert_eq!(stored.permits, BTreeMap::from([(PermitId(5), confirmed)]));
+    assert_eq!((stored.paused, stored.keys), (None, Vec::new()));
+}
+
+async fn numbers_never_fall(udb: &impl Udb) {
+    let changes = vec![Change::Forget(NodeId(1)), Change::EndPermit(PermitId(5))];
+    udb.commit(commit(2, changes)).await.expect("commits");
+    let stored = udb.load().await.expect("loads");
+    assert!(stored.nodes.is_empty() && stored.permits.is_empty());
+    assert_eq!(
+        (stored.last_node, stored.last_permit),
+        (NodeId(2), PermitId(5))
+    );
+}
+
+async fn history_comes_by_pages(udb: &impl Udb) {
+    let more = (2..=5).map(|sequence| event(sequence, "more")).collect();
+    udb.commit(commit(3, more)).await.expect("commits");
+    let sequences = async |after, limit| -> Vec<u64> {
+        let page = udb.events(after, limit).await.expect("reads");
+        page.iter().map(|event| event.sequence).collect()
+    };
+    assert_eq!(sequences(0, 2).await, [1, 2]);
+    assert_eq!(sequences(2, 9).await, [3, 4, 5]);
+    assert!(sequences(5, 9).await.is_empty());
+    assert!(sequences(u64::MAX, 9).await.is_empty());
+    let first = udb.events(0, 1).await.expect("reads");
+    assert_eq!(Change::Event(first[0].clone()), event(1, "first"));
+    assert_eq!(udb.load().await.map(|stored| stored.last_event), Ok(5));
+}
+
+fn expected() -> Stored {
+    Stored {
+        generation: 1,
+        view: 10,
+        system: Some(("store".to_owned(), 7)),
+        upgrades: [((Version(1), Revision(1)), summary())].into(),
+        withdrawn: [Version(1)].into(),
+        public: [("a/b".to_owned(), Version(2))].into(),
+        paused: Some(pause()),
+        approvals: vec![approval()],
+        nodes: [(NodeId(1), node(1, "n1")), (NodeId(2), node(2, "n2"))].into(),
+        permits: [(PermitId(4), permit(4))].into(),
+        retiring_through: Version(3),
+        retired_through: Version(2),
+        last_node: NodeId(2),
+        last_permit: PermitId(4),
+        last_event: 1,
+        keys: vec![key()],
+    }
+}
+
+fn proved() -> Arc<model::bundle::Upgrade> {
+    let text = "system = \"store\"\nversion = 1\n[class.a]\nsoftware = { command = [\"true\"] }\nlifecycle.probe = { alive_ms = 1 }";
+    let file = UpgradeFile::parse(text).expect("reads");
+    Arc::new(file.prove(&BTreeMap::new()).expect("proves"))
+}
+
+fn summary() -> UpgradeSummary {
+    UpgradeSummary {
+        version: Version(1),
+        from: Version(0),
+        revision: Revision(1),
+        manifest_sha256: "00".repeat(32),
+        description: "with \"quotes\" and ünïcode".to_owned(),
+        withdrawn: false,
+        published_at_ms: 3,
+        author: "suite".to_owned(),
+    }
+}
+
+fn pause() -> Pause {
+    Pause {
+        reason: "lunch".to_owned(),
+        author: "suite".to_owned(),
+        since_ms: 1,
+    }
+}
+
+fn approval() -> Approval {
+    Approval {
+        version: Version(1),
+        class: None,
+        node: Some("n1".to_owned()),
+        author: "suite".to_owned(),
+        at_ms: 1,
+    }
+}
+
+fn node(number: u32, name: &str) -> NodeFact {
+    NodeFact {
+        node: NodeId(number),
+        name: name.to_owned(),
+        class: "a".to_owned(),
+        attributes: [("region".to_owned(), "here".to_owned())].into(),
+        host: "host".to_owned(),
+        data_directory: "/data".to_owned(),
+        report: NodeReport {
+            connections: [(Version(1), 3)].into(),
+            counters: [("calls.past".to_owned(), u64::from(u32::MAX))].into(),
+            ..NodeReport::default()
+        },
+        seen_at_ms: 1,
+        reachable: true,
+        settled_at_ms: 1,
+        retry: 2,
+    }
+}
+
+fn permit(number: u64) -> HeldPermit {
+    HeldPermit {
+        fact: PermitFact {
+            permit: PermitId(number),
+            node: NodeId(1),
+            version: Version(2),
+            group: "a".to_owned(),
+            confirmed: false,
+            since_ms: 5,
+        },
+        expires_at_ms: Some(99),
+    }
+}
+
+fn key() -> KeyRecord {
+    KeyRecord {
+        key: "k".to_owned(),
+        fingerprint: "f".to_owned(),
+        reply: serde_json::json!({"permit": 4}),
+        at_ms: 2,
+    }
+}

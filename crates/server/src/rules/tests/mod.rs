@@ -1,0 +1,287 @@
+//! The rules, without a server: a small world whose clock stands still until it is moved.
+
+mod permits;
+mod publish;
+mod retire;
+
+use super::{Command, Context, Publication, decide};
+use crate::problem::Refusal;
+use crate::state::State;
+use model::api::{
+    ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, SyncRequest, SystemView,
+};
+use model::bundle::{BundleFiles, FileInfo, check};
+use model::ids::{NodeId, Version};
+use model::manifest::{Digest, Mode};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// A state, and the context in which its next command is decided.
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) context: Context,
+}
+
+pub(super) const STORAGE: &str =
+    "[class.storage]\nRUN\nservice.data = { port = 1, protocol = \"http\" }\n";
+
+pub(super) const STORAGE_CHANGED: &str = "[class.storage]\nRUN\nservice.data = { port = 2, protocol = \"http\", interface = \"changed\", adapter = \"lens.toml\" }\n";
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::default(),
+            context: Context {
+                now_ms: 1_000_000,
+                author: "tester".to_owned(),
+                reachable_ms: 15_000,
+                permit_ttl_ms: 60_000,
+                random: 0xfeed_beef,
+            },
+        }
+    }
+
+    /// A world with these versions published, each on the one before.
+    pub(super) fn with(parts: &[&str]) -> Self {
+        let mut world = Self::new();
+        for (at, part) in parts.iter().enumerate() {
+            let version = u32::try_from(at + 1).expect("few");
+            world
+                .publish(version, version - 1, part)
+                .expect("published");
+        }
+        world
+    }
+
+    /// Decides a command and takes its changes.
+    pub(super) fn ask<T: DeserializeOwned>(&mut self, command: Command) -> Result<T, Refusal> {
+        let (draft, reply) = decide(&self.state, &self.context, &command)?;
+        let (changes, foreseen) = (draft.changes.clone(), draft.view());
+        self.state.apply(&changes);
+        assert_eq!(foreseen, self.view(), "what a draft foresees happens");
+        Ok(serde_json::from_value(reply).expect("the reply reads"))
+    }
+
+    pub(super) fn refused(&mut self, command: Command) -> Refusal {
+        match self.ask::<serde_json::Value>(command) {
+            Err(refusal) => refusal,
+            Ok(reply) => panic!("not refused: {reply}"),
+        }
+    }
+
+    pub(super) fn publish(&mut self, version: u32, from: u32, part: &str) -> Result<(), Refusal> {
+        let publication = publication(version, from, part, false);
+        self.ask::<serde_json::Value>(Command::Publish(Box::new(publication)))
+            .map(|_| ())
+    }
+
+    pub(super) fn view(&self) -> SystemView {
+        self.state.system_view(self.context.now_ms)
+    }
+
+    /// Enrols a storage node and lets it settle.
+    pub(super) fn settled(&mut self, name: &str, version: u32) -> NodeId {
+        let enrolled: Enrolled = self
+            .ask(Command::Enrol(enrol(name, "storage")))
+            .expect("enrolled");
+        self.report(enrolled.node, report(version));
+        enrolled.node
+    }
+
+    pub(super) fn report(&mut self, node: NodeId, report: NodeReport) {
+        let request = SyncRequest {
+            seen_view: None,
+            report: Some(report),
+            events: Vec::new(),
+        };
+        let () = self
+            .ask(Command::Sync(node, Box::new(request)))
+            .expect("synced");
+    }
+}
+
+pub(super) fn enrol(name: &str, class: &str) -> EnrolRequest {
+    EnrolRequest {
+        name: name.to_owned(),
+        class: class.to_owned(),
+        attributes: [].into(),
+        host: "host".to_owned(),
+        data_directory: format!("/data/{name}"),
+    }
+}
+
+/// The report of a healthy node that is settled at a version.
+pub(super) fn report(version: u32) -> NodeReport {
+    NodeReport {
+        status: NodeStatus {
+            version: Version(version),
+            staged: Version(version),
+            phase: Phase::Settled,
+            child: ChildState::Running,
+            ..NodeStatus::default()
+        },
+        ..NodeReport::default()
+    }
+}
+
+/// A proved upgrade whose digest is that of its text.
+pub(super) fn publication(version: u32, from: u32, part: &str, revise: bool) -> Publication {
+    let info = FileInfo {
+        mode: Mode::Plain,
+        size: 1,
+        sha256: Digest::of(b""),
+    };
+    let files: BundleFiles = ["upgrade.toml", "lens.toml"]
+        .into_iter()
+        .map(|path| (path.to_owned(), info))
+        .collect();
+    let from = match from {
+        0 => String::new(),
+        from => format!("from = {from}\n"),
+    };
+    let text = format!("system = \"store\"\nversion = {version}\n{from}{part}").replace(
+        "RUN",
+        "software = { command = [\"true\"] }\nlifecycle.probe = { alive_ms = 1 }",
+    );
+    let checked = check(&text, &files).unwrap_or_else(|errors| panic!("{text}\n{errors:?}"));
+    Publication {
+        manifest_sha256: Digest::of(text.as_bytes()).to_string(),
+        upgrade: Arc::new(checked.upgrade),
+        revise,
+    }
+}
+
+#[test]
+fn a_node_joins_at_the_newest_version_at_which_one_of_its_class_has_settled() {
+    let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
+    let join = |world: &mut World, name: &str| -> Version {
+        let enrolled: Enrolled = world
+            .ask(Command::Enrol(enrol(name, "storage")))
+            .expect("enrolled");
+        enrolled.join_version
+    };
+    assert_eq!(
+        join(&mut world, "a"),
+        Version(1),
+        "nobody has settled: the oldest"
+    );
+    let b = world.settled("b", 1);
+    assert_eq!(join(&mut world, "c"), Version(1));
+    world.report(b, report(2));
+    assert_eq!(join(&mut world, "d"), Version(2));
+    assert_eq!(
+        join(&mut world, "a"),
+        Version(2),
+        "and again for one that never started"
+    );
+    assert_eq!(world.state.nodes.len(), 4);
+}
+
+#[test]
+fn enrolment_is_idempotent_by_name_and_refuses_another_under_it() {
+    let mut world = World::new();
+    let refusal = world.refused(Command::Enrol(enrol("a", "storage")));
+    assert_eq!(refusal.kind.name, "no-system");
+    world.publish(1, 0, STORAGE).expect("published");
+    let a = world.settled("a", 1);
+    let again: Enrolled = world
+        .ask(Command::Enrol(enrol("a", "storage")))
+        .expect("again");
+    assert_eq!(again.node, a);
+    assert_eq!(
+        world.refused(Command::Enrol(enrol("a", "other"))).kind.name,
+        "unknown-class"
+    );
+    let mut elsewhere = enrol("a", "storage");
+    elsewhere.data_directory = "/elsewhere".to_owned();
+    let refusal = world.refused(Command::Enrol(elsewhere.clone()));
+    assert_eq!(refusal.kind.name, "enrolment-conflict");
+    world.context.now_ms += 15_000;
+    let () = world.ask(Command::Sweep).expect("swept");
+    let moved: Enrolled = world
+        .ask(Command::Enrol(elsewhere))
+        .expect("it is silent: it may move");
+    assert_eq!(moved.node, a);
+    for bad in ["", "12", "a b", "a/b"] {
+        assert_eq!(
+            world
+                .refused(Command::Enrol(enrol(bad, "storage")))
+                .kind
+                .name,
+            "invalid",
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn a_forgotten_number_is_never_given_again() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    let () = world
+        .ask(Command::Forget("a".to_owned()))
+        .expect("forgotten");
+    assert_eq!(
+        world.refused(Command::Forget("a".to_owned())).kind.name,
+        "unknown-node"
+    );
+    assert!(world.settled("a", 1) > a);
+}
+
+#[test]
+fn silence_makes_unreachable_and_the_next_sync_reachable() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    world.context.now_ms += 14_999;
+    let () = world.ask(Command::Sweep).expect("swept");
+    assert!(world.view().nodes[0].reachable);
+    world.context.now_ms += 1;
+    let () = world.ask(Command::Sweep).expect("swept");
+    assert!(!world.view().nodes[0].reachable);
+    world.report(a, report(1));
+    assert!(world.view().nodes[0].reachable);
+}
+
+#[test]
+fn only_what_others_decide_by_wakes_them() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    let visible = |world: &World, report: NodeReport| {
+        let request = SyncRequest {
+            seen_view: None,
+            report: Some(report),
+            events: Vec::new(),
+        };
+        let command = Command::Sync(a, Box::new(request));
+        let (draft, _) = decide(&world.state, &world.context, &command).expect("synced");
+        let durable = draft.changes.iter().any(crate::udb::Change::is_durable);
+        (
+            draft.changes.iter().any(crate::udb::Change::is_visible),
+            durable,
+        )
+    };
+    let mut counted = report(1);
+    counted.counters.insert("calls.past".to_owned(), 1);
+    assert_eq!(visible(&world, counted), (false, false));
+    let mut opened = report(1);
+    opened.connections.insert(Version(1), 3);
+    assert_eq!(visible(&world, opened), (false, true));
+    let mut crashed = report(1);
+    crashed.status.child = ChildState::Crashed;
+    assert_eq!(visible(&world, crashed), (true, true));
+}
+
+#[test]
+fn retry_is_for_blocked_nodes_and_counts() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    assert_eq!(
+        world.refused(Command::Retry("a".to_owned())).kind.name,
+        "not-blocked"
+    );
+    let mut blocked = report(1);
+    blocked.status.phase = Phase::Blocked;
+    world.report(a, blocked);
+    let fact: model::api::NodeFact = world.ask(Command::Retry("a".to_owned())).expect("told");
+    assert_eq!(fact.retry, 1);
+}

@@ -1,0 +1,167 @@
+//! Permits: never more than the limit, expiring, fenced, broken.
+
+use super::super::Command;
+use super::{STORAGE, STORAGE_CHANGED, World, report};
+use model::api::{ChildState, PauseRequest, Permit, PermitFact, PermitRequest};
+use model::ids::{NodeId, PermitId, Version};
+
+fn request(node: NodeId, members: &[NodeId], max_unavailable: u32) -> PermitRequest {
+    PermitRequest {
+        node,
+        version: Version(2),
+        group: "storage".to_owned(),
+        members: members.to_vec(),
+        max_unavailable,
+    }
+}
+
+fn three() -> (World, [NodeId; 3]) {
+    let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
+    let nodes = ["a", "b", "c"].map(|name| world.settled(name, 1));
+    (world, nodes)
+}
+
+impl World {
+    fn acquire(
+        &mut self,
+        node: NodeId,
+        members: &[NodeId],
+        max: u32,
+    ) -> Result<PermitId, &'static str> {
+        let asked = self.ask::<Permit>(Command::AcquirePermit(request(node, members, max)));
+        asked
+            .map(|permit| permit.permit)
+            .map_err(|refusal| refusal.kind.name)
+    }
+
+    fn confirm(&mut self, permit: PermitId) -> Result<PermitFact, &'static str> {
+        self.ask(Command::ConfirmPermit(permit))
+            .map_err(|refusal| refusal.kind.name)
+    }
+}
+
+const FULL: Result<PermitId, &str> = Err("permit-unavailable");
+
+#[test]
+fn a_group_has_room_for_as_many_as_it_says() {
+    let (mut world, nodes) = three();
+    let [a, b, c] = nodes;
+    let first = world.acquire(a, &nodes, 2).expect("room");
+    assert_eq!(world.acquire(a, &nodes, 2), Ok(first), "the same again");
+    let second = world.acquire(b, &nodes, 2).expect("room");
+    assert!(second > first);
+    assert_eq!(world.acquire(c, &nodes, 2), FULL);
+    assert_eq!(world.acquire(c, &nodes, 0), FULL);
+    let () = world.ask(Command::EndPermit(first)).expect("ended");
+    let () = world.ask(Command::EndPermit(first)).expect("and again");
+    assert!(world.acquire(c, &nodes, 2).expect("room again") > second);
+    assert_eq!(world.acquire(a, &nodes, 2), FULL);
+}
+
+#[test]
+fn whoever_does_not_serve_takes_room() {
+    let (mut world, nodes) = three();
+    let [a, b, c] = nodes;
+    for child in [
+        ChildState::Crashed,
+        ChildState::Stopped,
+        ChildState::Starting,
+    ] {
+        let mut down = report(1);
+        down.status.child = child;
+        world.report(b, down);
+        assert_eq!(world.acquire(a, &nodes, 1), FULL, "{child:?}");
+    }
+    world.report(b, report(1));
+    world.context.now_ms += 15_000;
+    world.report(a, report(1));
+    world.report(c, report(1));
+    assert_eq!(
+        world.acquire(a, &nodes, 1),
+        FULL,
+        "b is unreachable, before any sweep"
+    );
+    world
+        .acquire(b, &nodes, 1)
+        .expect("one that is away itself takes its own place");
+    let () = world
+        .ask(Command::Forget("b".to_owned()))
+        .expect("forgotten");
+    world
+        .acquire(a, &nodes, 1)
+        .expect("a forgotten node is missed by nobody");
+}
+
+#[test]
+fn a_joining_node_is_missed_by_nobody() {
+    let (mut world, nodes) = three();
+    let joining: model::api::Enrolled = world
+        .ask(Command::Enrol(super::enrol("d", "storage")))
+        .expect("enrolled");
+    let members = [nodes.as_slice(), &[joining.node]].concat();
+    world.acquire(nodes[0], &members, 1).expect("room");
+}
+
+#[test]
+fn an_unconfirmed_permit_expires_by_the_servers_clock_and_a_confirmed_one_does_not() {
+    let (mut world, nodes) = three();
+    let [a, b, c] = nodes;
+    let expiring = world.acquire(a, &nodes, 1).expect("room");
+    world.context.now_ms += 60_000;
+    for node in nodes {
+        world.report(node, report(1));
+    }
+    assert_eq!(
+        world.confirm(expiring).err(),
+        Some("permit-lost"),
+        "before any sweep"
+    );
+    let kept = world.acquire(b, &nodes, 1).expect("it counts no longer");
+    assert!(world.confirm(kept).expect("confirmed").confirmed);
+    world.context.now_ms += 1_000_000;
+    for node in nodes {
+        world.report(node, report(1));
+    }
+    let () = world.ask(Command::Sweep).expect("swept");
+    assert_eq!(world.view().permits.len(), 1);
+    assert_eq!(world.acquire(c, &nodes, 1), FULL);
+    world.confirm(kept).expect("confirming again is the same");
+}
+
+#[test]
+fn a_broken_permit_is_refused_for_ever() {
+    let (mut world, nodes) = three();
+    let [a, b, _] = nodes;
+    let old = world.acquire(a, &nodes, 1).expect("room");
+    world.confirm(old).expect("confirmed");
+    let broken: PermitFact = world.ask(Command::BreakPermit(old)).expect("broken");
+    assert_eq!(broken.node, a);
+    let new = world.acquire(b, &nodes, 1).expect("room");
+    assert_eq!(world.confirm(old).err(), Some("permit-lost"));
+    let () = world.ask(Command::EndPermit(old)).expect("no error");
+    assert_eq!(
+        world.view().permits[0].permit,
+        new,
+        "the old number ends nobody's new one"
+    );
+    assert_eq!(
+        world.refused(Command::BreakPermit(old)).kind.name,
+        "permit-lost"
+    );
+}
+
+#[test]
+fn a_pause_or_a_withdrawal_gives_no_leave() {
+    let (mut world, nodes) = three();
+    let pause = PauseRequest {
+        reason: "lunch".to_owned(),
+    };
+    let _: model::api::Pause = world.ask(Command::Pause(pause)).expect("paused");
+    assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
+    let () = world.ask(Command::Resume).expect("resumed");
+    let held = world.acquire(nodes[0], &nodes, 3).expect("room");
+    let _: model::api::UpgradeSummary =
+        world.ask(Command::Withdraw(Version(2))).expect("withdrawn");
+    assert_eq!(world.confirm(held).err(), Some("permit-lost"));
+    assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
+}
