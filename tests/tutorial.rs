@@ -102,7 +102,10 @@ fn the_readmes_tutorial_works_literally() {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("bash runs");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let mut said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for index in 0..blocks.len() {
+        said += &std::fs::read_to_string(outputs.join(index.to_string())).unwrap_or_default();
+    }
     assert!(
         output.status.success(),
         "the tutorial ended with {}:\n{said}",

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How often the system is asked while waiting.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
+/// The problem that says that the versions are still in use.
+const REFUSED: &str = "/problems/retire-refused";
+
 /// Arguments of `upstart retire`.
 #[derive(Debug, Args)]
 pub(crate) struct RetireArgs {
@@ -21,7 +24,7 @@ pub(crate) struct RetireArgs {
     /// Close what is still open at these versions instead of being refused
     #[arg(long)]
     pub(crate) close: bool,
-    /// Wait until every node has acknowledged, at most this long
+    /// Wait until nobody uses them any more and every node has acknowledged, at most this long
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
     pub(crate) wait: Option<u64>,
 }
@@ -35,11 +38,12 @@ pub(crate) fn run(globals: &Globals, arguments: &RetireArgs) -> Outcome {
         close: arguments.close,
     };
     let retirement = wait_for(async {
-        let begun = client.retire(&request).await.map_err(explain)?;
-        match arguments.wait {
-            Some(seconds) => acknowledged(&client, begun, version, seconds).await,
-            None => Ok(begun),
-        }
+        let Some(seconds) = arguments.wait else {
+            return client.retire(&request).await.map_err(explain);
+        };
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let begun = begun(&client, &request, end).await?;
+        acknowledged(&client, begun, version, end).await
     })?;
     let sentence = if retirement.retired_through >= version {
         format!("Every version up to {version} is retired.")
@@ -52,20 +56,44 @@ pub(crate) fn run(globals: &Globals, arguments: &RetireArgs) -> Outcome {
     done(globals, &retirement, &sentence)
 }
 
+/// Asks until nothing holds the versions any more: what nodes say of their connections is some moments old. What is
+/// waited for is said once, and again when it changes.
+async fn begun(
+    client: &Client,
+    request: &RetireRequest,
+    end: Instant,
+) -> anyhow::Result<Retirement> {
+    let mut said = String::new();
+    loop {
+        let error = match client.retire(request).await {
+            Ok(begun) => return Ok(begun),
+            Err(error) => error,
+        };
+        if error.kind() != Some(REFUSED) || Instant::now() >= end {
+            return Err(explain(error));
+        }
+        let reason = error.to_string();
+        if reason != said {
+            eprintln!("waiting: {reason}");
+            said = reason;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
 /// Waits until the second phase has ended.
 async fn acknowledged(
     client: &Client,
     begun: Retirement,
     version: Version,
-    seconds: u64,
+    end: Instant,
 ) -> anyhow::Result<Retirement> {
-    let end = Instant::now() + Duration::from_secs(seconds);
     let mut retirement = begun;
     while retirement.retired_through < version {
         if Instant::now() >= end {
             let nodes = retirement.waiting_for.join(", ");
             return Err(refusal(
-                format!("after {seconds} s these nodes have not acknowledged: {nodes}"),
+                format!("time is up, and these nodes have not acknowledged: {nodes}"),
                 "look at them with `upstart nodes`, or forget those that never come back with `upstart forget NODE`",
             ));
         }

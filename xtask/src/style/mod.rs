@@ -2,6 +2,7 @@
 
 mod arrows;
 mod functions;
+mod specification;
 
 use crate::workspace::Workspace;
 use anyhow::Context;
@@ -47,6 +48,7 @@ fn findings() -> anyhow::Result<Vec<String>> {
     findings.extend(sources.iter().flat_map(unfinished));
     findings.extend(sources.iter().flat_map(machine_paths));
     findings.extend(functions::findings(&sources));
+    findings.extend(specification::findings(&sources));
     Ok(findings)
 }
 

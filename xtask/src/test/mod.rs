@@ -34,7 +34,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "format",
         work: format,
@@ -58,6 +58,11 @@ const STEPS: [Step; 7] = [
     Step {
         name: "doc-tests",
         work: doc_tests,
+        is_demo: false,
+    },
+    Step {
+        name: "examples",
+        work: examples,
         is_demo: false,
     },
     Step {
@@ -158,6 +163,21 @@ fn tests(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 fn doc_tests(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
     run(&mut workspace.cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     tally.pass();
+    Ok(())
+}
+
+/// The examples' own tests: that their versions really do not understand each other.
+fn examples(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    for example in std::fs::read_dir(workspace.root().join("examples"))? {
+        let tests = example?.path().join("tests");
+        if tests.is_dir() {
+            let mut command = workspace.command("python3");
+            run(command
+                .args(["-m", "unittest", "discover", "-s"])
+                .arg(tests))?;
+            tally.pass();
+        }
+    }
     Ok(())
 }
 
