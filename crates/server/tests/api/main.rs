@@ -1,0 +1,8 @@
+//! A real server on a loopback port, asked through the typed client and, where bytes matter, through plain HTTP.
+
+mod artifacts;
+mod permits;
+mod problems;
+mod restart;
+mod support;
+mod waiting;

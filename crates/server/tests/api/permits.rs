@@ -1,0 +1,124 @@
+//! Permits over HTTP: many ask at once, and never more than the limit hold one.
+
+use crate::support::{Site, client, kind};
+use model::api::PermitRequest;
+use model::ids::{NodeId, PermitId, Version};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const LIMIT: u32 = 3;
+
+fn request(node: NodeId, members: &[NodeId]) -> PermitRequest {
+    PermitRequest {
+        node,
+        version: Version(2),
+        group: "storage".to_owned(),
+        members: members.to_vec(),
+        max_unavailable: LIMIT,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn never_more_than_the_limit_hold_a_permit_at_once() {
+    let site = Site::new();
+    let server = site.start().await;
+    let names: Vec<String> = (0..12).map(|at| format!("n{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let nodes = server.populate(&names).await;
+    let holding = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    for node in nodes.clone() {
+        let (client, members) = (client(&server.url), nodes.clone());
+        let (holding, most) = (Arc::clone(&holding), Arc::clone(&most));
+        tasks.spawn(async move {
+            let mut given: Vec<PermitId> = Vec::new();
+            while given.len() < 3 {
+                let Ok(permit) = client.acquire_permit(&request(node, &members)).await else {
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                client.confirm_permit(permit.permit).await.expect("held");
+                let now = holding.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(now, Ordering::SeqCst);
+                let held = client.system().await.expect("answers").permits.len();
+                assert!(held <= LIMIT as usize, "{held} permits");
+                holding.fetch_sub(1, Ordering::SeqCst);
+                client.end_permit(permit.permit).await.expect("ended");
+                given.push(permit.permit);
+            }
+            given
+        });
+    }
+    let mut all = BTreeSet::new();
+    for given in tasks.join_all().await {
+        assert!(given.is_sorted(), "numbers rise");
+        all.extend(given);
+    }
+    assert_eq!(all.len(), 12 * 3, "no number is given twice");
+    let most = most.load(Ordering::SeqCst);
+    assert!((1..=LIMIT as usize).contains(&most), "{most} at once");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn time_takes_what_is_not_confirmed_and_operators_take_the_rest() {
+    let site = Site::new();
+    let server = site.start().await;
+    let nodes = server.populate(&["a", "b"]).await;
+    let lost = server
+        .client
+        .acquire_permit(&request(nodes[0], &nodes))
+        .await
+        .expect("room");
+    site.pass_ms(60_000);
+    assert_eq!(
+        kind(server.client.confirm_permit(lost.permit).await),
+        "/problems/permit-lost"
+    );
+    for node in &nodes {
+        server
+            .report(*node, crate::support::report(1))
+            .await
+            .expect("heard");
+    }
+    let kept = server
+        .client
+        .acquire_permit(&request(nodes[1], &nodes))
+        .await
+        .expect("room");
+    server
+        .client
+        .confirm_permit(kept.permit)
+        .await
+        .expect("held");
+    let broken = server
+        .client
+        .break_permit(kept.permit)
+        .await
+        .expect("broken");
+    assert_eq!((broken.node, broken.confirmed), (nodes[1], true));
+    assert_eq!(
+        kind(server.client.confirm_permit(kept.permit).await),
+        "/problems/permit-lost"
+    );
+    let history = server
+        .client
+        .events(None, None, None)
+        .await
+        .expect("answers");
+    let kinds: Vec<&str> = history
+        .items
+        .iter()
+        .map(|event| event.kind.as_str())
+        .collect();
+    assert!(kinds.contains(&"permit.expired"), "{kinds:?}");
+    let last = history.items.last().expect("events");
+    assert_eq!(
+        (last.kind.as_str(), last.author.as_str()),
+        ("permit.broken", "tester")
+    );
+    assert_eq!(last.node.as_deref(), Some("b"));
+    server.stop().await;
+}

@@ -1,0 +1,129 @@
+//! What a server promised it still knows after a restart.
+
+use crate::support::{Site, bundle, report};
+use model::api::{ApproveRequest, PauseRequest, PermitRequest, PublicRequest};
+use model::ids::Version;
+
+#[tokio::test]
+async fn everything_survives_a_restart_and_the_view_goes_on() {
+    let site = Site::new();
+    let server = site.start().await;
+    let nodes = server.populate(&["a", "b"]).await;
+    server
+        .publish(&bundle(2, "mended"), true)
+        .await
+        .expect("revised");
+    let request = PermitRequest {
+        node: nodes[0],
+        version: Version(2),
+        group: "storage".to_owned(),
+        members: nodes.clone(),
+        max_unavailable: 1,
+    };
+    let permit = server.client.acquire_permit(&request).await.expect("room");
+    server
+        .client
+        .confirm_permit(permit.permit)
+        .await
+        .expect("held");
+    let approval = ApproveRequest {
+        version: Version(2),
+        class: None,
+        node: None,
+    };
+    server.client.approve(&approval).await.expect("approved");
+    let public = PublicRequest {
+        service: None,
+        version: Version(2),
+    };
+    server.client.set_public(&public).await.expect("moved");
+    let pause = PauseRequest {
+        reason: "restart".to_owned(),
+    };
+    server.client.pause(&pause).await.expect("paused");
+    let before = server.client.system().await.expect("answers");
+    let history = server
+        .client
+        .events(None, None, None)
+        .await
+        .expect("answers");
+    server.stop().await;
+
+    site.pass_ms(1_000_000);
+    let server = site.start().await;
+    let mut after = server.client.system().await.expect("answers");
+    for (fact, old) in after.nodes.iter_mut().zip(&before.nodes) {
+        assert!(
+            fact.reachable,
+            "a restart of the server makes nobody unreachable"
+        );
+        fact.seen_at_ms = old.seen_at_ms;
+    }
+    assert_eq!(after, before);
+    assert_eq!(
+        server
+            .client
+            .events(None, None, None)
+            .await
+            .expect("answers"),
+        history
+    );
+    server
+        .client
+        .confirm_permit(permit.permit)
+        .await
+        .expect("still held");
+    server.client.resume().await.expect("resumed");
+    assert!(server.client.system().await.expect("answers").view > before.view);
+    server
+        .report(nodes[1], report(1))
+        .await
+        .expect("its number is still its own");
+    let manifest = server
+        .client
+        .manifest(Version(2), model::ids::Revision(2))
+        .await
+        .expect("there");
+    assert!(manifest.contains("mended"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_remembered_answer_is_remembered_across_a_restart() {
+    let site = Site::new();
+    let pause = async |url: &str| {
+        let request = reqwest::Client::new().post(format!("{url}/v1/pause"));
+        let request = request
+            .bearer_auth(crate::support::TOKEN)
+            .header("Idempotency-Key", "k");
+        let answer = request
+            .body(r#"{"reason":"lunch"}"#)
+            .send()
+            .await
+            .expect("answers");
+        answer.text().await.expect("whole")
+    };
+    let server = site.start().await;
+    let first = pause(&server.url).await;
+    server.stop().await;
+    site.pass_ms(1000);
+    let server = site.start().await;
+    assert_eq!(pause(&server.url).await, first);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_repository_that_lost_a_file_is_told_at_the_start() {
+    let site = Site::new();
+    let server = site.start().await;
+    let summary = server
+        .publish(&bundle(1, ""), false)
+        .await
+        .expect("published");
+    server.stop().await;
+    let artifacts = site.data.path().join("server/repository/artifacts");
+    std::fs::remove_file(artifacts.join(&summary.manifest_sha256)).expect("removed");
+    let started = server::Server::bind(site.config()).await;
+    let error = started.err().expect("refused");
+    assert!(error.to_string().contains("version 1"), "{error}");
+}

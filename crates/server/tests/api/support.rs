@@ -1,0 +1,210 @@
+//! A server for one test, its clock, and bundles to publish.
+
+use bytes::Bytes;
+use client::{Client, ClientError};
+use model::api::{
+    ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, PublishRequest, SyncRequest,
+    SyncResponse, UpgradeSummary,
+};
+use model::bundle::{check, read_directory};
+use model::ids::{NodeId, Version};
+use server::{Clock, Config, Server, ServerError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const TOKEN: &str = "open sesame";
+
+/// A server that runs until it is stopped or dropped.
+pub(crate) struct Running {
+    pub(crate) url: String,
+    pub(crate) client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Result<(), ServerError>>,
+}
+
+/// What outlives a server: its data, and the time.
+pub(crate) struct Site {
+    pub(crate) data: TempDir,
+    now_ms: Arc<AtomicU64>,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self {
+            data: tempfile::tempdir().expect("a folder"),
+            now_ms: Arc::new(AtomicU64::new(1_000_000)),
+        }
+    }
+
+    pub(crate) fn pass_ms(&self, ms: u64) {
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let now_ms = Arc::clone(&self.now_ms);
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        Config {
+            token: Some(TOKEN.to_owned()),
+            sweep_ms: 5,
+            artifact_bytes_max: 1 << 20,
+            clock: Clock::new(move || now_ms.load(Ordering::SeqCst)),
+            ..Config::new(listen, self.data.path().join("server"))
+        }
+    }
+
+    pub(crate) async fn start(&self) -> Running {
+        let server = Server::bind(self.config()).await.expect("it starts");
+        let url = format!("http://{}", server.address());
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(server.serve(async {
+            // A dropped sender stops the server too.
+            let _ = stopped.await;
+        }));
+        Running {
+            client: client(&url),
+            url,
+            stop: Some(stop),
+            served,
+        }
+    }
+}
+
+pub(crate) fn client(url: &str) -> Client {
+    Client::new(&[url], Some(TOKEN.to_owned()))
+        .expect("an address")
+        .with_author("tester")
+}
+
+impl Running {
+    pub(crate) async fn stop(mut self) {
+        self.stop.take().expect("runs").send(()).expect("listens");
+        self.served.await.expect("no panic").expect("a clean end");
+    }
+
+    /// A plain request.
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url));
+        request.bearer_auth(TOKEN)
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        text: &str,
+        revise: bool,
+    ) -> Result<UpgradeSummary, ClientError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        self.upload(folder.path(), text).await?;
+        let found = read_directory(folder.path()).expect("a bundle");
+        let checked = check(&found.upgrade_toml, &found.files).expect("a good bundle");
+        let request = PublishRequest {
+            manifest: checked.manifest.text(),
+            revise,
+        };
+        self.client.publish(&request).await
+    }
+
+    async fn upload(&self, folder: &Path, text: &str) -> Result<(), ClientError> {
+        std::fs::write(folder.join("upgrade.toml"), text).expect("written");
+        std::fs::write(folder.join("lens.toml"), "").expect("written");
+        let found = read_directory(folder).expect("a bundle");
+        for (path, info) in &found.files {
+            let digest = info.sha256.to_string();
+            self.client
+                .put_artifact_file(&digest, &folder.join(path))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes two versions and enrols nodes that are settled at the first.
+    pub(crate) async fn populate(&self, names: &[&str]) -> Vec<NodeId> {
+        self.publish(&bundle(1, ""), false)
+            .await
+            .expect("published");
+        self.publish(&bundle(2, ""), false)
+            .await
+            .expect("published");
+        let mut nodes = Vec::new();
+        for name in names {
+            let enrolled = self.enrol(name).await.expect("enrolled");
+            self.report(enrolled.node, report(1)).await.expect("heard");
+            nodes.push(enrolled.node);
+        }
+        nodes
+    }
+
+    pub(crate) async fn enrol(&self, name: &str) -> Result<Enrolled, ClientError> {
+        let request = EnrolRequest {
+            name: name.to_owned(),
+            class: "storage".to_owned(),
+            attributes: [].into(),
+            host: "host".to_owned(),
+            data_directory: format!("/data/{name}"),
+        };
+        self.client.enrol(&request).await
+    }
+
+    pub(crate) async fn report(
+        &self,
+        node: NodeId,
+        report: NodeReport,
+    ) -> Result<SyncResponse, ClientError> {
+        let request = SyncRequest {
+            seen_view: None,
+            report: Some(report),
+            events: Vec::new(),
+        };
+        self.client.sync(node, &request, None).await
+    }
+}
+
+/// The text of a bundle, each version on the one before.
+pub(crate) fn bundle(version: u32, description: &str) -> String {
+    let (from, interface) = match version {
+        1 => (String::new(), String::new()),
+        _ => (
+            format!("from = {}\n", version - 1),
+            ", interface = \"changed\", adapter = \"lens.toml\"".to_owned(),
+        ),
+    };
+    format!(
+        "system = \"store\"\nversion = {version}\n{from}description = \"{description}\"\n\
+         [class.storage]\nsoftware = {{ command = [\"true\"] }}\nlifecycle.probe = {{ alive_ms = 1 }}\n\
+         service.data = {{ port = {version}, protocol = \"http\"{interface} }}\n"
+    )
+}
+
+/// The report of a healthy node.
+pub(crate) fn report(version: u32) -> NodeReport {
+    NodeReport {
+        status: NodeStatus {
+            version: Version(version),
+            staged: Version(version),
+            phase: Phase::Settled,
+            child: ChildState::Running,
+            ..NodeStatus::default()
+        },
+        ..NodeReport::default()
+    }
+}
+
+/// A content and its digest.
+pub(crate) fn content(length: usize) -> (String, Bytes) {
+    let bytes: Vec<u8> = (0..length).map(|at| (at * 31 % 251) as u8).collect();
+    (
+        model::manifest::Digest::of(&bytes).to_string(),
+        Bytes::from(bytes),
+    )
+}
+
+/// The kind of the problem that a request met.
+pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
+    match result {
+        Err(ClientError::Problem(problem)) => problem.kind,
+        other => panic!("not a problem: {other:?}"),
+    }
+}
