@@ -4,6 +4,7 @@
 //! that is read both ways, so the file gives the past and the future adapter; what has no way back
 //! must say so, or the file is refused. docs/lenses.md is the reference.
 
+mod answer;
 mod convert;
 mod error;
 mod expression;
@@ -13,6 +14,7 @@ mod place;
 mod query;
 mod reader;
 mod recipe;
+mod rule;
 mod scope;
 mod step;
 mod template;

@@ -4,7 +4,8 @@ use http::{Method, StatusCode};
 
 use super::expression::Expression;
 use super::place::Place;
-use super::recipe::{BySide, Recipe};
+use super::recipe::Recipe;
+use super::rule::BySide;
 use super::template::Template;
 use crate::chain::{Direction, Side};
 use crate::json::Json;

@@ -7,12 +7,13 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use super::Lens;
+use super::answer::Back;
 use super::error::Mismatch;
 use super::expression::{Surroundings, request_value};
-use super::operation::{Alternative, Operation, Unmatched, is_head_of_get};
-use super::recipe::Remembered;
+use super::operation::{Operation, Unmatched, is_head_of_get};
+use super::rule::Remembered;
 use super::scope::{Head, Pair, Scope};
-use crate::call::{Answer, Body, BodyError, BodyLimits, Call};
+use crate::call::{Answer, Body, BodyError, Call};
 use crate::chain::{Calls, Direction, Next, Pending, Side};
 use crate::json::Json;
 use crate::observer::{Failure, Refusal, RefusalKind};
@@ -60,36 +61,22 @@ impl Calls for LensStep {
 }
 
 impl LensStep {
-    fn caller(&self) -> Side {
+    pub(super) fn caller(&self) -> Side {
         self.direction.caller()
     }
 
     /// The operation that a call is, if any.
     async fn find(&self, call: &mut Call) -> Result<Option<&Operation>, Failure> {
-        let caller = self.caller();
-        for &index in &self.lens.routes[caller as usize] {
-            let operation = &self.lens.operations[index];
-            let Some(template) = &operation.templates[caller as usize] else {
-                continue;
-            };
-            let path = call.head.uri.path();
-            let Some(path) = path.strip_prefix('/') else {
-                return Ok(None);
-            };
-            let path: Vec<&str> = path.split('/').collect();
-            let method = &call.head.method;
-            let matches = template.matches(method, &path)
-                || (is_head_of_get(method, operation) && template.matches(&Method::GET, &path));
-            if !matches {
-                continue;
-            }
-            let Some(when) = &operation.when[caller as usize] else {
+        let mut from = 0;
+        while let Some(position) = self.matching(from, call) {
+            let operation = &self.lens.operations[self.routes()[position]];
+            let Some(when) = &operation.when[self.caller() as usize] else {
                 return Ok(Some(operation));
             };
             let scope = self.scope(operation, call).await?;
-            let method = call.head.method.as_str().to_owned();
+            let method = call.head.method.as_str();
             let around = Surroundings {
-                method: &method,
+                method,
                 ..Surroundings::default()
             };
             let holds = when.holds(&scope, around);
@@ -97,8 +84,33 @@ impl LensStep {
             if holds.map_err(|mismatch| self.mismatch(RefusalKind::Request, operation, mismatch))? {
                 return Ok(Some(operation));
             }
+            from = position + 1;
         }
         Ok(None)
+    }
+
+    fn routes(&self) -> &[usize] {
+        &self.lens.routes[self.caller() as usize]
+    }
+
+    /// The next of the routes that has the form of a call.
+    fn matching(&self, from: usize, call: &Call) -> Option<usize> {
+        let path: Vec<&str> = call.head.uri.path().strip_prefix('/')?.split('/').collect();
+        let method = &call.head.method;
+        let fits = |index: &usize| {
+            let operation = &self.lens.operations[*index];
+            operation.templates[self.caller() as usize]
+                .as_ref()
+                .is_some_and(|template| {
+                    template.matches(method, &path)
+                        || (is_head_of_get(method, operation)
+                            && template.matches(&Method::GET, &path))
+                })
+        };
+        self.routes()[from..]
+            .iter()
+            .position(fits)
+            .map(|position| from + position)
     }
 
     /// Takes a call apart as far as its operation needs it.
@@ -218,7 +230,7 @@ impl LensStep {
         self.refuse(RefusalKind::Unmatched, "(unmatched)".to_owned(), reason)
     }
 
-    fn declared(&self, rule: &str, index: usize) -> Refusal {
+    pub(super) fn declared(&self, rule: &str, index: usize) -> Refusal {
         let declared = &self.lens.declared[index];
         let body = declared
             .body
@@ -233,7 +245,12 @@ impl LensStep {
         }
     }
 
-    fn mismatch(&self, kind: RefusalKind, operation: &Operation, mismatch: Mismatch) -> Refusal {
+    pub(super) fn mismatch(
+        &self,
+        kind: RefusalKind,
+        operation: &Operation,
+        mismatch: Mismatch,
+    ) -> Refusal {
         let rule = match mismatch.rule.as_str() {
             "" => operation.name.clone(),
             rule => format!("{}: {rule}", operation.name),
@@ -268,169 +285,6 @@ impl LensStep {
     }
 }
 
-/// The way back of one call.
-struct Back<'s> {
-    step: &'s LensStep,
-    operation: &'s Operation,
-    /// The caller's.
-    method: Method,
-    remembered: Remembered,
-    limits: BodyLimits,
-}
-
-impl Back<'_> {
-    fn around(&self, status: StatusCode) -> Surroundings<'_> {
-        Surroundings {
-            method: self.method.as_str(),
-            status: Some(status.as_u16()),
-            request: self.remembered.request.as_ref(),
-            echoes: &self.remembered.echoes,
-        }
-    }
-
-    fn refuse(&self, mismatch: Mismatch) -> Failure {
-        self.step
-            .mismatch(RefusalKind::Response, self.operation, mismatch)
-            .into()
-    }
-
-    /// The answer as the caller's side knows it.
-    async fn answer(&self, mut answer: Answer) -> Result<Answer, Failure> {
-        let Some(alternative) = self.choose(&mut answer).await? else {
-            if self.operation.other_statuses_pass {
-                return Ok(answer);
-            }
-            let what = format!("the lens has no rule for the status {}", answer.head.status);
-            return Err(self.refuse(Mismatch::new(what).within("status")));
-        };
-        if let Some(index) = alternative.refuse {
-            return Err(self.step.declared(&self.operation.name, index).into());
-        }
-        let toward = self.step.caller();
-        if alternative.recipe.needs_body() {
-            self.decode(&mut answer).await?;
-        }
-        let without_body = self.method == Method::HEAD && alternative.recipe.needs_body();
-        if without_body {
-            answer.head.headers.remove(header::CONTENT_LENGTH);
-        } else if !alternative.recipe.rules().is_empty() || alternative.recipe.needs_body() {
-            self.apply(alternative, &mut answer)?;
-        }
-        if let super::operation::Statuses::Code(code) = alternative.status[toward as usize] {
-            set_status(&mut answer, code);
-        }
-        Ok(answer)
-    }
-
-    fn apply(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
-        let decoded = matches!(answer.body, Body::Json(_) | Body::Empty);
-        let body = match decoded {
-            true => match std::mem::take(&mut answer.body) {
-                Body::Json(json) => Some(json),
-                _ => None,
-            },
-            false => None,
-        };
-        let headers = std::mem::take(&mut answer.head.headers);
-        let head = Head {
-            headers,
-            ..Head::default()
-        };
-        let mut scope = Scope {
-            head: Some(head),
-            body,
-        };
-        let around = self.around(answer.head.status);
-        let applied = alternative
-            .recipe
-            .apply(&mut scope, self.step.caller(), around);
-        applied.map_err(|mismatch| self.refuse(mismatch))?;
-        answer.head.headers = scope.head.take().unwrap_or_default().headers;
-        if decoded {
-            set_body(&mut answer.head.headers, &mut answer.body, scope.body);
-        }
-        Ok(())
-    }
-
-    /// The first alternative for this status whose condition holds.
-    async fn choose(&self, answer: &mut Answer) -> Result<Option<&Alternative>, Failure> {
-        let from = self.step.caller().other();
-        for alternative in &self.operation.responses {
-            if !alternative.matches(self.step.direction, answer.head.status) {
-                continue;
-            }
-            let Some(when) = &alternative.when[from as usize] else {
-                return Ok(Some(alternative));
-            };
-            if when.uses("body") {
-                self.decode(answer).await?;
-            }
-            let body = match std::mem::take(&mut answer.body) {
-                Body::Json(json) => Ok(json),
-                other => Err(other),
-            };
-            let headers = std::mem::take(&mut answer.head.headers);
-            let head = Head {
-                headers,
-                ..Head::default()
-            };
-            let mut scope = Scope {
-                head: Some(head),
-                body: None,
-            };
-            match body {
-                Ok(json) => scope.body = Some(json),
-                Err(other) => answer.body = other,
-            }
-            let holds = when.holds(&scope, self.around(answer.head.status));
-            answer.head.headers = scope.head.take().unwrap_or_default().headers;
-            if let Some(json) = scope.body {
-                answer.body = Body::Json(json);
-            }
-            if holds.map_err(|mismatch| self.refuse(mismatch))? {
-                return Ok(Some(alternative));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn decode(&self, answer: &mut Answer) -> Result<(), Failure> {
-        if self.method == Method::HEAD || matches!(answer.body, Body::Empty | Body::Json(_)) {
-            return Ok(());
-        }
-        let refuse = |what: String| self.refuse(Mismatch::new(what).within("body"));
-        if is_encoded(&answer.head.headers) {
-            return Err(refuse("the answer is compressed".to_owned()));
-        }
-        match answer.body.decode(self.limits).await {
-            Ok(_) => Ok(()),
-            Err(BodyError::Connection(error)) => Err(Failure::Broken(error)),
-            Err(error) => Err(refuse(error.to_string())),
-        }
-    }
-
-    /// A refusal of an adapter further on, in the words of the caller's version where the rules
-    /// can say it; else as a problem with the same status.
-    async fn refusal(&self, mut refusal: Refusal) -> Refusal {
-        let Some(body) = refusal.body.take() else {
-            return refusal;
-        };
-        let (mut head, ()) = http::Response::new(()).into_parts();
-        head.status = refusal.status;
-        let answer = Answer {
-            head,
-            body: Body::Json(body),
-        };
-        if let Ok(answer) = self.answer(answer).await {
-            refusal.status = answer.head.status;
-            if let Body::Json(body) = answer.body {
-                refusal.body = Some(body);
-            }
-        }
-        refusal
-    }
-}
-
 fn remember(
     operation: &Operation,
     scope: &Scope,
@@ -460,7 +314,7 @@ fn restore(call: &mut Call, scope: Scope) {
     }
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     encodings
         .into_iter()
@@ -468,7 +322,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// Puts a decoded body back, with the headers that describe it.
-fn set_body(headers: &mut HeaderMap, slot: &mut Body, body: Option<Json>) {
+pub(super) fn set_body(headers: &mut HeaderMap, slot: &mut Body, body: Option<Json>) {
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::TRAILER);
@@ -487,15 +341,6 @@ fn set_body(headers: &mut HeaderMap, slot: &mut Body, body: Option<Json>) {
             headers.remove(header::CONTENT_TYPE);
             *slot = Body::Empty;
         }
-    }
-}
-
-fn set_status(answer: &mut Answer, code: u16) {
-    if let Ok(status) = StatusCode::from_u16(code)
-        && status != answer.head.status
-    {
-        answer.head.status = status;
-        answer.head.extensions.remove::<hyper::ext::ReasonPhrase>();
     }
 }
 

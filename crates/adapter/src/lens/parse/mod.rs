@@ -16,7 +16,7 @@ use super::error::LensError;
 use super::expression::Expression;
 use super::operation::{Declared, Operation, RefusalForms, Unmatched};
 use super::reader::{Node, Section, Source, nearest};
-use super::recipe::BySide;
+use super::rule::BySide;
 use crate::chain::{Direction, Side};
 
 const KEYS: [&str; 7] = [

@@ -4,7 +4,8 @@ use super::super::error::LensError;
 use super::super::operation::Operation;
 use super::super::place::Place;
 use super::super::reader::{Node, Section};
-use super::super::recipe::{Action, BySide, Recipe, Rest};
+use super::super::recipe::{Recipe, Rest};
+use super::super::rule::{Action, BySide};
 use super::super::template::Template;
 use super::rule::{self, Rules};
 use super::{Shared, convert, only, refuse, response, when, word};
@@ -204,7 +205,7 @@ fn paths(operation: &Operation, toward: Side, section: &Section<'_>) -> Result<(
     for name in parameters(toward) {
         let given = rules.iter().any(|rule| {
             let filled = match &rule.action {
-                Action::Single { fill, .. } => !matches!(fill, super::super::recipe::Fill::Nothing),
+                Action::Single { fill, .. } => !matches!(fill, super::super::rule::Fill::Nothing),
                 Action::Refuse { .. } => false,
                 _ => true,
             };

@@ -4,7 +4,7 @@ use super::super::error::LensError;
 use super::super::expression::{REQUEST, VARIABLES};
 use super::super::place::Place;
 use super::super::reader::{Node, Section};
-use super::super::recipe::{Action, BySide, Fill, GroupWay, Rule};
+use super::super::rule::{Action, BySide, Fill, GroupWay, Rule};
 use super::{Shared, convert, expression, refuse, when};
 use crate::chain::Side;
 
@@ -187,7 +187,7 @@ fn pair(
         places,
         optional,
         default,
-        convert,
+        convert: Box::new(convert),
     })
 }
 

@@ -1,0 +1,184 @@
+//! The way back: an answer of the other side as the caller's side knows it.
+
+use http::{Method, StatusCode, header};
+
+use super::error::Mismatch;
+use super::expression::Surroundings;
+use super::operation::{Alternative, Operation, Statuses};
+use super::rule::Remembered;
+use super::scope::{Head, Scope};
+use super::step::{LensStep, is_encoded, set_body};
+use crate::call::{Answer, Body, BodyError, BodyLimits};
+use crate::observer::{Failure, Refusal, RefusalKind};
+
+/// The way back of one call.
+pub(super) struct Back<'s> {
+    pub(super) step: &'s LensStep,
+    pub(super) operation: &'s Operation,
+    /// The caller's.
+    pub(super) method: Method,
+    pub(super) remembered: Remembered,
+    pub(super) limits: BodyLimits,
+}
+
+impl Back<'_> {
+    fn around(&self, status: StatusCode) -> Surroundings<'_> {
+        Surroundings {
+            method: self.method.as_str(),
+            status: Some(status.as_u16()),
+            request: self.remembered.request.as_ref(),
+            echoes: &self.remembered.echoes,
+        }
+    }
+
+    fn refuse(&self, mismatch: Mismatch) -> Failure {
+        self.step
+            .mismatch(RefusalKind::Response, self.operation, mismatch)
+            .into()
+    }
+
+    /// The answer as the caller's side knows it.
+    pub(super) async fn answer(&self, mut answer: Answer) -> Result<Answer, Failure> {
+        let Some(alternative) = self.choose(&mut answer).await? else {
+            if self.operation.other_statuses_pass {
+                return Ok(answer);
+            }
+            let what = format!("the lens has no rule for the status {}", answer.head.status);
+            return Err(self.refuse(Mismatch::new(what).within("status")));
+        };
+        if let Some(index) = alternative.refuse {
+            return Err(self.step.declared(&self.operation.name, index).into());
+        }
+        let toward = self.step.caller();
+        if alternative.recipe.needs_body() {
+            self.decode(&mut answer).await?;
+        }
+        let without_body = self.method == Method::HEAD && alternative.recipe.needs_body();
+        if without_body {
+            answer.head.headers.remove(header::CONTENT_LENGTH);
+        } else if !alternative.recipe.rules().is_empty() || alternative.recipe.needs_body() {
+            self.apply(alternative, &mut answer)?;
+        }
+        if let Statuses::Code(code) = alternative.status[toward as usize] {
+            set_status(&mut answer, code);
+        }
+        Ok(answer)
+    }
+
+    fn apply(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
+        let decoded = matches!(answer.body, Body::Json(_) | Body::Empty);
+        let body = match decoded {
+            true => match std::mem::take(&mut answer.body) {
+                Body::Json(json) => Some(json),
+                _ => None,
+            },
+            false => None,
+        };
+        let headers = std::mem::take(&mut answer.head.headers);
+        let head = Head {
+            headers,
+            ..Head::default()
+        };
+        let mut scope = Scope {
+            head: Some(head),
+            body,
+        };
+        let around = self.around(answer.head.status);
+        let applied = alternative
+            .recipe
+            .apply(&mut scope, self.step.caller(), around);
+        applied.map_err(|mismatch| self.refuse(mismatch))?;
+        answer.head.headers = scope.head.take().unwrap_or_default().headers;
+        if decoded {
+            set_body(&mut answer.head.headers, &mut answer.body, scope.body);
+        }
+        Ok(())
+    }
+
+    /// The first alternative for this status whose condition holds.
+    async fn choose(&self, answer: &mut Answer) -> Result<Option<&Alternative>, Failure> {
+        let from = self.step.caller().other();
+        for alternative in &self.operation.responses {
+            if !alternative.matches(self.step.direction, answer.head.status) {
+                continue;
+            }
+            let Some(when) = &alternative.when[from as usize] else {
+                return Ok(Some(alternative));
+            };
+            if when.uses("body") {
+                self.decode(answer).await?;
+            }
+            let body = match std::mem::take(&mut answer.body) {
+                Body::Json(json) => Ok(json),
+                other => Err(other),
+            };
+            let headers = std::mem::take(&mut answer.head.headers);
+            let head = Head {
+                headers,
+                ..Head::default()
+            };
+            let mut scope = Scope {
+                head: Some(head),
+                body: None,
+            };
+            match body {
+                Ok(json) => scope.body = Some(json),
+                Err(other) => answer.body = other,
+            }
+            let holds = when.holds(&scope, self.around(answer.head.status));
+            answer.head.headers = scope.head.take().unwrap_or_default().headers;
+            if let Some(json) = scope.body {
+                answer.body = Body::Json(json);
+            }
+            if holds.map_err(|mismatch| self.refuse(mismatch))? {
+                return Ok(Some(alternative));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn decode(&self, answer: &mut Answer) -> Result<(), Failure> {
+        if self.method == Method::HEAD || matches!(answer.body, Body::Empty | Body::Json(_)) {
+            return Ok(());
+        }
+        let refuse = |what: String| self.refuse(Mismatch::new(what).within("body"));
+        if is_encoded(&answer.head.headers) {
+            return Err(refuse("the answer is compressed".to_owned()));
+        }
+        match answer.body.decode(self.limits).await {
+            Ok(_) => Ok(()),
+            Err(BodyError::Connection(error)) => Err(Failure::Broken(error)),
+            Err(error) => Err(refuse(error.to_string())),
+        }
+    }
+
+    /// A refusal of an adapter further on, in the words of the caller's version where the rules
+    /// can say it; else as a problem with the same status.
+    pub(super) async fn refusal(&self, mut refusal: Refusal) -> Refusal {
+        let Some(body) = refusal.body.take() else {
+            return refusal;
+        };
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        head.status = refusal.status;
+        let answer = Answer {
+            head,
+            body: Body::Json(body),
+        };
+        if let Ok(answer) = self.answer(answer).await {
+            refusal.status = answer.head.status;
+            if let Body::Json(body) = answer.body {
+                refusal.body = Some(body);
+            }
+        }
+        refusal
+    }
+}
+
+fn set_status(answer: &mut Answer, code: u16) {
+    if let Ok(status) = StatusCode::from_u16(code)
+        && status != answer.head.status
+    {
+        answer.head.status = status;
+        answer.head.extensions.remove::<hyper::ext::ReasonPhrase>();
+    }
+}
