@@ -10,11 +10,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it; its output goes to the test's.
+    /// Starts it; nobody looks at its output.
     pub(crate) fn start(command: &mut Command) -> Self {
         let name = command.get_program().display().to_string();
         let child = command
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         Self { child, name }

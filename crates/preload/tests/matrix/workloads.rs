@@ -1,0 +1,238 @@
+//! The programs: each is run unmodified, and returns what must be the same bare and under the library.
+
+use crate::harness::programs::printed;
+use crate::stage::Stage;
+use std::process::Command;
+
+/// redis-server, redis-benchmark and redis-cli.
+pub(crate) fn redis(stage: &Stage<'_>) -> String {
+    let [host, port] = stage.at();
+    let mut server = stage.server("redis-server");
+    server.args([
+        "--save",
+        "",
+        "--protected-mode",
+        "yes",
+        "--bind",
+        &host,
+        "--port",
+        &port,
+    ]);
+    // Protected mode lets nobody in from elsewhere without a password: it must see true addresses.
+    let _server = stage.serve(
+        server
+            .args(["--requirepass", "secret", "--dir"])
+            .arg(stage.folder()),
+    );
+    for pipeline in ["1", "16"] {
+        let mut benchmark = stage.caller("redis-benchmark");
+        benchmark.args([
+            "-h", &host, "-p", &port, "-a", "secret", "-n", "5000", "-c", "20", "-P", pipeline,
+        ]);
+        stage.call(benchmark.args(["-t", "set,get", "-q"]));
+    }
+    let mut ask = stage.caller("redis-cli");
+    ask.args([
+        "-h",
+        &host,
+        "-p",
+        &port,
+        "-a",
+        "secret",
+        "--no-auth-warning",
+        "info",
+        "commandstats",
+    ]);
+    let stats = stage.call(&mut ask);
+    let counted = stats
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_set:") || line.starts_with("cmdstat_get:"));
+    let mut calls: Vec<_> = counted.filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(calls.len(), 2, "{stats}");
+    calls.sort_unstable();
+    calls.join("\n")
+}
+
+/// nginx (also as its own upstream), wrk and curl.
+pub(crate) fn nginx(stage: &Stage<'_>) -> String {
+    let (folder, at) = (stage.folder().display().to_string(), stage.authority());
+    std::fs::create_dir_all(stage.folder().join("www")).expect("a folder");
+    std::fs::write(stage.folder().join("www/file"), "x".repeat(3000)).expect("a file");
+    let user = if rustix::process::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
+    let configuration = format!(
+        "daemon off; {user} worker_processes 2; pid {folder}/pid; error_log stderr crit; events {{ }} http {{ \
+         access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; \
+         fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5; server {{ \
+         listen {at} reuseport; root {folder}/www; location /proxy/ {{ proxy_pass http://{at}/; }} }} }}"
+    );
+    let file = stage.folder().join("nginx.conf");
+    std::fs::write(&file, configuration).expect("a configuration");
+    let _server = stage.serve(
+        stage
+            .server("nginx")
+            .args(["-p", &folder, "-e", "stderr", "-c"])
+            .arg(file),
+    );
+    for (path, header) in [
+        ("/file", "X-Kept: yes"),
+        ("/file", "Connection: close"),
+        ("/proxy/file", "X-Kept: yes"),
+    ] {
+        let mut wrk = stage.caller("wrk");
+        wrk.args(["-t1", "-c8", "-d1s", "-H", header])
+            .arg(format!("http://{at}{path}"));
+        let report = stage.call(&mut wrk);
+        assert!(
+            report.contains("requests in") && !report.contains("Non-2xx"),
+            "{report}"
+        );
+        assert!(!report.contains("Socket errors"), "{report}");
+    }
+    let mut curl = stage.caller("curl");
+    curl.args(["-sS", "-w", "%{http_code} %{size_download} %{remote_ip}\n"]);
+    for path in ["/file", "/proxy/file", "/missing"] {
+        curl.args(["-o", "/dev/null"])
+            .arg(format!("http://{at}{path}"));
+    }
+    stage.call(&mut curl)
+}
+
+/// PostgreSQL, pgbench and psql.
+pub(crate) fn postgres(stage: &Stage<'_>) -> String {
+    let [host, port] = stage.at();
+    let data = stage.folder().join("data").display().to_string();
+    std::fs::create_dir_all(&data).expect("a folder");
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        printed(Command::new("chown").args(["postgres", &data]));
+    }
+    let as_user = |mut command: Command, program: &str| {
+        let program = crate::harness::programs::find("postgres", program).expect("found before");
+        if root {
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+        }
+        command.arg(program);
+        command
+    };
+    let wrapper = if root { "setpriv" } else { "env" };
+    printed(
+        as_user(Command::new(wrapper), "initdb")
+            .args(["-A", "trust", "-N", "-U", "postgres", "-D", &data]),
+    );
+    let rules = "host all all 127.0.0.1/32 trust\nhost all all 10.99.0.1/32 trust\nhost all all fd99::1/128 trust\n";
+    std::fs::write(format!("{data}/pg_hba.conf"), rules).expect("rules");
+    let mut server = as_user(stage.server(wrapper), "postgres");
+    server.args([
+        "-D",
+        &data,
+        "-h",
+        &host,
+        "-p",
+        &port,
+        "-k",
+        "",
+        "-c",
+        "fsync=off",
+        "-c",
+        "log_min_messages=fatal",
+    ]);
+    let _server = stage.serve(&mut server);
+    let client = |program: &str| {
+        let mut client = stage.caller(program);
+        client.args(["-h", &host, "-p", &port, "-U", "postgres"]);
+        client
+    };
+    crate::harness::wait_for("the database", || {
+        client("psql")
+            .args(["-c", "select 1", "postgres"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    });
+    stage.call(client("pgbench").args(["-i", "-q", "postgres"]));
+    let mut said = String::new();
+    for options in [["-c8", "-t50", "-n"], ["-c4", "-t25", "-nCS"]] {
+        let report = stage.call(client("pgbench").args(options).arg("postgres"));
+        let counts = report
+            .lines()
+            .filter(|line| line.starts_with("number of") && line.contains("transactions"));
+        said.extend(counts.map(|line| format!("{line}\n")));
+    }
+    let question = "select count(*), sum(delta) = (select sum(abalance) from pgbench_accounts), inet_client_addr() \
+                    from pgbench_history";
+    said + &stage.call(client("psql").args(["-tA", "-c", question, "postgres"]))
+}
+
+/// python's http.server, urllib and http.client, and curl.
+pub(crate) fn http_server(stage: &Stage<'_>) -> String {
+    let [host, port] = stage.at();
+    std::fs::create_dir_all(stage.folder().join("www")).expect("a folder");
+    std::fs::write(stage.folder().join("www/file"), "y".repeat(5000)).expect("a file");
+    let mut server = stage.server("python3");
+    server
+        .args(["-m", "http.server", &port, "--bind", &host, "--directory"])
+        .arg(stage.folder().join("www"));
+    let _server = stage.serve(&mut server);
+    let fetched = stage.call(
+        stage
+            .caller("python3")
+            .arg(stage.file("http_client.py"))
+            .args(stage.at()),
+    );
+    let url = format!("http://{}/file", stage.authority());
+    fetched
+        + &stage.call(stage.caller("curl").args([
+            "-sS",
+            "-w",
+            "%{http_code} %{size_download}",
+            "-o",
+            "/dev/null",
+            &url,
+        ]))
+}
+
+/// An asyncio server and its clients.
+pub(crate) fn asyncio(stage: &Stage<'_>) -> String {
+    script(stage, "python3", "echo_asyncio.py")
+}
+
+/// node's http server and client.
+pub(crate) fn node(stage: &Stage<'_>) -> String {
+    script(stage, "node", "http_node.js")
+}
+
+/// A gRPC server and client (PyPI's grpcio).
+pub(crate) fn grpc(stage: &Stage<'_>) -> String {
+    script(stage, &grpc_python(), "grpc_echo.py")
+}
+
+/// The interpreter whose environment has grpcio.
+pub(crate) fn grpc_python() -> String {
+    std::env::var("UPSTART_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+/// memcached and a client by socket.
+pub(crate) fn memcached(stage: &Stage<'_>) -> String {
+    let [host, port] = stage.at();
+    let mut server = stage.server("memcached");
+    let _server =
+        stage.serve(server.args(["-U", "0", "-u", "root", "-t", "4", "-l", &host, "-p", &port]));
+    stage.call(
+        stage
+            .caller("python3")
+            .arg(stage.file("memcached_client.py"))
+            .args(stage.at()),
+    )
+}
+
+fn script(stage: &Stage<'_>, interpreter: &str, file: &str) -> String {
+    let run = |mut command: Command, role: &str| {
+        command.arg(stage.file(file)).arg(role).args(stage.at());
+        command
+    };
+    let _server = stage.serve(&mut run(stage.server(interpreter), "serve"));
+    stage.call(&mut run(stage.caller(interpreter), "call"))
+}
