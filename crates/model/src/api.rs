@@ -76,6 +76,9 @@ pub struct NodeReport {
     pub status: NodeStatus,
     /// Where peers reach the node, for every version it answers (its own, older ones, and what is staged).
     pub endpoints: Vec<Endpoint>,
+    /// How often the node asks the server, in milliseconds: it counts as reachable for three such times at least.
+    #[serde(default)]
+    pub poll_ms: u64,
     /// The addresses that the node's own connections come from: labels from there are honoured.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]

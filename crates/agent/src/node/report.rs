@@ -17,6 +17,7 @@ impl Node {
             endpoints: picture
                 .knowledge
                 .endpoints(&picture.knowledge.live_versions(picture.standing)),
+            poll_ms: self.config.poll_ms,
             addresses: self.config.addresses.clone(),
             retired_acknowledged: if still_open { Version(0) } else { retiring },
             retry_acknowledged: self.retry_seen.load(Ordering::Relaxed),

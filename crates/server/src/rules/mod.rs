@@ -19,8 +19,8 @@ pub(crate) use sync::check as check_sync;
 use crate::problem::Refusal;
 use crate::state::State;
 use model::api::{
-    ApproveRequest, EnrolRequest, PauseRequest, PermitRequest, PublicRequest, RetireRequest,
-    SyncRequest, UpgradeSummary,
+    ApproveRequest, EnrolRequest, NodeFact, PauseRequest, PermitRequest, PublicRequest,
+    RetireRequest, SyncRequest, UpgradeSummary,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -68,6 +68,22 @@ pub(crate) struct Context {
     pub(crate) permit_ttl_ms: u64,
     /// A random number, for a system that is born.
     pub(crate) random: u64,
+}
+
+/// A node that asks rarely is given so many of its own intervals before it counts as silent.
+const POLLS_MISSED_MAX: u64 = 3;
+
+impl Context {
+    /// How long a node may be silent before it counts as unreachable.
+    pub(crate) fn patience_ms(&self, fact: &NodeFact) -> u64 {
+        let its_own = fact.report.poll_ms.saturating_mul(POLLS_MISSED_MAX);
+        self.reachable_ms.max(its_own)
+    }
+
+    /// Whether a node has been silent for too long.
+    pub(crate) fn silent(&self, fact: &NodeFact, now_ms: u64) -> bool {
+        fact.seen_at_ms.saturating_add(self.patience_ms(fact)) <= now_ms
+    }
 }
 
 /// Decides one command.

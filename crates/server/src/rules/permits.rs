@@ -156,7 +156,7 @@ fn out_of_service(draft: &Draft<'_>, fact: &NodeFact) -> Option<&'static str> {
     if status.version == Version(0) || status.phase == Phase::Joining {
         return None;
     }
-    if fact.seen_at_ms.saturating_add(draft.context.reachable_ms) <= draft.now_ms() {
+    if draft.context.silent(fact, draft.now_ms()) {
         return Some("is unreachable");
     }
     match status.child {

@@ -18,17 +18,18 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
 }
 
 fn fallen_silent(draft: &mut Draft<'_>) {
-    let horizon = draft.now_ms().saturating_sub(draft.context.reachable_ms);
+    let now_ms = draft.now_ms();
     let nodes = draft.state.nodes.values();
     let silent: Vec<NodeFact> = nodes
-        .filter(|fact| fact.reachable && fact.seen_at_ms <= horizon)
+        .filter(|fact| fact.reachable && draft.context.silent(fact, now_ms))
         .map(|fact| fact.as_ref().clone())
         .collect();
     for mut fact in silent {
         fact.reachable = false;
         let message = format!(
             "{} was not heard for {} ms",
-            fact.name, draft.context.reachable_ms
+            fact.name,
+            draft.context.patience_ms(&fact)
         );
         let node = fact.node;
         draft.change(Change::Node(Box::new(fact)));
