@@ -46,7 +46,12 @@ fn findings() -> anyhow::Result<Vec<String>> {
     let mut findings = arrows::findings(&workspace.metadata.packages);
     findings.extend(sources.iter().flat_map(opening));
     findings.extend(sources.iter().flat_map(unfinished));
-    findings.extend(sources.iter().flat_map(machine_paths));
+    let private = private_paths(&workspace);
+    findings.extend(
+        sources
+            .iter()
+            .flat_map(|source| machine_paths(source, &private)),
+    );
     findings.extend(functions::findings(&sources));
     findings.extend(specification::findings(&sources));
     Ok(findings)
@@ -114,14 +119,20 @@ fn unfinished(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// No path that exists on one machine only.
-fn machine_paths(source: &Source) -> Vec<String> {
-    let private = [
-        concat!("/wo", "rk/"),
-        concat!("/ho", "me/"),
-        concat!("/ro", "ot/"),
-        concat!("/Us", "ers/"),
+/// Beginnings of paths that exist on one machine only: this one's, and those of common workplaces.
+fn private_paths(workspace: &Workspace) -> Vec<String> {
+    let mut paths = vec![
+        concat!("/wo", "rk/").to_owned(),
+        concat!("/Us", "ers/").to_owned(),
     ];
+    paths.push(workspace.root().display().to_string());
+    paths.extend(std::env::var("CARGO_HOME"));
+    paths.extend(std::env::var("HOME").map(|home| format!("{home}/.cargo")));
+    paths
+}
+
+/// No path that exists on one machine only.
+fn machine_paths(source: &Source, private: &[String]) -> Vec<String> {
     let is_private = |line: &str| private.iter().any(|path| line.contains(path));
     let lines = source
         .text
@@ -163,7 +174,8 @@ mod tests {
             unfinished(&source("a.rs", &format!("{mark}(waits for the kernel)"))).len(),
             0
         );
-        let path = concat!("/ho", "me/somebody/x");
-        assert_eq!(machine_paths(&source("a.md", path)).len(), 1);
+        let path = "/somewhere/of/mine/file";
+        let private = ["/somewhere/of/mine".to_owned()];
+        assert_eq!(machine_paths(&source("a.md", path), &private).len(), 1);
     }
 }
