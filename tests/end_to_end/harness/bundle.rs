@@ -1,0 +1,92 @@
+//! Bundles, written by the tests and published as `upstart publish` does it.
+
+use client::{Client, ClientError};
+use model::api::{PublishRequest, UpgradeSummary};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A bundle: its upgrade file and the files beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Bundle {
+    /// The upgrade file.
+    pub(crate) upgrade: String,
+    /// The other files by their paths.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Bundle {
+    /// A bundle that has only this upgrade file.
+    pub(crate) fn new(upgrade: impl Into<String>) -> Self {
+        Self {
+            upgrade: upgrade.into(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// With a file more.
+    pub(crate) fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(path.to_owned(), content.into());
+        self
+    }
+
+    /// With something replaced in the upgrade file; it must be there.
+    pub(crate) fn replaced(mut self, what: &str, with: &str) -> Self {
+        assert!(
+            self.upgrade.contains(what),
+            "`{what}` is not in\n{}",
+            self.upgrade
+        );
+        self.upgrade = self.upgrade.replace(what, with);
+        self
+    }
+
+    /// With more at the end of the upgrade file.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.upgrade.push('\n');
+        self.upgrade.push_str(more);
+        self
+    }
+
+    /// Writes it into an empty folder.
+    pub(crate) fn write(&self, folder: &Path) {
+        // A bundle that is published again, revised, must not keep files of its former self.
+        let _ = std::fs::remove_dir_all(folder);
+        let files = self
+            .files
+            .iter()
+            .map(|(path, content)| (path.as_str(), content.as_slice()))
+            .chain([("upgrade.toml", self.upgrade.as_bytes())]);
+        for (path, content) in files {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, content).expect("written");
+        }
+    }
+}
+
+/// Uploads and publishes a folder.
+pub(crate) async fn publish(
+    client: &Client,
+    folder: &Path,
+    revise: bool,
+) -> Result<UpgradeSummary, ClientError> {
+    let read = model::bundle::read_directory(folder).expect("the bundle is readable");
+    let checked = model::bundle::check(&read.upgrade_toml, &read.files).unwrap_or_else(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        panic!("{}\n{}", lines.join("\n"), read.upgrade_toml)
+    });
+    for path in checked.upgrade.lenses() {
+        let text = std::fs::read_to_string(folder.join(path)).expect("the lens is there");
+        adapter::Lens::parse(path, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    }
+    for file in &checked.manifest.files {
+        let digest = file.sha256.to_string();
+        if !client.has_artifact(&digest).await? {
+            client
+                .put_artifact_file(&digest, &folder.join(&file.path))
+                .await?;
+        }
+    }
+    let manifest = checked.manifest.text();
+    client.publish(&PublishRequest { manifest, revise }).await
+}

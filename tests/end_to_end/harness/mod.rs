@@ -1,0 +1,19 @@
+//! Real systems for the tests: a server and agents as processes, on free ports, in a directory that ends with the test.
+
+mod boxes;
+mod bundle;
+mod call;
+mod node;
+mod place;
+mod process;
+mod server;
+mod system;
+mod wait;
+
+pub(crate) use boxes::Boxes;
+pub(crate) use bundle::Bundle;
+pub(crate) use call::{Caller, is_crash, refused};
+pub(crate) use node::{Node, NodeOptions};
+pub(crate) use process::{alive, kill, pids_naming};
+pub(crate) use system::System;
+pub(crate) use wait::{LIMIT, until, until_ok};

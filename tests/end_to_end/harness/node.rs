@@ -1,0 +1,240 @@
+//! A node: an agent's process over a data directory; its holder and its software outlive it.
+
+use super::process;
+use super::server::{logged, upstart};
+use super::wait::{until, until_ok};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+/// What a node is told.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeOptions {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its class.
+    pub(crate) class: String,
+    /// Its variables.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Its attributes.
+    pub(crate) attributes: Vec<(String, String)>,
+    /// How often it asks the server.
+    pub(crate) poll_ms: u64,
+    /// Where it kills itself: `UPSTART_KILL_AT`.
+    pub(crate) kill_at: Option<String>,
+}
+
+impl NodeOptions {
+    /// A box on this port.
+    pub(crate) fn new(name: &str, port: u16) -> Self {
+        Self {
+            name: name.to_owned(),
+            class: "box".to_owned(),
+            variables: vec![("port".to_owned(), port.to_string())],
+            attributes: Vec::new(),
+            poll_ms: 200,
+            kill_at: None,
+        }
+    }
+
+    /// Of another class.
+    pub(crate) fn class(mut self, class: &str) -> Self {
+        class.clone_into(&mut self.class);
+        self
+    }
+
+    /// With a variable more.
+    pub(crate) fn variable(mut self, key: &str, value: impl ToString) -> Self {
+        self.variables.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// With an attribute more.
+    pub(crate) fn attribute(mut self, key: &str, value: &str) -> Self {
+        self.attributes.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Asks the server so often.
+    pub(crate) fn poll_ms(mut self, poll_ms: u64) -> Self {
+        self.poll_ms = poll_ms;
+        self
+    }
+
+    /// Its agent kills itself there.
+    pub(crate) fn kill_at(mut self, place: &str) -> Self {
+        self.kill_at = Some(place.to_owned());
+        self
+    }
+}
+
+/// A node of a test's system.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// What it was told.
+    pub(crate) options: NodeOptions,
+    /// Its data directory.
+    pub(crate) data: PathBuf,
+    log: PathBuf,
+    server: String,
+    agent: Option<Child>,
+}
+
+impl Node {
+    pub(super) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
+        let name = options.name.replace(':', "-");
+        let mut node = Self {
+            data: folder.join(&name),
+            log: folder.join(format!("{name}.log")),
+            options,
+            server,
+            agent: None,
+        };
+        node.start_agent();
+        node
+    }
+
+    /// Starts its agent (again).
+    pub(crate) fn start_agent(&mut self) {
+        assert!(self.agent.is_none(), "the agent runs");
+        let options = &self.options;
+        let mut command = upstart();
+        command.args(["agent", "--server", &self.server, "--data"]);
+        command.arg(&self.data);
+        command.args(["--name", &options.name, "--class", &options.class]);
+        command.args(["--poll-ms", &options.poll_ms.to_string()]);
+        for (flag, pairs) in [
+            ("--var", &options.variables),
+            ("--attribute", &options.attributes),
+        ] {
+            for (key, value) in pairs {
+                command.args([flag, &format!("{key}={value}")]);
+            }
+        }
+        if let Some(place) = &options.kill_at {
+            command.env("UPSTART_KILL_AT", place);
+        }
+        command.env("UPSTART_LOG", "info,agent=debug");
+        let child = logged(command, &self.log)
+            .spawn()
+            .expect("the agent starts");
+        self.agent = Some(child);
+    }
+
+    /// Kills its agent; holder and software run on.
+    pub(crate) fn kill_agent(&mut self) {
+        if let Some(mut child) = self.agent.take() {
+            process::kill(i32::try_from(child.id()).expect("a process id"));
+            child.wait().expect("the agent is reaped");
+        }
+    }
+
+    /// Asks its agent to end, as a service manager does, and waits for it.
+    pub(crate) fn end_agent(&mut self) {
+        let Some(mut child) = self.agent.take() else {
+            return;
+        };
+        process::signal(
+            i32::try_from(child.id()).expect("a process id"),
+            libc::SIGTERM,
+        );
+        let status = until("the agent to end", || child.try_wait().expect("waits"));
+        assert!(status.success(), "the agent ended with {status}");
+    }
+
+    /// Waits until its agent has killed itself at the place that it was told.
+    pub(crate) fn until_agent_dies(&mut self) {
+        let what = format!("the agent of {} to die", self.options.name);
+        let child = self.agent.as_mut().expect("the agent runs");
+        let status = until(&what, || child.try_wait().expect("waits"));
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
+        self.agent = None;
+    }
+
+    /// How its agent has ended by itself, if it has.
+    pub(crate) fn agent_ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.agent.as_mut()?.try_wait().expect("waits")
+    }
+
+    /// Stops its software and holder; its agent must have ended.
+    pub(crate) fn stop_software(&self) {
+        let output = self.stop_command().output().expect("runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn stop_command(&self) -> Command {
+        let mut command = upstart();
+        command.args(["stop", "--data"]).arg(&self.data);
+        command
+    }
+
+    /// The main process of its software.
+    pub(crate) fn child(&self) -> Option<i32> {
+        let marks = ["box.py", "software/"];
+        let state = self.data.join("current");
+        process::pids_naming(&state).into_iter().find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            marks.iter().any(|mark| line.contains(mark)) && process::alive(*pid)
+        })
+    }
+
+    /// The same; it must run within the usual limit.
+    pub(crate) fn running_child(&self) -> i32 {
+        until("the software to run", || self.child())
+    }
+
+    /// What its software has printed.
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(self.data.join("output.log")).unwrap_or_default()
+    }
+
+    /// How often it says a thing in its output.
+    pub(crate) fn printed(&self, text: &str) -> usize {
+        self.output().matches(text).count()
+    }
+
+    /// Waits until its output says a thing.
+    pub(crate) fn until_printed(&self, text: &str) {
+        until_ok(&format!("`{text}` in the output"), || {
+            let output = self.output();
+            if output.contains(text) {
+                Ok(())
+            } else {
+                Err(output)
+            }
+        });
+    }
+
+    /// The end of what its agent said.
+    fn tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill_agent();
+        if std::thread::panicking() {
+            eprintln!("--- agent of {}\n{}", self.options.name, self.tail());
+            let output = self.output();
+            let from = output.len().saturating_sub(2_000);
+            let from = (from..output.len())
+                .find(|at| output.is_char_boundary(*at))
+                .unwrap_or(0);
+            eprintln!("--- software of {}\n{}", self.options.name, &output[from..]);
+        }
+        if self.data.join("journal").exists() {
+            let _ = self.stop_command().output();
+        }
+        // Whatever a broken test or product leaves: everything of the node names its directory.
+        for pid in process::pids_naming(&self.data) {
+            if process::alive(pid) {
+                eprintln!("{pid} of {} was left behind", self.options.name);
+                process::kill(pid);
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Processes by their ids.
+
+use std::path::Path;
+
+/// Sends a signal to one process.
+#[expect(unsafe_code, reason = "no dependency of this package wraps kill(2)")]
+pub(crate) fn signal(pid: i32, signal: libc::c_int) {
+    assert!(pid > 1, "{pid} is no process of a test");
+    // SAFETY: kill() takes two integers and touches no memory of this process.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Kills one process.
+pub(crate) fn kill(pid: i32) {
+    signal(pid, libc::SIGKILL);
+}
+
+/// Whether a process runs (one that has ended and was not reaped does not).
+pub(crate) fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()))
+        .is_some_and(|rest| !rest.starts_with(['Z', 'X']))
+}
+
+/// The processes whose command line names a path, but this one.
+pub(crate) fn pids_naming(path: &Path) -> Vec<i32> {
+    let mark = path.as_os_str().as_encoded_bytes();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| u32::try_from(*pid).is_ok_and(|pid| pid != std::process::id()))
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.windows(mark.len()).any(|window| window == mark))
+        })
+        .collect()
+}

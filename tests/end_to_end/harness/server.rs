@@ -1,0 +1,93 @@
+//! The upgrade server's process.
+
+use super::process;
+use super::wait::until_ok;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A node that has said nothing for so long counts as unreachable in the tests.
+const REACHABLE_MS: u64 = 3_000;
+
+/// The binary under test, without what the surroundings say.
+pub(crate) fn upstart() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_upstart"));
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("UPSTART_")) {
+        command.env_remove(name);
+    }
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// A command whose output is appended to a file.
+pub(crate) fn logged(mut command: Command, log: &Path) -> Command {
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a log file");
+    command.stdout(file.try_clone().expect("a second handle"));
+    command.stderr(file);
+    command
+}
+
+/// An upgrade server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    data: PathBuf,
+    log: PathBuf,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts one with its data below `folder`.
+    pub(crate) fn start(folder: &Path, port: u16) -> Self {
+        let mut server = Self {
+            data: folder.join("server"),
+            log: folder.join("server.log"),
+            port,
+            child: None,
+        };
+        server.resume();
+        server
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            process::kill(i32::try_from(child.id()).expect("a process id"));
+            child.wait().expect("the server is reaped");
+        }
+    }
+
+    /// Starts it again over the same data, and waits until it listens.
+    pub(crate) fn resume(&mut self) {
+        let mut command = upstart();
+        command
+            .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--reachable-ms", &REACHABLE_MS.to_string(), "--data"])
+            .arg(&self.data);
+        let child = logged(command, &self.log)
+            .spawn()
+            .expect("the server starts");
+        self.child = Some(child);
+        until_ok("the server to listen", || {
+            std::net::TcpStream::connect(("127.0.0.1", self.port)).map(drop)
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

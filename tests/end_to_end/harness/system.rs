@@ -1,0 +1,212 @@
+//! A whole system: server, published upgrades, nodes.
+
+use super::bundle::{self, Bundle};
+use super::call::Caller;
+use super::node::{Node, NodeOptions};
+use super::place::Ports;
+use super::server::Server;
+use super::wait::until_ok;
+use client::{Client, ClientError};
+use model::api::{ApproveRequest, Event, NodeFact, Phase, SystemView, UpgradeSummary};
+use model::ids::Version;
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+/// A server with its nodes in a directory of their own.
+pub(crate) struct System {
+    /// The server; its end comes before that of the folder.
+    pub(crate) server: Server,
+    /// Asks the server.
+    pub(crate) client: Client,
+    runtime: Runtime,
+    ports: Ports,
+    bundles: Cell<u32>,
+    folder: tempfile::TempDir,
+}
+
+impl System {
+    /// Starts a server that has nothing yet.
+    pub(crate) fn start() -> Self {
+        let library =
+            Path::new(env!("CARGO_BIN_EXE_upstart")).with_file_name("libupstart_preload.so");
+        assert!(
+            library.exists(),
+            "build the library first: cargo build --package preload"
+        );
+        let folder = tempfile::tempdir().expect("a directory");
+        let ports = Ports::reserve();
+        let server = Server::start(folder.path(), ports.get(31));
+        let client = Client::new(&[server.url()], None)
+            .expect("a client")
+            .with_author("tester");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        Self {
+            server,
+            client,
+            runtime,
+            ports,
+            bundles: Cell::new(0),
+            folder,
+        }
+    }
+
+    /// The same, with this published.
+    pub(crate) fn with(bundle: &Bundle) -> Self {
+        let system = Self::start();
+        system.publish(bundle);
+        system
+    }
+
+    /// The test's port of that number, from 1 to 30.
+    pub(crate) fn port(&self, number: u16) -> u16 {
+        self.ports.get(number)
+    }
+
+    /// The test's own directory.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits for an answer of the server.
+    pub(crate) fn ask<T>(&self, question: impl Future<Output = Result<T, ClientError>>) -> T {
+        self.try_ask(question).expect("the server agrees")
+    }
+
+    /// The same, where a refusal is an answer.
+    pub(crate) fn try_ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        self.runtime.block_on(question)
+    }
+
+    /// Publishes an upgrade.
+    pub(crate) fn publish(&self, bundle: &Bundle) -> UpgradeSummary {
+        self.try_publish(bundle, false).expect("published")
+    }
+
+    /// Publishes a revision of an upgrade.
+    pub(crate) fn revise(&self, bundle: &Bundle) -> UpgradeSummary {
+        self.try_publish(bundle, true).expect("revised")
+    }
+
+    fn try_publish(&self, bundle: &Bundle, revise: bool) -> Result<UpgradeSummary, ClientError> {
+        let number = self.bundles.get();
+        self.bundles.set(number + 1);
+        let folder = self.folder.path().join(format!("bundle-{number}"));
+        bundle.write(&folder);
+        self.try_ask(bundle::publish(&self.client, &folder, revise))
+    }
+
+    /// Starts a node.
+    pub(crate) fn node(&self, options: NodeOptions) -> Node {
+        Node::start(self.folder.path(), self.server.url(), options)
+    }
+
+    /// Starts a box on the port of that number and waits until it has settled.
+    pub(crate) fn settled_box(&self, name: &str, number: u16, version: u32) -> Node {
+        let node = self.node(NodeOptions::new(name, self.port(number)));
+        self.until_settled(&node, version);
+        node
+    }
+
+    /// Opens a connection as a member at this version would.
+    pub(crate) fn member(&self, port: u16, version: u32) -> io::Result<Caller> {
+        Caller::labelled(port, self.view().system_id, version)
+    }
+
+    /// The system as the server sees it.
+    pub(crate) fn view(&self) -> SystemView {
+        self.ask(self.client.system())
+    }
+
+    /// What the server knows of a node.
+    pub(crate) fn fact(&self, name: &str) -> NodeFact {
+        self.ask(self.client.node(name))
+    }
+
+    /// One of a node's counters, as it was reported last.
+    pub(crate) fn counter(&self, name: &str, counter: &str) -> u64 {
+        let counters = self.fact(name).report.counters;
+        counters.get(counter).copied().unwrap_or(0)
+    }
+
+    /// Waits until a node's report holds.
+    pub(crate) fn until_fact(
+        &self,
+        node: &Node,
+        what: &str,
+        holds: impl Fn(&NodeFact) -> bool,
+    ) -> NodeFact {
+        let name = &node.options.name;
+        until_ok(&format!("{name} to be {what}"), || {
+            let fact = self
+                .try_ask(self.client.node(name))
+                .map_err(|error| error.to_string())?;
+            if holds(&fact) {
+                Ok(fact)
+            } else {
+                Err(format!("{:?}", fact.report.status))
+            }
+        })
+    }
+
+    /// Waits until a node has settled at a version and has nothing left to do.
+    pub(crate) fn until_settled(&self, node: &Node, version: u32) -> NodeFact {
+        self.until_fact(node, &format!("settled at {version}"), |fact| {
+            let status = &fact.report.status;
+            status.version == Version(version) && status.phase == Phase::Settled
+        })
+    }
+
+    /// Waits until a node has staged a version.
+    pub(crate) fn until_staged(&self, node: &Node, version: u32) -> NodeFact {
+        self.until_fact(node, &format!("staged {version}"), |fact| {
+            fact.report.status.staged >= Version(version)
+        })
+    }
+
+    /// Waits until a node is in a phase.
+    pub(crate) fn until_phase(&self, node: &Node, phase: Phase) -> NodeFact {
+        self.until_fact(node, &format!("{phase:?}"), |fact| {
+            fact.report.status.phase == phase
+        })
+    }
+
+    /// Approves a version, for one node or for all.
+    pub(crate) fn approve(&self, version: u32, node: Option<&Node>) {
+        let request = ApproveRequest {
+            version: Version(version),
+            class: None,
+            node: node.map(|node| node.options.name.clone()),
+        };
+        self.ask(self.client.approve(&request));
+    }
+
+    /// The whole history.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let after = events.last().map(|event| event.sequence.to_string());
+            let page = self.ask(self.client.events(after.as_deref(), None, None));
+            if page.items.is_empty() {
+                return events;
+            }
+            events.extend(page.items);
+        }
+    }
+
+    /// The history's entries of one kind about one node.
+    pub(crate) fn events_of(&self, node: &Node, kind: &str) -> Vec<Event> {
+        let name = Some(node.options.name.as_str());
+        let mut events = self.events();
+        events.retain(|event| event.kind == kind && event.node.as_deref() == name);
+        events
+    }
+}

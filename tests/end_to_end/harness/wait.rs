@@ -1,0 +1,30 @@
+//! Waiting for conditions, each with a bound.
+
+use std::time::{Duration, Instant};
+
+/// How long anything that must happen may take, on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(25);
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// Waits until `look` finds something; panics with `what` when it does not within [`LIMIT`].
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    until_ok(what, || look().ok_or("not yet"))
+}
+
+/// The same, and tells in the end why the last look found nothing.
+pub(crate) fn until_ok<T, E: std::fmt::Display>(
+    what: &str,
+    mut look: impl FnMut() -> Result<T, E>,
+) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let problem = match look() {
+            Ok(found) => return found,
+            Err(problem) => problem,
+        };
+        assert!(Instant::now() < end, "waited in vain for {what}: {problem}");
+        std::thread::sleep(PAUSE);
+    }
+}
