@@ -131,7 +131,8 @@ async fn perform(
             shortcomings,
         });
     }
-    let program = tokio::task::spawn_blocking(build::build).await??;
+    let of_run = place.clone();
+    let program = tokio::task::spawn_blocking(move || build::build(&of_run)).await??;
     match (options.example.as_str(), options.chaos) {
         ("store", None) => store::run(&place, processes, program).await,
         ("store", Some(seed)) => chaos::run(&place, processes, program, seed).await,

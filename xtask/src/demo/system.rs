@@ -46,9 +46,6 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// How long an agent may take to end when it is asked to.
 const AGENT_STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long software may take to finish what it is at, milliseconds.
-const SOFTWARE_END_MS: &str = "100000";
-
 impl System {
     /// Starts the server.
     pub async fn start(
@@ -137,10 +134,7 @@ impl System {
     pub fn finish_software(&self, node: &str) -> anyhow::Result<()> {
         self.stop_agent(node);
         let mut command = Command::new(&self.program);
-        command
-            .args(["stop", "--grace-ms", SOFTWARE_END_MS])
-            .arg("--data")
-            .arg(self.data(node));
+        command.args(["stop", "--data"]).arg(self.data(node));
         succeed(&mut command)
     }
 

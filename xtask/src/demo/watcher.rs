@@ -172,7 +172,9 @@ impl Watcher {
     fn line(&self, view: &SystemView) -> String {
         let mut line = String::new();
         let mut class = "";
-        for fact in &view.nodes {
+        let mut nodes: Vec<_> = view.nodes.iter().collect();
+        nodes.sort_by_key(|fact| (&fact.class, &fact.name));
+        for fact in nodes {
             if fact.class != class {
                 class = &fact.class;
                 let _ = write!(line, "{class} ");
