@@ -181,12 +181,12 @@ pub(super) fn linked(history: &History, key: &str) -> BTreeSet<String> {
         });
         renamed.collect()
     };
-    for (origin, name) in releases().flat_map(|release| renames(release)) {
+    for (origin, name) in releases().flat_map(&renames) {
         if newer.contains(&origin) {
             newer.insert(name);
         }
     }
-    let reversed: Vec<_> = releases().flat_map(|release| renames(release)).collect();
+    let reversed: Vec<_> = releases().flat_map(&renames).collect();
     for (origin, name) in reversed.into_iter().rev() {
         if older.contains(&name) {
             older.insert(origin);

@@ -45,7 +45,7 @@ pub(crate) fn event(sequence: u64, message: &str) -> Change {
         author: "suite".to_owned(),
         node: Some("n1".to_owned()),
         kind: "suite.event".to_owned(),
-        version: (sequence % 2 == 0).then_some(Version(2)),
+        version: sequence.is_multiple_of(2).then_some(Version(2)),
         message: message.to_owned(),
     })
 }

@@ -1,0 +1,117 @@
+//! The one task that changes the state: commands are decided in order on a working copy, a batch of them becomes one
+//! commit, and only what is durable is shown and answered.
+
+mod task;
+#[cfg(test)]
+mod tests;
+
+use crate::config::Config;
+use crate::problem::{Kind, Refusal, refuse};
+use crate::rules::Command;
+use crate::state::State;
+use crate::udb::Udb;
+use serde_json::Value;
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use task::Task;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How many commands wait at most; more wait in their connections.
+const QUEUE_MAX: usize = 1024;
+
+/// How many commands become one commit at most: bounds how long the first of them waits.
+const BATCH_MAX: usize = 128;
+
+/// How often a decision is made anew because another server was faster.
+const CONFLICTS_MAX: usize = 8;
+
+/// A command with whoever waits for its answer.
+#[derive(Debug)]
+struct Request {
+    command: Command,
+    author: String,
+    /// The idempotency key and the request's fingerprint.
+    key: Option<(String, String)>,
+    answer: oneshot::Sender<Result<Value, Refusal>>,
+}
+
+/// What readers see: always a state that is durable.
+#[derive(Debug)]
+struct Shared {
+    state: RwLock<State>,
+    view: watch::Sender<u64>,
+    event: watch::Sender<u64>,
+}
+
+/// The handle to the keeper.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeper {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+impl Keeper {
+    /// Starts the task; it ends when every handle is gone.
+    pub(crate) fn start(state: State, udb: Arc<dyn Udb>, config: &Config) -> Self {
+        let shared = Arc::new(Shared {
+            view: watch::Sender::new(state.view),
+            event: watch::Sender::new(state.last_event),
+            state: RwLock::new(state.clone()),
+        });
+        let (requests, queue) = mpsc::channel(QUEUE_MAX);
+        let task = Task {
+            working: state,
+            shared: Arc::clone(&shared),
+            udb,
+            config: config.clone(),
+            damaged: false,
+        };
+        tokio::spawn(task.run(queue));
+        Self { requests, shared }
+    }
+
+    /// Has a command decided and made durable; answers with its reply.
+    pub(crate) async fn ask(
+        &self,
+        command: Command,
+        author: String,
+        key: Option<(String, String)>,
+    ) -> Result<Value, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            command,
+            author,
+            key,
+            answer,
+        };
+        let ended = |_| {
+            refuse(
+                Kind::DATABASE_UNAVAILABLE,
+                "The server is shutting down; ask again.",
+            )
+        };
+        self.requests.send(request).await.map_err(|_| ended(()))?;
+        answered.await.map_err(|_| ended(()))?
+    }
+
+    /// The durable state.
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        read(&self.shared.state)
+    }
+
+    /// The view's number, to wait for its change.
+    pub(crate) fn view(&self) -> watch::Receiver<u64> {
+        self.shared.view.subscribe()
+    }
+
+    /// The number of the last event, to wait for the next.
+    pub(crate) fn last_event(&self) -> watch::Receiver<u64> {
+        self.shared.event.subscribe()
+    }
+}
+
+/// A poisoned lock only says that a reader panicked; the state is whole.
+fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+    state
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
