@@ -1,0 +1,227 @@
+//! The task itself: decide a batch, make it durable, show it, answer; and find out what holds when that failed.
+
+use super::{BATCH_MAX, CONFLICTS_MAX, Request, Shared, read};
+use crate::config::Config;
+use crate::problem::{Kind, Refusal, refuse};
+use crate::rules::{Context, decide};
+use crate::state::State;
+use crate::udb::{Change, Commit, KeyRecord, Udb, UdbError};
+use model::bundle::Upgrade;
+use model::ids::{Revision, Version};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use tokio::sync::mpsc;
+
+pub(super) struct Task {
+    pub(super) working: State,
+    pub(super) shared: Arc<Shared>,
+    pub(super) udb: Arc<dyn Udb>,
+    pub(super) config: Config,
+    /// The last commit failed: what the database holds is not known.
+    pub(super) damaged: bool,
+}
+
+/// What a batch has come to, before it is durable.
+#[derive(Default)]
+struct Outcome {
+    changes: Vec<Change>,
+    replies: Vec<Result<Value, Refusal>>,
+}
+
+impl Task {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let replies = match self.settle(&batch).await {
+                Ok(replies) => replies,
+                Err(error) => {
+                    tracing::error!(%error, "the upgrade database refuses a commit");
+                    self.damaged = true;
+                    vec![Err(unavailable(&error)); batch.len()]
+                }
+            };
+            for (request, reply) in batch.drain(..).zip(replies) {
+                // Whoever asked may have gone; the change stands.
+                let _ = request.answer.send(reply);
+            }
+        }
+    }
+
+    /// Decides a batch and makes it durable; decides again when another server was faster.
+    async fn settle(&mut self, batch: &[Request]) -> Result<Vec<Result<Value, Refusal>>, UdbError> {
+        for _ in 0..CONFLICTS_MAX {
+            if self.damaged {
+                self.reload().await?;
+            }
+            let outcome = self.decide(batch);
+            match self.commit(&outcome.changes).await {
+                Ok(()) => return Ok(outcome.replies),
+                Err(UdbError::Conflict) => self.damaged = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(UdbError::Conflict)
+    }
+
+    fn decide(&mut self, batch: &[Request]) -> Outcome {
+        let mut outcome = Outcome::default();
+        for request in batch {
+            let reply = self.decide_one(request, &mut outcome.changes);
+            outcome.replies.push(reply);
+        }
+        outcome
+    }
+
+    fn decide_one(
+        &mut self,
+        request: &Request,
+        changes: &mut Vec<Change>,
+    ) -> Result<Value, Refusal> {
+        if let Some(reply) = self.remembered(request)? {
+            return Ok(reply);
+        }
+        let context = Context {
+            now_ms: self.config.clock.now_ms(),
+            author: request.author.clone(),
+            reachable_ms: self.config.reachable_ms,
+            permit_ttl_ms: self.config.permit_ttl_ms,
+            random: rand::random(),
+        };
+        let (draft, reply) = decide(&self.working, &context, &request.command)?;
+        let mut decided = draft.changes;
+        if let (Some((key, fingerprint)), false) = (&request.key, decided.is_empty()) {
+            decided.push(Change::Key(KeyRecord {
+                key: key.clone(),
+                fingerprint: fingerprint.clone(),
+                reply: reply.clone(),
+                at_ms: context.now_ms,
+            }));
+        }
+        self.working.apply(&decided);
+        changes.append(&mut decided);
+        Ok(reply)
+    }
+
+    /// The answer given before under the same key.
+    fn remembered(&self, request: &Request) -> Result<Option<Value>, Refusal> {
+        let Some((key, fingerprint)) = &request.key else {
+            return Ok(None);
+        };
+        match self.working.keys.get(key) {
+            None => Ok(None),
+            Some(record) if record.fingerprint == *fingerprint => Ok(Some(record.reply.clone())),
+            Some(_) => Err(refuse(
+                Kind::IDEMPOTENCY_KEY_REUSED,
+                "This Idempotency-Key was used for another request; make a new key for each change.",
+            )),
+        }
+    }
+
+    /// Makes changes durable and then visible.
+    async fn commit(&mut self, changes: &[Change]) -> Result<(), UdbError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if changes.iter().any(Change::is_visible) {
+            self.working.view += 1;
+        }
+        let durable: Vec<Change> = changes
+            .iter()
+            .filter(|change| change.is_durable())
+            .cloned()
+            .collect();
+        if !durable.is_empty() {
+            let expected = self.working.generation;
+            self.working.generation += 1;
+            let commit = Commit {
+                expected,
+                generation: self.working.generation,
+                view: self.working.view,
+                changes: durable,
+            };
+            if let Err(error) = self.udb.commit(commit).await {
+                self.working.generation = expected;
+                self.damaged = true;
+                return Err(error);
+            }
+        }
+        self.show(changes);
+        Ok(())
+    }
+
+    fn show(&self, changes: &[Change]) {
+        {
+            let mut state = self
+                .shared
+                .state
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            state.apply(changes);
+            state.view = self.working.view;
+            state.generation = self.working.generation;
+        }
+        self.announce();
+    }
+
+    fn announce(&self) {
+        let moved = |to: u64| move |at: &mut u64| std::mem::replace(at, to) != to;
+        self.shared.view.send_if_modified(moved(self.working.view));
+        self.shared
+            .event
+            .send_if_modified(moved(self.working.last_event));
+    }
+
+    /// Finds out what the database holds: what is shown, or more.
+    async fn reload(&mut self) -> Result<(), UdbError> {
+        let shown = read(&self.shared.state).clone();
+        if self.udb.generation().await? == shown.generation {
+            self.working = shown;
+            self.damaged = false;
+            return Ok(());
+        }
+        let mut known = proved(&self.working);
+        known.extend(proved(&shown));
+        let stored = self.udb.load().await?;
+        let now_ms = self.config.clock.now_ms();
+        let restored = State::restore(
+            stored,
+            |summary| known.get(&(summary.version, summary.revision)).cloned(),
+            now_ms,
+        );
+        let state = restored.map_err(|version| {
+            UdbError::Failed(format!(
+                "version {version} was published elsewhere; restart this server"
+            ))
+        })?;
+        *self
+            .shared
+            .state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = state.clone();
+        self.working = state;
+        self.damaged = false;
+        self.announce();
+        Ok(())
+    }
+}
+
+fn proved(state: &State) -> BTreeMap<(Version, Revision), Arc<Upgrade>> {
+    let revisions = state.revisions.iter();
+    revisions
+        .map(|(number, published)| (*number, Arc::clone(&published.upgrade)))
+        .collect()
+}
+
+fn unavailable(error: &UdbError) -> Refusal {
+    match error {
+        UdbError::Full => refuse(
+            Kind::STORAGE_FULL,
+            "The disk of the upgrade database is full; make room and ask again. Nothing was changed.",
+        ),
+        error => refuse(
+            Kind::DATABASE_UNAVAILABLE,
+            format!("{error}; ask again later."),
+        ),
+    }
+}

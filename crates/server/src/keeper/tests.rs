@@ -1,0 +1,232 @@
+//! The keeper over a database that fails, and over one that another server changes too.
+
+use super::Keeper;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::problem::Refusal;
+use crate::rules::{Command, Publication};
+use crate::state::State;
+use crate::udb::{Commit, Sqlite, Stored, Udb, UdbError};
+use async_trait::async_trait;
+use model::api::{EnrolRequest, Event, PauseRequest, PermitRequest};
+use model::bundle::UpgradeFile;
+use model::ids::{NodeId, Version};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// How the next commit goes wrong.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Full,
+    /// It fails and has not happened.
+    Lost,
+    /// It fails and has happened all the same.
+    Unanswered,
+}
+
+/// A database with trouble on order.
+struct Troubled {
+    inner: Sqlite,
+    next: Mutex<Option<Trouble>>,
+}
+
+#[async_trait]
+impl Udb for Troubled {
+    async fn load(&self) -> Result<Stored, UdbError> {
+        self.inner.load().await
+    }
+
+    async fn generation(&self) -> Result<u64, UdbError> {
+        self.inner.generation().await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), UdbError> {
+        let trouble = self.next.lock().expect("unpoisoned").take();
+        let failed = || UdbError::Failed("the cable is out".to_owned());
+        match trouble {
+            None => self.inner.commit(commit).await,
+            Some(Trouble::Full) => Err(UdbError::Full),
+            Some(Trouble::Lost) => Err(failed()),
+            Some(Trouble::Unanswered) => {
+                self.inner.commit(commit).await?;
+                Err(failed())
+            }
+        }
+    }
+
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
+        self.inner.events(after, limit).await
+    }
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn open(&self) -> Arc<Troubled> {
+        let file = self.folder.path().join("udb.sqlite");
+        Arc::new(Troubled {
+            inner: Sqlite::open(&file).expect("opens"),
+            next: Mutex::new(None),
+        })
+    }
+
+    /// A server over the database as it is now.
+    async fn keeper(&self, udb: &Arc<Troubled>) -> Keeper {
+        let stored = udb.load().await.expect("loads");
+        let state = State::restore(stored, |summary| Some(upgrade(summary.version)), 1000);
+        let udb: Arc<dyn Udb> = Arc::<Troubled>::clone(udb);
+        Keeper::start(state.expect("restores"), udb, &config(self.folder.path()))
+    }
+}
+
+fn config(data: &Path) -> Config {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    Config {
+        clock: Clock::new(|| 1000),
+        ..Config::new(listen, data.to_owned())
+    }
+}
+
+fn upgrade(version: Version) -> Arc<model::bundle::Upgrade> {
+    let from = match version.0 {
+        1 => String::new(),
+        number => format!("from = {}\n", number - 1),
+    };
+    let text = format!(
+        "system = \"store\"\nversion = {version}\n{from}[class.storage]\n\
+         software = {{ command = [\"true\"] }}\nlifecycle.probe = {{ alive_ms = 1 }}"
+    );
+    let file = UpgradeFile::parse(&text).expect("reads");
+    Arc::new(file.prove(&BTreeMap::new()).expect("proves"))
+}
+
+fn publish(version: u32) -> Command {
+    Command::Publish(Box::new(Publication {
+        manifest_sha256: format!("{version:064x}"),
+        upgrade: upgrade(Version(version)),
+        revise: false,
+    }))
+}
+
+fn enrol(name: &str) -> Command {
+    Command::Enrol(EnrolRequest {
+        name: name.to_owned(),
+        class: "storage".to_owned(),
+        attributes: [].into(),
+        host: "host".to_owned(),
+        data_directory: "/data".to_owned(),
+    })
+}
+
+fn pause(reason: &str) -> Command {
+    let reason = reason.to_owned();
+    Command::Pause(PauseRequest { reason })
+}
+
+async fn ask(keeper: &Keeper, command: Command) -> Result<Value, Refusal> {
+    keeper.ask(command, "tester".to_owned(), None).await
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_shows_nothing_and_the_next_goes_on() {
+    let world = World::new();
+    let udb = world.open();
+    let keeper = world.keeper(&udb).await;
+    for (trouble, status) in [(Trouble::Full, 507), (Trouble::Lost, 503)] {
+        let before = keeper.state().system_view(0);
+        *udb.next.lock().expect("unpoisoned") = Some(trouble);
+        let refusal = ask(&keeper, pause("lunch")).await.expect_err("refused");
+        assert_eq!(refusal.kind.status, status, "{trouble:?}");
+        assert_eq!(keeper.state().system_view(0), before);
+        ask(&keeper, pause("dinner")).await.expect("goes on");
+        let paused = keeper.state().paused.clone().expect("paused");
+        assert_eq!(paused.reason, "dinner");
+        ask(&keeper, Command::Resume).await.expect("goes on");
+    }
+    let history = udb.events(0, 100).await.expect("reads");
+    let kinds: Vec<&str> = history.iter().map(|event| event.kind.as_str()).collect();
+    let pair = ["system.paused", "system.resumed"];
+    assert_eq!(kinds, [pair, pair].concat());
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found() {
+    let world = World::new();
+    let udb = world.open();
+    let keeper = world.keeper(&udb).await;
+    ask(&keeper, publish(1)).await.expect("published");
+    *udb.next.lock().expect("unpoisoned") = Some(Trouble::Unanswered);
+    ask(&keeper, publish(2)).await.expect_err("not known");
+    ask(&keeper, publish(2))
+        .await
+        .expect("the same again is the same");
+    ask(&keeper, enrol("a")).await.expect("goes on");
+    assert_eq!(keeper.state().summaries().len(), 2);
+    assert_eq!(udb.load().await.expect("loads").upgrades.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_over_one_database_keep_one_limit() {
+    let world = World::new();
+    let first = world.keeper(&world.open()).await;
+    for command in [publish(1), publish(2), enrol("a"), enrol("b")] {
+        ask(&first, command).await.expect("done");
+    }
+    let udb = world.open();
+    let second = world.keeper(&udb).await;
+    let acquire = |keeper: Keeper, node: u32| async move {
+        let request = PermitRequest {
+            node: NodeId(node),
+            version: Version(2),
+            group: "storage".to_owned(),
+            members: vec![NodeId(1), NodeId(2)],
+            max_unavailable: 1,
+        };
+        ask(&keeper, Command::AcquirePermit(request)).await
+    };
+    for _ in 0..20 {
+        let (one, two) = tokio::join!(
+            tokio::spawn(acquire(first.clone(), 1)),
+            tokio::spawn(acquire(second.clone(), 2))
+        );
+        let given: Vec<Value> = [one, two]
+            .into_iter()
+            .filter_map(|asked| asked.expect("no panic").ok())
+            .collect();
+        assert_eq!(given.len(), 1, "one server sees what the other has given");
+        let permit = serde_json::from_value(given[0]["permit"].clone()).expect("a number");
+        ask(&second, Command::EndPermit(permit))
+            .await
+            .expect("ended");
+        assert!(udb.load().await.expect("loads").permits.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_are_all_answered_in_few_commits() {
+    let world = World::new();
+    let udb = world.open();
+    let keeper = world.keeper(&udb).await;
+    ask(&keeper, publish(1)).await.expect("published");
+    let before = udb.generation().await.expect("reads");
+    let mut tasks = tokio::task::JoinSet::new();
+    for at in 0..200 {
+        let keeper = keeper.clone();
+        tasks.spawn(async move { ask(&keeper, enrol(&format!("n{at}"))).await });
+    }
+    let answers = tasks.join_all().await;
+    assert!(answers.iter().all(Result::is_ok));
+    let commits = udb.generation().await.expect("reads") - before;
+    assert!(commits < 100, "{commits} commits for 200 changes");
+    assert_eq!(udb.load().await.expect("loads").nodes.len(), 200);
+}
