@@ -1,7 +1,7 @@
 //! Where a workload runs: on this host's loopback or between two hosts, bare or under the library.
 
 use crate::harness::namespace::{Pair, command, within};
-use crate::harness::programs::{Running, find, printed};
+use crate::harness::programs::{Running, find, printed, run};
 use crate::harness::{Node, free_port, table, wait_for};
 use intercept::stats::Counter;
 use intercept::table::Table;
@@ -145,6 +145,11 @@ impl<'a> Stage<'a> {
     /// Runs a caller to its good end and returns what it printed.
     pub(crate) fn call(&self, command: &mut Command) -> String {
         printed(command)
+    }
+
+    /// Whether a caller ends well.
+    pub(crate) fn succeeds(&self, command: &mut Command) -> bool {
+        run(command).status.success()
     }
 
     /// Labels really went out and were consumed, and nothing else happened to these connections.

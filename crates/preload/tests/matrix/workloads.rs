@@ -147,10 +147,7 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
         client
     };
     crate::harness::wait_for("the database", || {
-        client("psql")
-            .args(["-c", "select 1", "postgres"])
-            .output()
-            .is_ok_and(|output| output.status.success())
+        stage.succeeds(client("psql").args(["-c", "select 1", "postgres"]))
     });
     stage.call(client("pgbench").args(["-i", "-q", "postgres"]));
     let mut said = String::new();
