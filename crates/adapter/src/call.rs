@@ -17,6 +17,10 @@ pub struct Call {
     pub limits: BodyLimits,
 }
 
+/// Marks a call whose caller sends the body only when told to go on (`Expect: 100-continue`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AwaitsContinue;
+
 /// Limits of decoded bodies.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
@@ -77,6 +81,15 @@ impl Body {
         }
         let json = Json::parse(&bytes, limits.depth_max).map_err(BodyError::Json)?;
         Ok(Some(self.hold(json)))
+    }
+
+    /// Reads what is left of a body and forgets it, so that its connection can go on after an
+    /// answer that did not need it; gives up beyond the limit.
+    pub(crate) async fn drain(self, bytes_max: usize) {
+        if let Body::Stream(stream) = self {
+            let mut stream = Limited::new(stream, bytes_max);
+            while let Some(Ok(_)) = stream.frame().await {}
+        }
     }
 
     fn hold(&mut self, json: Json) -> &mut Json {

@@ -90,8 +90,25 @@ async fn refusals_are_answers_and_the_connection_goes_on() {
     assert_eq!(node.caller.call("PUT /v1/items/7", "{").await.status, 400);
     let long = format!(r#"{{"n":{}}}"#, "1".repeat(5000));
     assert_eq!(node.caller.call("PUT /v1/items/7", &long).await.status, 413);
+    // A body that nobody needs does not cost the connection.
+    let body = "x".repeat(4000);
+    node.caller
+        .write(&request("POST /v1/unknown", &body)[..100])
+        .await;
+    until(|| node.gate.in_calls.load(Ordering::SeqCst) == 1).await;
+    node.caller
+        .write(&request("POST /v1/unknown", &body)[100..])
+        .await;
+    assert_eq!(node.caller.read().await.status, 501);
+    assert_eq!(node.caller.call("GET /v1/unknown", "").await.status, 501);
     assert_eq!(software.seen(), Vec::<String>::new());
     assert_eq!(node.counters.read().refused.len(), 4);
+    node.caller
+        .write(
+            "POST /v1/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        )
+        .await;
+    assert_eq!(node.caller.read().await.status, 501);
 }
 
 #[tokio::test]

@@ -234,6 +234,24 @@ fn computed_values_and_conditions() {
     assert_eq!(refused(present, Past, r#"{"legacy":1}"#).status, 410);
     let one_way = "{ old = 'body.a', new = 'body.b', to_new = 'value', to_old = 'refuse' }";
     refused(one_way, Future, r#"{"b":1}"#);
+    for (expression, body) in [
+        ("value + 1", "9223372036854775807"),
+        ("value * 4", "9223372036854775807"),
+        ("1 / value", "0"),
+        ("1 % value", "0"),
+        ("-value", "-9223372036854775808"),
+        ("'ab'.substring(value)", "7"),
+        ("[1][value]", "9223372036854775807"),
+        ("value.exists(x, x)", "[1]"),
+        ("int(value)", "1e300"),
+        ("timestamp(value)", "\"x\""),
+        ("value.matches('(')", "\"x\""),
+    ] {
+        let rule = format!(
+            "{{ old = 'body.a', new = 'body.a', to_new = \"{expression}\", to_old = 'value' }}"
+        );
+        refused(&rule, Past, &format!("{{\"a\":{body}}}"));
+    }
     // An expression that fails refuses the call.
     refused(
         "{ old = 'body.a', new = 'body.b', to_new = 'value.x.y', to_old = 'value' }",

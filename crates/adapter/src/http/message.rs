@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::call::{Answer, Body, BodyLimits, Call};
+use crate::call::{Answer, AwaitsContinue, Body, BodyLimits, Call};
 use crate::json::Json;
 use crate::observer::Refusal;
 
@@ -94,7 +94,9 @@ pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
     let (mut head, body) = request.into_parts();
     strip_hops(&mut head.headers);
     // The answer to `Expect` is given here, when the body is first read.
-    head.headers.remove(header::EXPECT);
+    if head.headers.remove(header::EXPECT).is_some() {
+        head.extensions.insert(AwaitsContinue);
+    }
     Call {
         head,
         body: incoming(body),

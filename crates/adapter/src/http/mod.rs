@@ -13,20 +13,24 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gate::{Dial, Gate};
 use crate::limits::Limits;
 use crate::observer::Observer;
 use caller::Caller;
 use stream::CallerStream;
+
+/// How long bytes of a caller are discarded after the answer that ends its connection.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a caller's connection was reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +74,8 @@ pub async fn serve_http(
         }
         match round.end {
             End::HeadTimeout => return Served::Reset(ResetCause::Caller),
-            End::Failed => return end(round.stream).await,
-            End::Finished { give_back: false } => return end(round.stream).await,
+            End::Failed => return end(round.stream, LINGER).await,
+            End::Finished { give_back: false } => return end(round.stream, Duration::ZERO).await,
             End::Finished { give_back: true } => {
                 stream = round.stream;
                 // Part of the next call has been read already: it is served here too.
@@ -158,11 +162,17 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
     }
 }
 
-/// Closes in order.
-async fn end(stream: CallerStream) -> Served {
-    if let Some(mut stream) = stream.into_stream() {
-        // The caller may be gone already.
-        let _ = stream.shutdown().await;
-    }
+/// Closes in order. What the caller still sends is read for a while: closing on unread bytes would
+/// be a reset, and could destroy the last answer before the caller has read it.
+async fn end(stream: CallerStream, linger: Duration) -> Served {
+    let Some(mut stream) = stream.into_stream() else {
+        return Served::Closed;
+    };
+    // The caller may be gone already.
+    let _ = stream.shutdown().await;
+    let mut rest = vec![0; 4096];
+    let discard =
+        async { while matches!(stream.read(&mut rest).await, Ok(length) if length > 0) {} };
+    let _ = timeout(linger, discard).await;
     Served::Closed
 }

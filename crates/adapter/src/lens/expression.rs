@@ -10,6 +10,7 @@ use cel::{Context, Env, Program, Value, extensions};
 
 use super::error::Mismatch;
 use super::scope::Scope;
+use super::variables;
 use crate::json::Json;
 
 /// The standard functions, with those for strings and numbers.
@@ -68,12 +69,7 @@ impl Expression {
             }
             Err(_) => return Err("not a CEL expression".to_owned()),
         };
-        let variables = program
-            .references()
-            .variables()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let variables = variables::free(program.expression());
         Ok(Expression {
             text: text.to_owned(),
             program,

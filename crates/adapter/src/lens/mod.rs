@@ -18,6 +18,7 @@ mod rule;
 mod scope;
 mod step;
 mod template;
+mod variables;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use super::expression::{Surroundings, request_value};
 use super::operation::{Operation, Unmatched, is_head_of_get};
 use super::rule::Remembered;
 use super::scope::{Head, Pair, Scope};
-use crate::call::{Answer, Body, BodyError, Call};
+use crate::call::{Answer, AwaitsContinue, Body, BodyError, Call};
 use crate::chain::{Calls, Direction, Next, Pending, Side};
 use crate::json::Json;
 use crate::observer::{Failure, Refusal, RefusalKind};
@@ -33,13 +33,15 @@ impl Calls for LensStep {
         Box::pin(async move {
             let mut call = call;
             let Some(operation) = self.find(&mut call).await? else {
-                return match self.lens.unmatched {
-                    Unmatched::Pass => next.delegate(call).await,
-                    Unmatched::Refuse => Err(self.unmatched(&call).into()),
-                };
+                if self.lens.unmatched == Unmatched::Pass {
+                    return next.delegate(call).await;
+                }
+                let refusal = self.unmatched(&call);
+                return Err(refuse_unread(call, refusal).await);
             };
             if let Some(declared) = operation.refuse {
-                return Err(self.declared(&operation.name, declared).into());
+                let refusal = self.declared(&operation.name, declared);
+                return Err(refuse_unread(call, refusal).await);
             }
             let method = call.head.method.clone();
             let limits = call.limits;
@@ -283,6 +285,15 @@ impl LensStep {
             body,
         }
     }
+}
+
+/// Refuses a call whose body nobody needs; a body that is on its way is read, so that the caller's
+/// connection can go on.
+async fn refuse_unread(call: Call, refusal: Refusal) -> Failure {
+    if call.head.extensions.get::<AwaitsContinue>().is_none() {
+        call.body.drain(call.limits.bytes_max).await;
+    }
+    refusal.into()
 }
 
 fn remember(
