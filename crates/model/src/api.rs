@@ -197,7 +197,8 @@ pub struct Endpoint {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SystemView {
-    /// Rises with every change of what follows.
+    /// Rises with every change of what follows, but for counters, counts of open connections, progress and the times of
+    /// last contact: nobody decides by them, and waking every node for them would never end.
     pub view: u64,
     /// The system's name; empty before version 1 is published.
     pub system: String,

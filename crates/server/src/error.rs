@@ -17,6 +17,9 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// Another server runs over the data directory.
+    #[error("another server uses the data directory {}", .0.display())]
+    InUse(PathBuf),
     /// The upgrade database cannot be used.
     #[error("the upgrade database cannot be used")]
     Udb(#[from] UdbError),

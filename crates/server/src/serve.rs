@@ -12,6 +12,7 @@ use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,6 +31,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// Held as long as this process may change the directory.
+    lock: File,
 }
 
 impl Server {
@@ -46,6 +49,7 @@ impl Server {
         tokio::fs::create_dir_all(data)
             .await
             .map_err(unusable(data))?;
+        let lock = lock(data)?;
         let folder = data.join("repository");
         let repository = Repository::open(folder.clone(), config.artifact_bytes_max).await;
         let repository = repository.map_err(unusable(&folder))?;
@@ -69,6 +73,7 @@ impl Server {
             listener,
             address,
             stop,
+            lock,
         })
     }
 
@@ -106,7 +111,23 @@ impl Server {
             () = overdue => Ok(()),
         };
         sweeper.abort();
+        drop(self.lock);
         ended
+    }
+}
+
+/// Takes the directory for this process; the system gives it back when the process ends, however it ends.
+fn lock(data: &Path) -> Result<File, ServerError> {
+    let path = data.join("lock");
+    let unusable = |source| ServerError::Data {
+        path: path.clone(),
+        source,
+    };
+    let file = File::create(&path).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServerError::InUse(data.to_owned())),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
 }
 
@@ -143,7 +164,7 @@ async fn recover(
             .text(digest)
             .await
             .map_err(|refusal| broken(refusal.detail))?;
-        let upgrade = repository::prove(repository, &manifest)
+        let upgrade = repository::prove_again(repository, &manifest)
             .await
             .map_err(|refusal| broken(refusal.detail))?;
         let placed = repository.place_manifest(*version, *revision, digest).await;

@@ -5,7 +5,7 @@ mod proof;
 mod receive;
 mod send;
 
-pub(crate) use proof::prove;
+pub(crate) use proof::{prove, prove_again};
 pub(crate) use send::{Range, range};
 
 use crate::problem::{Kind, Refusal, refuse};
@@ -58,10 +58,15 @@ impl Repository {
         }
     }
 
-    /// A small artifact as text.
+    /// A small artifact as text, checked against its digest.
     pub(crate) async fn text(&self, digest: Digest) -> Result<String, Refusal> {
         let text = fs::read_to_string(self.artifact(digest)).await;
-        text.map_err(|error| unusable(&error))
+        let text = text.map_err(|error| unusable(&error))?;
+        if Digest::of(text.as_bytes()) == digest {
+            return Ok(text);
+        }
+        let detail = format!("The artifact {digest} is damaged on the server; upload it again.");
+        Err(refuse(Kind::REPOSITORY_UNAVAILABLE, detail))
     }
 
     /// Puts a manifest under the path at which it is served. It can be made again at any time from its artifact.
@@ -79,10 +84,12 @@ impl Repository {
             return Ok(());
         }
         fs::create_dir_all(&folder).await?;
-        match fs::hard_link(self.artifact(digest), &place).await {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        }?;
+        let copy = self
+            .uploads()
+            .join(format!("{:032x}", rand::random::<u128>()));
+        fs::copy(self.artifact(digest), &copy).await?;
+        fs::File::open(&copy).await?.sync_all().await?;
+        fs::rename(&copy, &place).await?;
         sync_folder(&folder).await
     }
 }

@@ -18,11 +18,27 @@ pub(crate) async fn prove(
     repository: &Repository,
     manifest: &str,
 ) -> Result<Arc<Upgrade>, Refusal> {
-    let manifest = Manifest::parse(manifest).map_err(|error| match error {
+    let manifest = parse(manifest)?;
+    artifacts_are_there(repository, &manifest).await?;
+    upgrade(repository, &manifest).await
+}
+
+/// Proves a bundle that was published before; of its artifacts only `upgrade.toml` must still be there.
+pub(crate) async fn prove_again(
+    repository: &Repository,
+    manifest: &str,
+) -> Result<Arc<Upgrade>, Refusal> {
+    upgrade(repository, &parse(manifest)?).await
+}
+
+fn parse(manifest: &str) -> Result<Manifest, Refusal> {
+    Manifest::parse(manifest).map_err(|error| match error {
         ManifestError::TooLarge { .. } => refuse(Kind::TOO_LARGE, format!("{error}.")),
         error => refuse(Kind::BUNDLE_REFUSED, format!("{error}.")),
-    })?;
-    artifacts_are_there(repository, &manifest).await?;
+    })
+}
+
+async fn upgrade(repository: &Repository, manifest: &Manifest) -> Result<Arc<Upgrade>, Refusal> {
     let upgrade_file = manifest
         .file(UPGRADE_FILE)
         .ok_or_else(|| bundle_refused("it has no upgrade.toml"))?;
@@ -38,7 +54,7 @@ pub(crate) async fn prove(
     };
     let file = UpgradeFile::parse(&text).map_err(mistakes)?;
     let upgrade = file.prove(&manifest.listing()).map_err(mistakes)?;
-    if Manifest::new(&upgrade, &manifest.listing()) != manifest {
+    if Manifest::new(&upgrade, &manifest.listing()) != *manifest {
         return Err(bundle_refused(
             "the manifest and upgrade.toml name different systems, versions or descriptions",
         ));

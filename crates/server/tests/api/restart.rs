@@ -1,14 +1,12 @@
 //! What a server promised it still knows after a restart.
 
-use crate::support::{Site, bundle, report};
+use crate::support::{Running, Site, bundle, report};
 use model::api::{ApproveRequest, PauseRequest, PermitRequest, PublicRequest};
-use model::ids::Version;
+use model::ids::{NodeId, PermitId, Version};
+use server::ServerError;
 
-#[tokio::test]
-async fn everything_survives_a_restart_and_the_view_goes_on() {
-    let site = Site::new();
-    let server = site.start().await;
-    let nodes = server.populate(&["a", "b"]).await;
+/// Makes one change of every kind; answers the number of a confirmed permit.
+async fn change_everything(server: &Running, nodes: &[NodeId]) -> PermitId {
     server
         .publish(&bundle(2, "mended"), true)
         .await
@@ -17,7 +15,7 @@ async fn everything_survives_a_restart_and_the_view_goes_on() {
         node: nodes[0],
         version: Version(2),
         group: "storage".to_owned(),
-        members: nodes.clone(),
+        members: nodes.to_vec(),
         max_unavailable: 1,
     };
     let permit = server.client.acquire_permit(&request).await.expect("room");
@@ -41,6 +39,15 @@ async fn everything_survives_a_restart_and_the_view_goes_on() {
         reason: "restart".to_owned(),
     };
     server.client.pause(&pause).await.expect("paused");
+    permit.permit
+}
+
+#[tokio::test]
+async fn everything_survives_a_restart_and_the_view_goes_on() {
+    let site = Site::new();
+    let server = site.start().await;
+    let nodes = server.populate(&["a", "b"]).await;
+    let permit = change_everything(&server, &nodes).await;
     let before = server.client.system().await.expect("answers");
     let history = server
         .client
@@ -70,7 +77,7 @@ async fn everything_survives_a_restart_and_the_view_goes_on() {
     );
     server
         .client
-        .confirm_permit(permit.permit)
+        .confirm_permit(permit)
         .await
         .expect("still held");
     server.client.resume().await.expect("resumed");
@@ -126,4 +133,40 @@ async fn a_repository_that_lost_a_file_is_told_at_the_start() {
     let started = server::Server::bind(site.config()).await;
     let error = started.err().expect("refused");
     assert!(error.to_string().contains("version 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_serves_one_server_at_a_time() {
+    let site = Site::new();
+    let server = site.start().await;
+    let second = server::Server::bind(site.config()).await;
+    assert!(matches!(second.err(), Some(ServerError::InUse(_))));
+    server.stop().await;
+    site.start().await.stop().await;
+}
+
+#[tokio::test]
+async fn an_old_artifact_that_is_gone_keeps_nobody_from_starting() {
+    let site = Site::new();
+    let server = site.start().await;
+    server
+        .publish(&bundle(1, ""), false)
+        .await
+        .expect("published");
+    server.stop().await;
+    let artifacts = site.data.path().join("server/repository/artifacts");
+    let lens = model::manifest::Digest::of(b"");
+    std::fs::remove_file(artifacts.join(lens.to_string())).expect("removed");
+    let server = site.start().await;
+    assert_eq!(
+        server
+            .client
+            .system()
+            .await
+            .expect("answers")
+            .upgrades
+            .len(),
+        1
+    );
+    server.stop().await;
 }

@@ -285,3 +285,18 @@ fn retry_is_for_blocked_nodes_and_counts() {
     let fact: model::api::NodeFact = world.ask(Command::Retry("a".to_owned())).expect("told");
     assert_eq!(fact.retry, 1);
 }
+
+#[test]
+fn a_node_that_asks_rarely_is_given_three_of_its_own_intervals() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    let mut rare = report(1);
+    rare.poll_ms = 3_600_000;
+    world.report(a, rare);
+    world.context.now_ms += 3 * 3_600_000 - 1;
+    let () = world.ask(Command::Sweep).expect("swept");
+    assert!(world.view().nodes[0].reachable);
+    world.context.now_ms += 1;
+    let () = world.ask(Command::Sweep).expect("swept");
+    assert!(!world.view().nodes[0].reachable);
+}
