@@ -16,6 +16,9 @@ pub(super) struct Start {
     pub(super) generation: u64,
     /// Which software.
     pub(super) place: Place,
+    /// How often the library had been loaded before, to tell whether this start loaded it at all.
+    #[serde(default)]
+    pub(super) loads_before: Option<u64>,
 }
 
 /// The child, as long as anything of it is left.
@@ -32,6 +35,7 @@ impl Start {
         Self {
             generation,
             place: Place::default(),
+            loads_before: None,
         }
     }
 }

@@ -162,8 +162,11 @@ impl Lane {
                 Vec::new()
             }
             Notice::ChildExited(exit) => {
+                let mut how = describe_exit(&exit);
+                if let Some(why) = self.node.never_reached(exit.generation) {
+                    how = format!("{how}; {why}");
+                }
                 self.node.child_ended(exit.generation);
-                let how = describe_exit(&exit);
                 self.step(Input::ChildExited {
                     generation: exit.generation,
                     how,

@@ -17,6 +17,8 @@ pub(super) struct Listeners {
     accepting: BTreeMap<u64, AbortHandle>,
     /// What the holder keeps, as it said last.
     kept: Vec<KeptListener>,
+    /// Counts how often the software's own listeners were kept: what was planned for the last time does not hold for the next.
+    pub(super) era: u64,
 }
 
 impl Drop for Listeners {
@@ -41,7 +43,7 @@ impl Node {
             .collect()
     }
 
-    fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
+    pub(super) fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
         self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -99,32 +101,6 @@ impl Node {
                 self.stop_accepting(listener.listener);
             }
         }
-        self.set_kept(kept);
-        Ok(())
-    }
-
-    /// Closes what is kept of the software's own ports: callers are refused, as by a dead process.
-    pub(super) async fn abandon_kept(&self) -> Result<(), String> {
-        let _one = self.listening.lock().await;
-        let serving = self.traffic.picture().standing.version;
-        let own: BTreeSet<u16> = self.knowledge().ports(serving).values().copied().collect();
-        let kept = self
-            .holder
-            .keep(Vec::new())
-            .await
-            .map_err(|error| error.to_string())?;
-        for listener in kept
-            .iter()
-            .filter(|kept| own.contains(&kept.address.port()))
-        {
-            (self.holder.drop_listener(listener.listener).await)
-                .map_err(|error| error.to_string())?;
-        }
-        let kept = self
-            .holder
-            .keep(Vec::new())
-            .await
-            .map_err(|error| error.to_string())?;
         self.set_kept(kept);
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod actions;
 mod child;
 mod fault;
+mod kept;
 mod lane;
 mod learn;
 mod listeners;
@@ -132,8 +133,7 @@ impl Node {
                 .retired_through
                 .max(view.retiring_through)
                 .max(view.retired_through);
-            picture.hold_limit =
-                Duration::from_millis(picture.knowledge.settings(picture.standing.version).hold_ms);
+            picture.set_bounds();
         });
         self.publish_table();
     }
@@ -158,8 +158,7 @@ impl Node {
             picture.given_up &= wished.hold_calls;
             picture.standing.version = wished.serving_version;
             picture.standing.staged = picture.standing.staged.max(wished.serving_version);
-            picture.hold_limit =
-                Duration::from_millis(picture.knowledge.settings(wished.serving_version).hold_ms);
+            picture.set_bounds();
         });
         self.publish_table();
         if began {

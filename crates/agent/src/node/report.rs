@@ -8,8 +8,11 @@ use std::sync::atomic::Ordering;
 
 impl Node {
     /// The node's report.
-    pub(super) fn report(&self, status: NodeStatus) -> NodeReport {
+    pub(super) fn report(&self, mut status: NodeStatus) -> NodeReport {
         let picture = self.traffic.picture();
+        // A version counts as staged for others only when its ports are open and its adapters loaded.
+        let answered = picture.standing.staged.max(status.version);
+        status.staged = status.staged.min(answered);
         let connections = self.tally.connections();
         let retiring = picture.standing.retired_through;
         let still_open = connections.keys().any(|version| *version <= retiring);

@@ -332,6 +332,7 @@ fn first_picture() -> Picture {
         public: Arc::new(BTreeMap::new()),
         sources: Arc::new(BTreeSet::new()),
         hold_limit: Duration::from_secs(30),
+        held_calls_max: 4_096,
     }
 }
 

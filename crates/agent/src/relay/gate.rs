@@ -13,9 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// How many calls a node holds at most at once; more fail as in a crash.
-const HELD_CALLS_MAX: usize = 4_096;
-
 /// Calls that wait now, over all connections of this process (one node each).
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
@@ -97,7 +94,7 @@ impl CallGate {
                 self.traffic.wake.notify_one();
             }
             if held.is_none() {
-                match Held::one_more() {
+                match Held::one_more(picture.held_calls_max) {
                     Some(place) => held = Some(place),
                     None => return Leave::Closed("reset.too_many_held"),
                 }
@@ -155,8 +152,8 @@ impl Gate for CallGate {
 struct Held;
 
 impl Held {
-    fn one_more() -> Option<Self> {
-        if HELD.fetch_add(1, Ordering::Relaxed) < HELD_CALLS_MAX {
+    fn one_more(limit: usize) -> Option<Self> {
+        if HELD.fetch_add(1, Ordering::Relaxed) < limit {
             return Some(Self);
         }
         HELD.fetch_sub(1, Ordering::Relaxed);

@@ -36,6 +36,8 @@ pub(crate) struct Picture {
     pub(crate) sources: Arc<BTreeSet<IpAddr>>,
     /// How long one call is held at most.
     pub(crate) hold_limit: Duration,
+    /// How many calls are held at most at once; more fail as in a crash.
+    pub(crate) held_calls_max: usize,
 }
 
 /// The running software as the relay sees it.
@@ -69,6 +71,13 @@ pub(crate) enum Waiting {
 }
 
 impl Picture {
+    /// Takes the bounds of holding from the upgrade that led to the present version.
+    pub(crate) fn set_bounds(&mut self) {
+        let settings = self.knowledge.settings(self.standing.version);
+        self.hold_limit = Duration::from_millis(settings.hold_ms);
+        self.held_calls_max = settings.held_calls_max as usize;
+    }
+
     /// The service on a local port, as callers at `label` know it.
     pub(crate) fn service_at(&self, port: u16, label: Option<Version>) -> Option<&str> {
         self.knowledge.service_at(port, label, self.standing)

@@ -13,18 +13,10 @@ const KILL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Lets the holder duplicate the child's listeners, so that the kernel goes on queueing.
 pub(super) async fn keep_listeners(node: &Arc<Node>) -> Result<(), String> {
-    if node.child().is_none() {
-        return Ok(());
+    match node.child() {
+        Some(_) => node.keep_own().await,
+        None => Ok(()),
     }
-    let serving = node.traffic.picture().standing.version;
-    let ports = node.knowledge().ports(serving).values().copied().collect();
-    let kept = node
-        .holder
-        .keep(ports)
-        .await
-        .map_err(|error| chain(&error))?;
-    node.set_kept(kept);
-    Ok(())
 }
 
 /// Stops the child: signal, grace, kill. Returns when nothing of it is left.
@@ -75,6 +67,7 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
     let start = Start {
         generation: node.next_generation()?,
         place: to,
+        loads_before: node.library_loads(),
     };
     let spec = ChildSpec {
         generation: start.generation,
