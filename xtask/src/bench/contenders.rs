@@ -42,17 +42,20 @@ impl Stage<'_> {
         command
             .args(["--save", "", "--appendonly", "no"])
             .current_dir(self.place.folder("redis")?);
-        self.start("redis", &mut command)?;
+        self.start("direct-redis", &mut command)?;
         let folder = self.place.folder("nginx")?;
         let file = folder.join("nginx.conf");
         std::fs::write(&file, nginx::configuration(ports.http))?;
         let mut command = Command::new(program("nginx")?);
         command.arg("-c").arg(file).arg("-p").arg(folder);
-        self.start("nginx", &mut command)?;
+        self.start("direct-nginx", &mut command)?;
         let socket = self.place.root.join("direct.sock");
         let source = self.place.root.join(runner::FILE);
         std::fs::write(&source, runner::SOURCE)?;
-        self.start("runner", Command::new("python3").arg(source).arg(&socket))?;
+        self.start(
+            "direct-runner",
+            Command::new("python3").arg(source).arg(&socket),
+        )?;
         self.wait(ports)?;
         Ok(Contender {
             name: DIRECT.to_owned(),

@@ -51,7 +51,7 @@ fn has_exactly(body: &Value, keys: &[&str]) -> bool {
 /// What a write's body of this version says; it never holds the key where the path does.
 pub fn sent(version: u32, body: &Value) -> Option<Record> {
     match version {
-        1 => record(
+        0 | 1 => record(
             body["value"].as_i64(),
             body["colour"].as_str(),
             body["clock"].as_u64(),
@@ -216,6 +216,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn redis_answers_are_understood() {
+        let record = json!({"value": 41, "colour": "red", "clock": 7});
+        let found = Record {
+            value: 41,
+            colour: "red".into(),
+            clock: 7,
+        };
+        assert_eq!(read(0, "a", 200, &record), Outcome::Found(found));
+        assert_eq!(read(0, "a", 200, &Value::Null), Outcome::Missing);
+        assert_eq!(write(0, 200, &json!("OK")), Outcome::Written);
+        assert_eq!(write(0, 500, &json!("LOADING")), Outcome::Failed);
+        assert!(matches!(
+            read(0, "a", 200, &json!("x")),
+            Outcome::Strange(_)
+        ));
     }
 
     #[test]
