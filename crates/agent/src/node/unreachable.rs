@@ -4,7 +4,7 @@
 use super::Node;
 use super::child::Running;
 use crate::kernel::{Socket, family, owners, sockets};
-use intercept::stats::{Deed, StatsSnapshot};
+use intercept::stats::{Counter, Deed, StatsSnapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -32,6 +32,21 @@ impl Node {
             let missed = holders.iter().find(|pid| !seen || !self.library_in(**pid));
             missed.map(|pid| complaint(*pid, socket))
         })
+    }
+
+    /// How often the library has been loaded into a process of this node.
+    pub(super) fn library_loads(&self) -> Option<u64> {
+        let stats = self.stats.read().ok()?;
+        Some(stats.get(Counter::Loaded) + stats.get(Counter::LoadedWithoutTable))
+    }
+
+    /// Said of a child that has ended, when the library was never loaded since it was started: it may well have ended
+    /// because of that, since the ports of software that is not reached are in use by what is kept for it.
+    pub(super) fn never_reached(&self, generation: u64) -> Option<String> {
+        let start = self.child()?.start;
+        let loaded = start.generation != generation || self.library_loads() != start.loads_before;
+        (!loaded && start.loads_before.is_some())
+            .then(|| format!("Upstart's library was not in its calls: {CANNOT_BE_REACHED}"))
     }
 
     /// Whether the library is in a process (one that has ended counts as reached: it is no danger any more).
@@ -90,8 +105,11 @@ fn complaint(pid: i32, socket: &Socket) -> String {
         format!("is connected to the member {}", socket.remote)
     };
     format!(
-        "{program} (process {pid}) {did}, but Upstart's library is not in its calls: programs that are static, written in \
-         Go, set-uid, built for another libc, or started with an emptied environment cannot be intercepted this way. The \
-         software was stopped; use a dynamically linked build, keep LD_PRELOAD in the environment, then `upstart retry`"
+        "{program} (process {pid}) {did}, but Upstart's library is not in its calls: {CANNOT_BE_REACHED}"
     )
 }
+
+/// What people are to do about it.
+const CANNOT_BE_REACHED: &str = "programs that are static, written in Go, set-uid, built for another libc, or started with an \
+     emptied environment cannot be intercepted this way. The software was stopped; use a dynamically linked build, keep \
+     LD_PRELOAD in the environment, then `upstart retry`";
