@@ -1,13 +1,18 @@
 //! `upstart check`: proves an upgrade's folder without a server; publishing does the same first.
 
 use crate::arguments::Globals;
-use crate::failure::{Advise, End, Outcome};
+use crate::failure::{Advise, End, Outcome, refusal};
 use crate::output;
 use adapter::Lens;
 use clap::Args;
 use model::bundle::{self, BundleError, Checked, Folder};
+use model::ids::Version;
+use model::manifest::UPGRADE_FILE;
+use model::release::{History, HistoryError};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Arguments of `upstart check`.
 #[derive(Debug, Args)]
@@ -15,6 +20,9 @@ pub(crate) struct CheckArgs {
     /// The folder with `upgrade.toml`
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
+    /// Also check that it follows on this earlier upgrade (repeatable: the whole history, from version 1)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) after: Vec<PathBuf>,
 }
 
 /// A bundle that may be published, as far as it can be judged without the system.
@@ -27,10 +35,42 @@ pub(crate) struct Proved {
 
 /// `upstart check`.
 pub(crate) fn run(globals: &Globals, arguments: &CheckArgs) -> Outcome {
-    match prove(&arguments.directory)? {
-        Ok(proved) => report(globals, &proved),
-        Err(errors) => complain(globals, &errors),
+    let proved = match prove(&arguments.directory)? {
+        Ok(proved) => proved,
+        Err(errors) => return complain(globals, &errors),
+    };
+    match history_finding(&proved, &arguments.after)? {
+        None => report(globals, &proved),
+        Some(finding) => complain(globals, &[finding]),
     }
+}
+
+/// Why the upgrade does not follow on the earlier ones, where some are given.
+fn history_finding(proved: &Proved, after: &[PathBuf]) -> anyhow::Result<Option<BundleError>> {
+    if after.is_empty() {
+        return Ok(None);
+    }
+    let mut upgrades = vec![Arc::new(proved.checked.upgrade.clone())];
+    for directory in after {
+        match prove(directory)? {
+            Ok(earlier) => upgrades.push(Arc::new(earlier.checked.upgrade)),
+            Err(errors) => {
+                return Err(refusal(
+                    format!("{} is not sound: {}", directory.display(), errors[0]),
+                    "check it first",
+                ));
+            }
+        }
+    }
+    // A number that no folder has was withdrawn: only the server knows better.
+    let published: BTreeSet<Version> = upgrades.iter().map(|upgrade| upgrade.version).collect();
+    let newest = published.last().map_or(0, |version| version.0);
+    let withdrawn = (1..newest)
+        .map(Version)
+        .filter(|version| !published.contains(version));
+    let history = History::new(upgrades, &withdrawn.collect());
+    let finding = |error: HistoryError| BundleError::of_file(UPGRADE_FILE, error.to_string(), "");
+    Ok(history.err().map(finding))
 }
 
 /// Reads and proves a folder: the outer error is a folder that cannot be read, the inner ones are findings in it.

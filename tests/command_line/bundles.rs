@@ -125,3 +125,20 @@ fn an_unsound_bundle_is_not_published_even_without_a_server() {
         .arg(folder.path());
     run(&mut command).expect(1);
 }
+
+#[test]
+fn an_upgrade_is_checked_against_those_before_it() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (first, second) = (folder.path().join("v1"), folder.path().join("v2"));
+    write(&first, FIRST);
+    write(&second, SECOND);
+    let check = |second: &Path| {
+        let mut command = upstart();
+        command.arg("check").arg(second).arg("--after").arg(&first);
+        run(&mut command)
+    };
+    check(&second).expect(0);
+    write(&second, &SECOND.replace("interface = \"same\"\n", ""));
+    let text = check(&second).expect(1).stdout();
+    assert!(text.contains("interface"), "{text}");
+}
