@@ -14,6 +14,7 @@ mod place;
 mod query;
 mod reader;
 mod recipe;
+mod refusals;
 mod rule;
 mod scope;
 mod step;
