@@ -1,5 +1,7 @@
 //! Whole systems: a real server, real agents, real software, and what the product promises of them.
 
 mod cross_version;
+mod failed_upgrade;
 mod first_start;
 mod harness;
+mod unreachable;

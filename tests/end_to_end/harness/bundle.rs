@@ -3,6 +3,7 @@
 use client::{Client, ClientError};
 use model::api::{PublishRequest, UpgradeSummary};
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A bundle: its upgrade file and the files beside it.
@@ -59,7 +60,11 @@ impl Bundle {
         for (path, content) in files {
             let path = folder.join(path);
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-            std::fs::write(path, content).expect("written");
+            std::fs::write(&path, content).expect("written");
+            if content.starts_with(b"\x7fELF") {
+                let mode = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(&path, mode).expect("executable");
+            }
         }
     }
 }
