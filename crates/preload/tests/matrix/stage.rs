@@ -128,6 +128,11 @@ impl<'a> Stage<'a> {
         running
     }
 
+    /// The same as another user.
+    pub(crate) fn serve_as(&self, user: Option<&str>, command: &mut Command) -> Running {
+        self.serve(&mut crate::workloads::as_user(command, user))
+    }
+
     fn answers(&self) -> bool {
         let connects = || {
             TcpStream::connect_timeout(

@@ -106,26 +106,17 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
     let [host, port] = stage.at();
     let data = stage.folder().join("data").display().to_string();
     std::fs::create_dir_all(&data).expect("a folder");
-    let root = rustix::process::geteuid().is_root();
-    if root {
-        printed(Command::new("chown").args(["postgres", &data]));
+    let user = rustix::process::geteuid().is_root().then_some("postgres");
+    if let Some(user) = user {
+        printed(Command::new("chown").args([user, &data]));
     }
-    let as_user = |mut command: Command, program: &str| {
-        let program = crate::harness::programs::find("postgres", program).expect("found before");
-        if root {
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-        }
-        command.arg(program);
-        command
-    };
-    let wrapper = if root { "setpriv" } else { "env" };
-    printed(
-        as_user(Command::new(wrapper), "initdb")
-            .args(["-A", "trust", "-N", "-U", "postgres", "-D", &data]),
-    );
+    let mut initdb =
+        Command::new(crate::harness::programs::find("postgres", "initdb").expect("found before"));
+    initdb.args(["-A", "trust", "-N", "-U", "postgres", "-D", &data]);
+    printed(&mut as_user(&initdb, user));
     let rules = "host all all 127.0.0.1/32 trust\nhost all all 10.99.0.1/32 trust\nhost all all fd99::1/128 trust\n";
     std::fs::write(format!("{data}/pg_hba.conf"), rules).expect("rules");
-    let mut server = as_user(stage.server(wrapper), "postgres");
+    let mut server = stage.server("postgres");
     server.args([
         "-D",
         &data,
@@ -140,7 +131,7 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
         "-c",
         "log_min_messages=fatal",
     ]);
-    let _server = stage.serve(&mut server);
+    let _server = stage.serve_as(user, &mut server);
     let client = |program: &str| {
         let mut client = stage.caller(program);
         client.args(["-h", &host, "-p", &port, "-U", "postgres"]);
@@ -161,6 +152,38 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
     let question = "select count(*), sum(delta) = (select sum(abalance) from pgbench_accounts), inet_client_addr() \
                     from pgbench_history";
     said + &stage.call(client("psql").args(["-tA", "-c", question, "postgres"]))
+}
+
+/// The same command as another user: PostgreSQL refuses to run as root.
+pub(crate) fn as_user(command: &Command, user: Option<&str>) -> Command {
+    // `ip netns exec NAME` needs root: the user changes behind it.
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .collect();
+    let (wrapper, program) = words.split_at(if words[0] == "ip" { 4 } else { 0 });
+    let change = user.map(|user| {
+        [
+            "setpriv",
+            "--reuid",
+            user,
+            "--regid",
+            user,
+            "--clear-groups",
+        ]
+    });
+    let change = change.iter().flatten().map(AsRef::as_ref);
+    let mut all = wrapper
+        .iter()
+        .copied()
+        .chain(change)
+        .chain(program.iter().copied());
+    let mut other = Command::new(all.next().unwrap_or_default());
+    other.args(all).envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    other
 }
 
 /// python's http.server, urllib and http.client, and curl.

@@ -1,0 +1,31 @@
+//! What this test shares with the library's own: finding programs, network namespaces, waiting.
+
+#[path = "../../crates/preload/tests/harness/namespace.rs"]
+#[allow(dead_code)] // Each test uses its part.
+pub(crate) mod namespace;
+#[path = "../../crates/preload/tests/harness/programs.rs"]
+#[allow(dead_code)] // Each test uses its part.
+pub(crate) mod programs;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take: databases start in this time on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a condition.
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "waited {PATIENCE:?} for: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether the test may make network namespaces; says so where it may not.
+pub(crate) fn is_root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("SKIPPED: {test}: needs root");
+    }
+    root
+}

@@ -1,0 +1,62 @@
+//! The interception matrix: real programs, unmodified, bare and as nodes of a system under real agents, with the same results;
+//! on loopback, and between two network namespaces with their own addresses.
+
+mod harness;
+mod stage;
+mod system;
+#[path = "../../crates/preload/tests/matrix/workloads.rs"]
+mod workloads;
+
+use harness::programs::run;
+use stage::{same, same_between_hosts};
+use std::process::Command;
+
+macro_rules! matrix {
+    ($($name:ident: $programs:expr, $connections:literal;)*) => {
+        mod heavy_loopback {
+            $(#[test] fn $name() {
+                super::same(concat!(stringify!($name), " on loopback"), &$programs, super::workloads::$name, $connections);
+            })*
+        }
+        mod heavy_between_hosts {
+            $(#[test] fn $name() {
+                let test = concat!(stringify!($name), " between hosts");
+                super::same_between_hosts(test, &$programs, super::workloads::$name, $connections);
+            })*
+        }
+    };
+}
+
+matrix! {
+    redis: ["redis-server", "redis-benchmark", "redis-cli"], 80;
+    nginx: ["nginx", "wrk", "curl"], 40;
+    postgres: ["postgres", "initdb", "pgbench", "psql"], 100;
+    http_server: ["python3", "curl"], 60;
+    asyncio: ["python3"], 200;
+    node: ["node"], 100;
+    memcached: ["memcached", "python3"], 10;
+}
+
+fn has_grpc(test: &str) -> bool {
+    let found = run(Command::new(workloads::grpc_python()).args(["-c", "import grpc"]))
+        .status
+        .success();
+    if !found {
+        println!("SKIPPED: {test}: grpcio is not installed");
+    }
+    found
+}
+
+#[test]
+fn heavy_grpc_on_loopback() {
+    if has_grpc("gRPC on loopback") {
+        same("gRPC on loopback", &[], workloads::grpc, 10);
+    }
+}
+
+#[test]
+fn heavy_grpc_between_hosts() {
+    if has_grpc("gRPC between hosts") {
+        same_between_hosts("gRPC between hosts", &[], workloads::grpc, 10);
+    }
+}

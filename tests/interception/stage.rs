@@ -1,0 +1,202 @@
+//! Where a workload runs: bare, or with both of its ends as nodes of a system.
+
+use crate::harness::namespace::{Pair, command, within};
+use crate::harness::programs::{Running, find, printed, run};
+use crate::harness::wait_for;
+use crate::system::{NEVER, System, named};
+use intercept::stats::Counter;
+use std::cell::OnceCell;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// One run of a workload.
+pub(crate) struct Stage<'a> {
+    /// Where the server listens.
+    pub(crate) host: IpAddr,
+    /// And at which port.
+    pub(crate) port: u16,
+    pair: Option<&'a Pair>,
+    bare: bool,
+    // Ends before its folder does.
+    system: OnceCell<System<'a>>,
+    folder: tempfile::TempDir,
+}
+
+/// A workload: what it returns must not differ.
+pub(crate) type Workload = fn(&Stage<'_>) -> String;
+
+impl<'a> Stage<'a> {
+    fn new(pair: Option<&'a Pair>, host: IpAddr, bare: bool) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        // Software that runs as another user must reach its files.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("permissions");
+        Self {
+            host,
+            port: free_port(),
+            folder,
+            pair,
+            bare,
+            system: OnceCell::new(),
+        }
+    }
+
+    /// A folder of this run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file of the tests.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("crates/preload/tests/matrix")
+            .join(name)
+    }
+
+    fn command(&self, program: &str, namespace: Option<&String>) -> Command {
+        let program = find("matrix", program).unwrap_or_else(|| program.into());
+        match namespace {
+            Some(namespace) if self.bare => command(namespace, program),
+            _ => Command::new(program),
+        }
+    }
+
+    /// A program at the server's side.
+    pub(crate) fn server(&self, program: &str) -> Command {
+        self.command(program, self.pair.map(|pair| &pair.servers))
+    }
+
+    /// A program at the callers' side.
+    pub(crate) fn caller(&self, program: &str) -> Command {
+        self.command(program, self.pair.map(|pair| &pair.callers))
+    }
+
+    /// Host and port as arguments.
+    pub(crate) fn at(&self) -> [String; 2] {
+        [self.host.to_string(), self.port.to_string()]
+    }
+
+    /// Host and port as in a URL.
+    pub(crate) fn authority(&self) -> String {
+        SocketAddr::new(self.host, self.port).to_string()
+    }
+
+    /// Starts a server and waits until it listens.
+    pub(crate) fn serve(&self, command: &mut Command) -> Option<Running> {
+        self.serve_as(None, command)
+    }
+
+    /// The same as another user.
+    pub(crate) fn serve_as(&self, user: Option<&str>, command: &Command) -> Option<Running> {
+        let at = SocketAddr::new(self.host, self.port);
+        if self.bare {
+            let running = Running::start(&mut crate::workloads::as_user(command, user));
+            let connects = || TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok();
+            wait_for("the server", || match self.pair {
+                Some(pair) => within(&pair.servers, connects),
+                None => connects(),
+            });
+            return Some(running);
+        }
+        let system = System::start(
+            self.folder.path(),
+            self.pair,
+            at,
+            free_port(),
+            (command, user),
+        );
+        assert!(self.system.set(system).is_ok(), "one server each");
+        None
+    }
+
+    fn system(&self) -> &System<'a> {
+        self.system.get().expect("a server was started")
+    }
+
+    /// Runs a caller to its good end and returns what it printed.
+    pub(crate) fn call(&self, command: &mut Command) -> String {
+        if self.bare {
+            return printed(command);
+        }
+        let (good, text) = self.system().run(command);
+        assert!(good, "{command:?}\n{text}");
+        text
+    }
+
+    /// Whether a caller ends well.
+    pub(crate) fn succeeds(&self, command: &mut Command) -> bool {
+        if self.bare {
+            run(command).status.success()
+        } else {
+            self.system().run(command).0
+        }
+    }
+
+    /// Labels really went out and were consumed, and nothing else happened to these connections.
+    fn judge(&self, connections: u64) {
+        let [server, caller] = self.system().counters();
+        let said = format!("callers:{}; server:{}", named(&caller), named(&server));
+        let sent = caller.get(Counter::ConnectLabelled);
+        assert!(
+            sent >= connections && server.get(Counter::AcceptLabelled) >= connections,
+            "{said}"
+        );
+        for never in NEVER {
+            assert_eq!(
+                server.get(never) + caller.get(never),
+                0,
+                "{}: {said}",
+                never.name()
+            );
+        }
+        println!("{said}");
+    }
+}
+
+/// A port at which nothing listens now, outside the ephemeral range.
+fn free_port() -> u16 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + ((std::process::id().wrapping_mul(41) + step) % 10_000) as u16;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Runs a workload bare and as a system at this host: the same results, and at least so many labelled connections.
+fn same_at(pair: Option<&Pair>, host: &str, workload: Workload, connections: u64) {
+    let host = host.parse().expect("an address");
+    let bare = workload(&Stage::new(pair, host, true));
+    let stage = Stage::new(pair, host, false);
+    assert_eq!(bare, workload(&stage), "at {host}");
+    stage.judge(connections);
+}
+
+/// On loopback.
+pub(crate) fn same(test: &str, programs: &[&str], workload: Workload, connections: u64) {
+    if programs.iter().all(|program| find(test, program).is_some()) {
+        same_at(None, "127.0.0.1", workload, connections);
+    }
+}
+
+/// Between two network namespaces with their own addresses, by IPv4 and IPv6.
+pub(crate) fn same_between_hosts(
+    test: &str,
+    programs: &[&str],
+    workload: Workload,
+    connections: u64,
+) {
+    if !programs.iter().all(|program| find(test, program).is_some()) {
+        return;
+    }
+    let Some(pair) = Pair::make(test) else { return };
+    for host in ["10.99.0.2", "fd99::2"] {
+        same_at(Some(&pair), host, workload, connections);
+    }
+}
