@@ -39,7 +39,7 @@ fn unscheduled(bundle: &Path, copy: &Path) -> anyhow::Result<PathBuf> {
         .context("an upgrade file without classes")?;
     fs::write(
         &file,
-        format!("{head}\nrequire_staged = false\n\n[class.{classes}\n"),
+        format!("{head}\n[settings]\nrequire_staged = false\n\n[class.{classes}\n"),
     )?;
     Ok(copy.to_owned())
 }

@@ -165,10 +165,12 @@ fn arguments(pid: u32) -> Option<Vec<String>> {
     (!arguments.is_empty()).then_some(arguments)
 }
 
-/// The software that runs below a node's data directory: processes that are neither an agent nor a holder of ours.
+/// The software that runs below a node's data directory: processes that run another program than agents and holders do.
 pub fn software(data: &Path, program: &Path) -> Vec<Process> {
-    let ours = program.as_os_str().to_string_lossy();
     let mut found = of_run(data);
-    found.retain(|process| process.arguments.first().is_none_or(|first| *first != ours));
+    found.retain(|process| {
+        fs::read_link(format!("/proc/{}/exe", process.pid))
+            .is_ok_and(|executed| executed != program)
+    });
     found
 }

@@ -227,10 +227,8 @@ fn succeed(command: &mut Command) -> anyhow::Result<()> {
         .output()
         .with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {
-        bail!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{command:?}: {}", String::from_utf8_lossy(&said).trim());
     }
     Ok(())
 }
