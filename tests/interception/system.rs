@@ -134,7 +134,7 @@ impl<'a> System<'a> {
         };
         view.nodes
             .iter()
-            .filter(|node| node.name.to_string() == name)
+            .filter(|node| node.name == name)
             .any(|node| {
                 let status = &node.report.status;
                 status.phase == Phase::Settled && status.child == ChildState::Running

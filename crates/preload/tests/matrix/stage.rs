@@ -129,7 +129,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The same as another user.
-    pub(crate) fn serve_as(&self, user: Option<&str>, command: &mut Command) -> Running {
+    pub(crate) fn serve_as(&self, user: Option<&str>, command: &Command) -> Running {
         self.serve(&mut crate::workloads::as_user(command, user))
     }
 

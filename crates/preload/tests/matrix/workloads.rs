@@ -131,7 +131,7 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
         "-c",
         "log_min_messages=fatal",
     ]);
-    let _server = stage.serve_as(user, &mut server);
+    let _server = stage.serve_as(user, &server);
     let client = |program: &str| {
         let mut client = stage.caller(program);
         client.args(["-h", &host, "-p", &port, "-U", "postgres"]);
