@@ -4,4 +4,7 @@ mod cross_version;
 mod failed_upgrade;
 mod first_start;
 mod harness;
+mod recovery;
+mod server_away;
+mod together;
 mod unreachable;

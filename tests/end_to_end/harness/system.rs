@@ -42,7 +42,9 @@ impl System {
         let client = Client::new(&[server.url()], None)
             .expect("a client")
             .with_author("tester");
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        // With a thread of its own, so that connections which the server closes are noticed between two questions.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");

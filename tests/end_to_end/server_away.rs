@@ -1,0 +1,78 @@
+//! Nodes without their server.
+
+use crate::harness::{Boxes, Caller, System, until};
+use model::api::Phase;
+
+#[test]
+fn a_node_serves_both_versions_without_the_server_and_goes_on_when_it_is_back() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
+    system.until_staged(&node, 2);
+    let (port, id) = (system.port(1), system.view().system_id);
+    system.server.kill();
+    let serves = |number| {
+        let mut old = Caller::unlabelled(port, 1)?;
+        old.put("apples", number)?;
+        let mut new = Caller::labelled(port, id, 2)?;
+        new.get("apples")
+    };
+    assert_eq!(serves(1).expect("without the server"), Some(1));
+
+    // The next agent knows from its cache what the one before knew.
+    let pid = node.running_child();
+    node.kill_agent();
+    node.start_agent();
+    assert_eq!(
+        serves(2).expect("by an agent that never met the server"),
+        Some(2)
+    );
+    assert_eq!(node.running_child(), pid);
+
+    // And the software too, started anew.
+    node.end_agent();
+    node.stop_software();
+    node.start_agent();
+    until("the software to serve again", || {
+        (serves(3).ok() == Some(Some(3))).then_some(())
+    });
+
+    system.server.resume();
+    system.approve(2, None);
+    system.until_settled(&node, 2);
+    let mut new = system.member(port, 2).expect("connected");
+    assert_eq!(new.get("apples").expect("answered"), Some(3));
+}
+
+#[test]
+fn an_upgrade_that_has_begun_ends_without_the_server() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    let slow = Boxes::version(2)
+        .schedule("max_unavailable = 1")
+        .transform_argument("sleep_ms=1500");
+    system.publish(&slow.bundle());
+    system.until_phase(&node, Phase::Transforming);
+    let id = system.view().system_id;
+    system.server.kill();
+    let port = system.port(1);
+    until("the new version to answer without the server", || {
+        let current = std::fs::read_link(node.data.join("current")).ok()?;
+        let there = current.ends_with("versions/2.1/state");
+        let mut caller = there
+            .then(|| Caller::labelled(port, id, 2).ok())
+            .flatten()?;
+        caller.put("apples", 7).ok()
+    });
+    // A restart of the agent does not take it back either.
+    node.kill_agent();
+    node.start_agent();
+    let mut caller = Caller::labelled(port, id, 2).expect("connected");
+    assert_eq!(caller.get("apples").expect("answered"), Some(7));
+
+    system.server.resume();
+    system.until_settled(&node, 2);
+    until("the permit to be given back", || {
+        system.view().permits.is_empty().then_some(())
+    });
+}
