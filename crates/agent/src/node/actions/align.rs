@@ -34,6 +34,10 @@ pub(super) async fn align(
     });
     node.publish_table();
     node.serve_listeners().await?;
+    if !node.traffic.picture().hold {
+        // An earlier agent may have ended before it let go of everything.
+        node.let_go_of_kept().await?;
+    }
     sweep(node, held, state, retired_through);
     Ok(())
 }

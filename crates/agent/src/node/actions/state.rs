@@ -56,6 +56,10 @@ fn own(path: &Path, user: Option<&str>) -> io::Result<()> {
 
 /// Lets `current` lead to this state.
 pub(super) fn flip(node: &Node, to: Place) -> Result<(), String> {
+    // What a transform that was given up has left; the next one would delete it too.
+    if let Err(error) = remove(&work_folder(node)) {
+        tracing::warn!(%error, "a half-made state stays for now");
+    }
     point(node, to)
 }
 
