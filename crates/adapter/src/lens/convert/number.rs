@@ -38,17 +38,29 @@ impl Scale {
             Side::New => (self.times, self.by),
             Side::Old => (self.by, self.times),
         };
-        let whole = self.whole[toward as usize];
+        let [from_whole, whole] = [toward.other(), toward].map(|side| self.whole[side as usize]);
+        // A fraction where whole numbers are declared could not come back.
         let number = Decimal::parse(value)
+            .filter(|number| !from_whole || number.exponent >= 0)
             .ok_or_else(|| Mismatch::new(format!("{} is not a number to scale", brief(value))))?;
-        let scaled = number.scale(times, by, whole, self.round);
-        let scaled = scaled.ok_or_else(|| {
+        let inexact = || {
             Mismatch::new(format!(
                 "{} cannot be scaled exactly by {times}/{by}",
                 brief(value)
             ))
-        })?;
-        Ok(scaled.to_json())
+        };
+        let scaled = number
+            .scale(times, by, whole, self.round)
+            .ok_or_else(inexact)?
+            .to_json();
+        let returns = || {
+            let back = Decimal::parse(&scaled)?.scale(by, times, from_whole, Round::Never)?;
+            Some(back.shortest() == number.shortest())
+        };
+        if self.round == Round::Never && returns() != Some(true) {
+            return Err(inexact());
+        }
+        Ok(scaled)
     }
 }
 
@@ -88,11 +100,26 @@ impl Decimal {
 
     /// Without zeros at the end.
     fn normal(mut self) -> Decimal {
+        if self.digits == 0 {
+            self.exponent = 0;
+        }
         while self.digits != 0 && self.digits % 10 == 0 && self.exponent < 0 {
             self.digits /= 10;
             self.exponent += 1;
         }
         self
+    }
+
+    /// The form that equal numbers share.
+    fn shortest(mut self) -> (i128, i32) {
+        while self.digits != 0 && self.digits % 10 == 0 {
+            self.digits /= 10;
+            self.exponent += 1;
+        }
+        (
+            self.digits,
+            if self.digits == 0 { 0 } else { self.exponent },
+        )
     }
 
     fn scale(self, times: i64, by: i64, whole: bool, round: Round) -> Option<Decimal> {
@@ -181,6 +208,7 @@ mod tests {
         assert_eq!(text(cents, "110", Side::Old).as_deref(), Some("1.1"));
         assert_eq!(text(cents, "-5", Side::Old).as_deref(), Some("-0.05"));
         assert_eq!(text(cents, "1e2", Side::New).as_deref(), Some("10000"));
+        assert_eq!(text(cents, "-0.00", Side::Old).as_deref(), Some("0"));
         let minutes = scale(1, 60, Round::Never);
         assert_eq!(text(minutes, "90", Side::New).as_deref(), Some("1.5"));
         assert_eq!(text(minutes, "1", Side::New), None);
@@ -195,6 +223,7 @@ mod tests {
             round,
         };
         assert_eq!(text(whole(Round::Never), "1500", Side::Old), None);
+        assert_eq!(text(whole(Round::Nearest), "1.5", Side::New), None);
         assert_eq!(
             text(whole(Round::Down), "-1500", Side::Old).as_deref(),
             Some("-2")
