@@ -6,7 +6,7 @@
 use crate::kernel::{self, Errno, Storage};
 use crate::{messenger, peer, state};
 use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
-use intercept::decide::{Accept, First, hand_over_counter, is_service, on_accept};
+use intercept::decide::{Accept, Arrival, First, hand_over_counter, on_accept, on_arrival};
 use intercept::environment::CALL_MARK;
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
@@ -115,9 +115,11 @@ fn inspect(new: c_int, from: &Storage, variant: Variant) -> Fate {
     let (Some(local), Some(peer)) = (local, from.address()) else {
         return Fate::Delivered(None);
     };
-    match state::table(|table| is_service(&table, local)) {
-        Some(true) => decide(new, local, peer, variant),
-        Some(false) => {
+    match state::table(|table| on_arrival(&table, local, peer)) {
+        Some(arrival @ (Arrival::Member | Arrival::Outsider)) => {
+            decide(new, local, peer, arrival, variant)
+        }
+        Some(Arrival::NotAService) => {
             state::count(Counter::AcceptNotAService);
             Fate::Delivered(None)
         }
@@ -128,10 +130,16 @@ fn inspect(new: c_int, from: &Storage, variant: Variant) -> Fate {
     }
 }
 
-fn decide(new: c_int, local: SocketAddr, peer: SocketAddr, variant: Variant) -> Fate {
+fn decide(
+    new: c_int,
+    local: SocketAddr,
+    peer: SocketAddr,
+    arrival: Arrival,
+    variant: Variant,
+) -> Fate {
     state::note(Deed::Accept);
     let mut bytes = [0; LABEL_BYTES_MAX];
-    let first = first(new, &mut bytes);
+    let first = first(new, arrival, &mut bytes);
     // A table that has just vanished is one that cannot be read: nothing is delivered by guess.
     let undecided = Accept::HandOver(HandOverReason::Undecided);
     match state::table(|table| on_accept(&table, local, peer, first)).unwrap_or(undecided) {
@@ -148,15 +156,16 @@ fn decide(new: c_int, local: SocketAddr, peer: SocketAddr, variant: Variant) -> 
     }
 }
 
-/// Looks at the first bytes. Nothing is read where nothing is there: a read would take the error of a connection that
-/// was reset in the queue, which is the software's to see.
-fn first(new: c_int, bytes: &mut [u8; LABEL_BYTES_MAX]) -> First<'_> {
-    if kernel::waiting(new) == 0 {
+/// Looks at the first bytes. From an outsider nothing is read where nothing is there: a read would take the error of a
+/// connection that was reset in the queue, which is the software's to see. A member's begins with its label, reset or not.
+fn first(new: c_int, arrival: Arrival, bytes: &mut [u8; LABEL_BYTES_MAX]) -> First<'_> {
+    if arrival == Arrival::Outsider && kernel::waiting(new) == 0 {
         let over = kernel::ready(new, libc::POLLIN, 0).unwrap_or(true);
         return if over { First::End } else { First::Nothing };
     }
     match kernel::receive(new, bytes, libc::MSG_PEEK) {
         Ok(count) if count > 0 => First::Bytes(&bytes[..count]),
+        Err(libc::EAGAIN) => First::Nothing,
         _ => First::End,
     }
 }

@@ -52,6 +52,17 @@ pub enum Connect {
     Refuse,
 }
 
+/// Where an accepted connection comes from, before its first bytes are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Its local port is no declared service: it is left alone.
+    NotAService,
+    /// From a member's address: a label is expected.
+    Member,
+    /// From anywhere else: nothing is expected.
+    Outsider,
+}
+
 /// What the stream of an accepted connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First<'a> {
@@ -102,9 +113,15 @@ pub fn on_bind(table: &Snapshot<'_>, port: u16) -> bool {
     table.service(port).is_some_and(|service| service.kept())
 }
 
-/// Whether accepted connections with this local address are looked at.
-pub fn is_service(table: &Snapshot<'_>, local: SocketAddr) -> bool {
-    table.service(local.port()).is_some()
+/// How an accepted connection is looked at.
+pub fn on_arrival(table: &Snapshot<'_>, local: SocketAddr, peer: SocketAddr) -> Arrival {
+    if table.service(local.port()).is_none() {
+        Arrival::NotAService
+    } else if table.is_source(peer.ip().to_canonical()) {
+        Arrival::Member
+    } else {
+        Arrival::Outsider
+    }
 }
 
 /// Decides on an accepted connection.

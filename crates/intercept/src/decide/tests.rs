@@ -308,7 +308,13 @@ fn a_damaged_label_is_never_delivered() {
 #[test]
 fn other_ports_are_left_alone() {
     let accepted = look(&table(), |snapshot| {
-        assert!(!is_service(&snapshot, address("10.0.0.9:22")));
+        let arrival = |local, peer| on_arrival(&snapshot, address(local), address(peer));
+        assert_eq!(arrival("10.0.0.9:22", "10.0.0.1:1"), Arrival::NotAService);
+        assert_eq!(
+            arrival("10.0.0.9:7000", "[::ffff:10.0.0.1]:1"),
+            Arrival::Member
+        );
+        assert_eq!(arrival("10.0.0.9:7000", "10.0.0.77:1"), Arrival::Outsider);
         on_accept(
             &snapshot,
             address("10.0.0.9:22"),

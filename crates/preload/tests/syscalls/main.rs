@@ -42,9 +42,14 @@ fn same_with(scenario: &str, labels: u64, accepted: impl Fn(u64, u64) -> bool) {
         node.counters()
     );
     assert_eq!(node.holder.handed_over(), 0, "{}", node.counters());
+    let outsiders = if scenario == "reset_by_outsider" {
+        2
+    } else {
+        0
+    };
     assert_eq!(
         stats.get(Counter::AcceptUnlabelled) + stats.get(Counter::ConnectSlowPath),
-        0,
+        outsiders,
         "{}",
         node.counters()
     );
@@ -89,5 +94,6 @@ scenarios_with_unanswered! {
     time_outs: 4, 0;
     cancelled: 2, 0;
     half_close: 3, 3;
+    reset_by_outsider: 0, 0;
     fast_open: 5, 4;
 }

@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -845,6 +846,28 @@ static void outside_nonblocking(void) { outside(SOCK_NONBLOCK, 1); }
 static void outside_blocking_again(void) { outside(0, 4); }
 static void outside_nonblocking_again(void) { outside(SOCK_NONBLOCK, 5); }
 
+/* A caller that is no member (from another local address) and resets before it is accepted. */
+static void reset_by_outsider(void) {
+    int service = listener();
+    struct sockaddr_in to = v4("127.0.0.1", port), from = v4("127.0.0.9", 0);
+    for (int quiet = 0; quiet < 2; quiet++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        must(bind(fd, ADDRESS(from)), "bind");
+        syscall(SYS_connect /* past the library */, fd, ADDRESS(to));
+        if (!quiet) write(fd, "words", 5);
+        struct linger linger = {1, 0};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        close(fd);
+        int other = SAY_SIGN(accept(service, NULL, NULL));
+        struct pollfd ready = {.fd = other, .events = POLLIN | POLLOUT};
+        SAY(poll(&ready, 1, 5000));
+        say("events %#x", ready.revents);
+        say_stream("server", other);
+        close(other);
+    }
+    close(service);
+}
+
 static void caller_only(void) { one_call("executed"); }
 
 #define SCENARIO(name) {#name, name}
@@ -854,7 +877,7 @@ static const struct { const char *name; void (*run)(void); } scenarios[] = {
     SCENARIO(families_v4), SCENARIO(families_dual), SCENARIO(families_mptcp), SCENARIO(mptcp_nonblocking),
     SCENARIO(mixed_mptcp), SCENARIO(signals_restart), SCENARIO(signals_interrupt), SCENARIO(accept_interrupted),
     SCENARIO(time_outs), SCENARIO(vanished), SCENARIO(processes), SCENARIO(threads), SCENARIO(reuse_port),
-    SCENARIO(fast_open), SCENARIO(fast_open_nonblocking), SCENARIO(cancelled),
+    SCENARIO(fast_open), SCENARIO(fast_open_nonblocking), SCENARIO(cancelled), SCENARIO(reset_by_outsider),
     SCENARIO(outside_blocking), SCENARIO(outside_nonblocking), SCENARIO(outside_blocking_again),
     SCENARIO(outside_nonblocking_again), {"one_call", caller_only},
 };
