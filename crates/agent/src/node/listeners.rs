@@ -34,6 +34,11 @@ impl Node {
         self.publish_table();
     }
 
+    /// Takes over what the holder kept for an earlier agent; the hooks are told with the first table that is published.
+    pub(super) fn adopt_kept(&self, kept: Vec<KeptListener>) {
+        self.listeners().kept = kept;
+    }
+
     /// The ports that the holder keeps listeners for.
     pub(super) fn kept_ports(&self) -> BTreeSet<u16> {
         self.listeners()

@@ -276,6 +276,7 @@ impl Parts {
             learned: self.learned,
         });
         node.adopt_child(state.child, state.listening);
+        node.adopt_kept(state.kept);
         Ok(node)
     }
 }
