@@ -9,7 +9,7 @@ use super::place::{Place, copy_tree};
 use super::processes::Processes;
 use super::store::{DEMANDS, LAST, POLL_MS, Store};
 use super::summary::{Demands, Summary};
-use super::system::{SERVER, all_at};
+use super::system::{SERVER, all_at, describe};
 use anyhow::{Context, bail};
 use model::api::{Phase, SystemView};
 use std::fs;
@@ -28,6 +28,7 @@ const CHAOS_DEMANDS: Demands = Demands {
     calls: 10_000,
     writes: 2_500,
     two_steps: 0,
+    live: 2,
     ..DEMANDS
 };
 
@@ -56,7 +57,7 @@ pub async fn run(
         resets_max: store.watcher.resets_max(),
         ..CHAOS_DEMANDS
     };
-    let mut shortcomings = summary.shortcomings(&demands, 3, &behind);
+    let mut shortcomings = summary.shortcomings(&demands, store.watcher.live_max(), &behind);
     shortcomings.extend(executioner.left());
     store.watcher.end();
     processes.end_below(&place.root);
@@ -87,13 +88,15 @@ async fn fail_and_mend(store: &Store, place: &Place) -> anyhow::Result<()> {
         .system
         .wait("every node is blocked", HARASSED_LIMIT, blocked)
         .await?;
-    let reason = view
-        .nodes
-        .iter()
-        .find_map(|fact| fact.report.status.reason.clone());
+    for fact in &view.nodes {
+        let reason = fact.report.status.reason.clone().unwrap_or_default();
+        if !reason.contains("probe") {
+            bail!("{} is blocked, but not by its probe: {reason}", fact.name);
+        }
+    }
     store.watcher.say(&format!(
-        "every node is blocked: {}",
-        reason.unwrap_or_default()
+        "every node is blocked and serves on: {}",
+        describe(&view)
     ));
     store.calls(1000).await?;
     store.system.publish(&store.bundles[1], true)?;
