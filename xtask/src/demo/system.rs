@@ -5,7 +5,8 @@ use super::processes::Processes;
 use anyhow::{Context, bail};
 use client::Client;
 use model::api::{ApproveRequest, NodeFact, Phase, PublicRequest, RetireRequest, SystemView};
-use model::ids::Version;
+use model::ids::{NodeId, Version};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub const SERVER: &str = "server";
 
 /// The pause between two looks at the system.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long nodes may take to hear the news.
+const HEARD_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long an agent may take to end when it is asked to.
 const AGENT_STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -197,13 +201,29 @@ impl System {
         Ok(())
     }
 
-    /// Moves every service's public version.
+    /// Moves every service's public version, and waits until every node has heard of it: until it has asked the server
+    /// once for the news, and once more after it took them in.
     pub async fn make_public(&self, version: u32) -> anyhow::Result<()> {
         let request = PublicRequest {
             service: None,
             version: Version(version),
         };
         self.client.set_public(&request).await?;
+        for _ in 0..2 {
+            let before = seen(&self.view().await?);
+            let all_again = |view: &SystemView| {
+                let now = seen(view);
+                before
+                    .iter()
+                    .all(|(node, at)| now.get(node).is_none_or(|again| again > at))
+            };
+            self.wait(
+                "every node has asked the server again",
+                HEARD_LIMIT,
+                all_again,
+            )
+            .await?;
+        }
         Ok(())
     }
 
@@ -231,6 +251,14 @@ fn succeed(command: &mut Command) -> anyhow::Result<()> {
         bail!("{command:?}: {}", String::from_utf8_lossy(&said).trim());
     }
     Ok(())
+}
+
+/// When the server last heard of each node.
+fn seen(view: &SystemView) -> BTreeMap<NodeId, u64> {
+    view.nodes
+        .iter()
+        .map(|fact| (fact.node, fact.seen_at_ms))
+        .collect()
 }
 
 fn url(place: &Place) -> String {

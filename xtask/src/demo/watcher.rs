@@ -27,6 +27,8 @@ struct Remembered {
     live_max: usize,
     /// The nodes whose upgrade is under way.
     stopped: BTreeSet<String>,
+    /// Each node's version at the last look.
+    versions: BTreeMap<String, Version>,
     tallies: Tallies,
     resets_max: u64,
     seen: Seen,
@@ -157,9 +159,19 @@ impl Watcher {
             .max(versions.iter().filter(|version| version.0 > 0).count());
         for fact in &view.nodes {
             remembered.tallies.add(fact);
-            if !is_unavailable(fact.report.status.phase) {
+            let version = fact.report.status.version;
+            let moved = remembered
+                .versions
+                .insert(fact.name.clone(), version)
+                .is_some_and(|before| before < version);
+            let noticed = remembered.stopped.contains(&fact.name);
+            if is_unavailable(fact.report.status.phase) {
+                remembered.stopped.insert(fact.name.clone());
+            } else {
                 remembered.stopped.remove(&fact.name);
-            } else if remembered.stopped.insert(fact.name.clone()) {
+            }
+            // An upgrade between two looks shows only by its version.
+            if !noticed && (moved || remembered.stopped.contains(&fact.name)) {
                 begun.push(fact.name.clone());
             }
         }
