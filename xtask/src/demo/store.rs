@@ -9,6 +9,7 @@ use super::summary::{Demands, Spread, Summary};
 use super::system::{Node, System, all_at, describe, is_at};
 use super::watcher::Watcher;
 use anyhow::bail;
+use model::api::SystemView;
 use model::ids::Version;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -130,8 +131,8 @@ impl Store {
     pub async fn wait(
         &self,
         what: &str,
-        wished: impl Fn(&model::api::SystemView) -> bool,
-    ) -> anyhow::Result<model::api::SystemView> {
+        wished: impl Fn(&SystemView) -> bool,
+    ) -> anyhow::Result<SystemView> {
         self.system.wait(what, PART_LIMIT, wished).await
     }
 
@@ -171,12 +172,35 @@ impl Store {
         self.calls(500).await
     }
 
-    /// Starts the callers outside anew at another version.
-    pub fn move_outside(&self, version: u32) -> anyhow::Result<()> {
-        for number in CLIENTS..CLIENTS + OUTSIDE {
+    /// Moves the public version, and the callers outside with it. They say no version, so that nobody could tell one that
+    /// still calls at the old one: they end before, and begin anew when every node has heard of the move.
+    pub async fn move_outside(&self, version: u32) -> anyhow::Result<()> {
+        let outside = CLIENTS..CLIENTS + OUTSIDE;
+        for number in outside.clone() {
             self.outside.finish(&self.system.processes, number)?;
+        }
+        self.system.make_public(version).await?;
+        self.all_heard().await?;
+        for number in outside {
             self.outside
                 .start(&self.system.processes, number, version)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every node has asked the server twice: after the second time it lives by what the first one told.
+    async fn all_heard(&self) -> anyhow::Result<()> {
+        for _ in 0..2 {
+            let before = self.system.view().await?;
+            let heard_later = |view: &SystemView| {
+                view.nodes.iter().all(|node| {
+                    let mut earlier = before.nodes.iter();
+                    let earlier = earlier.find(|other| other.node == node.node);
+                    earlier.is_none_or(|earlier| node.seen_at_ms > earlier.seen_at_ms)
+                })
+            };
+            self.wait("every node has heard the news", heard_later)
+                .await?;
         }
         Ok(())
     }
@@ -189,11 +213,10 @@ impl Store {
                 "retiring version {version} early is refused: {why}"
             )),
         }
-        self.system.make_public(LAST).await?;
+        self.move_outside(LAST).await?;
         self.watcher.say(&format!(
-            "version {LAST} is public; the callers outside follow"
+            "version {LAST} is public; the callers outside have followed"
         ));
-        self.move_outside(LAST)?;
         self.calls(500).await?;
         let last = Instant::now() + PART_LIMIT;
         while let Err(why) = self.system.retire(version).await? {

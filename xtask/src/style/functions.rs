@@ -60,7 +60,7 @@ fn functions(text: &str) -> Vec<Function<'_>> {
             true => 1,
             false => lines[index..]
                 .iter()
-                .position(|line| closes(line))
+                .position(closes)
                 .map_or(1, |end| end + 1),
         };
         found.push(Function {

@@ -3,7 +3,7 @@
 use model::machine::Record;
 
 /// The environment variable that names the place: `RECORD:before` or `RECORD:after`, such as `committed:after`.
-pub const KILL_AT: &str = "UPSTART_KILL_AT";
+pub(super) const KILL_AT: &str = "UPSTART_KILL_AT";
 
 /// Where the agent is to die: right after a record is durable and before its action, or when the action has ended and
 /// nothing says so yet.

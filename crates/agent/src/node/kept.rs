@@ -72,8 +72,7 @@ impl Node {
 
     /// A listener that the software did not ask for may hold connections that nobody else would ever accept.
     async fn take_over_queue(self: &Arc<Self>, kept: &KeptListener) -> Result<(), String> {
-        let descriptor =
-            (self.holder.fetch(kept.listener).await).map_err(|error| chain(&error))?;
+        let descriptor = (self.holder.fetch(kept.listener).await).map_err(|error| chain(&error))?;
         let listener = TcpListener::from(descriptor);
         listener
             .set_nonblocking(true)

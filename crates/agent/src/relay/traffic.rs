@@ -151,10 +151,13 @@ fn dial_address(listening: &[SocketAddr], port: u16) -> SocketAddr {
     }
 }
 
+/// A service, and the adapters on the way to its software.
+type Way = (String, Vec<Step>);
+
 /// Chains by service and steps, made once.
 #[derive(Default)]
 pub(crate) struct Chains {
-    made: Mutex<BTreeMap<(String, Vec<Step>), Arc<Chain>>>,
+    made: Mutex<BTreeMap<Way, Arc<Chain>>>,
 }
 
 impl Chains {
