@@ -159,8 +159,19 @@ impl NodeMachine {
         if now_ms < self.wait.ask_at_ms.max(self.wait.not_before_ms) {
             return Decision::Nothing;
         }
-        let chain = chain.iter().map(Step::place).collect();
-        Decision::Do(Action::AskSchedule { chain })
+        let chain: Vec<Place> = chain.iter().map(Step::place).collect();
+        let fetching = self.fetching_after(chain.last().map(|place| place.version));
+        Decision::Do(Action::AskSchedule { chain, fetching })
+    }
+
+    /// The version behind this one that is being fetched, or is about to be.
+    fn fetching_after(&self, last: Option<Version>) -> Option<Version> {
+        let about_to = || {
+            let due = self.stage_backoff.due(self.now_ms);
+            self.wanted_stage().filter(|_| due)
+        };
+        let request = self.staging.or_else(about_to)?;
+        Some(request.version).filter(|version| Some(*version) > last)
     }
 
     /// The record with which the node goes to `to`: all at once when only numbers change.

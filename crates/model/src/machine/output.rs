@@ -77,6 +77,8 @@ pub enum Action {
     AskSchedule {
         /// The staged versions from here on, in order; not empty.
         chain: Vec<Place>,
+        /// The version behind them that is being fetched now: a node that was away may wait for it, to go further at once.
+        fetching: Option<Version>,
     },
     /// Ask the server for a permit. Answer `Permit` or `Refused`.
     AcquirePermit(PermitRequest),

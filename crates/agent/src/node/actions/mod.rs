@@ -20,7 +20,7 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
             retired_through,
         } => outcome(align::align(node, &held, state, retired_through).await),
         Action::Prepare { to } => outcome(state::prepare(node, to)),
-        Action::AskSchedule { chain } => permits::ask(node, &chain),
+        Action::AskSchedule { chain, fetching } => permits::ask(node, &chain, fetching),
         Action::AcquirePermit(request) => permits::acquire(node, &request).await,
         Action::ConfirmPermit(permit) => permits::confirm(node, permit).await,
         Action::EndPermit(permit) => permits::end(node, permit).await,

@@ -18,9 +18,9 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 const CONFIRM_PAUSE: Duration = Duration::from_millis(300);
 
 /// Asks the schedule of the version to go to.
-pub(super) fn ask(node: &Node, chain: &[Place]) -> Outcome {
+pub(super) fn ask(node: &Node, chain: &[Place], fetching: Option<Version>) -> Outcome {
     let next = chain.first().map_or(Version(0), |place| place.version);
-    match scheduled(node, chain) {
+    match scheduled(node, chain, fetching) {
         Ok((verdict, to)) => Outcome::Scheduled { verdict, to },
         Err(reason) => Outcome::Scheduled {
             verdict: Verdict::Wait {
@@ -32,7 +32,11 @@ pub(super) fn ask(node: &Node, chain: &[Place]) -> Outcome {
     }
 }
 
-fn scheduled(node: &Node, chain: &[Place]) -> Result<(Verdict, Version), String> {
+fn scheduled(
+    node: &Node,
+    chain: &[Place],
+    fetching: Option<Version>,
+) -> Result<(Verdict, Version), String> {
     let learned = node.learned.borrow().clone();
     let learned =
         learned.ok_or("nothing has been heard from the server since the agent started")?;
@@ -56,6 +60,13 @@ fn scheduled(node: &Node, chain: &[Place]) -> Result<(Verdict, Version), String>
         class_of: &class_of,
     };
     let to = leap(&facts, &ahead).unwrap_or(facts.version);
+    if let Some(further) = fetching
+        && leap(&facts, &[&ahead[..], &[further]].concat()) == Some(further)
+    {
+        let reason = format!("fetches version {further}, which the others of its class run");
+        let until_ms = None;
+        return Ok((Verdict::Wait { reason, until_ms }, to));
+    }
     facts.version = to;
     facts.require_staged = learned.knowledge.settings(to).require_staged;
     let schedule = match learned.knowledge.class_at(to) {

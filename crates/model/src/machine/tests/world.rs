@@ -265,7 +265,7 @@ impl World {
         );
         match action {
             Action::Prepare { to } => self.state = Some(*to),
-            Action::AskSchedule { chain } => {
+            Action::AskSchedule { chain, .. } => {
                 let to = chain[(self.leap - 1).min(chain.len() - 1)].version;
                 let verdict = self.verdict.clone();
                 return Outcome::Scheduled { verdict, to };
