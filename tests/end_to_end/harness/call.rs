@@ -57,6 +57,16 @@ impl Caller {
 
     /// A member at this version of the system; it speaks the dialect of that number.
     pub(crate) fn labelled(port: u16, system: u64, version: u32) -> io::Result<Self> {
+        Self::labelled_as(port, system, version, version)
+    }
+
+    /// A member at this version of the system, which speaks that dialect.
+    pub(crate) fn labelled_as(
+        port: u16,
+        system: u64,
+        version: u32,
+        dialect: u32,
+    ) -> io::Result<Self> {
         let label = Label::plain(system, version, u32::MAX);
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
@@ -70,7 +80,7 @@ impl Caller {
                 .into_std()
         })?;
         stream.set_nonblocking(false)?;
-        Self::over(stream, version)
+        Self::over(stream, dialect)
     }
 
     fn over(stream: TcpStream, dialect: u32) -> io::Result<Self> {
