@@ -26,7 +26,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
 
-/// Enrols the node, or recalls its enrolment from the cache when no server answers.
+/// Enrols the node, or recalls its enrolment from the cache when no server answers; also says whether one did.
 ///
 /// # Errors
 /// The server refuses the node, or it cannot be reached and the node was never enrolled.
@@ -34,7 +34,7 @@ pub(crate) async fn enrol(
     client: &Client,
     config: &Config,
     layout: &Layout,
-) -> Result<Enrolled, ClientError> {
+) -> Result<(Enrolled, bool), ClientError> {
     let file = layout.cache().join("enrolled.json");
     let request = EnrolRequest {
         name: config.name.clone(),
@@ -46,10 +46,10 @@ pub(crate) async fn enrol(
     match client.enrol(&request).await {
         Ok(enrolled) => {
             save(&file, &enrolled);
-            Ok(enrolled)
+            Ok((enrolled, true))
         }
         Err(error @ ClientError::Problem(_)) => Err(error),
-        Err(error) => load(&file).ok_or(error),
+        Err(error) => load(&file).map(|enrolled| (enrolled, false)).ok_or(error),
     }
 }
 

@@ -36,6 +36,9 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 /// How long an agent that was never enrolled waits before it asks the server again.
 const ENROL_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long an agent whose software does not run waits for the server's first view.
+const FIRST_VIEW_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long [`stop`] lets the software take to end before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -104,12 +107,16 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let client = Arc::new(
         Client::new(&config.servers, config.token.clone())?.with_author(config.name.clone()),
     );
-    let Some(enrolled) = enrol(&client, &config, &layout, stop.clone()).await? else {
+    let Some((enrolled, answered)) = enrol(&client, &config, &layout, stop.clone()).await? else {
         return Ok(());
     };
     let (report, reports) = watch::channel(None);
     let poll = Duration::from_millis(config.poll_ms);
-    let link = sync::start(client.clone(), enrolled.node, poll, &layout, reports);
+    let mut link = sync::start(client.clone(), enrolled.node, poll, &layout, reports);
+    if answered && holder.state().child.is_none() {
+        // Nothing runs that could serve meanwhile: what is started should be what is wanted now, not when it was cached.
+        let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;
+    }
 
     let mut repository = Repository::new(client.clone(), layout.cache().join("repository"));
     let cached = link.view.borrow().clone();
@@ -193,7 +200,7 @@ async fn enrol(
     config: &Config,
     layout: &Layout,
     mut stop: watch::Receiver<bool>,
-) -> Result<Option<Enrolled>, AgentError> {
+) -> Result<Option<(Enrolled, bool)>, AgentError> {
     loop {
         match sync::enrol(client, config, layout).await {
             Ok(enrolled) => return Ok(Some(enrolled)),

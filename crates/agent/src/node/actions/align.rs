@@ -95,31 +95,33 @@ fn read(file: &std::path::Path) -> Result<Lens, String> {
     Lens::parse(&file.display().to_string(), &text).map_err(|error| error.to_string())
 }
 
-/// Deletes folders that nothing needs; what cannot be deleted is tried again next time.
+/// Deletes folders that nothing needs; what cannot be deleted is tried again next time. Staging goes on meanwhile: the
+/// newest revision of a version that is spoken, or will be, is left alone whether it is held yet or not.
 fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Version) {
     let knowledge = node.knowledge();
-    let mut needed: BTreeSet<Version> = held.iter().map(|place| place.version).collect();
+    if knowledge.lineage().is_none() {
+        return;
+    }
+    let provided_by = |version| (knowledge.class_at(version)).map(|class| class.provided_by);
+    let alive = (knowledge.history().versions()).filter(|version| *version > retired_through);
+    let mut needed: BTreeSet<Version> = alive.filter_map(provided_by).collect();
     for place in held {
-        needed.extend(
-            knowledge
-                .class_at(place.version)
-                .map(|class| class.provided_by),
-        );
+        needed.insert(place.version);
+        needed.extend(provided_by(place.version));
     }
     let running = node.child().map(|child| child.start.place);
     for place in node.staged_places() {
-        let in_use = Some(place) == state || Some(place) == running;
-        let superseded = held
-            .iter()
-            .any(|other| other.version == place.version && *other != place);
-        let old = place.version <= retired_through && !needed.contains(&place.version);
-        let dropped = place.version > retired_through && !needed.contains(&place.version);
-        if in_use {
+        if Some(place) == state || Some(place) == running {
             continue;
         }
-        let folder = if old || superseded || (dropped && !between(held, place.version)) {
+        let retired = place.version <= retired_through;
+        let superseded = (held.iter())
+            .any(|other| other.version == place.version && other.revision > place.revision);
+        let withdrawn =
+            knowledge.history().release(place.version).is_none() && !held.contains(&place);
+        let folder = if superseded || withdrawn || retired && !needed.contains(&place.version) {
             node.layout.version(place)
-        } else if place.version <= retired_through {
+        } else if retired {
             node.layout.state(place)
         } else {
             continue;
@@ -128,9 +130,4 @@ fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Ver
             tracing::warn!(folder = %folder.display(), %error, "cannot delete what is not needed any more");
         }
     }
-}
-
-/// A version older than the newest held one may still be answered through its adapters.
-fn between(held: &[Place], version: Version) -> bool {
-    held.iter().any(|place| place.version > version)
 }
