@@ -262,12 +262,18 @@ fn retirement_is_refused_with_what_holds_it_then_done_in_two_phases() {
     });
     let mut old = system.member(system.port(1), 1).expect("connected");
     old.put("apples", 7).expect("answered");
+    system.until_fact(&nodes[0], "reporting the connection", |fact| {
+        fact.report.connections.contains_key(&Version(1))
+    });
     refusal("connection");
     drop(old);
 
     // One node is not there to acknowledge: the second phase waits for it.
+    system.until_fact(&nodes[1], "without open connections", |fact| {
+        fact.report.connections.is_empty()
+    });
     nodes[1].kill_agent();
-    until("the first phase to begin", || retire(false).ok());
+    until_ok("the first phase to begin", || retire(false));
     let answer = retire(false).expect("asked again, it is the same");
     assert_eq!(answer.retiring_through, Version(1));
     until("the other node to acknowledge", || {
