@@ -54,6 +54,10 @@ pub(crate) fn decide(to: Option<SocketAddr>) -> Connect {
 /// The hook. `nonblocking` overrides what the socket says.
 pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
     let address = to.address();
+    if address.is_some() {
+        // Members that the table does not know yet count too: the agent asks whether the hooks saw the program connect at all.
+        state::note(Deed::Connect);
+    }
     let decision = decide(address);
     let (Some(address), Connect::Label(_) | Connect::Refuse) = (address, decision) else {
         return match decision {
@@ -65,7 +69,6 @@ pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result
     if let Socket::Other(reason) = socket {
         return plain(fd, to, reason);
     }
-    state::note(Deed::Connect);
     let Connect::Label(label) = decision else {
         state::count(Counter::ConnectRefused);
         return Err(libc::ECONNREFUSED);
