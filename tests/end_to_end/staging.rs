@@ -179,3 +179,51 @@ fn a_node_that_is_not_heard_of_any_more_holds_nobody_up() {
     second.start_agent();
     system.until_settled(&second, 2);
 }
+
+#[test]
+fn versions_that_follow_one_another_closely_are_all_staged() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let options = NodeOptions::new("a", system.port(1)).poll_ms(20);
+    let node = system.node(options);
+    system.until_settled(&node, 1);
+    Caller::unlabelled(system.port(1), 1)
+        .and_then(|mut caller| caller.put("apples", 7))
+        .expect("answered");
+    let later = |version| Boxes::version(version).schedule("approval = true");
+    system.publish(&later(2).bundle());
+    system.publish(&later(3).bundle());
+    let revised = later(2).arguments(&["--start-delay-ms", "1"]);
+    system.revise(&revised.bundle());
+    system.publish(&later(4).same(3).bundle());
+    system.until_fact(&node, "at the last of them", |fact| {
+        fact.report.status.staged == Version(4) && node.data.join("versions/2.2/bundle").exists()
+    });
+    for version in [1, 2, 3] {
+        let mut caller = system.member(system.port(1), version).expect("connected");
+        assert_eq!(
+            caller.get("apples").expect("answered"),
+            Some(7),
+            "version {version}"
+        );
+    }
+    for place in ["1.1", "2.2", "3.1", "4.1"] {
+        let bundle = node
+            .data
+            .join("versions")
+            .join(place)
+            .join("bundle/upgrade.toml");
+        assert!(bundle.exists(), "{place} is not there");
+    }
+    until("the superseded revision to be deleted", || {
+        (!node.data.join("versions/2.1").exists()).then_some(())
+    });
+    for version in [2, 3, 4] {
+        system.approve(version, None);
+        system.until_fact(&node, "there", |fact| {
+            fact.report.status.version == Version(version)
+        });
+    }
+    let system_id = system.view().system_id;
+    let mut caller = Caller::labelled_as(system.port(1), system_id, 4, 3).expect("connected");
+    assert_eq!(caller.get("apples").expect("answered"), Some(7));
+}

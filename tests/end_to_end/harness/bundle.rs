@@ -41,13 +41,6 @@ impl Bundle {
         self
     }
 
-    /// With more at the end of the upgrade file.
-    pub(crate) fn and(mut self, more: &str) -> Self {
-        self.upgrade.push('\n');
-        self.upgrade.push_str(more);
-        self
-    }
-
     /// Writes it into an empty folder.
     pub(crate) fn write(&self, folder: &Path) {
         // A bundle that is published again, revised, must not keep files of its former self.

@@ -16,4 +16,4 @@ pub(crate) use call::{Caller, is_crash, refused};
 pub(crate) use node::{Node, NodeOptions};
 pub(crate) use process::{alive, kill, pids_naming};
 pub(crate) use system::System;
-pub(crate) use wait::{LIMIT, until, until_ok};
+pub(crate) use wait::{until, until_ok};

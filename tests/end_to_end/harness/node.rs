@@ -151,11 +151,6 @@ impl Node {
         self.agent = None;
     }
 
-    /// How its agent has ended by itself, if it has.
-    pub(crate) fn agent_ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.agent.as_mut()?.try_wait().expect("waits")
-    }
-
     /// Stops its software and holder; its agent must have ended.
     pub(crate) fn stop_software(&self) {
         let output = self.stop_command().output().expect("runs");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long anything that must happen may take, on a busy machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(25);
+const LIMIT: Duration = Duration::from_secs(25);
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(15);
