@@ -264,7 +264,15 @@ impl Relay {
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
-        let mut token_dial = dial::dial(software, &bytes[..length]).await?;
+        let mut token_dial = match dial::dial(software, &bytes[..length]).await {
+            Ok(token_dial) => token_dial,
+            // The hook was faster than this task: it has closed the token dial already, with the token unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                self.tally.count("given_back");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         self.tally.count("given_back");
         // The hook closes the token dial when it has taken the connection: until then it stays in the accept queue.
         let mut end = [0; 1];
