@@ -45,6 +45,9 @@ struct SameVersion {
     /// Measure what `cargo xtask demo` runs, not a release build
     #[arg(long)]
     dev: bool,
+    /// Measure this program, with its library beside it, and build nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "dev")]
+    program: Option<std::path::PathBuf>,
 }
 
 /// Runs the benchmark.

@@ -82,12 +82,11 @@ fn contenders(
     let direct = stage.direct()?;
     let mut contenders = vec![direct.clone()];
     if is_wanted("upstart") {
-        let profile = if options.dev {
-            Profile::Dev
-        } else {
-            Profile::Release
+        let binary = match (&options.program, options.dev) {
+            (Some(program), _) => std::path::absolute(program)?,
+            (None, true) => workspace.build(Profile::Dev)?,
+            (None, false) => workspace.build(Profile::Release)?,
         };
-        let binary = workspace.build(profile)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
