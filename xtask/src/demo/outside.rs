@@ -2,6 +2,7 @@
 
 use super::processes::Processes;
 use anyhow::bail;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct ClientProgram {
     /// The folder for what they print.
     pub logs: PathBuf,
 }
+
+const SIGTERM: i32 = 15;
 
 /// How long a client may take to finish the calls that it is at.
 const FINISH_LIMIT: Duration = Duration::from_secs(100);
@@ -68,7 +71,10 @@ impl ClientProgram {
         let last = Instant::now() + FINISH_LIMIT;
         while Instant::now() < last {
             match processes.ended(&name) {
-                Some(status) if status.success() => return Ok(()),
+                // By the signal itself: it came before the program listened to it, so before its first call.
+                Some(status) if status.success() || status.signal() == Some(SIGTERM) => {
+                    return Ok(());
+                }
                 Some(status) => bail!("{name} ended with {status}; see {}", self.logs.display()),
                 None if !processes.runs(&name) => bail!("{name} does not run"),
                 None => std::thread::sleep(Duration::from_millis(20)),
