@@ -1,6 +1,6 @@
 //! Nodes that come late, were away, or have nothing to do.
 
-use crate::harness::{Boxes, Caller, NodeOptions, System};
+use crate::harness::{Boxes, Bundle, Caller, NodeOptions, System, is_crash, until};
 use model::ids::Version;
 
 #[test]
@@ -151,4 +151,64 @@ fn an_upgrade_with_the_same_interface_needs_no_adapter() {
         .any(|name| name.starts_with("calls.past") || name.starts_with("calls.future"));
     assert!(!translated, "{counters:?}");
     assert_eq!(system.fact("a").report.status.version, Version(2));
+}
+
+#[test]
+fn a_class_that_is_split_goes_on_and_one_that_is_removed_stops() {
+    let system = System::with(&Boxes::version(1).and(IDLER).bundle());
+    let node = |name: &str, number, tier: &str| {
+        let options = NodeOptions::new(name, system.port(number)).attribute("tier", tier);
+        let node = system.node(options);
+        system.until_settled(&node, 1);
+        node
+    };
+    let (hot, cold) = (node("a", 1, "hot"), node("b", 2, "cold"));
+    let idler = system.node(NodeOptions::new("c", system.port(3)).class("idler"));
+    system.until_settled(&idler, 1);
+    let pids = [hot.running_child(), cold.running_child()];
+    system.publish(&Bundle::new(
+        r#"
+system = "boxes"
+version = 2
+from = 1
+
+[class.box]
+filter = 'attributes.tier != "cold"'
+
+[class.archive]
+was = "box"
+filter = 'attributes.tier == "cold"'
+
+[removed]
+classes = ["idler"]
+"#,
+    ));
+    for node in [&hot, &cold, &idler] {
+        system.until_settled(node, 2);
+    }
+    assert_eq!([hot.running_child(), cold.running_child()], pids);
+    until("the removed class to stop", || {
+        idler.child().is_none().then_some(())
+    });
+    // The port of its last version stays until that one is retired, but nobody answers there.
+    let answer = Caller::unlabelled(system.port(3), 1).and_then(|mut caller| caller.get("apples"));
+    assert!(is_crash(&answer.expect_err("nothing runs")));
+    // From here on the two parts go separate ways.
+    let third = Boxes::version(3).dialect(2).bundle();
+    let third = Bundle {
+        upgrade: third.upgrade.replace("class.box", "class.archive"),
+        ..third
+    };
+    system.publish(&third);
+    for node in [&hot, &cold] {
+        system.until_settled(node, 3);
+    }
+    assert_eq!(hot.running_child(), pids[0]);
+    assert_ne!(cold.running_child(), pids[1]);
+    let system_id = system.view().system_id;
+    for (number, version, dialect) in [(1, 3, 1), (2, 3, 2), (2, 1, 1), (1, 1, 1)] {
+        let port = system.port(number);
+        let mut caller = Caller::labelled_as(port, system_id, version, dialect).expect("connected");
+        assert_eq!(caller.get("apples").expect("answered"), None);
+    }
 }

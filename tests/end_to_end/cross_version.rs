@@ -320,3 +320,41 @@ fn a_killed_agents_foreign_connections_are_reset_and_can_be_made_again() {
     assert_eq!(number, Some(7));
     assert!(node.printed("speaks dialect 1") >= 2, "{}", node.output());
 }
+
+#[test]
+fn nobody_is_refused_while_software_that_is_probed_among_its_peers_starts() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+    let joined = "http = \"/ready\", service = \"data\", interval_ms = 50, mode = \"joined\"";
+    let second = Boxes::version(2)
+        .same(1)
+        .probe(joined)
+        .arguments(&["--start-delay-ms", "1500"]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let refusals = scope.spawn(|| {
+            let mut refusals = 0;
+            while !over.load(Ordering::Relaxed) {
+                match Caller::unlabelled(port, 1).and_then(|mut caller| caller.put("apples", 7)) {
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => refusals += 1,
+                    Err(error) => assert!(is_crash(&error), "{error}"),
+                    Ok(()) => {}
+                }
+            }
+            refusals
+        });
+        let ends = EndsLoad(&over);
+        system.publish(&second.bundle());
+        // It counts as settled before it listens: its health is a later matter.
+        system.until_fact(&node, "settled at 2", |fact| {
+            fact.report.status.version.0 == 2
+        });
+        until("the new software to answer", || {
+            let mut caller = Caller::unlabelled(port, 1).ok()?;
+            caller.get("apples").ok()
+        });
+        drop(ends);
+        assert_eq!(refusals.join().expect("no wrong answer"), 0);
+    });
+}
