@@ -42,13 +42,18 @@ impl Stage<'_> {
         command
             .args(["--save", "", "--appendonly", "no"])
             .current_dir(self.place.folder("redis")?);
-        self.start("direct-redis", &mut command)?;
+        self.start("direct-redis", &command)?;
         let folder = self.place.folder("nginx")?;
         let file = folder.join("nginx.conf");
         std::fs::write(&file, nginx::configuration(ports.http))?;
         let mut command = Command::new(program("nginx")?);
-        command.arg("-c").arg(file).arg("-p").arg(folder);
-        self.start("direct-nginx", &mut command)?;
+        command
+            .arg("-c")
+            .arg(file)
+            .arg("-p")
+            .arg(&folder)
+            .current_dir(folder);
+        self.start("direct-nginx", &command)?;
         let socket = self.place.root.join("direct.sock");
         let source = self.place.root.join(runner::FILE);
         std::fs::write(&source, runner::SOURCE)?;
@@ -179,9 +184,14 @@ impl Stage<'_> {
         }
     }
 
-    fn start(&self, name: &str, command: &mut Command) -> anyhow::Result<()> {
+    /// Starts a program in a session of its own, as supervisors do and as holders start theirs: the kernel shares time
+    /// out between sessions first.
+    fn start(&self, name: &str, command: &Command) -> anyhow::Result<()> {
         let log = self.place.folder("logs")?.join(format!("{name}.log"));
-        self.processes.start(name, command, &log)
+        let mut own = Command::new("setsid");
+        own.arg(command.get_program()).args(command.get_args());
+        own.current_dir(command.get_current_dir().unwrap_or(&self.place.root));
+        self.processes.start(name, &mut own, &log)
     }
 
     /// Waits until both ports answer.

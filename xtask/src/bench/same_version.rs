@@ -11,9 +11,13 @@ use crate::workspace::{Profile, Workspace};
 use anyhow::Context;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The rate that is assumed before the first measurement, requests a second.
 const FIRST_RATE: f64 = 10_000.0;
+
+/// The exit code of a shell's child that SIGINT ended.
+const INTERRUPTED: i32 = 130;
 
 /// How long the measurement takes that only finds the rate, in seconds.
 const WARM_UP_SECONDS: u64 = 1;
@@ -23,6 +27,7 @@ pub(super) fn run(options: &SameVersion) -> anyhow::Result<ExitCode> {
     install::programs(&workspace)?;
     let place = place()?;
     let processes = Arc::new(Processes::default());
+    end_on_signals(&processes, &place);
     let result = measure_all(
         options,
         &workspace,
@@ -39,6 +44,32 @@ pub(super) fn run(options: &SameVersion) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string(&report)?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Leaves nothing running behind when it is interrupted.
+fn end_on_signals(processes: &Arc<Processes>, place: &Place) {
+    let (processes, root) = (Arc::clone(processes), place.root.clone());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+                return;
+            };
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            processes.end_all(&root);
+            eprintln!(
+                "interrupted; what was measured is lost, the logs are in {}",
+                root.display()
+            );
+            std::process::exit(INTERRUPTED);
+        });
+    });
 }
 
 /// A directory and ports of the benchmark's own.

@@ -132,7 +132,8 @@ pub fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// Every process but this one whose command line or environment names the run's directory.
+/// Every process but this one whose command line or environment names the run's directory, or that works in it: some
+/// programs write over both to show what they do.
 pub fn of_run(root: &Path) -> Vec<Process> {
     let mark = root.as_os_str().as_encoded_bytes();
     let names_run = |path: PathBuf| {
@@ -146,7 +147,9 @@ pub fn of_run(root: &Path) -> Vec<Process> {
         .filter(|pid| *pid != std::process::id())
         .filter(|pid| {
             let folder = PathBuf::from(format!("/proc/{pid}"));
-            names_run(folder.join("cmdline")) || names_run(folder.join("environ"))
+            let works_in_run =
+                || fs::read_link(folder.join("cwd")).is_ok_and(|cwd| cwd.starts_with(root));
+            names_run(folder.join("cmdline")) || names_run(folder.join("environ")) || works_in_run()
         })
         .filter_map(|pid| {
             Some(Process {
