@@ -1,5 +1,6 @@
 //! `upstart completions` and `upstart man`: files for packagers, generated from the arguments themselves.
 
+use super::reference;
 use crate::arguments::Cli;
 use crate::failure::{Advise, End, Outcome};
 use clap::{Args, CommandFactory};
@@ -20,6 +21,9 @@ pub(crate) struct ManArgs {
     /// Write a page for every command into this directory instead of printing the first
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Print every command as one page of Markdown instead
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) markdown: bool,
 }
 
 /// `upstart completions`.
@@ -33,6 +37,10 @@ pub(crate) fn completions(arguments: &CompletionsArgs) -> Outcome {
 /// `upstart man`.
 pub(crate) fn man(arguments: &ManArgs) -> Outcome {
     match &arguments.output {
+        _ if arguments.markdown => {
+            let page = reference::page();
+            std::io::stdout().lock().write_all(page.as_bytes())?;
+        }
         Some(directory) => pages(directory)?,
         None => {
             let mut page = Vec::new();

@@ -10,6 +10,7 @@ pub(crate) mod nodes;
 pub(crate) mod operate;
 pub(crate) mod permit;
 pub(crate) mod publish;
+mod reference;
 pub(crate) mod retire;
 pub(crate) mod server;
 pub(crate) mod status;

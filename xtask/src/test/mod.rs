@@ -34,7 +34,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "format",
         work: format,
@@ -63,6 +63,11 @@ const STEPS: [Step; 8] = [
     Step {
         name: "examples",
         work: examples,
+        is_demo: false,
+    },
+    Step {
+        name: "docs",
+        work: docs,
         is_demo: false,
     },
     Step {
@@ -178,6 +183,13 @@ fn examples(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
             tally.pass();
         }
     }
+    Ok(())
+}
+
+/// The documentation's site. What its pages show was run by the tests.
+fn docs(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    crate::docs::site::build(workspace)?;
+    tally.pass();
     Ok(())
 }
 

@@ -1,0 +1,99 @@
+//! A page's steps as one shell script that leaves each step's output in a file of its number.
+
+use super::expected;
+use super::page::{Page, Step};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Whatever happens, nothing that a page started runs on: background jobs, agents, and the software that outlives them.
+const CLEAN_UP: &str = r#"
+clean_up() {
+    kill $(jobs -p) 2> /dev/null || true
+    wait
+    find "$PLACE" -name journal -type f 2> /dev/null | while read -r journal; do
+        upstart stop --data "$(dirname "$journal")" > /dev/null 2>&1 || true
+    done
+}
+trap clean_up EXIT
+set -eu
+"#;
+
+/// Where a page is followed.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// What stands for `/tmp` on the page; nothing may be left in it.
+    pub(crate) place: PathBuf,
+    /// Where the outputs go.
+    pub(crate) outputs: PathBuf,
+    /// Whether the page's build is part of it.
+    pub(crate) builds: bool,
+}
+
+/// A page's script.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// For bash.
+    pub(crate) text: String,
+}
+
+impl Script {
+    /// Writes the script of a page.
+    pub(crate) fn of(page: &Page, surroundings: &Surroundings) -> Self {
+        let place = surroundings.place.display();
+        let mut text = format!("PLACE={place}\n{CLEAN_UP}");
+        for (index, step) in page.steps.iter().enumerate() {
+            let output = surroundings.outputs.join(index.to_string());
+            let output = output.display();
+            let written = match step {
+                Step::Commands { is_build: true, .. } if !surroundings.builds => Ok(()),
+                Step::Commands { text: commands, .. } => {
+                    write!(text, "{{\n{commands}}} > {output}\n")
+                }
+                // What is asked at a prompt may be refused: its answer is what counts.
+                Step::Exchange { command, .. } => {
+                    write!(text, "{{\n{command}\n}} > {output} 2>&1 || true\n")
+                }
+                Step::File {
+                    path,
+                    text: content,
+                    ..
+                } => write!(
+                    text,
+                    "mkdir -p \"$(dirname {path})\"\ncat > {path} <<'END OF THE FILE'\n{content}END OF THE FILE\n"
+                ),
+            };
+            written.expect("a string takes everything");
+        }
+        Self { text }
+    }
+
+    /// Compares what came out with what the page shows; `file:line: what` for each difference.
+    pub(crate) fn differences(page: &Page, outputs: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for (index, step) in page.steps.iter().enumerate() {
+            let printed = printed(outputs, index);
+            let (line, difference) = match step {
+                Step::Commands {
+                    line,
+                    prints: Some(expected),
+                    ..
+                } => (line, expected::at_the_end(expected, &printed)),
+                Step::Exchange { line, output, .. } => (line, expected::whole(output, &printed)),
+                Step::Commands { .. } | Step::File { .. } => continue,
+            };
+            found.extend(difference.map(|what| format!("{}:{line}: {what}", page.name)));
+        }
+        found
+    }
+
+    /// Everything that was printed, for people.
+    pub(crate) fn said(page: &Page, outputs: &Path) -> String {
+        (0..page.steps.len())
+            .map(|index| printed(outputs, index))
+            .collect()
+    }
+}
+
+fn printed(outputs: &Path, index: usize) -> String {
+    std::fs::read_to_string(outputs.join(index.to_string())).unwrap_or_default()
+}

@@ -1,0 +1,169 @@
+//! The documentation is true: every block is run or says why not, and what is run does what the page says.
+
+use super::page::{Page, Step};
+use super::{CHECKED_ELSEWHERE, Run, commands, links, names, read};
+use crate::workspace::{Profile, Workspace};
+use std::path::Path;
+
+fn workspace() -> Workspace {
+    Workspace::find().expect("the workspace")
+}
+
+/// Every page that shows something to run.
+fn pages(workspace: &Workspace) -> Vec<Page> {
+    let names = names(workspace).expect("docs/ can be read");
+    let pages = names.iter().map(|name| read(workspace, name));
+    let (good, bad): (Vec<_>, Vec<_>) = pages.partition(Result::is_ok);
+    let bad: Vec<String> = bad
+        .into_iter()
+        .filter_map(|page| page.err().map(|error| format!("{error:#}")))
+        .collect();
+    assert!(bad.is_empty(), "\n{}", bad.join("\n"));
+    good.into_iter().filter_map(Result::ok).collect()
+}
+
+#[test]
+fn every_block_is_run_or_says_why_not() {
+    let pages = pages(&workspace());
+    let run = pages.iter().map(|page| page.steps.len()).sum::<usize>();
+    assert!(run > 20, "only {run} blocks are run: the pages are not found");
+}
+
+#[test]
+fn links_lead_somewhere_and_every_page_is_in_the_table_of_contents() {
+    let findings = links::findings(&workspace()).expect("docs/ can be read");
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+#[test]
+fn what_is_said_to_be_checked_elsewhere_is() {
+    let workspace = workspace();
+    for (page, test) in CHECKED_ELSEWHERE {
+        let text = std::fs::read_to_string(workspace.root().join(test)).expect(test);
+        assert!(text.contains(page), "{test} does not read {page}");
+    }
+}
+
+#[test]
+fn heavy_the_pages_work_as_they_are_written() {
+    let workspace = workspace();
+    let upstart = workspace.build(Profile::Dev).expect("Upstart builds");
+    let mut findings = commands::findings(&workspace, &upstart).expect("the binary runs");
+    for page in pages(&workspace) {
+        if page.steps.is_empty() {
+            continue;
+        }
+        let run = Run::of(&workspace, &page).expect("a place for the page");
+        if !run.findings.is_empty() {
+            findings.push(format!("{}\n{}", run.findings.join("\n"), run.said));
+        }
+    }
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+fn parsed(text: &str) -> Result<Page, Vec<String>> {
+    Page::parse("docs/page.md", text)
+}
+
+#[test]
+fn marks_say_what_a_block_is() {
+    let text = "\
+<!-- run: setup
+mkdir /tmp/a
+-->
+<!-- run: file /tmp/a/b.toml -->
+```toml
+x = 1
+```
+- In a list:
+
+  ```console
+  $ cat \\
+  > /tmp/a/b.toml
+  x = 1
+  $ true
+  ```
+```sh
+echo 1
+```
+<!-- run: prints -->
+```
+1
+```
+<!-- run: not, because it needs a machine of its own -->
+```sh
+reboot
+```
+```text
+a drawing
+```
+";
+    let page = parsed(text).expect("good marks");
+    let exchange = |line, command: &str, output: &str| Step::Exchange {
+        line,
+        command: command.to_owned(),
+        output: output.to_owned(),
+    };
+    let expected = [
+        Step::Commands {
+            line: 1,
+            text: "mkdir /tmp/a\n".to_owned(),
+            is_build: false,
+            prints: None,
+        },
+        Step::File {
+            line: 5,
+            path: "/tmp/a/b.toml".to_owned(),
+            text: "x = 1\n".to_owned(),
+        },
+        exchange(11, "cat \\\n/tmp/a/b.toml", "x = 1\n"),
+        exchange(14, "true", ""),
+        Step::Commands {
+            line: 16,
+            text: "echo 1\n".to_owned(),
+            is_build: false,
+            prints: Some("1\n".to_owned()),
+        },
+    ];
+    assert_eq!(page.steps, expected);
+}
+
+#[test]
+fn what_nobody_checks_is_found() {
+    let bad = [
+        ("```toml\nx = 1\n```\n", "nothing checks"),
+        ("```bash\nls\n```\n", "write `sh`"),
+        ("<!-- run: not -->\n```sh\nls\n```\n", "say why"),
+        ("<!-- run: not, because -->\n```sh\nls\n```\n", "say why"),
+        ("<!-- run: prints -->\n```\n1\n```\n", "belongs behind"),
+        ("<!-- run: never -->\n```sh\nls\n```\n", "is no mark"),
+        ("<!-- run: prints -->\ntext\n", "no block follows"),
+        ("<!-- run: build -->", "no block follows"),
+        ("<!-- run: file b.toml -->\n```toml\n```\n", "whole path"),
+        ("```sh\nls\n", "has no end"),
+        ("```console\nls\n```\n", "begins with `$ `"),
+    ];
+    for (text, expected) in bad {
+        let found = parsed(text).expect_err(text);
+        assert!(
+            found.len() == 1 && found[0].contains(expected),
+            "{text}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_page_that_shows_something_else_is_found() {
+    let text = "```sh\necho 1\n```\n<!-- run: prints -->\n```\n2\n```\n```console\n$ cat /tmp/a\nb\n$ echo c; false\nc\n```\n```sh\ntouch /tmp/left\n```\n";
+    let page = parsed(text).expect("good marks");
+    let run = Run::of(&workspace(), &page).expect("a place for the page");
+    let expected = ["docs/page.md:1:", "docs/page.md:9:", "docs/page.md: leaves left"];
+    assert_eq!(run.findings.len(), 3, "{:?}", run.findings);
+    for (finding, expected) in run.findings.iter().zip(expected) {
+        assert!(finding.starts_with(expected), "{finding}");
+    }
+    let failing = parsed("```sh\nfalse\necho not reached\n```\n").expect("good marks");
+    let run = Run::of(&workspace(), &failing).expect("a place for the page");
+    assert_eq!(run.findings.len(), 1, "{:?}", run.findings);
+    assert!(Path::new(&run.findings[0]).display().to_string().contains("exit status: 1"));
+}
