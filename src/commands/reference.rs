@@ -24,7 +24,11 @@ pub(super) fn page() -> String {
         let _ = writeln!(page, "{after}\n");
     }
     page += "## Options of every command\n\n";
-    table(&mut page, root.get_arguments().filter(|argument| argument.is_global_set()));
+    table(
+        &mut page,
+        root.get_arguments()
+            .filter(|argument| argument.is_global_set()),
+    );
     for command in root.get_subcommands() {
         section(&mut page, command, "upstart");
     }
@@ -40,12 +44,19 @@ fn section(page: &mut String, command: &Command, parent: &str) {
     let about = about.map(ToString::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
-    let _ = writeln!(page, "## {name}\n\n{}.\n\n```text\n{usage}\n```\n", about.trim_end_matches('.'));
+    let _ = writeln!(
+        page,
+        "## {name}\n\n{}.\n\n```text\n{usage}\n```\n",
+        about.trim_end_matches('.')
+    );
     let own = |argument: &&Arg| !argument.is_global_set() && !argument.is_hide_set();
     let is_help = |argument: &&Arg| matches!(argument.get_id().as_str(), "help" | "version");
     table(
         page,
-        command.get_arguments().filter(own).filter(|argument| !is_help(argument)),
+        command
+            .get_arguments()
+            .filter(own)
+            .filter(|argument| !is_help(argument)),
     );
     for command in command.get_subcommands() {
         section(page, command, &name);
@@ -85,10 +96,17 @@ fn meaning(argument: &Arg) -> String {
     let mut text = help.map(ToString::to_string).unwrap_or_default();
     let values = argument.get_possible_values();
     if !values.is_empty() && argument.get_action().takes_values() {
-        let values: Vec<_> = values.iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect();
         let _ = write!(text, ": {}", values.join(", "));
     }
-    if let Some(default) = argument.get_default_values().first().filter(|_| argument.get_action().takes_values()) {
+    if let Some(default) = argument
+        .get_default_values()
+        .first()
+        .filter(|_| argument.get_action().takes_values())
+    {
         let _ = write!(text, " (default `{}`)", default.display());
     }
     if let Some(variable) = argument.get_env() {

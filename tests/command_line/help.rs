@@ -122,7 +122,9 @@ fn manual_pages_are_written_one_a_command() {
 
 #[test]
 fn the_documentations_page_is_what_the_binary_says() {
-    let page = run(upstart().args(["man", "--markdown"])).expect(0).stdout();
+    let page = run(upstart().args(["man", "--markdown"]))
+        .expect(0)
+        .stdout();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/command-line.md");
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(

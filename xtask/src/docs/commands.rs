@@ -30,7 +30,10 @@ fn inline(text: &str) -> Vec<(usize, String)> {
     let events = Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter();
     events
         .filter_map(|(event, range)| match event {
-            Event::Code(code) => Some((text[..range.start].lines().count().max(1), code.into_string())),
+            Event::Code(code) => Some((
+                text[..range.start].lines().count().max(1),
+                code.into_string(),
+            )),
             _ => None,
         })
         .collect()
@@ -38,7 +41,10 @@ fn inline(text: &str) -> Vec<(usize, String)> {
 
 /// The command's first word behind `upstart`; none where another program, or a general `COMMAND`, is meant.
 fn subcommand(command: &str) -> Option<String> {
-    let word = command.strip_prefix("upstart ")?.split_whitespace().next()?;
+    let word = command
+        .strip_prefix("upstart ")?
+        .split_whitespace()
+        .next()?;
     (!word.starts_with('-') && word != "COMMAND").then(|| word.to_owned())
 }
 

@@ -17,7 +17,9 @@ pub(super) fn at_the_end(shown: &str, printed: &str) -> Option<String> {
     }
     let (shown, printed) = (lines(shown), lines(printed));
     let begins = 0..=printed.len();
-    let found = begins.into_iter().any(|begin| all(&shown, &printed[begin..]));
+    let found = begins
+        .into_iter()
+        .any(|begin| all(&shown, &printed[begin..]));
     (!found).then(|| difference(&shown, &printed))
 }
 

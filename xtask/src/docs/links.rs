@@ -65,7 +65,9 @@ fn unlisted(pages: &BTreeMap<PathBuf, Links>) -> Vec<String> {
     let summary = Path::new(SUMMARY);
     let listed: BTreeSet<PathBuf> = pages.get(summary).map_or_else(BTreeSet::new, |page| {
         let targets = page.targets.iter();
-        targets.map(|(_, target)| resolved(summary, target)).collect()
+        targets
+            .map(|(_, target)| resolved(summary, target))
+            .collect()
     });
     let pages = pages.keys();
     pages
@@ -98,7 +100,9 @@ fn links(text: &str) -> Links {
             }
             Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
             Event::End(TagEnd::Heading(_)) => {
-                links.anchors.extend(heading.take().map(|text| anchor(&text)));
+                links
+                    .anchors
+                    .extend(heading.take().map(|text| anchor(&text)));
             }
             Event::Text(text) | Event::Code(text) => {
                 if let Some(heading) = &mut heading {
@@ -129,14 +133,22 @@ fn what_leads_nowhere_is_found() {
         (PathBuf::from(SUMMARY), page("- [A](a.md)\n")),
         (
             PathBuf::from("docs/a.md"),
-            page("# A `b` c!\n[x](b.md#there)\n\n[y](#a-b-c) [z](gone.md) `[code](nothing.md)`\n[u](../README.md)"),
+            page(
+                "# A `b` c!\n[x](b.md#there)\n\n[y](#a-b-c) [z](gone.md) `[code](nothing.md)`\n[u](../README.md)",
+            ),
         ),
         (PathBuf::from("docs/b.md"), page("# Here\n")),
     ]);
     let a = Path::new("docs/a.md");
     let found = broken(a, &pages[a], &pages, |_| true);
     assert_eq!(found.len(), 3, "{found:?}");
-    assert!(found[0].starts_with("docs/a.md:2: docs/b.md has no heading `#there`"), "{found:?}");
-    assert!(found[1].contains("gone.md") && found[2].contains("README.md"), "{found:?}");
+    assert!(
+        found[0].starts_with("docs/a.md:2: docs/b.md has no heading `#there`"),
+        "{found:?}"
+    );
+    assert!(
+        found[1].contains("gone.md") && found[2].contains("README.md"),
+        "{found:?}"
+    );
     assert_eq!(unlisted(&pages), ["docs/b.md: add it to docs/SUMMARY.md"]);
 }

@@ -4,9 +4,7 @@
 const SHELL: [&str; 4] = ["sh", "bash", "shell", "console"];
 
 /// Languages of blocks that could be wrong without anybody noticing; blocks of other languages are drawings and tables.
-const CHECKED: [&str; 8] = [
-    "toml", "json", "python", "py", "ini", "yaml", "js", "http",
-];
+const CHECKED: [&str; 8] = ["toml", "json", "python", "py", "ini", "yaml", "js", "http"];
 
 /// How a mark begins; it stands on a line of its own before its block.
 const MARK: &str = "<!-- run: ";
@@ -197,7 +195,10 @@ fn blocks(text: &str) -> Result<Vec<Block<'_>>, (usize, String)> {
             });
         } else if let Some(rest) = trimmed.strip_prefix(MARK) {
             let text = rest.strip_suffix(" -->");
-            mark = Some((number, text.ok_or((number, "a mark is one line and ends with ` -->`".to_owned()))?));
+            mark = Some((
+                number,
+                text.ok_or((number, "a mark is one line and ends with ` -->`".to_owned()))?,
+            ));
         } else if trimmed.starts_with("~~~") {
             return Err((number, "fence blocks with ```".to_owned()));
         }

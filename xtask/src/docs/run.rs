@@ -42,7 +42,8 @@ impl Run {
         let page = moved(page, &replacements(page, &surroundings, &programs)?);
         let script = Script::of(&page, &surroundings);
         let output = bash(workspace, &script, &surroundings).context("cannot run bash")?;
-        let said = Script::said(&page, &surroundings.outputs) + &String::from_utf8_lossy(&output.stderr);
+        let said =
+            Script::said(&page, &surroundings.outputs) + &String::from_utf8_lossy(&output.stderr);
         let mut findings = Vec::new();
         if output.status.success() {
             findings.extend(Script::differences(&page, &surroundings.outputs));
@@ -89,8 +90,14 @@ fn replacements(
     programs: &std::path::Path,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut replacements = BTreeMap::from([
-        ("/tmp/".to_owned(), format!("{}/", surroundings.place.display())),
-        ("$PWD/target/debug".to_owned(), programs.display().to_string()),
+        (
+            "/tmp/".to_owned(),
+            format!("{}/", surroundings.place.display()),
+        ),
+        (
+            "$PWD/target/debug".to_owned(),
+            programs.display().to_string(),
+        ),
     ]);
     // All are held until the last is known, so that no port is given twice.
     let mut held = Vec::new();

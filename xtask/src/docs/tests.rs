@@ -26,7 +26,10 @@ fn pages(workspace: &Workspace) -> Vec<Page> {
 fn every_block_is_run_or_says_why_not() {
     let pages = pages(&workspace());
     let run = pages.iter().map(|page| page.steps.len()).sum::<usize>();
-    assert!(run > 20, "only {run} blocks are run: the pages are not found");
+    assert!(
+        run > 20,
+        "only {run} blocks are run: the pages are not found"
+    );
 }
 
 #[test]
@@ -157,7 +160,11 @@ fn a_page_that_shows_something_else_is_found() {
     let text = "```sh\necho 1\n```\n<!-- run: prints -->\n```\n2\n```\n```console\n$ cat /tmp/a\nb\n$ echo c; false\nc\n```\n```sh\ntouch /tmp/left\n```\n";
     let page = parsed(text).expect("good marks");
     let run = Run::of(&workspace(), &page).expect("a place for the page");
-    let expected = ["docs/page.md:1:", "docs/page.md:9:", "docs/page.md: leaves left"];
+    let expected = [
+        "docs/page.md:1:",
+        "docs/page.md:9:",
+        "docs/page.md: leaves left",
+    ];
     assert_eq!(run.findings.len(), 3, "{:?}", run.findings);
     for (finding, expected) in run.findings.iter().zip(expected) {
         assert!(finding.starts_with(expected), "{finding}");
@@ -165,5 +172,10 @@ fn a_page_that_shows_something_else_is_found() {
     let failing = parsed("```sh\nfalse\necho not reached\n```\n").expect("good marks");
     let run = Run::of(&workspace(), &failing).expect("a place for the page");
     assert_eq!(run.findings.len(), 1, "{:?}", run.findings);
-    assert!(Path::new(&run.findings[0]).display().to_string().contains("exit status: 1"));
+    assert!(
+        Path::new(&run.findings[0])
+            .display()
+            .to_string()
+            .contains("exit status: 1")
+    );
 }

@@ -128,7 +128,12 @@ fn apt_get(workspace: &Workspace, arguments: &[&str]) -> Command {
     // RUNLEVEL=1 keeps packages from starting their services on this machine.
     let mut command = as_root(
         workspace,
-        &["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"],
+        &[
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "RUNLEVEL=1",
+            "apt-get",
+        ],
     );
     command.args(arguments).stdin(Stdio::null());
     command

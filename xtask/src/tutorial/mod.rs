@@ -72,7 +72,9 @@ pub(crate) fn follow(workspace: &Workspace, system: System) -> anyhow::Result<Ve
         system,
         repository,
         outputs: folder.path().join("outputs"),
-        built: is_quick.then(|| workspace.build(Profile::Dev)).transpose()?,
+        built: is_quick
+            .then(|| workspace.build(Profile::Dev))
+            .transpose()?,
     };
     std::fs::create_dir(&root.outputs)?;
     let text = format!("{}{}", if is_quick { BUILT } else { "" }, script.text);

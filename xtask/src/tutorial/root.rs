@@ -77,7 +77,12 @@ impl Root {
     /// Bash with a script in the sandbox.
     pub(crate) fn command(&self, workspace: &Workspace, script: &str) -> anyhow::Result<Command> {
         let mut command = workspace.command("bwrap");
-        command.args(["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]);
+        command.args([
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--clearenv",
+        ]);
         command.args(["--uid", "1000", "--gid", "1000"]);
         self.system(&mut command, workspace)?;
         command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
@@ -120,7 +125,12 @@ impl Root {
             }
         }
         if matches!(self.system, System::Fresh { .. }) {
-            bind(command, "--ro-bind", Path::new("/etc/resolv.conf"), "/etc/resolv.conf");
+            bind(
+                command,
+                "--ro-bind",
+                Path::new("/etc/resolv.conf"),
+                "/etc/resolv.conf",
+            );
         }
         command.args(["--setenv", "PATH", &path]);
         Ok(())
