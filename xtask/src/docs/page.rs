@@ -16,8 +16,8 @@ enum Mark {
     Build,
     /// What the block before printed at its end.
     Prints,
-    /// A file that the reader writes.
-    File(String),
+    /// A file that the reader writes, or more of one that is there.
+    File { path: String, is_more: bool },
     /// Not run, for a reason.
     Not,
 }
@@ -51,6 +51,8 @@ pub(crate) enum Step {
         line: usize,
         /// Where it goes, as the page says it.
         path: String,
+        /// Whether it is added to what is there.
+        is_more: bool,
         /// What is in it.
         text: String,
     },
@@ -105,9 +107,10 @@ impl Page {
         let mark = block.mark.map(|(_, text)| mark(text)).transpose()?;
         match (mark, block.language) {
             (Some(Mark::Not), _) => {}
-            (Some(Mark::File(path)), _) => self.steps.push(Step::File {
+            (Some(Mark::File { path, is_more }), _) => self.steps.push(Step::File {
                 line: block.line,
                 path,
+                is_more,
                 text: block.text,
             }),
             (Some(Mark::Prints), _) => return self.expect(block.text),
@@ -157,12 +160,15 @@ fn mark(text: &str) -> Result<Mark, String> {
     match (word, rest) {
         ("build", "") => Ok(Mark::Build),
         ("prints", "") => Ok(Mark::Prints),
-        ("file", path) if path.starts_with('/') => Ok(Mark::File(path.to_owned())),
-        ("file", _) => Err("a file's mark has the whole path, from `/tmp/` on".to_owned()),
+        ("file" | "more", path) if path.starts_with('/') => Ok(Mark::File {
+            path: path.to_owned(),
+            is_more: word == "more",
+        }),
+        ("file" | "more", _) => Err("a file's mark has the whole path, from `/tmp/` on".to_owned()),
         ("not,", reason) if reason.starts_with("because ") && reason.len() > 20 => Ok(Mark::Not),
         ("not," | "not", _) => Err("say why: `not, because REASON`".to_owned()),
         _ => Err(format!(
-            "`{text}` is no mark; there are `build`, `prints`, `file PATH`, `not, because REASON` and `setup`"
+            "`{text}` is no mark; there are `build`, `prints`, `file PATH`, `more PATH`, `not, because REASON` and `setup`"
         )),
     }
 }

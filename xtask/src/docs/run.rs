@@ -167,9 +167,15 @@ fn moved(page: &Page, replacements: &BTreeMap<String, String>) -> Page {
             command: replace(&command),
             output: replace(&output),
         },
-        Step::File { line, path, text } => Step::File {
+        Step::File {
+            line,
+            path,
+            is_more,
+            text,
+        } => Step::File {
             line,
             path: replace(&path),
+            is_more,
             text: replace(&text),
         },
     });

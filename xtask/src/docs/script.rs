@@ -55,11 +55,13 @@ impl Script {
                 }
                 Step::File {
                     path,
+                    is_more,
                     text: content,
                     ..
                 } => write!(
                     text,
-                    "mkdir -p \"$(dirname {path})\"\ncat > {path} <<'END OF THE FILE'\n{content}END OF THE FILE\n"
+                    "mkdir -p \"$(dirname {path})\"\ncat {} {path} <<'END OF THE FILE'\n{content}END OF THE FILE\n",
+                    if *is_more { ">>" } else { ">" }
                 ),
             };
             written.expect("a string takes everything");
