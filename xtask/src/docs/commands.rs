@@ -1,5 +1,6 @@
 //! Commands that stand inside sentences: each one names a command and options that the binary has.
 
+use super::links;
 use crate::workspace::Workspace;
 use pulldown_cmark::{Event, Options, Parser};
 use std::collections::BTreeMap;
@@ -30,10 +31,7 @@ fn inline(text: &str) -> Vec<(usize, String)> {
     let events = Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter();
     events
         .filter_map(|(event, range)| match event {
-            Event::Code(code) => Some((
-                text[..range.start].lines().count().max(1),
-                code.into_string(),
-            )),
+            Event::Code(code) => Some((links::line(&text[..range.start]), code.into_string())),
             _ => None,
         })
         .collect()
@@ -45,7 +43,8 @@ fn subcommand(command: &str) -> Option<String> {
         .strip_prefix("upstart ")?
         .split_whitespace()
         .next()?;
-    (!word.starts_with('-') && word != "COMMAND").then(|| word.to_owned())
+    let is_general = word.starts_with('-') || word == "COMMAND" || word == "help";
+    (!is_general).then(|| word.to_owned())
 }
 
 /// A command's help; none when there is no such command.

@@ -95,7 +95,7 @@ fn links(text: &str) -> Links {
     for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
         match event {
             Event::Start(Tag::Link { dest_url, .. }) => {
-                let line = text[..range.start].lines().count().max(1);
+                let line = line(&text[..range.start]);
                 links.targets.push((line, dest_url.into_string()));
             }
             Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
@@ -113,6 +113,11 @@ fn links(text: &str) -> Links {
         }
     }
     links
+}
+
+/// The number of the line that begins or goes on behind a text.
+pub(super) fn line(before: &str) -> usize {
+    before.matches('\n').count() + 1
 }
 
 /// The anchor that mdBook gives a heading.

@@ -51,16 +51,24 @@ fn heavy_the_pages_work_as_they_are_written() {
     let workspace = workspace();
     let upstart = workspace.build(Profile::Dev).expect("Upstart builds");
     let mut findings = commands::findings(&workspace, &upstart).expect("the binary runs");
-    for page in pages(&workspace) {
-        if page.steps.is_empty() {
-            continue;
-        }
-        let run = Run::of(&workspace, &page).expect("a place for the page");
-        if !run.findings.is_empty() {
-            findings.push(format!("{}\n{}", run.findings.join("\n"), run.said));
-        }
-    }
+    // Side by side: pages mostly wait for nodes, and each has a place and ports of its own.
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = pages(&workspace)
+            .into_iter()
+            .map(|page| scope.spawn(|| followed(&workspace, page)))
+            .collect();
+        findings.extend(
+            runs.into_iter()
+                .flat_map(|run| run.join().expect("no panic")),
+        );
+    });
     assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+/// What went otherwise than a page says, with everything that was printed.
+fn followed(workspace: &Workspace, page: Page) -> Option<String> {
+    let run = Run::of(workspace, &page).expect("a place for the page");
+    (!run.findings.is_empty()).then(|| format!("{}\n{}", run.findings.join("\n"), run.said))
 }
 
 fn parsed(text: &str) -> Result<Page, Vec<String>> {
