@@ -125,12 +125,10 @@ impl Root {
             }
         }
         if matches!(self.system, System::Fresh { .. }) {
-            bind(
-                command,
-                "--ro-bind",
-                Path::new("/etc/resolv.conf"),
-                "/etc/resolv.conf",
-            );
+            // How this machine reaches the crates: its resolver, and whom it trusts.
+            for path in ["/etc/resolv.conf", "/etc/ssl/certs"] {
+                bind(command, "--ro-bind", Path::new(path), path);
+            }
         }
         command.args(["--setenv", "PATH", &path]);
         Ok(())
