@@ -1,26 +1,24 @@
-//! Commands that stand inside sentences: each one names a command and options that the binary has.
+//! Commands that stand inside sentences: each one names a command and options that the program has.
 
 use super::links;
 use crate::workspace::Workspace;
+use clap::CommandFactory;
 use pulldown_cmark::{Event, Options, Parser};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// `file:line: what` for each `upstart COMMAND --option` in a sentence that the binary does not know.
+/// The programs whose commands are looked at.
+const PROGRAMS: [&str; 2] = ["upstart ", "cargo xtask "];
+
+/// `file:line: what` for each `upstart COMMAND --option` or `cargo xtask COMMAND` in a sentence that does not exist.
 pub(super) fn findings(workspace: &Workspace, upstart: &Path) -> anyhow::Result<Vec<String>> {
-    let mut helps = BTreeMap::new();
+    let mut helps = Helps::new(upstart);
     let mut found = Vec::new();
     for name in super::names(workspace)? {
         let text = std::fs::read_to_string(workspace.root().join(&name))?;
         for (line, command) in inline(&text) {
-            let Some(subcommand) = subcommand(&command) else {
-                continue;
-            };
-            if !helps.contains_key(&subcommand) {
-                helps.insert(subcommand.clone(), help(upstart, &subcommand)?);
-            }
-            let unknown = unknown(&command, helps[&subcommand].as_deref());
-            found.extend(unknown.map(|what| format!("{}:{line}: {what}", name.display())));
+            let what = helps.unknown(&command);
+            found.extend(what.map(|what| format!("{}:{line}: {what}", name.display())));
         }
     }
     Ok(found)
@@ -37,48 +35,125 @@ fn inline(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The command's first word behind `upstart`; none where another program, or a general `COMMAND`, is meant.
-fn subcommand(command: &str) -> Option<String> {
-    let word = command
-        .strip_prefix("upstart ")?
-        .split_whitespace()
-        .next()?;
-    let is_general = word.starts_with('-') || word == "COMMAND" || word == "help";
-    (!is_general).then(|| word.to_owned())
+/// What the programs say of their commands.
+struct Helps<'a> {
+    upstart: &'a Path,
+    known: BTreeMap<Vec<String>, Option<String>>,
 }
 
-/// A command's help; none when there is no such command.
-fn help(upstart: &Path, subcommand: &str) -> anyhow::Result<Option<String>> {
-    let output = std::process::Command::new(upstart)
-        .args([subcommand, "--help"])
-        .output()?;
+impl<'a> Helps<'a> {
+    fn new(upstart: &'a Path) -> Self {
+        Self {
+            upstart,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// What is wrong with a command; nothing where another program, or a general `COMMAND`, is meant.
+    fn unknown(&mut self, text: &str) -> Option<String> {
+        let program = PROGRAMS
+            .iter()
+            .find(|program| text.starts_with(**program))?;
+        let words: Vec<&str> = text[program.len()..].split_whitespace().collect();
+        let first = *words
+            .first()
+            .filter(|word| is_name(word) && **word != "help")?;
+        let mut path = vec![program.trim().to_owned(), first.to_owned()];
+        let mut help = self.help(&path);
+        // A command of commands, such as `permit list`.
+        let inner = words.get(1).filter(|word| is_name(word));
+        if let (Some(inner), true) = (
+            inner,
+            help.as_ref().is_some_and(|help| help.contains("Commands:")),
+        ) {
+            path.push((*inner).to_owned());
+            help = self.help(&path);
+        }
+        let Some(help) = help else {
+            return Some(format!("`{text}`: there is no such command"));
+        };
+        let options = words.iter().map(|word| word.trim_matches(['[', ']', '.']));
+        let mut options = options.filter(|word| word.starts_with("--"));
+        let unknown = options.find(|option| !names(&help).any(|name| name == *option));
+        unknown.map(|option| format!("`{text}`: it has no `{option}`"))
+    }
+
+    /// A command's help; none when there is no such command.
+    fn help(&mut self, path: &[String]) -> Option<String> {
+        if let Some(known) = self.known.get(path) {
+            return known.clone();
+        }
+        let help = match path[0].as_str() {
+            "upstart" => of_binary(self.upstart, &path[1..]),
+            _ => of_xtask(&path[1]),
+        };
+        self.known.insert(path.to_vec(), help.clone());
+        help
+    }
+}
+
+/// Whether a word is a command's name, and no value, option or placeholder.
+fn is_name(word: &str) -> bool {
+    !word.is_empty()
+        && word
+            .chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter == '-')
+        && !word.starts_with('-')
+}
+
+/// Everything in a help that could be an option.
+fn names(help: &str) -> impl Iterator<Item = &str> {
+    help.split(|letter: char| letter.is_whitespace() || "[],=".contains(letter))
+}
+
+fn of_binary(upstart: &Path, path: &[String]) -> Option<String> {
+    let mut command = std::process::Command::new(upstart);
+    let output = command.args(path).arg("--help").output().ok()?;
     let known = output.status.success();
-    Ok(known.then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+    known.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn unknown(command: &str, help: Option<&str>) -> Option<String> {
-    let Some(help) = help else {
-        return Some(format!("`{command}`: there is no such command"));
-    };
-    let words = command.split_whitespace();
-    let options = words.map(|word| word.trim_matches(['[', ']']));
-    let mut options = options.filter(|word| word.starts_with("--"));
-    options
-        .find(|option| {
-            !help
-                .split(|letter: char| letter.is_whitespace() || letter == ',')
-                .any(|word| word == *option)
-        })
-        .map(|option| format!("`{command}`: it has no `{option}`"))
+fn of_xtask(name: &str) -> Option<String> {
+    let mut root = crate::Arguments::command();
+    let command = root.find_subcommand_mut(name)?;
+    Some(command.render_long_help().to_string())
 }
 
 #[test]
 fn commands_and_options_that_do_not_exist_are_found() {
-    let help = Some("Usage\n  -f, --follow  go on\n      --node <NODE>");
-    assert_eq!(unknown("upstart events --follow", help), None);
-    assert_eq!(unknown("upstart events [--node NODE]", help), None);
-    assert!(unknown("upstart events --nod x", help).is_some());
-    assert!(unknown("upstart event", None).is_some());
-    assert_eq!(subcommand("upstart events -f").as_deref(), Some("events"));
-    assert_eq!(subcommand("cargo test"), None);
+    let mut helps = Helps::new(Path::new("upstart"));
+    let mut know = |path: &[&str], help: Option<&str>| {
+        let path = path.iter().map(|word| (*word).to_owned()).collect();
+        helps.known.insert(path, help.map(str::to_owned));
+    };
+    know(
+        &["upstart", "events"],
+        Some("Usage\n  -f, --follow  go on\n      --node <NODE>"),
+    );
+    know(&["upstart", "event"], None);
+    know(&["upstart", "permit"], Some("Commands:\n  list"));
+    know(&["upstart", "permit", "list"], Some("Usage"));
+    know(&["upstart", "permit", "lst"], None);
+    let good = [
+        "upstart events --follow",
+        "upstart events [--node NODE]",
+        "upstart permit list",
+        "upstart COMMAND --help",
+        "cargo test --nothing",
+        "cargo xtask docs --run PAGE...",
+        "cargo xtask tutorial [--quick]",
+    ];
+    for command in good {
+        assert_eq!(helps.unknown(command), None, "{command}");
+    }
+    let bad = [
+        "upstart events --nod x",
+        "upstart event",
+        "upstart permit lst",
+        "cargo xtask dcos",
+        "cargo xtask docs --rnu",
+    ];
+    for command in bad {
+        assert!(helps.unknown(command).is_some(), "{command}");
+    }
 }
