@@ -6,7 +6,6 @@
 #[cfg(test)]
 mod commands;
 mod expected;
-#[cfg(test)]
 mod links;
 mod page;
 mod run;
@@ -77,16 +76,40 @@ pub(crate) fn read(workspace: &Workspace, name: &Path) -> anyhow::Result<Page> {
         .map_err(|findings| anyhow::anyhow!("{}", findings.join("\n")))
 }
 
-/// Every page: docs/*.md and README.md, as paths in the repository.
-#[cfg(test)]
-pub(crate) fn names(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
-    let mut names = vec![PathBuf::from("README.md")];
-    for entry in std::fs::read_dir(workspace.root().join("docs"))? {
-        let name = PathBuf::from("docs").join(entry?.file_name());
-        if name.extension().is_some_and(|extension| extension == "md") {
-            names.push(name);
-        }
+/// What is wrong with the pages as far as it shows without running them, as `file:line: what`: blocks that nothing checks, links
+/// that lead nowhere, pages that the table of contents lacks.
+pub(crate) fn findings(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let mut found = links::findings(workspace)?;
+    for name in names(workspace)?.iter().filter(|name| is_run(name)) {
+        found.extend(
+            read(workspace, name)
+                .err()
+                .map(|error| format!("{error:#}")),
+        );
     }
+    Ok(found)
+}
+
+/// Every text for readers: the pages of docs/ and README.md, which are run, and those beside them, as paths in the repository.
+pub(crate) fn names(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
+    let mut names = vec!["README.md".into(), "CONTRIBUTING.md".into()];
+    for entry in std::fs::read_dir(workspace.root().join("docs"))? {
+        names.push(PathBuf::from("docs").join(entry?.file_name()));
+    }
+    for entry in std::fs::read_dir(workspace.root().join("examples"))? {
+        names.push(
+            PathBuf::from("examples")
+                .join(entry?.file_name())
+                .join("README.md"),
+        );
+    }
+    let is_text = |name: &PathBuf| name.extension().is_some_and(|extension| extension == "md");
+    names.retain(|name| is_text(name) && workspace.root().join(name).exists());
     names.sort();
     Ok(names)
+}
+
+/// Whether what a text shows is run.
+pub(crate) fn is_run(name: &Path) -> bool {
+    name.starts_with("docs") || name == Path::new("README.md")
 }

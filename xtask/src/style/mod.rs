@@ -54,6 +54,7 @@ fn findings() -> anyhow::Result<Vec<String>> {
     );
     findings.extend(functions::findings(&sources));
     findings.extend(specification::findings(&sources));
+    findings.extend(crate::docs::findings(&workspace)?);
     Ok(findings)
 }
 
