@@ -58,11 +58,14 @@ impl Script {
                     is_more,
                     text: content,
                     ..
-                } => write!(
-                    text,
-                    "mkdir -p \"$(dirname {path})\"\ncat {} {path} <<'END OF THE FILE'\n{content}END OF THE FILE\n",
-                    if *is_more { ">>" } else { ">" }
-                ),
+                } => {
+                    // What is added stands apart by an empty line.
+                    let (into, gap) = if *is_more { (">>", "\n") } else { (">", "") };
+                    write!(
+                        text,
+                        "mkdir -p \"$(dirname {path})\"\ncat {into} {path} <<'END OF THE FILE'\n{gap}{content}END OF THE FILE\n",
+                    )
+                }
             };
             written.expect("a string takes everything");
         }
