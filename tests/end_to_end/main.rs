@@ -5,6 +5,7 @@ mod cross_version;
 mod failed_upgrade;
 mod first_start;
 mod harness;
+mod joining;
 mod operating;
 mod recovery;
 mod server_away;

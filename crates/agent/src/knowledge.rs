@@ -222,6 +222,23 @@ impl Knowledge {
         }
     }
 
+    /// Whether some version that is not retired has another interface on this service than this one.
+    pub(crate) fn speaks_otherwise(
+        &self,
+        service: &str,
+        version: Version,
+        standing: Standing,
+    ) -> bool {
+        let Some(lineage) = &self.lineage else {
+            return false;
+        };
+        let mut alive = (lineage.versions().iter()).filter(|it| **it > standing.retired_through);
+        alive.any(|other| {
+            lineage.interface(service, *other).is_some()
+                && !lineage.same_interface(service, version, *other)
+        })
+    }
+
     /// An adapter as its upgrade declares it.
     pub(crate) fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
         self.lineage.as_ref()?.adapter(service, step)

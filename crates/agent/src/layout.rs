@@ -82,6 +82,11 @@ impl Layout {
         self.root.join("cache")
     }
 
+    /// The members' list that the table was made from.
+    pub fn members(&self) -> PathBuf {
+        self.cache().join("members.json")
+    }
+
     /// Downloaded artifacts by digest.
     pub fn artifacts(&self) -> PathBuf {
         self.root.join("artifacts")

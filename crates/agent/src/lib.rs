@@ -12,6 +12,7 @@ mod knowledge;
 pub mod launch;
 pub mod layout;
 mod library;
+mod members;
 mod node;
 pub mod probe;
 mod relay;

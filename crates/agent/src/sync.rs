@@ -211,6 +211,20 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
+/// Writes a document through a rename, and is sure that it survives a power cut.
+pub(crate) fn save_durably<T: Serialize>(path: &Path, document: &T) -> std::io::Result<()> {
+    let bytes = serde_json::to_vec(document).map_err(std::io::Error::other)?;
+    let fresh = path.with_extension("new");
+    let mut file = std::fs::File::create(&fresh)?;
+    std::io::Write::write_all(&mut file, &bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    match path.parent() {
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 /// Writes a cached document through a rename. A full disk costs only the cache.
 pub(crate) fn save<T: Serialize>(path: &Path, document: &T) {
     let written = serde_json::to_vec(document)

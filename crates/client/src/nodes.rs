@@ -3,7 +3,7 @@
 use crate::send::Call;
 use crate::{Client, ClientError};
 use model::api::{
-    EnrolRequest, Enrolled, NodeFact, Page, Permit, PermitFact, PermitRequest, SyncRequest,
+    EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, Permit, PermitFact, PermitRequest, SyncRequest,
     SyncResponse,
 };
 use model::ids::{NodeId, PermitId};
@@ -33,6 +33,27 @@ impl Client {
         let node = node.to_string();
         let path = ["v1", "nodes", &node, "sync"];
         // No key: a report replaces the one before, and the history may have an event twice after a lost answer.
+        let call = Call::new(http::Method::POST, &path, false);
+        self.tell(
+            call.with("wait_ms", wait.map(|wait| wait.as_millis())),
+            request,
+        )
+        .await
+    }
+
+    /// Acknowledges a members' list and gets the next (`POST /v1/nodes/{id}/members`). With `wait`, the answer waits (at
+    /// most [`crate::WAIT_MAX`]) until the list differs from `seen`, or `acks` from what was answered last.
+    ///
+    /// # Errors
+    /// 404 `/problems/unknown-node`: the node was forgotten.
+    pub async fn members(
+        &self,
+        node: NodeId,
+        request: &MembersRequest,
+        wait: Option<Duration>,
+    ) -> Result<MembersResponse, ClientError> {
+        let node = node.to_string();
+        let path = ["v1", "nodes", &node, "members"];
         let call = Call::new(http::Method::POST, &path, false);
         self.tell(
             call.with("wait_ms", wait.map(|wait| wait.as_millis())),

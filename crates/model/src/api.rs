@@ -282,6 +282,79 @@ pub struct NodeFact {
     pub settled_at_ms: u64,
     /// Counts the operator's `retry` for this node; the agent acts when it rises.
     pub retry: u64,
+    /// Its addresses in the members' list.
+    #[serde(default)]
+    pub listed: Vec<Listed>,
+    /// The members' list that its software's hooks go by, by number; zero before the first.
+    #[serde(default)]
+    pub members_seen: u64,
+}
+
+/// An address of a node in the members' list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Listed {
+    /// The address.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub address: IpAddr,
+    /// The port that peers dial; none for an address that the node's own connections come from.
+    pub port: Option<u16>,
+    /// The number of the list in which it came: whoever has acknowledged that one, or a later one, knows it.
+    pub since: u64,
+}
+
+/// `POST /v1/nodes/{id}/members`: which addresses are members', and who knows them. The list is numbered by the view in
+/// which it changed last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MembersRequest {
+    /// The number of the list that the agent holds; zero for none.
+    pub seen: u64,
+    /// The number of the list that its software's hooks go by.
+    pub in_force: u64,
+    /// The `acks` of the last answer, when the agent waits for others to acknowledge; else absent.
+    pub acks: Option<u64>,
+}
+
+/// The answer to [`MembersRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MembersResponse {
+    /// The list's number.
+    pub at: u64,
+    /// `members` is the whole list; else only what has changed since `seen`.
+    pub whole: bool,
+    /// The members with their addresses.
+    pub members: Vec<Member>,
+    /// Who may not know every address of the asking node yet.
+    pub behind: Vec<Behind>,
+    /// Changes whenever somebody acknowledges a list, falls silent or comes back.
+    pub acks: u64,
+}
+
+/// A node in the members' list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Member {
+    /// Its number.
+    pub node: NodeId,
+    /// All its addresses.
+    pub listed: Vec<Listed>,
+}
+
+/// A member that may not know every address of another yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Behind {
+    /// Its number.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// It was heard within the reachability time.
+    pub reachable: bool,
+    /// The list that its hooks go by; zero before its first, when it runs no software yet.
+    pub in_force: u64,
 }
 
 /// A person's leave for an upgrade, where its schedule asks for one.

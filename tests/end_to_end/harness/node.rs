@@ -18,6 +18,8 @@ pub(crate) struct NodeOptions {
     pub(crate) variables: Vec<(String, String)>,
     /// Its attributes.
     pub(crate) attributes: Vec<(String, String)>,
+    /// Its addresses; the default when there are none.
+    pub(crate) addresses: Vec<String>,
     /// How often it asks the server.
     pub(crate) poll_ms: u64,
     /// Where it kills itself: `UPSTART_KILL_AT`.
@@ -32,6 +34,7 @@ impl NodeOptions {
             class: "box".to_owned(),
             variables: vec![("port".to_owned(), port.to_string())],
             attributes: Vec::new(),
+            addresses: Vec::new(),
             poll_ms: 200,
             kill_at: None,
         }
@@ -65,6 +68,16 @@ impl NodeOptions {
     pub(crate) fn kill_at(mut self, place: &str) -> Self {
         self.kill_at = Some(place.to_owned());
         self
+    }
+}
+
+/// An agent that stands still.
+#[derive(Debug)]
+pub(crate) struct Frozen(i32);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        process::signal(self.0, libc::SIGCONT);
     }
 }
 
@@ -103,6 +116,9 @@ impl Node {
         command.arg(&self.data);
         command.args(["--name", &options.name, "--class", &options.class]);
         command.args(["--poll-ms", &options.poll_ms.to_string()]);
+        for address in &options.addresses {
+            command.args(["--address", address]);
+        }
         for (flag, pairs) in [
             ("--var", &options.variables),
             ("--attribute", &options.attributes),
@@ -127,6 +143,14 @@ impl Node {
             process::kill(i32::try_from(child.id()).expect("a process id"));
             child.wait().expect("the agent is reaped");
         }
+    }
+
+    /// Stops its agent without ending it, until the guard is dropped: it neither learns nor answers anything.
+    pub(crate) fn freeze_agent(&self) -> Frozen {
+        let agent = self.agent.as_ref().expect("the agent runs");
+        let pid = i32::try_from(agent.id()).expect("a process id");
+        process::signal(pid, libc::SIGSTOP);
+        Frozen(pid)
     }
 
     /// Asks its agent to end, as a service manager does, and waits for it.

@@ -116,6 +116,8 @@ mod tests {
             reachable: true,
             settled_at_ms: 0,
             retry: 0,
+            listed: Vec::new(),
+            members_seen: 0,
         }
     }
 

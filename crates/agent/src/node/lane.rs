@@ -102,6 +102,7 @@ impl Lane {
                     Err(_) => News::Asked,
                 },
                 () = wake => News::Machine(Input::Tick),
+                () = self.node.align_wanted.notified() => News::Machine(Input::Align),
                 _ = report.tick() => News::Report,
                 _ = stop.changed() => News::Asked,
             };

@@ -7,6 +7,7 @@ use model::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -54,7 +55,8 @@ impl Node {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the ports of every version that the node answers beside its own, closes those of no version, and accepts.
+    /// Opens the ports of every version that the node answers beside its own, closes those of no version, and accepts. New
+    /// ones are opened when the others know them: this is called again then.
     pub(super) async fn serve_listeners(self: &Arc<Self>) -> Result<(), String> {
         let _one = self.listening.lock().await;
         let standing = self.traffic.picture().standing;
@@ -75,9 +77,16 @@ impl Node {
             .keep(Vec::new())
             .await
             .map_err(|error| error.to_string())?;
+        let known = self.is_known();
+        let mut opened = standing.staged;
         for port in &wanted {
             if kept.iter().any(|listener| listener.address.port() == *port) {
                 continue;
+            }
+            if !known {
+                opened = standing.version;
+                self.align_when_known();
+                break;
             }
             for address in &self.config.addresses {
                 let address = SocketAddr::new(*address, *port);
@@ -107,6 +116,7 @@ impl Node {
             }
         }
         self.set_kept(kept);
+        self.opened.store(opened.0, Ordering::Relaxed);
         Ok(())
     }
 

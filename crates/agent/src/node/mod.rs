@@ -4,6 +4,7 @@ mod actions;
 mod child;
 mod fault;
 mod kept;
+mod known;
 mod lane;
 mod learn;
 mod listeners;
@@ -14,6 +15,7 @@ mod start;
 mod table;
 mod unreachable;
 
+pub(crate) use known::Unsure;
 pub use start::{AgentError, run, stop};
 
 use crate::config::Config;
@@ -26,18 +28,17 @@ use client::Client;
 use intercept::stats::StatsFile;
 use intercept::table::TableFile;
 use lane::Clock;
+use known::Members;
 use learn::Learned;
 use model::api::Progress;
 use model::bundle::Settings;
 use model::ids::Version;
 use model::machine;
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use table::Members;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 /// What the parts of an agent share.
 pub(crate) struct Node {
@@ -60,13 +61,19 @@ pub(crate) struct Node {
     clock: Clock,
     stats: StatsFile,
     table: Mutex<TableFile>,
-    members: Mutex<Members>,
+    members: Members,
     flags: Mutex<Flags>,
     progress: Mutex<Option<Progress>>,
     child: watch::Sender<Option<child::Running>>,
     child_process: AtomicI32,
     retry_seen: AtomicU64,
     listeners: Mutex<listeners::Listeners>,
+    /// Through which version the ports of every live version are open.
+    opened: AtomicU32,
+    /// The node waits in the background until it is known.
+    announcing: AtomicBool,
+    /// Rung when more can be served than when ports were aligned last.
+    align_wanted: Notify,
     /// One change of the kept listeners at a time.
     listening: AsyncMutex<()>,
     learned: watch::Receiver<Option<Arc<Learned>>>,
@@ -75,6 +82,8 @@ pub(crate) struct Node {
 /// What the hooks are told beside the table's contents, and since when calls are held.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flags {
+    /// The machine has said how traffic is treated; before, the table of the earlier agent stays in force.
+    told: bool,
     probing: bool,
     refuse_members: bool,
     held_since: Option<Instant>,
@@ -112,12 +121,9 @@ impl Node {
         Some(self.child_process.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
     }
 
-    /// Takes in what was learned: routes, members and public versions follow.
+    /// Takes in what was learned: routes and public versions follow.
     fn take_in(&self, learned: &Learned) {
         let view = &learned.view;
-        let members = Members::of(view);
-        let sources: BTreeSet<_> = members.sources.clone();
-        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
         let fact = view
             .nodes
             .iter()
@@ -127,7 +133,6 @@ impl Node {
         self.traffic.change(|picture| {
             picture.knowledge = learned.knowledge.clone();
             picture.public = Arc::new(view.public.clone());
-            picture.sources = Arc::new(sources);
             let standing = &mut picture.standing;
             standing.retired_through = standing
                 .retired_through
@@ -142,6 +147,7 @@ impl Node {
     fn apply_traffic(self: &Arc<Self>, wished: machine::Traffic) {
         let began = {
             let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+            flags.told = true;
             flags.probing = wished.probing;
             flags.refuse_members = wished.refuse_members;
             let begins = wished.hold_calls && flags.held_since.is_none();
@@ -165,6 +171,14 @@ impl Node {
             self.note_hold();
             self.watch_patience();
         }
+    }
+
+    /// The software is started to be probed, in an upgrade.
+    fn probing(&self) -> bool {
+        self.flags
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .probing
     }
 
     /// Past the bound a node refuses like a dead process: kept listeners go, and what is held fails.

@@ -11,7 +11,8 @@ impl Node {
     pub(super) fn report(&self, mut status: NodeStatus) -> NodeReport {
         let picture = self.traffic.picture();
         // A version counts as staged for others only when its ports are open and its adapters loaded.
-        let answered = picture.standing.staged.max(status.version);
+        let opened = Version(self.opened.load(Ordering::Relaxed));
+        let answered = opened.max(status.version);
         status.staged = status.staged.min(answered);
         let connections = self.tally.connections();
         let retiring = picture.standing.retired_through;

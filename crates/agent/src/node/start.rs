@@ -3,10 +3,10 @@
 use super::actions::chain;
 use super::child::Running;
 use super::fault::Fault;
+use super::known::{self, FIRST_LIST_LIMIT, Members};
 use super::lane::{Clock, Ended, Lane};
 use super::learn::{self, Learned};
 use super::listeners::Listeners;
-use super::table::Members;
 use super::{Flags, Node};
 use crate::config::Config;
 use crate::holder;
@@ -28,10 +28,10 @@ use model::routing::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 /// How long an agent that was never enrolled waits before it asks the server again.
 const ENROL_PAUSE: Duration = Duration::from_secs(1);
@@ -148,6 +148,12 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         learned: learned.clone(),
     };
     let node = parts.assemble()?;
+    node.show_members();
+    tokio::spawn(known::follow(Arc::downgrade(&node)));
+    if answered && node.child().is_none() {
+        // The software that is started should know every member from its first connect on.
+        let _ = tokio::time::timeout(FIRST_LIST_LIMIT, node.members.heard()).await;
+    }
     if let Some(first) = &first {
         node.take_in(first);
     }
@@ -254,6 +260,7 @@ impl Parts {
             self.holder.clone(),
             tally.clone(),
         );
+        let members = Members::load(&self.layout.members(), self.enrolled.node);
         let state = self.holder.state().clone();
         let node = Arc::new(Node {
             config: self.config,
@@ -272,13 +279,16 @@ impl Parts {
             clock: Clock::new(),
             stats,
             table: Mutex::new(table),
-            members: Mutex::new(Members::default()),
+            members,
             flags: Mutex::new(Flags::default()),
             progress: Mutex::new(None),
             child: watch::Sender::new(None),
             child_process: AtomicI32::new(0),
             retry_seen: AtomicU64::new(0),
             listeners: Mutex::new(Listeners::default()),
+            opened: AtomicU32::new(0),
+            announcing: AtomicBool::new(false),
+            align_wanted: Notify::new(),
             listening: AsyncMutex::new(()),
             learned: self.learned,
         });
@@ -339,6 +349,7 @@ fn first_picture() -> Picture {
         child: None,
         public: Arc::new(BTreeMap::new()),
         sources: Arc::new(BTreeSet::new()),
+        unsure: Arc::new(BTreeMap::new()),
         hold_limit: Duration::from_secs(30),
         held_calls_max: 4_096,
     }

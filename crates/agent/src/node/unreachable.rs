@@ -66,11 +66,6 @@ impl Node {
             .values()
             .copied()
             .collect();
-        let members = self
-            .members
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone();
         sockets(main)
             .into_iter()
             .filter(|socket| {
@@ -79,7 +74,7 @@ impl Node {
                     declared.contains(&port)
                         && !child.listening.iter().any(|seen| seen.port() == port)
                 } else {
-                    members.endpoints.contains(&socket.remote)
+                    self.members.listens(&socket.remote)
                 }
             })
             .map(|socket| (socket.inode, socket))

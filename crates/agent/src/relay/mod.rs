@@ -142,6 +142,9 @@ impl Relay {
             return self.reset(stream, "reset.no_such_service");
         };
         let service: Arc<str> = service.into();
+        if label.is_none() && picture.may_be_mistaken(&service, local.port(), peer.ip()) {
+            return self.reset(stream, "reset.maybe_a_member");
+        }
         let Some(version) = label.or_else(|| picture.public_version(&service)) else {
             return self.reset(stream, "reset.no_public_version");
         };

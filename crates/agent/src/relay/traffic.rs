@@ -1,6 +1,7 @@
 //! How the node treats calls right now: the picture that connections decide by, replaced as a whole when anything changes.
 
 use crate::knowledge::Knowledge;
+use crate::node::Unsure;
 use adapter::{Chain, Lens, Upstream};
 use model::bundle::{Connections, Protocol};
 use model::ids::Version;
@@ -34,6 +35,8 @@ pub(crate) struct Picture {
     pub(crate) public: Arc<BTreeMap<String, Version>>,
     /// The addresses whose labels are honoured.
     pub(crate) sources: Arc<BTreeSet<IpAddr>>,
+    /// Where a caller without a label may be a member that does not know this node yet.
+    pub(crate) unsure: Arc<Unsure>,
     /// How long one call is held at most.
     pub(crate) hold_limit: Duration,
     /// How many calls are held at most at once; more fail as in a crash.
@@ -87,6 +90,17 @@ impl Picture {
     pub(crate) fn public_version(&self, service: &str) -> Option<Version> {
         self.knowledge
             .public_version(service, self.standing.version, &self.public)
+    }
+
+    /// Whether a caller without a label may be a member that did not know this port when it connected, and would get another
+    /// interface than its own.
+    pub(crate) fn may_be_mistaken(&self, service: &str, port: u16, peer: IpAddr) -> bool {
+        let unsure = self.unsure.get(&port);
+        unsure.is_some_and(|from| from.contains(&peer.to_canonical()))
+            && self.public_version(service).is_some_and(|public| {
+                self.knowledge
+                    .speaks_otherwise(service, public, self.standing)
+            })
     }
 
     /// What to do with a caller at `label` on `service`.

@@ -12,6 +12,9 @@
 //!   no label, not from a member,
 //!     or certainly not one's              -> Deliver when the public version has this interface, else Public
 //!   nothing there yet, from a member      -> Undecided a late label, or none: the agent sees it first
+//!   no label, from a member's address,
+//!     while some member may not know
+//!     this port                           -> Undecided a member that did not know better, or a program beside one
 //! ```
 
 use crate::address::destination;
@@ -145,6 +148,9 @@ pub fn on_accept(
         Parsed::Damaged => Accept::HandOver(HandOverReason::Undecided),
         _ if table.probing() => Accept::HandOver(HandOverReason::Probing),
         Parsed::Partial if may_be_late(table, local, peer, first) => {
+            Accept::HandOver(HandOverReason::Undecided)
+        }
+        Parsed::Partial | Parsed::NotALabel if service.unsure() && table.is_source(peer) => {
             Accept::HandOver(HandOverReason::Undecided)
         }
         Parsed::Partial | Parsed::NotALabel => unlabelled(&service),

@@ -21,12 +21,14 @@ fn table() -> Table {
             Service {
                 port: 7000,
                 kept: true,
+                unsure: false,
                 public_direct: true,
                 versions: vec![1, 2],
             },
             Service {
                 port: 7001,
                 kept: false,
+                unsure: false,
                 public_direct: false,
                 versions: vec![2],
             },

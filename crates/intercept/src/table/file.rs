@@ -164,6 +164,7 @@ fn service(service: &Service) -> [u64; SERVICE_WORDS] {
     words[0] = u64::from(service.port)
         | flag(service.kept, SERVICE_KEPT)
         | flag(service.public_direct, SERVICE_PUBLIC_DIRECT)
+        | flag(service.unsure, SERVICE_UNSURE)
         | (newest.len() as u64) << 32;
     for (index, version) in newest.iter().enumerate() {
         words[1 + index / 2] |= u64::from(*version) << (32 * (index % 2));

@@ -60,6 +60,8 @@ pub struct Service {
     pub port: u16,
     /// The holder keeps a listener for this port: `bind` asks for it first.
     pub kept: bool,
+    /// Some member may not know this port yet: callers without a label from members' addresses are the agent's to judge.
+    pub unsure: bool,
     /// Callers without a label are the software's own (the public version has the present interface).
     pub public_direct: bool,
     /// Versions with the present interface, the present one included.

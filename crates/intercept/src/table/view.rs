@@ -153,6 +153,11 @@ impl ServiceView<'_> {
         self.head & SERVICE_PUBLIC_DIRECT != 0
     }
 
+    /// See [`super::Service::unsure`].
+    pub fn unsure(&self) -> bool {
+        self.head & SERVICE_UNSURE != 0
+    }
+
     /// This version has the present interface.
     pub fn speaks(&self, version: u32) -> bool {
         let count = ((self.head >> 32) as usize).min(VERSIONS_MAX);

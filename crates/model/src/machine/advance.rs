@@ -42,7 +42,10 @@ impl NodeMachine {
                 self.permit_backoff.reset();
             }
             Action::EndPermit(_) => self.permit_backoff.fail(now_ms, reason),
-            Action::Align { .. } if done => self.align_due &= self.align() != action,
+            Action::Align { .. } if done => {
+                self.align_due &= self.align_again || self.align() != action;
+                self.align_again = false;
+            }
             Action::Release { .. } if done => self.tail.release = false,
             Action::Prepare { .. } if done => self.joining_at(JoinAt::Start),
             Action::Align { .. } | Action::Release { .. } | Action::Prepare { .. } => {

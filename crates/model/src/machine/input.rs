@@ -12,6 +12,8 @@ pub enum Input {
     Tick,
     /// What the repository and the database say now; given at start from the cache too.
     Plan(Plan),
+    /// More can be served than when it was aligned last: the node has become known.
+    Align,
     /// The main lane's action ended.
     Done(Outcome),
     /// The staging ended.

@@ -41,6 +41,8 @@ pub struct NodeMachine {
     pub(super) halted: Option<String>,
     // What is to be done, and when.
     pub(super) align_due: bool,
+    /// An alignment runs that began before there was more to align.
+    pub(super) align_again: bool,
     pub(super) restart_due: bool,
     pub(super) acquire: Option<(PermitRequest, Place)>,
     pub(super) wait: Wait,
@@ -150,6 +152,10 @@ impl NodeMachine {
         let mut out = Vec::new();
         match input {
             Input::Tick => {}
+            Input::Align => {
+                self.align_due = true;
+                self.align_again = matches!(self.running, Some(Action::Align { .. }));
+            }
             Input::Plan(plan) => self.take_plan(now_ms, plan, &mut out),
             Input::Done(outcome) => {
                 if let Some(action) = self.running.take() {

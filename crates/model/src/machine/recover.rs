@@ -89,6 +89,7 @@ impl NodeMachine {
             last_exit: None,
             halted: None,
             align_due: true,
+            align_again: false,
             restart_due: false,
             acquire: None,
             wait: Wait::default(),

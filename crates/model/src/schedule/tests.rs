@@ -26,6 +26,8 @@ fn node(id: u32, class: &str, version: u32) -> NodeFact {
         reachable: true,
         settled_at_ms: 1_000,
         retry: 0,
+        listed: Vec::new(),
+        members_seen: 0,
     }
 }
 

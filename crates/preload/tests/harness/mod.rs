@@ -98,6 +98,7 @@ pub(crate) fn table(ports: &[u16]) -> Table {
     let services = ports.iter().map(|port| Service {
         port: *port,
         kept: false,
+        unsure: false,
         public_direct: true,
         versions: vec![1, 2],
     });

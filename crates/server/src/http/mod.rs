@@ -3,6 +3,7 @@
 mod artifacts;
 mod asked;
 mod auth;
+mod members;
 mod nodes;
 mod openapi;
 mod operate;

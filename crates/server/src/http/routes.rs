@@ -1,6 +1,6 @@
 //! Every route in one table, which the OpenAPI document is tested against.
 
-use super::{App, artifacts, nodes, openapi, operate, permits, sync, upgrades};
+use super::{App, artifacts, members, nodes, openapi, operate, permits, sync, upgrades};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -49,6 +49,11 @@ pub(super) fn table() -> Vec<Route> {
         route(Method::DELETE, "/v1/nodes/{node}", nodes::forget),
         route(Method::POST, "/v1/nodes/{node}/retry", nodes::retry),
         route(Method::POST, "/v1/nodes/{node}/sync", sync::sync),
+        route(
+            Method::POST,
+            "/v1/nodes/{node}/members",
+            members::members,
+        ),
         route(Method::POST, "/v1/permits", permits::acquire),
         route(Method::DELETE, "/v1/permits/{permit}", permits::end),
         route(

@@ -36,22 +36,14 @@ pub(super) async fn sync(
     Queried(query): Queried<WaitQuery>,
     asked: Asked<SyncRequest>,
 ) -> Result<Json<SyncResponse>, Refusal> {
-    let node: NodeId = node.parse().map_err(|_| {
-        refuse(
-            Kind::BAD_REQUEST,
-            format!("`{node}` is not a node's number; enrol to learn it."),
-        )
-    })?;
+    let node = numbered(&node)?;
     check_sync(&asked.body)?;
     let seen = asked.body.seen_view;
     let mut changed = app.keeper.view();
     let _ = app
         .change(Command::Sync(node, Box::new(asked.body)), asked.caller)
         .await?;
-    // A waiting node must not look unreachable before its next sync.
-    let longest = WAIT_MAX.min(Duration::from_millis(app.config.reachable_ms / 2));
-    let wait = Duration::from_millis(query.wait_ms.unwrap_or(0)).min(longest);
-    let deadline = Instant::now() + wait;
+    let deadline = Instant::now() + patience(&app, &query);
     while Some(*changed.borrow_and_update()) == seen && waited(&app, &mut changed, deadline).await {
     }
     let now_ms = app.config.clock.now_ms();
@@ -60,10 +52,26 @@ pub(super) async fn sync(
     Ok(Json(SyncResponse { now_ms, view }))
 }
 
+/// The number in a path.
+pub(super) fn numbered(node: &str) -> Result<NodeId, Refusal> {
+    node.parse().map_err(|_| {
+        refuse(
+            Kind::BAD_REQUEST,
+            format!("`{node}` is not a node's number; enrol to learn it."),
+        )
+    })
+}
+
+/// How long an agent's answer may wait: a waiting node must not look unreachable before its next question.
+pub(super) fn patience(app: &App, query: &WaitQuery) -> Duration {
+    let longest = WAIT_MAX.min(Duration::from_millis(app.config.reachable_ms / 2));
+    Duration::from_millis(query.wait_ms.unwrap_or(0)).min(longest)
+}
+
 /// Waits for a change; false when there is nothing to wait for any more.
-pub(super) async fn waited(
+pub(super) async fn waited<T>(
     app: &App,
-    changed: &mut watch::Receiver<u64>,
+    changed: &mut watch::Receiver<T>,
     deadline: Instant,
 ) -> bool {
     let mut stopping = app.stopping.clone();

@@ -40,6 +40,8 @@ struct Shared {
     state: RwLock<State>,
     view: watch::Sender<u64>,
     event: watch::Sender<u64>,
+    /// The number of the members' list, and of what those wait for that want to be known.
+    members: watch::Sender<(u64, u64)>,
 }
 
 /// The handle to the keeper.
@@ -55,6 +57,7 @@ impl Keeper {
         let shared = Arc::new(Shared {
             view: watch::Sender::new(state.view),
             event: watch::Sender::new(state.last_event),
+            members: watch::Sender::new((state.members.at, state.members.acks)),
             state: RwLock::new(state.clone()),
         });
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
@@ -101,6 +104,11 @@ impl Keeper {
     /// The view's number, to wait for its change.
     pub(crate) fn view(&self) -> watch::Receiver<u64> {
         self.shared.view.subscribe()
+    }
+
+    /// What changes with the members' list and with who knows it.
+    pub(crate) fn members(&self) -> watch::Receiver<(u64, u64)> {
+        self.shared.members.subscribe()
     }
 
     /// The number of the last event, to wait for the next.

@@ -165,11 +165,12 @@ impl Task {
     }
 
     fn announce(&self) {
-        let moved = |to: u64| move |at: &mut u64| std::mem::replace(at, to) != to;
+        let members = (self.working.members.at, self.working.members.acks);
         self.shared.view.send_if_modified(moved(self.working.view));
         self.shared
             .event
             .send_if_modified(moved(self.working.last_event));
+        self.shared.members.send_if_modified(moved(members));
     }
 
     /// Finds out what the database holds: what is shown, or more.
@@ -203,6 +204,15 @@ impl Task {
         self.damaged = false;
         self.announce();
         Ok(())
+    }
+}
+
+/// Puts a value in the place of another, and says whether that differed.
+fn moved<T: PartialEq>(to: T) -> impl FnOnce(&mut T) -> bool {
+    |at| {
+        let differs = *at != to;
+        *at = to;
+        differs
     }
 }
 

@@ -184,6 +184,8 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Refusa
         reachable: true,
         settled_at_ms: 0,
         retry: 0,
+        listed: Vec::new(),
+        members_seen: 0,
     })));
     let message = format!("{} enrolled as {}", request.name, request.class);
     draft.event_by(request.name.clone(), "node.enrolled", None, None, message);

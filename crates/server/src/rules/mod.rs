@@ -2,6 +2,7 @@
 
 mod draft;
 mod enrol;
+mod members;
 mod operate;
 mod permits;
 mod public;
@@ -19,7 +20,7 @@ pub(crate) use sync::check as check_sync;
 use crate::problem::Refusal;
 use crate::state::State;
 use model::api::{
-    ApproveRequest, EnrolRequest, NodeFact, PauseRequest, PermitRequest, PublicRequest,
+    ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PermitRequest, PublicRequest,
     RetireRequest, SyncRequest, UpgradeSummary,
 };
 use model::bundle::Upgrade;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub(crate) enum Command {
     Enrol(EnrolRequest),
     Sync(NodeId, Box<SyncRequest>),
+    Members(NodeId, MembersRequest),
     Forget(String),
     Retry(String),
     AcquirePermit(PermitRequest),
@@ -96,6 +98,9 @@ pub(crate) fn decide<'a>(
     let reply = match command {
         Command::Enrol(request) => value(&enrol::enrol(&mut draft, request)?),
         Command::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
+        Command::Members(node, request) => {
+            value(&members::acknowledge(&mut draft, *node, request)?)
+        }
         Command::Forget(node) => value(&operate::forget(&mut draft, node)?),
         Command::Retry(node) => value(&operate::retry(&mut draft, node)?),
         Command::AcquirePermit(request) => value(&permits::acquire(&mut draft, request)?),

@@ -2,6 +2,7 @@
 
 use super::{Draft, retire, unknown_node};
 use crate::problem::{Kind, Refusal, refuse};
+use crate::state::listed;
 use crate::udb::Change;
 use model::api::{EVENTS_PER_SYNC_MAX, NodeFact, NodeReport, SyncRequest};
 use model::ids::NodeId;
@@ -73,6 +74,8 @@ pub(super) fn sync(
         if report.status.version != before.report.status.version {
             after.settled_at_ms = draft.now_ms();
         }
+        // The change is visible: the view that comes has the next number.
+        after.listed = listed(&before.listed, report, draft.state.view + 1);
         after.report = report.clone();
     }
     if !before.reachable {

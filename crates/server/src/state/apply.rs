@@ -49,6 +49,7 @@ impl State {
             }
             Change::Forget(node) => {
                 if let Some(fact) = self.nodes.remove(node) {
+                    self.members.forget(*node, self.view + 1);
                     self.names.remove(&fact.name);
                 }
             }
@@ -68,6 +69,8 @@ impl State {
     }
 
     fn put_node(&mut self, fact: &NodeFact) {
+        let before = self.nodes.get(&fact.node).map(AsRef::as_ref);
+        self.members.put(before, fact, self.view + 1);
         self.last_node = self.last_node.max(fact.node);
         self.names.insert(fact.name.clone(), fact.node);
         self.nodes.insert(fact.node, Arc::new(fact.clone()));

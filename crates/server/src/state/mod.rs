@@ -1,7 +1,10 @@
 //! The system in memory: what the database holds, and what was heard since.
 
 mod apply;
+mod members;
 mod view;
+
+pub(crate) use members::listed;
 
 use crate::udb::{HeldPermit, KeyRecord, Stored};
 use model::api::{Approval, NodeFact, Pause, UpgradeSummary};
@@ -9,6 +12,7 @@ use model::bundle::Upgrade;
 use model::expression::NodeScope;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use model::release::{History, HistoryError};
+use members::MemberList;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -34,6 +38,7 @@ pub(crate) struct State {
     pub(crate) approvals: Vec<Approval>,
     pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
     pub(crate) names: BTreeMap<String, NodeId>,
+    pub(crate) members: MemberList,
     pub(crate) permits: BTreeMap<PermitId, HeldPermit>,
     pub(crate) retiring_through: Version,
     pub(crate) retired_through: Version,
@@ -80,6 +85,7 @@ impl State {
                 .map(|fact| (fact.name.clone(), fact.node))
                 .collect(),
             nodes,
+            members: MemberList::restored(stored.view),
             permits: stored.permits,
             retiring_through: stored.retiring_through,
             retired_through: stored.retired_through,

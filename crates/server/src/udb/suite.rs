@@ -215,6 +215,8 @@ fn node(number: u32, name: &str) -> NodeFact {
         reachable: true,
         settled_at_ms: 1,
         retry: 2,
+        listed: Vec::new(),
+        members_seen: 0,
     }
 }
 

@@ -64,6 +64,10 @@ pub(super) async fn start(node: &Arc<Node>, to: Place) -> Outcome {
 
 async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
     let rendered = node.render(to)?;
+    if !node.probing() {
+        // During an upgrade calls are held, and the addresses are known since the version was staged.
+        node.until_known().await;
+    }
     let start = Start {
         generation: node.next_generation()?,
         place: to,

@@ -67,6 +67,11 @@ fn scheduled(
         let until_ms = None;
         return Ok((Verdict::Wait { reason, until_ms }, to));
     }
+    if Version(node.opened.load(Ordering::Relaxed)) < to {
+        let reason = "makes the new version's ports known to the other nodes".to_owned();
+        let until_ms = None;
+        return Ok((Verdict::Wait { reason, until_ms }, to));
+    }
     facts.version = to;
     facts.require_staged = learned.knowledge.settings(to).require_staged;
     let schedule = match learned.knowledge.class_at(to) {

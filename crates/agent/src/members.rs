@@ -1,0 +1,218 @@
+//! The members' list: who is a member, at which addresses, and which members may not know this node's own addresses yet.
+//!
+//! A call from a member carries a label because its hooks find the destination in their list. So a node must not be
+//! reachable at an address before the others' hooks have it: it announces first, then serves.
+
+use model::api::{Behind, Listed, MembersRequest, MembersResponse};
+use model::ids::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+/// An address in the list, without its number.
+pub(crate) type Address = (IpAddr, Option<u16>);
+
+/// The list as the agent holds it; kept on disk, so that the next agent does not put an older one in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberList {
+    /// Its number.
+    pub(crate) at: u64,
+    nodes: BTreeMap<NodeId, Vec<Listed>>,
+    behind: Vec<Behind>,
+    #[serde(skip)]
+    acks: u64,
+}
+
+impl MemberList {
+    /// Whether nothing differs that anybody goes by.
+    pub(crate) fn says_as(&self, other: &Self) -> bool {
+        (self.at, &self.nodes, &self.behind) == (other.at, &other.nodes, &other.behind)
+    }
+
+    /// What the server is asked next, while this list is in force.
+    pub(crate) fn question(&self, in_force: u64) -> MembersRequest {
+        MembersRequest {
+            seen: self.at,
+            in_force,
+            acks: (!self.behind.is_empty()).then_some(self.acks),
+        }
+    }
+
+    /// The list after an answer.
+    pub(crate) fn with(&self, answer: MembersResponse) -> Self {
+        let mut nodes = if answer.whole {
+            BTreeMap::new()
+        } else {
+            self.nodes.clone()
+        };
+        nodes.extend(
+            answer
+                .members
+                .into_iter()
+                .map(|member| (member.node, member.listed)),
+        );
+        Self {
+            at: answer.at,
+            nodes,
+            behind: answer.behind,
+            acks: answer.acks,
+        }
+    }
+
+    /// Where members listen.
+    pub(crate) fn endpoints(&self) -> BTreeSet<SocketAddr> {
+        self.listed()
+            .filter_map(|listed| Some(SocketAddr::new(listed.address, listed.port?)))
+            .collect()
+    }
+
+    /// Where members' connections come from.
+    pub(crate) fn sources(&self) -> BTreeSet<IpAddr> {
+        self.listed().map(|listed| listed.address).collect()
+    }
+
+    /// The addresses of one node.
+    pub(crate) fn of(&self, node: NodeId) -> BTreeSet<Address> {
+        let listed = self.nodes.get(&node).into_iter().flatten();
+        listed.map(|listed| (listed.address, listed.port)).collect()
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &Listed> {
+        self.nodes.values().flatten()
+    }
+
+    /// Who must still learn these addresses of `node`: `None` while the list does not have them all itself.
+    pub(crate) fn ignorant(&self, node: NodeId, wanted: &BTreeSet<Address>) -> Option<Ignorant> {
+        let listed = self.nodes.get(&node).into_iter().flatten();
+        let since: BTreeMap<Address, u64> = listed
+            .map(|listed| ((listed.address, listed.port), listed.since))
+            .collect();
+        let numbers: Option<Vec<u64>> = wanted
+            .iter()
+            .map(|address| since.get(address).copied())
+            .collect();
+        let needed = numbers?.into_iter().max().unwrap_or(0);
+        let behind = self.behind.iter().filter(|node| node.in_force < needed);
+        Some(Ignorant {
+            needed,
+            reachable: behind
+                .filter(|node| node.reachable)
+                .map(|node| node.name.clone())
+                .collect(),
+        })
+    }
+
+    /// Where a caller without a label may be a member that did not know better: by this node's port, the members' addresses.
+    /// A member that has no list yet runs no software.
+    pub(crate) fn unsure(&self, node: NodeId) -> BTreeMap<u16, BTreeSet<IpAddr>> {
+        let mut unsure: BTreeMap<u16, BTreeSet<IpAddr>> = BTreeMap::new();
+        for own in self.nodes.get(&node).into_iter().flatten() {
+            let Some(port) = own.port else { continue };
+            let ignorant = |behind: &&Behind| behind.in_force > 0 && behind.in_force < own.since;
+            for behind in self.behind.iter().filter(ignorant) {
+                let listed = self.nodes.get(&behind.node).into_iter().flatten();
+                let addresses = listed.map(|listed| listed.address.to_canonical());
+                unsure.entry(port).or_default().extend(addresses);
+            }
+        }
+        unsure
+    }
+}
+
+/// Who does not know a node's addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ignorant {
+    /// Whoever has this list knows them.
+    pub(crate) needed: u64,
+    /// The reachable members that do not have it, by name.
+    pub(crate) reachable: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::api::Member;
+
+    const ME: NodeId = NodeId(1);
+
+    fn at(port: Option<u16>, since: u64) -> Listed {
+        let address = IpAddr::from([127, 0, 0, 1]);
+        Listed {
+            address,
+            port,
+            since,
+        }
+    }
+
+    fn behind(node: u32, reachable: bool, in_force: u64) -> Behind {
+        Behind {
+            node: NodeId(node),
+            name: format!("n{node}"),
+            reachable,
+            in_force,
+        }
+    }
+
+    fn answer(at_number: u64, behind: Vec<Behind>) -> MembersResponse {
+        let member = |node, listed| Member {
+            node: NodeId(node),
+            listed,
+        };
+        MembersResponse {
+            at: at_number,
+            whole: false,
+            members: vec![
+                member(1, vec![at(None, 3), at(Some(70), 3), at(Some(71), 9)]),
+                member(2, vec![at(None, 2), at(Some(80), 2)]),
+            ],
+            behind,
+            acks: 5,
+        }
+    }
+
+    fn wanted(ports: &[u16]) -> BTreeSet<Address> {
+        let address = IpAddr::from([127, 0, 0, 1]);
+        ports.iter().map(|port| (address, Some(*port))).collect()
+    }
+
+    #[test]
+    fn an_address_is_known_when_every_reachable_member_has_the_list_in_which_it_came() {
+        let list = MemberList::default();
+        assert_eq!(list.ignorant(ME, &wanted(&[70])), None, "not listed yet");
+        let list = list.with(answer(9, vec![behind(2, true, 4), behind(3, false, 2)]));
+        let known = list.ignorant(ME, &wanted(&[70])).expect("listed");
+        assert_eq!(known.reachable, Vec::<String>::new());
+        let new = list.ignorant(ME, &wanted(&[70, 71])).expect("listed");
+        assert_eq!((new.needed, new.reachable), (9, vec!["n2".to_owned()]));
+    }
+
+    #[test]
+    fn callers_without_a_label_are_unsure_only_at_ports_that_some_member_with_software_does_not_know() {
+        let list = MemberList::default().with(answer(9, vec![behind(2, false, 4)]));
+        let from: BTreeSet<IpAddr> = [IpAddr::from([127, 0, 0, 1])].into();
+        assert_eq!(list.unsure(ME), BTreeMap::from([(71, from)]));
+        let list = list.with(answer(9, vec![behind(2, true, 0)]));
+        assert_eq!(list.unsure(ME), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_whole_list_replaces_and_a_part_adds() {
+        let list = MemberList::default().with(answer(9, Vec::new()));
+        assert_eq!(list.endpoints().len(), 3);
+        assert_eq!(list.question(9).acks, None, "nobody is waited for");
+        let part = MembersResponse {
+            at: 10,
+            members: vec![Member {
+                node: NodeId(2),
+                listed: Vec::new(),
+            }],
+            ..MembersResponse::default()
+        };
+        assert_eq!(list.with(part.clone()).endpoints().len(), 2);
+        let whole = MembersResponse {
+            whole: true,
+            ..part
+        };
+        assert_eq!(list.with(whole).endpoints().len(), 0);
+    }
+}

@@ -1,0 +1,42 @@
+//! The members' list: an agent says which one its software's hooks go by, and gets the next.
+
+use super::App;
+use super::asked::{Asked, Named, Queried};
+use super::sync::{WaitQuery, numbered, patience, waited};
+use crate::problem::Refusal;
+use crate::rules::Command;
+use axum::Json;
+use axum::extract::State;
+use model::api::{MembersRequest, MembersResponse, Problem};
+use model::ids::NodeId;
+use tokio::time::Instant;
+
+#[utoipa::path(post, path = "/v1/nodes/{node}/members", tag = "nodes", request_body = MembersRequest,
+    params(("node" = NodeId, Path, description = "The node's number"), WaitQuery),
+    responses((status = 200, body = MembersResponse), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Takes the number of the members' list that a node's hooks go by; answers what has changed since the one that the agent
+/// holds, and who may not know the node's own addresses yet.
+pub(super) async fn members(
+    State(app): State<App>,
+    Named(node): Named<String>,
+    Queried(query): Queried<WaitQuery>,
+    asked: Asked<MembersRequest>,
+) -> Result<Json<MembersResponse>, Refusal> {
+    let node = numbered(&node)?;
+    let request = asked.body;
+    let mut changed = app.keeper.members();
+    let _ = app
+        .change(Command::Members(node, request.clone()), asked.caller)
+        .await?;
+    let deadline = Instant::now() + patience(&app, &query);
+    loop {
+        changed.borrow_and_update();
+        if app.keeper.state().has_members_news(&request) {
+            break;
+        }
+        if !waited(&app, &mut changed, deadline).await {
+            break;
+        }
+    }
+    Ok(Json(app.keeper.state().members_for(node, &request)))
+}

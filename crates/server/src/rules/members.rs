@@ -1,0 +1,26 @@
+//! An agent says which members' list its software's hooks go by.
+
+use super::{Draft, unknown_node};
+use crate::problem::Refusal;
+use crate::udb::Change;
+use model::api::{MembersRequest, NodeFact};
+use model::ids::NodeId;
+
+/// Takes an acknowledgement; it never goes back, since no agent puts an older list in force again.
+pub(super) fn acknowledge(
+    draft: &mut Draft<'_>,
+    node: NodeId,
+    request: &MembersRequest,
+) -> Result<(), Refusal> {
+    let known = draft.state.nodes.get(&node);
+    let fact = known.ok_or_else(|| unknown_node(&node.to_string()))?;
+    // A number from the future was given by a server whose database is gone: it says nothing about this one's.
+    let possible = request.in_force <= draft.state.view;
+    if possible && request.in_force > fact.members_seen {
+        draft.change(Change::NodeQuietly(Box::new(NodeFact {
+            members_seen: request.in_force,
+            ..fact.as_ref().clone()
+        })));
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The members' list: which addresses are members', since when, and who knows. Its number is that of the view in which it
+//! changed last; who waits for others to acknowledge it watches a counter.
+
+use super::State;
+use model::api::{Behind, Listed, Member, MembersRequest, MembersResponse, NodeFact, NodeReport};
+use model::ids::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What is known of the list beside the nodes' own facts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemberList {
+    /// The view in which the list changed last.
+    pub(crate) at: u64,
+    /// Counts what those wait for that want to be known: acknowledgements, nodes that fall silent or come back.
+    pub(crate) acks: u64,
+    /// The view in which each node's addresses changed last.
+    changed: BTreeMap<NodeId, u64>,
+    /// Whoever holds an older list gets it whole: a node was forgotten since, or the server started.
+    whole_before: u64,
+}
+
+impl MemberList {
+    /// The list after a start: nobody can tell what changed before it.
+    pub(super) fn restored(view: u64) -> Self {
+        Self {
+            at: view,
+            whole_before: view,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in how a node has changed, in the view that comes.
+    pub(super) fn put(&mut self, before: Option<&NodeFact>, after: &NodeFact, view: u64) {
+        let was_listed = before.map_or(&[][..], |before| &before.listed);
+        if was_listed != after.listed {
+            self.at = view;
+            self.changed.insert(after.node, view);
+        }
+        let heard = before.map(|before| (before.members_seen, before.reachable));
+        if heard != Some((after.members_seen, after.reachable)) {
+            self.acks += 1;
+        }
+    }
+
+    /// A node is forgotten in the view that comes.
+    pub(super) fn forget(&mut self, node: NodeId, view: u64) {
+        self.changed.remove(&node);
+        self.at = view;
+        self.whole_before = view;
+        self.acks += 1;
+    }
+}
+
+impl State {
+    /// The list's number; zero is that of no list.
+    fn members_at(&self) -> u64 {
+        self.members.at.max(1)
+    }
+
+    /// Whether there is something to answer at once.
+    pub(crate) fn has_members_news(&self, request: &MembersRequest) -> bool {
+        let list = &self.members;
+        let other_list = request.seen < self.members_at() || request.seen > self.view;
+        other_list || request.acks.is_some_and(|acks| acks != list.acks)
+    }
+
+    /// What a node is told of the members.
+    pub(crate) fn members_for(&self, node: NodeId, request: &MembersRequest) -> MembersResponse {
+        let list = &self.members;
+        // A number from the future was given by a server whose database is gone.
+        let whole = request.seen < list.whole_before || request.seen > self.view;
+        let is_new = |node: &NodeId| {
+            let at = list.changed.get(node);
+            whole || at.is_some_and(|at| *at > request.seen)
+        };
+        let changed = self.nodes.values().filter(|fact| is_new(&fact.node));
+        MembersResponse {
+            at: self.members_at(),
+            whole,
+            members: changed
+                .map(|fact| Member {
+                    node: fact.node,
+                    listed: fact.listed.clone(),
+                })
+                .collect(),
+            behind: self.behind(node),
+            acks: list.acks,
+        }
+    }
+
+    /// Who may not know every address of this node yet. A node that is not listed itself has no software yet, and none
+    /// before it holds a list with this node in it.
+    fn behind(&self, node: NodeId) -> Vec<Behind> {
+        let known = self.nodes.get(&node);
+        let newest = known.and_then(|fact| fact.listed.iter().map(|listed| listed.since).max());
+        let Some(newest) = newest else {
+            return Vec::new();
+        };
+        let others = self.nodes.values().filter(|fact| fact.node != node);
+        others
+            .filter(|fact| fact.members_seen < newest && !fact.listed.is_empty())
+            .map(|fact| Behind {
+                node: fact.node,
+                name: fact.name.clone(),
+                reachable: fact.reachable,
+                in_force: fact.members_seen,
+            })
+            .collect()
+    }
+}
+
+/// The addresses of a report, each with the number of the list since which it is there: `next` for those that are new.
+pub(crate) fn listed(before: &[Listed], report: &NodeReport, next: u64) -> Vec<Listed> {
+    let since: BTreeMap<(IpAddr, Option<u16>), u64> = before
+        .iter()
+        .map(|listed| ((listed.address, listed.port), listed.since))
+        .collect();
+    let endpoints = report.endpoints.iter();
+    let all: BTreeSet<(IpAddr, Option<u16>)> = endpoints
+        .map(|endpoint| (endpoint.address, Some(endpoint.port)))
+        .chain(report.addresses.iter().map(|address| (*address, None)))
+        .collect();
+    all.into_iter()
+        .map(|(address, port)| Listed {
+            address,
+            port,
+            since: since.get(&(address, port)).copied().unwrap_or(next),
+        })
+        .collect()
+}
