@@ -49,9 +49,15 @@ pub(crate) fn progress(progress: &Progress) -> String {
         Some(total) if *total > 0 => {
             format!("{what} {}% of {total} {unit}", percent(*done, *total))
         }
+        // A step that cannot be counted.
+        _ if unit.is_empty() => what.clone(),
         _ => format!("{what} {done} {unit}"),
     }
 }
+
+/// Said instead of an empty table.
+pub(crate) const NO_NODES: &str =
+    "No nodes yet: `upstart agent --data DIR --name NAME --class CLASS` runs one.";
 
 /// A share in whole percent, at most 100.
 pub(crate) fn percent(done: u64, total: u64) -> u64 {
@@ -140,6 +146,8 @@ mod tests {
         assert_eq!(progress(&known), "fetch 25% of 200 bytes");
         known.total = None;
         assert_eq!(progress(&known), "fetch 50 bytes");
+        known.unit.clear();
+        assert_eq!(progress(&known), "fetch");
     }
 
     #[test]

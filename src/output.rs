@@ -56,3 +56,8 @@ mod tests {
         assert_eq!(duration(86_400_000 * 3), "3d");
     }
 }
+
+/// `1 node`, `2 nodes`.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

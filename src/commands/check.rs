@@ -127,11 +127,11 @@ fn report(globals: &Globals, proved: &Proved) -> Outcome {
         }))?;
     } else {
         output::line(format!(
-            "{} version {} is sound: {} classes, {} files, {bytes} bytes, manifest {}",
+            "{} version {} is sound: {}, {}, {bytes} bytes, manifest {}",
             upgrade.system,
             upgrade.version,
-            upgrade.classes.len(),
-            manifest.files.len(),
+            output::counted(upgrade.classes.len(), "class", "classes"),
+            output::counted(manifest.files.len(), "file", "files"),
             manifest.digest()
         ))?;
     }

@@ -37,9 +37,13 @@ pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> Outcome {
             .as_ref()
             .is_none_or(|class| *class == node.class)
     });
-    match globals.json {
-        true => output::json(&nodes)?,
-        false => output::print_table(&describe::nodes_table(nodes.iter()))?,
+    match (globals.json, &arguments.class) {
+        (true, _) => output::json(&nodes)?,
+        (false, None) if nodes.is_empty() => output::line(describe::NO_NODES)?,
+        (false, Some(class)) if nodes.is_empty() => {
+            output::line(format!("No node of class `{class}` is enrolled."))?;
+        }
+        (false, _) => output::print_table(&describe::nodes_table(nodes.iter()))?,
     }
     Ok(End::Yes)
 }

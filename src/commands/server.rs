@@ -57,6 +57,7 @@ fn explain(error: ServerError) -> anyhow::Error {
     let next = match &error {
         ServerError::Listen { .. } => "end what listens there, or give another --listen IP:PORT",
         ServerError::Data { .. } => "give --data a directory that can be written",
+        server::ServerError::InUse(_) => "end that server, or give another --data DIR",
         _ => "keep the data directory as it is and look at the cause; nodes go on meanwhile",
     };
     let error = anyhow::Error::from(error);

@@ -27,9 +27,9 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         return output::line("No system yet: `upstart publish DIR` with version 1 defines it.");
     }
     output::line(format!(
-        "System {} ({} nodes)",
+        "System {} ({})",
         view.system,
-        view.nodes.len()
+        output::counted(view.nodes.len(), "node", "nodes")
     ))?;
     if let Some(pause) = &view.paused {
         output::line(format!("Paused by {}: {}", pause.author, pause.reason))?;
@@ -51,6 +51,9 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         ))?;
     }
     output::line("")?;
+    if view.nodes.is_empty() {
+        return output::line(describe::NO_NODES);
+    }
     output::print_table(&describe::nodes_table(view.nodes.iter()))
 }
 

@@ -89,3 +89,36 @@ fn an_existing_directory_becomes_the_first_state_where_it_is() {
     assert_eq!(left, first, "the old version's state changed");
     assert!(!old.join("items.tsv").exists());
 }
+
+#[test]
+fn what_everybody_can_read_does_not_make_anybody_the_agent() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    let file = |name: &str| node.data.join(name);
+    let mode = |name| {
+        let about = std::fs::metadata(file(name)).expect("a file");
+        std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777
+    };
+    assert_eq!((mode("table"), mode("agent.key")), (0o644, 0o600));
+    let key = std::fs::read(file("agent.key")).expect("the key");
+    let table = std::fs::read(file("table")).expect("the table");
+    let mut turned = key.clone();
+    turned.reverse();
+    for form in [&key, &turned] {
+        for half in form.chunks(8) {
+            let found = table.windows(half.len()).any(|bytes| bytes == half);
+            assert!(!found, "the table holds the key");
+        }
+    }
+    // Another start of the software has another key, and its agent is known by it: the probe is the agent's.
+    kill(node.running_child());
+    until("another key", || {
+        let again = std::fs::read(file("agent.key")).expect("the key");
+        (again != key).then_some(())
+    });
+    system.until_fact(&node, "running", |fact| {
+        fact.report.status.child == ChildState::Running
+    });
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&node, 2);
+}

@@ -23,11 +23,11 @@ pub(crate) struct Knowledge {
     ports: BTreeMap<Version, BTreeMap<String, u16>>,
     revisions: BTreeMap<Version, Revision>,
     advertised: BTreeMap<Version, Vec<(String, IpAddr, u16)>>,
+    problems: BTreeMap<Version, String>,
 }
 
 impl Knowledge {
-    /// Derives everything. Versions whose ports cannot be computed at this node are said in the second part: the node
-    /// cannot go there.
+    /// Derives everything.
     ///
     /// # Errors
     /// No version has the node's class.
@@ -35,7 +35,7 @@ impl Knowledge {
         history: History,
         revisions: BTreeMap<Version, Revision>,
         config: &Config,
-    ) -> Result<(Self, Vec<String>), HistoryError> {
+    ) -> Result<Self, HistoryError> {
         let node = NodeScope {
             name: config.name.clone(),
             class: config.class.clone(),
@@ -54,13 +54,13 @@ impl Knowledge {
             ports: BTreeMap::new(),
             revisions,
             advertised: BTreeMap::new(),
+            problems: BTreeMap::new(),
         };
-        let problems = knowledge.compute_ports(config);
-        Ok((knowledge, problems))
+        knowledge.compute_ports(config);
+        Ok(knowledge)
     }
 
-    fn compute_ports(&mut self, config: &Config) -> Vec<String> {
-        let mut problems = Vec::new();
+    fn compute_ports(&mut self, config: &Config) {
         let versions: Vec<Version> = self.history.versions().collect();
         for version in versions {
             let Some(class) = self.class_at(version).cloned() else {
@@ -70,16 +70,20 @@ impl Knowledge {
                 Ok(ports) => {
                     self.ports.insert(version, ports);
                 }
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => drop(self.problems.insert(version, error.to_string())),
             }
             match self.advertise(version, &class, config) {
                 Ok(addresses) => {
                     self.advertised.insert(version, addresses);
                 }
-                Err(problem) => problems.push(problem),
+                Err(problem) => drop(self.problems.entry(version).or_insert(problem)),
             }
         }
-        problems
+    }
+
+    /// Why the node cannot go to a version: its ports there cannot be computed.
+    pub(crate) fn problem(&self, version: Version) -> Option<&str> {
+        self.problems.get(&version).map(String::as_str)
     }
 
     fn advertise(

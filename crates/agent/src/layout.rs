@@ -62,6 +62,11 @@ impl Layout {
         self.root.join("table")
     }
 
+    /// The key by which hooks know the agent's own connections.
+    pub fn agent_key(&self) -> PathBuf {
+        self.root.join("agent.key")
+    }
+
     /// The counters that hooks raise.
     pub fn stats(&self) -> PathBuf {
         self.root.join("stats")

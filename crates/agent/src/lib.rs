@@ -1,5 +1,6 @@
 //! The shell around the node machine: journal file, sockets, fetch, transforms; and the holder.
 
+mod agent_key;
 pub mod config;
 pub mod confine;
 pub mod dial;

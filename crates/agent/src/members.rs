@@ -95,8 +95,8 @@ impl MemberList {
         let behind = self.behind.iter().filter(|node| node.in_force < needed);
         Some(Ignorant {
             needed,
-            reachable: behind
-                .filter(|node| node.reachable)
+            awaited: behind
+                .filter(|node| node.awaited)
                 .map(|node| node.name.clone())
                 .collect(),
         })
@@ -124,8 +124,8 @@ impl MemberList {
 pub(crate) struct Ignorant {
     /// Whoever has this list knows them.
     pub(crate) needed: u64,
-    /// The reachable members that do not have it, by name.
-    pub(crate) reachable: Vec<String>,
+    /// The members to be waited for that do not have it, by name.
+    pub(crate) awaited: Vec<String>,
 }
 
 #[cfg(test)]
@@ -144,11 +144,11 @@ mod tests {
         }
     }
 
-    fn behind(node: u32, reachable: bool, in_force: u64) -> Behind {
+    fn behind(node: u32, awaited: bool, in_force: u64) -> Behind {
         Behind {
             node: NodeId(node),
             name: format!("n{node}"),
-            reachable,
+            awaited,
             in_force,
         }
     }
@@ -181,13 +181,14 @@ mod tests {
         assert_eq!(list.ignorant(ME, &wanted(&[70])), None, "not listed yet");
         let list = list.with(answer(9, vec![behind(2, true, 4), behind(3, false, 2)]));
         let known = list.ignorant(ME, &wanted(&[70])).expect("listed");
-        assert_eq!(known.reachable, Vec::<String>::new());
+        assert_eq!(known.awaited, Vec::<String>::new());
         let new = list.ignorant(ME, &wanted(&[70, 71])).expect("listed");
-        assert_eq!((new.needed, new.reachable), (9, vec!["n2".to_owned()]));
+        assert_eq!((new.needed, new.awaited), (9, vec!["n2".to_owned()]));
     }
 
     #[test]
-    fn callers_without_a_label_are_unsure_only_at_ports_that_some_member_with_software_does_not_know() {
+    fn callers_without_a_label_are_unsure_only_at_ports_that_some_member_with_software_does_not_know()
+     {
         let list = MemberList::default().with(answer(9, vec![behind(2, false, 4)]));
         let from: BTreeSet<IpAddr> = [IpAddr::from([127, 0, 0, 1])].into();
         assert_eq!(list.unsure(ME), BTreeMap::from([(71, from)]));

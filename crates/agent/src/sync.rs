@@ -106,6 +106,7 @@ pub(crate) fn start(
         view: view_sender,
         ahead_ms: Arc::default(),
         reached: false,
+        forgotten: false,
     };
     let ahead_ms = conversation.ahead_ms.clone();
     tokio::spawn(conversation.run());
@@ -130,6 +131,8 @@ struct Conversation {
     ahead_ms: Arc<AtomicI64>,
     /// The server has answered since this agent started: only then is the cached view's number worth telling.
     reached: bool,
+    /// The server has said that it does not know the node.
+    forgotten: bool,
 }
 
 impl Conversation {
@@ -145,6 +148,7 @@ impl Conversation {
                     jittered(self.poll)
                 }
                 Err(error) => {
+                    self.note_forgotten(&error);
                     tracing::debug!(%error, "the server does not answer");
                     jittered(self.poll.min(RETRY_PAUSE))
                 }
@@ -163,6 +167,17 @@ impl Conversation {
                 },
             }
         }
+    }
+
+    /// Says once that the server does not know the node any more: its software runs on, and nobody would notice.
+    fn note_forgotten(&mut self, error: &ClientError) {
+        let forgotten = matches!(error, ClientError::Problem(problem) if problem.status == 404);
+        if forgotten && !self.forgotten {
+            tracing::warn!(
+                "this node was forgotten by an operator: its software runs on, but it takes part in nothing; start the agent again to enrol it anew, or end the software with `upstart stop`"
+            );
+        }
+        self.forgotten |= forgotten;
     }
 
     fn collect_events(&mut self) {

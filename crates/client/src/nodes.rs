@@ -3,8 +3,8 @@
 use crate::send::Call;
 use crate::{Client, ClientError};
 use model::api::{
-    EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, Permit, PermitFact, PermitRequest, SyncRequest,
-    SyncResponse,
+    EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, Permit, PermitFact,
+    PermitRequest, SyncRequest, SyncResponse,
 };
 use model::ids::{NodeId, PermitId};
 use std::time::Duration;

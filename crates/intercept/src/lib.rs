@@ -5,6 +5,7 @@
 //! [`holder`] what agent and holder say to each other, [`stats`] what hooks leave behind for people and for the agent.
 
 pub mod address;
+pub mod agent_key;
 pub mod decide;
 pub mod environment;
 pub mod holder;

@@ -174,7 +174,7 @@ pub struct Progress {
     pub done: u64,
     /// In all, in `unit`; absent when it is not known.
     pub total: Option<u64>,
-    /// `bytes`, `files`, ...
+    /// `bytes`, `files`, ...; empty for a step that cannot be counted.
     pub unit: String,
 }
 
@@ -351,8 +351,8 @@ pub struct Behind {
     pub node: NodeId,
     /// Its name.
     pub name: String,
-    /// It was heard within the reachability time.
-    pub reachable: bool,
+    /// It is reachable, and runs software or has done so: worth waiting for.
+    pub awaited: bool,
     /// The list that its hooks go by; zero before its first, when it runs no software yet.
     pub in_force: u64,
 }

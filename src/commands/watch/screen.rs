@@ -140,34 +140,38 @@ fn draw_share(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
     frame.render_widget(gauge, area);
 }
 
+/// The columns: their names, their widths, and the narrowest screen on which they are shown.
+const COLUMNS: [(&str, Constraint, u16); 7] = [
+    ("node", Constraint::Length(16), 0),
+    ("class", Constraint::Length(12), 90),
+    ("version", Constraint::Length(9), 0),
+    ("phase", Constraint::Length(14), 0),
+    ("software", Constraint::Length(10), 80),
+    ("progress", Constraint::Length(BAR_CELLS as u16), 100),
+    ("remark", Constraint::Min(20), 60),
+];
+
 fn draw_nodes(frame: &mut Frame<'_>, scene: &Scene, first_row: usize, area: Rect) {
     let now = describe::now_ms();
+    let shown: Vec<usize> = (0..COLUMNS.len())
+        .filter(|column| COLUMNS[*column].2 <= area.width)
+        .collect();
     let rows = scene
         .view
         .nodes
         .iter()
         .skip(first_row)
-        .map(|node| node_row(node, now));
-    let widths = [
-        Constraint::Length(16),
-        Constraint::Length(12),
-        Constraint::Length(9),
-        Constraint::Length(14),
-        Constraint::Length(10),
-        Constraint::Length(BAR_CELLS as u16),
-        Constraint::Min(20),
-    ];
-    let header = Row::new([
-        "node", "class", "version", "phase", "software", "progress", "remark",
-    ])
-    .style(Style::new().add_modifier(Modifier::DIM));
+        .map(|node| node_row(node, now, &shown));
+    let header = Row::new(shown.iter().map(|column| COLUMNS[*column].0))
+        .style(Style::new().add_modifier(Modifier::DIM));
+    let widths = shown.iter().map(|column| COLUMNS[*column].1);
     frame.render_widget(
         Table::new(rows, widths).header(header).block(Block::new()),
         area,
     );
 }
 
-fn node_row(node: &NodeFact, now_ms: u64) -> Row<'static> {
+fn node_row(node: &NodeFact, now_ms: u64, shown: &[usize]) -> Row<'static> {
     let status = &node.report.status;
     let color = match status.phase {
         Phase::Blocked | Phase::FlippingBack => Color::Red,
@@ -176,7 +180,7 @@ fn node_row(node: &NodeFact, now_ms: u64) -> Row<'static> {
         Phase::Joining | Phase::Staged => Color::Yellow,
         _ => Color::Cyan,
     };
-    Row::new([
+    let cells = [
         Cell::new(node.name.clone()),
         Cell::new(node.class.clone()),
         Cell::new(describe::version(status)),
@@ -184,7 +188,8 @@ fn node_row(node: &NodeFact, now_ms: u64) -> Row<'static> {
         Cell::new(describe::child(status.child)),
         Cell::new(bar(node)),
         Cell::new(describe::remark(node, now_ms)),
-    ])
+    ];
+    Row::new(shown.iter().map(|column| cells[*column].clone()))
 }
 
 /// A long step's share as a bar of full and light blocks.
@@ -279,6 +284,19 @@ mod tests {
             "█████░░░░░",
             "0 of 1 nodes",
         ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_screen_shows_what_matters_whole() {
+        let mut terminal = Terminal::new(TestBackend::new(48, 12)).expect("a terminal");
+        terminal
+            .draw(|frame| draw(frame, &scene(), 0))
+            .expect("drawn");
+        let cells = terminal.backend().buffer().content();
+        let text: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
+        for part in ["storage-1", "1 -> 2", "transforming"] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
     }

@@ -3,13 +3,21 @@
 //! A control group (cgroup v2) where the system lets us make one; else the descendants of this process, which must then be a
 //! subreaper, so that nobody's parent but ours can be lost.
 
-use rustix::fs::Access;
+use rustix::fs::{Access, XattrFlags, getxattr, setxattr};
 use rustix::process::{Pid, Signal};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// The attribute of a group that names the data directory that it belongs to.
+const OWNER: &str = "user.upstart.data";
+
+/// The longest path (PATH_MAX).
+const PATH_BYTES_MAX: usize = 4096;
 
 /// A group of processes.
 #[derive(Debug)]
@@ -38,6 +46,25 @@ impl Group {
                 Self::Descendants {
                     root: rustix::process::getpid().as_raw_nonzero().get(),
                 }
+            }
+        }
+    }
+
+    /// Notes whose group it is, and removes empty groups of directories that are gone: what holders leave that were killed,
+    /// and whose data directory was deleted then, nobody else would ever remove.
+    pub(crate) fn claim(&self, data: &Path) {
+        let Self::Control { directory, .. } = self else {
+            return;
+        };
+        let owner = data.as_os_str().as_encoded_bytes();
+        if let Err(error) = setxattr(directory, OWNER, owner, XattrFlags::empty()) {
+            // Not every kernel keeps attributes of control groups; the group then stays as long as its directory's name.
+            tracing::debug!(%error, "cannot note whose group this is");
+        }
+        let beside = directory.parent().map(directories).unwrap_or_default();
+        for other in beside.iter().filter(|other| *other != directory) {
+            if owner_of(other).is_some_and(|owner| !owner.exists()) {
+                remove_control_group(other);
             }
         }
     }
@@ -231,6 +258,13 @@ fn remove_control_group(directory: &Path) {
     let _ = fs::remove_dir(directory);
 }
 
+/// The data directory that a group belongs to, where one is noted.
+fn owner_of(directory: &Path) -> Option<PathBuf> {
+    let mut bytes = [0; PATH_BYTES_MAX];
+    let length = getxattr(directory, OWNER, &mut bytes[..]).ok()?;
+    Some(PathBuf::from(OsStr::from_bytes(&bytes[..length])))
+}
+
 struct Process {
     pid: i32,
     parent: i32,
@@ -272,7 +306,7 @@ fn descendants(root: i32) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Group, control_mount, process};
+    use super::{Group, control_mount, owner_of, process};
     use std::path::PathBuf;
     use std::process::Command;
 
@@ -289,6 +323,38 @@ mod tests {
             ))
         );
         assert_eq!(control_mount(""), None);
+    }
+
+    #[test]
+    fn empty_groups_of_directories_that_are_gone_are_removed() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let names = ["left", "alive", "next"]
+            .map(|name| format!("upstart-test-{name}-{}", std::process::id()));
+        let [left, alive, next] = names.each_ref().map(|name| Group::open(name));
+        let directory = |group: &Group| match group {
+            Group::Control { directory, .. } => Some(directory.clone()),
+            Group::Descendants { .. } => None,
+        };
+        let (Some(gone), Some(kept), Some(last)) =
+            (directory(&left), directory(&alive), directory(&next))
+        else {
+            println!(
+                "SKIPPED: empty_groups_of_directories_that_are_gone_are_removed: no control group can be made here"
+            );
+            return;
+        };
+        left.claim(&folder.path().join("was-deleted"));
+        alive.claim(folder.path());
+        if owner_of(&kept).is_none() {
+            println!(
+                "SKIPPED: empty_groups_of_directories_that_are_gone_are_removed: groups have no attributes here"
+            );
+        } else {
+            next.claim(folder.path());
+            assert!(!gone.exists() && kept.exists() && last.exists());
+        }
+        [left, alive, next].into_iter().for_each(Group::remove);
+        assert!(!kept.exists() && !last.exists());
     }
 
     #[test]

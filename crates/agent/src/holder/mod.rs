@@ -135,6 +135,7 @@ fn begin(data: &Path) -> Result<(service::Service, File), HolderError> {
     let agents = listen_for_agents(data).map_err(failed("listen for agents"))?;
     let hooks = listen_for_hooks(data).map_err(failed("listen for hooks"))?;
     let group = Group::open(&group_name(data, ""));
+    group.claim(data);
     let open_files = raise_open_files();
     // So that no file system is kept busy by the directory that the agent was started in.
     std::env::set_current_dir("/").map_err(failed("change to /"))?;

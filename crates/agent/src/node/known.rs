@@ -114,7 +114,11 @@ pub(super) async fn follow(node: Weak<Node>) {
     loop {
         let Some(here) = node.upgrade() else { return };
         let mut in_force = here.members.in_force.subscribe();
-        let question = here.members.held().list.question(*in_force.borrow_and_update());
+        let question = here
+            .members
+            .held()
+            .list
+            .question(*in_force.borrow_and_update());
         let client = here.client.clone();
         let me = here.identity.node;
         drop(here);
@@ -220,8 +224,8 @@ impl Node {
             return Some(Vec::new());
         };
         let own_hooks = *self.members.in_force.borrow() >= ignorant.needed;
-        let known = own_hooks && ignorant.reachable.is_empty();
-        (!known).then_some(ignorant.reachable)
+        let known = own_hooks && ignorant.awaited.is_empty();
+        (!known).then_some(ignorant.awaited)
     }
 
     fn show_wait(&self, names: &[String]) {
@@ -234,7 +238,7 @@ impl Node {
             what,
             done: 0,
             total: None,
-            unit: "members".to_owned(),
+            unit: String::new(),
         }));
     }
 

@@ -39,11 +39,8 @@ pub(super) async fn learn(
         .iter()
         .map(|upgrade| (upgrade.version, upgrade.revision))
         .collect();
-    let (knowledge, problems) =
+    let knowledge =
         Knowledge::new(history, revisions, config).map_err(|error| error.to_string())?;
-    for problem in problems {
-        tracing::error!(problem, "a version does not fit this node");
-    }
     Ok(Learned {
         view,
         knowledge: Arc::new(knowledge),

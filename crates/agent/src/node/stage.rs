@@ -48,6 +48,9 @@ async fn run(node: &Arc<Node>, request: StageRequest) -> Result<Step, String> {
 
 /// The node has a place in the version: its class is one of those that a split leaves, its ports can be computed.
 fn fits(learned: &Learned, version: Version) -> Result<(), String> {
+    if let Some(problem) = learned.knowledge.problem(version) {
+        return Err(problem.to_owned());
+    }
     let problem = learned
         .knowledge
         .lineage()

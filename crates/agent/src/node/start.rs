@@ -8,6 +8,7 @@ use super::lane::{Clock, Ended, Lane};
 use super::learn::{self, Learned};
 use super::listeners::Listeners;
 use super::{Flags, Node};
+use crate::agent_key::AgentKey;
 use crate::config::Config;
 use crate::holder;
 use crate::holder_client::{self, HolderClient, Notices};
@@ -242,20 +243,21 @@ impl Parts {
         let identity = Identity {
             system: self.enrolled.system_id,
             node: self.enrolled.node,
-            agent_key: agent_key(&self.layout)?,
+            agent_key: AgentKey::open(self.layout.agent_key())
+                .map_err(at(&self.layout.agent_key()))?,
         };
         let name = holder::name_path(self.layout.root());
         let hook_socket = std::fs::read_to_string(&name)
             .map_err(at(&name))?
             .trim()
             .to_owned();
-        let table = open_table(&self.layout)?;
+        let table = open_table(&self.layout, self.holder.state().child.is_some())?;
         let stats = self.layout.stats();
         let stats = StatsFile::open(&stats).map_err(at(&stats))?;
         let traffic = Traffic::new(first_picture(), self.link.wake.clone());
         let tally = Arc::new(Tally::default());
         let relay = Relay::new(
-            identity,
+            identity.clone(),
             traffic.clone(),
             self.holder.clone(),
             tally.clone(),
@@ -313,25 +315,16 @@ impl Node {
     }
 }
 
-/// A table that is of no use any more (an older layout) is only replaced while nothing has it mapped: at the first start.
-fn open_table(layout: &Layout) -> Result<TableFile, AgentError> {
-    Ok(TableFile::open(&layout.table())?)
-}
-
-/// The key by which the software's hooks know their agent; kept, so that the next agent is known too.
-fn agent_key(layout: &Layout) -> Result<[u8; 16], AgentError> {
-    let path = layout.root().join("agent.key");
-    if let Ok(bytes) = std::fs::read(&path)
-        && let Ok(key) = <[u8; 16]>::try_from(bytes.as_slice())
-    {
-        return Ok(key);
+/// A table of another layout is of no use any more; it is replaced while nothing has it mapped.
+fn open_table(layout: &Layout, software_runs: bool) -> Result<TableFile, AgentError> {
+    let path = layout.table();
+    match TableFile::open(&path) {
+        Err(TableError::NotATable { .. }) if !software_runs => {
+            std::fs::remove_file(&path).map_err(at(&path))?;
+            Ok(TableFile::open(&path)?)
+        }
+        opened => Ok(opened?),
     }
-    let key: [u8; 16] = rand::random();
-    let fresh = path.with_extension("new");
-    std::fs::write(&fresh, key)
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .map_err(at(&path))?;
-    Ok(key)
 }
 
 /// Before anything is known, calls wait.

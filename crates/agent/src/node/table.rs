@@ -48,7 +48,7 @@ impl Node {
             system: self.identity.system,
             node: self.identity.node.0,
             version: serving.0,
-            agent_key: self.identity.agent_key,
+            agent_lock: self.identity.agent_key.lock(),
             probing: flags.probing,
             refuse_members: flags.refuse_members,
             local_labels_prompt: true,

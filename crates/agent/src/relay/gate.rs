@@ -194,7 +194,7 @@ impl Dial for LabelledDial {
                 node: self.identity.node.0,
                 caller: Some((caller, self.local)),
                 token: None,
-                agent_key: Some(self.identity.agent_key),
+                agent_key: Some(self.identity.agent_key.value()),
             };
             let mut bytes = [0; LABEL_BYTES_MAX];
             let length = label.encode(&mut bytes);

@@ -11,6 +11,7 @@ pub(crate) use commands::Commands;
 pub(crate) use tally::Tally;
 pub(crate) use traffic::{Child, Lenses, Picture, Traffic};
 
+use crate::agent_key::AgentKey;
 use crate::dial;
 use crate::holder_client::HolderClient;
 use adapter::{Limits, Served};
@@ -36,14 +37,14 @@ const CONNECTIONS_MAX: usize = 8_192;
 const OFFER_TTL: Duration = Duration::from_secs(30);
 
 /// Who the node is, as labels say it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Identity {
     /// The system's number.
     pub(crate) system: u64,
     /// The node's number.
     pub(crate) node: NodeId,
     /// The key by which the software's hooks know the agent's own connections.
-    pub(crate) agent_key: [u8; 16],
+    pub(crate) agent_key: AgentKey,
 }
 
 /// Everything that serving connections needs.
@@ -217,7 +218,7 @@ impl Relay {
     ) -> io::Result<()> {
         gate.carry(carried);
         let dial = Arc::new(LabelledDial::new(
-            self.identity,
+            self.identity.clone(),
             self.traffic.clone(),
             local,
         ));
@@ -263,7 +264,7 @@ impl Relay {
             node: self.identity.node.0,
             caller: None,
             token: Some(token),
-            agent_key: Some(self.identity.agent_key),
+            agent_key: Some(self.identity.agent_key.value()),
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);

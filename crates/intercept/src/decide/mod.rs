@@ -18,6 +18,7 @@
 //! ```
 
 use crate::address::destination;
+use crate::agent_key::lock_of;
 use crate::holder::HandOverReason;
 use crate::stats::Counter;
 use crate::table::{ServiceView, Snapshot};
@@ -168,7 +169,7 @@ fn labelled(
     if let Some(token) = label.token {
         return Accept::Take { token, caller };
     }
-    if label.agent_key == Some(table.agent_key()) {
+    if label.agent_key.as_ref().map(lock_of) == Some(table.agent_lock()) {
         return Accept::Deliver {
             consume: length,
             caller,

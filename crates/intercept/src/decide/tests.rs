@@ -16,7 +16,7 @@ fn table() -> Table {
         system: 7,
         node: 3,
         version: 2,
-        agent_key: KEY,
+        agent_lock: lock_of(&KEY),
         services: vec![
             Service {
                 port: 7000,
@@ -213,14 +213,17 @@ fn the_agents_own_connections_show_the_true_caller_even_while_probing() {
         }
     );
 
-    let forged = Label {
-        agent_key: Some([0; 16]),
-        ..label
-    };
-    assert_eq!(
-        accept_label(&table, "10.0.0.1:1", forged),
-        handed(HandOverReason::Probing)
-    );
+    // Everybody can read the table: what stands in it opens nothing.
+    for key in [[0; 16], lock_of(&KEY)] {
+        let forged = Label {
+            agent_key: Some(key),
+            ..label
+        };
+        assert_eq!(
+            accept_label(&table, "10.0.0.1:1", forged),
+            handed(HandOverReason::Probing)
+        );
+    }
     assert_eq!(
         accept(&table, "10.0.0.77:1", First::Nothing),
         handed(HandOverReason::Probing)

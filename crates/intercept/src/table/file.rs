@@ -8,8 +8,12 @@ use super::{
 use crate::address::{canonical, number};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Any user may read it, since software may change its user as it likes; there is nothing secret in it. Hooks believe it, so
+/// that nobody but its owner may write.
+const MODE: u32 = 0o644;
 
 /// An open table file. One writer at a time (the node's lock sees to it).
 #[derive(Debug)]
@@ -31,6 +35,7 @@ impl TableFile {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(MODE)
             .clone();
         let file = options.open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() == 0 {
@@ -140,8 +145,8 @@ fn head(table: &Table, endpoints: usize, sources: usize) -> Vec<u64> {
     let mut head = vec![0; SERVICES_AT];
     head[SYSTEM] = table.system;
     head[VERSION_NODE] = u64::from(table.version) | u64::from(table.node) << 32;
-    let key = u128::from_be_bytes(table.agent_key);
-    head[KEY..KEY + 2].copy_from_slice(&halves(key));
+    let lock = u128::from_be_bytes(table.agent_lock);
+    head[LOCK..LOCK + 2].copy_from_slice(&halves(lock));
     head[FLAGS] = flag(table.probing, FLAG_PROBING)
         | flag(table.refuse_members, FLAG_REFUSE_MEMBERS)
         | flag(table.local_labels_prompt, FLAG_LOCAL_LABELS_PROMPT);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file     0: magic   1: epoch   512: buffer 0   512 + BUFFER_WORDS: buffer 1        (epoch 0: nothing published)
-//! buffer   0: system  1: version | node << 32   2, 3: agent key   4: flags
+//! buffer   0: system  1: version | node << 32   2, 3: agent's lock   4: flags
 //!          5..=8: how many services, endpoints, sources, networks
 //! service  0: port | flags << 16 | number of versions << 32   1..: versions, two a word
 //! network  0, 1: address   2: prefix length, of the mapped address      endpoint  0, 1: address   2: port
@@ -12,14 +12,14 @@
 use super::{ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, VERSIONS_MAX};
 
 /// "UPSTTAB" and the version of the layout.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"UPSTTAB\x01");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"UPSTTAB\x02");
 pub(super) const MAGIC_AT: usize = 0;
 pub(super) const EPOCH_AT: usize = 1;
 const BUFFERS_AT: usize = 512;
 
 pub(super) const SYSTEM: usize = 0;
 pub(super) const VERSION_NODE: usize = 1;
-pub(super) const KEY: usize = 2;
+pub(super) const LOCK: usize = 2;
 pub(super) const FLAGS: usize = 4;
 pub(super) const SERVICES: usize = 5;
 pub(super) const ENDPOINTS: usize = 6;

@@ -35,8 +35,8 @@ pub struct Table {
     pub node: u32,
     /// The version that the child's labels carry.
     pub version: u32,
-    /// By it the child knows its own agent's connections.
-    pub agent_key: [u8; 16],
+    /// By it the child knows its own agent's connections: the lock that the agent's key opens ([`crate::agent_key`]).
+    pub agent_lock: [u8; 16],
     /// Every accepted connection at a service but the agent's own is handed over.
     pub probing: bool,
     /// Connects to members answer ECONNREFUSED.
@@ -82,7 +82,7 @@ pub enum TableError {
         limit: usize,
     },
     /// The file holds something else, or a layout of another version.
-    #[error("{} is not a member table of this version", path.display())]
+    #[error("{} is not a member table of this version; end the software with `upstart stop`, then start the agent again", path.display())]
     NotATable {
         /// Which file.
         path: PathBuf,

@@ -81,9 +81,9 @@ impl<'a> Snapshot<'a> {
         (self.word(VERSION_NODE) >> 32) as u32
     }
 
-    /// Its agent's key.
-    pub fn agent_key(&self) -> [u8; 16] {
-        join(self.word(KEY), self.word(KEY + 1)).to_be_bytes()
+    /// Its agent's lock.
+    pub fn agent_lock(&self) -> [u8; 16] {
+        join(self.word(LOCK), self.word(LOCK + 1)).to_be_bytes()
     }
 
     /// See [`super::Table::probing`].

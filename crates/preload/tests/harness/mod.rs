@@ -109,7 +109,7 @@ pub(crate) fn table(ports: &[u16]) -> Table {
         system: SYSTEM,
         node: 1,
         version: 2,
-        agent_key: AGENT_KEY,
+        agent_lock: intercept::agent_key::lock_of(&AGENT_KEY),
         local_labels_prompt: true,
         services: services.collect(),
         endpoints: endpoints.collect(),

@@ -49,11 +49,7 @@ pub(super) fn table() -> Vec<Route> {
         route(Method::DELETE, "/v1/nodes/{node}", nodes::forget),
         route(Method::POST, "/v1/nodes/{node}/retry", nodes::retry),
         route(Method::POST, "/v1/nodes/{node}/sync", sync::sync),
-        route(
-            Method::POST,
-            "/v1/nodes/{node}/members",
-            members::members,
-        ),
+        route(Method::POST, "/v1/nodes/{node}/members", members::members),
         route(Method::POST, "/v1/permits", permits::acquire),
         route(Method::DELETE, "/v1/permits/{permit}", permits::end),
         route(

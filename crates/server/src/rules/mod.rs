@@ -20,8 +20,8 @@ pub(crate) use sync::check as check_sync;
 use crate::problem::Refusal;
 use crate::state::State;
 use model::api::{
-    ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PermitRequest, PublicRequest,
-    RetireRequest, SyncRequest, UpgradeSummary,
+    ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PermitRequest,
+    PublicRequest, RetireRequest, SyncRequest, UpgradeSummary,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};

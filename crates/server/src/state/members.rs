@@ -2,8 +2,10 @@
 //! changed last; who waits for others to acknowledge it watches a counter.
 
 use super::State;
-use model::api::{Behind, Listed, Member, MembersRequest, MembersResponse, NodeFact, NodeReport};
-use model::ids::NodeId;
+use model::api::{
+    Behind, ChildState, Listed, Member, MembersRequest, MembersResponse, NodeFact, NodeReport,
+};
+use model::ids::{NodeId, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -103,11 +105,17 @@ impl State {
             .map(|fact| Behind {
                 node: fact.node,
                 name: fact.name.clone(),
-                reachable: fact.reachable,
+                awaited: fact.reachable && has_software(fact),
                 in_force: fact.members_seen,
             })
             .collect()
     }
+}
+
+/// A node that has never started any software calls nobody; should it start some now, it has heard of the others by then.
+fn has_software(fact: &NodeFact) -> bool {
+    let status = &fact.report.status;
+    status.version > Version(0) || status.child != ChildState::Stopped
 }
 
 /// The addresses of a report, each with the number of the list since which it is there: `next` for those that are new.

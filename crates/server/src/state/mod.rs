@@ -7,12 +7,12 @@ mod view;
 pub(crate) use members::listed;
 
 use crate::udb::{HeldPermit, KeyRecord, Stored};
+use members::MemberList;
 use model::api::{Approval, NodeFact, Pause, UpgradeSummary};
 use model::bundle::Upgrade;
 use model::expression::NodeScope;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use model::release::{History, HistoryError};
-use members::MemberList;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

@@ -68,6 +68,14 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
         // During an upgrade calls are held, and the addresses are known since the version was staged.
         node.until_known().await;
     }
+    let key = &node.identity.agent_key;
+    key.renew().map_err(|error| {
+        format!(
+            "cannot write {}: {error}",
+            node.layout.agent_key().display()
+        )
+    })?;
+    node.publish_table();
     let start = Start {
         generation: node.next_generation()?,
         place: to,

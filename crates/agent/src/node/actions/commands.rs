@@ -182,14 +182,14 @@ impl Software for Probed<'_> {
         let picture = self.node.traffic.picture();
         let down = || io::Error::new(io::ErrorKind::NotConnected, "the software does not run");
         let upstream = picture.upstream(service).ok_or_else(down)?;
-        let identity = self.node.identity;
+        let identity = &self.node.identity;
         let label = Label {
             system: identity.system,
             version: picture.standing.version.0,
             node: identity.node.0,
             caller: None,
             token: None,
-            agent_key: Some(identity.agent_key),
+            agent_key: Some(identity.agent_key.value()),
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);

@@ -225,7 +225,7 @@ async fn transform_step(
         what: format!("transform to version {}", step.version),
         done: 0,
         total: None,
-        unit: "steps".to_owned(),
+        unit: String::new(),
     }));
     let folder = |name: &str| work.join(format!("{name}.{}", step.version));
     let (adapter_state_in, adapter_state_out, scratch) = (
