@@ -118,6 +118,26 @@ fn each_versions_port_is_open_from_its_staging_to_its_retirement() {
 }
 
 #[test]
+fn a_service_that_the_nodes_version_does_not_have_is_refused() {
+    let admin = "[class.box.service.admin]\nport = \"vars.port + 20\"\nprotocol = \"http\"";
+    let system = System::with(&Boxes::version(1).and(admin).bundle());
+    let node = system.settled_box("a", 1, 1);
+    let debug = admin.replace("admin", "debug").replace("20", "21");
+    let second = Boxes::version(2).port("vars.port + 10").and(&debug);
+    system.publish(&second.schedule("approval = true").bundle());
+    system.until_staged(&node, 2);
+    assert!(!refused(system.port(11)), "a changed port is open");
+    assert!(refused(system.port(22)), "a new service cannot be answered");
+    system.approve(2, None);
+    system.until_settled(&node, 2);
+    assert!(!refused(system.port(1)), "the old version's port is open");
+    assert!(
+        refused(system.port(21)),
+        "a service that is gone cannot be answered"
+    );
+}
+
+#[test]
 fn a_versions_port_outlives_a_killed_agent_and_a_restarted_one() {
     let system = System::with(&Boxes::version(1).bundle());
     let (old, new) = (system.port(1), system.port(11));

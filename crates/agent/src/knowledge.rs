@@ -159,6 +159,17 @@ impl Knowledge {
         self.ports.get(&version).unwrap_or(&NO_PORTS)
     }
 
+    /// The ports at which callers of a version are answered by a node that stands there: those of services that it has too. The
+    /// others stay closed: nobody could answer for them, and a caller who is refused knows that nothing has happened.
+    pub(crate) fn answered_ports(&self, version: Version, standing: Standing) -> Vec<u16> {
+        let here = self.ports(standing.version);
+        let ports = self.ports(version).iter();
+        ports
+            .filter(|(service, _)| here.contains_key(*service))
+            .map(|(_, port)| *port)
+            .collect()
+    }
+
     /// The newest revision of a version that the repository lists.
     pub(crate) fn newest_place(&self, version: Version) -> Option<Place> {
         self.revisions.get(&version).map(|revision| Place {

@@ -69,7 +69,7 @@ impl Node {
         let live = knowledge.live_versions(standing);
         let wanted: BTreeSet<u16> = live
             .iter()
-            .flat_map(|version: &Version| knowledge.ports(*version).values().copied())
+            .flat_map(|version: &Version| knowledge.answered_ports(*version, standing))
             .filter(|port| !own.contains(port))
             .collect();
         let mut kept = self

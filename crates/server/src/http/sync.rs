@@ -48,7 +48,7 @@ pub(super) async fn sync(
     }
     let now_ms = app.config.clock.now_ms();
     let state = app.keeper.state();
-    let view = (Some(state.view) != seen).then(|| state.system_view(now_ms));
+    let view = (Some(state.view) != seen).then(|| state.agents_view(now_ms));
     Ok(Json(SyncResponse { now_ms, view }))
 }
 

@@ -30,6 +30,18 @@ impl State {
         }
     }
 
+    /// The view as agents get it: without counters and addresses, most of it, by which no schedule decides. Members'
+    /// addresses come with the members' list.
+    pub(crate) fn agents_view(&self, now_ms: u64) -> SystemView {
+        let mut view = self.system_view(now_ms);
+        for fact in &mut view.nodes {
+            fact.report.counters.clear();
+            fact.report.endpoints.clear();
+            fact.listed.clear();
+        }
+        view
+    }
+
     /// The newest revision of every version, oldest version first.
     pub(crate) fn summaries(&self) -> Vec<UpgradeSummary> {
         let mut summaries: Vec<UpgradeSummary> = Vec::new();

@@ -1,7 +1,7 @@
 //! Long polls: the answer comes with the change, and at once when the server stops.
 
 use crate::support::{Site, client, report};
-use model::api::{NewEvent, PauseRequest, SyncRequest};
+use model::api::{MembersRequest, NewEvent, PauseRequest, SyncRequest};
 use std::time::{Duration, Instant};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(30));
@@ -138,5 +138,78 @@ async fn nodes_and_upgrades_come_by_pages() {
         .expect("answers");
     assert_eq!(upgrades.items.len(), 1);
     assert_eq!(server.client.node("b").await.expect("there").name, "b");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoever_waits_for_them() {
+    let site = Site::new();
+    let server = site.start().await;
+    let nodes = server.populate(&["a", "b"]).await;
+    let at = |port| {
+        let mut report = report(1);
+        report.addresses = vec![std::net::Ipv4Addr::LOCALHOST.into()];
+        report.endpoints = vec![model::api::Endpoint {
+            version: model::ids::Version(1),
+            service: "data".to_owned(),
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            port,
+        }];
+        SyncRequest {
+            report: Some(report),
+            ..silent(0)
+        }
+    };
+    let none = MembersRequest::default();
+    let first = server.client.members(nodes[0], &none, LONG).await;
+    let first = first.expect("answers at once: no list is held");
+    let held = MembersRequest {
+        seen: first.at,
+        ..none
+    };
+    let begun = Instant::now();
+    let waiting = client(&server.url);
+    let (asking, a) = (held.clone(), nodes[0]);
+    let wait = tokio::spawn(async move { waiting.members(a, &asking, LONG).await });
+    for (node, port) in [(nodes[0], 1), (nodes[1], 2)] {
+        server
+            .client
+            .sync(node, &at(port), None)
+            .await
+            .expect("reported");
+    }
+    let second = wait.await.expect("no panic").expect("answers");
+    assert!(second.at > first.at && !second.members.is_empty());
+
+    let held = MembersRequest::default();
+    let whole = server.client.members(nodes[1], &held, None).await;
+    let whole = whole.expect("answers");
+    assert_eq!(whole.behind.len(), 1, "a has not acknowledged");
+    let asking = MembersRequest {
+        seen: whole.at,
+        in_force: whole.at,
+        acks: Some(whole.acks),
+    };
+    let (waiting, b) = (client(&server.url), nodes[1]);
+    let own = server.client.members(b, &asking, LONG).await;
+    let own = own.expect("its own acknowledgement is one");
+    let asking = MembersRequest {
+        acks: Some(own.acks),
+        ..asking
+    };
+    let wait = tokio::spawn(async move { waiting.members(b, &asking, LONG).await });
+    let acknowledged = MembersRequest {
+        seen: 0,
+        in_force: whole.at,
+        acks: None,
+    };
+    server
+        .client
+        .members(nodes[0], &acknowledged, None)
+        .await
+        .expect("answers");
+    let last = wait.await.expect("no panic").expect("answers");
+    assert_eq!(last.behind, Vec::new());
+    assert!(begun.elapsed() < PROMPT);
     server.stop().await;
 }
