@@ -43,9 +43,20 @@ pub(crate) fn duration(milliseconds: u64) -> String {
     }
 }
 
+/// `1 node`, `2 nodes`.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::duration;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(super::counted(1, "class", "classes"), "1 class");
+        assert_eq!(super::counted(0, "class", "classes"), "0 classes");
+    }
 
     #[test]
     fn durations_use_the_largest_fitting_unit() {
@@ -55,9 +66,4 @@ mod tests {
         assert_eq!(duration(7_200_000), "2h");
         assert_eq!(duration(86_400_000 * 3), "3d");
     }
-}
-
-/// `1 node`, `2 nodes`.
-pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

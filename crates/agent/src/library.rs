@@ -1,5 +1,6 @@
 //! The preloaded library: where it is found, and the copy that a child keeps for its whole life.
 
+use intercept::environment::LIBRARY_MARK;
 use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,15 @@ const OVERRIDE: &str = "UPSTART_PRELOAD";
 pub(crate) fn install(folder: &Path) -> io::Result<PathBuf> {
     let source = find()?;
     let bytes = std::fs::read(&source)?;
+    if !fits(&bytes) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "{} is of another version than this program; install both from one build",
+                source.display()
+            ),
+        ));
+    }
     let digest = hex::encode(Sha256::digest(&bytes));
     let copy = folder.join(format!("{}.so", &digest[..16]));
     if std::fs::read(&copy).is_ok_and(|present| present == bytes) {
@@ -29,6 +39,11 @@ pub(crate) fn install(folder: &Path) -> io::Result<PathBuf> {
     std::fs::write(&fresh, bytes)?;
     std::fs::rename(&fresh, &copy)?;
     Ok(copy)
+}
+
+/// Whether a library reads the tables that this agent writes.
+fn fits(library: &[u8]) -> bool {
+    memchr::memmem::find(library, LIBRARY_MARK).is_some()
 }
 
 fn find() -> io::Result<PathBuf> {
@@ -49,4 +64,20 @@ fn find() -> io::Result<PathBuf> {
                 ),
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LIBRARY_MARK, fits};
+
+    #[test]
+    fn a_library_of_another_version_is_noticed() {
+        let mut library = b"\x7fELF and so on ".to_vec();
+        library.extend(LIBRARY_MARK);
+        library.extend(b" and so on");
+        assert!(fits(&library));
+        let at = library.len() - 11;
+        library[at - 1] = b'1';
+        assert!(!fits(&library));
+    }
 }

@@ -49,6 +49,10 @@ impl Holder {
     }
 }
 
+/// Kept in the file for the agent to find.
+#[used]
+static MARK: [u8; environment::LIBRARY_MARK.len()] = *environment::LIBRARY_MARK;
+
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = constructor;
