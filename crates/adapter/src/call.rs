@@ -79,7 +79,7 @@ impl Body {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let json = Json::parse(&bytes, limits.depth_max).map_err(BodyError::Json)?;
+        let json = Json::parse_outside(bytes, limits.depth_max).map_err(BodyError::Json)?;
         Ok(Some(self.hold(json)))
     }
 

@@ -37,7 +37,7 @@ impl Outgoing {
             Body::Empty => Content::Whole(None),
             Body::Bytes(bytes) => Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())),
             Body::Json(json) => {
-                let mut bytes = Vec::with_capacity(256);
+                let mut bytes = Vec::with_capacity(json.length_hint());
                 json.write(&mut bytes);
                 Content::Whole(Some(bytes.into()))
             }

@@ -1,11 +1,14 @@
 //! JSON as it passes through a lens: exact numbers, order and unknown members preserved.
 
 mod parse;
+mod scan;
+mod undecoded;
 mod write;
 
 use std::fmt;
 
 pub use parse::JsonError;
+pub use undecoded::Undecoded;
 
 /// A JSON value. Numbers keep their text, objects the order of their members: what no rule
 /// touches leaves as it came.
@@ -25,6 +28,9 @@ pub enum Json {
     Array(Vec<Json>),
     /// An object; of members with the same name the last one counts.
     Object(Vec<(String, Json)>),
+    /// An object or array inside a message that nobody has asked for yet. Only messages as they
+    /// arrive have such parts; [`Json::decoded`] and [`Json::open`] make them what they are.
+    Undecoded(Undecoded),
 }
 
 impl Json {
@@ -38,10 +44,46 @@ impl Json {
             Json::String(_) => "a string",
             Json::Array(_) => "an array",
             Json::Object(_) => "an object",
+            Json::Undecoded(undecoded) => undecoded.kind(),
         }
     }
 
-    /// The member of an object.
+    /// The value with nothing left undecoded, however deep.
+    pub fn decoded(self) -> Json {
+        match self {
+            Json::Undecoded(undecoded) => undecoded.decode(),
+            Json::Array(items) => Json::Array(items.into_iter().map(Json::decoded).collect()),
+            Json::Object(members) => Json::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name, value.decoded()))
+                    .collect(),
+            ),
+            other => other,
+        }
+    }
+
+    /// Decodes the value itself where it is not yet; what it contains may stay undecoded.
+    pub fn open(&mut self) -> &mut Json {
+        if let Json::Undecoded(undecoded) = self {
+            *self = undecoded.decode_outside();
+        }
+        self
+    }
+
+    /// A copy of the value at the end of a path of members, with nothing left undecoded.
+    pub fn at(&self, path: &[String]) -> Option<Json> {
+        let mut value = self;
+        for (index, name) in path.iter().enumerate() {
+            if let Json::Undecoded(undecoded) = value {
+                return undecoded.decode_outside().at(&path[index..]);
+            }
+            value = value.get(name)?;
+        }
+        Some(value.clone().decoded())
+    }
+
+    /// The member of a decoded object.
     pub fn get(&self, name: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => members
@@ -55,19 +97,19 @@ impl Json {
 
     /// The member of an object, to be changed.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
-        match self {
+        match self.open() {
             Json::Object(members) => members
                 .iter_mut()
                 .rev()
                 .find(|(n, _)| n == name)
-                .map(|(_, v)| v),
+                .map(|(_, v)| v.open()),
             _ => None,
         }
     }
 
     /// Takes the member out of an object, with any namesakes before it.
     pub fn remove(&mut self, name: &str) -> Option<Json> {
-        let Json::Object(members) = self else {
+        let Json::Object(members) = self.open() else {
             return None;
         };
         let index = members.iter().rposition(|(n, _)| n == name)?;
@@ -83,6 +125,7 @@ impl Json {
         match self {
             Json::Object(members) => members.is_empty(),
             Json::Array(items) => items.is_empty(),
+            Json::Undecoded(undecoded) => undecoded.decode_outside().is_vacant(),
             _ => false,
         }
     }

@@ -1,6 +1,12 @@
 //! Bytes to JSON (RFC 8259), strictly, with a limit on depth.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::Json;
+use super::scan::plain_length;
+use super::undecoded::Undecoded;
 
 /// Where and why bytes are not JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,29 +21,54 @@ pub struct JsonError {
 impl Json {
     /// Decodes one value that is the whole input, nested at most `depth_max` deep.
     pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Json, JsonError> {
-        let mut parser = Parser { bytes, at: 0 };
-        parser.skip_space();
-        let value = parser.value(depth_max)?;
-        parser.skip_space();
-        if parser.at < bytes.len() {
-            return Err(parser.error("something follows the value"));
+        parse(bytes, depth_max, None)
+    }
+
+    /// The same, but of what the outermost object or array contains, objects and arrays are only
+    /// checked and stay [`Json::Undecoded`].
+    pub fn parse_outside(bytes: Bytes, depth_max: usize) -> Result<Json, JsonError> {
+        // Places in it are kept in 32 bits.
+        if u32::try_from(bytes.len()).is_err() {
+            return Json::parse(&bytes, depth_max);
         }
-        Ok(value)
+        let whole = Arc::new(bytes);
+        parse(&whole, depth_max, Some(&whole))
     }
 }
 
-struct Parser<'a> {
-    bytes: &'a [u8],
-    at: usize,
+fn parse(bytes: &[u8], depth_max: usize, outside: Option<&Arc<Bytes>>) -> Result<Json, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| JsonError {
+        at: error.valid_up_to(),
+        what: "not UTF-8",
+    })?;
+    let mut parser = Parser {
+        text,
+        at: 0,
+        outside,
+    };
+    parser.skip_space();
+    let value = parser.value(depth_max)?;
+    parser.skip_space();
+    if parser.at < bytes.len() {
+        return Err(parser.error("something follows the value"));
+    }
+    Ok(value)
 }
 
-impl Parser<'_> {
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    /// What the text lies in, where only its outside is to be decoded.
+    outside: Option<&'a Arc<Bytes>>,
+}
+
+impl<'a> Parser<'a> {
     fn error(&self, what: &'static str) -> JsonError {
         JsonError { at: self.at, what }
     }
 
     fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn skip_space(&mut self) {
@@ -54,51 +85,105 @@ impl Parser<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Json, JsonError> {
         match self.peek() {
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
+            Some(b'{') => {
+                let mut members = Vec::new();
+                self.object(depth, |parser, depth| {
+                    let name = parser.string()?;
+                    parser.colon()?;
+                    members.push((name, parser.inner(depth)?));
+                    Ok(())
+                })?;
+                Ok(Json::Object(members))
+            }
+            Some(b'[') => {
+                let mut items = Vec::new();
+                self.array(depth, |parser, depth| {
+                    items.push(parser.inner(depth)?);
+                    Ok(())
+                })?;
+                Ok(Json::Array(items))
+            }
             Some(b'"') => self.string().map(Json::String),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word(b"true", Json::Bool(true)),
-            Some(b'f') => self.word(b"false", Json::Bool(false)),
-            Some(b'n') => self.word(b"null", Json::Null),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Json::number),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
             Some(_) => Err(self.error("a value was expected")),
             None => Err(self.error("the input ends early")),
         }
     }
 
-    fn word(&mut self, word: &[u8], value: Json) -> Result<Json, JsonError> {
-        if !self.bytes[self.at..].starts_with(word) {
+    /// A value inside an object or array.
+    fn inner(&mut self, depth: usize) -> Result<Json, JsonError> {
+        match (self.outside, self.peek()) {
+            (Some(whole), Some(b'{' | b'[')) => {
+                let start = self.at;
+                self.check(depth)?;
+                Ok(Json::Undecoded(Undecoded::new(whole, start..self.at)))
+            }
+            _ => self.value(depth),
+        }
+    }
+
+    /// Passes over a value that must be as strictly JSON as any other.
+    fn check(&mut self, depth: usize) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'{') => self.object(depth, |parser, depth| {
+                parser.check_string()?;
+                parser.colon()?;
+                parser.check(depth)
+            }),
+            Some(b'[') => self.array(depth, Self::check),
+            Some(b'"') => self.check_string(),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            // A word: nothing is allocated for it.
+            _ => self.value(depth).map(drop),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Json) -> Result<Json, JsonError> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             return Err(self.error("a value was expected"));
         }
         self.at += word.len();
         Ok(value)
     }
 
-    fn object(&mut self, depth: usize) -> Result<Json, JsonError> {
-        let depth = depth
+    fn deeper(&self, depth: usize) -> Result<usize, JsonError> {
+        depth
             .checked_sub(1)
-            .ok_or_else(|| self.error("nested too deeply"))?;
+            .ok_or_else(|| self.error("nested too deeply"))
+    }
+
+    fn colon(&mut self) -> Result<(), JsonError> {
+        self.skip_space();
+        if !self.eat(b':') {
+            return Err(self.error("':' was expected"));
+        }
+        self.skip_space();
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        depth: usize,
+        mut member: impl FnMut(&mut Self, usize) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        let depth = self.deeper(depth)?;
         self.at += 1;
-        let mut members = Vec::new();
         self.skip_space();
         if self.eat(b'}') {
-            return Ok(Json::Object(members));
+            return Ok(());
         }
         loop {
             self.skip_space();
             if self.peek() != Some(b'"') {
                 return Err(self.error("a member's name was expected"));
             }
-            let name = self.string()?;
-            self.skip_space();
-            if !self.eat(b':') {
-                return Err(self.error("':' was expected"));
-            }
-            self.skip_space();
-            members.push((name, self.value(depth)?));
+            member(self, depth)?;
             self.skip_space();
             if self.eat(b'}') {
-                return Ok(Json::Object(members));
+                return Ok(());
             }
             if !self.eat(b',') {
                 return Err(self.error("',' or '}' was expected"));
@@ -106,22 +191,23 @@ impl Parser<'_> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Json, JsonError> {
-        let depth = depth
-            .checked_sub(1)
-            .ok_or_else(|| self.error("nested too deeply"))?;
+    fn array(
+        &mut self,
+        depth: usize,
+        mut item: impl FnMut(&mut Self, usize) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        let depth = self.deeper(depth)?;
         self.at += 1;
-        let mut items = Vec::new();
         self.skip_space();
         if self.eat(b']') {
-            return Ok(Json::Array(items));
+            return Ok(());
         }
         loop {
             self.skip_space();
-            items.push(self.value(depth)?);
+            item(self, depth)?;
             self.skip_space();
             if self.eat(b']') {
-                return Ok(Json::Array(items));
+                return Ok(());
             }
             if !self.eat(b',') {
                 return Err(self.error("',' or ']' was expected"));
@@ -141,7 +227,8 @@ impl Parser<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<Json, JsonError> {
+    /// The text of a number.
+    fn number(&mut self) -> Result<&'a str, JsonError> {
         let start = self.at;
         self.eat(b'-');
         if !self.eat(b'0') {
@@ -157,39 +244,49 @@ impl Parser<'_> {
             }
             self.digits()?;
         }
-        let text = std::str::from_utf8(&self.bytes[start..self.at])
-            .map_err(|_| self.error("a number was expected"))?;
-        Ok(Json::number(text))
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Passes over the characters of a string that stand for themselves, and gives them.
+    fn plain(&mut self) -> &'a str {
+        let start = self.at;
+        self.at += plain_length(&self.text.as_bytes()[start..]);
+        &self.text[start..self.at]
     }
 
     /// A string; most have no escapes and are copied at once.
     fn string(&mut self) -> Result<String, JsonError> {
         self.at += 1;
-        let mut text = String::new();
-        loop {
-            let start = self.at;
-            while matches!(self.peek(), Some(byte) if byte >= 0x20 && byte != b'"' && byte != b'\\')
-            {
+        let mut text = self.plain().to_owned();
+        while let Some(escaped) = self.after_plain()? {
+            text.push(escaped);
+            text.push_str(self.plain());
+        }
+        Ok(text)
+    }
+
+    fn check_string(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        self.plain();
+        while self.after_plain()?.is_some() {
+            self.plain();
+        }
+        Ok(())
+    }
+
+    /// What stands behind plain characters: an escaped one, or the end of the string.
+    fn after_plain(&mut self) -> Result<Option<char>, JsonError> {
+        match self.peek() {
+            Some(b'"') => {
                 self.at += 1;
+                Ok(None)
             }
-            let plain =
-                std::str::from_utf8(&self.bytes[start..self.at]).map_err(|error| JsonError {
-                    at: start + error.valid_up_to(),
-                    what: "not UTF-8",
-                })?;
-            text.push_str(plain);
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    text.push(self.escape()?);
-                }
-                Some(_) => return Err(self.error("a control character in a string")),
-                None => return Err(self.error("the input ends early")),
+            Some(b'\\') => {
+                self.at += 1;
+                self.escape().map(Some)
             }
+            Some(_) => Err(self.error("a control character in a string")),
+            None => Err(self.error("the input ends early")),
         }
     }
 

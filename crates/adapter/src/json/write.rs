@@ -1,6 +1,7 @@
 //! JSON to bytes, compact.
 
 use super::Json;
+use super::scan::plain_length;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -36,6 +37,25 @@ impl Json {
                 }
                 out.push(b'}');
             }
+            Json::Undecoded(undecoded) => out.extend_from_slice(undecoded.text()),
+        }
+    }
+
+    /// About how long the value is when it is written: at least what its undecoded parts and its texts need.
+    pub(crate) fn length_hint(&self) -> usize {
+        match self {
+            Json::Null | Json::Bool(_) => 6,
+            Json::Integer(_) => 12,
+            Json::Number(text) => text.len() + 1,
+            Json::String(text) => text.len() + 3,
+            Json::Array(items) => 2 + items.iter().map(Json::length_hint).sum::<usize>(),
+            Json::Object(members) => {
+                let lengths = members
+                    .iter()
+                    .map(|(name, value)| name.len() + 4 + value.length_hint());
+                2 + lengths.sum::<usize>()
+            }
+            Json::Undecoded(undecoded) => undecoded.text().len() + 1,
         }
     }
 }
@@ -60,27 +80,30 @@ fn write_integer(value: i64, out: &mut Vec<u8>) {
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut plain = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[plain..index]);
-        plain = index + 1;
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            _ => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(byte >> 4)]);
-                out.push(HEX[usize::from(byte & 15)]);
-            }
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, after) = rest.split_at(plain_length(rest));
+        out.extend_from_slice(plain);
+        let Some((&special, after)) = after.split_first() else {
+            break;
+        };
+        write_escaped(special, out);
+        rest = after;
+    }
+    out.push(b'"');
+}
+
+fn write_escaped(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 15)]);
         }
     }
-    out.extend_from_slice(&bytes[plain..]);
-    out.push(b'"');
 }

@@ -194,6 +194,7 @@ fn to_cel(json: &Json) -> Value {
                 map: Arc::new(members.collect::<HashMap<_, _>>()),
             })
         }
+        Json::Undecoded(_) => to_cel(&json.clone().decoded()),
     }
 }
 

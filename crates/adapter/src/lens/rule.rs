@@ -247,7 +247,7 @@ impl Rule {
             } => {
                 let found = scope.take(place)?;
                 if let (Some(found), Fill::Value(value), false) = (found, fill, lossy)
-                    && found != *value
+                    && found.decoded() != *value
                 {
                     let what = format!("the {} version knows only {value}", toward.name());
                     return Err(Mismatch::new(what));

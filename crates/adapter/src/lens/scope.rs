@@ -39,11 +39,7 @@ impl Scope {
         let Place::Body(steps) = place else {
             return self.get_head(place);
         };
-        let mut value = self.body.as_ref();
-        for step in steps {
-            value = value.and_then(|v| v.get(step));
-        }
-        Ok(value.cloned())
+        Ok(self.body.as_ref().and_then(|body| body.at(steps)))
     }
 
     fn get_head(&self, place: &Place) -> Result<Option<Json>, Mismatch> {
@@ -84,7 +80,7 @@ impl Scope {
         }
     }
 
-    /// Takes the value out; objects that this empties go too, save the body itself.
+    /// Takes the value out, perhaps undecoded; objects that this empties go too, save the body itself.
     pub(crate) fn take(&mut self, place: &Place) -> Result<Option<Json>, Mismatch> {
         if let Place::Body(steps) = place {
             return Ok(match (&mut self.body, steps.split_first()) {

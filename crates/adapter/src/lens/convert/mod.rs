@@ -73,6 +73,7 @@ impl Convert {
         toward: Side,
         around: Surroundings<'_>,
     ) -> Result<Option<Json>, Mismatch> {
+        let value = self.decoded(value);
         Ok(Some(match self {
             Convert::Same => value,
             Convert::Map(table) => table.apply(&value, toward)?,
@@ -100,6 +101,18 @@ impl Convert {
                 return self.compute(&Scope::default(), value, toward, around);
             }
         }))
+    }
+
+    /// The value, decoded as far as this needs it.
+    fn decoded(&self, mut value: Json) -> Json {
+        match self {
+            Convert::Same | Convert::Steps(_) => value,
+            Convert::Wrap(_) | Convert::Each(_) | Convert::Values(_) | Convert::Fields(_) => {
+                value.open();
+                value
+            }
+            _ => value.decoded(),
+        }
     }
 
     /// A computed value, over the message it belongs to.
