@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
@@ -270,10 +270,7 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
 
 /// Puts a decoded body back, with the headers that describe it.
 pub(super) fn set_body(headers: &mut HeaderMap, slot: &mut Body, body: Option<Json>) {
-    headers.remove(header::CONTENT_LENGTH);
-    headers.remove(header::TRANSFER_ENCODING);
-    headers.remove(header::TRAILER);
-    for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+    while let Some(name) = headers.keys().find(|name| describes_bytes(name)).cloned() {
         headers.remove(name);
     }
     match body {
@@ -289,6 +286,20 @@ pub(super) fn set_body(headers: &mut HeaderMap, slot: &mut Body, body: Option<Js
             *slot = Body::Empty;
         }
     }
+}
+
+/// Whether a header tells of a body's bytes, which are no longer the same.
+fn describes_bytes(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "transfer-encoding"
+            | "trailer"
+            | "content-md5"
+            | "digest"
+            | "content-digest"
+            | "repr-digest"
+    )
 }
 
 fn target(uri: &Uri, path: String, query: Option<String>) -> Option<Uri> {
