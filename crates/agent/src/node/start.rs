@@ -336,7 +336,7 @@ fn first_picture() -> Picture {
             staged: Version(0),
             retired_through: Version(0),
         },
-        lenses: Arc::new(BTreeMap::new()),
+        adapters: Arc::default(),
         hold: true,
         given_up: false,
         child: None,

@@ -1,6 +1,6 @@
 //! Leave for each call of a connection, and the connection to the software that carries it.
 
-use super::traffic::{Decision, Traffic, Waiting};
+use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
 use crate::dial;
 use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
@@ -8,8 +8,8 @@ use label::{LABEL_BYTES_MAX, Label};
 use model::ids::Version;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -35,7 +35,16 @@ pub(super) struct CallGate {
     /// The service keeps no state per connection: the connection outlives a restart of the software.
     carried: AtomicBool,
     /// The start of the software that the connection's first call met.
-    first_generation: std::sync::Mutex<Option<u64>>,
+    first_generation: Mutex<Option<u64>>,
+    /// What was decided last, and by which picture: most calls meet the same one.
+    decided: Mutex<Option<(Arc<Picture>, Known)>>,
+}
+
+/// A decision that holds as long as its picture does.
+#[derive(Clone)]
+enum Known {
+    Direct(Upstream),
+    Translate(Arc<Chain>, Upstream),
 }
 
 enum Leave {
@@ -57,7 +66,8 @@ impl CallGate {
             service,
             version,
             carried: AtomicBool::new(false),
-            first_generation: std::sync::Mutex::new(None),
+            first_generation: Mutex::new(None),
+            decided: Mutex::new(None),
         }
     }
 
@@ -76,6 +86,33 @@ impl CallGate {
     }
 
     async fn leave(&self) -> Leave {
+        match self.leave_as_before() {
+            Some(leave) => leave,
+            None => self.leave_anew().await,
+        }
+    }
+
+    /// Leave by the picture that decided last, if it is still there.
+    fn leave_as_before(&self) -> Option<Leave> {
+        // Counted before the look, as below.
+        let running = self.traffic.begin();
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let (picture, known) = decided.as_ref()?;
+        if !self.traffic.is_current(picture) {
+            return None;
+        }
+        Some(match known.clone() {
+            Known::Direct(to) => Leave::Direct(to, running),
+            Known::Translate(chain, to) => Leave::Translate(chain, to, running),
+        })
+    }
+
+    fn remember(&self, picture: Arc<Picture>, known: Known) {
+        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        *decided = Some((picture, known));
+    }
+
+    async fn leave_anew(&self) -> Leave {
         let mut pictures = self.traffic.watch();
         let begun = Instant::now();
         let mut held = None;
@@ -83,9 +120,15 @@ impl CallGate {
             // Counted before the look, so that whoever holds calls and then waits for quiet sees this one.
             let running = self.traffic.begin();
             let picture = pictures.borrow_and_update().clone();
-            let waiting = match picture.decide(&self.service, self.version, &self.traffic.chains) {
-                Decision::Direct(to) => return Leave::Direct(to, running),
-                Decision::Translate(chain, to) => return Leave::Translate(chain, to, running),
+            let waiting = match picture.decide(&self.service, self.version) {
+                Decision::Direct(to) => {
+                    self.remember(picture, Known::Direct(to));
+                    return Leave::Direct(to, running);
+                }
+                Decision::Translate(chain, to) => {
+                    self.remember(picture, Known::Translate(chain.clone(), to));
+                    return Leave::Translate(chain, to, running);
+                }
                 Decision::Reset(why) => return Leave::Closed(why),
                 Decision::Wait(waiting) => waiting,
             };
@@ -116,7 +159,7 @@ impl CallGate {
         let mut first = self
             .first_generation
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         *first.get_or_insert(generation) != generation
     }
 }

@@ -9,7 +9,7 @@ mod traffic;
 
 pub(crate) use commands::Commands;
 pub(crate) use tally::Tally;
-pub(crate) use traffic::{Child, Lenses, Picture, Traffic};
+pub(crate) use traffic::{Adapters, Child, Lenses, Picture, Traffic};
 
 use crate::agent_key::AgentKey;
 use crate::dial;

@@ -24,7 +24,7 @@ pub(crate) struct Picture {
     /// Where the node stands.
     pub(crate) standing: Standing,
     /// The adapters that are loaded.
-    pub(crate) lenses: Arc<Lenses>,
+    pub(crate) adapters: Arc<Adapters>,
     /// Calls wait: the software is stopped, changed, or probed.
     pub(crate) hold: bool,
     /// The held calls' patience is over: they fail as in a crash.
@@ -104,7 +104,7 @@ impl Picture {
     }
 
     /// What to do with a caller at `label` on `service`.
-    pub(crate) fn decide(&self, service: &str, label: Version, chains: &Chains) -> Decision {
+    pub(crate) fn decide(&self, service: &str, label: Version) -> Decision {
         match self.knowledge.route(service, self.standing, label) {
             Route::NotStaged => Decision::Wait(Waiting::NotStaged),
             Route::Retired => Decision::Reset("reset.retired"),
@@ -112,7 +112,7 @@ impl Picture {
             Route::NoSuchService => Decision::Reset("reset.no_such_service"),
             Route::Refused(_) => Decision::Reset("reset.refused_interface"),
             Route::Direct => self.with_software(service, Decision::Direct),
-            Route::Chain(steps) => match chains.get(&self.lenses, service, &steps) {
+            Route::Chain(steps) => match self.adapters.chain(service, &steps) {
                 Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
                 None => Decision::Wait(Waiting::NotStaged),
             },
@@ -168,14 +168,23 @@ fn dial_address(listening: &[SocketAddr], port: u16) -> SocketAddr {
 /// A service, and the adapters on the way to its software.
 type Way = (String, Vec<Step>);
 
-/// Chains by service and steps, made once.
+/// Lenses, and the chains of them by service and steps, each made once.
 #[derive(Default)]
-pub(crate) struct Chains {
+pub(crate) struct Adapters {
+    lenses: Lenses,
     made: Mutex<BTreeMap<Way, Arc<Chain>>>,
 }
 
-impl Chains {
-    fn get(&self, lenses: &Lenses, service: &str, steps: &[Step]) -> Option<Arc<Chain>> {
+impl Adapters {
+    /// With these lenses and no chains yet.
+    pub(crate) fn new(lenses: Lenses) -> Self {
+        Self {
+            lenses,
+            made: Mutex::default(),
+        }
+    }
+
+    fn chain(&self, service: &str, steps: &[Step]) -> Option<Arc<Chain>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (service.to_owned(), steps.to_vec());
         if let Some(chain) = made.get(&key) {
@@ -189,28 +198,18 @@ impl Chains {
                     Direction::Past => adapter::Direction::Past,
                     Direction::Future => adapter::Direction::Future,
                 };
-                lenses.get(&key).map(|lens| (lens.clone(), direction))
+                self.lenses.get(&key).map(|lens| (lens.clone(), direction))
             })
             .collect::<Option<Vec<_>>>()?;
         let chain = Arc::new(Chain::new(adapters));
         made.insert(key, chain.clone());
         Some(chain)
     }
-
-    /// Forgets all: lenses were replaced.
-    pub(crate) fn clear(&self) {
-        self.made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
 }
 
 /// The picture, who watches it, and how many calls run by it.
 pub(crate) struct Traffic {
     picture: watch::Sender<Arc<Picture>>,
-    /// Chains made from the picture's lenses.
-    pub(crate) chains: Chains,
     running: AtomicUsize,
     idle: Notify,
     /// Rung when a caller's version is not known here: the server is asked.
@@ -222,7 +221,6 @@ impl Traffic {
     pub(crate) fn new(picture: Picture, wake: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             picture: watch::Sender::new(Arc::new(picture)),
-            chains: Chains::default(),
             running: AtomicUsize::new(0),
             idle: Notify::new(),
             wake,
@@ -232,6 +230,11 @@ impl Traffic {
     /// The picture now.
     pub(crate) fn picture(&self) -> Arc<Picture> {
         self.picture.borrow().clone()
+    }
+
+    /// Whether this is the picture now.
+    pub(crate) fn is_current(&self, picture: &Arc<Picture>) -> bool {
+        Arc::ptr_eq(&self.picture.borrow(), picture)
     }
 
     /// Follows the picture.

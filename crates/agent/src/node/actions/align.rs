@@ -2,7 +2,7 @@
 
 use super::state::remove;
 use crate::node::Node;
-use crate::relay::Lenses;
+use crate::relay::{Adapters, Lenses};
 use adapter::Lens;
 use model::bundle::Adapter;
 use model::ids::Version;
@@ -25,9 +25,8 @@ pub(super) async fn align(
         .unwrap_or_default();
     let places = places(node, held);
     let lenses = load(node, &places)?;
-    node.traffic.chains.clear();
     node.traffic.change(|picture| {
-        picture.lenses = Arc::new(lenses);
+        picture.adapters = Arc::new(Adapters::new(lenses));
         let standing = &mut picture.standing;
         standing.staged = staged.max(standing.version);
         standing.retired_through = standing.retired_through.max(retired_through);
