@@ -9,14 +9,15 @@ use clap::Args;
 use model::expression::Variable;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 /// Arguments of `upstart agent`.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, poll_ms
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "poll_ms"])]
+    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, poll_ms, call_threads
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "poll_ms", "call_threads"])]
     pub(crate) config: Option<PathBuf>,
     /// The node's data directory; one node each
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
@@ -39,6 +40,9 @@ pub(crate) struct AgentArgs {
     /// How often the server is asked, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = agent::config::POLL_MS_DEFAULT)]
     pub(crate) poll_ms: u64,
+    /// How many threads serve calls of other versions [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) call_threads: Option<NonZeroUsize>,
 }
 
 /// Reads `KEY=VALUE`.
@@ -118,6 +122,9 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
         token: token(globals)?,
         addresses,
         poll_ms: arguments.poll_ms,
+        call_threads: arguments
+            .call_threads
+            .unwrap_or_else(agent::config::default_call_threads),
     })
 }
 

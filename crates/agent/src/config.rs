@@ -4,6 +4,7 @@ use model::expression::Variable;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// How often an agent asks the server by default, in milliseconds.
@@ -36,6 +37,9 @@ pub struct Config {
     /// How often the server is asked, in milliseconds; jitter is added.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,
+    /// How many threads serve calls of other versions.
+    #[serde(default = "default_call_threads")]
+    pub call_threads: NonZeroUsize,
 }
 
 fn default_addresses() -> Vec<IpAddr> {
@@ -44,4 +48,9 @@ fn default_addresses() -> Vec<IpAddr> {
 
 fn default_poll_ms() -> u64 {
     POLL_MS_DEFAULT
+}
+
+/// One thread for each processor that the agent may use.
+pub fn default_call_threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

@@ -15,7 +15,7 @@ use crate::holder_client::{self, HolderClient, Notices};
 use crate::journal::{Journal, JournalError};
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
-use crate::relay::{Identity, Picture, Relay, Tally, Traffic};
+use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
 use crate::{dial, library, sync};
 use client::{Client, ClientError};
@@ -63,6 +63,11 @@ pub enum AgentError {
     /// The preloaded library is missing.
     #[error("the interception library cannot be used")]
     Library(#[source] io::Error),
+    /// The threads that serve calls cannot be started.
+    #[error(
+        "the threads that serve calls; give a lower --call-threads, or raise the limit of tasks"
+    )]
+    Workers(#[source] io::Error),
     /// The journal cannot be read or written; another agent may own the node.
     #[error("the node's journal")]
     Journal(#[from] JournalError),
@@ -167,6 +172,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
                 source,
             }
         })?;
+    let relay = node.relay.clone();
     let lane = Lane {
         clock: node.clock,
         node,
@@ -178,7 +184,9 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         action: None,
         staging: None,
     };
-    match lane.run(outputs, notices, learned, stop).await {
+    let ended = lane.run(outputs, notices, learned, stop).await;
+    relay.workers.end();
+    match ended {
         Ended::Asked => Ok(()),
         Ended::HolderGone => Err(AgentError::HolderGone),
         Ended::Journal(error) => Err(error.into()),
@@ -261,6 +269,7 @@ impl Parts {
             traffic.clone(),
             self.holder.clone(),
             tally.clone(),
+            Workers::start(self.config.call_threads).map_err(AgentError::Workers)?,
         );
         let members = Members::load(&self.layout.members(), self.enrolled.node);
         let state = self.holder.state().clone();

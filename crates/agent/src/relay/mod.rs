@@ -6,10 +6,12 @@ mod first_bytes;
 mod gate;
 mod tally;
 mod traffic;
+mod workers;
 
 pub(crate) use commands::Commands;
 pub(crate) use tally::Tally;
 pub(crate) use traffic::{Adapters, Child, Lenses, Picture, Traffic};
+pub(crate) use workers::Workers;
 
 use crate::agent_key::AgentKey;
 use crate::dial;
@@ -59,6 +61,8 @@ pub(crate) struct Relay {
     pub(crate) tally: Arc<Tally>,
     /// Commands whose connections are the agent's own.
     pub(crate) commands: Arc<Commands>,
+    /// What connections are served by.
+    pub(crate) workers: Workers,
     open: AtomicUsize,
     limits: Arc<Limits>,
 }
@@ -70,6 +74,7 @@ impl Relay {
         traffic: Arc<Traffic>,
         holder: HolderClient,
         tally: Arc<Tally>,
+        workers: Workers,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity,
@@ -77,6 +82,7 @@ impl Relay {
             holder,
             tally,
             commands: Arc::new(Commands::default()),
+            workers,
             open: AtomicUsize::new(0),
             limits: Arc::new(Limits::default()),
         })
@@ -98,7 +104,7 @@ impl Relay {
             return;
         }
         let relay = self.clone();
-        tokio::spawn(async move {
+        self.workers.spawn(async move {
             if let Err(error) = relay.serve(stream, reason, local, peer).await {
                 tracing::debug!(%peer, %error, "a connection failed");
                 relay.tally.count("connection.failed");
