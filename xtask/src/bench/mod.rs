@@ -1,12 +1,10 @@
-//! `cargo xtask bench`: what Upstart costs, measured beside direct connections and two sidecars.
+//! `cargo xtask bench`: what Upstart costs, measured beside direct connections and the proxies that people use instead.
 
-mod contenders;
-mod nginx;
-mod report;
+mod cross_version;
+mod figures;
 mod runner;
 mod same_version;
-mod sidecars;
-mod workloads;
+mod stage;
 
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
@@ -21,12 +19,14 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Connections between nodes of one version: direct, under Upstart, through Envoy and through HAProxy on both sides
-    SameVersion(SameVersion),
+    SameVersion(Measuring),
+    /// Calls between versions: through a lens of one and of three steps, beside one hop of nginx, of Envoy, and of Envoy with Lua
+    CrossVersion(Measuring),
 }
 
-/// Arguments of `cargo xtask bench same-version`.
+/// How to measure.
 #[derive(Debug, Args)]
-struct SameVersion {
+struct Measuring {
     /// Print the result as one line of JSON on stdout
     #[arg(long)]
     json: bool,
@@ -39,7 +39,7 @@ struct SameVersion {
     /// Only workloads whose name contains this
     #[arg(long, default_value = "")]
     only: String,
-    /// Only these contenders beside direct (upstart, envoy, haproxy)
+    /// Only these contenders beside direct
     #[arg(long, value_delimiter = ',')]
     contenders: Vec<String>,
     /// Measure what `cargo xtask demo` runs, not a release build
@@ -50,6 +50,13 @@ struct SameVersion {
     program: Option<std::path::PathBuf>,
 }
 
+impl Measuring {
+    /// Whether a contender is to be measured.
+    fn wants(&self, contender: &str) -> bool {
+        self.contenders.is_empty() || self.contenders.iter().any(|wanted| wanted == contender)
+    }
+}
+
 /// Runs the benchmark.
 ///
 /// # Errors
@@ -57,5 +64,6 @@ struct SameVersion {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.what {
         What::SameVersion(options) => same_version::run(options),
+        What::CrossVersion(options) => cross_version::run(options),
     }
 }

@@ -40,6 +40,11 @@ impl Processes {
         Ok(())
     }
 
+    /// The process id of a program that has been started and not been waited for.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.children().get(name).map(Child::id)
+    }
+
     /// How the program ended, if it has; it is then forgotten.
     pub fn ended(&self, name: &str) -> Option<ExitStatus> {
         let mut children = self.children();

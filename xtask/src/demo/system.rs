@@ -103,6 +103,24 @@ impl System {
 
     /// Starts a node's agent; `kill_at` names the journal record at which it kills itself, `<record>:before|after`.
     pub fn start_agent(&self, node: &Node, kill_at: Option<&str>) -> anyhow::Result<()> {
+        let mut command = self.agent(node);
+        if let Some(point) = kill_at {
+            command.env("UPSTART_KILL_AT", point);
+        }
+        self.processes
+            .start(&node.name, &mut command, &self.log(&node.name)?)
+    }
+
+    /// Starts a node's agent with more arguments.
+    pub fn start_agent_with(&self, node: &Node, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = self.agent(node);
+        command.args(arguments);
+        self.processes
+            .start(&node.name, &mut command, &self.log(&node.name)?)
+    }
+
+    /// The command that runs a node's agent.
+    fn agent(&self, node: &Node) -> Command {
         let mut command = Command::new(&self.program);
         command.args([
             "agent",
@@ -122,11 +140,7 @@ impl System {
         for (key, value) in &node.variables {
             command.args(["--var", &format!("{key}={value}")]);
         }
-        if let Some(point) = kill_at {
-            command.env("UPSTART_KILL_AT", point);
-        }
-        self.processes
-            .start(&node.name, &mut command, &self.log(&node.name)?)
+        command
     }
 
     /// Ends a node's agent; its holder and its software go on.

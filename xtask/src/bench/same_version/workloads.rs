@@ -1,7 +1,7 @@
 //! What is measured: the load programs' command lines, and the rates that they print.
 
+use crate::bench::stage::words;
 use anyhow::{Context, bail};
-use std::path::Path;
 
 /// A workload.
 #[derive(Clone, Copy, Debug)]
@@ -139,23 +139,6 @@ fn http_rate(printed: &str) -> anyhow::Result<Option<f64>> {
         .lines()
         .find_map(|line| line.strip_prefix("Requests/sec:"));
     Ok(line.and_then(|rate| rate.trim().parse().ok()))
-}
-
-/// The full path of a program; system programs may lie outside an ordinary user's search path.
-pub(super) fn program(name: &str) -> anyhow::Result<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders
-        .map(|folder| folder.join(name))
-        .find(|path| Path::is_file(path));
-    let found = found.with_context(|| {
-        format!("{name} is not installed: run `cargo xtask test --install-only`")
-    })?;
-    Ok(found.display().to_string())
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Rates become ratios, ratios become medians: the report as JSON and as a table.
 
+use crate::bench::figures::{median, quantile, rounded};
+use crate::bench::stage;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -45,7 +47,7 @@ impl Row {
             let pairs = rates.get(contender)?.iter().zip(rates.get(DIRECT)?);
             Some(pairs.map(|(rate, direct)| rate / direct).collect())
         };
-        let ratio = |contender| ratios(contender).map(|ratios| rounded(quantile(&ratios, 0.5)));
+        let ratio = |contender| ratios(contender).map(|ratios| rounded(median(&ratios)));
         let spread = ratios("upstart").map_or(0.0, |ratios| {
             rounded(quantile(&ratios, 0.75) - quantile(&ratios, 0.25))
         });
@@ -55,14 +57,13 @@ impl Row {
             ratio_envoy: ratio("envoy"),
             ratio_haproxy: ratio("haproxy"),
             spread,
-            direct: rates.get(DIRECT).map_or(0.0, |rates| quantile(rates, 0.5)),
+            direct: rates.get(DIRECT).map_or(0.0, |rates| median(rates)),
         }
     }
 }
 
-impl Report {
-    /// The report as a Markdown table, for people and for the documents.
-    pub(super) fn table(&self) -> String {
+impl stage::Report for Report {
+    fn table(&self) -> String {
         let mut text = format!(
             "\nThroughput relative to direct connections, medians of {} rounds, on {}.\n\n\
              | workload | direct, per second | Upstart | Envoy twice | HAProxy twice | spread |\n\
@@ -85,40 +86,6 @@ fn cell(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
-/// A quantile of some values, between neighbours by share (type 7 of Hyndman and Fan, "Sample Quantiles in Statistical Packages", 1996).
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let Some(last) = sorted.len().checked_sub(1) else {
-        return 0.0;
-    };
-    let place = share * last as f64;
-    let (below, above) = (place.floor() as usize, place.ceil() as usize);
-    sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
-}
-
-/// The machine: processor, number of processors, kernel.
-pub(super) fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let model = read("/proc/cpuinfo")
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("model name")?
-                .split_once(':')
-                .map(|(_, name)| name.trim().to_owned())
-        })
-        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    format!(
-        "{model}, {processors} processors, Linux {}",
-        read("/proc/sys/kernel/osrelease").trim()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,12 +100,5 @@ mod tests {
         assert_eq!(row.ratio_upstart, Some(0.95));
         assert_eq!(row.spread, 0.05);
         assert_eq!(row.ratio_envoy, None);
-    }
-
-    #[test]
-    fn quantiles_lie_between_neighbours() {
-        assert_eq!(quantile(&[4.0, 1.0, 3.0, 2.0], 0.5), 2.5);
-        assert_eq!(quantile(&[1.0], 0.75), 1.0);
-        assert_eq!(quantile(&[], 0.5), 0.0);
     }
 }

@@ -1,0 +1,137 @@
+//! Starts what is compared: the bare servers, the sidecars before them, and the same servers as nodes under Upstart.
+
+use super::nginx;
+use super::report::DIRECT;
+use super::sidecars::{self, Hop, hops};
+use super::workloads::Ports;
+use crate::bench::runner::{self, Runner};
+use crate::bench::stage::{START_LIMIT, Stage, program};
+use crate::demo::system::{Node, System, all_at};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+/// Who is measured: where its load is made, and where it is reached.
+#[derive(Clone, Debug)]
+pub(super) struct Contender {
+    pub(super) name: String,
+    pub(super) runner: Runner,
+    pub(super) ports: Ports,
+}
+
+/// The bare servers and a bare runner.
+pub(super) fn direct(stage: &Stage<'_>) -> anyhow::Result<Contender> {
+    let ports = ports(stage, 0);
+    let mut command = Command::new(program("redis-server")?);
+    command.args(["--port", &ports.redis.to_string(), "--bind", "127.0.0.1"]);
+    command
+        .args(["--save", "", "--appendonly", "no"])
+        .current_dir(stage.place.folder("redis")?);
+    stage.start("direct-redis", &command)?;
+    stage.nginx("direct-nginx", nginx::configuration(ports.http))?;
+    let runner = stage.direct_runner()?;
+    stage.wait(&[ports.redis, ports.http])?;
+    Ok(Contender {
+        name: DIRECT.to_owned(),
+        runner,
+        ports,
+    })
+}
+
+/// Two Envoys between the bare runner and the bare servers.
+pub(super) fn envoy(stage: &Stage<'_>, direct: &Contender) -> anyhow::Result<Contender> {
+    let start = |name: &str, hops: &[Hop]| stage.envoy_with(name, sidecars::envoy(hops));
+    sidecars(stage, "envoy", direct, [1, 2], start)
+}
+
+/// Two HAProxies between the bare runner and the bare servers.
+pub(super) fn haproxy(stage: &Stage<'_>, direct: &Contender) -> anyhow::Result<Contender> {
+    let binary = program("haproxy")?;
+    let start = |name: &str, hops: &[Hop]| -> anyhow::Result<()> {
+        let file = stage.place.root.join(format!("{name}.cfg"));
+        std::fs::write(&file, sidecars::haproxy(hops))?;
+        stage.start(name, Command::new(&binary).arg("-db").arg("-f").arg(file))
+    };
+    sidecars(stage, "haproxy", direct, [3, 4], start)
+}
+
+fn sidecars(
+    stage: &Stage<'_>,
+    name: &str,
+    direct: &Contender,
+    blocks: [u16; 2],
+    start: impl Fn(&str, &[Hop]) -> anyhow::Result<()>,
+) -> anyhow::Result<Contender> {
+    let [client_side, server_side] = blocks.map(|block| ports(stage, block));
+    start(
+        &format!("{name}-server-side"),
+        &hops(server_side, direct.ports),
+    )?;
+    start(
+        &format!("{name}-client-side"),
+        &hops(client_side, server_side),
+    )?;
+    for side in [server_side, client_side] {
+        stage.wait(&[side.redis, side.http])?;
+    }
+    Ok(Contender {
+        name: name.to_owned(),
+        ports: client_side,
+        ..direct.clone()
+    })
+}
+
+/// The same servers and a runner, each a node under its agent, all at one version.
+pub(super) async fn upstart(stage: &Stage<'_>, binary: PathBuf) -> anyhow::Result<Contender> {
+    let ports = ports(stage, 5);
+    let socket = stage.place.root.join("upstart.sock");
+    let bundle = bundle(stage, ports)?;
+    let system = System::start(stage.place, Arc::clone(stage.processes), binary).await?;
+    system.publish(&bundle, false)?;
+    for class in ["redis", "web", "load"] {
+        let variables = vec![("socket", socket.display().to_string())];
+        let node = Node {
+            name: class.to_owned(),
+            class,
+            variables,
+            poll_ms: 2_000,
+        };
+        system.start_agent(&node, None)?;
+    }
+    let is_ready = |view: &model::api::SystemView| view.nodes.len() == 3 && all_at(view, &[], 1);
+    system
+        .wait("every node serves", START_LIMIT, is_ready)
+        .await?;
+    Ok(Contender {
+        name: "upstart".to_owned(),
+        runner: Runner { socket },
+        ports,
+    })
+}
+
+/// The upgrade that defines the benchmark's system.
+fn bundle(stage: &Stage<'_>, ports: Ports) -> anyhow::Result<PathBuf> {
+    let folder = stage.place.folder("bundle")?;
+    let software = folder.join("software");
+    std::fs::create_dir_all(&software)?;
+    std::fs::write(software.join(runner::FILE), runner::SOURCE)?;
+    std::fs::write(
+        software.join("nginx.conf"),
+        nginx::configuration(ports.http),
+    )?;
+    let text = include_str!("upgrade.toml")
+        .replace("REDIS_PORT", &ports.redis.to_string())
+        .replace("HTTP_PORT", &ports.http.to_string())
+        .replace("REDIS_SERVER", &program("redis-server")?)
+        .replace("NGINX", &program("nginx")?);
+    std::fs::write(folder.join("upgrade.toml"), text)?;
+    Ok(folder)
+}
+
+fn ports(stage: &Stage<'_>, block: u16) -> Ports {
+    let first = stage.place.base + 2 * block;
+    Ports {
+        redis: first,
+        http: first + 1,
+    }
+}
