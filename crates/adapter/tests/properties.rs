@@ -189,6 +189,23 @@ proptest! {
     }
 
     #[test]
+    fn decoding_the_outside_first_changes_nothing(value in any_json(), at in 0..200usize, byte in 0..128u8) {
+        // With spaces, as only undecoded parts keep them.
+        let mut text = value.to_string().replace(",\"", " , \"").into_bytes();
+        let outside = Json::parse_outside(text.clone().into(), 64);
+        let written = outside.clone().map(|outside| outside.to_string());
+        let whole = Json::parse(&text, 64);
+        prop_assert_eq!(outside.map(Json::decoded), whole.clone());
+        prop_assert_eq!(written.map(|written| Json::parse(written.as_bytes(), 64)), Ok(whole));
+        // What is not JSON is found where nothing is decoded too.
+        if let Some(place) = text.get_mut(at) {
+            *place = byte;
+        }
+        let outside = Json::parse_outside(text.clone().into(), 64).map(Json::decoded);
+        prop_assert_eq!(outside, Json::parse(&text, 64));
+    }
+
+    #[test]
     fn json_parsing_agrees_with_serde(text in r#"[\[\]{}:,"a0-9.eE+\\ -]{0,12}|.{0,12}"#) {
         let ours = Json::parse(text.as_bytes(), 64).is_ok();
         let theirs = serde_json::from_str::<serde_json::Value>(&text);
