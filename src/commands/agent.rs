@@ -7,6 +7,7 @@ use agent::AgentError;
 use agent::config::Config;
 use clap::Args;
 use model::expression::Variable;
+use model::network::Network;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
@@ -16,8 +17,8 @@ use std::pin::pin;
 /// Arguments of `upstart agent`.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, poll_ms, call_threads
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "poll_ms", "call_threads"])]
+    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, networks, poll_ms, call_threads
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "networks", "poll_ms", "call_threads"])]
     pub(crate) config: Option<PathBuf>,
     /// The node's data directory; one node each
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
@@ -37,6 +38,9 @@ pub(crate) struct AgentArgs {
     /// An address at which peers reach the node (repeatable) [default: 127.0.0.1]
     #[arg(long = "address", value_name = "IP")]
     pub(crate) addresses: Vec<IpAddr>,
+    /// A network whose labels are honoured besides members' addresses, such as a load balancer's (repeatable)
+    #[arg(long = "network", value_name = "IP/PREFIX")]
+    pub(crate) networks: Vec<Network>,
     /// How often the server is asked, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = agent::config::POLL_MS_DEFAULT)]
     pub(crate) poll_ms: u64,
@@ -121,6 +125,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
         servers: globals.servers.clone(),
         token: token(globals)?,
         addresses,
+        networks: arguments.networks,
         poll_ms: arguments.poll_ms,
         call_threads: arguments
             .call_threads

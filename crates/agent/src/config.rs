@@ -1,6 +1,7 @@
 //! What an agent is told when it starts.
 
 use model::expression::Variable;
+use model::network::Network;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -34,6 +35,9 @@ pub struct Config {
     /// The addresses at which peers reach the node, where the upgrade file names none.
     #[serde(default = "default_addresses")]
     pub addresses: Vec<IpAddr>,
+    /// Networks whose labels are honoured besides members' addresses: what is behind load balancers and address translation.
+    #[serde(default)]
+    pub networks: Vec<Network>,
     /// How often the server is asked, in milliseconds; jitter is added.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,

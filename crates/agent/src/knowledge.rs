@@ -5,6 +5,7 @@ use model::bundle::{Adapter, Settings};
 use model::expression::{NodeScope, Scope};
 use model::ids::{Revision, Version};
 use model::machine::Place;
+use model::network::Network;
 use model::release::{History, HistoryError, Lineage, Public, ReleaseClass};
 use model::routing::{Route, Standing, Step};
 use std::collections::BTreeMap;
@@ -24,6 +25,10 @@ pub(crate) struct Knowledge {
     revisions: BTreeMap<Version, Revision>,
     advertised: BTreeMap<Version, Vec<(String, IpAddr, u16)>>,
     problems: BTreeMap<Version, String>,
+    /// Networks whose labels are honoured, as the agent was told.
+    configured: Vec<Network>,
+    /// The same, as each version's services declare them.
+    declared: BTreeMap<Version, Vec<Network>>,
 }
 
 impl Knowledge {
@@ -55,6 +60,8 @@ impl Knowledge {
             revisions,
             advertised: BTreeMap::new(),
             problems: BTreeMap::new(),
+            configured: config.networks.clone(),
+            declared: BTreeMap::new(),
         };
         knowledge.compute_ports(config);
         Ok(knowledge)
@@ -78,12 +85,31 @@ impl Knowledge {
                 }
                 Err(problem) => drop(self.problems.entry(version).or_insert(problem)),
             }
+            match self.declare(version, &class) {
+                Ok(networks) => {
+                    self.declared.insert(version, networks);
+                }
+                Err(problem) => drop(self.problems.entry(version).or_insert(problem)),
+            }
         }
     }
 
     /// Why the node cannot go to a version: its ports there cannot be computed.
     pub(crate) fn problem(&self, version: Version) -> Option<&str> {
         self.problems.get(&version).map(String::as_str)
+    }
+
+    fn declare(&self, version: Version, class: &ReleaseClass) -> Result<Vec<Network>, String> {
+        let scope = self.scope_at(version);
+        let mut all = Vec::new();
+        for service in class.definition.services.values() {
+            for template in &service.networks {
+                let text = template.render(&scope).map_err(|error| error.to_string())?;
+                let network = text.parse::<Network>();
+                all.push(network.map_err(|error| format!("{}.networks: {error}", service.key))?);
+            }
+        }
+        Ok(all)
     }
 
     fn advertise(
@@ -118,6 +144,22 @@ impl Knowledge {
         all.sort();
         all.dedup();
         Ok(all)
+    }
+
+    /// The networks whose labels are honoured: those that the agent was told, and those of every live version.
+    pub(crate) fn networks(&self, standing: Standing) -> Vec<Network> {
+        let versions = self.live_versions(standing);
+        let declared = versions
+            .iter()
+            .filter_map(|version| self.declared.get(version));
+        let mut all: Vec<Network> = declared
+            .flatten()
+            .chain(&self.configured)
+            .copied()
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// The history.

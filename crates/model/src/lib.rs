@@ -7,6 +7,7 @@ pub mod ids;
 pub mod journal;
 pub mod machine;
 pub mod manifest;
+pub mod network;
 pub mod release;
 pub mod routing;
 pub mod schedule;

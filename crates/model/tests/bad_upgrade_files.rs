@@ -402,6 +402,21 @@ const CASES: &[Case] = &[
     ),
     Case(
         "connections = \"stateless\"",
+        "networks = [\"10.0.0.0/8\", \"balancers\"]",
+        "upgrade.toml:20:27: class.storage.service.data.networks[1]: `balancers` is not a network; write IP or IP/PREFIX, such as 10.1.0.0/16",
+    ),
+    Case(
+        "connections = \"stateless\"",
+        "networks = [\"10.1.2.3/8\"]",
+        "upgrade.toml:20:13: class.storage.service.data.networks[0]: `10.1.2.3/8` has bits beyond its prefix; write 10.0.0.0/8",
+    ),
+    Case(
+        "connections = \"stateless\"",
+        "networks = [\"${var.balancer}\"]",
+        "",
+    ),
+    Case(
+        "connections = \"stateless\"",
         "public = \"newest\"",
         "upgrade.toml:20:10: class.storage.service.data.public: is \"newest\"; expected \"first\" or \"latest\" or \"nobody\"; did you mean \"latest\"?",
     ),

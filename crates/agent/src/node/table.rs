@@ -1,8 +1,26 @@
 //! The member table: what the hooks go by, made from the picture whenever it changes.
 
 use super::Node;
-use intercept::table::{ENDPOINTS_MAX, Service, Table};
+use crate::relay::Picture;
+use intercept::table::{ENDPOINTS_MAX, NETWORKS_MAX, Service, Table};
+use std::net::IpAddr;
 use std::sync::PoisonError;
+
+/// The declared networks, as many as the table has room for.
+fn networks(picture: &Picture) -> Vec<(IpAddr, u8)> {
+    let mut all = picture.knowledge.networks(picture.standing);
+    if all.len() > NETWORKS_MAX {
+        tracing::error!(
+            declared = all.len(),
+            NETWORKS_MAX,
+            "too many networks: labels of the last ones are not honoured; declare wider ones"
+        );
+        all.truncate(NETWORKS_MAX);
+    }
+    all.iter()
+        .map(|network| (network.address(), network.prefix()))
+        .collect()
+}
 
 impl Node {
     /// Puts the present picture in force for the hooks.
@@ -55,7 +73,7 @@ impl Node {
             services,
             endpoints: endpoints.into_iter().collect(),
             sources: sources.into_iter().collect(),
-            networks: Vec::new(),
+            networks: networks(&picture),
         };
         (at, table)
     }

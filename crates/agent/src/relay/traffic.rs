@@ -81,6 +81,13 @@ impl Picture {
         self.held_calls_max = settings.held_calls_max as usize;
     }
 
+    /// Whether a label from this address is honoured: it is a member's, or of a declared network.
+    pub(crate) fn honours(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let networks = self.knowledge.networks(self.standing);
+        self.sources.contains(&peer) || networks.iter().any(|network| network.contains(peer))
+    }
+
     /// The service on a local port, as callers at `label` know it.
     pub(crate) fn service_at(&self, port: u16, label: Option<Version>) -> Option<&str> {
         self.knowledge.service_at(port, label, self.standing)

@@ -25,6 +25,8 @@ pub struct Service {
     pub public: PublicPolicy,
     /// Where peers reach it: `ADDRESS` or `ADDRESS:PORT`; empty means the node's own address.
     pub advertise: Vec<Template>,
+    /// Networks whose labels its nodes honour besides members' addresses.
+    pub networks: Vec<Template>,
     /// The adapter for callers still at the version before.
     pub past: Adapter,
     /// The adapter for callers already at this version on nodes at the version before.

@@ -7,12 +7,16 @@ use crate::bundle::{
 };
 use crate::expression::{Allowed, Template};
 use crate::ids::Version;
+use crate::network::Network;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
 
 /// The most services of a class (the member table has room for so many at a node).
 const SERVICES_MAX: usize = 64;
+
+/// The most networks of a service: four services' fit into a node's member table.
+const NETWORKS_MAX: usize = 64;
 
 pub(super) fn services(class: &Table<'_>, names: &BTreeSet<String>) -> BTreeMap<String, Service> {
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
@@ -80,6 +84,7 @@ fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service 
             .unwrap_or(Dispatch::Direct),
         public: table.word("public", &public).unwrap_or(PublicPolicy::First),
         advertise: advertise(&table, names),
+        networks: networks(&table, names),
         past,
         future,
     };
@@ -249,6 +254,29 @@ fn advertise(table: &Table<'_>, names: &BTreeSet<String>) -> Vec<Template> {
         addresses.push(template);
     }
     addresses
+}
+
+fn networks(table: &Table<'_>, names: &BTreeSet<String>) -> Vec<Template> {
+    let allowed = Allowed::with_ports(names.clone());
+    let mut networks = Vec::new();
+    let all = table.strings("networks").unwrap_or_default();
+    if let (true, Some(place)) = (all.len() > NETWORKS_MAX, table.place("networks")) {
+        let problem = format!("more than {NETWORKS_MAX} networks");
+        table.source().wrong(&place, problem, "write wider ones");
+    }
+    for at in all {
+        let Some(template) = table.source().template(&at, &allowed) else {
+            continue;
+        };
+        let problem = template
+            .constant()
+            .and_then(|text| text.parse::<Network>().err());
+        if let Some(problem) = problem {
+            table.source().wrong(&at, problem.to_string(), "");
+        }
+        networks.push(template);
+    }
+    networks
 }
 
 /// An advertised address, with a port where it differs from the service's own.
