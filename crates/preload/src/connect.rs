@@ -76,9 +76,13 @@ pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result
     let nonblocking =
         nonblocking.unwrap_or_else(|| kernel::status_flags(fd) & libc::O_NONBLOCK != 0);
     let label = Encoded::new(&label);
-    let fast = matches!(socket, Socket::Fresh) && !paths::is_slow(address);
-    if !fast {
+    if !matches!(socket, Socket::Fresh) {
         return slow_path::connect(fd, to, &label, nonblocking);
+    }
+    if paths::is_slow(address)
+        && let Some(outcome) = slow_path::connect_remembered(fd, to, &label, nonblocking)
+    {
+        return outcome;
     }
     labelled(fd, to, address, &label, nonblocking)
 }

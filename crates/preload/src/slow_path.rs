@@ -8,8 +8,12 @@ use crate::state;
 use intercept::stats::Counter;
 use libc::c_int;
 
-/// How long a non-blocking connect may hold its caller up: some round trips, not a lost SYN.
-const NONBLOCKING_MS: u64 = 1000;
+/// How long a non-blocking connect may hold its caller up where there is no other way: a lost SYN, which the kernel repeats
+/// after a second, and some round trips.
+const NONBLOCKING_MS: u64 = 1500;
+
+/// The same where the fast path remains: some round trips only.
+const REMEMBERED_MS: u64 = 300;
 
 /// Connects and sends the label. The connection may have begun already.
 pub(crate) fn connect(
@@ -18,7 +22,32 @@ pub(crate) fn connect(
     label: &Encoded,
     nonblocking: bool,
 ) -> Result<c_int, Errno> {
-    let outcome = establish(fd, to, nonblocking).and_then(|()| send(fd, label));
+    let outcome = establish(fd, to, nonblocking.then_some(NONBLOCKING_MS));
+    report(fd, outcome.and_then(|()| send(fd, label)), nonblocking)
+}
+
+/// Does the same on a path that is remembered to drop handshakes with data; `None` when a non-blocking connect had no answer
+/// in a short time. A packet was lost, or the peer is away: the fast path, a second slower here, then takes as long as the
+/// software would without us, and holds nobody up.
+pub(crate) fn connect_remembered(
+    fd: c_int,
+    to: Given,
+    label: &Encoded,
+    nonblocking: bool,
+) -> Option<Result<c_int, Errno>> {
+    let outcome = establish(fd, to, nonblocking.then_some(REMEMBERED_MS));
+    if nonblocking && outcome == Err(libc::ETIMEDOUT) {
+        kernel::disconnect(fd);
+        return None;
+    }
+    Some(report(
+        fd,
+        outcome.and_then(|()| send(fd, label)),
+        nonblocking,
+    ))
+}
+
+fn report(fd: c_int, outcome: Result<(), Errno>, nonblocking: bool) -> Result<c_int, Errno> {
     match outcome {
         Ok(()) => state::count(Counter::ConnectSlowPath),
         Err(_) => {
@@ -33,18 +62,18 @@ pub(crate) fn connect(
 }
 
 /// Waits until the connection stands. An interrupted or timed-out wait is an error: the attempt is given up with it, so
-/// that the next `connect` begins anew.
-fn establish(fd: c_int, to: Given, nonblocking: bool) -> Result<(), Errno> {
-    match kernel::connect(fd, to) {
-        Ok(_) => Ok(()),
-        Err(libc::EINPROGRESS | libc::EALREADY) if nonblocking => wait(fd),
-        Err(libc::EINPROGRESS | libc::EALREADY) => Err(libc::ETIMEDOUT),
-        Err(error) => Err(error),
+/// that the next `connect` begins anew. A blocking connect has no bound but the kernel's.
+fn establish(fd: c_int, to: Given, patience_ms: Option<u64>) -> Result<(), Errno> {
+    match (kernel::connect(fd, to), patience_ms) {
+        (Ok(_), _) => Ok(()),
+        (Err(libc::EINPROGRESS | libc::EALREADY), Some(patience_ms)) => wait(fd, patience_ms),
+        (Err(libc::EINPROGRESS | libc::EALREADY), None) => Err(libc::ETIMEDOUT),
+        (Err(error), _) => Err(error),
     }
 }
 
-fn wait(fd: c_int) -> Result<(), Errno> {
-    let until = kernel::now_ms() + NONBLOCKING_MS;
+fn wait(fd: c_int, patience_ms: u64) -> Result<(), Errno> {
+    let until = kernel::now_ms() + patience_ms;
     loop {
         let left = until.saturating_sub(kernel::now_ms());
         match kernel::ready(fd, libc::POLLOUT, left) {
