@@ -1,6 +1,6 @@
 //! What a connection says first: a label, something else, or nothing in time.
 
-use label::{LABEL_BYTES_MAX, Label, Parsed};
+use label::{LABEL_BYTES_MAX, Label, Parsed, SIGNATURE};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -9,7 +9,11 @@ use tokio::time::Instant;
 
 /// How long a connection from a member's address may stay silent before it counts as unlabelled. A label that was lost
 /// comes with the kernel's first or second retransmission: measured median 1.7 s at 5-10 % packet loss.
-pub(crate) const LABEL_WAIT: Duration = Duration::from_millis(3_500);
+const LABEL_WAIT: Duration = Duration::from_millis(3_500);
+
+/// The same where the caller speaks first by the service's protocol: nothing is lost by waiting, and a label that a cut path held
+/// back for a while is still honoured. Longer than the kernel goes between two retransmissions when a path was away for a minute.
+const CALL_WAIT: Duration = Duration::from_secs(120);
 
 /// How often a half-arrived label is looked at again: `peek` cannot wait for more than it has.
 const PARTIAL_LABEL_PAUSE: Duration = Duration::from_millis(5);
@@ -25,19 +29,29 @@ pub(crate) enum FirstBytes {
     Damaged,
     /// The peer has gone before it said anything.
     Ended,
+    /// Nothing in a long time, from a caller that speaks first: a label may be on its way still.
+    Silent,
 }
 
-/// Waits for the first bytes of `stream`, at most [`LABEL_WAIT`], and takes a label out.
+/// Waits for the first bytes of `stream` and takes a label out. `callers_speak_first`: by the service's protocol the server says
+/// nothing before the caller has.
 ///
 /// # Errors
 /// What reading the socket reports.
-pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<FirstBytes> {
-    let deadline = Instant::now() + LABEL_WAIT;
+pub(crate) async fn read(
+    stream: &mut TcpStream,
+    callers_speak_first: bool,
+) -> io::Result<FirstBytes> {
+    let (wait, nothing) = match callers_speak_first {
+        true => (CALL_WAIT, FirstBytes::Silent),
+        false => (LABEL_WAIT, FirstBytes::Unlabelled),
+    };
+    let deadline = Instant::now() + wait;
     let mut bytes = [0; LABEL_BYTES_MAX];
     loop {
         let seen = match tokio::time::timeout_at(deadline, stream.peek(&mut bytes)).await {
             Ok(result) => result?,
-            Err(_) => return Ok(FirstBytes::Unlabelled),
+            Err(_) => return Ok(nothing),
         };
         if seen == 0 {
             return Ok(FirstBytes::Ended);
@@ -49,6 +63,10 @@ pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<FirstBytes> {
             }
             Parsed::NotALabel => return Ok(FirstBytes::Unlabelled),
             Parsed::Damaged => return Ok(FirstBytes::Damaged),
+            // Whoever has said all of the signature means a label: its first half must not reach the software.
+            Parsed::Partial if Instant::now() >= deadline && seen >= SIGNATURE.len() => {
+                return Ok(FirstBytes::Damaged);
+            }
             Parsed::Partial if Instant::now() >= deadline => return Ok(FirstBytes::Unlabelled),
             Parsed::Partial => tokio::time::sleep(PARTIAL_LABEL_PAUSE).await,
         }

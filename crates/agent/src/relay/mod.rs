@@ -126,11 +126,15 @@ impl Relay {
             return self.let_through(stream, local).await;
         }
         let picture = self.traffic.picture();
-        let honoured = picture.sources.contains(&peer.ip().to_canonical());
+        let honoured = picture.honours(peer.ip());
         let first = if reason == Some(HandOverReason::Public) {
             FirstBytes::Unlabelled
         } else {
-            first_bytes::read(&mut stream).await?
+            let speaks_first = picture
+                .service_at(local.port(), None)
+                .and_then(|service| picture.manner(service))
+                .is_some_and(|(protocol, _)| protocol == Protocol::Http);
+            first_bytes::read(&mut stream, speaks_first).await?
         };
         let label = match first {
             FirstBytes::Label(label) if label.system != self.identity.system => {
@@ -142,6 +146,7 @@ impl Relay {
             FirstBytes::Label(label) => Some(Version(label.version)),
             FirstBytes::Unlabelled => None,
             FirstBytes::Damaged => return self.reset(stream, "reset.damaged_label"),
+            FirstBytes::Silent => return self.reset(stream, "reset.silent"),
             FirstBytes::Ended => return Ok(()),
         };
         let picture = self.traffic.picture();
