@@ -20,6 +20,11 @@ use std::time::Duration;
 /// How long a connection may take to open before the next server is tried.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long what was sent may stay unacknowledged, and how often a connection that waits is asked whether its other end is still
+/// there: where a network is cut, connections end soon, and fresh ones are there when it is whole again.
+const ACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long a server may stay silent: above what a long poll may wait, so that only a dead server meets it.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -53,6 +58,9 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(SILENCE_LIMIT)
+            .tcp_user_timeout(ACKNOWLEDGED_LIMIT)
+            .tcp_keepalive(KEEPALIVE_INTERVAL)
+            .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
             .user_agent(concat!("upstart/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(ClientError::Setup)?;
