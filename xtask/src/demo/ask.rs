@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// The longest answer that is read.
@@ -12,10 +12,9 @@ const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
 /// How long an answer may take: above what a node holds calls at most.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// `GET path` at a port of this machine: the status and the body as JSON (null when it is none).
-pub fn get(port: u16, path: &str) -> anyhow::Result<(u16, Value)> {
-    let mut stream =
-        TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), LIMIT)?;
+/// `GET path` at an address, `host:port`: the status and the body as JSON (null when it is none).
+pub fn get(address: &str, path: &str) -> anyhow::Result<(u16, Value)> {
+    let mut stream = TcpStream::connect_timeout(&address.parse()?, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     write!(
         stream,
@@ -23,7 +22,7 @@ pub fn get(port: u16, path: &str) -> anyhow::Result<(u16, Value)> {
     )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    parse(&answer).with_context(|| format!("GET {path} at port {port}"))
+    parse(&answer).with_context(|| format!("GET {path} at {address}"))
 }
 
 /// The status and the body of an answer that ends with its connection; chunks are not understood, nobody sends them here.

@@ -8,6 +8,7 @@ use super::summary::{Demands, Summary};
 use super::tail::Tail;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 5;
@@ -31,7 +32,8 @@ pub fn run(place: &Place, processes: &Processes, example: &Path) -> anyhow::Resu
         programs: vec![example.join("v1/software/client.py")],
         flag: "--gateways",
         history: place.folder("history")?,
-        ports: gateways.clone(),
+        addresses: gateways.clone(),
+        hosts: Arc::clone(&place.hosts),
         clients: CLIENTS,
         workers: WORKERS,
         pause_ms: 0,
@@ -51,7 +53,7 @@ pub fn run(place: &Place, processes: &Processes, example: &Path) -> anyhow::Resu
         program.finish(processes, number)?;
     }
     let judged = judge::judge(&program.history, |key| {
-        judge::final_read(1, key, gateways[0])
+        judge::final_read(1, key, &gateways[0])
     })?;
     judged
         .verdict
@@ -63,8 +65,12 @@ pub fn run(place: &Place, processes: &Processes, example: &Path) -> anyhow::Resu
     Ok(summary)
 }
 
-/// Three storage nodes and two gateways of version 1; the gateways' ports.
-fn start_store(place: &Place, processes: &Processes, example: &Path) -> anyhow::Result<Vec<u16>> {
+/// Three storage nodes and two gateways of version 1; the gateways' addresses.
+fn start_store(
+    place: &Place,
+    processes: &Processes,
+    example: &Path,
+) -> anyhow::Result<Vec<String>> {
     let logs = place.folder("logs")?;
     let software = example.join("v1/software");
     let address = |port: u16| format!("127.0.0.1:{port}");
@@ -107,5 +113,5 @@ fn start_store(place: &Place, processes: &Processes, example: &Path) -> anyhow::
         ];
         start(format!("gateway-{port}"), "gateway.py", &arguments)?;
     }
-    Ok(gateways)
+    Ok(gateways.into_iter().map(address).collect())
 }

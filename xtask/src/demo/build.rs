@@ -32,5 +32,5 @@ pub fn build(place: &Place) -> anyhow::Result<PathBuf> {
         std::fs::copy(&built, programs.join(name))
             .with_context(|| format!("cannot copy {}", built.display()))?;
     }
-    Ok(programs.join("upstart"))
+    Ok(place.program())
 }

@@ -1,7 +1,7 @@
 //! Which connections were open when something was stopped: at most so many may break.
 
+use super::hosts::{Hosts, Sockets};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ pub struct Census {
 }
 
 impl Census {
-    /// Begins to count.
-    pub fn begin(ports: Vec<u16>) -> Self {
+    /// Begins to count; each port is one of its host.
+    pub fn begin(ports: Vec<(u16, Sockets)>) -> Self {
         let census = Self {
             counts: Arc::default(),
             over: Arc::default(),
@@ -67,33 +67,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Somebody listens at this port.
+/// Somebody listens at this port of loopback.
 pub fn listens(port: u16) -> bool {
-    tables()
-        .lines()
-        .filter_map(|line| local_port(line, LISTEN))
-        .any(|found| found == port)
+    let sockets = Hosts::loopback().sockets("");
+    sockets.is_ok_and(|sockets| count(&sockets.read(), LISTEN, port) > 0)
 }
 
-fn tables() -> String {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    tables
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .collect()
+fn established(ports: &[(u16, Sockets)]) -> BTreeMap<u16, u64> {
+    let of = |(port, sockets): &(u16, Sockets)| (*port, count(&sockets.read(), ESTABLISHED, *port));
+    ports.iter().map(of).collect()
 }
 
-fn established(ports: &[u16]) -> BTreeMap<u16, u64> {
-    let mut found = BTreeMap::new();
-    for port in tables()
-        .lines()
-        .filter_map(|line| local_port(line, ESTABLISHED))
-    {
-        if ports.contains(&port) {
-            *found.entry(port).or_default() += 1;
-        }
-    }
-    found
+/// How many sockets in this state have this local port.
+fn count(tables: &str, state: &str, port: u16) -> u64 {
+    let ports = tables.lines().filter_map(|line| local_port(line, state));
+    ports.filter(|found| *found == port).count() as u64
 }
 
 /// States of a connection as the kernel prints them (its documentation's `proc_net_tcp`).
@@ -116,13 +104,12 @@ mod tests {
     fn connections_are_seen_at_their_port() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("its address");
-        assert_eq!(established(&[address.port()]), BTreeMap::new());
+        let sockets = Hosts::loopback().sockets("").expect("tables");
+        let ports = [(address.port(), sockets)];
+        assert_eq!(established(&ports), BTreeMap::from([(address.port(), 0)]));
         assert!(listens(address.port()));
         let _caller = TcpStream::connect(address).expect("a connection");
         let _accepted = listener.accept().expect("accepted");
-        assert_eq!(
-            established(&[address.port()]),
-            BTreeMap::from([(address.port(), 1)])
-        );
+        assert_eq!(established(&ports), BTreeMap::from([(address.port(), 1)]));
     }
 }

@@ -170,6 +170,7 @@ mod tests {
                     class,
                     variables: Vec::new(),
                     poll_ms: 1,
+                    networks: Vec::new(),
                 })
             })
             .collect()

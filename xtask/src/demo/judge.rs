@@ -78,8 +78,8 @@ pub fn judge(
     })
 }
 
-/// What the store's gateway at this port says that a key holds, to a caller at this version.
-pub fn final_read(version: u32, key: &str, gateway: u16) -> anyhow::Result<Option<Record>> {
+/// What the store's gateway at this address says that a key holds, to a caller at this version.
+pub fn final_read(version: u32, key: &str, gateway: &str) -> anyhow::Result<Option<Record>> {
     let path = match version {
         1 => format!("/keys/{key}"),
         2 => format!("/items?name={key}"),
@@ -96,5 +96,5 @@ pub fn final_read(version: u32, key: &str, gateway: u16) -> anyhow::Result<Optio
             Err(error) => problem = format!("{error:#}"),
         }
     }
-    bail!("the last read of {key} at port {gateway} failed: {problem}")
+    bail!("the last read of {key} at {gateway} failed: {problem}")
 }

@@ -10,10 +10,12 @@ pub mod crash;
 pub mod executioner;
 pub mod forms;
 pub mod history;
+pub mod hosts;
 pub mod judge;
 pub mod labels;
 #[cfg(test)]
 mod lens_tests;
+pub mod networks;
 pub mod outside;
 pub mod place;
 pub mod processes;
@@ -45,6 +47,12 @@ pub struct Options {
     /// Kill agents, children and the server on the way, in an order drawn from this seed.
     #[arg(long, value_name = "SEED")]
     pub chaos: Option<u64>,
+    /// Run the store on hosts of their own in a network of this kind; needs root.
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "bare"])]
+    pub network: Option<networks::Kind>,
+    /// Fewer calls, for the tests.
+    #[arg(long, requires = "network")]
+    pub short: bool,
     /// Keep the run's directory.
     #[arg(long)]
     pub keep: bool,
@@ -64,7 +72,13 @@ pub struct Ending {
 
 /// Runs the demo; success only if everything that it promises held.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let place = Place::new()?;
+    let mut place = Place::new()?;
+    if let Some(kind) = options.network {
+        // Before this thread moves to where nothing can be downloaded.
+        build::build(&place)?;
+        place.hosts = Arc::new(networks::hosts(kind, place.base)?);
+        place.server_arguments = networks::server_arguments(kind);
+    }
     let processes = Arc::new(Processes::default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -130,6 +144,10 @@ async fn perform(
             summary,
             shortcomings,
         });
+    }
+    if let Some(kind) = options.network {
+        let program = place.program();
+        return networks::run(kind, options.short, &place, processes, program).await;
     }
     let of_run = place.clone();
     let program = tokio::task::spawn_blocking(move || build::build(&of_run)).await??;

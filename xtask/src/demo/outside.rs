@@ -1,10 +1,11 @@
 //! Callers outside the system: the example's own client program, started without Upstart, so that it carries no label.
 
+use super::hosts::Hosts;
 use super::processes::Processes;
 use anyhow::bail;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How a client is started by hand.
@@ -16,8 +17,10 @@ pub struct ClientProgram {
     pub flag: &'static str,
     /// The folder for histories.
     pub history: PathBuf,
-    /// The ports that it calls.
-    pub ports: Vec<u16>,
+    /// The addresses that it calls, `host:port`.
+    pub addresses: Vec<String>,
+    /// Where it runs: each client on the host of its name.
+    pub hosts: Arc<Hosts>,
     /// How many clients there are in all.
     pub clients: usize,
     /// Calls at a time.
@@ -34,22 +37,19 @@ const SIGTERM: i32 = 15;
 const FINISH_LIMIT: Duration = Duration::from_secs(100);
 
 impl ClientProgram {
-    fn name(number: usize) -> String {
+    /// The name of a client, and of its host.
+    pub fn name(number: usize) -> String {
         format!("outside-{number}")
     }
 
     /// Starts the client of this number at this version.
     pub fn start(&self, processes: &Processes, number: usize, version: u32) -> anyhow::Result<()> {
         let program = &self.programs[version as usize - 1];
-        let addresses: Vec<String> = self
-            .ports
-            .iter()
-            .map(|port| format!("127.0.0.1:{port}"))
-            .collect();
-        let mut command = Command::new("python3");
+        let name = Self::name(number);
+        let mut command = self.hosts.command(&name, "python3");
         command.arg(program).env("PYTHONDONTWRITEBYTECODE", "1");
         command
-            .args([self.flag, &addresses.join(",")])
+            .args([self.flag, &self.addresses.join(",")])
             .arg("--history")
             .arg(&self.history);
         for (flag, value) in [
@@ -60,7 +60,6 @@ impl ClientProgram {
         ] {
             command.args([flag, &value.to_string()]);
         }
-        let name = Self::name(number);
         processes.start(&name, &mut command, &self.logs.join(format!("{name}.log")))
     }
 

@@ -1,10 +1,12 @@
 //! Where a run lives: a directory of its own, a block of ports, copies of the bundles.
 
+use super::hosts::Hosts;
 use anyhow::{Context, bail};
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A run's directory and ports.
 #[derive(Clone, Debug)]
@@ -13,6 +15,10 @@ pub struct Place {
     pub root: PathBuf,
     /// The first port of the run's block.
     pub base: u16,
+    /// The hosts that its programs run on.
+    pub hosts: Arc<Hosts>,
+    /// What the server is told besides the usual.
+    pub server_arguments: Vec<String>,
 }
 
 /// The ports of a run: as many as an example's upgrade files use, with room.
@@ -32,6 +38,8 @@ impl Place {
         Ok(Self {
             root,
             base: free_block()?,
+            hosts: Arc::new(Hosts::loopback()),
+            server_arguments: Vec::new(),
         })
     }
 
@@ -40,6 +48,8 @@ impl Place {
         Ok(Self {
             root: other.folder(name)?,
             base: free_block()?,
+            hosts: Arc::clone(&other.hosts),
+            server_arguments: other.server_arguments.clone(),
         })
     }
 
@@ -48,6 +58,11 @@ impl Place {
         let path = self.root.join(name);
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(path)
+    }
+
+    /// The program `upstart`, once it is built.
+    pub fn program(&self) -> PathBuf {
+        self.root.join("programs/upstart")
     }
 
     /// Where the upgrade server listens.

@@ -74,7 +74,8 @@ pub async fn run(
         programs: vec![example.join("v1/client/client.py"); 2],
         flag: "--servers",
         history: place.folder("history")?,
-        ports: ports.to_vec(),
+        addresses: ports.map(|port| format!("127.0.0.1:{port}")).to_vec(),
+        hosts: Arc::clone(&place.hosts),
         clients: CLIENTS + OUTSIDE,
         workers: WORKERS,
         pause_ms: PAUSE_MS,
@@ -85,7 +86,7 @@ pub async fn run(
     let by_node = (0..SERVERS)
         .map(|number| (format!("redis-{}", number + 1), ports[number]))
         .collect();
-    let watcher = Watcher::begin(&system, &outside.history, by_node);
+    let watcher = Watcher::begin(&system, &outside.history, by_node)?;
     let nodes = nodes(place, &outside);
     for node in &nodes {
         system.start_agent(node, None)?;
@@ -162,6 +163,7 @@ fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
             class: "client",
             variables,
             poll_ms: POLL_MS,
+            networks: Vec::new(),
         }
     };
     let server = |number: usize| Node {
@@ -169,6 +171,7 @@ fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
         class: "redis",
         variables: vec![base.clone(), ("number", number.to_string())],
         poll_ms: POLL_MS,
+        networks: Vec::new(),
     };
     (0..SERVERS)
         .map(server)

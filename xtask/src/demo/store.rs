@@ -11,18 +11,19 @@ use super::watcher::Watcher;
 use anyhow::bail;
 use model::api::SystemView;
 use model::ids::Version;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Storage nodes; the upgrade files count on three.
-const STORAGE: usize = 3;
+pub const STORAGE: usize = 3;
 /// Gateways; the upgrade files count on two.
-const GATEWAYS: usize = 2;
+pub const GATEWAYS: usize = 2;
 /// Clients that are nodes of the system.
-const CLIENTS: usize = 3;
+pub const CLIENTS: usize = 3;
 /// Clients outside the system.
-const OUTSIDE: usize = 2;
+pub const OUTSIDE: usize = 2;
 /// Calls at a time of each client.
 const WORKERS: usize = 4;
 /// Between two calls of a worker.
@@ -45,6 +46,35 @@ pub const DEMANDS: Demands = Demands {
     live: 3,
 };
 
+/// What a run may want otherwise.
+pub struct Setting {
+    /// How often agents ask the server.
+    pub poll_ms: u64,
+    /// Other addresses for callers than the gateways' own.
+    pub callers_use: Option<Vec<String>>,
+    /// Networks whose labels every agent honours.
+    pub networks: Vec<String>,
+    /// More variables of every node.
+    pub variables: Vec<(&'static str, String)>,
+    /// Changes each bundle before it is published.
+    pub change: Option<fn(&Path) -> anyhow::Result<()>>,
+    /// How many times fewer calls are waited for between two steps.
+    pub haste: u64,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            poll_ms: POLL_MS,
+            callers_use: None,
+            networks: Vec::new(),
+            variables: Vec::new(),
+            change: None,
+            haste: 1,
+        }
+    }
+}
+
 /// The store under Upstart, with its callers.
 #[derive(Debug)]
 pub struct Store {
@@ -58,6 +88,8 @@ pub struct Store {
     pub bundles: Vec<PathBuf>,
     outside: ClientProgram,
     began: Instant,
+    /// How many times fewer calls are waited for between two steps.
+    haste: u64,
 }
 
 impl Store {
@@ -68,6 +100,20 @@ impl Store {
         program: PathBuf,
         poll_ms: u64,
     ) -> anyhow::Result<Self> {
+        let setting = Setting {
+            poll_ms,
+            ..Setting::default()
+        };
+        Self::prepare_in(place, processes, program, setting).await
+    }
+
+    /// The same in another setting.
+    pub async fn prepare_in(
+        place: &Place,
+        processes: Arc<Processes>,
+        program: PathBuf,
+        setting: Setting,
+    ) -> anyhow::Result<Self> {
         let began = Instant::now();
         let example = repository().join("examples/1-store");
         let names = ["v1", "v2", "v3"];
@@ -75,21 +121,27 @@ impl Store {
             .iter()
             .map(|name| place.bundle(&example, name))
             .collect::<Result<Vec<_>, _>>()?;
+        if let Some(change) = &setting.change {
+            bundles.iter().try_for_each(|bundle| change(bundle))?;
+        }
         let programs = names
             .iter()
             .map(|name| example.join(name).join("software/client.py"));
-        let gateways: Vec<u16> = (0..GATEWAYS as u16)
-            .map(|number| place.base + 20 + number)
-            .collect();
-        let ports = (1..)
-            .zip(&gateways)
-            .map(|(number, port)| (format!("gateway-{number}"), *port))
-            .collect();
+        let gateways = (0..GATEWAYS as u16)
+            .map(|number| (format!("gateway-{}", number + 1), place.base + 20 + number));
+        let ports: BTreeMap<String, u16> = gateways.collect();
+        let addresses = setting.callers_use.clone().unwrap_or_else(|| {
+            let own = ports
+                .iter()
+                .map(|(gateway, port)| format!("{}:{port}", place.hosts.reached_at(gateway)));
+            own.collect()
+        });
         let outside = ClientProgram {
             programs: programs.collect(),
             flag: "--gateways",
             history: place.folder("history")?,
-            ports: gateways,
+            addresses,
+            hosts: Arc::clone(&place.hosts),
             clients: CLIENTS + OUTSIDE,
             workers: WORKERS,
             pause_ms: PAUSE_MS,
@@ -97,8 +149,8 @@ impl Store {
         };
         let system = System::start(place, processes, program).await?;
         system.publish(&bundles[0], false)?;
-        let watcher = Watcher::begin(&system, &outside.history, ports);
-        let nodes = nodes(place, &outside, poll_ms);
+        let watcher = Watcher::begin(&system, &outside.history, ports)?;
+        let nodes = nodes(place, &outside, &setting);
         Ok(Self {
             system,
             watcher,
@@ -106,6 +158,7 @@ impl Store {
             bundles,
             outside,
             began,
+            haste: setting.haste,
         })
     }
 
@@ -125,6 +178,11 @@ impl Store {
             self.outside.start(&self.system.processes, number, 1)?;
         }
         Ok(())
+    }
+
+    /// Where the run lives.
+    pub fn place(&self) -> &Place {
+        &self.system.place
     }
 
     /// Waits for the system to be as wished, at most [`PART_LIMIT`].
@@ -148,9 +206,9 @@ impl Store {
         Ok(())
     }
 
-    /// Waits for so many more calls of the clients.
+    /// Waits for so many more calls of the clients; for fewer in a short run.
     pub async fn calls(&self, more: u64) -> anyhow::Result<()> {
-        let wanted = self.watcher.seen().calls + more;
+        let wanted = self.watcher.seen().calls + more / self.haste;
         let last = Instant::now() + PART_LIMIT;
         while self.watcher.seen().calls < wanted {
             if Instant::now() > last {
@@ -238,7 +296,7 @@ impl Store {
 
     /// Asks for every key as a caller outside at the public version, and judges all that happened.
     pub fn judge(&self, public: u32) -> anyhow::Result<Judged> {
-        let gateway = self.outside.ports[0];
+        let gateway = &self.outside.addresses[0];
         let judged = judge::judge(&self.outside.history, |key| {
             judge::final_read(public, key, gateway)
         })?;
@@ -273,31 +331,46 @@ impl Store {
     }
 }
 
-fn nodes(place: &Place, outside: &ClientProgram, poll_ms: u64) -> Vec<Node> {
-    let base = ("base", place.base.to_string());
-    let several = |class: &'static str, count: usize, more: Vec<(&'static str, String)>| {
-        (0..count).map(move |number| {
-            let mut variables = more.clone();
-            variables.push(("number", number.to_string()));
-            Node {
-                name: format!("{class}-{}", number + 1),
-                class,
-                variables,
-                poll_ms,
-            }
-        })
+fn nodes(place: &Place, outside: &ClientProgram, setting: &Setting) -> Vec<Node> {
+    let hosts = &place.hosts;
+    let base = place.base;
+    let name = |class: &str, number: usize| format!("{class}-{}", number + 1);
+    let node = |class: &'static str, number: usize, mut variables: Vec<(&'static str, String)>| {
+        variables.push(("base", base.to_string()));
+        variables.push(("number", number.to_string()));
+        variables.extend(setting.variables.iter().cloned());
+        Node {
+            name: name(class, number),
+            class,
+            variables,
+            poll_ms: setting.poll_ms,
+            networks: setting.networks.clone(),
+        }
     };
+    let own = |class, number| ("host", hosts.address(&name(class, number)).to_string());
+    let storage = (0..STORAGE).map(|number| {
+        let peer = |step| hosts.address(&name("storage", (number + step) % STORAGE));
+        let peers = [("peer_1", peer(1)), ("peer_2", peer(2))];
+        let peers = peers.map(|(variable, host)| (variable, host.to_string()));
+        let variables = [own("storage", number)].into_iter().chain(peers);
+        node("storage", number, variables.collect())
+    });
+    let all = (0..STORAGE).map(|number| {
+        let host = hosts.reached_at(&name("storage", number));
+        format!("{host}:{}", usize::from(base) + number)
+    });
+    let all = ("storage", all.collect::<Vec<_>>().join(","));
+    let gateways = (0..GATEWAYS)
+        .map(|number| node("gateway", number, vec![own("gateway", number), all.clone()]));
     let client = vec![
-        base.clone(),
+        ("gateways", outside.addresses.join(",")),
         ("history", outside.history.display().to_string()),
         ("clients", outside.clients.to_string()),
         ("workers", outside.workers.to_string()),
         ("pause_ms", outside.pause_ms.to_string()),
     ];
-    several("storage", STORAGE, vec![base.clone()])
-        .chain(several("gateway", GATEWAYS, vec![base]))
-        .chain(several("client", CLIENTS, client))
-        .collect()
+    let clients = (0..CLIENTS).map(|number| node("client", number, client.clone()));
+    storage.chain(gateways).chain(clients).collect()
 }
 
 /// The demo: one, two and three versions live at once, in an order that needs every kind of adapter.
@@ -308,6 +381,11 @@ pub async fn run(
 ) -> anyhow::Result<Ending> {
     let store = Store::prepare(place, processes, program, POLL_MS).await?;
     store.start(|_| None).await?;
+    through_all_versions(&store, DEMANDS).await
+}
+
+/// Upgrades a store that serves version 1 to the last version, retires what is old, and judges all that happened.
+pub async fn through_all_versions(store: &Store, demands: Demands) -> anyhow::Result<Ending> {
     store.calls(2000).await?;
     for version in 2..=LAST {
         store
@@ -318,15 +396,20 @@ pub async fn run(
             .say(&format!("version {version} is published"));
     }
     store.staged(LAST).await?;
-    walk(&store).await?;
+    walk(store).await?;
+    finish(store, demands).await
+}
+
+/// Retires what is old, waits until enough was seen, ends the clients, and judges.
+pub async fn finish(store: &Store, demands: Demands) -> anyhow::Result<Ending> {
     store.retire_all(LAST - 1).await?;
-    store.enough(&DEMANDS).await?;
+    store.enough(&demands).await?;
     let behind = store.behind().await?;
     store.finish_clients()?;
     let summary = store.summary(&store.judge(LAST)?);
     let demands = Demands {
         resets_max: store.watcher.resets_max(),
-        ..DEMANDS
+        ..demands
     };
     let shortcomings = summary.shortcomings(&demands, store.watcher.live_max(), &behind);
     Ok(Ending {

@@ -1,5 +1,6 @@
 //! A system under Upstart: its server, its agents, and what the server says about them.
 
+use super::hosts;
 use super::place::Place;
 use super::processes::Processes;
 use anyhow::{Context, bail};
@@ -23,6 +24,8 @@ pub struct Node {
     pub variables: Vec<(&'static str, String)>,
     /// How often its agent asks the server.
     pub poll_ms: u64,
+    /// Networks whose labels it honours besides members' addresses.
+    pub networks: Vec<String>,
 }
 
 /// The server and the agents of a run.
@@ -77,16 +80,16 @@ impl System {
 
     /// Starts the server, once more after a stop.
     pub fn start_server(&self) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.place.hosts.command(hosts::SERVER, &self.program);
         command
             .arg("server")
             .arg("--data")
             .arg(self.place.folder("server")?);
-        command.args([
-            "--listen",
-            &format!("127.0.0.1:{}", self.place.server_port()),
-        ]);
+        let address = self.place.hosts.address(hosts::SERVER);
+        let port = self.place.server_port();
+        command.args(["--listen", &format!("{address}:{port}")]);
         command.arg("--token-file").arg(&self.token_file);
+        command.args(&self.place.server_arguments);
         self.processes
             .start(SERVER, &mut command, &self.log(SERVER)?)
     }
@@ -121,7 +124,8 @@ impl System {
 
     /// The command that runs a node's agent.
     fn agent(&self, node: &Node) -> Command {
-        let mut command = Command::new(&self.program);
+        let hosts = &self.place.hosts;
+        let mut command = hosts.command(&node.name, &self.program);
         command.args([
             "agent",
             "--name",
@@ -137,6 +141,12 @@ impl System {
             .arg("--token-file")
             .arg(&self.token_file);
         command.args(["--poll-ms", &node.poll_ms.to_string()]);
+        for address in [hosts.address(&node.name), hosts.reached_at(&node.name)] {
+            command.args(["--address", &address.to_string()]);
+        }
+        for network in &node.networks {
+            command.args(["--network", network]);
+        }
         for (key, value) in &node.variables {
             command.args(["--var", &format!("{key}={value}")]);
         }
@@ -276,7 +286,8 @@ fn seen(view: &SystemView) -> BTreeMap<NodeId, u64> {
 }
 
 fn url(place: &Place) -> String {
-    format!("http://127.0.0.1:{}", place.server_port())
+    let address = place.hosts.address(hosts::SERVER);
+    format!("http://{address}:{}", place.server_port())
 }
 
 /// The node runs this version, or a later one, and serves.

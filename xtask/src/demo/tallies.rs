@@ -52,6 +52,17 @@ impl Tallies {
         nodes.map(|count| count.before + count.now).sum()
     }
 
+    /// Calls that one node's adapters served.
+    pub fn crossed_at(&self, node: &str) -> u64 {
+        let across =
+            |name: &str| name.starts_with("calls.past.") || name.starts_with("calls.future.");
+        let counters = self.counted.iter().filter(|(name, _)| across(name));
+        counters
+            .filter_map(|(_, nodes)| nodes.get(node))
+            .map(|count| count.before + count.now)
+            .sum()
+    }
+
     /// Calls that adapters served.
     pub fn crossed(&self) -> CrossVersionCalls {
         let all = |direction: &str| {

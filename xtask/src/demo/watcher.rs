@@ -47,16 +47,25 @@ pub struct Watcher {
 
 impl Watcher {
     /// Begins; `ports` are those at which the clients' connections arrive, by node name.
-    pub fn begin(system: &System, history: &Path, ports: BTreeMap<String, u16>) -> Self {
+    pub fn begin(
+        system: &System,
+        history: &Path,
+        ports: BTreeMap<String, u16>,
+    ) -> anyhow::Result<Self> {
+        let hosts = &system.place.hosts;
+        let sockets = ports
+            .iter()
+            .map(|(node, port)| Ok((*port, hosts.sockets(node)?)))
+            .collect::<anyhow::Result<_>>()?;
         let watcher = Self {
             remembered: Arc::default(),
-            census: Arc::new(Census::begin(ports.values().copied().collect())),
+            census: Arc::new(Census::begin(sockets)),
             ports: Arc::new(ports),
             began: Instant::now(),
             over: Arc::default(),
         };
         tokio::spawn(watcher.clone().look(system.clone(), Tail::new(history)));
-        watcher
+        Ok(watcher)
     }
 
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
@@ -93,6 +102,11 @@ impl Watcher {
     /// The sum of a counter over all nodes.
     pub fn count(&self, name: &str) -> u64 {
         self.remembered().tallies.sum(name)
+    }
+
+    /// Calls across versions that one node's adapters served.
+    pub fn crossed_at(&self, node: &str) -> u64 {
+        self.remembered().tallies.crossed_at(node)
     }
 
     /// Something that callers' connections to this node end at is about to happen, or has just happened.

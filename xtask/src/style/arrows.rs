@@ -3,13 +3,14 @@
 use crate::workspace::Package;
 
 /// Each crate and those that it may use; `upstart` may use everything, nothing may use `upstart` or `xtask`.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("label", &[]),
     ("model", &["label"]),
     ("intercept", &["label"]),
     ("preload", &["intercept"]),
     ("adapter", &["model"]),
     ("client", &["model"]),
+    ("network", &[]),
     (
         "agent",
         &["label", "model", "intercept", "adapter", "client"],
@@ -37,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "client",
             "agent",
             "server",
+            "network",
         ],
     ),
 ];
