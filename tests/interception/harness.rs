@@ -20,12 +20,3 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
-
-/// Whether the test may make network namespaces; says so where it may not.
-pub(crate) fn is_root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("SKIPPED: {test}: needs root");
-    }
-    root
-}

@@ -1,5 +1,5 @@
 //! The interception matrix: real programs, unmodified, bare and as nodes of a system under real agents, with the same results;
-//! on loopback, and between two network namespaces with their own addresses.
+//! on loopback, between two network namespaces with their own addresses, and in bad weather.
 
 mod harness;
 mod stage;
@@ -35,6 +35,38 @@ matrix! {
     asyncio: ["python3"], 200;
     node: ["node"], 100;
     memcached: ["memcached", "python3"], 10;
+}
+
+/// A short form in bad weather: pipelines and many clients at once, connections for one request each, one event loop.
+mod heavy_in_bad_weather {
+    use super::{stage::same_in_bad_weather, workloads};
+
+    #[test]
+    fn redis() {
+        let programs = ["redis-server", "redis-benchmark", "redis-cli"];
+        same_in_bad_weather("redis in bad weather", &programs, workloads::redis, 80);
+    }
+
+    #[test]
+    fn http_server() {
+        let programs = ["python3", "curl"];
+        same_in_bad_weather(
+            "http_server in bad weather",
+            &programs,
+            workloads::http_server,
+            60,
+        );
+    }
+
+    #[test]
+    fn asyncio() {
+        same_in_bad_weather(
+            "asyncio in bad weather",
+            &["python3"],
+            workloads::asyncio,
+            200,
+        );
+    }
 }
 
 fn has_grpc(test: &str) -> bool {

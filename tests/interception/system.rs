@@ -103,8 +103,10 @@ impl<'a> System<'a> {
 
     fn node(&mut self, side: Side, class: &str, more: &[&str]) {
         let address = match (self.pair, side) {
-            (Some(_), Side::Callers) if self.host.is_ipv4() => "10.99.0.1".to_owned(),
-            (Some(_), Side::Callers) => "fd99::1".to_owned(),
+            (Some(pair), Side::Callers) => {
+                let [v4, v6] = pair.callers_at;
+                if self.host.is_ipv4() { v4 } else { v6 }.to_string()
+            }
             _ => self.host.to_string(),
         };
         let data = self.path(class);

@@ -12,7 +12,7 @@ mod site;
 mod weather;
 
 pub use namespace::Namespace;
-pub use net::{Host, Network, unavailable};
+pub use net::{Host, Network, join, unavailable};
 pub use site::Site;
 pub use weather::Weather;
 

@@ -184,6 +184,22 @@ pub(crate) fn become_router(namespace: &Namespace) -> Result<(), NetworkError> {
     Ok(())
 }
 
+/// Joins two namespaces by a cable, with nothing between them; each end has an IPv4 and an IPv6 address.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn join(
+    one: (&Namespace, [IpAddr; 2]),
+    other: (&Namespace, [IpAddr; 2]),
+) -> Result<(), NetworkError> {
+    let written = |[v4, v6]: [IpAddr; 2]| (format!("{v4}/24"), format!("{v6}/64"));
+    let (mine, its) = (written(one.1), written(other.1));
+    cable(
+        (one.0, "cable", &mine.0, &mine.1),
+        (other.0, "cable", &its.0, &its.1),
+    )
+}
+
 /// One end of a cable: its namespace, its device, its addresses.
 type End<'a> = (&'a Namespace, &'a str, &'a str, &'a str);
 

@@ -83,6 +83,31 @@ impl Caller {
         Self::over(stream, dialect)
     }
 
+    /// The same from another address of this host.
+    pub(crate) fn labelled_from(
+        source: Ipv4Addr,
+        port: u16,
+        system: u64,
+        version: u32,
+    ) -> io::Result<Self> {
+        let label = Label::plain(system, version, u32::MAX);
+        let mut bytes = [0; LABEL_BYTES_MAX];
+        let length = label.encode(&mut bytes);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((source, 0).into())?;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            socket.connect(address).await?.into_std()
+        })?;
+        stream.set_nonblocking(false)?;
+        let mut caller = Self::over(stream, version)?;
+        caller.stream.get_mut().write_all(&bytes[..length])?;
+        Ok(caller)
+    }
+
     fn over(stream: TcpStream, dialect: u32) -> io::Result<Self> {
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.set_nodelay(true)?;

@@ -3,6 +3,7 @@
 mod boxes;
 mod bundle;
 mod call;
+mod clock;
 mod node;
 mod place;
 mod process;
@@ -13,6 +14,7 @@ mod wait;
 pub(crate) use boxes::Boxes;
 pub(crate) use bundle::Bundle;
 pub(crate) use call::{Caller, is_crash, refused};
+pub(crate) use clock::Clock;
 pub(crate) use node::{Node, NodeOptions};
 pub(crate) use process::{alive, kill, pids_naming};
 pub(crate) use system::System;

@@ -1,5 +1,6 @@
 //! A node: an agent's process over a data directory; its holder and its software outlive it.
 
+use super::clock::Clock;
 use super::process;
 use super::server::{logged, upstart};
 use super::wait::{until, until_ok};
@@ -24,6 +25,10 @@ pub(crate) struct NodeOptions {
     pub(crate) poll_ms: u64,
     /// Where it kills itself: `UPSTART_KILL_AT`.
     pub(crate) kill_at: Option<String>,
+    /// Networks whose labels it honours.
+    pub(crate) networks: Vec<String>,
+    /// What its host's clock shows.
+    pub(crate) clock: Clock,
 }
 
 impl NodeOptions {
@@ -37,6 +42,8 @@ impl NodeOptions {
             addresses: Vec::new(),
             poll_ms: 200,
             kill_at: None,
+            networks: Vec::new(),
+            clock: Clock::RIGHT,
         }
     }
 
@@ -61,6 +68,18 @@ impl NodeOptions {
     /// Asks the server so often.
     pub(crate) fn poll_ms(mut self, poll_ms: u64) -> Self {
         self.poll_ms = poll_ms;
+        self
+    }
+
+    /// Honours labels from this network.
+    pub(crate) fn network(mut self, network: &str) -> Self {
+        self.networks.push(network.to_owned());
+        self
+    }
+
+    /// On a host whose clock shows this.
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -127,6 +146,10 @@ impl Node {
                 command.args([flag, &format!("{key}={value}")]);
             }
         }
+        for network in &options.networks {
+            command.args(["--network", network]);
+        }
+        options.clock.applied(&mut command);
         if let Some(place) = &options.kill_at {
             command.env("UPSTART_KILL_AT", place);
         }
@@ -135,6 +158,11 @@ impl Node {
             .spawn()
             .expect("the agent starts");
         self.agent = Some(child);
+    }
+
+    /// Its agent's process.
+    pub(crate) fn agent(&self) -> u32 {
+        self.agent.as_ref().expect("the agent runs").id()
     }
 
     /// Kills its agent; holder and software run on.

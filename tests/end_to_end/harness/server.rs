@@ -1,5 +1,6 @@
 //! The upgrade server's process.
 
+use super::clock::Clock;
 use super::process;
 use super::wait::until_ok;
 use std::fs::OpenOptions;
@@ -40,16 +41,18 @@ pub(crate) struct Server {
     data: PathBuf,
     log: PathBuf,
     port: u16,
+    clock: Clock,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts one with its data below `folder`.
-    pub(crate) fn start(folder: &Path, port: u16) -> Self {
+    pub(crate) fn start(folder: &Path, port: u16, clock: Clock) -> Self {
         let mut server = Self {
             data: folder.join("server"),
             log: folder.join("server.log"),
             port,
+            clock,
             child: None,
         };
         server.resume();
@@ -59,6 +62,11 @@ impl Server {
     /// Its address.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
     }
 
     /// Kills it.
@@ -76,6 +84,7 @@ impl Server {
             .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--reachable-ms", &REACHABLE_MS.to_string(), "--data"])
             .arg(&self.data);
+        self.clock.applied(&mut command);
         let child = logged(command, &self.log)
             .spawn()
             .expect("the server starts");

@@ -2,6 +2,7 @@
 
 use super::bundle::{self, Bundle};
 use super::call::Caller;
+use super::clock::Clock;
 use super::node::{Node, NodeOptions};
 use super::place::Ports;
 use super::server::Server;
@@ -30,6 +31,11 @@ pub(crate) struct System {
 impl System {
     /// Starts a server that has nothing yet.
     pub(crate) fn start() -> Self {
+        Self::start_at(Clock::RIGHT)
+    }
+
+    /// The same on a host whose clock shows this.
+    pub(crate) fn start_at(clock: Clock) -> Self {
         let library =
             Path::new(env!("CARGO_BIN_EXE_upstart")).with_file_name("libupstart_preload.so");
         assert!(
@@ -38,7 +44,7 @@ impl System {
         );
         let folder = tempfile::tempdir().expect("a directory");
         let ports = Ports::reserve();
-        let server = Server::start(folder.path(), ports.get(31));
+        let server = Server::start(folder.path(), ports.get(31), clock);
         let client = Client::new(&[server.url()], None)
             .expect("a client")
             .with_author("tester");

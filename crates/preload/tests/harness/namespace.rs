@@ -1,122 +1,99 @@
-//! Two network namespaces joined by a cable: 10.99.0.1 (callers) and 10.99.0.2 (servers). Needs root, `ip` and `nft`.
+//! Two hosts, each a network namespace: joined by a cable, or by a network in some weather. Needs root, `ip` and `nft`.
 
-use super::programs::{find, printed};
+use network::{Namespace, Network, Weather, join, unavailable};
+use std::net::IpAddr;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A pair of namespaces, removed at its end.
+/// A pair of hosts, removed at its end.
 pub(crate) struct Pair {
-    /// Where callers are, at 10.99.0.1 and fd99::1.
-    pub(crate) callers: String,
-    /// Where servers are, at 10.99.0.2 and fd99::2.
-    pub(crate) servers: String,
+    /// Where callers are.
+    pub(crate) callers: Namespace,
+    /// Where servers are.
+    pub(crate) servers: Namespace,
+    /// The callers' addresses, IPv4 and IPv6.
+    pub(crate) callers_at: [IpAddr; 2],
+    /// The servers'.
+    pub(crate) servers_at: [IpAddr; 2],
+    /// What is between them, if it is not just a cable.
+    _network: Option<Network>,
 }
 
 impl Pair {
-    /// Makes a pair, or says why the test is skipped.
+    /// A pair with a cable between them, or a line that says why the test is skipped. Callers are at 10.99.0.1 and fd99::1,
+    /// servers at 10.99.0.2 and fd99::2.
     pub(crate) fn make(test: &str) -> Option<Self> {
-        find(test, "ip")?;
-        find(test, "nft")?;
-        if !super::is_root(test) {
+        if !possible(test) {
             return None;
         }
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = |side: &str| format!("upstart-{side}-{}-{number}", std::process::id());
-        let pair = Self {
-            callers: name("callers"),
-            servers: name("servers"),
+        let at = |last: u8| {
+            [format!("10.99.0.{last}"), format!("fd99::{last}")]
+                .map(|text| text.parse().expect("an address"))
         };
-        for namespace in [&pair.callers, &pair.servers] {
-            ip(&["netns", "add", namespace]);
-            ip(&["-n", namespace, "link", "set", "lo", "up"]);
-        }
-        ip(&[
-            "-n",
-            &pair.callers,
-            "link",
-            "add",
-            "cable",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "cable",
-            "netns",
-            &pair.servers,
-        ]);
-        for (namespace, last) in [(&pair.callers, 1), (&pair.servers, 2)] {
-            ip(&[
-                "-n",
-                namespace,
-                "address",
-                "add",
-                &format!("10.99.0.{last}/24"),
-                "dev",
-                "cable",
-            ]);
-            ip(&[
-                "-n",
-                namespace,
-                "address",
-                "add",
-                &format!("fd99::{last}/64"),
-                "dev",
-                "cable",
-                "nodad",
-            ]);
-            ip(&["-n", namespace, "link", "set", "cable", "up"]);
-        }
+        let pair = Self {
+            callers: Namespace::new().expect("a namespace"),
+            servers: Namespace::new().expect("a namespace"),
+            callers_at: at(1),
+            servers_at: at(2),
+            _network: None,
+        };
+        join(
+            (&pair.callers, pair.callers_at),
+            (&pair.servers, pair.servers_at),
+        )
+        .expect("a cable");
         Some(pair)
     }
-}
 
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for namespace in [&self.callers, &self.servers] {
-            let _ = Command::new("ip")
-                .args(["netns", "delete", namespace])
-                .status();
+    /// A pair with a network between them, in this weather; handshakes that carry data do not reach the servers.
+    pub(crate) fn in_weather(test: &str, weather: Weather) -> Option<Self> {
+        if !possible(test) {
+            return None;
         }
+        let mut network = Network::new().expect("a network");
+        let hosts = [(); 2].map(|()| network.host().expect("a host"));
+        let weather = Weather {
+            no_data_in_syn_to: hosts[1].addresses().to_vec(),
+            ..weather
+        };
+        network.set_weather(weather).expect("weather");
+        let [callers, servers] = hosts;
+        Some(Self {
+            callers_at: callers.addresses(),
+            servers_at: servers.addresses(),
+            callers: callers.namespace,
+            servers: servers.namespace,
+            _network: Some(network),
+        })
     }
 }
 
-fn ip(arguments: &[&str]) {
-    printed(Command::new("ip").args(arguments));
+fn possible(test: &str) -> bool {
+    let why_not = unavailable();
+    if let Some(why) = &why_not {
+        println!("SKIPPED: {test}: {why}");
+    }
+    why_not.is_none()
 }
 
 /// A program of this namespace.
-pub(crate) fn command(namespace: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace]).arg(program);
-    command
+pub(crate) fn command(namespace: &Namespace, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    namespace.command(program)
 }
 
 /// Drops packets that come into this namespace and match an nftables expression.
-pub(crate) fn drop_incoming(namespace: &str, matching: &str) {
+pub(crate) fn drop_incoming(namespace: &Namespace, matching: &str) {
     let rules = format!(
         "table inet t {{ chain c {{ type filter hook input priority 0; {matching} drop; }}; }}"
     );
-    printed(command(namespace, "nft").arg(rules));
+    namespace.nft(&rules).expect("a rule");
 }
 
 /// Sets a kernel setting of this namespace.
-pub(crate) fn set(namespace: &str, setting: &str, value: &str) {
-    let path = format!("/proc/sys/{setting}");
-    printed(command(namespace, "sh").args(["-c", &format!("echo {value} > {path}")]));
+pub(crate) fn set(namespace: &Namespace, setting: &str, value: &str) {
+    namespace.set(setting, value).expect("a setting");
 }
 
 /// Runs this in the namespace: sockets made in it belong there for good.
-pub(crate) fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
-    let path = format!("/run/netns/{namespace}");
-    let file = std::fs::File::open(path).expect("a namespace");
-    std::thread::scope(|scope| {
-        let there = scope.spawn(|| {
-            let kind = rustix::thread::LinkNameSpaceType::Network;
-            rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(kind))
-                .expect("entered");
-            work()
-        });
-        there.join().expect("no panic there")
-    })
+pub(crate) fn within<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
+    namespace.within(work).expect("entered")
 }

@@ -5,7 +5,8 @@ use crate::harness::programs::{Running, find, printed, run};
 use crate::harness::{Node, free_port, table, wait_for};
 use intercept::stats::Counter;
 use intercept::table::Table;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use network::Namespace;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -77,7 +78,7 @@ impl<'a> Stage<'a> {
             .join(name)
     }
 
-    fn command(&self, program: &str, side: fn(&Pair) -> &String, node: &Node) -> Command {
+    fn command(&self, program: &str, side: fn(&Pair) -> &Namespace, node: &Node) -> Command {
         let program = find("matrix", program).unwrap_or_else(|| program.into());
         let mut command = match self.pair {
             Some(pair) => command(side(pair), program),
@@ -196,8 +197,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Runs a workload bare and under the library at this host: the same results, and at least so many labelled connections.
-fn same_at(pair: Option<&Pair>, host: &str, workload: Workload, connections: u64) {
-    let host = host.parse().expect("an address");
+fn same_at(pair: Option<&Pair>, host: IpAddr, workload: Workload, connections: u64) {
     let bare = workload(&Stage::new(pair, host, false));
     let stage = Stage::new(pair, host, true);
     let preloaded = workload(&stage);
@@ -208,7 +208,7 @@ fn same_at(pair: Option<&Pair>, host: &str, workload: Workload, connections: u64
 /// On loopback.
 pub(crate) fn same(test: &str, programs: &[&str], workload: Workload, connections: u64) {
     if programs.iter().all(|program| find(test, program).is_some()) {
-        same_at(None, "127.0.0.1", workload, connections);
+        same_at(None, Ipv4Addr::LOCALHOST.into(), workload, connections);
     }
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn same_between_hosts(
         return;
     }
     let Some(pair) = Pair::make(test) else { return };
-    for host in ["10.99.0.2", "fd99::2"] {
+    for host in pair.servers_at {
         same_at(Some(&pair), host, workload, connections);
     }
 }

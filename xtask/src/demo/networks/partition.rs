@@ -13,6 +13,7 @@ use crate::demo::system::{all_at, is_at};
 use anyhow::bail;
 use model::api::SystemView;
 use network::{Host, Weather};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,8 @@ pub(super) async fn run(
     store.upgrade("client", 2).await?;
     publish(&store, 3).await?;
     without_a_storage_node(&store, "storage-2", Direction::FromIt, 3).await?;
-    for class in ["gateway", "client"] {
+    // Clients first: gateways at version 2 serve callers at version 3.
+    for class in ["client", "gateway"] {
         store.upgrade(class, 3).await?;
     }
     let mut ending = finish(&store, demands).await?;
@@ -109,9 +111,7 @@ async fn without_a_storage_node(
             early.name
         );
     }
-    if direction == Direction::Both {
-        serves_on(store, name)?;
-    }
+    serves_on(store, name, version - 1)?;
     store.place().hosts.net()?.heal()?;
     store.watcher.say("the network is whole again");
     let there = |view: &SystemView| all_at(view, &["storage"], version);
@@ -140,19 +140,27 @@ fn cut(store: &Store, name: &str, direction: Direction) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A node that is cut off answers, at the public version's interface.
-fn serves_on(store: &Store, name: &str) -> anyhow::Result<()> {
+/// A node that is cut off answers at its version, as this program can see that was not cut off from it.
+fn serves_on(store: &Store, name: &str, version: u32) -> anyhow::Result<()> {
+    let current = fs::read_link(store.system.data(name).join("current"))?;
+    let current = current.display().to_string();
+    if !current.contains(&format!("versions/{version}.")) {
+        bail!("{name}, cut off at version {version}, has {current}");
+    }
     let number = name
         .rsplit('-')
         .next()
         .and_then(|digits| digits.parse::<u16>().ok());
     let port = store.place().base + number.unwrap_or(1) - 1;
     let address = format!("{}:{port}", store.place().hosts.address(name));
-    let (status, body) = ask::get(&address, "/health")?;
-    if status != 200 {
+    // A key of the first client, in the words of version 1, which is public: a past adapter answers at later versions.
+    let (status, body) = ask::get(&address, "/records/k-0-0-0")?;
+    if !matches!(status, 200 | 404) {
         bail!("{name}, cut off, answers {status} {body}");
     }
-    store.watcher.say(&format!("{name} serves on: {body}"));
+    store
+        .watcher
+        .say(&format!("{name} serves on at version {version}: {body}"));
     Ok(())
 }
 

@@ -1,0 +1,61 @@
+//! Hosts whose clocks are wrong, by libfaketime.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Where Debian's package `faketime` has its library for programs with threads.
+const LIBRARIES: [&str; 2] = [
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+];
+
+/// What a host's clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// Seconds ahead of the right time.
+    ahead_s: i64,
+}
+
+impl Clock {
+    /// The right time.
+    pub(crate) const RIGHT: Clock = Clock { ahead_s: 0 };
+
+    /// So many minutes ahead, or behind.
+    pub(crate) const fn minutes_ahead(minutes: i64) -> Self {
+        Self {
+            ahead_s: minutes * 60,
+        }
+    }
+
+    /// Whether clocks can be set wrong here; says so where they cannot.
+    pub(crate) fn can_be_wrong(test: &str) -> bool {
+        let found = library().is_some();
+        if !found {
+            println!("SKIPPED: {test}: faketime is not installed");
+        }
+        found
+    }
+
+    /// Lets a command see this time, and whatever it starts.
+    pub(crate) fn applied(self, command: &mut Command) {
+        if self == Self::RIGHT {
+            return;
+        }
+        command
+            .env("LD_PRELOAD", library().expect("faketime"))
+            .env("FAKETIME", format!("{:+}s", self.ahead_s))
+            // Clocks of different hosts differ in what they show, not in how time passes.
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1");
+    }
+
+    /// The process sees this time, as far as can be told from outside: the library is in it.
+    pub(crate) fn rules(self, pid: u32) -> bool {
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        maps.contains("libfaketime") == (self != Self::RIGHT)
+    }
+}
+
+fn library() -> Option<&'static str> {
+    LIBRARIES.into_iter().find(|path| Path::new(path).is_file())
+}
