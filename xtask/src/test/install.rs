@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-const DEBIAN: [&str; 19] = [
+const DEBIAN: [&str; 20] = [
     "bubblewrap",
     "build-essential",
     "curl",
     "debootstrap",
+    "faketime",
     "golang-go",
     "haproxy",
     "iproute2",

@@ -19,7 +19,7 @@ const CHAOS_SEED: u64 = 1;
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Leave out the demo and the chaos run
+    /// Leave out the demos: the usual one, the chaos run and those on test networks
     #[arg(long)]
     no_demo: bool,
     /// Only install what the tests need
@@ -34,7 +34,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "format",
         work: format,
@@ -78,6 +78,21 @@ const STEPS: [Step; 9] = [
     Step {
         name: "chaos",
         work: chaos,
+        is_demo: true,
+    },
+    Step {
+        name: "lossy",
+        work: |workspace, tally| on_network(workspace, tally, "lossy"),
+        is_demo: true,
+    },
+    Step {
+        name: "partition",
+        work: |workspace, tally| on_network(workspace, tally, "partition"),
+        is_demo: true,
+    },
+    Step {
+        name: "nat",
+        work: |workspace, tally| on_network(workspace, tally, "nat"),
         is_demo: true,
     },
 ];
@@ -204,6 +219,17 @@ fn chaos(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
         workspace,
         &["demo", "--chaos", &CHAOS_SEED.to_string(), "--json"],
     )?;
+    tally.pass();
+    Ok(())
+}
+
+/// The demo on a test network of this kind, in its short form.
+fn on_network(workspace: &Workspace, tally: &mut Tally, kind: &str) -> anyhow::Result<()> {
+    if let Some(why) = network::unavailable() {
+        tally.skip(kind, &why);
+        return Ok(());
+    }
+    xtask(workspace, &["demo", "--network", kind, "--short", "--json"])?;
     tally.pass();
     Ok(())
 }
