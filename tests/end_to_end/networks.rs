@@ -30,7 +30,13 @@ fn labels_from_declared_networks_are_honoured_and_others_are_not() {
         for source in [CONFIGURED, DECLARED] {
             number += 1;
             let mut caller = Caller::labelled_from(source, port, id, version).expect("connected");
-            caller.put("apples", number).expect("honoured");
+            caller.put("apples", number).unwrap_or_else(|error| {
+                let fact = system.fact("a");
+                panic!(
+                    "version {version} from {source}: {error}; {:?}",
+                    fact.report.counters
+                )
+            });
             assert_eq!(caller.get("apples").expect("honoured"), Some(number));
         }
         let stranger = Caller::labelled_from(STRANGER, port, id, version)

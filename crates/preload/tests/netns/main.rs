@@ -196,3 +196,30 @@ fn a_path_that_drops_handshakes_with_data_is_remembered() {
         );
     }
 }
+
+#[test]
+fn a_lost_packet_on_a_remembered_path_fails_no_connect() {
+    let Some(bench) = Bench::new("a lost packet on a remembered path") else {
+        return;
+    };
+    // Handshakes with data never arrive, and of those without every other first packet is lost.
+    drop_incoming(
+        &bench.pair.servers,
+        "tcp flags & (syn | ack) == syn meta length > 80",
+    );
+    bench
+        .pair
+        .servers
+        .nft(
+            "add rule inet t c tcp flags & (syn | ack) == syn meta length <= 80 numgen inc mod 2 == 0 drop",
+        )
+        .expect("a rule");
+    bench.same("outside_nonblocking_again", 5);
+    let stats = bench.node.stats();
+    assert_eq!(
+        [Counter::PathRemembered, Counter::ConnectSlowPathFailed].map(|counter| stats.get(counter)),
+        [1, 0],
+        "{}",
+        bench.node.counters()
+    );
+}
