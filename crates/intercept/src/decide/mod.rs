@@ -192,10 +192,12 @@ fn labelled(
     }
 }
 
-/// A member's label can be missing only where a packet was lost; within one host none is.
+/// A member's label can be missing only where a packet was lost; within one host none is, unless it comes through something of a
+/// declared network: a balancer opens a connection before it has what it will pass on.
 fn may_be_late(table: &Snapshot<'_>, local: IpAddr, peer: IpAddr, first: First<'_>) -> bool {
     let same_host = peer.is_loopback() || peer == local;
-    let prompt = same_host && table.local_labels_prompt() && first == First::Nothing;
+    let passed_on = table.is_in_network(peer);
+    let prompt = same_host && !passed_on && table.local_labels_prompt() && first == First::Nothing;
     table.is_source(peer) && !prompt
 }
 

@@ -297,6 +297,15 @@ fn within_one_host_no_label_is_late() {
         accept(&prompt, "10.0.0.1:1", First::Nothing),
         handed(HandOverReason::Undecided)
     );
+    // But a balancer on this host opens its connection before it has what it passes on.
+    let balanced = Table {
+        networks: vec![("127.0.0.1".parse().expect("an address"), 32)],
+        ..prompt
+    };
+    assert_eq!(
+        accept(&balanced, "127.0.0.1:1", First::Nothing),
+        handed(HandOverReason::Undecided)
+    );
 }
 
 #[test]

@@ -129,10 +129,12 @@ impl<'a> Snapshot<'a> {
             let at = SOURCES_AT + index * SOURCE_WORDS;
             join(self.word(at), self.word(at + 1)).cmp(&wanted)
         });
-        listed || self.in_network(wanted)
+        listed || self.is_in_network(ip)
     }
 
-    fn in_network(&self, wanted: u128) -> bool {
+    /// This (canonical) address belongs to a declared network.
+    pub fn is_in_network(&self, ip: IpAddr) -> bool {
+        let wanted = number(ip);
         (0..self.count(NETWORKS, NETWORKS_MAX)).any(|index| {
             let at = NETWORKS_AT + index * NETWORK_WORDS;
             let network = join(self.word(at), self.word(at + 1));
