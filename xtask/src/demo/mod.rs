@@ -48,7 +48,7 @@ pub struct Options {
     #[arg(long, value_name = "SEED")]
     pub chaos: Option<u64>,
     /// Run the store on hosts of their own in a network of this kind; needs root.
-    #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "bare"])]
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "bare", "example"])]
     pub network: Option<networks::Kind>,
     /// Fewer calls, for the tests.
     #[arg(long, requires = "network")]
