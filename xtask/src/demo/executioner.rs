@@ -170,7 +170,6 @@ mod tests {
                     class,
                     variables: Vec::new(),
                     poll_ms: 1,
-                    networks: Vec::new(),
                 })
             })
             .collect()

@@ -78,6 +78,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         build::build(&place)?;
         place.hosts = Arc::new(networks::hosts(kind, place.base)?);
         place.server_arguments = networks::server_arguments(kind);
+        place.agent_arguments = networks::agent_arguments(kind, &place.hosts);
     }
     let processes = Arc::new(Processes::default());
     let runtime = tokio::runtime::Builder::new_multi_thread()

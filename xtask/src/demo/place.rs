@@ -19,6 +19,8 @@ pub struct Place {
     pub hosts: Arc<Hosts>,
     /// What the server is told besides the usual.
     pub server_arguments: Vec<String>,
+    /// What every agent is told besides the usual.
+    pub agent_arguments: Vec<String>,
 }
 
 /// The ports of a run: as many as an example's upgrade files use, with room.
@@ -40,6 +42,7 @@ impl Place {
             base: free_block()?,
             hosts: Arc::new(Hosts::loopback()),
             server_arguments: Vec::new(),
+            agent_arguments: Vec::new(),
         })
     }
 
@@ -50,6 +53,7 @@ impl Place {
             base: free_block()?,
             hosts: Arc::clone(&other.hosts),
             server_arguments: other.server_arguments.clone(),
+            agent_arguments: other.agent_arguments.clone(),
         })
     }
 

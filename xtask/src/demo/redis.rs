@@ -163,7 +163,6 @@ fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
             class: "client",
             variables,
             poll_ms: POLL_MS,
-            networks: Vec::new(),
         }
     };
     let server = |number: usize| Node {
@@ -171,7 +170,6 @@ fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
         class: "redis",
         variables: vec![base.clone(), ("number", number.to_string())],
         poll_ms: POLL_MS,
-        networks: Vec::new(),
     };
     (0..SERVERS)
         .map(server)

@@ -52,8 +52,6 @@ pub struct Setting {
     pub poll_ms: u64,
     /// Other addresses for callers than the gateways' own.
     pub callers_use: Option<Vec<String>>,
-    /// Networks whose labels every agent honours.
-    pub networks: Vec<String>,
     /// More variables of every node.
     pub variables: Vec<(&'static str, String)>,
     /// Changes each bundle before it is published.
@@ -67,7 +65,6 @@ impl Default for Setting {
         Self {
             poll_ms: POLL_MS,
             callers_use: None,
-            networks: Vec::new(),
             variables: Vec::new(),
             change: None,
             haste: 1,
@@ -344,7 +341,6 @@ fn nodes(place: &Place, outside: &ClientProgram, setting: &Setting) -> Vec<Node>
             class,
             variables,
             poll_ms: setting.poll_ms,
-            networks: setting.networks.clone(),
         }
     };
     let own = |class, number| ("host", hosts.address(&name(class, number)).to_string());

@@ -24,8 +24,6 @@ pub struct Node {
     pub variables: Vec<(&'static str, String)>,
     /// How often its agent asks the server.
     pub poll_ms: u64,
-    /// Networks whose labels it honours besides members' addresses.
-    pub networks: Vec<String>,
 }
 
 /// The server and the agents of a run.
@@ -144,9 +142,7 @@ impl System {
         for address in [hosts.address(&node.name), hosts.reached_at(&node.name)] {
             command.args(["--address", &address.to_string()]);
         }
-        for network in &node.networks {
-            command.args(["--network", network]);
-        }
+        command.args(&self.place.agent_arguments);
         for (key, value) in &node.variables {
             command.args(["--var", &format!("{key}={value}")]);
         }

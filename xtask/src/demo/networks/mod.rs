@@ -41,6 +41,14 @@ pub fn server_arguments(kind: Kind) -> Vec<String> {
     }
 }
 
+/// What every agent is told besides the usual.
+pub fn agent_arguments(kind: Kind, hosts: &Hosts) -> Vec<String> {
+    match kind {
+        Kind::Nat => nat::agent_arguments(hosts),
+        Kind::Lossy | Kind::Partition => Vec::new(),
+    }
+}
+
 /// Makes the network for a run whose ports begin at `base`; the calling thread moves into it.
 pub fn hosts(kind: Kind, base: u16) -> anyhow::Result<Hosts> {
     let mut hosts = Hosts::network()?;

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// The load balancer's host, and its program.
 const BALANCER: &str = "balancer";
 
+/// The hop of the clients' site.
+const CLIENT_HOP: &str = "client-hop";
+
 /// The port of the balancer within the run's block.
 const BALANCER_PORT: u16 = 180;
 
@@ -34,7 +37,7 @@ pub(super) fn lay_out(hosts: &mut Hosts, base: u16) -> anyhow::Result<()> {
         let hop = storage.hop.v4.into();
         hosts.insert(&format!("storage-{}", number + 1), host, Some(hop))?;
     }
-    let mut clients = hosts.site("client-hop")?;
+    let mut clients = hosts.site(CLIENT_HOP)?;
     for number in 0..CLIENTS {
         let host = clients.host()?;
         hosts.insert(&format!("client-{}", number + 1), host, None)?;
@@ -46,6 +49,14 @@ pub(super) fn lay_out(hosts: &mut Hosts, base: u16) -> anyhow::Result<()> {
         hosts.add(&name)?;
     }
     Ok(())
+}
+
+/// What every agent is told: the clients' connections come from their hop.
+pub(super) fn agent_arguments(hosts: &Hosts) -> Vec<String> {
+    vec![
+        "--network".to_owned(),
+        hosts.address(CLIENT_HOP).to_string(),
+    ]
 }
 
 /// Runs the store in it.
@@ -62,7 +73,6 @@ pub(super) async fn run(
     let direct = format!("{}:{}", hosts.address(CALLED_DIRECTLY), place.base + 21);
     let setting = Setting {
         callers_use: Some(vec![balancer.clone(), direct]),
-        networks: vec![hosts.address("client-hop").to_string()],
         variables: vec![
             ("balancer", balancer),
             ("balancer_host", hosts.address(BALANCER).to_string()),
