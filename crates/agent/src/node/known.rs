@@ -100,12 +100,11 @@ impl Members {
         wanted.is_subset(&self.held().announced)
     }
 
-    fn take(&self, answer: MembersResponse) -> MemberList {
+    fn take(&self, list: MemberList) {
         let mut held = self.held();
-        held.list = held.list.with(answer);
-        held.endpoints = held.list.endpoints();
-        held.sources = held.list.sources();
-        held.list.clone()
+        held.endpoints = list.endpoints();
+        held.sources = list.sources();
+        held.list = list;
     }
 }
 
@@ -131,7 +130,7 @@ pub(super) async fn follow(node: Weak<Node>) {
         let pause = match (answer, node.upgrade()) {
             (_, None) => return,
             (Ok(Ok(answer)), Some(here)) => {
-                here.take_members(answer);
+                here.take_members(answer).await;
                 QUESTION_GAP
             }
             (Ok(Err(error)), Some(_)) => {
@@ -145,18 +144,31 @@ pub(super) async fn follow(node: Weak<Node>) {
 }
 
 impl Node {
-    fn take_members(&self, answer: MembersResponse) {
+    async fn take_members(&self, answer: MembersResponse) {
         let before = self.members.held().list.clone();
-        let list = self.members.take(answer);
-        if !list.says_as(&before) {
-            // On disk before it is in force and acknowledged: the next agent must not go back behind it.
-            if let Err(error) = sync::save_durably(&self.layout.members(), &list) {
-                tracing::warn!(%error, "the members' list cannot be kept");
-            }
+        let list = before.with(answer);
+        if list.at != before.at {
+            self.keep_list(list.clone()).await;
+        }
+        let changed = !list.says_as(&before);
+        self.members.take(list);
+        if changed {
             self.show_members();
             self.publish_table();
         }
         self.members.answers.send_modify(|count| *count += 1);
+    }
+
+    /// On disk before it is in force and acknowledged: the next agent must not go back behind it. Beside the runtime, which a
+    /// slow disk must not hold up.
+    async fn keep_list(&self, list: MemberList) {
+        let file = self.layout.members();
+        let kept = tokio::task::spawn_blocking(move || sync::save_durably(&file, &list)).await;
+        match kept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the members' list cannot be kept"),
+            Err(error) => tracing::warn!(%error, "the members' list was not kept"),
+        }
     }
 
     /// Lets connections be judged by the present list.
