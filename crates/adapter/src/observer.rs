@@ -67,6 +67,9 @@ pub enum Failure {
     /// The software's connection failed after something of the call was sent.
     #[error("the software's connection failed during a call")]
     Broken(#[source] hyper::Error),
+    /// The software's answer can be understood in two ways: it is not passed on.
+    #[error("the software's answer can be understood in two ways: {0}")]
+    Ambiguous(&'static str),
     /// The caller's own connection failed while its body was read.
     #[error("the caller's connection failed during a call")]
     Caller(#[source] hyper::Error),

@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::ResetCause;
 use super::message::{self, End, Outgoing};
 use super::software::{Software, ToSoftware};
 use super::stream::Traffic;
+use super::strict;
 use crate::call::BodyLimits;
 use crate::gate::{Dial, Gate};
 use crate::limits::Limits;
 use crate::observer::{Failure, Observer, Refusal, RefusalKind};
+
+/// Where requests that can be understood in two ways are refused, as it is counted.
+const AMBIGUOUS: &str = "(ambiguous)";
 
 /// No answer has asked for the connection to be given back.
 const NO_GIVE_BACK: u64 = u64::MAX;
@@ -128,7 +132,14 @@ impl Caller {
             Ok(response) => response,
             Err(Failure::Refused(refusal)) => {
                 self.observer.refused(&refusal);
-                message::refusal(*refusal)
+                let last = refusal.rule == AMBIGUOUS;
+                let mut response = message::refusal(*refusal);
+                if last {
+                    // What follows on the connection could be part of this request.
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response
             }
             Err(failure) => {
                 self.observer.failed(&failure);
@@ -158,6 +169,11 @@ impl Caller {
         if request.method() == Method::CONNECT {
             return Err(tunnel().into());
         }
+        let (head, body) = request.into_parts();
+        if let Some(problem) = strict::ambiguous_request(&head) {
+            return Err(ambiguous(problem).into());
+        }
+        let request = Request::from_parts(head, body);
         let limits = BodyLimits {
             bytes_max: self.limits.body_bytes_max,
             depth_max: self.limits.depth_max,
@@ -178,6 +194,18 @@ fn tunnel() -> Refusal {
         rule: "(CONNECT)".to_owned(),
         reason: "tunnels are not calls".to_owned(),
         status: StatusCode::NOT_IMPLEMENTED,
+        body: None,
+    }
+}
+
+fn ambiguous(problem: &str) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Malformed,
+        rule: AMBIGUOUS.to_owned(),
+        reason: format!(
+            "the request can be understood in two ways: {problem}; nothing was done, and the connection ends"
+        ),
+        status: StatusCode::BAD_REQUEST,
         body: None,
     }
 }

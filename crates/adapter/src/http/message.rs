@@ -11,7 +11,9 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::call::{Answer, AwaitsContinue, Body, BodyLimits, Call};
 use crate::json::Json;
-use crate::observer::Refusal;
+use crate::observer::{Failure, Refusal};
+
+use super::strict;
 
 /// A body on its way out.
 pub(super) struct Outgoing {
@@ -112,13 +114,16 @@ pub(super) fn request(call: Call) -> Request<Outgoing> {
 }
 
 /// The software's response as an answer.
-pub(super) fn answer(response: Response<Incoming>) -> Answer {
+pub(super) fn answer(response: Response<Incoming>) -> Result<Answer, Failure> {
     let (mut head, body) = response.into_parts();
+    if let Some(problem) = strict::ambiguous_answer(&mut head) {
+        return Err(Failure::Ambiguous(problem));
+    }
     strip_hops(&mut head.headers);
-    Answer {
+    Ok(Answer {
         head,
         body: incoming(body),
-    }
+    })
 }
 
 /// An answer as a response to the caller.
@@ -201,6 +206,12 @@ fn strip_hops(headers: &mut HeaderMap) {
 fn is_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
     )
 }

@@ -3,10 +3,12 @@
 //! Hyper parses and writes; what is decided here is when a call may begin, what it passes, and how
 //! a connection ends: in order, by a reset as in a crash, or given back raw.
 
+mod bounded;
 mod caller;
 mod message;
 mod software;
 mod stream;
+mod strict;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
+use super::bounded::{BoundedStream, Budget};
 use super::message::{self, Outgoing};
 use crate::call::{Answer, Call};
 use crate::chain::{Delegate, Pending};
@@ -21,6 +22,7 @@ use crate::observer::Failure;
 struct Connection {
     upstream: Upstream,
     sender: SendRequest<Outgoing>,
+    budget: Arc<Budget>,
     task: AbortHandle,
 }
 
@@ -73,6 +75,8 @@ impl Software {
             .preserve_header_case(true)
             .max_headers(self.limits.headers_max)
             .max_header_size(self.limits.head_bytes_max);
+        let budget = Arc::new(Budget::default());
+        let stream = BoundedStream::new(stream, budget.clone());
         let (sender, connection) = builder
             .handshake(TokioIo::new(stream))
             .await
@@ -85,6 +89,7 @@ impl Software {
         Ok(Connection {
             upstream,
             sender,
+            budget,
             task: task.abort_handle(),
         })
     }
@@ -98,8 +103,10 @@ impl Software {
     ) -> Result<Response<Incoming>, Failure> {
         let mut request = request;
         if let Some(mut connection) = self.reuse(upstream).await {
+            connection.budget.begin(self.limits.head_bytes_max);
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
+                    connection.budget.end();
                     *self.slot() = Some(connection);
                     return Ok(response);
                 }
@@ -110,11 +117,13 @@ impl Software {
             }
         }
         let mut connection = self.dial(upstream).await?;
+        connection.budget.begin(self.limits.head_bytes_max);
         let response = connection
             .sender
             .send_request(request)
             .await
             .map_err(Failure::Broken)?;
+        connection.budget.end();
         *self.slot() = Some(connection);
         Ok(response)
     }
@@ -131,7 +140,7 @@ impl Delegate for ToSoftware<'_> {
         Box::pin(async move {
             let request = message::request(call);
             let response = self.software.exchange(self.upstream, request).await?;
-            Ok(message::answer(response))
+            message::answer(response)
         })
     }
 }
