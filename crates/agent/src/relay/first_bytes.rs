@@ -63,7 +63,7 @@ pub(crate) async fn read(
             }
             Parsed::NotALabel => return Ok(FirstBytes::Unlabelled),
             Parsed::Damaged => return Ok(FirstBytes::Damaged),
-            // Whoever has said all of the signature means a label: its first half must not reach the software.
+            // Nobody begins like a label who does not mean one: the rest of it must never be taken for data.
             Parsed::Partial if Instant::now() >= deadline && seen >= SIGNATURE.len() => {
                 return Ok(FirstBytes::Damaged);
             }
