@@ -11,6 +11,8 @@ use model::ids::NodeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -242,13 +244,40 @@ pub(crate) fn save_durably<T: Serialize>(path: &Path, document: &T) -> std::io::
 
 /// Writes a cached document through a rename. A full disk costs only the cache.
 pub(crate) fn save<T: Serialize>(path: &Path, document: &T) {
-    let written = serde_json::to_vec(document)
-        .map_err(std::io::Error::other)
-        .and_then(|bytes| {
-            let fresh = path.with_extension("new");
-            std::fs::write(&fresh, bytes)?;
-            std::fs::rename(&fresh, path)
-        });
+    report(
+        path,
+        bytes_of(document).and_then(|bytes| replace(path, &bytes)),
+    );
+}
+
+/// The same for a document that must be kept even when the disk is full: it is written over the old one then, which
+/// takes no room. A crash meanwhile leaves none.
+pub(crate) fn save_small<T: Serialize>(path: &Path, document: &T) {
+    let written = bytes_of(document).and_then(|bytes| {
+        replace(path, &bytes).or_else(|_| {
+            let mut file = OpenOptions::new().write(true).open(path)?;
+            file.write_all(&bytes)?;
+            file.set_len(bytes.len() as u64)
+        })
+    });
+    report(path, written);
+}
+
+fn bytes_of<T: Serialize>(document: &T) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(document).map_err(io::Error::other)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let written = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, path));
+    if written.is_err() {
+        // Its room is needed; what cannot be removed is written over the next time.
+        let _ = std::fs::remove_file(&fresh);
+    }
+    written
+}
+
+fn report(path: &Path, written: io::Result<()>) {
     if let Err(error) = written {
         tracing::warn!(path = %path.display(), %error, "cannot cache");
     }

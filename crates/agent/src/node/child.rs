@@ -67,7 +67,7 @@ impl Node {
 
     /// Records a start before it is made.
     pub(super) fn child_starts(&self, start: Start) {
-        sync::save(&self.layout.root().join("start.json"), &start);
+        sync::save_small(&self.layout.root().join("start.json"), &start);
         self.child.send_replace(Some(Running {
             start,
             listening: Vec::new(),

@@ -46,7 +46,8 @@ impl StatsFile {
         let known = file.read_exact_at(&mut magic, 0).is_ok() && u64::from_le_bytes(magic) == MAGIC;
         if !known || file.metadata()?.len() != FILE_BYTES as u64 {
             file.set_len(0)?;
-            file.set_len(FILE_BYTES as u64)?;
+            // Written, not a hole: a hook that writes into a hole while the disk is full would kill its software (SIGBUS).
+            file.write_all_at(&vec![0; FILE_BYTES], 0)?;
             file.write_all_at(&MAGIC.to_le_bytes(), 0)?;
         }
         Ok(Self { file })

@@ -23,6 +23,12 @@ pub struct TableFile {
     epoch: u64,
 }
 
+/// All of it is written, so that a table can be published while the disk is full.
+fn make(file: &File) -> io::Result<()> {
+    file.write_all_at(&vec![0; FILE_BYTES], 0)?;
+    write_words(file, MAGIC_AT, &[MAGIC])
+}
+
 impl TableFile {
     /// Opens the file, or makes it; what was published before stays in force until the next [`publish`](Self::publish).
     pub fn open(path: &Path) -> Result<Self, TableError> {
@@ -39,8 +45,11 @@ impl TableFile {
             .clone();
         let file = options.open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() == 0 {
-            file.set_len(FILE_BYTES as u64).map_err(failed)?;
-            write_words(&file, MAGIC_AT, &[MAGIC]).map_err(failed)?;
+            if let Err(error) = make(&file) {
+                // Half a table would be taken for somebody else's file; an empty one is made again.
+                let _ = file.set_len(0);
+                return Err(failed(error));
+            }
         }
         let magic = read_word(&file, MAGIC_AT).map_err(failed)?;
         let whole = file.metadata().map_err(failed)?.len() == FILE_BYTES as u64;
