@@ -57,6 +57,22 @@ pub struct SyncRequest {
 /// The most events that one sync carries; the rest waits for the next.
 pub const EVENTS_PER_SYNC_MAX: usize = 256;
 
+/// The longest reason, message or counter name that a node tells, in bytes.
+pub const TEXT_BYTES_MAX: usize = 4096;
+
+/// The most addresses, connection counts and counters that a node tells, each.
+pub const REPORT_ENTRIES_MAX: usize = 1024;
+
+/// As much of a text as a node may tell, its end marked where something is missing.
+pub fn told(text: &str) -> String {
+    const MARK: &str = " [...]";
+    if text.len() <= TEXT_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX - MARK.len());
+    format!("{}{MARK}", &text[..end])
+}
+
 /// The answer to a sync.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

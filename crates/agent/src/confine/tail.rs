@@ -27,13 +27,16 @@ impl Tail {
         self.bytes.extend(kept);
     }
 
-    /// The text; where its beginning is missing, from the first whole line on.
+    /// The text; where its beginning is missing, from the first whole line on. It becomes part of journal records and
+    /// terminals' screens: what no text holds is marked.
     pub(super) fn text(self) -> String {
         let bytes: Vec<u8> = self.bytes.into();
         let text = String::from_utf8_lossy(&bytes);
+        let is_none = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+        let text = text.replace(is_none, "\u{fffd}");
         match text.split_once('\n') {
             Some((_, rest)) if self.cut && !rest.is_empty() => format!("...\n{rest}"),
-            _ => text.into_owned(),
+            _ => text,
         }
     }
 }
@@ -56,5 +59,10 @@ mod tests {
         assert_eq!(tail(8, &["one\n", "two\n", "3\n"]), "...\ntwo\n3\n");
         assert_eq!(tail(4, &["a long line without an end"]), " end");
         assert_eq!(tail(4, &["12", "345"]), "2345");
+    }
+
+    #[test]
+    fn what_no_text_holds_is_marked() {
+        assert_eq!(tail(8, &["a\0\x1b[1m\tb"]), "a\u{fffd}\u{fffd}[1m\tb");
     }
 }

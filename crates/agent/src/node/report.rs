@@ -1,7 +1,7 @@
 //! What the node says about itself.
 
 use super::Node;
-use model::api::{NodeReport, NodeStatus};
+use model::api::{NodeReport, NodeStatus, REPORT_ENTRIES_MAX, told};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -14,6 +14,7 @@ impl Node {
         let opened = Version(self.opened.load(Ordering::Relaxed));
         let answered = opened.max(status.version);
         status.staged = status.staged.min(answered);
+        status.reason = status.reason.as_deref().map(told);
         let connections = self.tally.connections();
         let retiring = picture.standing.retired_through;
         let still_open = connections.keys().any(|version| *version <= retiring);
@@ -36,6 +37,15 @@ impl Node {
         let mut all = self.tally.read();
         if let Ok(stats) = self.stats.read() {
             all.extend(stats.named().map(|(name, count)| (name.to_owned(), count)));
+        }
+        // Rules of lenses that refuse are counted one by one; their sum is there whatever is left out.
+        while all.len() > REPORT_ENTRIES_MAX {
+            let rules = all.iter().filter(|(name, _)| name.starts_with("refused."));
+            let Some(rarest) = rules.min_by_key(|(_, count)| **count) else {
+                break;
+            };
+            let rarest = rarest.0.clone();
+            all.remove(&rarest);
         }
         all
     }

@@ -4,18 +4,14 @@ use super::{Draft, retire, unknown_node};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::state::listed;
 use crate::udb::Change;
-use model::api::{EVENTS_PER_SYNC_MAX, NodeFact, NodeReport, SyncRequest};
+use model::api::{
+    EVENTS_PER_SYNC_MAX, NodeFact, NodeReport, REPORT_ENTRIES_MAX, SyncRequest, TEXT_BYTES_MAX,
+};
 use model::ids::NodeId;
 use std::collections::BTreeSet;
 
 /// The most endpoints of a node: services times versions that live at once.
 const ENDPOINTS_MAX: usize = 1024;
-
-/// The most addresses, connection counts and counters of a report.
-const ENTRIES_MAX: usize = 1024;
-
-/// The longest reason, message or counter name, in bytes.
-const TEXT_BYTES_MAX: usize = 4096;
 
 /// Refuses a report that would fill memory and every view.
 pub(crate) fn check(request: &SyncRequest) -> Result<(), Refusal> {
@@ -42,9 +38,9 @@ pub(crate) fn check(request: &SyncRequest) -> Result<(), Refusal> {
         return invalid(format!("A report has at most {ENDPOINTS_MAX} endpoints."));
     }
     let entries = report.counters.len().max(report.connections.len());
-    if entries.max(report.addresses.len()) > ENTRIES_MAX {
+    if entries.max(report.addresses.len()) > REPORT_ENTRIES_MAX {
         return invalid(format!(
-            "A report has at most {ENTRIES_MAX} addresses, connection counts and counters each."
+            "A report has at most {REPORT_ENTRIES_MAX} addresses, connection counts and counters each."
         ));
     }
     if report.status.reason.as_deref().is_some_and(long)
