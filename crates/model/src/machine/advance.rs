@@ -1,7 +1,8 @@
 //! How the end of an action leads on.
 
 use super::node::{
-    ASK_INTERVAL_MS, At, Child, FLIP_ATTEMPTS_MAX, JoinAt, NodeMachine, RETURN_RETRY_MS, State,
+    ASK_INTERVAL_MS, At, Child, FLIP_ATTEMPTS_MAX, FULL_RETRY_MS, JoinAt, NodeMachine,
+    RETURN_RETRY_MS, State,
 };
 use super::recover::after_attempt;
 use super::{Action, Note, Outcome, Output, Record, Settled};
@@ -172,7 +173,7 @@ impl NodeMachine {
     fn transformed(&mut self, now_ms: u64, attempt: u32, outcome: Outcome, out: &mut Vec<Output>) {
         match outcome {
             Outcome::NoSpace { reason } => {
-                self.give_up(now_ms, RETURN_RETRY_MS, reason, out);
+                self.give_up(now_ms, FULL_RETRY_MS, reason, out);
             }
             Outcome::Failed { reason } | Outcome::Refused { reason } => {
                 out.push(Output::Tell(Note {

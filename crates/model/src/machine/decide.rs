@@ -234,6 +234,7 @@ impl NodeMachine {
             held: self.held.values().map(Step::place).collect(),
             state: self.settled.as_ref().map(|settled| settled.state),
             retired_through: (self.plan.as_ref()).map_or(Version(0), |plan| plan.retired_through),
+            known: self.plan.is_some(),
         }
     }
 

@@ -20,8 +20,11 @@ pub(super) const FLIP_ATTEMPTS_MAX: u32 = 5;
 /// How often a waiting node asks its schedule when nothing new is heard.
 pub(super) const ASK_INTERVAL_MS: u64 = 1_000;
 
-/// How long a node that gave an upgrade up at no cost (full disk, failed `before_stop`) waits before it tries again.
+/// How long a node that gave an upgrade up at no cost (failed `before_stop`) waits before it tries again.
 pub(super) const RETURN_RETRY_MS: u64 = 15_000;
+
+/// The same when the disk was full: the shell says from then on that there is no room until there is more.
+pub(super) const FULL_RETRY_MS: u64 = 3_000;
 
 /// One node's life.
 #[derive(Clone, Debug)]
@@ -232,7 +235,8 @@ impl NodeMachine {
     pub(super) fn take_plan(&mut self, now_ms: u64, plan: Plan, out: &mut Vec<Output>) {
         let retry = plan.retry;
         let retired_before = self.plan.as_ref().map(|plan| plan.retired_through);
-        self.align_due |= retired_before.is_some_and(|before| before != plan.retired_through);
+        // An agent that has lost its cache, or never had one, has aligned with nothing until now.
+        self.align_due |= retired_before != Some(plan.retired_through);
         self.plan = Some(plan);
         self.wait.ask_at_ms = now_ms;
         if retry <= self.retry_seen {

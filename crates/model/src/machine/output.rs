@@ -67,6 +67,8 @@ pub enum Action {
         state: Option<Place>,
         /// Every version up to this one is retired: its old state goes.
         retired_through: Version,
+        /// What the repository says is known: without it no port can be computed and no adapter found.
+        known: bool,
     },
     /// Prepare the first start: an empty or adopted state directory, and `current` leading to it. Answer `Done`.
     Prepare {

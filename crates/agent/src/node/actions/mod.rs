@@ -18,9 +18,10 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
             held,
             state,
             retired_through,
+            known: _,
         } => outcome(align::align(node, &held, state, retired_through).await),
         Action::Prepare { to } => outcome(state::prepare(node, to)),
-        Action::AskSchedule { chain, fetching } => permits::ask(node, &chain, fetching),
+        Action::AskSchedule { chain, fetching } => permits::ask(node, &chain, fetching).await,
         Action::AcquirePermit(request) => permits::acquire(node, &request).await,
         Action::ConfirmPermit(permit) => permits::confirm(node, permit).await,
         Action::EndPermit(permit) => permits::end(node, permit).await,
@@ -54,7 +55,7 @@ fn outcome(result: Result<(), String>) -> Outcome {
 }
 
 /// An error with everything under it, for people: `cannot copy a: no space left`.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
