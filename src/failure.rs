@@ -95,7 +95,7 @@ pub(crate) fn exit_code(outcome: Outcome, json: bool) -> ExitCode {
 }
 
 /// The error and its sources on one line.
-fn sentence(error: &anyhow::Error) -> String {
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let parts: Vec<String> = error.chain().map(ToString::to_string).collect();
     parts.join(": ")
 }

@@ -5,6 +5,7 @@ use crate::connection::{asked_to_end, token};
 use crate::failure::{Advise, End, Outcome, failure};
 use agent::AgentError;
 use agent::config::Config;
+use agent::journal::JournalError;
 use clap::Args;
 use model::expression::Variable;
 use model::network::Network;
@@ -91,7 +92,11 @@ fn explain(error: AgentError) -> anyhow::Error {
         }
         AgentError::NoHandshakeData => "set it for good in /etc/sysctl.d",
         AgentError::Library(_) => "build or install it: `cargo build --package preload`",
-        AgentError::Journal(_) => "one agent runs a node: end the other, or give another --data",
+        AgentError::Journal(error) => journal_advice(error),
+        AgentError::File { .. } => {
+            "the agent's user must be able to read and write everything below --data"
+        }
+        AgentError::HolderGone => "start the agent again: it goes on with what is there",
         _ => "start the agent again; -v says more",
     };
     let what = anyhow::Error::from(error)
@@ -99,6 +104,21 @@ fn explain(error: AgentError) -> anyhow::Error {
         .map(ToString::to_string)
         .collect::<Vec<_>>();
     failure(what.join(": "), next)
+}
+
+fn journal_advice(error: &JournalError) -> &'static str {
+    match error {
+        JournalError::Locked { .. } => {
+            "one agent runs a node: end the other, or give another --data"
+        }
+        JournalError::NoSpace { .. } => "free some space and start the agent again",
+        JournalError::Format { .. } => {
+            "the software was not touched; keep the file for whoever looks into it, and restore the data directory, or begin a new node with an empty one and `upstart forget` this"
+        }
+        JournalError::Disk { .. } | JournalError::Failed { .. } => {
+            "the software was not touched; look at the disk (its space, its permissions, `dmesg`), then start the agent again"
+        }
+    }
 }
 
 fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config> {

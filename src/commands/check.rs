@@ -1,11 +1,13 @@
 //! `upstart check`: proves an upgrade's folder without a server; publishing does the same first.
 
 use crate::arguments::Globals;
-use crate::failure::{Advise, End, Outcome, refusal};
+use crate::failure::{End, Outcome, failure, refusal, sentence};
 use crate::output;
 use adapter::Lens;
 use clap::Args;
-use model::bundle::{self, BundleError, Checked, Folder};
+use model::bundle::{
+    self, BundleError, Checked, Folder, FolderError, SoftwareKind, Upgrade, UpgradeFile,
+};
 use model::ids::Version;
 use model::manifest::UPGRADE_FILE;
 use model::release::{History, HistoryError};
@@ -50,37 +52,68 @@ fn history_finding(proved: &Proved, after: &[PathBuf]) -> anyhow::Result<Option<
     if after.is_empty() {
         return Ok(None);
     }
-    let mut upgrades = vec![Arc::new(proved.checked.upgrade.clone())];
+    let mut earlier = Vec::new();
     for directory in after {
         match prove(directory)? {
-            Ok(earlier) => upgrades.push(Arc::new(earlier.checked.upgrade)),
+            Ok(one) => earlier.push(one),
             Err(errors) => {
                 return Err(refusal(
                     format!("{} is not sound: {}", directory.display(), errors[0]),
-                    "check it first",
+                    format!(
+                        "mend it first: `upstart check {}` says everything",
+                        directory.display()
+                    ),
                 ));
             }
         }
     }
     // A number that no folder has was withdrawn: only the server knows better.
+    let upgrades: Vec<_> = std::iter::once(proved)
+        .chain(&earlier)
+        .map(|one| Arc::new(one.checked.upgrade.clone()))
+        .collect();
     let published: BTreeSet<Version> = upgrades.iter().map(|upgrade| upgrade.version).collect();
     let newest = published.last().map_or(0, |version| version.0);
     let withdrawn = (1..newest)
         .map(Version)
         .filter(|version| !published.contains(version));
     let history = History::new(upgrades, &withdrawn.collect());
-    let finding = |error: HistoryError| BundleError::of_file(UPGRADE_FILE, error.to_string(), "");
-    Ok(history.err().map(finding))
+    Ok(history.err().map(|error| placed(&error, proved, &earlier)))
+}
+
+/// What is wrong with a history, at its place: in the upgrade that is checked, or in an earlier one.
+fn placed(error: &HistoryError, proved: &Proved, earlier: &[Proved]) -> BundleError {
+    let is_about = |one: &&Proved| Some(one.checked.upgrade.version) == error.version();
+    let other = if is_about(&proved) {
+        None
+    } else {
+        earlier.iter().find(is_about)
+    };
+    let (one, file) = match other {
+        Some(one) => (
+            one,
+            one.folder.path.join(UPGRADE_FILE).display().to_string(),
+        ),
+        None => (proved, UPGRADE_FILE.to_owned()),
+    };
+    let (key, problem) = error.finding();
+    let parsed = UpgradeFile::parse(&one.folder.upgrade_toml).ok();
+    let place = parsed.and_then(|parsed| parsed.place(&key));
+    BundleError {
+        line: place.map(|(line, _)| line),
+        column: place.map(|(_, column)| column),
+        key,
+        ..BundleError::of_file(&file, problem, "")
+    }
 }
 
 /// Reads and proves a folder: the outer error is a folder that cannot be read, the inner ones are findings in it.
 pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<BundleError>>> {
-    let folder = bundle::read_directory(directory)
-        .map_err(anyhow::Error::from)
-        .advise(
-            format!("{} cannot be checked", directory.display()),
-            "give the folder that holds the upgrade's `upgrade.toml`",
-        )?;
+    let folder = match bundle::read_directory(directory) {
+        Ok(folder) => folder,
+        Err(FolderError::Unfit(findings)) => return Ok(Err(findings)),
+        Err(error) => return Err(unreadable(directory, error)),
+    };
     let checked = match bundle::check(&folder.upgrade_toml, &folder.files) {
         Ok(checked) => checked,
         Err(errors) => return Ok(Err(errors)),
@@ -89,31 +122,73 @@ pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<Bundl
     for path in checked.upgrade.lenses() {
         findings.extend(lens_finding(&folder.path, path));
     }
+    for (path, kind) in archives(&checked.upgrade) {
+        let gzip = kind == SoftwareKind::TarGz;
+        let inspected = agent::fetch::inspect(&folder.path.join(path), gzip);
+        findings.extend(
+            inspected
+                .err()
+                .map(|problem| archive_finding(path, &problem)),
+        );
+    }
     match findings.is_empty() {
         true => Ok(Ok(Proved { folder, checked })),
         false => Ok(Err(findings)),
     }
 }
 
+fn unreadable(directory: &Path, error: FolderError) -> anyhow::Error {
+    let next = match &error {
+        FolderError::Read { .. } => "see to it that you may read everything in it",
+        _ => "give the folder that holds the upgrade's `upgrade.toml`",
+    };
+    let why = sentence(&error.into());
+    failure(
+        format!("{} cannot be checked: {why}", directory.display()),
+        next,
+    )
+}
+
 /// What is wrong with one lens file.
 fn lens_finding(folder: &Path, path: &str) -> Option<BundleError> {
-    let text = match std::fs::read_to_string(folder.join(path)) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(folder.join(path)) {
+        Ok(bytes) => bytes,
         Err(error) => {
             let help = "a lens is a readable UTF-8 file in the bundle";
-            return Some(BundleError::of_file(
-                path,
-                format!("cannot be read: {error}"),
-                help,
-            ));
+            let problem = format!("cannot be read: {error}");
+            return Some(BundleError::of_file(path, problem, help));
         }
     };
+    let text = match bundle::folder::text(path, bytes) {
+        Ok(text) => text,
+        Err(error) => return Some(*error),
+    };
+    if text.trim().is_empty() {
+        let help = "write at least one [[operation]] or `pass`, or say `adapter = \"refuse\"` in upgrade.toml";
+        let problem = "is empty: every call between the two versions would be refused";
+        return Some(BundleError::of_file(path, problem, help));
+    }
     let error = Lens::parse(path, &text).err()?;
     Some(BundleError {
         line: Some(error.line).filter(|line| *line > 0),
         key: error.key,
         ..BundleError::of_file(path, error.message, error.hint.unwrap_or_default())
     })
+}
+
+/// The archives that nodes will unpack, each once.
+fn archives(upgrade: &Upgrade) -> BTreeSet<(&str, SoftwareKind)> {
+    let definitions = (upgrade.classes.values()).filter_map(|class| class.definition.as_ref());
+    let sources = definitions.filter_map(|class| class.software.source.as_ref());
+    sources
+        .filter(|source| source.kind != SoftwareKind::Folder)
+        .map(|source| (source.path.as_str(), source.kind))
+        .collect()
+}
+
+fn archive_finding(path: &str, problem: &str) -> BundleError {
+    let help = "pack it again, with `tar -czf` from inside the software's folder";
+    BundleError::of_file(path, format!("nodes would not unpack it: {problem}"), help)
 }
 
 fn report(globals: &Globals, proved: &Proved) -> Outcome {

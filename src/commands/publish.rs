@@ -4,14 +4,14 @@ use super::check::{Proved, complain, prove};
 use super::operate::done;
 use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::Outcome;
+use crate::failure::{Outcome, refusal};
 use clap::Args;
-use client::Client;
+use client::{Client, ClientError};
 use model::api::{PublishRequest, UpgradeSummary};
 use model::manifest::ManifestFile;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `upstart publish`.
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ async fn upload_and_publish(
         client
             .put_artifact_file(&file.sha256.to_string(), &path)
             .await
-            .map_err(explain)?;
+            .map_err(|error| upload_failed(error, &path, file))?;
         progress.sent += file.size;
     }
     progress.end();
@@ -66,6 +66,22 @@ async fn upload_and_publish(
         revise,
     };
     client.publish(&request).await.map_err(explain)
+}
+
+/// Why a file could not be uploaded: most often somebody has written into it since it was read.
+fn upload_failed(error: ClientError, path: &Path, file: &ManifestFile) -> anyhow::Error {
+    let now = std::fs::metadata(path).map(|found| found.len()).ok();
+    let is_other = matches!(&error, ClientError::Problem(problem) if problem.kind.ends_with("/digest-mismatch"));
+    if is_other || now != Some(file.size) {
+        return refusal(
+            format!(
+                "{} changed while it was published; nothing was published",
+                path.display()
+            ),
+            "publish again when nothing writes into the folder any more",
+        );
+    }
+    explain(error)
 }
 
 /// The files whose contents the repository does not have, each content once.

@@ -1,7 +1,9 @@
 //! The command line as programs and people meet it: the real binary, its exit codes, its output.
 
+mod broken_bundles;
 mod bundles;
 mod help;
 mod logs;
+mod publishing;
 mod system;
 mod upstart;

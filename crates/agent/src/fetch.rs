@@ -6,7 +6,7 @@ mod unpack;
 
 pub use assemble::assemble;
 pub use download::{Fetcher, Wanted};
-pub use unpack::unpack;
+pub use unpack::{inspect, unpack};
 
 use client::ClientError;
 use model::manifest::Digest;
@@ -32,7 +32,7 @@ pub enum FetchError {
         digest: Digest,
     },
     /// The disk is full, or would be.
-    #[error("no space left for {path}: {missing}")]
+    #[error("no space left for {path}: {missing}; free some, and fetching goes on by itself")]
     NoSpace {
         /// What was to be written.
         path: PathBuf,
@@ -95,9 +95,14 @@ fn place_whole(
         std::fs::remove_dir_all(&new).map_err(disk("remove", &new))?;
     }
     std::fs::create_dir(&new).map_err(disk("make", &new))?;
-    open_to_all(&new, 0o755)?;
-    fill(&new)?;
-    sync_tree(&new)?;
+    let filled = open_to_all(&new, 0o755)
+        .and_then(|()| fill(&new))
+        .and_then(|()| sync_tree(&new));
+    if filled.is_err() {
+        // What cannot be removed now is removed before the next try. The software needs the room.
+        let _ = std::fs::remove_dir_all(&new);
+    }
+    filled?;
     std::fs::rename(&new, target).map_err(disk("rename", &new))?;
     sync(parent)
 }

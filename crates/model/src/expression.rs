@@ -154,6 +154,9 @@ fn first_line(errors: &cel::ParseErrors) -> String {
             let (line, column) = error.pos;
             let message = error.msg.lines().next().unwrap_or_default();
             let message = message.split(" expecting ").next().unwrap_or_default();
+            if error.msg.contains("Recursion limit") {
+                return "its parentheses are nested too deeply".to_owned();
+            }
             format!(
                 "is not CEL: {} (at {line}:{column} of the expression)",
                 message.trim_start_matches("Syntax error: ")

@@ -238,7 +238,7 @@ const CASES: &[Case] = &[
     Case(
         "path = \"software\"",
         "path = \"notes.txt\"",
-        "upgrade.toml:12:8: class.storage.software.path: `notes.txt` is neither a folder nor a .tar or .tar.gz archive",
+        "upgrade.toml:12:8: class.storage.software.path: `notes.txt` is neither a folder nor a .tar or .tar.gz archive; name a folder, or pack one: `tar -C FOLDER -czf software.tar.gz .`",
     ),
     Case(
         "path = \"software\"\n",
@@ -284,6 +284,21 @@ const CASES: &[Case] = &[
         "\"${ports.data}\"]",
         "7000]",
         "upgrade.toml:13:59: class.storage.software.command[3]: is an integer; expected a string in quotes",
+    ),
+    Case(
+        "${software}/storage.py",
+        "${software}/storag.py",
+        "upgrade.toml:13:23: class.storage.software.command[1]: the bundle has no `software/storag.py`; did you mean `software/storage.py`?",
+    ),
+    Case(
+        "\"python3\", \"${software}/storage.py\"",
+        "\"${software}/storage.py\"",
+        "upgrade.toml:13:12: class.storage.software.command[0]: `software/storage.py` is not executable; run `chmod +x software/storage.py`, or write the program that reads it first: `[\"python3\", ...]`",
+    ),
+    Case(
+        "\"python3\", \"${software}/storage.py\"",
+        "\"${bundle}/software\"",
+        "upgrade.toml:13:12: class.storage.software.command[0]: `software` is a folder; a command begins with a program; name a file in it",
     ),
     Case(
         "COLOUR = \"red\"",

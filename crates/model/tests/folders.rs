@@ -64,34 +64,37 @@ fn what_cannot_be_published_is_refused() {
     let bundle = folder("bad");
     assert_eq!(
         told(&bundle),
-        "DIR has no upgrade.toml; a bundle is a folder with that file in it"
+        "DIR has no upgrade.toml; a bundle is a folder with `upgrade.toml` in it"
     );
     assert_eq!(
         told(&bundle.join("nothing")),
-        "cannot read DIR/upgrade.toml"
+        "DIR/nothing does not exist; a bundle is a folder with `upgrade.toml` in it"
     );
     write(&bundle, "upgrade.toml", "", 0o644);
     assert_eq!(told(&bundle), "nothing");
     symlink("upgrade.toml", bundle.join("link")).expect("a link");
     assert_eq!(
         told(&bundle),
-        "DIR/link: is a symbolic link; put the file itself there, or pack the folder into an archive"
+        "link: is a symbolic link; put the file itself there, or pack the folder into an archive"
     );
     fs::remove_file(bundle.join("link")).expect("there");
     let _listener = std::os::unix::net::UnixListener::bind(bundle.join("s")).expect("a socket");
     assert_eq!(
         told(&bundle),
-        "DIR/s: is neither a file nor a folder; remove it"
+        "s: is a socket, neither a file nor a folder; remove it"
     );
     fs::remove_file(bundle.join("s")).expect("there");
     write(&bundle, "a\nb", "", 0o644);
     assert_eq!(
         told(&bundle),
-        "DIR: path `a\nb`: contains a backslash or a control character"
+        "a\\nb: its name contains a backslash or a control character; rename it"
     );
     fs::remove_file(bundle.join("a\nb")).expect("there");
     fs::write(bundle.join("upgrade.toml"), [0xff]).expect("written");
-    assert_eq!(told(&bundle), "DIR/upgrade.toml: is not UTF-8 (byte 0)");
+    assert_eq!(
+        told(&bundle),
+        "upgrade.toml:1:1: is not UTF-8 from here on; save it as UTF-8"
+    );
     fs::remove_file(bundle.join("upgrade.toml")).expect("there");
     symlink("/etc/passwd", bundle.join("upgrade.toml")).expect("a link");
     assert!(told(&bundle).contains("is a symbolic link"));

@@ -87,7 +87,9 @@ impl Fetcher {
             .map(|wanted| (wanted.digest, wanted.size))
             .collect();
         let total = missing.values().sum();
-        self.check_space(total)?;
+        // What is missing lies here twice in the end: as an artifact, and copied into its bundle's folder.
+        let copies: u64 = wanted.iter().map(|wanted| wanted.size).sum();
+        self.check_space(total, copies)?;
         let done = Arc::new(AtomicU64::new(0));
         let told: Arc<dyn Fn(i64) + Send + Sync> = Arc::new(move |more: i64| {
             let before = done.fetch_add(more.cast_unsigned(), Ordering::Relaxed);
@@ -118,13 +120,13 @@ impl Fetcher {
         found.is_ok_and(|found| found.len() == wanted.size)
     }
 
-    fn check_space(&self, wanted: u64) -> Result<(), FetchError> {
+    fn check_space(&self, missing: u64, copies: u64) -> Result<(), FetchError> {
         let Ok(disk) = rustix::fs::statvfs(&self.folder) else {
             return Ok(());
         };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let needed = wanted.saturating_add(SPARE_BYTES);
-        if wanted == 0 || needed <= free {
+        let needed = missing.saturating_add(copies).saturating_add(SPARE_BYTES);
+        if needed <= free {
             return Ok(());
         }
         Err(FetchError::NoSpace {
@@ -174,7 +176,13 @@ impl Download {
                     // What was there from before may have been damaged: once more, from the start.
                     altered_before = true;
                 }
-                Err(Trouble::Disk(error)) => return Err(error),
+                Err(Trouble::Disk(error)) => {
+                    if error.is_no_space() {
+                        // Somebody else has filled the disk: the software needs what is left more than half an artifact.
+                        let _ = std::fs::remove_file(&part);
+                    }
+                    return Err(error);
+                }
                 Err(Trouble::Server(source)) => {
                     tries = if came > before { 1 } else { tries + 1 };
                     if tries >= TRIES_MAX || refused(&source) {

@@ -2,9 +2,11 @@
 
 use super::{FetchError, disk, open_to_all, place_whole};
 use flate2::read::GzDecoder;
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read, sink};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 use tar::{Archive, Entry, EntryType};
 
 /// The most entries of an archive: more than any distribution of software has.
@@ -13,6 +15,12 @@ const ENTRIES_MAX: usize = 200_000;
 /// The most bytes that an archive unpacks to: a small archive must not fill the disk.
 const BYTES_MAX: u64 = 32 << 30;
 
+/// The longest name of an entry, with its attributes (PAX headers): far beyond PATH_MAX.
+const NAME_BYTES_MAX: u64 = 1 << 20;
+
+/// An archive ends with at least one block of zeros.
+const BLOCK_BYTES: u64 = 512;
+
 /// Unpacks a tar archive (`gzip`ped or not) into the folder `target`, which is there whole or not at all; if it is there
 /// already, nothing is done. Files, folders and links within the archive are unpacked; owners, set-user-ID and
 /// set-group-ID bits are not.
@@ -20,34 +28,147 @@ const BYTES_MAX: u64 = 32 << 30;
 /// # Errors
 /// The archive leads out of its folder, holds special files, is too large or damaged; or the disk is full or fails.
 pub fn unpack(archive: &Path, gzip: bool, target: &Path) -> Result<(), FetchError> {
+    place_whole(target, |new| {
+        look_at_names(archive, gzip)?;
+        unpack_into(archive, gzip, new)
+    })
+}
+
+/// Looks through an archive as [`unpack`] does, and writes nothing: for publishers.
+///
+/// # Errors
+/// Why nodes would refuse to unpack it.
+pub fn inspect(archive: &Path, gzip: bool) -> Result<(), String> {
+    let looked = look_at_names(archive, gzip)
+        .and_then(|()| each_entry(archive, gzip, |entry| std::io::copy(entry, &mut sink())));
+    looked.map_err(|error| match error {
+        FetchError::Archive { problem, .. } => problem,
+        other => crate::node::chain(&other),
+    })
+}
+
+fn open(archive: &Path, gzip: bool) -> Result<(Archive<Box<dyn Read>>, Rc<Cell<u64>>), FetchError> {
     let file = File::open(archive).map_err(disk("open", archive))?;
     let file = BufReader::new(file);
-    let reader: Box<dyn Read> = match gzip {
+    let zeros = Rc::new(Cell::new(0));
+    let inner: Box<dyn Read> = match gzip {
         true => Box::new(GzDecoder::new(file)),
         false => Box::new(file),
     };
-    place_whole(target, |new| entries(Archive::new(reader), archive, new))
+    let ended = EndSeen {
+        inner,
+        zeros: zeros.clone(),
+    };
+    Ok((Archive::new(Box::new(ended)), zeros))
 }
 
-fn entries(mut tar: Archive<Box<dyn Read>>, archive: &Path, root: &Path) -> Result<(), FetchError> {
-    tar.set_preserve_permissions(false);
-    tar.set_preserve_mtime(true);
-    let broken = |error: std::io::Error| refused(archive, error.to_string());
-    let mut bytes: u64 = 0;
-    for (count, entry) in tar.entries().map_err(broken)?.enumerate() {
-        let mut entry = entry.map_err(broken)?;
+/// Notes how many zeros were read last: an archive ends with blocks of them, one that was cut off does not.
+struct EndSeen {
+    inner: Box<dyn Read>,
+    zeros: Rc<Cell<u64>>,
+}
+
+impl Read for EndSeen {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        let read = &buffer[..length];
+        match read.iter().rposition(|byte| *byte != 0) {
+            Some(last) => self.zeros.set((length - last - 1) as u64),
+            None => self.zeros.set(self.zeros.get() + length as u64),
+        }
+        Ok(length)
+    }
+}
+
+/// Looks at sizes before anything is read. Names that are longer than a header hold are entries of their own, which the `tar` crate reads into memory as a whole:
+/// their size is looked at before.
+fn look_at_names(archive: &Path, gzip: bool) -> Result<(), FetchError> {
+    let (mut tar, _) = open(archive, gzip)?;
+    let broken = |error: std::io::Error| damaged(archive, gzip, &error);
+    let (mut bytes, mut count): (u64, usize) = (0, 0);
+    for entry in tar.entries().map_err(broken)?.raw(true) {
+        let entry = entry.map_err(broken)?;
         bytes = bytes.saturating_add(entry.size());
-        if count >= ENTRIES_MAX || bytes > BYTES_MAX {
-            let problem = format!("has more than {ENTRIES_MAX} entries or {BYTES_MAX} bytes");
+        count += 1;
+        if count > ENTRIES_MAX || bytes > BYTES_MAX {
+            let problem =
+                format!("it unpacks to more than {ENTRIES_MAX} files or {BYTES_MAX} bytes");
             return Err(refused(archive, problem));
         }
+        let kind = entry.header().entry_type();
+        if kind == EntryType::GNUSparse {
+            let problem = "it holds sparse files (`tar --sparse`)".to_owned();
+            return Err(refused(archive, problem));
+        }
+        let names = [
+            EntryType::GNULongName,
+            EntryType::GNULongLink,
+            EntryType::XHeader,
+            EntryType::XGlobalHeader,
+        ];
+        if names.contains(&kind) && entry.size() > NAME_BYTES_MAX {
+            let problem = format!(
+                "a name or its attributes have {} bytes; at most {NAME_BYTES_MAX} are read",
+                entry.size()
+            );
+            return Err(refused(archive, problem));
+        }
+    }
+    Ok(())
+}
+
+fn unpack_into(archive: &Path, gzip: bool, root: &Path) -> Result<(), FetchError> {
+    each_entry(archive, gzip, |entry| place(entry, root).map(|()| 0)).map_err(
+        |error| match error {
+            FetchError::Disk { source, .. } => disk("unpack into", root)(source),
+            other => other,
+        },
+    )?;
+    open_folders(root)
+}
+
+/// Checks every entry, and does something with each.
+fn each_entry(
+    archive: &Path,
+    gzip: bool,
+    mut with: impl FnMut(&mut Entry<'_, Box<dyn Read>>) -> std::io::Result<u64>,
+) -> Result<(), FetchError> {
+    let (mut tar, zeros) = open(archive, gzip)?;
+    tar.set_preserve_permissions(false);
+    tar.set_preserve_mtime(true);
+    let broken = |error: std::io::Error| damaged(archive, gzip, &error);
+    let mut is_empty = true;
+    for entry in tar.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        is_empty = false;
         check(&entry).map_err(|problem| refused(archive, problem))?;
-        place(&mut entry, root).map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => broken(error),
-            _ => disk("unpack into", root)(error),
+        with(&mut entry).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
+                broken(error)
+            }
+            _ => disk("unpack", archive)(error),
         })?;
     }
-    open_folders(root)
+    if is_empty {
+        return Err(refused(archive, "it is empty".to_owned()));
+    }
+    if zeros.get() < BLOCK_BYTES {
+        return Err(refused(
+            archive,
+            "it was cut off: its end is missing".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn damaged(archive: &Path, gzip: bool, error: &std::io::Error) -> FetchError {
+    let kind = if gzip { ".tar.gz" } else { ".tar" };
+    tracing::debug!(archive = %archive.display(), %error, "cannot be read");
+    let how = match error.kind() {
+        ErrorKind::UnexpectedEof => "was cut off",
+        _ => "is damaged",
+    };
+    refused(archive, format!("it {how}, or is no {kind} archive"))
 }
 
 fn refused(archive: &Path, problem: String) -> FetchError {
@@ -86,15 +207,16 @@ fn check<R: Read>(entry: &Entry<'_, R>) -> Result<(), String> {
         EntryType::Regular
         | EntryType::Continuous
         | EntryType::Directory
-        | EntryType::GNUSparse
         | EntryType::XGlobalHeader => return Ok(()),
         EntryType::Symlink => path.parent().unwrap_or(Path::new("")).join(link()?),
         EntryType::Link => link()?,
         other => {
-            return Err(format!(
-                "`{}` is a special file ({other:?})",
-                path.display()
-            ));
+            let what = match other {
+                EntryType::Block | EntryType::Char => "a device",
+                EntryType::Fifo => "a pipe",
+                _ => "something special",
+            };
+            return Err(format!("`{}` is {what}", path.display()));
         }
     };
     match depth(&leads_to) {

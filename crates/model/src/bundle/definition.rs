@@ -64,7 +64,7 @@ pub struct SoftwareSource {
 }
 
 /// How software is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SoftwareKind {
     /// A folder, used as it is.
     Folder,

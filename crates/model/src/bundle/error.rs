@@ -5,7 +5,7 @@ use std::fmt;
 /// One thing that is wrong with a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleError {
-    /// The file, relative to the bundle.
+    /// The file, relative to the bundle; empty where the bundle as a whole is meant.
     pub file: String,
     /// Its line, from 1; absent where the file as a whole is meant.
     pub line: Option<usize>,
@@ -35,6 +35,9 @@ impl BundleError {
 
 impl fmt::Display for BundleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.file.is_empty() {
+            f.write_str("bundle")?;
+        }
         f.write_str(&self.file)?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;

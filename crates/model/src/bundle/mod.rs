@@ -62,7 +62,14 @@ pub fn check(text: &str, files: &BundleFiles) -> Result<Checked, Vec<BundleError
     if upgrade.version == Version::FIRST
         && let Err(error) = History::new([Arc::new(upgrade.clone())], &BTreeSet::new())
     {
-        return problem(error.to_string());
+        let (key, text) = error.finding();
+        let place = file.place(&key);
+        return Err(vec![BundleError {
+            line: place.map(|(line, _)| line),
+            column: place.map(|(_, column)| column),
+            key,
+            ..BundleError::of_file(UPGRADE_FILE, text, "")
+        }]);
     }
     Ok(Checked { upgrade, manifest })
 }

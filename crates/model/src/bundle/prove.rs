@@ -12,7 +12,7 @@ use crate::ids::Version;
 use crate::manifest::UPGRADE_FILE;
 use serde_spanned::Spanned;
 use std::collections::BTreeSet;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 /// The longest description, in characters.
 const DESCRIPTION_MAX: usize = 2000;
@@ -33,18 +33,38 @@ impl<'a> UpgradeFile<'a> {
         if errors.is_empty() {
             return Ok(Self { text, root });
         }
-        let told = errors.into_iter().take(20).map(|error| {
+        let told = errors.into_iter().take(SYNTAX_ERRORS_MAX).map(|error| {
             let place = error.span().map(|span| line_and_column(text, span.start));
             BundleError {
                 file: UPGRADE_FILE.to_owned(),
                 line: place.map(|(line, _)| line),
                 column: place.map(|(_, column)| column),
                 key: String::new(),
-                problem: format!("not TOML: {}", error.message().replace('\n', ", ")),
+                problem: format!("not TOML: {}", plain(error.message())),
                 help: String::new(),
             }
         });
-        Err(told.collect())
+        let mut told: Vec<BundleError> = told.collect();
+        // One wrong kind of line end makes every line wrong.
+        told.dedup_by(|a, b| a.problem == b.problem && a.problem.contains(LONE_RETURN));
+        Err(told)
+    }
+
+    /// Where a key is written (line and column, from 1), or the nearest table above it that is there.
+    pub fn place(&self, key: &str) -> Option<(usize, usize)> {
+        let mut table = self.root.get_ref();
+        let mut place = None;
+        for part in key.split('.') {
+            let Some((written, value)) = table.get_key_value(part) else {
+                break;
+            };
+            place = Some(line_and_column(self.text, written.span().start));
+            match value.get_ref() {
+                DeValue::Table(inner) => table = inner,
+                _ => break,
+            }
+        }
+        place
     }
 
     /// Checks everything that can be known without the versions before and without a node.
@@ -61,6 +81,23 @@ impl<'a> UpgradeFile<'a> {
             Err(errors)
         }
     }
+}
+
+/// The most errors of syntax that are told: later ones often follow from the first.
+const SYNTAX_ERRORS_MAX: usize = 20;
+
+/// Said of files with line ends of old Macs.
+const LONE_RETURN: &str = "a line ends with CR alone; save the file with LF line ends";
+
+/// The parser's words for people who do not know it.
+fn plain(message: &str) -> String {
+    if message.contains("recurs") {
+        return "tables or lists are nested too deeply".to_owned();
+    }
+    if message.starts_with("carriage return must be followed by newline") {
+        return LONE_RETURN.to_owned();
+    }
+    message.replace('\n', ", ")
 }
 
 fn upgrade<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Upgrade {

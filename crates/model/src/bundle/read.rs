@@ -89,7 +89,8 @@ impl<'a> Source<'a> {
     fn compiled<T, U>(&self, at: &At<T>, result: Result<U, ExpressionError>) -> Option<U> {
         result
             .map_err(|error| {
-                self.wrong(at, format!("`{}`: {}", error.expression, error.problem), "");
+                let shown = shortened(&error.expression);
+                self.wrong(at, format!("`{shown}`: {}", error.problem), "");
             })
             .ok()
     }
@@ -104,6 +105,16 @@ impl<'a> Source<'a> {
 
     pub(super) fn expression(&self, at: &At<String>, allowed: &Allowed) -> Option<Expression> {
         self.compiled(at, Expression::compile(&at.key, &at.value, allowed))
+    }
+}
+
+/// The longest expression that is shown whole in a message, in characters.
+const SHOWN_MAX: usize = 100;
+
+fn shortened(expression: &str) -> String {
+    match expression.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}...", &expression[..end]),
+        None => expression.to_owned(),
     }
 }
 

@@ -113,6 +113,13 @@ pub enum Adapter {
 }
 
 impl Service {
+    /// Whether a lens translates in either direction.
+    pub fn has_lens(&self) -> bool {
+        [&self.past, &self.future]
+            .into_iter()
+            .any(|adapter| matches!(adapter, Adapter::Lens(_)))
+    }
+
     /// The adapter of one direction.
     pub fn adapter(&self, direction: Direction) -> &Adapter {
         match direction {

@@ -9,6 +9,8 @@ pub struct Allowed {
     roots: &'static [&'static str],
     node: &'static [&'static str],
     services: Option<BTreeSet<String>>,
+    /// The folder of the bundle that `software` stands for; none for an archive or where there is none.
+    folder: Option<String>,
 }
 
 /// The fields of `node`.
@@ -20,6 +22,7 @@ impl Allowed {
         roots: &["attributes", "node"],
         node: NODE_FIELDS,
         services: None,
+        folder: None,
     };
     /// What holds for a node at every version: for ports (a class that takes a number without a restart keeps them), the
     /// user, and an adopted state directory.
@@ -27,6 +30,7 @@ impl Allowed {
         roots: &["attributes", "node", "vars"],
         node: &["name", "attributes"],
         services: None,
+        folder: None,
     };
 
     /// Everything but paths, with the ports of these services: for addresses.
@@ -36,7 +40,23 @@ impl Allowed {
             roots,
             node: NODE_FIELDS,
             services: Some(services),
+            folder: None,
         }
+    }
+
+    /// The same, and `software` stands for this folder of the bundle.
+    pub fn shipped_in(self, folder: Option<String>) -> Self {
+        Allowed { folder, ..self }
+    }
+
+    /// The path in the bundle that a word of a command leads to, where it names one and nothing else.
+    pub fn path_in_bundle(&self, word: &str) -> Option<String> {
+        let path = match (word.strip_prefix("${bundle}/"), &self.folder) {
+            (Some(path), _) => path.to_owned(),
+            (None, Some(folder)) => format!("{folder}/{}", word.strip_prefix("${software}/")?),
+            (None, None) => return None,
+        };
+        (!path.contains('$')).then(|| path.trim_end_matches('/').to_owned())
     }
 
     /// Everything, with the ports of these services: for commands.
@@ -55,6 +75,7 @@ impl Allowed {
             roots,
             node: NODE_FIELDS,
             services: Some(services),
+            folder: None,
         }
     }
 
@@ -73,6 +94,7 @@ impl Allowed {
             roots,
             node: NODE_FIELDS,
             services: Some(services),
+            folder: None,
         }
     }
 }

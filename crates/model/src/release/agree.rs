@@ -83,7 +83,15 @@ impl Step<'_> {
                 "its protocol changes, so its interface does: write `interface = \"changed\"`"
                     .to_owned()
             }
-            (Interface::Changed, Some(_)) => return Ok(own),
+            (Interface::Changed, Some((_, before))) => {
+                let old = before.definition.services.get(&service.name);
+                let changes = old.is_some_and(|old| old.protocol != service.protocol);
+                if !changes || !service.has_lens() {
+                    return Ok(own);
+                }
+                "its protocol changes, and a lens translates only between versions that both speak http: write `adapter = \"refuse\"`"
+                    .to_owned()
+            }
             (Interface::AsVersion(version), Some((id, before))) => {
                 match self.interface_of(before, &service.name, version) {
                     Some(older) if older == *id => {

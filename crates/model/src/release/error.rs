@@ -98,3 +98,74 @@ pub enum HistoryError {
         hint: String,
     },
 }
+
+impl HistoryError {
+    /// The upgrade that it is about, where it is one.
+    pub fn version(&self) -> Option<Version> {
+        match self {
+            HistoryError::Twice(version)
+            | HistoryError::OtherSystem { version, .. }
+            | HistoryError::WrongFrom { version, .. }
+            | HistoryError::Gap { version, .. }
+            | HistoryError::Class { version, .. }
+            | HistoryError::Service { version, .. }
+            | HistoryError::Split { version, .. }
+            | HistoryError::Filter { version, .. } => Some(*version),
+            HistoryError::NoSuchClass { .. } => None,
+        }
+    }
+
+    /// The key of that upgrade's file that is to be changed, and what is wrong with it.
+    pub fn finding(&self) -> (String, String) {
+        match self {
+            HistoryError::Twice(version) => (
+                "version".to_owned(),
+                format!(
+                    "is {version}, which another upgrade has already; use the next free number"
+                ),
+            ),
+            HistoryError::OtherSystem {
+                found, expected, ..
+            } => (
+                "system".to_owned(),
+                format!("is `{found}`, but the versions before are of `{expected}`"),
+            ),
+            HistoryError::WrongFrom {
+                found, expected, ..
+            } => (
+                "from".to_owned(),
+                format!(
+                    "is {found}, but the version before is {expected}; write `from = {expected}`"
+                ),
+            ),
+            HistoryError::Gap { version, missing } => (
+                "version".to_owned(),
+                format!(
+                    "is {version}, but version {missing} is missing and was not withdrawn; use the next free number"
+                ),
+            ),
+            HistoryError::Class { class, problem, .. } => {
+                (format!("class.{class}"), problem.clone())
+            }
+            HistoryError::Service {
+                class,
+                service,
+                problem,
+                ..
+            } => (format!("class.{class}.service.{service}"), problem.clone()),
+            HistoryError::Split {
+                origin,
+                attributes,
+                outcome,
+                ..
+            } => (
+                "class".to_owned(),
+                format!(
+                    "class `{origin}` splits, but for a node with {attributes} {outcome}; write filters of which exactly one holds for every node"
+                ),
+            ),
+            HistoryError::Filter { source, .. } => (source.key.clone(), source.to_string()),
+            HistoryError::NoSuchClass { .. } => (String::new(), self.to_string()),
+        }
+    }
+}

@@ -107,7 +107,7 @@ fn definition(table: &Table<'_>, new: bool) -> Class {
         .table("software")
         .is_some_and(|software| software.has("path"));
     let allowed = if ships {
-        Allowed::everything(services.clone())
+        Allowed::everything(services.clone()).shipped_in(software::folder(table))
     } else {
         Allowed::without_software(services.clone())
     };

@@ -3,7 +3,7 @@
 use crate::bundle::read::{At, Table};
 use crate::bundle::{Command, Software, SoftwareKind, SoftwareSource, nearest};
 use crate::expression::{Allowed, Template};
-use crate::manifest::check_path;
+use crate::manifest::{Mode, check_path};
 use std::collections::BTreeMap;
 
 /// How long a hook command may take when nothing else is said, milliseconds.
@@ -45,6 +45,21 @@ pub(super) fn software(class: &Table<'_>, allowed: &Allowed) -> Software {
     software
 }
 
+/// The folder of the bundle with the class' software; none for an archive, or where there is no such folder.
+pub(super) fn folder(class: &Table<'_>) -> Option<String> {
+    let path = class.table("software")?.string("path")?.value;
+    let path = path.trim_end_matches('/');
+    is_folder(class, path).then(|| path.to_owned())
+}
+
+fn is_folder(table: &Table<'_>, path: &str) -> bool {
+    let folder = format!("{path}/");
+    let mut behind = table.source().files.range(folder.clone()..);
+    behind
+        .next()
+        .is_some_and(|(file, _)| file.starts_with(&folder))
+}
+
 fn software_source(table: &Table<'_>, at: &At<String>) -> Option<SoftwareSource> {
     let source = table.source();
     let path = at.value.trim_end_matches('/').to_owned();
@@ -52,8 +67,7 @@ fn software_source(table: &Table<'_>, at: &At<String>) -> Option<SoftwareSource>
         source.wrong(at, error.to_string(), "");
         return None;
     }
-    let folder = format!("{path}/");
-    if source.files.keys().any(|file| file.starts_with(&folder)) {
+    if is_folder(table, &path) {
         return Some(SoftwareSource {
             path,
             kind: SoftwareKind::Folder,
@@ -70,7 +84,7 @@ fn software_source(table: &Table<'_>, at: &At<String>) -> Option<SoftwareSource>
             source.wrong(
                 at,
                 format!("`{path}` is neither a folder nor a .tar or .tar.gz archive"),
-                "",
+                "name a folder, or pack one: `tar -C FOLDER -czf software.tar.gz .`",
             );
             return None;
         }
@@ -84,6 +98,11 @@ pub(super) fn file(table: &Table<'_>, at: &At<String>) -> Option<String> {
         table.source().wrong(at, error.to_string(), "");
         return None;
     }
+    if is_folder(table, &at.value) {
+        let problem = format!("`{}` is a folder", at.value);
+        table.source().wrong(at, problem, "name a file in it");
+        return None;
+    }
     if !table.source().files.contains_key(&at.value) {
         missing_file(table, at);
         return None;
@@ -92,17 +111,44 @@ pub(super) fn file(table: &Table<'_>, at: &At<String>) -> Option<String> {
 }
 
 fn missing_file(table: &Table<'_>, at: &At<String>) {
+    missing(table, at, &at.value);
+}
+
+fn missing(table: &Table<'_>, at: &At<String>, path: &str) {
     let files = &table.source().files;
     let folders = files
         .keys()
         .flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..end]));
-    let help = nearest(&at.value, files.keys().map(String::as_str).chain(folders)).map_or(
+    let help = nearest(path, files.keys().map(String::as_str).chain(folders)).map_or(
         "paths are relative to the bundle's folder".to_owned(),
         |near| format!("did you mean `{near}`?"),
     );
     table
         .source()
-        .wrong(at, format!("the bundle has no `{}`", at.value), help);
+        .wrong(at, format!("the bundle has no `{path}`"), help);
+}
+
+/// A word that leads into the bundle must lead to something there, and the first to a program.
+fn check_word(table: &Table<'_>, index: usize, word: &At<String>, allowed: &Allowed) {
+    let Some(path) = allowed.path_in_bundle(&word.value) else {
+        return;
+    };
+    let source = table.source();
+    let found = source.files.get(&path).map(|info| info.mode);
+    match found {
+        None if !is_folder(table, &path) => missing(table, word, &path),
+        None if index == 0 => source.wrong(
+            word,
+            format!("`{path}` is a folder; a command begins with a program"),
+            "name a file in it",
+        ),
+        Some(Mode::Plain) if index == 0 => source.wrong(
+            word,
+            format!("`{path}` is not executable"),
+            format!("run `chmod +x {path}`, or write the program that reads it first: `[\"python3\", ...]`"),
+        ),
+        _ => {}
+    }
 }
 
 /// `command` of a table: a program and its arguments.
@@ -133,6 +179,9 @@ pub(super) fn command(table: &Table<'_>, allowed: &Allowed) -> Vec<Template> {
             format!("more than {ARGUMENTS_MAX} arguments"),
             "put them into a file",
         );
+    }
+    for (index, word) in words.iter().enumerate() {
+        check_word(table, index, word, allowed);
     }
     words
         .iter()
