@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// How much is preallocated at a time: some hundred upgrades.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
+/// What one upgrade's records may take: a dozen records, of which one may hold the end of a program's output.
+const RESERVE_BYTES: u64 = 128 * 1024;
+
 /// A journal longer than this is worth compacting.
 const COMPACT_ABOVE_BYTES: u64 = 128 * 1024;
 
@@ -28,7 +31,7 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The disk is full.
-    #[error("no space left for the journal {path}: free some, nothing was begun")]
+    #[error("no space left for the journal {path}: free some, and the agent goes on by itself")]
     NoSpace {
         /// The journal.
         path: PathBuf,
@@ -102,17 +105,38 @@ impl Journal {
         Ok((opened, decoded.records))
     }
 
-    /// Appends a record and makes it durable. After an error the journal refuses everything: end the process.
+    /// Sees to it that an upgrade's records fit without more of the disk.
     ///
     /// # Errors
-    /// The disk is full or fails.
+    /// The disk is full ([`JournalError::NoSpace`]: nothing has changed, the journal goes on) or fails.
+    pub fn reserve(&mut self) -> Result<(), JournalError> {
+        self.grow_to(self.end + RESERVE_BYTES)
+    }
+
+    /// Appends a record and makes it durable. After an error other than [`JournalError::NoSpace`] the journal refuses
+    /// everything: end the process.
+    ///
+    /// # Errors
+    /// The disk is full (nothing was written) or fails.
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         if self.failed {
             let path = self.path.clone();
             return Err(JournalError::Failed { path });
         }
-        let appended = self.try_append(record);
+        let frame = journal::encode(self.next_sequence, record)
+            .map_err(|source| format_error(&self.path, source))?;
+        let grown = self.grow_to(self.end + frame.len() as u64);
+        let appended = match grown {
+            // Nothing has been written: the journal is what it was.
+            Err(error @ JournalError::NoSpace { .. }) => return Err(error),
+            Err(error) => Err(error),
+            Ok(()) => self.write(&frame),
+        };
         self.failed = appended.is_err();
+        // A disk that fills up behind this cannot stop what has begun.
+        if appended.is_ok() && self.reserve().is_err() {
+            tracing::warn!(path = %self.path.display(), "no room for a longer journal");
+        }
         appended
     }
 
@@ -133,6 +157,8 @@ impl Journal {
         let (end, allocated) = match write_new(&self.path, records) {
             Ok(lengths) => lengths,
             Err(error) => {
+                // Half a new journal is worth nothing, and its room is needed.
+                let _ = std::fs::remove_file(self.path.with_extension("new"));
                 // The rename may have happened: appending to the old file could be appending to nothing.
                 self.failed = !matches!(error, JournalError::NoSpace { .. });
                 return Err(error);
@@ -147,20 +173,23 @@ impl Journal {
         Ok(())
     }
 
-    fn try_append(&mut self, record: &Record) -> Result<(), JournalError> {
-        let frame = journal::encode(self.next_sequence, record)
-            .map_err(|source| format_error(&self.path, source))?;
-        let end = self.end + frame.len() as u64;
+    fn grow_to(&mut self, end: u64) -> Result<(), JournalError> {
         if end > self.allocated {
             let wanted = end.next_multiple_of(CHUNK_BYTES);
             allocate(&self.file, &self.path, self.allocated, wanted)?;
             self.allocated = wanted;
         }
+        Ok(())
+    }
+
+    fn write(&mut self, frame: &[u8]) -> Result<(), JournalError> {
+        // Within what is allocated: a disk that is full now says so all the same on some file systems, and then nobody
+        // knows what is in the file.
         self.file
-            .write_all_at(&frame, self.end)
-            .map_err(disk("write", &self.path))?;
-        self.file.sync_data().map_err(disk("sync", &self.path))?;
-        self.end = end;
+            .write_all_at(frame, self.end)
+            .map_err(broken("write", &self.path))?;
+        self.file.sync_data().map_err(broken("sync", &self.path))?;
+        self.end += frame.len() as u64;
         self.next_sequence += 1;
         Ok(())
     }
@@ -230,6 +259,12 @@ fn lock(path: &Path) -> Result<File, JournalError> {
 fn format_error(path: &Path, source: FormatError) -> JournalError {
     let path = path.to_owned();
     JournalError::Format { path, source }
+}
+
+/// Wraps what the system said.
+fn broken(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError::Disk { what, path, source }
 }
 
 /// Wraps what the system said; a full disk apart.

@@ -89,7 +89,7 @@ pub enum TransformError {
         output: String,
     },
     /// It failed because the disk is full: no attempt of the transform's own.
-    #[error("the disk is full; the transform's last output:\n{output}")]
+    #[error("no space left: the transform met a full disk; its last output:\n{output}")]
     NoSpace {
         /// The end of what it printed.
         output: String,

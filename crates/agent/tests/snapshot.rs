@@ -154,7 +154,9 @@ fn a_tree_that_does_not_fit_is_refused_before_the_first_byte_and_when_space_runs
     fs::write(big.join("file"), vec![1; 2 << 20]).unwrap();
     let to = small.join("new");
     match quietly(&big, &to) {
-        Err(SnapshotError::NoSpace { needed, available }) => {
+        Err(SnapshotError::NoSpace {
+            needed, available, ..
+        }) => {
             assert!(
                 needed > 2 << 20 && available <= 1 << 20,
                 "{needed} {available}"

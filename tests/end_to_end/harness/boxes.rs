@@ -81,7 +81,7 @@ impl Boxes {
         self
     }
 
-    /// The transform gets this argument too: `fail=WHY`, `sleep_ms=N`.
+    /// The transform gets this argument too: `fail=WHY`, `sleep_ms=N`, `fill=MEBIBYTES`, `print=BYTE`.
     pub(crate) fn transform_argument(mut self, argument: &str) -> Self {
         self.transform_arguments.push(argument.to_owned());
         self

@@ -203,6 +203,16 @@ impl Node {
         self.agent = None;
     }
 
+    /// Waits until its agent has ended with an error; tells the end of what it said.
+    pub(crate) fn until_agent_gives_up(&mut self) -> String {
+        let what = format!("the agent of {} to give up", self.options.name);
+        let child = self.agent.as_mut().expect("the agent runs");
+        let status = until(&what, || child.try_wait().expect("waits"));
+        assert_eq!(status.code(), Some(2), "{status}");
+        self.agent = None;
+        self.tail()
+    }
+
     /// Stops its software and holder; its agent must have ended.
     pub(crate) fn stop_software(&self) {
         let output = self.stop_command().output().expect("runs");

@@ -31,11 +31,20 @@ pub(crate) struct System {
 impl System {
     /// Starts a server that has nothing yet.
     pub(crate) fn start() -> Self {
-        Self::start_at(Clock::RIGHT)
+        Self::start_with(Clock::RIGHT, |_| {})
     }
 
     /// The same on a host whose clock shows this.
     pub(crate) fn start_at(clock: Clock) -> Self {
+        Self::start_with(clock, |_| {})
+    }
+
+    /// The same, when something has been done with its folder.
+    pub(crate) fn start_after(prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_with(Clock::RIGHT, prepare)
+    }
+
+    fn start_with(clock: Clock, prepare: impl FnOnce(&Path)) -> Self {
         let library =
             Path::new(env!("CARGO_BIN_EXE_upstart")).with_file_name("libupstart_preload.so");
         assert!(
@@ -43,6 +52,7 @@ impl System {
             "build the library first: cargo build --package preload"
         );
         let folder = tempfile::tempdir().expect("a directory");
+        prepare(folder.path());
         let ports = Ports::reserve();
         let server = Server::start(folder.path(), ports.get(31), clock);
         let client = Client::new(&[server.url()], None)
@@ -104,7 +114,12 @@ impl System {
         self.try_publish(bundle, true).expect("revised")
     }
 
-    fn try_publish(&self, bundle: &Bundle, revise: bool) -> Result<UpgradeSummary, ClientError> {
+    /// Publishes, where a refusal is an answer.
+    pub(crate) fn try_publish(
+        &self,
+        bundle: &Bundle,
+        revise: bool,
+    ) -> Result<UpgradeSummary, ClientError> {
         let number = self.bundles.get();
         self.bundles.set(number + 1);
         let folder = self.folder.path().join(format!("bundle-{number}"));

@@ -14,6 +14,12 @@ for argument in sys.argv[3:]:
         sys.exit(value)
     if key == "sleep_ms":
         time.sleep(int(value) / 1000)
+    if key == "fill":
+        with open(os.path.join(new, "filling"), "wb") as file:
+            for _ in range(int(value)):
+                file.write(os.urandom(1 << 20))
+    if key == "print":
+        sys.stdout.buffer.write(bytes([int(value)]) * (1 << 20))
 boxes = {}
 if os.path.exists(os.path.join(old, FILES[origin])):
     with open(os.path.join(old, FILES[origin])) as file:

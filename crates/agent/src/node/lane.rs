@@ -4,9 +4,9 @@ use super::fault::Fault;
 use super::{Learned, Node, actions, stage};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
-use model::api::{NewEvent, NodeReport};
+use model::api::{NewEvent, NodeReport, NodeStatus, told};
 use model::machine::{
-    Action, Input, NodeMachine, Note, Outcome, Output, Plan, StageOutcome, StageRequest,
+    Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 
 /// How often counters and progress are reported when nothing else happens.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a full disk is looked at again for a record that waits.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Milliseconds since the Unix epoch that never go back: the wall clock at the start, and the monotonic clock from there.
 #[derive(Clone, Copy, Debug)]
@@ -191,17 +194,47 @@ impl Lane {
         for output in outputs {
             match output {
                 Output::Journal(record) => {
-                    self.journal.append(&record)?;
+                    self.record(&record).await?;
                     tracing::info!(record = record.kind(), "recorded");
                     self.fault.recorded(&record);
                 }
                 Output::Traffic(traffic) => self.node.apply_traffic(traffic),
                 Output::Tell(note) => self.tell(note),
-                Output::Do(action) => self.begin(action),
+                Output::Do(action) => {
+                    if matches!(action, Action::AskSchedule { .. }) {
+                        self.look_at_journal_room()?;
+                    }
+                    self.begin(action);
+                }
                 Output::Stage(request) => self.stage(request),
             }
         }
         self.compact()
+    }
+
+    /// Makes a record durable; on a full disk waits for room, and says so.
+    async fn record(&mut self, record: &Record) -> Result<(), JournalError> {
+        loop {
+            match self.journal.append(record) {
+                Err(error @ JournalError::NoSpace { .. }) => {
+                    tracing::warn!(%error, "waits");
+                    self.report_reason(&error.to_string());
+                    tokio::time::sleep(ROOM_INTERVAL).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// An upgrade begins only where its records have room.
+    fn look_at_journal_room(&mut self) -> Result<(), JournalError> {
+        let problem = match self.journal.reserve() {
+            Ok(()) => None,
+            Err(error @ JournalError::NoSpace { .. }) => Some(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        self.node.note_journal_room(problem);
+        Ok(())
     }
 
     fn compact(&mut self) -> Result<(), JournalError> {
@@ -240,13 +273,23 @@ impl Lane {
         self.node.link.tell(NewEvent {
             kind: note.kind.to_owned(),
             version: note.version,
-            message: note.message,
+            message: told(&note.message),
             node_at_ms: self.clock.now_ms(),
         });
     }
 
+    /// Reports a reason that the machine does not know.
+    fn report_reason(&self, reason: &str) {
+        let mut status = self.machine.status(self.node.progress());
+        status.reason = Some(reason.to_owned());
+        self.publish(status);
+    }
+
     fn publish_report(&self) {
-        let status = self.machine.status(self.node.progress());
+        self.publish(self.machine.status(self.node.progress()));
+    }
+
+    fn publish(&self, status: NodeStatus) {
         let report = self.node.report(status);
         self.report.send_if_modified(|present| {
             let urgent = present

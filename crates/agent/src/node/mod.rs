@@ -10,11 +10,13 @@ mod learn;
 mod listeners;
 mod render;
 mod report;
+mod room;
 mod stage;
 mod start;
 mod table;
 mod unreachable;
 
+pub(crate) use actions::chain;
 pub(crate) use known::Unsure;
 pub use start::{AgentError, run, stop};
 
@@ -67,6 +69,7 @@ pub(crate) struct Node {
     child: watch::Sender<Option<child::Running>>,
     child_process: AtomicI32,
     retry_seen: AtomicU64,
+    room: room::Room,
     listeners: Mutex<listeners::Listeners>,
     /// Through which version the ports of every live version are open.
     opened: AtomicU32,

@@ -7,6 +7,7 @@ use super::known::{self, FIRST_LIST_LIMIT, Members};
 use super::lane::{Clock, Ended, Lane};
 use super::learn::{self, Learned};
 use super::listeners::Listeners;
+use super::room::Room;
 use super::{Flags, Node};
 use crate::agent_key::AgentKey;
 use crate::config::Config;
@@ -296,6 +297,7 @@ impl Parts {
             child: watch::Sender::new(None),
             child_process: AtomicI32::new(0),
             retry_seen: AtomicU64::new(0),
+            room: Room::default(),
             listeners: Mutex::new(Listeners::default()),
             opened: AtomicU32::new(0),
             announcing: AtomicBool::new(false),

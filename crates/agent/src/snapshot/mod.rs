@@ -44,8 +44,12 @@ pub struct Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file system is full, or would be.
-    #[error("a copy of the state needs {needed} bytes, {available} are free")]
+    #[error(
+        "no space left: a copy of the state needs {needed} bytes, {available} are free at {path}; free some, and the upgrade goes on by itself"
+    )]
     NoSpace {
+        /// Where the copy would be.
+        path: PathBuf,
         /// Bytes that the copy takes.
         needed: u64,
         /// Bytes that are free.
@@ -84,6 +88,22 @@ pub fn snapshot(
         let _ = fs::remove_dir_all(to);
     }
     made
+}
+
+/// Whether there is room in the folder `to` for a copy of the tree at `from`. Blocks as [`snapshot`] does.
+///
+/// # Errors
+/// [`SnapshotError::NoSpace`] where there is none.
+pub fn check_space(from: &Path, to: &Path) -> Result<(), SnapshotError> {
+    let from = fs::canonicalize(from).map_err(failed("find", from))?;
+    Plan::make(&from)?.check_space(&to.join("copy"))
+}
+
+impl SnapshotError {
+    /// The disk is full, or would be.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, SnapshotError::NoSpace { .. })
+    }
 }
 
 /// What a tree holds.
@@ -134,7 +154,12 @@ impl Plan {
         let needed = self.bytes + self.entries * ENTRY_BYTES;
         let available = available(parent).map_err(failed("look at the file system of", parent))?;
         if needed > available {
-            return Err(SnapshotError::NoSpace { needed, available });
+            let path = parent.to_owned();
+            return Err(SnapshotError::NoSpace {
+                path,
+                needed,
+                available,
+            });
         }
         Ok(())
     }
@@ -160,6 +185,7 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Snapshot
 fn full_or(what: &'static str, path: &Path, error: io::Error, needed: u64) -> SnapshotError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SnapshotError::NoSpace {
+            path: path.parent().unwrap_or(path).to_owned(),
             needed,
             available: available(path.parent().unwrap_or(path)).unwrap_or(0),
         },

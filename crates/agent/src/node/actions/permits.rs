@@ -6,7 +6,7 @@ use client::ClientError;
 use model::api::{NodeFact, PermitRequest};
 use model::expression::NodeScope;
 use model::ids::{PermitId, Version};
-use model::machine::{Outcome, Place};
+use model::machine::{Outcome, Place, Work};
 use model::schedule::{Facts, Verdict, evaluate, leap};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -18,17 +18,37 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 const CONFIRM_PAUSE: Duration = Duration::from_millis(300);
 
 /// Asks the schedule of the version to go to.
-pub(super) fn ask(node: &Node, chain: &[Place], fetching: Option<Version>) -> Outcome {
+pub(super) async fn ask(node: &Node, chain: &[Place], fetching: Option<Version>) -> Outcome {
     let next = chain.first().map_or(Version(0), |place| place.version);
-    match scheduled(node, chain, fetching) {
-        Ok((verdict, to)) => Outcome::Scheduled { verdict, to },
-        Err(reason) => Outcome::Scheduled {
-            verdict: Verdict::Wait {
-                reason,
-                until_ms: None,
-            },
-            to: next,
+    let wait = |reason, to| Outcome::Scheduled {
+        verdict: Verdict::Wait {
+            reason,
+            until_ms: None,
         },
+        to,
+    };
+    let (verdict, to) = match scheduled(node, chain, fetching) {
+        Ok(answer) => answer,
+        Err(reason) => return wait(reason, next),
+    };
+    if !matches!(verdict, Verdict::Wait { .. })
+        && let Some(reason) = lacks_room(node, chain, to).await
+    {
+        return wait(reason, to);
+    }
+    Outcome::Scheduled { verdict, to }
+}
+
+/// Why there is no room for the way to `to`, if anything is copied on it.
+async fn lacks_room(node: &Node, chain: &[Place], to: Version) -> Option<String> {
+    let knowledge = node.knowledge();
+    let lineage = knowledge.lineage()?;
+    let mut way = chain.iter().filter(|place| place.version <= to);
+    let copies = way.any(|place| lineage.work(place.version) == Work::Restart);
+    let end = chain.iter().find(|place| place.version == to)?;
+    match copies {
+        true => node.lacks_room(*end).await,
+        false => None,
     }
 }
 

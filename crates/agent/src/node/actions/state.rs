@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How much must be free when a new state is complete: for the flip, the start, and the software's first writes.
+const LEFT_BYTES_MIN: u64 = 1 << 20;
+
 /// The first start: an empty state, or the directory that is adopted where it is.
 pub(super) fn prepare(node: &Node, to: Place) -> Result<(), String> {
     let rendered = node.render(to)?;
@@ -103,8 +106,8 @@ impl From<SnapshotError> for Broken {
     fn from(error: SnapshotError) -> Self {
         match error {
             SnapshotError::NoSpace { .. } => Broken::NoSpace(chain(&error)),
-            SnapshotError::Io { ref source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Broken::NoSpace(chain(&error))
+            SnapshotError::Io { ref source, .. } if is_full(source) => {
+                Broken::NoSpace(format!("no space left: {}", chain(&error)))
             }
             SnapshotError::Io { .. } => Broken::Failed(chain(&error)),
         }
@@ -130,6 +133,7 @@ pub(super) async fn transform(node: &Arc<Node>, from: Place, to: Place, path: &[
             // What was copied is worthless and the old software needs the room.
             let _ = remove(&node.layout.state(to));
             let _ = remove(&work_folder(node));
+            node.ran_out_of_room(to, &reason);
             Outcome::NoSpace { reason }
         }
         Err(Broken::Failed(reason)) => Outcome::Failed { reason },
@@ -169,6 +173,7 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
         transform_step(node, step, &old, &new, &work).await?;
     }
     snapshot::sync_tree(&new)?;
+    leaves_room(node)?;
     let moved = || -> io::Result<()> {
         if let Some(parent) = done.parent() {
             std::fs::create_dir_all(parent)?;
@@ -179,14 +184,37 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
         }
         remove(&work)
     };
-    moved().map_err(|error| Broken::Failed(format!("cannot put the new state in place: {error}")))
+    moved().map_err(|error| broken("put the new state in place at", &done, &error))
+}
+
+/// What follows, and the new software, write too: better to go back now than to fail half-way.
+fn leaves_room(node: &Node) -> Result<(), Broken> {
+    match snapshot::available(node.layout.root()) {
+        Ok(available) if available < LEFT_BYTES_MIN => Err(Broken::NoSpace(format!(
+            "no space left: the new state leaves {available} bytes free; free at least {LEFT_BYTES_MIN} more on the disk of {}",
+            node.layout.root().display()
+        ))),
+        // What cannot be looked at fails when it is written.
+        _ => Ok(()),
+    }
 }
 
 fn make(folder: &Path) -> Result<(), Broken> {
-    std::fs::create_dir_all(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull => Broken::NoSpace(error.to_string()),
-        _ => Broken::Failed(format!("cannot make {}: {error}", folder.display())),
-    })
+    std::fs::create_dir_all(folder).map_err(|error| broken("make", folder, &error))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+/// A failed step on the disk; a full disk apart.
+fn broken(what: &str, path: &Path, error: &io::Error) -> Broken {
+    let text = format!("cannot {what} {}: {error}", path.display());
+    match is_full(error) {
+        true => Broken::NoSpace(format!("no space left: {text}")),
+        false => Broken::Failed(text),
+    }
 }
 
 /// Copies in a thread of its own and shows how far it has come.
@@ -235,9 +263,8 @@ async fn transform_step(
     );
     for directory in [&adapter_state_in, &adapter_state_out, &scratch] {
         make(directory)?;
-        own(directory, rendered.user.as_deref()).map_err(|error| {
-            Broken::Failed(format!("cannot give {} away: {error}", directory.display()))
-        })?;
+        own(directory, rendered.user.as_deref())
+            .map_err(|error| broken("give away", directory, &error))?;
     }
     let transform = Transform {
         upstart_binary: node.binary.clone(),
