@@ -4,6 +4,7 @@ mod cross_version;
 mod figures;
 mod runner;
 mod same_version;
+mod snapshot;
 mod stage;
 
 use clap::{Args, Subcommand};
@@ -22,6 +23,25 @@ enum What {
     SameVersion(Measuring),
     /// Calls between versions: through a lens of one and of three steps, beside one hop of nginx, of Envoy, and of Envoy with Lua
     CrossVersion(Measuring),
+    /// How long a node with a large state is unavailable while it upgrades, on XFS, btrfs and ext4
+    Snapshot(Snapshot),
+}
+
+/// Arguments of `cargo xtask bench snapshot`.
+#[derive(Debug, Args)]
+struct Snapshot {
+    /// Print the result as one line of JSON on stdout
+    #[arg(long)]
+    json: bool,
+    /// How much state on file systems that share it between copies, in GiB
+    #[arg(long, default_value_t = 10)]
+    gibibytes: u64,
+    /// How much state where it is copied, in GiB
+    #[arg(long, default_value_t = 1)]
+    copied_gibibytes: u64,
+    /// Measure what `cargo xtask demo` runs, not a release build
+    #[arg(long)]
+    dev: bool,
 }
 
 /// How to measure.
@@ -65,5 +85,6 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.what {
         What::SameVersion(options) => same_version::run(options),
         What::CrossVersion(options) => cross_version::run(options),
+        What::Snapshot(options) => snapshot::run_all(options),
     }
 }

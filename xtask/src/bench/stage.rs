@@ -60,7 +60,7 @@ pub(super) fn perform<R: Report>(
 }
 
 /// A directory and ports of the benchmark's own.
-fn place() -> anyhow::Result<Place> {
+pub(super) fn place() -> anyhow::Result<Place> {
     let found = Place::new()?;
     let root = std::env::temp_dir().join(format!("upstart-bench-{}", std::process::id()));
     std::fs::rename(&found.root, &root)?;
@@ -68,7 +68,7 @@ fn place() -> anyhow::Result<Place> {
 }
 
 /// Leaves nothing running behind when it is interrupted.
-fn end_on_signals(processes: &Arc<Processes>, place: &Place) {
+pub(super) fn end_on_signals(processes: &Arc<Processes>, place: &Place) {
     let (processes, root) = (Arc::clone(processes), place.root.clone());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()

