@@ -120,7 +120,7 @@ impl Drop for Disk {
 fn write(path: &Path, bytes: u64, each_synced: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     let block: Vec<u8> = (0..BLOCK_BYTES)
-        .map(|at| (at * 31 >> 3) as u8 | 1)
+        .map(|at| ((at * 31) >> 3) as u8 | 1)
         .collect();
     let mut left = bytes;
     while left > 0 {

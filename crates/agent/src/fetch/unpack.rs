@@ -47,7 +47,10 @@ pub fn inspect(archive: &Path, gzip: bool) -> Result<(), String> {
     })
 }
 
-fn open(archive: &Path, gzip: bool) -> Result<(Archive<Box<dyn Read>>, Rc<Cell<u64>>), FetchError> {
+/// An open archive, and how many zeros were read from it last.
+type Opened = (Archive<Box<dyn Read>>, Rc<Cell<u64>>);
+
+fn open(archive: &Path, gzip: bool) -> Result<Opened, FetchError> {
     let file = File::open(archive).map_err(disk("open", archive))?;
     let file = BufReader::new(file);
     let zeros = Rc::new(Cell::new(0));

@@ -44,12 +44,12 @@ impl TableFile {
             .mode(MODE)
             .clone();
         let file = options.open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() == 0 {
-            if let Err(error) = make(&file) {
-                // Half a table would be taken for somebody else's file; an empty one is made again.
-                let _ = file.set_len(0);
-                return Err(failed(error));
-            }
+        if file.metadata().map_err(failed)?.len() == 0
+            && let Err(error) = make(&file)
+        {
+            // Half a table would be taken for somebody else's file; an empty one is made again.
+            let _ = file.set_len(0);
+            return Err(failed(error));
         }
         let magic = read_word(&file, MAGIC_AT).map_err(failed)?;
         let whole = file.metadata().map_err(failed)?.len() == FILE_BYTES as u64;
