@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as HttpBody, Incoming};
 
+use crate::conversation::Taped;
 use crate::json::{Json, JsonError};
 
 /// A request.
@@ -51,7 +52,14 @@ pub enum Body {
     Json(Json),
     /// Still arriving.
     Stream(Incoming),
+    /// Still arriving, and written down on the way.
+    Taped(Box<Taped>),
 }
+
+/// A body that is still arriving.
+trait Streamed: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin + Send {}
+
+impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin + Send> Streamed for B {}
 
 /// Why a body cannot be decoded.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +83,7 @@ impl Body {
             Body::Json(json) => return Ok(Some(self.hold(json))),
             Body::Bytes(bytes) => bytes,
             Body::Stream(stream) => collect(stream, limits.bytes_max).await?,
+            Body::Taped(stream) => collect(*stream, limits.bytes_max).await?,
         };
         if bytes.is_empty() {
             return Ok(None);
@@ -86,9 +95,10 @@ impl Body {
     /// Reads what is left of a body and forgets it, so that its connection can go on after an
     /// answer that did not need it; gives up beyond the limit.
     pub(crate) async fn drain(self, bytes_max: usize) {
-        if let Body::Stream(stream) = self {
-            let mut stream = Limited::new(stream, bytes_max);
-            while let Some(Ok(_)) = stream.frame().await {}
+        match self {
+            Body::Stream(stream) => read_out(stream, bytes_max).await,
+            Body::Taped(stream) => read_out(*stream, bytes_max).await,
+            Body::Empty | Body::Bytes(_) | Body::Json(_) => {}
         }
     }
 
@@ -101,7 +111,12 @@ impl Body {
     }
 }
 
-async fn collect(stream: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+async fn read_out(stream: impl Streamed, bytes_max: usize) {
+    let mut stream = Limited::new(stream, bytes_max);
+    while let Some(Ok(_)) = stream.frame().await {}
+}
+
+async fn collect(stream: impl Streamed, bytes_max: usize) -> Result<Bytes, BodyError> {
     if stream.size_hint().lower() > bytes_max as u64 {
         return Err(BodyError::TooLarge(bytes_max));
     }

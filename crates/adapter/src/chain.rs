@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::call::{Answer, Call};
+use crate::conversation::Recording;
 use crate::lens::Lens;
 use crate::observer::Failure;
 
@@ -106,11 +107,13 @@ impl Next<'_> {
 pub struct Chain {
     direction: Option<Direction>,
     steps: Vec<Arc<dyn Calls>>,
+    /// How many of the steps translate.
+    length: usize,
 }
 
 impl fmt::Debug for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let length = self.steps.len();
+        let length = self.length;
         f.debug_struct("Chain")
             .field("direction", &self.direction)
             .field("length", &length)
@@ -124,35 +127,50 @@ impl Chain {
         let direction = lenses.first().map(|(_, direction)| *direction);
         let steps = lenses
             .into_iter()
-            .map(|(lens, direction)| crate::lens::step(lens, direction))
-            .collect();
-        Chain { direction, steps }
+            .map(|(lens, direction)| crate::lens::step(lens, direction));
+        Chain::made(direction, steps.collect())
     }
 
     /// A chain of any adapters, the first being nearest to the caller.
     pub fn of(direction: Direction, steps: Vec<Arc<dyn Calls>>) -> Chain {
-        Chain {
-            direction: Some(direction),
-            steps,
-        }
+        Chain::made(Some(direction), steps)
     }
 
     /// The chain of calls that pass unchanged.
     pub fn empty() -> Chain {
+        Chain::made(None, Vec::new())
+    }
+
+    fn made(direction: Option<Direction>, steps: Vec<Arc<dyn Calls>>) -> Chain {
+        let length = steps.len();
         Chain {
-            direction: None,
-            steps: Vec::new(),
+            direction,
+            steps,
+            length,
+        }
+    }
+
+    /// The same adapters, with what passes between them written down: for one call.
+    pub fn recorded(&self, recording: &Arc<Recording>) -> Chain {
+        let mut steps = vec![recording.probe(0)];
+        for (index, step) in self.steps.iter().enumerate() {
+            steps.extend([step.clone(), recording.probe(index + 1)]);
+        }
+        Chain {
+            direction: self.direction,
+            steps,
+            length: self.length,
         }
     }
 
     /// Number of adapters.
     pub fn len(&self) -> usize {
-        self.steps.len()
+        self.length
     }
 
     /// Whether calls pass unchanged.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.length == 0
     }
 
     /// Past or future; `None` for an empty chain.

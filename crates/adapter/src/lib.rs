@@ -7,6 +7,7 @@
 
 mod call;
 mod chain;
+pub mod conversation;
 mod gate;
 mod http;
 pub mod json;
@@ -19,7 +20,7 @@ pub use call::{Answer, Body, BodyError, BodyLimits, Call};
 pub use chain::{Calls, Chain, Delegate, Direction, Next, Pending, Side};
 pub use gate::{Closed, Dial, Gate, Lease, Upstream};
 pub use http::{ResetCause, Served, serve_http};
-pub use lens::{Lens, LensError};
+pub use lens::{Lens, LensError, explain};
 pub use limits::Limits;
 pub use observer::{Counted, Counters, Failure, Observer, Refusal, RefusalKind};
 pub use sessions::{Message, Session, Sessions};

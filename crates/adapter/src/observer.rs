@@ -27,6 +27,16 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
+    /// All of them.
+    pub const ALL: [RefusalKind; 6] = [
+        RefusalKind::Unmatched,
+        RefusalKind::Declared,
+        RefusalKind::Malformed,
+        RefusalKind::TooLarge,
+        RefusalKind::Request,
+        RefusalKind::Response,
+    ];
+
     /// As written in metrics.
     pub fn name(self) -> &'static str {
         match self {

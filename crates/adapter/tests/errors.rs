@@ -185,3 +185,33 @@ fn other_mistakes() {
         &["one response for each"],
     );
 }
+
+/// The golden file: a name, a lens, and behind `=>` what is told about it, exactly.
+const MISTAKES: &str = include_str!("lens_mistakes.txt");
+
+/// Set to write the golden file anew from what is told now; read the difference before it is kept.
+const BLESS: &str = "UPSTART_BLESS";
+
+#[test]
+fn every_kind_of_mistake_is_told_with_file_line_and_key() {
+    let mut told = String::new();
+    for case in MISTAKES.split("## ").skip(1) {
+        let (name, rest) = case.split_once("\n\n").expect("a name");
+        let (lens, _) = rest.split_once("\n\n=> ").expect("what is told");
+        let message = match Lens::parse("data.toml", lens) {
+            Ok(_) => "nothing".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert!(message.starts_with("data.toml:"), "{name}: {message}");
+        let location = message.split(": ").next().expect("a place");
+        let line: usize = location["data.toml:".len()..].parse().expect("a line");
+        assert!((1..=lens.lines().count()).contains(&line), "{name}: {message}");
+        told.push_str(&format!("## {name}\n\n{lens}\n\n=> {message}\n\n"));
+    }
+    if std::env::var_os(BLESS).is_some() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lens_mistakes.txt");
+        std::fs::write(path, &told).expect("written");
+        return;
+    }
+    assert!(MISTAKES == told, "what is told has changed: {BLESS}=1 writes tests/lens_mistakes.txt anew\n{told}");
+}

@@ -10,6 +10,7 @@ use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::call::{Answer, AwaitsContinue, Body, BodyLimits, Call};
+use crate::conversation::Taped;
 use crate::json::Json;
 use crate::observer::{Failure, Refusal};
 
@@ -25,6 +26,7 @@ pub(super) struct Outgoing {
 enum Content {
     Whole(Option<Bytes>),
     Stream(Incoming),
+    Taped(Box<Taped>),
 }
 
 /// Who wants to know how an answer's body ended. It is dropped with the body.
@@ -44,6 +46,7 @@ impl Outgoing {
                 Content::Whole(Some(bytes.into()))
             }
             Body::Stream(stream) => Content::Stream(stream),
+            Body::Taped(stream) => Content::Taped(stream),
         };
         Outgoing { content, end: None }
     }
@@ -62,22 +65,24 @@ impl HttpBody for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Stream(stream) => {
-                let frame = ready!(Pin::new(stream).poll_frame(cx));
-                if let (Some(Err(_)), Some(end)) = (&frame, &mut self.end) {
-                    end.failed();
-                }
-                Poll::Ready(frame)
+        let frame = match &mut self.content {
+            Content::Whole(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
+            Content::Stream(stream) => ready!(Pin::new(stream).poll_frame(cx)),
+            Content::Taped(stream) => ready!(Pin::new(stream).poll_frame(cx)),
+        };
+        if let (Some(Err(_)), Some(end)) = (&frame, &mut self.end) {
+            end.failed();
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_none(),
             Content::Stream(stream) => stream.is_end_stream(),
+            Content::Taped(stream) => stream.is_end_stream(),
         }
     }
 
@@ -87,6 +92,7 @@ impl HttpBody for Outgoing {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Content::Stream(stream) => stream.size_hint(),
+            Content::Taped(stream) => stream.size_hint(),
         }
     }
 }
@@ -134,32 +140,35 @@ pub(super) fn response(answer: Answer) -> Response<Outgoing> {
     Response::from_parts(head, Outgoing::new(answer.body))
 }
 
-/// A refusal in the lens' own words, else as a problem (RFC 9457).
+/// A refusal as a response to the caller.
 pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
-    let status = refusal.status;
-    let (body, media) = match refusal.body {
-        Some(body) => (body, "application/json"),
-        None => {
-            let title = status.canonical_reason().unwrap_or("Refused");
-            let text = |text: &str| Json::String(text.to_owned());
-            let members = [
-                ("type", text("about:blank")),
-                ("title", text(title)),
-                ("status", Json::Integer(i64::from(status.as_u16()))),
-                ("detail", Json::String(refusal.reason)),
-            ];
-            let members = members
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value));
-            (Json::Object(members.collect()), "application/problem+json")
-        }
-    };
+    let (body, media) = refusal_body(&refusal);
     let mut response = Response::new(Outgoing::new(Body::Json(body)));
-    *response.status_mut() = status;
+    *response.status_mut() = refusal.status;
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
+}
+
+/// A refusal's body and media type: the lens' own words, else a problem (RFC 9457).
+pub(crate) fn refusal_body(refusal: &Refusal) -> (Json, &'static str) {
+    if let Some(body) = &refusal.body {
+        return (body.clone(), "application/json");
+    }
+    let status = refusal.status;
+    let text = |text: &str| Json::String(text.to_owned());
+    let members = [
+        ("type", text("about:blank")),
+        (
+            "title",
+            text(status.canonical_reason().unwrap_or("Refused")),
+        ),
+        ("status", Json::Integer(i64::from(status.as_u16()))),
+        ("detail", text(&refusal.reason)),
+    ];
+    let members = members.map(|(name, value)| (name.to_owned(), value));
+    (Json::Object(members.into()), "application/problem+json")
 }
 
 fn incoming(body: Incoming) -> Body {
@@ -178,7 +187,7 @@ fn describe(headers: &mut HeaderMap, body: &Body) {
 }
 
 /// Removes headers that concern one connection only (RFC 9110, section 7.6.1).
-fn strip_hops(headers: &mut HeaderMap) {
+pub(crate) fn strip_hops(headers: &mut HeaderMap) {
     // Most messages have none: found out without looking each one up.
     if !headers.keys().any(is_hop) {
         return;

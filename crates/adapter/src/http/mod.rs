@@ -31,6 +31,8 @@ use crate::observer::Observer;
 use caller::Caller;
 use stream::CallerStream;
 
+pub(crate) use message::{refusal_body, strip_hops};
+
 /// How long bytes of a caller are discarded after the answer that ends its connection.
 const LINGER: Duration = Duration::from_secs(1);
 

@@ -77,6 +77,11 @@ impl Expression {
         })
     }
 
+    /// The expression as it is written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn uses(&self, variable: &str) -> bool {
         self.variables.iter().any(|v| v == variable)
     }

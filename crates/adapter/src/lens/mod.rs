@@ -7,12 +7,13 @@
 mod answer;
 mod convert;
 mod error;
+pub mod explain;
 mod expression;
 mod operation;
 mod parse;
 mod place;
 mod query;
-mod reader;
+pub(crate) mod reader;
 mod recipe;
 mod refusals;
 mod rule;
@@ -31,6 +32,8 @@ use operation::{Declared, Operation, RefusalForms, Unmatched};
 /// A lens file, parsed, proved and compiled.
 #[derive(Debug)]
 pub struct Lens {
+    /// As messages name it.
+    file: String,
     operations: Vec<Operation>,
     /// The operations that callers of a side may call, the most particular first.
     routes: [Vec<usize>; 2],

@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 
 use super::expression::Expression;
 use super::place::Place;
+use super::reader::Origin;
 use super::recipe::Recipe;
 use super::rule::BySide;
 use super::template::Template;
@@ -13,6 +14,8 @@ use crate::json::Json;
 /// An operation at both versions, or one that is refused.
 #[derive(Debug)]
 pub(crate) struct Operation {
+    /// Where it is written.
+    pub(crate) origin: Origin,
     /// For messages and counters.
     pub(crate) name: String,
     /// Old and new; one is missing only where `refuse` is given.
@@ -62,6 +65,8 @@ impl Operation {
 /// One kind of answer of an operation.
 #[derive(Debug)]
 pub(crate) struct Alternative {
+    /// Where it is written.
+    pub(crate) origin: Origin,
     /// Old and new.
     pub(crate) status: [Statuses; 2],
     /// Used in this direction only.

@@ -13,43 +13,65 @@ use crate::json::Json;
 const CHANGES_PART: usize = 3;
 
 /// The file being read.
-pub(super) struct Source<'t> {
-    pub(super) file: &'t str,
-    pub(super) text: &'t str,
+pub(crate) struct Source<'t> {
+    pub(crate) file: &'t str,
+    pub(crate) text: &'t str,
 }
 
 impl Source<'_> {
-    pub(super) fn error(
+    pub(crate) fn error(
         &self,
         span: Range<usize>,
         key: &str,
         message: impl Into<String>,
     ) -> LensError {
-        let before = self
-            .text
-            .get(..span.start.min(self.text.len()))
-            .unwrap_or("");
         LensError {
             file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
+            line: self.line(span.start),
             key: key.to_owned(),
             message: message.into(),
             hint: None,
         }
     }
+
+    /// The line of a byte, from 1.
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at.min(self.text.len())).unwrap_or("");
+        before.matches('\n').count() + 1
+    }
+}
+
+/// Where in its file a part of a lens is written, for explanations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// Line, from 1.
+    pub(crate) line: usize,
+    /// The text, on one line.
+    pub(crate) text: String,
 }
 
 /// A value and the key it stands under.
 #[derive(Clone)]
-pub(super) struct Node<'t> {
-    pub(super) source: &'t Source<'t>,
-    pub(super) key: String,
-    pub(super) value: &'t Spanned<DeValue<'t>>,
+pub(crate) struct Node<'t> {
+    pub(crate) source: &'t Source<'t>,
+    pub(crate) key: String,
+    pub(crate) value: &'t Spanned<DeValue<'t>>,
 }
 
 impl<'t> Node<'t> {
-    pub(super) fn error(&self, message: impl Into<String>) -> LensError {
+    pub(crate) fn error(&self, message: impl Into<String>) -> LensError {
         self.source.error(self.value.span(), &self.key, message)
+    }
+
+    /// Where it is written.
+    pub(crate) fn origin(&self) -> Origin {
+        let span = self.value.span();
+        let text = self.source.text.get(span.clone()).unwrap_or_default();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        Origin {
+            line: self.source.line(span.start),
+            text: words.join(" "),
+        }
     }
 
     fn wrong(&self, wanted: &str) -> LensError {
@@ -59,21 +81,21 @@ impl<'t> Node<'t> {
         ))
     }
 
-    pub(super) fn text(&self) -> Result<&'t str, LensError> {
+    pub(crate) fn text(&self) -> Result<&'t str, LensError> {
         self.value
             .get_ref()
             .as_str()
             .ok_or_else(|| self.wrong("a string"))
     }
 
-    pub(super) fn flag(&self) -> Result<bool, LensError> {
+    pub(crate) fn flag(&self) -> Result<bool, LensError> {
         self.value
             .get_ref()
             .as_bool()
             .ok_or_else(|| self.wrong("true or false"))
     }
 
-    pub(super) fn integer(&self) -> Result<i64, LensError> {
+    pub(crate) fn integer(&self) -> Result<i64, LensError> {
         let value = self
             .value
             .get_ref()
@@ -83,7 +105,7 @@ impl<'t> Node<'t> {
             .map_err(|_| self.error("the integer is too large"))
     }
 
-    pub(super) fn items(&self) -> Result<Vec<Node<'t>>, LensError> {
+    pub(crate) fn items(&self) -> Result<Vec<Node<'t>>, LensError> {
         let array = self
             .value
             .get_ref()
@@ -99,7 +121,7 @@ impl<'t> Node<'t> {
             .collect())
     }
 
-    pub(super) fn section(&self) -> Result<Section<'t>, LensError> {
+    pub(crate) fn section(&self) -> Result<Section<'t>, LensError> {
         let table = self
             .value
             .get_ref()
@@ -113,20 +135,20 @@ impl<'t> Node<'t> {
         ))
     }
 
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }
 
-    pub(super) fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         self.value.get_ref().is_array()
     }
 
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
     }
 
     /// The value as JSON.
-    pub(super) fn json(&self) -> Result<Json, LensError> {
+    pub(crate) fn json(&self) -> Result<Json, LensError> {
         Ok(match self.value.get_ref() {
             DeValue::String(text) => Json::String(text.to_string()),
             DeValue::Integer(_) => Json::Integer(self.integer()?),
@@ -157,16 +179,16 @@ impl<'t> Node<'t> {
 }
 
 /// A table; remembers which keys were asked for, so that the others can be refused.
-pub(super) struct Section<'t> {
-    pub(super) source: &'t Source<'t>,
-    pub(super) key: String,
+pub(crate) struct Section<'t> {
+    pub(crate) source: &'t Source<'t>,
+    pub(crate) key: String,
     table: &'t DeTable<'t>,
     span: Range<usize>,
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn new(
+    pub(crate) fn new(
         source: &'t Source<'t>,
         key: String,
         table: &'t DeTable<'t>,
@@ -181,7 +203,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn error(&self, message: impl Into<String>) -> LensError {
+    pub(crate) fn error(&self, message: impl Into<String>) -> LensError {
         self.source.error(self.span.clone(), &self.key, message)
     }
 
@@ -193,7 +215,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn get(&self, name: &'static str) -> Option<Node<'t>> {
+    pub(crate) fn get(&self, name: &'static str) -> Option<Node<'t>> {
         self.asked.borrow_mut().push(name);
         let value = self.table.get(name)?;
         Some(Node {
@@ -203,12 +225,12 @@ impl<'t> Section<'t> {
         })
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.table.contains_key(name)
     }
 
     /// All members, under whatever keys.
-    pub(super) fn nodes(&self) -> Vec<(String, Node<'t>)> {
+    pub(crate) fn nodes(&self) -> Vec<(String, Node<'t>)> {
         let nodes = self.table.iter().map(|(name, value)| {
             let node = Node {
                 source: self.source,
@@ -222,11 +244,11 @@ impl<'t> Section<'t> {
         nodes
     }
 
-    pub(super) fn text(&self, name: &'static str) -> Result<Option<&'t str>, LensError> {
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<&'t str>, LensError> {
         self.get(name).map(|node| node.text()).transpose()
     }
 
-    pub(super) fn flag(&self, name: &'static str) -> Result<bool, LensError> {
+    pub(crate) fn flag(&self, name: &'static str) -> Result<bool, LensError> {
         Ok(self
             .get(name)
             .map(|node| node.flag())
@@ -234,11 +256,11 @@ impl<'t> Section<'t> {
             .unwrap_or(false))
     }
 
-    pub(super) fn json(&self, name: &'static str) -> Result<Option<Json>, LensError> {
+    pub(crate) fn json(&self, name: &'static str) -> Result<Option<Json>, LensError> {
         self.get(name).map(|node| node.json()).transpose()
     }
 
-    pub(super) fn items(&self, name: &'static str) -> Result<Vec<Node<'t>>, LensError> {
+    pub(crate) fn items(&self, name: &'static str) -> Result<Vec<Node<'t>>, LensError> {
         Ok(self
             .get(name)
             .map(|node| node.items())
@@ -247,12 +269,12 @@ impl<'t> Section<'t> {
     }
 
     /// Refuses every key that was never asked for.
-    pub(super) fn finish(&self) -> Result<(), LensError> {
+    pub(crate) fn finish(&self) -> Result<(), LensError> {
         self.known(&self.asked.borrow())
     }
 
     /// Refuses every key but these: asked first, so that a misspelt key is not reported as missing.
-    pub(super) fn known(&self, known: &[&'static str]) -> Result<(), LensError> {
+    pub(crate) fn known(&self, known: &[&'static str]) -> Result<(), LensError> {
         for (name, _) in self.table.iter() {
             let found = name.get_ref().as_ref();
             if known.contains(&found) {
@@ -280,7 +302,7 @@ fn listed(known: &[&str]) -> String {
 }
 
 /// The known word that takes the fewest changes to become the one found; none if it takes many.
-pub(super) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let changes = |word: &str| strsim::osa_distance(found, word);
     let best = known.iter().min_by_key(|word| changes(word))?;
     (changes(best) * CHANGES_PART <= found.chars().count().max(CHANGES_PART)).then_some(*best)

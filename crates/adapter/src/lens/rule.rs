@@ -6,6 +6,7 @@ use super::convert::{Convert, Way};
 use super::error::Mismatch;
 use super::expression::{Expression, Surroundings};
 use super::place::Place;
+use super::reader::Origin;
 use super::scope::Scope;
 use crate::chain::Side;
 use crate::json::Json;
@@ -16,6 +17,8 @@ pub(crate) type BySide<T> = [Option<T>; 2];
 /// One rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
+    /// Where it is written.
+    pub(crate) origin: Origin,
     /// Its places, for messages and counters.
     pub(crate) name: String,
     /// Whether it applies, judged on the message it comes from, by that message's side.

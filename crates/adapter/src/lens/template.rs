@@ -1,6 +1,7 @@
 //! Templates: a method and a path with parameters, as in `GET /v1/items/{id}`.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::Method;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -73,6 +74,14 @@ impl Template {
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(format!("`{text}` has two parameters `{}`", pair[0])),
             None => Ok(template),
+        }
+    }
+
+    /// The same path with any method.
+    pub(crate) fn of_any_method(&self) -> Template {
+        Template {
+            method: None,
+            segments: self.segments.clone(),
         }
     }
 
@@ -181,6 +190,21 @@ impl Template {
             Segment::Rest(_) => 2,
         });
         (kinds.collect(), self.method.is_none())
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.method.as_ref().map_or("*", Method::as_str))?;
+        f.write_str(" ")?;
+        for segment in &self.segments {
+            match segment {
+                Segment::Literal(literal) => write!(f, "/{literal}")?,
+                Segment::Parameter(name) => write!(f, "/{{{name}}}")?,
+                Segment::Rest(name) => write!(f, "/{{{name}*}}")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! A chain of lenses over software that is a function.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod generate;
+
 use std::sync::Arc;
 
 use adapter::json::Json;
@@ -73,7 +75,7 @@ fn to_json(body: Body) -> Option<Json> {
         Body::Empty => None,
         Body::Json(json) => Some(sorted(json)),
         Body::Bytes(bytes) => Some(sorted(Json::parse(&bytes, 64).expect("JSON"))),
-        Body::Stream(_) => panic!("no streams here"),
+        Body::Stream(_) | Body::Taped(_) => panic!("no streams here"),
     }
 }
 
@@ -197,4 +199,30 @@ pub fn refused(rule: &str, direction: Direction, body: &str) -> Refusal {
         "a refused call never reaches the software"
     );
     outcome.answer.expect_err("refused")
+}
+
+/// Runs what never waits for anything outside.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(work)
+}
+
+/// All folders below one whose names have this extension.
+pub fn folders(below: &std::path::Path, extension: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(below).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if !path.is_dir() {
+            continue;
+        }
+        if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        } else {
+            found.extend(folders(&path, extension));
+        }
+    }
+    found.sort();
+    found
 }

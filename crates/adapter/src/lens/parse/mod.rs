@@ -82,6 +82,7 @@ pub(super) fn lens(file: &str, text: &str) -> Result<Lens, LensError> {
     ];
     let refusals = refusals.unwrap_or_default();
     Ok(Lens {
+        file: file.to_owned(),
         operations,
         routes,
         unmatched,

@@ -27,14 +27,15 @@ const KEYS: [&str; 10] = [
 /// An operation that is the same at both versions: `pass = ["GET /health"]`.
 pub(super) fn passed(node: &Node<'_>) -> Result<Operation, LensError> {
     let template = template(node)?;
-    let mut operation = empty(node.text()?.to_owned());
+    let mut operation = empty(node, node.text()?.to_owned());
     operation.templates = [Some(template.clone()), Some(template)];
     operation.other_statuses_pass = true;
     Ok(operation)
 }
 
-fn empty(name: String) -> Operation {
+fn empty(node: &Node<'_>, name: String) -> Operation {
     Operation {
+        origin: node.origin(),
         name,
         templates: [None, None],
         only: None,
@@ -64,7 +65,7 @@ pub(super) fn parse(
     let section = node.section()?;
     section.known(&KEYS)?;
     let (text, templates) = templates(&section)?;
-    let mut operation = empty(section.text("name")?.unwrap_or(&text).to_owned());
+    let mut operation = empty(node, section.text("name")?.unwrap_or(&text).to_owned());
     operation.templates = templates;
     operation.only = only(&section)?;
     operation.refuse = refuse(&section, shared)?;

@@ -26,6 +26,7 @@ pub(super) fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Alternativ
     let rest = convert::rest(&section)?;
     section.finish()?;
     Ok(Alternative {
+        origin: node.origin(),
         status,
         only,
         when,

@@ -145,6 +145,7 @@ fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Rule, LensError> {
         return Err(error.hint("give both `when.old` and `when.new`; \"true\" is a condition too"));
     }
     let rule = Rule {
+        origin: node.origin(),
         name: String::new(),
         when: conditions,
         action,

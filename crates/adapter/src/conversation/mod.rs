@@ -1,0 +1,204 @@
+//! Conversations: one call as the caller knows it, and as the next in the chain knows it.
+//!
+//! One format, one readable TOML file each, for all who need it: `upstart record` writes such files from live traffic,
+//! `upstart lens test` plays them through a lens and tells what differs, `upstart lens explain` says why. docs/lenses.md
+//! is the reference of the format.
+
+mod compare;
+mod content;
+mod ear;
+mod play;
+mod read;
+mod recording;
+mod tape;
+mod write;
+
+use std::collections::BTreeMap;
+
+use http::{Method, StatusCode};
+
+pub use compare::Difference;
+pub use content::Content;
+pub use ear::Ear;
+pub(crate) use play::run;
+pub use play::{Played, play};
+pub use recording::{Recording, Sink, Told};
+pub(crate) use tape::Taped;
+
+use crate::chain::Direction;
+use crate::lens::LensError;
+use crate::observer::RefusalKind;
+
+/// The folder beside a lens file where its conversations are: `lens.toml` has `lens.conversations/`.
+pub const FOLDER_EXTENSION: &str = "conversations";
+
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "(redacted)";
+
+/// Headers that carry secrets more often than not.
+pub const SECRET_HEADERS: [&str; 5] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "set-cookie",
+    "x-api-key",
+];
+
+/// A conversation, as its file says it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conversation {
+    /// What it is about, for people.
+    pub description: Option<String>,
+    /// Past or future; `None` for a call that no adapter stands in: caller and software speak the same.
+    pub direction: Option<Direction>,
+    /// Where it was recorded, if it was.
+    pub recorded: Option<Origin>,
+    /// What the caller sends.
+    pub sends: Request,
+    /// What the next in the chain gets and answers, in order: look-ups before the call itself. None where the adapter
+    /// answers by itself, refuses, or where there is no adapter.
+    pub exchanges: Vec<Exchange>,
+    /// What the caller gets.
+    pub gets: Ending,
+}
+
+/// Where a conversation was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The service, `class/service`.
+    pub service: String,
+    /// The caller's version.
+    pub caller_version: u32,
+    /// The version of the upgrade whose lens it passed; of the node where it passed none.
+    pub version: u32,
+}
+
+/// Headers by name, in lower case; the values of one name in order.
+pub type Headers = BTreeMap<String, Vec<String>>;
+
+/// A request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Path and query, as on the wire.
+    pub target: String,
+    /// All headers, but those that only describe the transfer.
+    pub headers: Headers,
+    /// Its body.
+    pub body: Content,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// All headers, but those that only describe the transfer.
+    pub headers: Headers,
+    /// Its body.
+    pub body: Content,
+}
+
+/// One call to the next in the chain.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exchange {
+    /// What it gets.
+    pub gets: Request,
+    /// What it answers.
+    pub answers: Reply,
+}
+
+/// What the caller gets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ending {
+    /// The adapter refuses, for this kind of reason. Then only what is given of the answer counts.
+    pub refused: Option<RefusalKind>,
+    /// The status; always there where nothing is refused.
+    pub status: Option<StatusCode>,
+    /// The headers, where given or where nothing is refused.
+    pub headers: Option<Headers>,
+    /// The body, where given or where nothing is refused.
+    pub body: Option<Content>,
+}
+
+impl Conversation {
+    /// Reads a conversation file; `file` is how messages name it.
+    pub fn parse(file: &str, text: &str) -> Result<Conversation, LensError> {
+        read::conversation(file, text)
+    }
+
+    /// The file's text, as people would write it.
+    pub fn to_toml(&self) -> String {
+        write::conversation(self)
+    }
+
+    /// Where another run of the same call went otherwise than this conversation says.
+    pub fn differences(&self, found: &Conversation) -> Vec<Difference> {
+        compare::conversations(self, found)
+    }
+
+    /// Puts a word in the place of the values of these headers, in every message. They pass lenses as they are, so the
+    /// conversation still plays.
+    pub fn redact(&mut self, names: &[String]) {
+        let gets = self.gets.headers.iter_mut();
+        let next = self
+            .exchanges
+            .iter_mut()
+            .flat_map(|exchange| [&mut exchange.gets.headers, &mut exchange.answers.headers]);
+        for headers in gets.chain(next).chain([&mut self.sends.headers]) {
+            for name in names {
+                if let Some(values) = headers.get_mut(name) {
+                    values.fill(REDACTED.to_owned());
+                }
+            }
+        }
+    }
+
+    /// The call in one line, for lists.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.sends.method, self.sends.target)
+    }
+}
+
+impl Ending {
+    /// An answer in order.
+    pub fn answer(reply: Reply) -> Ending {
+        Ending {
+            refused: None,
+            status: Some(reply.status),
+            headers: Some(reply.headers),
+            body: Some(reply.body),
+        }
+    }
+}
+
+/// Headers that describe the transfer of one message on one connection: they are made anew at every hop.
+pub(crate) const OF_THE_TRANSFER: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
+
+/// A message's headers as conversations keep them. Without one, JSON bodies count as `application/json`, so that files
+/// need not say it.
+pub(crate) fn headers(map: &http::HeaderMap, body: &Content) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in map {
+        if !OF_THE_TRANSFER.contains(&name.as_str()) {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            headers.entry(name.to_string()).or_default().push(value);
+        }
+    }
+    assume_json(&mut headers, body);
+    headers
+}
+
+/// The media type that a body has where nothing is said.
+pub(crate) const MEDIA_TYPE_DEFAULT: &str = "application/json";
+
+/// Adds the media type that goes without saying.
+pub(crate) fn assume_json(headers: &mut Headers, body: &Content) {
+    if body.json().is_some() && !headers.contains_key("content-type") {
+        headers.insert(
+            "content-type".to_owned(),
+            vec![MEDIA_TYPE_DEFAULT.to_owned()],
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! The JSON schema of `upgrade.toml` knows every key that the parser knows and no other, accepts every example and refuses
+//! what is misspelt. When this fails after a change of the file: mend schemas/upgrade.json.
+
+use boon::{Compiler, SchemaIndex, Schemas};
+use model::bundle::{BundleFiles, check};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const GOOD: &str = "\
+system = 'store'
+version = 3
+from = 2
+[settings]
+[removed]
+classes = ['old']
+[class.storage]
+[class.storage.schedule]
+[class.storage.software]
+command = ['true']
+[class.storage.service.data]
+port = 1
+protocol = 'http'
+interface = { as_version = 1 }
+adapter = 'refuse'
+[class.storage.state]
+[class.storage.state.transform]
+command = ['true']
+[class.storage.state.reverse]
+command = ['true']
+[class.storage.lifecycle]
+[class.storage.lifecycle.probe]
+tcp = 'data'
+[class.storage.lifecycle.before_stop]
+command = ['true']
+[class.storage.lifecycle.after_start]
+command = ['true']
+";
+
+/// Where each kind of table is described in the schema, and its header in the file.
+const SECTIONS: [(&str, &str); 13] = [
+    ("", ""),
+    ("/definitions/settings", "[settings]\n"),
+    ("/properties/removed", "[removed]\n"),
+    ("/definitions/class", "[class.storage]\n"),
+    ("/definitions/schedule", "[class.storage.schedule]\n"),
+    ("/definitions/software", "[class.storage.software]\n"),
+    ("/definitions/service", "[class.storage.service.data]\n"),
+    ("/definitions/state", "[class.storage.state]\n"),
+    (
+        "/definitions/state/properties/transform",
+        "[class.storage.state.transform]\n",
+    ),
+    (
+        "/definitions/state/properties/reverse",
+        "[class.storage.state.reverse]\n",
+    ),
+    ("/definitions/lifecycle", "[class.storage.lifecycle]\n"),
+    (
+        "/definitions/lifecycle/properties/probe",
+        "[class.storage.lifecycle.probe]\n",
+    ),
+    (
+        "/definitions/lifecycle/properties/before_stop",
+        "[class.storage.lifecycle.before_stop]\n",
+    ),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+struct Schema {
+    json: Value,
+    compiled: Schemas,
+    index: SchemaIndex,
+}
+
+impl Schema {
+    fn load() -> Schema {
+        let text = std::fs::read_to_string(root().join("schemas/upgrade.json")).expect("there");
+        let json: Value = serde_json::from_str(&text).expect("JSON");
+        let mut compiled = Schemas::new();
+        let mut compiler = Compiler::new();
+        compiler
+            .add_resource("upgrade.json", json.clone())
+            .expect("a schema");
+        let index = compiler
+            .compile("upgrade.json", &mut compiled)
+            .expect("a schema");
+        Schema {
+            json,
+            compiled,
+            index,
+        }
+    }
+
+    fn finding(&self, toml: &str) -> Option<String> {
+        let value: Value = toml::from_str(toml).unwrap_or_else(|error| panic!("{error} in {toml}"));
+        let verdict = self.compiled.validate(&value, self.index);
+        verdict.err().map(|error| error.to_string())
+    }
+
+    fn keys(&self, pointer: &str) -> BTreeSet<String> {
+        let object = self
+            .json
+            .pointer(pointer)
+            .unwrap_or_else(|| panic!("no {pointer}"));
+        let properties = object["properties"].as_object().expect("properties");
+        properties.keys().cloned().collect()
+    }
+}
+
+/// What the parser says, without its places: files that are missing here among it.
+fn told(text: &str) -> BTreeSet<String> {
+    let errors = check(text, &BundleFiles::new()).err().unwrap_or_default();
+    let told = errors
+        .iter()
+        .map(|error| format!("{}: {}", error.key, error.problem));
+    told.collect()
+}
+
+/// The keys that the parser lists for the unknown one.
+fn listed(text: &str) -> BTreeSet<String> {
+    let errors = check(text, &BundleFiles::new()).expect_err("an unknown key");
+    let error = errors.iter().find(|error| error.key.ends_with("zzzzzzzz"));
+    let error = error.unwrap_or_else(|| panic!("not told: {errors:?}"));
+    let told = error.to_string();
+    let list = told
+        .split_once("known keys here: ")
+        .or_else(|| told.split_once("expected one of "));
+    let (_, known) = list.unwrap_or_else(|| panic!("no list in: {told}"));
+    known
+        .split(", ")
+        .map(|key| key.trim_matches('`').to_owned())
+        .collect()
+}
+
+fn with_unknown(header: &str) -> String {
+    match header {
+        "" => format!("zzzzzzzz = 1\n{GOOD}"),
+        header => GOOD.replace(header, &format!("{header}zzzzzzzz = 1\n")),
+    }
+}
+
+#[test]
+fn the_schema_has_every_key_of_the_parser_and_no_other() {
+    let schema = Schema::load();
+    assert_eq!(schema.finding(GOOD), None);
+    for (pointer, header) in SECTIONS {
+        let text = with_unknown(header);
+        assert_eq!(schema.keys(pointer), listed(&text), "{pointer}");
+        assert!(schema.finding(&text).is_some(), "{pointer} takes anything");
+    }
+    let interface = GOOD.replace("as_version = 1", "as_version = 1, zzzzzzzz = 1");
+    assert_eq!(
+        listed(&interface),
+        BTreeSet::from(["as_version".to_owned()])
+    );
+    assert!(schema.finding(&interface).is_some());
+}
+
+#[test]
+fn every_closed_table_is_compared() {
+    let schema = Schema::load();
+    let mut closed = BTreeSet::new();
+    find_closed(&schema.json, String::new(), &mut closed);
+    let mut compared: BTreeSet<String> = SECTIONS
+        .iter()
+        .map(|(pointer, _)| pointer.to_string())
+        .collect();
+    // The same reader as `before_stop`; and the one table of `interface`, compared above.
+    compared.insert("/definitions/lifecycle/properties/after_start".to_owned());
+    compared.insert("/definitions/service/properties/interface/oneOf/1".to_owned());
+    assert_eq!(closed, compared);
+}
+
+fn find_closed(value: &Value, pointer: String, closed: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                find_closed(value, format!("{pointer}/{name}"), closed);
+            }
+            if value["additionalProperties"] == false {
+                closed.insert(pointer);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                find_closed(value, format!("{pointer}/{index}"), closed);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn upgrade_files(below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(below).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            upgrade_files(&path, found);
+        } else if path.ends_with("upgrade.toml") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_schema_accepts_every_example_and_the_documentations() {
+    let schema = Schema::load();
+    let mut files = Vec::new();
+    upgrade_files(&root().join("examples"), &mut files);
+    assert!(files.len() >= 7, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        assert_eq!(schema.finding(&text), None, "{}", file.display());
+    }
+    let page = std::fs::read_to_string(root().join("docs/upgrade-file.md")).expect("there");
+    let blocks: Vec<&str> = page
+        .split("\n```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.strip_prefix("toml\n"))
+        .collect();
+    assert!(blocks.len() >= 3, "{} blocks", blocks.len());
+    for block in blocks {
+        assert_eq!(schema.finding(block), None, "{block}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_wrong_kinds_of_values() {
+    let schema = Schema::load();
+    for (from, to) in [
+        ("system = 'store'", "system = 'Store'"),
+        ("version = 3", "version = 0"),
+        ("protocol = 'http'", "protocol = 'ftp'"),
+        ("port = 1", "port = 70000"),
+        ("command = ['true']", "command = 'true'"),
+        ("[settings]", "[settings]\nhold_ms = 0"),
+        (
+            "[class.storage.lifecycle]",
+            "[class.storage.lifecycle]\nstop_signal = 'BREAK'",
+        ),
+        (
+            "[class.storage.schedule]",
+            "[class.storage.schedule]\nmax_unavailable = 0",
+        ),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        assert!(schema.finding(&text).is_some(), "{to}");
+        assert!(told(&text).difference(&told(GOOD)).next().is_some(), "{to}");
+    }
+}
