@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Agent(c::agent::AgentArgs),
     /// Check an upgrade's folder without a server
     Check(c::check::CheckArgs),
+    /// Test and explain lenses
+    Lens(c::lens::LensArgs),
     /// Upload an upgrade's folder and publish it
     Publish(c::publish::PublishArgs),
     /// Take an upgrade back while no node has settled at it
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     Events(c::events::EventsArgs),
     /// Print what a node's software has printed, on the node's machine
     Logs(c::logs::LogsArgs),
+    /// Write conversations of a service's live traffic, on the node's machine
+    Record(c::record::RecordArgs),
     /// Let no node begin an upgrade
     Pause(c::operate::PauseArgs),
     /// End a pause
@@ -90,6 +94,8 @@ pub(crate) enum Command {
     Permit(c::permit::PermitArgs),
     /// End a node's software and its holder, after its agent has ended
     Stop(c::stop::StopArgs),
+    /// Print a JSON schema, for editors
+    Schema(c::generate::SchemaArgs),
     /// Print a shell's completion script
     Completions(c::generate::CompletionsArgs),
     /// Print the manual page, or write one for each command

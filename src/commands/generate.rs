@@ -1,9 +1,10 @@
-//! `upstart completions` and `upstart man`: files for packagers, generated from the arguments themselves.
+//! `upstart completions`, `upstart man` and `upstart schema`: files for packagers and editors. The first two are generated
+//! from the arguments themselves; that the schemas know what the parsers know is tested (tests/schemas.rs).
 
 use super::reference;
 use crate::arguments::Cli;
 use crate::failure::{Advise, End, Outcome};
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,36 @@ pub(crate) struct ManArgs {
     /// Print every command as one page of Markdown instead
     #[arg(long, conflicts_with = "output")]
     pub(crate) markdown: bool,
+}
+
+/// Arguments of `upstart schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Of which files
+    #[arg(value_enum)]
+    pub(crate) of: SchemaOf,
+}
+
+/// The files that have a schema.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// `upgrade.toml`
+    Upgrade,
+    /// Lens files
+    Lens,
+    /// Conversation files, for `upstart lens test`
+    Conversation,
+}
+
+/// `upstart schema`.
+pub(crate) fn schema(arguments: &SchemaArgs) -> Outcome {
+    let text = match arguments.of {
+        SchemaOf::Upgrade => include_str!("../../schemas/upgrade.json"),
+        SchemaOf::Lens => include_str!("../../schemas/lens.json"),
+        SchemaOf::Conversation => include_str!("../../schemas/conversation.json"),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(End::Yes)
 }
 
 /// `upstart completions`.

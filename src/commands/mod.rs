@@ -5,11 +5,13 @@ pub(crate) mod check;
 pub(crate) mod events;
 pub(crate) mod generate;
 pub(crate) mod hidden;
+pub(crate) mod lens;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod operate;
 pub(crate) mod permit;
 pub(crate) mod publish;
+pub(crate) mod record;
 mod reference;
 pub(crate) mod retire;
 pub(crate) mod server;
@@ -27,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Server(arguments) => server::run(globals, arguments),
         Command::Agent(arguments) => agent::run(globals, arguments),
         Command::Check(arguments) => check::run(globals, &arguments),
+        Command::Lens(arguments) => lens::run(globals, &arguments),
         Command::Publish(arguments) => publish::run(globals, &arguments),
         Command::Withdraw(arguments) => operate::withdraw(globals, &arguments),
         Command::Status(arguments) => status::run(globals, &arguments),
@@ -43,6 +46,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Retire(arguments) => retire::run(globals, &arguments),
         Command::Permit(arguments) => permit::run(globals, &arguments),
         Command::Stop(arguments) => stop::run(globals, &arguments),
+        Command::Record(arguments) => record::run(globals, &arguments),
+        Command::Schema(arguments) => generate::schema(&arguments),
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::man(&arguments),
         Command::Holder(arguments) => hidden::holder(&arguments),

@@ -3,10 +3,11 @@
 use crate::upstart::{run, upstart};
 
 /// Every command that people see.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 24] = [
     "server",
     "agent",
     "check",
+    "lens",
     "publish",
     "withdraw",
     "status",
@@ -14,6 +15,7 @@ const COMMANDS: [&str; 21] = [
     "watch",
     "events",
     "logs",
+    "record",
     "pause",
     "resume",
     "approve",
@@ -23,6 +25,7 @@ const COMMANDS: [&str; 21] = [
     "retire",
     "permit",
     "stop",
+    "schema",
     "completions",
     "man",
 ];

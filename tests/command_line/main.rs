@@ -3,6 +3,7 @@
 mod broken_bundles;
 mod bundles;
 mod help;
+mod lenses;
 mod logs;
 mod publishing;
 mod system;

@@ -12,6 +12,7 @@ mod joining;
 mod networks;
 mod odd_moments;
 mod operating;
+mod recording;
 mod recovery;
 mod reflink;
 mod server_away;

@@ -205,7 +205,10 @@ fn every_kind_of_mistake_is_told_with_file_line_and_key() {
         assert!(message.starts_with("data.toml:"), "{name}: {message}");
         let location = message.split(": ").next().expect("a place");
         let line: usize = location["data.toml:".len()..].parse().expect("a line");
-        assert!((1..=lens.lines().count()).contains(&line), "{name}: {message}");
+        assert!(
+            (1..=lens.lines().count()).contains(&line),
+            "{name}: {message}"
+        );
         told.push_str(&format!("## {name}\n\n{lens}\n\n=> {message}\n\n"));
     }
     if std::env::var_os(BLESS).is_some() {
@@ -213,5 +216,8 @@ fn every_kind_of_mistake_is_told_with_file_line_and_key() {
         std::fs::write(path, &told).expect("written");
         return;
     }
-    assert!(MISTAKES == told, "what is told has changed: {BLESS}=1 writes tests/lens_mistakes.txt anew\n{told}");
+    assert!(
+        MISTAKES == told,
+        "what is told has changed: {BLESS}=1 writes tests/lens_mistakes.txt anew\n{told}"
+    );
 }

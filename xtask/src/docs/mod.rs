@@ -25,8 +25,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Pages whose blocks of files and bodies are examples that a test of another crate reads from the page.
-const CHECKED_ELSEWHERE: [(&str, &str); 2] = [
+const CHECKED_ELSEWHERE: [(&str, &str); 3] = [
     ("docs/lenses.md", "crates/adapter/tests/reference.rs"),
+    ("docs/testing-lenses.md", "crates/adapter/tests/schema.rs"),
     ("docs/upgrade-file.md", "crates/model/tests/folders.rs"),
 ];
 

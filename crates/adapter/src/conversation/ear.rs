@@ -167,10 +167,7 @@ impl Ear {
 
 impl<M> Side<M> {
     /// The next whole message, if it is there.
-    fn next(
-        &mut self,
-        parse: impl Fn(&[u8]) -> Parsed<M>,
-    ) -> Result<Option<(M, Vec<u8>)>, Deaf> {
+    fn next(&mut self, parse: impl Fn(&[u8]) -> Parsed<M>) -> Result<Option<(M, Vec<u8>)>, Deaf> {
         if self.arriving.is_none() {
             let Some((message, length, framing)) = parse(&self.unread)? else {
                 return match self.unread.len() > HEAD_BYTES_MAX {

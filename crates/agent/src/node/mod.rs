@@ -33,7 +33,7 @@ use known::Members;
 use lane::Clock;
 use learn::Learned;
 use model::api::Progress;
-use model::bundle::Settings;
+use model::bundle::{Protocol, Settings};
 use model::ids::Version;
 use model::machine;
 use std::path::PathBuf;
@@ -96,6 +96,32 @@ impl Node {
     /// What the repository says.
     fn knowledge(&self) -> Arc<Knowledge> {
         self.traffic.picture().knowledge.clone()
+    }
+
+    /// The node's data directory.
+    pub(crate) fn data(&self) -> &std::path::Path {
+        self.layout.root()
+    }
+
+    /// Who serves the connections that come to the agent.
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// The version that the node serves at.
+    pub(crate) fn version(&self) -> Version {
+        self.traffic.picture().standing.version
+    }
+
+    /// The node's class and what its services speak, at its present version.
+    pub(crate) fn services(&self) -> (String, Vec<(String, Protocol)>) {
+        let picture = self.traffic.picture();
+        let Some(class) = picture.knowledge.class_at(picture.standing.version) else {
+            return (String::new(), Vec::new());
+        };
+        let services = class.definition.services.iter();
+        let services = services.map(|(name, service)| (name.clone(), service.protocol));
+        (class.name.clone(), services.collect())
     }
 
     /// What holds for the upgrade under way, or for the last one.

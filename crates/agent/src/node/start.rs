@@ -173,6 +173,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
                 source,
             }
         })?;
+    tokio::spawn(crate::control::serve(node.clone()));
     let relay = node.relay.clone();
     let lane = Lane {
         clock: node.clock,

@@ -24,7 +24,7 @@ fn networks(picture: &Picture) -> Vec<(IpAddr, u8)> {
 
 impl Node {
     /// Puts the present picture in force for the hooks.
-    pub(super) fn publish_table(&self) {
+    pub(crate) fn publish_table(&self) {
         // Made under the lock: an older picture must not replace a newer one.
         let mut file = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if !(self.flags.lock().unwrap_or_else(PoisonError::into_inner)).told {
@@ -53,12 +53,19 @@ impl Node {
             .map(|(name, port)| {
                 let versions = picture.knowledge.same_interface(name, picture.standing);
                 let public = picture.public_version(name);
+                // Of a service that is recorded no connection is the software's at once: the agent gets them all.
+                let direct = !self.relay.recorders.has(name);
                 Service {
                     port: *port,
                     kept: kept.contains(port),
                     unsure: picture.unsure.contains_key(port),
-                    public_direct: public.is_some_and(|version| versions.contains(&version)),
-                    versions: versions.iter().map(|version| version.0).collect(),
+                    public_direct: direct
+                        && public.is_some_and(|version| versions.contains(&version)),
+                    versions: versions
+                        .iter()
+                        .filter(|_| direct)
+                        .map(|version| version.0)
+                        .collect(),
                 }
             })
             .collect();

@@ -1,11 +1,13 @@
 //! Leave for each call of a connection, and the connection to the software that carries it.
 
+use super::record::Recorder;
 use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
 use crate::dial;
 use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
 use label::{LABEL_BYTES_MAX, Label};
 use model::ids::Version;
+use model::routing::Route;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,6 +38,8 @@ pub(super) struct CallGate {
     carried: AtomicBool,
     /// The start of the software that the connection's first call met.
     first_generation: Mutex<Option<u64>>,
+    /// Who recorded the service when the connection began.
+    recorder: Option<Arc<Recorder>>,
     /// What was decided last, and by which picture: most calls meet the same one.
     decided: Mutex<Option<(Arc<Picture>, Known)>>,
 }
@@ -59,6 +63,7 @@ impl CallGate {
         tally: Arc<Tally>,
         service: Arc<str>,
         version: Version,
+        recorder: Option<Arc<Recorder>>,
     ) -> Self {
         Self {
             traffic,
@@ -68,6 +73,17 @@ impl CallGate {
             carried: AtomicBool::new(false),
             first_generation: Mutex::new(None),
             decided: Mutex::new(None),
+            recorder,
+        }
+    }
+
+    /// The chain of one call, with what passes it written down if somebody asks for it.
+    fn recorded(&self, chain: Arc<Chain>) -> Arc<Chain> {
+        match &self.recorder {
+            Some(recorder) if recorder.is_on() => {
+                Arc::new(recorder.record(&chain, &self.traffic, &self.service, self.version))
+            }
+            _ => chain,
         }
     }
 
@@ -171,7 +187,9 @@ impl Gate for CallGate {
                 Leave::Direct(upstream, running) => {
                     (Arc::new(Chain::empty()), upstream, true, running)
                 }
-                Leave::Translate(chain, upstream, running) => (chain, upstream, false, running),
+                Leave::Translate(chain, upstream, running) => {
+                    (self.recorded(chain), upstream, false, running)
+                }
                 Leave::Closed(why) => {
                     self.tally.count(why);
                     return Err(Closed);
@@ -188,6 +206,15 @@ impl Gate for CallGate {
                 guard: Some(Box::new(running)),
             })
         })
+    }
+}
+
+/// The upgrades whose adapters stand between a caller's version and the node's, nearest to the caller first.
+pub(super) fn steps_of(traffic: &Traffic, service: &str, caller: Version) -> Vec<Version> {
+    let picture = traffic.picture();
+    match picture.knowledge.route(service, picture.standing, caller) {
+        Route::Chain(steps) => steps.iter().map(|step| step.upgrade).collect(),
+        _ => Vec::new(),
     }
 }
 

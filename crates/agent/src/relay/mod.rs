@@ -4,11 +4,14 @@
 mod commands;
 mod first_bytes;
 mod gate;
+mod record;
 mod tally;
+mod tap;
 mod traffic;
 mod workers;
 
 pub(crate) use commands::Commands;
+pub(crate) use record::{Recorder, Recorders};
 pub(crate) use tally::Tally;
 pub(crate) use traffic::{Adapters, Child, Lenses, Picture, Traffic};
 pub(crate) use workers::Workers;
@@ -16,7 +19,7 @@ pub(crate) use workers::Workers;
 use crate::agent_key::AgentKey;
 use crate::dial;
 use crate::holder_client::HolderClient;
-use adapter::{Limits, Served};
+use adapter::{Dial, Limits, Served, Upstream};
 use first_bytes::FirstBytes;
 use gate::{Admission, CallGate, LabelledDial};
 use intercept::holder::HandOverReason;
@@ -63,6 +66,8 @@ pub(crate) struct Relay {
     pub(crate) commands: Arc<Commands>,
     /// What connections are served by.
     pub(crate) workers: Workers,
+    /// Whoever records what passes.
+    pub(crate) recorders: Recorders,
     open: AtomicUsize,
     limits: Arc<Limits>,
 }
@@ -83,6 +88,7 @@ impl Relay {
             tally,
             commands: Arc::new(Commands::default()),
             workers,
+            recorders: Recorders::default(),
             open: AtomicUsize::new(0),
             limits: Arc::new(Limits::default()),
         })
@@ -198,14 +204,23 @@ impl Relay {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> io::Result<()> {
+        let recorder = self.recorders.of(&service);
         let gate = Arc::new(CallGate::new(
             self.traffic.clone(),
             self.tally.clone(),
             service.clone(),
             version,
+            recorder.clone(),
         ));
         let upstream = match gate.admit().await {
-            Admission::Direct(upstream) => upstream,
+            Admission::Direct(upstream) => match recorder.filter(|recorder| recorder.is_on()) {
+                Some(recorder) => {
+                    return self
+                        .tap(stream, upstream, recorder, version, local, peer)
+                        .await;
+                }
+                None => upstream,
+            },
             Admission::Closed(why) => return self.reset(stream, why),
             Admission::Translate => {
                 let manner = self.traffic.picture().manner(&service);
@@ -217,6 +232,39 @@ impl Relay {
             }
         };
         self.give_back(stream, upstream.address).await
+    }
+
+    /// Passes a direct connection through while it is recorded. It stays with the agent until it ends: what the software keeps
+    /// with its own connection could not follow it.
+    async fn tap(
+        &self,
+        mut caller: TcpStream,
+        upstream: Upstream,
+        recorder: Arc<Recorder>,
+        version: Version,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let dial = LabelledDial::new(self.identity.clone(), self.traffic.clone(), local);
+        let mut software = match dial.dial(upstream, peer).await {
+            Ok(software) => software,
+            Err(error) => {
+                reset_std(caller.into_std()?);
+                return Err(error);
+            }
+        };
+        for stream in [&caller, &software] {
+            // What passes is complete as it is; waiting would only delay.
+            let _ = stream.set_nodelay(true);
+        }
+        self.tally.count("recorded.direct");
+        let node = self.traffic.picture().standing.version;
+        let passed = tap::pass(&mut caller, &mut software, recorder, version, node).await;
+        if passed.is_err() {
+            reset_std(caller.into_std()?);
+            reset_std(software.into_std()?);
+        }
+        passed
     }
 
     async fn translate(

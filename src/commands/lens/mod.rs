@@ -1,0 +1,34 @@
+//! `upstart lens`: tools for people who write lenses. Nothing here needs a server or a node.
+
+mod explain;
+mod place;
+mod test;
+
+use crate::arguments::Globals;
+use crate::failure::Outcome;
+use clap::{Args, Subcommand};
+
+/// Arguments of `upstart lens`.
+#[derive(Debug, Args)]
+pub(crate) struct LensArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: LensCommand,
+}
+
+/// What can be done with lenses.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LensCommand {
+    /// Play conversations through a lens and tell what differs
+    Test(test::TestArgs),
+    /// Say what happens to a call, rule by rule, there and back
+    Explain(explain::ExplainArgs),
+}
+
+/// `upstart lens`.
+pub(crate) fn run(globals: &Globals, arguments: &LensArgs) -> Outcome {
+    match &arguments.command {
+        LensCommand::Test(arguments) => test::run(globals, arguments),
+        LensCommand::Explain(arguments) => explain::run(globals, arguments),
+    }
+}
