@@ -69,10 +69,9 @@ impl Explainer<'_> {
                 shown(operation, self.step.caller() as usize)
             ));
         }
-        let head = is_head_of_get(&sends.method, operation);
-        if !template.matches(&sends.method, &path)
-            && !(head && template.matches(&Method::GET, &path))
-        {
+        let is_head =
+            is_head_of_get(&sends.method, operation) && template.matches(&Method::GET, &path);
+        if !is_head && !template.matches(&sends.method, &path) {
             let method = template.method.as_ref().map_or("*", Method::as_str);
             return Fit::Near(format!("its method is {method}"));
         }
