@@ -70,6 +70,9 @@ pub enum BodyError {
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     Json(JsonError),
+    /// It is not text.
+    #[error("the body is not UTF-8")]
+    Text,
     /// Its connection failed.
     #[error("the connection failed while the body was read")]
     Connection(#[source] hyper::Error),
@@ -90,6 +93,24 @@ impl Body {
         }
         let json = Json::parse_outside(bytes, limits.depth_max).map_err(BodyError::Json)?;
         Ok(Some(self.hold(json)))
+    }
+
+    /// Reads the body in place as text, which then is a JSON string.
+    pub(crate) async fn decode_text(&mut self, limits: BodyLimits) -> Result<(), BodyError> {
+        let bytes = match std::mem::take(self) {
+            Body::Empty => return Ok(()),
+            Body::Json(json) => {
+                *self = Body::Json(json);
+                return Ok(());
+            }
+            Body::Bytes(bytes) => bytes,
+            Body::Stream(stream) => collect(stream, limits.bytes_max).await?,
+        };
+        if !bytes.is_empty() {
+            let text = String::from_utf8(bytes.into()).map_err(|_| BodyError::Text)?;
+            *self = Body::Json(Json::String(text));
+        }
+        Ok(())
     }
 
     /// Reads what is left of a body and forgets it, so that its connection can go on after an

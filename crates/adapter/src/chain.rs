@@ -5,10 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::call::{Answer, Call};
+use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
 use crate::conversation::Recording;
 use crate::lens::Lens;
-use crate::observer::Failure;
+use crate::observer::{Failure, Refusal, RefusalKind};
 
 /// A boxed future, as the object-safe traits of this crate return it.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -81,32 +84,81 @@ pub trait Delegate: Send {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>>;
 }
 
-/// What is left of a chain below one of its adapters.
-pub struct Next<'a> {
-    pub(crate) steps: &'a [Arc<dyn Calls>],
-    pub(crate) software: &'a mut (dyn Delegate + 'a),
+/// An adapter in its place in a chain.
+#[derive(Clone)]
+pub(crate) struct Step {
+    adapter: Arc<dyn Calls>,
+    /// The conflict keys of adapters in this place.
+    locks: Arc<Locks>,
 }
 
-impl Next<'_> {
+/// What is left of a chain below one of its adapters.
+pub struct Next<'a> {
+    steps: &'a [Step],
+    /// The conflict keys of the adapter whose next this is.
+    locks: &'a Locks,
+    software: &'a mut (dyn Delegate + 'a),
+    /// How many calls the adapter may still delegate.
+    delegates: u32,
+}
+
+impl<'a> Next<'a> {
+    /// Waits until no other call holds the conflict key, and holds it.
+    pub async fn hold(&mut self, key: Key<'_>, hold: Hold) -> Held<'a> {
+        let locks = self.locks;
+        locks.hold(key, hold).await
+    }
+
+    /// Declares how many calls the operation at hand delegates at most; more are refused.
+    pub fn allow(&mut self, delegates: u32) {
+        self.delegates = delegates;
+    }
+
     /// Passes a call on to the next adapter, or to the software.
     pub fn delegate(&mut self, call: Call) -> Pending<'_, Result<Answer, Failure>> {
-        match self.steps.split_first() {
-            None => self.software.send(call),
-            Some((step, rest)) => {
-                let next = Next {
-                    steps: rest,
-                    software: &mut *self.software,
-                };
-                step.handle(call, next)
-            }
+        let Some(left) = self.delegates.checked_sub(1) else {
+            return Box::pin(std::future::ready(Err(too_many().into())));
+        };
+        self.delegates = left;
+        pass(self.steps, &mut *self.software, call)
+    }
+}
+
+/// Passes a call to the first of some adapters, or to the software where there are none.
+fn pass<'a>(
+    steps: &'a [Step],
+    software: &'a mut (dyn Delegate + 'a),
+    call: Call,
+) -> Pending<'a, Result<Answer, Failure>> {
+    match steps.split_first() {
+        None => software.send(call),
+        Some((step, rest)) => {
+            let next = Next {
+                steps: rest,
+                locks: &step.locks,
+                software,
+                delegates: u32::MAX,
+            };
+            step.adapter.handle(call, next)
         }
+    }
+}
+
+fn too_many() -> Refusal {
+    Refusal {
+        kind: RefusalKind::Response,
+        rule: "(delegates)".to_owned(),
+        reason: "the adapter makes more calls than its operation declares".to_owned(),
+        status: StatusCode::BAD_GATEWAY,
+        body: None,
+        media: None,
     }
 }
 
 /// The adapters that a call passes; empty where caller and software share an interface.
 pub struct Chain {
     direction: Option<Direction>,
-    steps: Vec<Arc<dyn Calls>>,
+    steps: Vec<Step>,
     /// How many of the steps translate.
     length: usize,
 }
@@ -122,39 +174,58 @@ impl fmt::Debug for Chain {
 }
 
 impl Chain {
-    /// A chain of lenses, the first being nearest to the caller.
+    /// A chain of lenses, the first being nearest to the caller, with conflict keys of its own.
     pub fn new(lenses: Vec<(Arc<Lens>, Direction)>) -> Chain {
-        let direction = lenses.first().map(|(_, direction)| *direction);
+        Chain::within(lenses, &Conflicts::default())
+    }
+
+    /// A chain of lenses, the first being nearest to the caller, one of those that lead to the
+    /// same service.
+    pub fn within(lenses: Vec<(Arc<Lens>, Direction)>, conflicts: &Conflicts) -> Chain {
+        let Some(direction) = lenses.first().map(|(_, direction)| *direction) else {
+            return Chain::empty();
+        };
         let steps = lenses
             .into_iter()
-            .map(|(lens, direction)| crate::lens::step(lens, direction));
-        Chain::made(direction, steps.collect())
+            .map(|(lens, direction)| crate::lens::step(lens, direction))
+            .collect();
+        Chain::of(direction, steps, conflicts)
     }
 
     /// A chain of any adapters, the first being nearest to the caller.
-    pub fn of(direction: Direction, steps: Vec<Arc<dyn Calls>>) -> Chain {
-        Chain::made(Some(direction), steps)
+    pub fn of(direction: Direction, steps: Vec<Arc<dyn Calls>>, conflicts: &Conflicts) -> Chain {
+        let length = steps.len();
+        let place = |(index, adapter)| Step {
+            adapter,
+            locks: conflicts.level(length - 1 - index, direction),
+        };
+        Chain {
+            direction: Some(direction),
+            steps: steps.into_iter().enumerate().map(place).collect(),
+            length,
+        }
     }
 
     /// The chain of calls that pass unchanged.
     pub fn empty() -> Chain {
-        Chain::made(None, Vec::new())
-    }
-
-    fn made(direction: Option<Direction>, steps: Vec<Arc<dyn Calls>>) -> Chain {
-        let length = steps.len();
         Chain {
-            direction,
-            steps,
-            length,
+            direction: None,
+            steps: Vec::new(),
+            length: 0,
         }
     }
 
     /// The same adapters, with what passes between them written down: for one call.
     pub fn recorded(&self, recording: &Arc<Recording>) -> Chain {
-        let mut steps = vec![recording.probe(0)];
+        // Whoever only writes down holds no key.
+        let locks: Arc<Locks> = Arc::default();
+        let probe = |depth| Step {
+            adapter: recording.probe(depth),
+            locks: locks.clone(),
+        };
+        let mut steps = vec![probe(0)];
         for (index, step) in self.steps.iter().enumerate() {
-            steps.extend([step.clone(), recording.probe(index + 1)]);
+            steps.extend([step.clone(), probe(index + 1)]);
         }
         Chain {
             direction: self.direction,
@@ -184,15 +255,6 @@ impl Chain {
         call: Call,
         software: &'a mut (dyn Delegate + 'a),
     ) -> Pending<'a, Result<Answer, Failure>> {
-        match self.steps.split_first() {
-            None => software.send(call),
-            Some((step, rest)) => step.handle(
-                call,
-                Next {
-                    steps: rest,
-                    software,
-                },
-            ),
-        }
+        pass(&self.steps, software, call)
     }
 }

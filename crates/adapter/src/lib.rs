@@ -8,6 +8,7 @@
 mod call;
 mod chain;
 pub mod conversation;
+mod conflicts;
 mod gate;
 mod http;
 pub mod json;
@@ -18,6 +19,7 @@ mod sessions;
 
 pub use call::{Answer, Body, BodyError, BodyLimits, Call};
 pub use chain::{Calls, Chain, Delegate, Direction, Next, Pending, Side};
+pub use conflicts::{Conflicts, Held, Hold, Key};
 pub use gate::{Closed, Dial, Gate, Lease, Upstream};
 pub use http::{ResetCause, Served, serve_http};
 pub use lens::{Lens, LensError, explain};

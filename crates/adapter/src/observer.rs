@@ -63,6 +63,9 @@ pub struct Refusal {
     pub status: StatusCode,
     /// The answer's body in the protocol's own words; without one it is a problem (RFC 9457).
     pub body: Option<Json>,
+    /// What the body is, where it is not JSON: then it is a string, written as it is. Empty for an
+    /// answer that does not say.
+    pub media: Option<String>,
 }
 
 /// How a call ended without an answer of the software.

@@ -467,3 +467,84 @@ fn bodies_that_cannot_be_read_are_refused() {
         (RefusalKind::Malformed, 400)
     );
 }
+
+#[test]
+fn patterns_stand_for_every_name_of_a_form() {
+    let text = r#"
+[[operation]]
+same = "GET /{name}"
+request = [
+  { old = "query._sort", new = "query.order" , optional = true },
+  { old = "query.{field}_like", refuse = { status = 501, reason = "no search" } },
+  { old = "query.{field}_gte", refuse = { status = 422, reason = "whole numbers only" }, when = { old = "!value.matches('^[0-9]+$')" } },
+  { old = "query.{field}_gte", new = "query.min.{field}" },
+  { old = "query.{field}_gt", new = "query.from.{field}", to_new = "string(int(value) + 1)", to_old = "string(int(value) - 1)" },
+  { old = "query._{secret}", lossy = true },
+]
+"#;
+    let text = text.replace("min.", "min-").replace("from.", "from-");
+    let lens = lens(&text);
+    let ask = |direction, target: &str| {
+        let chain = adapter::Chain::new(vec![(lens.clone(), direction)]);
+        send(&chain, wire(&format!("GET {target}"), ""), wire("200", ""))
+    };
+    let past = ask(Past, "/a?x=1&views_gte=5&_sort=x&n.m_gt=6&_y=3&_sort_gte=7");
+    let seen = past.seen.expect("passed").start;
+    assert_eq!(
+        seen,
+        "GET /a?x=1&order=x&min-_sort=7&min-views=5&from-n.m=7"
+    );
+    let future = ask(Future, "/a?order=x&min-views=5&from-n=7&x=1");
+    let seen = future.seen.expect("passed").start;
+    assert_eq!(seen, "GET /a?x=1&_sort=x&views_gte=5&n_gt=6");
+    for (target, status) in [
+        ("/a?t_like=x", 501),
+        ("/a?t_gte=x", 422),
+        ("/a?t_gt=1&t_gt=2", 422),
+    ] {
+        let refusal = ask(Past, target).answer.expect_err("refused");
+        assert_eq!(refusal.status.as_u16(), status, "{target}");
+    }
+    for (rules, wrong) in [
+        ("{ old = 'query.{a}', new = 'query.{b}x' }", "the same hole"),
+        ("{ old = 'query.{a}', new = 'query.b' }", "the same hole"),
+        ("{ old = 'query.{a}', value = 'x' }", "no single name"),
+        ("{ old = 'query.{a}[]', lossy = true }", "occur once"),
+        ("{ old = 'body.{a}.b', lossy = true }", "only the last name"),
+        ("{ use = 'nothing' }", "no rules called"),
+    ] {
+        let text = format!("[[operation]]\nsame = 'GET /a'\nrequest = [{rules}]");
+        let error = adapter::Lens::parse("x", &text)
+            .expect_err(rules)
+            .to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
+}
+
+#[test]
+fn ids_that_are_integers_or_strings() {
+    let pair = "{ old = 'body.v', new = 'body.v', convert = ['integer or string', 'string'] }";
+    rule(pair, r#"{"v":5}"#, r#"{"v":"5"}"#);
+    rule(pair, r#"{"v":"x5"}"#, r#"{"v":"x5"}"#);
+    rule(pair, r#"{"v":"05"}"#, r#"{"v":"05"}"#);
+    for wrong in ["\"5\"", "5.5", "true", "null"] {
+        refused(pair, Past, &format!("{{\"v\":{wrong}}}"));
+    }
+    refused(pair, Future, r#"{"v":5}"#);
+}
+
+#[test]
+fn a_set_of_rules_that_uses_itself_is_refused() {
+    let text = "[rules]\na = [{ old = 'x', new = 'y', optional = true, everywhere = 'a' }]\n\
+                [[operation]]\nsame = 'POST /a'\nrequest = [{ old = 'body', new = 'body', everywhere = 'a' }]";
+    let error = adapter::Lens::parse("x", text)
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("inside itself"), "{error}");
+    let text =
+        "[rules]\na = [{ use = 'a' }]\n[[operation]]\nsame = 'POST /a'\nrequest = [{ use = 'a' }]";
+    let error = adapter::Lens::parse("x", text)
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("deep"), "{error}");
+}

@@ -22,6 +22,7 @@ pub const DEMANDS: Demands = Demands {
     two_steps: 0,
     resets_max: 0,
     live: 1,
+    refusals: super::summary::Refusals::Never,
 };
 
 /// Starts everything, lets it work for some seconds, ends it, judges it.

@@ -29,6 +29,7 @@ const CHAOS_DEMANDS: Demands = Demands {
     writes: 2_500,
     two_steps: 0,
     live: 2,
+    refusals: super::summary::Refusals::Never,
     ..DEMANDS
 };
 

@@ -4,6 +4,11 @@
 
 use serde_json::{Value, json};
 
+/// Callers of json-server 0.17.4, whose ids here are numbers.
+pub const JSON_SERVER_OLD: u32 = 11;
+/// Callers of json-server 1.0.0-beta.3, whose ids are strings.
+pub const JSON_SERVER_NEW: u32 = 12;
+
 /// What a key holds, whatever the version that says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -51,7 +56,7 @@ fn has_exactly(body: &Value, keys: &[&str]) -> bool {
 /// What a write's body of this version says; it never holds the key where the path does.
 pub fn sent(version: u32, body: &Value) -> Option<Record> {
     match version {
-        0 | 1 => record(
+        0 | 1 | JSON_SERVER_OLD | JSON_SERVER_NEW => record(
             body["value"].as_i64(),
             body["colour"].as_str(),
             body["clock"].as_u64(),
@@ -100,6 +105,9 @@ pub fn read(version: u32, key: &str, status: u16, body: &Value) -> Outcome {
             _ => neither(status, body),
         };
     }
+    if let JSON_SERVER_OLD | JSON_SERVER_NEW = version {
+        return item(version, status, body);
+    }
     let missing = match version {
         1 => (404, json!({"error": "no such key"})),
         2 => (410, json!({"code": "UNKNOWN_NAME"})),
@@ -119,11 +127,36 @@ pub fn read(version: u32, key: &str, status: u16, body: &Value) -> Outcome {
     neither(status, body)
 }
 
+/// How a call for an item of json-server ended: the item itself is the answer, with an id of the version's kind; one
+/// that has nothing else was never written.
+fn item(version: u32, status: u16, body: &Value) -> Outcome {
+    let has_id = match version {
+        JSON_SERVER_OLD => body["id"].is_u64(),
+        _ => body["id"].is_string(),
+    };
+    if status == 200 && has_id && has_exactly(body, &["id"]) {
+        return Outcome::Missing;
+    }
+    match sent(version, body) {
+        Some(record)
+            if status == 200
+                && has_id
+                && has_exactly(body, &["id", "value", "colour", "clock"]) =>
+        {
+            Outcome::Found(record)
+        }
+        _ => neither(status, body),
+    }
+}
+
 /// How a write by a caller of this version ended.
 pub fn write(version: u32, status: u16, body: &Value) -> Outcome {
     let copies = |body: &Value, key: &str| matches!(body[key].as_u64(), Some(2 | 3));
     let written = match version {
         0 => status == 200 && body == "OK",
+        JSON_SERVER_OLD | JSON_SERVER_NEW => {
+            matches!(item(version, status, body), Outcome::Found(_))
+        }
         1 => {
             status == 200
                 && has_exactly(body, &["stored", "copies"])
@@ -234,6 +267,27 @@ mod tests {
             read(0, "a", 200, &json!("x")),
             Outcome::Strange(_)
         ));
+    }
+
+    #[test]
+    fn items_of_json_server_have_ids_of_their_version() {
+        let [old, new] = [json!(5), json!("5")]
+            .map(|id| json!({"id": id, "value": 41, "colour": "red", "clock": 7}));
+        for (version, own, other) in [(JSON_SERVER_OLD, &old, &new), (JSON_SERVER_NEW, &new, &old)]
+        {
+            assert!(matches!(read(version, "k", 200, own), Outcome::Found(_)));
+            assert_eq!(write(version, 200, own), Outcome::Written);
+            assert!(matches!(
+                read(version, "k", 200, other),
+                Outcome::Strange(_)
+            ));
+            assert!(matches!(write(version, 200, other), Outcome::Strange(_)));
+            assert_eq!(write(version, 422, own), Outcome::Refused);
+        }
+        assert_eq!(
+            read(JSON_SERVER_NEW, "k", 200, &json!({"id": "5"})),
+            Outcome::Missing
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ const LABEL_DEMANDS: Demands = Demands {
     cross_version: 0,
     two_steps: 0,
     live: 2,
+    refusals: super::summary::Refusals::Never,
     ..DEMANDS
 };
 

@@ -7,10 +7,12 @@ pub mod census;
 pub mod chaos;
 pub mod check;
 pub mod crash;
+pub mod differential;
 pub mod executioner;
 pub mod forms;
 pub mod history;
 pub mod hosts;
+pub mod jsonserver;
 pub mod judge;
 pub mod labels;
 #[cfg(test)]
@@ -41,7 +43,7 @@ pub struct Options {
     /// Print the summary as one line of JSON on standard output.
     #[arg(long)]
     pub json: bool,
-    /// Which example: `store` or `redis-server`.
+    /// Which example: `store`, `redis-server` or `json-server`.
     #[arg(long, default_value = "store")]
     pub example: String,
     /// Kill agents, children and the server on the way, in an order drawn from this seed.
@@ -156,8 +158,11 @@ async fn perform(
         ("store", None) => store::run(&place, processes, program).await,
         ("store", Some(seed)) => chaos::run(&place, processes, program, seed).await,
         ("redis-server", None) => redis::run(&place, processes, program).await,
+        ("json-server", None) => jsonserver::run(&place, processes, program).await,
         (other, _) => {
-            anyhow::bail!("there is no example `{other}`; there are `store` and `redis-server`")
+            anyhow::bail!(
+                "there is no example `{other}`; there are `store`, `redis-server` and `json-server`"
+            )
         }
     }
 }

@@ -36,6 +36,7 @@ const DEMANDS: Demands = Demands {
     two_steps: 0,
     resets_max: 0,
     live: 2,
+    refusals: super::summary::Refusals::Never,
 };
 
 /// Puts both programs in place: the old one into version 1's copy of the bundle, the new one is Debian's.

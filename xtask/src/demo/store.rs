@@ -44,6 +44,7 @@ pub const DEMANDS: Demands = Demands {
     two_steps: 10,
     resets_max: 0,
     live: 3,
+    refusals: super::summary::Refusals::Never,
 };
 
 /// What a run may want otherwise.

@@ -1,5 +1,6 @@
 //! The summary of a run, and the conditions under which it is a success.
 
+use super::differential;
 use serde::Serialize;
 
 /// The one line of `--json`.
@@ -25,6 +26,9 @@ pub struct Summary {
     pub node_unavailable_ms: Spread,
     /// The whole run.
     pub seconds: u64,
+    /// How many requests both versions answer equally; only for json-server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differential: Option<differential::Both>,
     /// What met a killed child before it listened again; only with `--chaos`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crash_failed: Option<u64>,
@@ -114,6 +118,17 @@ pub struct Demands {
     pub resets_max: u64,
     /// So many versions were live at once.
     pub live: usize,
+    /// Whether calls may be refused.
+    pub refusals: Refusals,
+}
+
+/// Whether a run's calls may be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusals {
+    /// None is.
+    Never,
+    /// Those that the example's table lists are, so there must be some.
+    Listed,
 }
 
 impl Summary {
@@ -158,7 +173,13 @@ impl Summary {
         for (what, count) in [
             ("calls failed", self.calls.failed),
             ("calls were answered wrongly", self.calls.wrong),
-            ("calls were refused", self.calls.refused),
+            (
+                "calls were refused",
+                match demands.refusals {
+                    Refusals::Never => self.calls.refused,
+                    Refusals::Listed => 0,
+                },
+            ),
             ("connections were refused", self.connections_refused),
             (
                 "acknowledged writes are lost",
@@ -190,6 +211,11 @@ impl Summary {
                 demands.two_steps,
             ),
             ("versions live at once", live as u64, demands.live as u64),
+            (
+                "refused calls",
+                self.calls.refused,
+                u64::from(demands.refusals == Refusals::Listed),
+            ),
         ] {
             if count < wanted {
                 found.push(format!("only {count} {what}, not {wanted}"));
@@ -227,6 +253,7 @@ mod tests {
         two_steps: 1,
         resets_max: 3,
         live: 3,
+        refusals: Refusals::Never,
     };
 
     fn success() -> Summary {

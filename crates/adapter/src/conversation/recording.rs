@@ -264,12 +264,16 @@ impl Seen {
 /// A refusal as the caller gets it.
 fn refused(refusal: &Refusal) -> Ending {
     let (body, media) = crate::http::refusal_body(refusal);
-    let media = vec![media.to_owned()];
+    let media = (!media.is_empty()).then(|| ("content-type".to_owned(), vec![media.to_owned()]));
     Ending {
         refused: Some(refusal.kind),
         status: Some(refusal.status),
-        headers: Some(Headers::from([("content-type".to_owned(), media)])),
-        body: Some(Content::of_json(&body)),
+        headers: Some(Headers::from_iter(media)),
+        body: Some(match &body {
+            Body::Json(json) => Content::of_json(json),
+            Body::Bytes(bytes) => Content(bytes.to_vec()),
+            _ => Content::default(),
+        }),
     }
 }
 

@@ -195,6 +195,7 @@ fn tunnel() -> Refusal {
         reason: "tunnels are not calls".to_owned(),
         status: StatusCode::NOT_IMPLEMENTED,
         body: None,
+        media: None,
     }
 }
 

@@ -143,32 +143,38 @@ pub(super) fn response(answer: Answer) -> Response<Outgoing> {
 /// A refusal as a response to the caller.
 pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
     let (body, media) = refusal_body(&refusal);
-    let mut response = Response::new(Outgoing::new(Body::Json(body)));
+    let mut response = Response::new(Outgoing::new(body));
     *response.status_mut() = refusal.status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    // What a lens calls it was proved to be a header's value.
+    if !media.is_empty()
+        && let Ok(media) = HeaderValue::try_from(media)
+    {
+        response.headers_mut().insert(header::CONTENT_TYPE, media);
+    }
     response
 }
 
-/// A refusal's body and media type: the lens' own words, else a problem (RFC 9457).
-pub(crate) fn refusal_body(refusal: &Refusal) -> (Json, &'static str) {
-    if let Some(body) = &refusal.body {
-        return (body.clone(), "application/json");
+/// A refusal's body and media type: the lens' own words, else a problem (RFC 9457). An empty media
+/// type stands for none.
+pub(crate) fn refusal_body(refusal: &Refusal) -> (Body, &str) {
+    match (&refusal.body, &refusal.media) {
+        (Some(Json::String(text)), Some(media)) => (Body::Bytes(text.clone().into()), media),
+        (Some(body), _) => (Body::Json(body.clone()), "application/json"),
+        (None, _) => (Body::Json(problem(refusal)), "application/problem+json"),
     }
-    let status = refusal.status;
+}
+
+fn problem(refusal: &Refusal) -> Json {
+    let title = refusal.status.canonical_reason().unwrap_or("Refused");
     let text = |text: &str| Json::String(text.to_owned());
     let members = [
         ("type", text("about:blank")),
-        (
-            "title",
-            text(status.canonical_reason().unwrap_or("Refused")),
-        ),
-        ("status", Json::Integer(i64::from(status.as_u16()))),
+        ("title", text(title)),
+        ("status", Json::Integer(i64::from(refusal.status.as_u16()))),
         ("detail", text(&refusal.reason)),
     ];
     let members = members.map(|(name, value)| (name.to_owned(), value));
-    (Json::Object(members.into()), "application/problem+json")
+    Json::Object(members.into())
 }
 
 fn incoming(body: Incoming) -> Body {

@@ -1,6 +1,6 @@
 //! The way back: an answer of the other side as the caller's side knows it.
 
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use super::error::Mismatch;
 use super::expression::Surroundings;
@@ -9,6 +9,7 @@ use super::rule::Remembered;
 use super::scope::{Head, Scope};
 use super::step::{LensStep, is_encoded, set_body};
 use crate::call::{Answer, Body, BodyError, BodyLimits};
+use crate::json::Json;
 use crate::observer::{Failure, Refusal, RefusalKind};
 
 /// The way back of one call.
@@ -28,6 +29,8 @@ impl Back<'_> {
             status: Some(status.as_u16()),
             request: self.remembered.request.as_ref(),
             echoes: &self.remembered.echoes,
+            lookup: self.remembered.lookup.as_ref(),
+            name: None,
         }
     }
 
@@ -50,13 +53,13 @@ impl Back<'_> {
             return Err(self.step.declared(&self.operation.name, index).into());
         }
         let toward = self.step.caller();
-        if alternative.recipe.needs_body() {
-            self.decode(&mut answer).await?;
+        let needs_body = alternative.changes_body();
+        if needs_body {
+            self.decode(alternative, &mut answer).await?;
         }
-        let without_body = self.method == Method::HEAD && alternative.recipe.needs_body();
-        if without_body {
+        if self.method == Method::HEAD && needs_body {
             answer.head.headers.remove(header::CONTENT_LENGTH);
-        } else if !alternative.recipe.rules().is_empty() || alternative.recipe.needs_body() {
+        } else if !alternative.recipe.rules().is_empty() || needs_body {
             self.apply(alternative, &mut answer)?;
         }
         if let Statuses::Code(code) = alternative.status[toward as usize] {
@@ -90,7 +93,9 @@ impl Back<'_> {
         applied.map_err(|mismatch| self.refuse(mismatch))?;
         answer.head.headers = scope.head.take().unwrap_or_default().headers;
         if decoded {
-            set_body(&mut answer.head.headers, &mut answer.body, scope.body);
+            let text = alternative.text[self.step.caller() as usize];
+            let set = set_body(&mut answer.head.headers, &mut answer.body, scope.body, text);
+            set.map_err(|mismatch| self.refuse(mismatch))?;
         }
         Ok(())
     }
@@ -106,7 +111,7 @@ impl Back<'_> {
                 return Ok(Some(alternative));
             };
             if when.uses("body") {
-                self.decode(answer).await?;
+                self.decode(alternative, answer).await?;
             }
             let body = match std::mem::take(&mut answer.body) {
                 Body::Json(json) => Ok(json),
@@ -137,7 +142,7 @@ impl Back<'_> {
         Ok(None)
     }
 
-    async fn decode(&self, answer: &mut Answer) -> Result<(), Failure> {
+    async fn decode(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
         if self.method == Method::HEAD || matches!(answer.body, Body::Empty | Body::Json(_)) {
             return Ok(());
         }
@@ -145,8 +150,12 @@ impl Back<'_> {
         if is_encoded(&answer.head.headers) {
             return Err(refuse("the answer is compressed".to_owned()));
         }
-        match answer.body.decode(self.limits).await {
-            Ok(_) => Ok(()),
+        let decoded = match alternative.text[self.step.caller().other() as usize] {
+            true => answer.body.decode_text(self.limits).await,
+            false => answer.body.decode(self.limits).await.map(|_| ()),
+        };
+        match decoded {
+            Ok(()) => Ok(()),
             Err(BodyError::Connection(error)) => Err(Failure::Broken(error)),
             Err(error) => Err(refuse(error.to_string())),
         }
@@ -160,14 +169,27 @@ impl Back<'_> {
         };
         let (mut head, ()) = http::Response::new(()).into_parts();
         head.status = refusal.status;
-        let answer = Answer {
-            head,
-            body: Body::Json(body),
+        let body = match (body, refusal.media.take()) {
+            (Json::String(text), Some(media)) => {
+                if let Ok(media) = HeaderValue::try_from(media) {
+                    head.headers.insert(header::CONTENT_TYPE, media);
+                }
+                Body::Bytes(text.into())
+            }
+            (body, _) => Body::Json(body),
         };
-        if let Ok(answer) = self.answer(answer).await {
+        if let Ok(answer) = self.answer(Answer { head, body }).await {
             refusal.status = answer.head.status;
-            if let Body::Json(body) = answer.body {
-                refusal.body = Some(body);
+            let media = answer.head.headers.get(header::CONTENT_TYPE);
+            let media = media.and_then(|media| media.to_str().ok());
+            match answer.body {
+                Body::Json(body) => refusal.body = Some(body),
+                Body::Bytes(text) => {
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    refusal.body = Some(Json::String(text));
+                    refusal.media = Some(media.unwrap_or_default().to_owned());
+                }
+                Body::Empty | Body::Stream(_) => {}
             }
         }
         refusal

@@ -1,14 +1,17 @@
 //! CEL expressions: conditions and computed values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
+use cel::common::types::{CelNull, CelString, DYN_TYPE, STRING_TYPE};
+use cel::common::value::CowVal;
 use cel::objects::{Key, Map};
-use cel::{Context, Env, Program, Value, extensions};
+use cel::{Context, Env, ExecutionError, Program, Value, extensions};
 
 use super::error::Mismatch;
+use super::lookup::Answers;
 use super::scope::Scope;
 use super::variables;
 use crate::json::Json;
@@ -16,17 +19,21 @@ use crate::json::Json;
 /// The standard functions, with those for strings and numbers.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    for extension in [extensions::strings, extensions::math] {
+    for extension in [extensions::strings, extensions::math, extensions::lists] {
         let added = env.add_extension(extension);
         debug_assert!(added.is_ok(), "the standard extensions do not collide");
     }
+    let added = env.add_overload("at", "at_dyn_string", vec![DYN_TYPE, STRING_TYPE], at);
+    debug_assert!(added.is_ok(), "nothing else is called so");
     Arc::new(env)
 });
 
 /// The variables that expressions may use.
-pub(crate) const VARIABLES: [&str; 8] = [
-    "value", "this", "method", "path", "query", "header", "body", "status",
+pub(crate) const VARIABLES: [&str; 10] = [
+    "value", "name", "this", "method", "path", "query", "queries", "header", "body", "status",
 ];
+/// The answers to the look-up calls of an operation, by their names.
+pub(crate) const LOOKUP: &str = "lookup";
 /// The caller's request, in answers.
 pub(crate) const REQUEST: &str = "request";
 
@@ -52,6 +59,10 @@ pub(crate) struct Surroundings<'c> {
     pub(crate) request: Option<&'c Value>,
     /// Values that answers echo from the caller's request.
     pub(crate) echoes: &'c [Option<Json>],
+    /// The answers to look-up calls.
+    pub(crate) lookup: Option<&'c Answers>,
+    /// What stands in the hole of the name that a pattern was found for.
+    pub(crate) name: Option<&'c str>,
 }
 
 impl Expression {
@@ -111,7 +122,17 @@ impl Expression {
 
     /// Evaluates a condition.
     pub(crate) fn holds(&self, scope: &Scope, around: Surroundings<'_>) -> Result<bool, Mismatch> {
-        match self.evaluate(scope, None, around)? {
+        self.holds_for(scope, None, around)
+    }
+
+    /// Evaluates a condition over the value that a rule has at hand.
+    pub(crate) fn holds_for(
+        &self,
+        scope: &Scope,
+        value: Option<&Json>,
+        around: Surroundings<'_>,
+    ) -> Result<bool, Mismatch> {
+        match self.evaluate(scope, value, around)? {
             Json::Bool(holds) => Ok(holds),
             other => Err(Mismatch::new(format!(
                 "the condition `{}` gives {}, not a boolean",
@@ -131,22 +152,26 @@ fn variable_value(
     let head = scope.head.as_ref();
     match name {
         "value" => value.map(to_cel),
+        "name" => around.name.map(string),
+        LOOKUP => around.lookup.map(|answers| answers.seen.clone()),
         "this" | "body" => Some(scope.body.as_ref().map_or(Value::Null, to_cel)),
-        "method" => Some(Value::String(Arc::new(around.method.to_owned()))),
+        "method" => Some(string(around.method)),
         "status" => around.status.map(|status| Value::Int(i64::from(status))),
         "path" => head.map(|head| strings(head.parameters.iter().cloned())),
         "query" => head.map(|head| {
             let pairs = head.query.iter().flatten();
             strings(pairs.map(|pair| (pair.name.clone(), pair.value.clone())))
         }),
+        "queries" => head.map(queries),
         "header" => head.map(|head| headers(&head.headers)),
         REQUEST => around.request.cloned(),
         _ => None,
     }
 }
 
-/// A caller's request as the variable `request` shows it in answers.
-pub(crate) fn request_value(scope: &Scope, method: &str) -> Value {
+/// A caller's request as the variable `request` shows it in answers; `target` is its path and
+/// query as they came.
+pub(crate) fn request_value(scope: &Scope, method: &str, target: &str) -> Value {
     let around = Surroundings {
         method,
         ..Surroundings::default()
@@ -155,12 +180,70 @@ pub(crate) fn request_value(scope: &Scope, method: &str) -> Value {
         let value = variable_value(name, scope, None, around)?;
         Some((Key::String(Arc::new(name.to_owned())), value))
     };
-    let members = ["method", "path", "query", "header", "body"]
+    let members = ["method", "path", "query", "queries", "header", "body"]
         .into_iter()
-        .filter_map(member);
+        .filter_map(member)
+        .chain([(Key::String(Arc::new("target".to_owned())), string(target))]);
     Value::Map(Map {
         map: Arc::new(members.collect()),
     })
+}
+
+/// An answer to a look-up call as expressions see it.
+pub(crate) fn answer_value(status: u16, header: &http::HeaderMap, body: Option<&Json>) -> Value {
+    let members = [
+        ("status", Value::Int(i64::from(status))),
+        ("header", headers(header)),
+        ("body", body.map_or(Value::Null, to_cel)),
+    ];
+    object(members.into_iter().map(|(n, value)| (n.to_owned(), value)))
+}
+
+/// An object of some values.
+pub(crate) fn object(members: impl Iterator<Item = (String, Value)>) -> Value {
+    let members = members.map(|(name, value)| (Key::String(Arc::new(name)), value));
+    Value::Map(Map {
+        map: Arc::new(members.collect()),
+    })
+}
+
+/// `at(value, "a.b")`: what is there, or null.
+fn at<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let mut arguments = arguments.into_iter();
+    let (Some(mut found), Some(path)) = (arguments.next(), arguments.next()) else {
+        return Err(ExecutionError::function_error(
+            "at",
+            "takes a value and a path",
+        ));
+    };
+    let path = path.downcast_ref::<CelString>();
+    let path = path.map_or("", |path| path.inner()).to_owned();
+    for step in path.split('.') {
+        let inner = found
+            .as_indexer()
+            .and_then(|object| object.get(&CelString::from(step)).ok());
+        found = match inner {
+            Some(inner) => CowVal::Owned(inner.clone_as_boxed()),
+            None => return Ok(CowVal::owned(CelNull)),
+        };
+    }
+    Ok(found)
+}
+
+fn string(text: &str) -> Value {
+    Value::String(Arc::new(text.to_owned()))
+}
+
+/// All values of each query parameter.
+fn queries(head: &super::scope::Head) -> Value {
+    let mut all: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for pair in head.query.iter().flatten() {
+        all.entry(&pair.name).or_default().push(string(&pair.value));
+    }
+    object(
+        all.into_iter()
+            .map(|(name, values)| (name.to_owned(), Value::List(Arc::new(values)))),
+    )
 }
 
 fn strings(members: impl Iterator<Item = (String, String)>) -> Value {

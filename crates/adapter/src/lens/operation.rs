@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::expression::Expression;
+use super::lookup::{Conflict, Lookup};
 use super::place::Place;
 use super::reader::Origin;
 use super::recipe::Recipe;
@@ -26,7 +27,15 @@ pub(crate) struct Operation {
     pub(crate) when: BySide<Expression>,
     /// Which of the lens' declared refusals answers it.
     pub(crate) refuse: Option<usize>,
+    /// What is called before the call itself.
+    pub(crate) lookups: Vec<Lookup>,
+    /// Conflict keys as declared, by the caller's side, until it is known who holds them.
+    pub(crate) keys: BySide<Expression>,
+    /// By the caller's side; `None` for what may run beside anything.
+    pub(crate) conflict: BySide<Conflict>,
     pub(crate) request: Recipe,
+    /// Whether the request's body is text instead of JSON, old and new.
+    pub(crate) text: [bool; 2],
     pub(crate) responses: Vec<Alternative>,
     /// A status that no alternative names passes unchanged.
     pub(crate) other_statuses_pass: bool,
@@ -51,13 +60,29 @@ impl Operation {
         });
         let when = |variable: &str| self.when.iter().flatten().any(|w| w.uses(variable));
         let echo = |wanted: fn(&Place) -> bool| self.echoes.iter().any(|(_, place)| wanted(place));
-        let query = |place: &Place| matches!(place, Place::Query(_) | Place::QueryAll(_));
+        let before = |variable: &str| {
+            let conditions = self
+                .lookups
+                .iter()
+                .flat_map(|lookup| &lookup.when)
+                .flatten();
+            let keys = self
+                .conflict
+                .iter()
+                .flatten()
+                .filter_map(|c| c.key.as_ref());
+            conditions.chain(keys).any(|e| e.uses(variable))
+        };
         self.decodes_request = self.request.needs_body()
+            || self.text.contains(&true)
             || when("body")
+            || before("body")
             || echo(Place::is_body)
             || self.remembers_request;
-        self.parses_query =
-            self.request.needs_query() || when("query") || echo(query) || self.remembers_request;
+        self.parses_query = self.request.needs_query()
+            || ["query", "queries"].iter().any(|v| when(v) || before(v))
+            || echo(Place::is_query)
+            || self.remembers_request;
         self.decodes_response = self.responses.iter().any(Alternative::needs_body);
     }
 }
@@ -76,11 +101,18 @@ pub(crate) struct Alternative {
     /// Which of the lens' declared refusals stands in for it.
     pub(crate) refuse: Option<usize>,
     pub(crate) recipe: Recipe,
+    /// Whether the body is text instead of JSON, old and new.
+    pub(crate) text: [bool; 2],
 }
 
 impl Alternative {
+    /// Whether its rules are for the body too.
+    pub(crate) fn changes_body(&self) -> bool {
+        self.recipe.needs_body() || self.text.contains(&true)
+    }
+
     pub(crate) fn needs_body(&self) -> bool {
-        self.recipe.needs_body() || self.when.iter().flatten().any(|when| when.uses("body"))
+        self.changes_body() || self.when.iter().flatten().any(|when| when.uses("body"))
     }
 
     /// Whether it is for answers of this status, in this direction.
@@ -128,6 +160,8 @@ pub(crate) struct Declared {
     pub(crate) status: StatusCode,
     pub(crate) reason: String,
     pub(crate) body: Option<Json>,
+    /// What a body is that is not JSON.
+    pub(crate) media: Option<String>,
 }
 
 /// What happens to calls that no operation matches.
@@ -149,6 +183,8 @@ pub(crate) struct RefusalForms {
     pub(crate) response: StatusCode,
     /// The body shown to callers of a side, with `${reason}` and `${status}` in it.
     pub(crate) bodies: BySide<Json>,
+    /// In other words for a body that cannot be decoded, by the caller's side.
+    pub(crate) malformed_forms: BySide<Declared>,
 }
 
 impl Default for RefusalForms {
@@ -159,6 +195,7 @@ impl Default for RefusalForms {
             request: StatusCode::UNPROCESSABLE_ENTITY,
             response: StatusCode::BAD_GATEWAY,
             bodies: [None, None],
+            malformed_forms: [None, None],
         }
     }
 }

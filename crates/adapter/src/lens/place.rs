@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::HeaderName;
 
+use super::pattern::Pattern;
+
 /// A place in one version's form of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
@@ -18,6 +20,10 @@ pub(crate) enum Place {
     /// A member of the body by its path, or the body itself: `body.a.b`, `body`. Inside `fields`
     /// and `each` the object at hand: `a.b`, or `.` for itself.
     Body(Vec<String>),
+    /// Every query parameter whose name has a form: `query.{field}_gte`.
+    QueryNames(Pattern),
+    /// Every member of an object whose name has a form: `body.{name}Id`.
+    BodyNames(Vec<String>, Pattern),
 }
 
 impl Place {
@@ -32,12 +38,21 @@ impl Place {
             _ => Err(format!("`{text}`: {what} is one name")),
         };
         match root.as_str() {
-            "body" => Ok(Place::Body(rest.to_vec())),
+            "body" => in_body(text, rest),
             "path" => single("a path parameter").map(Place::Path),
-            "query" => single("a query parameter").map(|name| match name.strip_suffix("[]") {
-                Some(name) => Place::QueryAll(name.to_owned()),
-                None => Place::Query(name),
-            }),
+            "query" => {
+                let name = single("a query parameter")?;
+                Ok(match (Pattern::parse(&name)?, name.strip_suffix("[]")) {
+                    (Some(_), Some(_)) => {
+                        return Err(format!(
+                            "`{text}`: a pattern stands for names that occur once"
+                        ));
+                    }
+                    (Some(pattern), None) => Place::QueryNames(pattern),
+                    (None, Some(name)) => Place::QueryAll(name.to_owned()),
+                    (None, None) => Place::Query(name),
+                })
+            }
             "header" => {
                 let name = single("a header")?;
                 let name = HeaderName::from_bytes(name.as_bytes());
@@ -55,20 +70,50 @@ impl Place {
         if text == "." {
             Ok(Place::Body(Vec::new()))
         } else {
-            split(text).map(Place::Body)
+            in_body(text, &split(text)?)
         }
+    }
+
+    /// The pattern, where it stands for many places.
+    pub(crate) fn pattern(&self) -> Option<&Pattern> {
+        match self {
+            Place::QueryNames(pattern) | Place::BodyNames(_, pattern) => Some(pattern),
+            _ => None,
+        }
+    }
+
+    /// The place that a pattern means for one name in its hole.
+    pub(crate) fn filled(&self, inner: &str) -> Place {
+        match self {
+            Place::QueryNames(pattern) => Place::Query(pattern.fill(inner)),
+            Place::BodyNames(steps, pattern) => {
+                let mut steps = steps.clone();
+                steps.push(pattern.fill(inner));
+                Place::Body(steps)
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Whether it lies in the query.
+    pub(crate) fn is_query(&self) -> bool {
+        matches!(
+            self,
+            Place::Query(_) | Place::QueryAll(_) | Place::QueryNames(_)
+        )
     }
 
     /// How deep it lies in the body; other places count as deepest.
     pub(crate) fn depth(&self) -> usize {
         match self {
             Place::Body(steps) => steps.len(),
+            Place::BodyNames(steps, _) => steps.len() + 1,
             _ => usize::MAX,
         }
     }
 
     pub(crate) fn is_body(&self) -> bool {
-        matches!(self, Place::Body(_))
+        matches!(self, Place::Body(_) | Place::BodyNames(..))
     }
 }
 
@@ -81,8 +126,25 @@ impl fmt::Display for Place {
             Place::Header(name) => write!(f, "header.{name}"),
             Place::Body(steps) if steps.is_empty() => f.write_str("body"),
             Place::Body(steps) => write!(f, "body.{}", steps.join(".")),
+            Place::QueryNames(pattern) => write!(f, "query.{pattern}"),
+            Place::BodyNames(steps, pattern) if steps.is_empty() => write!(f, "body.{pattern}"),
+            Place::BodyNames(steps, pattern) => write!(f, "body.{}.{pattern}", steps.join(".")),
         }
     }
+}
+
+/// A member of the body, or a pattern of members' names as the last step.
+fn in_body(text: &str, steps: &[String]) -> Result<Place, String> {
+    let Some((last, before)) = steps.split_last() else {
+        return Ok(Place::Body(Vec::new()));
+    };
+    if before.iter().any(|step| step.contains(['{', '}'])) {
+        return Err(format!("`{text}`: only the last name may be a pattern"));
+    }
+    Ok(match Pattern::parse(last)? {
+        Some(pattern) => Place::BodyNames(before.to_vec(), pattern),
+        None => Place::Body(steps.to_vec()),
+    })
 }
 
 /// Splits at dots; a step in double quotes may hold dots.

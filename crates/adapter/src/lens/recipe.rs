@@ -4,8 +4,11 @@
 //! first taken out of the message (deepest places first), then put where they belong (shallowest
 //! first); what no rule mentions stays where it is.
 
+use std::borrow::Cow;
+
 use super::error::Mismatch;
 use super::expression::Surroundings;
+use super::family;
 use super::place::Place;
 use super::rule::{Early, Rule};
 use super::scope::Scope;
@@ -35,6 +38,8 @@ pub(crate) struct Recipe {
     early: bool,
     /// Whether the form of a side has places in the body.
     body: [bool; 2],
+    /// The rules over patterns of names, the most particular first, by the side they go toward.
+    families: [Vec<usize>; 2],
 }
 
 impl Recipe {
@@ -48,12 +53,14 @@ impl Recipe {
         let early = rules.iter().any(Rule::is_early);
         let has_body = |side: Side| rules.iter().any(|rule| rule.has_body(side));
         let body = [has_body(Side::Old), has_body(Side::New)];
+        let families = [Side::Old, Side::New].map(|toward| family::order(&rules, toward));
         Recipe {
             rules,
             rest,
             order,
             early,
             body,
+            families,
         }
     }
 
@@ -64,12 +71,12 @@ impl Recipe {
 
     /// Whether a query has to be taken apart.
     pub(crate) fn needs_query(&self) -> bool {
-        let query = |place: &Place| matches!(place, Place::Query(_) | Place::QueryAll(_));
         self.uses("query")
+            || self.uses("queries")
             || self
                 .rules
                 .iter()
-                .any(|rule| rule.places().into_iter().any(query))
+                .any(|rule| rule.places().into_iter().any(Place::is_query))
     }
 
     /// Whether an expression uses a variable.
@@ -107,16 +114,29 @@ impl Recipe {
                 );
             }
         }
-        let mut results: Vec<(usize, &Place, Json)> = Vec::with_capacity(self.rules.len());
+        let families = &self.families[toward as usize];
+        let found = match families.is_empty() {
+            true => Vec::new(),
+            false => family::find(&self.rules, families, scope, toward, around)?,
+        };
+        let mut results: Vec<(usize, Cow<'_, Place>, Json)> = Vec::with_capacity(self.rules.len());
         for &index in &self.order[toward as usize] {
             let rule = &self.rules[index];
             let early = early
                 .get_mut(index)
                 .map_or(Early::Plain, |early| std::mem::replace(early, Early::Skip));
             rule.take(early, scope, toward, around, |place, value| {
-                results.push((index, place, value));
+                results.push((index, Cow::Borrowed(place), value));
             })
             .map_err(|mismatch| mismatch.within(&rule.name))?;
+        }
+        for found in found {
+            let index = found.rule;
+            let rule = &self.rules[index];
+            let taken = family::take(rule, found, scope, toward, around);
+            if let Some((place, value)) = taken.map_err(|mismatch| mismatch.within(&rule.name))? {
+                results.push((index, Cow::Owned(place), value));
+            }
         }
         self.settle_rest(scope)?;
         if had_members
@@ -127,7 +147,7 @@ impl Recipe {
         }
         results.sort_by_key(|(index, place, _)| (place.depth(), *index));
         for (index, place, value) in results {
-            let put = scope.put(place, value);
+            let put = scope.put(&place, value);
             put.map_err(|mismatch| mismatch.within(&self.rules[index].name))?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::error::Mismatch;
-use super::operation::Operation;
+use super::operation::{Declared, Operation};
 use super::step::LensStep;
 use crate::call::Call;
 use crate::json::Json;
@@ -22,16 +22,28 @@ impl LensStep {
 
     pub(super) fn declared(&self, rule: &str, index: usize) -> Refusal {
         let declared = &self.lens.declared[index];
+        self.in_words(RefusalKind::Declared, rule, &declared.reason, declared)
+    }
+
+    /// A refusal in words of its own.
+    fn in_words(
+        &self,
+        kind: RefusalKind,
+        rule: &str,
+        reason: &str,
+        declared: &Declared,
+    ) -> Refusal {
         let body = declared
             .body
             .as_ref()
             .or(self.lens.refusals.bodies[self.caller() as usize].as_ref());
         Refusal {
-            kind: RefusalKind::Declared,
+            kind,
             rule: rule.to_owned(),
-            reason: declared.reason.clone(),
+            reason: reason.to_owned(),
             status: declared.status,
-            body: body.map(|body| fill(body, &declared.reason, declared.status)),
+            body: body.map(|body| fill(body, reason, declared.status)),
+            media: declared.media.clone(),
         }
     }
 
@@ -56,6 +68,10 @@ impl LensStep {
 
     fn refuse(&self, kind: RefusalKind, rule: String, reason: String) -> Refusal {
         let forms = &self.lens.refusals;
+        let own = forms.malformed_forms[self.caller() as usize].as_ref();
+        if let (RefusalKind::Malformed, Some(own)) = (kind, own) {
+            return self.in_words(kind, &rule, &reason, own);
+        }
         let status = match kind {
             RefusalKind::Unmatched => forms.unmatched,
             RefusalKind::Malformed => forms.malformed,
@@ -71,6 +87,7 @@ impl LensStep {
             reason,
             status,
             body,
+            media: None,
         }
     }
 }

@@ -5,6 +5,8 @@ use cel::Value;
 use super::convert::{Convert, Way};
 use super::error::Mismatch;
 use super::expression::{Expression, Surroundings};
+use super::lookup::Answers;
+use super::pattern::Pattern;
 use super::place::Place;
 use super::reader::Origin;
 use super::scope::Scope;
@@ -23,6 +25,8 @@ pub(crate) struct Rule {
     pub(crate) name: String,
     /// Whether it applies, judged on the message it comes from, by that message's side.
     pub(crate) when: BySide<Expression>,
+    /// Whether it is for all names of a form.
+    pub(crate) family: bool,
     pub(crate) action: Action,
 }
 
@@ -75,6 +79,8 @@ pub(crate) enum Fill {
     Value(Json),
     /// A value of the caller's request, by its number among the operation's echoes.
     Echo(usize, Box<Convert>),
+    /// What a look-up found, by the look-up's name and the place in its body.
+    Found(String, Vec<String>, Box<Convert>),
 }
 
 /// One way of a group.
@@ -83,6 +89,12 @@ pub(crate) enum GroupWay {
     Compute(Vec<(Place, Expression)>),
     Refuse,
     Drop,
+}
+
+impl GroupWay {
+    fn uses(&self, variable: &str) -> bool {
+        matches!(self, GroupWay::Compute(all) if all.iter().any(|(_, e)| e.uses(variable)))
+    }
 }
 
 /// What the expressions of a rule gave.
@@ -118,6 +130,11 @@ impl Rule {
         }
     }
 
+    /// The pattern of names that it is for, in the form of a side.
+    pub(super) fn pattern(&self, side: Side) -> Option<&Pattern> {
+        self.places_of(side).into_iter().find_map(Place::pattern)
+    }
+
     pub(super) fn depth(&self, side: Side) -> usize {
         self.places_of(side)
             .into_iter()
@@ -131,6 +148,9 @@ impl Rule {
     }
 
     pub(super) fn is_early(&self) -> bool {
+        if self.family {
+            return false;
+        }
         self.when.iter().any(Option::is_some)
             || match &self.action {
                 Action::Pair { convert, .. } => convert.is_computed(),
@@ -143,9 +163,18 @@ impl Rule {
         self.when.iter().flatten().any(|when| when.uses(variable))
             || match &self.action {
                 Action::Pair { convert, .. } => convert.uses(variable),
-                Action::Group { ways, .. } => ways.iter().any(|way| {
-                    matches!(way, GroupWay::Compute(all) if all.iter().any(|(_, e)| e.uses(variable)))
-                }),
+                Action::Group { ways, .. } => ways.iter().any(|way| way.uses(variable)),
+                _ => false,
+            }
+    }
+
+    /// Whether an expression uses a variable on the way toward a side.
+    pub(super) fn uses_toward(&self, variable: &str, toward: Side) -> bool {
+        let when = &self.when[toward.other() as usize];
+        when.as_ref().is_some_and(|when| when.uses(variable))
+            || match &self.action {
+                Action::Pair { convert, .. } => convert.uses(variable),
+                Action::Group { ways, .. } => ways[toward as usize].uses(variable),
                 _ => false,
             }
     }
@@ -158,6 +187,17 @@ impl Rule {
         around: Surroundings<'_>,
     ) -> Result<Early, Mismatch> {
         let from = toward.other();
+        if self.family {
+            return Ok(Early::Skip);
+        }
+        // Its condition may be about the place that it refuses.
+        if let Action::Refuse {
+            place: Some(place), ..
+        } = &self.action
+            && scope.get(place)?.is_none()
+        {
+            return Ok(Early::Skip);
+        }
         if let Some(when) = &self.when[from as usize]
             && !when.holds(scope, around)?
         {
@@ -186,22 +226,15 @@ impl Rule {
             },
             Action::Refuse {
                 from: side,
-                place,
                 declared,
+                ..
             } if *side == from => {
-                let present = match place {
-                    Some(place) => scope.get(place)?.is_some(),
-                    None => true,
-                };
-                if present {
-                    let what = "the lens says so".to_owned();
-                    return Err(Mismatch {
-                        rule: String::new(),
-                        what,
-                        declared: Some(*declared),
-                    });
-                }
-                Ok(Early::Skip)
+                let what = "the lens says so".to_owned();
+                Err(Mismatch {
+                    rule: String::new(),
+                    what,
+                    declared: Some(*declared),
+                })
             }
             _ => Ok(Early::Plain),
         }
@@ -216,7 +249,7 @@ impl Rule {
         around: Surroundings<'_>,
         mut put: impl FnMut(&'r Place, Json),
     ) -> Result<(), Mismatch> {
-        if matches!(early, Early::Skip) {
+        if matches!(early, Early::Skip) || self.family {
             return Ok(());
         }
         let from = toward.other();
@@ -241,7 +274,7 @@ impl Rule {
                 optional,
                 ..
             } if *side == toward => {
-                if let Some(value) = fill.value(*optional, around)? {
+                if let Some(value) = fill.value(*optional, toward, around)? {
                     put(place, value);
                 }
             }
@@ -264,7 +297,10 @@ impl Rule {
                     (&ways[toward as usize], early)
                 {
                     for ((place, _), value) in all.iter().zip(values) {
-                        put(place, value);
+                        // Only bodies know null: elsewhere it means that nothing is there.
+                        if place.is_body() || value != Json::Null {
+                            put(place, value);
+                        }
                     }
                 }
             }
@@ -305,7 +341,12 @@ fn paired(
 
 impl Fill {
     /// What a one-sided place is given.
-    fn value(&self, optional: bool, around: Surroundings<'_>) -> Result<Option<Json>, Mismatch> {
+    fn value(
+        &self,
+        optional: bool,
+        toward: Side,
+        around: Surroundings<'_>,
+    ) -> Result<Option<Json>, Mismatch> {
         match self {
             Fill::Nothing => Ok(None),
             Fill::Value(value) => Ok(Some(value.clone())),
@@ -316,12 +357,24 @@ impl Fill {
                     None => Err(Mismatch::new("the request does not have it")),
                 }
             }
+            // What the software said is in its own form, as the rest of its answer.
+            Fill::Found(name, steps, convert) => {
+                let found = match around.lookup {
+                    Some(answers) => answers.get(name, steps)?,
+                    None => None,
+                };
+                match found {
+                    Some(value) => convert.apply(value, toward, around),
+                    None if optional => Ok(None),
+                    None => Err(Mismatch::new("the look-up's answer does not have it")),
+                }
+            }
         }
     }
 }
 
 impl Convert {
-    fn is_computed(&self) -> bool {
+    pub(super) fn is_computed(&self) -> bool {
         matches!(self, Convert::Compute { .. })
     }
 
@@ -330,7 +383,7 @@ impl Convert {
         match self {
             Convert::Each(inner) | Convert::Values(inner) => inner.uses(variable),
             Convert::Steps(steps) => steps.iter().any(|step| step.uses(variable)),
-            Convert::Fields(recipe) => recipe.uses(variable),
+            Convert::Fields(recipe) | Convert::Everywhere(recipe) => recipe.uses(variable),
             Convert::Compute { to_new, to_old } => [to_new, to_old]
                 .into_iter()
                 .any(|way| matches!(way, Way::Expression(e) if e.uses(variable))),
@@ -344,4 +397,5 @@ impl Convert {
 pub(crate) struct Remembered {
     pub(crate) echoes: Vec<Option<Json>>,
     pub(crate) request: Option<Value>,
+    pub(crate) lookup: Option<Answers>,
 }

@@ -76,8 +76,38 @@ impl Scope {
                     }
                 }
             }
-            Place::Body(_) => Ok(None),
+            // Patterns are filled before anything is read by them.
+            Place::Body(_) | Place::QueryNames(_) | Place::BodyNames(..) => Ok(None),
         }
+    }
+
+    /// The names in the holes of a pattern, as far as the message has such names.
+    pub(crate) fn names(&self, place: &Place) -> Vec<String> {
+        let mut names = Vec::new();
+        match place {
+            Place::QueryNames(pattern) => {
+                let heads = self.head.iter();
+                let pairs = heads.flat_map(|head| head.query.iter().flatten());
+                names.extend(pairs.filter_map(|pair| pattern.hole_of(&pair.name)).map(str::to_owned));
+            }
+            Place::BodyNames(steps, pattern) => {
+                let mut fits = |object: &Json| {
+                    if let Json::Object(members) = object {
+                        let found = members.iter().filter_map(|(n, _)| pattern.hole_of(n));
+                        names.extend(found.map(str::to_owned));
+                    }
+                };
+                match &self.body {
+                    Some(body @ Json::Object(_)) if steps.is_empty() => fits(body),
+                    Some(body) => body.at(steps).iter().for_each(fits),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Takes the value out, perhaps undecoded; objects that this empties go too, save the body itself.
@@ -103,7 +133,7 @@ impl Scope {
             Place::Header(name) => {
                 head.headers.remove(name);
             }
-            Place::Body(_) => {}
+            Place::Body(_) | Place::QueryNames(_) | Place::BodyNames(..) => {}
         }
         Ok(value)
     }
@@ -143,7 +173,7 @@ impl Scope {
                 let value = value.map_err(|_| Mismatch::new("no header can hold this text"))?;
                 head.headers.insert(name.clone(), value);
             }
-            Place::Body(_) => {}
+            Place::Body(_) | Place::QueryNames(_) | Place::BodyNames(..) => {}
         }
         Ok(())
     }

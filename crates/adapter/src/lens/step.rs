@@ -15,6 +15,7 @@ use super::rule::Remembered;
 use super::scope::{Head, Pair, Scope};
 use crate::call::{Answer, AwaitsContinue, Body, BodyError, Call};
 use crate::chain::{Calls, Direction, Next, Pending, Side};
+use crate::conflicts::Held;
 use crate::json::Json;
 use crate::observer::{Failure, Refusal, RefusalKind};
 
@@ -45,7 +46,7 @@ impl Calls for LensStep {
             }
             let method = call.head.method.clone();
             let limits = call.limits;
-            let (call, remembered) = self.request(operation, call).await?;
+            let (call, remembered, _held) = self.request(operation, call, &mut next).await?;
             let back = Back {
                 step: self,
                 operation,
@@ -162,8 +163,12 @@ impl LensStep {
                 "the body is compressed".to_owned(),
             ));
         }
-        match call.body.decode(call.limits).await {
-            Ok(_) => Ok(()),
+        let decoded = match operation.text[self.caller() as usize] {
+            true => call.body.decode_text(call.limits).await,
+            false => call.body.decode(call.limits).await.map(|_| ()),
+        };
+        match decoded {
+            Ok(()) => Ok(()),
             Err(BodyError::Connection(error)) => Err(Failure::Caller(error)),
             Err(error @ BodyError::TooLarge(_)) => {
                 Err(refuse(RefusalKind::TooLarge, error.to_string()))
@@ -173,20 +178,29 @@ impl LensStep {
     }
 
     /// The call as the other side knows it, and what its answer will need of it.
-    async fn request(
+    async fn request<'a>(
         &self,
         operation: &Operation,
         mut call: Call,
-    ) -> Result<(Call, Remembered), Failure> {
+        next: &mut Next<'a>,
+    ) -> Result<(Call, Remembered, Option<Held<'a>>), Failure> {
         let caller = self.caller();
         let toward = caller.other();
         let mut scope = self.scope(operation, &mut call).await?;
         let refuse =
             |mismatch| Failure::from(self.mismatch(RefusalKind::Request, operation, mismatch));
-        let method = call.head.method.as_str();
-        let remembered = remember(operation, &scope, method, caller).map_err(refuse)?;
+        let mut remembered = remember(operation, &scope, &call, caller).map_err(refuse)?;
+        let held = self
+            .hold(operation, &call.head.method, &scope, next)
+            .await
+            .map_err(refuse)?;
+        if !operation.lookups.is_empty() {
+            next.allow(1 + operation.lookups.len() as u32);
+            remembered.lookup = Some(self.look_up(operation, &call, &scope, next).await?);
+        }
         let around = Surroundings {
-            method,
+            method: call.head.method.as_str(),
+            lookup: remembered.lookup.as_ref(),
             ..Surroundings::default()
         };
         operation
@@ -213,13 +227,14 @@ impl LensStep {
         }
         call.head.headers = head.headers;
         if operation.decodes_request {
-            set_body(&mut call.head.headers, &mut call.body, scope.body);
+            let text = operation.text[toward as usize];
+            set_body(&mut call.head.headers, &mut call.body, scope.body, text).map_err(refuse)?;
         }
         if operation.decodes_response {
             // A compressed answer could not be read.
             call.head.headers.remove(header::ACCEPT_ENCODING);
         }
-        Ok((call, remembered))
+        Ok((call, remembered, held))
     }
 }
 
@@ -235,7 +250,7 @@ async fn refuse_unread(call: Call, refusal: Refusal) -> Failure {
 fn remember(
     operation: &Operation,
     scope: &Scope,
-    method: &str,
+    call: &Call,
     caller: Side,
 ) -> Result<Remembered, Mismatch> {
     let mut echoes = Vec::with_capacity(operation.echoes.len());
@@ -246,10 +261,16 @@ fn remember(
             None
         });
     }
-    let request = operation
-        .remembers_request
-        .then(|| request_value(scope, method));
-    Ok(Remembered { echoes, request })
+    let request = operation.remembers_request.then(|| {
+        let target = call.head.uri.path_and_query();
+        let target = target.map_or("", PathAndQuery::as_str);
+        request_value(scope, call.head.method.as_str(), target)
+    });
+    Ok(Remembered {
+        echoes,
+        request,
+        lookup: None,
+    })
 }
 
 fn restore(call: &mut Call, scope: Scope) {
@@ -268,24 +289,41 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Puts a decoded body back, with the headers that describe it.
-pub(super) fn set_body(headers: &mut HeaderMap, slot: &mut Body, body: Option<Json>) {
+/// Puts a decoded body back, with the headers that describe it; `text` is written as it is.
+pub(super) fn set_body(
+    headers: &mut HeaderMap,
+    slot: &mut Body,
+    body: Option<Json>,
+    text: bool,
+) -> Result<(), Mismatch> {
     while let Some(name) = headers.keys().find(|name| describes_bytes(name)).cloned() {
         headers.remove(name);
     }
     match body {
         Some(json) => {
+            let media = if text {
+                "text/plain; charset=utf-8"
+            } else {
+                "application/json"
+            };
             if !headers.contains_key(header::CONTENT_TYPE) {
-                let value = HeaderValue::from_static("application/json");
-                headers.insert(header::CONTENT_TYPE, value);
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
             }
-            *slot = Body::Json(json);
+            *slot = match json {
+                Json::String(text_of_body) if text => Body::Bytes(text_of_body.into()),
+                json if text => {
+                    let what = format!("a body of text is needed, not {}", json.kind());
+                    return Err(Mismatch::new(what).within("body"));
+                }
+                json => Body::Json(json),
+            };
         }
         None => {
             headers.remove(header::CONTENT_TYPE);
             *slot = Body::Empty;
         }
     }
+    Ok(())
 }
 
 /// Whether a header tells of a body's bytes, which are no longer the same.
@@ -302,7 +340,7 @@ fn describes_bytes(name: &HeaderName) -> bool {
     )
 }
 
-fn target(uri: &Uri, path: String, query: Option<String>) -> Option<Uri> {
+pub(super) fn target(uri: &Uri, path: String, query: Option<String>) -> Option<Uri> {
     let text = match query {
         Some(query) => format!("{path}?{query}"),
         None => path,

@@ -6,6 +6,23 @@ use std::collections::BTreeSet;
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr};
 
+/// Names that are no variables: types, as `type(x)` gives them, and where functions are kept.
+const KNOWN: [&str; 13] = [
+    "bool",
+    "bytes",
+    "double",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+    "lists",
+    "math",
+];
+
 /// The free variables of an expression.
 pub(super) fn free(expression: &IdedExpr) -> Vec<String> {
     let mut found = BTreeSet::new();
@@ -18,8 +35,9 @@ fn walk<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>, found: &mut BTre
         Expr::Unspecified | Expr::Literal(_) => {}
         Expr::Ident(name) => {
             // Names that begin so are the macros' own.
-            if !name.starts_with('@') && !bound.contains(&name.as_str()) {
-                found.insert(name.clone());
+            let name = name.as_str();
+            if !name.starts_with('@') && !bound.contains(&name) && !KNOWN.contains(&name) {
+                found.insert(name.to_owned());
             }
         }
         Expr::Select(select) => walk(&select.operand, bound, found),

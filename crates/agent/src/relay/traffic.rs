@@ -2,7 +2,7 @@
 
 use crate::knowledge::Knowledge;
 use crate::node::Unsure;
-use adapter::{Chain, Lens, Upstream};
+use adapter::{Chain, Conflicts, Lens, Upstream};
 use model::bundle::{Connections, Protocol};
 use model::ids::Version;
 use model::routing::{Direction, Route, Standing, Step};
@@ -180,14 +180,17 @@ type Way = (String, Vec<Step>);
 pub(crate) struct Adapters {
     lenses: Lenses,
     made: Mutex<BTreeMap<Way, Arc<Chain>>>,
+    /// The conflict keys of each service: older chains, whose calls still run, share them.
+    conflicts: Arc<Mutex<BTreeMap<String, Conflicts>>>,
 }
 
 impl Adapters {
-    /// With these lenses and no chains yet.
-    pub(crate) fn new(lenses: Lenses) -> Self {
+    /// With other lenses, and no chains of them yet.
+    pub(crate) fn renewed(&self, lenses: Lenses) -> Self {
         Self {
             lenses,
             made: Mutex::default(),
+            conflicts: self.conflicts.clone(),
         }
     }
 
@@ -208,7 +211,12 @@ impl Adapters {
                 self.lenses.get(&key).map(|lens| (lens.clone(), direction))
             })
             .collect::<Option<Vec<_>>>()?;
-        let chain = Arc::new(Chain::new(adapters));
+        let mut conflicts = self
+            .conflicts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let conflicts = conflicts.entry(service.to_owned()).or_default();
+        let chain = Arc::new(Chain::within(adapters, conflicts));
         made.insert(key, chain.clone());
         Some(chain)
     }

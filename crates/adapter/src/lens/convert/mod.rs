@@ -41,6 +41,8 @@ pub(crate) enum Convert {
     Values(Box<Convert>),
     /// The members of an object, by rules of their own.
     Fields(Box<Recipe>),
+    /// The members of all objects in a value, however deep, by rules of their own.
+    Everywhere(Box<Recipe>),
     /// An object whose members' names become a field of an array's items.
     Entries(Entries),
     /// One after the other, written from old to new.
@@ -95,6 +97,7 @@ impl Convert {
                 recipe.apply(&mut scope, toward, around)?;
                 return Ok(scope.body);
             }
+            Convert::Everywhere(recipe) => everywhere(recipe, value, toward, around)?,
             Convert::Entries(entries) => entries.apply(value, toward)?,
             Convert::Steps(steps) => return through(steps, value, toward, around),
             Convert::Compute { .. } => {
@@ -168,6 +171,32 @@ fn each(
         converted.extend(convert.apply(item, toward, around)?);
     }
     Ok(converted)
+}
+
+/// The innermost objects first, so that rules see members as they have become.
+fn everywhere(
+    recipe: &Recipe,
+    value: Json,
+    toward: Side,
+    around: Surroundings<'_>,
+) -> Result<Json, Mismatch> {
+    match value {
+        Json::Array(items) => {
+            let items = items.into_iter();
+            let items = items.map(|item| everywhere(recipe, item, toward, around));
+            Ok(Json::Array(items.collect::<Result<_, _>>()?))
+        }
+        Json::Object(members) => {
+            let mut converted = Vec::with_capacity(members.len());
+            for (name, member) in members {
+                converted.push((name, everywhere(recipe, member, toward, around)?));
+            }
+            let mut scope = Scope::inner(Json::Object(converted));
+            recipe.apply(&mut scope, toward, around)?;
+            Ok(scope.body.unwrap_or_else(|| Json::Object(Vec::new())))
+        }
+        other => Ok(other),
+    }
 }
 
 fn values(

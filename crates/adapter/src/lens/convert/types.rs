@@ -17,10 +17,20 @@ pub(crate) enum Type {
     Number,
     /// `true` or `false`; as a string the same words, as a number 1 or 0.
     Boolean,
+    /// An integer, or a string that is not the text of one: what software with both kinds of ids
+    /// has where other software has strings only.
+    IntegerOrString,
 }
 
 impl Type {
-    pub(crate) const NAMES: [&'static str; 5] = ["string", "integer", "float", "number", "boolean"];
+    pub(crate) const NAMES: [&'static str; 6] = [
+        "string",
+        "integer",
+        "float",
+        "number",
+        "boolean",
+        "integer or string",
+    ];
 
     pub(crate) fn parse(name: &str) -> Option<Type> {
         Some(match name {
@@ -29,6 +39,7 @@ impl Type {
             "float" => Type::Float,
             "number" => Type::Number,
             "boolean" => Type::Boolean,
+            "integer or string" => Type::IntegerOrString,
             _ => return None,
         })
     }
@@ -39,6 +50,13 @@ pub(super) fn convert(value: Json, from: Type, to: Type) -> Result<Json, Mismatc
     let converted = match (from, &value) {
         (Type::String, Json::String(text)) => from_text(text, to),
         (Type::Boolean, Json::Bool(flag)) => from_flag(*flag, to),
+        (Type::IntegerOrString, Json::Integer(_)) => from_number(&value.to_string(), to),
+        (Type::IntegerOrString, Json::Number(text)) if is_integer(text) => from_number(text, to),
+        // The text of an integer would come back as the integer.
+        (Type::IntegerOrString, Json::String(text)) => match from_text(text, Type::Integer) {
+            Some(_) => None,
+            None => from_text(text, to),
+        },
         (Type::Integer, Json::Integer(_))
         | (Type::Float | Type::Number, Json::Integer(_) | Json::Number(_)) => {
             from_number(&value.to_string(), to)
@@ -74,6 +92,10 @@ fn from_text(text: &str, to: Type) -> Option<Json> {
     match to {
         Type::String => Some(Json::String(text.to_owned())),
         Type::Number => number(),
+        Type::IntegerOrString => Some(match number() {
+            Some(found) if is_integer(text) => found,
+            _ => Json::String(text.to_owned()),
+        }),
         Type::Integer => number().filter(|_| is_integer(text)),
         Type::Float => number().filter(|_| !is_integer(text)),
         Type::Boolean => match text {
@@ -88,7 +110,9 @@ fn from_flag(flag: bool, to: Type) -> Option<Json> {
     match to {
         Type::Boolean => Some(Json::Bool(flag)),
         Type::String => Some(Json::String(flag.to_string())),
-        Type::Integer | Type::Number => Some(Json::Integer(i64::from(flag))),
+        Type::Integer | Type::Number | Type::IntegerOrString => {
+            Some(Json::Integer(i64::from(flag)))
+        }
         Type::Float => Some(Json::number(if flag { "1.0" } else { "0.0" })),
     }
 }
@@ -97,6 +121,7 @@ fn from_number(text: &str, to: Type) -> Option<Json> {
     match to {
         Type::String => Some(Json::String(text.to_owned())),
         Type::Number => Some(Json::number(text)),
+        Type::IntegerOrString => is_integer(text).then(|| Json::number(text)),
         Type::Float if is_integer(text) => Some(Json::number(&format!("{text}.0"))),
         Type::Float => Some(Json::number(text)),
         Type::Integer if is_integer(text) => Some(Json::number(text)),

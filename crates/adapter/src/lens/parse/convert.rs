@@ -9,13 +9,26 @@ use super::{expression, word};
 use crate::chain::Side;
 
 /// The keys of which a converter is one.
-const KINDS: [&str; 11] = [
-    "map", "convert", "scale", "time", "wrap", "each", "values", "fields", "entries", "steps",
+const KINDS: [&str; 12] = [
+    "map",
+    "convert",
+    "scale",
+    "time",
+    "wrap",
+    "each",
+    "values",
+    "fields",
+    "everywhere",
+    "entries",
+    "steps",
     "to_new",
 ];
 
 /// Reads the converter of a rule (or of an item), the same if there is none.
-pub(super) fn parse(section: &Section<'_>, rules: &mut Rules<'_>) -> Result<Convert, LensError> {
+pub(super) fn parse<'n>(
+    section: &Section<'n>,
+    rules: &mut Rules<'_, 'n>,
+) -> Result<Convert, LensError> {
     let both_types =
         |a: &str, b: &str| matches!((a, b), ("convert", "scale") | ("scale", "convert"));
     let present: Vec<&str> = KINDS.into_iter().filter(|kind| section.has(kind)).collect();
@@ -61,10 +74,10 @@ pub(super) fn parse(section: &Section<'_>, rules: &mut Rules<'_>) -> Result<Conv
 }
 
 /// Converters that hold others, and computed ones.
-fn structural(
-    section: &Section<'_>,
+fn structural<'n>(
+    section: &Section<'n>,
     rest: Rest,
-    rules: &mut Rules<'_>,
+    rules: &mut Rules<'_, 'n>,
 ) -> Result<Convert, LensError> {
     if let Some(node) = section.get("wrap") {
         return side(&node).map(Convert::Wrap);
@@ -77,6 +90,9 @@ fn structural(
     }
     if let Some(node) = section.get("fields") {
         return fields(&node, rest, rules);
+    }
+    if let Some(node) = section.get("everywhere") {
+        return everywhere(&node, rules);
     }
     if let Some(node) = section.get("entries") {
         return entries(&node).map(Convert::Entries);
@@ -108,16 +124,16 @@ pub(super) fn one_way(node: &Node<'_>, missing: &str) -> LensError {
     ))
 }
 
-fn way(node: &Node<'_>, rules: &Rules<'_>) -> Result<Way, LensError> {
+fn way(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Way, LensError> {
     Ok(match node.text()? {
         "refuse" => Way::Refuse,
         "drop" => Way::Drop,
-        _ => Way::Expression(expression(node, &rules.variables(true))?),
+        _ => Way::Expression(expression(node, &rules.variables(true, rules.family))?),
     })
 }
 
 /// The converter of items: a table with a converter, or an array of rules for objects.
-fn inner(node: &Node<'_>, rest: Rest, rules: &mut Rules<'_>) -> Result<Convert, LensError> {
+fn inner<'n>(node: &Node<'n>, rest: Rest, rules: &mut Rules<'_, 'n>) -> Result<Convert, LensError> {
     if node.is_array() {
         return fields(node, rest, rules);
     }
@@ -127,7 +143,30 @@ fn inner(node: &Node<'_>, rest: Rest, rules: &mut Rules<'_>) -> Result<Convert, 
     Ok(convert)
 }
 
-fn fields(node: &Node<'_>, rest: Rest, rules: &mut Rules<'_>) -> Result<Convert, LensError> {
+/// The rules of all objects inside, in place or by the name of a set.
+fn everywhere<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Convert, LensError> {
+    let named = match node.is_text() {
+        true => rule::set(node, rules)?,
+        false => node.clone(),
+    };
+    if rules.sets >= rule::SETS_MAX {
+        return Err(node.error("a set of rules stands inside itself"));
+    }
+    rules.sets += 1;
+    let parsed = rules.nested(|rules| rule::parse_all(&named.items()?, rules));
+    rules.sets -= 1;
+    let recipe = Recipe::new(parsed?, Rest::Keep);
+    if recipe.takes_any() {
+        return Err(node.error("`.` would take the objects themselves; name their members"));
+    }
+    Ok(Convert::Everywhere(Box::new(recipe)))
+}
+
+fn fields<'n>(
+    node: &Node<'n>,
+    rest: Rest,
+    rules: &mut Rules<'_, 'n>,
+) -> Result<Convert, LensError> {
     let parsed = rules.nested(|rules| rule::parse_all(&node.items()?, rules))?;
     Ok(Convert::Fields(Box::new(Recipe::new(parsed, rest))))
 }
@@ -166,7 +205,7 @@ fn side(node: &Node<'_>) -> Result<Side, LensError> {
 fn mapped(
     node: &Node<'_>,
     otherwise: Option<Node<'_>>,
-    rules: &Rules<'_>,
+    rules: &Rules<'_, '_>,
 ) -> Result<Convert, LensError> {
     let mut found = if node.is_text() {
         named(node, rules)?
@@ -182,7 +221,7 @@ fn mapped(
     Ok(Convert::Map(found))
 }
 
-fn named(node: &Node<'_>, rules: &Rules<'_>) -> Result<Table, LensError> {
+fn named(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Table, LensError> {
     let name = node.text()?;
     let tables = &rules.shared.tables;
     tables.get(name).cloned().ok_or_else(|| {

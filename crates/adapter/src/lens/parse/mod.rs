@@ -1,6 +1,7 @@
 //! From a lens file to a compiled lens, with every proof that needs no traffic.
 
 mod convert;
+mod lookup;
 mod operation;
 mod response;
 mod rule;
@@ -18,13 +19,15 @@ use super::operation::{Declared, Operation, RefusalForms, Unmatched};
 use super::reader::{Node, Section, Source, nearest};
 use super::rule::BySide;
 use crate::chain::{Direction, Side};
+use crate::json::Json;
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "description",
     "unmatched",
     "pass",
     "refusal",
     "map",
+    "rules",
     "operation",
     "response",
 ];
@@ -32,8 +35,10 @@ const KEYS: [&str; 7] = [
 const OPERATIONS_MAX: usize = 4096;
 
 /// What the parts of a lens share while it is parsed.
-pub(super) struct Shared {
+pub(super) struct Shared<'t> {
     tables: HashMap<String, Table>,
+    /// Named sets of rules, parsed where they are used.
+    sets: HashMap<String, Node<'t>>,
     declared: Vec<Declared>,
 }
 
@@ -47,6 +52,7 @@ pub(super) fn lens(file: &str, text: &str) -> Result<Lens, LensError> {
     root.known(&KEYS)?;
     let mut shared = Shared {
         tables: tables(&root)?,
+        sets: sets(&root)?,
         declared: Vec::new(),
     };
     let unmatched = match root.get("unmatched") {
@@ -73,6 +79,7 @@ pub(super) fn lens(file: &str, text: &str) -> Result<Lens, LensError> {
         nodes.push(node);
     }
     root.finish()?;
+    lookup::settle(&mut operations);
     if operations.len() > OPERATIONS_MAX {
         return Err(root.error(format!("more than {OPERATIONS_MAX} operations")));
     }
@@ -155,12 +162,38 @@ fn tables(root: &Section<'_>) -> Result<HashMap<String, Table>, LensError> {
     Ok(tables)
 }
 
+/// The named sets of rules of `[rules]`.
+fn sets<'t>(root: &Section<'t>) -> Result<HashMap<String, Node<'t>>, LensError> {
+    let Some(node) = root.get("rules") else {
+        return Ok(HashMap::new());
+    };
+    let sets = node.section()?.nodes();
+    for (_, node) in &sets {
+        node.items()?;
+    }
+    Ok(sets.into_iter().collect())
+}
+
 fn refusal_forms(node: &Node<'_>) -> Result<RefusalForms, LensError> {
     let section = node.section()?;
     let mut forms = RefusalForms::default();
+    if let Some(node) = section.get("malformed") {
+        if node.is_table() {
+            let sides = node.section()?;
+            let own = |name| {
+                sides
+                    .get(name)
+                    .map(|node| declared(&node, false))
+                    .transpose()
+            };
+            forms.malformed_forms = [own("old")?, own("new")?];
+            sides.finish()?;
+        } else {
+            forms.malformed = status(&node)?;
+        }
+    }
     let slots = [
         ("unmatched", &mut forms.unmatched),
-        ("malformed", &mut forms.malformed),
         ("request", &mut forms.request),
         ("response", &mut forms.response),
     ];
@@ -241,24 +274,62 @@ fn when(section: &Section<'_>, variables: &[&str]) -> Result<BySide<Expression>,
     Ok(when)
 }
 
-/// `refuse = { status = …, reason = …, body = … }`; gives its number.
-fn refuse(section: &Section<'_>, shared: &mut Shared) -> Result<Option<usize>, LensError> {
+/// `refuse = { status = …, reason = …, body = …, content_type = … }`; gives its number.
+fn refuse(section: &Section<'_>, shared: &mut Shared<'_>) -> Result<Option<usize>, LensError> {
     let Some(node) = section.get("refuse") else {
         return Ok(None);
     };
+    shared.declared.push(declared(&node, true)?);
+    Ok(Some(shared.declared.len() - 1))
+}
+
+/// A refusal in words of its own; the reason is known where something went wrong.
+fn declared(node: &Node<'_>, needs_reason: bool) -> Result<Declared, LensError> {
     let inner = node.section()?;
     let missing = |what: &str| node.error(format!("a refusal needs a {what}"));
     let status = status(&inner.get("status").ok_or_else(|| missing("status"))?)?;
-    let reason = inner
-        .text("reason")?
-        .ok_or_else(|| missing("reason"))?
-        .to_owned();
+    let reason = match needs_reason {
+        true => inner.text("reason")?.ok_or_else(|| missing("reason"))?,
+        false => "",
+    };
     let body = inner.json("body")?;
+    let media = inner
+        .get("content_type")
+        .map(|node| content_type(&node, body.as_ref()))
+        .transpose()?;
     inner.finish()?;
-    shared.declared.push(Declared {
+    Ok(Declared {
         status,
-        reason,
+        reason: reason.to_owned(),
         body,
-    });
-    Ok(Some(shared.declared.len() - 1))
+        media,
+    })
+}
+
+/// What a refusal's body of text is; empty for an answer that does not say.
+fn content_type(node: &Node<'_>, body: Option<&Json>) -> Result<String, LensError> {
+    let media = node.text()?;
+    if http::HeaderValue::from_str(media).is_err() {
+        return Err(node.error("it is not a header's value"));
+    }
+    if !matches!(body, Some(Json::String(_))) {
+        let error = node.error("only a body of text says what it is");
+        return Err(error.hint("give `body` as a string, or leave `content_type` out for JSON"));
+    }
+    Ok(media.to_owned())
+}
+
+/// `body = { old = "json", new = "text" }`: which sides have text instead of JSON.
+fn text(section: &Section<'_>) -> Result<[bool; 2], LensError> {
+    let Some(node) = section.get("body") else {
+        return Ok([false; 2]);
+    };
+    let sides = node.section()?;
+    let is_text = |name| match sides.get(name) {
+        Some(node) => Ok(word(&node, &["json", "text"])? == "text"),
+        None => Ok(false),
+    };
+    let text = [is_text("old")?, is_text("new")?];
+    sides.finish()?;
+    Ok(text)
 }

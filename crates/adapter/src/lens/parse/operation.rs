@@ -8,10 +8,10 @@ use super::super::recipe::{Recipe, Rest};
 use super::super::rule::{Action, BySide};
 use super::super::template::Template;
 use super::rule::{self, Rules};
-use super::{Shared, convert, only, refuse, response, when, word};
+use super::{Shared, convert, lookup, only, refuse, response, text, when, word};
 use crate::chain::{Direction, Side};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "name",
     "old",
     "new",
@@ -19,6 +19,8 @@ const KEYS: [&str; 10] = [
     "only",
     "when",
     "refuse",
+    "lookup",
+    "conflict_key",
     "request",
     "response",
     "other_statuses",
@@ -41,6 +43,10 @@ fn empty(node: &Node<'_>, name: String) -> Operation {
         only: None,
         when: [None, None],
         refuse: None,
+        lookups: Vec::new(),
+        keys: [None, None],
+        conflict: [None, None],
+        text: [false; 2],
         request: Recipe::new(Vec::new(), Rest::Keep),
         responses: Vec::new(),
         other_statuses_pass: false,
@@ -52,15 +58,15 @@ fn empty(node: &Node<'_>, name: String) -> Operation {
     }
 }
 
-fn template(node: &Node<'_>) -> Result<Template, LensError> {
+pub(super) fn template(node: &Node<'_>) -> Result<Template, LensError> {
     Template::parse(node.text()?).map_err(|message| node.error(message))
 }
 
 /// Parses one `[[operation]]`; `common` are the responses of all operations.
-pub(super) fn parse(
-    node: &Node<'_>,
-    common: &[Node<'_>],
-    shared: &mut Shared,
+pub(super) fn parse<'n>(
+    node: &Node<'n>,
+    common: &[Node<'n>],
+    shared: &mut Shared<'n>,
 ) -> Result<Operation, LensError> {
     let section = node.section()?;
     section.known(&KEYS)?;
@@ -73,9 +79,16 @@ pub(super) fn parse(
         shared,
         echoes: None,
         inside: false,
+        lookups: Vec::new(),
+        family: false,
+        sets: 0,
     };
-    operation.when = when(&section, &rules.variables(false))?;
-    operation.request = request(&section, &mut rules)?;
+    operation.when = when(&section, &rules.variables(false, false))?;
+    operation.lookups = lookup::lookups(&section)?;
+    operation.keys = lookup::key(&section)?;
+    let names = operation.lookups.iter().map(|lookup| lookup.name.clone());
+    rules.lookups = names.collect();
+    (operation.request, operation.text) = request(&section, &mut rules)?;
     rules.echoes = Some(Vec::new());
     let mut nodes = section.items("response")?;
     let own = nodes.len();
@@ -89,9 +102,9 @@ pub(super) fn parse(
         None => own == 0,
     };
     section.finish()?;
-    response::prove(&operation.responses, &nodes, own)?;
+    response::prove(&operation.responses, &nodes, own, operation.only)?;
     prove(&operation, &section)?;
-    operation.settle();
+    lookup::prove(&operation, &section)?;
     Ok(operation)
 }
 
@@ -122,21 +135,23 @@ fn templates(section: &Section<'_>) -> Result<(String, BySide<Template>), LensEr
     Ok((name, [old, new]))
 }
 
-fn request(section: &Section<'_>, rules: &mut Rules<'_>) -> Result<Recipe, LensError> {
+fn request<'n>(
+    section: &Section<'n>,
+    rules: &mut Rules<'_, 'n>,
+) -> Result<(Recipe, [bool; 2]), LensError> {
     let Some(node) = section.get("request") else {
-        return Ok(Recipe::new(Vec::new(), Rest::Keep));
+        return Ok((Recipe::new(Vec::new(), Rest::Keep), [false; 2]));
     };
     if node.is_array() {
-        return Ok(Recipe::new(
-            rule::parse_all(&node.items()?, rules)?,
-            Rest::Keep,
-        ));
+        let parsed = rule::parse_all(&node.items()?, rules)?;
+        return Ok((Recipe::new(parsed, Rest::Keep), [false; 2]));
     }
     let inner = node.section()?;
     let parsed = rule::parse_all(&inner.items("rules")?, rules)?;
     let rest = convert::rest(&inner)?;
+    let text = text(&inner)?;
     inner.finish()?;
-    Ok(Recipe::new(parsed, rest))
+    Ok((Recipe::new(parsed, rest), text))
 }
 
 fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), LensError> {

@@ -5,13 +5,16 @@ use super::super::operation::{Alternative, Statuses};
 use super::super::reader::Node;
 use super::super::recipe::Recipe;
 use super::rule::{self, Rules};
-use super::{convert, only, refuse, status, when};
+use super::{convert, only, refuse, status, text, when};
 use crate::chain::Direction;
 
-const KEYS: [&str; 6] = ["status", "only", "when", "refuse", "rules", "rest"];
+const KEYS: [&str; 7] = ["status", "only", "when", "refuse", "rules", "rest", "body"];
 
 /// Parses one alternative.
-pub(super) fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Alternative, LensError> {
+pub(super) fn parse<'n>(
+    node: &Node<'n>,
+    rules: &mut Rules<'_, 'n>,
+) -> Result<Alternative, LensError> {
     let section = node.section()?;
     section.known(&KEYS)?;
     let Some(status) = section.get("status") else {
@@ -20,10 +23,11 @@ pub(super) fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Alternativ
     };
     let status = statuses(&status)?;
     let only = only(&section)?;
-    let when = when(&section, &rules.variables(false))?;
+    let when = when(&section, &rules.variables(false, false))?;
     let refuse = refuse(&section, rules.shared)?;
     let parsed = rule::parse_all(&section.items("rules")?, rules)?;
     let rest = convert::rest(&section)?;
+    let text = text(&section)?;
     section.finish()?;
     Ok(Alternative {
         origin: node.origin(),
@@ -32,6 +36,7 @@ pub(super) fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Alternativ
         when,
         refuse,
         recipe: Recipe::new(parsed, rest),
+        text,
     })
 }
 
@@ -75,8 +80,10 @@ pub(super) fn prove(
     alternatives: &[Alternative],
     nodes: &[Node<'_>],
     own: usize,
+    only: Option<Direction>,
 ) -> Result<(), LensError> {
-    for direction in [Direction::Past, Direction::Future] {
+    let directions = [Direction::Past, Direction::Future].into_iter();
+    for direction in directions.filter(|direction| only.is_none_or(|only| only == *direction)) {
         let from = direction.caller().other();
         let used = |a: &Alternative| a.only.is_none_or(|only| only == direction);
         for (position, later) in alternatives.iter().enumerate().filter(|(_, a)| used(a)) {

@@ -1,7 +1,7 @@
 //! Parses rules.
 
 use super::super::error::LensError;
-use super::super::expression::{REQUEST, VARIABLES};
+use super::super::expression::{LOOKUP, REQUEST, VARIABLES};
 use super::super::place::Place;
 use super::super::reader::{Node, Section};
 use super::super::rule::{Action, BySide, Fill, GroupWay, Rule};
@@ -9,7 +9,7 @@ use super::{Shared, convert, expression, refuse, when};
 use crate::chain::Side;
 
 /// All keys of rules; which of them go together is seen later.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 26] = [
     "old",
     "new",
     "optional",
@@ -31,21 +31,32 @@ const KEYS: [&str; 24] = [
     "fields",
     "rest",
     "entries",
+    "everywhere",
     "steps",
+    "use",
     "to_new",
     "to_old",
 ];
 
 /// What rules are parsed with.
-pub(super) struct Rules<'s> {
-    pub(super) shared: &'s mut Shared,
+pub(super) struct Rules<'s, 't> {
+    pub(super) shared: &'s mut Shared<'t>,
     /// In an answer: the places of requests that are echoed so far.
     pub(super) echoes: Option<Vec<(Side, Place)>>,
     /// Inside `fields`, `each`, `values` or `steps`.
     pub(super) inside: bool,
+    /// The names of the operation's look-up calls.
+    pub(super) lookups: Vec<String>,
+    /// Whether the rule at hand is for all names of a form.
+    pub(super) family: bool,
+    /// How many named sets of rules stand around.
+    pub(super) sets: usize,
 }
 
-impl Rules<'_> {
+/// Most named sets of rules inside one another: a set that uses itself would never end.
+pub(super) const SETS_MAX: usize = 8;
+
+impl Rules<'_, '_> {
     /// Parses something inside an object.
     pub(super) fn nested<T>(
         &mut self,
@@ -57,20 +68,25 @@ impl Rules<'_> {
         parsed
     }
 
-    /// The variables that expressions may use here.
-    pub(super) fn variables(&self, with_value: bool) -> Vec<&'static str> {
+    /// The variables that expressions may use here; `value` where a value is at hand, `name` where
+    /// it was found by a pattern.
+    pub(super) fn variables(&self, value: bool, name: bool) -> Vec<&'static str> {
         let answer = self.echoes.is_some();
-        let fits = |name: &&'static str| match *name {
-            "value" => with_value,
+        let fits = |variable: &&'static str| match *variable {
+            "value" => value,
+            "name" => name,
             "this" => self.inside,
             "status" => answer,
-            "path" | "query" => !self.inside && !answer,
+            "path" | "query" | "queries" => !self.inside && !answer,
             "header" | "body" => !self.inside,
             _ => true,
         };
         let mut variables: Vec<&str> = VARIABLES.into_iter().filter(fits).collect();
         if answer {
             variables.push(REQUEST);
+        }
+        if !self.lookups.is_empty() {
+            variables.push(LOOKUP);
         }
         variables
     }
@@ -83,7 +99,7 @@ impl Rules<'_> {
             Place::parse(text)
         };
         let place = place.map_err(|message| node.error(message))?;
-        let of_request = matches!(place, Place::Path(_) | Place::Query(_) | Place::QueryAll(_));
+        let of_request = matches!(place, Place::Path(_)) || place.is_query();
         if of_request && self.echoes.is_some() {
             let error = node.error(format!("an answer has no `{place}`"));
             return Err(error.hint("to repeat a value of the request use `echo`"));
@@ -92,9 +108,55 @@ impl Rules<'_> {
     }
 }
 
+/// Puts the rules of a named set where `{ use = "NAME" }` stands.
+fn spread<'n>(
+    nodes: &[Node<'n>],
+    rules: &Rules<'_, 'n>,
+    depth: usize,
+) -> Result<Vec<Node<'n>>, LensError> {
+    let mut all = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let named = match node.is_table() {
+            true => node.section()?.get("use"),
+            false => None,
+        };
+        let Some(named) = named else {
+            all.push(node.clone());
+            continue;
+        };
+        node.section()?.known(&["use"])?;
+        let set = set(&named, rules)?;
+        if depth + rules.sets >= SETS_MAX {
+            return Err(named.error(format!("sets of rules stand more than {SETS_MAX} deep")));
+        }
+        all.extend(spread(&set.items()?, rules, depth + 1)?);
+    }
+    Ok(all)
+}
+
+/// A set of rules by its name.
+pub(super) fn set<'n>(node: &Node<'_>, rules: &Rules<'_, 'n>) -> Result<Node<'n>, LensError> {
+    let name = node.text()?;
+    let sets = &rules.shared.sets;
+    sets.get(name).cloned().ok_or_else(|| {
+        let error = node.error(format!("there are no rules called `{name}`"));
+        let known: Vec<&str> = sets.keys().map(String::as_str).collect();
+        match super::nearest(name, &known) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!(
+                "write them as `rules.{name} = [...]`, above the operations"
+            )),
+        }
+    })
+}
+
 /// Parses an array of rules and proves that no place is used twice.
-pub(super) fn parse_all(nodes: &[Node<'_>], rules: &mut Rules<'_>) -> Result<Vec<Rule>, LensError> {
+pub(super) fn parse_all<'n>(
+    nodes: &[Node<'n>],
+    rules: &mut Rules<'_, 'n>,
+) -> Result<Vec<Rule>, LensError> {
     let mut parsed = Vec::with_capacity(nodes.len());
+    let nodes = &spread(nodes, rules, 0)?;
     for node in nodes {
         parsed.push(parse(node, rules)?);
     }
@@ -117,12 +179,14 @@ pub(super) fn parse_all(nodes: &[Node<'_>], rules: &mut Rules<'_>) -> Result<Vec
     Ok(parsed)
 }
 
-fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Rule, LensError> {
+fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, LensError> {
     let section = node.section()?;
     section.known(&KEYS)?;
-    let conditions = when(&section, &rules.variables(false))?;
     let old = section.get("old");
     let new = section.get("new");
+    let family = family([&old, &new], rules)?;
+    let conditions = when(&section, &rules.variables(family, family))?;
+    rules.family = family;
     let computed = section.get("to_new").is_some_and(|node| !node.is_text())
         || section.get("to_old").is_some_and(|node| !node.is_text())
         || [&old, &new].into_iter().flatten().any(Node::is_array);
@@ -148,12 +212,56 @@ fn parse(node: &Node<'_>, rules: &mut Rules<'_>) -> Result<Rule, LensError> {
         origin: node.origin(),
         name: String::new(),
         when: conditions,
+        family,
         action,
     };
+    if family {
+        prove_family(&section, &rule)?;
+    }
     Ok(Rule {
         name: name(&rule),
         ..rule
     })
+}
+
+/// Whether a rule is for all names of a form.
+fn family(nodes: [&Option<Node<'_>>; 2], rules: &Rules<'_, '_>) -> Result<bool, LensError> {
+    for node in nodes.into_iter().flatten() {
+        if node.is_text() && rules.place(node)?.pattern().is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Only what is found on one side can be named on the other, by the same hole.
+fn prove_family(section: &Section<'_>, rule: &Rule) -> Result<(), LensError> {
+    match &rule.action {
+        Action::Pair {
+            places: [old, new],
+            optional,
+            default,
+            ..
+        } => {
+            let holes = [old, new].map(|place| place.pattern().map(|p| p.hole.as_str()));
+            if holes[0] != holes[1] {
+                let error = section.error("the names on both sides need the same hole");
+                return Err(
+                    error.hint("as in `old = \"query.{field}_gt\", new = \"query.gt.{field}\"`")
+                );
+            }
+            if *optional || default.iter().any(Option::is_some) {
+                return Err(section.error("a pattern is for the names that are there: `optional` and `default` mean nothing"));
+            }
+            Ok(())
+        }
+        Action::Single {
+            fill: Fill::Nothing,
+            ..
+        }
+        | Action::Refuse { .. } => Ok(()),
+        _ => Err(section.error("a pattern has no single name to put a value under")),
+    }
 }
 
 /// Its places: what errors and counters show.
@@ -170,10 +278,10 @@ fn name(rule: &Rule) -> String {
     }
 }
 
-fn pair(
-    section: &Section<'_>,
-    nodes: [Node<'_>; 2],
-    rules: &mut Rules<'_>,
+fn pair<'n>(
+    section: &Section<'n>,
+    nodes: [Node<'n>; 2],
+    rules: &mut Rules<'_, 'n>,
 ) -> Result<Action, LensError> {
     let places = [rules.place(&nodes[0])?, rules.place(&nodes[1])?];
     let optional = section.flag("optional")?;
@@ -192,11 +300,11 @@ fn pair(
     })
 }
 
-fn single(
-    section: &Section<'_>,
+fn single<'n>(
+    section: &Section<'n>,
     side: Side,
-    node: &Node<'_>,
-    rules: &mut Rules<'_>,
+    node: &Node<'n>,
+    rules: &mut Rules<'_, 'n>,
 ) -> Result<Action, LensError> {
     let place = rules.place(node)?;
     let lossy = section.flag("lossy")?;
@@ -225,13 +333,20 @@ fn single(
 }
 
 /// `echo = "path.id"`: the value that the caller's request has there.
-fn echo(
-    section: &Section<'_>,
-    node: &Node<'_>,
+fn echo<'n>(
+    section: &Section<'n>,
+    node: &Node<'n>,
     side: Side,
-    rules: &mut Rules<'_>,
+    rules: &mut Rules<'_, 'n>,
 ) -> Result<Fill, LensError> {
-    let place = Place::parse(node.text()?).map_err(|message| node.error(message))?;
+    let text = node.text()?;
+    if text.starts_with("lookup.") {
+        return found(section, node, rules);
+    }
+    let place = Place::parse(text).map_err(|message| node.error(message))?;
+    if place.pattern().is_some() {
+        return Err(node.error("a pattern is no single place to repeat"));
+    }
     let convert = convert::parse(section, rules)?;
     let Some(echoes) = &mut rules.echoes else {
         return Err(node.error("`echo` belongs to answers: it repeats a value of the request"));
@@ -240,11 +355,34 @@ fn echo(
     Ok(Fill::Echo(echoes.len() - 1, Box::new(convert)))
 }
 
+/// `echo = "lookup.item.body"`: what a look-up found.
+fn found<'n>(
+    section: &Section<'n>,
+    node: &Node<'n>,
+    rules: &mut Rules<'_, 'n>,
+) -> Result<Fill, LensError> {
+    let wrong = || node.error("what a look-up found is `lookup.NAME.body`, or a place inside it");
+    let text = node.text()?.strip_prefix("lookup.").ok_or_else(wrong)?;
+    let (name, place) = text.split_once('.').ok_or_else(wrong)?;
+    let Ok(Place::Body(steps)) = Place::parse(place) else {
+        return Err(wrong());
+    };
+    if !rules.lookups.iter().any(|known| known == name) {
+        let error = node.error(format!("the operation has no look-up `{name}`"));
+        return Err(error.hint(format!("declare it: `lookup = {{ {name} = \"GET /…\" }}`")));
+    }
+    if rules.echoes.is_none() {
+        return Err(node.error("`echo` belongs to answers"));
+    }
+    let convert = convert::parse(section, rules)?;
+    Ok(Fill::Found(name.to_owned(), steps, Box::new(convert)))
+}
+
 fn refusing(
     section: &Section<'_>,
     nodes: [Option<Node<'_>>; 2],
     conditions: &BySide<super::Expression>,
-    rules: &mut Rules<'_>,
+    rules: &mut Rules<'_, '_>,
 ) -> Result<Action, LensError> {
     let Some(declared) = refuse(section, rules.shared)? else {
         return Err(section.error("a refusal was expected"));
@@ -273,7 +411,7 @@ fn refusing(
 fn group(
     section: &Section<'_>,
     nodes: [Option<Node<'_>>; 2],
-    rules: &mut Rules<'_>,
+    rules: &mut Rules<'_, '_>,
 ) -> Result<Action, LensError> {
     let mut places = [Vec::new(), Vec::new()];
     for (side, node) in places.iter_mut().zip(&nodes) {
@@ -306,7 +444,7 @@ fn group(
 fn group_way(
     node: &Node<'_>,
     places: &mut Vec<Place>,
-    rules: &Rules<'_>,
+    rules: &Rules<'_, '_>,
 ) -> Result<GroupWay, LensError> {
     if node.is_text() {
         return match node.text()? {
@@ -326,10 +464,13 @@ fn group_way(
             Place::parse(&name)
         };
         let place = parsed.map_err(|message| node.error(message))?;
+        if place.pattern().is_some() {
+            return Err(node.error("a pattern has no single name to put a value under"));
+        }
         if !places.contains(&place) {
             places.push(place.clone());
         }
-        all.push((place, expression(&node, &rules.variables(false))?));
+        all.push((place, expression(&node, &rules.variables(false, false))?));
     }
     Ok(GroupWay::Compute(all))
 }

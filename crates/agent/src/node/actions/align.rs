@@ -26,7 +26,7 @@ pub(super) async fn align(
     let places = places(node, held);
     let lenses = load(node, &places)?;
     node.traffic.change(|picture| {
-        picture.adapters = Arc::new(Adapters::new(lenses));
+        picture.adapters = Arc::new(picture.adapters.renewed(lenses));
         let standing = &mut picture.standing;
         standing.staged = staged.max(standing.version);
         standing.retired_through = standing.retired_through.max(retired_through);
