@@ -6,18 +6,14 @@
 //! callers of different versions exclude each other too: a key belongs to the form that calls have
 //! *behind* an adapter, and the last adapters of all chains speak the software's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::chain::Direction;
-
-/// Named keys share this many locks by their hashes: two keys that meet in one only wait for each
-/// other needlessly, and memory stays bounded whatever callers name.
-const LOCKS: usize = 64;
 
 /// What an operation excludes others from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,23 +57,18 @@ impl Conflicts {
 
 /// The locks of one level. A call takes those of its first adapter first, so that calls never wait
 /// for each other in a circle.
+#[derive(Default)]
 pub(crate) struct Locks {
     node: RwLock<()>,
-    named: [RwLock<()>; LOCKS],
-}
-
-impl Default for Locks {
-    fn default() -> Locks {
-        Locks {
-            node: RwLock::new(()),
-            named: std::array::from_fn(|_| RwLock::new(())),
-        }
-    }
+    /// Only keys that calls hold or wait for: as many as there are such calls at most.
+    named: Mutex<HashMap<String, Arc<RwLock<()>>>>,
 }
 
 /// A held key; dropped when the operation has ended.
 pub struct Held<'l> {
+    // Given back in this order.
     _guards: Guards<'l>,
+    _entry: Option<Entry<'l>>,
 }
 
 enum Guards<'l> {
@@ -85,39 +76,66 @@ enum Guards<'l> {
         _node: RwLockWriteGuard<'l, ()>,
     },
     Alone {
-        _key: RwLockWriteGuard<'l, ()>,
+        _key: OwnedRwLockWriteGuard<()>,
         _node: RwLockReadGuard<'l, ()>,
     },
     Together {
-        _key: RwLockReadGuard<'l, ()>,
+        _key: OwnedRwLockReadGuard<()>,
         _node: RwLockReadGuard<'l, ()>,
     },
 }
 
+/// A key in the table; the last that needs it takes it out.
+struct Entry<'l> {
+    locks: &'l Locks,
+    name: String,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let mut named = self.locks.named();
+        if named
+            .get(&self.name)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            named.remove(&self.name);
+        }
+    }
+}
+
 impl Locks {
+    fn named(&self) -> MutexGuard<'_, HashMap<String, Arc<RwLock<()>>>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) async fn hold(&self, key: Key<'_>, hold: Hold) -> Held<'_> {
-        let guards = match key {
-            Key::Node => Guards::Node {
-                _node: self.node.write().await,
-            },
-            Key::Named(name) => {
-                let mut hasher = DefaultHasher::new();
-                name.hash(&mut hasher);
-                let lock = &self.named[hasher.finish() as usize % LOCKS];
-                let node = self.node.read().await;
-                match hold {
-                    Hold::Exclusive => Guards::Alone {
-                        _key: lock.write().await,
-                        _node: node,
-                    },
-                    Hold::Shared => Guards::Together {
-                        _key: lock.read().await,
-                        _node: node,
-                    },
-                }
-            }
+        let Key::Named(name) = key else {
+            let node = self.node.write().await;
+            return Held {
+                _guards: Guards::Node { _node: node },
+                _entry: None,
+            };
         };
-        Held { _guards: guards }
+        let node = self.node.read().await;
+        let entry = Entry {
+            locks: self,
+            name: name.to_owned(),
+        };
+        let lock = self.named().entry(name.to_owned()).or_default().clone();
+        let guards = match hold {
+            Hold::Exclusive => Guards::Alone {
+                _key: lock.write_owned().await,
+                _node: node,
+            },
+            Hold::Shared => Guards::Together {
+                _key: lock.read_owned().await,
+                _node: node,
+            },
+        };
+        Held {
+            _guards: guards,
+            _entry: Some(entry),
+        }
     }
 }
 
@@ -143,6 +161,10 @@ mod tests {
         assert!(is_free(&locks, Key::Named("a"), Hold::Shared));
         assert!(!is_free(&locks, Key::Named("a"), Hold::Exclusive));
         drop(held);
+        assert!(
+            locks.named().is_empty(),
+            "nothing is kept of keys that nobody holds"
+        );
         let _node = locks.hold(Key::Node, Hold::Shared).await;
         assert!(!is_free(&locks, Key::Named("b"), Hold::Shared));
     }

@@ -103,7 +103,28 @@ pub(crate) fn programs(workspace: &Workspace) -> anyhow::Result<()> {
     if let Err(error) = pypi(workspace) {
         eprintln!("some Python packages are missing: {error:#}");
     }
+    if let Err(error) = json_server(workspace) {
+        eprintln!("json-server is missing: {error:#}");
+    }
     Ok(())
+}
+
+/// From npm: both versions of example 3's software, by its own script, which does nothing where they are there.
+fn json_server(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut setup = workspace.command("python3");
+    setup
+        .arg("examples/3-json-server/setup.py")
+        .arg(workspace.target("examples/json-server"));
+    run(&mut setup)
+}
+
+/// Whether both versions of json-server are there.
+pub(super) fn has_json_server(workspace: &Workspace) -> bool {
+    let installed = |version: &str| {
+        let archive = format!("examples/json-server/{version}/software.tar.gz");
+        workspace.target(archive).exists()
+    };
+    installed("v1") && installed("v2")
 }
 
 fn debian(workspace: &Workspace) -> anyhow::Result<()> {

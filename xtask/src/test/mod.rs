@@ -34,7 +34,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "format",
         work: format,
@@ -73,6 +73,11 @@ const STEPS: [Step; 12] = [
     Step {
         name: "demo",
         work: demo,
+        is_demo: true,
+    },
+    Step {
+        name: "demo json-server",
+        work: demo_json_server,
         is_demo: true,
     },
     Step {
@@ -210,6 +215,20 @@ fn docs(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 
 fn demo(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
     xtask(workspace, &["demo", "--json"])?;
+    tally.pass();
+    Ok(())
+}
+
+/// Where npm is missing this cannot run; the example's own test says so in the same case.
+fn demo_json_server(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    if !install::has_json_server(workspace) {
+        tally.skip(
+            "demo json-server",
+            "its packages could not be installed from npm",
+        );
+        return Ok(());
+    }
+    xtask(workspace, &["demo", "--example", "json-server", "--json"])?;
     tally.pass();
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use ::adapter::{
     Chain, Closed, Dial, Direction, Failure, Gate, Lease, Lens, Limits, Observer, Pending, Refusal,
-    Upstream, serve_http,
+    RefusalKind, Upstream, serve_http,
 };
 use anyhow::Context;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 /// An adapter that listens; ends with its runtime.
-pub struct Adapter {
+pub(super) struct Adapter {
     pub port: u16,
     watch: Arc<Watch>,
     // Kept for what runs in it.
@@ -63,7 +63,12 @@ impl Observer for Watch {
 
     fn refused(&self, refusal: &Refusal) {
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        reasons.push(refusal.reason.clone());
+        // What a lens says in so many words stands alone; else operation and rule stand before it.
+        let reason = match refusal.kind {
+            RefusalKind::Declared => &refusal.reason,
+            _ => refusal.reason.rsplit(": ").next().unwrap_or_default(),
+        };
+        reasons.push(reason.to_owned());
     }
 
     fn failed(&self, failure: &Failure) {
@@ -73,7 +78,7 @@ impl Observer for Watch {
 
 impl Adapter {
     /// Listens for callers of one version in front of the software of the other.
-    pub fn start(lens: &Path, direction: Direction, software: u16) -> anyhow::Result<Self> {
+    pub(super) fn start(lens: &Path, direction: Direction, software: u16) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(lens)
             .with_context(|| format!("cannot read {}", lens.display()))?;
         let lens = Arc::new(Lens::parse(&lens.display().to_string(), &text)?);
@@ -101,7 +106,7 @@ impl Adapter {
     }
 
     /// How many calls were refused so far.
-    pub fn refused(&self) -> usize {
+    pub(super) fn refused(&self) -> usize {
         self.watch
             .reasons
             .lock()
@@ -110,7 +115,7 @@ impl Adapter {
     }
 
     /// Why the last one was.
-    pub fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         let reasons = self
             .watch
             .reasons

@@ -47,7 +47,7 @@ impl fmt::Display for Request {
 ///
 /// # Errors
 /// Names the line that is no request.
-pub fn parse(text: &str) -> anyhow::Result<Vec<Request>> {
+pub(super) fn parse(text: &str) -> anyhow::Result<Vec<Request>> {
     let mut feature = None;
     let mut all = Vec::new();
     for (number, line) in text.lines().enumerate() {

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// What is needed to start them.
-pub struct Versions {
+pub(super) struct Versions {
     example: PathBuf,
     modules: PathBuf,
     folder: PathBuf,
 }
 
 /// A running server; ended when it goes out of scope.
-pub struct Server {
+pub(super) struct Server {
     child: Child,
     pub port: u16,
 }
@@ -31,7 +31,7 @@ impl Drop for Server {
 
 impl Versions {
     /// Lays out the first data of both versions, the second's by the example's own transform.
-    pub fn prepare(example: &Path, modules: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub(super) fn prepare(example: &Path, modules: &Path, folder: &Path) -> anyhow::Result<Self> {
         let states = ["v1", "v2"].map(|version| folder.join(version));
         for state in &states {
             // In production the software wants its folder of static files to be there.
@@ -55,7 +55,7 @@ impl Versions {
     }
 
     /// Starts a server of a version.
-    pub fn start(&self, version: u32, name: &str) -> anyhow::Result<Server> {
+    pub(super) fn start(&self, version: u32, name: &str) -> anyhow::Result<Server> {
         let program = if version == 1 { "old.cjs" } else { "new.mjs" };
         let state = self.folder.join(format!("v{version}"));
         let log = fs::File::create(self.folder.join(format!("v{version}-{name}.log")))?;
@@ -85,7 +85,7 @@ impl Versions {
 
 impl Server {
     /// Puts the first data back.
-    pub fn reset(&self) -> anyhow::Result<()> {
+    pub(super) fn reset(&self) -> anyhow::Result<()> {
         wire::ask(self.port, &Request::get("/__reset")).map(|_| ())
     }
 }

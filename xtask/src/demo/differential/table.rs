@@ -81,15 +81,14 @@ fn table(report: &Report) -> String {
                 let request = judged.request.to_string().replace('|', "\\|");
                 let feature = &judged.request.feature;
                 if seen.insert(request.clone()) {
-                    let _ = writeln!(text, "| {feature} | `{request}` | {} |", short(why));
+                    let _ = writeln!(
+                        text,
+                        "| {feature} | `{request}` | {} |",
+                        why.replace('|', "\\|")
+                    );
                 }
             }
         }
     }
     text
-}
-
-/// A reason without the names of operation and rule in front of it.
-fn short(why: &str) -> String {
-    why.rsplit(": ").next().unwrap_or(why).replace('|', "\\|")
 }

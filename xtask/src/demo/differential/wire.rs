@@ -19,7 +19,7 @@ const COMPARED: [&str; 4] = ["content-type", "x-total-count", "link", "location"
 
 /// An answer, as far as it is compared.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub(super) struct Answer {
     status: u16,
     headers: BTreeMap<String, String>,
     body: Body,
@@ -37,7 +37,7 @@ enum Body {
 ///
 /// # Errors
 /// When the connection fails or what comes is no answer.
-pub fn ask(port: u16, request: &Request) -> anyhow::Result<Answer> {
+pub(super) fn ask(port: u16, request: &Request) -> anyhow::Result<Answer> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(LIMIT))?;
     let mut message = format!(
@@ -113,7 +113,7 @@ fn unchunked(mut rest: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 impl Answer {
     /// What is not the same in the other one, if anything.
-    pub fn difference(&self, other: &Answer) -> Option<String> {
+    pub(super) fn difference(&self, other: &Answer) -> Option<String> {
         if self.status != other.status {
             return Some(format!(
                 "status {} became {} {:?}",
