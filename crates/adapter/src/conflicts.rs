@@ -33,10 +33,13 @@ pub enum Hold {
     Exclusive,
 }
 
+/// How many adapters are below, and, where there are some, the way they translate.
+type Level = (usize, Option<&'static str>);
+
 /// The keys of one service at a node.
 #[derive(Default)]
 pub struct Conflicts {
-    levels: Mutex<BTreeMap<(usize, Option<&'static str>), Arc<Locks>>>,
+    levels: Mutex<BTreeMap<Level, Arc<Locks>>>,
 }
 
 impl fmt::Debug for Conflicts {

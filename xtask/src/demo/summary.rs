@@ -170,16 +170,14 @@ impl Summary {
     /// `behind` names the nodes that have not come to the last version.
     pub fn shortcomings(&self, demands: &Demands, live: usize, behind: &[String]) -> Vec<String> {
         let mut found = Vec::new();
+        let listed = match demands.refusals {
+            Refusals::Never => 0,
+            Refusals::Listed => self.calls.refused,
+        };
         for (what, count) in [
             ("calls failed", self.calls.failed),
             ("calls were answered wrongly", self.calls.wrong),
-            (
-                "calls were refused",
-                match demands.refusals {
-                    Refusals::Never => self.calls.refused,
-                    Refusals::Listed => 0,
-                },
-            ),
+            ("calls were refused", self.calls.refused - listed),
             ("connections were refused", self.connections_refused),
             (
                 "acknowledged writes are lost",
