@@ -133,8 +133,9 @@ impl Contender {
         let json = "Content-Type: application/json";
         let command = ["curl", "-sS", "--fail", "-i", "-H", json, "-d", &sent, &url];
         let printed = self.runner.run(&words(&command))?;
+        // The runner gives lines as Python reads them, without carriage returns.
         let (head, body) = printed
-            .split_once("\r\n\r\n")
+            .split_once("\n\n")
             .with_context(|| format!("no answer: {printed}"))?;
         let received = head
             .lines()

@@ -115,22 +115,24 @@ stop_signal = \"QUIT\"
 "
     ));
     for (class, stays) in CALLERS {
-        text.push_str(&match version {
-            1 => format!(
-                "
-[class.{class}.software]
+        let schedule = match version {
+            1 => "",
+            _ if version > stays => "[class.CLASS]\nschedule = { approval = true }\n",
+            // Not mentioned: it takes the number without a restart.
+            _ => continue,
+        };
+        let software = format!(
+            "
+{schedule}
+[class.CLASS.software]
 path = \"software\"
 command = [\"python3\", \"${{software}}/runner.py\", \"${{vars.socket}}\"]
 
-[class.{class}.lifecycle]
+[class.CLASS.lifecycle]
 probe = {{ alive_ms = 300 }}
 "
-            ),
-            _ if version > stays => {
-                format!("\n[class.{class}]\nschedule = {{ approval = true }}\n")
-            }
-            _ => String::new(),
-        });
+        );
+        text.push_str(&software.replace("CLASS", class));
     }
     text
 }
