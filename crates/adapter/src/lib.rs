@@ -7,8 +7,8 @@
 
 mod call;
 mod chain;
-pub mod conversation;
 mod conflicts;
+pub mod conversation;
 mod gate;
 mod http;
 pub mod json;

@@ -88,7 +88,11 @@ impl Scope {
             Place::QueryNames(pattern) => {
                 let heads = self.head.iter();
                 let pairs = heads.flat_map(|head| head.query.iter().flatten());
-                names.extend(pairs.filter_map(|pair| pattern.hole_of(&pair.name)).map(str::to_owned));
+                names.extend(
+                    pairs
+                        .filter_map(|pair| pattern.hole_of(&pair.name))
+                        .map(str::to_owned),
+                );
             }
             Place::BodyNames(steps, pattern) => {
                 let mut fits = |object: &Json| {
