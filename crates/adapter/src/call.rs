@@ -105,6 +105,7 @@ impl Body {
             }
             Body::Bytes(bytes) => bytes,
             Body::Stream(stream) => collect(stream, limits.bytes_max).await?,
+            Body::Taped(stream) => collect(*stream, limits.bytes_max).await?,
         };
         if !bytes.is_empty() {
             let text = String::from_utf8(bytes.into()).map_err(|_| BodyError::Text)?;

@@ -204,3 +204,54 @@ fn the_examples_lenses_do_what_their_conversations_say() {
     }
     assert!(played >= 60, "{played} conversations");
 }
+
+#[test]
+fn look_ups_are_exchanges_before_the_call_itself() {
+    let lens = lens(
+        "[[operation]]\nsame = 'DELETE /items/{id}'\nlookup = { item = { old = 'GET /items/{id}' } }\n\
+         [[operation.response]]\nstatus = 200\nonly = 'future'\n\
+         rules = [{ old = 'body', lossy = true }, { new = 'body', echo = 'lookup.item.body' }]\n\
+         [[operation.response]]\nstatus = 200\nonly = 'past'\n\
+         rules = [{ old = 'body', value = {} }, { new = 'body', lossy = true }]\n",
+    );
+    let text = r#"
+direction = "future"
+[caller.sends]
+request = "DELETE /items/7"
+[[next]]
+[next.gets]
+request = "GET /items/7"
+[next.answers]
+status = 200
+body = '{"id": 7}'
+[[next]]
+[next.gets]
+request = "DELETE /items/7"
+[next.answers]
+status = 200
+body = '{}'
+[caller.gets]
+status = 200
+body = '{"id": 7}'
+"#;
+    let played = block_on(play(&lens, &parse(text)));
+    assert_eq!(played.differences, []);
+    let answers: Vec<_> = parse(text)
+        .exchanges
+        .iter()
+        .map(|exchange| exchange.answers.clone())
+        .collect();
+    let lenses = [(lens, adapter::Direction::Future)];
+    let explained = block_on(adapter::explain::explain(
+        &lenses,
+        &parse(text).sends,
+        &answers,
+    ));
+    let step = &explained.lenses[0];
+    assert_eq!(step.look_ups.len(), 1);
+    assert_eq!(step.look_ups[0].0.line, "GET /items/7");
+    let next = step.next_gets.as_ref().map(|shown| shown.line.as_str());
+    assert_eq!(next, Some("DELETE /items/7"));
+    let deeds: Vec<_> = step.answer.iter().map(|rule| rule.deed).collect();
+    assert_eq!(deeds, ["dropped", "filled"]);
+}

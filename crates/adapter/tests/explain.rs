@@ -226,3 +226,30 @@ fn without_an_answer_only_the_way_there_is_told() {
     );
     assert!(step.next_answers.is_none() && explanation.caller_gets.is_none());
 }
+
+#[test]
+fn a_rule_over_a_pattern_is_told_for_every_name() {
+    let lens = "[[operation]]\nsame = 'GET /x'\nrequest = [{ old = 'query.{f}_min', new = 'query.{f}From' }]";
+    let explanation = run(
+        &[named("one.toml", lens)],
+        &call("GET /x?a_min=1&b_min=2&c=3", "", ""),
+    );
+    let step = &explanation.lenses[0];
+    let rule = &step.request[0];
+    let places =
+        |all: &[adapter::explain::Placed]| all.iter().map(|p| p.place.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (
+            rule.line,
+            rule.deed,
+            places(&rule.before),
+            places(&rule.after)
+        ),
+        (
+            3,
+            "moved",
+            vec!["query.a_min".to_owned(), "query.b_min".to_owned()],
+            vec!["query.aFrom".to_owned(), "query.bFrom".to_owned()]
+        )
+    );
+}

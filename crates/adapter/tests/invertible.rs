@@ -64,6 +64,8 @@ fn slot(rule: &Value, tables: &Value) -> Option<Option<Slot>> {
         "default",
         "otherwise",
         "round",
+        "use",
+        "everywhere",
     ] {
         if rule.get(key).is_some() {
             return None;
@@ -86,7 +88,11 @@ fn slot(rule: &Value, tables: &Value) -> Option<Option<Slot>> {
         }
         (None, None) => return None,
     };
-    if [&old, &new].iter().any(|place| place.ends_with("[]")) {
+    // All occurrences of a parameter, and patterns of names.
+    if [&old, &new]
+        .iter()
+        .any(|place| place.ends_with("[]") || place.contains('{'))
+    {
         return None;
     }
     let text_old = !old.starts_with("body");
@@ -335,7 +341,7 @@ fn claims(name: &str, text: &str) -> Vec<Claim> {
         let (Some(old), Some(_)) = (text("old"), text("new")) else {
             continue;
         };
-        if ["when", "only", "refuse"]
+        if ["when", "only", "refuse", "lookup"]
             .iter()
             .any(|key| operation.get(key).is_some())
             || old.starts_with('*')
@@ -388,7 +394,7 @@ fn rules_of(value: Option<&Value>, key: &str) -> (Vec<Value>, bool) {
 }
 
 fn answer(response: &Value, tables: &Value) -> Option<(u16, BoxedStrategy<Message>)> {
-    if ["when", "only", "refuse"]
+    if ["when", "only", "refuse", "body"]
         .iter()
         .any(|key| response.get(key).is_some())
     {

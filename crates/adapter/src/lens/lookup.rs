@@ -40,6 +40,20 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
+    /// Answers that were seen, by the names of their look-ups.
+    pub(crate) fn of(made: Vec<(String, u16, HeaderMap, Option<Json>)>) -> Answers {
+        let seen = made.iter().map(|(name, status, headers, body)| {
+            (name.clone(), answer_value(*status, headers, body.as_ref()))
+        });
+        Answers {
+            seen: object(seen.collect::<Vec<_>>().into_iter()),
+            bodies: made
+                .into_iter()
+                .map(|(name, status, _, body)| (name, body.filter(|_| status / 100 == 2)))
+                .collect(),
+        }
+    }
+
     /// What the answer to a look-up holds at a place of its body.
     pub(crate) fn get(&self, name: &str, steps: &[String]) -> Result<Option<Json>, Mismatch> {
         let made = self.bodies.iter().find(|(n, _)| n == name);

@@ -79,6 +79,11 @@ impl Recipe {
                 .any(|rule| rule.places().into_iter().any(Place::is_query))
     }
 
+    /// The rules over patterns of names, the most particular first, on the way toward a side.
+    pub(crate) fn families(&self, toward: Side) -> &[usize] {
+        &self.families[toward as usize]
+    }
+
     /// Whether an expression uses a variable.
     pub(crate) fn uses(&self, variable: &str) -> bool {
         self.rules.iter().any(|rule| rule.uses(variable))

@@ -43,7 +43,7 @@ fn there(step: &Step) -> anyhow::Result<()> {
     refusal(step, false)?;
     for (call, answer) in &step.look_ups {
         message("It asks the next in the chain first", Some(call))?;
-        message("The next in the chain answers", answer.as_ref())?;
+        message("The next in the chain answers", Some(answer))?;
     }
     message("The next in the chain gets", step.next_gets.as_ref())
 }

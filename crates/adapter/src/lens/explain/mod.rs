@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Lens;
-use super::operation::Operation;
+use super::operation::{Alternative, Operation};
 use super::step::LensStep;
 use crate::chain::Direction;
 use crate::conversation::{self, Conversation, Exchange, Headers, Reply, Request, Told};
@@ -47,7 +47,7 @@ pub struct Step {
     /// What the rules of the request did.
     pub request: Vec<RuleSeen>,
     /// Every call to the next in the chain before the call itself, and its answer.
-    pub look_ups: Vec<(Shown, Option<Shown>)>,
+    pub look_ups: Vec<(Shown, Shown)>,
     /// The call as the next in the chain gets it.
     pub next_gets: Option<Shown>,
     /// What the lens changed besides, in headers that describe the message.
@@ -166,22 +166,23 @@ impl Explainer<'_> {
         &self.told.conversation
     }
 
-    /// The call itself, behind its look-ups, if it was made.
-    fn main(&self) -> Option<&Exchange> {
-        let refused = self
-            .refusal()
-            .is_some_and(|refusal| !of_answer(refusal, self.told));
-        self.conversation().exchanges.last().filter(|_| !refused)
-    }
-
-    fn refusal(&self) -> Option<&Refusal> {
-        self.told.refusal.as_deref()
+    /// The look-up calls, and the call itself if it was made.
+    fn exchanges(&self, operation: Option<&Operation>) -> (&[Exchange], Option<&Exchange>) {
+        let all = &self.conversation().exchanges;
+        let lookups = operation.map_or(0, |operation| {
+            rules::lookups(self.step, operation, self.conversation()).len()
+        });
+        let (before, main) = all.split_at(lookups.min(all.len()));
+        (before, main.first())
     }
 
     fn explain(&self) -> Step {
         let (operations, matched) = self.operations();
         let operation = matched.map(|index| &self.step.lens.operations[index]);
-        let (main, answered) = (self.main(), self.answered());
+        let (look_ups, main) = self.exchanges(operation);
+        let answered = main
+            .filter(|_| self.told.answered)
+            .map(|main| &main.answers);
         let (responses, chosen) = match (operation, answered) {
             (Some(operation), Some(answered)) => self.responses(operation, answered),
             _ => (Vec::new(), None),
@@ -189,30 +190,27 @@ impl Explainer<'_> {
         let alternative = operation
             .zip(chosen)
             .map(|(operation, index)| &operation.responses[index]);
-        let look_ups = match (&self.conversation().exchanges[..], main) {
-            ([before @ .., _], Some(_)) => before,
-            (all, _) => all,
-        };
+        let sent = &self.conversation().sends;
         Step {
             file: self.step.lens.file.clone(),
             direction: self.step.direction.name(),
             operations,
             passed: operation.is_none() && main.is_some(),
-            request: operation.map_or_else(Vec::new, |operation| self.request_rules(operation)),
+            request: operation.map_or_else(Vec::new, |operation| {
+                let failed = self.refusal().filter(|_| main.is_none());
+                let after = main.map(|main| &main.gets);
+                rules::of_request(self.step, operation, self.conversation(), after, failed)
+            }),
             look_ups: look_ups
                 .iter()
-                .map(|e| (Shown::from(&e.gets), Some(Shown::from(&e.answers))))
+                .map(|made| (Shown::from(&made.gets), Shown::from(&made.answers)))
                 .collect(),
             next_gets: main.map(|main| Shown::from(&main.gets)),
             request_headers: operation
                 .zip(main)
                 .map_or_else(Vec::new, |(operation, main)| {
                     let rules = operation.request.rules();
-                    rules::other_headers(
-                        &self.conversation().sends.headers,
-                        &main.gets.headers,
-                        rules,
-                    )
+                    rules::other_headers(&sent.headers, &main.gets.headers, rules)
                 }),
             next_answers: answered.map(Shown::from),
             responses,
@@ -224,13 +222,19 @@ impl Explainer<'_> {
             },
             answer_headers: self.answer_headers(alternative, answered),
             answers: answered.and_then(|_| ending(self.conversation())),
-            refused: self.refusal().map(|refusal| refused(refusal, self.told)),
+            refused: self
+                .refusal()
+                .map(|refusal| refused(refusal, answered.is_some())),
         }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        self.told.refusal.as_deref()
     }
 
     fn answer_headers(
         &self,
-        alternative: Option<&super::operation::Alternative>,
+        alternative: Option<&Alternative>,
         answered: Option<&Reply>,
     ) -> Vec<String> {
         match (alternative, answered, &self.conversation().gets.headers) {
@@ -241,30 +245,10 @@ impl Explainer<'_> {
         }
     }
 
-    /// What the next in the chain answered to the call itself, if it did.
-    fn answered(&self) -> Option<&Reply> {
-        let main = self.main()?;
-        (self.told.answered).then_some(&main.answers)
-    }
-
-    fn request_rules(&self, operation: &Operation) -> Vec<RuleSeen> {
-        let failed = self
-            .refusal()
-            .filter(|refusal| !of_answer(refusal, self.told));
-        let after = self.main().map(|main| &main.gets);
-        rules::of_request(
-            self.step,
-            operation,
-            &self.conversation().sends,
-            after,
-            failed,
-        )
-    }
-
     fn answer_rules(
         &self,
         operation: &Operation,
-        alternative: &super::operation::Alternative,
+        alternative: &Alternative,
         answered: &Reply,
     ) -> Vec<RuleSeen> {
         rules::of_answer(
@@ -278,22 +262,12 @@ impl Explainer<'_> {
     }
 }
 
-/// Whether it was the answer that was refused.
-fn of_answer(refusal: &Refusal, told: &Told) -> bool {
-    use crate::observer::RefusalKind::{Declared, Response};
-    match refusal.kind {
-        Response => true,
-        Declared => told.answered,
-        _ => false,
-    }
-}
-
-fn refused(refusal: &Refusal, told: &Told) -> Refused {
+fn refused(refusal: &Refusal, of_answer: bool) -> Refused {
     Refused {
         kind: refusal.kind.name(),
         rule: refusal.rule.clone(),
         reason: refusal.reason.clone(),
         status: refusal.status.as_u16(),
-        of_answer: of_answer(refusal, told),
+        of_answer,
     }
 }

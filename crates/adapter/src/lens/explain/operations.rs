@@ -8,7 +8,6 @@ use super::rules;
 use crate::conversation::{Reply, Request};
 use crate::lens::expression::Surroundings;
 use crate::lens::operation::{Alternative, Operation, Statuses, is_head_of_get};
-use crate::lens::scope::Scope;
 use crate::lens::template::Template;
 
 /// An operation or a response that was looked at.
@@ -78,7 +77,8 @@ impl Explainer<'_> {
         let Some(when) = &operation.when[self.step.caller() as usize] else {
             return Fit::Is;
         };
-        let scope = rules::request_scope(Some(template), sends);
+        let is_text = operation.text[self.step.caller() as usize];
+        let scope = rules::request_scope(Some(template), sends, is_text);
         let around = Surroundings {
             method: sends.method.as_str(),
             ..Surroundings::default()
@@ -132,8 +132,9 @@ impl Explainer<'_> {
             });
         }
         let when = alternative.when[side as usize].as_ref()?;
-        let scope: Scope = rules::answer_scope(&answered.headers, &answered.body);
-        let caller = rules::Caller::of(self.step, operation, &self.conversation().sends);
+        let is_text = alternative.text[side as usize];
+        let scope = rules::answer_scope(&answered.headers, &answered.body, is_text);
+        let caller = rules::Caller::of(self.step, operation, self.conversation());
         match when.holds(&scope, caller.around(answered.status)) {
             Ok(true) => None,
             Ok(false) => Some(format!("its condition does not hold: {}", when.text())),

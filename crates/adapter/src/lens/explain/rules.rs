@@ -10,6 +10,8 @@ use crate::conversation::{Content, Conversation, Headers, Reply, Request};
 use crate::json::Json;
 use crate::lens::convert::Convert;
 use crate::lens::expression::{Surroundings, request_value};
+use crate::lens::family;
+use crate::lens::lookup::Answers;
 use crate::lens::operation::{Alternative, Operation};
 use crate::lens::place::Place;
 use crate::lens::recipe::Recipe;
@@ -73,41 +75,108 @@ struct Passage<'a> {
     relative: bool,
 }
 
-/// The caller's request, as answers use it.
+/// The caller's request and what was looked up for it, as rules use them.
 pub(super) struct Caller<'a> {
     method: &'a str,
     request: Value,
     echoes: Vec<Option<Json>>,
+    lookup: Option<Answers>,
 }
 
 impl Caller<'_> {
-    pub(super) fn of<'a>(step: &LensStep, operation: &Operation, sends: &'a Request) -> Caller<'a> {
-        let side = step.caller();
-        let scope = request_scope(operation.templates[side as usize].as_ref(), sends);
+    pub(super) fn of<'a>(
+        step: &LensStep,
+        operation: &Operation,
+        conversation: &'a Conversation,
+    ) -> Caller<'a> {
+        let (side, sends) = (step.caller(), &conversation.sends);
+        let template = operation.templates[side as usize].as_ref();
+        let scope = request_scope(template, sends, operation.text[side as usize]);
         let method = sends.method.as_str();
         let echoes = operation.echoes.iter().map(|(of, place)| {
             let own = *of == side;
             own.then(|| scope.get(place).ok().flatten()).flatten()
         });
+        let made = lookups(step, operation, conversation);
         Caller {
             method,
-            request: request_value(&scope, method),
+            request: request_value(&scope, method, &sends.target),
             echoes: echoes.collect(),
+            lookup: (!operation.lookups.is_empty()).then(|| Answers::of(made)),
         }
     }
 
-    pub(super) fn around(&self, status: StatusCode) -> Surroundings<'_> {
+    /// What surrounds the request.
+    fn asked(&self) -> Surroundings<'_> {
         Surroundings {
             method: self.method,
+            lookup: self.lookup.as_ref(),
+            ..Surroundings::default()
+        }
+    }
+
+    /// What surrounds an answer.
+    pub(super) fn around(&self, status: StatusCode) -> Surroundings<'_> {
+        Surroundings {
             status: Some(status.as_u16()),
             request: Some(&self.request),
             echoes: &self.echoes,
+            ..self.asked()
         }
     }
 }
 
+/// The look-up calls that were made, in order, by their names, and what was answered to them.
+pub(super) fn lookups(
+    step: &LensStep,
+    operation: &Operation,
+    conversation: &Conversation,
+) -> Vec<(String, u16, HeaderMap, Option<Json>)> {
+    let (side, sends) = (step.caller(), &conversation.sends);
+    let template = operation.templates[side as usize].as_ref();
+    let scope = request_scope(template, sends, operation.text[side as usize]);
+    let around = Surroundings {
+        method: sends.method.as_str(),
+        ..Surroundings::default()
+    };
+    let needed = operation.lookups.iter().filter(|lookup| {
+        let when = lookup.when[side as usize].as_ref();
+        lookup.templates[side.other() as usize].is_some()
+            && when.is_none_or(|when| when.holds(&scope, around).unwrap_or(false))
+    });
+    let made = needed.zip(&conversation.exchanges).map(|(lookup, made)| {
+        let headers = header_map(&made.answers.headers);
+        let media = made.answers.headers.get("content-type");
+        let is_json = media.is_some_and(|media| {
+            media.iter().any(|media| {
+                let media = media.split(';').next().unwrap_or_default();
+                media.trim().ends_with("json")
+            })
+        });
+        let body = decoded(&made.answers.body, !is_json);
+        let status = made.answers.status.as_u16();
+        (lookup.name.clone(), status, headers, body)
+    });
+    made.collect()
+}
+
+/// A body as rules see it: JSON, or text as a string.
+fn decoded(body: &Content, is_text: bool) -> Option<Json> {
+    match is_text {
+        true if body.is_empty() => None,
+        true => std::str::from_utf8(&body.0)
+            .ok()
+            .map(|text| Json::String(text.to_owned())),
+        false => body.json(),
+    }
+}
+
 /// A request as rules see it.
-pub(super) fn request_scope(template: Option<&Template>, request: &Request) -> Scope {
+pub(super) fn request_scope(
+    template: Option<&Template>,
+    request: &Request,
+    is_text: bool,
+) -> Scope {
     let path = path(request);
     let fits = |template: &&Template| template.of_any_method().matches(&request.method, &path);
     let parameters = template
@@ -120,18 +189,18 @@ pub(super) fn request_scope(template: Option<&Template>, request: &Request) -> S
             query: Some(Pair::parse(query)),
             headers: header_map(&request.headers),
         }),
-        body: request.body.json(),
+        body: decoded(&request.body, is_text),
     }
 }
 
 /// An answer as rules see it.
-pub(super) fn answer_scope(headers: &Headers, body: &Content) -> Scope {
+pub(super) fn answer_scope(headers: &Headers, body: &Content, is_text: bool) -> Scope {
     Scope {
         head: Some(Head {
             headers: header_map(headers),
             ..Head::default()
         }),
-        body: body.json(),
+        body: decoded(body, is_text),
     }
 }
 
@@ -153,23 +222,22 @@ fn header_map(headers: &Headers) -> HeaderMap {
 pub(super) fn of_request(
     step: &LensStep,
     operation: &Operation,
-    sends: &Request,
+    conversation: &Conversation,
     after: Option<&Request>,
     failed: Option<&Refusal>,
 ) -> Vec<RuleSeen> {
     let side = step.caller();
     let toward = side.other();
     let template = |side: Side| operation.templates[side as usize].as_ref();
-    let before = request_scope(template(side), sends);
-    let after = after.map(|after| request_scope(template(toward), after));
+    let text = operation.text;
+    let before = request_scope(template(side), &conversation.sends, text[side as usize]);
+    let after = after.map(|after| request_scope(template(toward), after, text[toward as usize]));
+    let caller = Caller::of(step, operation, conversation);
     let passage = Passage {
         before: &before,
         after: after.as_ref(),
         toward,
-        around: Surroundings {
-            method: sends.method.as_str(),
-            ..Surroundings::default()
-        },
+        around: caller.asked(),
         failed: failed.and_then(|refusal| inner_rule(refusal, operation)),
         relative: false,
     };
@@ -185,19 +253,23 @@ pub(super) fn of_answer(
     answered: &Reply,
     failed: Option<&Refusal>,
 ) -> Vec<RuleSeen> {
-    let before = answer_scope(&answered.headers, &answered.body);
+    let toward = step.caller();
+    let text = alternative.text;
+    let from = toward.other() as usize;
+    let before = answer_scope(&answered.headers, &answered.body, text[from]);
     let gets = &conversation.gets;
     let after = failed.is_none().then(|| {
         answer_scope(
             &gets.headers.clone().unwrap_or_default(),
             &gets.body.clone().unwrap_or_default(),
+            text[toward as usize],
         )
     });
-    let caller = Caller::of(step, operation, &conversation.sends);
+    let caller = Caller::of(step, operation, conversation);
     let passage = Passage {
         before: &before,
         after: after.as_ref(),
-        toward: step.caller(),
+        toward,
         around: caller.around(answered.status),
         failed: failed.and_then(|refusal| inner_rule(refusal, operation)),
         relative: false,
@@ -213,14 +285,26 @@ fn inner_rule<'r>(refusal: &'r Refusal, operation: &Operation) -> Option<(&'r st
 
 fn recipe(recipe: &Recipe, passage: &Passage<'_>) -> Vec<RuleSeen> {
     let mut failed = passage.failed;
+    let families = recipe.families(passage.toward);
+    let named = family::find(
+        recipe.rules(),
+        families,
+        passage.before,
+        passage.toward,
+        passage.around,
+    );
+    // Where one of them refuses, the message has no form at the other side, and the refusal says why.
+    let named = named.unwrap_or_default();
     let mut seen = Vec::new();
-    for rule in recipe.rules() {
-        let mut one = seen_rule(rule, passage);
+    for (index, rule) in recipe.rules().iter().enumerate() {
+        let own = named.iter().filter(|found| found.rule == index);
+        let mut one = match rule.family {
+            true => seen_family(rule, own.map(|found| found.name.as_str()), passage),
+            false => seen_rule(rule, passage),
+        };
         let is_it = |(name, _): &(&str, &str)| {
-            *name == rule.name
-                || name
-                    .strip_prefix(rule.name.as_str())
-                    .is_some_and(|rest| rest.starts_with(": "))
+            let rest = name.strip_prefix(rule.name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
         };
         if one.deed != "skipped"
             && let Some((_, reason)) = failed.take_if(|failed| is_it(failed))
@@ -230,6 +314,47 @@ fn recipe(recipe: &Recipe, passage: &Passage<'_>) -> Vec<RuleSeen> {
         }
         seen.push(one);
     }
+    seen
+}
+
+/// What a rule over a pattern did, for all names that it is for.
+fn seen_family<'n>(
+    rule: &Rule,
+    names: impl Iterator<Item = &'n str>,
+    passage: &Passage<'_>,
+) -> RuleSeen {
+    let mut seen = RuleSeen {
+        line: rule.origin.line,
+        rule: rule.origin.text.clone(),
+        deed: "absent",
+        before: Vec::new(),
+        after: Vec::new(),
+        note: None,
+        inside: Vec::new(),
+    };
+    for name in names {
+        for place in rule.places_of(passage.toward.other()) {
+            let place = place.filled(name);
+            seen.before
+                .push(placed(&place, passage.before, passage.relative));
+        }
+        for place in rule.places_of(passage.toward) {
+            if let Some(after) = passage.after {
+                let place = place.filled(name);
+                seen.after.push(placed(&place, after, passage.relative));
+            }
+        }
+    }
+    let values = |all: &[Placed]| -> Vec<Option<String>> {
+        all.iter().map(|placed| placed.value.clone()).collect()
+    };
+    seen.deed = match (seen.before.is_empty(), seen.after.is_empty()) {
+        (true, _) => "absent",
+        (false, _) if passage.after.is_none() => "stopped",
+        (false, true) => "dropped",
+        _ if values(&seen.before) == values(&seen.after) => "moved",
+        _ => "converted",
+    };
     seen
 }
 

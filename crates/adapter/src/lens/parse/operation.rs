@@ -209,12 +209,18 @@ fn paths(operation: &Operation, toward: Side, section: &Section<'_>) -> Result<(
             .any(|rule| rule.places_of(side).contains(&&place))
     };
     for side in [Side::Old, Side::New] {
-        for place in rules.iter().flat_map(|rule| rule.places_of(side)) {
+        for (rule, place) in rules
+            .iter()
+            .flat_map(|rule| rule.places_of(side).into_iter().map(move |p| (rule, p)))
+        {
             if let Place::Path(name) = place
                 && !parameters(side).contains(&name.as_str())
             {
                 let message = format!("the {} path has no parameter `{name}`", side.name());
-                return Err(section.error(message));
+                return Err(LensError {
+                    line: rule.origin.line,
+                    ..section.error(message)
+                });
             }
         }
     }
