@@ -64,11 +64,7 @@ impl Answers {
             let what = format!("the look-up `{name}` found nothing");
             return Err(Mismatch::new(what));
         };
-        let mut found = Some(body);
-        for step in steps {
-            found = found.and_then(|value| value.get(step));
-        }
-        Ok(found.cloned())
+        Ok(body.at(steps))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::state::remove;
 use crate::node::Node;
-use crate::relay::{Adapters, Lenses};
+use crate::relay::Lenses;
 use adapter::Lens;
 use model::bundle::Adapter;
 use model::ids::Version;
