@@ -136,6 +136,7 @@ async fn measure(
     let place = Place {
         root: place.folder(&format!("run-{kind}"))?,
         base: place.base + u16::try_from(number)?,
+        ..place.clone()
     };
     let system = System::start(&place, Arc::clone(processes), binary.to_owned()).await?;
     let data = system.data(kind);

@@ -141,14 +141,15 @@ impl Run {
         bundles: &[PathBuf; 2],
         began: Instant,
     ) -> anyhow::Result<Self> {
-        let ports: Vec<u16> = (0..SERVERS as u16)
-            .map(|number| place.base + number)
+        let addresses: Vec<String> = (0..SERVERS as u16)
+            .map(|number| format!("127.0.0.1:{}", place.base + number))
             .collect();
         let outside = ClientProgram {
             programs: bundles.iter().map(|b| b.join("client/client.py")).collect(),
             flag: "--servers",
             history: place.folder("history")?,
-            ports: ports.clone(),
+            addresses,
+            hosts: Arc::clone(&place.hosts),
             clients: CLIENTS + OUTSIDE,
             workers: WORKERS,
             pause_ms: PAUSE_MS,
@@ -156,8 +157,9 @@ impl Run {
         };
         let system = System::start(place, processes, program).await?;
         system.publish(&bundles[0], false)?;
-        let by_node = (0..SERVERS).map(|number| (format!("server-{}", number + 1), ports[number]));
-        let watcher = Watcher::begin(&system, &outside.history, by_node.collect());
+        let port = |number| (format!("server-{}", number + 1), place.base + number);
+        let ports = (0..SERVERS as u16).map(port).collect();
+        let watcher = Watcher::begin(&system, &outside.history, ports)?;
         let nodes = nodes(place, &outside, &first_data(place)?);
         for node in &nodes {
             system.start_agent(node, None)?;
@@ -291,7 +293,7 @@ impl Run {
         for node in self.nodes.iter().filter(|node| node.class == "client") {
             self.system.finish_software(&node.name)?;
         }
-        let judged = judge::judge(&self.outside.history, |key| holds(&self.outside.ports, key))?;
+        let judged = judge::judge(&self.outside.history, |key| holds(&self.outside.addresses, key))?;
         let remarks = judged.verdict.remarks.iter();
         remarks.for_each(|remark| self.watcher.say(remark));
         Ok(judged)
@@ -337,7 +339,7 @@ fn nodes(place: &Place, outside: &ClientProgram, data: &Path) -> Vec<Node> {
 }
 
 /// What the server of this key (`k-CLIENT-WORKER-NUMBER-SERVER`) holds.
-fn holds(ports: &[u16], key: &str) -> anyhow::Result<Option<Record>> {
+fn holds(addresses: &[String], key: &str) -> anyhow::Result<Option<Record>> {
     let parts: Vec<usize> = key
         .split('-')
         .skip(1)
@@ -347,8 +349,8 @@ fn holds(ports: &[u16], key: &str) -> anyhow::Result<Option<Record>> {
         bail!("{key} is no key of this demo");
     };
     let id = (client * WORKERS + worker) * KEYS + number + 1;
-    let port = *ports.get(server).context("a key of no server")?;
-    let (status, body) = ask::get(port, &format!("/posts/{id}"))?;
+    let address = addresses.get(server).context("a key of no server")?;
+    let (status, body) = ask::get(address, &format!("/posts/{id}"))?;
     match forms::read(forms::JSON_SERVER_NEW, key, status, &body) {
         Outcome::Found(record) => Ok(Some(record)),
         Outcome::Missing => Ok(None),

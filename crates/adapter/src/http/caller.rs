@@ -208,6 +208,7 @@ fn ambiguous(problem: &str) -> Refusal {
         ),
         status: StatusCode::BAD_REQUEST,
         body: None,
+        media: None,
     }
 }
 
