@@ -141,25 +141,27 @@ async fn nodes_and_upgrades_come_by_pages() {
     server.stop().await;
 }
 
+/// A report from an address, with an endpoint at this port.
+fn at(port: u16) -> SyncRequest {
+    let mut report = report(1);
+    report.addresses = vec![std::net::Ipv4Addr::LOCALHOST.into()];
+    report.endpoints = vec![model::api::Endpoint {
+        version: model::ids::Version(1),
+        service: "data".to_owned(),
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        port,
+    }];
+    SyncRequest {
+        report: Some(report),
+        ..silent(0)
+    }
+}
+
 #[tokio::test]
 async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoever_waits_for_them() {
     let site = Site::new();
     let server = site.start().await;
     let nodes = server.populate(&["a", "b"]).await;
-    let at = |port| {
-        let mut report = report(1);
-        report.addresses = vec![std::net::Ipv4Addr::LOCALHOST.into()];
-        report.endpoints = vec![model::api::Endpoint {
-            version: model::ids::Version(1),
-            service: "data".to_owned(),
-            address: std::net::Ipv4Addr::LOCALHOST.into(),
-            port,
-        }];
-        SyncRequest {
-            report: Some(report),
-            ..silent(0)
-        }
-    };
     let none = MembersRequest::default();
     let first = server.client.members(nodes[0], &none, LONG).await;
     let first = first.expect("answers at once: no list is held");
