@@ -1,4 +1,4 @@
-//! What must hold for any bytes; the corpus is fed through it by a plain test too (`crates/label/tests/corpus.rs`).
+//! What must hold for any bytes.
 
 use label::{LABEL_BYTES_MAX, Parsed, parse};
 
