@@ -446,14 +446,14 @@ fn answer_and_back(
 }
 
 /// Tries one claim on generated messages.
-fn try_claim(claim: &Claim) -> Result<(), TestError<(Message, Vec<Message>)>> {
+fn try_claim(claim: &Claim) -> Result<(), Box<TestError<(Message, Vec<Message>)>>> {
     let mut runner = TestRunner::new(config(CASES));
     let answers: Vec<_> = claim
         .answers
         .iter()
         .map(|(_, answers)| answers.clone())
         .collect();
-    runner.run(&(claim.request.clone(), answers), |(request, answers)| {
+    let ran = runner.run(&(claim.request.clone(), answers), |(request, answers)| {
         let old = request.request(&claim.old);
         let new = request_and_back(claim, &old).map_err(TestCaseError::fail)?;
         for ((status, _), answer) in claim.answers.iter().zip(answers) {
@@ -461,7 +461,8 @@ fn try_claim(claim: &Claim) -> Result<(), TestError<(Message, Vec<Message>)>> {
             answer_and_back(&claim.lens, &old, &new, &answer).map_err(TestCaseError::fail)?;
         }
         Ok(())
-    })
+    });
+    ran.map_err(Box::new)
 }
 
 /// The lens files of the examples and of the end-to-end tests.

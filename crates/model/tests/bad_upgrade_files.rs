@@ -428,7 +428,7 @@ const CASES: &[Case] = &[
     Case(
         "connections = \"stateless\"",
         "networks = [\"${var.balancer}\"]",
-        "",
+        "upgrade.toml:20:13: class.storage.service.data.networks[0]: `var.balancer`: is not CEL: reserved identifier: var (at 1:1 of the expression)",
     ),
     Case(
         "connections = \"stateless\"",

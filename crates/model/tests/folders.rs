@@ -68,7 +68,7 @@ fn what_cannot_be_published_is_refused() {
     );
     assert_eq!(
         told(&bundle.join("nothing")),
-        "DIR/nothing does not exist; a bundle is a folder with `upgrade.toml` in it"
+        "DIR does not exist; a bundle is a folder with `upgrade.toml` in it"
     );
     write(&bundle, "upgrade.toml", "", 0o644);
     assert_eq!(told(&bundle), "nothing");

@@ -5,8 +5,8 @@ import http.client
 import json
 import os
 import re
+import select
 import sys
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
@@ -164,5 +164,6 @@ class Server(ThreadingHTTPServer):
 
 
 print(f"speaks dialect {DIALECT}", flush=True)
-time.sleep(options.start_delay_ms / 1000)
+# Not time.sleep: it fails where libfaketime sets the clock.
+select.select([], [], [], options.start_delay_ms / 1000)
 Server(("127.0.0.1", options.port), Handler).serve_forever()

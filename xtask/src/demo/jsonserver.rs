@@ -293,7 +293,9 @@ impl Run {
         for node in self.nodes.iter().filter(|node| node.class == "client") {
             self.system.finish_software(&node.name)?;
         }
-        let judged = judge::judge(&self.outside.history, |key| holds(&self.outside.addresses, key))?;
+        let judged = judge::judge(&self.outside.history, |key| {
+            holds(&self.outside.addresses, key)
+        })?;
         let remarks = judged.verdict.remarks.iter();
         remarks.for_each(|remark| self.watcher.say(remark));
         Ok(judged)

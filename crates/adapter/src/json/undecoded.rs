@@ -1,7 +1,6 @@
 //! Parts of a message that no rule has asked for: checked, but left as they came.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,8 +9,6 @@ use bytes::Bytes;
 use super::Json;
 
 /// An object or array as its text, which has been checked to be JSON.
-///
-/// Two of them are equal when their texts are: compare decoded values where the meaning counts.
 #[derive(Clone)]
 pub struct Undecoded {
     whole: Arc<Bytes>,
@@ -61,19 +58,5 @@ impl Undecoded {
 impl fmt::Debug for Undecoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Undecoded({})", String::from_utf8_lossy(self.text()))
-    }
-}
-
-impl PartialEq for Undecoded {
-    fn eq(&self, other: &Undecoded) -> bool {
-        self.text() == other.text()
-    }
-}
-
-impl Eq for Undecoded {}
-
-impl Hash for Undecoded {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text().hash(state);
     }
 }

@@ -169,7 +169,7 @@ async fn whoever_is_slow_waits_alone() {
         }
         // One byte at a time does not buy more time.
         while node.caller.stream.write_all(b"x").await.is_ok() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(
             matches!(node.served().await, Served::Reset(ResetCause::Caller)),

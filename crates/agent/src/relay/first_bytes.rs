@@ -46,7 +46,8 @@ pub(crate) async fn read(
         true => (CALL_WAIT, FirstBytes::Silent),
         false => (LABEL_WAIT, FirstBytes::Unlabelled),
     };
-    let deadline = Instant::now() + wait;
+    let mut deadline = Instant::now() + wait;
+    let mut has_begun = false;
     let mut bytes = [0; LABEL_BYTES_MAX];
     loop {
         let seen = match tokio::time::timeout_at(deadline, stream.peek(&mut bytes)).await {
@@ -63,6 +64,11 @@ pub(crate) async fn read(
             }
             Parsed::NotALabel => return Ok(FirstBytes::Unlabelled),
             Parsed::Damaged => return Ok(FirstBytes::Damaged),
+            // A label is one piece: what has begun is soon whole, or never.
+            Parsed::Partial if !has_begun => {
+                has_begun = true;
+                deadline = deadline.min(Instant::now() + LABEL_WAIT);
+            }
             // Nobody begins like a label who does not mean one: the rest of it must never be taken for data.
             Parsed::Partial if Instant::now() >= deadline && seen >= SIGNATURE.len() => {
                 return Ok(FirstBytes::Damaged);
