@@ -48,13 +48,21 @@ impl Service {
         let uid = peer.uid.as_raw();
         let own = rustix::process::geteuid().as_raw();
         let child = self.child.as_ref().and_then(|child| child.uid);
-        if uid != 0 && uid != own && child != Some(uid) {
-            return false;
-        }
-        // One that has ended already, having sent its message, cannot be looked up any more.
-        self.group
+        let is_known = uid == 0 || uid == own || child == Some(uid);
+        // Software that begins as root changes the user of its workers: the child's group says whose they are. One that has
+        // ended already, having sent its message, cannot be looked up any more: then its user decides.
+        let speaks = self
+            .group
             .contains(peer.pid.as_raw_nonzero().get())
-            .unwrap_or(true)
+            .unwrap_or(is_known);
+        if !speaks {
+            tracing::warn!(
+                uid,
+                pid = peer.pid.as_raw_nonzero().get(),
+                "a stranger speaks as a hook and is not heard"
+            );
+        }
+        speaks
     }
 
     /// Reads a hook's message, if it is there, and does what it asks.

@@ -1,5 +1,5 @@
 //! The threads that serve connections. A connection stays on one of them with all that its calls need, so that no call
-//! is passed between threads: measured, that doubles what a thread serves.
+//! is passed between threads.
 
 use std::io;
 use std::num::NonZeroUsize;

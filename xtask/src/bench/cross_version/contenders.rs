@@ -33,7 +33,7 @@ pub(super) fn start(options: &Measuring, stage: &Stage<'_>) -> anyhow::Result<Ve
         }
     }
     let port = |number: u16| stage.place.base + number;
-    stage.nginx("server", hops::server(SOFTWARE, port(0)))?;
+    stage.nginx("direct-server", hops::server(SOFTWARE, port(0)))?;
     stage.wait(&[port(0)])?;
     let direct = Contender {
         name: DIRECT,
