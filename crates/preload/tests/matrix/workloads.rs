@@ -156,11 +156,11 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
 
 /// The same command as another user: PostgreSQL refuses to run as root.
 pub(crate) fn as_user(command: &Command, user: Option<&str>) -> Command {
-    // `ip netns exec NAME` needs root: the user changes behind it.
+    // `nsenter --net=PATH --` needs root: the user changes behind it.
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .collect();
-    let (wrapper, program) = words.split_at(if words[0] == "ip" { 4 } else { 0 });
+    let (wrapper, program) = words.split_at(if words[0] == "nsenter" { 3 } else { 0 });
     let change = user.map(|user| {
         [
             "setpriv",
