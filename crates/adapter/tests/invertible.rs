@@ -445,8 +445,11 @@ fn answer_and_back(
     }
 }
 
+/// What was found wrong, with the messages that show it.
+type Caught = Box<TestError<(Message, Vec<Message>)>>;
+
 /// Tries one claim on generated messages.
-fn try_claim(claim: &Claim) -> Result<(), Box<TestError<(Message, Vec<Message>)>>> {
+fn try_claim(claim: &Claim) -> Result<(), Caught> {
     let mut runner = TestRunner::new(config(CASES));
     let answers: Vec<_> = claim
         .answers
@@ -532,7 +535,7 @@ rules = [{ old = "body.x", new = "body.y", RULE }]
         "to_new = 'value < 0 ? 0 - 1 : value', to_old = 'value'",
     ] {
         let error = try_claim(&claim(wrong)).expect_err(wrong);
-        assert!(matches!(error, TestError::Fail(..)), "{wrong}: {error}");
+        assert!(matches!(*error, TestError::Fail(..)), "{wrong}: {error}");
         assert!(error.to_string().contains("became"), "{wrong}: {error}");
     }
 }
