@@ -304,7 +304,7 @@ fn canonical(wire: &Wire) -> String {
         .collect();
     let mut headers = wire.headers.clone();
     headers.sort();
-    let body = wire.body.clone().map(sorted);
+    let body = wire.body.clone().map(|body| sorted(body.decoded()));
     format!("{path:?} {query:?} {headers:?} {body:?}")
 }
 

@@ -231,11 +231,8 @@ impl Summary {
                 points.hit, points.total
             ));
         }
-        found.extend(
-            behind
-                .iter()
-                .map(|node| format!("{node} is not at the last version")),
-        );
+        let late = |node| format!("{node} is not at the last version");
+        found.extend(behind.iter().map(late));
         found
     }
 }
