@@ -164,14 +164,20 @@ impl Store {
     /// the callers outside.
     pub async fn start(&self, kill_at: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
         self.watcher.say("version 1 is published; the nodes start");
-        for node in &self.nodes {
-            self.system
-                .start_agent(node, kill_at(&node.name).as_deref())?;
+        let (clients, servers): (Vec<&Node>, Vec<&Node>) =
+            self.nodes.iter().partition(|node| node.class == "client");
+        let mut count = 0;
+        // A load balancer takes calls before there is anybody to answer them: callers come last.
+        for nodes in [servers, clients] {
+            for node in &nodes {
+                self.system
+                    .start_agent(node, kill_at(&node.name).as_deref())?;
+            }
+            count += nodes.len();
+            let serving =
+                |view: &model::api::SystemView| view.nodes.len() == count && all_at(view, &[], 1);
+            self.wait("every node serves version 1", serving).await?;
         }
-        let count = self.nodes.len();
-        let serving =
-            |view: &model::api::SystemView| view.nodes.len() == count && all_at(view, &[], 1);
-        self.wait("every node serves version 1", serving).await?;
         for number in CLIENTS..CLIENTS + OUTSIDE {
             self.outside.start(&self.system.processes, number, 1)?;
         }
