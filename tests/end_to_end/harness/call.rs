@@ -70,17 +70,7 @@ impl Caller {
         let label = Label::plain(system, version, u32::MAX);
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let stream = runtime.block_on(async {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            agent::dial::dial(address, &bytes[..length])
-                .await?
-                .into_std()
-        })?;
-        stream.set_nonblocking(false)?;
-        Self::over(stream, dialect)
+        Self::over(dial_with(port, &bytes[..length])?, dialect)
     }
 
     /// The same from another address of this host.
@@ -279,6 +269,19 @@ impl Dialect {
         );
         number
     }
+}
+
+/// A connection whose first bytes go out with the handshake, as a member's label does.
+pub(crate) fn dial_with(port: u16, first: &[u8]) -> io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let stream = runtime.block_on(async {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        agent::dial::dial(address, first).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn invalid(text: &str) -> io::Error {

@@ -14,7 +14,7 @@ mod wait;
 
 pub(crate) use boxes::Boxes;
 pub(crate) use bundle::Bundle;
-pub(crate) use call::{Caller, is_crash, refused};
+pub(crate) use call::{Caller, dial_with, is_crash, refused};
 pub(crate) use clock::Clock;
 pub(crate) use disk::Disk;
 pub(crate) use node::{Node, NodeOptions};

@@ -4,7 +4,7 @@ use intercept::label::{LABEL_BYTES_MAX, Label, Parsed};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType, sendto, socket_with,
 };
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::Sender;
@@ -18,28 +18,55 @@ pub(crate) fn encoded(label: &Label) -> Vec<u8> {
 
 /// Connects with these bytes in the handshake, as the library does.
 pub(crate) fn dial(to: SocketAddr, first: &[u8]) -> TcpStream {
+    connect(to, first).expect("connected")
+}
+
+/// Connects with a one-time token: the other side takes the connection that was offered under it and resets this one, which may
+/// be over before the call returns.
+pub(crate) fn dial_token(to: SocketAddr, token_label: &[u8]) -> Option<TcpStream> {
+    match connect(to, token_label) {
+        Ok(stream) => Some(stream),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+        Err(error) => panic!("the dial: {error}"),
+    }
+}
+
+/// Connects with these bytes and sees the connection reset without an answer.
+pub(crate) fn expect_reset(to: SocketAddr, first: &[u8]) {
+    let answer = connect(to, first).and_then(|mut stream| {
+        stream.set_read_timeout(Some(super::PATIENCE))?;
+        stream.read(&mut [0; 1])
+    });
+    let error = answer.expect_err("reset, never delivered");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+}
+
+/// The kernel's answer may be that the other side has reset the connection before this call returned.
+fn connect(to: SocketAddr, first: &[u8]) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() {
         AddressFamily::INET
     } else {
         AddressFamily::INET6
     };
-    let socket =
-        socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
-    allow_data_in_handshake(&socket);
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    allow_data_in_handshake(&socket)?;
     let flags = SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32) | SendFlags::NOSIGNAL;
-    let sent = sendto(&socket, first, flags, &SocketAddrAny::from(to)).expect("sent");
-    assert_eq!(sent, first.len());
-    TcpStream::from(socket)
+    let sent = sendto(&socket, first, flags, &SocketAddrAny::from(to))?;
+    assert_eq!(sent, first.len(), "a handshake takes all of a label");
+    Ok(TcpStream::from(socket))
 }
 
 #[expect(unsafe_code, reason = "no safe wrapper knows this option")]
-fn allow_data_in_handshake(socket: &OwnedFd) {
+fn allow_data_in_handshake(socket: &OwnedFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     let (level, name) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE);
     // SAFETY: an open descriptor and one integer.
     let set =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), 4) };
-    assert_eq!(set, 0, "TCP_FASTOPEN_NO_COOKIE");
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Serves callers for as long as the test's process runs: takes a label away where there is one and echoes the rest. The
