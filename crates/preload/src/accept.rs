@@ -6,7 +6,9 @@
 use crate::kernel::{self, Errno, Storage};
 use crate::{messenger, peer, state};
 use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
-use intercept::decide::{Accept, Arrival, First, hand_over_counter, on_accept, on_arrival};
+use intercept::decide::{
+    Accept, Arrival, First, hand_over_counter, leaves_queued, on_accept, on_arrival,
+};
 use intercept::environment::CALL_MARK;
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
@@ -14,6 +16,9 @@ use intercept::label::LABEL_BYTES_MAX;
 use intercept::stats::{Counter, Deed};
 use libc::{c_int, sockaddr, socklen_t};
 use std::net::SocketAddr;
+
+/// How long an accept takes that leaves the queue alone: a program that is told of a full queue over and over does not spin.
+const STOPPING_PAUSE_MS: u64 = 2;
 
 /// Which of the two calls the software made.
 #[derive(Clone, Copy)]
@@ -52,6 +57,9 @@ pub(crate) unsafe fn accept(
     variant: Variant,
 ) -> Result<c_int, Errno> {
     loop {
+        if let Some(error) = leave_queued(listener) {
+            return Err(error);
+        }
         let mut from = Storage::new();
         let new = kernel_accept(listener, &mut from, variant)?;
         if let Fate::Delivered(shown) = inspect(new, &from, variant) {
@@ -64,6 +72,26 @@ pub(crate) unsafe fn accept(
             return Err(libc::ECONNABORTED);
         }
     }
+}
+
+/// While the software is being stopped its listeners look as if nothing came: what stays in the kernel's queue is the next
+/// software's, and what is accepted now may die with this one. A listener that was shut down says so itself.
+fn leave_queued(listener: c_int) -> Option<Errno> {
+    while state::table(|table| table.stopping()) == Some(true) && !state::wakes_itself() {
+        let port = kernel::local(listener).address()?.port();
+        if !state::table(|table| leaves_queued(&table, port))? {
+            return None;
+        }
+        match kernel::ready(listener, 0, STOPPING_PAUSE_MS) {
+            Ok(false) if kernel::status_flags(listener) & libc::O_NONBLOCK != 0 => {
+                return Some(libc::EAGAIN);
+            }
+            Ok(false) => {}
+            Ok(true) => return None,
+            Err(error) => return Some(error),
+        }
+    }
+    None
 }
 
 fn kernel_accept(listener: c_int, from: &mut Storage, variant: Variant) -> Result<c_int, Errno> {

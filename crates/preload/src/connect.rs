@@ -54,7 +54,8 @@ pub(crate) fn decide(to: Option<SocketAddr>) -> Connect {
 /// The hook. `nonblocking` overrides what the socket says.
 pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
     let address = to.address();
-    if address.is_some() {
+    if let Some(address) = address {
+        state::note_connect(address.port());
         // Members that the table does not know yet count too: the agent asks whether the hooks saw the program connect at all.
         state::note(Deed::Connect);
     }

@@ -3,6 +3,7 @@
 
 use crate::kernel;
 use crate::messenger;
+use intercept::decide::leaves_queued;
 use intercept::environment;
 use intercept::hook_protocol::HookMessage;
 use intercept::stats::{self, Counter, Deed, StatsView};
@@ -20,6 +21,9 @@ static HOLDER: OnceLock<Holder> = OnceLock::new();
 static PRIVATE: [AtomicU64; stats::FILE_WORDS] = [const { AtomicU64::new(0) }; stats::FILE_WORDS];
 /// This process's slot among those seen; 0 before its first deed.
 static SLOT: AtomicUsize = AtomicUsize::new(0);
+
+/// Set when this process connects to a port of its own services while it is being stopped.
+static WAKES_ITSELF: AtomicBool = AtomicBool::new(false);
 
 /// `sun_path` without its leading zero byte.
 const NAME_BYTES_MAX: usize = 107;
@@ -180,6 +184,18 @@ fn map_descriptor(fd: c_int, length: usize, access: c_int) -> Option<(&'static [
 pub(crate) fn table<T>(look: impl Fn(Snapshot<'static>) -> T) -> Option<T> {
     ensure();
     TABLE.get()?.read(look)
+}
+
+/// The process wakes its own blocked accept by a connection, as some servers do to end: its listeners must work on.
+pub(crate) fn wakes_itself() -> bool {
+    WAKES_ITSELF.load(Ordering::Relaxed)
+}
+
+/// Notes a connect to this port.
+pub(crate) fn note_connect(port: u16) {
+    if table(|table| leaves_queued(&table, port)) == Some(true) {
+        WAKES_ITSELF.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The holder's address.

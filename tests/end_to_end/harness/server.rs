@@ -10,6 +10,10 @@ use std::process::{Child, Command, Stdio};
 /// A node that has said nothing for so long counts as unreachable in the tests.
 const REACHABLE_MS: u64 = 3_000;
 
+/// Where programs are found, as a service manager has it: what a developer's shell puts before may be scripts that start others,
+/// and a test that kills the software would kill the script.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The binary under test, without what the surroundings say.
 pub(crate) fn upstart() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_upstart"));
@@ -18,6 +22,7 @@ pub(crate) fn upstart() -> Command {
         command.env_remove(name);
     }
     command
+        .env("PATH", PATH)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null());
     command

@@ -51,7 +51,8 @@ const CARGO: [CargoTool; 2] = [
     CargoTool {
         name: "cargo-deny",
         version: "0.20.2",
-        options: &[],
+        // Not optimised: it runs for a moment, and building it is a tenth of a first run.
+        options: &["--debug"],
         asks: &["deny", "--version"],
     },
     CargoTool {

@@ -89,6 +89,8 @@ struct Flags {
     told: bool,
     probing: bool,
     refuse_members: bool,
+    /// The child is about to be stopped or being stopped.
+    stopping: bool,
     held_since: Option<Instant>,
 }
 
@@ -208,6 +210,12 @@ impl Node {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .probing
+    }
+
+    /// Tells the hooks whether the software is being stopped.
+    fn set_stopping(&self, stopping: bool) {
+        (self.flags.lock().unwrap_or_else(PoisonError::into_inner)).stopping = stopping;
+        self.publish_table();
     }
 
     /// Past the bound a node refuses like a dead process: kept listeners go, and what is held fails.

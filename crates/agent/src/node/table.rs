@@ -76,6 +76,7 @@ impl Node {
             agent_lock: self.identity.agent_key.lock(),
             probing: flags.probing,
             refuse_members: flags.refuse_members,
+            stopping: flags.stopping,
             local_labels_prompt: true,
             services,
             endpoints: endpoints.into_iter().collect(),

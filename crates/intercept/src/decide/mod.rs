@@ -117,6 +117,12 @@ pub fn on_bind(table: &Snapshot<'_>, port: u16) -> bool {
     table.service(port).is_some_and(|service| service.kept())
 }
 
+/// Whether the software accepts nothing more from a listener at this port. Whoever is stopped between its accept and the
+/// hand-over to the holder takes a connection with it that nobody can answer any more.
+pub fn leaves_queued(table: &Snapshot<'_>, port: u16) -> bool {
+    table.stopping() && table.service(port).is_some()
+}
+
 /// How an accepted connection is looked at.
 pub fn on_arrival(table: &Snapshot<'_>, local: SocketAddr, peer: SocketAddr) -> Arrival {
     if table.service(local.port()).is_none() {

@@ -120,6 +120,21 @@ fn members_get_labels_and_others_are_left_alone() {
 }
 
 #[test]
+fn only_software_that_is_being_stopped_leaves_its_services_queues() {
+    look(&table(), |snapshot| {
+        assert!(!leaves_queued(&snapshot, 7000));
+    });
+    let stopping = Table {
+        stopping: true,
+        ..table()
+    };
+    look(&stopping, |snapshot| {
+        assert!(leaves_queued(&snapshot, 7000));
+        assert!(!leaves_queued(&snapshot, 7999), "no declared service");
+    });
+}
+
+#[test]
 fn members_look_down_while_probing_alone() {
     let table = Table {
         refuse_members: true,

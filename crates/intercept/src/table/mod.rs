@@ -41,6 +41,8 @@ pub struct Table {
     pub probing: bool,
     /// Connects to members answer ECONNREFUSED.
     pub refuse_members: bool,
+    /// The child is about to be stopped: what comes stays in the listeners' queues for the software that follows.
+    pub stopping: bool,
     /// A label from this host is there when accept returns (`net.ipv4.tcp_fastopen` has the client bit).
     pub local_labels_prompt: bool,
     /// The declared services of the child's class at its version.

@@ -414,6 +414,73 @@ fn a_bind_gets_the_kept_listener_with_its_queue() {
 }
 
 #[test]
+fn software_that_is_being_stopped_leaves_its_queue_to_the_next() {
+    if !has_gcc("left queues") {
+        return;
+    }
+    for mode in ["blocking", "edge"] {
+        let port = free_port();
+        let mut running = table(&[port]);
+        running.services[0].kept = true;
+        let node = Node::new(&Table {
+            stopping: true,
+            ..running.clone()
+        });
+        let kept = TcpListener::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))
+            .expect("a listener");
+        kept.set_nonblocking(true).expect("as the holder has it");
+        let duplicate = kept.try_clone().expect("a duplicate");
+        node.holder
+            .keep(kept.local_addr().expect("its address"), duplicate);
+        let server = Server::start(&node, mode, port, 1);
+        let queued: Vec<TcpStream> = (0..20)
+            .map(|number| dial(server.address, &encoded(&label(2 + number % 2))))
+            .collect();
+        for client in &queued {
+            let (_, peer) = kept.accept().expect("still in the queue");
+            let from = client.local_addr().expect("its address");
+            assert_eq!(peer.port(), from.port(), "{mode}");
+        }
+        node.publish(&running);
+        let next = dial(server.address, &encoded(&label(2)));
+        assert_eq!(ask(next, "goes on"), "goes on", "{mode}");
+        server.expect("done");
+    }
+}
+
+#[test]
+fn software_that_wakes_its_own_accept_to_end_is_woken() {
+    let Some(python) = find("self-waking servers", "python3") else {
+        return;
+    };
+    let port = free_port();
+    let node = Node::new(&table(&[port]));
+    let mut command = Command::new(python);
+    command
+        .arg("-c")
+        .arg(include_str!("wakes_itself.py"))
+        .arg(port.to_string())
+        .stdin(Stdio::piped());
+    let mut server = node.preload(&mut command).spawn().expect("the server");
+    node.holder.wait_listening(port);
+    node.publish(&Table {
+        stopping: true,
+        ..table(&[port])
+    });
+    // The accept that was under way gets one more; the next one waits.
+    let mut last = dial(
+        SocketAddr::new([127, 0, 0, 1].into(), port),
+        &encoded(&label(2)),
+    );
+    assert_eq!(last.read(&mut [0; 1]).expect("closed"), 0);
+    drop(server.stdin.take());
+    wait_for(
+        "its end",
+        || matches!(server.try_wait(), Ok(Some(status)) if status.success()),
+    );
+}
+
+#[test]
 fn without_a_table_everything_is_left_alone_and_the_holder_hears_of_it() {
     if !has_gcc("no table") {
         return;

@@ -1,13 +1,17 @@
 //! Permits over HTTP: many ask at once, and never more than the limit hold one.
 
-use crate::support::{Site, client, kind};
+use crate::support::{Running, Site, client, kind};
 use model::api::PermitRequest;
 use model::ids::{NodeId, PermitId, Version};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 const LIMIT: u32 = 3;
+
+/// How long anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn request(node: NodeId, members: &[NodeId]) -> PermitRequest {
     PermitRequest {
@@ -77,6 +81,16 @@ async fn time_takes_what_is_not_confirmed_and_operators_take_the_rest() {
         kind(server.client.confirm_permit(lost.permit).await),
         "/problems/permit-lost"
     );
+    // The history tells of it with the next sweep.
+    let swept = async {
+        while !history(&server)
+            .await
+            .contains(&"permit.expired".to_owned())
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    (tokio::time::timeout(PATIENCE, swept).await).expect("swept");
     for node in &nodes {
         server
             .report(*node, crate::support::report(1))
@@ -103,17 +117,8 @@ async fn time_takes_what_is_not_confirmed_and_operators_take_the_rest() {
         kind(server.client.confirm_permit(kept.permit).await),
         "/problems/permit-lost"
     );
-    let history = server
-        .client
-        .events(None, None, None)
-        .await
-        .expect("answers");
-    let kinds: Vec<&str> = history
-        .items
-        .iter()
-        .map(|event| event.kind.as_str())
-        .collect();
-    assert!(kinds.contains(&"permit.expired"), "{kinds:?}");
+    let history = server.client.events(None, None, None).await;
+    let history = history.expect("answers");
     let last = history.items.last().expect("events");
     assert_eq!(
         (last.kind.as_str(), last.author.as_str()),
@@ -121,4 +126,11 @@ async fn time_takes_what_is_not_confirmed_and_operators_take_the_rest() {
     );
     assert_eq!(last.node.as_deref(), Some("b"));
     server.stop().await;
+}
+
+/// The kinds of all events so far.
+async fn history(server: &Running) -> Vec<String> {
+    let events = server.client.events(None, None, None).await;
+    let events = events.expect("answers").items;
+    events.into_iter().map(|event| event.kind).collect()
 }

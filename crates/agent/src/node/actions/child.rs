@@ -2,7 +2,7 @@
 
 use super::chain;
 use crate::node::Node;
-use crate::node::child::Start;
+use crate::node::child::{Running, Start};
 use intercept::holder::ChildSpec;
 use model::machine::{Outcome, Place};
 use std::sync::Arc;
@@ -19,11 +19,23 @@ pub(super) async fn keep_listeners(node: &Arc<Node>) -> Result<(), String> {
     }
 }
 
+/// How long the hooks have to give away what they accepted before they were told to leave the queues alone: a hand-over takes
+/// some microseconds.
+const HAND_OVER_LIMIT: Duration = Duration::from_millis(5);
+
 /// Stops the child: signal, grace, kill. Returns when nothing of it is left.
 pub(super) async fn stop(node: &Arc<Node>) -> Result<(), String> {
     let Some(child) = node.child() else {
         return Ok(());
     };
+    node.set_stopping(true);
+    tokio::time::sleep(HAND_OVER_LIMIT).await;
+    let outcome = end(node, &child).await;
+    node.set_stopping(false);
+    outcome
+}
+
+async fn end(node: &Arc<Node>, child: &Running) -> Result<(), String> {
     let (signal, grace) = node.stop_manner(child.start.place);
     // A child that ends by itself between the look and the signal is what is wanted.
     if let Err(error) = node.holder.signal(signal).await {
