@@ -422,7 +422,7 @@ fn software_that_is_being_stopped_leaves_its_queue_to_the_next() {
         let port = free_port();
         let mut running = table(&[port]);
         running.services[0].kept = true;
-        let node = Node::new(&Table {
+        let mut node = Node::new(&Table {
             stopping: true,
             ..running.clone()
         });
@@ -454,7 +454,7 @@ fn software_that_wakes_its_own_accept_to_end_is_woken() {
         return;
     };
     let port = free_port();
-    let node = Node::new(&table(&[port]));
+    let mut node = Node::new(&table(&[port]));
     let mut command = Command::new(python);
     command
         .arg("-c")
