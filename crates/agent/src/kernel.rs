@@ -1,10 +1,13 @@
 //! What the kernel tells of processes and their sockets (proc(5)).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 /// A listening socket, or a connection, in the kernel's table.
+#[derive(Clone, Debug)]
 pub(crate) struct Socket {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
@@ -96,26 +99,41 @@ pub(crate) fn owners(processes: &[i32], inodes: &BTreeSet<u64>) -> BTreeMap<u64,
     owners
 }
 
-/// The TCP sockets of a process's network namespace that listen or are connected.
-pub(crate) fn sockets(pid: i32) -> Vec<Socket> {
-    ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).ok())
-        .flat_map(|text| text.lines().skip(1).filter_map(socket).collect::<Vec<_>>())
+/// The TCP sockets of a process's network namespace that listen. They come first in the kernel's tables (proc(5)), so what
+/// follows is not read: connections that have ended may stay there in tens of thousands, and every look would format them all.
+pub(crate) fn listeners(pid: i32) -> Vec<Socket> {
+    tables(pid)
+        .flat_map(|table| table.map_while(|line| socket(&line, LISTEN)))
         .collect()
 }
 
-fn socket(line: &str) -> Option<Socket> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let state = *fields.get(3)?;
-    if state != LISTEN && state != ESTABLISHED {
+/// The TCP connections of a process's network namespace.
+pub(crate) fn connections(pid: i32) -> Vec<Socket> {
+    tables(pid)
+        .flat_map(|table| table.filter_map(|line| socket(&line, ESTABLISHED)))
+        .collect()
+}
+
+/// The kernel's tables for both families, line by line.
+fn tables(pid: i32) -> impl Iterator<Item = impl Iterator<Item = String>> {
+    ["tcp", "tcp6"].into_iter().filter_map(move |table| {
+        let file = File::open(format!("/proc/{pid}/net/{table}")).ok()?;
+        Some(BufReader::new(file).lines().map_while(Result::ok).skip(1))
+    })
+}
+
+/// The socket of this line, if it is in that state.
+fn socket(line: &str, state: &str) -> Option<Socket> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (local, remote) = (fields.next()?, fields.next()?);
+    if fields.next()? != state {
         return None;
     }
     Some(Socket {
-        local: address(fields.get(1)?)?,
-        remote: address(fields.get(2)?)?,
+        local: address(local)?,
+        remote: address(remote)?,
         listening: state == LISTEN,
-        inode: fields.get(9)?.parse().ok()?,
+        inode: fields.nth(5)?.parse().ok()?,
     })
 }
 
@@ -147,12 +165,31 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let here = listener.local_addr().expect("address");
         let me = i32::try_from(std::process::id()).expect("pid");
-        let found = sockets(me)
+        let found = listeners(me)
             .into_iter()
-            .find(|socket| socket.listening && socket.local == here);
+            .find(|socket| socket.local == here);
         let inode = found.expect("in the table").inode;
         let owners = owners(&[me], &BTreeSet::from([inode]));
         assert_eq!(owners.get(&inode), Some(&vec![me]));
+    }
+
+    #[test]
+    fn a_connection_is_found_behind_those_that_have_ended() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let here = listener.local_addr().expect("address");
+        // Whoever closes first keeps the connection in TIME_WAIT.
+        drop(std::net::TcpStream::connect(here).expect("connected"));
+        drop(listener.accept().expect("accepted"));
+        let kept = std::net::TcpStream::connect(here).expect("connected");
+        let local = kept.local_addr().expect("address");
+        let me = i32::try_from(std::process::id()).expect("pid");
+        let found: Vec<Socket> = connections(me)
+            .into_iter()
+            .filter(|socket| socket.remote == here)
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].local, local);
+        assert!(!listeners(me).iter().any(|socket| socket.local == local));
     }
 
     #[test]

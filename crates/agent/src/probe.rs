@@ -227,8 +227,8 @@ async fn accepted(software: &impl Software, stream: &TcpStream) -> Result<(), St
 /// A connection in an accept queue has no inode yet; an accepted one has, and somebody has it open.
 fn has_accepted(main: i32, there: SocketAddr, here: SocketAddr) -> bool {
     let (there, here) = (canonical(there), canonical(here));
-    let inodes: BTreeSet<u64> = (kernel::sockets(main).into_iter())
-        .filter(|socket| !socket.listening && socket.inode != 0)
+    let inodes: BTreeSet<u64> = (kernel::connections(main).into_iter())
+        .filter(|socket| socket.inode != 0)
         .filter(|socket| canonical(socket.local) == there && canonical(socket.remote) == here)
         .map(|socket| socket.inode)
         .collect();

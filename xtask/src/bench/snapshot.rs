@@ -17,7 +17,7 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub(super) fn run_all(options: &Snapshot) -> anyhow::Result<ExitCode> {
         eprintln!("{kind}: {} GiB of state", bytes >> 30);
         let measured = runtime.block_on(measure(&place, &processes, &binary, kind, bytes, number));
         processes.end_below(&place.root);
-        let unmounted = unmount(&place.root.join("nodes").join(kind));
+        let unmounted = unmount(&run_folder(kind, &place).join("nodes").join(kind));
         rows.push(
             measured
                 .with_context(|| format!("{kind}; see the logs in {}", place.root.display()))?,
@@ -134,10 +134,11 @@ async fn measure(
     number: usize,
 ) -> anyhow::Result<Row> {
     let place = Place {
-        root: place.folder(&format!("run-{kind}"))?,
+        root: run_folder(kind, place),
         base: place.base + u16::try_from(number)?,
         ..place.clone()
     };
+    std::fs::create_dir_all(&place.root)?;
     let system = System::start(&place, Arc::clone(processes), binary.to_owned()).await?;
     let data = system.data(kind);
     mount(kind, bytes, &data)?;
@@ -187,6 +188,11 @@ async fn measure(
         node_unavailable_ms: counted(&view).unwrap_or_default(),
         disk_used_bytes: used,
     })
+}
+
+/// Where the server and the node of one file system live.
+fn run_folder(kind: &str, place: &Place) -> PathBuf {
+    place.root.join(format!("run-{kind}"))
 }
 
 /// Makes a file system with room for two copies of the state, in a file that is gone with it.

@@ -70,6 +70,7 @@ pub(crate) struct Node {
     child_process: AtomicI32,
     retry_seen: AtomicU64,
     room: room::Room,
+    connections_look: Mutex<unreachable::ConnectionsLook>,
     listeners: Mutex<listeners::Listeners>,
     /// Through which version the ports of every live version are open.
     opened: AtomicU32,

@@ -299,6 +299,7 @@ impl Parts {
             child_process: AtomicI32::new(0),
             retry_seen: AtomicU64::new(0),
             room: Room::default(),
+            connections_look: Mutex::default(),
             listeners: Mutex::new(Listeners::default()),
             opened: AtomicU32::new(0),
             announcing: AtomicBool::new(false),

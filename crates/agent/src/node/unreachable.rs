@@ -3,10 +3,39 @@
 
 use super::Node;
 use super::child::Running;
-use crate::kernel::{Socket, family, owners, sockets};
+use crate::kernel::{Socket, connections, family, listeners, owners};
 use intercept::stats::{Counter, Deed, StatsSnapshot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+/// Looking through a machine's connections takes at most one part of so many of a processor's time: where tens of thousands stand
+/// or have just ended, a look takes tens of milliseconds.
+const LOOK_SHARE: u32 = 200;
+
+/// When connections are looked through.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionsLook {
+    /// When there may be another look.
+    due: Option<Instant>,
+    /// The last one found something wrong: the next follows at once, since only what stays so is believed.
+    suspects: bool,
+}
+
+impl ConnectionsLook {
+    fn is_due(&self) -> bool {
+        self.suspects || self.due.is_none_or(|due| Instant::now() >= due)
+    }
+
+    /// A look that `began` then has just ended.
+    fn looked(&mut self, began: Instant, suspects: bool) {
+        *self = Self {
+            due: Some(Instant::now() + began.elapsed().saturating_mul(LOOK_SHARE)),
+            suspects,
+        };
+    }
+}
 
 impl Node {
     /// What is wrong with the running child, if the library does not reach all of it: a declared port is listening, or a
@@ -14,15 +43,34 @@ impl Node {
     pub(super) fn unreachable_program(&self) -> Option<String> {
         let child = self.child()?;
         let main = self.child_process()?;
-        let suspects = self.suspicious_sockets(main, &child);
+        self.missed(main, self.unseen_listeners(main, &child))
+            .or_else(|| self.missed_connection(main))
+    }
+
+    fn missed_connection(&self, main: i32) -> Option<String> {
+        let mut look = (self.connections_look.lock()).unwrap_or_else(PoisonError::into_inner);
+        if !look.is_due() {
+            return None;
+        }
+        let began = Instant::now();
+        let mut to_members = connections(main);
+        to_members.retain(|socket| self.members.listens(&socket.remote));
+        let missed = self.missed(main, to_members);
+        look.looked(began, missed.is_some());
+        missed
+    }
+
+    /// What is wrong with the first of these sockets that the child has open though the hooks did not see it.
+    fn missed(&self, main: i32, suspects: Vec<Socket>) -> Option<String> {
         if suspects.is_empty() {
             return None;
         }
         let stats = self.stats.read().ok()?;
         let processes = family(main);
-        let owners = owners(&processes, &suspects.keys().copied().collect());
-        suspects.iter().find_map(|(inode, socket)| {
-            let holders = owners.get(inode)?;
+        let inodes: BTreeSet<u64> = suspects.iter().map(|socket| socket.inode).collect();
+        let owners = owners(&processes, &inodes);
+        suspects.iter().find_map(|socket| {
+            let holders = owners.get(&socket.inode)?;
             let deed = if socket.listening {
                 Deed::Listen
             } else {
@@ -57,8 +105,8 @@ impl Node {
             || !Path::new(&format!("/proc/{pid}")).exists()
     }
 
-    /// Sockets of the child's network that the hooks should have seen, by inode.
-    fn suspicious_sockets(&self, main: i32, child: &Running) -> BTreeMap<u64, Socket> {
+    /// Listeners at declared ports that the hooks did not see.
+    fn unseen_listeners(&self, main: i32, child: &Running) -> Vec<Socket> {
         let picture = self.traffic.picture();
         let declared: BTreeSet<u16> = picture
             .knowledge
@@ -66,19 +114,12 @@ impl Node {
             .values()
             .copied()
             .collect();
-        sockets(main)
-            .into_iter()
-            .filter(|socket| {
-                if socket.listening {
-                    let port = socket.local.port();
-                    declared.contains(&port)
-                        && !child.listening.iter().any(|seen| seen.port() == port)
-                } else {
-                    self.members.listens(&socket.remote)
-                }
-            })
-            .map(|socket| (socket.inode, socket))
-            .collect()
+        let mut found = listeners(main);
+        found.retain(|socket| {
+            let port = socket.local.port();
+            declared.contains(&port) && !child.listening.iter().any(|seen| seen.port() == port)
+        });
+        found
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands that the agent itself runs (probes, `after_start`): while the software is probed, only their connections and
 //! the agent's own reach it.
 
-use crate::kernel::{family, owners, sockets};
+use crate::kernel::{connections, family, owners};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ impl Commands {
     pub(crate) fn own(&self, peer: SocketAddr, local: SocketAddr) -> bool {
         let mains: Vec<i32> = self.processes().iter().copied().collect();
         mains.into_iter().any(|main| {
-            let inodes: BTreeSet<u64> = sockets(main)
+            let inodes: BTreeSet<u64> = connections(main)
                 .iter()
                 .filter(|socket| same(socket.local, peer) && same(socket.remote, local))
                 .map(|socket| socket.inode)
