@@ -348,17 +348,67 @@ const CASES: &[Case] = &[
     Case(
         "protocol = \"http\"",
         "protocol = \"htp\"",
-        "upgrade.toml:18:12: class.storage.service.data.protocol: is \"htp\"; expected \"http\" or \"raw\"; did you mean \"http\"?",
+        "upgrade.toml:18:12: class.storage.service.data.protocol: is \"htp\"; expected \"http\" or \"resp\" or \"framed\" or \"lines\" or \"netstring\" or \"raw\"; did you mean \"http\"?",
     ),
     Case(
         "protocol = \"http\"\n",
         "",
-        "upgrade.toml:16:24: class.storage.service.data: `protocol` is missing; write \"http\", or \"raw\" for anything else",
+        "upgrade.toml:16:24: class.storage.service.data: `protocol` is missing; write \"http\", \"resp\", \"framed\", \"lines\" or \"netstring\", or \"raw\" for anything else",
     ),
     Case(
         "protocol = \"http\"",
         "protocol = \"raw\"",
         "upgrade.toml:21:11: class.storage.service.data.adapter: a lens understands http only, and this service's protocol is raw; write \"refuse\"\nupgrade.toml:32:39: class.storage.lifecycle.probe.service: service `data` does not speak http; use a tcp or command probe",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"",
+        "upgrade.toml:23:24: class.storage.service.peers: `framing` is missing; write where a frame has its length: `framing = { length = { offset = 0, bytes = 4 } }`",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"\nframing = { head_bytes = 8 }",
+        "upgrade.toml:26:1: class.storage.service.peers.framing: `length` is missing; write `length = { offset = 0, bytes = 4 }`",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"\nframing = { length = { bytes = 4, counts = \"all\" }, delimeter = \"x\" }",
+        "upgrade.toml:26:53: class.storage.service.peers.framing.delimeter: unknown key; did you mean `delimiter`?",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"\nframing = { length = { bytes = 9, counts = \"all\" } }",
+        "upgrade.toml:26:32: class.storage.service.peers.framing.length.bytes: is 9; expected a whole number of bytes from 1 to 8",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"\nframing = { length = { offset = 4, bytes = 4, counts = \"al\" } }",
+        "upgrade.toml:26:56: class.storage.service.peers.framing.length.counts: is \"al\"; expected \"all\" or \"rest\" or \"body\"; did you mean \"all\"?",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"\nframing = { length = { offset = 4, bytes = 4, counts = \"all\" }, header_bytes = 6 }",
+        "upgrade.toml:26:80: class.storage.service.peers.framing.header_bytes: is 6, but the length field ends after 8 bytes; the header includes the field",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"\nframing = { length = { offset = 4, bytes = 4, counts = \"all\" }, head_bytes = 6 }",
+        "upgrade.toml:26:78: class.storage.service.peers.framing.head_bytes: is 6, but a header has 8 bytes; adapters are shown at least the header",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"framed\"\nframing = { length = { bytes = 4, counts = \"all\" }, checksum = { kind = \"crc32\", at = 2 } }",
+        "upgrade.toml:26:82: class.storage.service.peers.framing.checksum.at: the checksum lies on the length field",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"lines\"\nframing = { delimiter = \"\", header_bytes = 4 }",
+        "upgrade.toml:26:25: class.storage.service.peers.framing.delimiter: has 0 bytes; expected 1 to 16\nupgrade.toml:26:29: class.storage.service.peers.framing.header_bytes: only `protocol = \"framed\"` has this; delete this key",
+    ),
+    Case(
+        "protocol = \"raw\"",
+        "protocol = \"http\"\nframing = { delimiter = \"x\" }",
+        "upgrade.toml:26:1: class.storage.service.peers.framing: this protocol says by itself where a message ends; delete this table, or write `protocol = \"framed\"`, \"lines\", \"netstring\" or \"raw\"",
     ),
     Case(
         "interface = \"changed\"\n",

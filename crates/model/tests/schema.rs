@@ -23,6 +23,17 @@ port = 1
 protocol = 'http'
 interface = { as_version = 1 }
 adapter = 'refuse'
+[class.storage.service.bus]
+port = 2
+protocol = 'framed'
+interface = 'same'
+[class.storage.service.bus.framing]
+[class.storage.service.bus.framing.length]
+bytes = 4
+counts = 'all'
+[class.storage.service.bus.framing.checksum]
+kind = 'crc32c'
+at = 'end'
 [class.storage.state]
 [class.storage.state.transform]
 command = ['true']
@@ -38,7 +49,7 @@ command = ['true']
 ";
 
 /// Where each kind of table is described in the schema, and its header in the file.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 16] = [
     ("", ""),
     ("/definitions/settings", "[settings]\n"),
     ("/properties/removed", "[removed]\n"),
@@ -46,6 +57,18 @@ const SECTIONS: [(&str, &str); 13] = [
     ("/definitions/schedule", "[class.storage.schedule]\n"),
     ("/definitions/software", "[class.storage.software]\n"),
     ("/definitions/service", "[class.storage.service.data]\n"),
+    (
+        "/definitions/service/properties/framing",
+        "[class.storage.service.bus.framing]\n",
+    ),
+    (
+        "/definitions/service/properties/framing/properties/length",
+        "[class.storage.service.bus.framing.length]\n",
+    ),
+    (
+        "/definitions/service/properties/framing/properties/checksum",
+        "[class.storage.service.bus.framing.checksum]\n",
+    ),
     ("/definitions/state", "[class.storage.state]\n"),
     (
         "/definitions/state/properties/transform",
@@ -236,6 +259,14 @@ fn the_schema_refuses_wrong_kinds_of_values() {
         ("version = 3", "version = 0"),
         ("protocol = 'http'", "protocol = 'ftp'"),
         ("port = 1", "port = 70000"),
+        ("bytes = 4", "bytes = 9"),
+        ("counts = 'all'", "counts = 'everything'"),
+        ("kind = 'crc32c'", "kind = 'crc33'"),
+        ("at = 'end'", "at = 'front'"),
+        (
+            "[class.storage.service.bus.framing]",
+            "[class.storage.service.bus.framing]\nhead_bytes = 65537",
+        ),
         ("command = ['true']", "command = 'true'"),
         ("[settings]", "[settings]\nhold_ms = 0"),
         (

@@ -3,6 +3,7 @@
 mod definition;
 mod error;
 pub mod folder;
+mod framing;
 mod prove;
 mod read;
 mod revision;
@@ -13,6 +14,7 @@ pub use definition::*;
 pub use error::BundleError;
 pub(crate) use error::nearest;
 pub use folder::{Folder, FolderError, read_directory};
+pub use framing::*;
 pub use prove::UpgradeFile;
 pub use service::*;
 pub use upgrade::*;

@@ -1,6 +1,7 @@
 //! `upgrade.toml` as written is turned into an [`Upgrade`] as proved, or into everything that is wrong with it.
 
 mod class;
+mod framing;
 mod lifecycle;
 mod schedule;
 mod service;

@@ -1,5 +1,6 @@
 //! A service of a class, as proved: its port, its interface, its adapters.
 
+use super::Framing;
 use crate::expression::{Expression, ExpressionError, Scope, Template};
 use crate::ids::Version;
 use crate::routing::Direction;
@@ -15,6 +16,8 @@ pub struct Service {
     pub port: Port,
     /// What is spoken on it.
     pub protocol: Protocol,
+    /// Where a message ends; none for HTTP.
+    pub framing: Option<Framing>,
     /// How its interface relates to the version before.
     pub interface: Interface,
     /// Whether connections carry state.
@@ -57,8 +60,40 @@ impl Port {
 pub enum Protocol {
     /// HTTP/1.1.
     Http,
-    /// Bytes that adapters do not understand.
+    /// The protocol of Redis, in its versions 2 and 3.
+    Resp,
+    /// Messages with a length field.
+    Framed,
+    /// Messages that end with a delimiter.
+    Lines,
+    /// Messages as netstrings.
+    Netstring,
+    /// Bytes in which nobody sees an end.
     Raw,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 6] = [
+        Protocol::Http,
+        Protocol::Resp,
+        Protocol::Framed,
+        Protocol::Lines,
+        Protocol::Netstring,
+        Protocol::Raw,
+    ];
+
+    /// As written in the upgrade file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Resp => "resp",
+            Protocol::Framed => "framed",
+            Protocol::Lines => "lines",
+            Protocol::Netstring => "netstring",
+            Protocol::Raw => "raw",
+        }
+    }
 }
 
 /// How a service's interface relates to earlier versions.

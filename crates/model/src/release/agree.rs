@@ -72,16 +72,15 @@ impl Step<'_> {
                 format!("there was no such service before, so leave `interface` out{hint}")
             }
             (Interface::Same, Some((id, before))) => {
-                let protocol = before
-                    .definition
-                    .services
-                    .get(&service.name)
-                    .map(|old| old.protocol);
-                if protocol == Some(service.protocol) {
-                    return Ok(*id);
-                }
-                "its protocol changes, so its interface does: write `interface = \"changed\"`"
-                    .to_owned()
+                let old = before.definition.services.get(&service.name);
+                let what = match old {
+                    Some(old) if old.protocol != service.protocol => "protocol",
+                    Some(old) if old.framing != service.framing => "framing",
+                    _ => return Ok(*id),
+                };
+                format!(
+                    "its {what} changes, so its interface does: write `interface = \"changed\"`"
+                )
             }
             (Interface::Changed, Some((_, before))) => {
                 let old = before.definition.services.get(&service.name);

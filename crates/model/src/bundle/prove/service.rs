@@ -1,6 +1,6 @@
 //! `[class.NAME.service.NAME]`: ports, interfaces, adapters.
 
-use super::{check_letters, software};
+use super::{check_letters, framing, software};
 use crate::bundle::read::{At, Table};
 use crate::bundle::{
     Adapter, Connections, Dispatch, Interface, Port, Protocol, PublicPolicy, Service,
@@ -50,11 +50,15 @@ pub(super) fn services(class: &Table<'_>, names: &BTreeSet<String>) -> BTreeMap<
 fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service {
     let protocol = table.word(
         "protocol",
-        &[("http", Protocol::Http), ("raw", Protocol::Raw)],
+        &Protocol::ALL.map(|known| (known.name(), known)),
     );
     if protocol.is_none() && !table.has("protocol") {
-        table.missing("protocol", "write \"http\", or \"raw\" for anything else");
+        table.missing(
+            "protocol",
+            "write \"http\", \"resp\", \"framed\", \"lines\" or \"netstring\", or \"raw\" for anything else",
+        );
     }
+    let framing = framing::framing(&table, protocol);
     let protocol = protocol.unwrap_or(Protocol::Http);
     let interface = interface(&table);
     let (past, future) = match interface {
@@ -75,6 +79,7 @@ fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service 
         key: table.path.clone(),
         port: port(&table),
         protocol,
+        framing,
         interface: interface.unwrap_or(Interface::New),
         connections: table
             .word("connections", &connections)
@@ -230,8 +235,11 @@ fn adapter(table: &Table<'_>, at: &At<String>, protocol: Protocol) -> Adapter {
     if at.value == "refuse" {
         return Adapter::Refuse;
     }
-    if protocol == Protocol::Raw {
-        let problem = "a lens understands http only, and this service's protocol is raw";
+    if protocol != Protocol::Http {
+        let problem = format!(
+            "a lens understands http only, and this service's protocol is {}",
+            protocol.name()
+        );
         table.source().wrong(at, problem, "write \"refuse\"");
     }
     software::file(table, at).map_or(Adapter::None, Adapter::Lens)
