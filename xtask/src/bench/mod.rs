@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what Upstart costs, measured beside direct connections and the proxies that people use instead.
 
+mod adapters;
 mod cross_version;
 mod figures;
 mod runner;
@@ -23,6 +24,8 @@ enum What {
     SameVersion(Measuring),
     /// Calls between versions: through a lens of one and of three steps, beside one hop of nginx, of Envoy, and of Envoy with Lua
     CrossVersion(Measuring),
+    /// Adapters: what passes a session beside a relay that splices, and what an idle connection takes
+    Adapters(adapters::Options),
     /// How long a node with a large state is unavailable while it upgrades, on XFS, btrfs and ext4
     Snapshot(Snapshot),
 }
@@ -85,6 +88,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.what {
         What::SameVersion(options) => same_version::run(options),
         What::CrossVersion(options) => cross_version::run(options),
+        What::Adapters(options) => adapters::run(options),
         What::Snapshot(options) => snapshot::run_all(options),
     }
 }
