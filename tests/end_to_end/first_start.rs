@@ -1,6 +1,6 @@
 //! A node's first start, its software's output and restarts.
 
-use crate::harness::{Boxes, NodeOptions, System, kill, until};
+use crate::harness::{Boxes, NodeOptions, System, kill, pids_naming, until};
 use model::api::ChildState;
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,17 @@ fn an_existing_directory_becomes_the_first_state_where_it_is() {
     let left = std::fs::read_to_string(old.join("boxes.json")).expect("the old state stays");
     assert_eq!(left, first, "the old version's state changed");
     assert!(!old.join("items.tsv").exists());
+}
+
+#[test]
+fn a_node_that_the_server_refuses_leaves_nothing_behind() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.node(NodeOptions::new("a", system.port(1)).class("crate"));
+    let said = node.until_agent_gives_up();
+    assert!(said.contains("crate"), "{said}");
+    until("no process of the node", || {
+        pids_naming(&node.data).is_empty().then_some(())
+    });
 }
 
 #[test]

@@ -114,7 +114,14 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let client = Arc::new(
         Client::new(&config.servers, config.token.clone())?.with_author(config.name.clone()),
     );
-    let Some((enrolled, answered)) = enrol(&client, &config, &layout, stop.clone()).await? else {
+    let enrolled = match enrol(&client, &config, &layout, stop.clone()).await {
+        Ok(enrolled) => enrolled,
+        Err(refused) => {
+            leave_nothing(&holder).await;
+            return Err(refused);
+        }
+    };
+    let Some((enrolled, answered)) = enrolled else {
         return Ok(());
     };
     let (report, reports) = watch::channel(None);
@@ -232,6 +239,15 @@ async fn enrol(
             () = tokio::time::sleep(ENROL_PAUSE) => {}
             _ = stop.changed() => return Ok(None),
         }
+    }
+}
+
+/// A node that is refused leaves no holder behind, unless software runs under it from before.
+async fn leave_nothing(holder: &HolderClient) {
+    if holder.state().child.is_none()
+        && let Err(error) = holder.exit().await
+    {
+        tracing::debug!(error = %chain(&error), "the holder stays");
     }
 }
 
