@@ -1,5 +1,8 @@
 //! Calls and answers on their way through a chain.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
@@ -16,6 +19,17 @@ pub struct Call {
     pub body: Body,
     /// How much of a body, its answer's included, may be decoded.
     pub limits: BodyLimits,
+}
+
+/// Who made a call, as adapters are told; an extension of its head.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The version on the connection's label.
+    pub version: u32,
+    /// Its address, as the software would see it.
+    pub address: SocketAddr,
+    /// The service that was called.
+    pub service: Arc<str>,
 }
 
 /// Marks a call whose caller sends the body only when told to go on (`Expect: 100-continue`).
@@ -112,6 +126,31 @@ impl Body {
             *self = Body::Json(Json::String(text));
         }
         Ok(())
+    }
+
+    /// The whole body, as it is written.
+    pub(crate) async fn into_bytes(self, limits: BodyLimits) -> Result<Bytes, BodyError> {
+        match self {
+            Body::Bytes(bytes) if bytes.len() > limits.bytes_max => {
+                Err(BodyError::TooLarge(limits.bytes_max))
+            }
+            Body::Stream(stream) => collect(stream, limits.bytes_max).await,
+            Body::Taped(stream) => collect(*stream, limits.bytes_max).await,
+            here => Ok(here.into_written().into()),
+        }
+    }
+
+    /// What is here of the body, as it is written: of one that still arrives nothing.
+    pub(crate) fn into_written(self) -> Vec<u8> {
+        match self {
+            Body::Empty | Body::Stream(_) | Body::Taped(_) => Vec::new(),
+            Body::Bytes(bytes) => bytes.into(),
+            Body::Json(json) => {
+                let mut bytes = Vec::with_capacity(json.length_hint());
+                json.write(&mut bytes);
+                bytes
+            }
+        }
     }
 
     /// Reads what is left of a body and forgets it, so that its connection can go on after an

@@ -114,6 +114,11 @@ impl<'a> Next<'a> {
         self.delegates = delegates;
     }
 
+    /// How many calls may still be delegated.
+    pub(crate) fn left(&self) -> u32 {
+        self.delegates
+    }
+
     /// Passes a call on to the next adapter, or to the software.
     pub fn delegate(&mut self, call: Call) -> Pending<'_, Result<Answer, Failure>> {
         let Some(left) = self.delegates.checked_sub(1) else {

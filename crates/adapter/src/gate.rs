@@ -41,6 +41,11 @@ pub struct Closed;
 pub trait Gate: Send + Sync {
     /// Waits while the node holds calls.
     fn enter(&self) -> Pending<'_, Result<Lease, Closed>>;
+
+    /// The version on the connection's label and the service that it reached, for adapters that want to know.
+    fn caller(&self) -> Option<(u32, Arc<str>)> {
+        None
+    }
 }
 
 /// Opens connections to the software.

@@ -3,10 +3,12 @@
 //! A foreign connection (one whose label's version has another interface than the node's) is
 //! served here: bytes become calls, each call passes a [`Chain`] of adapters to the software and
 //! its answer comes back the same way. [`Lens`] is the declarative adapter; docs/lenses.md is its
-//! reference.
+//! reference. [`component`] runs adapters in WebAssembly; docs/adapters.md is theirs. What these
+//! remember is kept by [`Stores`].
 
 mod call;
 mod chain;
+pub mod component;
 mod conflicts;
 pub mod conversation;
 pub mod framing;
@@ -17,12 +19,14 @@ mod lens;
 mod limits;
 mod observer;
 pub mod sessions;
+mod state;
 
-pub use call::{Answer, Body, BodyError, BodyLimits, Call};
+pub use call::{Answer, Body, BodyError, BodyLimits, Call, Caller};
 pub use chain::{Calls, Chain, Delegate, Direction, Next, Pending, Side};
 pub use conflicts::{Conflicts, Held, Hold, Key};
 pub use gate::{Closed, Dial, Gate, Lease, Upstream};
 pub use http::{ResetCause, Served, serve_http};
 pub use lens::{Lens, LensError, explain};
 pub use limits::Limits;
-pub use observer::{Counted, Counters, Failure, Observer, Refusal, RefusalKind};
+pub use observer::{AdapterFailure, Counted, Counters, Failure, Observer, Refusal, RefusalKind};
+pub use state::{ENTRIES_FILE, StateError, StateId, StateOrigin, Stores, UNFINISHED_FILE};

@@ -68,12 +68,60 @@ pub struct Refusal {
     pub media: Option<String>,
 }
 
+impl Refusal {
+    /// An answer that cannot be shown to the caller's version.
+    pub(crate) fn of_answer(reason: String) -> Refusal {
+        Refusal {
+            kind: RefusalKind::Response,
+            rule: "(answer)".to_owned(),
+            reason,
+            status: StatusCode::BAD_GATEWAY,
+            body: None,
+            media: None,
+        }
+    }
+}
+
+/// An adapter that broke in a call: a trap, a limit. Whether the software did what was asked is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterFailure {
+    /// The component and the operation; never a value, so that it can be counted.
+    pub rule: String,
+    /// What happened, for people.
+    pub reason: String,
+    /// It took too long.
+    pub timed_out: bool,
+}
+
+impl AdapterFailure {
+    /// As the caller is told: a problem, 500 or 504.
+    pub(crate) fn told(&self) -> Refusal {
+        Refusal {
+            kind: RefusalKind::Response,
+            rule: self.rule.clone(),
+            reason: format!(
+                "the adapter between the two versions failed ({}): {}; whether the call had an effect is not known",
+                self.rule, self.reason
+            ),
+            status: match self.timed_out {
+                true => StatusCode::GATEWAY_TIMEOUT,
+                false => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            body: None,
+            media: None,
+        }
+    }
+}
+
 /// How a call ended without an answer of the software.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The adapter refuses: the caller gets an answer that says so.
     #[error("refused ({}): {}", .0.rule, .0.reason)]
     Refused(Box<Refusal>),
+    /// The adapter itself failed: the caller gets an answer that says so.
+    #[error("the adapter failed ({}): {}", .0.rule, .0.reason)]
+    Adapter(Box<AdapterFailure>),
     /// The software could not be reached.
     #[error("the software cannot be reached")]
     Unreachable(#[source] std::io::Error),

@@ -1,4 +1,4 @@
-//! The JSON schemas of lenses and conversations know every key that the parsers know and no other, accept every example and
+//! The JSON schemas of lenses, components' files and conversations know every key that the parsers know and no other, accept every example and
 //! refuse what is misspelt. When this fails after a change of the language: mend schemas/lens.json.
 
 mod support;
@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use adapter::Lens;
+use adapter::component::Declaration;
 use adapter::conversation::Conversation;
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
@@ -190,7 +191,7 @@ fn find_closed(value: &Value, pointer: String, closed: &mut BTreeSet<String>) {
     }
 }
 
-/// The lens files below a folder: what is TOML, is no upgrade and no conversation.
+/// The lens files below a folder: what is TOML, is no upgrade, no conversation and declares no component.
 fn lenses(below: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(below).expect("a folder") {
@@ -198,7 +199,10 @@ fn lenses(below: &Path) -> Vec<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() && !name.ends_with(".conversations") && name != "node_modules" {
             found.extend(lenses(&path));
-        } else if name.ends_with(".toml") && name != "upgrade.toml" {
+        } else if name.ends_with(".toml") && name != "upgrade.toml" && name != "Cargo.toml" {
+            if Declaration::is_one(&read(&path)) {
+                continue;
+            }
             found.push(path);
         }
     }
@@ -311,5 +315,54 @@ fn the_conversation_schema_accepts_every_conversation() {
     for block in blocks {
         schema.accept(&block, &block);
         Conversation::parse("testing-lenses.md", &block).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn the_adapter_schema_has_every_key_of_the_parser_and_no_other() {
+    let schema = Schema::load("adapter.json");
+    for (pointer, text) in [
+        ("", "component = 'a'\nzzzzzz = 1"),
+        (
+            "/properties/limits",
+            "component = 'a'\n[limits]\nzzzzzz = 1",
+        ),
+        (
+            "/properties/operation/items",
+            "component = 'a'\n[[operation]]\ncall = 'GET /'\nzzzzzz = 1",
+        ),
+    ] {
+        let error = Declaration::parse("x", text)
+            .expect_err("an unknown key")
+            .to_string();
+        assert_eq!(schema.keys(pointer), listed(&error), "{pointer}");
+        assert!(schema.finding(text).is_some(), "{pointer} takes anything");
+    }
+}
+
+#[test]
+fn the_adapter_schema_accepts_what_the_reference_shows_and_refuses_what_the_parser_does() {
+    let schema = Schema::load("adapter.json");
+    let blocks = blocks("docs/adapters.md");
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        Declaration::parse("adapters.md", &block).unwrap_or_else(|error| panic!("{error}"));
+        schema.accept(&block, &block);
+    }
+    for wrong in [
+        "description = 'no component'",
+        "component = 'a'\n[limits]\ntime_ms = 0",
+        "component = 'a'\n[limits]\nmemory_mib = 5000",
+        "component = 'a'\n[limits]\nstate_mib = -1",
+        "component = 'a'\n[[operation]]\nname = 'b'",
+        "component = 'a'\n[[operation]]\ncall = 'get /'",
+        "component = 'a'\n[[operation]]\ncall = 'GET /'\ndelegates = 1001",
+        "component = 'a'\n[[operation]]\ncall = 'GET /'\nreads = 'yes'",
+    ] {
+        assert!(schema.finding(wrong).is_some(), "the schema takes {wrong}");
+        assert!(
+            Declaration::parse("x", wrong).is_err(),
+            "the parser takes {wrong}"
+        );
     }
 }

@@ -26,6 +26,7 @@ const NO_GIVE_BACK: u64 = u64::MAX;
 
 /// What the calls of a connection share.
 pub(super) struct Caller {
+    peer: SocketAddr,
     gate: Arc<dyn Gate>,
     software: Software,
     pub(super) limits: Arc<Limits>,
@@ -71,6 +72,7 @@ impl Caller {
         observer: Arc<dyn Observer>,
     ) -> Caller {
         Caller {
+            peer,
             gate,
             software: Software::new(peer, dial, limits.clone()),
             limits,
@@ -141,6 +143,11 @@ impl Caller {
                 }
                 response
             }
+            Err(Failure::Adapter(broken)) => {
+                let response = message::refusal(broken.told());
+                self.observer.failed(&Failure::Adapter(broken));
+                response
+            }
             Err(failure) => {
                 self.observer.failed(&failure);
                 self.fail(match failure {
@@ -178,7 +185,14 @@ impl Caller {
             bytes_max: self.limits.body_bytes_max,
             depth_max: self.limits.depth_max,
         };
-        let call = message::call(request, limits);
+        let mut call = message::call(request, limits);
+        if let Some((version, service)) = self.gate.caller() {
+            call.head.extensions.insert(crate::call::Caller {
+                version,
+                address: self.peer,
+                service,
+            });
+        }
         let mut software = ToSoftware {
             software: &self.software,
             upstream: lease.upstream,

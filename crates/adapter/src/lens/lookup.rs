@@ -184,6 +184,9 @@ fn request(template: &Template, call: &Call, scope: &Scope) -> Result<Call, Mism
         .ok_or_else(|| Mismatch::new("the target is not a URI"))?;
     parts.method = template.method.clone().unwrap_or(Method::GET);
     parts.version = call.head.version;
+    if let Some(caller) = call.head.extensions.get::<crate::call::Caller>() {
+        parts.extensions.insert(caller.clone());
+    }
     parts.headers = head.map_or_else(HeaderMap::new, |head| head.headers.clone());
     for name in &NOT_ASKED {
         parts.headers.remove(name);

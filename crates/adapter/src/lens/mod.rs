@@ -8,21 +8,21 @@ mod answer;
 mod convert;
 mod error;
 pub mod explain;
-mod expression;
+pub(crate) mod expression;
 mod family;
 mod lookup;
 mod operation;
 mod parse;
 mod pattern;
 mod place;
-mod query;
+pub(crate) mod query;
 pub(crate) mod reader;
 mod recipe;
 mod refusals;
 mod rule;
-mod scope;
+pub(crate) mod scope;
 mod step;
-mod template;
+pub(crate) mod template;
 mod variables;
 
 use std::sync::Arc;
@@ -49,6 +49,11 @@ impl Lens {
     /// Parses and proves a lens file; `file` is how messages name it.
     pub fn parse(file: &str, text: &str) -> Result<Lens, LensError> {
         parse::lens(file, text)
+    }
+
+    /// The lens as one of the adapters of a chain.
+    pub fn adapter(self: Arc<Self>, direction: Direction) -> Arc<dyn Calls> {
+        step(self, direction)
     }
 }
 

@@ -1,0 +1,110 @@
+//! Instances of a component: one answers one call at a time, and those that are free wait for the next.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::Store;
+
+use super::bindings::{CallsAdapter, CallsAdapterPre};
+use super::engine::{self, INSTANCES_MAX};
+use super::host::Host;
+use super::turns;
+
+/// Most free instances of a component: as many as calls run at once on a large machine's processors.
+const FREE_MAX: usize = 16;
+
+/// How many calls an instance answers: what a guest leaks goes with it.
+const CALLS_MAX: u32 = 100_000;
+
+/// Leave for each instance of the process.
+static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(INSTANCES_MAX)));
+
+/// A running instance.
+pub(super) struct Instance {
+    pub(super) store: Store<Host>,
+    pub(super) exports: CallsAdapter,
+    calls: u32,
+    /// Given back after the store's memory.
+    _place: OwnedSemaphorePermit,
+}
+
+/// The instances of a component.
+pub(super) struct Pool {
+    name: String,
+    linked: CallsAdapterPre<Host>,
+    memory_bytes: usize,
+    free: Mutex<Vec<Instance>>,
+    /// The last call that ended broke: the next ones wait for a turn before they compute at all, so that what breaks or loops again
+    /// and again takes no more than its share.
+    pub(super) suspect: AtomicBool,
+}
+
+impl Pool {
+    pub(super) fn new(name: &str, linked: CallsAdapterPre<Host>, memory_bytes: usize) -> Pool {
+        Pool {
+            name: name.to_owned(),
+            linked,
+            memory_bytes,
+            free: Mutex::default(),
+            suspect: AtomicBool::new(false),
+        }
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance that is free, or a new one.
+    pub(super) async fn take(&self) -> wasmtime::Result<Instance> {
+        let free = self.free().pop();
+        if let Some(instance) = free {
+            return Ok(instance);
+        }
+        let place = PLACES.clone().acquire_owned().await?;
+        // One may have become free meanwhile.
+        let free = self.free().pop();
+        match free {
+            Some(instance) => Ok(instance),
+            None => self.make(place).await,
+        }
+    }
+
+    async fn make(&self, place: OwnedSemaphorePermit) -> wasmtime::Result<Instance> {
+        let host = Host::new(&self.name, self.memory_bytes);
+        let turn = host.turn.clone();
+        let mut store = Store::new(self.linked.engine(), host);
+        store.limiter(|host| host.limits());
+        turns::take_turns(&mut store, turn.clone());
+        turns::begin(&mut store);
+        let exports = self.linked.instantiate_async(&mut store).await?;
+        turn.end();
+        Ok(Instance {
+            store,
+            exports,
+            calls: 0,
+            _place: place,
+        })
+    }
+
+    /// Takes an instance back that is sound.
+    pub(super) fn give_back(&self, mut instance: Instance) {
+        self.suspect.store(false, Ordering::Relaxed);
+        instance.calls += 1;
+        if instance.calls >= CALLS_MAX {
+            return;
+        }
+        let mut free = self.free();
+        if free.len() < FREE_MAX {
+            free.push(instance);
+        }
+    }
+
+    /// A component runs until what is returned is dropped.
+    pub(super) fn enter(&self) -> wasmtime::Result<engine::Active> {
+        match engine::running() {
+            Ok(running) => Ok(running.enter()),
+            Err(error) => Err(wasmtime::Error::msg(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Adapters in WebAssembly: components that answer calls, in a sandbox.
+//!
+//! A component is declared by a TOML file ([`Declaration`]) that says what its operations are and what they may use.
+//! docs/adapters.md is the reference, `wit/` the contract. Whatever a component does costs at most the call that it does it
+//! in: it is limited in time, memory and state, shares no memory with anything, and reaches nothing but what it is given.
+
+mod bindings;
+mod compile;
+mod convert;
+mod declaration;
+mod engine;
+mod error;
+mod host;
+mod instance;
+mod operation;
+mod program;
+mod run;
+mod step;
+mod turns;
+
+pub use compile::{COMPILE_COMMAND, CompileHelper, Compiler, compile_here};
+pub use declaration::{ComponentLimits, Declaration};
+pub use error::ComponentError;
+pub use program::Program;
+pub use step::{ComponentStep, Place};

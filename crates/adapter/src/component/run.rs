@@ -1,0 +1,240 @@
+//! One run of a component: within its time, its delegates made for it, its end told clearly.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::Extensions;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::bindings::exports::upstart::adapter::calls::Unfinished;
+use super::bindings::upstart::adapter::{messages as wit, types};
+use super::convert;
+use super::host::{Asked, Context};
+use super::instance::Instance;
+use super::program::Program;
+use crate::call::{BodyError, BodyLimits};
+use crate::chain::Next;
+use crate::observer::{Failure, Refusal};
+use crate::state::{Intent, OpenIntent, State, Transaction};
+
+/// What a component is asked.
+pub(super) enum Question {
+    Init(types::Start),
+    Handle(wit::Call, types::Caller),
+    Recover(wit::Call, types::Caller),
+}
+
+/// What it says: only calls have a reply.
+pub(super) enum Said {
+    Reply(Result<wit::Reply, wit::Failure>),
+    Done(Result<(), String>),
+}
+
+/// How a run ended that gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// It took too long.
+    #[error("it did not answer within {} ms", .0.as_millis())]
+    Time(Duration),
+    /// It may not have so much memory.
+    #[error("it needs more memory than its limit of {0} MiB")]
+    Memory(usize),
+    /// It trapped, or did what the contract does not allow.
+    #[error("{0}")]
+    Trapped(String),
+    /// Its intent could not be made durable.
+    #[error("{0}")]
+    State(#[from] crate::state::StateError),
+}
+
+/// Where a run's delegates go, and what is written down before the first.
+pub(super) struct Delegates<'r, 'n> {
+    pub(super) next: &'r mut Next<'n>,
+    pub(super) limits: BodyLimits,
+    pub(super) extensions: Extensions,
+    /// What is to become durable before the first, and the state's limit; taken then.
+    pub(super) intent: Option<(Arc<State>, Intent, u64)>,
+    pub(super) open: Option<OpenIntent>,
+    /// How the last one failed, if it did: handed on where the adapter does so too.
+    pub(super) failed: Option<Failure>,
+    pub(super) refused: Option<Refusal>,
+}
+
+/// A run that came to its end.
+pub(super) struct Ran {
+    pub(super) said: Said,
+    pub(super) transaction: Option<Transaction>,
+}
+
+impl Program {
+    /// Asks an instance; one that breaks is dropped with all it has changed.
+    pub(super) async fn run(
+        &self,
+        question: Question,
+        transaction: Option<Transaction>,
+        time: Duration,
+        memory_mib: usize,
+        delegates: Option<&mut Delegates<'_, '_>>,
+    ) -> Result<Ran, Broken> {
+        let ran = self.attempt(question, transaction, time, memory_mib, delegates);
+        let ran = ran.await;
+        if ran.is_err() {
+            self.pool.suspect.store(true, Ordering::Relaxed);
+        }
+        ran
+    }
+
+    async fn attempt(
+        &self,
+        question: Question,
+        transaction: Option<Transaction>,
+        time: Duration,
+        memory_mib: usize,
+        mut delegates: Option<&mut Delegates<'_, '_>>,
+    ) -> Result<Ran, Broken> {
+        let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
+        let _active = self.pool.enter().map_err(trapped)?;
+        let began = Instant::now();
+        let taken = tokio::time::timeout(time, self.pool.take()).await;
+        let mut instance = taken.map_err(|_| Broken::Time(time))?.map_err(|error| {
+            match is_out_of_memory(&error) {
+                true => Broken::Memory(memory_mib),
+                false => trapped(error),
+            }
+        })?;
+        let (asks, mut asked) = mpsc::channel(1);
+        let host = instance.store.data_mut();
+        host.context = Some(Context {
+            asks: delegates.is_some().then_some(asks),
+            transaction,
+        });
+        host.limits().exceeded = false;
+        super::turns::begin(&mut instance.store);
+        let mut deadline = began + time;
+        let said = {
+            let suspect = self.pool.suspect.load(Ordering::Relaxed);
+            let turn = instance.store.data().turn.clone();
+            let mut guest = Box::pin(async {
+                if suspect {
+                    turn.wait().await;
+                    super::turns::begin(&mut instance.store);
+                }
+                instance.ask(question).await
+            });
+            loop {
+                tokio::select! {
+                    biased;
+                    () = sleep_until(deadline) => return Err(Broken::Time(time)),
+                    Some(Asked { call, reply }) = asked.recv() => {
+                        let Some(delegates) = delegates.as_deref_mut() else {
+                            continue;
+                        };
+                        let (began, may) = (Instant::now(), delegates.next.left() > 0);
+                        let replied = delegates.make(call).await?;
+                        // The guest waits for nothing else.
+                        let _ = reply.send(replied);
+                        // What the next one takes is not the adapter's time; asking for more than is declared is.
+                        if may {
+                            deadline += began.elapsed();
+                        }
+                    }
+                    said = &mut guest => break said,
+                }
+            }
+        };
+        let said = said.map_err(|error| match instance.store.data_mut().limits().exceeded {
+            true => Broken::Memory(memory_mib),
+            false => trapped(error),
+        })?;
+        let host = instance.store.data_mut();
+        host.turn.end();
+        let context = host.context.take();
+        self.pool.give_back(instance);
+        Ok(Ran {
+            said,
+            transaction: context.and_then(|context| context.transaction),
+        })
+    }
+}
+
+fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    format!("{error:#}").contains("memory minimum size")
+}
+
+/// A trap in one line: where it happened inside the guest is for its author, in the log.
+fn told(error: &wasmtime::Error) -> String {
+    let cause = match error.downcast_ref::<wasmtime::Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    tracing::debug!(target: "adapter", "{error:?}");
+    cause
+}
+
+impl Instance {
+    async fn ask(&mut self, question: Question) -> wasmtime::Result<Said> {
+        let calls = self.exports.upstart_adapter_calls();
+        let store = &mut self.store;
+        Ok(match question {
+            Question::Init(start) => Said::Done(calls.call_init(store, start).await?),
+            Question::Handle(call, caller) => {
+                Said::Reply(calls.call_handle(store, &call, &caller).await?)
+            }
+            Question::Recover(call, caller) => {
+                let unfinished = Unfinished { call, caller };
+                Said::Done(calls.call_on_recover(store, &unfinished).await?)
+            }
+        })
+    }
+}
+
+impl Delegates<'_, '_> {
+    /// What is left of them: the intent, and how the last one failed.
+    pub(super) fn end(self) -> (Option<OpenIntent>, Option<Failure>, Option<Refusal>) {
+        (self.open, self.failed, self.refused)
+    }
+
+    /// Makes one call for the guest. The outer error ends the run.
+    async fn make(&mut self, call: wit::Call) -> Result<Result<wit::Reply, wit::Failure>, Broken> {
+        let wit::Call::Http(request) = call else {
+            return Err(Broken::Trapped(convert::OTHER_PROTOCOL.to_owned()));
+        };
+        let call = convert::call(request, self.limits, &self.extensions);
+        let call = call.map_err(Broken::Trapped)?;
+        if let Some((state, intent, limit)) = self.intent.take() {
+            self.open = Some(state.intend(intent, limit).await?);
+        }
+        let answered = match self.next.delegate(call).await {
+            Ok(answer) => read(answer, self.limits).await,
+            Err(failure) => Err(failure),
+        };
+        (self.failed, self.refused) = (None, None);
+        Ok(match answered {
+            Ok(reply) => Ok(wit::Reply::Http(reply)),
+            Err(Failure::Refused(refusal)) => {
+                let told = convert::refusal(&refusal);
+                self.refused = Some(*refusal);
+                Err(wit::Failure::Refused(told))
+            }
+            Err(failure) => {
+                let told = failure.to_string();
+                self.failed = Some(failure);
+                Err(wit::Failure::Crashed(told))
+            }
+        })
+    }
+}
+
+/// The whole answer, as the guest is given it.
+async fn read(answer: crate::call::Answer, limits: BodyLimits) -> Result<wit::HttpReply, Failure> {
+    let crate::call::Answer { head, body } = answer;
+    let body = body.into_bytes(limits).await;
+    let body = body.map_err(|error| match error {
+        BodyError::Connection(error) => Failure::Broken(error),
+        error => Refusal::of_answer(error.to_string()).into(),
+    })?;
+    let reply = convert::reply(&head, body.into());
+    reply.map_err(|what| Refusal::of_answer(format!("the answer: {what}")).into())
+}

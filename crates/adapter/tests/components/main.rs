@@ -1,0 +1,171 @@
+//! Components as adapters: what they are given, what they are limited to, and what becomes of their calls.
+
+mod assemble;
+mod guests;
+mod hostile;
+mod stage;
+mod state;
+
+use adapter::component::{ComponentError, Declaration, Program};
+use adapter::{Chain, Conflicts, Direction, Lens, Stores};
+use assemble::{DELEGATE, component};
+use guests::{foreign, handling};
+use stage::{Stage, declaration, step};
+use std::sync::Arc;
+
+/// Hands every call on as it is.
+pub(crate) fn passing() -> Vec<u8> {
+    handling(&format!("{DELEGATE} (i32.const 128)"))
+}
+
+#[tokio::test]
+async fn a_call_passes_a_component_both_ways() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stage = Stage::new(&passing(), "", folder.path());
+    let answer = stage.ask("POST", "/items/7?a=%20b", "hello").await;
+    assert_eq!(answer.expect("an answer"), (200, "hello".to_owned()));
+    assert_eq!(
+        stage
+            .software
+            .calls
+            .load(std::sync::atomic::Ordering::SeqCst),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_chain_mixes_lenses_and_components() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stores = Arc::new(Stores::new(folder.path()));
+    let lens = "[[operation]]\nsame = \"POST /items\"\nrequest = [{ old = \"body.a\", new = \"body.b\" }]\n[[operation.response]]\nstatus = 200\nrules = [{ old = \"body.a\", new = \"body.b\" }]\n";
+    let lens = Arc::new(Lens::parse("a.toml", lens).unwrap_or_else(|error| panic!("{error}")));
+    for component_first in [true, false] {
+        let mut steps = vec![
+            step(&passing(), "", &stores, Direction::Past),
+            lens.clone().adapter(Direction::Past),
+        ];
+        if !component_first {
+            steps.reverse();
+        }
+        let stage = Stage {
+            chain: Chain::of(Direction::Past, steps, &Conflicts::default()),
+            software: stage::Software::default(),
+            stores: stores.clone(),
+        };
+        let answer = stage.ask("POST", "/items", r#"{"a":1}"#).await;
+        let (status, body) = answer.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((status, body.as_str()), (200, r#"{"a":1}"#));
+        let refused = stage.ask("GET", "/other", "").await;
+        assert!(
+            matches!(refused, Err(adapter::Failure::Refused(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_calls_than_declared_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let twice = handling(&format!("{DELEGATE} {DELEGATE} (i32.const 128)"));
+    let stage = Stage::new(&twice, "", folder.path());
+    let refused = stage.ask("POST", "/items", "x").await;
+    let Err(adapter::Failure::Refused(refusal)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        refusal.reason.contains("more calls than"),
+        "{}",
+        refusal.reason
+    );
+    let rest = "[[operation]]\ncall = \"POST /items\"\ndelegates = 2\n";
+    let stage = Stage::new(&twice, rest, folder.path().join("b").as_path());
+    assert_eq!(stage.ask("POST", "/items", "x").await.expect("both").0, 200);
+}
+
+#[test]
+fn what_is_no_adapter_is_said_with_what_to_do() {
+    let limits = declaration("").limits();
+    let complaint = |bytes: &[u8]| match Program::compile("guest.wasm", bytes, limits) {
+        Err(error @ ComponentError::Unfit { .. }) => format!("{error}; {}", error.hint()),
+        other => panic!("{other:?}"),
+    };
+    let foreign = complaint(&foreign());
+    assert!(
+        foreign.contains("it imports `wasi:sockets/network@0.2.0`")
+            && foreign.contains("wasm32-wasip2"),
+        "{foreign}"
+    );
+    let nothing = complaint(&wat::parse_str("(component)").expect("a component"));
+    assert!(
+        nothing.contains("does not export `upstart:adapter/calls`"),
+        "{nothing}"
+    );
+    complaint(&wat::parse_str("(module)").expect("a module"));
+    complaint(b"nothing at all");
+}
+
+#[test]
+fn declarations_are_proved() {
+    let wrong = [
+        ("", "`component` is missing"),
+        ("component = \"../a.wasm\"", "not a path inside the bundle"),
+        ("component = \"a\"\nlimit = 1", "did you mean `limits`?"),
+        (
+            "component = \"a\"\n[limits]\ntime_ms = 0",
+            "a:3: limits.time_ms: 0 is not from 1 to 60000",
+        ),
+        (
+            "component = \"a\"\n[limits]\ntime = 1",
+            "unknown key `time`",
+        ),
+        (
+            "component = \"a\"\n[[operation]]\nname = \"x\"",
+            "`call` is missing",
+        ),
+        (
+            "component = \"a\"\n[[operation]]\ncall = \"get /\"",
+            "is not a method and a path",
+        ),
+        (
+            "component = \"a\"\n[[operation]]\ncall = \"GET /\"\nconflict_key = \"nme\"",
+            "`nme` is not known",
+        ),
+        (
+            "component = \"a\"\n[[operation]]\ncall = \"GET /\"\nconflict_key = \"path\"\nconflicts = false",
+            "has no key",
+        ),
+        (
+            "component = \"a\"\n[[operation]]\ncall = \"GET /{a}\"\n[[operation]]\ncall = \"GET /{b}\"",
+            "never reached",
+        ),
+    ];
+    for (text, expected) in wrong {
+        let error = Declaration::parse("a", text).expect_err(text).to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let declared = Declaration::parse("adapters/a.toml", "component = \"a.wasm\"").expect("sound");
+    assert_eq!(declared.component(), "adapters/a.wasm");
+    assert!(Declaration::is_one("component = \"a.wasm\"") && !Declaration::is_one("pass = []"));
+}
+
+#[tokio::test]
+async fn what_a_component_makes_must_be_http() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A reply of status 7.
+    let odd = handling(
+        "(i32.store (i32.const 128) (i32.const 0)) (i32.store (i32.const 132) (i32.const 0))
+         (i32.store (i32.const 136) (i32.const 7)) (i32.const 128)",
+    );
+    let stage = Stage::new(&odd, "", folder.path());
+    let fault = stage.fault("GET", "/", "").await;
+    assert!(fault.contains("a status 7"), "{fault}");
+    // A module without anything of the contract's imports is a component of it too.
+    let small = component(
+        "(func (export \"upstart:adapter/calls@0.1.0#init\") (param i32 i32 i32 i32) (result i32) unreachable)
+         (func (export \"upstart:adapter/calls@0.1.0#on-recover\") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+         (func (export \"upstart:adapter/calls@0.1.0#handle\") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)",
+    );
+    let stage = Stage::new(&small, "", folder.path().join("b").as_path());
+    let fault = stage.fault("GET", "/", "").await;
+    assert!(fault.contains("unreachable"), "{fault}");
+}
