@@ -109,6 +109,9 @@ pub(crate) enum Command {
     /// Become a transform; started by its agent
     #[command(hide = true)]
     Confine(c::hidden::Rest),
+    /// Compile a component; started by an agent or by `check`
+    #[command(hide = true)]
+    CompileAdapter(c::hidden::CompileArgs),
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use crate::arguments::Globals;
 use crate::failure::{End, Outcome, failure, refusal, sentence};
 use crate::output;
-use adapter::Lens;
+use adapter::component::{CompileHelper, Compiler, Declaration};
+use adapter::{Lens, LensError};
 use clap::Args;
 use model::bundle::{
     self, BundleError, Checked, Folder, FolderError, SoftwareKind, Upgrade, UpgradeFile,
@@ -119,8 +120,8 @@ pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<Bundl
         Err(errors) => return Ok(Err(errors)),
     };
     let mut findings = Vec::new();
-    for path in checked.upgrade.lenses() {
-        findings.extend(lens_finding(&folder.path, path));
+    for path in checked.upgrade.adapter_files() {
+        findings.extend(adapter_finding(&folder.path, path));
     }
     for (path, kind) in archives(&checked.upgrade) {
         let gzip = kind == SoftwareKind::TarGz;
@@ -149,12 +150,12 @@ fn unreadable(directory: &Path, error: FolderError) -> anyhow::Error {
     )
 }
 
-/// What is wrong with one lens file.
-fn lens_finding(folder: &Path, path: &str) -> Option<BundleError> {
+/// What is wrong with one file of an `adapter` key: a lens, or the declaration of a component.
+fn adapter_finding(folder: &Path, path: &str) -> Option<BundleError> {
     let bytes = match std::fs::read(folder.join(path)) {
         Ok(bytes) => bytes,
         Err(error) => {
-            let help = "a lens is a readable UTF-8 file in the bundle";
+            let help = "an adapter's file is a readable UTF-8 file in the bundle";
             let problem = format!("cannot be read: {error}");
             return Some(BundleError::of_file(path, problem, help));
         }
@@ -168,12 +169,41 @@ fn lens_finding(folder: &Path, path: &str) -> Option<BundleError> {
         let problem = "is empty: every call between the two versions would be refused";
         return Some(BundleError::of_file(path, problem, help));
     }
-    let error = Lens::parse(path, &text).err()?;
+    let error = match Declaration::is_one(&text) {
+        true => component_error(folder, path, &text)?,
+        false => Lens::parse(path, &text).err()?,
+    };
     Some(BundleError {
         line: Some(error.line).filter(|line| *line > 0),
         key: error.key,
         ..BundleError::of_file(path, error.message, error.hint.unwrap_or_default())
     })
+}
+
+/// What is wrong with a component, or with its declaration: it is compiled and looked at as by a node.
+fn component_error(folder: &Path, path: &str, text: &str) -> Option<LensError> {
+    let declaration = match Declaration::parse(path, text) {
+        Ok(declaration) => declaration,
+        Err(error) => return Some(error),
+    };
+    let component = declaration.component();
+    let file = folder.join(&component);
+    if !file.is_file() {
+        let problem = format!("there is no file `{component}` in the bundle");
+        return Some(declaration.complaint(problem, "put the component beside this file"));
+    }
+    let compiled = (std::env::current_exe())
+        .and_then(|upstart_binary| Ok((upstart_binary, tempfile::tempdir()?)))
+        .map_err(|error| error.to_string());
+    let (upstart_binary, scratch) = match compiled {
+        Ok(both) => both,
+        Err(why) => return Some(declaration.complaint(format!("cannot be compiled: {why}"), "")),
+    };
+    let compiler = Compiler::new(CompileHelper { upstart_binary }, scratch.path());
+    let checked = compiler.program(&component, &file, declaration.limits());
+    let error = checked.err()?;
+    let why = sentence(&anyhow::anyhow!(error.to_string()));
+    Some(declaration.complaint(why, error.hint()))
 }
 
 /// The archives that nodes will unpack, each once.

@@ -42,6 +42,8 @@ pub(crate) enum SchemaOf {
     Upgrade,
     /// Lens files
     Lens,
+    /// Files that declare a component as an adapter
+    Adapter,
     /// Conversation files, for `upstart lens test`
     Conversation,
 }
@@ -51,6 +53,7 @@ pub(crate) fn schema(arguments: &SchemaArgs) -> Outcome {
     let text = match arguments.of {
         SchemaOf::Upgrade => include_str!("../../schemas/upgrade.json"),
         SchemaOf::Lens => include_str!("../../schemas/lens.json"),
+        SchemaOf::Adapter => include_str!("../../schemas/adapter.json"),
         SchemaOf::Conversation => include_str!("../../schemas/conversation.json"),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;

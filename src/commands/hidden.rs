@@ -1,4 +1,4 @@
-//! The processes that an agent starts from this same binary: holder, launch, confine.
+//! The processes that an agent starts from this same binary: holder, launch, confine, compile-adapter.
 
 use crate::failure::{End, Outcome};
 use clap::Args;
@@ -32,6 +32,23 @@ pub(crate) fn launch() -> Outcome {
     let Err(error) = agent::launch::run();
     tracing::error!(%error, "the software was not executed");
     std::process::exit(agent::launch::EXIT_CODE_NOT_EXECUTED)
+}
+
+/// Arguments of the process that compiles a component.
+#[derive(Debug, Args)]
+pub(crate) struct CompileArgs {
+    /// The component
+    pub(crate) component: PathBuf,
+    /// Where its machine code goes
+    pub(crate) to: PathBuf,
+}
+
+/// Compiles a component, for the agent or for `check`.
+pub(crate) fn compile(arguments: &CompileArgs) -> Outcome {
+    match adapter::component::compile_here(&arguments.component, &arguments.to) {
+        0 => Ok(End::Yes),
+        code => std::process::exit(code),
+    }
 }
 
 /// Becomes a transform.

@@ -53,5 +53,6 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Holder(arguments) => hidden::holder(&arguments),
         Command::Launch(_) => hidden::launch(),
         Command::Confine(rest) => hidden::confine(&rest),
+        Command::CompileAdapter(arguments) => hidden::compile(&arguments),
     }
 }

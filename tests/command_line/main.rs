@@ -2,6 +2,7 @@
 
 mod broken_bundles;
 mod bundles;
+mod components;
 mod help;
 mod lenses;
 mod logs;

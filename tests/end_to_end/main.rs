@@ -2,6 +2,7 @@
 
 mod catching_up;
 mod clocks;
+mod components;
 mod cross_version;
 mod failed_upgrade;
 mod first_start;

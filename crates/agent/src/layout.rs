@@ -92,6 +92,16 @@ impl Layout {
         self.cache().join("members.json")
     }
 
+    /// What adapters remember.
+    pub fn adapter_state(&self) -> PathBuf {
+        self.root.join("adapters").join("state")
+    }
+
+    /// Components as they were compiled here, by digest.
+    pub fn compiled(&self) -> PathBuf {
+        self.root.join("adapters").join("compiled")
+    }
+
     /// Downloaded artifacts by digest.
     pub fn artifacts(&self) -> PathBuf {
         self.root.join("artifacts")

@@ -101,7 +101,7 @@ impl Lineage {
         self.versions().iter().copied().filter(direct).collect()
     }
 
-    /// The adapter of one step: which lens to load.
+    /// The adapter of one step: which file to load.
     pub fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
         let class = self.class(step.upgrade)?;
         Some(

@@ -32,7 +32,8 @@ pub(crate) fn lenses(globals: &crate::arguments::Globals, path: &Path) -> anyhow
         Ok(proved) => proved,
         Err(errors) => return complain(globals, &errors).map(Lenses::Unsound),
     };
-    let files = proved.checked.upgrade.lenses();
+    let mut files = proved.checked.upgrade.adapter_files();
+    files.retain(|file| !declares_component(&path.join(file)));
     if files.is_empty() {
         return Err(refusal(
             format!("the bundle {} has no lens", path.display()),
@@ -41,6 +42,11 @@ pub(crate) fn lenses(globals: &crate::arguments::Globals, path: &Path) -> anyhow
     }
     let found = files.into_iter().map(|file| load(&path.join(file)));
     found.collect::<Result<_, _>>().map(Lenses::Found)
+}
+
+/// Whether an adapter's file declares a component instead of being a lens.
+fn declares_component(file: &Path) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| adapter::component::Declaration::is_one(&text))
 }
 
 /// Reads one lens file.

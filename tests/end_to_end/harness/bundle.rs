@@ -73,8 +73,11 @@ pub(crate) async fn publish(
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         panic!("{}\n{}", lines.join("\n"), read.upgrade_toml)
     });
-    for path in checked.upgrade.lenses() {
+    for path in checked.upgrade.adapter_files() {
         let text = std::fs::read_to_string(folder.join(path)).expect("the lens is there");
+        if adapter::component::Declaration::is_one(&text) {
+            continue;
+        }
         adapter::Lens::parse(path, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     }
     for file in &checked.manifest.files {

@@ -1,6 +1,7 @@
 //! One node: what its parts share, how it starts, and how it goes.
 
 mod actions;
+mod adapters;
 mod child;
 mod fault;
 mod kept;
@@ -71,6 +72,7 @@ pub(crate) struct Node {
     retry_seen: AtomicU64,
     room: room::Room,
     connections_look: Mutex<unreachable::ConnectionsLook>,
+    adapters: adapters::Loader,
     listeners: Mutex<listeners::Listeners>,
     /// Through which version the ports of every live version are open.
     opened: AtomicU32,
@@ -198,6 +200,9 @@ impl Node {
             picture.standing.staged = picture.standing.staged.max(wished.serving_version);
             picture.set_bounds();
         });
+        if !wished.hold_calls {
+            self.adapters.stores().thaw();
+        }
         self.publish_table();
         if began {
             self.note_hold();

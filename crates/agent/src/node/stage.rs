@@ -4,7 +4,6 @@ use super::Node;
 use super::actions::chain;
 use super::learn::Learned;
 use crate::fetch::{self, Fetcher, Wanted};
-use adapter::Lens;
 use model::api::Progress;
 use model::bundle::SoftwareKind;
 use model::ids::Version;
@@ -124,13 +123,15 @@ async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), 
                 .map_err(|error| chain(&error))?;
         }
     }
-    for path in published.upgrade.lenses() {
-        let file = bundle.join(path);
-        let text = std::fs::read_to_string(&file)
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-        Lens::parse(path, &text).map_err(|error| error.to_string())?;
-    }
-    Ok(())
+    node.set_progress(Some(Progress {
+        what: format!("prepare the adapters of version {place}"),
+        done: 0,
+        total: None,
+        unit: String::new(),
+    }));
+    let files = published.upgrade.adapter_files();
+    let files = files.into_iter().map(str::to_owned).collect();
+    super::adapters::prepare(node, place, files).await
 }
 
 fn step(learned: &Learned, place: Place) -> Result<Step, String> {

@@ -291,7 +291,9 @@ impl Parts {
         );
         let members = Members::load(&self.layout.members(), self.enrolled.node);
         let state = self.holder.state().clone();
+        let adapters = super::adapters::Loader::new(&self.layout, &self.binary);
         let node = Arc::new(Node {
+            adapters,
             config: self.config,
             layout: self.layout,
             binary: self.binary,

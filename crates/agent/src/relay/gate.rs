@@ -181,6 +181,10 @@ impl CallGate {
 }
 
 impl Gate for CallGate {
+    fn caller(&self) -> Option<(u32, Arc<str>)> {
+        Some((self.version.0, self.service.clone()))
+    }
+
     fn enter(&self) -> Pending<'_, Result<Lease, Closed>> {
         Box::pin(async move {
             let (chain, upstream, give_back, running) = match self.leave().await {

@@ -13,7 +13,7 @@ mod workers;
 pub(crate) use commands::Commands;
 pub(crate) use record::{Recorder, Recorders};
 pub(crate) use tally::Tally;
-pub(crate) use traffic::{Child, Lenses, Picture, Traffic};
+pub(crate) use traffic::{Child, Loaded, Picture, Traffic};
 pub(crate) use workers::Workers;
 
 use crate::agent_key::AgentKey;

@@ -2,7 +2,7 @@
 
 use crate::knowledge::Knowledge;
 use crate::node::Unsure;
-use adapter::{Chain, Conflicts, Lens, Upstream};
+use adapter::{Calls, Chain, Conflicts, Upstream};
 use model::bundle::{Connections, Protocol};
 use model::ids::Version;
 use model::routing::{Direction, Route, Standing, Step};
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// Lenses by the upgrade and the service that they belong to, and their direction.
-pub(crate) type Lenses = BTreeMap<(Version, String, Direction), Arc<Lens>>;
+/// Adapters by the upgrade and the service that they belong to, and their direction.
+pub(crate) type Loaded = BTreeMap<(Version, String, Direction), Arc<dyn Calls>>;
 
 /// The picture at one moment.
 #[derive(Clone)]
@@ -175,20 +175,20 @@ fn dial_address(listening: &[SocketAddr], port: u16) -> SocketAddr {
 /// A service, and the adapters on the way to its software.
 type Way = (String, Vec<Step>);
 
-/// Lenses, and the chains of them by service and steps, each made once.
+/// Adapters, and the chains of them by service and steps, each made once.
 #[derive(Default)]
 pub(crate) struct Adapters {
-    lenses: Lenses,
+    loaded: Loaded,
     made: Mutex<BTreeMap<Way, Arc<Chain>>>,
     /// The conflict keys of each service: older chains, whose calls still run, share them.
     conflicts: Arc<Mutex<BTreeMap<String, Conflicts>>>,
 }
 
 impl Adapters {
-    /// With other lenses, and no chains of them yet.
-    pub(crate) fn renewed(&self, lenses: Lenses) -> Self {
+    /// With other adapters, and no chains of them yet.
+    pub(crate) fn renewed(&self, loaded: Loaded) -> Self {
         Self {
-            lenses,
+            loaded,
             made: Mutex::default(),
             conflicts: self.conflicts.clone(),
         }
@@ -204,19 +204,19 @@ impl Adapters {
             .iter()
             .map(|step| {
                 let key = (step.upgrade, service.to_owned(), step.direction);
-                let direction = match step.direction {
-                    Direction::Past => adapter::Direction::Past,
-                    Direction::Future => adapter::Direction::Future,
-                };
-                self.lenses.get(&key).map(|lens| (lens.clone(), direction))
+                self.loaded.get(&key).cloned()
             })
             .collect::<Option<Vec<_>>>()?;
+        let direction = match steps.first()?.direction {
+            Direction::Past => adapter::Direction::Past,
+            Direction::Future => adapter::Direction::Future,
+        };
         let mut conflicts = self
             .conflicts
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let conflicts = conflicts.entry(service.to_owned()).or_default();
-        let chain = Arc::new(Chain::within(adapters, conflicts));
+        let chain = Arc::new(Chain::of(direction, adapters, conflicts));
         made.insert(key, chain.clone());
         Some(chain)
     }

@@ -143,16 +143,16 @@ pub enum Adapter {
     None,
     /// Such callers are refused, on purpose.
     Refuse,
-    /// A lens file, relative to the bundle.
-    Lens(String),
+    /// A file of the bundle, by its path in it: a lens, or the declaration of a component.
+    File(String),
 }
 
 impl Service {
-    /// Whether a lens translates in either direction.
-    pub fn has_lens(&self) -> bool {
+    /// Whether calls are translated in either direction.
+    pub fn translates(&self) -> bool {
         [&self.past, &self.future]
             .into_iter()
-            .any(|adapter| matches!(adapter, Adapter::Lens(_)))
+            .any(|adapter| matches!(adapter, Adapter::File(_)))
     }
 
     /// The adapter of one direction.

@@ -67,8 +67,8 @@ pub struct ClassUpgrade {
 }
 
 impl Upgrade {
-    /// Every lens file that it names, once.
-    pub fn lenses(&self) -> BTreeSet<&str> {
+    /// Every file of an adapter that it names, lens or declaration of a component, once.
+    pub fn adapter_files(&self) -> BTreeSet<&str> {
         let classes = self
             .classes
             .values()
@@ -77,7 +77,7 @@ impl Upgrade {
         services
             .flat_map(|service| [&service.past, &service.future])
             .filter_map(|adapter| match adapter {
-                Adapter::Lens(path) => Some(path.as_str()),
+                Adapter::File(path) => Some(path.as_str()),
                 Adapter::None | Adapter::Refuse => None,
             })
             .collect()

@@ -85,7 +85,7 @@ impl Step<'_> {
             (Interface::Changed, Some((_, before))) => {
                 let old = before.definition.services.get(&service.name);
                 let changes = old.is_some_and(|old| old.protocol != service.protocol);
-                if !changes || !service.has_lens() {
+                if !changes || !service.translates() {
                     return Ok(own);
                 }
                 "its protocol changes, and a lens translates only between versions that both speak http: write `adapter = \"refuse\"`"

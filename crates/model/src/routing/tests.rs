@@ -56,7 +56,7 @@ fn calls_pass_one_adapter_for_each_changed_interface() {
     );
     assert_eq!(
         lineage.adapter("data", step(3, Past)),
-        Some(&Adapter::Lens("lens.toml".to_owned()))
+        Some(&Adapter::File("lens.toml".to_owned()))
     );
 }
 

@@ -2,12 +2,8 @@
 
 use super::state::remove;
 use crate::node::Node;
-use crate::relay::Lenses;
-use adapter::Lens;
-use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;
-use model::routing::{Direction, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,9 +20,9 @@ pub(super) async fn align(
         .max()
         .unwrap_or_default();
     let places = places(node, held);
-    let lenses = load(node, &places)?;
+    let loaded = super::super::adapters::load(node, places).await?;
     node.traffic.change(|picture| {
-        picture.adapters = Arc::new(picture.adapters.renewed(lenses));
+        picture.adapters = Arc::new(picture.adapters.renewed(loaded));
         let standing = &mut picture.standing;
         standing.staged = staged.max(standing.version);
         standing.retired_through = standing.retired_through.max(retired_through);
@@ -52,48 +48,6 @@ fn places(node: &Node, held: &[Place]) -> BTreeMap<Version, Place> {
     places
 }
 
-fn load(node: &Node, places: &BTreeMap<Version, Place>) -> Result<Lenses, String> {
-    let knowledge = node.knowledge();
-    let mut lenses = Lenses::new();
-    let mut parsed: BTreeMap<std::path::PathBuf, Arc<Lens>> = BTreeMap::new();
-    for (version, place) in places {
-        let Some(class) = knowledge.class_at(*version) else {
-            continue;
-        };
-        for service in class.definition.services.keys() {
-            for direction in [Direction::Past, Direction::Future] {
-                let step = Step {
-                    upgrade: *version,
-                    direction,
-                };
-                let Some(Adapter::Lens(path)) = knowledge.adapter(service, step) else {
-                    continue;
-                };
-                if class.provided_by != *version {
-                    continue;
-                }
-                let file = node.layout.bundle(*place).join(path);
-                let lens = match parsed.get(&file) {
-                    Some(lens) => lens.clone(),
-                    None => {
-                        let lens = Arc::new(read(&file)?);
-                        parsed.insert(file, lens.clone());
-                        lens
-                    }
-                };
-                lenses.insert((*version, service.clone(), direction), lens);
-            }
-        }
-    }
-    Ok(lenses)
-}
-
-fn read(file: &std::path::Path) -> Result<Lens, String> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    Lens::parse(&file.display().to_string(), &text).map_err(|error| error.to_string())
-}
-
 /// Deletes folders that nothing needs; what cannot be deleted is tried again next time. Staging goes on meanwhile: the
 /// newest revision of a version that is spoken, or will be, is left alone whether it is held yet or not.
 fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Version) {
@@ -107,6 +61,9 @@ fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Ver
     for place in held {
         needed.insert(place.version);
         needed.extend(provided_by(place.version));
+    }
+    if let Err(error) = node.adapters.stores().remove_through(retired_through.0) {
+        tracing::warn!(%error, "cannot delete what retired adapters remember");
     }
     let running = node.child().map(|child| child.start.place);
     for place in node.staged_places() {

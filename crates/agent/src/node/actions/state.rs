@@ -145,6 +145,8 @@ fn work_folder(node: &Node) -> PathBuf {
 }
 
 async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<(), Broken> {
+    // What still runs has had its time: from here on its adapters' states are what the transform is given.
+    node.adapters.stores().freeze();
     let work = work_folder(node);
     let done = node.layout.state(to);
     for leftover in [&work, &done] {
@@ -171,6 +173,13 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
             copy(node, &old, &new).await?;
         }
         transform_step(node, step, &old, &new, &work).await?;
+    }
+    for step in path {
+        let written = adapter_folder(&work, "out", step);
+        let begun = node
+            .adapters
+            .begin_transformed(node, step.version, &written);
+        begun.map_err(Broken::Failed)?;
     }
     snapshot::sync_tree(&new)?;
     leaves_room(node)?;
@@ -239,6 +248,11 @@ async fn copy(node: &Arc<Node>, from: &Path, to: &Path) -> Result<(), Broken> {
     }
 }
 
+/// Where a step's transform finds the future adapter's state, or leaves the past adapter's.
+fn adapter_folder(work: &Path, way: &str, step: &Step) -> PathBuf {
+    work.join(format!("adapter-{way}.{}", step.version))
+}
+
 async fn transform_step(
     node: &Arc<Node>,
     step: &Step,
@@ -255,17 +269,20 @@ async fn transform_step(
         total: None,
         unit: String::new(),
     }));
-    let folder = |name: &str| work.join(format!("{name}.{}", step.version));
     let (adapter_state_in, adapter_state_out, scratch) = (
-        folder("adapter-in"),
-        folder("adapter-out"),
-        folder("scratch"),
+        adapter_folder(work, "in", step),
+        adapter_folder(work, "out", step),
+        work.join(format!("scratch.{}", step.version)),
     );
     for directory in [&adapter_state_in, &adapter_state_out, &scratch] {
         make(directory)?;
         own(directory, rendered.user.as_deref())
             .map_err(|error| broken("give away", directory, &error))?;
     }
+    let given = node
+        .adapters
+        .give_to_transform(step.version, &adapter_state_in);
+    given.map_err(Broken::Failed)?;
     let transform = Transform {
         upstart_binary: node.binary.clone(),
         command: rendered.command,

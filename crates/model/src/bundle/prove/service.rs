@@ -242,7 +242,7 @@ fn adapter(table: &Table<'_>, at: &At<String>, protocol: Protocol) -> Adapter {
         );
         table.source().wrong(at, problem, "write \"refuse\"");
     }
-    software::file(table, at).map_or(Adapter::None, Adapter::Lens)
+    software::file(table, at).map_or(Adapter::None, Adapter::File)
 }
 
 fn advertise(table: &Table<'_>, names: &BTreeSet<String>) -> Vec<Template> {

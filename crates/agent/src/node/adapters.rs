@@ -1,0 +1,196 @@
+//! The adapters of the versions that the node answers: lenses and components, loaded from their bundles.
+
+use super::Node;
+use super::actions::chain;
+use crate::layout::Layout;
+use crate::relay::Loaded;
+use adapter::component::{
+    CompileHelper, Compiler, ComponentStep, Declaration, Place as Standing, Program,
+};
+use adapter::{Lens, StateId, Stores};
+use model::bundle::Adapter;
+use model::ids::Version;
+use model::machine::Place;
+use model::routing::{Direction, Step};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A file of an `adapter` key, read and proved.
+#[derive(Clone)]
+enum Read {
+    Lens(Arc<Lens>),
+    Component(Arc<Declaration>, Arc<Program>),
+}
+
+/// Loads adapters, and keeps what they need: their states, and components that are loaded already.
+pub(super) struct Loader {
+    stores: Arc<Stores>,
+    compiler: Compiler,
+    /// By file: a bundle never changes.
+    read: Mutex<BTreeMap<PathBuf, Read>>,
+}
+
+impl Loader {
+    pub(super) fn new(layout: &Layout, upstart_binary: &Path) -> Self {
+        let helper = CompileHelper {
+            upstart_binary: upstart_binary.to_owned(),
+        };
+        Self {
+            stores: Arc::new(Stores::new(layout.adapter_state())),
+            compiler: Compiler::new(helper, layout.compiled()),
+            read: Mutex::default(),
+        }
+    }
+
+    /// What adapters remember.
+    pub(super) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// Writes what the future adapters of an upgrade remember, for its transform.
+    pub(super) fn give_to_transform(&self, upgrade: Version, folder: &Path) -> Result<(), String> {
+        let id = state_id(upgrade, Direction::Future);
+        (self.stores.export(id, folder)).map_err(|error| error.to_string())
+    }
+
+    /// Lets the past adapters of an upgrade begin with what its transform has left; nothing where it left nothing.
+    pub(super) fn begin_transformed(
+        &self,
+        node: &Node,
+        upgrade: Version,
+        folder: &Path,
+    ) -> Result<(), String> {
+        let knowledge = node.knowledge();
+        let class = knowledge.class_at(upgrade);
+        let has_adapters = class.is_some_and(|class| {
+            let mut services = class.definition.services.values();
+            class.provided_by == upgrade
+                && services.any(|service| matches!(service.past, Adapter::File(_)))
+        });
+        if !has_adapters {
+            return Ok(());
+        }
+        let id = state_id(upgrade, Direction::Past);
+        let imported = self.stores.import(id, folder);
+        imported.map_err(|error| format!("the adapters' state that the transform wrote: {error}"))
+    }
+
+    /// Reads a file of a bundle; a component is compiled where it was not yet. Blocks.
+    fn read(&self, bundle: &Path, path: &str) -> Result<Read, String> {
+        let file = bundle.join(path);
+        if let Some(read) = self.known().get(&file) {
+            return Ok(read.clone());
+        }
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        let read = if Declaration::is_one(&text) {
+            let declaration = Declaration::parse(path, &text).map_err(|error| error.to_string())?;
+            let component = declaration.component();
+            let program =
+                self.compiler
+                    .program(&component, &bundle.join(&component), declaration.limits());
+            let program = program.map_err(|error| chain(&error))?;
+            Read::Component(Arc::new(declaration), program)
+        } else {
+            let lens = Lens::parse(path, &text).map_err(|error| error.to_string())?;
+            Read::Lens(Arc::new(lens))
+        };
+        self.known().insert(file, read.clone());
+        Ok(read)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Read>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self, node: &Node, places: &BTreeMap<Version, Place>) -> Result<Loaded, String> {
+        let knowledge = node.knowledge();
+        let mut loaded = Loaded::new();
+        let mut used = Vec::new();
+        for (version, place) in places {
+            let class = knowledge.class_at(*version);
+            let Some(class) = class.filter(|class| class.provided_by == *version) else {
+                continue;
+            };
+            let before = (knowledge.history().release(*version)).map(|release| release.from);
+            for service in class.definition.services.keys() {
+                for direction in [Direction::Past, Direction::Future] {
+                    let step = Step {
+                        upgrade: *version,
+                        direction,
+                    };
+                    let Some(Adapter::File(path)) = knowledge.adapter(service, step) else {
+                        continue;
+                    };
+                    let bundle = node.layout.bundle(*place);
+                    let adapter = match self.read(&bundle, path)? {
+                        Read::Lens(lens) => lens.adapter(side(direction)),
+                        Read::Component(declaration, program) => {
+                            let standing =
+                                standing(*version, before.unwrap_or_default(), direction);
+                            let stores = self.stores.clone();
+                            Arc::new(ComponentStep::new(declaration, program, stores, standing))
+                        }
+                    };
+                    used.push(bundle.join(path));
+                    loaded.insert((*version, service.clone(), direction), adapter);
+                }
+            }
+        }
+        self.known().retain(|file, _| used.contains(file));
+        Ok(loaded)
+    }
+}
+
+fn side(direction: Direction) -> adapter::Direction {
+    match direction {
+        Direction::Past => adapter::Direction::Past,
+        Direction::Future => adapter::Direction::Future,
+    }
+}
+
+fn state_id(upgrade: Version, direction: Direction) -> StateId {
+    StateId {
+        upgrade: upgrade.0,
+        direction: side(direction),
+    }
+}
+
+fn standing(upgrade: Version, before: Version, direction: Direction) -> Standing {
+    let (caller, next) = match direction {
+        Direction::Past => (before, upgrade),
+        Direction::Future => (upgrade, before),
+    };
+    Standing {
+        state: state_id(upgrade, direction),
+        caller_version: caller.0,
+        next_version: next.0,
+    }
+}
+
+/// Loads the adapters of every version that the node answers.
+pub(super) async fn load(
+    node: &Arc<Node>,
+    places: BTreeMap<Version, Place>,
+) -> Result<Loaded, String> {
+    let shared = node.clone();
+    let loading = tokio::task::spawn_blocking(move || shared.adapters.load(&shared, &places));
+    loading.await.map_err(|error| error.to_string())?
+}
+
+/// Proves the adapters of a staged bundle, and compiles its components.
+pub(super) async fn prepare(
+    node: &Arc<Node>,
+    place: Place,
+    files: Vec<String>,
+) -> Result<(), String> {
+    let shared = node.clone();
+    let preparing = tokio::task::spawn_blocking(move || {
+        let bundle = shared.layout.bundle(place);
+        files
+            .iter()
+            .try_for_each(|path| shared.adapters.read(&bundle, path).map(|_| ()))
+    });
+    preparing.await.map_err(|error| error.to_string())?
+}

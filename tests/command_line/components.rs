@@ -1,0 +1,107 @@
+//! `check` of bundles with components, and the process that compiles them.
+
+#[path = "../../crates/adapter/tests/components/assemble.rs"]
+mod assemble;
+
+use crate::upstart::{run, upstart};
+use assemble::{DELEGATE, HANDLE, component};
+use std::path::Path;
+
+const UPGRADE: &str = r#"
+system = "store"
+version = 2
+from = 1
+
+[class.storage.software]
+command = ["true"]
+
+[class.storage.service.data]
+port = 7000
+protocol = "http"
+interface = "changed"
+adapter = "adapters/guest.toml"
+
+[class.storage.lifecycle]
+probe = { tcp = "data" }
+"#;
+
+fn passing() -> Vec<u8> {
+    component(&format!(
+        r#"(func (export "upstart:adapter/calls@0.1.0#init") (param i32 i32 i32 i32) (result i32) (unreachable))
+        (func (export "upstart:adapter/calls@0.1.0#on-recover")
+          (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (unreachable))
+        {HANDLE} {DELEGATE} (i32.const 128))"#
+    ))
+}
+
+fn bundle(folder: &Path, declaration: &str, component: Option<&[u8]>) {
+    std::fs::create_dir_all(folder.join("adapters")).expect("a folder");
+    std::fs::write(folder.join("upgrade.toml"), UPGRADE).expect("written");
+    std::fs::write(folder.join("adapters/guest.toml"), declaration).expect("written");
+    if let Some(component) = component {
+        std::fs::write(folder.join("adapters/guest.wasm"), component).expect("written");
+    }
+}
+
+#[test]
+fn a_component_is_checked_as_nodes_do() {
+    let sound = "component = \"guest.wasm\"\n";
+    let foreign = wat::parse_str(r#"(component (import "wasi:sockets/network@0.2.0" (instance)))"#);
+    let foreign = foreign.expect("a component");
+    let module = wat::parse_str("(module)").expect("a module");
+    for (declaration, component, code, said) in [
+        (sound, Some(passing().as_slice()), 0, "is sound"),
+        (
+            sound,
+            None,
+            1,
+            "adapters/guest.toml:1: component: there is no file `adapters/guest.wasm` in the bundle; put the component beside this file",
+        ),
+        (
+            sound,
+            Some(foreign.as_slice()),
+            1,
+            "it imports `wasi:sockets/network@0.2.0`, which an adapter is not given; build it for the world `calls-adapter`",
+        ),
+        (
+            sound,
+            Some(module.as_slice()),
+            1,
+            "`wasm-tools component new` makes one of it",
+        ),
+        (
+            sound,
+            Some(b"\x00asm".as_slice()),
+            1,
+            "adapters/guest.toml:1: component: ",
+        ),
+        (
+            "component = \"guest.wasm\"\nlimit = 1\n",
+            Some(passing().as_slice()),
+            1,
+            "adapters/guest.toml:2: limit: unknown key `limit`; did you mean `limits`?",
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        bundle(folder.path(), declaration, component);
+        let answer = run(upstart().arg("check").arg(folder.path())).expect(code);
+        assert!(
+            answer.stdout().contains(said),
+            "{said} in {}",
+            answer.stdout()
+        );
+    }
+}
+
+#[test]
+fn the_process_that_compiles_says_what_is_wrong_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("guest.wasm"), folder.path().join("out"));
+    std::fs::write(&from, b"no component").expect("written");
+    let answer = run(upstart().arg("compile-adapter").args([&from, &to])).expect(3);
+    assert!(!answer.stderr().trim().is_empty());
+    assert!(!to.exists());
+    std::fs::write(&from, passing()).expect("written");
+    run(upstart().arg("compile-adapter").args([&from, &to])).expect(0);
+    assert!(to.metadata().expect("compiled").len() > 1000);
+}
