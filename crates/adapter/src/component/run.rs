@@ -97,13 +97,7 @@ impl Program {
         let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
         let _active = self.pool.enter().map_err(trapped)?;
         let began = Instant::now();
-        let taken = tokio::time::timeout(time, self.pool.take()).await;
-        let mut instance = taken.map_err(|_| Broken::Time(time))?.map_err(|error| {
-            match is_out_of_memory(&error) {
-                true => Broken::Memory(memory_mib),
-                false => trapped(error),
-            }
-        })?;
+        let mut instance = self.instance(time, memory_mib).await?;
         let (asks, mut asked) = mpsc::channel(1);
         let host = instance.store.data_mut();
         host.context = Some(Context {
@@ -155,6 +149,18 @@ impl Program {
         Ok(Ran {
             said,
             transaction: context.and_then(|context| context.transaction),
+        })
+    }
+}
+
+impl Program {
+    /// An instance, within a call's time.
+    async fn instance(&self, time: Duration, memory_mib: usize) -> Result<Instance, Broken> {
+        let taken = tokio::time::timeout(time, self.pool.take()).await;
+        let taken = taken.map_err(|_| Broken::Time(time))?;
+        taken.map_err(|error| match is_out_of_memory(&error) {
+            true => Broken::Memory(memory_mib),
+            false => Broken::Trapped(told(&error)),
         })
     }
 }

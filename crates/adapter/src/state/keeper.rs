@@ -68,8 +68,8 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Gives it a commit; says whether it still runs.
     pub(super) fn send(&self, commit: Commit) -> bool {
-        let sent = self.commits.as_ref().map(|commits| commits.send(commit));
-        sent.is_some_and(|sent| sent.is_ok())
+        let commits = self.commits.as_ref();
+        commits.is_some_and(|commits| commits.send(commit).is_ok())
     }
 }
 
