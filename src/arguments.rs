@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Check(c::check::CheckArgs),
     /// Test and explain lenses
     Lens(c::lens::LensArgs),
+    /// Make adapters as WebAssembly components
+    Adapter(c::adapter::AdapterArgs),
     /// Upload an upgrade's folder and publish it
     Publish(c::publish::PublishArgs),
     /// Take an upgrade back while no node has settled at it

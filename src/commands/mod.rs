@@ -1,5 +1,6 @@
 //! One file for each command, or for a few that belong together.
 
+pub(crate) mod adapter;
 pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod events;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Server(arguments) => server::run(globals, arguments),
         Command::Agent(arguments) => agent::run(globals, arguments),
         Command::Check(arguments) => check::run(globals, &arguments),
+        Command::Adapter(arguments) => adapter::run(globals, &arguments),
         Command::Lens(arguments) => lens::run(globals, &arguments),
         Command::Publish(arguments) => publish::run(globals, &arguments),
         Command::Withdraw(arguments) => operate::withdraw(globals, &arguments),

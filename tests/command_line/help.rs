@@ -3,11 +3,12 @@
 use crate::upstart::{run, upstart};
 
 /// Every command that people see.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "server",
     "agent",
     "check",
     "lens",
+    "adapter",
     "publish",
     "withdraw",
     "status",

@@ -1,0 +1,30 @@
+//! `upstart adapter`: tools for people who write adapters as WebAssembly components. Nothing here needs a server or a node.
+
+mod new;
+mod templates;
+
+use crate::arguments::Globals;
+use crate::failure::Outcome;
+use clap::{Args, Subcommand};
+
+/// Arguments of `upstart adapter`.
+#[derive(Debug, Args)]
+pub(crate) struct AdapterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: AdapterCommand,
+}
+
+/// What can be done with adapters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdapterCommand {
+    /// Make a project of an adapter that builds and passes its own tests
+    New(new::NewArgs),
+}
+
+/// `upstart adapter`.
+pub(crate) fn run(globals: &Globals, arguments: &AdapterArgs) -> Outcome {
+    match &arguments.command {
+        AdapterCommand::New(arguments) => new::run(globals, arguments),
+    }
+}
