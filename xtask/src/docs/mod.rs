@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Pages whose blocks of files and bodies are examples that a test of another crate reads from the page.
-const CHECKED_ELSEWHERE: [(&str, &str); 3] = [
+const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
+    ("docs/adapters.md", "crates/adapter/tests/reference.rs"),
     ("docs/lenses.md", "crates/adapter/tests/reference.rs"),
     ("docs/testing-lenses.md", "crates/adapter/tests/schema.rs"),
     ("docs/upgrade-file.md", "crates/model/tests/folders.rs"),
