@@ -4,10 +4,10 @@ use crate::arguments::Globals;
 use crate::failure::{End, Outcome, failure, refusal, sentence};
 use crate::output;
 use adapter::component::{CompileHelper, Compiler, Declaration};
-use adapter::{Lens, LensError};
+use adapter::{AdapterKind, Lens, LensError};
 use clap::Args;
 use model::bundle::{
-    self, BundleError, Checked, Folder, FolderError, SoftwareKind, Upgrade, UpgradeFile,
+    self, BundleError, Checked, Folder, FolderError, Protocol, SoftwareKind, Upgrade, UpgradeFile,
 };
 use model::ids::Version;
 use model::manifest::UPGRADE_FILE;
@@ -121,7 +121,8 @@ pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<Bundl
     };
     let mut findings = Vec::new();
     for path in checked.upgrade.adapter_files() {
-        findings.extend(adapter_finding(&folder.path, path));
+        let protocols = checked.upgrade.protocols_of(path);
+        findings.extend(adapter_finding(&folder.path, path, &protocols));
     }
     for (path, kind) in archives(&checked.upgrade) {
         let gzip = kind == SoftwareKind::TarGz;
@@ -151,7 +152,7 @@ fn unreadable(directory: &Path, error: FolderError) -> anyhow::Error {
 }
 
 /// What is wrong with one file of an `adapter` key: a lens, or the declaration of a component.
-fn adapter_finding(folder: &Path, path: &str) -> Option<BundleError> {
+fn adapter_finding(folder: &Path, path: &str, protocols: &[Protocol]) -> Option<BundleError> {
     let bytes = match std::fs::read(folder.join(path)) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -170,8 +171,14 @@ fn adapter_finding(folder: &Path, path: &str) -> Option<BundleError> {
         return Some(BundleError::of_file(path, problem, help));
     }
     let error = match Declaration::is_one(&text) {
-        true => component_error(folder, path, &text)?,
-        false => Lens::parse(path, &text).err()?,
+        true => component_error(folder, path, &text, protocols)?,
+        false => match Lens::parse(path, &text) {
+            Err(error) => error,
+            Ok(_) => {
+                let problem = unspoken(AdapterKind::Lens, protocols)?;
+                return Some(BundleError::of_file(path, problem, ""));
+            }
+        },
     };
     Some(BundleError {
         line: Some(error.line).filter(|line| *line > 0),
@@ -181,7 +188,12 @@ fn adapter_finding(folder: &Path, path: &str) -> Option<BundleError> {
 }
 
 /// What is wrong with a component, or with its declaration: it is compiled and looked at as by a node.
-fn component_error(folder: &Path, path: &str, text: &str) -> Option<LensError> {
+fn component_error(
+    folder: &Path,
+    path: &str,
+    text: &str,
+    protocols: &[Protocol],
+) -> Option<LensError> {
     let declaration = match Declaration::parse(path, text) {
         Ok(declaration) => declaration,
         Err(error) => return Some(error),
@@ -201,9 +213,22 @@ fn component_error(folder: &Path, path: &str, text: &str) -> Option<LensError> {
     };
     let compiler = Compiler::new(CompileHelper { upstart_binary }, scratch.path());
     let checked = compiler.program(&component, &file, declaration.limits());
-    let error = checked.err()?;
+    let error = match checked {
+        Err(error) => error,
+        Ok(program) => {
+            let problem = unspoken(AdapterKind::of(&program), protocols)?;
+            return Some(declaration.complaint(problem, ""));
+        }
+    };
     let why = sentence(&anyhow::anyhow!(error.to_string()));
     Some(declaration.complaint(why, error.hint()))
+}
+
+/// Why an adapter of this kind does not fit the services that name it.
+fn unspoken(kind: AdapterKind, protocols: &[Protocol]) -> Option<String> {
+    protocols
+        .iter()
+        .find_map(|protocol| kind.speaks(*protocol).err())
 }
 
 /// The archives that nodes will unpack, each once.

@@ -17,6 +17,7 @@ mod recording;
 mod recovery;
 mod reflink;
 mod server_away;
+mod sessions;
 mod staging;
 mod together;
 mod unreachable;

@@ -358,7 +358,7 @@ const CASES: &[Case] = &[
     Case(
         "protocol = \"http\"",
         "protocol = \"raw\"",
-        "upgrade.toml:21:11: class.storage.service.data.adapter: a lens understands http only, and this service's protocol is raw; write \"refuse\"\nupgrade.toml:32:39: class.storage.lifecycle.probe.service: service `data` does not speak http; use a tcp or command probe",
+        "upgrade.toml:32:39: class.storage.lifecycle.probe.service: service `data` does not speak http; use a tcp or command probe",
     ),
     Case(
         "protocol = \"raw\"",

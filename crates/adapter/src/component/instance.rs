@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::Store;
+use wasmtime::{Engine, Store};
 
 use super::bindings::{CallsAdapter, CallsAdapterPre};
 use super::engine::{self, INSTANCES_MAX};
@@ -21,27 +21,52 @@ const CALLS_MAX: u32 = 100_000;
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(INSTANCES_MAX)));
 
 /// A running instance.
-pub(super) struct Instance {
+pub(super) struct Instance<E = CallsAdapter> {
     pub(super) store: Store<Host>,
-    pub(super) exports: CallsAdapter,
+    pub(super) exports: E,
     calls: u32,
     /// Given back after the store's memory.
     _place: OwnedSemaphorePermit,
 }
 
+/// A component of one of the contract's worlds, of which instances can be made.
+pub(super) trait Linked: Send + Sync {
+    /// What an instance exports.
+    type Exports: Send;
+
+    fn engine(&self) -> &Engine;
+
+    fn instantiate(
+        &self,
+        store: &mut Store<Host>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Exports>> + Send;
+}
+
+impl Linked for CallsAdapterPre<Host> {
+    type Exports = CallsAdapter;
+
+    fn engine(&self) -> &Engine {
+        self.engine()
+    }
+
+    async fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<CallsAdapter> {
+        self.instantiate_async(store).await
+    }
+}
+
 /// The instances of a component.
-pub(super) struct Pool {
+pub(super) struct Pool<L: Linked = CallsAdapterPre<Host>> {
     name: String,
-    linked: CallsAdapterPre<Host>,
+    linked: L,
     memory_bytes: usize,
-    free: Mutex<Vec<Instance>>,
+    free: Mutex<Vec<Instance<L::Exports>>>,
     /// The last call that ended broke: the next ones wait for a turn before they compute at all, so that what breaks or loops again
     /// and again takes no more than its share.
     pub(super) suspect: AtomicBool,
 }
 
-impl Pool {
-    pub(super) fn new(name: &str, linked: CallsAdapterPre<Host>, memory_bytes: usize) -> Pool {
+impl<L: Linked> Pool<L> {
+    pub(super) fn new(name: &str, linked: L, memory_bytes: usize) -> Self {
         Pool {
             name: name.to_owned(),
             linked,
@@ -51,12 +76,12 @@ impl Pool {
         }
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Instance<L::Exports>>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An instance that is free, or a new one.
-    pub(super) async fn take(&self) -> wasmtime::Result<Instance> {
+    pub(super) async fn take(&self) -> wasmtime::Result<Instance<L::Exports>> {
         let free = self.free().pop();
         if let Some(instance) = free {
             return Ok(instance);
@@ -70,14 +95,14 @@ impl Pool {
         }
     }
 
-    async fn make(&self, place: OwnedSemaphorePermit) -> wasmtime::Result<Instance> {
+    async fn make(&self, place: OwnedSemaphorePermit) -> wasmtime::Result<Instance<L::Exports>> {
         let host = Host::new(&self.name, self.memory_bytes);
         let turn = host.turn.clone();
         let mut store = Store::new(self.linked.engine(), host);
         store.limiter(|host| host.limits());
         turns::take_turns(&mut store, turn.clone());
         turns::begin(&mut store);
-        let exports = self.linked.instantiate_async(&mut store).await?;
+        let exports = self.linked.instantiate(&mut store).await?;
         turn.end();
         Ok(Instance {
             store,
@@ -88,7 +113,7 @@ impl Pool {
     }
 
     /// Takes an instance back that is sound.
-    pub(super) fn give_back(&self, mut instance: Instance) {
+    pub(super) fn give_back(&self, mut instance: Instance<L::Exports>) {
         self.suspect.store(false, Ordering::Relaxed);
         instance.calls += 1;
         if instance.calls >= CALLS_MAX {

@@ -15,6 +15,7 @@ mod instance;
 mod operation;
 mod program;
 mod run;
+mod session;
 mod step;
 mod turns;
 
@@ -22,4 +23,5 @@ pub use compile::{COMPILE_COMMAND, CompileHelper, Compiler, compile_here};
 pub use declaration::{ComponentLimits, Declaration};
 pub use error::ComponentError;
 pub use program::Program;
+pub use session::SessionStep;
 pub use step::{ComponentStep, Place};

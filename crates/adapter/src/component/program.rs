@@ -6,7 +6,10 @@ use std::sync::Arc;
 use wasmtime::component::{Component, types::ComponentItem};
 
 use super::bindings::CallsAdapterPre;
+use super::host::Host;
 use super::instance::Pool;
+use super::run::Broken;
+use super::session::SessionsAdapterPre;
 use super::{ComponentError, ComponentLimits, engine, host};
 
 /// What the contract's interfaces begin with.
@@ -22,7 +25,7 @@ const WASI: [&str; 5] = [
 ];
 
 /// How to build what imports nothing foreign.
-const BUILD_HINT: &str = "build it for the world `calls-adapter` of `upstart:adapter` and nothing else: in Rust with the target \
+const BUILD_HINT: &str = "build it for a world of `upstart:adapter` and nothing else: in Rust with the target \
      wasm32-wasip2, in C with wit-bindgen and wasi-libc, in JavaScript with componentize-qjs, in Python with componentize-py \
      and --stub-wasi";
 
@@ -30,7 +33,15 @@ const BUILD_HINT: &str = "build it for the world `calls-adapter` of `upstart:ada
 pub struct Program {
     /// As messages name it.
     pub(super) name: String,
-    pub(super) pool: Pool,
+    world: World,
+    /// Whether it remembers anything at all.
+    uses_state: bool,
+}
+
+/// What it is made for, and its instances.
+enum World {
+    Calls(Pool),
+    Sessions(Pool<SessionsAdapterPre<Host>>),
 }
 
 impl fmt::Debug for Program {
@@ -66,23 +77,56 @@ impl Program {
             let why = format!("it imports `{foreign}`, which an adapter is not given");
             return Err(unfit(name, why, BUILD_HINT));
         }
-        if !exports_calls(component) {
-            let why = format!("it does not export `{CONTRACT}calls`");
-            let hint = "it must be a component of the world `calls-adapter`; `wasm-tools component wit FILE` shows what it is";
-            return Err(unfit(name, why, hint));
-        }
         let linker = host::linker(&running.engine);
         let linker = linker.map_err(|error| ComponentError::Engine(format!("{error:#}")))?;
-        let linked = linker.instantiate_pre(component);
-        let linked = linked.and_then(CallsAdapterPre::new);
-        let linked = linked.map_err(|error| {
+        let of_another = |error: wasmtime::Error| {
             let hint = "build it against the `wit` folder of this release";
             unfit(name, format!("it is of another contract: {error:#}"), hint)
-        })?;
+        };
+        let linked = linker.instantiate_pre(component).map_err(of_another);
+        let memory = limits.memory_bytes;
+        let world = if exports(component, "calls") {
+            let linked = CallsAdapterPre::new(linked?).map_err(of_another)?;
+            World::Calls(Pool::new(name, linked, memory))
+        } else if exports(component, "sessions") {
+            let linked = SessionsAdapterPre::new(linked?).map_err(of_another)?;
+            World::Sessions(Pool::new(name, linked, memory))
+        } else {
+            let why = format!("it does not export `{CONTRACT}calls`, nor `{CONTRACT}sessions`");
+            let hint = "it must be a component of the world `calls-adapter` or `sessions-adapter`; `wasm-tools component wit FILE` shows what it is";
+            return Err(unfit(name, why, hint));
+        };
         Ok(Arc::new(Program {
             name: name.to_owned(),
-            pool: Pool::new(name, linked, limits.memory_bytes),
+            world,
+            uses_state: imports_state(component),
         }))
+    }
+
+    /// Whether it is an adapter of sessions, not of calls.
+    pub fn is_of_sessions(&self) -> bool {
+        matches!(self.world, World::Sessions(_))
+    }
+
+    /// Whether it remembers anything at all.
+    pub(super) fn uses_state(&self) -> bool {
+        self.uses_state
+    }
+
+    /// Its instances, where it is an adapter of calls.
+    pub(super) fn calls(&self) -> Result<&Pool, Broken> {
+        match &self.world {
+            World::Calls(pool) => Ok(pool),
+            World::Sessions(_) => Err(Broken::Trapped("it is made for sessions".to_owned())),
+        }
+    }
+
+    /// Its instances, where it is an adapter of sessions.
+    pub(super) fn sessions(&self) -> Result<&Pool<SessionsAdapterPre<Host>>, Broken> {
+        match &self.world {
+            World::Sessions(pool) => Ok(pool),
+            World::Calls(_) => Err(Broken::Trapped("it is made for calls".to_owned())),
+        }
     }
 }
 
@@ -95,14 +139,25 @@ fn foreign_import(component: &Component) -> Option<String> {
     foreign.map(|(name, _)| name.to_owned())
 }
 
-fn exports_calls(component: &Component) -> bool {
+fn imports_state(component: &Component) -> bool {
+    let engine = component.engine();
+    let of_type = component.component_type();
+    let mut imports = of_type.imports(engine);
+    imports.any(|(name, _)| is_interface(name, "state"))
+}
+
+/// Whether a name is that of one of the contract's interfaces, whatever its version.
+fn is_interface(name: &str, interface: &str) -> bool {
+    let name = name.strip_prefix(CONTRACT);
+    let rest = name.and_then(|name| name.strip_prefix(interface));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+}
+
+fn exports(component: &Component, interface: &str) -> bool {
     let engine = component.engine();
     let of_type = component.component_type();
     of_type.exports(engine).any(|(name, item)| {
-        let is_calls = name
-            .strip_prefix(CONTRACT)
-            .is_some_and(|name| name == "calls" || name.starts_with("calls@"));
-        is_calls && matches!(item.ty, ComponentItem::ComponentInstance(_))
+        is_interface(name, interface) && matches!(item.ty, ComponentItem::ComponentInstance(_))
     })
 }
 

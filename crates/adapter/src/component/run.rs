@@ -81,7 +81,7 @@ impl Program {
         let ran = self.attempt(question, transaction, time, memory_mib, delegates);
         let ran = ran.await;
         if ran.is_err() {
-            self.pool.suspect.store(true, Ordering::Relaxed);
+            self.calls()?.suspect.store(true, Ordering::Relaxed);
         }
         ran
     }
@@ -95,7 +95,8 @@ impl Program {
         mut delegates: Option<&mut Delegates<'_, '_>>,
     ) -> Result<Ran, Broken> {
         let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
-        let _active = self.pool.enter().map_err(trapped)?;
+        let pool = self.calls()?;
+        let _active = pool.enter().map_err(trapped)?;
         let began = Instant::now();
         let mut instance = self.instance(time, memory_mib).await?;
         let (asks, mut asked) = mpsc::channel(1);
@@ -108,7 +109,7 @@ impl Program {
         super::turns::begin(&mut instance.store);
         let mut deadline = began + time;
         let said = {
-            let suspect = self.pool.suspect.load(Ordering::Relaxed);
+            let suspect = pool.suspect.load(Ordering::Relaxed);
             let turn = instance.store.data().turn.clone();
             let mut guest = Box::pin(async {
                 if suspect {
@@ -145,7 +146,7 @@ impl Program {
         let host = instance.store.data_mut();
         host.turn.end();
         let context = host.context.take();
-        self.pool.give_back(instance);
+        pool.give_back(instance);
         Ok(Ran {
             said,
             transaction: context.and_then(|context| context.transaction),
@@ -156,7 +157,7 @@ impl Program {
 impl Program {
     /// An instance, within a call's time.
     async fn instance(&self, time: Duration, memory_mib: usize) -> Result<Instance, Broken> {
-        let taken = tokio::time::timeout(time, self.pool.take()).await;
+        let taken = tokio::time::timeout(time, self.calls()?.take()).await;
         let taken = taken.map_err(|_| Broken::Time(time))?;
         taken.map_err(|error| match is_out_of_memory(&error) {
             true => Broken::Memory(memory_mib),
@@ -165,12 +166,12 @@ impl Program {
     }
 }
 
-fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+pub(super) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
     format!("{error:#}").contains("memory minimum size")
 }
 
 /// A trap in one line: where it happened inside the guest is for its author, in the log.
-fn told(error: &wasmtime::Error) -> String {
+pub(super) fn told(error: &wasmtime::Error) -> String {
     let cause = match error.downcast_ref::<wasmtime::Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),

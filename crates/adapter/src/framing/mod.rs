@@ -68,6 +68,22 @@ impl Codec {
         }
     }
 
+    /// Whether a frame's last bytes show that its length was right.
+    pub fn shows_its_end(&self) -> bool {
+        self.framing.cut == Cut::Netstring
+    }
+
+    /// Looks at a frame's last bytes, where they show something.
+    ///
+    /// # Errors
+    /// They are others than they must be.
+    pub fn check_end(&self, end: &[u8]) -> Result<(), FramingError> {
+        match self.shows_its_end() && !end.ends_with(b",") {
+            true => Err(FramingError::Netstring("no comma after the message")),
+            false => Ok(()),
+        }
+    }
+
     /// Where the message lies in a frame that is all there.
     ///
     /// # Errors

@@ -135,7 +135,10 @@ impl<'s, W: Wire> Pump<'s, W> {
         };
         let then = |judged| {
             match &judged {
-                Judged::Pass(None) => outlet.send_bytes(bytes.clone()),
+                Judged::Pass(None) => {
+                    codec.check_end(&bytes)?;
+                    outlet.send_bytes(bytes.clone());
+                }
                 Judged::Pass(Some(head)) => {
                     let message = with_head(codec.open(&bytes)?, &bytes, frame.head, head);
                     outlet.send(codec.seal(message)?);
@@ -245,10 +248,29 @@ impl<'s, W: Wire> Pump<'s, W> {
         let Some(length) = frame.length else {
             return self.stream_to_delimiter(leave_out).await;
         };
-        let there = self.take_there(length);
+        // What shows that the length was right is looked at before it is passed on.
+        let end = if self.cutter.codec().shows_its_end() {
+            frame.after
+        } else {
+            0
+        };
+        let body = length - end as u64;
+        let there = self.take_there(body);
         write_all(self.other, &there[leave_out..]).await?;
-        let mut left = length - there.len() as u64;
+        let left = body - there.len() as u64;
         drop(there);
+        self.move_on(left).await?;
+        while self.buffer.len() < end {
+            self.fill_on(end).await?;
+        }
+        let end = self.buffer.split_to(end);
+        self.cutter.codec().check_end(&end)?;
+        Ok(write_all(self.other, &end).await?)
+    }
+
+    /// Moves so many bytes on as they arrive.
+    async fn move_on(&mut self, left: u64) -> Result<(), SessionError> {
+        let mut left = left;
         if left >= SPLICE_BYTES_MIN
             && let (Some(from), Some(to)) = (self.wire.socket(), self.other.socket())
         {

@@ -3,11 +3,11 @@
 use super::Node;
 use super::actions::chain;
 use crate::layout::Layout;
-use crate::relay::Loaded;
+use crate::relay::{Loaded, LoadedSessions};
 use adapter::component::{
-    CompileHelper, Compiler, ComponentStep, Declaration, Place as Standing, Program,
+    CompileHelper, Compiler, ComponentStep, Declaration, Place as Standing, Program, SessionStep,
 };
-use adapter::{Lens, StateId, Stores};
+use adapter::{AdapterKind, Lens, StateId, Stores};
 use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;
@@ -21,6 +21,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 enum Read {
     Lens(Arc<Lens>),
     Component(Arc<Declaration>, Arc<Program>),
+}
+
+impl Read {
+    fn kind(&self) -> AdapterKind {
+        match self {
+            Read::Lens(_) => AdapterKind::Lens,
+            Read::Component(_, program) => AdapterKind::of(program),
+        }
+    }
 }
 
 /// Loads adapters, and keeps what they need: their states, and components that are loaded already.
@@ -104,9 +113,13 @@ impl Loader {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn load(&self, node: &Node, places: &BTreeMap<Version, Place>) -> Result<Loaded, String> {
+    fn load(
+        &self,
+        node: &Node,
+        places: &BTreeMap<Version, Place>,
+    ) -> Result<(Loaded, LoadedSessions), String> {
         let knowledge = node.knowledge();
-        let mut loaded = Loaded::new();
+        let (mut loaded, mut sessions) = (Loaded::new(), LoadedSessions::new());
         let mut used = Vec::new();
         for (version, place) in places {
             let class = knowledge.class_at(*version);
@@ -114,7 +127,7 @@ impl Loader {
                 continue;
             };
             let before = (knowledge.history().release(*version)).map(|release| release.from);
-            for service in class.definition.services.keys() {
+            for (service, definition) in &class.definition.services {
                 for direction in [Direction::Past, Direction::Future] {
                     let step = Step {
                         upgrade: *version,
@@ -124,22 +137,29 @@ impl Loader {
                         continue;
                     };
                     let bundle = node.layout.bundle(*place);
-                    let adapter = match self.read(&bundle, path)? {
-                        Read::Lens(lens) => lens.adapter(side(direction)),
-                        Read::Component(declaration, program) => {
-                            let standing =
-                                standing(*version, before.unwrap_or_default(), direction);
-                            let stores = self.stores.clone();
-                            Arc::new(ComponentStep::new(declaration, program, stores, standing))
-                        }
-                    };
+                    let read = self.read(&bundle, path)?;
+                    let speaks = read.kind().speaks(definition.protocol);
+                    speaks.map_err(|problem| format!("{}: {path}: {problem}", definition.key))?;
                     used.push(bundle.join(path));
-                    loaded.insert((*version, service.clone(), direction), adapter);
+                    let (key, stores) =
+                        ((*version, service.clone(), direction), self.stores.clone());
+                    let standing = standing(*version, before.unwrap_or_default(), direction);
+                    match read {
+                        Read::Lens(lens) => drop(loaded.insert(key, lens.adapter(side(direction)))),
+                        Read::Component(declaration, program) if program.is_of_sessions() => {
+                            let step = SessionStep::new(declaration, program, stores, standing);
+                            sessions.insert(key, Arc::new(step));
+                        }
+                        Read::Component(declaration, program) => {
+                            let step = ComponentStep::new(declaration, program, stores, standing);
+                            loaded.insert(key, Arc::new(step));
+                        }
+                    }
                 }
             }
         }
         self.known().retain(|file, _| used.contains(file));
-        Ok(loaded)
+        Ok((loaded, sessions))
     }
 }
 
@@ -173,7 +193,7 @@ fn standing(upgrade: Version, before: Version, direction: Direction) -> Standing
 pub(super) async fn load(
     node: &Arc<Node>,
     places: BTreeMap<Version, Place>,
-) -> Result<Loaded, String> {
+) -> Result<(Loaded, LoadedSessions), String> {
     let shared = node.clone();
     let loading = tokio::task::spawn_blocking(move || shared.adapters.load(&shared, &places));
     loading.await.map_err(|error| error.to_string())?

@@ -4,6 +4,7 @@ use super::record::Recorder;
 use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
 use crate::dial;
+use adapter::sessions::SessionChain;
 use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
 use label::{LABEL_BYTES_MAX, Label};
 use model::ids::Version;
@@ -22,8 +23,10 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 pub(super) enum Admission {
     /// It is the software's.
     Direct(Upstream),
-    /// It is served through adapters.
+    /// Its calls are served through adapters.
     Translate,
+    /// It is a session, served through these.
+    Session(Arc<SessionChain>, Upstream),
     /// It is reset, and why, as it is counted.
     Closed(&'static str),
 }
@@ -54,6 +57,7 @@ enum Known {
 enum Leave {
     Direct(Upstream, super::traffic::Running),
     Translate(Arc<Chain>, Upstream, super::traffic::Running),
+    Session(Arc<SessionChain>, Upstream),
     Closed(&'static str),
 }
 
@@ -97,6 +101,7 @@ impl CallGate {
         match self.leave().await {
             Leave::Direct(upstream, _) => Admission::Direct(upstream),
             Leave::Translate(..) => Admission::Translate,
+            Leave::Session(chain, upstream) => Admission::Session(chain, upstream),
             Leave::Closed(why) => Admission::Closed(why),
         }
     }
@@ -145,6 +150,7 @@ impl CallGate {
                     self.remember(picture, Known::Translate(chain.clone(), to));
                     return Leave::Translate(chain, to, running);
                 }
+                Decision::Session(chain, to) => return Leave::Session(chain, to),
                 Decision::Reset(why) => return Leave::Closed(why),
                 Decision::Wait(waiting) => waiting,
             };
@@ -193,6 +199,11 @@ impl Gate for CallGate {
                 }
                 Leave::Translate(chain, upstream, running) => {
                     (self.recorded(chain), upstream, false, running)
+                }
+                Leave::Session(..) => {
+                    // It was one of calls when the connection began.
+                    self.tally.count("reset.protocol_changed");
+                    return Err(Closed);
                 }
                 Leave::Closed(why) => {
                     self.tally.count(why);

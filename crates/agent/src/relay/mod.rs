@@ -5,6 +5,7 @@ mod commands;
 mod first_bytes;
 mod gate;
 mod record;
+mod sessions;
 mod tally;
 mod tap;
 mod traffic;
@@ -12,6 +13,7 @@ mod workers;
 
 pub(crate) use commands::Commands;
 pub(crate) use record::{Recorder, Recorders};
+pub(crate) use sessions::LoadedSessions;
 pub(crate) use tally::Tally;
 pub(crate) use traffic::{Child, Loaded, Picture, Traffic};
 pub(crate) use workers::Workers;
@@ -139,7 +141,7 @@ impl Relay {
             let speaks_first = picture
                 .service_at(local.port(), None)
                 .and_then(|service| picture.manner(service))
-                .is_some_and(|(protocol, _)| protocol == Protocol::Http);
+                .is_some_and(|(protocol, _)| matches!(protocol, Protocol::Http | Protocol::Resp));
             first_bytes::read(&mut stream, speaks_first).await?
         };
         let label = match first {
@@ -222,6 +224,16 @@ impl Relay {
                 None => upstream,
             },
             Admission::Closed(why) => return self.reset(stream, why),
+            Admission::Session(chain, upstream) => {
+                let caller = sessions::Caller {
+                    stream,
+                    service,
+                    version,
+                    local,
+                    peer,
+                };
+                return self.session(caller, chain, upstream).await;
+            }
             Admission::Translate => {
                 let manner = self.traffic.picture().manner(&service);
                 if !matches!(manner, None | Some((Protocol::Http, _))) {

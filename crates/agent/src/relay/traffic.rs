@@ -1,7 +1,9 @@
 //! How the node treats calls right now: the picture that connections decide by, replaced as a whole when anything changes.
 
+use super::sessions::LoadedSessions;
 use crate::knowledge::Knowledge;
 use crate::node::Unsure;
+use adapter::sessions::SessionChain;
 use adapter::{Calls, Chain, Conflicts, Upstream};
 use model::bundle::{Connections, Protocol};
 use model::ids::Version;
@@ -58,6 +60,8 @@ pub(crate) enum Decision {
     Direct(Upstream),
     /// Through adapters.
     Translate(Arc<Chain>, Upstream),
+    /// Through adapters of sessions.
+    Session(Arc<SessionChain>, Upstream),
     /// Not now; look again when the picture changes.
     Wait(Waiting),
     /// Never: reset, and count it under this name.
@@ -119,10 +123,16 @@ impl Picture {
             Route::NoSuchService => Decision::Reset("reset.no_such_service"),
             Route::Refused(_) => Decision::Reset("reset.refused_interface"),
             Route::Direct => self.with_software(service, Decision::Direct),
-            Route::Chain(steps) => match self.adapters.chain(service, &steps) {
-                Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
-                None => Decision::Wait(Waiting::NotStaged),
-            },
+            Route::Chain(steps) => {
+                if let Some(chain) = self.session_chain(service, &steps) {
+                    let chain = Arc::new(chain);
+                    return self.with_software(service, |to| Decision::Session(chain, to));
+                }
+                match self.adapters.chain(service, &steps) {
+                    Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
+                    None => Decision::Wait(Waiting::NotStaged),
+                }
+            }
         }
     }
 
@@ -179,6 +189,7 @@ type Way = (String, Vec<Step>);
 #[derive(Default)]
 pub(crate) struct Adapters {
     loaded: Loaded,
+    pub(super) sessions: LoadedSessions,
     made: Mutex<BTreeMap<Way, Arc<Chain>>>,
     /// The conflict keys of each service: older chains, whose calls still run, share them.
     conflicts: Arc<Mutex<BTreeMap<String, Conflicts>>>,
@@ -186,9 +197,10 @@ pub(crate) struct Adapters {
 
 impl Adapters {
     /// With other adapters, and no chains of them yet.
-    pub(crate) fn renewed(&self, loaded: Loaded) -> Self {
+    pub(crate) fn renewed(&self, loaded: Loaded, sessions: LoadedSessions) -> Self {
         Self {
             loaded,
+            sessions,
             made: Mutex::default(),
             conflicts: self.conflicts.clone(),
         }

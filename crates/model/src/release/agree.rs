@@ -2,7 +2,7 @@
 
 use super::build::Step;
 use super::{HistoryError, InterfaceId, ReleaseClass};
-use crate::bundle::{ClassUpgrade, Interface, Service, nearest};
+use crate::bundle::{ClassUpgrade, Interface, Protocol, Service, nearest};
 use crate::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,11 +84,13 @@ impl Step<'_> {
             }
             (Interface::Changed, Some((_, before))) => {
                 let old = before.definition.services.get(&service.name);
-                let changes = old.is_some_and(|old| old.protocol != service.protocol);
+                // Adapters are of calls or of sessions, never of one on this side and the other on that.
+                let is_http = |service: &Service| service.protocol == Protocol::Http;
+                let changes = old.is_some_and(|old| is_http(old) != is_http(service));
                 if !changes || !service.translates() {
                     return Ok(own);
                 }
-                "its protocol changes, and a lens translates only between versions that both speak http: write `adapter = \"refuse\"`"
+                "its protocol changes, and an adapter translates only between versions that both speak http, or neither: write `adapter = \"refuse\"`"
                     .to_owned()
             }
             (Interface::AsVersion(version), Some((id, before))) => {

@@ -20,9 +20,9 @@ pub(super) async fn align(
         .max()
         .unwrap_or_default();
     let places = places(node, held);
-    let loaded = super::super::adapters::load(node, places).await?;
+    let (loaded, sessions) = super::super::adapters::load(node, places).await?;
     node.traffic.change(|picture| {
-        picture.adapters = Arc::new(picture.adapters.renewed(loaded));
+        picture.adapters = Arc::new(picture.adapters.renewed(loaded, sessions));
         let standing = &mut picture.standing;
         standing.staged = staged.max(standing.version);
         standing.retired_through = standing.retired_through.max(retired_through);

@@ -62,7 +62,7 @@ fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service 
     let protocol = protocol.unwrap_or(Protocol::Http);
     let interface = interface(&table);
     let (past, future) = match interface {
-        Some(interface) => adapters(&table, interface, protocol),
+        Some(interface) => adapters(&table, interface),
         None => no_adapters(&table),
     };
     let connections = [
@@ -165,7 +165,7 @@ fn as_version(table: &Table<'_>) -> Option<Interface> {
     Some(Interface::AsVersion(Version(number)))
 }
 
-fn adapters(table: &Table<'_>, interface: Interface, protocol: Protocol) -> (Adapter, Adapter) {
+fn adapters(table: &Table<'_>, interface: Interface) -> (Adapter, Adapter) {
     let both = table.string("adapter");
     let sides = [
         ("past", table.string("past")),
@@ -197,7 +197,7 @@ fn adapters(table: &Table<'_>, interface: Interface, protocol: Protocol) -> (Ada
                 );
             }
         }
-        let adapter = adapter(table, &both, protocol);
+        let adapter = adapter(table, &both);
         return (adapter.clone(), adapter);
     }
     let absent: Vec<&str> = ["past", "future"]
@@ -218,8 +218,7 @@ fn adapters(table: &Table<'_>, interface: Interface, protocol: Protocol) -> (Ada
         };
         table.missing(what, "the interface changes: name a lens file, or write \"refuse\" to turn such callers away");
     }
-    let [past, future] =
-        sides.map(|(_, at)| at.map_or(Adapter::None, |at| adapter(table, &at, protocol)));
+    let [past, future] = sides.map(|(_, at)| at.map_or(Adapter::None, |at| adapter(table, &at)));
     (past, future)
 }
 
@@ -231,16 +230,9 @@ fn no_adapters(table: &Table<'_>) -> (Adapter, Adapter) {
     (Adapter::None, Adapter::None)
 }
 
-fn adapter(table: &Table<'_>, at: &At<String>, protocol: Protocol) -> Adapter {
+fn adapter(table: &Table<'_>, at: &At<String>) -> Adapter {
     if at.value == "refuse" {
         return Adapter::Refuse;
-    }
-    if protocol != Protocol::Http {
-        let problem = format!(
-            "a lens understands http only, and this service's protocol is {}",
-            protocol.name()
-        );
-        table.source().wrong(at, problem, "write \"refuse\"");
     }
     software::file(table, at).map_or(Adapter::None, Adapter::File)
 }

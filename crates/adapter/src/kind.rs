@@ -1,0 +1,68 @@
+//! Which adapters fit which protocols.
+
+use crate::component::Program;
+use model::bundle::Protocol;
+
+/// What an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdapterKind {
+    /// A lens.
+    Lens,
+    /// A component of calls.
+    Calls,
+    /// A component of sessions.
+    Sessions,
+}
+
+impl AdapterKind {
+    /// Of a component.
+    pub fn of(program: &Program) -> AdapterKind {
+        match program.is_of_sessions() {
+            true => AdapterKind::Sessions,
+            false => AdapterKind::Calls,
+        }
+    }
+
+    /// Whether it can stand between versions that speak this.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn speaks(self, protocol: Protocol) -> Result<(), String> {
+        let (what, needed) = match (self, protocol) {
+            (AdapterKind::Lens | AdapterKind::Calls, Protocol::Http) => return Ok(()),
+            (AdapterKind::Sessions, Protocol::Http) => (
+                "a component of sessions",
+                "a lens or a component of the world `calls-adapter`",
+            ),
+            (AdapterKind::Sessions, _) => return Ok(()),
+            (AdapterKind::Lens, _) => ("a lens", "a component of the world `sessions-adapter`"),
+            (AdapterKind::Calls, _) => (
+                "a component of calls",
+                "one of the world `sessions-adapter`",
+            ),
+        };
+        let protocol = protocol.name();
+        Err(format!(
+            "{what} does not understand {protocol}, which this service speaks; it needs {needed}"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_says_what_it_does_not_understand() {
+        for protocol in Protocol::ALL {
+            let calls = protocol == Protocol::Http;
+            assert_eq!(AdapterKind::Lens.speaks(protocol).is_ok(), calls);
+            assert_eq!(AdapterKind::Calls.speaks(protocol).is_ok(), calls);
+            assert_eq!(AdapterKind::Sessions.speaks(protocol).is_ok(), !calls);
+        }
+        let told = AdapterKind::Lens
+            .speaks(Protocol::Raw)
+            .expect_err("no http");
+        assert!(told.contains("does not understand raw"), "{told}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
+
+use super::gate::LabelledDial;
+use super::{Picture, Relay, reset_std};
+use adapter::framing::Codec;
+use adapter::sessions::{SessionCaller, SessionChain, SessionEnd, Sessions, serve_session};
+use adapter::{Dial, Upstream};
+use model::ids::Version;
+use model::routing::{Direction, Step};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpStream;
+
+/// Adapters of sessions by the upgrade and the service that they belong to, and their direction.
+pub(crate) type LoadedSessions = BTreeMap<(Version, String, Direction), Arc<dyn Sessions>>;
+
+/// The number of the next session of this process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A connection that is to become a session.
+pub(super) struct Caller {
+    pub(super) stream: TcpStream,
+    pub(super) service: Arc<str>,
+    pub(super) version: Version,
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+}
+
+impl Picture {
+    /// The adapters of a service where they are of sessions, and the framing on both sides of each.
+    pub(super) fn session_chain(&self, service: &str, steps: &[Step]) -> Option<SessionChain> {
+        let first = steps.first()?;
+        let (caller, _) = self.versions_around(*first)?;
+        let adapters = steps.iter().map(|step| {
+            let key = (step.upgrade, service.to_owned(), step.direction);
+            let adapter = self.adapters.sessions.get(&key)?.clone();
+            let (_, behind) = self.versions_around(*step)?;
+            Some((adapter, self.codec(service, behind)?))
+        });
+        let adapters = adapters.collect::<Option<Vec<_>>>()?;
+        let direction = match first.direction {
+            Direction::Past => adapter::Direction::Past,
+            Direction::Future => adapter::Direction::Future,
+        };
+        let caller = self.codec(service, caller)?;
+        Some(SessionChain::new(direction, caller, adapters))
+    }
+
+    /// The versions before and behind an adapter, as a caller's messages pass it.
+    fn versions_around(&self, step: Step) -> Option<(Version, Version)> {
+        let release = self.knowledge.history().release(step.upgrade)?;
+        Some(match step.direction {
+            Direction::Past => (release.from, step.upgrade),
+            Direction::Future => (step.upgrade, release.from),
+        })
+    }
+
+    /// The framing of a service at a version: versions of one interface have the same.
+    fn codec(&self, service: &str, version: Version) -> Option<Arc<Codec>> {
+        let class = self.knowledge.class_at(version)?;
+        let framing = class.definition.services.get(service)?.framing.clone()?;
+        Some(Arc::new(Codec::new(framing)))
+    }
+}
+
+impl Relay {
+    /// Serves a session until one of its sides ends it, or the node flips.
+    pub(super) async fn session(
+        &self,
+        caller: Caller,
+        chain: Arc<SessionChain>,
+        upstream: Upstream,
+    ) -> io::Result<()> {
+        let dial = LabelledDial::new(self.identity.clone(), self.traffic.clone(), caller.local);
+        let software = match dial.dial(upstream, caller.peer).await {
+            Ok(software) => software,
+            Err(error) => {
+                reset_std(caller.stream.into_std()?);
+                return Err(error);
+            }
+        };
+        for stream in [&caller.stream, &software] {
+            // Messages are complete as they are; waiting would only delay.
+            let _ = stream.set_nodelay(true);
+        }
+        let who = SessionCaller {
+            version: caller.version.0,
+            address: caller.peer,
+            service: caller.service,
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.tally.count("sessions.opened");
+        let over = self.flipped(upstream.generation, caller.version);
+        let end = serve_session(caller.stream, software, chain, &who, id, &self.limits, over);
+        // Away from this task's own state: thousands of them wait.
+        let (counter, why) = match Box::pin(end).await {
+            SessionEnd::Finished => ("sessions.finished", None),
+            SessionEnd::Over => ("reset.session_flipped", None),
+            SessionEnd::Closed(why) => ("sessions.closed_by_adapter", Some(why)),
+            SessionEnd::Reset(error) => ("reset.session_failed", Some(told(&error))),
+        };
+        self.tally.count(counter);
+        if let Some(why) = why {
+            tracing::info!(peer = %who.address, service = %who.service, %why, "a session was ended");
+        }
+        Ok(())
+    }
+
+    /// Waits until sessions of this start of the software, or of callers at this version, must end: what has been agreed on a
+    /// connection is lost with the software that agreed.
+    async fn flipped(&self, generation: u64, version: Version) {
+        let mut pictures = self.traffic.watch();
+        let flipped = pictures.wait_for(|picture| {
+            let runs = picture.child.as_ref();
+            let is_same = runs.is_some_and(|child| child.generation == generation);
+            picture.hold || !is_same || picture.standing.retired_through >= version
+        });
+        // The node ends: the process does so too.
+        if flipped.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// An error with what caused it, in one line.
+fn told(error: &adapter::sessions::SessionError) -> String {
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        told = format!("{told}: {next}");
+        cause = next.source();
+    }
+    told
+}
