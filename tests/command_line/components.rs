@@ -61,7 +61,7 @@ fn a_component_is_checked_as_nodes_do() {
             sound,
             Some(foreign.as_slice()),
             1,
-            "it imports `wasi:sockets/network@0.2.0`, which an adapter is not given; build it for the world `calls-adapter`",
+            "it imports `wasi:sockets/network@0.2.0`, which an adapter is not given; build it for a world of `upstart:adapter`",
         ),
         (
             sound,
