@@ -7,7 +7,7 @@ use client::{Client, ClientError};
 use model::api::{
     EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, SyncRequest, SystemView,
 };
-use model::ids::NodeId;
+use model::ids::{NodeId, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -72,6 +72,8 @@ pub(crate) struct Link {
     events: mpsc::UnboundedSender<NewEvent>,
     /// How far the server's clock is ahead of this machine's, in milliseconds.
     pub(crate) ahead_ms: Arc<AtomicI64>,
+    /// The version that the server last heard this node to be at; none before the first answer.
+    pub(crate) told: watch::Receiver<Option<Version>>,
     /// The last view; none before the first answer.
     pub(crate) view: watch::Receiver<Option<Arc<SystemView>>>,
 }
@@ -94,6 +96,7 @@ pub(crate) fn start(
 ) -> Link {
     let cache = layout.cache().join("view.json");
     let (view_sender, view) = watch::channel(load::<SystemView>(&cache).map(Arc::new));
+    let (told_sender, told) = watch::channel(None);
     let (events, event_receiver) = mpsc::unbounded_channel();
     let wake = Arc::new(Notify::new());
     let conversation = Conversation {
@@ -106,6 +109,7 @@ pub(crate) fn start(
         events: event_receiver,
         waiting: VecDeque::new(),
         view: view_sender,
+        told: told_sender,
         ahead_ms: Arc::default(),
         reached: false,
         forgotten: false,
@@ -116,6 +120,7 @@ pub(crate) fn start(
         wake,
         events,
         ahead_ms,
+        told,
         view,
     }
 }
@@ -130,6 +135,7 @@ struct Conversation {
     events: mpsc::UnboundedReceiver<NewEvent>,
     waiting: VecDeque<NewEvent>,
     view: watch::Sender<Option<Arc<SystemView>>>,
+    told: watch::Sender<Option<Version>>,
     ahead_ms: Arc<AtomicI64>,
     /// The server has answered since this agent started: only then is the cached view's number worth telling.
     reached: bool,
@@ -146,6 +152,8 @@ impl Conversation {
             let changed = if report == sent { None } else { report.clone() };
             let pause = match self.sync(changed).await {
                 Ok(()) => {
+                    let version = report.as_ref().map(|report| report.status.version);
+                    self.told.send_replace(version);
                     sent = report;
                     jittered(self.poll)
                 }

@@ -405,6 +405,10 @@ pub struct PermitRequest {
     pub members: Vec<NodeId>,
     /// At most so many of the group may be unavailable at once, this node included.
     pub max_unavailable: u32,
+    /// Where a soak time must pass: the last time that any node settled, by the server's clock, as the schedule knew it
+    /// (milliseconds since 1970). Refused if one has settled since: the soak time has begun anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_settled_at_ms: Option<u64>,
 }
 
 /// A permit as it is given. A refusal is a 409 problem whose `detail` says why.

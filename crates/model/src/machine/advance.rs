@@ -38,11 +38,11 @@ impl NodeMachine {
             Action::Flip { .. } => self.flipped(now_ms, done, reason, out),
             Action::AfterStart { .. } => self.after_started(done, &reason, out),
             Action::Probe { .. } => self.probed(now_ms, done, &reason, out),
-            Action::EndPermit(_) if done => {
+            Action::EndPermit { .. } if done => {
                 self.tail.end_permit = None;
                 self.permit_backoff.reset();
             }
-            Action::EndPermit(_) => self.permit_backoff.fail(now_ms, reason),
+            Action::EndPermit { .. } => self.permit_backoff.fail(now_ms, reason),
             Action::Align { .. } if done => {
                 self.align_due &= self.align_again || self.align() != action;
                 self.align_again = false;

@@ -122,7 +122,10 @@ impl NodeMachine {
             && !tail.release
             && self.permit_backoff.due(now_ms)
         {
-            return Some(Decision::Do(Action::EndPermit(permit)));
+            return Some(Decision::Do(Action::EndPermit {
+                permit,
+                at: settled.version,
+            }));
         }
         if tail.after_start && up {
             return Some(Decision::Do(Action::AfterStart { to: at }));

@@ -135,6 +135,12 @@ pub enum Action {
         /// The version that the node serves from now on.
         at: Place,
     },
-    /// Tell the server that the permit is no longer needed. Answer `Done` (also when the server does not know it) or `Failed`.
-    EndPermit(PermitId),
+    /// Tell the server that the permit is no longer needed, once it knows that the node is `at` this version: whoever waits
+    /// for the permit judges by that. Answer `Done` (also when the server does not know the permit) or `Failed`.
+    EndPermit {
+        /// Which permit.
+        permit: PermitId,
+        /// Where the node has settled.
+        at: Version,
+    },
 }

@@ -42,7 +42,22 @@ pub(super) fn within_limit(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
         group,
         members: members.iter().map(|fact| fact.node).collect(),
         max_unavailable: rolling.max_unavailable,
+        last_settled_at_ms: soaks(schedule).then(|| last_settled(facts)),
     })
+}
+
+fn soaks(schedule: &Schedule) -> bool {
+    schedule.soak_ms > 0
+        || schedule
+            .after
+            .as_ref()
+            .is_some_and(|after| after.soak_ms > 0)
+}
+
+/// The view may be older than the end of the permit that made room: whoever gives it counts on this.
+fn last_settled(facts: &Facts<'_>) -> u64 {
+    let nodes = facts.view.nodes.iter();
+    nodes.map(|fact| fact.settled_at_ms).max().unwrap_or(0)
 }
 
 /// Holds a permit, is out of reach, or its software has crashed.

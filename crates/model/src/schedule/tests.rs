@@ -125,6 +125,7 @@ fn rolling_asks_for_a_permit_within_its_group() {
     };
     assert_eq!(request.group, "a/half=1");
     assert_eq!(request.members, [NodeId(1), NodeId(3)]);
+    assert_eq!(request.last_settled_at_ms, None, "nothing soaks");
     view.permits.push(PermitFact {
         permit: PermitId(9),
         node: NodeId(2),
@@ -140,6 +141,19 @@ fn rolling_asks_for_a_permit_within_its_group() {
         reason,
         "at most 1 of a/half=1 may be unavailable at once: a-3"
     );
+}
+
+#[test]
+fn a_permit_where_something_soaks_is_asked_for_with_the_last_settling_that_is_known() {
+    let mut view = view((1..=3).map(|id| node(id, "a", 1)).collect());
+    for (fact, at_ms) in view.nodes.iter_mut().zip([7, 9, 8]) {
+        fact.settled_at_ms = at_ms;
+    }
+    let schedule = schedule("max_unavailable = 1\nsoak_ms = 500");
+    let Verdict::Acquire(request) = ask(&schedule, &view, 1_000) else {
+        panic!("no permit asked for");
+    };
+    assert_eq!(request.last_settled_at_ms, Some(9));
 }
 
 #[test]

@@ -191,6 +191,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
             group: "storage".to_owned(),
             members: vec![NodeId(1), NodeId(2)],
             max_unavailable: 1,
+            last_settled_at_ms: None,
         };
         ask(&keeper, Command::AcquirePermit(request)).await
     };

@@ -37,6 +37,7 @@ pub(super) fn acquire(draft: &mut Draft<'_>, request: &PermitRequest) -> Result<
     }
     may_upgrade(draft, &fact, request.version)?;
     has_room(draft, request)?;
+    judged_by_what_is(draft, request)?;
     end_all_of(draft, request.node);
     let held = HeldPermit {
         fact: PermitFact {
@@ -126,6 +127,24 @@ fn has_room(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), Refusal> {
             request.max_unavailable, request.group
         ),
     ))
+}
+
+/// A schedule judges by a view, and a node may have settled since it was made: its soak time would not be kept.
+fn judged_by_what_is(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), Refusal> {
+    let Some(known_ms) = request.last_settled_at_ms else {
+        return Ok(());
+    };
+    let mut nodes = draft.state.nodes.values();
+    match nodes.find(|fact| fact.settled_at_ms > known_ms) {
+        None => Ok(()),
+        Some(fact) => Err(refuse(
+            Kind::PERMIT_UNAVAILABLE,
+            format!(
+                "{} settled after the schedule was judged; judge it anew, for the soak time has begun again.",
+                fact.name
+            ),
+        )),
+    }
 }
 
 /// The unavailable nodes of the group, the one that asks left out, each with the reason.

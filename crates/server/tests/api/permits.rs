@@ -20,6 +20,7 @@ fn request(node: NodeId, members: &[NodeId]) -> PermitRequest {
         group: "storage".to_owned(),
         members: members.to_vec(),
         max_unavailable: LIMIT,
+        last_settled_at_ms: None,
     }
 }
 

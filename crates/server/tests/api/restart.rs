@@ -17,6 +17,7 @@ async fn change_everything(server: &Running, nodes: &[NodeId]) -> PermitId {
         group: "storage".to_owned(),
         members: nodes.to_vec(),
         max_unavailable: 1,
+        last_settled_at_ms: None,
     };
     let permit = server.client.acquire_permit(&request).await.expect("room");
     server

@@ -24,7 +24,7 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
         Action::AskSchedule { chain, fetching } => permits::ask(node, &chain, fetching).await,
         Action::AcquirePermit(request) => permits::acquire(node, &request).await,
         Action::ConfirmPermit(permit) => permits::confirm(node, permit).await,
-        Action::EndPermit(permit) => permits::end(node, permit).await,
+        Action::EndPermit { permit, at } => permits::end(node, permit, at).await,
         Action::BeforeStop => outcome(commands::before_stop(node).await),
         Action::Drain => drain(node).await,
         Action::KeepListeners => outcome(child::keep_listeners(node).await),

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// How long a permit is tried to be confirmed while no server answers: about as long as it is valid unconfirmed.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long the report of a new version is waited for before giving a permit back counts as failed, and is tried again.
+const TOLD_LIMIT: Duration = Duration::from_secs(5);
+
 /// The pause between two attempts.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(300);
 
@@ -122,8 +125,14 @@ pub(super) async fn confirm(node: &Node, permit: PermitId) -> Outcome {
     }
 }
 
-/// Gives a permit back.
-pub(super) async fn end(node: &Node, permit: PermitId) -> Outcome {
+/// Gives a permit back, once the server knows where the node has settled.
+pub(super) async fn end(node: &Node, permit: PermitId, at: Version) -> Outcome {
+    let mut told = node.link.told.clone();
+    let known = told.wait_for(|version| *version == Some(at));
+    if tokio::time::timeout(TOLD_LIMIT, known).await.is_err() {
+        let reason = format!("the server has not yet heard that this node is at version {at}");
+        return Outcome::Failed { reason };
+    }
     match node.client.end_permit(permit).await {
         Ok(()) => Outcome::Done,
         Err(ClientError::Problem(problem)) if matches!(problem.status, 404 | 409 | 410) => {

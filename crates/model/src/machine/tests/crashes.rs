@@ -14,6 +14,7 @@ fn acquire() -> Verdict {
         group: "storage".to_owned(),
         members: vec![],
         max_unavailable: 1,
+        last_settled_at_ms: None,
     })
 }
 

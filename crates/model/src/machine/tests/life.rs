@@ -17,6 +17,7 @@ fn permit_request() -> PermitRequest {
         group: "storage".to_owned(),
         members: vec![NodeId(1)],
         max_unavailable: 1,
+        last_settled_at_ms: None,
     }
 }
 

@@ -194,6 +194,7 @@ fn a_permit_that_is_not_confirmed_costs_nothing_and_is_ended() {
         group: "storage".to_owned(),
         members: vec![],
         max_unavailable: 1,
+        last_settled_at_ms: None,
     });
     let reason = "broken by an operator".to_owned();
     world.fail_next("confirm", Outcome::Refused { reason });

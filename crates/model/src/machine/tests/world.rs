@@ -69,7 +69,7 @@ pub(super) fn name(action: &Action) -> &'static str {
         Action::AfterStart { .. } => "after_start",
         Action::Probe { .. } => "probe",
         Action::Release { .. } => "release",
-        Action::EndPermit(_) => "end_permit",
+        Action::EndPermit { .. } => "end_permit",
     }
 }
 
@@ -291,7 +291,7 @@ impl World {
             }
             Action::StartChild { to } => return self.start(*to),
             Action::Release { .. } => self.check_release(),
-            Action::EndPermit(_) => self.permit_held = None,
+            Action::EndPermit { .. } => self.permit_held = None,
             _ => {}
         }
         Outcome::Done

@@ -12,6 +12,7 @@ fn request(node: NodeId, members: &[NodeId], max_unavailable: u32) -> PermitRequ
         group: "storage".to_owned(),
         members: members.to_vec(),
         max_unavailable,
+        last_settled_at_ms: None,
     }
 }
 
@@ -56,6 +57,28 @@ fn a_group_has_room_for_as_many_as_it_says() {
     let () = world.ask(Command::EndPermit(first)).expect("and again");
     assert!(world.acquire(c, &nodes, 2).expect("room again") > second);
     assert_eq!(world.acquire(a, &nodes, 2), FULL);
+}
+
+#[test]
+fn a_soak_time_that_began_anew_is_not_cut_short_by_an_old_view() {
+    let (mut world, nodes) = three();
+    let [a, b, _] = nodes;
+    let first = world.acquire(a, &nodes, 1).expect("room");
+    let known = world.state.nodes[&b].settled_at_ms;
+    world.context.now_ms += 5;
+    world.report(a, report(2));
+    let () = world.ask(Command::EndPermit(first)).expect("ended");
+    let mut asked = request(b, &nodes, 1);
+    asked.last_settled_at_ms = Some(known);
+    let refusal = world
+        .ask::<Permit>(Command::AcquirePermit(asked.clone()))
+        .expect_err("a has settled since");
+    assert_eq!(refusal.kind.name, "permit-unavailable");
+    assert!(refusal.detail.contains("a settled"), "{}", refusal.detail);
+    asked.last_settled_at_ms = Some(world.state.nodes[&a].settled_at_ms);
+    world
+        .ask::<Permit>(Command::AcquirePermit(asked))
+        .expect("judged by what is");
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn withdrawal_ends_where_somebody_depends_on_the_version() {
         group: "storage".to_owned(),
         members: vec![a],
         max_unavailable: 1,
+        last_settled_at_ms: None,
     };
     let held: Permit = world.ask(Command::AcquirePermit(request)).expect("room");
     let _: serde_json::Value = world
