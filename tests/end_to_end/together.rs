@@ -24,6 +24,7 @@ fn nodes_that_call_each_other_within_every_request_upgrade_at_the_same_moment() 
     }
     let second = Boxes::version(2)
         .arguments(&peer)
+        .transform_argument("sleep_ms=1000")
         .setting("hold_ms = 5000\ndrain_ms = 1000");
     let id = system.view().system_id;
     let over = AtomicBool::new(false);
