@@ -273,9 +273,10 @@ impl LabelledDial {
 impl Dial for LabelledDial {
     fn dial(&self, upstream: Upstream, caller: SocketAddr) -> Pending<'_, io::Result<TcpStream>> {
         Box::pin(async move {
+            let picture = self.traffic.picture();
             let label = Label {
                 system: self.identity.system,
-                version: self.traffic.picture().standing.version.0,
+                version: picture.standing.version.0,
                 node: self.identity.node.0,
                 caller: Some((caller, self.local)),
                 token: None,
@@ -283,7 +284,8 @@ impl Dial for LabelledDial {
             };
             let mut bytes = [0; LABEL_BYTES_MAX];
             let length = label.encode(&mut bytes);
-            dial::dial(upstream.address, &bytes[..length]).await
+            let software = picture.beside(upstream, self.local.ip());
+            dial::dial(software, &bytes[..length]).await
         })
     }
 }

@@ -183,7 +183,7 @@ impl Relay {
         let picture = self.traffic.picture();
         let service = picture.service_at(local.port(), None);
         match service.and_then(|service| picture.upstream(service)) {
-            Some(upstream) => self.give_back(stream, upstream.address).await,
+            Some(upstream) => self.give_back(stream, upstream).await,
             None => self.reset(stream, "reset.software_down"),
         }
     }
@@ -243,7 +243,7 @@ impl Relay {
                 return self.translate(stream, gate, carried, local, peer).await;
             }
         };
-        self.give_back(stream, upstream.address).await
+        self.give_back(stream, upstream).await
     }
 
     /// Passes a direct connection through while it is recorded. It stays with the agent until it ends: what the software keeps
@@ -315,7 +315,7 @@ impl Relay {
                     .service_at(local.port(), None)
                     .and_then(|service| picture.upstream(service))
                 {
-                    Some(upstream) => self.give_back(stream, upstream.address).await,
+                    Some(upstream) => self.give_back(stream, upstream).await,
                     None => self.reset(stream, "reset.software_down"),
                 }
             }
@@ -324,14 +324,16 @@ impl Relay {
 
     /// Returns a connection to the software: the holder is given the socket under a one-time token, and a connection
     /// that shows the token takes its place in the software's accept queue.
-    async fn give_back(&self, stream: TcpStream, software: SocketAddr) -> io::Result<()> {
+    async fn give_back(&self, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
+        let picture = self.traffic.picture();
+        let software = picture.beside(upstream, stream.local_addr()?.ip());
         let token: [u8; 16] = rand::random();
         let connection = OwnedFd::from(stream.into_std()?);
         let offered = self.holder.offer(token, OFFER_TTL, connection).await;
         offered.map_err(io::Error::other)?;
         let label = Label {
             system: self.identity.system,
-            version: self.traffic.picture().standing.version.0,
+            version: picture.standing.version.0,
             node: self.identity.node.0,
             caller: None,
             token: Some(token),

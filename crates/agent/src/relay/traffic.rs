@@ -154,8 +154,18 @@ impl Picture {
         let child = self.child.as_ref()?;
         let port = *self.knowledge.ports(self.standing.version).get(service)?;
         Some(Upstream {
-            address: dial_address(&child.listening, port),
+            address: dial_address(&child.listening, port, None),
             generation: child.generation,
+        })
+    }
+
+    /// Where to dial the software for a caller that dialled `local`: through the same one of its listeners, as far as it has several.
+    /// To software that listens with IPv4 and with IPv6 the caller is of the kind that it came as.
+    pub(crate) fn beside(&self, upstream: Upstream, local: IpAddr) -> SocketAddr {
+        let port = upstream.address.port();
+        let listening = self.child.as_ref().map(|child| &child.listening);
+        listening.map_or(upstream.address, |listening| {
+            dial_address(listening, port, Some(local.to_canonical()))
         })
     }
 
@@ -170,10 +180,15 @@ impl Picture {
     }
 }
 
-/// Where to dial a port, given what the hooks saw: the wildcard means loopback.
-fn dial_address(listening: &[SocketAddr], port: u16) -> SocketAddr {
-    let seen = listening.iter().find(|address| address.port() == port);
-    match seen {
+/// Where to dial a port, given what the hooks saw: the wildcard means loopback. Whoever dialled no address is of IPv4.
+fn dial_address(listening: &[SocketAddr], port: u16, local: Option<IpAddr>) -> SocketAddr {
+    let is_ipv4 = local.is_none_or(|local| local.is_ipv4());
+    let here = listening.iter().filter(|address| address.port() == port);
+    let nearest = here.min_by_key(|address| {
+        let same_family = address.is_ipv4() == is_ipv4;
+        (Some(address.ip()) != local, !same_family, **address)
+    });
+    match nearest {
         Some(address) if address.ip().is_unspecified() && address.is_ipv6() => {
             SocketAddr::new(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), port)
         }
@@ -308,6 +323,43 @@ impl Drop for Running {
     fn drop(&mut self) {
         if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_software_is_dialled_as_its_caller_dialled_it() {
+        let listening = |addresses: &[&str]| -> Vec<SocketAddr> {
+            let addresses = addresses.iter().map(|address| address.parse());
+            addresses.map(|address| address.expect("one")).collect()
+        };
+        for (seen, local, expected) in [
+            // Redis listens like this; to what it reports first nothing is tied.
+            (
+                &["[::1]:7", "127.0.0.1:7"][..],
+                Some("127.0.0.1"),
+                "127.0.0.1:7",
+            ),
+            (&["[::1]:7", "127.0.0.1:7"], Some("::1"), "[::1]:7"),
+            (&["[::1]:7", "127.0.0.1:7"], None, "127.0.0.1:7"),
+            (&["[::]:7", "0.0.0.0:7"], Some("10.0.0.1"), "127.0.0.1:7"),
+            (&["[::]:7", "0.0.0.0:7"], Some("fd00::1"), "[::1]:7"),
+            // One listener for both.
+            (&["[::]:7"], Some("10.0.0.1"), "[::1]:7"),
+            (
+                &["10.0.0.2:7", "10.0.0.1:7", "10.0.0.3:8"],
+                Some("10.0.0.1"),
+                "10.0.0.1:7",
+            ),
+            (&[], Some("10.0.0.1"), "127.0.0.1:7"),
+        ] {
+            let local = local.map(|local| local.parse().expect("an address"));
+            let found = dial_address(&listening(seen), 7, local);
+            assert_eq!(found.to_string(), expected, "{seen:?} {local:?}");
         }
     }
 }
