@@ -216,8 +216,10 @@ fn component_error(
     let error = match checked {
         Err(error) => error,
         Ok(program) => {
-            let problem = unspoken(AdapterKind::of(&program), protocols)?;
-            return Some(declaration.complaint(problem, ""));
+            if let Some(problem) = unspoken(AdapterKind::of(&program), protocols) {
+                return Some(declaration.complaint(problem, ""));
+            }
+            return (protocols.iter()).find_map(|protocol| declaration.fits(*protocol).err());
         }
     };
     let why = sentence(&anyhow::anyhow!(error.to_string()));

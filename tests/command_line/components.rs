@@ -76,6 +76,12 @@ fn a_component_is_checked_as_nodes_do() {
             "adapters/guest.toml:1: component: ",
         ),
         (
+            "component = \"guest.wasm\"\n[[operation]]\ncall = \"*\"\n[[operation]]\ncall = \"HSET\"\n",
+            Some(passing().as_slice()),
+            1,
+            "adapters/guest.toml:5: call: no call of http is of this form; write a method and a path: call = \"GET /items/{id}\"",
+        ),
+        (
             "component = \"guest.wasm\"\nlimit = 1\n",
             Some(passing().as_slice()),
             1,
@@ -84,6 +90,45 @@ fn a_component_is_checked_as_nodes_do() {
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         bundle(folder.path(), declaration, component);
+        let answer = run(upstart().arg("check").arg(folder.path())).expect(code);
+        assert!(
+            answer.stdout().contains(said),
+            "{said} in {}",
+            answer.stdout()
+        );
+    }
+}
+
+#[test]
+fn what_is_declared_fits_the_protocol() {
+    for (protocol, call, code, said) in [
+        ("resp", "HSET", 0, "is sound"),
+        ("lines", "*", 0, "is sound"),
+        (
+            "resp",
+            "GET /items",
+            1,
+            "write what a command begins with: call = \"HSET\"",
+        ),
+        ("netstring", "HSET", 1, "only `call = \"*\"` is known here"),
+        (
+            "resp",
+            "CONFIG GET all",
+            1,
+            "is neither a method and a path, as in \"GET /items/{id}\", nor a command, as in \"HSET\" or \"CONFIG GET\"",
+        ),
+        (
+            "raw",
+            "*",
+            1,
+            "a component of calls does not understand raw",
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let declared = format!("component = \"guest.wasm\"\n[[operation]]\ncall = \"{call}\"\n");
+        bundle(folder.path(), &declared, Some(&passing()));
+        let upgrade = UPGRADE.replace("\"http\"", &format!("\"{protocol}\""));
+        std::fs::write(folder.path().join("upgrade.toml"), upgrade).expect("written");
         let answer = run(upstart().arg("check").arg(folder.path())).expect(code);
         assert!(
             answer.stdout().contains(said),

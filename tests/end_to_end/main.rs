@@ -1,7 +1,10 @@
 //! Whole systems: a real server, real agents, real software, and what the product promises of them.
 
+#[path = "../../crates/adapter/tests/components/assemble.rs"]
+mod assemble;
 mod catching_up;
 mod clocks;
+mod commands;
 mod components;
 mod cross_version;
 mod failed_upgrade;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
+use serde::{Deserialize, Serialize};
 
 use crate::conversation::Taped;
 use crate::json::{Json, JsonError};
@@ -30,6 +31,38 @@ pub struct Caller {
     pub address: SocketAddr,
     /// The service that was called.
     pub service: Arc<str>,
+}
+
+/// What a call and its answer are; an extension of their heads where they are not of HTTP. The body is then all there is of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A request of HTTP.
+    #[default]
+    Http,
+    /// A command of RESP, and one value; of a subscription all values that confirm it.
+    Resp,
+    /// A message without its framing.
+    Message,
+}
+
+impl Form {
+    pub(crate) fn of(extensions: &http::Extensions) -> Form {
+        extensions.get().copied().unwrap_or_default()
+    }
+}
+
+impl Call {
+    /// A call that is a message, or a command as it stands on the wire.
+    pub fn message(form: Form, message: Bytes, caller: Option<Caller>, limits: BodyLimits) -> Call {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.extensions.insert(form);
+        if let Some(caller) = caller {
+            head.extensions.insert(caller);
+        }
+        let body = Body::Bytes(message);
+        Call { head, body, limits }
+    }
 }
 
 /// Marks a call whose caller sends the body only when told to go on (`Expect: 100-continue`).

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use crate::chain::{Chain, Pending};
+use crate::framing::Codec;
 
 /// Where the software listens now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,11 @@ pub trait Gate: Send + Sync {
 
     /// The version on the connection's label and the service that it reached, for adapters that want to know.
     fn caller(&self) -> Option<(u32, Arc<str>)> {
+        None
+    }
+
+    /// The framing of the software's version, where calls are messages; asked while a call has leave.
+    fn codec(&self) -> Option<Arc<Codec>> {
         None
     }
 }

@@ -34,11 +34,17 @@ impl AdapterKind {
                 "a component of sessions",
                 "a lens or a component of the world `calls-adapter`",
             ),
-            (AdapterKind::Sessions, _) => return Ok(()),
-            (AdapterKind::Lens, _) => ("a lens", "a component of the world `sessions-adapter`"),
-            (AdapterKind::Calls, _) => (
+            (AdapterKind::Calls, Protocol::Raw) => (
                 "a component of calls",
                 "one of the world `sessions-adapter`",
+            ),
+            (AdapterKind::Sessions | AdapterKind::Calls, _) => return Ok(()),
+            (AdapterKind::Lens, Protocol::Raw) => {
+                ("a lens", "a component of the world `sessions-adapter`")
+            }
+            (AdapterKind::Lens, _) => (
+                "a lens",
+                "a component of the world `calls-adapter` or `sessions-adapter`",
             ),
         };
         let protocol = protocol.name();
@@ -55,10 +61,11 @@ mod tests {
     #[test]
     fn each_kind_says_what_it_does_not_understand() {
         for protocol in Protocol::ALL {
-            let calls = protocol == Protocol::Http;
-            assert_eq!(AdapterKind::Lens.speaks(protocol).is_ok(), calls);
-            assert_eq!(AdapterKind::Calls.speaks(protocol).is_ok(), calls);
-            assert_eq!(AdapterKind::Sessions.speaks(protocol).is_ok(), !calls);
+            let is_http = protocol == Protocol::Http;
+            let has_calls = protocol != Protocol::Raw;
+            assert_eq!(AdapterKind::Lens.speaks(protocol).is_ok(), is_http);
+            assert_eq!(AdapterKind::Calls.speaks(protocol).is_ok(), has_calls);
+            assert_eq!(AdapterKind::Sessions.speaks(protocol).is_ok(), !is_http);
         }
         let told = AdapterKind::Lens
             .speaks(Protocol::Raw)

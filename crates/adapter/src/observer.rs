@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::chain::Direction;
+use crate::framing::FramingError;
 use crate::json::Json;
 
 /// Why an adapter refused a call; the label under which refusals are counted.
@@ -66,6 +68,8 @@ pub struct Refusal {
     /// What the body is, where it is not JSON: then it is a string, written as it is. Empty for an
     /// answer that does not say.
     pub media: Option<String>,
+    /// The answer, where calls are not of HTTP: a value of RESP, or a message without its framing. Then only this counts.
+    pub message: Option<Bytes>,
 }
 
 impl Refusal {
@@ -78,6 +82,7 @@ impl Refusal {
             status: StatusCode::BAD_GATEWAY,
             body: None,
             media: None,
+            message: None,
         }
     }
 }
@@ -109,6 +114,7 @@ impl AdapterFailure {
             },
             body: None,
             media: None,
+            message: None,
         }
     }
 }
@@ -131,9 +137,18 @@ pub enum Failure {
     /// The software's answer can be understood in two ways: it is not passed on.
     #[error("the software's answer can be understood in two ways: {0}")]
     Ambiguous(&'static str),
+    /// The software's connection ended after a message of the call was sent.
+    #[error("the software's connection ended during a call")]
+    Ended(#[source] std::io::Error),
+    /// What the software answered is no message of its framing.
+    #[error("the software's answer is damaged")]
+    Damaged(#[source] FramingError),
     /// The caller's own connection failed while its body was read.
     #[error("the caller's connection failed during a call")]
     Caller(#[source] hyper::Error),
+    /// The caller's own connection ended before its call was answered.
+    #[error("the caller's connection ended during a call")]
+    CallerEnded(#[source] std::io::Error),
 }
 
 impl From<Refusal> for Failure {

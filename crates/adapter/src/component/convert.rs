@@ -149,20 +149,22 @@ pub(super) fn refusal(refusal: &Refusal) -> wit::Refusal {
 }
 
 /// A refusal of the adapter's own. Of a reply in its own words status, media type and text are kept.
-pub(super) fn refused(refusal: wit::Refusal, rule: String) -> Result<Refusal, String> {
+pub(super) fn refused(
+    reason: String,
+    reply: Option<wit::HttpReply>,
+    rule: String,
+) -> Result<Refusal, String> {
     let mut own = Refusal {
         kind: RefusalKind::Declared,
         rule,
-        reason: refusal.reason,
+        reason,
         status: StatusCode::UNPROCESSABLE_ENTITY,
         body: None,
         media: None,
+        message: None,
     };
-    let Some(reply) = refusal.reply else {
+    let Some(reply) = reply else {
         return Ok(own);
-    };
-    let wit::Reply::Http(reply) = reply else {
-        return Err(OTHER_PROTOCOL.to_owned());
     };
     let text = String::from_utf8(reply.body.clone())
         .map_err(|_| "it refuses with a body that is not UTF-8".to_owned())?;
@@ -174,6 +176,3 @@ pub(super) fn refused(refusal: wit::Refusal, rule: String) -> Result<Refusal, St
     own.media = Some(media.to_owned());
     Ok(own)
 }
-
-/// What is wrong with a call or a reply of another protocol.
-pub(super) const OTHER_PROTOCOL: &str = "it speaks another protocol than its service (HTTP)";

@@ -1,14 +1,17 @@
 //! The file that declares a component as an adapter: which component, what it may use, what its operations are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::operation::{Hold, Operation};
+use crate::call::Form;
+
+use super::operation::{Hold, Operation, Which};
 use crate::lens::LensError;
 use crate::lens::expression::Expression;
 use crate::lens::reader::{Node, Section, Source};
-use crate::lens::template::Template;
+use model::bundle::Protocol;
 
 /// Most operations of a component: they are searched one by one.
 const OPERATIONS_MAX: usize = 4096;
@@ -70,6 +73,8 @@ pub struct Declaration {
     pub(super) operations: Vec<Operation>,
     /// What every other call is.
     pub(super) other: Operation,
+    /// Where each operation is written, by its name.
+    places: BTreeMap<String, usize>,
 }
 
 impl Declaration {
@@ -102,7 +107,10 @@ impl Declaration {
         for node in &nodes {
             operations.push((operation(node)?, node));
         }
-        operations.sort_by_key(|(operation, _)| operation.rank());
+        // `*` is what is left.
+        operations.sort_by_key(|(operation, _)| {
+            (matches!(operation.which, Which::Others), operation.rank())
+        });
         for (index, (later, node)) in operations.iter().enumerate() {
             let earlier = operations[..index].iter();
             if let Some((hiding, _)) = earlier.clone().find(|(earlier, _)| earlier.hides(later)) {
@@ -110,16 +118,26 @@ impl Declaration {
                 return Err(node.error(message).hint("delete one of the two"));
             }
         }
+        let places = operations.iter().map(|(operation, node)| {
+            let line = node.section().map_or(0, |section| {
+                section.get("call").map_or(0, |call| call.origin().line)
+            });
+            (operation.name.clone(), line)
+        });
+        let places = places.collect();
+        let mut operations: Vec<Operation> = operations
+            .into_iter()
+            .map(|(operation, _)| operation)
+            .collect();
+        let declared = operations.pop_if(|last| matches!(last.which, Which::Others));
         Ok(Declaration {
             file: file.to_owned(),
             component,
             line,
             limits,
-            operations: operations
-                .into_iter()
-                .map(|(operation, _)| operation)
-                .collect(),
-            other: Operation::other(),
+            operations,
+            other: declared.unwrap_or_else(Operation::other),
+            places,
         })
     }
 
@@ -139,6 +157,36 @@ impl Declaration {
     /// What the component may use.
     pub fn limits(&self) -> ComponentLimits {
         self.limits
+    }
+
+    /// Whether what it declares can come where this is spoken.
+    ///
+    /// # Errors
+    /// The first operation that is none of this protocol.
+    pub fn fits(&self, protocol: Protocol) -> Result<(), LensError> {
+        let form = match protocol {
+            Protocol::Http => Form::Http,
+            Protocol::Resp => Form::Resp,
+            _ => Form::Message,
+        };
+        let Some(other) = (self.operations.iter()).find(|operation| !operation.which.fits(form))
+        else {
+            return Ok(());
+        };
+        let hint = match form {
+            Form::Http => "write a method and a path: call = \"GET /items/{id}\"",
+            Form::Resp => "write what a command begins with: call = \"HSET\"",
+            Form::Message => {
+                "only `call = \"*\"` is known here: what a message is, the component finds out"
+            }
+        };
+        Err(LensError {
+            file: self.file.clone(),
+            line: self.places.get(&other.name).copied().unwrap_or_default(),
+            key: "call".to_owned(),
+            message: format!("no call of {} is of this form", protocol.name()),
+            hint: Some(hint.to_owned()),
+        })
     }
 
     /// What is wrong with the component itself, at the place where it is named.
@@ -210,7 +258,7 @@ fn operation(node: &Node<'_>) -> Result<Operation, LensError> {
         let error = section.error("`call` is missing");
         return Err(error.hint("write which calls it is: call = \"GET /items/{id}\""));
     };
-    let template = Template::parse(call.text()?).map_err(|message| call.error(message))?;
+    let which = Which::parse(call.text()?).map_err(|message| call.error(message))?;
     let reads = section.flag("reads")?;
     let conflicts = section
         .get("conflicts")
@@ -232,7 +280,7 @@ fn operation(node: &Node<'_>) -> Result<Operation, LensError> {
     };
     Ok(Operation {
         name: section.text("name")?.unwrap_or(call.text()?).to_owned(),
-        template: Some(template),
+        which,
         hold,
         delegates: u32::try_from(delegates).unwrap_or(u32::MAX),
         reads,

@@ -10,6 +10,7 @@ mod convert;
 mod declaration;
 mod engine;
 mod error;
+mod form;
 mod host;
 mod instance;
 mod operation;

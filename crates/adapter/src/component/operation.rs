@@ -1,13 +1,21 @@
 //! What a call of a component is: its conflict key, its delegates, whether it changes anything.
 
+use std::cmp::Reverse;
+
 use http::{Method, request};
 
-use crate::call::BodyLimits;
+use super::bindings::upstart::adapter::messages as wit;
+use super::form;
+use crate::call::{BodyLimits, Form};
 use crate::json::Json;
 use crate::lens::expression::{Expression, Surroundings};
 use crate::lens::query::Pair;
 use crate::lens::scope::{Head, Scope};
-use crate::lens::template::Template;
+use crate::lens::template::{Parameters, Template};
+use crate::messages::words::words;
+
+/// Most words that a declared command begins with: a container and its subcommand.
+const COMMAND_WORDS_MAX: usize = 2;
 
 /// How a call excludes others.
 #[derive(Debug)]
@@ -20,13 +28,58 @@ pub(super) enum Hold {
     Key(Expression),
 }
 
+/// Which calls an operation is.
+#[derive(Debug)]
+pub(super) enum Which {
+    /// Requests of HTTP.
+    Request(Template),
+    /// Commands of RESP that begin with these words, whatever their case.
+    Command(Vec<String>),
+    /// All that no other operation is.
+    Others,
+}
+
+impl Which {
+    /// Reads `METHOD /path`, the one or two words that a command begins with, or `*`.
+    ///
+    /// The error says what is wrong.
+    pub(super) fn parse(text: &str) -> Result<Which, String> {
+        if text == "*" {
+            return Ok(Which::Others);
+        }
+        if text.contains('/') {
+            return Template::parse(text).map(Which::Request);
+        }
+        let words: Vec<String> = text.split(' ').map(str::to_ascii_uppercase).collect();
+        let is_word = |word: &String| {
+            let mut bytes = word.bytes();
+            !word.is_empty()
+                && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-|".contains(&byte))
+        };
+        match words.len() <= COMMAND_WORDS_MAX && words.iter().all(is_word) {
+            true => Ok(Which::Command(words)),
+            false => Err(format!(
+                "`{text}` is neither a method and a path, as in \"GET /items/{{id}}\", nor a command, as in \"HSET\" or \"CONFIG GET\""
+            )),
+        }
+    }
+
+    /// Whether calls of this form can come where this is spoken.
+    pub(super) fn fits(&self, form: Form) -> bool {
+        match self {
+            Which::Request(_) => form == Form::Http,
+            Which::Command(_) => form == Form::Resp,
+            Which::Others => true,
+        }
+    }
+}
+
 /// An operation that a component declares.
 #[derive(Debug)]
 pub(super) struct Operation {
     /// For messages and counters.
     pub(super) name: String,
-    /// Which calls it is; none for all that no other is.
-    pub(super) template: Option<Template>,
+    pub(super) which: Which,
     pub(super) hold: Hold,
     /// How many calls it makes at most.
     pub(super) delegates: u32,
@@ -39,7 +92,7 @@ impl Operation {
     pub(super) fn other() -> Operation {
         Operation {
             name: "(other)".to_owned(),
-            template: None,
+            which: Which::Others,
             hold: Hold::Node,
             delegates: 1,
             reads: false,
@@ -52,22 +105,50 @@ impl Operation {
     }
 
     /// More particular ones come first.
-    pub(super) fn rank(&self) -> Option<(Vec<u8>, bool)> {
-        self.template.as_ref().map(Template::rank)
+    pub(super) fn rank(&self) -> (Option<(Vec<u8>, bool)>, Reverse<usize>) {
+        match &self.which {
+            Which::Request(template) => (Some(template.rank()), Reverse(0)),
+            Which::Command(words) => (None, Reverse(words.len())),
+            Which::Others => (None, Reverse(0)),
+        }
     }
 
     /// Whether every call of the other one is one of this.
     pub(super) fn hides(&self, other: &Operation) -> bool {
-        let both = self.template.as_ref().zip(other.template.as_ref());
-        both.is_some_and(|(a, b)| a.overlaps(b) && (a.method.is_none() || a.method == b.method))
+        match (&self.which, &other.which) {
+            (Which::Request(a), Which::Request(b)) => {
+                a.overlaps(b) && (a.method.is_none() || a.method == b.method)
+            }
+            (Which::Command(a), Which::Command(b)) => b.starts_with(a),
+            (Which::Others, Which::Others) => true,
+            _ => false,
+        }
     }
 
-    /// Whether a call is one of it; `HEAD` follows `GET`.
-    pub(super) fn is(&self, method: &Method, path: &[&str]) -> bool {
-        self.template.as_ref().is_some_and(|template| {
-            template.matches(method, path)
-                || (*method == Method::HEAD && template.matches(&Method::GET, path))
-        })
+    /// Whether a request is one of it; `HEAD` follows `GET`.
+    pub(super) fn is_request(&self, method: &Method, path: &[&str]) -> bool {
+        let Which::Request(template) = &self.which else {
+            return false;
+        };
+        template.matches(method, path)
+            || (*method == Method::HEAD && template.matches(&Method::GET, path))
+    }
+
+    /// Whether a call is one of it.
+    pub(super) fn is(&self, call: &wit::Call) -> bool {
+        match (&self.which, call) {
+            (Which::Request(_), wit::Call::Http(request)) => {
+                let path = request.target.split('?').next().unwrap_or_default();
+                let path: Vec<&str> = path.split('/').skip(1).collect();
+                self.is_request(&form::method(&request.method), &path)
+            }
+            (Which::Command(words), wit::Call::Resp(said)) => {
+                let mut both = words.iter().zip(said);
+                said.len() >= words.len()
+                    && both.all(|(word, said)| said.eq_ignore_ascii_case(word.as_bytes()))
+            }
+            _ => false,
+        }
     }
 
     /// The conflict key of a call; `None` for the whole node.
@@ -80,24 +161,18 @@ impl Operation {
         body: &bytes::Bytes,
         limits: BodyLimits,
     ) -> Result<String, String> {
-        let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
-        let template = self.template.as_ref();
-        let parameters = template.and_then(|template| template.extract(&path));
-        let parameters = parameters.ok_or("the path is not UTF-8")?;
-        let body = match expression.uses("body") && !body.is_empty() {
-            false => None,
-            true => Some(
-                Json::parse_outside(body.clone(), limits.depth_max)
-                    .map_err(|error| format!("the body is not JSON: {error}"))?,
-            ),
-        };
-        let scope = Scope {
-            head: Some(Head {
-                parameters,
-                query: Some(Pair::parse(head.uri.query())),
-                headers: head.headers.clone(),
-            }),
-            body,
+        let scope = match Form::of(&head.extensions) {
+            Form::Http => self.scope(expression, head, body, limits)?,
+            Form::Resp => {
+                let words = words(body)?;
+                let text =
+                    |word: &Vec<u8>| Json::String(String::from_utf8_lossy(word).into_owned());
+                Scope::inner(Json::Array(words.iter().map(text).collect()))
+            }
+            Form::Message => {
+                let text = String::from_utf8_lossy(body).into_owned();
+                Scope::inner(Json::String(text))
+            }
         };
         let around = Surroundings {
             method: head.method.as_str(),
@@ -108,5 +183,35 @@ impl Operation {
             Ok(other) => Err(format!("it is {}, not a string", other.kind())),
             Err(mismatch) => Err(mismatch.what),
         }
+    }
+
+    /// What a request offers to a conflict key.
+    fn scope(
+        &self,
+        expression: &Expression,
+        head: &request::Parts,
+        body: &bytes::Bytes,
+        limits: BodyLimits,
+    ) -> Result<Scope, String> {
+        let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
+        let parameters = match &self.which {
+            Which::Request(template) => template.extract(&path).ok_or("the path is not UTF-8")?,
+            Which::Command(_) | Which::Others => Parameters::new(),
+        };
+        let body = match expression.uses("body") && !body.is_empty() {
+            false => None,
+            true => Some(
+                Json::parse_outside(body.clone(), limits.depth_max)
+                    .map_err(|error| format!("the body is not JSON: {error}"))?,
+            ),
+        };
+        Ok(Scope {
+            head: Some(Head {
+                parameters,
+                query: Some(Pair::parse(head.uri.query())),
+                headers: head.headers.clone(),
+            }),
+            body,
+        })
     }
 }

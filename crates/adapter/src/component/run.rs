@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::bindings::exports::upstart::adapter::calls::Unfinished;
 use super::bindings::upstart::adapter::{messages as wit, types};
-use super::convert;
+use super::form;
 use super::host::{Asked, Context};
 use super::instance::Instance;
 use super::program::Program;
-use crate::call::{BodyError, BodyLimits};
+use crate::call::{BodyError, BodyLimits, Form};
 use crate::chain::Next;
 use crate::observer::{Failure, Refusal};
 use crate::state::{Intent, OpenIntent, State, Transaction};
@@ -205,23 +205,21 @@ impl Delegates<'_, '_> {
 
     /// Makes one call for the guest. The outer error ends the run.
     async fn make(&mut self, call: wit::Call) -> Result<Result<wit::Reply, wit::Failure>, Broken> {
-        let wit::Call::Http(request) = call else {
-            return Err(Broken::Trapped(convert::OTHER_PROTOCOL.to_owned()));
-        };
-        let call = convert::call(request, self.limits, &self.extensions);
+        let protocol = Form::of(&self.extensions);
+        let call = form::delegated(call, self.limits, &self.extensions);
         let call = call.map_err(Broken::Trapped)?;
         if let Some((state, intent, limit)) = self.intent.take() {
             self.open = Some(state.intend(intent, limit).await?);
         }
         let answered = match self.next.delegate(call).await {
-            Ok(answer) => read(answer, self.limits).await,
+            Ok(answer) => read(answer, protocol, self.limits).await,
             Err(failure) => Err(failure),
         };
         (self.failed, self.refused) = (None, None);
         Ok(match answered {
-            Ok(reply) => Ok(wit::Reply::Http(reply)),
+            Ok(reply) => Ok(reply),
             Err(Failure::Refused(refusal)) => {
-                let told = convert::refusal(&refusal);
+                let told = form::refusal(protocol, &refusal);
                 self.refused = Some(*refusal);
                 Err(wit::Failure::Refused(told))
             }
@@ -235,13 +233,17 @@ impl Delegates<'_, '_> {
 }
 
 /// The whole answer, as the guest is given it.
-async fn read(answer: crate::call::Answer, limits: BodyLimits) -> Result<wit::HttpReply, Failure> {
+async fn read(
+    answer: crate::call::Answer,
+    protocol: Form,
+    limits: BodyLimits,
+) -> Result<wit::Reply, Failure> {
     let crate::call::Answer { head, body } = answer;
     let body = body.into_bytes(limits).await;
     let body = body.map_err(|error| match error {
         BodyError::Connection(error) => Failure::Broken(error),
         error => Refusal::of_answer(error.to_string()).into(),
     })?;
-    let reply = convert::reply(&head, body.into());
+    let reply = form::replied(protocol, &head, body.into());
     reply.map_err(|what| Refusal::of_answer(format!("the answer: {what}")).into())
 }

@@ -4,15 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
 
 use super::bindings::upstart::adapter::{messages as wit, types};
-use super::convert;
 use super::declaration::Declaration;
+use super::form;
 use super::operation::{Hold as Excludes, Operation};
 use super::program::Program;
 use super::run::{Broken, Delegates, Question, Ran, Said};
-use crate::call::{Answer, BodyError, Call, Caller};
+use crate::call::{Answer, BodyError, Call, Caller, Form};
 use crate::chain::{Calls, Direction, Next, Pending};
 use crate::conflicts::{Held, Hold, Key};
 use crate::observer::{AdapterFailure, Failure, Refusal, RefusalKind};
@@ -51,7 +50,7 @@ struct Asked<'s> {
     operation: &'s Operation,
     call: Call,
     body: Bytes,
-    request: wit::HttpRequest,
+    request: wit::Call,
     caller: types::Caller,
     key: Option<String>,
 }
@@ -123,7 +122,12 @@ impl ComponentStep {
     /// Reads a call whole, and finds out what it is.
     async fn take(&self, call: Call) -> Result<Asked<'_>, Failure> {
         let Call { head, body, limits } = call;
-        let operation = self.operation(&head);
+        let form = Form::of(&head.extensions);
+        // What else a call is, is in its body.
+        let mut operation = match form {
+            Form::Http => self.operation(&head),
+            Form::Resp | Form::Message => &self.declaration.other,
+        };
         let body = body.into_bytes(limits).await.map_err(|error| match error {
             BodyError::Connection(error) => Failure::Caller(error),
             error @ BodyError::TooLarge(_) => {
@@ -132,7 +136,11 @@ impl ComponentStep {
             error => self.malformed(operation, RefusalKind::Malformed, error.to_string()),
         })?;
         let malformed = |what| self.malformed(operation, RefusalKind::Malformed, what);
-        let request = convert::request(&head, &body).map_err(malformed)?;
+        let request = form::given(&head, &body).map_err(malformed)?;
+        if form != Form::Http {
+            operation = self.operation_of(&request);
+        }
+        let malformed = |what| self.malformed(operation, RefusalKind::Malformed, what);
         let key = match &operation.hold {
             Excludes::Key(key) => {
                 Some(operation.key(key, &head, &body, limits).map_err(|what| {
@@ -173,8 +181,14 @@ impl ComponentStep {
     fn operation(&self, head: &http::request::Parts) -> &Operation {
         let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
         let found = self.declaration.operations.iter();
-        let mut found = found.filter(|operation| operation.is(&head.method, &path));
+        let mut found = found.filter(|operation| operation.is_request(&head.method, &path));
         found.next().unwrap_or(&self.declaration.other)
+    }
+
+    fn operation_of(&self, call: &wit::Call) -> &Operation {
+        let mut operations = self.declaration.operations.iter();
+        let found = operations.find(|operation| operation.is(call));
+        found.unwrap_or(&self.declaration.other)
     }
 
     /// Lets the adapter begin, if it has not.
@@ -249,25 +263,22 @@ impl ComponentStep {
             name: name.clone(),
             value: value.clone(),
         };
-        let request = wit::HttpRequest {
-            method: intent.method.clone(),
-            target: intent.target.clone(),
-            headers: intent.headers.iter().map(header).collect(),
-            body: intent.body.clone(),
-        };
+        let call = form::written(intent.form, &intent.body).unwrap_or_else(|| {
+            wit::Call::Http(wit::HttpRequest {
+                method: intent.method.clone(),
+                target: intent.target.clone(),
+                headers: intent.headers.iter().map(header).collect(),
+                body: intent.body.clone(),
+            })
+        });
         let caller = types::Caller {
             direction: self.direction(),
             version: intent.version,
             address: intent.address.clone(),
             service: intent.service.clone(),
         };
-        let path = intent.target.split('?').next().unwrap_or_default();
-        let path: Vec<&str> = path.split('/').skip(1).collect();
-        let method = Method::from_bytes(intent.method.as_bytes()).unwrap_or_default();
-        let mut operations = self.declaration.operations.iter();
-        let operation = operations.find(|operation| operation.is(&method, &path));
-        let delegates = operation.unwrap_or(&self.declaration.other).delegates;
-        (wit::Call::Http(request), caller, delegates.max(1))
+        let delegates = self.operation_of(&call).delegates;
+        (call, caller, delegates.max(1))
     }
 
     /// Asks the component, and makes durable what it has changed.
@@ -285,8 +296,7 @@ impl ComponentStep {
         let transaction = (!matches!(operation.hold, Excludes::Nothing))
             .then(|| state.transaction(limit, may_write));
         let mut delegates = self.delegates(&asked, next, intent);
-        let call = wit::Call::Http(asked.request.clone());
-        let question = Question::Handle(call, asked.caller.clone());
+        let question = Question::Handle(asked.request.clone(), asked.caller.clone());
         let ran = self.run(question, transaction, Some(&mut delegates));
         let Ran { said, transaction } = ran.await.map_err(broken)?;
         let Said::Reply(said) = said else {
@@ -294,8 +304,8 @@ impl ComponentStep {
         };
         let (open, failed, refused) = delegates.end();
         match said {
-            Ok(wit::Reply::Http(reply)) => {
-                let answer = convert::answer(reply, &asked.call.head.method);
+            Ok(reply) => {
+                let answer = form::answer(reply, &asked.call.head);
                 let answer = answer.map_err(|why| broken(Broken::Trapped(why)))?;
                 if let Some(transaction) = transaction {
                     let finished = state.finish(transaction, open).await;
@@ -303,14 +313,13 @@ impl ComponentStep {
                 }
                 Ok(answer)
             }
-            Ok(_) => Err(broken(Broken::Trapped(convert::OTHER_PROTOCOL.to_owned()))),
             Err(wit::Failure::Refused(refusal)) => {
                 self.close(state, open).await.map_err(broken)?;
                 match refused {
                     Some(handed_on) if handed_on.reason == refusal.reason => Err(handed_on.into()),
                     _ => {
                         let rule = self.rule(operation);
-                        let own = convert::refused(refusal, rule);
+                        let own = form::refused(refusal, rule, &asked.call.head);
                         Err(own.map_err(|why| broken(Broken::Trapped(why)))?.into())
                     }
                 }
@@ -336,6 +345,7 @@ impl ComponentStep {
         intent: Option<(Arc<State>, Intent, u64)>,
     ) -> Delegates<'r, 'n> {
         let mut extensions = http::Extensions::new();
+        extensions.insert(Form::of(&asked.call.head.extensions));
         if let Some(caller) = asked.call.head.extensions.get::<Caller>() {
             extensions.insert(caller.clone());
         }
@@ -378,6 +388,7 @@ impl ComponentStep {
             },
             body: None,
             media: None,
+            message: None,
         }
         .into()
     }
@@ -397,14 +408,22 @@ impl Asked<'_> {
     /// What is written down before the first delegate.
     fn intent(&self) -> Intent {
         let pair = |header: &wit::Header| (header.name.clone(), header.value.clone());
+        let (method, target, headers) = match &self.request {
+            wit::Call::Http(request) => {
+                let headers = request.headers.iter().map(pair).collect();
+                (request.method.clone(), request.target.clone(), headers)
+            }
+            wit::Call::Resp(_) | wit::Call::Message(_) => Default::default(),
+        };
         Intent {
+            form: Form::of(&self.call.head.extensions),
             key: self.key.clone(),
             version: self.caller.version,
             address: self.caller.address.clone(),
             service: self.caller.service.clone(),
-            method: self.request.method.clone(),
-            target: self.request.target.clone(),
-            headers: self.request.headers.iter().map(pair).collect(),
+            method,
+            target,
+            headers,
             body: self.body.to_vec(),
         }
     }

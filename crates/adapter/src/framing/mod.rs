@@ -16,7 +16,9 @@ pub use seal::Sealed;
 
 use checksum::{of_frame, read_number, write_number};
 use memchr::memmem;
-use model::bundle::{ChecksumPlace, Counts, Cut, Framing, LengthField};
+use model::bundle::{
+    ChecksumPlace, Counts, Cut, Framing, HEAD_BYTES, LengthField, MESSAGE_BYTES_MAX,
+};
 use std::ops::Range;
 
 /// A service's framing, ready for use.
@@ -41,6 +43,15 @@ impl Codec {
             _ => None,
         };
         Codec { framing, finder }
+    }
+
+    /// Of RESP, which declares nothing.
+    pub fn resp() -> Codec {
+        Codec::new(Framing {
+            cut: Cut::Resp,
+            head_bytes: HEAD_BYTES,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+        })
     }
 
     /// The declaration.

@@ -210,6 +210,7 @@ fn tunnel() -> Refusal {
         status: StatusCode::NOT_IMPLEMENTED,
         body: None,
         media: None,
+        message: None,
     }
 }
 
@@ -223,6 +224,7 @@ fn ambiguous(problem: &str) -> Refusal {
         status: StatusCode::BAD_REQUEST,
         body: None,
         media: None,
+        message: None,
     }
 }
 

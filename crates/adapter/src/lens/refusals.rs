@@ -44,6 +44,7 @@ impl LensStep {
             status: declared.status,
             body: body.map(|body| fill(body, reason, declared.status)),
             media: declared.media.clone(),
+            message: None,
         }
     }
 
@@ -88,6 +89,7 @@ impl LensStep {
             status,
             body,
             media: None,
+            message: None,
         }
     }
 }

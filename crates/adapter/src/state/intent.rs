@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::transaction::cost;
+use crate::call::Form;
 
 /// A call that an adapter has begun to delegate for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub(crate) struct Intent {
     pub(crate) address: String,
     /// The service that was called.
     pub(crate) service: String,
+    /// What it is; then its body is all there is of it where it is not of HTTP.
+    #[serde(default, skip_serializing_if = "is_http")]
+    pub(crate) form: Form,
     /// Its method.
     pub(crate) method: String,
     /// Its path and query.
@@ -45,6 +49,11 @@ impl Intent {
             _ => true,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_http(form: &Form) -> bool {
+    *form == Form::Http
 }
 
 mod in_base64 {

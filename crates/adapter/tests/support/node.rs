@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use adapter::framing::Codec;
 use adapter::{
-    Chain, Closed, Counters, Dial, Gate, Lease, Limits, Pending, Served, Upstream, serve_http,
+    Chain, Closed, Counters, Dial, Gate, Lease, Limits, MessageNode, MessageProtocol, Pending,
+    Served, Upstream, serve_http, serve_messages,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -38,6 +40,8 @@ pub struct TestGate {
     pub leave: watch::Sender<Option<Leave>>,
     pub waiting: AtomicUsize,
     pub in_calls: Arc<AtomicUsize>,
+    /// The software's framing, where calls are messages.
+    codec: Option<Arc<Codec>>,
 }
 
 struct InCall(Arc<AtomicUsize>);
@@ -70,6 +74,10 @@ impl Gate for TestGate {
                 guard: Some(Box::new(InCall(self.in_calls.clone()))),
             })
         })
+    }
+
+    fn codec(&self) -> Option<Arc<Codec>> {
+        self.codec.clone()
     }
 }
 
@@ -112,19 +120,53 @@ pub fn limits() -> Limits {
 }
 
 impl Node {
+    /// One whose service speaks HTTP.
     pub async fn start(leave: Option<Leave>, limits: Limits) -> Node {
+        let limits = Arc::new(limits);
+        Node::serving(leave, None, |stream, peer, gate, counters| {
+            serve_http(stream, peer, gate, Arc::new(PlainDial), limits, counters)
+        })
+        .await
+    }
+
+    /// One whose calls are messages; the codecs are the caller's and the software's.
+    pub async fn start_messages(
+        leave: Option<Leave>,
+        protocol: MessageProtocol,
+        software: Arc<Codec>,
+    ) -> Node {
+        Node::serving(leave, Some(software), |stream, peer, gate, observer| {
+            let node = MessageNode {
+                gate,
+                dial: Arc::new(PlainDial),
+                limits: Arc::default(),
+                observer,
+            };
+            serve_messages(stream, peer, protocol, node)
+        })
+        .await
+    }
+
+    async fn serving<F>(
+        leave: Option<Leave>,
+        codec: Option<Arc<Codec>>,
+        serve: impl FnOnce(TcpStream, SocketAddr, Arc<TestGate>, Arc<Counters>) -> F,
+    ) -> Node
+    where
+        F: Future<Output = Served> + Send + 'static,
+    {
         let gate = Arc::new(TestGate {
             leave: watch::channel(leave).0,
             waiting: AtomicUsize::new(0),
             in_calls: Arc::default(),
+            codec,
         });
         let counters = Arc::new(Counters::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let caller = TcpStream::connect(address).await.expect("connect");
         let (stream, peer) = listener.accept().await.expect("accept");
-        let (g, c, limits) = (gate.clone(), counters.clone(), Arc::new(limits));
-        let served = tokio::spawn(serve_http(stream, peer, g, Arc::new(PlainDial), limits, c));
+        let served = tokio::spawn(serve(stream, peer, gate.clone(), counters.clone()));
         Node {
             gate,
             counters,
@@ -227,7 +269,8 @@ impl Caller {
         }
     }
 
-    async fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    /// The next bytes, when so many are there.
+    pub async fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.unread.len() < length {
             self.more().await?;
         }
@@ -272,6 +315,13 @@ impl Caller {
     pub async fn call(&mut self, start: &str, body: &str) -> Reply {
         self.write(request(start, body)).await;
         self.read().await
+    }
+
+    /// The next bytes are these.
+    pub async fn is_told(&mut self, bytes: &str) {
+        let told = self.take(bytes.len()).await;
+        let told = told.map(|told| String::from_utf8_lossy(&told).into_owned());
+        assert_eq!(told.expect("more bytes"), bytes);
     }
 
     /// The connection was reset, not closed.

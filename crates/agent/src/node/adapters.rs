@@ -140,6 +140,10 @@ impl Loader {
                     let read = self.read(&bundle, path)?;
                     let speaks = read.kind().speaks(definition.protocol);
                     speaks.map_err(|problem| format!("{}: {path}: {problem}", definition.key))?;
+                    if let Read::Component(declaration, _) = &read {
+                        let fits = declaration.fits(definition.protocol);
+                        fits.map_err(|error| error.to_string())?;
+                    }
                     used.push(bundle.join(path));
                     let (key, stores) =
                         ((*version, service.clone(), direction), self.stores.clone());

@@ -4,6 +4,7 @@ use super::record::Recorder;
 use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
 use crate::dial;
+use adapter::framing::Codec;
 use adapter::sessions::SessionChain;
 use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
 use label::{LABEL_BYTES_MAX, Label};
@@ -189,6 +190,11 @@ impl CallGate {
 impl Gate for CallGate {
     fn caller(&self) -> Option<(u32, Arc<str>)> {
         Some((self.version.0, self.service.clone()))
+    }
+
+    fn codec(&self) -> Option<Arc<Codec>> {
+        let picture = self.traffic.picture();
+        picture.codec(&self.service, picture.standing.version)
     }
 
     fn enter(&self) -> Pending<'_, Result<Lease, Closed>> {

@@ -13,6 +13,7 @@ mod workers;
 
 pub(crate) use commands::Commands;
 pub(crate) use record::{Recorder, Recorders};
+use sessions::Caller;
 pub(crate) use sessions::LoadedSessions;
 pub(crate) use tally::Tally;
 pub(crate) use traffic::{Child, Loaded, Picture, Traffic};
@@ -21,7 +22,7 @@ pub(crate) use workers::Workers;
 use crate::agent_key::AgentKey;
 use crate::dial;
 use crate::holder_client::HolderClient;
-use adapter::{Dial, Limits, Served, Upstream};
+use adapter::{Dial, Form, Limits, MessageNode, MessageProtocol, Served, Upstream};
 use first_bytes::FirstBytes;
 use gate::{Admission, CallGate, LabelledDial};
 use intercept::holder::HandOverReason;
@@ -225,7 +226,7 @@ impl Relay {
             },
             Admission::Closed(why) => return self.reset(stream, why),
             Admission::Session(chain, upstream) => {
-                let caller = sessions::Caller {
+                let caller = Caller {
                     stream,
                     service,
                     version,
@@ -235,12 +236,34 @@ impl Relay {
                 return self.session(caller, chain, upstream).await;
             }
             Admission::Translate => {
-                let manner = self.traffic.picture().manner(&service);
-                if !matches!(manner, None | Some((Protocol::Http, _))) {
-                    return self.reset(stream, "reset.protocol_without_adapter");
-                }
+                let picture = self.traffic.picture();
+                let manner = picture.manner(&service);
                 let carried = matches!(manner, Some((_, Connections::Stateless)));
-                return self.translate(stream, gate, carried, local, peer).await;
+                let form = match manner {
+                    None | Some((Protocol::Http, _)) => Form::Http,
+                    Some((Protocol::Resp, _)) => Form::Resp,
+                    Some(_) => Form::Message,
+                };
+                gate.carry(carried);
+                let caller = Caller {
+                    stream,
+                    service,
+                    version,
+                    local,
+                    peer,
+                };
+                if form == Form::Http {
+                    return self.translate(caller, gate).await;
+                }
+                let Some(codec) = picture.codec(&caller.service, version) else {
+                    return self.reset(caller.stream, "reset.protocol_without_adapter");
+                };
+                let protocol = MessageProtocol {
+                    form,
+                    codec,
+                    carried,
+                };
+                return self.converse(caller, gate, protocol).await;
             }
         };
         self.give_back(stream, upstream).await
@@ -279,29 +302,44 @@ impl Relay {
         passed
     }
 
-    async fn translate(
+    async fn translate(self: &Arc<Self>, caller: Caller, gate: Arc<CallGate>) -> io::Result<()> {
+        let dial = self.dial(caller.local);
+        let (limits, observer) = (self.limits.clone(), self.tally.clone());
+        let served =
+            adapter::serve_http(caller.stream, caller.peer, gate, dial, limits, observer).await;
+        self.served(served, caller.local, caller.peer).await
+    }
+
+    /// Serves calls that are messages.
+    async fn converse(
         self: &Arc<Self>,
-        stream: TcpStream,
+        caller: Caller,
         gate: Arc<CallGate>,
-        carried: bool,
-        local: SocketAddr,
-        peer: SocketAddr,
+        protocol: MessageProtocol,
     ) -> io::Result<()> {
-        gate.carry(carried);
-        let dial = Arc::new(LabelledDial::new(
-            self.identity.clone(),
-            self.traffic.clone(),
-            local,
-        ));
-        let served = adapter::serve_http(
-            stream,
-            peer,
+        let node = MessageNode {
             gate,
-            dial,
-            self.limits.clone(),
-            self.tally.clone(),
-        )
-        .await;
+            dial: self.dial(caller.local),
+            limits: self.limits.clone(),
+            observer: self.tally.clone(),
+        };
+        // Away from this task's own state: thousands of them wait.
+        let served = Box::pin(adapter::serve_messages(
+            caller.stream,
+            caller.peer,
+            protocol,
+            node,
+        ));
+        self.served(served.await, caller.local, caller.peer).await
+    }
+
+    fn dial(&self, local: SocketAddr) -> Arc<LabelledDial> {
+        let (identity, traffic) = (self.identity.clone(), self.traffic.clone());
+        Arc::new(LabelledDial::new(identity, traffic, local))
+    }
+
+    /// What follows when a connection's calls have been served.
+    async fn served(&self, served: Served, local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
         match served {
             Served::Closed => Ok(()),
             Served::Reset(cause) => {

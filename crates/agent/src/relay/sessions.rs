@@ -20,7 +20,7 @@ pub(crate) type LoadedSessions = BTreeMap<(Version, String, Direction), Arc<dyn 
 /// The number of the next session of this process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// A connection that is to become a session.
+/// A connection of a caller at another version.
 pub(super) struct Caller {
     pub(super) stream: TcpStream,
     pub(super) service: Arc<str>,
@@ -59,7 +59,7 @@ impl Picture {
     }
 
     /// The framing of a service at a version: versions of one interface have the same.
-    fn codec(&self, service: &str, version: Version) -> Option<Arc<Codec>> {
+    pub(super) fn codec(&self, service: &str, version: Version) -> Option<Arc<Codec>> {
         let class = self.knowledge.class_at(version)?;
         let framing = class.definition.services.get(service)?.framing.clone()?;
         Some(Arc::new(Codec::new(framing)))

@@ -1,0 +1,289 @@
+//! The connection handler for calls that are messages: commands of RESP, lines, netstrings and frames, each with one answer.
+//!
+//! A caller's calls are made one after the other, in the order in which they came, and so are its answers; what a caller sends ahead waits.
+//! Pushes, which answer nothing, pass to the caller as they are.
+
+mod software;
+mod talk;
+mod wire;
+pub(crate) mod words;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::call::{Body, BodyLimits, Call, Caller, Form};
+use crate::framing::Codec;
+use crate::gate::{Dial, Gate, Lease};
+use crate::http::{ResetCause, Served};
+use crate::limits::Limits;
+use crate::observer::{Failure, Observer, Refusal};
+use software::{Link, ToSoftware};
+use wire::Wire;
+
+/// How long bytes of a caller are discarded after the answer that ends its connection.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a service's calls are.
+#[derive(Clone, Debug)]
+pub struct MessageProtocol {
+    /// RESP, or messages.
+    pub form: Form,
+    /// The framing at the caller's version.
+    pub codec: Arc<Codec>,
+    /// A connection on which a caller has set nothing up may outlive the software's restart.
+    pub carried: bool,
+}
+
+/// Whom a connection's calls concern.
+pub struct MessageNode {
+    /// Leave for each call.
+    pub gate: Arc<dyn Gate>,
+    /// Connections to the software.
+    pub dial: Arc<dyn Dial>,
+    /// Limits of the connection.
+    pub limits: Arc<Limits>,
+    /// Told about every call.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Serves a caller's connection until it ends or is given back. Dropping the future resets the connection, as the death of the
+/// process would.
+pub async fn serve_messages(
+    stream: TcpStream,
+    peer: SocketAddr,
+    protocol: MessageProtocol,
+    node: MessageNode,
+) -> Served {
+    let most = node.limits.body_bytes_max;
+    let mut conversation = Conversation {
+        caller: Wire::new(stream, protocol.codec.clone(), most),
+        link: None,
+        peer,
+        protocol,
+        node,
+    };
+    loop {
+        match conversation.round().await {
+            Ok(None) => {}
+            Ok(Some(End::InOrder)) => return end(conversation.caller.into_stream()).await,
+            Ok(Some(End::GiveBack)) => {
+                return Served::GiveBack(conversation.caller.into_stream());
+            }
+            Err(cause) => return Served::Reset(cause),
+        }
+    }
+}
+
+/// How a connection ends that does not end as in a crash.
+enum End {
+    InOrder,
+    GiveBack,
+}
+
+/// One caller's connection and its connection to the software.
+struct Conversation {
+    caller: Wire,
+    link: Option<Link>,
+    peer: SocketAddr,
+    protocol: MessageProtocol,
+    node: MessageNode,
+}
+
+impl Conversation {
+    /// Answers the next call; says how the connection ends, if it does.
+    async fn round(&mut self) -> Result<Option<End>, ResetCause> {
+        let Some(message) = self.next().await? else {
+            return Ok(Some(End::InOrder));
+        };
+        let lease = self.node.gate.enter().await;
+        let lease = lease.map_err(|_| ResetCause::Closed)?;
+        let observer = &self.node.observer;
+        observer.call(lease.chain.direction(), lease.chain.len());
+        if self.lost_state(&lease) {
+            return Err(ResetCause::Closed);
+        }
+        let answered = self.answer(&lease, message).await;
+        let answer = match answered {
+            Ok(answer) => answer,
+            Err(Failure::Refused(refusal)) => {
+                self.node.observer.refused(&refusal);
+                self.own_words(*refusal)
+            }
+            Err(Failure::Adapter(broken)) => {
+                let told = broken.told();
+                self.node.observer.failed(&Failure::Adapter(broken));
+                self.own_words(told)
+            }
+            Err(failure) => {
+                self.node.observer.failed(&failure);
+                return Err(match failure {
+                    Failure::Caller(_) | Failure::CallerEnded(_) => ResetCause::Caller,
+                    _ => ResetCause::Software,
+                });
+            }
+        };
+        let Some(answer) = answer else {
+            return Ok(Some(End::InOrder));
+        };
+        self.say(answer).await?;
+        // The call has ended with the last byte of its answer.
+        drop(lease.guard);
+        let is_free = self.link.as_ref().is_none_or(|link| !link.talk.has_state());
+        let is_idle = self.caller.is_empty() && !self.caller.has_ended();
+        let gives_back = lease.give_back && lease.chain.is_empty() && is_free && is_idle;
+        Ok(gives_back.then_some(End::GiveBack))
+    }
+
+    /// Whether what the caller has set up is gone with the software that it was set up with.
+    fn lost_state(&self, lease: &Lease) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            let is_gone = link.upstream != lease.upstream || link.wire.has_ended();
+            is_gone && (link.talk.has_state() || !self.protocol.carried)
+        })
+    }
+
+    /// Waits for the caller's next call; none at the connection's end.
+    async fn next(&mut self) -> Result<Option<Bytes>, ResetCause> {
+        loop {
+            match self.caller.message() {
+                Ok(Some(message)) => return Ok(Some(message)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(peer = %self.peer, %error, "a caller's message is damaged");
+                    if self.protocol.form != Form::Resp {
+                        return Err(ResetCause::Caller);
+                    }
+                    let told = words::error(&format!("Protocol error: {error}"));
+                    let _ = self.caller.write(&told).await;
+                    return Ok(None);
+                }
+            }
+            if self.caller.has_ended() {
+                return Ok(None);
+            }
+            let software = async {
+                match &mut self.link {
+                    Some(link) if !link.wire.has_ended() => link.wire.fill().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                filled = self.caller.fill() => filled.map_err(|_| ResetCause::Caller)?,
+                filled = software => {
+                    if !self.unasked(filled).await? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Something has come from the software that no call waits for; says whether the connection goes on.
+    async fn unasked(&mut self, filled: io::Result<()>) -> Result<bool, ResetCause> {
+        let Some(link) = &mut self.link else {
+            return Ok(true);
+        };
+        let may_go = self.protocol.carried && !link.talk.has_state();
+        if filled.is_err() {
+            self.link = None;
+            return if may_go {
+                Ok(true)
+            } else {
+                Err(ResetCause::Software)
+            };
+        }
+        while let Some(value) = link.wire.message().map_err(|_| ResetCause::Software)? {
+            if self.protocol.form != Form::Resp {
+                tracing::debug!(peer = %self.peer, "the software sent a message that answers no call");
+                return Err(ResetCause::Software);
+            }
+            // It may end a subscription.
+            link.talk.hear(&value, None);
+            let written = self.caller.write(&value).await;
+            written.map_err(|_| ResetCause::Caller)?;
+        }
+        if !link.wire.has_ended() {
+            return Ok(true);
+        }
+        self.link = None;
+        Ok(may_go)
+    }
+
+    /// Passes a call through the chain; the answer is not framed yet.
+    async fn answer(&mut self, lease: &Lease, message: Bytes) -> Result<Option<Bytes>, Failure> {
+        let codec = self.node.gate.codec();
+        let codec = codec.unwrap_or_else(|| self.protocol.codec.clone());
+        let limits = BodyLimits {
+            bytes_max: self.node.limits.body_bytes_max,
+            depth_max: self.node.limits.depth_max,
+        };
+        let caller = self.node.gate.caller().map(|(version, service)| Caller {
+            version,
+            address: self.peer,
+            service,
+        });
+        let call = Call::message(self.protocol.form, message, caller, limits);
+        let mut software = ToSoftware {
+            caller: &mut self.caller,
+            link: &mut self.link,
+            peer: self.peer,
+            dial: &*self.node.dial,
+            upstream: lease.upstream,
+            form: self.protocol.form,
+            codec: &codec,
+            most: limits.bytes_max,
+        };
+        let answer = lease.chain.call(call, &mut software).await?;
+        let body = match answer.body {
+            Body::Bytes(bytes) => bytes,
+            other => other.into_written().into(),
+        };
+        Ok(Some(body))
+    }
+
+    /// A refusal as the caller is told it; none where its protocol has no words for that: the connection ends.
+    fn own_words(&self, refusal: Refusal) -> Option<Bytes> {
+        match (refusal.message, self.protocol.form) {
+            (Some(message), _) => Some(message),
+            (None, Form::Resp) => Some(words::error(&refusal.reason).into()),
+            (None, _) => {
+                tracing::debug!(peer = %self.peer, reason = %refusal.reason, "a call was refused");
+                None
+            }
+        }
+    }
+
+    async fn say(&mut self, answer: Bytes) -> Result<(), ResetCause> {
+        let sent = match self.protocol.form {
+            // It may be several values, each of which was proved.
+            Form::Resp => self.caller.write(&answer).await,
+            Form::Http | Form::Message => match self.caller.codec().seal(answer.into()) {
+                Ok(frame) => self.caller.send(frame).await,
+                Err(error) => {
+                    tracing::warn!(peer = %self.peer, %error, "an answer cannot be framed for its caller");
+                    return Err(ResetCause::Software);
+                }
+            },
+        };
+        sent.map_err(|_| ResetCause::Caller)
+    }
+}
+
+/// Closes in order. What the caller still sends is read for a while: closing on unread bytes would be a reset, and could destroy
+/// the last answer before the caller has read it.
+async fn end(mut stream: TcpStream) -> Served {
+    // The caller may be gone already.
+    let _ = stream.shutdown().await;
+    let mut rest = vec![0; 4096];
+    let discard =
+        async { while matches!(stream.read(&mut rest).await, Ok(length) if length > 0) {} };
+    let _ = timeout(LINGER, discard).await;
+    Served::Closed
+}
