@@ -12,7 +12,7 @@ mod written;
 pub use leap::leap;
 pub use written::{After, Rolling, Schedule, ScheduleError};
 
-use crate::api::{NodeFact, PermitRequest, SystemView};
+use crate::api::{ChildState, NodeFact, PermitRequest, SystemView};
 use crate::ids::{NodeId, Version};
 use serde::{Deserialize, Serialize};
 
@@ -69,8 +69,10 @@ impl<'a> Facts<'a> {
         self.view.nodes.iter().filter(of_class)
     }
 
+    /// Whether a node has settled at the version, and its software has shown that it is healthy where it is judged with its peers.
     fn settled(&self, fact: &NodeFact) -> bool {
-        fact.report.status.version >= self.version
+        let status = &fact.report.status;
+        status.version >= self.version && status.child != ChildState::Starting
     }
 }
 

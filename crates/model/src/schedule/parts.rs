@@ -14,13 +14,17 @@ pub(super) fn after_classes(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
     let missing: Vec<&NodeFact> = (nodes.iter().copied())
         .filter(|fact| !facts.settled(fact))
         .collect();
-    if !missing.is_empty() {
-        return wait(format!(
-            "comes after {}; not yet at version {}: {}",
-            after.classes.join(", "),
-            facts.version,
-            names(missing)
-        ));
+    let (there, missing): (Vec<_>, Vec<_>) =
+        (missing.into_iter()).partition(|fact| fact.report.status.version >= facts.version);
+    for (what, nodes) in [("at", missing), ("healthy at", there)] {
+        if !nodes.is_empty() {
+            return wait(format!(
+                "comes after {}; not yet {what} version {}: {}",
+                after.classes.join(", "),
+                facts.version,
+                names(nodes)
+            ));
+        }
     }
     soak(facts, nodes, after.soak_ms, &after.classes.join(", "))
 }

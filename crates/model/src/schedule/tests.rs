@@ -170,6 +170,14 @@ fn classes_come_in_order_and_soak() {
         "comes after storage; not yet at version 2: storage-2"
     );
     view.nodes[1].report.status.version = Version(2);
+    // It is judged with its peers, and has not found them yet.
+    view.nodes[1].report.status.child = ChildState::Starting;
+    let (reason, _) = waits(ask(&schedule, &view, 1_500));
+    assert_eq!(
+        reason,
+        "comes after storage; not yet healthy at version 2: storage-2"
+    );
+    view.nodes[1].report.status.child = ChildState::Running;
     assert_eq!(waits(ask(&schedule, &view, 1_200)).1, Some(1_500));
     assert_eq!(ask(&schedule, &view, 1_500), Verdict::Go);
 }
