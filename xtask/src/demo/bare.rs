@@ -31,6 +31,7 @@ pub fn run(place: &Place, processes: &Processes, example: &Path) -> anyhow::Resu
     let gateways = start_store(place, processes, example)?;
     let program = ClientProgram {
         programs: vec![example.join("v1/software/client.py")],
+        modules: None,
         flag: "--gateways",
         history: place.folder("history")?,
         addresses: gateways.clone(),

@@ -146,6 +146,7 @@ impl Run {
             .collect();
         let outside = ClientProgram {
             programs: bundles.iter().map(|b| b.join("client/client.py")).collect(),
+            modules: None,
             flag: "--servers",
             history: place.folder("history")?,
             addresses,

@@ -6,6 +6,7 @@ pub mod build;
 pub mod census;
 pub mod chaos;
 pub mod check;
+pub mod cluster;
 pub mod crash;
 pub mod differential;
 pub mod executioner;
@@ -43,7 +44,7 @@ pub struct Options {
     /// Print the summary as one line of JSON on standard output.
     #[arg(long)]
     pub json: bool,
-    /// Which example: `store`, `redis-server` or `json-server`.
+    /// Which example: `store`, `redis-server`, `json-server`, or `redis-cluster`, which needs root.
     #[arg(long, default_value = "store")]
     pub example: String,
     /// Kill agents, children and the server on the way, in an order drawn from this seed.
@@ -81,6 +82,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         place.hosts = Arc::new(networks::hosts(kind, place.base)?);
         place.server_arguments = networks::server_arguments(kind);
         place.agent_arguments = networks::agent_arguments(kind, &place.hosts);
+    }
+    if options.example == cluster::NAME {
+        // The same.
+        build::build(&place)?;
+        place.hosts = Arc::new(cluster::prepare(&place)?);
     }
     let processes = Arc::new(Processes::default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -152,6 +158,9 @@ async fn perform(
         let program = place.program();
         return networks::run(kind, options.short, &place, processes, program).await;
     }
+    if options.example == cluster::NAME {
+        return cluster::run(&place, processes, place.program(), options.chaos).await;
+    }
     let of_run = place.clone();
     let program = tokio::task::spawn_blocking(move || build::build(&of_run)).await??;
     match (options.example.as_str(), options.chaos) {
@@ -161,7 +170,7 @@ async fn perform(
         ("json-server", None) => jsonserver::run(&place, processes, program).await,
         (other, _) => {
             anyhow::bail!(
-                "there is no example `{other}`; there are `store`, `redis-server` and `json-server`"
+                "there is no example `{other}`; there are `store`, `redis-server`, `json-server` and `redis-cluster`"
             )
         }
     }

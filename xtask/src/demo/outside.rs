@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub struct ClientProgram {
     /// The program of each version, by version from 1.
     pub programs: Vec<PathBuf>,
+    /// Where Python modules are that it needs; none where Python's own are enough.
+    pub modules: Option<PathBuf>,
     /// The flag before the addresses.
     pub flag: &'static str,
     /// The folder for histories.
@@ -48,6 +50,9 @@ impl ClientProgram {
         let name = Self::name(number);
         let mut command = self.hosts.command(&name, "python3");
         command.arg(program).env("PYTHONDONTWRITEBYTECODE", "1");
+        if let Some(modules) = &self.modules {
+            command.env("PYTHONPATH", modules);
+        }
         command
             .args([self.flag, &self.addresses.join(",")])
             .arg("--history")

@@ -73,6 +73,7 @@ pub async fn run(
     let ports = [place.base, place.base + 1];
     let outside = ClientProgram {
         programs: vec![example.join("v1/client/client.py"); 2],
+        modules: None,
         flag: "--servers",
         history: place.folder("history")?,
         addresses: ports.map(|port| format!("127.0.0.1:{port}")).to_vec(),

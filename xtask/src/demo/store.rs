@@ -136,6 +136,7 @@ impl Store {
         });
         let outside = ClientProgram {
             programs: programs.collect(),
+            modules: None,
             flag: "--gateways",
             history: place.folder("history")?,
             addresses,

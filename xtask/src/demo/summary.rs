@@ -26,6 +26,9 @@ pub struct Summary {
     pub node_unavailable_ms: Spread,
     /// The whole run.
     pub seconds: u64,
+    /// What was seen of the cluster; only for redis-cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
     /// How many requests both versions answer equally; only for json-server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differential: Option<differential::Both>,
@@ -35,6 +38,19 @@ pub struct Summary {
     /// At how many points agents were killed; only with `--chaos`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_points: Option<KillPoints>,
+}
+
+/// What was seen of a cluster, asked every 100 ms at every running node whether all of it is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// All looks.
+    pub looks: u64,
+    /// Looks at a node that was upgrading, or had been killed, and did not see all served.
+    pub aside: u64,
+    /// All other looks that did not.
+    pub not_ok: u64,
+    /// Sessions of the bus that passed adapters.
+    pub sessions: u64,
 }
 
 /// Calls by how they ended for their caller.

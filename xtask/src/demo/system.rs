@@ -5,7 +5,9 @@ use super::place::Place;
 use super::processes::Processes;
 use anyhow::{Context, bail};
 use client::Client;
-use model::api::{ApproveRequest, NodeFact, Phase, PublicRequest, RetireRequest, SystemView};
+use model::api::{
+    ApproveRequest, Event, NodeFact, Phase, PublicRequest, RetireRequest, SystemView,
+};
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,9 @@ pub struct System {
 
 /// The name of the server among the processes.
 pub const SERVER: &str = "server";
+
+/// The most events on one page.
+const EVENTS_PAGE: u32 = 500;
 
 /// The pause between two looks at the system.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -181,6 +186,24 @@ impl System {
     /// The system as the server sees it now.
     pub async fn view(&self) -> anyhow::Result<SystemView> {
         Ok(self.client.system().await?)
+    }
+
+    /// The server's whole history.
+    pub async fn events(&self) -> anyhow::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self
+                .client
+                .events(after.as_deref(), Some(EVENTS_PAGE), None)
+                .await?;
+            let is_last = page.items.is_empty() || page.next.is_none();
+            events.extend(page.items);
+            if is_last {
+                return Ok(events);
+            }
+            after = page.next;
+        }
     }
 
     /// Waits until the system is as wished; the error says what was waited for and how the nodes stood.

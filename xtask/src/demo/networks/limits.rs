@@ -7,26 +7,9 @@ use std::collections::BTreeSet;
 /// The most nodes of a class that the store's upgrades let be unavailable at once.
 const UNAVAILABLE_MAX: usize = 1;
 
-/// The most events on one page.
-const PAGE: u32 = 500;
-
 /// What exceeded a limit; empty when nothing did.
 pub(super) async fn exceeded(store: &Store) -> anyhow::Result<Vec<String>> {
-    let mut events = Vec::new();
-    let mut after = None;
-    loop {
-        let page = store
-            .system
-            .client()
-            .events(after.as_deref(), Some(PAGE), None)
-            .await?;
-        let last = page.items.is_empty();
-        events.extend(page.items);
-        if last || page.next.is_none() {
-            break;
-        }
-        after = page.next;
-    }
+    let events = store.system.events().await?;
     let counted = events
         .iter()
         .filter(|event| event.kind == "permit.confirmed");
