@@ -157,3 +157,29 @@ fn an_agent_killed_again_and_again_during_a_transform_gives_the_upgrade_up_at_la
     system.until_settled(&node, 2);
     is_at(&system, &node, 1, 2);
 }
+
+#[test]
+fn a_command_before_the_stop_ends_with_its_agent_and_runs_again() {
+    let system = System::start();
+    let ran = system.folder().join("ran");
+    let command = format!("echo $$ >> {}; exec sleep 600", ran.display());
+    let before_stop = format!("before_stop = {{ command = ['sh', '-c', '{command}'] }}");
+    system.publish(&Boxes::version(1).and(&before_stop).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    system.publish(&Boxes::version(2).bundle());
+    let runs = |count: usize| {
+        until("the command to run", || {
+            let text = std::fs::read_to_string(&ran).ok()?;
+            let pids: Vec<i32> = text.lines().filter_map(|pid| pid.parse().ok()).collect();
+            (pids.len() == count).then(|| pids[count - 1])
+        })
+    };
+    let first = runs(1);
+    assert!(alive(first));
+    node.kill_agent();
+    until("the command to end", || (!alive(first)).then_some(()));
+    node.start_agent();
+    assert!(alive(runs(2)));
+    let mut caller = system.member(system.port(1), 1).expect("connected");
+    assert_eq!(caller.get("apples").expect("it serves on"), None);
+}

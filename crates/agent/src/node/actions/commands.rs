@@ -1,5 +1,6 @@
 //! Commands of the upgrade file (`before_stop`, `after_start`) and the health probe.
 
+use super::bound::Bound;
 use crate::dial;
 use crate::launch;
 use crate::node::Node;
@@ -99,20 +100,16 @@ async fn execute(
         let (uid, gid) = launch::user::ids(user).map_err(|error| error.to_string())?;
         command.uid(uid).gid(gid);
     }
-    let mut child = tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("cannot be run: {program}: {error}"))?;
-    let process = child
-        .id()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .unwrap_or(0);
-    let _own = node.relay.commands.running(process);
-    let ended = tokio::time::timeout(limit, child.wait()).await;
+    let mut child =
+        Bound::start(command).map_err(|error| format!("cannot be run: {program}: {error}"))?;
+    let process = child.process();
+    let number = process.map_or(0, |process| process.as_raw_nonzero().get());
+    let _own = node.relay.commands.running(number);
+    let ended = tokio::time::timeout(limit, child.end()).await;
     let output = tail(&log);
     match ended {
         Err(_) => {
-            if let Some(group) = rustix::process::Pid::from_raw(process) {
+            if let Some(group) = process {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
             Err(format!(
