@@ -18,6 +18,7 @@ use super::watcher::Watcher;
 use anyhow::{Context, bail};
 use forming::{SHARDS, form, until, whole};
 use harm::Killer;
+use model::api::{ChildState, NodeFact, SystemView};
 use model::ids::Version;
 use server::{PORT, Server};
 use std::collections::BTreeMap;
@@ -294,7 +295,15 @@ impl Run {
             [] => "every node is at version 2".to_owned(),
             some => format!("every {} is at version 2", some.join(" and ")),
         };
-        let there = |view: &model::api::SystemView| all_at(view, classes, LAST);
+        // Judged with its peers, a node is there before it is healthy.
+        let is_healthy = |fact: &NodeFact| fact.report.status.child == ChildState::Running;
+        let there = |view: &SystemView| {
+            all_at(view, classes, LAST)
+                && view
+                    .nodes
+                    .iter()
+                    .all(|fact| !is_at(fact, LAST) || is_healthy(fact))
+        };
         self.system.wait(&what, PART_LIMIT, there).await?;
         self.watcher.say(&what);
         Ok(())
