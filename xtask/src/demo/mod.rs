@@ -10,11 +10,13 @@ pub mod cluster;
 pub mod crash;
 pub mod differential;
 pub mod executioner;
+pub mod flavours;
 pub mod forms;
 pub mod history;
 pub mod hosts;
 pub mod jsonserver;
 pub mod judge;
+pub mod killer;
 pub mod labels;
 #[cfg(test)]
 mod lens_tests;
@@ -44,7 +46,7 @@ pub struct Options {
     /// Print the summary as one line of JSON on standard output.
     #[arg(long)]
     pub json: bool,
-    /// Which example: `store`, `redis-server`, `json-server`, or `redis-cluster`, which needs root.
+    /// Which example: `store`, `redis-server`, `json-server`, `color-flavor`, or `redis-cluster`, which needs root.
     #[arg(long, default_value = "store")]
     pub example: String,
     /// Kill agents, children and the server on the way, in an order drawn from this seed.
@@ -168,9 +170,10 @@ async fn perform(
         ("store", Some(seed)) => chaos::run(&place, processes, program, seed).await,
         ("redis-server", None) => redis::run(&place, processes, program).await,
         ("json-server", None) => jsonserver::run(&place, processes, program).await,
+        (flavours::NAME, chaos) => flavours::run(&place, processes, program, chaos).await,
         (other, _) => {
             anyhow::bail!(
-                "there is no example `{other}`; there are `store`, `redis-server`, `json-server` and `redis-cluster`"
+                "there is no example `{other}`; there are `store`, `redis-server`, `json-server`, `color-flavor` and `redis-cluster`; `--chaos` is for `store`, `color-flavor` and `redis-cluster`"
             )
         }
     }

@@ -54,6 +54,9 @@ const PYPI: [&str; 5] = [
 /// Rust's own target for components.
 const RUST_TARGET: &str = "wasm32-wasip2";
 
+/// Why adapters in Rust cannot be built.
+pub(super) const NO_RUST_TARGET: &str = "Rust's target for components could not be installed";
+
 /// A program from the Rust registry.
 struct CargoTool {
     name: &'static str,
@@ -181,10 +184,10 @@ pub(super) fn lacks_redis_cluster(workspace: &Workspace) -> Option<&'static str>
         return Some("redis-py could not be fetched from PyPI");
     }
     let has_target = has_rust_target(workspace).unwrap_or(false);
-    (!has_target).then_some("Rust's target for components could not be installed")
+    (!has_target).then_some(NO_RUST_TARGET)
 }
 
-fn has_rust_target(workspace: &Workspace) -> anyhow::Result<bool> {
+pub(super) fn has_rust_target(workspace: &Workspace) -> anyhow::Result<bool> {
     let mut query = workspace.command("rustc");
     let libraries = query
         .args(["--print", "target-libdir", "--target", RUST_TARGET])

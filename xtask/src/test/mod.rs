@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tally::Tally;
 
-/// The seed of the one chaos run that every test run includes.
-const CHAOS_SEED: &str = "1";
+/// Arguments of the chaos runs that every test run includes, with their seed.
+const CHAOS: [&str; 2] = ["--chaos", "1"];
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 17] = [
     Step {
         name: "format",
         work: format,
@@ -81,16 +81,23 @@ const STEPS: [Step; 15] = [
         is_demo: true,
     },
     Step {
+        name: "demo color-flavor",
+        work: |workspace, tally| color_flavor(workspace, tally, "demo color-flavor", &[]),
+        is_demo: true,
+    },
+    Step {
+        name: "chaos color-flavor",
+        work: |workspace, tally| color_flavor(workspace, tally, "chaos color-flavor", &CHAOS),
+        is_demo: true,
+    },
+    Step {
         name: "demo redis-cluster",
         work: |workspace, tally| redis_cluster(workspace, tally, "demo redis-cluster", &[]),
         is_demo: true,
     },
     Step {
         name: "chaos redis-cluster",
-        work: |workspace, tally| {
-            let chaos = ["--chaos", CHAOS_SEED];
-            redis_cluster(workspace, tally, "chaos redis-cluster", &chaos)
-        },
+        work: |workspace, tally| redis_cluster(workspace, tally, "chaos redis-cluster", &CHAOS),
         is_demo: true,
     },
     Step {
@@ -246,6 +253,24 @@ fn demo_json_server(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<
     Ok(())
 }
 
+/// Where its adapter cannot be built this cannot run.
+fn color_flavor(
+    workspace: &Workspace,
+    tally: &mut Tally,
+    name: &'static str,
+    more: &[&str],
+) -> anyhow::Result<()> {
+    if !install::has_rust_target(workspace)? {
+        tally.skip(name, install::NO_RUST_TARGET);
+        return Ok(());
+    }
+    let mut arguments = vec!["demo", "--example", "color-flavor", "--json"];
+    arguments.extend(more);
+    xtask(workspace, &arguments)?;
+    tally.pass();
+    Ok(())
+}
+
 /// Where there are no network namespaces this cannot run, nor where its software could not be built or its adapter cannot be.
 fn redis_cluster(
     workspace: &Workspace,
@@ -269,7 +294,8 @@ fn redis_cluster(
 }
 
 fn chaos(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
-    xtask(workspace, &["demo", "--chaos", CHAOS_SEED, "--json"])?;
+    let [flag, seed] = CHAOS;
+    xtask(workspace, &["demo", flag, seed, "--json"])?;
     tally.pass();
     Ok(())
 }
