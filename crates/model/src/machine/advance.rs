@@ -116,8 +116,9 @@ impl NodeMachine {
             }
             _ => return,
         };
-        if self.last_exit == Some(generation) {
-            self.start_failed(now_ms, "ended as soon as it was started", out);
+        if let Some((_, how)) = self.last_exit.take_if(|(ended, _)| *ended == generation) {
+            let how = format!("ended as soon as it was started: {how}");
+            self.start_failed(now_ms, &how, out);
             return;
         }
         self.child = Child::Running {

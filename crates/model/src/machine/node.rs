@@ -40,7 +40,7 @@ pub struct NodeMachine {
     pub(super) running: Option<Action>,
     pub(super) staging: Option<StageRequest>,
     pub(super) child: Child,
-    pub(super) last_exit: Option<u64>,
+    pub(super) last_exit: Option<(u64, String)>,
     pub(super) halted: Option<String>,
     // What is to be done, and when.
     pub(super) align_due: bool,
@@ -301,7 +301,7 @@ impl NodeMachine {
     }
 
     fn child_exited(&mut self, now_ms: u64, generation: u64, how: &str, out: &mut Vec<Output>) {
-        self.last_exit = Some(generation);
+        self.last_exit = Some((generation, how.to_owned()));
         if let Child::Running {
             generation: mine,
             since_ms,

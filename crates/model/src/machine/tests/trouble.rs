@@ -99,6 +99,19 @@ fn a_child_that_crashes_while_probed_flips_back_and_blocks() {
 }
 
 #[test]
+fn software_that_ends_before_its_start_is_told_says_how() {
+    let mut world = settled();
+    assert!(world.run_to("start"));
+    world.crash_child_at_once();
+    world.settle();
+    let reason = world.machine.status(None).reason.expect("a reason");
+    assert!(
+        reason.contains("ended as soon as it was started: signal 11"),
+        "{reason}"
+    );
+}
+
+#[test]
 fn a_blocked_node_tries_again_after_retry() {
     let mut world = blocked_by("probe", 1);
     world.tell_plan();

@@ -140,6 +140,12 @@ impl World {
         }
     }
 
+    /// The child that was just started has ended before the machine hears that it was started.
+    pub(super) fn crash_child_at_once(&mut self) {
+        self.crash_child();
+        self.pending.rotate_right(1);
+    }
+
     /// Lets the world go on until nothing happens before `until_ms`, at most `steps` inputs; true if it came to rest.
     pub(super) fn run(&mut self, until_ms: u64, steps: u32) -> bool {
         for _ in 0..steps {
