@@ -41,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "agent",
             "server",
             "network",
+            "color-flavor-adapter",
         ],
     ),
 ];

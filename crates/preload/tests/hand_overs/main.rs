@@ -448,6 +448,19 @@ fn software_that_is_being_stopped_leaves_its_queue_to_the_next() {
     }
 }
 
+/// Whether a thread of the process waits in the kernel for a connection (proc_pid_syscall(5): the number comes first).
+fn in_accept(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let doing = std::fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
+        let number = doing
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse().ok());
+        [Some(libc::SYS_accept), Some(libc::SYS_accept4)].contains(&number)
+    })
+}
+
 #[test]
 fn software_that_wakes_its_own_accept_to_end_is_woken() {
     let Some(python) = find("self-waking servers", "python3") else {
@@ -463,6 +476,7 @@ fn software_that_wakes_its_own_accept_to_end_is_woken() {
         .stdin(Stdio::piped());
     let mut server = node.preload(&mut command).spawn().expect("the server");
     node.holder.wait_listening(port);
+    wait_for("an accept under way", || in_accept(server.id()));
     node.publish(&Table {
         stopping: true,
         ..table(&[port])
