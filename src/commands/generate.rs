@@ -44,7 +44,7 @@ pub(crate) enum SchemaOf {
     Lens,
     /// Files that declare a component as an adapter
     Adapter,
-    /// Conversation files, for `upstart lens test`
+    /// Conversation files, for `upstart adapter test`
     Conversation,
 }
 

@@ -26,8 +26,8 @@ fn the_examples_conversations_pass_for_bundles_and_for_one_lens() {
     .expect(0);
     let json = answer.json();
     assert_eq!(json["ok"], true);
-    assert_eq!(json["lenses"].as_array().map(Vec::len), Some(3));
-    assert_eq!(json["lenses"][0]["conversations"][0]["result"], "ok");
+    assert_eq!(json["adapters"].as_array().map(Vec::len), Some(3));
+    assert_eq!(json["adapters"][0]["conversations"][0]["result"], "ok");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_difference_is_a_negative_answer_that_shows_both_and_can_be_kept() {
         assert!(told.contains(part), "{part} in {told}");
     }
     let json = test(&["--json"]).expect(1).json();
-    let difference = &json["lenses"][0]["conversations"][0]["differences"][0];
+    let difference = &json["adapters"][0]["conversations"][0]["differences"][0];
     assert_eq!(
         (&difference["place"], &difference["expected"]),
         (&"body.count".into(), &"4".into())

@@ -1,7 +1,9 @@
-//! `upstart adapter`: tools for people who write adapters as WebAssembly components. Nothing here needs a server or a node.
+//! `upstart adapter`: tools for people who write adapters. Nothing here needs a server or a node.
 
 mod new;
+mod place;
 mod templates;
+pub(crate) mod test;
 
 use crate::arguments::Globals;
 use crate::failure::Outcome;
@@ -20,11 +22,14 @@ pub(crate) struct AdapterArgs {
 pub(crate) enum AdapterCommand {
     /// Make a project of an adapter that builds and passes its own tests
     New(new::NewArgs),
+    /// Play conversations through an adapter and tell what differs
+    Test(test::TestArgs),
 }
 
 /// `upstart adapter`.
 pub(crate) fn run(globals: &Globals, arguments: &AdapterArgs) -> Outcome {
     match &arguments.command {
         AdapterCommand::New(arguments) => new::run(globals, arguments),
+        AdapterCommand::Test(arguments) => test::run(globals, arguments),
     }
 }

@@ -23,10 +23,18 @@ macro_rules! file {
 }
 
 /// What every project has.
-const COMMON: [Template; 4] = [
+const COMMON: [Template; 6] = [
     file!(
         "NAME.adapter.toml",
         "templates/adapter/common/manifest.toml"
+    ),
+    file!(
+        "NAME.adapter.conversations/future.toml",
+        "templates/adapter/common/future.toml"
+    ),
+    file!(
+        "NAME.adapter.conversations/past.toml",
+        "templates/adapter/common/past.toml"
     ),
     file!("wit/calls.wit", "wit/calls.wit"),
     file!("wit/host.wit", "wit/host.wit"),

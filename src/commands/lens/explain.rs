@@ -90,7 +90,7 @@ pub(crate) fn run(globals: &Globals, arguments: &ExplainArgs) -> Outcome {
     })?;
     let mut lenses = Vec::new();
     for path in [&arguments.lens].into_iter().chain(&arguments.then) {
-        lenses.push((place::load(path)?.lens, direction));
+        lenses.push((place::load(path)?, direction));
     }
     let answers = conversation
         .exchanges

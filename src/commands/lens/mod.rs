@@ -2,8 +2,8 @@
 
 mod explain;
 mod place;
-mod test;
 
+use super::adapter::test;
 use crate::arguments::Globals;
 use crate::failure::Outcome;
 use clap::{Args, Subcommand};
@@ -19,7 +19,7 @@ pub(crate) struct LensArgs {
 /// What can be done with lenses.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LensCommand {
-    /// Play conversations through a lens and tell what differs
+    /// Play conversations through lenses and tell what differs; the same as `upstart adapter test`
     Test(test::TestArgs),
     /// Say what happens to a call, rule by rule, there and back
     Explain(explain::ExplainArgs),

@@ -1,7 +1,7 @@
 //! Conversations: one call as the caller knows it, and as the next in the chain knows it.
 //!
 //! One format, one readable TOML file each, for all who need it: `upstart record` writes such files from live traffic,
-//! `upstart lens test` plays them through a lens and tells what differs, `upstart lens explain` says why. docs/lenses.md
+//! `upstart adapter test` plays them through an adapter and tells what differs, `upstart lens explain` says why. docs/lenses.md
 //! is the reference of the format.
 
 mod compare;
@@ -21,7 +21,7 @@ pub use compare::Difference;
 pub use content::Content;
 pub use ear::Ear;
 pub(crate) use play::run;
-pub use play::{Played, play};
+pub use play::{Played, play, play_component};
 pub use recording::{Recording, Sink, Told};
 pub(crate) use tape::Taped;
 

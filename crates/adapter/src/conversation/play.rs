@@ -1,6 +1,7 @@
-//! Plays conversations: the lens itself, between the conversation's caller and a next step that answers from it.
+//! Plays conversations: the adapter itself, between the conversation's caller and a next step that answers from it.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -8,10 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::recording::Recording;
 use super::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
 use crate::call::{Answer, Body, BodyLimits, Call};
-use crate::chain::{Chain, Delegate, Direction, Pending};
+use crate::chain::{Calls, Chain, Delegate, Direction, Pending};
+use crate::component::{ComponentStep, Declaration, Place, Program};
+use crate::conflicts::Conflicts;
 use crate::lens::Lens;
 use crate::limits::Limits;
 use crate::observer::Failure;
+use crate::state::{StateId, Stores};
 
 /// How a conversation went.
 #[derive(Clone, Debug)]
@@ -20,18 +24,72 @@ pub struct Played {
     pub found: Conversation,
     /// Where that differs from the conversation.
     pub differences: Vec<Difference>,
+    /// How the adapter itself failed, if it did.
+    pub failure: Option<String>,
 }
 
 /// Plays a conversation through a lens. A direct one passes it by: nothing can differ.
 pub async fn play(lens: &Arc<Lens>, conversation: &Conversation) -> Played {
+    let step = |direction| crate::lens::step(lens.clone(), direction);
+    play_through(step, conversation).await
+}
+
+/// Plays a conversation through a component of calls that begins anew: what it remembers is kept in this folder, which should be empty.
+/// A direct one passes it by: nothing can differ.
+pub async fn play_component(
+    declaration: &Arc<Declaration>,
+    program: &Arc<Program>,
+    folder: &Path,
+    conversation: &Conversation,
+) -> Played {
+    let step = |direction| -> Arc<dyn Calls> {
+        let (caller_version, next_version) = versions(direction, conversation);
+        let upgrade = caller_version.max(next_version);
+        let place = Place {
+            state: StateId { upgrade, direction },
+            caller_version,
+            next_version,
+        };
+        let stores = Arc::new(Stores::new(folder));
+        Arc::new(ComponentStep::new(
+            declaration.clone(),
+            program.clone(),
+            stores,
+            place,
+        ))
+    };
+    play_through(step, conversation).await
+}
+
+/// The versions of the caller and of the next in the chain: 1 and 2 where nothing was recorded.
+fn versions(direction: Direction, conversation: &Conversation) -> (u32, u32) {
+    match (direction, &conversation.recorded) {
+        (Direction::Past, Some(origin)) => (origin.caller_version, origin.version),
+        (Direction::Future, Some(origin)) => (origin.version, origin.version.saturating_sub(1)),
+        (Direction::Past, None) => (1, 2),
+        (Direction::Future, None) => (2, 1),
+    }
+}
+
+async fn play_through(
+    step: impl FnOnce(Direction) -> Arc<dyn Calls>,
+    conversation: &Conversation,
+) -> Played {
     let Some(direction) = conversation.direction else {
         return Played {
             found: conversation.clone(),
             differences: Vec::new(),
+            failure: None,
         };
     };
-    let chain = [(lens.clone(), direction)];
-    let (told, _) = run(&chain, &conversation.sends, &conversation.exchanges).await;
+    let chain = Chain::of(direction, vec![step(direction)], &Conflicts::default());
+    let (told, outcome) = through(
+        &chain,
+        vec![direction],
+        &conversation.sends,
+        &conversation.exchanges,
+    )
+    .await;
     let mut found = told
         .into_iter()
         .next()
@@ -39,7 +97,15 @@ pub async fn play(lens: &Arc<Lens>, conversation: &Conversation) -> Played {
     found.description.clone_from(&conversation.description);
     found.recorded.clone_from(&conversation.recorded);
     let differences = conversation.differences(&found);
-    Played { found, differences }
+    let failure = match outcome {
+        Err(failure @ Failure::Adapter(_)) => Some(failure.to_string()),
+        _ => None,
+    };
+    Played {
+        found,
+        differences,
+        failure,
+    }
 }
 
 /// Sends a call through lenses to a next step that answers from these exchanges, in order.
@@ -49,8 +115,17 @@ pub(crate) async fn run(
     exchanges: &[Exchange],
 ) -> (Vec<super::Told>, Result<Answer, Failure>) {
     let directions = lenses.iter().map(|(_, direction)| *direction).collect();
+    through(&Chain::new(lenses.to_vec()), directions, sends, exchanges).await
+}
+
+async fn through(
+    chain: &Chain,
+    directions: Vec<Direction>,
+    sends: &Request,
+    exchanges: &[Exchange],
+) -> (Vec<super::Told>, Result<Answer, Failure>) {
     let recording = Recording::new(directions, None);
-    let chain = Chain::new(lenses.to_vec()).recorded(&recording);
+    let chain = chain.recorded(&recording);
     let mut next = Script {
         answers: exchanges.iter().map(|exchange| &exchange.answers),
     };

@@ -1,6 +1,7 @@
-//! `upstart lens test`: plays recorded conversations through a lens, as a node would, and tells what differs.
+//! `upstart adapter test`, and for lenses `upstart lens test`: plays recorded conversations through an adapter, as a node would, and tells
+//! what differs.
 
-use super::place::{self, Found, Lenses};
+use super::place::{self, Adapter, Adapters, Found};
 use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
@@ -11,16 +12,16 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Arguments of `upstart lens test`.
+/// Arguments of `upstart adapter test`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// A lens file, or the folder of a bundle: then all its lenses
-    #[arg(value_name = "LENS|BUNDLE")]
+    /// An adapter's file (a lens, or what declares a component), or the folder of a bundle: then all its adapters
+    #[arg(value_name = "ADAPTER|BUNDLE")]
     pub(crate) path: PathBuf,
-    /// Where the conversations are; `lens.toml` has `lens.conversations` beside it unless told otherwise
+    /// Where the conversations are; `data.toml` has `data.conversations` beside it unless told otherwise
     #[arg(long, value_name = "DIR")]
     pub(crate) conversations: Option<PathBuf>,
-    /// Write what the lens does into the conversations that differ, as what it shall do from now on
+    /// Write what the adapter does into the conversations that differ, as what it shall do from now on
     #[arg(long)]
     pub(crate) update: bool,
 }
@@ -44,34 +45,34 @@ enum Ending {
     Broken(Box<LensError>),
 }
 
-/// `upstart lens test`.
+/// `upstart adapter test`.
 pub(crate) fn run(globals: &Globals, arguments: &TestArgs) -> Outcome {
-    let lenses = match place::lenses(globals, &arguments.path)? {
-        Lenses::Found(lenses) => lenses,
-        Lenses::Unsound(end) => return Ok(end),
+    let adapters = match place::adapters(globals, &arguments.path)? {
+        Adapters::Found(adapters) => adapters,
+        Adapters::Unsound(end) => return Ok(end),
     };
-    if arguments.conversations.is_some() && lenses.len() > 1 {
-        let names: Vec<String> = lenses
+    if arguments.conversations.is_some() && adapters.len() > 1 {
+        let names: Vec<String> = adapters
             .iter()
-            .map(|lens| lens.path.display().to_string())
+            .map(|found| found.path.display().to_string())
             .collect();
         return Err(failure(
             format!(
-                "the bundle has {} lenses, and --conversations belongs to one",
+                "the bundle has {} adapters, and --conversations belongs to one",
                 names.len()
             ),
             format!("give one of them: {}", names.join(", ")),
         ));
     }
     let mut all = Vec::new();
-    for lens in &lenses {
+    for found in &adapters {
         let folder = arguments.conversations.clone();
-        let folder = folder.unwrap_or_else(|| place::conversations_of(&lens.path));
+        let folder = folder.unwrap_or_else(|| place::conversations_of(&found.path));
         let mut tested = Vec::new();
         for file in place::files_in(&folder)? {
-            tested.push(one(lens, &file, arguments.update)?);
+            tested.push(one(found, &file, arguments.update)?);
         }
-        all.push((lens, folder, tested));
+        all.push((found, folder, tested));
     }
     if globals.json {
         return report_json(&all);
@@ -79,7 +80,7 @@ pub(crate) fn run(globals: &Globals, arguments: &TestArgs) -> Outcome {
     report(&all)
 }
 
-fn one(lens: &Found, file: &Path, update: bool) -> anyhow::Result<Tested> {
+fn one(found: &Found, file: &Path, update: bool) -> anyhow::Result<Tested> {
     let tested = |ending| {
         Ok(Tested {
             file: file.to_owned(),
@@ -98,17 +99,34 @@ fn one(lens: &Found, file: &Path, update: bool) -> anyhow::Result<Tested> {
     if conversation.direction.is_none() {
         return tested(Ending::Direct);
     }
-    let played = wait_for(async { Ok(conversation::play(&lens.lens, &conversation).await) })?;
-    if played.differences.is_empty() {
+    let played = play(found, &conversation)?;
+    if played.differences.is_empty() && played.failure.is_none() {
         return tested(Ending::Same(conversation.title()));
     }
-    // What the next in the chain would answer is not known where the lens asks it something else.
-    if update && played.found.exchanges.len() <= conversation.exchanges.len() {
+    // What the next in the chain would answer is not known where the adapter asks it something else.
+    if update
+        && played.failure.is_none()
+        && played.found.exchanges.len() <= conversation.exchanges.len()
+    {
         std::fs::write(file, played.found.to_toml())
             .advise(format!("cannot write {shown}"), "make it writable")?;
         return tested(Ending::Updated);
     }
     tested(Ending::Differs(Box::new(played)))
+}
+
+/// Plays one conversation. A component begins each without anything remembered.
+fn play(found: &Found, conversation: &Conversation) -> anyhow::Result<Played> {
+    let scratch = tempfile::tempdir()?;
+    wait_for(async {
+        Ok(match &found.adapter {
+            Adapter::Lens(lens) => conversation::play(lens, conversation).await,
+            Adapter::Component(declaration, program) => {
+                let folder = scratch.path();
+                conversation::play_component(declaration, program, folder, conversation).await
+            }
+        })
+    })
 }
 
 type Report<'l> = [(&'l Found, PathBuf, Vec<Tested>)];
@@ -131,11 +149,11 @@ fn end(all: &Report<'_>) -> End {
 
 fn report(all: &Report<'_>) -> Outcome {
     let (mut same, mut failed, mut direct, mut updated) = (0, 0, 0, 0);
-    for (lens, folder, tested) in all {
+    for (found, folder, tested) in all {
         if tested.is_empty() {
             output::line(format!(
                 "none    {}: no conversations in {}",
-                lens.path.display(),
+                found.path.display(),
                 folder.display()
             ))?;
         }
@@ -157,6 +175,9 @@ fn report(all: &Report<'_>) -> Outcome {
                 Ending::Differs(played) => {
                     failed += 1;
                     output::line(format!("FAILED  {file}: {}", played.found.title()))?;
+                    if let Some(failure) = &played.failure {
+                        output::line(format!("        {failure}"))?;
+                    }
                     print_differences(&played.differences)?;
                 }
                 Ending::Broken(error) => {
@@ -197,7 +218,7 @@ fn print_differences(differences: &[Difference]) -> anyhow::Result<()> {
         output::line(format!("            - {}", shown(&difference.expected)))?;
         output::line(format!("            + {}", shown(&difference.found)))?;
     }
-    output::line("        (- as the conversation says, + as the lens does)")
+    output::line("        (- as the conversation says, + as the adapter does)")
 }
 
 fn in_words(message: &str) -> &'static str {
@@ -208,16 +229,16 @@ fn in_words(message: &str) -> &'static str {
 }
 
 fn report_json(all: &Report<'_>) -> Outcome {
-    let lenses: Vec<Value> = all
+    let adapters: Vec<Value> = all
         .iter()
-        .map(|(lens, folder, tested)| {
+        .map(|(found, folder, tested)| {
             json!({
-                "lens": lens.path, "folder": folder,
+                "adapter": found.path, "folder": folder,
                 "conversations": tested.iter().map(ending_json).collect::<Vec<_>>(),
             })
         })
         .collect();
-    output::json(&json!({ "ok": is_good(all), "lenses": lenses }))?;
+    output::json(&json!({ "ok": is_good(all), "adapters": adapters }))?;
     Ok(end(all))
 }
 
@@ -226,7 +247,11 @@ fn ending_json(tested: &Tested) -> Value {
         Ending::Same(_) => ("ok", Vec::new(), None),
         Ending::Direct => ("direct", Vec::new(), None),
         Ending::Updated => ("updated", Vec::new(), None),
-        Ending::Differs(played) => ("differs", played.differences.clone(), None),
+        Ending::Differs(played) => (
+            "differs",
+            played.differences.clone(),
+            played.failure.clone(),
+        ),
         Ending::Broken(error) => ("broken", Vec::new(), Some(error.to_string())),
     };
     json!({ "file": tested.file, "result": result, "differences": differences, "error": error })

@@ -1,0 +1,156 @@
+//! Which adapters an argument means, and where their conversations are.
+
+use crate::arguments::Globals;
+use crate::commands::check::{self, complain};
+use crate::failure::{Advise, End, failure, refusal};
+use adapter::component::{CompileHelper, Compiler, Declaration, Program};
+use adapter::conversation::FOLDER_EXTENSION;
+use adapter::{AdapterKind, Lens};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An adapter, as it is found in a file.
+pub(crate) enum Adapter {
+    /// A lens.
+    Lens(Arc<Lens>),
+    /// A component of calls.
+    Component(Arc<Declaration>, Arc<Program>),
+}
+
+/// An adapter and its file.
+pub(crate) struct Found {
+    /// The file, as it is shown.
+    pub(crate) path: PathBuf,
+    /// The adapter.
+    pub(crate) adapter: Adapter,
+}
+
+/// What an argument that names adapters leads to.
+pub(crate) enum Adapters {
+    /// These.
+    Found(Vec<Found>),
+    /// A bundle that is not sound; its findings have been told.
+    Unsound(End),
+}
+
+/// The adapter of a file, or all of a bundle's folder that conversations can be played through.
+pub(crate) fn adapters(globals: &Globals, path: &Path) -> anyhow::Result<Adapters> {
+    if !path.is_dir() {
+        let found = load(path)?.ok_or_else(|| of_sessions(path))?;
+        return Ok(Adapters::Found(vec![found]));
+    }
+    let proved = match check::prove(path)? {
+        Ok(proved) => proved,
+        Err(errors) => return complain(globals, &errors).map(Adapters::Unsound),
+    };
+    let files = proved.checked.upgrade.adapter_files();
+    if files.is_empty() {
+        return Err(refusal(
+            format!("the bundle {} has no adapter", path.display()),
+            "give a bundle whose interface changes, or an adapter's file",
+        ));
+    }
+    let mut found = Vec::new();
+    for file in files {
+        found.extend(load(&path.join(file))?);
+    }
+    match found.is_empty() {
+        true => Err(of_sessions(path)),
+        false => Ok(Adapters::Found(found)),
+    }
+}
+
+fn of_sessions(path: &Path) -> anyhow::Error {
+    refusal(
+        format!("what {} has is a component of sessions", path.display()),
+        "conversations are calls over HTTP: test what it does to messages in its own language",
+    )
+}
+
+/// Reads one adapter's file; a component is compiled as nodes do it. None for one of sessions.
+fn load(path: &Path) -> anyhow::Result<Option<Found>> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).advise(
+        format!("cannot read {shown}"),
+        "give an adapter's file, or the folder of a bundle",
+    )?;
+    let adapter = match Declaration::is_one(&text) {
+        true => match component(path, &shown, &text)? {
+            Some(adapter) => adapter,
+            None => return Ok(None),
+        },
+        false => {
+            let lens = Lens::parse(&shown, &text).map_err(|error| {
+                refusal(
+                    error.to_string(),
+                    "mend the lens; docs/lenses.md is the reference",
+                )
+            })?;
+            Adapter::Lens(Arc::new(lens))
+        }
+    };
+    Ok(Some(Found {
+        path: path.to_owned(),
+        adapter,
+    }))
+}
+
+fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Option<Adapter>> {
+    let mend = "mend it; docs/adapters.md is the reference";
+    let declaration =
+        Declaration::parse(shown, text).map_err(|error| refusal(error.to_string(), mend))?;
+    // The name is relative to the file's own folder, as in a bundle.
+    let file = PathBuf::from(declaration.component());
+    if !file.is_file() {
+        return Err(refusal(
+            format!(
+                "there is no component {}, which {} names",
+                file.display(),
+                path.display()
+            ),
+            "build it first: in a project of `upstart adapter new`, `sh build.sh`",
+        ));
+    }
+    let scratch = tempfile::tempdir()?;
+    let helper = CompileHelper {
+        upstart_binary: std::env::current_exe()?,
+    };
+    let compiler = Compiler::new(helper, scratch.path());
+    let name = file.display().to_string();
+    let program = compiler
+        .program(&name, &file, declaration.limits())
+        .map_err(|error| refusal(error.to_string(), error.hint().to_owned()))?;
+    let is_of_calls = AdapterKind::of(&program) == AdapterKind::Calls;
+    Ok(is_of_calls.then(|| Adapter::Component(Arc::new(declaration), program)))
+}
+
+/// Where an adapter's conversations are unless told otherwise: `lens.toml` has `lens.conversations` beside it.
+pub(crate) fn conversations_of(adapter: &Path) -> PathBuf {
+    adapter.with_extension(FOLDER_EXTENSION)
+}
+
+/// The conversation files of a folder, by name; none where there is no such folder.
+pub(crate) fn files_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(failure(
+                format!("cannot read {}: {error}", folder.display()),
+                "give a folder with conversation files",
+            ));
+        }
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
