@@ -4,8 +4,10 @@
 mod assemble;
 
 use crate::upstart::{run, upstart};
+use adapter::component::{CompileHelper, Compiler, Declaration};
 use assemble::{DELEGATE, HANDLE, component};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 const UPGRADE: &str = r#"
 system = "store"
@@ -26,11 +28,16 @@ probe = { tcp = "data" }
 "#;
 
 fn passing() -> Vec<u8> {
+    doing(&format!("{DELEGATE} (i32.const 128)"))
+}
+
+/// A component whose `handle` is this.
+fn doing(handle: &str) -> Vec<u8> {
     component(&format!(
         r#"(func (export "upstart:adapter/calls@0.1.0#init") (param i32 i32 i32 i32) (result i32) (unreachable))
         (func (export "upstart:adapter/calls@0.1.0#on-recover")
           (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (unreachable))
-        {HANDLE} {DELEGATE} (i32.const 128))"#
+        {HANDLE} {handle})"#
     ))
 }
 
@@ -136,6 +143,45 @@ fn what_is_declared_fits_the_protocol() {
             answer.stdout()
         );
     }
+}
+
+#[test]
+fn what_was_compiled_is_kept_while_it_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = folder.path().join("compiled");
+    let helper = CompileHelper {
+        upstart_binary: env!("CARGO_BIN_EXE_upstart").into(),
+    };
+    let compiler = Compiler::new(helper, &kept);
+    let limits = Declaration::parse("a.toml", "component = \"a.wasm\"").expect("sound");
+    let compile = |name: &str, bytes: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes).expect("written");
+        let program = compiler.program(name, &file, limits.limits());
+        program.unwrap_or_else(|error| panic!("{error}"));
+    };
+    let files = || -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&kept).expect("a folder").flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let long_ago = SystemTime::now() - Duration::from_secs(40 * 24 * 3600);
+    let age = |file: &Path| {
+        let file = std::fs::File::open(file).expect("there");
+        file.set_modified(long_ago).expect("ours");
+    };
+    compile("first.wasm", &passing());
+    let first = files();
+    assert_eq!(first.len(), 1);
+    age(&first[0]);
+    // It is used, and nothing is compiled.
+    compile("first.wasm", &passing());
+    assert_eq!(files(), first);
+    let stale = kept.join("stale.cwasm");
+    std::fs::write(&stale, "of another engine").expect("written");
+    age(&stale);
+    compile("second.wasm", &doing("(unreachable)"));
+    assert!(first[0].exists() && !stale.exists(), "{:?}", files());
+    assert_eq!(files().len(), 2);
 }
 
 #[test]

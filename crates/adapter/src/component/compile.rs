@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use sha2::{Digest, Sha256};
@@ -28,6 +28,8 @@ const COMPILE_CPU_S_MAX: u64 = 600;
 const COMPILE_MEMORY_BYTES_MAX: u64 = 4 << 30;
 /// Largest component.
 const COMPONENT_BYTES_MAX: u64 = 256 << 20;
+/// What was compiled and not used for so long is deleted: components of versions that are gone, and results of older engines.
+const UNUSED_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often it is looked whether the process has ended.
 const LOOK: Duration = Duration::from_millis(10);
 /// How much of what the process says is told.
@@ -74,8 +76,10 @@ impl Compiler {
             .kept
             .join(format!("{digest}-{:016x}.cwasm", version.finish()));
         if let Some(found) = load(engine, &compiled) {
+            note_use(&compiled);
             return Program::of(name, &found, limits);
         }
+        self.forget_unused();
         self.compile(name, component, &compiled)?;
         match load(engine, &compiled) {
             Some(made) => Program::of(name, &made, limits),
@@ -83,6 +87,20 @@ impl Compiler {
                 component: name.to_owned(),
                 why: "made nothing that this engine can run".to_owned(),
             }),
+        }
+    }
+
+    /// Deletes what was not used for long; what cannot be looked at or deleted stays.
+    fn forget_unused(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.kept) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let used = entry.metadata().and_then(|metadata| metadata.modified());
+            let unused = used.ok().and_then(|used| used.elapsed().ok());
+            if unused.is_some_and(|unused| unused > UNUSED_MAX) {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 
@@ -101,6 +119,12 @@ impl Compiler {
         }
         kept
     }
+}
+
+/// When a file was changed last is when it was used last. One that cannot be marked may be compiled once more, that is all.
+fn note_use(compiled: &Path) {
+    let file = File::open(compiled);
+    let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
 }
 
 /// Loads what was compiled before, if it is there and of this engine.

@@ -1,6 +1,6 @@
 //! `--chaos SEED`: what is done to the cluster besides its killed agents.
 
-use super::forming::until;
+use super::forming::{until, whole};
 use super::server::Server;
 use super::vigil::{Aside, now_ms};
 use crate::demo::processes::{send, software};
@@ -8,31 +8,27 @@ use crate::demo::system::System;
 use anyhow::bail;
 use rustix::process::Signal;
 
-/// Kills a replica's software outright, and waits until it is back in the cluster; it may be away until then.
+/// Kills a replica's software outright, and waits until all are one cluster again: whatever a server tells the others at once, as when it takes
+/// over, does not reach those to which its link is not made anew yet. The replica may be away until then.
 pub(super) fn kill_software(
     system: &System,
-    server: &Server,
+    servers: &[Server],
+    victim: &Server,
     aside: &mut Aside,
 ) -> anyhow::Result<()> {
-    let victims = software(&system.data(&server.name), &system.program);
-    if victims.is_empty() {
-        bail!("the software of {} does not run", server.name);
+    let processes = software(&system.data(&victim.name), &system.program);
+    if processes.is_empty() {
+        bail!("the software of {} does not run", victim.name);
     }
     let from = now_ms();
-    for victim in &victims {
-        send(victim.pid, Signal::KILL);
+    for process in &processes {
+        send(process.pid, Signal::KILL);
     }
-    until("the killed replica follows its master again", || {
-        server.sees_all_served()?;
-        match server
-            .fact("INFO replication", "master_link_status")?
-            .as_str()
-        {
-            "up" => Ok(()),
-            other => bail!("{} says {other}", server.name),
-        }
+    until("the killed replica is one of them again", || {
+        victim.sees_all_served()?;
+        whole(servers)
     })?;
-    let spans = aside.entry(server.name.clone()).or_default();
+    let spans = aside.entry(victim.name.clone()).or_default();
     spans.push((from, now_ms()));
     Ok(())
 }

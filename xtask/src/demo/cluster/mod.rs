@@ -278,7 +278,9 @@ impl Run {
         self.watcher.connections_may_break(&victim.name);
         self.watcher
             .say(&format!("the software of {} is killed", victim.name));
-        tokio::task::block_in_place(|| harm::kill_software(&self.system, victim, aside))?;
+        tokio::task::block_in_place(|| {
+            harm::kill_software(&self.system, &self.servers, victim, aside)
+        })?;
         self.system.approve(LAST, Some("master"), None).await?;
         self.watcher.say("the masters may go");
         self.all_at_last(&[]).await?;
