@@ -157,6 +157,7 @@ fn too_many() -> Refusal {
         status: StatusCode::BAD_GATEWAY,
         body: None,
         media: None,
+        headers: http::HeaderMap::new(),
         message: None,
     }
 }

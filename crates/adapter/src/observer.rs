@@ -68,6 +68,8 @@ pub struct Refusal {
     /// What the body is, where it is not JSON: then it is a string, written as it is. Empty for an
     /// answer that does not say.
     pub media: Option<String>,
+    /// The answer's other headers, in a component's own words.
+    pub headers: http::HeaderMap,
     /// The answer, where calls are not of HTTP: a value of RESP, or a message without its framing. Then only this counts.
     pub message: Option<Bytes>,
 }
@@ -82,6 +84,7 @@ impl Refusal {
             status: StatusCode::BAD_GATEWAY,
             body: None,
             media: None,
+            headers: http::HeaderMap::new(),
             message: None,
         }
     }
@@ -114,6 +117,7 @@ impl AdapterFailure {
             },
             body: None,
             media: None,
+            headers: http::HeaderMap::new(),
             message: None,
         }
     }

@@ -50,6 +50,7 @@ fn refused() -> Refusal {
         status: http::StatusCode::UNPROCESSABLE_ENTITY,
         body: None,
         media: None,
+        headers: http::HeaderMap::new(),
         message: None,
     }
 }

@@ -130,13 +130,17 @@ pub(super) fn answer(reply: wit::HttpReply, method: &Method) -> Result<Answer, S
 pub(super) fn refusal(refusal: &Refusal) -> wit::Refusal {
     let reply = refusal.body.is_some().then(|| {
         let (body, media) = crate::http::refusal_body(refusal);
-        let media = Some(media).filter(|media| !media.is_empty());
+        let media = Some(("content-type", media)).filter(|(_, media)| !media.is_empty());
+        let others = refusal.headers.iter().filter_map(|(name, value)| {
+            // It was text when the component wrote it.
+            Some((name.as_str(), value.to_str().ok()?))
+        });
         wit::HttpReply {
             status: refusal.status.as_u16(),
-            headers: (media.into_iter())
-                .map(|media| wit::Header {
-                    name: "content-type".to_owned(),
-                    value: media.to_owned(),
+            headers: (media.into_iter().chain(others))
+                .map(|(name, value)| wit::Header {
+                    name: name.to_owned(),
+                    value: value.to_owned(),
                 })
                 .collect(),
             body: body.into_written(),
@@ -148,7 +152,7 @@ pub(super) fn refusal(refusal: &Refusal) -> wit::Refusal {
     }
 }
 
-/// A refusal of the adapter's own. Of a reply in its own words status, media type and text are kept.
+/// A refusal of the adapter's own, perhaps with a reply in its own words, whose body is text.
 pub(super) fn refused(
     reason: String,
     reply: Option<wit::HttpReply>,
@@ -161,6 +165,7 @@ pub(super) fn refused(
         status: StatusCode::UNPROCESSABLE_ENTITY,
         body: None,
         media: None,
+        headers: http::HeaderMap::new(),
         message: None,
     };
     let Some(reply) = reply else {
@@ -168,11 +173,50 @@ pub(super) fn refused(
     };
     let text = String::from_utf8(reply.body.clone())
         .map_err(|_| "it refuses with a body that is not UTF-8".to_owned())?;
-    let answer = answer(reply, &Method::GET)?;
-    let media = answer.head.headers.get(header::CONTENT_TYPE);
-    let media = media.and_then(|media| media.to_str().ok()).unwrap_or("");
+    let mut answer = answer(reply, &Method::GET)?;
+    let media = answer.head.headers.remove(header::CONTENT_TYPE);
+    let media = media.as_ref().and_then(|media| media.to_str().ok());
     own.status = answer.head.status;
     own.body = Some(Json::String(text));
-    own.media = Some(media.to_owned());
+    own.media = Some(media.unwrap_or_default().to_owned());
+    own.headers = answer.head.headers;
     Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_in_the_components_own_words_keeps_its_headers() {
+        let header = |name: &str, value: &str| wit::Header {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let reply = wit::HttpReply {
+            status: 429,
+            headers: vec![
+                header("content-type", "text/plain"),
+                header("retry-after", "5"),
+                header("content-length", "99"),
+            ],
+            body: b"later".to_vec(),
+        };
+        let own = refused("too many".to_owned(), Some(reply), "rule".to_owned());
+        let own = own.expect("what HTTP allows");
+        assert_eq!(own.headers.len(), 1, "{own:?}");
+        let handed_on = refusal(&own);
+        let Some(wit::Reply::Http(shown)) = handed_on.reply else {
+            panic!("{handed_on:?}");
+        };
+        assert_eq!((shown.status, shown.body), (429, b"later".to_vec()));
+        let shown = shown.headers.iter();
+        let shown: Vec<(&str, &str)> = shown
+            .map(|header| (header.name.as_str(), header.value.as_str()))
+            .collect();
+        assert_eq!(
+            shown,
+            [("content-type", "text/plain"), ("retry-after", "5")]
+        );
+    }
 }

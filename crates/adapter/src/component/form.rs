@@ -130,6 +130,7 @@ pub(super) fn refused(
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 body: None,
                 media: None,
+                headers: http::HeaderMap::new(),
                 message,
             });
         }

@@ -388,6 +388,7 @@ impl ComponentStep {
             },
             body: None,
             media: None,
+            headers: http::HeaderMap::new(),
             message: None,
         }
         .into()

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::tape::{Tape, Taped, Unknown};
-use super::{Content, Conversation, Ending, Exchange, Headers, Reply, Request, headers};
+use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
 use crate::call::{Answer, Body, Call};
 use crate::chain::{Calls, Direction, Next, Pending};
 use crate::json::Json;
@@ -264,11 +264,14 @@ impl Seen {
 /// A refusal as the caller gets it.
 fn refused(refusal: &Refusal) -> Ending {
     let (body, media) = crate::http::refusal_body(refusal);
-    let media = (!media.is_empty()).then(|| ("content-type".to_owned(), vec![media.to_owned()]));
+    let mut shown = headers(&refusal.headers, &Content::default());
+    if !media.is_empty() {
+        shown.insert("content-type".to_owned(), vec![media.to_owned()]);
+    }
     Ending {
         refused: Some(refusal.kind),
         status: Some(refusal.status),
-        headers: Some(Headers::from_iter(media)),
+        headers: Some(shown),
         body: Some(match &body {
             Body::Json(json) => Content::of_json(json),
             Body::Bytes(bytes) => Content(bytes.to_vec()),

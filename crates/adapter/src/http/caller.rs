@@ -210,6 +210,7 @@ fn tunnel() -> Refusal {
         status: StatusCode::NOT_IMPLEMENTED,
         body: None,
         media: None,
+        headers: http::HeaderMap::new(),
         message: None,
     }
 }
@@ -224,6 +225,7 @@ fn ambiguous(problem: &str) -> Refusal {
         status: StatusCode::BAD_REQUEST,
         body: None,
         media: None,
+        headers: http::HeaderMap::new(),
         message: None,
     }
 }

@@ -145,6 +145,7 @@ pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
     let (body, media) = refusal_body(&refusal);
     let mut response = Response::new(Outgoing::new(body));
     *response.status_mut() = refusal.status;
+    *response.headers_mut() = refusal.headers.clone();
     // What a lens calls it was proved to be a header's value.
     if !media.is_empty()
         && let Ok(media) = HeaderValue::try_from(media)

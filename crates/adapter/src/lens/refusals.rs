@@ -44,6 +44,7 @@ impl LensStep {
             status: declared.status,
             body: body.map(|body| fill(body, reason, declared.status)),
             media: declared.media.clone(),
+            headers: http::HeaderMap::new(),
             message: None,
         }
     }
@@ -89,6 +90,7 @@ impl LensStep {
             status,
             body,
             media: None,
+            headers: http::HeaderMap::new(),
             message: None,
         }
     }

@@ -153,6 +153,7 @@ fn refused(reason: String) -> Failure {
         status: http::StatusCode::BAD_REQUEST,
         body: None,
         media: None,
+        headers: http::HeaderMap::new(),
         message: None,
     }
     .into()
