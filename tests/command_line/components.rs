@@ -196,3 +196,47 @@ fn the_process_that_compiles_says_what_is_wrong_and_leaves_nothing() {
     run(upstart().arg("compile-adapter").args([&from, &to])).expect(0);
     assert!(to.metadata().expect("compiled").len() > 1000);
 }
+
+#[test]
+fn conversations_are_played_through_the_component_of_a_project() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = folder.path();
+    let test = |code| run(upstart().args(["adapter", "test"]).arg(project)).expect(code);
+    let answer = test(1);
+    assert!(
+        answer.stderr().contains("has no adapter"),
+        "{}",
+        answer.stderr()
+    );
+    let declaration = "component = \"guest.wasm\"\n";
+    std::fs::write(project.join("guest.adapter.toml"), declaration).expect("written");
+    let answer = test(1);
+    assert!(
+        answer.stderr().contains("build it first"),
+        "{}",
+        answer.stderr()
+    );
+    std::fs::write(project.join("guest.wasm"), passing()).expect("written");
+    let conversations = project.join("guest.adapter.conversations");
+    std::fs::create_dir(&conversations).expect("a folder");
+    let past = include_str!("../../templates/adapter/common/past.toml");
+    std::fs::write(conversations.join("past.toml"), past).expect("written");
+    // Its first function traps: that is told, and what the caller did not get.
+    let answer = test(1);
+    for said in [
+        "FAILED",
+        "the adapter failed",
+        "unreachable",
+        "0 conversations as they should be, 1 not",
+    ] {
+        assert!(
+            answer.stdout().contains(said),
+            "{said} in {}",
+            answer.stdout()
+        );
+    }
+    // What it did there is nothing that it shall do from now on.
+    run(upstart().args(["adapter", "test", "--update"]).arg(project)).expect(1);
+    let kept = std::fs::read_to_string(conversations.join("past.toml")).expect("there");
+    assert_eq!(kept, past);
+}

@@ -23,7 +23,7 @@ fn makes_builds_and_tests(language: &str, needs: &[&[&str]]) {
     let project = Project::make(&tools, language);
     project.run(&["sh", "build.sh"]);
     project.run(&["sh", "test.sh"]);
-    let played = project.run(&["upstart", "adapter", "test", &project.declaration()]);
+    let played = project.run(&["upstart", "adapter", "test"]);
     assert!(
         played.contains("2 conversations as they should be, 0 not"),
         "{played}"

@@ -77,11 +77,6 @@ impl<'t> Project<'t> {
         format!("{}.wasm", self.name)
     }
 
-    /// What declares it.
-    pub(crate) fn declaration(&self) -> String {
-        format!("{}.adapter.toml", self.name)
-    }
-
     /// Runs a command in it, which must succeed; what it printed.
     pub(crate) fn run(&self, words: &[&str]) -> String {
         ended_well(self.tools.command(words).current_dir(&self.folder))

@@ -9,6 +9,9 @@ use adapter::{AdapterKind, Lens};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What makes a folder a bundle.
+const UPGRADE_FILE: &str = "upgrade.toml";
+
 /// An adapter, as it is found in a file.
 pub(crate) enum Adapter {
     /// A lens.
@@ -33,31 +36,49 @@ pub(crate) enum Adapters {
     Unsound(End),
 }
 
-/// The adapter of a file, or all of a bundle's folder that conversations can be played through.
+/// The adapter of a file, or all of a folder, a bundle's or a project's, that conversations can be played through.
 pub(crate) fn adapters(globals: &Globals, path: &Path) -> anyhow::Result<Adapters> {
     if !path.is_dir() {
         let found = load(path)?.ok_or_else(|| of_sessions(path))?;
         return Ok(Adapters::Found(vec![found]));
     }
-    let proved = match check::prove(path)? {
-        Ok(proved) => proved,
-        Err(errors) => return complain(globals, &errors).map(Adapters::Unsound),
+    let files = if path.join(UPGRADE_FILE).exists() {
+        let proved = match check::prove(path)? {
+            Ok(proved) => proved,
+            Err(errors) => return complain(globals, &errors).map(Adapters::Unsound),
+        };
+        let files = proved.checked.upgrade.adapter_files();
+        files.iter().map(|file| path.join(file)).collect()
+    } else {
+        declarations_in(path)?
     };
-    let files = proved.checked.upgrade.adapter_files();
     if files.is_empty() {
         return Err(refusal(
-            format!("the bundle {} has no adapter", path.display()),
-            "give a bundle whose interface changes, or an adapter's file",
+            format!("{} has no adapter", path.display()),
+            "give an adapter's file, a bundle whose interface changes, or a project of `upstart adapter new`",
         ));
     }
     let mut found = Vec::new();
     for file in files {
-        found.extend(load(&path.join(file))?);
+        found.extend(load(&file)?);
     }
     match found.is_empty() {
         true => Err(of_sessions(path)),
         false => Ok(Adapters::Found(found)),
     }
+}
+
+/// The declarations of a project's folder, by name.
+fn declarations_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = files_in(folder)?;
+    let is_declaration = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".adapter.toml")
+    };
+    files.retain(is_declaration);
+    // In the folder where people are they are shown without it.
+    let shown = |file: PathBuf| file.strip_prefix(".").map_or(file.clone(), Path::to_owned);
+    Ok(files.into_iter().map(shown).collect())
 }
 
 fn of_sessions(path: &Path) -> anyhow::Error {
@@ -137,7 +158,7 @@ pub(crate) fn files_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         Err(error) => {
             return Err(failure(
                 format!("cannot read {}: {error}", folder.display()),
-                "give a folder with conversation files",
+                "give a folder that can be read",
             ));
         }
     };

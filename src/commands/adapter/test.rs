@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// Arguments of `upstart adapter test`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// An adapter's file (a lens, or what declares a component), or the folder of a bundle: then all its adapters
-    #[arg(value_name = "ADAPTER|BUNDLE")]
+    /// An adapter's file (a lens, or what declares a component), or the folder of a bundle or of a project: then all its adapters
+    #[arg(value_name = "ADAPTER|FOLDER", default_value = ".")]
     pub(crate) path: PathBuf,
     /// Where the conversations are; `data.toml` has `data.conversations` beside it unless told otherwise
     #[arg(long, value_name = "DIR")]
