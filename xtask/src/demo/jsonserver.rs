@@ -29,6 +29,8 @@ const PAUSE_MS: u64 = 20;
 const POLL_MS: u64 = 300;
 const PART_LIMIT: Duration = Duration::from_secs(120);
 const LAST: u32 = 2;
+/// How often the old version is stopped while it writes.
+const STOPS: u32 = 5;
 
 /// What a run must reach. Searches of old callers are refused, as the example's table says.
 const DEMANDS: Demands = Demands {
@@ -58,6 +60,23 @@ pub fn install(example: &Path) -> anyhow::Result<PathBuf> {
         bail!("json-server could not be installed from npm: {last}");
     }
     Ok(modules)
+}
+
+/// Stops the old version under writes; what it had acknowledged and its file does not have.
+fn stops(example: &Path, modules: &Path) -> anyhow::Result<Vec<String>> {
+    let output = Command::new("node")
+        .arg(example.join("tests/stop.cjs"))
+        .arg(modules.join("v1/node_modules"))
+        .arg(STOPS.to_string())
+        .output()
+        .context("cannot run node")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let missing: Vec<String> = said.lines().map(str::to_owned).collect();
+    if !output.status.success() && missing.is_empty() {
+        bail!("stop.cjs: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    eprintln!("{STOPS} stops under writes lost {}", missing.len());
+    Ok(missing)
 }
 
 /// A version's bundle with its software and its callers.
@@ -107,6 +126,7 @@ pub async fn run(
         tokio::task::spawn_blocking(move || differential::run(&of_run.0, &of_run.1, &folder))
             .await??;
     eprintln!("the differential test: {:?}", differential.counts());
+    let unwritten = stops(&example, &modules)?;
     let bundles = [
         bundle(place, &example, &modules, 1)?,
         bundle(place, &example, &modules, 2)?,
@@ -127,6 +147,7 @@ pub async fn run(
     };
     let mut shortcomings = summary.shortcomings(&demands, run.watcher.live_max(), &behind);
     shortcomings.extend(differential.shortcomings());
+    shortcomings.extend(unwritten);
     Ok(Ending {
         summary,
         shortcomings,
