@@ -1,4 +1,4 @@
-//! The project's own commands: demo, test, bench, docs, tutorial, style.
+//! The project's own commands: demo, test, bench, docs, tutorial, fuzz, style.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 pub mod bench;
 pub mod demo;
 pub mod docs;
+pub mod fuzz;
 pub mod style;
 pub mod test;
 pub mod tutorial;
@@ -31,6 +32,8 @@ enum Command {
     Docs(docs::Options),
     /// Follow the documentation's first upgrade literally in a clean root, from the clone on
     Tutorial(tutorial::Options),
+    /// Feed the parsers of untrusted bytes with what nobody expects
+    Fuzz(fuzz::Options),
     /// Print what breaks the rules of style (part of the tests)
     Style,
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Tutorial(options) => tutorial::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Style => style::run(),
     };
     result.unwrap_or_else(|error| {

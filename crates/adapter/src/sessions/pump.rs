@@ -143,7 +143,9 @@ impl<'s, W: Wire> Pump<'s, W> {
                     let message = with_head(codec.open(&bytes)?, &bytes, frame.head, head);
                     outlet.send(codec.seal(message)?);
                 }
-                Judged::Whole(..) | Judged::Drop => {}
+                // Where one ends that nobody gets, the next begins.
+                Judged::Drop => codec.check_end(&bytes)?,
+                Judged::Whole(..) => {}
             }
             Ok(judged)
         };
@@ -249,23 +251,33 @@ impl<'s, W: Wire> Pump<'s, W> {
             return self.stream_to_delimiter(leave_out).await;
         };
         // What shows that the length was right is looked at before it is passed on.
-        let end = if self.cutter.codec().shows_its_end() {
-            frame.after
-        } else {
-            0
-        };
+        let end = self.shown_end(frame);
         let body = length - end as u64;
         let there = self.take_there(body);
         write_all(self.other, &there[leave_out..]).await?;
         let left = body - there.len() as u64;
         drop(there);
         self.move_on(left).await?;
-        while self.buffer.len() < end {
-            self.fill_on(end).await?;
-        }
-        let end = self.buffer.split_to(end);
-        self.cutter.codec().check_end(&end)?;
+        let end = self.checked_end(end).await?;
         Ok(write_all(self.other, &end).await?)
+    }
+
+    /// How many bytes at a frame's end show whether its length was right.
+    fn shown_end(&self, frame: &Frame) -> usize {
+        match self.cutter.codec().shows_its_end() {
+            true => frame.after,
+            false => 0,
+        }
+    }
+
+    /// Takes the last bytes of a frame, which are right.
+    async fn checked_end(&mut self, bytes: usize) -> Result<BytesMut, SessionError> {
+        while self.buffer.len() < bytes {
+            self.fill_on(bytes).await?;
+        }
+        let end = self.buffer.split_to(bytes);
+        self.cutter.codec().check_end(&end)?;
+        Ok(end)
     }
 
     /// Moves so many bytes on as they arrive.
@@ -314,7 +326,7 @@ impl<'s, W: Wire> Pump<'s, W> {
 
     /// Forgets a frame while it arrives.
     async fn skip(&mut self, frame: &Frame) -> Result<(), SessionError> {
-        let Some(mut left) = frame.length else {
+        let Some(length) = frame.length else {
             loop {
                 let tail = self.cutter.tail(&self.buffer)?;
                 self.buffer.advance(tail.bytes);
@@ -324,10 +336,12 @@ impl<'s, W: Wire> Pump<'s, W> {
                 self.fill_on(0).await?;
             }
         };
+        let end = self.shown_end(frame);
+        let mut left = length - end as u64;
         loop {
             left -= self.take_there(left).len() as u64;
             if left == 0 {
-                return Ok(());
+                return self.checked_end(end).await.map(drop);
             }
             self.fill_on(0).await?;
         }
