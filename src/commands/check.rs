@@ -7,7 +7,7 @@ use adapter::component::{CompileHelper, Compiler, Declaration};
 use adapter::{AdapterKind, Lens, LensError};
 use clap::Args;
 use model::bundle::{
-    self, BundleError, Checked, Folder, FolderError, Protocol, SoftwareKind, Upgrade, UpgradeFile,
+    self, BundleError, Checked, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,
 };
 use model::ids::Version;
 use model::manifest::UPGRADE_FILE;
@@ -121,8 +121,8 @@ pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<Bundl
     };
     let mut findings = Vec::new();
     for path in checked.upgrade.adapter_files() {
-        let protocols = checked.upgrade.protocols_of(path);
-        findings.extend(adapter_finding(&folder.path, path, &protocols));
+        let services = checked.upgrade.services_of(path);
+        findings.extend(adapter_finding(&folder.path, path, &services));
     }
     for (path, kind) in archives(&checked.upgrade) {
         let gzip = kind == SoftwareKind::TarGz;
@@ -152,7 +152,7 @@ fn unreadable(directory: &Path, error: FolderError) -> anyhow::Error {
 }
 
 /// What is wrong with one file of an `adapter` key: a lens, or the declaration of a component.
-fn adapter_finding(folder: &Path, path: &str, protocols: &[Protocol]) -> Option<BundleError> {
+fn adapter_finding(folder: &Path, path: &str, services: &[&Service]) -> Option<BundleError> {
     let bytes = match std::fs::read(folder.join(path)) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -171,11 +171,11 @@ fn adapter_finding(folder: &Path, path: &str, protocols: &[Protocol]) -> Option<
         return Some(BundleError::of_file(path, problem, help));
     }
     let error = match Declaration::is_one(&text) {
-        true => component_error(folder, path, &text, protocols)?,
+        true => component_error(folder, path, &text, services)?,
         false => match Lens::parse(path, &text) {
             Err(error) => error,
             Ok(_) => {
-                let problem = unspoken(AdapterKind::Lens, protocols)?;
+                let problem = unfit(AdapterKind::Lens, services)?;
                 return Some(BundleError::of_file(path, problem, ""));
             }
         },
@@ -192,7 +192,7 @@ fn component_error(
     folder: &Path,
     path: &str,
     text: &str,
-    protocols: &[Protocol],
+    services: &[&Service],
 ) -> Option<LensError> {
     let declaration = match Declaration::parse(path, text) {
         Ok(declaration) => declaration,
@@ -216,10 +216,10 @@ fn component_error(
     let error = match checked {
         Err(error) => error,
         Ok(program) => {
-            if let Some(problem) = unspoken(AdapterKind::of(&program), protocols) {
+            if let Some(problem) = unfit(AdapterKind::of(&program), services) {
                 return Some(declaration.complaint(problem, ""));
             }
-            return (protocols.iter()).find_map(|protocol| declaration.fits(*protocol).err());
+            return (services.iter()).find_map(|it| declaration.fits(it.protocol).err());
         }
     };
     let why = sentence(&anyhow::anyhow!(error.to_string()));
@@ -227,10 +227,10 @@ fn component_error(
 }
 
 /// Why an adapter of this kind does not fit the services that name it.
-fn unspoken(kind: AdapterKind, protocols: &[Protocol]) -> Option<String> {
-    protocols
+fn unfit(kind: AdapterKind, services: &[&Service]) -> Option<String> {
+    services
         .iter()
-        .find_map(|protocol| kind.speaks(*protocol).err())
+        .find_map(|service| kind.serves(service).err())
 }
 
 /// The archives that nodes will unpack, each once.

@@ -5,7 +5,7 @@ mod assemble;
 
 use crate::upstart::{run, upstart};
 use adapter::component::{CompileHelper, Compiler, Declaration};
-use assemble::{DELEGATE, HANDLE, component};
+use assemble::{DELEGATE, HANDLE, component, of_world};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +36,7 @@ fn doing(handle: &str) -> Vec<u8> {
     component(&format!(
         r#"(func (export "upstart:adapter/calls@0.1.0#init") (param i32 i32 i32 i32) (result i32) (unreachable))
         (func (export "upstart:adapter/calls@0.1.0#on-recover")
-          (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (unreachable))
+          (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (unreachable))
         {HANDLE} {handle})"#
     ))
 }
@@ -97,6 +97,103 @@ fn a_component_is_checked_as_nodes_do() {
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         bundle(folder.path(), declaration, component);
+        let answer = run(upstart().arg("check").arg(folder.path())).expect(code);
+        assert!(
+            answer.stdout().contains(said),
+            "{said} in {}",
+            answer.stdout()
+        );
+    }
+}
+
+/// A component of sessions: version 2's messages have six bytes in front, and small letters.
+const TRANSLATOR: &str = include_str!("../end_to_end/harness/translator.wat");
+
+/// A session in which both sides speak; the bytes in front are b2 02 00 00 00 00.
+const SCRIPT: &str = r#"
+description = "A question and its answer"
+direction = "past"
+
+[[event]]
+caller = "Get a"
+sends = [{ next_base64 = "sgIAAAAAZ2V0IGE=" }]
+
+[[event]]
+next_base64 = "sgIAAAAAdmFsdWU="
+sends = [{ caller = "Value" }]
+"#;
+
+#[test]
+fn sessions_are_tested_by_scripts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let declared = folder.path().join("bus.toml");
+    std::fs::write(&declared, "component = \"bus.wasm\"\n").expect("written");
+    let component = of_world(TRANSLATOR, "sessions-adapter");
+    std::fs::write(folder.path().join("bus.wasm"), component).expect("written");
+    let scripts = folder.path().join("bus.conversations");
+    std::fs::create_dir(&scripts).expect("a folder");
+    let file = scripts.join("a.toml");
+    let test = |code: i32, more: &[&str]| {
+        let mut command = upstart();
+        let command = command.args(["adapter", "test"]).arg(&declared).args(more);
+        run(command).expect(code).stdout()
+    };
+    for (script, code, said) in [
+        (SCRIPT.to_owned(), 0, "a.toml: A question and its answer"),
+        (
+            SCRIPT.replace("\"Value\"", "\"value\""),
+            1,
+            "[event[1]] what follows from it\n          sends[0]\n            - to caller: value\n            + to caller: Value\n",
+        ),
+        (
+            SCRIPT.replace("sends = [{ caller = \"Value\" }]", "closes = true"),
+            1,
+            "          closes\n            - true\n            + (nothing)\n",
+        ),
+        // The component traps where a message has no signature.
+        (
+            SCRIPT.replace("next_base64 = \"sgIAAAAAdmFsdWU=\"", "next = \"short\""),
+            1,
+            "the adapter failed: ",
+        ),
+        (
+            SCRIPT.replace("caller = \"Get a\"", "coller = \"Get a\""),
+            1,
+            "a.toml:6: event[0].coller: unknown key `coller`; did you mean `caller`?",
+        ),
+        (
+            "direction = \"past\"\n[caller.sends]\nmessage = \"a\"\n[caller.gets]\nmessage = \"a\"\n".to_owned(),
+            1,
+            "it is a call, and the adapter serves sessions",
+        ),
+    ] {
+        std::fs::write(&file, &script).expect("written");
+        let told = test(code, &[]);
+        assert!(told.contains(said), "{said} in {told}");
+    }
+    let wrong = SCRIPT.replace("\"Value\"", "\"value\"");
+    std::fs::write(&file, wrong).expect("written");
+    test(0, &["--update"]);
+    let updated = std::fs::read_to_string(&file).expect("readable");
+    assert!(updated.contains("{ caller = \"Value\" }"), "{updated}");
+    test(0, &[]);
+}
+
+#[test]
+fn only_a_component_of_calls_can_follow_calls() {
+    let lens = "[[operation]]\nsame = \"GET /items\"\n";
+    for (declaration, code, said) in [
+        ("component = \"guest.wasm\"\n", 0, "is sound"),
+        (
+            lens,
+            1,
+            "a lens remembers nothing of calls, so that it cannot follow them; where `dispatch` is \"observed\" it needs a component",
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        bundle(folder.path(), declaration, Some(&passing()));
+        let upgrade = UPGRADE.replace("adapter =", "dispatch = \"observed\"\nadapter =");
+        std::fs::write(folder.path().join("upgrade.toml"), upgrade).expect("written");
         let answer = run(upstart().arg("check").arg(folder.path())).expect(code);
         assert!(
             answer.stdout().contains(said),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use adapter::Lens;
 use adapter::component::Declaration;
-use adapter::conversation::Conversation;
+use adapter::conversation::{Conversation, Script};
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
 
@@ -263,13 +263,58 @@ fn the_lens_schema_refuses_wrong_kinds_of_values() {
     }
 }
 
+/// The keys that the parser of scripts lists for a script with an unknown one, which the schema refuses.
+fn known_in_script(schema: &Schema, text: &str) -> BTreeSet<String> {
+    let error = Script::parse("x", text).expect_err("an unknown key");
+    assert!(schema.finding(text).is_some(), "{text}");
+    listed(&error.to_string())
+}
+
+/// Compares the tables of scripts; where the schema has them.
+fn tables_of_scripts(schema: &Schema, script: &str) -> BTreeSet<String> {
+    let mut compared = BTreeSet::new();
+    for (pointer, text) in [
+        (
+            "/definitions/event",
+            script.replace("caller", "zzzzzzzz = 1\ncaller"),
+        ),
+        (
+            "/definitions/sent",
+            script.replace("{ next", "{ zzzzzzzz = 1, next"),
+        ),
+    ] {
+        assert_eq!(
+            schema.keys(pointer),
+            known_in_script(schema, &text),
+            "{pointer}"
+        );
+        compared.insert(pointer.to_owned());
+    }
+    compared
+}
+
 #[test]
 fn the_conversation_schema_knows_what_the_parser_knows() {
     let schema = Schema::load("conversation.json");
-    let good = "direction = 'past'\n[caller.sends]\nrequest = 'GET /'\n[[next]]\n[next.gets]\nrequest = 'GET /'\n\
+    let http = "direction = 'past'\n[caller.sends]\nrequest = 'GET /'\n[[next]]\n[next.gets]\nrequest = 'GET /'\n\
                 [next.answers]\nstatus = 200\n[caller.gets]\nstatus = 200\n[recorded]\nservice = 'a/b'\ncaller_version = 1\nversion = 2\n";
-    schema.accept("good", good);
+    // What may be said depends on what is called.
+    let of = |request: &str, answer: &str| {
+        http.replace("request = 'GET /'", request)
+            .replace("status = 200", answer)
+    };
+    let goods = [
+        http.to_owned(),
+        of("command = ['GET', 'a']", "value = '+'"),
+        of("message = 'a'", "message = 'b'"),
+    ];
+    for good in &goods {
+        schema.accept("good", good);
+    }
+    let script = "direction = 'past'\n[[event]]\ncaller = 'a'\nsends = [{ next = 'a' }]\n";
+    schema.accept("script", script);
     let mut compared = BTreeSet::new();
+    compared.extend(tables_of_scripts(&schema, script));
     for (pointer, header) in [
         ("", ""),
         ("/properties/caller", "[caller]\n"),
@@ -279,18 +324,25 @@ fn the_conversation_schema_knows_what_the_parser_knows() {
         ("/definitions/answer", "[next.answers]\n"),
         ("/properties/recorded", "[recorded]\n"),
     ] {
-        let text = match header {
-            "" => format!("zzzzzzzz = 1\n{good}"),
-            "[caller]\n" => {
-                good.replace("[caller.sends]", "[caller]\nzzzzzzzz = 1\n[caller.sends]")
-            }
-            header => good.replace(header, &format!("{header}zzzzzzzz = 1\n")),
-        };
-        let error = Conversation::parse("x", &text)
-            .expect_err("an unknown key")
-            .to_string();
-        assert_eq!(schema.keys(pointer), listed(&error), "{pointer}");
-        assert!(schema.finding(&text).is_some(), "{pointer} takes anything");
+        let mut known = BTreeSet::new();
+        for good in &goods {
+            let text = match header {
+                "" => format!("zzzzzzzz = 1\n{good}"),
+                "[caller]\n" => {
+                    good.replace("[caller.sends]", "[caller]\nzzzzzzzz = 1\n[caller.sends]")
+                }
+                header => good.replace(header, &format!("{header}zzzzzzzz = 1\n")),
+            };
+            let error = Conversation::parse("x", &text)
+                .expect_err("an unknown key")
+                .to_string();
+            known.extend(listed(&error));
+            assert!(schema.finding(&text).is_some(), "{pointer} takes anything");
+        }
+        if pointer.is_empty() {
+            known.extend(known_in_script(&schema, &format!("zzzzzzzz = 1\n{script}")));
+        }
+        assert_eq!(schema.keys(pointer), known, "{pointer}");
         compared.insert(pointer.to_owned());
     }
     let mut closed = BTreeSet::new();
@@ -314,7 +366,11 @@ fn the_conversation_schema_accepts_every_conversation() {
     assert!(blocks.len() >= 2, "{} blocks", blocks.len());
     for block in blocks {
         schema.accept(&block, &block);
-        Conversation::parse("testing-lenses.md", &block).unwrap_or_else(|error| panic!("{error}"));
+        let read = match Script::is_one(&block) {
+            true => Script::parse("testing-lenses.md", &block).map(drop),
+            false => Conversation::parse("testing-lenses.md", &block).map(drop),
+        };
+        read.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Adapter {
     Lens(Arc<Lens>),
     /// A component of calls.
     Component(Arc<Declaration>, Arc<Program>),
+    /// A component of sessions.
+    Sessions(Arc<Declaration>, Arc<Program>),
 }
 
 /// An adapter and its file.
@@ -36,11 +38,10 @@ pub(crate) enum Adapters {
     Unsound(End),
 }
 
-/// The adapter of a file, or all of a folder, a bundle's or a project's, that conversations can be played through.
+/// The adapter of a file, or all of a folder, a bundle's or a project's.
 pub(crate) fn adapters(globals: &Globals, path: &Path) -> anyhow::Result<Adapters> {
     if !path.is_dir() {
-        let found = load(path)?.ok_or_else(|| of_sessions(path))?;
-        return Ok(Adapters::Found(vec![found]));
+        return Ok(Adapters::Found(vec![load(path)?]));
     }
     let files = if path.join(UPGRADE_FILE).exists() {
         let proved = match check::prove(path)? {
@@ -58,14 +59,8 @@ pub(crate) fn adapters(globals: &Globals, path: &Path) -> anyhow::Result<Adapter
             "give an adapter's file, a bundle whose interface changes, or a project of `upstart adapter new`",
         ));
     }
-    let mut found = Vec::new();
-    for file in files {
-        found.extend(load(&file)?);
-    }
-    match found.is_empty() {
-        true => Err(of_sessions(path)),
-        false => Ok(Adapters::Found(found)),
-    }
+    let found = files.iter().map(|file| load(file));
+    Ok(Adapters::Found(found.collect::<anyhow::Result<_>>()?))
 }
 
 /// The declarations of a project's folder, by name.
@@ -81,25 +76,15 @@ fn declarations_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(shown).collect())
 }
 
-fn of_sessions(path: &Path) -> anyhow::Error {
-    refusal(
-        format!("what {} has is a component of sessions", path.display()),
-        "conversations are calls over HTTP: test what it does to messages in its own language",
-    )
-}
-
-/// Reads one adapter's file; a component is compiled as nodes do it. None for one of sessions.
-fn load(path: &Path) -> anyhow::Result<Option<Found>> {
+/// Reads one adapter's file; a component is compiled as nodes do it.
+fn load(path: &Path) -> anyhow::Result<Found> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).advise(
         format!("cannot read {shown}"),
         "give an adapter's file, or the folder of a bundle",
     )?;
     let adapter = match Declaration::is_one(&text) {
-        true => match component(path, &shown, &text)? {
-            Some(adapter) => adapter,
-            None => return Ok(None),
-        },
+        true => component(path, &shown, &text)?,
         false => {
             let lens = Lens::parse(&shown, &text).map_err(|error| {
                 refusal(
@@ -110,13 +95,13 @@ fn load(path: &Path) -> anyhow::Result<Option<Found>> {
             Adapter::Lens(Arc::new(lens))
         }
     };
-    Ok(Some(Found {
+    Ok(Found {
         path: path.to_owned(),
         adapter,
-    }))
+    })
 }
 
-fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Option<Adapter>> {
+fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Adapter> {
     let mend = "mend it; docs/adapters.md is the reference";
     let declaration =
         Declaration::parse(shown, text).map_err(|error| refusal(error.to_string(), mend))?;
@@ -141,8 +126,11 @@ fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Option<Adap
     let program = compiler
         .program(&name, &file, declaration.limits())
         .map_err(|error| refusal(error.to_string(), error.hint().to_owned()))?;
-    let is_of_calls = AdapterKind::of(&program) == AdapterKind::Calls;
-    Ok(is_of_calls.then(|| Adapter::Component(Arc::new(declaration), program)))
+    let declaration = Arc::new(declaration);
+    Ok(match AdapterKind::of(&program) {
+        AdapterKind::Sessions => Adapter::Sessions(declaration, program),
+        AdapterKind::Calls | AdapterKind::Lens => Adapter::Component(declaration, program),
+    })
 }
 
 /// Where an adapter's conversations are unless told otherwise: `lens.toml` has `lens.conversations` beside it.

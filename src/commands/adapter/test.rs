@@ -7,7 +7,7 @@ use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
 use crate::output;
 use adapter::LensError;
-use adapter::conversation::{self, Conversation, Difference, Played};
+use adapter::conversation::{self, Conversation, Difference, Script};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,13 @@ pub(crate) struct TestArgs {
     pub(crate) update: bool,
 }
 
+/// Said of a file that an adapter of another kind could take part in.
+const UNFIT_FOR_LENS: &str = "a lens understands calls of HTTP only";
+const UNFIT_FOR_CALLS: &str =
+    "it is a session, and the adapter answers calls; docs/testing-lenses.md has the formats";
+const UNFIT_FOR_SESSIONS: &str =
+    "it is a call, and the adapter serves sessions; docs/testing-lenses.md has the formats";
+
 /// How one conversation file went.
 struct Tested {
     file: PathBuf,
@@ -38,11 +45,22 @@ enum Ending {
     /// No adapter takes part in it.
     Direct,
     /// Otherwise.
-    Differs(Box<Played>),
+    Differs(Box<Run>),
     /// Otherwise, and the file says so now.
     Updated,
     /// The file cannot be read.
     Broken(Box<LensError>),
+    /// It is something else than what the adapter takes part in, as this says.
+    Unfit(&'static str),
+}
+
+/// What came of a file.
+struct Run {
+    title: String,
+    differences: Vec<Difference>,
+    failure: Option<String>,
+    /// What the file would have to say; none where that is not known.
+    update: Option<String>,
 }
 
 /// `upstart adapter test`.
@@ -92,41 +110,67 @@ fn one(found: &Found, file: &Path, update: bool) -> anyhow::Result<Tested> {
         format!("cannot read {shown}"),
         "make it a readable UTF-8 file",
     )?;
-    let conversation = match Conversation::parse(&shown, &text) {
-        Ok(conversation) => conversation,
-        Err(error) => return tested(Ending::Broken(Box::new(error))),
+    let run = match play(found, &shown, &text)? {
+        Ok(run) => run,
+        Err(ending) => return tested(ending),
     };
-    if conversation.direction.is_none() {
-        return tested(Ending::Direct);
+    if run.differences.is_empty() && run.failure.is_none() {
+        return tested(Ending::Same(run.title));
     }
-    let played = play(found, &conversation)?;
-    if played.differences.is_empty() && played.failure.is_none() {
-        return tested(Ending::Same(conversation.title()));
-    }
-    // What the next in the chain would answer is not known where the adapter asks it something else.
-    if update
-        && played.failure.is_none()
-        && played.found.exchanges.len() <= conversation.exchanges.len()
-    {
-        std::fs::write(file, played.found.to_toml())
-            .advise(format!("cannot write {shown}"), "make it writable")?;
+    if let (true, None, Some(new)) = (update, &run.failure, &run.update) {
+        std::fs::write(file, new).advise(format!("cannot write {shown}"), "make it writable")?;
         return tested(Ending::Updated);
     }
-    tested(Ending::Differs(Box::new(played)))
+    tested(Ending::Differs(Box::new(run)))
 }
 
-/// Plays one conversation. A component begins each without anything remembered.
-fn play(found: &Found, conversation: &Conversation) -> anyhow::Result<Played> {
+/// Plays one file; the inner error is how it ends without being played. A component begins each without anything remembered.
+fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, Ending>> {
     let scratch = tempfile::tempdir()?;
-    wait_for(async {
-        Ok(match &found.adapter {
-            Adapter::Lens(lens) => conversation::play(lens, conversation).await,
-            Adapter::Component(declaration, program) => {
-                let folder = scratch.path();
-                conversation::play_component(declaration, program, folder, conversation).await
-            }
-        })
-    })
+    let folder = scratch.path();
+    if Script::is_one(text) {
+        let script = match Script::parse(shown, text) {
+            Ok(script) => script,
+            Err(error) => return Ok(Err(Ending::Broken(Box::new(error)))),
+        };
+        let Adapter::Sessions(declaration, program) = &found.adapter else {
+            return Ok(Err(Ending::Unfit(UNFIT_FOR_CALLS)));
+        };
+        let played = wait_for(async { Ok(script.play(declaration, program, folder).await) })?;
+        return Ok(Ok(Run {
+            title: script.title(),
+            update: Some(played.found.to_toml()),
+            differences: played.differences,
+            failure: played.failure,
+        }));
+    }
+    let conversation = match Conversation::parse(shown, text) {
+        Ok(conversation) => conversation,
+        Err(error) => return Ok(Err(Ending::Broken(Box::new(error)))),
+    };
+    if conversation.direction.is_none() {
+        return Ok(Err(Ending::Direct));
+    }
+    let played = match &found.adapter {
+        Adapter::Sessions(..) => return Ok(Err(Ending::Unfit(UNFIT_FOR_SESSIONS))),
+        Adapter::Lens(_) if !conversation.is_http() => {
+            return Ok(Err(Ending::Unfit(UNFIT_FOR_LENS)));
+        }
+        Adapter::Lens(lens) => {
+            wait_for(async { Ok(conversation::play(lens, &conversation).await) })
+        }
+        Adapter::Component(declaration, program) => wait_for(async {
+            Ok(conversation::play_component(declaration, program, folder, &conversation).await)
+        }),
+    }?;
+    // What the next in the chain would answer is not known where the adapter asks it something else.
+    let is_known = played.found.exchanges.len() <= conversation.exchanges.len();
+    Ok(Ok(Run {
+        title: conversation.title(),
+        update: is_known.then(|| played.found.to_toml()),
+        differences: played.differences,
+        failure: played.failure,
+    }))
 }
 
 type Report<'l> = [(&'l Found, PathBuf, Vec<Tested>)];
@@ -172,17 +216,21 @@ fn report(all: &Report<'_>) -> Outcome {
                     updated += 1;
                     output::line(format!("updated {file}"))?;
                 }
-                Ending::Differs(played) => {
+                Ending::Differs(run) => {
                     failed += 1;
-                    output::line(format!("FAILED  {file}: {}", played.found.title()))?;
-                    if let Some(failure) = &played.failure {
+                    output::line(format!("FAILED  {file}: {}", run.title))?;
+                    if let Some(failure) = &run.failure {
                         output::line(format!("        {failure}"))?;
                     }
-                    print_differences(&played.differences)?;
+                    print_differences(&run.differences)?;
                 }
                 Ending::Broken(error) => {
                     failed += 1;
                     output::line(format!("FAILED  {error}"))?;
+                }
+                Ending::Unfit(why) => {
+                    failed += 1;
+                    output::line(format!("FAILED  {file}: {why}"))?;
                 }
             }
         }
@@ -224,6 +272,7 @@ fn print_differences(differences: &[Difference]) -> anyhow::Result<()> {
 fn in_words(message: &str) -> &'static str {
     match message {
         "caller.gets" => "what the caller gets",
+        event if event.starts_with("event") => "what follows from it",
         _ => "what the next in the chain gets",
     }
 }
@@ -247,12 +296,9 @@ fn ending_json(tested: &Tested) -> Value {
         Ending::Same(_) => ("ok", Vec::new(), None),
         Ending::Direct => ("direct", Vec::new(), None),
         Ending::Updated => ("updated", Vec::new(), None),
-        Ending::Differs(played) => (
-            "differs",
-            played.differences.clone(),
-            played.failure.clone(),
-        ),
+        Ending::Differs(run) => ("differs", run.differences.clone(), run.failure.clone()),
         Ending::Broken(error) => ("broken", Vec::new(), Some(error.to_string())),
+        Ending::Unfit(why) => ("broken", Vec::new(), Some((*why).to_owned())),
     };
     json!({ "file": tested.file, "result": result, "differences": differences, "error": error })
 }

@@ -121,14 +121,22 @@ fn conversation(arguments: &ExplainArgs) -> anyhow::Result<Conversation> {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .advise(format!("cannot read {shown}"), "give a conversation file")?;
-        return Conversation::parse(&shown, &text).advise(
+        let conversation = Conversation::parse(&shown, &text).advise(
             "the conversation cannot be read",
             "mend it; docs/lenses.md has the format",
-        );
+        )?;
+        if !conversation.is_http() {
+            return Err(failure(
+                format!("{shown} is no call of HTTP"),
+                "lenses understand no other; `upstart adapter test` plays it through a component",
+            ));
+        }
+        return Ok(conversation);
     }
     // The same reader checks what the arguments say.
     let written = Conversation {
         sends: Request {
+            form: adapter::Form::Http,
             method: method(arguments)?,
             target: arguments.path.clone().unwrap_or_default(),
             headers: headers(&arguments.headers)?,

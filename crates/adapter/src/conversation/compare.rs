@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::call::Form;
+
 use super::{Content, Conversation, Ending, Headers, Request};
 use crate::json::Json;
 
@@ -115,16 +117,44 @@ impl Finder<'_> {
     }
 
     fn request(&mut self, expected: &Request, found: &Request) {
-        let line = |request: &Request| format!("{} {}", request.method, request.target);
-        self.text("request", &line(expected), &line(found));
-        self.headers(&expected.headers, &found.headers);
-        self.body(&expected.body, &found.body);
+        match expected.form {
+            Form::Http => {
+                self.text("request", &expected.line(), &found.line());
+                self.headers(&expected.headers, &found.headers);
+                self.body(&expected.body, &found.body);
+            }
+            // Words that look the same to people may still differ.
+            Form::Resp if expected.words() != found.words() => {
+                self.add("command", Some(expected.line()), Some(found.line()));
+            }
+            Form::Resp => {}
+            Form::Message => self.whole("message", &expected.body, &found.body),
+        }
     }
 
-    fn ending(&mut self, expected: &Ending, found: &Ending) {
+    /// What a message is all of.
+    fn whole(&mut self, place: &str, expected: &Content, found: &Content) {
+        if expected != found {
+            self.add(place, Some(expected.pretty()), Some(found.pretty()));
+        }
+    }
+
+    fn ending(&mut self, form: Form, expected: &Ending, found: &Ending) {
         let kind = |ending: &Ending| ending.refused.map(|kind| kind.name().to_owned());
         if expected.refused != found.refused {
             self.add("refused", kind(expected), kind(found));
+        }
+        let place = match form {
+            Form::Http => None,
+            Form::Resp => Some("value"),
+            Form::Message => Some("message"),
+        };
+        if let Some(place) = place {
+            if let Some(body) = &expected.body {
+                let nothing = Content::default();
+                self.whole(place, body, found.body.as_ref().unwrap_or(&nothing));
+            }
+            return;
         }
         if let Some(status) = expected.status
             && expected.status != found.status
@@ -153,9 +183,13 @@ pub(super) fn conversations(expected: &Conversation, found: &Conversation) -> Ve
         match (a.get(index), b.get(index)) {
             (Some(a), Some(b)) => finder.request(&a.gets, &b.gets),
             (a, b) => {
-                let line = |request: &Request| format!("{} {}", request.method, request.target);
-                let shown = |side: Option<&super::Exchange>| side.map(|side| line(&side.gets));
-                finder.add("request", shown(a), shown(b));
+                let shown = |side: Option<&super::Exchange>| side.map(|side| side.gets.line());
+                let place = match expected.sends.form {
+                    Form::Http => "request",
+                    Form::Resp => "command",
+                    Form::Message => "message",
+                };
+                finder.add(place, shown(a), shown(b));
             }
         }
     }
@@ -163,6 +197,6 @@ pub(super) fn conversations(expected: &Conversation, found: &Conversation) -> Ve
         message: "caller.gets".to_owned(),
         found: &mut differences,
     };
-    finder.ending(&expected.gets, &found.gets);
+    finder.ending(expected.sends.form, &expected.gets, &found.gets);
     differences
 }

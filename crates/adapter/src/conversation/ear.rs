@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 use http::{Method, StatusCode};
 
+use crate::call::Form;
+
 use super::tape::BODY_BYTES_MAX;
 use super::{Content, Conversation, Ending, Headers, OF_THE_TRANSFER, Reply, Request, assume_json};
 
@@ -286,6 +288,7 @@ fn request(bytes: &[u8]) -> Parsed<Request> {
     let head = head(parsed.headers)?;
     let framing = head.framing(None);
     let request = Request {
+        form: Form::Http,
         method,
         target: target.to_owned(),
         headers: head.headers,

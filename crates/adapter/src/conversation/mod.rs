@@ -1,8 +1,8 @@
 //! Conversations: one call as the caller knows it, and as the next in the chain knows it.
 //!
 //! One format, one readable TOML file each, for all who need it: `upstart record` writes such files from live traffic,
-//! `upstart adapter test` plays them through an adapter and tells what differs, `upstart lens explain` says why. docs/lenses.md
-//! is the reference of the format.
+//! `upstart adapter test` plays them through an adapter and tells what differs, `upstart lens explain` says why. A [`Script`] is the
+//! same for a session. docs/testing-lenses.md is the reference of both formats.
 
 mod compare;
 mod content;
@@ -10,6 +10,7 @@ mod ear;
 mod play;
 mod read;
 mod recording;
+mod script;
 mod tape;
 mod write;
 
@@ -23,10 +24,13 @@ pub use ear::Ear;
 pub(crate) use play::run;
 pub use play::{Played, play, play_component};
 pub use recording::{Recording, Sink, Told};
+pub use script::{Happens, PlayedScript, Script, ScriptEvent};
 pub(crate) use tape::Taped;
 
+use crate::call::Form;
 use crate::chain::Direction;
 use crate::lens::LensError;
+use crate::messages::words::{command, words};
 use crate::observer::RefusalKind;
 
 /// The folder beside a lens file where its conversations are: `lens.toml` has `lens.conversations/`.
@@ -76,9 +80,11 @@ pub struct Origin {
 /// Headers by name, in lower case; the values of one name in order.
 pub type Headers = BTreeMap<String, Vec<String>>;
 
-/// A request.
+/// A request. One that is not of HTTP has only a body: the command as it stands on the wire, or the message without its framing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
+    /// What it is; all of a conversation are the same.
+    pub form: Form,
     /// Its method.
     pub method: Method,
     /// Path and query, as on the wire.
@@ -89,7 +95,7 @@ pub struct Request {
     pub body: Content,
 }
 
-/// An answer.
+/// An answer. One that is not of HTTP has only a body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
     /// Its status.
@@ -155,9 +161,46 @@ impl Conversation {
         }
     }
 
+    /// Whether the call is one of HTTP: lenses understand no other.
+    pub fn is_http(&self) -> bool {
+        self.sends.form == Form::Http
+    }
+
     /// The call in one line, for lists.
     pub fn title(&self) -> String {
-        format!("{} {}", self.sends.method, self.sends.target)
+        self.sends.line()
+    }
+}
+
+impl Request {
+    /// A command of RESP, whatever way it was sent.
+    pub(crate) fn of_command(words: &[Vec<u8>]) -> Request {
+        Request {
+            form: Form::Resp,
+            body: Content(command(words)),
+            ..Request::default()
+        }
+    }
+
+    /// The words of a command; none where it is none.
+    pub(crate) fn words(&self) -> Vec<Vec<u8>> {
+        words(&self.body.0).unwrap_or_default()
+    }
+
+    /// It in one line, for people.
+    pub(crate) fn line(&self) -> String {
+        match self.form {
+            Form::Http => format!("{} {}", self.method, self.target),
+            Form::Resp => {
+                let words = self.words();
+                let words = words.iter().map(|word| String::from_utf8_lossy(word));
+                words.collect::<Vec<_>>().join(" ")
+            }
+            Form::Message => {
+                let text = self.body.pretty();
+                text.lines().next().unwrap_or_default().to_owned()
+            }
+        }
     }
 }
 

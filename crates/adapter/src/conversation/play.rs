@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::recording::Recording;
 use super::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
-use crate::call::{Answer, Body, BodyLimits, Call};
+use crate::call::{Answer, Body, BodyLimits, Call, Form};
 use crate::chain::{Calls, Chain, Delegate, Direction, Pending};
 use crate::component::{ComponentStep, Declaration, Place, Program};
 use crate::conflicts::Conflicts;
@@ -127,6 +127,7 @@ async fn through(
     let recording = Recording::new(directions, None);
     let chain = chain.recorded(&recording);
     let mut next = Script {
+        form: sends.form,
         answers: exchanges.iter().map(|exchange| &exchange.answers),
     };
     let outcome = chain.call(call(sends), &mut next).await;
@@ -135,6 +136,7 @@ async fn through(
 
 /// The next in the chain: gives the answers that it was given.
 struct Script<I> {
+    form: Form,
     answers: I,
 }
 
@@ -147,6 +149,7 @@ impl<'e, I: Iterator<Item = &'e Reply> + Send> Delegate for Script<I> {
             let (mut head, ()) = http::Response::new(()).into_parts();
             head.status = reply.status;
             head.headers = map(&reply.headers);
+            head.extensions.insert(self.form);
             Ok(Answer {
                 head,
                 body: body(&reply.body),
@@ -162,6 +165,7 @@ fn call(request: &Request) -> Call {
     // Files are refused whose target is none.
     head.uri = request.target.parse().unwrap_or_default();
     head.headers = map(&request.headers);
+    head.extensions.insert(request.form);
     Call {
         head,
         body: body(&request.body),

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::{
     Content, Conversation, Ending, Exchange, Headers, Origin, Reply, Request, assume_json,
 };
+use crate::call::Form;
 use crate::chain::Direction;
 use crate::lens::LensError;
 use crate::lens::reader::{Node, Section, Source, nearest};
@@ -17,6 +18,10 @@ const KEYS: [&str; 5] = ["description", "direction", "recorded", "caller", "next
 const REQUEST_KEYS: [&str; 4] = ["request", "headers", "body", "body_base64"];
 const ANSWER_KEYS: [&str; 4] = ["status", "headers", "body", "body_base64"];
 const ENDING_KEYS: [&str; 5] = ["refused", "status", "headers", "body", "body_base64"];
+const COMMAND_KEYS: [&str; 2] = ["command", "command_base64"];
+const MESSAGE_KEYS: [&str; 2] = ["message", "message_base64"];
+const BODY_KEYS: [&str; 2] = ["body", "body_base64"];
+const VALUE_KEYS: [&str; 2] = ["value", "value_base64"];
 
 /// Most exchanges of one conversation: an adapter asks a few look-ups at most.
 const EXCHANGES_MAX: usize = 64;
@@ -40,13 +45,16 @@ pub(super) fn conversation(file: &str, text: &str) -> Result<Conversation, LensE
         let error = node.error("a direct call has no adapter, so nobody is next");
         return Err(error.hint("say `direction = \"past\"` or `\"future\"`, or leave `next` out"));
     }
+    let sends = request(&needed(&caller, "sends")?)?;
+    let form = sends.form;
+    let exchanges = exchanges.iter().map(|node| exchange(node, form));
     Ok(Conversation {
         description: root.text("description")?.map(str::to_owned),
         direction,
         recorded: root.get("recorded").map(|node| origin(&node)).transpose()?,
-        sends: request(&needed(&caller, "sends")?)?,
-        exchanges: exchanges.iter().map(exchange).collect::<Result<_, _>>()?,
-        gets: ending(&needed(&caller, "gets")?)?,
+        exchanges: exchanges.collect::<Result<_, _>>()?,
+        gets: ending(&needed(&caller, "gets")?, form)?,
+        sends,
     })
 }
 
@@ -99,30 +107,86 @@ fn origin(node: &Node<'_>) -> Result<Origin, LensError> {
     })
 }
 
-fn exchange(node: &Node<'_>) -> Result<Exchange, LensError> {
+fn exchange(node: &Node<'_>, form: Form) -> Result<Exchange, LensError> {
     let section = node.section()?;
     section.known(&["gets", "answers"])?;
+    let gets = needed(&section, "gets")?;
+    let request = request(&gets)?;
+    if request.form != form {
+        return Err(gets.error("it is of another protocol than what the caller sends"));
+    }
     Ok(Exchange {
-        gets: request(&needed(&section, "gets")?)?,
-        answers: reply(&needed(&section, "answers")?)?,
+        gets: request,
+        answers: reply(&needed(&section, "answers")?, form)?,
     })
 }
 
 fn request(node: &Node<'_>) -> Result<Request, LensError> {
     let section = node.section()?;
+    if COMMAND_KEYS.iter().any(|key| section.has(key)) {
+        section.known(&COMMAND_KEYS)?;
+        return command(&section);
+    }
+    if MESSAGE_KEYS.iter().any(|key| section.has(key)) {
+        section.known(&MESSAGE_KEYS)?;
+        return Ok(Request {
+            form: Form::Message,
+            body: content(&section, &MESSAGE_KEYS)?.unwrap_or_default(),
+            ..Request::default()
+        });
+    }
     section.known(&REQUEST_KEYS)?;
     let line = needed(&section, "request")?;
     let (method, target) = request_line(line.text()?).ok_or_else(|| {
         let error = line.error("a method and a path were expected");
         error.hint("as in \"GET /items/1?limit=2\", encoded as on the wire")
     })?;
-    let body = content(&section)?.unwrap_or_default();
+    let body = content(&section, &BODY_KEYS)?.unwrap_or_default();
     Ok(Request {
+        form: Form::Http,
         method,
         target,
         headers: headers(&section, &body)?.unwrap_or_default(),
         body,
     })
+}
+
+/// A command, by its words.
+fn command(section: &Section<'_>) -> Result<Request, LensError> {
+    let [text, encoded] = COMMAND_KEYS.map(|key| section.get(key));
+    let mut words = Vec::new();
+    match (text, encoded) {
+        (Some(_), Some(node)) => return Err(node.error("these are two commands")),
+        (Some(node), None) => {
+            for item in node.items()? {
+                words.push(item.text()?.as_bytes().to_vec());
+            }
+        }
+        (None, Some(node)) => {
+            for item in node.items()? {
+                words.push(decoded(&item)?);
+            }
+        }
+        (None, None) => {}
+    }
+    match words.is_empty() {
+        true => Err(section.error("a command has words")),
+        false => Ok(Request::of_command(&words)),
+    }
+}
+
+fn decoded(node: &Node<'_>) -> Result<Vec<u8>, LensError> {
+    let bytes = STANDARD.decode(node.text()?);
+    bytes.map_err(|error| node.error(format!("not base64: {error}")))
+}
+
+/// How the whole of an answer is called that has no status.
+fn answer_keys(form: Form) -> Option<[&'static str; 2]> {
+    match form {
+        Form::Http => None,
+        Form::Resp => Some(VALUE_KEYS),
+        Form::Message => Some(MESSAGE_KEYS),
+    }
 }
 
 fn request_line(text: &str) -> Option<(Method, String)> {
@@ -132,10 +196,19 @@ fn request_line(text: &str) -> Option<(Method, String)> {
     (uri.authority().is_none() && target.starts_with('/')).then(|| (method, target.to_owned()))
 }
 
-fn reply(node: &Node<'_>) -> Result<Reply, LensError> {
+fn reply(node: &Node<'_>, form: Form) -> Result<Reply, LensError> {
     let section = node.section()?;
+    if let Some(keys) = answer_keys(form) {
+        section.known(&keys)?;
+        let body = content(&section, &keys)?;
+        let body = body.ok_or_else(|| section.error(format!("`{}` is missing", keys[0])))?;
+        return Ok(Reply {
+            body,
+            ..Reply::default()
+        });
+    }
     section.known(&ANSWER_KEYS)?;
-    let body = content(&section)?.unwrap_or_default();
+    let body = content(&section, &BODY_KEYS)?.unwrap_or_default();
     Ok(Reply {
         status: status(&needed(&section, "status")?)?,
         headers: headers(&section, &body)?.unwrap_or_default(),
@@ -143,9 +216,12 @@ fn reply(node: &Node<'_>) -> Result<Reply, LensError> {
     })
 }
 
-fn ending(node: &Node<'_>) -> Result<Ending, LensError> {
+fn ending(node: &Node<'_>, form: Form) -> Result<Ending, LensError> {
     let section = node.section()?;
-    section.known(&ENDING_KEYS)?;
+    match answer_keys(form) {
+        Some([text, encoded]) => section.known(&["refused", text, encoded])?,
+        None => section.known(&ENDING_KEYS)?,
+    }
     let kinds = RefusalKind::ALL.map(RefusalKind::name);
     let refused = match section.get("refused") {
         None => None,
@@ -156,7 +232,18 @@ fn ending(node: &Node<'_>) -> Result<Ending, LensError> {
                 .find(|kind| kind.name() == name)
         }
     };
-    let body = content(&section)?;
+    if let Some(keys) = answer_keys(form) {
+        let body = content(&section, &keys)?;
+        if refused.is_none() && body.is_none() {
+            return Err(section.error(format!("`{}` is missing", keys[0])));
+        }
+        return Ok(Ending {
+            refused,
+            body,
+            ..Ending::default()
+        });
+    }
+    let body = content(&section, &BODY_KEYS)?;
     let headers = headers(&section, body.as_ref().unwrap_or(&Content::default()))?;
     if refused.is_some() {
         let status = section
@@ -188,15 +275,15 @@ fn status(node: &Node<'_>) -> Result<StatusCode, LensError> {
     status.ok_or_else(|| node.error(format!("{code} is not a status from 200 to 599")))
 }
 
-fn content(section: &Section<'_>) -> Result<Option<Content>, LensError> {
-    match (section.get("body"), section.get("body_base64")) {
-        (Some(_), Some(node)) => Err(node.error("`body` and `body_base64` are two bodies")),
-        (Some(node), None) => Ok(Some(Content(node.text()?.into()))),
-        (None, Some(node)) => {
-            let bytes = STANDARD.decode(node.text()?);
-            let bytes = bytes.map_err(|error| node.error(format!("not base64: {error}")))?;
-            Ok(Some(Content(bytes)))
+/// Bytes, as text or in base64 under one of these two keys.
+fn content(section: &Section<'_>, keys: &[&'static str; 2]) -> Result<Option<Content>, LensError> {
+    let [text, encoded] = *keys;
+    match (section.get(text), section.get(encoded)) {
+        (Some(_), Some(node)) => {
+            Err(node.error(format!("`{text}` and `{encoded}` are two of one thing")))
         }
+        (Some(node), None) => Ok(Some(Content(node.text()?.into()))),
+        (None, Some(node)) => Ok(Some(Content(decoded(&node)?))),
         (None, None) => Ok(None),
     }
 }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 
 use super::tape::{Tape, Taped, Unknown};
 use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
-use crate::call::{Answer, Body, Call};
+use crate::call::{Answer, Body, Call, Form};
 use crate::chain::{Calls, Direction, Next, Pending};
 use crate::json::Json;
+use crate::messages::words;
 use crate::observer::{Failure, Refusal};
 
 /// Takes what a recording has to tell, once its call has ended.
@@ -109,6 +110,7 @@ impl Recording {
         let target = call.head.uri.path_and_query();
         let target = target.map_or("/", |target| target.as_str()).to_owned();
         let request = Request {
+            form: Form::of(&call.head.extensions),
             method: call.head.method.clone(),
             target,
             headers: headers(&call.head.headers, &Content::default()),
@@ -231,7 +233,12 @@ impl Seen {
     fn request(&self, incomplete: &mut Option<&'static str>) -> Request {
         let mut request = self.request.clone();
         request.body = self.request_body.content(incomplete);
-        super::assume_json(&mut request.headers, &request.body);
+        match request.form {
+            Form::Http => super::assume_json(&mut request.headers, &request.body),
+            // Whatever way it was sent.
+            Form::Resp => request = Request::of_command(&request.words()),
+            Form::Message => {}
+        }
         request
     }
 
@@ -245,14 +252,16 @@ impl Seen {
         };
         let mut reply = reply.clone();
         reply.body = body.content(incomplete);
-        super::assume_json(&mut reply.headers, &reply.body);
+        if self.request.form == Form::Http {
+            super::assume_json(&mut reply.headers, &reply.body);
+        }
         reply
     }
 
     fn ending(&self, incomplete: &mut Option<&'static str>) -> Ending {
         match &self.outcome {
             Outcome::Answer(..) => Ending::answer(self.reply(incomplete)),
-            Outcome::Refused(refusal) => refused(refusal),
+            Outcome::Refused(refusal) => refused(self.request.form, refusal),
             Outcome::Open | Outcome::Failed => {
                 incomplete.get_or_insert("it was not answered");
                 Ending::default()
@@ -261,8 +270,17 @@ impl Seen {
     }
 }
 
-/// A refusal as the caller gets it.
-fn refused(refusal: &Refusal) -> Ending {
+/// A refusal as the caller gets it; of messages there may be none, and the connection ends.
+fn refused(form: Form, refusal: &Refusal) -> Ending {
+    if form != Form::Http {
+        let own = refusal.message.as_ref().map(|message| message.to_vec());
+        let host = || (form == Form::Resp).then(|| words::error(&refusal.reason));
+        return Ending {
+            refused: Some(refusal.kind),
+            body: own.or_else(host).map(Content),
+            ..Ending::default()
+        };
+    }
     let (body, media) = crate::http::refusal_body(refusal);
     let mut shown = headers(&refusal.headers, &Content::default());
     if !media.is_empty() {

@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use toml::Value;
 
+use crate::call::Form;
+
 use super::{Content, Conversation, Ending, Headers, MEDIA_TYPE_DEFAULT, Reply, Request};
 
 pub(super) fn conversation(conversation: &Conversation) -> String {
@@ -33,29 +35,80 @@ pub(super) fn conversation(conversation: &Conversation) -> String {
         out.push_str("\n[[next]]\n[next.gets]\n");
         request(&mut out, &exchange.gets);
         out.push_str("\n[next.answers]\n");
-        reply(&mut out, &exchange.answers);
+        reply(&mut out, conversation.sends.form, &exchange.answers);
     }
     out.push_str("\n[caller.gets]\n");
-    ending(&mut out, &conversation.gets);
+    ending(&mut out, conversation.sends.form, &conversation.gets);
     out
 }
 
 fn request(out: &mut String, request: &Request) {
-    let line = format!("{} {}", request.method, request.target);
-    key(out, "request", &quoted(&line));
-    headers(out, &request.headers, &request.body);
-    content(out, &request.body);
+    match request.form {
+        Form::Http => {
+            key(out, "request", &quoted(&request.line()));
+            headers(out, &request.headers, &request.body);
+            content(out, &request.body);
+        }
+        Form::Resp => command(out, &request.words()),
+        Form::Message => whole(out, "message", &request.body),
+    }
 }
 
-fn reply(out: &mut String, reply: &Reply) {
+/// The words of a command: as text where all of them are some.
+fn command(out: &mut String, words: &[Vec<u8>]) {
+    let text: Option<Vec<String>> = (words.iter())
+        .map(|word| String::from_utf8(word.clone()).ok())
+        .collect();
+    let (name, words) = match text {
+        Some(text) => ("command", text),
+        None => {
+            let encoded = words.iter().map(|word| STANDARD.encode(word));
+            ("command_base64", encoded.collect())
+        }
+    };
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    key(out, name, &format!("[{}]", words.join(", ")));
+}
+
+/// What a message is all of, under the name that it has in its protocol.
+fn whole(out: &mut String, name: &str, body: &Content) {
+    match std::str::from_utf8(&body.0) {
+        Ok(text) => key(out, name, &quoted(text)),
+        Err(_) => key(
+            out,
+            &format!("{name}_base64"),
+            &quoted(&STANDARD.encode(&body.0)),
+        ),
+    }
+}
+
+/// How answers are called that have no status.
+fn answer_name(form: Form) -> Option<&'static str> {
+    match form {
+        Form::Http => None,
+        Form::Resp => Some("value"),
+        Form::Message => Some("message"),
+    }
+}
+
+fn reply(out: &mut String, form: Form, reply: &Reply) {
+    if let Some(name) = answer_name(form) {
+        return whole(out, name, &reply.body);
+    }
     key(out, "status", reply.status.as_str());
     headers(out, &reply.headers, &reply.body);
     content(out, &reply.body);
 }
 
-fn ending(out: &mut String, ending: &Ending) {
+fn ending(out: &mut String, form: Form, ending: &Ending) {
     if let Some(kind) = ending.refused {
         key(out, "refused", &quoted(kind.name()));
+    }
+    if let Some(name) = answer_name(form) {
+        if let Some(body) = &ending.body {
+            whole(out, name, body);
+        }
+        return;
     }
     if let Some(status) = ending.status {
         key(out, "status", status.as_str());
