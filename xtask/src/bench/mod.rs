@@ -24,7 +24,7 @@ enum What {
     SameVersion(Measuring),
     /// Calls between versions: through a lens of one and of three steps, beside one hop of nginx, of Envoy, and of Envoy with Lua
     CrossVersion(Measuring),
-    /// Adapters: what passes a session beside a relay that splices, and what an idle connection takes
+    /// Adapters: calls through lenses and components beside Envoy with Lua, sessions beside a relay that splices, idle connections
     Adapters(adapters::Options),
     /// How long a node with a large state is unavailable while it upgrades, on XFS, btrfs and ext4
     Snapshot(Snapshot),

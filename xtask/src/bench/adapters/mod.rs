@@ -1,42 +1,58 @@
-//! What adapters cost: sessions whose large messages pass untouched, beside a relay that does nothing but move bytes, and
-//! what an idle connection takes.
+//! What adapters cost: calls through those of every kind, sessions whose large messages pass untouched, beside a relay that does nothing
+//! but move bytes, and what an idle connection takes.
 
+mod calls;
 mod idle;
+mod projects;
 mod relays;
 mod throughput;
 
+use super::Measuring;
 use super::figures::{machine, rounded};
+use super::stage::{self, Stage, perform};
+use calls::Row;
 use clap::Args;
 use serde::Serialize;
+use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Arguments of `cargo xtask bench adapters`.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Print the result as one line of JSON on stdout
-    #[arg(long)]
-    json: bool,
-    /// How many rounds; each measures the session and the relay once, in turn
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// How long one measurement takes, in seconds
-    #[arg(long, default_value_t = 2)]
-    seconds: u64,
-    /// How long a message is that passes, in MiB
+    #[command(flatten)]
+    measuring: Measuring,
+    /// How long a message is that passes a session, in MiB
     #[arg(long, default_value_t = 4)]
     mebibytes: usize,
 }
+
+/// What is measured beside workloads of calls, as `--only` names it.
+const SESSION: &str = "session";
+const IDLE: &str = "idle";
 
 /// The report.
 #[derive(Debug, Serialize)]
 struct Report {
     machine: String,
     rounds: usize,
+    rows: Vec<Row>,
+    #[serde(flatten)]
+    passed: Option<Passed>,
+    #[serde(flatten)]
+    idle: Option<Idle>,
+}
+
+#[derive(Debug, Serialize)]
+struct Passed {
     /// How much passes a session whose adapter lets large messages pass.
     session_gb_per_s: f64,
     /// How much passes a plain relay that splices.
     splice_gb_per_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Idle {
     /// The larger of the two below.
     kib_per_idle_connection: f64,
     kib_per_idle_session: f64,
@@ -44,29 +60,74 @@ struct Report {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let duration = Duration::from_secs(options.seconds);
-    let message_bytes = options.mebibytes << 20;
-    let passed = throughput::measure(options.rounds, duration, message_bytes)?;
-    let idle = idle::measure()?;
-    let report = Report {
-        machine: machine(),
-        rounds: options.rounds,
+    perform(&options.measuring, |stage| measure(options, stage))
+}
+
+fn measure(options: &Options, stage: &Stage<'_>) -> anyhow::Result<Report> {
+    let measuring = &options.measuring;
+    let wants = |what: &str| what.contains(&measuring.only) && measuring.contenders.is_empty();
+    let passed = wants(SESSION).then(|| {
+        let duration = Duration::from_secs(measuring.seconds);
+        throughput::measure(measuring.rounds, duration, options.mebibytes << 20)
+    });
+    let passed = passed.transpose()?.map(|passed| Passed {
         session_gb_per_s: rounded(passed.session),
         splice_gb_per_s: rounded(passed.splice),
+    });
+    let idle = wants(IDLE).then(idle::measure).transpose()?;
+    let idle = idle.map(|idle| Idle {
         kib_per_idle_connection: rounded(idle.session.max(idle.lens)),
         kib_per_idle_session: rounded(idle.session),
         kib_per_idle_lens_connection: rounded(idle.lens),
-    };
-    eprintln!(
-        "session {:.2} GB/s, splice relay {:.2} GB/s ({:.2}); idle session {:.1} KiB, idle connection through a lens {:.1} KiB",
-        report.session_gb_per_s,
-        report.splice_gb_per_s,
-        report.session_gb_per_s / report.splice_gb_per_s,
-        report.kib_per_idle_session,
-        report.kib_per_idle_lens_connection,
-    );
-    if options.json {
-        println!("{}", serde_json::to_string(&report)?);
+    });
+    Ok(Report {
+        machine: machine(),
+        rounds: measuring.rounds,
+        rows: calls::measure(measuring, stage)?,
+        passed,
+        idle,
+    })
+}
+
+impl stage::Report for Report {
+    fn table(&self) -> String {
+        let mut text = format!(
+            "\nMedians of {} rounds, on {}.\n\n",
+            self.rounds, self.machine
+        );
+        text.push_str(
+            "| calls | adapter | chain | for each second of its processor time | a second | added p50 / p99, microseconds |\n",
+        );
+        text.push_str("|---|---|---|---|---|---|\n");
+        for row in &self.rows {
+            // A string takes everything.
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {:.0} | {:.0} | {:.0} / {:.0} |",
+                row.workload,
+                row.adapter,
+                row.chain,
+                row.calls_per_s,
+                row.throughput_per_s,
+                row.added_us.p50,
+                row.added_us.p99
+            );
+        }
+        if let Some(passed) = &self.passed {
+            let (session, splice) = (passed.session_gb_per_s, passed.splice_gb_per_s);
+            let _ = writeln!(
+                text,
+                "\nSession {session:.2} GB/s, splice relay {splice:.2} GB/s ({:.2}).",
+                session / splice
+            );
+        }
+        if let Some(idle) = &self.idle {
+            let _ = writeln!(
+                text,
+                "\nIdle session {:.1} KiB, idle connection through a lens {:.1} KiB.",
+                idle.kib_per_idle_session, idle.kib_per_idle_lens_connection
+            );
+        }
+        text
     }
-    Ok(ExitCode::SUCCESS)
 }

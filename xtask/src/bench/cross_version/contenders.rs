@@ -3,6 +3,7 @@
 use super::forms::{self, SIZES, SOFTWARE};
 use super::meter::Meter;
 use super::report::{DIRECT, ENVOY, ENVOY_LUA, LENS1, LENS3, NGINX};
+use super::upgrades::{Adapters, Callers};
 use super::{hops, upgrades, workloads};
 use crate::bench::Measuring;
 use crate::bench::runner::Runner;
@@ -13,39 +14,32 @@ use std::path::PathBuf;
 
 /// Who is measured: where its load is made, where it is reached and at which version, and what is between.
 #[derive(Clone, Debug)]
-pub(super) struct Contender {
-    pub(super) name: &'static str,
-    pub(super) runner: Runner,
-    pub(super) hop: Meter,
+pub(in crate::bench) struct Contender {
+    pub(in crate::bench) name: &'static str,
+    pub(in crate::bench) runner: Runner,
+    pub(in crate::bench) hop: Meter,
     version: usize,
     port: u16,
     /// Where the load program's scripts lie.
     scripts: PathBuf,
 }
 
+/// The load makers that are nodes: one adapter from the server, and three.
+const CALLERS: [(&str, usize); 2] = [("far", 3), ("near", 1)];
+
 /// Starts all that are wanted.
 pub(super) fn start(options: &Measuring, stage: &Stage<'_>) -> anyhow::Result<Vec<Contender>> {
-    let scripts = stage.place.folder("scripts")?;
-    for version in 1..=SOFTWARE {
-        for (size, bytes) in SIZES {
-            let script = workloads::script(&forms::item(version, bytes));
-            std::fs::write(scripts.join(format!("{size}-{version}.lua")), script)?;
-        }
-    }
+    let direct = direct(stage)?;
     let port = |number: u16| stage.place.base + number;
-    stage.nginx("direct-server", hops::server(SOFTWARE, port(0)))?;
-    stage.wait(&[port(0)])?;
-    let direct = Contender {
-        name: DIRECT,
-        runner: stage.direct_runner()?,
-        hop: Meter::default(),
-        version: SOFTWARE,
-        port: port(0),
-        scripts,
-    };
     let mut all = vec![direct.clone()];
     if options.wants("upstart") {
-        all.extend(lenses(options, stage, &direct, port(1))?);
+        let binary = stage.upstart(options)?;
+        let hops = nodes(stage, binary, &direct, port(1), &Adapters::Lens, &CALLERS)?;
+        let named = hops.into_iter().map(|(chain, hop)| Contender {
+            name: if chain == 1 { LENS1 } else { LENS3 },
+            ..hop
+        });
+        all.extend(named);
     }
     if options.wants(NGINX) {
         stage.nginx("nginx-hop", hops::nginx(port(2), port(0)))?;
@@ -56,14 +50,45 @@ pub(super) fn start(options: &Measuring, stage: &Stage<'_>) -> anyhow::Result<Ve
         all.push(proxy(stage, ENVOY, "envoy-hop", &direct, port(3))?);
     }
     if options.wants(ENVOY_LUA) {
-        stage.envoy_with("envoy-lua-hop", hops::envoy_lua(port(4), port(0)))?;
-        let hop = proxy(stage, ENVOY_LUA, "envoy-lua-hop", &direct, port(4))?;
-        all.push(Contender {
-            version: SOFTWARE - 1,
-            ..hop
-        });
+        all.push(envoy_lua(stage, &direct, port(4))?);
     }
     Ok(all)
+}
+
+/// Starts the server alone, and writes what load is made of.
+pub(in crate::bench) fn direct(stage: &Stage<'_>) -> anyhow::Result<Contender> {
+    let scripts = stage.place.folder("scripts")?;
+    for version in 1..=SOFTWARE {
+        for (size, bytes) in SIZES {
+            let script = workloads::script(&forms::item(version, bytes));
+            std::fs::write(scripts.join(format!("{size}-{version}.lua")), script)?;
+        }
+    }
+    let port = stage.place.base;
+    stage.nginx("direct-server", hops::server(SOFTWARE, port))?;
+    stage.wait(&[port])?;
+    Ok(Contender {
+        name: DIRECT,
+        runner: stage.direct_runner()?,
+        hop: Meter::default(),
+        version: SOFTWARE,
+        port,
+        scripts,
+    })
+}
+
+/// Starts the Envoy that translates by script.
+pub(in crate::bench) fn envoy_lua(
+    stage: &Stage<'_>,
+    direct: &Contender,
+    port: u16,
+) -> anyhow::Result<Contender> {
+    stage.envoy_with("envoy-lua-hop", hops::envoy_lua(port, direct.port))?;
+    let hop = proxy(stage, ENVOY_LUA, "envoy-lua-hop", direct, port)?;
+    Ok(Contender {
+        version: SOFTWARE - 1,
+        ..hop
+    })
 }
 
 fn proxy(
@@ -83,51 +108,55 @@ fn proxy(
     })
 }
 
-/// The server as a node, called by nodes of the version before and of three before. The hop is the node's agent.
-fn lenses(
-    options: &Measuring,
+/// The server as a node, called by nodes of older versions: for each length of a chain what is called through it. The hop is the
+/// node's agent.
+pub(in crate::bench) fn nodes(
     stage: &Stage<'_>,
+    binary: PathBuf,
     direct: &Contender,
     port: u16,
-) -> anyhow::Result<Vec<Contender>> {
-    let binary = stage.upstart(options)?;
+    adapters: &Adapters,
+    callers: &Callers,
+) -> anyhow::Result<Vec<(usize, Contender)>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(upgrades::start(stage, binary, port))?;
+    runtime.block_on(upgrades::start(stage, binary, port, adapters, callers))?;
     let agent = stage
         .processes
         .pid(upgrades::SERVER)
         .context("it has ended")?;
-    let contender = |(class, version)| Contender {
-        name: if version == 1 { LENS3 } else { LENS1 },
-        runner: Runner {
-            socket: upgrades::socket(stage, class),
-        },
-        hop: Meter::of(agent),
-        version,
-        port,
-        ..direct.clone()
+    let contender = |(class, chain): &(&'static str, usize)| {
+        let contender = Contender {
+            runner: Runner {
+                socket: upgrades::socket(stage, class),
+            },
+            hop: Meter::of(agent),
+            version: SOFTWARE - chain,
+            port,
+            ..direct.clone()
+        };
+        (*chain, contender)
     };
-    Ok(upgrades::CALLERS.into_iter().map(contender).collect())
+    Ok(callers.iter().map(contender).collect())
 }
 
 impl Contender {
     /// Where it is called.
-    pub(super) fn url(&self, size: &str) -> String {
-        let (port, version) = (self.port, self.version);
-        format!("http://127.0.0.1:{port}/v{version}/items/{size}")
+    pub(in crate::bench) fn url(&self, size: &str) -> String {
+        let (port, prefix) = (self.port, forms::prefix(self.version));
+        format!("http://127.0.0.1:{port}{prefix}items/{size}")
     }
 
     /// What the load program runs.
-    pub(super) fn script(&self, size: &str) -> String {
+    pub(in crate::bench) fn script(&self, size: &str) -> String {
         let file = format!("{size}-{}.lua", self.version);
         self.scripts.join(file).display().to_string()
     }
 
     /// Makes one call and looks whether both messages arrive in the form that they should have: the server shows in a
     /// header what it received.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(in crate::bench) fn check(&self) -> anyhow::Result<()> {
         let (_, bytes) = SIZES[0];
         let (sent, url) = (forms::item(self.version, bytes), self.url("echo"));
         let json = "Content-Type: application/json";

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 /// The longest piece of text in nginx's configuration: its parser reads 4096 bytes at once.
 const PIECE_BYTES: usize = 2000;
 
-/// The server: nginx with fixed answers in the form of a version. `/v<n>/items/echo` shows in a header what it was sent.
-pub(super) fn server(version: usize, port: u16) -> String {
+/// The server: nginx with fixed answers in the form of a version. Its path `items/echo` shows in a header what it was sent.
+pub(in crate::bench) fn server(version: usize, port: u16) -> String {
+    let prefix = forms::prefix(version);
     let mut locations = String::new();
     for (size, bytes) in SIZES {
         let answer = forms::item(version, bytes);
@@ -18,7 +19,7 @@ pub(super) fn server(version: usize, port: u16) -> String {
             .map(|number| format!("$piece{number}"))
             .collect();
         locations.push_str(&format!(
-            "location /v{version}/items/{size} {{ {sets}return 200 \"{all}\"; }}\n"
+            "location {prefix}items/{size} {{ {sets}return 200 \"{all}\"; }}\n"
         ));
     }
     http(&format!(
@@ -26,8 +27,8 @@ pub(super) fn server(version: usize, port: u16) -> String {
             listen 127.0.0.1:{port} backlog=4096;
             default_type application/json;
             location /health {{ return 200 \"\"; }}
-            location /v{version}/items/echo {{
-                proxy_pass http://127.0.0.1:{port}/v{version}/items/small;
+            location {prefix}items/echo {{
+                proxy_pass http://127.0.0.1:{port}{prefix}items/small;
                 add_header X-Received $request_body;
             }}
             {locations}
@@ -47,7 +48,7 @@ fn pieces(text: &str) -> Vec<&str> {
 }
 
 /// A hop of nginx that translates nothing.
-pub(super) fn nginx(from: u16, to: u16) -> String {
+pub(in crate::bench) fn nginx(from: u16, to: u16) -> String {
     http(&format!(
         "upstream server {{ server 127.0.0.1:{to}; keepalive 128; keepalive_requests 1000000000; }}
         server {{
@@ -86,12 +87,12 @@ http {{
 }
 
 /// A hop of Envoy that translates nothing.
-pub(super) fn envoy(from: u16, to: u16) -> String {
+pub(in crate::bench) fn envoy(from: u16, to: u16) -> String {
     envoy_with(from, to, json!({ "cluster": "server" }), &[])
 }
 
 /// A hop of Envoy whose Lua filter translates from the version before the software's.
-pub(super) fn envoy_lua(from: u16, to: u16) -> String {
+pub(in crate::bench) fn envoy_lua(from: u16, to: u16) -> String {
     let script = include_str!("rename.lua")
         .replace("OLD", forms::name(SOFTWARE - 1))
         .replace("NEW", forms::name(SOFTWARE));
@@ -102,7 +103,7 @@ pub(super) fn envoy_lua(from: u16, to: u16) -> String {
             "default_source_code": { "inline_string": script },
         },
     });
-    let route = json!({ "cluster": "server", "prefix_rewrite": format!("/v{SOFTWARE}/") });
+    let route = json!({ "cluster": "server", "prefix_rewrite": forms::prefix(SOFTWARE) });
     envoy_with(from, to, route, &[lua])
 }
 
@@ -117,7 +118,7 @@ fn envoy_with(from: u16, to: u16, route: Value, filters: &[Value]) -> String {
     });
     let filters: Vec<&Value> = filters.iter().chain([&router]).collect();
     let matched = match route.get("prefix_rewrite") {
-        Some(_) => format!("/v{}/", SOFTWARE - 1),
+        Some(_) => forms::prefix(SOFTWARE - 1),
         None => "/".to_owned(),
     };
     let manager = json!({

@@ -5,7 +5,7 @@ use std::fs;
 
 /// The processes of a hop; none for direct connections.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Meter {
+pub(in crate::bench) struct Meter {
     processes: Vec<u32>,
 }
 
@@ -14,14 +14,14 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Meter {
     /// Of this process alone.
-    pub(super) fn of(process: u32) -> Self {
+    pub(in crate::bench) fn of(process: u32) -> Self {
         Self {
             processes: vec![process],
         }
     }
 
     /// Of this process and its children: a master and its worker.
-    pub(super) fn with_children(process: u32) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn with_children(process: u32) -> anyhow::Result<Self> {
         let mut processes = vec![process];
         for entry in fs::read_dir("/proc")?.flatten() {
             let pid = entry
@@ -39,7 +39,7 @@ impl Meter {
     }
 
     /// Seconds of processor time so far, in user and kernel mode, of all threads.
-    pub(super) fn seconds(&self) -> anyhow::Result<f64> {
+    pub(in crate::bench) fn seconds(&self) -> anyhow::Result<f64> {
         let mut ticks = 0;
         for process in &self.processes {
             ticks += stat(*process)?.ticks;

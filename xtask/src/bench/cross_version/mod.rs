@@ -3,13 +3,13 @@
 //! Each contender is one hop between the same load program and the same server. Load, hop and server share the machine,
 //! so a rate says little about the hop: it is also divided by the processor time that the hop's own processes used.
 
-mod contenders;
-mod forms;
+pub(super) mod contenders;
+pub(super) mod forms;
 mod hops;
 mod meter;
-mod report;
-mod upgrades;
-mod workloads;
+pub(super) mod report;
+pub(super) mod upgrades;
+pub(super) mod workloads;
 
 use super::Measuring;
 use super::figures::machine;
@@ -22,10 +22,10 @@ use std::time::Duration;
 use workloads::{WORKLOADS, Workload};
 
 /// How long each contender is loaded before it counts, in seconds: connections, caches and just-in-time compilers settle.
-const WARM_UP_SECONDS: u64 = 1;
+pub(super) const WARM_UP_SECONDS: u64 = 1;
 
 /// Between two measurements, so that what the one before has left (closing connections) does not count.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(options: &Measuring) -> anyhow::Result<ExitCode> {
     perform(options, |stage| measure_all(options, stage))
@@ -81,7 +81,12 @@ fn measure(
     Ok(samples)
 }
 
-fn one(workload: &Workload, contender: &Contender, seconds: u64) -> anyhow::Result<Measured> {
+/// Loads a contender once.
+pub(super) fn one(
+    workload: &Workload,
+    contender: &Contender,
+    seconds: u64,
+) -> anyhow::Result<Measured> {
     let command = workload.command(contender, seconds);
     let before = contender.hop.seconds()?;
     let printed = contender.runner.run(&command);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// No hop.
-pub(super) const DIRECT: &str = "direct";
+pub(in crate::bench) const DIRECT: &str = "direct";
 /// A node's agent with a lens of one step.
 pub(super) const LENS1: &str = "lens1";
 /// A node's agent with a chain of three lenses.
@@ -17,7 +17,7 @@ pub(super) const NGINX: &str = "nginx";
 /// One Envoy that translates nothing.
 pub(super) const ENVOY: &str = "envoy";
 /// One Envoy that translates by script.
-pub(super) const ENVOY_LUA: &str = "envoy_lua";
+pub(in crate::bench) const ENVOY_LUA: &str = "envoy_lua";
 
 /// Every hop, in the order of the tables, as people call it.
 const HOPS: [(&str, &str); 5] = [
@@ -30,15 +30,15 @@ const HOPS: [(&str, &str); 5] = [
 
 /// One measurement.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Measured {
+pub(in crate::bench) struct Measured {
     /// Calls a second.
-    pub(super) rate: f64,
+    pub(in crate::bench) rate: f64,
     /// Calls for each second of processor time of the hop; none where there is no hop.
-    pub(super) per_core: Option<f64>,
+    pub(in crate::bench) per_core: Option<f64>,
     /// Median latency, microseconds.
-    pub(super) p50_us: f64,
+    pub(in crate::bench) p50_us: f64,
     /// 99th percentile of the latency, microseconds.
-    pub(super) p99_us: f64,
+    pub(in crate::bench) p99_us: f64,
 }
 
 impl fmt::Display for Measured {
@@ -90,9 +90,9 @@ pub(super) struct Row {
 
 /// Quantiles of added latency, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Added {
-    p50: f64,
-    p99: f64,
+pub(in crate::bench) struct Added {
+    pub(in crate::bench) p50: f64,
+    pub(in crate::bench) p99: f64,
 }
 
 impl Row {
@@ -134,7 +134,7 @@ impl Row {
 }
 
 /// The differences within each round, then their medians.
-fn added(direct: &[Measured], hop: &[Measured]) -> Added {
+pub(in crate::bench) fn added(direct: &[Measured], hop: &[Measured]) -> Added {
     let differences = |value: fn(&Measured) -> f64| {
         let pairs = direct.iter().zip(hop);
         let all: Vec<f64> = pairs

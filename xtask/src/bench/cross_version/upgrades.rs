@@ -1,10 +1,10 @@
-//! The system of the benchmark: a server that goes through four versions, each with another interface, and load makers
-//! of two classes that stay behind: one a version, one three.
+//! The system of the benchmark: a server that goes through all versions, each with another interface, and load makers of
+//! classes that stay behind: each reaches the server through a chain of its own length.
 
-use super::forms::{SIZES, SOFTWARE, name};
+use super::forms::{SIZES, SOFTWARE, name, prefix};
 use super::hops;
 use crate::bench::runner;
-use crate::bench::stage::{START_LIMIT, Stage, program};
+use crate::bench::stage::{Stage, program};
 use crate::demo::system::{Node, System};
 use anyhow::Context;
 use model::api::SystemView;
@@ -12,33 +12,85 @@ use model::ids::Version;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The classes of the load makers, with the version at which they stay.
-pub(super) const CALLERS: [(&str, usize); 2] = [("far", 1), ("near", SOFTWARE - 1)];
+/// A class of load makers, and how many adapters are between them and the server.
+pub(in crate::bench) type Callers = [(&'static str, usize)];
+
+/// How long a node may take to reach its next version: a component of Python is compiled meanwhile.
+const VERSION_LIMIT: Duration = Duration::from_secs(180);
+
+/// The adapter's file in a bundle.
+const ADAPTER: &str = "rename.adapter.toml";
+
+/// What translates between the versions.
+#[derive(Clone, Debug)]
+pub(in crate::bench) enum Adapters {
+    /// A lens.
+    Lens,
+    /// Components: the one that leads to even versions, then the one that leads to odd ones.
+    Components([Component; 2]),
+}
+
+/// A component that is built, with its declaration.
+#[derive(Clone, Debug)]
+pub(in crate::bench) struct Component {
+    /// The declaration's text.
+    pub(in crate::bench) declaration: String,
+    /// The component's file, by the name that the declaration gives it.
+    pub(in crate::bench) file: PathBuf,
+}
+
+impl Adapters {
+    /// Writes the adapter of a version into its bundle.
+    fn write(&self, folder: &Path, version: usize) -> anyhow::Result<()> {
+        let text = match self {
+            Self::Lens => lens(version),
+            Self::Components(both) => {
+                let Component { declaration, file } = &both[version % 2];
+                let name = file.file_name().context("a component has a name")?;
+                fs::copy(file, folder.join(name))
+                    .with_context(|| format!("cannot copy {}", file.display()))?;
+                declaration.clone()
+            }
+        };
+        fs::write(folder.join(ADAPTER), text).context("cannot write an adapter")
+    }
+}
 
 /// The class of the server.
-pub(super) const SERVER: &str = "web";
+pub(in crate::bench) const SERVER: &str = "web";
 
 /// Publishes everything, starts the nodes, and waits until the server is at the newest version and its callers where
 /// they stay.
-pub(super) async fn start(stage: &Stage<'_>, binary: PathBuf, port: u16) -> anyhow::Result<()> {
+pub(in crate::bench) async fn start(
+    stage: &Stage<'_>,
+    binary: PathBuf,
+    port: u16,
+    adapters: &Adapters,
+    callers: &Callers,
+) -> anyhow::Result<()> {
     let system = System::start(stage.place, Arc::clone(stage.processes), binary).await?;
     for version in 1..=SOFTWARE {
         let folder = stage.place.folder(&format!("bundles/v{version}"))?;
-        write(&folder, version, port)?;
+        write(&folder, version, port, callers)?;
+        if version > 1 {
+            adapters.write(&folder, version)?;
+        }
         system.publish(&folder, false)?;
         if version == 1 {
-            for class in [SERVER, CALLERS[0].0, CALLERS[1].0] {
+            start_agent(&system, stage, SERVER)?;
+            for (class, _) in callers {
                 start_agent(&system, stage, class)?;
             }
         }
-        wait(&system, version).await?;
+        wait(&system, version, callers).await?;
     }
     Ok(())
 }
 
 /// Where the load makers of a class are asked.
-pub(super) fn socket(stage: &Stage<'_>, class: &str) -> PathBuf {
+pub(in crate::bench) fn socket(stage: &Stage<'_>, class: &str) -> PathBuf {
     stage.place.root.join(format!("{class}.sock"))
 }
 
@@ -54,7 +106,7 @@ fn start_agent(system: &System, stage: &Stage<'_>, class: &'static str) -> anyho
 }
 
 /// Waits until everybody stands where they belong once a version is published.
-async fn wait(system: &System, version: usize) -> anyhow::Result<()> {
+async fn wait(system: &System, version: usize, callers: &Callers) -> anyhow::Result<()> {
     let stands = |view: &SystemView, class: &str, at: usize| {
         view.nodes.iter().any(|fact| {
             let status = &fact.report.status;
@@ -64,39 +116,36 @@ async fn wait(system: &System, version: usize) -> anyhow::Result<()> {
         })
     };
     let all = |view: &SystemView| {
-        let callers = CALLERS
+        let callers = callers
             .iter()
-            .all(|(class, stays)| stands(view, class, version.min(*stays)));
+            .all(|(class, chain)| stands(view, class, version.min(SOFTWARE - chain)));
         callers && stands(view, SERVER, version)
     };
     let what = format!("the server is at version {version}");
-    system.wait(&what, START_LIMIT, all).await?;
+    system.wait(&what, VERSION_LIMIT, all).await?;
     Ok(())
 }
 
 /// Writes the bundle of a version.
-fn write(folder: &Path, version: usize, port: u16) -> anyhow::Result<()> {
+fn write(folder: &Path, version: usize, port: u16, callers: &Callers) -> anyhow::Result<()> {
     let software = folder.join("software");
     fs::create_dir_all(&software)?;
     fs::write(software.join(runner::FILE), runner::SOURCE)?;
     fs::write(software.join("nginx.conf"), hops::server(version, port))?;
-    if version > 1 {
-        fs::write(folder.join("lens.toml"), lens(version))?;
-    }
-    let text = upgrade(version, port, &program("nginx")?);
+    let text = upgrade(version, port, &program("nginx")?, callers);
     fs::write(folder.join("upgrade.toml"), text).context("cannot write the upgrade file")
 }
 
 /// The upgrade file of a version: all classes in the first, then the server anew, and the callers wait for an approval
 /// that never comes.
-fn upgrade(version: usize, port: u16, nginx: &str) -> String {
+fn upgrade(version: usize, port: u16, nginx: &str, callers: &Callers) -> String {
     let mut text = format!("system = \"bench\"\nversion = {version}\n");
     if version > 1 {
         text.push_str(&format!("from = {}\n", version - 1));
     }
     let interface = match version {
-        1 => "",
-        _ => "interface = \"changed\"\nadapter = \"lens.toml\"\n",
+        1 => String::new(),
+        _ => format!("interface = \"changed\"\nadapter = \"{ADAPTER}\"\n"),
     };
     text.push_str(&format!(
         "
@@ -114,10 +163,10 @@ probe = {{ http = \"/health\", service = \"items\" }}
 stop_signal = \"QUIT\"
 "
     ));
-    for (class, stays) in CALLERS {
+    for (class, chain) in callers {
         let schedule = match version {
             1 => "",
-            _ if version > stays => "[class.CLASS]\nschedule = { approval = true }\n",
+            _ if version > SOFTWARE - chain => "[class.CLASS]\nschedule = { approval = true }\n",
             // Not mentioned: it takes the number without a restart.
             _ => continue,
         };
@@ -139,14 +188,15 @@ probe = {{ alive_ms = 300 }}
 
 /// The lens between a version and the one before.
 fn lens(version: usize) -> String {
-    let (before, old, new) = (version - 1, name(version - 1), name(version));
+    let (old, new) = (name(version - 1), name(version));
+    let (old_prefix, new_prefix) = (prefix(version - 1), prefix(version));
     let sizes: Vec<&str> = SIZES.iter().map(|(size, _)| *size).collect();
     format!(
         "description = \"`{old}` becomes `{new}` ({})\"
 
 [[operation]]
-old = \"POST /v{before}/items/{{size}}\"
-new = \"POST /v{version}/items/{{size}}\"
+old = \"POST {old_prefix}items/{{size}}\"
+new = \"POST {new_prefix}items/{{size}}\"
 request = [{{ old = \"body.{old}\", new = \"body.{new}\" }}]
 
 [[operation.response]]

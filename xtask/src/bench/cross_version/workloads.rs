@@ -8,23 +8,28 @@ use serde::Deserialize;
 
 /// A workload: kept connections, a message each way for each call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Workload {
+pub(in crate::bench) struct Workload {
     /// Its name.
-    pub(super) name: &'static str,
+    pub(in crate::bench) name: &'static str,
     connections: u32,
     /// The message's size, as it stands in paths.
     size: &'static str,
 }
 
 /// Every workload, in the order of the report.
-pub(super) const WORKLOADS: [Workload; 4] = [
+pub(in crate::bench) const WORKLOADS: [Workload; 4] = [
     workload("1 connection, 200 B", 1, "small"),
     workload("1 connection, 4 KiB", 1, "large"),
     workload("50 connections, 200 B", 50, "small"),
     workload("50 connections, 4 KiB", 50, "large"),
 ];
 
-const fn workload(name: &'static str, connections: u32, size: &'static str) -> Workload {
+/// A workload of messages of a size.
+pub(in crate::bench) const fn workload(
+    name: &'static str,
+    connections: u32,
+    size: &'static str,
+) -> Workload {
     Workload {
         name,
         connections,
@@ -33,13 +38,13 @@ const fn workload(name: &'static str, connections: u32, size: &'static str) -> W
 }
 
 /// The script of `wrk` that sends a message.
-pub(super) fn script(body: &str) -> String {
+pub(in crate::bench) fn script(body: &str) -> String {
     include_str!("load.lua").replace("BODY", body)
 }
 
 impl Workload {
     /// The command line that loads a contender for so many seconds.
-    pub(super) fn command(&self, contender: &Contender, seconds: u64) -> Vec<String> {
+    pub(in crate::bench) fn command(&self, contender: &Contender, seconds: u64) -> Vec<String> {
         let (connections, seconds) = (self.connections.to_string(), format!("{seconds}s"));
         let (script, url) = (contender.script(self.size), contender.url(self.size));
         words(&[
@@ -67,7 +72,10 @@ struct Printed {
 }
 
 /// What the load program printed. Any error that it saw is an error of the measurement.
-pub(super) fn measured(printed: &str, processor_seconds: f64) -> anyhow::Result<Measured> {
+pub(in crate::bench) fn measured(
+    printed: &str,
+    processor_seconds: f64,
+) -> anyhow::Result<Measured> {
     let line = printed.lines().find(|line| line.starts_with('{'));
     let line = line.with_context(|| format!("the load program printed no figures: {printed}"))?;
     let figures: Printed = serde_json::from_str(line)?;
