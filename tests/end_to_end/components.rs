@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 /// The declaration: calls about one box have one key.
-const DECLARATION: &str = r#"
+pub(crate) const DECLARATION: &str = r#"
 component = "guest.wasm"
 
 [[operation]]
@@ -27,7 +27,7 @@ delegates = 0
 "#;
 
 /// Carries what the future adapter remembers over to the past one, and adds an entry.
-const CARRY: &str = r#"
+pub(crate) const CARRY: &str = r#"
 import json, os
 lines = open(os.path.join(os.environ["UPSTART_ADAPTER_STATE_IN"], "entries.jsonl")).readlines()
 with open(os.path.join(os.environ["UPSTART_ADAPTER_STATE_OUT"], "entries.jsonl"), "w") as out:
@@ -37,14 +37,15 @@ with open(os.path.join(os.environ["UPSTART_ADAPTER_STATE_OUT"], "entries.jsonl")
 
 /// A component that remembers the body of every `PUT` by its path and hands all calls on; `GET /remembered/PATH` answers what is
 /// remembered, or null. The body of a call that it recovers from is remembered under `recovered`.
-fn guest() -> Vec<u8> {
+/// `more` are further functions of its.
+pub(crate) fn guest(more: &str) -> Vec<u8> {
     component(&format!(
-        r#"
+        r#"{more}
 (data (i32.const 56) "null")
 (func (export "upstart:adapter/calls@0.1.0#init") (param i32 i32 i32 i32) (result i32)
   (i32.store (i32.const 64) (i32.const 0)) (i32.const 64))
 (func (export "upstart:adapter/calls@0.1.0#on-recover")
-  (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+  (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
   (call $set (i32.const 16) (i32.const 9) (local.get 7) (local.get 8) (i32.const 96))
   (i32.store (i32.const 64) (i32.const 0)) (i32.const 64))
 {HANDLE}
@@ -81,19 +82,28 @@ fn second() -> Bundle {
             "interface = \"changed\"\nadapter = \"adapters/guest.toml\"\n\n[class.box.state]\ntransform = { command = [\"python3\", \"${bundle}/carry.py\"] }\n",
         )
         .file("adapters/guest.toml", DECLARATION)
-        .file("adapters/guest.wasm", guest())
+        .file("adapters/guest.wasm", guest(""))
         .file("carry.py", CARRY)
 }
 
-fn remembered(caller: &mut Caller, path: &str) -> Value {
+pub(crate) fn remembered(caller: &mut Caller, path: &str) -> Value {
     let answer = caller.call("GET", &format!("/remembered/{path}"), None);
     let answer = answer.expect("answered");
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
 
+/// A caller at version 2, when the next agent answers it.
+pub(crate) fn answered_anew(system: &System, port: u16) -> Caller {
+    until("the next agent to answer", || {
+        let mut caller = Caller::labelled_as(port, system.view().system_id, 2, 1).ok()?;
+        caller.call("GET", "/remembered/other", None).ok()?;
+        Some(caller)
+    })
+}
+
 /// Answers a box's question about a box.
-fn reply(mut asking: TcpStream) {
+pub(crate) fn reply(mut asking: TcpStream) {
     let mut request = [0; 4096];
     let _ = asking.read(&mut request).expect("a question");
     let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
@@ -142,11 +152,7 @@ fn a_component_remembers_through_an_upgrade_and_is_recovered_from_a_killed_agent
             .filter(|number| *number == 8)
     });
     node.start_agent();
-    let mut caller = until("the next agent to answer", || {
-        let mut caller = Caller::labelled_as(port, system.view().system_id, 2, 1).ok()?;
-        caller.call("GET", "/remembered/other", None).ok()?;
-        Some(caller)
-    });
+    let mut caller = answered_anew(&system, port);
     assert_eq!(
         remembered(&mut caller, "recovered"),
         Value::Null,

@@ -14,6 +14,7 @@ mod garbage;
 mod harness;
 mod joining;
 mod networks;
+mod observed;
 mod odd_moments;
 mod operating;
 mod recording;

@@ -36,10 +36,11 @@ pub enum Hold {
 /// How many adapters are below, and, where there are some, the way they translate.
 type Level = (usize, Option<&'static str>);
 
-/// The keys of one service at a node.
+/// The keys of one service at a node, or of all whose dispatch is observed.
 #[derive(Default)]
 pub struct Conflicts {
     levels: Mutex<BTreeMap<Level, Arc<Locks>>>,
+    far: Arc<RwLock<()>>,
 }
 
 impl fmt::Debug for Conflicts {
@@ -55,6 +56,12 @@ impl Conflicts {
         let level = (below, (below > 0).then(|| direction.name()));
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         levels.entry(level).or_default().clone()
+    }
+
+    /// Held by calls that pass several adapters together, and alone by one that tells adapters farther away than the next: it learns
+    /// their keys too late to wait for them in order.
+    pub(crate) fn far(&self) -> Arc<RwLock<()>> {
+        self.far.clone()
     }
 }
 

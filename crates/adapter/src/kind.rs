@@ -1,7 +1,7 @@
 //! Which adapters fit which protocols.
 
 use crate::component::Program;
-use model::bundle::Protocol;
+use model::bundle::{Dispatch, Protocol, Service};
 
 /// What an adapter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl AdapterKind {
     ///
     /// # Errors
     /// What is wrong, and what would be right.
-    pub fn speaks(self, protocol: Protocol) -> Result<(), String> {
+    fn speaks(self, protocol: Protocol) -> Result<(), String> {
         let (what, needed) = match (self, protocol) {
             (AdapterKind::Lens | AdapterKind::Calls, Protocol::Http) => return Ok(()),
             (AdapterKind::Sessions, Protocol::Http) => (
@@ -50,6 +50,24 @@ impl AdapterKind {
         let protocol = protocol.name();
         Err(format!(
             "{what} does not understand {protocol}, which this service speaks; it needs {needed}"
+        ))
+    }
+}
+
+impl AdapterKind {
+    /// Whether it can do what a service asks of its adapters.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn serves(self, service: &Service) -> Result<(), String> {
+        self.speaks(service.protocol)?;
+        let what = match (service.dispatch, self) {
+            (Dispatch::Direct, _) | (Dispatch::Observed, AdapterKind::Calls) => return Ok(()),
+            (Dispatch::Observed, AdapterKind::Lens) => "a lens",
+            (Dispatch::Observed, AdapterKind::Sessions) => "a component of sessions",
+        };
+        Err(format!(
+            "{what} remembers nothing of calls, so that it cannot follow them; where `dispatch` is \"observed\" it needs a component of the world `calls-adapter`"
         ))
     }
 }

@@ -51,6 +51,19 @@ proptest! {
     }
 }
 
+#[test]
+fn what_fuzzing_began_with_or_found_is_as_the_reference_says() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/sessions");
+    let seeds = std::fs::read_dir(folder).expect("seeds");
+    let mut count = 0;
+    for seed in seeds {
+        let path = seed.expect("a seed").path();
+        oracles::sessions::check(&std::fs::read(&path).expect("readable"));
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+}
+
 /// What the adapter under test does with a message, by its first letter.
 #[derive(Default)]
 struct Letters {

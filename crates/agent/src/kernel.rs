@@ -73,13 +73,20 @@ fn numbers(folder: &Path) -> Vec<i32> {
         .collect()
 }
 
-/// Which of these processes have which of these sockets open.
-pub(crate) fn owners(processes: &[i32], inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<i32>> {
-    let mut owners: BTreeMap<u64, Vec<i32>> = BTreeMap::new();
+/// A process that has a socket open, under one of its descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    pub(crate) pid: i32,
+    pub(crate) descriptor: i32,
+}
+
+/// Which of these processes have which of these sockets open; each process once for each.
+pub(crate) fn owners(processes: &[i32], inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<Owner>> {
+    let mut owners: BTreeMap<u64, Vec<Owner>> = BTreeMap::new();
     for pid in processes {
         let folder = format!("/proc/{pid}/fd");
-        for number in numbers(Path::new(&folder)) {
-            let Ok(target) = std::fs::read_link(format!("{folder}/{number}")) else {
+        for descriptor in numbers(Path::new(&folder)) {
+            let Ok(target) = std::fs::read_link(format!("{folder}/{descriptor}")) else {
                 continue;
             };
             let inode = target.to_str().and_then(|text| {
@@ -90,8 +97,9 @@ pub(crate) fn owners(processes: &[i32], inodes: &BTreeSet<u64>) -> BTreeMap<u64,
             });
             if let Some(inode) = inode.filter(|inode| inodes.contains(inode)) {
                 let processes = owners.entry(inode).or_default();
-                if !processes.contains(pid) {
-                    processes.push(*pid);
+                if processes.iter().all(|owner| owner.pid != *pid) {
+                    let pid = *pid;
+                    processes.push(Owner { pid, descriptor });
                 }
             }
         }
@@ -170,7 +178,8 @@ mod tests {
             .find(|socket| socket.local == here);
         let inode = found.expect("in the table").inode;
         let owners = owners(&[me], &BTreeSet::from([inode]));
-        assert_eq!(owners.get(&inode), Some(&vec![me]));
+        let owners = owners.get(&inode).expect("an owner");
+        assert_eq!(owners.iter().map(|it| it.pid).collect::<Vec<_>>(), [me]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use model::ids::{Revision, Version};
 use model::machine::Place;
 use model::network::Network;
 use model::release::{History, HistoryError, Lineage, Public, ReleaseClass};
-use model::routing::{Route, Standing, Step};
+use model::routing::{Direction, Route, Standing, Step};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -268,6 +268,19 @@ impl Knowledge {
         match &self.lineage {
             Some(lineage) => lineage.route(service, standing, label),
             None => Route::NotStaged,
+        }
+    }
+
+    /// The adapters that follow the calls at the node's own version in one direction, the nearest first.
+    pub(crate) fn followers(
+        &self,
+        service: &str,
+        standing: Standing,
+        direction: Direction,
+    ) -> Vec<Step> {
+        match &self.lineage {
+            Some(lineage) => lineage.followers(service, standing, direction),
+            None => Vec::new(),
         }
     }
 

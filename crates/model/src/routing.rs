@@ -1,6 +1,6 @@
 //! Who serves a connection: the software, a chain of adapters, or nobody. Pure; asked for every foreign connection.
 
-use crate::bundle::Adapter;
+use crate::bundle::{Adapter, Dispatch};
 use crate::ids::Version;
 use crate::release::Lineage;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,16 @@ pub struct Standing {
     pub staged: Version,
     /// Every version up to this one is retired (or being retired).
     pub retired_through: Version,
+}
+
+impl Direction {
+    /// The other one.
+    pub fn other(self) -> Direction {
+        match self {
+            Direction::Past => Direction::Future,
+            Direction::Future => Direction::Past,
+        }
+    }
 }
 
 impl Lineage {
@@ -111,6 +121,32 @@ impl Lineage {
                 .get(service)?
                 .adapter(step.direction),
         )
+    }
+
+    /// The adapters that follow the calls at the node's own version in one direction, the nearest first: those of upgrades that say so,
+    /// as long as nothing else is in between. Callers farther away are told through those that are nearer.
+    pub fn followers(&self, service: &str, standing: Standing, direction: Direction) -> Vec<Step> {
+        let callers = match direction {
+            Direction::Past => Version(standing.retired_through.0 + 1)..=standing.version,
+            Direction::Future => standing.version..=standing.staged,
+        };
+        let versions = self.versions().iter().copied();
+        let ways = versions
+            .filter(|version| callers.contains(version))
+            .filter_map(|caller| self.steps(service, caller, standing.version));
+        let mut longest = ways.max_by_key(Vec::len).unwrap_or_default();
+        longest.reverse();
+        let is_told = |step: &Step| {
+            let class = self.class(step.upgrade);
+            let service = class.and_then(|class| class.definition.services.get(service));
+            service.is_some_and(|service| {
+                service.dispatch == Dispatch::Observed
+                    && matches!(service.adapter(step.direction), Adapter::File(_))
+            })
+        };
+        let told = longest.iter().take_while(|step| is_told(step)).count();
+        longest.truncate(told);
+        longest
     }
 
     /// The adapters between two versions, without the rounds that lead back to an interface already passed (after a

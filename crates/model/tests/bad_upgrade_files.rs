@@ -457,8 +457,18 @@ const CASES: &[Case] = &[
     ),
     Case(
         "connections = \"stateless\"",
-        "dispatch = \"observed\"",
-        "upgrade.toml:20:12: class.storage.service.data.dispatch: is \"observed\"; expected \"direct\"",
+        "dispatch = \"watched\"",
+        "upgrade.toml:20:12: class.storage.service.data.dispatch: is \"watched\"; expected \"direct\" or \"observed\"",
+    ),
+    Case(
+        "interface = \"same\"",
+        "interface = \"same\"\ndispatch = \"observed\"",
+        "upgrade.toml:27:1: class.storage.service.peers.dispatch: this upgrade has no adapter of the service that could be told of calls; delete this key: it belongs to the upgrade whose adapter remembers something",
+    ),
+    Case(
+        "adapter = \"lens/data.toml\"",
+        "adapter = \"refuse\"\ndispatch = \"observed\"",
+        "upgrade.toml:22:1: class.storage.service.data.dispatch: this upgrade has no adapter of the service that could be told of calls; delete this key: it belongs to the upgrade whose adapter remembers something",
     ),
     Case(
         "connections = \"stateless\"",

@@ -3,14 +3,12 @@
 
 use super::bundle::Bundle;
 use super::call::dial_with;
+use crate::assemble::of_world;
 use label::{LABEL_BYTES_MAX, Label};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
 /// The Python program of both versions.
 const PROGRAM: &str = include_str!("peer.py");
@@ -63,24 +61,7 @@ probe = {{ tcp = 'data' }}
     }
     bundle
         .file("translator.toml", "component = 'translator.wasm'\n")
-        .file("translator.wasm", translator())
-}
-
-/// The adapter: a module of the contract's world `sessions-adapter`, made a component.
-fn translator() -> Vec<u8> {
-    let mut module = wat::parse_str(TRANSLATOR).unwrap_or_else(|error| panic!("{error}"));
-    let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit");
-    let (package, _) = resolve.push_dir(wit).expect("the contract");
-    let world = resolve
-        .select_world(&[package], Some("sessions-adapter"))
-        .expect("the world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-        .expect("a module of the world");
-    ComponentEncoder::default()
-        .module(&module)
-        .and_then(|encoder| encoder.validate(true).encode())
-        .unwrap_or_else(|error| panic!("{error:#}"))
+        .file("translator.wasm", of_world(TRANSLATOR, "sessions-adapter"))
 }
 
 /// A connection to a peer.

@@ -91,7 +91,7 @@ fn renaming() -> Vec<u8> {
 (func (export "upstart:adapter/calls@0.1.0#init") (param i32 i32 i32 i32) (result i32)
   (i32.store (i32.const 64) (i32.const 0)) (i32.const 64))
 (func (export "upstart:adapter/calls@0.1.0#on-recover")
-  (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+  (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
   (i32.store (i32.const 64) (i32.const 0)) (i32.const 64))
 {HANDLE}
   ;; The first word is where the list is, as an address and a length; its first letter, as a capital.

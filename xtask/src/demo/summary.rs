@@ -29,6 +29,9 @@ pub struct Summary {
     /// What was seen of the cluster; only for redis-cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
+    /// How many of the refused calls each dispatch refused; only for color-flavor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_by_dispatch: Option<RefusedBy>,
     /// How many requests both versions answer equally; only for json-server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differential: Option<differential::Both>,
@@ -51,6 +54,15 @@ pub struct Cluster {
     pub not_ok: u64,
     /// Sessions of the bus that passed adapters.
     pub sessions: u64,
+}
+
+/// Refused calls by dispatch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RefusedBy {
+    /// The adapter sees only its own callers.
+    pub direct: u64,
+    /// It is told of the others' calls.
+    pub observed: u64,
 }
 
 /// Calls by how they ended for their caller.
@@ -145,6 +157,8 @@ pub enum Refusals {
     Never,
     /// Those that the example's table lists are, so there must be some.
     Listed,
+    /// Some may be.
+    Allowed,
 }
 
 impl Summary {
@@ -188,7 +202,7 @@ impl Summary {
         let mut found = Vec::new();
         let listed = match demands.refusals {
             Refusals::Never => 0,
-            Refusals::Listed => self.calls.refused,
+            Refusals::Listed | Refusals::Allowed => self.calls.refused,
         };
         for (what, count) in [
             ("calls failed", self.calls.failed),

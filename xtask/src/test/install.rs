@@ -344,6 +344,19 @@ pub(super) fn with_tools<'a>(workspace: &Workspace, command: &'a mut Command) ->
     )
 }
 
+/// Puts the programs that build components on a command's path.
+pub(crate) fn with_guest_tools(workspace: &Workspace, command: &mut Command) {
+    let own = [
+        workspace.target("tools/bin"),
+        python_environment(workspace).join("bin"),
+    ];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = own.into_iter().chain(std::env::split_paths(&path));
+    if let Ok(path) = std::env::join_paths(folders) {
+        command.env("PATH", path);
+    }
+}
+
 /// Whether a command succeeds within a time; it is killed at its end.
 pub(super) fn succeeds_within(command: &mut Command, seconds: u64) -> bool {
     let quiet = command

@@ -9,12 +9,17 @@ mod tally;
 use crate::workspace::{Workspace, run};
 use anyhow::Context;
 use clap::Args;
-use std::process::ExitCode;
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 use tally::Tally;
 
 /// Arguments of the chaos runs that every test run includes, with their seed.
 const CHAOS: [&str; 2] = ["--chaos", "1"];
+
+/// How many of a failed demo's last lines the sum repeats.
+const LAST_WORDS: usize = 12;
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
@@ -311,9 +316,31 @@ fn on_network(workspace: &Workspace, tally: &mut Tally, kind: &str) -> anyhow::R
     Ok(())
 }
 
-/// This program again, as a person would call it.
+/// This program again, as a person would call it. What it says last of a failure is said again in the sum.
 fn xtask(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot tell where xtask is")?;
     let mut command = workspace.command(program);
-    run(install::with_tools(workspace, command.args(arguments)))
+    let command = install::with_tools(workspace, command.args(arguments));
+    let shown = format!("cargo xtask {}", arguments.join(" "));
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run `{shown}`"))?;
+    let said = child.stderr.take().context("it has no standard error")?;
+    let mut last = VecDeque::new();
+    for line in BufReader::new(said).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        eprintln!("{line}");
+        last.push_back(line);
+        if last.len() > LAST_WORDS {
+            last.pop_front();
+        }
+    }
+    let status = child.wait()?;
+    anyhow::ensure!(
+        status.success(),
+        "`{shown}` ended with {status}; it said last:\n  {}",
+        Vec::from(last).join("\n  ")
+    );
+    Ok(())
 }

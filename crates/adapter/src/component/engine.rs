@@ -21,10 +21,19 @@ const WASM_STACK_BYTES: usize = 512 * 1024;
 /// The stack that a call runs on: the component's and, at its end, the host's.
 const FIBER_STACK_BYTES: usize = 1024 * 1024;
 
-/// Most instances at once, over all adapters of the process; each has some address space set aside.
-pub(super) const INSTANCES_MAX: usize = 256;
+/// Most instances that answer calls at once, over all adapters of the process.
+pub(super) const RUNNING_MAX: usize = 256;
 
-/// Most core instances, memories and tables of one component: Python's have some dozens.
+/// Most instances that wait for calls, over all adapters of the process.
+pub(super) const IDLE_MAX: usize = 256;
+
+/// All of them; each has some address space set aside.
+const INSTANCES_MAX: usize = RUNNING_MAX + IDLE_MAX;
+
+/// Most linear memories of one component: those of languages with a runtime of their own have two or three.
+pub(super) const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
+
+/// Most core instances and tables of one component: Python's have some dozens.
 const PARTS_PER_COMPONENT_MAX: u32 = 64;
 
 /// Largest memory that an adapter may be given, in bytes: what one linear memory can be.
@@ -52,12 +61,12 @@ fn pooled() -> Config {
     let instances = u32::try_from(INSTANCES_MAX).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances * 16)
-        .total_memories(instances * 2)
-        .total_tables(instances * 8)
+        .total_core_instances(instances * PARTS_PER_COMPONENT_MAX)
+        .total_memories(instances * MEMORIES_PER_COMPONENT_MAX)
+        .total_tables(instances * PARTS_PER_COMPONENT_MAX)
         .total_stacks(instances)
         .max_core_instances_per_component(PARTS_PER_COMPONENT_MAX)
-        .max_memories_per_component(PARTS_PER_COMPONENT_MAX)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
         .max_tables_per_component(PARTS_PER_COMPONENT_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(MEMORY_BYTES_MAX);

@@ -57,6 +57,8 @@ pub(super) struct Host {
 pub(super) struct Memory {
     limits: StoreLimits,
     pub(super) exceeded: bool,
+    /// How large its largest memory is, in bytes.
+    pub(super) largest_bytes: usize,
 }
 
 impl ResourceLimiter for Memory {
@@ -68,6 +70,9 @@ impl ResourceLimiter for Memory {
     ) -> wasmtime::Result<bool> {
         let grows = self.limits.memory_growing(current, desired, maximum)?;
         self.exceeded |= !grows;
+        if grows {
+            self.largest_bytes = self.largest_bytes.max(desired);
+        }
         Ok(grows)
     }
 
@@ -135,6 +140,7 @@ impl Host {
                     .table_elements(TABLE_ELEMENTS_MAX)
                     .build(),
                 exceeded: false,
+                largest_bytes: 0,
             },
             turn: Turn::default(),
             context: None,

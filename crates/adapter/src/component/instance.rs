@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Engine, Store};
 
 use super::bindings::{CallsAdapter, CallsAdapterPre};
-use super::engine::{self, INSTANCES_MAX};
+use super::engine::{self, IDLE_MAX, RUNNING_MAX};
 use super::host::Host;
 use super::turns;
 
@@ -17,16 +17,39 @@ const FREE_MAX: usize = 16;
 /// How many calls an instance answers: what a guest leaks goes with it.
 const CALLS_MAX: u32 = 100_000;
 
-/// Leave for each instance of the process.
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(INSTANCES_MAX)));
+/// Leave for each instance that answers a call.
+static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(RUNNING_MAX)));
+
+/// Leave for each instance that waits for one.
+static IDLE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(IDLE_MAX)));
+
+/// Leave for all instances that a call may take on its way to the software: given at once, since calls that ask for more while they
+/// hold some could wait for each other for ever. An extension of the heads of a call and of all that it delegates.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// None where nobody counts any more.
+    _all: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Places {
+    /// Waits until so many instances may run.
+    pub(crate) async fn take(count: usize) -> Places {
+        let count = u32::try_from(count.min(RUNNING_MAX)).unwrap_or(u32::MAX);
+        // It fails where the semaphore is closed, which nobody does.
+        let all = RUNNING.clone().acquire_many_owned(count).await.ok();
+        Places {
+            _all: all.map(Arc::new),
+        }
+    }
+}
 
 /// A running instance.
 pub(super) struct Instance<E = CallsAdapter> {
     pub(super) store: Store<Host>,
     pub(super) exports: E,
     calls: u32,
-    /// Given back after the store's memory.
-    _place: OwnedSemaphorePermit,
+    /// While it is free; given back after the store's memory.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// A component of one of the contract's worlds, of which instances can be made.
@@ -60,8 +83,7 @@ pub(super) struct Pool<L: Linked = CallsAdapterPre<Host>> {
     linked: L,
     memory_bytes: usize,
     free: Mutex<Vec<Instance<L::Exports>>>,
-    /// The last call that ended broke: the next ones wait for a turn before they compute at all, so that what breaks or loops again
-    /// and again takes no more than its share.
+    /// The last call that ended broke: the next ones compute aside, so that what breaks or loops again and again costs nobody else.
     pub(super) suspect: AtomicBool,
 }
 
@@ -80,22 +102,19 @@ impl<L: Linked> Pool<L> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An instance that is free, or a new one.
-    pub(super) async fn take(&self) -> wasmtime::Result<Instance<L::Exports>> {
-        let free = self.free().pop();
-        if let Some(instance) = free {
-            return Ok(instance);
-        }
-        let place = PLACES.clone().acquire_owned().await?;
-        // One may have become free meanwhile.
+    /// An instance that is free, or a new one; whoever asks has a place for it.
+    pub(super) async fn take(&self, _: &Places) -> wasmtime::Result<Instance<L::Exports>> {
         let free = self.free().pop();
         match free {
-            Some(instance) => Ok(instance),
-            None => self.make(place).await,
+            Some(mut instance) => {
+                instance.place = None;
+                Ok(instance)
+            }
+            None => self.make().await,
         }
     }
 
-    async fn make(&self, place: OwnedSemaphorePermit) -> wasmtime::Result<Instance<L::Exports>> {
+    async fn make(&self) -> wasmtime::Result<Instance<L::Exports>> {
         let host = Host::new(&self.name, self.memory_bytes);
         let turn = host.turn.clone();
         let mut store = Store::new(self.linked.engine(), host);
@@ -108,7 +127,7 @@ impl<L: Linked> Pool<L> {
             store,
             exports,
             calls: 0,
-            _place: place,
+            place: None,
         })
     }
 
@@ -116,9 +135,15 @@ impl<L: Linked> Pool<L> {
     pub(super) fn give_back(&self, mut instance: Instance<L::Exports>) {
         self.suspect.store(false, Ordering::Relaxed);
         instance.calls += 1;
-        if instance.calls >= CALLS_MAX {
+        // One that has leaked until little is left would fail a call soon.
+        let is_large = instance.store.data_mut().limits().largest_bytes > self.memory_bytes / 4 * 3;
+        if instance.calls >= CALLS_MAX || is_large {
             return;
         }
+        let Ok(place) = IDLE.clone().try_acquire_owned() else {
+            return;
+        };
+        instance.place = Some(place);
         let mut free = self.free();
         if free.len() < FREE_MAX {
             free.push(instance);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, types::ComponentItem};
 
 use super::bindings::CallsAdapterPre;
+use super::engine::MEMORIES_PER_COMPONENT_MAX;
 use super::host::Host;
 use super::instance::Pool;
 use super::run::Broken;
@@ -76,6 +77,15 @@ impl Program {
         if let Some(foreign) = foreign_import(component) {
             let why = format!("it imports `{foreign}`, which an adapter is not given");
             return Err(unfit(name, why, BUILD_HINT));
+        }
+        let memories = component
+            .resources_required()
+            .map_or(0, |needs| needs.num_memories);
+        if memories > MEMORIES_PER_COMPONENT_MAX {
+            let why = format!(
+                "it has {memories} linear memories; an adapter may have {MEMORIES_PER_COMPONENT_MAX}"
+            );
+            return Err(unfit(name, why, "link its modules into fewer"));
         }
         let linker = host::linker(&running.engine);
         let linker = linker.map_err(|error| ComponentError::Engine(format!("{error:#}")))?;

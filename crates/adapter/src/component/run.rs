@@ -8,12 +8,13 @@ use http::Extensions;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::bindings::exports::upstart::adapter::calls::Unfinished;
+use super::bindings::exports::upstart::adapter::calls::{Observation, Unfinished};
 use super::bindings::upstart::adapter::{messages as wit, types};
 use super::form;
 use super::host::{Asked, Context};
-use super::instance::Instance;
+use super::instance::{Instance, Places};
 use super::program::Program;
+use super::turns::{self, Work};
 use crate::call::{BodyError, BodyLimits, Form};
 use crate::chain::Next;
 use crate::observer::{Failure, Refusal};
@@ -23,13 +24,15 @@ use crate::state::{Intent, OpenIntent, State, Transaction};
 pub(super) enum Question {
     Init(types::Start),
     Handle(wit::Call, types::Caller),
-    Recover(wit::Call, types::Caller),
+    Recover(Unfinished),
+    Observe(Observation),
 }
 
 /// What it says: only calls have a reply.
 pub(super) enum Said {
     Reply(Result<wit::Reply, wit::Failure>),
     Done(Result<(), String>),
+    Observed(Result<Vec<Observation>, String>),
 }
 
 /// How a run ended that gave no answer.
@@ -72,13 +75,14 @@ impl Program {
     /// Asks an instance; one that breaks is dropped with all it has changed.
     pub(super) async fn run(
         &self,
+        places: &Places,
         question: Question,
         transaction: Option<Transaction>,
         time: Duration,
         memory_mib: usize,
         delegates: Option<&mut Delegates<'_, '_>>,
     ) -> Result<Ran, Broken> {
-        let ran = self.attempt(question, transaction, time, memory_mib, delegates);
+        let ran = self.attempt(places, question, transaction, time, memory_mib, delegates);
         let ran = ran.await;
         if ran.is_err() {
             self.calls()?.suspect.store(true, Ordering::Relaxed);
@@ -88,6 +92,7 @@ impl Program {
 
     async fn attempt(
         &self,
+        places: &Places,
         question: Question,
         transaction: Option<Transaction>,
         time: Duration,
@@ -96,9 +101,9 @@ impl Program {
     ) -> Result<Ran, Broken> {
         let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
         let pool = self.calls()?;
-        let _active = pool.enter().map_err(trapped)?;
+        let active = pool.enter().map_err(trapped)?;
         let began = Instant::now();
-        let mut instance = self.instance(time, memory_mib).await?;
+        let mut instance = self.instance(places, time, memory_mib).await?;
         let (asks, mut asked) = mpsc::channel(1);
         let host = instance.store.data_mut();
         host.context = Some(Context {
@@ -106,19 +111,19 @@ impl Program {
             transaction,
         });
         host.limits().exceeded = false;
-        super::turns::begin(&mut instance.store);
+        let turn = instance.store.data().turn.clone();
         let mut deadline = began + time;
-        let said = {
-            let suspect = pool.suspect.load(Ordering::Relaxed);
-            let turn = instance.store.data().turn.clone();
-            let mut guest = Box::pin(async {
-                if suspect {
-                    turn.wait().await;
-                    super::turns::begin(&mut instance.store);
-                }
-                instance.ask(question).await
+        let (said, mut instance) = {
+            let is_suspect = pool.suspect.load(Ordering::Relaxed);
+            let places = places.clone();
+            let mut guest = Work::begin(is_suspect, &turn, async move {
+                turns::begin(&mut instance.store);
+                let said = instance.ask(question).await;
+                // What is aborted may go on until its next turn: it has its place, and the clock, until then.
+                drop((active, places));
+                (said, instance)
             });
-            loop {
+            let ended = loop {
                 tokio::select! {
                     biased;
                     () = sleep_until(deadline) => return Err(Broken::Time(time)),
@@ -135,9 +140,10 @@ impl Program {
                             deadline += began.elapsed();
                         }
                     }
-                    said = &mut guest => break said,
+                    ended = &mut guest => break ended,
                 }
-            }
+            };
+            ended.ok_or_else(|| Broken::Trapped("the agent ends".to_owned()))?
         };
         let said = said.map_err(|error| match instance.store.data_mut().limits().exceeded {
             true => Broken::Memory(memory_mib),
@@ -156,8 +162,13 @@ impl Program {
 
 impl Program {
     /// An instance, within a call's time.
-    async fn instance(&self, time: Duration, memory_mib: usize) -> Result<Instance, Broken> {
-        let taken = tokio::time::timeout(time, self.calls()?.take()).await;
+    async fn instance(
+        &self,
+        places: &Places,
+        time: Duration,
+        memory_mib: usize,
+    ) -> Result<Instance, Broken> {
+        let taken = tokio::time::timeout(time, self.calls()?.take(places)).await;
         let taken = taken.map_err(|_| Broken::Time(time))?;
         taken.map_err(|error| match is_out_of_memory(&error) {
             true => Broken::Memory(memory_mib),
@@ -189,10 +200,10 @@ impl Instance {
             Question::Handle(call, caller) => {
                 Said::Reply(calls.call_handle(store, &call, &caller).await?)
             }
-            Question::Recover(call, caller) => {
-                let unfinished = Unfinished { call, caller };
+            Question::Recover(unfinished) => {
                 Said::Done(calls.call_on_recover(store, &unfinished).await?)
             }
+            Question::Observe(seen) => Said::Observed(calls.call_observe(store, &seen).await?),
         })
     }
 }
@@ -233,7 +244,7 @@ impl Delegates<'_, '_> {
 }
 
 /// The whole answer, as the guest is given it.
-async fn read(
+pub(super) async fn read(
     answer: crate::call::Answer,
     protocol: Form,
     limits: BodyLimits,

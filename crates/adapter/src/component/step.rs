@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::bindings::exports::upstart::adapter::calls::Unfinished;
 use super::bindings::upstart::adapter::{messages as wit, types};
 use super::declaration::Declaration;
 use super::form;
+use super::instance::Places;
 use super::operation::{Hold as Excludes, Operation};
 use super::program::Program;
 use super::run::{Broken, Delegates, Question, Ran, Said};
@@ -30,10 +32,10 @@ pub struct Place {
 
 /// A component, as one of the adapters of a chain.
 pub struct ComponentStep {
-    declaration: Arc<Declaration>,
+    pub(super) declaration: Arc<Declaration>,
     program: Arc<Program>,
-    stores: Arc<Stores>,
-    place: Place,
+    pub(super) stores: Arc<Stores>,
+    pub(super) place: Place,
 }
 
 impl fmt::Debug for ComponentStep {
@@ -46,13 +48,15 @@ impl fmt::Debug for ComponentStep {
 }
 
 /// A call, whole, and what it is.
-struct Asked<'s> {
-    operation: &'s Operation,
-    call: Call,
-    body: Bytes,
-    request: wit::Call,
+pub(crate) struct Asked<'s> {
+    pub(super) operation: &'s Operation,
+    pub(super) call: Call,
+    pub(super) body: Bytes,
+    pub(super) request: wit::Call,
     caller: types::Caller,
-    key: Option<String>,
+    pub(super) key: Option<String>,
+    /// Leave for this adapter and those below.
+    pub(super) places: Places,
 }
 
 impl ComponentStep {
@@ -79,7 +83,7 @@ impl Calls for ComponentStep {
         mut next: Next<'a>,
     ) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
-            let asked = self.take(call).await?;
+            let asked = self.take(call, false).await?;
             let state = self.stores.state(self.place.state);
             let state =
                 state.map_err(|error| self.broken(asked.operation, Broken::State(error)))?;
@@ -96,6 +100,14 @@ impl Calls for ComponentStep {
             self.recover(&state, &asked, &mut next).await?;
             self.answer(&state, asked, &mut next).await
         })
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn follower(&self) -> Option<&ComponentStep> {
+        Some(self)
     }
 }
 
@@ -119,8 +131,8 @@ async fn hold<'a>(asked: &Asked<'_>, next: &mut Next<'a>) -> Option<Held<'a>> {
 }
 
 impl ComponentStep {
-    /// Reads a call whole, and finds out what it is.
-    async fn take(&self, call: Call) -> Result<Asked<'_>, Failure> {
+    /// Reads a call whole, and finds out what it is: one to be answered, or one that others answer and this adapter follows.
+    pub(super) async fn take(&self, call: Call, follows: bool) -> Result<Asked<'_>, Failure> {
         let Call { head, body, limits } = call;
         let form = Form::of(&head.extensions);
         // What else a call is, is in its body.
@@ -142,11 +154,15 @@ impl ComponentStep {
         }
         let malformed = |what| self.malformed(operation, RefusalKind::Malformed, what);
         let key = match &operation.hold {
-            Excludes::Key(key) => {
-                Some(operation.key(key, &head, &body, limits).map_err(|what| {
-                    malformed(format!("its conflict key cannot be computed: {what}"))
-                })?)
-            }
+            Excludes::Key(key) => match operation.key(key, &head, &body, limits) {
+                Ok(key) => Some(key),
+                // What it is for others nobody here may refuse.
+                Err(_) if follows => None,
+                Err(what) => {
+                    let what = format!("its conflict key cannot be computed: {what}");
+                    return Err(malformed(what));
+                }
+            },
             Excludes::Node | Excludes::Nothing => None,
         };
         let known = head.extensions.get::<Caller>();
@@ -155,6 +171,10 @@ impl ComponentStep {
             version: known.map_or(self.place.caller_version, |caller| caller.version),
             address: known.map_or_else(String::new, |caller| caller.address.to_string()),
             service: known.map_or_else(String::new, |caller| caller.service.to_string()),
+        };
+        let places = match head.extensions.get::<Places>() {
+            Some(places) => places.clone(),
+            None => Places::take(self.instances()).await,
         };
         let call = Call {
             head,
@@ -168,17 +188,18 @@ impl ComponentStep {
             request,
             caller,
             key,
+            places,
         })
     }
 
-    fn direction(&self) -> types::Direction {
+    pub(super) fn direction(&self) -> types::Direction {
         match self.place.state.direction {
             Direction::Past => types::Direction::Past,
             Direction::Future => types::Direction::Future,
         }
     }
 
-    fn operation(&self, head: &http::request::Parts) -> &Operation {
+    pub(super) fn operation(&self, head: &http::request::Parts) -> &Operation {
         let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
         let found = self.declaration.operations.iter();
         let mut found = found.filter(|operation| operation.is_request(&head.method, &path));
@@ -192,7 +213,7 @@ impl ComponentStep {
     }
 
     /// Lets the adapter begin, if it has not.
-    async fn begin(&self, state: &Arc<State>, asked: &Asked<'_>) -> Result<(), Failure> {
+    pub(super) async fn begin(&self, state: &Arc<State>, asked: &Asked<'_>) -> Result<(), Failure> {
         let name = &self.declaration.file;
         if state.has_begun(name) {
             return Ok(());
@@ -214,14 +235,19 @@ impl ComponentStep {
         };
         let limits = self.declaration.limits;
         let transaction = state.transaction(limits.state_bytes, true);
-        let ran = self.run(Question::Init(start), Some(transaction), None);
+        let ran = self.run(
+            &asked.places,
+            Question::Init(start),
+            Some(transaction),
+            None,
+        );
         let transaction = done(ran.await.map_err(broken)?, "begin").map_err(broken)?;
         let begun = state.begin(name, transaction).await;
         begun.map_err(|error| broken(Broken::State(error)))
     }
 
     /// Recovers from calls with this key of which nobody knows how far they came.
-    async fn recover(
+    pub(super) async fn recover(
         &self,
         state: &Arc<State>,
         asked: &Asked<'_>,
@@ -239,12 +265,17 @@ impl ComponentStep {
         }
         let _alone = state.recovery.lock().await;
         while let Some((id, intent)) = state.unfinished(key) {
-            let (call, caller, delegates) = self.unfinished(&intent);
+            let (unfinished, delegates) = self.unfinished(&intent);
             next.allow(delegates);
             let transaction = state.transaction(self.declaration.limits.state_bytes, true);
             let mut delegates = self.delegates(asked, next, None);
-            let question = Question::Recover(call, caller);
-            let ran = self.run(question, Some(transaction), Some(&mut delegates));
+            let question = Question::Recover(unfinished);
+            let ran = self.run(
+                &asked.places,
+                question,
+                Some(transaction),
+                Some(&mut delegates),
+            );
             let ran = ran.await.map_err(broken)?;
             let transaction = match (done(ran, "recover"), delegates.failed.take()) {
                 (Ok(transaction), _) => transaction,
@@ -258,7 +289,7 @@ impl ComponentStep {
     }
 
     /// An unfinished call as the adapter is told it, and how many calls it may make to look.
-    fn unfinished(&self, intent: &Intent) -> (wit::Call, types::Caller, u32) {
+    fn unfinished(&self, intent: &Intent) -> (Unfinished, u32) {
         let header = |(name, value): &(String, String)| wit::Header {
             name: name.clone(),
             value: value.clone(),
@@ -278,7 +309,13 @@ impl ComponentStep {
             service: intent.service.clone(),
         };
         let delegates = self.operation_of(&call).delegates;
-        (call, caller, delegates.max(1))
+        let observed = intent.observed;
+        let unfinished = Unfinished {
+            call,
+            caller,
+            observed,
+        };
+        (unfinished, delegates.max(1))
     }
 
     /// Asks the component, and makes durable what it has changed.
@@ -297,7 +334,7 @@ impl ComponentStep {
             .then(|| state.transaction(limit, may_write));
         let mut delegates = self.delegates(&asked, next, intent);
         let question = Question::Handle(asked.request.clone(), asked.caller.clone());
-        let ran = self.run(question, transaction, Some(&mut delegates));
+        let ran = self.run(&asked.places, question, transaction, Some(&mut delegates));
         let Ran { said, transaction } = ran.await.map_err(broken)?;
         let Said::Reply(said) = said else {
             return Err(broken(Broken::Trapped("it said something else".to_owned())));
@@ -314,7 +351,7 @@ impl ComponentStep {
                 Ok(answer)
             }
             Err(wit::Failure::Refused(refusal)) => {
-                self.close(state, open).await.map_err(broken)?;
+                self.unchanged(state, open).await.map_err(broken)?;
                 match refused {
                     Some(handed_on) if handed_on.reason == refusal.reason => Err(handed_on.into()),
                     _ => {
@@ -333,7 +370,7 @@ impl ComponentStep {
     }
 
     /// Closes the intent of a call that was refused: nothing is changed.
-    async fn close(&self, state: &Arc<State>, open: Option<OpenIntent>) -> Result<(), Broken> {
+    async fn unchanged(&self, state: &Arc<State>, open: Option<OpenIntent>) -> Result<(), Broken> {
         let nothing = state.transaction(0, false);
         Ok(state.finish(nothing, open).await?)
     }
@@ -346,6 +383,7 @@ impl ComponentStep {
     ) -> Delegates<'r, 'n> {
         let mut extensions = http::Extensions::new();
         extensions.insert(Form::of(&asked.call.head.extensions));
+        extensions.insert(asked.places.clone());
         if let Some(caller) = asked.call.head.extensions.get::<Caller>() {
             extensions.insert(caller.clone());
         }
@@ -360,8 +398,9 @@ impl ComponentStep {
         }
     }
 
-    async fn run(
+    pub(super) async fn run(
         &self,
+        places: &Places,
         question: Question,
         transaction: Option<crate::state::Transaction>,
         delegates: Option<&mut Delegates<'_, '_>>,
@@ -369,7 +408,7 @@ impl ComponentStep {
         let limits = self.declaration.limits;
         let mib = limits.memory_bytes >> 20;
         self.program
-            .run(question, transaction, limits.time, mib, delegates)
+            .run(places, question, transaction, limits.time, mib, delegates)
             .await
     }
 
@@ -394,7 +433,7 @@ impl ComponentStep {
         .into()
     }
 
-    fn broken(&self, operation: &Operation, why: Broken) -> Failure {
+    pub(super) fn broken(&self, operation: &Operation, why: Broken) -> Failure {
         let rule = self.rule(operation);
         tracing::warn!(target: "adapter", %rule, %why, "an adapter failed in a call");
         Failure::Adapter(Box::new(AdapterFailure {
@@ -407,7 +446,7 @@ impl ComponentStep {
 
 impl Asked<'_> {
     /// What is written down before the first delegate.
-    fn intent(&self) -> Intent {
+    pub(super) fn intent(&self) -> Intent {
         let pair = |header: &wit::Header| (header.name.clone(), header.value.clone());
         let (method, target, headers) = match &self.request {
             wit::Call::Http(request) => {
@@ -422,6 +461,7 @@ impl Asked<'_> {
             version: self.caller.version,
             address: self.caller.address.clone(),
             service: self.caller.service.clone(),
+            observed: false,
             method,
             target,
             headers,
@@ -438,7 +478,7 @@ fn done(ran: Ran, what: &str) -> Result<crate::state::Transaction, Broken> {
             None => "it has no state".to_owned(),
         },
         Said::Done(Err(why)) => format!("it cannot {what}: {why}"),
-        Said::Reply(_) => "it said something else".to_owned(),
+        Said::Reply(_) | Said::Observed(_) => "it said something else".to_owned(),
     };
     Err(Broken::Trapped(why))
 }

@@ -23,6 +23,9 @@ pub(crate) struct Intent {
     /// What it is; then its body is all there is of it where it is not of HTTP.
     #[serde(default, skip_serializing_if = "is_http")]
     pub(crate) form: Form,
+    /// It was made at the next version: the adapter was to follow it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) observed: bool,
     /// Its method.
     pub(crate) method: String,
     /// Its path and query.

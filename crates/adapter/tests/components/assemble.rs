@@ -29,10 +29,15 @@ const HEAD: &str = r#"
   (local.get $at))
 (func (export "cabi_post_upstart:adapter/calls@0.1.0#handle") (param i32)
   (global.set $heap (i32.const 8192)))
-(func (export "upstart:adapter/calls@0.1.0#observe")
-  (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
-  (unreachable))
 "#;
+
+/// The export that follows calls.
+const OBSERVE: &str = "calls@0.1.0#observe";
+
+/// Follows nothing.
+const DEAF: &str = r#"(func (export "upstart:adapter/calls@0.1.0#observe")
+  (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+  (unreachable))"#;
 
 /// The parameters of `handle`: the call, then the caller.
 pub(crate) const HANDLE: &str = r#"(func $handle (export "upstart:adapter/calls@0.1.0#handle")
@@ -48,12 +53,17 @@ pub(crate) const DELEGATE: &str = r#"
     (local.get $target) (local.get $target_length) (local.get $headers) (local.get $headers_length)
     (local.get $body) (local.get $body_length) (i32.const 128))"#;
 
-/// A component made of such a module.
+/// A component made of such a module; it follows nothing where that does not say how.
 pub(crate) fn component(body: &str) -> Vec<u8> {
-    made(&format!("(module {HEAD} {body})"))
+    let deaf = match body.contains(OBSERVE) {
+        true => "",
+        false => DEAF,
+    };
+    of_world(&format!("(module {HEAD} {deaf} {body})"), "calls-adapter")
 }
 
-fn made(text: &str) -> Vec<u8> {
+/// A component of one of the contract's worlds, made of a whole module.
+pub(crate) fn of_world(text: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
     let mut resolve = Resolve::default();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -61,7 +71,7 @@ fn made(text: &str) -> Vec<u8> {
     let wit = wit.expect("the contract's folder");
     let (package, _) = resolve.push_dir(wit).expect("the contract");
     let world = resolve
-        .select_world(&[package], Some("calls-adapter"))
+        .select_world(&[package], Some(world))
         .expect("the world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
         .expect("a module of the world");

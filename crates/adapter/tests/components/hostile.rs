@@ -33,7 +33,7 @@ fn guests() -> Vec<(&'static str, &'static str, Vec<u8>)> {
          (func (export \"upstart:adapter/calls@0.1.0#init\") (param i32 i32 i32 i32) (result i32)
            (i32.store (i32.const 64) (i32.const 0)) (i32.const 64))
          (func (export \"upstart:adapter/calls@0.1.0#on-recover\")
-           (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (unreachable))
+           (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (unreachable))
          (func (export \"upstart:adapter/calls@0.1.0#handle\")
            (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
            (call $deeper (i32.const 0)))",

@@ -3,10 +3,12 @@
 mod assemble;
 mod guests;
 mod hostile;
+mod observed;
 mod stage;
 mod state;
 
 use adapter::component::{ComponentError, Declaration, Program};
+use adapter::conversation::{Conversation, play_component};
 use adapter::{Chain, Conflicts, Direction, Lens, Stores};
 use assemble::{DELEGATE, component};
 use guests::{foreign, handling};
@@ -162,10 +164,127 @@ async fn what_a_component_makes_must_be_http() {
     // A module without anything of the contract's imports is a component of it too.
     let small = component(
         "(func (export \"upstart:adapter/calls@0.1.0#init\") (param i32 i32 i32 i32) (result i32) unreachable)
-         (func (export \"upstart:adapter/calls@0.1.0#on-recover\") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+         (func (export \"upstart:adapter/calls@0.1.0#on-recover\") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
          (func (export \"upstart:adapter/calls@0.1.0#handle\") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)",
     );
     let stage = Stage::new(&small, "", folder.path().join("b").as_path());
     let fault = stage.fault("GET", "/", "").await;
     assert!(fault.contains("unreachable"), "{fault}");
+}
+
+/// More calls at a time than instances may run, each through two adapters: a call that has the first and waits for the second
+/// must not keep others from theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_through_chains_do_not_wait_for_each_other_in_a_circle() {
+    const AT_A_TIME: usize = 600;
+    let folder = tempfile::tempdir().expect("a folder");
+    let rest = "[[operation]]\ncall = \"* /{id}\"\nconflicts = false\n";
+    let component = passing();
+    let stores = Arc::new(Stores::new(folder.path()));
+    let passing = || step(&component, rest, &stores, Direction::Past);
+    let steps = vec![passing(), Arc::new(stage::Pause), passing()];
+    let chain = Chain::of(Direction::Past, steps, &Conflicts::default());
+    let chain = Arc::new(chain);
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..AT_A_TIME {
+        let chain = chain.clone();
+        calls.spawn(async move {
+            let mut software = stage::Software::default();
+            let target = format!("/{number}");
+            let answer = chain.call(stage::call("POST", &target, "x"), &mut software);
+            answer.await.map(|answer| answer.head.status.as_u16())
+        });
+    }
+    let answers = tokio::time::timeout(std::time::Duration::from_secs(60), calls.join_all());
+    for answer in answers.await.expect("answers in time") {
+        assert_eq!(answer.expect("an answer"), 200);
+    }
+}
+
+#[tokio::test]
+async fn conversations_of_every_protocol_play_through_a_component() {
+    let declared = declaration("[[operation]]\ncall = \"*\"\nconflicts = false\n");
+    let program = Program::compile("guest.wasm", &passing(), declared.limits());
+    let program = program.unwrap_or_else(|error| panic!("{error}"));
+    let conversation = |sends: &str, gets: &str, answers: &str, ends: &str| {
+        let text = format!(
+            "direction = \"past\"\n[caller.sends]\n{sends}\n[[next]]\n[next.gets]\n{gets}\n[next.answers]\n{answers}\n[caller.gets]\n{ends}\n"
+        );
+        Conversation::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let command = r#"command = ["HGET", "item:7", "colour"]"#;
+    let value = r#"value = "$3\r\nred\r\n""#;
+    let binary = r#"command_base64 = ["R0VU", "/wA="]"#;
+    let message = r#"message = "colour of 7""#;
+    for (same, other, differs) in [
+        (
+            conversation(command, command, value, value),
+            conversation(command, binary, value, "value = \"+red\\r\\n\""),
+            [
+                "next[0].gets command: expected GET \u{fffd}\0, found HGET item:7 colour",
+                "caller.gets value: expected +red\r\n, found $3\r\nred\r\n",
+            ],
+        ),
+        (
+            conversation(binary, binary, value, value),
+            conversation(binary, command, value, "value_base64 = \"Kw==\""),
+            [
+                "next[0].gets command: expected HGET item:7 colour, found GET \u{fffd}\0",
+                "caller.gets value: expected +, found $3\r\nred\r\n",
+            ],
+        ),
+        (
+            conversation(message, message, "message = \"red\"", "message = \"red\""),
+            conversation(
+                message,
+                "message_base64 = \"/wA=\"",
+                "message = \"red\"",
+                "message = \"blue\"",
+            ),
+            [
+                "next[0].gets message: expected (2 bytes), found colour of 7",
+                "caller.gets message: expected blue, found red",
+            ],
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let played = play_component(&declared, &program, folder.path(), &same).await;
+        assert_eq!(played.differences, [], "{}", same.title());
+        assert_eq!(played.failure, None);
+        let written = played.found.to_toml();
+        let again = Conversation::parse("b.toml", &written);
+        let again = again.unwrap_or_else(|error| panic!("{error} in {written}"));
+        assert_eq!(again.differences(&same), [], "{written}");
+        assert_eq!(again.to_toml(), written);
+        let played = play_component(&declared, &program, folder.path(), &other).await;
+        let told: Vec<String> = played.differences.iter().map(ToString::to_string).collect();
+        assert_eq!(told, differs);
+    }
+}
+
+#[test]
+fn a_conversation_is_of_one_protocol() {
+    for (text, said) in [
+        (
+            "direction = \"past\"\n[caller.sends]\ncommand = [\"GET\"]\n[[next]]\n[next.gets]\nmessage = \"a\"\n[next.answers]\nvalue = \"+\"\n[caller.gets]\nvalue = \"+\"\n",
+            "a.toml:5: next[0].gets: it is of another protocol than what the caller sends",
+        ),
+        (
+            "direction = \"past\"\n[caller.sends]\ncommand = []\n[caller.gets]\nvalue = \"+\"\n",
+            "a command has words",
+        ),
+        (
+            "direction = \"past\"\n[caller.sends]\nmessage = \"a\"\n[caller.gets]\nstatus = 200\n",
+            "unknown key `status`",
+        ),
+        (
+            "direction = \"past\"\n[caller.sends]\nmessage = \"a\"\n[caller.gets]\n",
+            "`message` is missing",
+        ),
+    ] {
+        let error = Conversation::parse("a.toml", text)
+            .expect_err(said)
+            .to_string();
+        assert!(error.contains(said), "{error}");
+    }
 }

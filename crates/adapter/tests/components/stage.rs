@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use adapter::component::{ComponentStep, Declaration, Place, Program};
 use adapter::{
-    Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Pending,
-    StateId, Stores,
+    Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Next,
+    Pending, StateId, Stores,
 };
 use bytes::Bytes;
 
@@ -41,6 +41,22 @@ impl Delegate for Software {
                 head,
                 body: call.body,
             })
+        })
+    }
+}
+
+/// An adapter that takes its time and changes nothing.
+pub(crate) struct Pause;
+
+impl Calls for Pause {
+    fn handle<'a>(
+        &'a self,
+        call: Call,
+        mut next: Next<'a>,
+    ) -> Pending<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            next.delegate(call).await
         })
     }
 }
@@ -132,16 +148,28 @@ pub(crate) fn step(
     stores: &Arc<Stores>,
     direction: Direction,
 ) -> Arc<dyn Calls> {
+    step_of(component, rest, stores, 2, direction)
+}
+
+/// A component as the adapter of an upgrade.
+pub(crate) fn step_of(
+    component: &[u8],
+    rest: &str,
+    stores: &Arc<Stores>,
+    upgrade: u32,
+    direction: Direction,
+) -> Arc<dyn Calls> {
+    let versions = match direction {
+        Direction::Past => (upgrade - 1, upgrade),
+        Direction::Future => (upgrade, upgrade - 1),
+    };
     let declaration = declaration(rest);
     let program = Program::compile("guest.wasm", component, declaration.limits());
     let program = program.unwrap_or_else(|error| panic!("{error}"));
     let place = Place {
-        state: StateId {
-            upgrade: 2,
-            direction,
-        },
-        caller_version: 1,
-        next_version: 2,
+        state: StateId { upgrade, direction },
+        caller_version: versions.0,
+        next_version: versions.1,
     };
     Arc::new(ComponentStep::new(
         declaration,

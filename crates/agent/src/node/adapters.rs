@@ -138,8 +138,8 @@ impl Loader {
                     };
                     let bundle = node.layout.bundle(*place);
                     let read = self.read(&bundle, path)?;
-                    let speaks = read.kind().speaks(definition.protocol);
-                    speaks.map_err(|problem| format!("{}: {path}: {problem}", definition.key))?;
+                    let serves = read.kind().serves(definition);
+                    serves.map_err(|problem| format!("{}: {path}: {problem}", definition.key))?;
                     if let Read::Component(declaration, _) = &read {
                         let fits = declaration.fits(definition.protocol);
                         fits.map_err(|error| error.to_string())?;

@@ -9,6 +9,7 @@ mod known;
 mod lane;
 mod learn;
 mod listeners;
+mod observed;
 mod render;
 mod report;
 mod room;
@@ -193,6 +194,10 @@ impl Node {
         if wished.serving_version != self.traffic.picture().standing.version {
             self.leave_ports(wished.serving_version);
         }
+        if !wished.hold_calls {
+            // Before the first held call goes on.
+            self.adapters.stores().thaw();
+        }
         self.traffic.change(|picture| {
             picture.hold = wished.hold_calls;
             picture.given_up &= wished.hold_calls;
@@ -200,9 +205,6 @@ impl Node {
             picture.standing.staged = picture.standing.staged.max(wished.serving_version);
             picture.set_bounds();
         });
-        if !wished.hold_calls {
-            self.adapters.stores().thaw();
-        }
         self.publish_table();
         if began {
             self.note_hold();

@@ -44,6 +44,9 @@ const FIRST_VIEW_LIMIT: Duration = Duration::from_secs(2);
 /// How long [`stop`] lets the software take to end before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// How often [`stop`] looks whether the holder has ended.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Why an agent cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -173,12 +176,11 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     }
     let plan =
         first.map(|first| Plan::of(&first.view, node.identity.node, Some(node.join_version())));
-    let (machine, outputs) =
-        NodeMachine::recover(node.clock.now_ms(), &records, plan).map_err(|source| {
-            AgentError::Recover {
-                path: node.layout.journal(),
-                source,
-            }
+    let child_runs = node.child().is_some();
+    let (machine, outputs) = NodeMachine::recover(node.clock.now_ms(), &records, plan, child_runs)
+        .map_err(|source| AgentError::Recover {
+            path: node.layout.journal(),
+            source,
         })?;
     tokio::spawn(crate::control::serve(node.clone()));
     let relay = node.relay.clone();
@@ -325,6 +327,7 @@ impl Parts {
             listening: AsyncMutex::new(()),
             learned: self.learned,
         });
+        node.recall_observed();
         node.adopt_child(state.child, state.listening);
         node.adopt_kept(state.kept);
         Ok(node)
@@ -371,6 +374,7 @@ fn first_picture() -> Picture {
         hold: true,
         given_up: false,
         child: None,
+        observed: Arc::new(BTreeMap::new()),
         public: Arc::new(BTreeMap::new()),
         sources: Arc::new(BTreeSet::new()),
         unsure: Arc::new(BTreeMap::new()),
@@ -394,7 +398,17 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
     if holder.state().child.is_some() {
         end_child(&holder, &mut notices).await?;
     }
-    Ok(holder.exit().await?)
+    holder.exit().await?;
+    // It answers before it has tidied the directory, which may be deleted as soon as this returns.
+    let socket = holder::socket_path(layout.root());
+    let gone = async {
+        while socket.exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // A path that stays does no harm.
+    let _ = tokio::time::timeout(STOP_GRACE, gone).await;
+    Ok(())
 }
 
 async fn end_child(holder: &HolderClient, notices: &mut Notices) -> Result<(), AgentError> {

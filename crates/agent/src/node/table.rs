@@ -53,8 +53,8 @@ impl Node {
             .map(|(name, port)| {
                 let versions = picture.knowledge.same_interface(name, picture.standing);
                 let public = picture.public_version(name);
-                // Of a service that is recorded no connection is the software's at once: the agent gets them all.
-                let direct = !self.relay.recorders.has(name);
+                // Of a service that is recorded or observed no connection is the software's at once: the agent gets them all.
+                let direct = !self.relay.recorders.has(name) && !picture.observes(name);
                 Service {
                     port: *port,
                     kept: kept.contains(port),

@@ -77,8 +77,8 @@ impl Node {
                 Deed::Connect
             };
             let seen = processes.iter().any(|pid| hook_saw(&stats, *pid, deed));
-            let missed = holders.iter().find(|pid| !seen || !self.library_in(**pid));
-            missed.map(|pid| complaint(*pid, socket))
+            let missed = (holders.iter()).find(|owner| !seen || !self.library_in(owner.pid));
+            missed.map(|owner| complaint(owner.pid, socket))
         })
     }
 

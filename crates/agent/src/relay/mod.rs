@@ -16,7 +16,7 @@ pub(crate) use record::{Recorder, Recorders};
 use sessions::Caller;
 pub(crate) use sessions::LoadedSessions;
 pub(crate) use tally::Tally;
-pub(crate) use traffic::{Child, Loaded, Picture, Traffic};
+pub(crate) use traffic::{Child, Loaded, Observed, Picture, Traffic};
 pub(crate) use workers::Workers;
 
 use crate::agent_key::AgentKey;
@@ -72,6 +72,8 @@ pub(crate) struct Relay {
     /// Whoever records what passes.
     pub(crate) recorders: Recorders,
     open: AtomicUsize,
+    /// Connections on their way back to the software.
+    returning: AtomicUsize,
     limits: Arc<Limits>,
 }
 
@@ -93,6 +95,7 @@ impl Relay {
             workers,
             recorders: Recorders::default(),
             open: AtomicUsize::new(0),
+            returning: AtomicUsize::new(0),
             limits: Arc::new(Limits::default()),
         })
     }
@@ -363,6 +366,16 @@ impl Relay {
     /// Returns a connection to the software: the holder is given the socket under a one-time token, and a connection
     /// that shows the token takes its place in the software's accept queue.
     async fn give_back(&self, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
+        let _returning = Returning::one_more(&self.returning);
+        self.return_to(stream, upstream).await
+    }
+
+    /// How many connections are on their way back to the software.
+    pub(crate) fn returning(&self) -> usize {
+        self.returning.load(Ordering::SeqCst)
+    }
+
+    async fn return_to(&self, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
         let picture = self.traffic.picture();
         let software = picture.beside(upstream, stream.local_addr()?.ip());
         let token: [u8; 16] = rand::random();
@@ -400,6 +413,22 @@ impl Relay {
         self.tally.count(why);
         reset_std(stream.into_std()?);
         Ok(())
+    }
+}
+
+/// A connection on its way back, until it is there or given up.
+struct Returning<'r>(&'r AtomicUsize);
+
+impl<'r> Returning<'r> {
+    fn one_more(count: &'r AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Returning<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

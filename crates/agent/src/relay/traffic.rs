@@ -33,6 +33,8 @@ pub(crate) struct Picture {
     pub(crate) given_up: bool,
     /// The running software; none while it is down.
     pub(crate) child: Option<Child>,
+    /// Services whose dispatch is observed, by how far that is.
+    pub(crate) observed: Arc<BTreeMap<String, Observed>>,
     /// Services' public versions, as the operator set them.
     pub(crate) public: Arc<BTreeMap<String, Version>>,
     /// The addresses whose labels are honoured.
@@ -43,6 +45,17 @@ pub(crate) struct Picture {
     pub(crate) hold_limit: Duration,
     /// How many calls are held at most at once; more fail as in a crash.
     pub(crate) held_calls_max: usize,
+}
+
+/// How far a service is whose dispatch is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// It was when an earlier agent ended: nobody is served before its adapters are loaded again.
+    Before,
+    /// The software still has connections of which nobody tells: callers at later versions wait.
+    Begins,
+    /// Every call passes the agent.
+    InForce,
 }
 
 /// The running software as the relay sees it.
@@ -122,18 +135,68 @@ impl Picture {
             Route::Withdrawn => Decision::Reset("reset.withdrawn"),
             Route::NoSuchService => Decision::Reset("reset.no_such_service"),
             Route::Refused(_) => Decision::Reset("reset.refused_interface"),
-            Route::Direct => self.with_software(service, Decision::Direct),
+            _ if self.observed.get(service) == Some(&Observed::Before) => {
+                Decision::Wait(Waiting::NotStaged)
+            }
+            Route::Direct => match self.told(service, &[]) {
+                told if told.is_empty() => self.with_software(service, Decision::Direct),
+                told => self.translate(service, &[], told),
+            },
+            Route::Chain(steps) if self.begins_for(service, &steps) => {
+                Decision::Wait(Waiting::NotStaged)
+            }
             Route::Chain(steps) => {
                 if let Some(chain) = self.session_chain(service, &steps) {
                     let chain = Arc::new(chain);
                     return self.with_software(service, |to| Decision::Session(chain, to));
                 }
-                match self.adapters.chain(service, &steps) {
-                    Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
-                    None => Decision::Wait(Waiting::NotStaged),
-                }
+                self.translate(service, &steps, self.told(service, &steps))
             }
         }
+    }
+
+    fn translate(&self, service: &str, steps: &[Step], told: Told) -> Decision {
+        match self.adapters.chain(service, steps, told) {
+            Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
+            // Nothing that is loaded later would make one chain of them.
+            None if self.adapters.are_mixed(service, steps) => {
+                Decision::Reset("reset.calls_and_sessions_mixed")
+            }
+            None => Decision::Wait(Waiting::NotStaged),
+        }
+    }
+
+    /// Whether the calls of the software's own callers pass the agent, or are about to.
+    pub(crate) fn observes(&self, service: &str) -> bool {
+        self.observed.contains_key(service) || self.is_told(service)
+    }
+
+    /// Whether there are adapters that are told of the calls of the software's own callers.
+    pub(crate) fn is_told(&self, service: &str) -> bool {
+        !self.told(service, &[]).is_empty()
+    }
+
+    /// Who is told of the calls that pass these adapters.
+    fn told(&self, service: &str, steps: &[Step]) -> Told {
+        let direction = steps.first().map_or(Direction::Past, |step| step.direction);
+        let followers = |direction| self.knowledge.followers(service, self.standing, direction);
+        let mut outer = followers(direction);
+        let passed = steps.iter().rev();
+        // Adapters farther away learn through those that are passed: all of them must follow.
+        match outer.len() >= steps.len() && passed.eq(&outer[..steps.len()]) {
+            true => drop(outer.drain(..steps.len())),
+            false => outer.clear(),
+        }
+        Told {
+            outer,
+            across: followers(direction.other()),
+        }
+    }
+
+    /// Whether the first of these adapters is one that begins to be told only when no direct connection is left.
+    fn begins_for(&self, service: &str, steps: &[Step]) -> bool {
+        self.observed.get(service) == Some(&Observed::Begins)
+            && (steps.first()).is_some_and(|step| step.direction == Direction::Future)
     }
 
     fn with_software(&self, service: &str, then: impl FnOnce(Upstream) -> Decision) -> Decision {
@@ -197,8 +260,26 @@ fn dial_address(listening: &[SocketAddr], port: u16, local: Option<IpAddr>) -> S
     }
 }
 
-/// A service, and the adapters on the way to its software.
-type Way = (String, Vec<Step>);
+/// Who is told of the calls of a chain, in each line the nearest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Told {
+    /// Adapters beyond the caller; without a chain the past ones.
+    outer: Vec<Step>,
+    /// Adapters on the other side of the software.
+    across: Vec<Step>,
+}
+
+impl Told {
+    fn is_empty(&self) -> bool {
+        self.outer.is_empty() && self.across.is_empty()
+    }
+}
+
+/// A service, the adapters on the way to its software, and those that are told.
+type Way = (String, Vec<Step>, Told);
+
+/// Under which name observed services keep their conflict keys: no service is called so.
+const OBSERVED: &str = "";
 
 /// Adapters, and the chains of them by service and steps, each made once.
 #[derive(Default)]
@@ -206,8 +287,9 @@ pub(crate) struct Adapters {
     loaded: Loaded,
     pub(super) sessions: LoadedSessions,
     made: Mutex<BTreeMap<Way, Arc<Chain>>>,
-    /// The conflict keys of each service: older chains, whose calls still run, share them.
-    conflicts: Arc<Mutex<BTreeMap<String, Conflicts>>>,
+    /// The conflict keys of each service: older chains, whose calls still run, share them. Observed services have them together: a call of
+    /// one may be told to adapters that remember calls of another.
+    conflicts: Arc<Mutex<BTreeMap<String, Arc<Conflicts>>>>,
 }
 
 impl Adapters {
@@ -221,31 +303,57 @@ impl Adapters {
         }
     }
 
-    fn chain(&self, service: &str, steps: &[Step]) -> Option<Arc<Chain>> {
+    fn chain(&self, service: &str, steps: &[Step], told: Told) -> Option<Arc<Chain>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (service.to_owned(), steps.to_vec());
+        let key = (service.to_owned(), steps.to_vec(), told);
         if let Some(chain) = made.get(&key) {
             return Some(chain.clone());
         }
-        let adapters = steps
-            .iter()
-            .map(|step| {
-                let key = (step.upgrade, service.to_owned(), step.direction);
-                self.loaded.get(&key).cloned()
-            })
-            .collect::<Option<Vec<_>>>()?;
-        let direction = match steps.first()?.direction {
-            Direction::Past => adapter::Direction::Past,
-            Direction::Future => adapter::Direction::Future,
+        let told = &key.2;
+        let conflicts = self.conflicts(service, !told.is_empty());
+        let adapters = self.all(service, steps)?;
+        let mut chain = match steps.first().map(|step| step.direction) {
+            None => Chain::empty(),
+            Some(Direction::Past) => Chain::of(adapter::Direction::Past, adapters, &conflicts),
+            Some(Direction::Future) => Chain::of(adapter::Direction::Future, adapters, &conflicts),
         };
-        let mut conflicts = self
-            .conflicts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let conflicts = conflicts.entry(service.to_owned()).or_default();
-        let chain = Arc::new(Chain::of(direction, adapters, conflicts));
+        if !told.is_empty() {
+            let outer = self.all(service, &told.outer)?;
+            let across = self.all(service, &told.across)?;
+            chain = chain.observed(outer, across, &conflicts);
+        }
+        let chain = Arc::new(chain);
         made.insert(key, chain.clone());
         Some(chain)
+    }
+
+    /// Whether these adapters are loaded, but some are of calls and others of sessions.
+    fn are_mixed(&self, service: &str, steps: &[Step]) -> bool {
+        let key = |step: &Step| (step.upgrade, service.to_owned(), step.direction);
+        let of_calls = steps
+            .iter()
+            .filter(|step| self.loaded.contains_key(&key(step)));
+        let of_sessions = (steps.iter()).filter(|step| self.sessions.contains_key(&key(step)));
+        let (calls, sessions) = (of_calls.count(), of_sessions.count());
+        calls > 0 && sessions > 0 && calls + sessions == steps.len()
+    }
+
+    /// These adapters; none where one of them is not loaded.
+    fn all(&self, service: &str, steps: &[Step]) -> Option<Vec<Arc<dyn Calls>>> {
+        let keys = steps
+            .iter()
+            .map(|step| (step.upgrade, service.to_owned(), step.direction));
+        keys.map(|key| self.loaded.get(&key).cloned()).collect()
+    }
+
+    fn conflicts(&self, service: &str, is_observed: bool) -> Arc<Conflicts> {
+        let mut all = (self.conflicts.lock()).unwrap_or_else(PoisonError::into_inner);
+        let own = all.entry(service.to_owned()).or_default().clone();
+        match is_observed {
+            // Calls that began before are excluded too.
+            true => all.entry(OBSERVED.to_owned()).or_insert(own).clone(),
+            false => own,
+        }
     }
 }
 

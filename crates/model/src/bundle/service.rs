@@ -123,6 +123,8 @@ pub enum Connections {
 pub enum Dispatch {
     /// They go straight to the software.
     Direct,
+    /// They pass the agent, which tells the adapters of them.
+    Observed,
 }
 
 /// At which version callers without a label are served, until the operator moves it.

@@ -1,6 +1,6 @@
 //! An upgrade as proved: every value checked, every expression compiled. Only this form travels inside.
 
-use super::{Adapter, Class, Protocol};
+use super::{Adapter, Class, Service};
 use crate::expression::Expression;
 use crate::ids::Version;
 use crate::schedule::Schedule;
@@ -67,15 +67,14 @@ pub struct ClassUpgrade {
 }
 
 impl Upgrade {
-    /// What the services speak between whose versions this file of an adapter stands.
-    pub fn protocols_of(&self, file: &str) -> Vec<Protocol> {
+    /// The services between whose versions this file of an adapter stands.
+    pub fn services_of(&self, file: &str) -> Vec<&Service> {
         let classes = self.classes.values();
         let definitions = classes.filter_map(|class| class.definition.as_ref());
         let services = definitions.flat_map(|class| class.services.values());
         let named = |adapter: &Adapter| matches!(adapter, Adapter::File(path) if path == file);
         services
             .filter(|service| named(&service.past) || named(&service.future))
-            .map(|service| service.protocol)
             .collect()
     }
 

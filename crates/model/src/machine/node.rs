@@ -87,8 +87,9 @@ pub(super) struct Upgrade {
     pub(super) path: Vec<Step>,
     pub(super) permit: Option<PermitId>,
     pub(super) at: At,
-    /// The agent was started anew since `Stopping`: the child may be stopped already, so calls are held from the start.
-    pub(super) recovered: bool,
+    /// An agent that was started anew found no child, or it ended since: it was being stopped already, so calls are held from the
+    /// start. While the child runs they are not: its `before_stop` may need them.
+    pub(super) childless: bool,
     pub(super) flips_failed: u32,
     /// Why the upgrade goes back, once it does.
     pub(super) failure: String,
@@ -302,6 +303,9 @@ impl NodeMachine {
 
     fn child_exited(&mut self, now_ms: u64, generation: u64, how: &str, out: &mut Vec<Output>) {
         self.last_exit = Some((generation, how.to_owned()));
+        if let (Child::Unknown, State::Upgrading(upgrade)) = (self.child, &mut self.state) {
+            upgrade.childless = true;
+        }
         if let Child::Running {
             generation: mine,
             since_ms,

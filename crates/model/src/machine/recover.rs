@@ -18,7 +18,7 @@ pub struct RecoverError {
 
 impl NodeMachine {
     /// The machine after these records (none: a node that has not joined), and what to do first. Give the cached plan
-    /// when there is one.
+    /// when there is one, and say whether the child runs: while one does that is to be stopped, it is served as before.
     ///
     /// # Errors
     /// A record does not fit those before it: the journal is not this machine's.
@@ -26,6 +26,7 @@ impl NodeMachine {
         now_ms: u64,
         records: &[Record],
         plan: Option<Plan>,
+        child_runs: bool,
     ) -> Result<(NodeMachine, Vec<Output>), RecoverError> {
         let mut machine = NodeMachine::fresh();
         for (index, record) in records.iter().enumerate() {
@@ -35,7 +36,7 @@ impl NodeMachine {
             }
         }
         let mut out = Vec::new();
-        machine.resume(&mut out);
+        machine.resume(child_runs, &mut out);
         if let Some(plan) = plan {
             machine.take_plan(now_ms, plan, &mut out);
         }
@@ -103,11 +104,11 @@ impl NodeMachine {
     }
 
     /// The table's column "after a crash here", where it differs from doing the action again.
-    fn resume(&mut self, out: &mut Vec<Output>) {
+    fn resume(&mut self, child_runs: bool, out: &mut Vec<Output>) {
         let State::Upgrading(upgrade) = &mut self.state else {
             return;
         };
-        upgrade.recovered = true;
+        upgrade.childless = !child_runs;
         match upgrade.at {
             At::Transform { attempt } => {
                 let record = after_attempt(attempt, "the agent ended during the transform");
@@ -115,9 +116,6 @@ impl NodeMachine {
             }
             At::ProbeStart => upgrade.at = At::ProbeStop,
             _ => {}
-        }
-        if let State::Upgrading(upgrade) = &mut self.state {
-            upgrade.recovered = true;
         }
     }
 
@@ -241,7 +239,7 @@ impl NodeMachine {
                 Some(_) => At::Confirm,
                 None => At::BeforeStop,
             },
-            recovered: false,
+            childless: false,
             flips_failed: 0,
             failure: String::new(),
         });

@@ -27,7 +27,7 @@ impl NodeMachine {
 
 fn traffic_during(upgrade: &Upgrade, here: Version) -> Traffic {
     let (hold_calls, probing, serving_version) = match upgrade.at {
-        At::Confirm | At::BeforeStop | At::Drain | At::Keep => (upgrade.recovered, false, here),
+        At::Confirm | At::BeforeStop | At::Drain | At::Keep => (upgrade.childless, false, here),
         At::Hold | At::Stop | At::Transform { .. } => (true, false, here),
         At::Flip | At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe => {
             (true, true, upgrade.to.version)

@@ -254,3 +254,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn adapters_follow_the_calls_of_the_version_next_to_them() {
+    use Direction::{Future, Past};
+    let observed =
+        data("interface = \"changed\", adapter = \"lens.toml\", dispatch = \"observed\"");
+    let same = data("interface = \"same\"");
+    let lineage = lineage(&[FIRST, &observed, &observed, &same, &observed, &changed()]);
+    let followers = |at: Standing, direction| lineage.followers("data", at, direction);
+    let all = standing(3, 6, 0);
+    assert_eq!(followers(all, Past), [step(3, Past), step(2, Past)]);
+    assert_eq!(
+        followers(all, Future),
+        [step(5, Future)],
+        "the upgrade to 6 is not told of anything"
+    );
+    assert_eq!(followers(standing(3, 6, 1), Past), [step(3, Past)]);
+    assert_eq!(followers(standing(3, 6, 2), Past), []);
+    assert_eq!(followers(standing(3, 4, 0), Future), [], "not staged");
+    assert_eq!(
+        followers(standing(4, 4, 0), Past),
+        [step(3, Past), step(2, Past)]
+    );
+    assert_eq!(followers(standing(6, 6, 0), Past), [], "one is in between");
+}

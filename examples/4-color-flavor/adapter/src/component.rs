@@ -33,7 +33,8 @@ impl Guest for Adapter {
 
     fn on_recover(unfinished: Unfinished) -> Result<(), String> {
         let form = form(unfinished.caller.direction);
-        sequence::recover(&mut Here::default(), form, &request(&unfinished.call)).map_err(in_words)
+        let (observed, request) = (unfinished.observed, request(&unfinished.call));
+        sequence::recover(&mut Here::default(), form, observed, &request).map_err(in_words)
     }
 
     fn observe(seen: Observation) -> Result<Vec<Observation>, String> {

@@ -184,8 +184,19 @@ fn strange(reply: &Reply) -> Failure {
 ///
 /// An insertion that was interrupted may have put the number in without its word: it then has the default word, as if a caller of the
 /// other version had put it in. Its own caller has got no answer.
-pub fn recover(node: &mut dyn Node, form: Form, request: &Request) -> Result<(), Failure> {
-    let number = match form.read(request) {
+///
+/// An observed call was made by a caller of the other version: what it did to the number shows in the `ETag` too.
+pub fn recover(
+    node: &mut dyn Node,
+    form: Form,
+    is_observed: bool,
+    request: &Request,
+) -> Result<(), Failure> {
+    let spoken = match is_observed {
+        true => form.other(),
+        false => form,
+    };
+    let number = match spoken.read(request) {
         Ok(Operation::Insert(number, _) | Operation::Delete(number)) => number,
         _ => return Ok(()),
     };

@@ -1,6 +1,7 @@
 //! What changes between the versions, as functions of their own, so that `cargo test` can try them.
 
-use serde_json::{Map, Value};
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
 
 /// A version of the software.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +40,18 @@ pub fn target(target: &str, from: Version, to: Version) -> Result<String, Refuse
     Ok(format!("{}{rest}", to.prefix()))
 }
 
-/// `{"colour": "red"}` becomes `{"tint": "red"}`; the other members stay as they are, in their order.
+/// `{"colour": "red"}` becomes `{"tint": "red"}`; the other members stay as they are written, in their order.
 pub fn body(body: &[u8], from: Version, to: Version) -> Result<Vec<u8>, Refused> {
-    let item: Value =
-        serde_json::from_slice(body).map_err(|_| Refused("the body is not JSON".to_owned()))?;
-    let Value::Object(item) = item else {
-        return Err(Refused("the body is no JSON object".to_owned()));
-    };
+    // Only the members' names are looked at: what they hold is neither decoded nor written anew.
+    let item: IndexMap<String, &RawValue> = serde_json::from_slice(body)
+        .map_err(|_| Refused("the body is no JSON object".to_owned()))?;
     if item.contains_key(to.colour()) {
         return Err(Refused(format!(
             "version {from:?} has no `{}`",
             to.colour()
         )));
     }
-    let renamed: Map<String, Value> = item
+    let renamed: IndexMap<String, &RawValue> = item
         .into_iter()
         .map(|(name, value)| {
             if name == from.colour() {
@@ -62,7 +61,7 @@ pub fn body(body: &[u8], from: Version, to: Version) -> Result<Vec<u8>, Refused>
             }
         })
         .collect();
-    Ok(Value::Object(renamed).to_string().into_bytes())
+    serde_json::to_vec(&renamed).map_err(|why| Refused(why.to_string()))
 }
 
 #[cfg(test)]

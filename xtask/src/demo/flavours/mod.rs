@@ -8,12 +8,13 @@ use super::Ending;
 use super::killer::Killer;
 use super::place::{Place, repository};
 use super::processes::Processes;
-use super::summary::{Demands, Refusals, Spread, Summary};
+use super::summary::{Demands, Refusals, RefusedBy, Spread, Summary};
 use super::system::{Node, System, all_at, is_at};
 use super::watcher::Watcher;
 use anyhow::{Context, bail};
 use color_flavor_adapter::form::Form;
 use model::api::SystemView;
+use model::bundle::Dispatch;
 use model::ids::Version;
 use reference::Standing;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,16 +36,19 @@ const LAST: u32 = 2;
 /// Most wrong answers that are told in full.
 const TOLD_MAX: usize = 10;
 
-/// What a run must reach.
+/// What the run of each dispatch must reach.
 const DEMANDS: Demands = Demands {
-    calls: 20_000,
-    writes: 5_000,
-    cross_version: 2_000,
+    calls: 10_000,
+    writes: 2_500,
+    cross_version: 1_000,
     two_steps: 0,
     resets_max: 0,
     live: 2,
     refusals: Refusals::Listed,
 };
+
+/// Before this it is said how calls are dispatched.
+const ADAPTER: &str = "adapter = ";
 
 /// A run that has begun.
 struct Run {
@@ -54,18 +58,53 @@ struct Run {
     nodes: Vec<Node>,
 }
 
-/// Runs the example.
+/// Runs the example with direct dispatch, then with observed dispatch.
+///
+/// # Errors
+/// When something does not start or the system does not get on.
 pub async fn run(
     place: &Place,
     processes: Arc<Processes>,
     program: PathBuf,
     chaos: Option<u64>,
 ) -> anyhow::Result<Ending> {
+    let (of_one, with) = (Arc::clone(&processes), program.clone());
+    let direct = run_with(Dispatch::Direct, place, of_one, with, chaos).await?;
+    processes.end_below(&place.root);
+    let beside = Place::beside(place, "observed")?;
+    let observed = run_with(Dispatch::Observed, &beside, processes, program, chaos).await?;
+    let refused = RefusedBy {
+        direct: direct.summary.calls.refused,
+        observed: observed.summary.calls.refused,
+    };
+    eprintln!(
+        "refused with direct dispatch: {}, with observed dispatch: {}",
+        refused.direct, refused.observed
+    );
+    let mut shortcomings = direct.shortcomings;
+    shortcomings.extend(observed.shortcomings);
+    let mut summary = direct.summary.and(&observed.summary);
+    summary.refused_by_dispatch = Some(refused);
+    Ok(Ending {
+        summary,
+        shortcomings,
+    })
+}
+
+async fn run_with(
+    dispatch: Dispatch,
+    place: &Place,
+    processes: Arc<Processes>,
+    program: PathBuf,
+    chaos: Option<u64>,
+) -> anyhow::Result<Ending> {
     let began = Instant::now();
-    let [first, second] = prepare(place)?;
-    let run = Run::begin(place, processes, program, &first).await?;
+    let [first, second] = prepare(place, dispatch)?;
+    let run = Run::begin(place, processes, program, &first, dispatch).await?;
+    run.watcher
+        .say(&format!("dispatch is {dispatch:?}").to_lowercase());
     let workers = run.workers(place).await?;
-    run.calls(3_000).await?;
+    run.calls(1_500).await?;
     run.system.publish(&second, false)?;
     run.system
         .wait("every node has staged version 2", PART_LIMIT, |view| {
@@ -75,11 +114,16 @@ pub async fn run(
         .await?;
     run.watcher
         .say("version 2 is staged: callers of both versions, at software of version 1");
+    if dispatch == Dispatch::Observed {
+        // The connections that the software had from its own callers are ended.
+        let nodes = run.nodes.iter();
+        nodes.for_each(|node| run.watcher.connections_may_break(&node.name));
+    }
     run.board.both();
     let killer = chaos.map(|seed| Killer::begin(seed, &run.system, &run.watcher, &run.nodes));
-    run.calls(6_000).await?;
+    run.calls(3_000).await?;
     run.upgrade().await?;
-    run.calls(6_000).await?;
+    run.calls(3_000).await?;
     let killed = killer.map_or(0, |killer| killer.end());
     while run.board.counted().calls.total < DEMANDS.calls * 21 / 20 {
         run.calls(100).await?;
@@ -91,11 +135,11 @@ pub async fn run(
     if chaos.is_some() {
         run.watcher.say(&format!("{killed} agents were killed"));
     }
-    run.conclude(began).await
+    run.conclude(began, dispatch, killed > 0).await
 }
 
 /// Both bundles, with the adapter, and with an approval between staging and the upgrade.
-fn prepare(place: &Place) -> anyhow::Result<[PathBuf; 2]> {
+fn prepare(place: &Place, dispatch: Dispatch) -> anyhow::Result<[PathBuf; 2]> {
     let example = repository().join("examples/4-color-flavor");
     let built = Command::new("sh").arg(example.join("build.sh")).status();
     if !built.context("cannot run sh")?.success() {
@@ -111,7 +155,11 @@ fn prepare(place: &Place) -> anyhow::Result<[PathBuf; 2]> {
         bail!("{} does not say {one_at_a_time}", file.display());
     }
     let approved = format!("{one_at_a_time}, approval = true");
-    std::fs::write(&file, text.replace(one_at_a_time, &approved))?;
+    let mut text = text.replace(one_at_a_time, &approved);
+    if dispatch == Dispatch::Observed {
+        text = text.replace(ADAPTER, &format!("dispatch = \"observed\"\n{ADAPTER}"));
+    }
+    std::fs::write(&file, text)?;
     Ok([place.bundle(&example, "v1")?, second])
 }
 
@@ -121,6 +169,7 @@ impl Run {
         processes: Arc<Processes>,
         program: PathBuf,
         first: &Path,
+        dispatch: Dispatch,
     ) -> anyhow::Result<Run> {
         let system = System::start(place, processes, program).await?;
         system.publish(first, false)?;
@@ -152,7 +201,7 @@ impl Run {
         Ok(Run {
             system,
             watcher,
-            board: Arc::default(),
+            board: Arc::new(Board::new(dispatch)),
             nodes,
         })
     }
@@ -201,7 +250,12 @@ impl Run {
         Ok(())
     }
 
-    async fn conclude(&self, began: Instant) -> anyhow::Result<Ending> {
+    async fn conclude(
+        &self,
+        began: Instant,
+        dispatch: Dispatch,
+        killed: bool,
+    ) -> anyhow::Result<Ending> {
         let counted = self.board.counted();
         for wrong in counted.wrong.iter().take(TOLD_MAX) {
             self.watcher.say(wrong);
@@ -227,9 +281,16 @@ impl Run {
         };
         let demands = Demands {
             resets_max: self.watcher.resets_max(),
+            refusals: match dispatch {
+                Dispatch::Direct => Refusals::Listed,
+                // Of a call whose agent was killed nobody knows what became of it.
+                Dispatch::Observed if killed => Refusals::Allowed,
+                Dispatch::Observed => Refusals::Never,
+            },
             ..DEMANDS
         };
         let shortcomings = summary.shortcomings(&demands, self.watcher.live_max(), &behind);
+        self.watcher.end();
         Ok(Ending {
             summary,
             shortcomings,

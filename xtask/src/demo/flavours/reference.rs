@@ -2,6 +2,7 @@
 
 use super::caller::Reply;
 use color_flavor_adapter::form::{Form, Operation};
+use model::bundle::Dispatch;
 use serde_json::json;
 
 /// Where a node stands, as far as a caller can know.
@@ -21,8 +22,9 @@ impl Standing {
 }
 
 /// What is known of a number that only one caller changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Number {
+    dispatch: Dispatch,
     /// Its words, for each version, if it is in the set.
     words: Option<[String; 2]>,
     /// The adapter of this version's callers may remember a word.
@@ -57,6 +59,16 @@ fn names(form: Form) -> (&'static str, &'static str, &'static str) {
 }
 
 impl Number {
+    /// One that nobody has put in.
+    pub(super) fn new(dispatch: Dispatch) -> Self {
+        Self {
+            dispatch,
+            words: None,
+            remembered: [false; 2],
+            unseen: [false; 2],
+        }
+    }
+
     /// Whether it is in the set.
     pub(super) fn is_there(&self) -> bool {
         self.words.is_some()
@@ -65,6 +77,7 @@ impl Number {
     /// It has been taken out by somebody of whom nothing else is known.
     pub(super) fn gone(&mut self) {
         *self = Number {
+            dispatch: self.dispatch,
             words: None,
             remembered: [true; 2],
             unseen: [true; 2],
@@ -158,8 +171,9 @@ impl Number {
 
     fn touched(&mut self, own: usize, other: usize, form: Form, standing: Standing) {
         self.unseen[own] = false;
-        // At the software's own version nobody tells the other one's adapter.
-        if standing.may_be(form) && self.remembered[other] {
+        // At the software's own version nobody tells the other one's adapter where dispatch is direct.
+        let may_be_unseen = self.dispatch == Dispatch::Direct && standing.may_be(form);
+        if may_be_unseen && self.remembered[other] {
             self.unseen[other] = true;
         }
     }
@@ -196,7 +210,7 @@ mod tests {
 
     #[test]
     fn each_version_sees_its_own_words() {
-        let mut number = Number::default();
+        let mut number = Number::new(Dispatch::Direct);
         insert(&mut number, Form::Flavours, OLD, "sweet");
         let get = Operation::Get(7);
         let grey = reply(200, json!({"number": 7, "colour": "grey"}));
@@ -220,7 +234,7 @@ mod tests {
     fn only_what_was_changed_unseen_may_be_refused() {
         let refused = reply(422, json!({"problem": "callers of the other version ..."}));
         let get = Operation::Get(7);
-        let mut number = Number::default();
+        let mut number = Number::new(Dispatch::Direct);
         insert(&mut number, Form::Flavours, OLD, "sweet");
         let is_wrong = |judgement| matches!(judgement, Judgement::Wrong(_));
         assert!(is_wrong(number.follow(Form::Flavours, OLD, &get, &refused)));
@@ -246,5 +260,22 @@ mod tests {
             &get,
             &refused
         )));
+    }
+
+    #[test]
+    fn where_adapters_are_told_nothing_is_refused() {
+        let refused = reply(422, json!({"problem": "callers of the other version ..."}));
+        let mut number = Number::new(Dispatch::Observed);
+        insert(&mut number, Form::Flavours, OLD, "sweet");
+        let set = Operation::Set(7, "red".to_owned());
+        let red = reply(200, json!({"number": 7, "colour": "red"}));
+        assert_eq!(
+            number.follow(Form::Colours, OLD, &set, &red),
+            Judgement::Right
+        );
+        assert!(matches!(
+            number.follow(Form::Flavours, OLD, &Operation::Get(7), &refused),
+            Judgement::Wrong(_)
+        ));
     }
 }

@@ -4,6 +4,7 @@ use super::caller::{Caller, Fault};
 use super::reference::{Judgement, Number, Standing};
 use crate::demo::summary::Calls;
 use color_flavor_adapter::form::{Form, Operation};
+use model::bundle::Dispatch;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
@@ -22,8 +23,9 @@ const FAULT_PAUSE: Duration = Duration::from_millis(30);
 const TRIES: u32 = 50;
 
 /// What all workers share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Board {
+    dispatch: Dispatch,
     state: Mutex<State>,
 }
 
@@ -48,6 +50,13 @@ pub(super) struct Counted {
 }
 
 impl Board {
+    pub(super) fn new(dispatch: Dispatch) -> Self {
+        Self {
+            dispatch,
+            state: Mutex::default(),
+        }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,7 +107,7 @@ impl Worker {
     pub(super) fn new(number: u32, nodes: &[SocketAddr], system: u64, board: Arc<Board>) -> Self {
         let node = |address: &SocketAddr| Node {
             callers: [1, 2].map(|version| Caller::new(*address, system, version)),
-            numbers: (0..NUMBERS).map(|_| Number::default()).collect(),
+            numbers: (0..NUMBERS).map(|_| Number::new(board.dispatch)).collect(),
             upgraded: false,
         };
         Self {

@@ -7,9 +7,9 @@ use tokio::time::timeout;
 
 use super::super::bindings::upstart::adapter::types;
 use super::super::host::{Context, Host};
-use super::super::instance::{Instance, Pool};
+use super::super::instance::{Instance, Places, Pool};
 use super::super::run::{Broken, is_out_of_memory, told};
-use super::super::turns;
+use super::super::turns::{self, Work};
 use super::bindings::exports::upstart::adapter::sessions as wit;
 use super::bindings::{SessionsAdapter, SessionsAdapterPre};
 use crate::state::Transaction;
@@ -41,9 +41,10 @@ pub(super) async fn run(
     memory_mib: usize,
 ) -> Result<(Said, Option<Transaction>), Broken> {
     let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
-    let _active = pool.enter().map_err(trapped)?;
+    let active = pool.enter().map_err(trapped)?;
     let asking = async {
-        let taken = pool.take().await;
+        let places = Places::take(1).await;
+        let taken = pool.take(&places).await;
         let mut instance = taken.map_err(|error| match is_out_of_memory(&error) {
             true => Broken::Memory(memory_mib),
             false => trapped(error),
@@ -54,11 +55,18 @@ pub(super) async fn run(
             transaction,
         });
         host.limits().exceeded = false;
-        if pool.suspect.load(Ordering::Relaxed) {
-            instance.store.data().turn.clone().wait().await;
-        }
-        turns::begin(&mut instance.store);
-        let said = instance.tell(question).await;
+        let turn = instance.store.data().turn.clone();
+        let is_suspect = pool.suspect.load(Ordering::Relaxed);
+        let guest = Work::begin(is_suspect, &turn, async move {
+            turns::begin(&mut instance.store);
+            let said = instance.tell(question).await;
+            // What is aborted may go on until its next turn: it has its place, and the clock, until then.
+            drop((active, places));
+            (said, instance)
+        });
+        let ended = guest.await;
+        let (said, mut instance) =
+            ended.ok_or_else(|| Broken::Trapped("the agent ends".to_owned()))?;
         let host = instance.store.data_mut();
         let said = said.map_err(|error| match host.limits().exceeded {
             true => Broken::Memory(memory_mib),

@@ -27,7 +27,9 @@ pub(super) async fn align(
         standing.staged = staged.max(standing.version);
         standing.retired_through = standing.retired_through.max(retired_through);
     });
+    node.observe();
     node.publish_table();
+    node.begin_to_observe().await?;
     node.serve_listeners().await?;
     if !node.traffic.picture().hold {
         // An earlier agent may have ended before it let go of everything.

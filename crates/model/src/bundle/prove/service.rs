@@ -84,9 +84,7 @@ fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service 
         connections: table
             .word("connections", &connections)
             .unwrap_or(Connections::Stateful),
-        dispatch: table
-            .word("dispatch", &[("direct", Dispatch::Direct)])
-            .unwrap_or(Dispatch::Direct),
+        dispatch: dispatch(&table, interface, [&past, &future]),
         public: table.word("public", &public).unwrap_or(PublicPolicy::First),
         advertise: advertise(&table, names),
         networks: networks(&table, names),
@@ -220,6 +218,23 @@ fn adapters(table: &Table<'_>, interface: Interface) -> (Adapter, Adapter) {
     }
     let [past, future] = sides.map(|(_, at)| at.map_or(Adapter::None, |at| adapter(table, &at)));
     (past, future)
+}
+
+/// How calls at the node's own version are dispatched; there must be an adapter that can be told of them.
+fn dispatch(table: &Table<'_>, interface: Option<Interface>, adapters: [&Adapter; 2]) -> Dispatch {
+    let words = [
+        ("direct", Dispatch::Direct),
+        ("observed", Dispatch::Observed),
+    ];
+    let dispatch = table.word("dispatch", &words).unwrap_or(Dispatch::Direct);
+    let has_none = matches!(interface, Some(Interface::Same | Interface::New))
+        || adapters == [&Adapter::Refuse; 2];
+    if let (Dispatch::Observed, true, Some(place)) = (dispatch, has_none, table.place("dispatch")) {
+        let problem = "this upgrade has no adapter of the service that could be told of calls";
+        let help = "delete this key: it belongs to the upgrade whose adapter remembers something";
+        table.source().wrong(&place, problem, help);
+    }
+    dispatch
 }
 
 /// Which adapters are right is not known: their keys are not looked at.

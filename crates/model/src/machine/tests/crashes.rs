@@ -82,6 +82,33 @@ fn killed_at_every_boundary_of_a_failure_the_node_ends_at_the_old_version() {
     }
 }
 
+#[test]
+fn what_is_to_be_stopped_is_served_as_before_under_a_new_agent_while_it_runs() {
+    let mut world = World::new(2);
+    assert!(world.run_to("before_stop"));
+    world.restart_agent();
+    assert!(
+        !world.traffic.hold_calls,
+        "the command before_stop may need the calls"
+    );
+    world.crash_child();
+    assert!(world.run_to("keep"));
+    assert!(world.traffic.hold_calls, "the child has ended meanwhile");
+    converges(&mut world);
+    assert_eq!(world.machine.status(None).version, Version(2));
+}
+
+#[test]
+fn what_was_stopped_by_an_earlier_agent_holds_calls_from_the_start() {
+    let mut world = World::new(2);
+    assert!(world.run_to("stop"));
+    assert!(world.child.is_none());
+    world.restart_agent();
+    assert!(world.traffic.hold_calls);
+    converges(&mut world);
+    assert_eq!(world.machine.status(None).version, Version(2));
+}
+
 /// Something that goes wrong in a run.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {

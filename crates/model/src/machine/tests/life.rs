@@ -292,7 +292,7 @@ fn a_compacted_journal_recovers_to_the_same_place() {
     let short = world.machine.snapshot().expect("at rest");
     assert!(short.len() < world.journal.len());
     let plan = Some(world.plan.clone());
-    let (machine, outputs) = NodeMachine::recover(0, &short, plan).expect("fits");
+    let (machine, outputs) = NodeMachine::recover(0, &short, plan, false).expect("fits");
     assert_eq!(machine.settled(), world.machine.settled());
     assert!(machine.held().eq(world.machine.held()));
     assert!(
@@ -306,7 +306,7 @@ fn a_compacted_journal_recovers_to_the_same_place() {
 fn without_plan_the_node_serves_at_its_version() {
     let mut world = World::new(1);
     world.settle();
-    let (_, outputs) = NodeMachine::recover(0, &world.journal, None).expect("fits");
+    let (_, outputs) = NodeMachine::recover(0, &world.journal, None, false).expect("fits");
     assert!(
         matches!(outputs.last(), Some(Output::Do(crate::machine::Action::StartChild { to })) if *to == place(1, 1))
     );

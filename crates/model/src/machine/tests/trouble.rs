@@ -360,6 +360,7 @@ fn a_settled_node_takes_a_revision_without_a_restart() {
 
 #[test]
 fn a_journal_whose_records_do_not_follow_is_refused() {
-    let error = NodeMachine::recover(0, &[Record::Committed], None).expect_err("must not fit");
+    let error =
+        NodeMachine::recover(0, &[Record::Committed], None, false).expect_err("must not fit");
     assert_eq!((error.index, error.kind), (0, "committed"));
 }

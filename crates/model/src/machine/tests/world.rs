@@ -88,7 +88,8 @@ impl World {
             join_version: Some(Version(1)),
             ..Plan::default()
         };
-        let (machine, outputs) = NodeMachine::recover(0, &[], Some(plan.clone())).expect("fits");
+        let (machine, outputs) =
+            NodeMachine::recover(0, &[], Some(plan.clone()), false).expect("fits");
         let mut world = World {
             now_ms: 0,
             machine,
@@ -197,7 +198,8 @@ impl World {
         self.pending.clear();
         let plan = Some(self.plan.clone());
         let (machine, outputs) =
-            NodeMachine::recover(self.now_ms, &self.journal, plan).expect("the journal fits");
+            NodeMachine::recover(self.now_ms, &self.journal, plan, self.child.is_some())
+                .expect("the journal fits");
         self.machine = machine;
         self.perform(outputs);
     }

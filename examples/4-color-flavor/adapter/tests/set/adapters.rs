@@ -20,8 +20,14 @@ pub(crate) trait Adapter {
     /// The agent has crashed: what was in memory only is gone.
     fn crash(&mut self) {}
     /// Is asked about an interrupted call.
-    fn recover(&mut self, node: &mut dyn Node, form: Form, call: &Request) -> Result<(), Failure> {
-        sequence::recover(node, form, call)
+    fn recover(
+        &mut self,
+        node: &mut dyn Node,
+        form: Form,
+        is_observed: bool,
+        call: &Request,
+    ) -> Result<(), Failure> {
+        sequence::recover(node, form, is_observed, call)
     }
     /// Is told of a call at the software's version.
     fn observe(&mut self, node: &mut dyn Node, form: Form, call: &Request, reply: &Reply) {

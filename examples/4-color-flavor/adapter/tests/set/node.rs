@@ -61,6 +61,11 @@ impl SetNode {
         }
         if crash {
             self.adapter.crash();
+            self.with_state(|adapter, node| {
+                adapter
+                    .recover(node, form.other(), true, &request)
+                    .expect("the software answers");
+            });
         }
         let event = |seen| Event {
             form,
@@ -111,7 +116,7 @@ impl SetNode {
             self.adapter.crash();
             self.with_state(|adapter, node| {
                 adapter
-                    .recover(node, form, &request)
+                    .recover(node, form, false, &request)
                     .expect("the software answers");
             });
         }

@@ -1,13 +1,17 @@
 //! Chains: the adapters between a caller's version and the software's, nearest to the caller first.
 
+mod observed;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use http::StatusCode;
+use tokio::sync::RwLock;
 
 use crate::call::{Answer, Call};
+use crate::component::{ComponentStep, Places};
 use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
 use crate::conversation::Recording;
 use crate::lens::Lens;
@@ -61,6 +65,14 @@ impl Direction {
         }
     }
 
+    /// The other one.
+    pub fn other(self) -> Direction {
+        match self {
+            Direction::Past => Direction::Future,
+            Direction::Future => Direction::Past,
+        }
+    }
+
     /// As written in messages: `past` or `future`.
     pub fn name(self) -> &'static str {
         match self {
@@ -76,6 +88,16 @@ impl Direction {
 pub trait Calls: Send + Sync {
     /// Answers one call.
     fn handle<'a>(&'a self, call: Call, next: Next<'a>) -> Pending<'a, Result<Answer, Failure>>;
+
+    /// How many instances of components a call takes here, the adapters below left out.
+    fn instances(&self) -> usize {
+        0
+    }
+
+    /// The adapter as one that can follow the calls at its next version.
+    fn follower(&self) -> Option<&ComponentStep> {
+        None
+    }
 }
 
 /// The end of a chain: the software.
@@ -168,6 +190,20 @@ pub struct Chain {
     steps: Vec<Step>,
     /// How many of the steps translate.
     length: usize,
+    /// Who else is told of its calls.
+    told: Option<Arc<Told>>,
+}
+
+/// Where a service's dispatch is observed: the adapters that follow the calls of a chain without answering them, each line's nearest first.
+struct Told {
+    /// Beyond the caller: they follow what it calls.
+    outer: Vec<Step>,
+    /// On the other side of the software: they follow what is sent to it.
+    across: Vec<Step>,
+    /// What the software's calls exclude each other by.
+    software: Arc<Locks>,
+    /// Held by calls of several adapters; alone, where farther adapters are told.
+    far: Arc<RwLock<()>>,
 }
 
 impl fmt::Debug for Chain {
@@ -210,7 +246,35 @@ impl Chain {
             direction: Some(direction),
             steps: steps.into_iter().enumerate().map(place).collect(),
             length,
+            told: None,
         }
+    }
+
+    /// The same chain where the service's dispatch is observed: `outer` are adapters beyond the caller, of an empty chain the past ones,
+    /// `across` those on the other side of the software, of an empty chain the future ones; the nearest come first. All observed services
+    /// of a node share `conflicts`.
+    #[must_use]
+    pub fn observed(
+        mut self,
+        outer: Vec<Arc<dyn Calls>>,
+        across: Vec<Arc<dyn Calls>>,
+        conflicts: &Conflicts,
+    ) -> Chain {
+        let direction = self.direction.unwrap_or(Direction::Past);
+        let line = |adapters: Vec<Arc<dyn Calls>>, below: usize, direction| {
+            let place = |(index, adapter)| Step {
+                adapter,
+                locks: conflicts.level(below + index, direction),
+            };
+            adapters.into_iter().enumerate().map(place).collect()
+        };
+        self.told = Some(Arc::new(Told {
+            outer: line(outer, self.length, direction),
+            across: line(across, 0, direction.other()),
+            software: conflicts.level(0, direction),
+            far: conflicts.far(),
+        }));
+        self
     }
 
     /// The chain of calls that pass unchanged.
@@ -219,6 +283,7 @@ impl Chain {
             direction: None,
             steps: Vec::new(),
             length: 0,
+            told: None,
         }
     }
 
@@ -238,6 +303,7 @@ impl Chain {
             direction: self.direction,
             steps,
             length: self.length,
+            told: self.told.clone(),
         }
     }
 
@@ -262,6 +328,20 @@ impl Chain {
         call: Call,
         software: &'a mut (dyn Delegate + 'a),
     ) -> Pending<'a, Result<Answer, Failure>> {
-        pass(&self.steps, software, call)
+        if let Some(told) = &self.told {
+            return Box::pin(observed::call(self, told, call, software));
+        }
+        let instances: usize = (self.steps.iter())
+            .map(|step| step.adapter.instances())
+            .sum();
+        if instances == 0 {
+            return pass(&self.steps, software, call);
+        }
+        Box::pin(async move {
+            // Before any conflict key: whoever holds one never waits for a place.
+            let mut call = call;
+            call.head.extensions.insert(Places::take(instances).await);
+            pass(&self.steps, software, call).await
+        })
     }
 }
