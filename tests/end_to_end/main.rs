@@ -12,6 +12,7 @@ mod first_start;
 mod full_disk;
 mod garbage;
 mod harness;
+mod idle;
 mod joining;
 mod networks;
 mod observed;

@@ -47,6 +47,9 @@ impl NodeMachine {
                 self.align_due &= self.align_again || self.align() != action;
                 self.align_again = false;
             }
+            Action::Align { .. } if self.upgrade_at().is_some() => {
+                self.give_up(now_ms, RETURN_RETRY_MS, reason, out);
+            }
             Action::Release { .. } if done => self.tail.release = false,
             Action::Prepare { .. } if done => self.joining_at(JoinAt::Start),
             Action::Align { .. } | Action::Release { .. } | Action::Prepare { .. } => {

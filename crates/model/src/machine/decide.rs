@@ -53,6 +53,10 @@ impl NodeMachine {
         let Some(settled) = &self.settled else {
             return Decision::Nothing;
         };
+        if self.align_due && upgrade.serves_as_before() {
+            // An agent that was started anew answers no one yet, and `before_stop` may need that others are answered.
+            return Decision::Do(self.align());
+        }
         let to = upgrade.to;
         let action = match upgrade.at {
             At::Confirm => match upgrade.permit {

@@ -95,6 +95,14 @@ pub(super) struct Upgrade {
     pub(super) failure: String,
 }
 
+impl Upgrade {
+    /// The old software runs and is called, whatever the agent has gone through.
+    pub(super) fn serves_as_before(&self) -> bool {
+        let before = matches!(self.at, At::Confirm | At::BeforeStop | At::Drain | At::Keep);
+        before && !self.childless
+    }
+}
+
 /// The next action of an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {

@@ -13,16 +13,26 @@ PAUSE_SECONDS = 0.1
 FAILOVER_SECONDS = 5.0
 
 
+def say(what):
+    """The end of what is printed is told to the operator where this does not end in time."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
+
+
 def main(address, port):
     while True:
         with cluster.Node(address, port) as node:
-            if node.is_replica() and node.is_whole():
+            is_replica = node.is_replica()
+            if is_replica and node.is_whole():
                 return
             replica = node.replica_in_step()
-        if replica:
+        if is_replica:
+            say("it is a replica, and does not see all of the cluster served")
+        elif not replica:
+            say("no replica follows it")
+        else:
             with cluster.Node(*replica) as node:
                 # It says OK and begins, or says why not: then again.
-                node.ask("CLUSTER", "FAILOVER")
+                say(f"{replica[0]} is to take over: {node.ask('CLUSTER', 'FAILOVER')}")
             over = time.monotonic() + FAILOVER_SECONDS
             while time.monotonic() < over:
                 time.sleep(PAUSE_SECONDS)

@@ -130,27 +130,14 @@ pub async fn run(
     chaos: Option<u64>,
 ) -> anyhow::Result<Ending> {
     let began = Instant::now();
-    let bundle = |name: &str| place.root.join("bundles").join(name);
-    let run = Run::begin(place, processes, program, &bundle("v1")).await?;
+    let run = Run::begin(place, processes, program, &bundle(place, "v1")).await?;
     let vigil = Vigil::begin(&run.servers);
-    for number in 0..CLIENTS {
-        run.outside.start(&run.system.processes, number, 1)?;
-    }
-    run.calls(3000).await?;
     let mut aside = Aside::new();
-    match chaos {
-        None => run.upgrade(&bundle("v2")).await?,
-        Some(seed) => {
-            let second = with_approval(&bundle("v2"), &bundle("v2-approved"))?;
-            run.upgrade_in_chaos(&second, seed, &mut aside).await?;
+    if let Err(error) = run.serve_and_upgrade(place, chaos, &mut aside).await {
+        for server in &run.servers {
+            run.watcher.say(&server.told());
         }
-    }
-    run.calls(1000).await?;
-    run.retire().await?;
-    while run.watcher.seen().calls < DEMANDS.calls * 21 / 20
-        || run.watcher.seen().writes < DEMANDS.writes * 21 / 20
-    {
-        run.calls(100).await?;
+        return Err(error);
     }
     let mut shortcomings = run.at_the_end().await?;
     run.watcher.say("the clients finish");
@@ -172,6 +159,10 @@ pub async fn run(
         sessions: run.watcher.count("sessions.opened"),
     };
     run.conclude(cluster, began, shortcomings, chaos.is_some())
+}
+
+fn bundle(place: &Place, name: &str) -> PathBuf {
+    place.root.join("bundles").join(name)
 }
 
 fn tell(bad: &Bad) -> String {
@@ -253,6 +244,35 @@ impl Run {
             ids,
             outside,
         })
+    }
+
+    /// All that is done while the callers call.
+    async fn serve_and_upgrade(
+        &self,
+        place: &Place,
+        chaos: Option<u64>,
+        aside: &mut Aside,
+    ) -> anyhow::Result<()> {
+        for number in 0..CLIENTS {
+            self.outside.start(&self.system.processes, number, 1)?;
+        }
+        self.calls(3000).await?;
+        let second = bundle(place, "v2");
+        match chaos {
+            None => self.upgrade(&second).await?,
+            Some(seed) => {
+                let second = with_approval(&second, &bundle(place, "v2-approved"))?;
+                self.upgrade_in_chaos(&second, seed, aside).await?;
+            }
+        }
+        self.calls(1000).await?;
+        self.retire().await?;
+        while self.watcher.seen().calls < DEMANDS.calls * 21 / 20
+            || self.watcher.seen().writes < DEMANDS.writes * 21 / 20
+        {
+            self.calls(100).await?;
+        }
+        Ok(())
     }
 
     async fn upgrade(&self, second: &Path) -> anyhow::Result<()> {

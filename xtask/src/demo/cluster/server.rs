@@ -69,6 +69,27 @@ impl Server {
             .collect()
     }
 
+    /// What it says of itself and of the others, in a line, for a run that failed.
+    pub(super) fn told(&self) -> String {
+        let of = |question, wanted: &[&str]| {
+            let answer = self
+                .ask(question)
+                .unwrap_or_else(|error| format!("{error:#}"));
+            let lines = answer.lines().map(str::trim);
+            let lines = lines.filter(|line| wanted.iter().any(|start| line.starts_with(start)));
+            lines.collect::<Vec<_>>().join(" ")
+        };
+        let state = of("CLUSTER INFO", &["cluster_state", "cluster_current_epoch"]);
+        let role = of("INFO replication", &["role", "master_link", "slave"]);
+        let others = self.ask("CLUSTER NODES").unwrap_or_default();
+        let others = others.lines().map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words.get(1..8).unwrap_or_default().join(" ")
+        });
+        let others = others.collect::<Vec<_>>().join(" | ");
+        format!("{}: {state} {role}; {others}", self.name)
+    }
+
     /// Whether it sees all of the cluster served; the error says what it says instead.
     pub(super) fn sees_all_served(&self) -> anyhow::Result<()> {
         let said = self.ask("CLUSTER INFO")?;

@@ -99,6 +99,33 @@ fn what_is_to_be_stopped_is_served_as_before_under_a_new_agent_while_it_runs() {
 }
 
 #[test]
+fn a_new_agent_answers_others_before_it_goes_on_to_stop_what_runs() {
+    for before in ["confirm", "before_stop", "drain", "keep"] {
+        let mut world = World::new(2);
+        world.verdict = acquire();
+        assert!(world.run_to(before));
+        world.restart_agent();
+        let first = world.actions.last().map(String::as_str);
+        assert_eq!(first, Some("align"), "{before}");
+        converges(&mut world);
+        assert_eq!(world.machine.status(None).version, Version(2));
+    }
+}
+
+#[test]
+fn a_new_agent_that_cannot_answer_others_gives_the_upgrade_up_and_tries_again() {
+    let mut world = World::new(2);
+    assert!(world.run_to("before_stop"));
+    world.fail_next("align", failed("an adapter cannot be loaded"));
+    world.restart_agent();
+    assert!(world.run_to("release"));
+    let status = world.machine.status(None);
+    assert_eq!((status.version, status.phase), (Version(1), Phase::Staged));
+    converges(&mut world);
+    assert_eq!(world.machine.status(None).version, Version(2));
+}
+
+#[test]
 fn what_was_stopped_by_an_earlier_agent_holds_calls_from_the_start() {
     let mut world = World::new(2);
     assert!(world.run_to("stop"));
