@@ -47,6 +47,15 @@ class Node:
         return facts.get("role") == "master" or (
             facts.get("master_link_status") == "up" and facts.get("master_sync_in_progress") == "0")
 
+    def out_of_reach(self):
+        """Those of the others that have not answered this node's last ping, or to which it has no link, or that it takes for failed."""
+        missed = []
+        for line in self.ask("CLUSTER", "NODES").splitlines():
+            _, address, flags, _, ping_sent, _, _, link = line.split(" ")[:8]
+            if "myself" not in flags and (link != "connected" or ping_sent != "0" or "fail" in flags or "handshake" in flags):
+                missed.append(address)
+        return missed
+
     def replica_in_step(self):
         """Where a replica of this master is that follows it; none where there is none now."""
         facts = self.facts("INFO", "replication")
