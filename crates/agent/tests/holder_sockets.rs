@@ -233,6 +233,26 @@ async fn a_connection_waits_for_an_agent_and_goes_back_to_the_software() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_takes_is_reset_when_it_is_withdrawn() {
+    let (node, client, mut notices) = Node::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (connection, _) = listener.accept().unwrap();
+    let token = *b"a token of test!";
+    client
+        .offer(token, Duration::from_secs(5), connection.into())
+        .await
+        .unwrap();
+    client.withdraw(token).await.unwrap();
+    caller.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let error = caller.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let again = client.withdraw(token).await.unwrap_err();
+    assert!(again.to_string().contains("offered"), "{again}");
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
 async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_given_to_the_software() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();

@@ -76,6 +76,11 @@ pub enum RequestBody {
         /// For how long.
         ttl_ms: u64,
     },
+    /// Reset the connection that is offered under this token; refused when it is not offered any more.
+    Withdraw {
+        /// The token of the token dial, 32 hex digits.
+        token: String,
+    },
     /// End the holder; refused while the child's cgroup is not empty.
     Exit,
 }

@@ -99,6 +99,7 @@ impl Service {
                 None => Err(no_listener(listener)),
             },
             RequestBody::Offer { token, ttl_ms } => self.offer(&token, ttl_ms, descriptor, now),
+            RequestBody::Withdraw { token } => self.withdraw(&token, now),
             RequestBody::Exit if self.child.is_some() || !self.group.is_empty() => {
                 Err("the child still lives".to_owned())
             }
@@ -174,15 +175,30 @@ impl Service {
         now: Instant,
     ) -> Answer {
         let connection = connection.ok_or("an offer needs a descriptor")?;
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(token, &mut bytes).map_err(|error| format!("the token: {error}"))?;
         let ttl = Duration::from_millis(ttl_ms);
-        if self.offers.insert(now, bytes, ttl, connection) {
+        if self
+            .offers
+            .insert(now, token_bytes(token)?, ttl, connection)
+        {
             Ok((ReplyBody::Done, None))
         } else {
             Err("too many connections are offered".to_owned())
         }
     }
+
+    fn withdraw(&mut self, token: &str, now: Instant) -> Answer {
+        let offered = self.offers.take(now, &token_bytes(token)?);
+        let connection = offered.ok_or("no connection is offered under this token")?;
+        // Without it the caller sees an orderly end instead; the connection is over either way.
+        let _ = socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+        Ok((ReplyBody::Done, None))
+    }
+}
+
+fn token_bytes(token: &str) -> Result<[u8; 16], String> {
+    let mut bytes = [0; 16];
+    hex::decode_to_slice(token, &mut bytes).map_err(|error| format!("the token: {error}"))?;
+    Ok(bytes)
 }
 
 fn done(result: io::Result<()>) -> Answer {

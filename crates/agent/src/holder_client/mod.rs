@@ -272,6 +272,16 @@ impl HolderClient {
         Ok(())
     }
 
+    /// Resets a connection that is still offered: nobody takes it any more.
+    ///
+    /// # Errors
+    /// When it is not offered (any more).
+    pub async fn withdraw(&self, token: [u8; 16]) -> Result<(), ClientError> {
+        let token = hex::encode(token);
+        self.ask(RequestBody::Withdraw { token }, None).await?;
+        Ok(())
+    }
+
     /// Ends the holder.
     ///
     /// # Errors

@@ -392,20 +392,13 @@ impl Relay {
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
-        let mut token_dial = match dial::dial(software, &bytes[..length]).await {
-            Ok(token_dial) => token_dial,
-            // The hook was faster than this task: it has closed the token dial already, with the token unread.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                self.tally.count("given_back");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+        let shown = show(software, &bytes[..length]).await;
+        // Whoever takes it does so before the token dial ends. What nobody has taken would stay open, and be heard by nobody.
+        if self.holder.withdraw(token).await.is_ok() {
+            self.tally.count("reset.not_taken");
+            return shown;
+        }
         self.tally.count("given_back");
-        // The hook closes the token dial when it has taken the connection: until then it stays in the accept queue.
-        let mut end = [0; 1];
-        let taken = tokio::io::AsyncReadExt::read(&mut token_dial, &mut end);
-        let _ = tokio::time::timeout(OFFER_TTL, taken).await;
         Ok(())
     }
 
@@ -414,6 +407,16 @@ impl Relay {
         reset_std(stream.into_std()?);
         Ok(())
     }
+}
+
+/// Dials the software with a token, and waits until its hook has closed the dial: until then it stays in the accept queue. A hook that is
+/// faster than this task has closed it already, with the token unread.
+async fn show(software: SocketAddr, token: &[u8]) -> io::Result<()> {
+    let mut dial = dial::dial(software, token).await?;
+    let mut end = [0; 1];
+    let taken = tokio::io::AsyncReadExt::read(&mut dial, &mut end);
+    let _ = tokio::time::timeout(OFFER_TTL, taken).await;
+    Ok(())
 }
 
 /// A connection on its way back, until it is there or given up.
