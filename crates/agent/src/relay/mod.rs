@@ -44,6 +44,9 @@ const CONNECTIONS_MAX: usize = 8_192;
 /// How long a connection that is given back may wait in the software's accept queue before it is closed.
 const OFFER_TTL: Duration = Duration::from_secs(30);
 
+/// How long it may take to be taken there: shorter, so that what nobody takes is still offered then, and can be reset.
+const TAKE_LIMIT: Duration = Duration::from_secs(25);
+
 /// Who the node is, as labels say it.
 #[derive(Clone)]
 pub(crate) struct Identity {
@@ -415,7 +418,7 @@ async fn show(software: SocketAddr, token: &[u8]) -> io::Result<()> {
     let mut dial = dial::dial(software, token).await?;
     let mut end = [0; 1];
     let taken = tokio::io::AsyncReadExt::read(&mut dial, &mut end);
-    let _ = tokio::time::timeout(OFFER_TTL, taken).await;
+    let _ = tokio::time::timeout(TAKE_LIMIT, taken).await;
     Ok(())
 }
 
