@@ -7,6 +7,7 @@
 
 use crate::kernel;
 use crate::state;
+use intercept::address::destination;
 use intercept::stats::Counter;
 use libc::c_int;
 use std::net::SocketAddr;
@@ -102,7 +103,7 @@ fn look(sample: &Sample, to: SocketAddr, counts: impl Fn(bool) -> bool, now: u64
         return;
     }
     if let Some(lost) = handshake_was_lost(fd as c_int).map(counts) {
-        note(to, lost, now);
+        note(fd as c_int, to, lost, now);
         if lost {
             sample.begun_ms.store(0, Ordering::Release);
         }
@@ -125,11 +126,22 @@ pub(crate) fn note_blocking(fd: c_int, to: SocketAddr, took_ms: u64, connected: 
         return;
     }
     let lost = took_ms >= SYN_REPEATED_MS && handshake_was_lost(fd).unwrap_or(false);
-    note(to, lost, kernel::now_ms());
+    note(fd, to, lost, kernel::now_ms());
 }
 
-fn note(to: SocketAddr, lost: bool, now: u64) {
+/// Within one host nothing drops packets for what is in them: there a listener's queue was full. And there no label may take the
+/// slow path, since accept takes for unlabelled what begins without one.
+fn note(fd: c_int, to: SocketAddr, lost: bool, now: u64) {
+    if lost && within_this_host(fd, to) {
+        return;
+    }
     if state::stats().is_some_and(|stats| stats.note_path(to, lost, now)) {
         state::count(Counter::PathRemembered);
     }
+}
+
+fn within_this_host(fd: c_int, to: SocketAddr) -> bool {
+    let to = destination(to).ip();
+    let own = || kernel::local(fd).address().map(|at| at.ip().to_canonical());
+    to.is_loopback() || own() == Some(to)
 }
