@@ -1,6 +1,6 @@
 //! Where a workload runs: bare, or with both of its ends as nodes of a system.
 
-use crate::harness::namespace::{Pair, command, within};
+use crate::harness::namespace::{Pair, command, set, within};
 use crate::harness::programs::{Running, find, printed, run};
 use crate::harness::wait_for;
 use crate::system::{NEVER, System, named};
@@ -29,6 +29,8 @@ pub(crate) struct Stage<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Surroundings {
     Quiet,
+    /// The servers' kernel gives cookies, with which labels go out.
+    Cookies,
     BadWeather,
 }
 
@@ -155,6 +157,13 @@ impl<'a> Stage<'a> {
         let never = NEVER.into_iter().filter(|counter| {
             surroundings == Surroundings::Quiet || *counter != Counter::ConnectSlowPath
         });
+        if surroundings == Surroundings::Cookies {
+            // Nothing but asking for a cookie is slow, and most labels go out with one.
+            let [asked, with_cookie] = [Counter::ConnectCookieAsked, Counter::ConnectCookie]
+                .map(|counter| caller.get(counter));
+            assert!(asked >= 1 && slow <= asked, "{said}");
+            assert!(2 * with_cookie > sent, "{said}");
+        }
         for never in never {
             assert_eq!(
                 server.get(never) + caller.get(never),
@@ -202,7 +211,8 @@ pub(crate) fn same(test: &str, programs: &[&str], workload: Workload, connection
     }
 }
 
-/// Between two network namespaces with their own addresses, by IPv4 and IPv6.
+/// Between two network namespaces with their own addresses: by IPv4 with the kernel's default settings, by IPv6 with Fast Open at
+/// listeners too.
 pub(crate) fn same_between_hosts(
     test: &str,
     programs: &[&str],
@@ -213,15 +223,14 @@ pub(crate) fn same_between_hosts(
         return;
     }
     let Some(pair) = Pair::make(test) else { return };
-    for host in pair.servers_at {
-        same_at(
-            Some(&pair),
-            host,
-            workload,
-            connections,
-            Surroundings::Quiet,
-        );
+    let [v4, v6] = pair.servers_at;
+    let quiet = Surroundings::Quiet;
+    same_at(Some(&pair), v4, workload, connections, quiet);
+    for side in [&pair.callers, &pair.servers] {
+        set(side, "net/ipv4/tcp_fastopen", "3");
     }
+    let cookies = Surroundings::Cookies;
+    same_at(Some(&pair), v6, workload, connections, cookies);
 }
 
 /// One packet of a hundred is lost each way; a round trip takes 2 to 6 ms.

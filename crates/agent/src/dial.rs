@@ -31,12 +31,37 @@ pub async fn dial(address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether this host's kernel lets a client send data with the handshake (`net.ipv4.tcp_fastopen`, bit 1).
-pub fn handshake_data_allowed() -> bool {
-    std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen")
+/// What this host's kernel does with data in a handshake (`net.ipv4.tcp_fastopen` and the settings beside it).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FastOpen {
+    /// Callers may send it: labels need that. The bit of value 1, on by default.
+    pub sends: bool,
+    /// They may at any time. With `net.ipv4.tcp_fastopen_blackhole_timeout_sec`, 0 by default, they may not for a while where the
+    /// kernel distrusts a network.
+    pub always_sends: bool,
+    /// Listeners that ask for it take it, from callers that show a cookie which they were given before. The bit of value 2, off
+    /// by default.
+    pub takes: bool,
+}
+
+impl FastOpen {
+    /// As it is set now.
+    pub fn of_this_host() -> Self {
+        let bits = setting("tcp_fastopen");
+        let sends = bits & 1 != 0;
+        Self {
+            sends,
+            always_sends: sends && setting("tcp_fastopen_blackhole_timeout_sec") == 0,
+            takes: bits & 2 != 0,
+        }
+    }
+}
+
+fn setting(name: &str) -> u32 {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"))
         .ok()
-        .and_then(|text| text.trim().parse::<u32>().ok())
-        .is_some_and(|bits| bits & 1 == 1)
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn send_with_handshake(

@@ -5,7 +5,7 @@
 //! interrupt and restart without sending anything again.
 
 use crate::kernel::{self, Errno, Given};
-use crate::{paths, slow_path, state};
+use crate::{cookies, paths, slow_path, state};
 use intercept::decide::{Bypass, Connect, on_connect};
 use intercept::label::{LABEL_BYTES_MAX, Label};
 use intercept::stats::{Counter, Deed};
@@ -66,7 +66,8 @@ pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result
             _ => kernel::connect(fd, to),
         };
     };
-    let socket = socket(fd);
+    let cookie = cookies::wanted(address);
+    let socket = socket(fd, cookie);
     if let Socket::Other(reason) = socket {
         return plain(fd, to, reason);
     }
@@ -85,7 +86,7 @@ pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result
     {
         return outcome;
     }
-    labelled(fd, to, address, &label, nonblocking)
+    labelled(fd, to, address, &label, nonblocking, cookie)
 }
 
 fn plain(fd: c_int, to: Given, reason: Bypass) -> Result<c_int, Errno> {
@@ -93,8 +94,8 @@ fn plain(fd: c_int, to: Given, reason: Bypass) -> Result<c_int, Errno> {
     kernel::connect(fd, to)
 }
 
-fn socket(fd: c_int) -> Socket {
-    match kernel::set_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, &1) {
+fn socket(fd: c_int, cookie: bool) -> Socket {
+    match cookies::require(fd, cookie) {
         Ok(()) => Socket::Fresh,
         Err(libc::EINVAL) => Socket::Other(Bypass::Underway),
         Err(_) if kernel::is_tcp(fd) => Socket::WithoutFastOpen,
@@ -108,11 +109,25 @@ fn labelled(
     address: SocketAddr,
     label: &Encoded,
     nonblocking: bool,
+    cookie: bool,
 ) -> Result<c_int, Errno> {
     match kernel::send(fd, label.bytes(), libc::MSG_FASTOPEN, Some(to)) {
         Ok(sent) if sent == label.bytes().len() => {
             state::count(Counter::ConnectLabelled);
+            if cookie {
+                cookies::note_shown(address);
+            }
             finish(fd, to, address, nonblocking)
+        }
+        // Not queued, for want of a cookie: the bare SYN that went out asks for one. No answer in a short time is no reason to
+        // hold the caller up: without a cookie the label goes out at once.
+        Err(libc::EINPROGRESS) if cookie => {
+            cookies::note_missing(address);
+            let remembered = slow_path::connect_remembered(fd, to, label, nonblocking);
+            remembered.unwrap_or_else(|| {
+                let _ = cookies::require(fd, false);
+                labelled(fd, to, address, label, nonblocking, false)
+            })
         }
         // Not queued: fast open is switched off, or the kernel distrusts the path and has sent a bare SYN.
         Err(libc::EOPNOTSUPP | libc::EINPROGRESS) => slow_path::connect(fd, to, label, nonblocking),

@@ -13,6 +13,7 @@
 mod accept;
 mod bind;
 mod connect;
+mod cookies;
 mod hooks;
 mod kernel;
 mod listen;

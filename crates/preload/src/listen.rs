@@ -1,7 +1,7 @@
 //! Listening: the real call, then the holder is told, so that the agent knows that hooks see this listener.
 
 use crate::kernel::{self, Errno};
-use crate::{messenger, state};
+use crate::{cookies, messenger, state};
 use intercept::environment::CALL_MARK;
 use intercept::hook_protocol::HookMessage;
 use intercept::stats::{Counter, Deed};
@@ -20,6 +20,9 @@ pub(crate) fn listen(fd: c_int, backlog: c_int) -> Result<c_int, Errno> {
         && kernel::is_tcp(fd)
     {
         state::note(Deed::Listen);
+        if state::table(|table| table.service(local.port()).is_some()) == Some(true) {
+            cookies::give(fd, local.ip(), backlog);
+        }
         let told = messenger::tell(&HookMessage::Listening { local }, None);
         state::count(if told.is_ok() {
             Counter::Listening

@@ -179,8 +179,9 @@ impl Lane {
         }
     }
 
-    /// Looks for what nobody tells: a child that the library does not reach.
+    /// Looks for what nobody tells: another setting of the kernel, a child that the library does not reach.
     fn look_around(&mut self) -> Vec<Output> {
+        self.node.follow_kernel_settings();
         // A listener that was kept listens from bind on, before the hook sees listen: only what stays so is believed.
         let seen = self.node.unreachable_program();
         let before = std::mem::replace(&mut self.suspected, seen.clone());

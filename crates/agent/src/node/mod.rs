@@ -23,6 +23,7 @@ pub(crate) use known::Unsure;
 pub use start::{AgentError, run, stop};
 
 use crate::config::Config;
+use crate::dial::FastOpen;
 use crate::holder_client::HolderClient;
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
@@ -73,6 +74,8 @@ pub(crate) struct Node {
     retry_seen: AtomicU64,
     room: room::Room,
     connections_look: Mutex<unreachable::ConnectionsLook>,
+    /// The kernel's settings that the published table goes by.
+    fast_open: Mutex<Option<FastOpen>>,
     adapters: adapters::Loader,
     listeners: Mutex<listeners::Listeners>,
     /// Through which version the ports of every live version are open.

@@ -11,6 +11,7 @@ use super::room::Room;
 use super::{Flags, Node};
 use crate::agent_key::AgentKey;
 use crate::config::Config;
+use crate::dial::FastOpen;
 use crate::holder;
 use crate::holder_client::{self, HolderClient, Notices};
 use crate::journal::{Journal, JournalError};
@@ -18,7 +19,7 @@ use crate::knowledge::Knowledge;
 use crate::layout::Layout;
 use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
-use crate::{dial, library, sync};
+use crate::{library, sync};
 use client::{Client, ClientError};
 use intercept::holder::RunningChild;
 use intercept::stats::StatsFile;
@@ -108,7 +109,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     config.data = prepare_directory(&config.data)?;
     let layout = Layout::new(&config.data);
     let (journal, records) = Journal::open(&layout.journal())?;
-    if !dial::handshake_data_allowed() {
+    if !FastOpen::of_this_host().sends {
         return Err(AgentError::NoHandshakeData);
     }
     let library = library::install(&layout.library()).map_err(AgentError::Library)?;
@@ -320,6 +321,7 @@ impl Parts {
             retry_seen: AtomicU64::new(0),
             room: Room::default(),
             connections_look: Mutex::default(),
+            fast_open: Mutex::default(),
             listeners: Mutex::new(Listeners::default()),
             opened: AtomicU32::new(0),
             announcing: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! The member table: what the hooks go by, made from the picture whenever it changes.
 
 use super::Node;
+use crate::dial::FastOpen;
 use crate::relay::Picture;
 use intercept::table::{ENDPOINTS_MAX, NETWORKS_MAX, Service, Table};
 use std::net::IpAddr;
@@ -39,6 +40,18 @@ impl Node {
         }
     }
 
+    /// Tells the hooks what an operator has set anew in the kernel: whether a label can be late depends on it.
+    pub(super) fn follow_kernel_settings(&self) {
+        let now = FastOpen::of_this_host();
+        let known = *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known
+            && now != known
+        {
+            tracing::info!(?now, ?known, "net.ipv4.tcp_fastopen was set anew");
+            self.publish_table();
+        }
+    }
+
     /// The number of the members' list, and the table made with it.
     fn table(&self) -> (u64, Table) {
         let picture = self.traffic.picture();
@@ -69,6 +82,8 @@ impl Node {
                 }
             })
             .collect();
+        let fast_open = FastOpen::of_this_host();
+        *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner) = Some(fast_open);
         let table = Table {
             system: self.identity.system,
             node: self.identity.node.0,
@@ -77,7 +92,8 @@ impl Node {
             probing: flags.probing,
             refuse_members: flags.refuse_members,
             stopping: flags.stopping,
-            local_labels_prompt: true,
+            local_labels_prompt: fast_open.always_sends,
+            cookies: fast_open.takes,
             services,
             endpoints: endpoints.into_iter().collect(),
             sources: sources.into_iter().collect(),

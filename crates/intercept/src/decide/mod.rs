@@ -112,6 +112,11 @@ pub fn on_connect(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
     }
 }
 
+/// Whether a label to this address may ask for a Fast Open cookie, and be late for it.
+pub fn may_ask_for_cookie(table: &Snapshot<'_>, to: SocketAddr) -> bool {
+    table.cookies() && !destination(to).ip().is_loopback()
+}
+
 /// Whether a bind to this port asks the holder first.
 pub fn on_bind(table: &Snapshot<'_>, port: u16) -> bool {
     table.service(port).is_some_and(|service| service.kept())
@@ -198,10 +203,11 @@ fn labelled(
     }
 }
 
-/// A member's label can be missing only where a packet was lost; within one host none is, unless it comes through something of a
-/// declared network: a balancer opens a connection before it has what it will pass on.
+/// A member's label can be missing only where a packet was lost, or where a connection asked for a cookie before it; within one
+/// host neither is, unless it comes through something of a declared network: a balancer opens a connection before it has what it
+/// will pass on. Which other addresses than loopback's are this host's own, a caller that asks for a cookie does not know.
 fn may_be_late(table: &Snapshot<'_>, local: IpAddr, peer: IpAddr, first: First<'_>) -> bool {
-    let same_host = peer.is_loopback() || peer == local;
+    let same_host = peer.is_loopback() || (peer == local && !table.cookies());
     let passed_on = table.is_in_network(peer);
     let prompt = same_host && !passed_on && table.local_labels_prompt() && first == First::Nothing;
     table.is_source(peer) && !prompt

@@ -324,6 +324,43 @@ fn within_one_host_no_label_is_late() {
 }
 
 #[test]
+fn a_label_that_asks_for_a_cookie_is_late_anywhere_but_on_loopback() {
+    let asking = Table {
+        local_labels_prompt: true,
+        cookies: true,
+        sources: ["10.0.0.9", "127.0.0.1"]
+            .map(|ip| ip.parse().expect("an address"))
+            .into(),
+        ..table()
+    };
+    let unasked = Table {
+        cookies: false,
+        ..asking.clone()
+    };
+    let own = |table| accept(table, "10.0.0.9:1", First::Nothing);
+    let direct = deliver(Counter::AcceptUnlabelled);
+    for (table, to, late) in [
+        (&asking, "10.0.0.9:1", true),
+        (&asking, "127.0.0.9:1", false),
+        (&asking, "[::1]:1", false),
+        (&asking, "[::ffff:127.0.0.1]:1", false),
+        (&asking, "0.0.0.0:1", false),
+        (&asking, "[::]:1", false),
+        (&unasked, "10.0.0.9:1", false),
+    ] {
+        let to = address(to);
+        assert_eq!(
+            look(table, |table| may_ask_for_cookie(&table, to)),
+            late,
+            "{to}"
+        );
+    }
+    assert_eq!(own(&asking), handed(HandOverReason::Undecided));
+    assert_eq!(own(&unasked), direct);
+    assert_eq!(accept(&asking, "127.0.0.1:1", First::Nothing), direct);
+}
+
+#[test]
 fn a_damaged_label_is_never_delivered() {
     let mut bytes = [0; LABEL_BYTES_MAX];
     let length = Label::plain(7, 2, 1).encode(&mut bytes);

@@ -89,4 +89,8 @@ counters! {
     LoadedWithoutTable = "library.without_table",
     /// A path was found to drop handshakes with data.
     PathRemembered = "path.remembered",
+    /// The label went out with a Fast Open cookie: the member's kernel takes it with the first packet.
+    ConnectCookie = "connect.cookie",
+    /// A member's kernel was asked for a cookie; the label took the slow path.
+    ConnectCookieAsked = "connect.cookie_asked",
 }

@@ -4,12 +4,12 @@
 //! 0: magic   16..144: counters   512: processes   then callers   then paths
 //! process   0: pid | library << 32   1: deeds seen (bits)   2: since, ms of the monotonic clock
 //! caller    0: socket cookie (0 free, all ones being written)   1, 2: address   3: port
-//! path      0: key   1: strikes   2: slow until, ms
+//! path      0: key   1: strikes   2: slow until, ms      at port 0: asked for a cookie in vain   2: not again until, ms
 //! ```
 
 use super::Counter;
 use crate::address::{from_number, number};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"UPSTSTA\x01");
@@ -33,11 +33,17 @@ pub const FILE_BYTES: usize = FILE_WORDS * 8;
 
 /// Slots that are looked at for one entry.
 const NEIGHBOURS: usize = 16;
+/// A host as a whole: nobody connects to this port.
+const NO_PORT: u16 = 0;
 const BEING_WRITTEN: u64 = u64::MAX;
 /// Losses in a row after which a path counts as one that drops handshakes with data.
 const STRIKES: u64 = 2;
 /// How long such a path is remembered.
 const SLOW_MS: u64 = 600_000;
+/// How long a host is not asked for a cookie after two answers without one; each further one doubles it.
+const COOKIE_PAUSE_MS: u64 = 1_000;
+/// The longest such pause.
+const COOKIE_PAUSE_MS_MAX: u64 = 600_000;
 
 const _: () = assert!(Counter::ALL.len() <= COUNTERS_MAX);
 
@@ -208,12 +214,42 @@ impl<'a> StatsView<'a> {
         strikes == STRIKES
     }
 
+    /// This host may be asked for a Fast Open cookie, or be shown the one that it gave.
+    pub fn is_cookie_wanted(&self, host: IpAddr, now_ms: u64) -> bool {
+        let (key, at) = path(SocketAddr::new(host, NO_PORT));
+        self.load(at) != key || self.load(at + 2) <= now_ms
+    }
+
+    /// Notes whether the kernel had a cookie of this host. The first time it cannot: that connection asks for it.
+    pub fn note_cookie(&self, host: IpAddr, missing: bool, now_ms: u64) {
+        let (key, at) = path(SocketAddr::new(host, NO_PORT));
+        let strikes = if self.load(at) == key {
+            self.load(at + 1)
+        } else {
+            0
+        };
+        if !missing && strikes == 0 {
+            return;
+        }
+        let strikes = if missing { strikes + 1 } else { 0 };
+        self.store(at, key);
+        self.store(at + 1, strikes);
+        self.store(at + 2, now_ms + cookie_pause(strikes));
+    }
+
     fn load(&self, at: usize) -> u64 {
         self.words[at].load(Ordering::Relaxed)
     }
 
     fn store(&self, at: usize, value: u64) {
         self.words[at].store(value, Ordering::Relaxed);
+    }
+}
+
+fn cookie_pause(strikes: u64) -> u64 {
+    match strikes.checked_sub(STRIKES) {
+        None => 0,
+        Some(further) => (COOKIE_PAUSE_MS << further.min(16)).min(COOKIE_PAUSE_MS_MAX),
     }
 }
 
@@ -306,5 +342,37 @@ mod tests {
         assert!(stats.is_slow_path(address("[::ffff:10.0.0.1]:7000"), 5000));
         assert!(!stats.is_slow_path(address("10.0.0.1:7001"), 5000));
         assert!(!stats.is_slow_path(to, 4000 + SLOW_MS));
+    }
+
+    #[test]
+    fn a_host_that_gives_no_cookie_is_asked_ever_more_rarely() {
+        let words = words();
+        let stats = StatsView::private(&words).expect("words");
+        let host = address("10.0.0.1:0").ip();
+        let miss = |now| {
+            assert!(stats.is_cookie_wanted(host, now), "{now}");
+            stats.note_cookie(host, true, now);
+        };
+        // The first connection asks, the second finds that nothing came.
+        miss(0);
+        miss(0);
+        let pause = |now| {
+            (0..)
+                .step_by(1_000)
+                .find(|after| stats.is_cookie_wanted(host, now + after))
+        };
+        assert_eq!(pause(0), Some(1_000));
+        miss(5_000);
+        assert_eq!(pause(5_000), Some(2_000));
+        (1..40).for_each(|hour| miss(hour * 3_600_000));
+        assert_eq!(pause(39 * 3_600_000), Some(COOKIE_PAUSE_MS_MAX));
+        assert!(stats.is_cookie_wanted(address("10.0.0.2:0").ip(), 0));
+        assert!(!stats.is_slow_path(address("10.0.0.1:7000"), 39 * 3_600_000));
+
+        // One that is there makes up for all that were not.
+        stats.note_cookie(host, false, 40 * 3_600_000);
+        miss(41 * 3_600_000);
+        miss(41 * 3_600_000);
+        assert_eq!(pause(41 * 3_600_000), Some(1_000));
     }
 }

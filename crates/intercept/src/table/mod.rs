@@ -43,8 +43,11 @@ pub struct Table {
     pub refuse_members: bool,
     /// The child is about to be stopped: what comes stays in the listeners' queues for the software that follows.
     pub stopping: bool,
-    /// A label from this host is there when accept returns (`net.ipv4.tcp_fastopen` has the client bit).
+    /// A label from this host is there when accept returns (`net.ipv4.tcp_fastopen` has the client's bit).
     pub local_labels_prompt: bool,
+    /// Members are asked for TCP Fast Open's cookies, with which their kernels deliver a label at the first packet
+    /// (`net.ipv4.tcp_fastopen` has the server's bit, here and, it is taken, on the members' hosts).
+    pub cookies: bool,
     /// The declared services of the child's class at its version.
     pub services: Vec<Service>,
     /// Where members listen, load balancers included; any order.

@@ -106,6 +106,11 @@ impl<'a> Snapshot<'a> {
         self.word(FLAGS) & FLAG_STOPPING != 0
     }
 
+    /// See [`super::Table::cookies`].
+    pub fn cookies(&self) -> bool {
+        self.word(FLAGS) & FLAG_COOKIES != 0
+    }
+
     /// The declared service at this port.
     pub fn service(&self, port: u16) -> Option<ServiceView<'a>> {
         (0..self.count(SERVICES, SERVICES_MAX)).find_map(|index| {

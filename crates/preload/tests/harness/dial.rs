@@ -6,7 +6,7 @@ use rustix::net::{
 };
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::mpsc::Sender;
 
 /// A label as bytes.
@@ -56,13 +56,27 @@ fn connect(to: SocketAddr, first: &[u8]) -> io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
-#[expect(unsafe_code, reason = "no safe wrapper knows this option")]
 fn allow_data_in_handshake(socket: &OwnedFd) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE);
+    set_option(socket.as_raw_fd(), libc::TCP_FASTOPEN_NO_COOKIE, 1)
+}
+
+/// Has a listener take data with the first packet, as the library does at a declared service.
+pub(crate) fn take_data_at_once(listener: &TcpListener) {
+    set_option(listener.as_raw_fd(), libc::TCP_FASTOPEN, 128).expect("an option");
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper knows these options")]
+fn set_option(socket: RawFd, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: an open descriptor and one integer.
-    let set =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), 4) };
+    let set = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::IPPROTO_TCP,
+            name,
+            (&raw const value).cast(),
+            4,
+        )
+    };
     match set {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

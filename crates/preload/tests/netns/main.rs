@@ -3,13 +3,14 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-use harness::dial::serve_labelled;
+use harness::dial::{serve_labelled, take_data_at_once};
 use harness::namespace::{Pair, command, drop_incoming, set, within};
 use harness::programs::{compile, find, printed};
 use harness::{Node, SYSTEM, table};
 use intercept::label::Label;
 use intercept::stats::Counter;
 use intercept::table::Table;
+use network::Namespace;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
@@ -38,13 +39,28 @@ struct Bench {
 
 impl Bench {
     fn new(test: &str) -> Option<Self> {
+        Self::with(test, &members())
+    }
+
+    /// Callers that ask for cookies.
+    fn asking(test: &str) -> Option<Self> {
+        let table = Table {
+            cookies: true,
+            ..members()
+        };
+        Self::with(test, &table)
+    }
+
+    fn with(test: &str, table: &Table) -> Option<Self> {
         find(test, "gcc")?;
         let pair = Pair::make(test)?;
-        let node = within(&pair.callers, || Node::new(&members()));
+        let node = within(&pair.callers, || Node::new(table));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syscalls/probe.c");
         let probe = compile(&source, node.folder.path());
         let listener = within(&pair.servers, || {
-            TcpListener::bind(("10.99.0.2", PORT)).expect("a listener")
+            let listener = TcpListener::bind(("10.99.0.2", PORT)).expect("a listener");
+            take_data_at_once(&listener);
+            listener
         });
         let (sender, labels) = channel();
         serve_labelled(listener, sender);
@@ -58,8 +74,12 @@ impl Bench {
 
     /// Runs a scenario bare and preloaded; the transcripts are equal, and so many labels were seen, none in the bare run.
     fn same(&self, scenario: &str, connections: usize) {
+        self.same_from(&self.pair.callers, scenario, connections);
+    }
+
+    fn same_from(&self, callers: &Namespace, scenario: &str, connections: usize) {
         let run = |preloaded: bool| {
-            let mut command = command(&self.pair.callers, &self.probe);
+            let mut command = command(callers, &self.probe);
             command.args([scenario, &PORT.to_string(), &CLOSED.to_string()]);
             printed(if preloaded {
                 self.node.preload(&mut command)
@@ -83,6 +103,21 @@ impl Bench {
         );
     }
 
+    /// How the labels of the preloaded runs went out: with the handshake, those of them with a cookie, on the slow path, those of
+    /// them that asked for a cookie; and how many the servers' kernel took with the first packet.
+    fn ways(&self) -> [u64; 5] {
+        let stats = self.node.stats();
+        let [labelled, cookie, slow, asked] = [
+            Counter::ConnectLabelled,
+            Counter::ConnectCookie,
+            Counter::ConnectSlowPath,
+            Counter::ConnectCookieAsked,
+        ]
+        .map(|counter| stats.get(counter));
+        let taken = within(&self.pair.servers, || kernel_count("TCPFastOpenPassive"));
+        [labelled, cookie, slow, asked, taken]
+    }
+
     fn seen(&self, connections: usize) -> Vec<Option<Label>> {
         (0..connections)
             .map(|_| {
@@ -92,6 +127,16 @@ impl Bench {
             })
             .collect()
     }
+}
+
+/// What the kernel of the thread's namespace has counted under this name.
+fn kernel_count(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").expect("the counters");
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let mut words = || lines.next().expect("a line").split_whitespace();
+    let (names, counts) = (words(), words());
+    let mut found = names.zip(counts).filter(|(each, _)| *each == name);
+    found.next().expect(name).1.parse().expect("a number")
 }
 
 #[test]
@@ -197,6 +242,20 @@ fn a_path_that_drops_handshakes_with_data_is_remembered() {
     }
 }
 
+/// As on a host whose listener's queue is full: a label on the slow path would come too late for accept.
+#[test]
+fn a_path_within_one_host_is_never_remembered() {
+    let Some(bench) = Bench::new("dropped handshakes within one host") else {
+        return;
+    };
+    drop_incoming(
+        &bench.pair.servers,
+        "tcp flags & (syn | ack) == syn meta length > 80",
+    );
+    bench.same_from(&bench.pair.servers, "outside_blocking_again", 4);
+    assert_eq!(bench.ways(), [5, 0, 0, 0, 0], "{}", bench.node.counters());
+}
+
 #[test]
 fn a_lost_packet_on_a_remembered_path_fails_no_connect() {
     let Some(bench) = Bench::new("a lost packet on a remembered path") else {
@@ -222,4 +281,64 @@ fn a_lost_packet_on_a_remembered_path_fails_no_connect() {
         "{}",
         bench.node.counters()
     );
+}
+
+#[test]
+fn a_member_that_gives_a_cookie_gets_labels_with_the_first_packet() {
+    let Some(bench) = Bench::asking("cookies") else {
+        return;
+    };
+    set(&bench.pair.servers, "net/ipv4/tcp_fastopen", "3");
+    // The first asks; the closed port, which is a connection too, resets what came with the cookie.
+    bench.same("outside_blocking", 1);
+    assert_eq!(bench.ways(), [1, 1, 1, 1, 0], "{}", bench.node.counters());
+    bench.same("outside_nonblocking", 1);
+    bench.same("outside_blocking_again", 4);
+    assert_eq!(bench.ways(), [8, 8, 1, 1, 5], "{}", bench.node.counters());
+}
+
+#[test]
+fn a_member_that_forgets_its_cookies_gets_labels_with_the_handshake() {
+    let Some(bench) = Bench::asking("cookies forgotten") else {
+        return;
+    };
+    set(&bench.pair.servers, "net/ipv4/tcp_fastopen", "3");
+    bench.same("outside_blocking", 1);
+    set(
+        &bench.pair.servers,
+        "net/ipv4/tcp_fastopen_key",
+        "00000001-00000002-00000003-00000004",
+    );
+    // A cookie that is not known any more is answered with a new one, and the label comes with the handshake's last packet.
+    bench.same("outside_nonblocking", 1);
+    assert_eq!(bench.ways(), [3, 3, 1, 1, 0], "{}", bench.node.counters());
+    bench.same("outside_nonblocking", 1);
+    assert_eq!(bench.ways(), [5, 5, 1, 1, 1], "{}", bench.node.counters());
+}
+
+#[test]
+fn a_member_that_gives_no_cookie_is_not_asked_each_time() {
+    let Some(bench) = Bench::asking("no cookies") else {
+        return;
+    };
+    for scenario in [
+        "outside_blocking",
+        "outside_nonblocking",
+        "outside_blocking",
+    ] {
+        bench.same(scenario, 1);
+    }
+    // The second to be asked was the closed port: that its host had nothing for the first shows there.
+    assert_eq!(bench.ways(), [4, 0, 1, 2, 0], "{}", bench.node.counters());
+}
+
+#[test]
+fn a_member_that_does_not_answer_is_not_waited_for_to_ask_it() {
+    let Some(bench) = Bench::asking("cookies without an answer") else {
+        return;
+    };
+    drop_incoming(&bench.pair.servers, &format!("tcp dport {CLOSED}"));
+    bench.same("vanished", 0);
+    // The blocking connect waited for its own time-out; the other one went on without a cookie, as long as nobody answers.
+    assert_eq!(bench.ways(), [1, 0, 0, 2, 0], "{}", bench.node.counters());
 }

@@ -3,23 +3,68 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+use harness::namespace::{set, within};
 use harness::programs::{compile, find, printed};
 use harness::{Node, free_port, table};
 use intercept::stats::Counter;
+use intercept::table::Table;
+use network::{Namespace, unavailable};
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a scenario of `probe.c` both ways. `labels` connections carry labels, all of which are consumed at the service.
-fn same(scenario: &str, labels: u64) {
-    same_with(scenario, labels, |consumed, sent| consumed == sent);
+/// Where a scenario runs.
+enum Host {
+    /// Here, with the kernel's settings as they are.
+    This,
+    /// In a namespace whose listeners take data with the first packet.
+    TakingData(Namespace),
 }
 
-fn same_with(scenario: &str, labels: u64, accepted: impl Fn(u64, u64) -> bool) {
-    if find(scenario, "gcc").is_none() {
-        return;
+impl Host {
+    fn taking_data(test: &str) -> Option<Self> {
+        if let Some(why) = unavailable() {
+            println!("SKIPPED: {test} where listeners take data: {why}");
+            return None;
+        }
+        let namespace = Namespace::new().expect("a namespace");
+        set(&namespace, "net/ipv4/tcp_fastopen", "3");
+        Some(Self::TakingData(namespace))
     }
+
+    fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match self {
+            Self::This => work(),
+            Self::TakingData(namespace) => within(namespace, work),
+        }
+    }
+}
+
+/// Runs a scenario of `probe.c` both ways. `labels` connections carry labels, all of which are consumed at the service.
+fn same(host: Option<Host>, scenario: &str, labels: u64) {
+    same_with(host, scenario, labels, |consumed, sent| consumed == sent);
+}
+
+fn same_with(
+    host: Option<Host>,
+    scenario: &str,
+    labels: u64,
+    accepted: impl Fn(u64, u64) -> bool + Send,
+) {
+    let Some(host) = host else { return };
+    if find(scenario, "gcc").is_some() {
+        host.within(|| {
+            let cookies = matches!(host, Host::TakingData(_));
+            same_within(scenario, labels, accepted, cookies);
+        });
+    }
+}
+
+fn same_within(scenario: &str, labels: u64, accepted: impl Fn(u64, u64) -> bool, cookies: bool) {
     let (port, closed) = (free_port(), free_port());
-    let node = Node::new(&table(&[port, closed]));
+    let node = Node::new(&Table {
+        cookies,
+        ..table(&[port, closed])
+    });
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syscalls/probe.c");
     let probe = compile(&source, node.folder.path());
     let command = || {
@@ -56,7 +101,13 @@ fn same_with(scenario: &str, labels: u64, accepted: impl Fn(u64, u64) -> bool) {
 }
 
 macro_rules! scenarios {
-    ($($name:ident: $labels:literal,)*) => { $(#[test] fn $name() { same(stringify!($name), $labels); })* };
+    ($($name:ident: $labels:literal,)*) => {
+        $(#[test] fn $name() { same(Some(Host::This), stringify!($name), $labels); })*
+        mod taking_data {
+            use super::{Host, same};
+            $(#[test] fn $name() { same(Host::taking_data(stringify!($name)), stringify!($name), $labels); })*
+        }
+    };
 }
 
 scenarios! {
@@ -78,7 +129,16 @@ scenarios! {
 
 macro_rules! scenarios_with_unanswered {
     ($($name:ident: $labels:literal, $accepted:literal;)*) => {
-        $(#[test] fn $name() { same_with(stringify!($name), $labels, |consumed, _| consumed == $accepted); })*
+        $(#[test] fn $name() {
+            same_with(Some(Host::This), stringify!($name), $labels, |consumed, _| consumed == $accepted);
+        })*
+        mod unanswered_taking_data {
+            use super::{Host, same_with};
+            $(#[test] fn $name() {
+                let host = Host::taking_data(stringify!($name));
+                same_with(host, stringify!($name), $labels, |consumed, _| consumed == $accepted);
+            })*
+        }
     };
 }
 
