@@ -21,7 +21,7 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Connections between nodes of one version: direct, under Upstart, through Envoy and through HAProxy on both sides
-    SameVersion(Measuring),
+    SameVersion(same_version::Options),
     /// Calls between versions: through a lens of one and of three steps, beside one hop of nginx, of Envoy, and of Envoy with Lua
     CrossVersion(Measuring),
     /// Adapters: calls through lenses and components beside Envoy with Lua, sessions beside a relay that splices, idle connections

@@ -10,10 +10,23 @@ use super::Measuring;
 use super::figures::machine;
 use super::stage::{Stage, perform};
 use anyhow::Context;
+use clap::Args;
 use contenders::Contender;
+use network::{Namespace, unavailable};
 use report::{Rates, Report, Row};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use workloads::{WORKLOADS, Workload};
+
+/// Arguments of `cargo xtask bench same-version`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    measuring: Measuring,
+    /// What `net.ipv4.tcp_fastopen` is while it measures: 3 is what the manual recommends, 1 the kernel's default
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    tcp_fastopen: u32,
+}
 
 /// The rate that is assumed before the first measurement, requests a second.
 const FIRST_RATE: f64 = 10_000.0;
@@ -21,12 +34,21 @@ const FIRST_RATE: f64 = 10_000.0;
 /// How long the measurement takes that only finds the rate, in seconds.
 const WARM_UP_SECONDS: u64 = 1;
 
-pub(super) fn run(options: &Measuring) -> anyhow::Result<ExitCode> {
-    perform(options, |stage| measure_all(options, stage))
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    perform(&options.measuring, |stage| measure_all(options, stage))
 }
 
-fn measure_all(options: &Measuring, stage: &Stage<'_>) -> anyhow::Result<Report> {
-    let contenders = contenders(options, stage)?;
+fn measure_all(options: &Options, stage: &Stage<'_>) -> anyhow::Result<Report> {
+    let Options {
+        measuring: options,
+        tcp_fastopen,
+    } = options;
+    // A build may need the network, which there is none of afterwards.
+    let binary = (options.wants("upstart"))
+        .then(|| stage.upstart(options))
+        .transpose()?;
+    let tcp_fastopen = set_fast_open(*tcp_fastopen)?;
+    let contenders = contenders(options, stage, binary)?;
     let workloads = WORKLOADS
         .iter()
         .filter(|workload| workload.name.contains(&options.only));
@@ -38,16 +60,40 @@ fn measure_all(options: &Measuring, stage: &Stage<'_>) -> anyhow::Result<Report>
     }
     Ok(Report {
         machine: machine(),
+        tcp_fastopen,
         rounds: options.rounds,
         rows,
     })
 }
 
-fn contenders(options: &Measuring, stage: &Stage<'_>) -> anyhow::Result<Vec<Contender>> {
+/// Moves this thread, and what it starts from now on, into a network namespace with this setting. Without root the host's own
+/// setting stays. Returns what is in force.
+fn set_fast_open(wanted: u32) -> anyhow::Result<u32> {
+    const SETTING: &str = "net/ipv4/tcp_fastopen";
+    if let Some(why) = unavailable() {
+        let text = std::fs::read_to_string(format!("/proc/sys/{SETTING}"))?;
+        let found = text.trim().parse()?;
+        if found != wanted {
+            eprintln!(
+                "net.ipv4.tcp_fastopen stays {found} ({why}); set it to {wanted} yourself to measure with that"
+            );
+        }
+        return Ok(found);
+    }
+    let namespace = Namespace::new()?;
+    namespace.set(SETTING, &wanted.to_string())?;
+    namespace.enter()?;
+    Ok(wanted)
+}
+
+fn contenders(
+    options: &Measuring,
+    stage: &Stage<'_>,
+    upstart: Option<PathBuf>,
+) -> anyhow::Result<Vec<Contender>> {
     let direct = contenders::direct(stage)?;
     let mut all = vec![direct.clone()];
-    if options.wants("upstart") {
-        let binary = stage.upstart(options)?;
+    if let Some(binary) = upstart {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

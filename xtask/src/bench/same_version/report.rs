@@ -16,6 +16,8 @@ pub(super) type Rates = BTreeMap<String, Vec<f64>>;
 pub(super) struct Report {
     /// The machine that it was measured on.
     pub(super) machine: String,
+    /// What `net.ipv4.tcp_fastopen` was.
+    pub(super) tcp_fastopen: u32,
     /// How many rounds.
     pub(super) rounds: usize,
     /// One row a workload.
@@ -65,10 +67,11 @@ impl Row {
 impl stage::Report for Report {
     fn table(&self) -> String {
         let mut text = format!(
-            "\nThroughput relative to direct connections, medians of {} rounds, on {}.\n\n\
+            "\nThroughput relative to direct connections, medians of {} rounds, on {}, \
+             net.ipv4.tcp_fastopen={}.\n\n\
              | workload | direct, per second | Upstart | Envoy twice | HAProxy twice | spread |\n\
              |---|---|---|---|---|---|\n",
-            self.rounds, self.machine
+            self.rounds, self.machine, self.tcp_fastopen
         );
         for row in &self.rows {
             let cells = [row.ratio_upstart, row.ratio_envoy, row.ratio_haproxy].map(cell);
