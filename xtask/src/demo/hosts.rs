@@ -75,6 +75,7 @@ impl Hosts {
     /// A host of a site; with a hop its programs are reached at the hop's address too.
     pub fn insert(&mut self, name: &str, host: Host, hop: Option<IpAddr>) -> anyhow::Result<()> {
         let net = self.net.as_mut().context("no network")?;
+        take_labels_at_once(&host)?;
         net.hosts.insert(name.to_owned(), host);
         net.hops.extend(hop.map(|hop| (name.to_owned(), hop)));
         Ok(())
@@ -134,6 +135,7 @@ impl Net {
     fn add(&mut self, name: &str) -> anyhow::Result<Host> {
         let network = self.network.get_mut();
         let host = network.unwrap_or_else(PoisonError::into_inner).host()?;
+        take_labels_at_once(&host)?;
         self.hosts.insert(name.to_owned(), host.clone());
         Ok(host)
     }
@@ -165,4 +167,9 @@ impl Sockets {
         }
         text
     }
+}
+
+/// As the manual recommends.
+fn take_labels_at_once(host: &Host) -> anyhow::Result<()> {
+    Ok(host.namespace.set("net/ipv4/tcp_fastopen", "3")?)
 }
