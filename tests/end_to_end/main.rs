@@ -11,6 +11,7 @@ mod failed_upgrade;
 mod first_start;
 mod full_disk;
 mod garbage;
+mod giving_back;
 mod harness;
 mod idle;
 mod joining;

@@ -67,10 +67,18 @@ impl Caller {
         version: u32,
         dialect: u32,
     ) -> io::Result<Self> {
-        let label = Label::plain(system, version, u32::MAX);
-        let mut bytes = [0; LABEL_BYTES_MAX];
-        let length = label.encode(&mut bytes);
+        let (bytes, length) = encoded(system, version);
         Self::over(dial_with(port, &bytes[..length])?, dialect)
+    }
+
+    /// The same, but of the label no more than its first bytes has arrived: [`Late::arrive`] sends the rest.
+    pub(crate) fn late(port: u16, system: u64, version: u32) -> io::Result<Late> {
+        let (bytes, length) = encoded(system, version);
+        let (first, rest) = bytes[..length].split_at(length / 2);
+        Ok(Late {
+            caller: Self::over(dial_with(port, first)?, version)?,
+            rest: rest.to_vec(),
+        })
     }
 
     /// The same from another address of this host.
@@ -80,9 +88,7 @@ impl Caller {
         system: u64,
         version: u32,
     ) -> io::Result<Self> {
-        let label = Label::plain(system, version, u32::MAX);
-        let mut bytes = [0; LABEL_BYTES_MAX];
-        let length = label.encode(&mut bytes);
+        let (bytes, length) = encoded(system, version);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -269,6 +275,26 @@ impl Dialect {
         );
         number
     }
+}
+
+/// A caller whose label is late.
+pub(crate) struct Late {
+    caller: Caller,
+    rest: Vec<u8>,
+}
+
+impl Late {
+    /// Sends what is missing of the label.
+    pub(crate) fn arrive(mut self) -> io::Result<Caller> {
+        self.caller.stream.get_mut().write_all(&self.rest)?;
+        Ok(self.caller)
+    }
+}
+
+fn encoded(system: u64, version: u32) -> ([u8; LABEL_BYTES_MAX], usize) {
+    let mut bytes = [0; LABEL_BYTES_MAX];
+    let length = Label::plain(system, version, u32::MAX).encode(&mut bytes);
+    (bytes, length)
 }
 
 /// A connection whose first bytes go out with the handshake, as a member's label does.

@@ -21,7 +21,7 @@ pub(crate) use clock::Clock;
 pub(crate) use disk::Disk;
 pub(crate) use node::{Node, NodeOptions};
 pub(crate) use peers::{PeerCaller, peers};
-pub(crate) use process::{alive, kill, pids_naming};
+pub(crate) use process::{alive, kill, pids_naming, signal};
 pub(crate) use redis::{CacheCaller, cache, has_redis};
 pub(crate) use server::upstart;
 pub(crate) use system::System;

@@ -186,7 +186,7 @@ impl Relay {
     }
 
     /// A connection of the agent's own command reaches the software although calls are held.
-    async fn let_through(&self, stream: TcpStream, local: SocketAddr) -> io::Result<()> {
+    async fn let_through(self: &Arc<Self>, stream: TcpStream, local: SocketAddr) -> io::Result<()> {
         let picture = self.traffic.picture();
         let service = picture.service_at(local.port(), None);
         match service.and_then(|service| picture.upstream(service)) {
@@ -345,7 +345,12 @@ impl Relay {
     }
 
     /// What follows when a connection's calls have been served.
-    async fn served(&self, served: Served, local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
+    async fn served(
+        self: &Arc<Self>,
+        served: Served,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
         match served {
             Served::Closed => Ok(()),
             Served::Reset(cause) => {
@@ -367,10 +372,15 @@ impl Relay {
     }
 
     /// Returns a connection to the software: the holder is given the socket under a one-time token, and a connection
-    /// that shows the token takes its place in the software's accept queue.
-    async fn give_back(&self, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
-        let _returning = Returning::one_more(&self.returning);
-        self.return_to(stream, upstream).await
+    /// that shows the token takes its place in the software's accept queue. That is a task of its own: whoever waits for it may be
+    /// dropped, as when the caller's version is retired, and half a way back would leave a caller whom nobody hears.
+    async fn give_back(self: &Arc<Self>, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
+        let relay = self.clone();
+        let way = tokio::spawn(async move {
+            let _returning = Returning::one_more(&relay.returning);
+            relay.return_to(stream, upstream).await
+        });
+        way.await.map_err(io::Error::other)?
     }
 
     /// How many connections are on their way back to the software.
