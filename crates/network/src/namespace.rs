@@ -5,6 +5,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -87,6 +88,14 @@ impl Namespace {
         let path = format!("/proc/sys/{setting}");
         self.within(|| std::fs::write(&path, value))?
             .map_err(refused(format!("set {path}")))
+    }
+
+    /// Gives the namespace one more address of its own; only programs in it reach it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn add_own_address(&self, address: IpAddr) -> Result<(), NetworkError> {
+        self.ip(&format!("address add {address} dev lo"))
     }
 
     /// Runs `ip` here with these words.

@@ -8,7 +8,7 @@ use crate::test::install;
 use crate::workspace::{Profile, Workspace};
 use anyhow::{Context, bail};
 use serde::Serialize;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -152,11 +152,16 @@ impl Stage<'_> {
         self.processes.start(name, &mut own, &log)
     }
 
+    /// The address at which everything listens.
+    pub(super) fn host(&self) -> IpAddr {
+        self.place.hosts.address("")
+    }
+
     /// Waits until all these ports answer.
     pub(super) fn wait(&self, ports: &[u16]) -> anyhow::Result<()> {
         let end = Instant::now() + START_LIMIT;
         for port in ports {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err() {
+            while TcpStream::connect((self.host(), *port)).is_err() {
                 if Instant::now() > end {
                     bail!(
                         "nothing listens at port {port}; see the logs in {}",

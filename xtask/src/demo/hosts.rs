@@ -17,9 +17,10 @@ pub const SERVER: &str = "server";
 pub const OPERATOR: &str = "operator";
 
 /// The hosts of one run.
-#[derive(Default)]
 pub struct Hosts {
     net: Option<Net>,
+    /// Where everything is that is on no host of a network.
+    here: IpAddr,
 }
 
 struct Net {
@@ -39,7 +40,12 @@ impl std::fmt::Debug for Hosts {
 impl Hosts {
     /// Everything on loopback.
     pub fn loopback() -> Self {
-        Self::default()
+        Self::here(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Everything at this address of the machine.
+    pub fn here(here: IpAddr) -> Self {
+        Self { net: None, here }
     }
 
     /// A test network with the server's host and this program's. The calling thread moves to the latter, and with it all
@@ -55,7 +61,10 @@ impl Hosts {
         };
         net.add(SERVER)?;
         net.add(OPERATOR)?.namespace.enter()?;
-        Ok(Self { net: Some(net) })
+        Ok(Self {
+            net: Some(net),
+            ..Self::loopback()
+        })
     }
 
     /// One more host of the network.
@@ -112,7 +121,7 @@ impl Hosts {
     pub fn address(&self, host: &str) -> IpAddr {
         match self.net.as_ref().and_then(|net| net.hosts.get(host)) {
             Some(host) => host.v4.into(),
-            None => Ipv4Addr::LOCALHOST.into(),
+            None => self.here,
         }
     }
 

@@ -3,10 +3,11 @@
 use super::nginx;
 use super::report::DIRECT;
 use super::sidecars::{self, Hop, hops};
-use super::workloads::Ports;
+use super::workloads::Places;
 use crate::bench::runner::{self, Runner};
 use crate::bench::stage::{START_LIMIT, Stage, program};
 use crate::demo::system::{Node, System, all_at};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -16,25 +17,26 @@ use std::sync::Arc;
 pub(super) struct Contender {
     pub(super) name: String,
     pub(super) runner: Runner,
-    pub(super) ports: Ports,
+    pub(super) at: Places,
 }
 
 /// The bare servers and a bare runner.
 pub(super) fn direct(stage: &Stage<'_>) -> anyhow::Result<Contender> {
-    let ports = ports(stage, 0);
+    let at = places(stage, 0);
     let mut command = Command::new(program("redis-server")?);
-    command.args(["--port", &ports.redis.to_string(), "--bind", "127.0.0.1"]);
+    command.args(["--port", &at.redis.port().to_string()]);
+    command.args(["--bind", &at.redis.ip().to_string()]);
     command
-        .args(["--save", "", "--appendonly", "no"])
+        .args(["--protected-mode", "no", "--save", "", "--appendonly", "no"])
         .current_dir(stage.place.folder("redis")?);
     stage.start("direct-redis", &command)?;
-    stage.nginx("direct-nginx", nginx::configuration(ports.http))?;
+    stage.nginx("direct-nginx", nginx::configuration(at.http))?;
     let runner = stage.direct_runner()?;
-    stage.wait(&[ports.redis, ports.http])?;
+    stage.wait(&[at.redis.port(), at.http.port()])?;
     Ok(Contender {
         name: DIRECT.to_owned(),
         runner,
-        ports,
+        at,
     })
 }
 
@@ -62,30 +64,30 @@ fn sidecars(
     blocks: [u16; 2],
     start: impl Fn(&str, &[Hop]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Contender> {
-    let [client_side, server_side] = blocks.map(|block| ports(stage, block));
+    let [client_side, server_side] = blocks.map(|block| places(stage, block));
     start(
         &format!("{name}-server-side"),
-        &hops(server_side, direct.ports),
+        &hops(server_side, direct.at),
     )?;
     start(
         &format!("{name}-client-side"),
         &hops(client_side, server_side),
     )?;
     for side in [server_side, client_side] {
-        stage.wait(&[side.redis, side.http])?;
+        stage.wait(&[side.redis.port(), side.http.port()])?;
     }
     Ok(Contender {
         name: name.to_owned(),
-        ports: client_side,
+        at: client_side,
         ..direct.clone()
     })
 }
 
 /// The same servers and a runner, each a node under its agent, all at one version.
 pub(super) async fn upstart(stage: &Stage<'_>, binary: PathBuf) -> anyhow::Result<Contender> {
-    let ports = ports(stage, 5);
+    let at = places(stage, 5);
     let socket = stage.place.root.join("upstart.sock");
-    let bundle = bundle(stage, ports)?;
+    let bundle = bundle(stage, at)?;
     let system = System::start(stage.place, Arc::clone(stage.processes), binary).await?;
     system.publish(&bundle, false)?;
     for class in ["redis", "web", "load"] {
@@ -105,33 +107,31 @@ pub(super) async fn upstart(stage: &Stage<'_>, binary: PathBuf) -> anyhow::Resul
     Ok(Contender {
         name: "upstart".to_owned(),
         runner: Runner { socket },
-        ports,
+        at,
     })
 }
 
 /// The upgrade that defines the benchmark's system.
-fn bundle(stage: &Stage<'_>, ports: Ports) -> anyhow::Result<PathBuf> {
+fn bundle(stage: &Stage<'_>, at: Places) -> anyhow::Result<PathBuf> {
     let folder = stage.place.folder("bundle")?;
     let software = folder.join("software");
     std::fs::create_dir_all(&software)?;
     std::fs::write(software.join(runner::FILE), runner::SOURCE)?;
-    std::fs::write(
-        software.join("nginx.conf"),
-        nginx::configuration(ports.http),
-    )?;
+    std::fs::write(software.join("nginx.conf"), nginx::configuration(at.http))?;
     let text = include_str!("upgrade.toml")
-        .replace("REDIS_PORT", &ports.redis.to_string())
-        .replace("HTTP_PORT", &ports.http.to_string())
+        .replace("HOST", &at.redis.ip().to_string())
+        .replace("REDIS_PORT", &at.redis.port().to_string())
+        .replace("HTTP_PORT", &at.http.port().to_string())
         .replace("REDIS_SERVER", &program("redis-server")?)
         .replace("NGINX", &program("nginx")?);
     std::fs::write(folder.join("upgrade.toml"), text)?;
     Ok(folder)
 }
 
-fn ports(stage: &Stage<'_>, block: u16) -> Ports {
-    let first = stage.place.base + 2 * block;
-    Ports {
-        redis: first,
-        http: first + 1,
+fn places(stage: &Stage<'_>, block: u16) -> Places {
+    let (host, first) = (stage.host(), stage.place.base + 2 * block);
+    Places {
+        redis: SocketAddr::new(host, first),
+        http: SocketAddr::new(host, first + 1),
     }
 }

@@ -9,13 +9,17 @@ mod workloads;
 use super::Measuring;
 use super::figures::machine;
 use super::stage::{Stage, perform};
+use crate::demo::hosts::Hosts;
+use crate::demo::place::Place;
 use anyhow::Context;
 use clap::Args;
 use contenders::Contender;
 use network::{Namespace, unavailable};
 use report::{Rates, Report, Row};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use workloads::{WORKLOADS, Workload};
 
 /// Arguments of `cargo xtask bench same-version`.
@@ -47,8 +51,12 @@ fn measure_all(options: &Options, stage: &Stage<'_>) -> anyhow::Result<Report> {
     let binary = (options.wants("upstart"))
         .then(|| stage.upstart(options))
         .transpose()?;
-    let tcp_fastopen = set_fast_open(*tcp_fastopen)?;
-    let contenders = contenders(options, stage, binary)?;
+    let (hosts, tcp_fastopen) = surroundings(*tcp_fastopen)?;
+    let place = &Place {
+        hosts: Arc::new(hosts),
+        ..stage.place.clone()
+    };
+    let contenders = contenders(options, &Stage { place, ..*stage }, binary)?;
     let workloads = WORKLOADS
         .iter()
         .filter(|workload| workload.name.contains(&options.only));
@@ -66,9 +74,12 @@ fn measure_all(options: &Options, stage: &Stage<'_>) -> anyhow::Result<Report> {
     })
 }
 
-/// Moves this thread, and what it starts from now on, into a network namespace with this setting. Without root the host's own
-/// setting stays. Returns what is in force.
-fn set_fast_open(wanted: u32) -> anyhow::Result<u32> {
+/// The address of everything: not loopback's, where labels need no cookies, which no node of a real system has.
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+
+/// Moves this thread, and what it starts from now on, into a network namespace with this setting and an address of its own.
+/// Without root it is loopback, with the machine's setting. Returns where everything is, and what is set.
+fn surroundings(wanted: u32) -> anyhow::Result<(Hosts, u32)> {
     const SETTING: &str = "net/ipv4/tcp_fastopen";
     if let Some(why) = unavailable() {
         let text = std::fs::read_to_string(format!("/proc/sys/{SETTING}"))?;
@@ -78,12 +89,13 @@ fn set_fast_open(wanted: u32) -> anyhow::Result<u32> {
                 "net.ipv4.tcp_fastopen stays {found} ({why}); set it to {wanted} yourself to measure with that"
             );
         }
-        return Ok(found);
+        return Ok((Hosts::loopback(), found));
     }
     let namespace = Namespace::new()?;
+    namespace.add_own_address(HOST.into())?;
     namespace.set(SETTING, &wanted.to_string())?;
     namespace.enter()?;
-    Ok(wanted)
+    Ok((Hosts::here(HOST.into()), wanted))
 }
 
 fn contenders(
@@ -138,7 +150,7 @@ fn measure(
 }
 
 fn one(workload: &Workload, contender: &Contender, seconds: u64, rate: f64) -> anyhow::Result<f64> {
-    let command = workload.load.command(contender.ports, seconds, rate);
+    let command = workload.load.command(contender.at, seconds, rate);
     let measured = contender
         .runner
         .run(&command)

@@ -1,7 +1,9 @@
 //! The web server under test: one worker, a small fixed answer, no files.
 
-/// Its configuration for a port.
-pub(super) fn configuration(port: u16) -> String {
+use std::net::SocketAddr;
+
+/// Its configuration for an address.
+pub(super) fn configuration(at: SocketAddr) -> String {
     format!(
         "worker_processes 1;
 daemon off;
@@ -17,7 +19,7 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen {at} backlog=4096;
         location / {{ return 200 \"{ANSWER}\"; }}
     }}
 }}

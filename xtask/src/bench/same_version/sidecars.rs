@@ -1,18 +1,19 @@
 //! Two sidecars of one kind in a row, as a mesh has them: one beside the caller, one beside the called; TCP proxies
 //! with one thread each.
 
-use super::workloads::Ports;
+use super::workloads::Places;
+use std::net::SocketAddr;
 
-/// One listening port and where it leads.
+/// One listening address and where it leads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop {
     pub(super) name: &'static str,
-    pub(super) from: u16,
-    pub(super) to: u16,
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
 }
 
 /// The two hops of one process.
-pub(super) fn hops(from: Ports, to: Ports) -> [Hop; 2] {
+pub(super) fn hops(from: Places, to: Places) -> [Hop; 2] {
     [
         Hop {
             name: "redis",
@@ -63,8 +64,8 @@ fn envoy_cluster(hop: &Hop) -> serde_json::Value {
     })
 }
 
-fn envoy_address(port: u16) -> serde_json::Value {
-    serde_json::json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+fn envoy_address(at: SocketAddr) -> serde_json::Value {
+    serde_json::json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } })
 }
 
 /// HAProxy's configuration.
@@ -75,7 +76,7 @@ pub(super) fn haproxy(hops: &[Hop]) -> String {
     );
     for Hop { name, from, to } in hops {
         text.push_str(&format!(
-            "listen {name}\n    bind 127.0.0.1:{from}\n    server {name} 127.0.0.1:{to}\n"
+            "listen {name}\n    bind {from}\n    server {name} {to}\n"
         ));
     }
     text

@@ -2,6 +2,7 @@
 
 use crate::bench::stage::words;
 use anyhow::{Context, bail};
+use std::net::SocketAddr;
 
 /// A workload.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +50,11 @@ const fn http(name: &'static str, connections: u32, keep_alive: bool) -> Workloa
     }
 }
 
-/// The ports at which a contender is reached.
+/// Where a contender is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ports {
-    pub(super) redis: u16,
-    pub(super) http: u16,
+pub(super) struct Places {
+    pub(super) redis: SocketAddr,
+    pub(super) http: SocketAddr,
 }
 
 /// The size of a value, in bytes.
@@ -64,15 +65,18 @@ const KEYS: &str = "100000";
 
 impl Load {
     /// The command line that loads a contender for about so many seconds; `rate` is what it did before.
-    pub(super) fn command(self, ports: Ports, seconds: u64, rate: f64) -> Vec<String> {
+    pub(super) fn command(self, at: Places, seconds: u64, rate: f64) -> Vec<String> {
         match self {
             Load::Redis { clients, pipeline } => {
                 // redis-benchmark counts requests, not time.
                 let requests = (rate * seconds as f64).max(1000.0).round();
-                let (port, clients) = (ports.redis.to_string(), clients.to_string());
+                let (host, port) = (at.redis.ip().to_string(), at.redis.port().to_string());
+                let clients = clients.to_string();
                 let (pipeline, requests) = (pipeline.to_string(), requests.to_string());
                 words(&[
                     "redis-benchmark",
+                    "-h",
+                    &host,
                     "-p",
                     &port,
                     "-c",
@@ -95,7 +99,7 @@ impl Load {
                 keep_alive,
             } => {
                 let (connections, seconds) = (connections.to_string(), format!("{seconds}s"));
-                let url = format!("http://127.0.0.1:{}/", ports.http);
+                let url = format!("http://{}/", at.http);
                 let mut command = words(&["wrk", "-t", "1", "-c", &connections, "-d", &seconds]);
                 if !keep_alive {
                     command.extend(words(&["-H", "Connection: close"]));
