@@ -3,8 +3,8 @@
 use crate::{
     COMMAND_LOCAL, COMMAND_PROXY, FAMILY_NONE, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT,
     FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C, TLV_UPSTART,
-    crc32c,
 };
+use crc32c::crc32c;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 impl Label {

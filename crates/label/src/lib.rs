@@ -12,11 +12,10 @@
 //!
 //! TLVs and flags that are not known are skipped, so that later labels (a MAC) reach older readers.
 
-mod crc32c;
 mod encode;
 mod parse;
 
-pub use crc32c::crc32c;
+pub use ::crc32c::crc32c;
 pub use parse::{Parsed, parse};
 
 use std::net::SocketAddr;

@@ -3,8 +3,9 @@
 use crate::{
     COMMAND_LOCAL, COMMAND_PROXY, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT, FLAG_TOKEN,
     FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C, TLV_HEAD_BYTES,
-    TLV_UPSTART, crc32c,
+    TLV_UPSTART,
 };
+use crc32c::{crc32c, crc32c_append};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the first bytes of a connection are.
@@ -116,9 +117,9 @@ fn scan(mut tlvs: &[u8], mut offset: usize) -> Result<Found<'_>, bool> {
 }
 
 fn checks(header: &[u8], at: usize) -> bool {
-    let sum = crc32c::update(crc32c::START, &header[..at]);
-    let sum = crc32c::update(sum, &[0; 4]);
-    let sum = crc32c::finish(crc32c::update(sum, &header[at + 4..]));
+    let sum = crc32c(&header[..at]);
+    let sum = crc32c_append(sum, &[0; 4]);
+    let sum = crc32c_append(sum, &header[at + 4..]);
     header[at..at + 4] == sum.to_be_bytes()
 }
 
