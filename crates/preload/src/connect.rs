@@ -66,7 +66,8 @@ pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result
             _ => kernel::connect(fd, to),
         };
     };
-    let cookie = cookies::wanted(address);
+    let now_ms = kernel::now_ms();
+    let cookie = cookies::wanted(address, now_ms);
     let socket = socket(fd, cookie);
     if let Socket::Other(reason) = socket {
         return plain(fd, to, reason);
@@ -77,16 +78,24 @@ pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result
     };
     let nonblocking =
         nonblocking.unwrap_or_else(|| kernel::status_flags(fd) & libc::O_NONBLOCK != 0);
-    let label = Encoded::new(&label);
+    let label = &Encoded::new(&label);
     if !matches!(socket, Socket::Fresh) {
-        return slow_path::connect(fd, to, &label, nonblocking);
+        return slow_path::connect(fd, to, label, nonblocking);
     }
-    if paths::is_slow(address)
-        && let Some(outcome) = slow_path::connect_remembered(fd, to, &label, nonblocking)
+    if paths::is_slow(address, now_ms)
+        && let Some(outcome) = slow_path::connect_remembered(fd, to, label, nonblocking)
     {
         return outcome;
     }
-    labelled(fd, to, address, &label, nonblocking, cookie)
+    let attempt = Attempt {
+        fd,
+        to,
+        address,
+        label,
+        nonblocking,
+        now_ms,
+    };
+    attempt.labelled(cookie)
 }
 
 fn plain(fd: c_int, to: Given, reason: Bypass) -> Result<c_int, Errno> {
@@ -103,54 +112,64 @@ fn socket(fd: c_int, cookie: bool) -> Socket {
     }
 }
 
-fn labelled(
+/// A connect to a member that has not begun.
+struct Attempt<'a> {
     fd: c_int,
     to: Given,
     address: SocketAddr,
-    label: &Encoded,
+    label: &'a Encoded,
     nonblocking: bool,
-    cookie: bool,
-) -> Result<c_int, Errno> {
-    match kernel::send(fd, label.bytes(), libc::MSG_FASTOPEN, Some(to)) {
-        Ok(sent) if sent == label.bytes().len() => {
-            state::count(Counter::ConnectLabelled);
-            if cookie {
-                cookies::note_shown(address);
-            }
-            finish(fd, to, address, nonblocking)
-        }
-        // Not queued, for want of a cookie: the bare SYN that went out asks for one. No answer in a short time is no reason to
-        // hold the caller up: without a cookie the label goes out at once.
-        Err(libc::EINPROGRESS) if cookie => {
-            cookies::note_missing(address);
-            let remembered = slow_path::connect_remembered(fd, to, label, nonblocking);
-            remembered.unwrap_or_else(|| {
-                let _ = cookies::require(fd, false);
-                labelled(fd, to, address, label, nonblocking, false)
-            })
-        }
-        // Not queued: fast open is switched off, or the kernel distrusts the path and has sent a bare SYN.
-        Err(libc::EOPNOTSUPP | libc::EINPROGRESS) => slow_path::connect(fd, to, label, nonblocking),
-        Err(libc::EALREADY) => plain(fd, to, Bypass::Underway),
-        Err(error) => Err(error),
-        // Half a label is worse than none.
-        Ok(_) => {
-            kernel::disconnect(fd);
-            Err(libc::ECONNABORTED)
-        }
-    }
+    /// When it was asked for.
+    now_ms: u64,
 }
 
-fn finish(fd: c_int, to: Given, address: SocketAddr, nonblocking: bool) -> Result<c_int, Errno> {
-    if nonblocking {
-        paths::sample(fd, address);
-        return Err(libc::EINPROGRESS);
+impl Attempt<'_> {
+    /// Sends the label with the handshake; `cookie` is what the socket was told to require.
+    fn labelled(&self, cookie: bool) -> Result<c_int, Errno> {
+        let Self { fd, to, label, .. } = *self;
+        match kernel::send(fd, label.bytes(), libc::MSG_FASTOPEN, Some(to)) {
+            Ok(sent) if sent == label.bytes().len() => {
+                state::count(Counter::ConnectLabelled);
+                if cookie {
+                    cookies::note_shown(self.address, self.now_ms);
+                }
+                self.finish()
+            }
+            // Not queued, for want of a cookie: the bare SYN that went out asks for one. No answer in a short time is no reason
+            // to hold the caller up: without a cookie the label goes out at once.
+            Err(libc::EINPROGRESS) if cookie => {
+                cookies::note_missing(self.address, self.now_ms);
+                let outcome = slow_path::connect_remembered(fd, to, label, self.nonblocking);
+                outcome.unwrap_or_else(|| {
+                    let _ = cookies::require(fd, false);
+                    self.labelled(false)
+                })
+            }
+            // Not queued: fast open is switched off, or the kernel distrusts the path and has sent a bare SYN.
+            Err(libc::EOPNOTSUPP | libc::EINPROGRESS) => {
+                slow_path::connect(fd, to, label, self.nonblocking)
+            }
+            Err(libc::EALREADY) => plain(fd, to, Bypass::Underway),
+            Err(error) => Err(error),
+            // Half a label is worse than none.
+            Ok(_) => {
+                kernel::disconnect(fd);
+                Err(libc::ECONNABORTED)
+            }
+        }
     }
-    let begun = kernel::now_ms();
-    let connected = kernel::connect(fd, to);
-    paths::note_blocking(fd, address, kernel::now_ms() - begun, connected.is_ok());
-    match connected {
-        Err(libc::EALREADY) => Err(libc::EINPROGRESS),
-        other => other,
+
+    fn finish(&self) -> Result<c_int, Errno> {
+        if self.nonblocking {
+            paths::sample(self.fd, self.address, self.now_ms);
+            return Err(libc::EINPROGRESS);
+        }
+        let connected = kernel::connect(self.fd, self.to);
+        let took_ms = kernel::now_ms() - self.now_ms;
+        paths::note_blocking(self.fd, self.address, took_ms, connected.is_ok());
+        match connected {
+            Err(libc::EALREADY) => Err(libc::EINPROGRESS),
+            other => other,
+        }
     }
 }

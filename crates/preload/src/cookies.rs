@@ -12,10 +12,10 @@ use libc::c_int;
 use std::net::{IpAddr, SocketAddr};
 
 /// A label to this address is to go out with a cookie, or to ask for one.
-pub(crate) fn wanted(to: SocketAddr) -> bool {
+pub(crate) fn wanted(to: SocketAddr, now_ms: u64) -> bool {
     state::table(|table| may_ask_for_cookie(&table, to)) == Some(true)
         && state::stats()
-            .is_some_and(|stats| stats.is_cookie_wanted(to.ip().to_canonical(), kernel::now_ms()))
+            .is_some_and(|stats| stats.is_cookie_wanted(to.ip().to_canonical(), now_ms))
 }
 
 /// Tells the kernel whether data in this socket's handshake needs a cookie. EINVAL when it is connecting already.
@@ -30,20 +30,20 @@ pub(crate) fn require(fd: c_int, cookie: bool) -> Result<(), Errno> {
 }
 
 /// The kernel had a cookie of this address's host.
-pub(crate) fn note_shown(to: SocketAddr) {
+pub(crate) fn note_shown(to: SocketAddr, now_ms: u64) {
     state::count(Counter::ConnectCookie);
-    note(to, false);
+    note(to, false, now_ms);
 }
 
 /// The kernel had none and asks for it.
-pub(crate) fn note_missing(to: SocketAddr) {
+pub(crate) fn note_missing(to: SocketAddr, now_ms: u64) {
     state::count(Counter::ConnectCookieAsked);
-    note(to, true);
+    note(to, true, now_ms);
 }
 
-fn note(to: SocketAddr, missing: bool) {
+fn note(to: SocketAddr, missing: bool, now_ms: u64) {
     if let Some(stats) = state::stats() {
-        stats.note_cookie(to.ip().to_canonical(), missing, kernel::now_ms());
+        stats.note_cookie(to.ip().to_canonical(), missing, now_ms);
     }
 }
 

@@ -48,16 +48,14 @@ fn slot(to: SocketAddr) -> (&'static Sample, u64) {
 }
 
 /// Labels to this address take the slow path.
-pub(crate) fn is_slow(to: SocketAddr) -> bool {
-    let now = kernel::now_ms();
+pub(crate) fn is_slow(to: SocketAddr, now: u64) -> bool {
     judge(to, now);
     state::stats().is_some_and(|stats| stats.is_slow_path(to, now))
 }
 
 /// Remembers a non-blocking connect, if none has been for a while.
-pub(crate) fn sample(fd: c_int, to: SocketAddr) {
+pub(crate) fn sample(fd: c_int, to: SocketAddr, now: u64) {
     let (sample, key) = slot(to);
-    let now = kernel::now_ms();
     let begun = sample.begun_ms.load(Ordering::Relaxed);
     if begun != 0 && now.saturating_sub(begun) < SAMPLE_MS.end {
         return;
