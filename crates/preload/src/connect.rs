@@ -83,7 +83,7 @@ pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result
         return slow_path::connect(fd, to, label, nonblocking);
     }
     if paths::is_slow(address, now_ms)
-        && let Some(outcome) = slow_path::connect_remembered(fd, to, label, nonblocking)
+        && let Some(outcome) = slow_path::connect_briefly(fd, to, label, nonblocking)
     {
         return outcome;
     }
@@ -139,7 +139,7 @@ impl Attempt<'_> {
             // to hold the caller up: without a cookie the label goes out at once.
             Err(libc::EINPROGRESS) if cookie => {
                 cookies::note_missing(self.address, self.now_ms);
-                let outcome = slow_path::connect_remembered(fd, to, label, self.nonblocking);
+                let outcome = slow_path::connect_briefly(fd, to, label, self.nonblocking);
                 outcome.unwrap_or_else(|| {
                     let _ = cookies::require(fd, false);
                     self.labelled(false)

@@ -13,7 +13,7 @@ use libc::c_int;
 const NONBLOCKING_MS: u64 = 1500;
 
 /// The same where the fast path remains: some round trips only.
-const REMEMBERED_MS: u64 = 300;
+const BRIEF_MS: u64 = 300;
 
 /// Connects and sends the label. The connection may have begun already.
 pub(crate) fn connect(
@@ -26,16 +26,16 @@ pub(crate) fn connect(
     report(fd, outcome.and_then(|()| send(fd, label)), nonblocking)
 }
 
-/// Does the same on a path that is remembered to drop handshakes with data; `None` when a non-blocking connect had no answer
-/// in a short time. A packet was lost, or the peer is away: the fast path, a second slower here, then takes as long as the
-/// software would without us, and holds nobody up.
-pub(crate) fn connect_remembered(
+/// Does the same where the fast path remains: on a path that is remembered to drop handshakes with data, or to ask for a cookie.
+/// `None` when a non-blocking connect had no answer in a short time. A packet was lost, or the peer is away: the fast path, a second
+/// slower here at worst, then takes as long as the software would without us, and holds nobody up.
+pub(crate) fn connect_briefly(
     fd: c_int,
     to: Given,
     label: &Encoded,
     nonblocking: bool,
 ) -> Option<Result<c_int, Errno>> {
-    let outcome = establish(fd, to, nonblocking.then_some(REMEMBERED_MS));
+    let outcome = establish(fd, to, nonblocking.then_some(BRIEF_MS));
     if nonblocking && outcome == Err(libc::ETIMEDOUT) {
         kernel::disconnect(fd);
         return None;

@@ -191,50 +191,41 @@ impl<'a> StatsView<'a> {
 
     /// Notes how a handshake with data to this address went. Returns true when it has just become a slow path.
     pub fn note_path(&self, to: SocketAddr, lost: bool, now_ms: u64) -> bool {
-        let (key, at) = path(to);
-        let strikes = if self.load(at) == key {
-            self.load(at + 1)
-        } else {
-            0
-        };
-        if !lost && strikes == 0 {
-            return false;
-        }
-        let strikes = if lost { strikes + 1 } else { 0 };
-        self.store(at, key);
-        self.store(at + 1, strikes);
-        self.store(
-            at + 2,
-            if strikes >= STRIKES {
-                now_ms + SLOW_MS
-            } else {
-                0
-            },
-        );
+        let strikes = self.strike(to, lost, |strikes| match strikes >= STRIKES {
+            true => now_ms + SLOW_MS,
+            false => 0,
+        });
         strikes == STRIKES
     }
 
     /// This host may be asked for a Fast Open cookie, or be shown the one that it gave.
     pub fn is_cookie_wanted(&self, host: IpAddr, now_ms: u64) -> bool {
-        let (key, at) = path(SocketAddr::new(host, NO_PORT));
-        self.load(at) != key || self.load(at + 2) <= now_ms
+        !self.is_slow_path(SocketAddr::new(host, NO_PORT), now_ms)
     }
 
     /// Notes whether the kernel had a cookie of this host. The first time it cannot: that connection asks for it.
     pub fn note_cookie(&self, host: IpAddr, missing: bool, now_ms: u64) {
-        let (key, at) = path(SocketAddr::new(host, NO_PORT));
-        let strikes = if self.load(at) == key {
+        let host = SocketAddr::new(host, NO_PORT);
+        self.strike(host, missing, |strikes| now_ms + cookie_pause(strikes));
+    }
+
+    /// Counts what has gone wrong in a row towards an address; `until` says until when it is left alone after so many. Returns how
+    /// many there are now.
+    fn strike(&self, to: SocketAddr, wrong: bool, until: impl Fn(u64) -> u64) -> u64 {
+        let (key, at) = path(to);
+        let before = if self.load(at) == key {
             self.load(at + 1)
         } else {
             0
         };
-        if !missing && strikes == 0 {
-            return;
+        if !wrong && before == 0 {
+            return 0;
         }
-        let strikes = if missing { strikes + 1 } else { 0 };
+        let strikes = if wrong { before + 1 } else { 0 };
         self.store(at, key);
         self.store(at + 1, strikes);
-        self.store(at + 2, now_ms + cookie_pause(strikes));
+        self.store(at + 2, until(strikes));
+        strikes
     }
 
     fn load(&self, at: usize) -> u64 {
