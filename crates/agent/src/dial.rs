@@ -47,11 +47,17 @@ pub struct FastOpen {
 impl FastOpen {
     /// As it is set now.
     pub fn of_this_host() -> Self {
-        let bits = setting("tcp_fastopen");
+        Self::set_to(
+            setting("tcp_fastopen"),
+            setting("tcp_fastopen_blackhole_timeout_sec"),
+        )
+    }
+
+    fn set_to(bits: u32, blackhole_timeout_s: u32) -> Self {
         let sends = bits & 1 != 0;
         Self {
             sends,
-            always_sends: sends && setting("tcp_fastopen_blackhole_timeout_sec") == 0,
+            always_sends: sends && blackhole_timeout_s == 0,
             takes: bits & 2 != 0,
         }
     }
@@ -120,6 +126,19 @@ mod tests {
         let mut bytes = [0; 5];
         theirs.read_exact(&mut bytes).await.expect("read");
         assert_eq!(&bytes, b"label");
+    }
+
+    #[test]
+    fn labels_are_prompt_only_where_the_kernel_always_sends_them() {
+        let said = |bits, blackhole_timeout_s| {
+            let set = FastOpen::set_to(bits, blackhole_timeout_s);
+            (set.sends, set.always_sends, set.takes)
+        };
+        assert_eq!(said(1, 0), (true, true, false));
+        assert_eq!(said(3, 0), (true, true, true));
+        assert_eq!(said(3, 3600), (true, false, true));
+        assert_eq!(said(2, 0), (false, false, true));
+        assert_eq!(said(0, 0), (false, false, false));
     }
 
     #[tokio::test]
