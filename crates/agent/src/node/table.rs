@@ -31,7 +31,9 @@ impl Node {
         if !(self.flags.lock().unwrap_or_else(PoisonError::into_inner)).told {
             return;
         }
-        let (members, table) = self.table();
+        let fast_open = FastOpen::of_this_host();
+        *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner) = Some(fast_open);
+        let (members, table) = self.table(fast_open);
         match file.publish(&table) {
             Ok(()) => self.members.put_in_force(members),
             Err(error) => {
@@ -53,7 +55,7 @@ impl Node {
     }
 
     /// The number of the members' list, and the table made with it.
-    fn table(&self) -> (u64, Table) {
+    fn table(&self, fast_open: FastOpen) -> (u64, Table) {
         let picture = self.traffic.picture();
         let flags = *self.flags.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, endpoints, sources) = self.members.addresses();
@@ -82,8 +84,6 @@ impl Node {
                 }
             })
             .collect();
-        let fast_open = FastOpen::of_this_host();
-        *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner) = Some(fast_open);
         let table = Table {
             system: self.identity.system,
             node: self.identity.node.0,
