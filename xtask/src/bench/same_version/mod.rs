@@ -11,7 +11,7 @@ use super::figures::machine;
 use super::stage::{Stage, perform};
 use crate::demo::hosts::Hosts;
 use crate::demo::place::Place;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use contenders::Contender;
 use network::{Namespace, unavailable};
@@ -81,6 +81,10 @@ const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// Without root it is loopback, with the machine's setting. Returns where everything is, and what is set.
 fn surroundings(wanted: u32) -> anyhow::Result<(Hosts, u32)> {
     const SETTING: &str = "net/ipv4/tcp_fastopen";
+    ensure!(
+        wanted & 1 == 1,
+        "labels need the bit of value 1: give 1 or 3"
+    );
     if let Some(why) = unavailable() {
         let text = std::fs::read_to_string(format!("/proc/sys/{SETTING}"))?;
         let found = text.trim().parse()?;
