@@ -1,35 +1,19 @@
 //! Connections on their way back to the software, when it does not take them at once: its process is stopped in the middle.
 
-use crate::harness::{Boxes, Caller, System, is_crash, signal, until};
+use crate::harness::{Boxes, Caller, Frozen, Node, System, is_crash, until};
 use model::api::{PublicRequest, RetireRequest};
 use model::ids::Version;
 use std::io;
 
-/// A process that does nothing until this ends.
-struct Frozen(i32);
-
-impl Frozen {
-    fn new(pid: i32) -> Self {
-        signal(pid, libc::SIGSTOP);
-        Self(pid)
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        signal(self.0, libc::SIGCONT);
-    }
-}
-
-/// A caller at this version whose request is read by the agent of node `a` while the software does not accept: the connection is
+/// A caller at this version whose request is read by the agent of the node `a` while the software does not accept: the connection is
 /// on its way back.
-fn on_its_way_back(system: &System, version: u32, child: i32) -> (Caller, Frozen) {
+fn on_its_way_back(system: &System, node: &Node, version: u32) -> (Caller, Frozen) {
     let port = system.port(1);
     let late = Caller::late(port, system.view().system_id, version).expect("connected");
     until("the connection to be handed over", || {
         (system.counter("a", "hand_over.undecided") > 0).then_some(())
     });
-    let frozen = Frozen::new(child);
+    let frozen = node.freeze_software();
     let mut caller = late.arrive().expect("sent");
     caller.send("GET", "/boxes/apples", None).expect("sent");
     until("the agent to knock", || (knocking(port) > 0).then_some(()));
@@ -62,7 +46,7 @@ fn answer(caller: &mut Caller) -> io::Result<u16> {
 fn a_connection_that_the_software_does_not_take_back_is_reset() {
     let system = System::with(&Boxes::version(1).bundle());
     let node = system.settled_box("a", 1, 1);
-    let (mut caller, frozen) = on_its_way_back(&system, 1, node.running_child());
+    let (mut caller, frozen) = on_its_way_back(&system, &node, 1);
     let error = answer(&mut caller).expect_err("nobody there");
     assert!(is_crash(&error), "{error}");
     drop(frozen);
@@ -87,7 +71,7 @@ fn a_connection_on_its_way_back_arrives_though_its_version_is_retired() {
         version: Version(2),
     };
     system.ask(system.client.set_public(&public));
-    let (mut caller, frozen) = on_its_way_back(&system, 1, node.running_child());
+    let (mut caller, frozen) = on_its_way_back(&system, &node, 1);
     let version = Version(1);
     until("version 1 to be retired", || {
         let close = true;

@@ -90,9 +90,16 @@ impl NodeOptions {
     }
 }
 
-/// An agent that stands still.
+/// A process that stands still.
 #[derive(Debug)]
 pub(crate) struct Frozen(i32);
+
+impl Frozen {
+    fn new(pid: i32) -> Self {
+        process::signal(pid, libc::SIGSTOP);
+        Self(pid)
+    }
+}
 
 impl Drop for Frozen {
     fn drop(&mut self) {
@@ -176,9 +183,12 @@ impl Node {
     /// Stops its agent without ending it, until the guard is dropped: it neither learns nor answers anything.
     pub(crate) fn freeze_agent(&self) -> Frozen {
         let agent = self.agent.as_ref().expect("the agent runs");
-        let pid = i32::try_from(agent.id()).expect("a process id");
-        process::signal(pid, libc::SIGSTOP);
-        Frozen(pid)
+        Frozen::new(i32::try_from(agent.id()).expect("a process id"))
+    }
+
+    /// The same with its software.
+    pub(crate) fn freeze_software(&self) -> Frozen {
+        Frozen::new(self.running_child())
     }
 
     /// Asks its agent to end, as a service manager does, and waits for it.
