@@ -80,6 +80,11 @@ fn has_grpc(test: &str) -> bool {
 }
 
 #[test]
+fn agents_follow_the_kernels_setting() {
+    stage::follows_the_kernels_setting("the kernel's setting");
+}
+
+#[test]
 fn heavy_grpc_on_loopback() {
     if has_grpc("gRPC on loopback") {
         same("gRPC on loopback", &[], workloads::grpc, 10);

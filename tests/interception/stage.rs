@@ -233,6 +233,32 @@ pub(crate) fn same_between_hosts(
     same_at(Some(&pair), v6, workload, connections, cookies);
 }
 
+/// While a system runs between two hosts, these are set to take labels with the first packet: its agents follow.
+pub(crate) fn follows_the_kernels_setting(test: &str) {
+    if !["python3", "curl"]
+        .iter()
+        .all(|program| find(test, program).is_some())
+    {
+        return;
+    }
+    let Some(pair) = Pair::make(test) else { return };
+    let stage = Stage::new(Some(&pair), pair.servers_at[0], false);
+    let [host, port] = stage.at();
+    let mut server = stage.server("python3");
+    stage.serve(server.args(["-m", "http.server", &port, "--bind", &host]));
+    let url = format!("http://{}/", stage.authority());
+    let with_cookie = || {
+        stage.call(stage.caller("curl").args(["-sS", "-o", "/dev/null", &url]));
+        let [_, caller] = stage.system().counters();
+        caller.get(Counter::ConnectCookie)
+    };
+    assert_eq!([with_cookie(), with_cookie()], [0, 0]);
+    for side in [&pair.callers, &pair.servers] {
+        set(side, "net/ipv4/tcp_fastopen", "3");
+    }
+    wait_for("a label with a cookie", || with_cookie() > 0);
+}
+
 /// One packet of a hundred is lost each way; a round trip takes 2 to 6 ms.
 const BAD_WEATHER: Weather = Weather {
     lost_permille: 10,

@@ -149,6 +149,16 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// What the kernel of the thread's namespace has counted under this name.
+pub(crate) fn kernel_count(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").expect("the counters");
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let mut words = || lines.next().expect("a line").split_whitespace();
+    let (names, counts) = (words(), words());
+    let mut found = names.zip(counts).filter(|(each, _)| *each == name);
+    found.next().expect(name).1.parse().expect("a number")
+}
+
 /// Waits for a condition.
 pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;

@@ -6,7 +6,7 @@ mod harness;
 use harness::dial::{serve_labelled, take_data_at_once};
 use harness::namespace::{Pair, command, drop_incoming, set, within};
 use harness::programs::{compile, find, printed};
-use harness::{Node, SYSTEM, table};
+use harness::{Node, SYSTEM, kernel_count, table};
 use intercept::label::Label;
 use intercept::stats::Counter;
 use intercept::table::Table;
@@ -127,16 +127,6 @@ impl Bench {
             })
             .collect()
     }
-}
-
-/// What the kernel of the thread's namespace has counted under this name.
-fn kernel_count(name: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").expect("the counters");
-    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
-    let mut words = || lines.next().expect("a line").split_whitespace();
-    let (names, counts) = (words(), words());
-    let mut found = names.zip(counts).filter(|(each, _)| *each == name);
-    found.next().expect(name).1.parse().expect("a number")
 }
 
 #[test]
