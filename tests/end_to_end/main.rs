@@ -15,6 +15,7 @@ mod giving_back;
 mod harness;
 mod idle;
 mod joining;
+mod listeners;
 mod networks;
 mod observed;
 mod odd_moments;

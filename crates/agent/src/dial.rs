@@ -1,26 +1,101 @@
 //! Connections of the agent's own to the software: the label rides with the handshake, as the hooks' does.
 
+use crate::holder_client::HolderClient;
+use crate::relay::Traffic;
+use intercept::holder::KeptListener;
 use rustix::net::{SendFlags, SocketAddrAny};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpStream;
 
 /// `TCP_FASTOPEN_NO_COOKIE` (linux/tcp.h): data may go out with the handshake without a cookie.
 const TCP_FASTOPEN_NO_COOKIE: libc::c_int = 34;
+
+/// How the software is reached: past what is kept for it, where callers are held there.
+pub(crate) struct Way {
+    holder: HolderClient,
+    traffic: Arc<Traffic>,
+    /// The ports at which something is kept.
+    held: RwLock<BTreeSet<u16>>,
+}
+
+impl Way {
+    /// A way beside which nothing is kept yet.
+    pub(crate) fn new(holder: HolderClient, traffic: Arc<Traffic>) -> Self {
+        Self {
+            holder,
+            traffic,
+            held: RwLock::default(),
+        }
+    }
+
+    /// Notes what is kept.
+    pub(crate) fn set_held(&self, kept: &[KeptListener]) {
+        let ports = kept.iter().map(|kept| kept.address.port()).collect();
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = ports;
+    }
+
+    /// Connects to the software, with `label` as the first bytes of the stream.
+    ///
+    /// # Errors
+    /// As [`dial`]; what the holder says where it is asked.
+    pub(crate) async fn dial(&self, software: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
+        let is_held = (self.held.read())
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&software.port());
+        if is_held {
+            self.until_listening(software.port()).await;
+        }
+        let socket = socket(software)?;
+        if is_held {
+            let anywhere: SocketAddr = match software {
+                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            socket.bind(&anywhere.into())?;
+            let from = socket.local_addr()?.as_socket().map_or(0, |at| at.port());
+            (self.holder.let_through(from).await).map_err(io::Error::other)?;
+        }
+        connect(socket, software, label).await
+    }
+}
+
+impl Way {
+    /// Before the software listens by itself, what is kept would take the connection. Software that takes too long is as dead.
+    async fn until_listening(&self, port: u16) {
+        let limit = self.traffic.picture().hold_limit;
+        let mut pictures = self.traffic.watch();
+        let listens = pictures.wait_for(|picture| {
+            let child = picture.child.as_ref();
+            child.is_some_and(|child| child.listening.iter().any(|at| at.port() == port))
+        });
+        let _ = tokio::time::timeout(limit, listens).await;
+    }
+}
 
 /// Connects to `address` with `label` as the first bytes of the stream, there already when the peer accepts.
 ///
 /// # Errors
 /// What `connect` reports; `Unsupported` where `net.ipv4.tcp_fastopen` forbids client data in the handshake.
 pub async fn dial(address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
+    connect(socket(address)?, address, label).await
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
         Some(Protocol::TCP),
     )?;
     socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+async fn connect(socket: Socket, address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
     allow_data_in_handshake(&socket)?;
     send_with_handshake(rustix::fd::AsFd::as_fd(&socket), address, label)?;
     let stream = TcpStream::from_std(socket.into())?;
@@ -87,6 +162,26 @@ fn send_with_handshake(
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a packet of a connection's handshake was sent again: what was sent first may come late then. So it counts where the kernel
+/// does not say.
+#[expect(unsafe_code, reason = "no safe wrapper reads this socket option")]
+pub(crate) fn was_repeated(stream: &TcpStream) -> bool {
+    // SAFETY: a structure of integers, for which zero is valid.
+    let mut about: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the call's duration; the kernel writes at most one structure and its length.
+    let answer = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut about).cast(),
+            &raw mut length,
+        )
+    };
+    answer != 0 || about.tcpi_total_retrans > 0
 }
 
 #[expect(unsafe_code, reason = "no safe wrapper knows this socket option")]

@@ -19,6 +19,9 @@ pub(crate) struct Socket {
 const LISTEN: &str = "0A";
 const ESTABLISHED: &str = "01";
 
+/// `TCP_SYN_RECV`, also of handshakes that are half-way there.
+const HALF_OPEN: &str = "03";
+
 /// The child's main process and all its descendants, and whatever shares its cgroup.
 pub(crate) fn family(main: i32) -> Vec<i32> {
     let mut parents: BTreeMap<i32, i32> = BTreeMap::new();
@@ -119,6 +122,15 @@ pub(crate) fn listeners(pid: i32) -> Vec<Socket> {
 pub(crate) fn connections(pid: i32) -> Vec<Socket> {
     tables(pid)
         .flat_map(|table| table.filter_map(|line| socket(&line, ESTABLISHED)))
+        .collect()
+}
+
+/// The ports of this network namespace at which a handshake is half-way there.
+pub(crate) fn half_open_ports() -> BTreeSet<u16> {
+    let me = i32::try_from(std::process::id()).unwrap_or(0);
+    tables(me)
+        .flat_map(|table| table.filter_map(|line| socket(&line, HALF_OPEN)))
+        .map(|socket| socket.local.port())
         .collect()
 }
 

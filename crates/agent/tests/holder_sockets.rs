@@ -7,6 +7,7 @@ mod support;
 use agent::holder_client::{HolderClient, Notice, Notices};
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -24,21 +25,23 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap()
 }
 
-/// The part of a server whose `bind` asks for the kept listener first; it answers every caller with one byte.
+/// The part of a server whose `bind` asks for room beside what is kept first; it answers every caller with one byte.
 /// With `PART_HAND_OVER` it gives every caller to the holder instead, and says over the token what comes back.
 #[test]
 #[ignore = "a part that another test plays"]
 fn part_server() {
     let address: SocketAddr = variable("PART_ADDRESS").parse().unwrap();
     let holder = variable("UPSTART_HOLDER");
-    let listener = match hook::ask(&holder, HookMessage::Bind { local: address }) {
-        Some(kept) => {
-            println!("server has kept the listener");
-            TcpListener::from(kept)
-        }
-        None => TcpListener::bind(address).unwrap(),
-    };
-    listener.set_nonblocking(false).unwrap();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    // As the listen hook sees to it: connections that have ended must not keep the next process from the address.
+    socket.set_reuse_address(true).unwrap();
+    let message = HookMessage::Bind { local: address };
+    if hook::is_so(&holder, message, Some(socket.as_fd())) {
+        println!("server binds beside what is kept");
+    }
+    socket.bind(&address.into()).unwrap();
+    socket.listen(128).unwrap();
+    let listener = TcpListener::from(socket);
     hook::say(&holder, HookMessage::Listening { local: address }, None).unwrap();
     let hands_over = std::env::var("PART_HAND_OVER").is_ok();
     loop {
@@ -126,13 +129,31 @@ impl Callers {
     }
 }
 
+/// Answers the callers that come to the agent, until this is heard.
+async fn answer_until(notices: &mut Notices, heard: impl Fn(&Notice) -> bool) {
+    loop {
+        let notice = next(notices).await;
+        if heard(&notice) {
+            return;
+        }
+        if let Notice::HandedOver { connection, .. } = notice {
+            // A caller that was killed with its process has gone.
+            let _ = TcpStream::from(connection).write_all(b"!");
+        }
+    }
+}
+
+async fn until_exit(notices: &mut Notices) {
+    answer_until(notices, |notice| matches!(notice, Notice::ChildExited(_))).await;
+}
+
 async fn wait_listening(notices: &mut Notices, address: SocketAddr) {
     assert!(matches!(next(notices).await, Notice::Listening(at) if at == address));
 }
 
 #[tokio::test]
 async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept() {
-    let (node, mut client, mut notices) = Node::start().await;
+    let (node, client, mut notices) = Node::start().await;
     let address = free_address();
     let text = address.to_string();
     let part = |generation| node.part(generation, "part_server", &[("PART_ADDRESS", &text)]);
@@ -141,32 +162,37 @@ async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept()
     let callers = Callers::start(address);
     callers.until_more();
     for generation in 2..6 {
-        let kept = client.keep(vec![address.port()]).await.unwrap();
+        let ports = vec![address.port()];
+        let kept = client.keep(ports.clone()).await.unwrap();
         assert_eq!(kept.len(), 1, "{kept:?}");
-        assert!(kept[0].duplicate && kept[0].taken && kept[0].address == address);
-        assert_eq!(client.keep(vec![address.port()]).await.unwrap(), kept);
+        assert!(kept[0].duplicate && kept[0].address == address);
+        assert_eq!(client.keep(ports.clone()).await.unwrap(), kept);
         client.signal(9).await.unwrap();
-        exit(&mut notices).await;
-        // An agent that is replaced now finds the listener where it was.
-        (client, notices) = HolderClient::attach(node.data()).await.unwrap();
-        assert!(!client.state().kept[0].taken);
+        until_exit(&mut notices).await;
         client.start(part(generation)).await.unwrap();
-        wait_listening(&mut notices, address).await;
+        // Whoever calls meanwhile is the agent's, who gives them back: here they are answered by it.
+        answer_until(
+            &mut notices,
+            |notice| matches!(notice, Notice::Listening(at) if *at == address),
+        )
+        .await;
+        client.let_go(ports, Duration::from_secs(5)).await.unwrap();
+        answer_until(
+            &mut notices,
+            |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+        )
+        .await;
         callers.until_more();
-        (client, notices) = HolderClient::attach(node.data()).await.unwrap();
-        assert!(client.state().kept[0].taken);
-        assert_eq!(client.state().listening, [address]);
-        client
-            .drop_listener(client.state().kept[0].listener)
-            .await
-            .unwrap();
     }
     let (refused, failed) = callers.end();
     assert_eq!(refused, 0);
     // A caller whose connection the killed process had accepted is reset: at most one each and restart.
     assert!(failed <= 16, "{failed}");
     let output = std::fs::read_to_string(node.output()).unwrap();
-    assert_eq!(output.matches("server has kept the listener").count(), 4);
+    assert_eq!(
+        output.matches("server binds beside what is kept").count(),
+        4
+    );
     node.end(&client, &mut notices).await;
 }
 
@@ -253,12 +279,12 @@ async fn a_connection_that_nobody_takes_is_reset_when_it_is_withdrawn() {
 }
 
 #[tokio::test]
-async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_given_to_the_software() {
+async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_left_to_the_software() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
     let kept = client.listen(address).await.unwrap();
     assert_eq!(client.listen(address).await.unwrap(), kept);
-    assert!(!kept[0].duplicate && !kept[0].taken);
+    assert!(!kept[0].duplicate);
     let mut early = TcpStream::connect(address).unwrap();
     let listener = TcpListener::from(client.fetch(kept[0].listener).await.unwrap());
     listener.set_nonblocking(false).unwrap();
@@ -273,6 +299,19 @@ async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_given_to_the_soft
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
+    let mut held = TcpStream::connect(address).unwrap();
+    answer_until(&mut notices, |notice| {
+        let Notice::HandedOver { reason, .. } = notice else {
+            return false;
+        };
+        *reason == HandOverReason::Held
+    })
+    .await;
+    assert_eq!(held.read(&mut byte).unwrap_or(0), 0);
+    client
+        .let_go(vec![address.port()], Duration::from_secs(5))
+        .await
+        .unwrap();
     call(address).unwrap();
     let unknown = client.fetch(99).await;
     assert!(unknown.unwrap_err().to_string().contains("99"));
@@ -280,32 +319,77 @@ async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_given_to_the_soft
 }
 
 #[tokio::test]
-async fn callers_of_a_listener_in_the_way_are_saved() {
+async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
     let (node, client, mut notices) = Node::start().await;
-    let port = free_address().port();
-    let wildcard = SocketAddr::from(([0, 0, 0, 0], port));
-    let asked = SocketAddr::from(([127, 0, 0, 1], port));
-    client.listen(wildcard).await.unwrap();
-    let caller = TcpStream::connect(asked).unwrap();
-    let text = asked.to_string();
-    client
-        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
-        .await
-        .unwrap();
-    let mut saved = None;
-    let mut listens = false;
-    while saved.is_none() || !listens {
-        match next(&mut notices).await {
-            Notice::HandedOver { reason, peer, .. } => saved = Some((reason, peer)),
-            Notice::Listening(at) => listens = at == asked,
-            Notice::ChildExited(exit) => panic!("{exit:?}"),
+    for (kept, bound) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("[::]", "[::]"),
+        ("[::]", "127.0.0.1"),
+        ("0.0.0.0", "[::]"),
+        ("[::1]", "[::]"),
+    ] {
+        let port = free_address().port();
+        let address = |ip: &str| -> SocketAddr { format!("{ip}:{port}").parse().unwrap() };
+        let to = match (kept, bound) {
+            ("[::1]", _) => address("[::1]"),
+            _ => address("127.0.0.1"),
+        };
+        client.listen(address(kept)).await.unwrap();
+        let early = TcpStream::connect(to).unwrap();
+        let text = address(bound).to_string();
+        let part = node.part(u64::from(port), "part_server", &[("PART_ADDRESS", &text)]);
+        client.start(part).await.unwrap();
+        let (mut held, mut listens) = (0, false);
+        while held < 1 || !listens {
+            match next(&mut notices).await {
+                Notice::HandedOver { reason, peer, .. } => {
+                    assert_eq!(reason, HandOverReason::Held);
+                    assert_eq!(peer.port(), early.local_addr().unwrap().port());
+                    held += 1;
+                }
+                Notice::Listening(_) => listens = true,
+                Notice::Kept(_) => {}
+                Notice::ChildExited(exit) => panic!("{kept} {bound}: {exit:?}"),
+            }
         }
+        // Of others nobody reaches the software; one that comes to a listener which is being closed tries again after a second.
+        let others: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
+        for _ in &others {
+            answer_until(&mut notices, |notice| {
+                matches!(notice, Notice::HandedOver { .. })
+            })
+            .await;
+        }
+        for _ in 0..5 {
+            let ours = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+            let anywhere = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            ours.bind(&anywhere.parse::<SocketAddr>().unwrap().into())
+                .unwrap();
+            let from = ours.local_addr().unwrap().as_socket().unwrap();
+            client.let_through(from.port()).await.unwrap();
+            ours.connect(&to.into()).unwrap();
+            let mut byte = [0];
+            TcpStream::from(ours).read_exact(&mut byte).unwrap();
+            assert_eq!(&byte, b"!", "{kept} {bound}");
+        }
+        client
+            .let_go(vec![port], Duration::from_secs(5))
+            .await
+            .unwrap();
+        answer_until(
+            &mut notices,
+            |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+        )
+        .await;
+        for _ in 0..20 {
+            call(to).unwrap();
+        }
+        client.kill().await.unwrap();
+        exit(&mut notices).await;
     }
-    let peer = caller.local_addr().unwrap();
-    assert_eq!(saved, Some((HandOverReason::Undecided, peer)));
-    call(asked).unwrap();
-    let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
-    assert!(client.state().kept.is_empty());
     node.end(&client, &mut notices).await;
 }
 
@@ -315,8 +399,13 @@ async fn hooks_of_strangers_and_nonsense_are_not_heard() {
     let address = free_address();
     client.listen(address).await.unwrap();
     // This process is of the right user but not of the child's group.
-    let given = hook::ask(&node.hook_name(), HookMessage::Bind { local: address });
-    assert!(given.is_none());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let message = HookMessage::Bind { local: address };
+    assert!(!hook::is_so(
+        &node.hook_name(),
+        message,
+        Some(socket.as_fd())
+    ));
     // The holder may have closed before it is written.
     hook::say_bytes(&node.hook_name(), b"nonsense", None).ok();
     let text = address.to_string();

@@ -59,6 +59,19 @@ pub enum RequestBody {
         /// Where to listen.
         address: SocketAddr,
     },
+    /// The software gets its callers itself at these ports from now on: as soon as it listens there, and when `limit_ms` are over
+    /// at the latest. What is kept there is closed when nobody can come to it any more. Answered by [`ReplyBody::Kept`].
+    LetGo {
+        /// The ports of the services.
+        ports: Vec<u16>,
+        /// For how long the software may take to listen.
+        limit_ms: u64,
+    },
+    /// A connection of the agent's own will come from this local port: it reaches the software though callers are held.
+    LetThrough {
+        /// The source port.
+        port: u16,
+    },
     /// Close a kept listener (it goes to nobody).
     Drop {
         /// Which.
@@ -180,8 +193,6 @@ pub struct KeptListener {
     pub address: SocketAddr,
     /// A duplicate of the software's socket (else opened by the holder).
     pub duplicate: bool,
-    /// The present child has taken it by `bind`.
-    pub taken: bool,
 }
 
 /// What the holder tells without being asked.
@@ -202,6 +213,8 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
+    /// What is kept has changed.
+    Kept(Vec<KeptListener>),
     /// The child's main process ended and its cgroup is empty.
     ChildExited(ChildExit),
 }
@@ -218,6 +231,8 @@ pub enum HandOverReason {
     Public,
     /// The software is being probed: everything but the agent's own waits for the release.
     Probing,
+    /// It came to a listener that is kept until the software follows.
+    Held,
 }
 
 /// A packet from the holder: an answer or an event.

@@ -1,15 +1,17 @@
 //! What a hook says to the holder: one fixed binary message on a connection of its own, encoded without allocation.
 //!
 //! The holder listens on an abstract `SOCK_SEQPACKET` socket. A hook connects without blocking, sends one message,
-//! with one descriptor for `HandOver`, reads one reply where one is due (at most [`REPLY_MS`]), and closes.
+//! with one descriptor for `HandOver` and `Bind`, reads one reply where one is due (at most [`REPLY_MS`]), and closes.
 //!
 //! ```text
 //! version u8, kind u8, detail u8, 0, then by kind:
 //!   1 HandOver   detail = reason; local address, peer address (+ descriptor)
 //!   2 Listening  local address
-//!   3 Bind       local address        -> reply (+ descriptor when found)
 //!   4 Take       token[16]            -> reply (+ descriptor when found)
 //!   5 Hello      detail = 1 when the table could be mapped; library version u16
+//!   6 Bind       local address (+ descriptor)  -> reply
+//!   7 Connect    address              -> reply
+//!   8 Lent       cookie u64           -> reply
 //! address: family u8 (4 or 6), 0, port u16, ip[16] (IPv4 in the first four)        numbers are big endian
 //! reply:   version u8, found u8
 //! ```
@@ -48,10 +50,21 @@ pub enum HookMessage {
         /// Where.
         local: SocketAddr,
     },
-    /// The software binds a port that the table calls kept. The reply brings the kept listener, if there is one.
+    /// The software binds this socket, whose descriptor comes along, to a port that the table calls kept. The reply says whether
+    /// something is kept there, beside which the socket may now be bound.
     Bind {
         /// Where.
         local: SocketAddr,
+    },
+    /// The software connects to a port of its own that the table calls kept. The reply says whether nobody but the holder would accept.
+    Connect {
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// The software asks for `SO_REUSEPORT`. The reply says whether it was set for what is kept, and not by the software.
+    Lent {
+        /// The socket's `SO_COOKIE`.
+        cookie: u64,
     },
     /// A token dial was accepted. The reply brings the connection that was offered under the token.
     Take {
@@ -67,7 +80,7 @@ pub enum HookMessage {
     },
 }
 
-/// What the holder answers to `Bind` and `Take`; with `found` a descriptor comes along.
+/// What the holder answers; with `found` a descriptor comes along to `Take`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookReply {
     /// There was one.
@@ -94,7 +107,9 @@ impl HookMessage {
         let (kind, detail) = match self {
             Self::HandOver { reason, .. } => (1, reason_number(*reason)),
             Self::Listening { .. } => (2, 0),
-            Self::Bind { .. } => (3, 0),
+            Self::Bind { .. } => (6, 0),
+            Self::Connect { .. } => (7, 0),
+            Self::Lent { .. } => (8, 0),
             Self::Take { .. } => (4, 0),
             Self::Hello { table, .. } => (5, u8::from(*table)),
         };
@@ -107,13 +122,17 @@ impl HookMessage {
                     put_address(&mut body[ADDRESS_BYTES..], *peer);
                     2 * ADDRESS_BYTES
                 }
-                Self::Listening { local } | Self::Bind { local } => {
+                Self::Listening { local } | Self::Bind { local } | Self::Connect { to: local } => {
                     put_address(body, *local);
                     ADDRESS_BYTES
                 }
                 Self::Take { token } => {
                     body[..16].copy_from_slice(token);
                     16
+                }
+                Self::Lent { cookie } => {
+                    body[..8].copy_from_slice(&cookie.to_be_bytes());
+                    8
                 }
                 Self::Hello { library, .. } => {
                     body[..2].copy_from_slice(&library.to_be_bytes());
@@ -141,7 +160,11 @@ impl HookMessage {
                     .ok_or(malformed)?,
             },
             2 => Self::Listening { local: local()? },
-            3 => Self::Bind { local: local()? },
+            6 => Self::Bind { local: local()? },
+            7 => Self::Connect { to: local()? },
+            8 => Self::Lent {
+                cookie: u64::from_be_bytes(*body.first_chunk().ok_or(malformed)?),
+            },
             4 => Self::Take {
                 token: *body.first_chunk().ok_or(malformed)?,
             },
@@ -178,6 +201,7 @@ fn reason_number(reason: HandOverReason) -> u8 {
         HandOverReason::Undecided => 2,
         HandOverReason::Public => 3,
         HandOverReason::Probing => 4,
+        HandOverReason::Held => 5,
     }
 }
 
@@ -187,6 +211,7 @@ fn reason(number: u8) -> Option<HandOverReason> {
         2 => HandOverReason::Undecided,
         3 => HandOverReason::Public,
         4 => HandOverReason::Probing,
+        5 => HandOverReason::Held,
         _ => return None,
     })
 }
@@ -229,6 +254,7 @@ mod tests {
             HandOverReason::Undecided,
             HandOverReason::Public,
             HandOverReason::Probing,
+            HandOverReason::Held,
         ];
         let mut all: Vec<_> = reasons
             .map(|reason| HookMessage::HandOver {
@@ -239,6 +265,8 @@ mod tests {
             .into();
         all.push(HookMessage::Listening { local });
         all.push(HookMessage::Bind { local: peer });
+        all.push(HookMessage::Connect { to: local });
+        all.push(HookMessage::Lent { cookie: 7 << 40 });
         all.push(HookMessage::Take {
             token: *b"0123456789abcdef",
         });

@@ -1,13 +1,15 @@
 //! Accepting: look at what the connection begins with, then deliver it raw or give it away and go on accepting.
 //!
-//! After a hand-over the listener is asked again until its real EAGAIN: an edge-triggered one would not be told a second
-//! time. A blocking listener with nothing more in its queue answers ECONNABORTED: its caller may have polled before.
+//! After a hand-over the listener is asked again: until its real EAGAIN where it does not block (an edge-triggered one would not be
+//! told a second time), and for as long as it takes where it does, as it was asked to. Only where something was there when the
+//! software called, and nothing is any more, a blocking listener must not wait: whoever has polled counts on an answer. Then it gets
+//! what the kernel gives for a caller that reset its connection in the queue: a socket that is dead.
 
 use crate::kernel::{self, Errno, Storage};
-use crate::{messenger, peer, state};
+use crate::{dead, messenger, peer, state};
 use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
 use intercept::decide::{
-    Accept, Arrival, First, hand_over_counter, leaves_queued, on_accept, on_arrival,
+    Accept, Arrival, First, hand_over_counter, is_same_host, leaves_queued, on_accept, on_arrival,
 };
 use intercept::environment::CALL_MARK;
 use intercept::holder::HandOverReason;
@@ -56,6 +58,7 @@ pub unsafe fn accept(
     length: *mut socklen_t,
     variant: Variant,
 ) -> Result<c_int, Errno> {
+    let was_ready = kernel::ready(listener, libc::POLLIN, 0) == Ok(true);
     loop {
         if let Some(error) = leave_queued(listener) {
             return Err(error);
@@ -68,8 +71,10 @@ pub unsafe fn accept(
             return unsafe { show(new, &from, shown, address, length) };
         }
         let blocking = kernel::status_flags(listener) & libc::O_NONBLOCK == 0;
-        if blocking && !kernel::ready(listener, libc::POLLIN, 0).unwrap_or(false) {
-            return Err(libc::ECONNABORTED);
+        if blocking && was_ready && kernel::ready(listener, libc::POLLIN, 0) == Ok(false) {
+            let new = dead::connection(listener, variant.flags())?;
+            // SAFETY: the software's own pointers.
+            return unsafe { show(new, &from, None, address, length) };
         }
     }
 }
@@ -167,7 +172,8 @@ fn decide(
 ) -> Fate {
     state::note(Deed::Accept);
     let mut bytes = [0; LABEL_BYTES_MAX];
-    let first = first(new, arrival, &mut bytes);
+    let same_host = is_same_host(local.ip(), peer.ip());
+    let first = first(new, arrival, same_host, &mut bytes);
     // A table that has just vanished is one that cannot be read: nothing is delivered by guess.
     let undecided = Accept::HandOver(HandOverReason::Undecided);
     match state::table(|table| on_accept(&table, local, peer, first)).unwrap_or(undecided) {
@@ -186,16 +192,33 @@ fn decide(
 
 /// Looks at the first bytes. From an outsider nothing is read where nothing is there: a read would take the error of a
 /// connection that was reset in the queue, which is the software's to see. A member's begins with its label, reset or not.
-fn first(new: c_int, arrival: Arrival, bytes: &mut [u8; LABEL_BYTES_MAX]) -> First<'_> {
+/// On one host the agent is among the outsiders.
+fn first(
+    new: c_int,
+    arrival: Arrival,
+    same_host: bool,
+    bytes: &mut [u8; LABEL_BYTES_MAX],
+) -> First<'_> {
     if arrival == Arrival::Outsider && kernel::waiting(new) == 0 {
-        let over = kernel::ready(new, libc::POLLIN, 0).unwrap_or(true);
-        return if over { First::End } else { First::Nothing };
+        return match kernel::ready(new, libc::POLLIN, 0) {
+            Ok(false) if same_host && was_repeated(new) => First::Delayed,
+            Ok(false) => First::Nothing,
+            _ => First::End,
+        };
     }
     match kernel::receive(new, bytes, libc::MSG_PEEK) {
         Ok(count) if count > 0 => First::Bytes(&bytes[..count]),
+        Err(libc::EAGAIN) if was_repeated(new) => First::Delayed,
         Err(libc::EAGAIN) => First::Nothing,
         _ => First::End,
     }
+}
+
+/// Whether a packet of the handshake was repeated: where the listener's queue overflows, the one that carries the label is dropped, and
+/// the answer to a repeated SYN-ACK opens the connection without it (seen up to 443 ms before the label).
+fn was_repeated(new: c_int) -> bool {
+    kernel::option::<libc::tcp_info>(new, libc::IPPROTO_TCP, libc::TCP_INFO)
+        .map_or(true, |about| about.tcpi_total_retrans > 0)
 }
 
 fn deliver(new: c_int, consume: usize, caller: Option<SocketAddr>, counter: Counter) -> Fate {
@@ -248,6 +271,10 @@ fn take(dial: c_int, token: [u8; 16], caller: Option<SocketAddr>, variant: Varia
         return Fate::Given;
     }
     state::count(Counter::AcceptTaken);
+    if let Some(caller) = caller {
+        peer::remember(dial, caller);
+        return Fate::Delivered(Some(caller));
+    }
     let known = kernel::peer(dial).ok().and_then(|peer| peer.address());
-    Fate::Delivered(known.or(caller))
+    Fate::Delivered(known)
 }

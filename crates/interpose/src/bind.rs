@@ -1,4 +1,5 @@
-//! Binding a port whose listener the holder keeps over a restart: the software gets the same socket back, queue and all.
+//! Binding a port beside what the holder keeps there over a restart: the holder is asked to make room, then the real call binds the
+//! software's own socket.
 
 use crate::kernel::{self, Errno, Given};
 use crate::{messenger, state};
@@ -8,42 +9,10 @@ use intercept::hook_protocol::HookMessage;
 use intercept::stats::Counter;
 use libc::c_int;
 
-/// Options that software sets before bind, and that the new process may want differently than the old one did.
-const OPTIONS: &[(c_int, c_int)] = &[
-    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
-    (libc::SOL_SOCKET, libc::SO_OOBINLINE),
-    (libc::SOL_SOCKET, libc::SO_REUSEADDR),
-    (libc::SOL_SOCKET, libc::SO_REUSEPORT),
-    (libc::SOL_SOCKET, libc::SO_RCVLOWAT),
-    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
-    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
-    (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT),
-    (libc::IPPROTO_TCP, libc::TCP_QUICKACK),
-    (libc::IPPROTO_TCP, libc::TCP_FASTOPEN),
-    (libc::IPPROTO_IP, libc::IP_TOS),
-    (libc::IPPROTO_IP, libc::IP_TTL),
-    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
-];
-
-/// Buffer sizes: the kernel reports twice what was set.
-const DOUBLED: &[(c_int, c_int)] = &[
-    (libc::SOL_SOCKET, libc::SO_RCVBUF),
-    (libc::SOL_SOCKET, libc::SO_SNDBUF),
-];
-
-/// The hook.
+/// The call.
 pub fn bind(fd: c_int, to: Given) -> Result<c_int, Errno> {
-    if let Some(local) = to.address()
-        && state::table(|table| on_bind(&table, local.port())) == Some(true)
-        && kernel::is_tcp(fd)
-    {
-        match messenger::ask(&HookMessage::Bind { local }) {
-            Ok(Some(kept)) => return take(fd, kept),
-            _ => state::count(Counter::BindNotKept),
-        }
+    if let Some(local) = to.address() {
+        make_room(fd, local);
     }
     // SAFETY: the software's own address; the kernel checks it.
     unsafe {
@@ -62,31 +31,33 @@ pub fn bind(fd: c_int, to: Given) -> Result<c_int, Errno> {
     .map(|_| 0)
 }
 
-/// Puts the kept listener in the socket's place, with the socket's flags and options.
-fn take(fd: c_int, kept: c_int) -> Result<c_int, Errno> {
-    let status = kernel::status_flags(fd);
-    let changed = kernel::status_flags(kept) & !libc::O_NONBLOCK | status & libc::O_NONBLOCK;
-    kernel::fcntl(kept, libc::F_SETFL, changed)?;
-    copy_options(fd, kept);
-    let close_on_exec = kernel::fcntl(fd, libc::F_GETFD, 0)? & libc::FD_CLOEXEC != 0;
-    kernel::replace(fd, kept, if close_on_exec { libc::O_CLOEXEC } else { 0 })?;
-    state::count(Counter::BindKept);
-    Ok(0)
+/// Asks the holder to make room for a socket that is about to be bound there, where something is kept.
+pub fn make_room(fd: c_int, local: std::net::SocketAddr) {
+    if state::table(|table| on_bind(&table, local.port())) != Some(true) || !kernel::is_tcp(fd) {
+        return;
+    }
+    let made = messenger::is_so(&HookMessage::Bind { local }, Some(fd));
+    state::count(if made {
+        Counter::BindKept
+    } else {
+        Counter::BindNotKept
+    });
 }
 
-fn copy_options(from: c_int, to: c_int) {
-    for (options, divisor) in [(OPTIONS, 1), (DOUBLED, 2)] {
-        for (level, name) in options {
-            let wanted = kernel::option::<c_int>(from, *level, *name);
-            if let Ok(value) = wanted
-                && kernel::option::<c_int>(to, *level, *name) != wanted
-            {
-                let _ = kernel::set_option(to, *level, *name, &(value / divisor));
-            }
-        }
+/// Whether `SO_REUSEPORT` is set on a socket only for what is kept beside it: the software has not set it.
+pub fn is_lent(fd: c_int) -> bool {
+    let Some(local) = kernel::local(fd).address() else {
+        return false;
+    };
+    if state::table(|table| on_bind(&table, local.port())) != Some(true) {
+        return false;
     }
-    let linger = kernel::option::<libc::linger>(from, libc::SOL_SOCKET, libc::SO_LINGER);
-    if let Ok(linger) = linger {
-        let _ = kernel::set_option(to, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
-    }
+    kernel::cookie(fd).is_some_and(|cookie| messenger::is_so(&HookMessage::Lent { cookie }, None))
+}
+
+/// Whether whoever connects there meets nobody of the software, only what is kept for it: bare, it would be refused.
+pub(crate) fn is_only_kept(fd: c_int, to: std::net::SocketAddr) -> bool {
+    state::table(|table| on_bind(&table, to.port())) == Some(true)
+        && kernel::is_tcp(fd)
+        && messenger::is_so(&HookMessage::Connect { to }, None)
 }

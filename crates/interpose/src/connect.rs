@@ -5,7 +5,7 @@
 //! interrupt and restart without sending anything again.
 
 use crate::kernel::{self, Errno, Given};
-use crate::{cookies, paths, slow_path, state};
+use crate::{bind, cookies, paths, slow_path, state};
 use intercept::decide::{Bypass, Connect, on_connect};
 use intercept::label::{LABEL_BYTES_MAX, Label};
 use intercept::stats::{Counter, Deed};
@@ -53,11 +53,21 @@ pub fn decide(to: Option<SocketAddr>) -> Connect {
 
 /// The hook. `nonblocking` overrides what the socket says.
 pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
+    let connected = begin(fd, to, nonblocking);
+    if let Some(address) = to.address() {
+        state::note_connect(fd, address);
+    }
+    connected
+}
+
+fn begin(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
     let address = to.address();
     if let Some(address) = address {
-        state::note_connect(address.port());
         // Members that the table does not know yet count too: the agent asks whether the hooks saw the program connect at all.
         state::note(Deed::Connect);
+        if bind::is_only_kept(fd, address) {
+            return Err(libc::ECONNREFUSED);
+        }
     }
     let decision = decide(address);
     let (Some(address), Connect::Label(_) | Connect::Refuse) = (address, decision) else {

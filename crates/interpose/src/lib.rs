@@ -7,13 +7,14 @@
 //! - no allocation, no locks, nothing that waits for the agent; the holder is asked at most one bounded question;
 //! - all decisions are `intercept`'s; what is here is system calls;
 //! - these are raw system calls with a mark that the net lets pass, so that nothing meets itself or another preloaded library;
-//! - frames hold nothing that needs dropping: a cancelled thread unwinds through them.
+//! - frames hold nothing that needs dropping where a thread can be cancelled: it unwinds through them.
 #![allow(unsafe_code)] // System calls on sockets and addresses that belong to somebody else.
 
 pub mod accept;
 pub mod bind;
 pub mod connect;
 mod cookies;
+mod dead;
 pub mod kernel;
 pub mod listen;
 mod messenger;

@@ -23,8 +23,20 @@ pub(crate) fn tell(message: &HookMessage, descriptor: Option<c_int>) -> Result<(
 
 /// Sends a message and waits for its reply; the descriptor that came with it, close-on-exec.
 pub(crate) fn ask(message: &HookMessage) -> Result<Option<c_int>, Errno> {
+    Ok(converse(message, None)?.1)
+}
+
+/// Sends a message, with this descriptor where one is given, and waits for its reply: whether it was found.
+pub(crate) fn is_so(message: &HookMessage, descriptor: Option<c_int>) -> bool {
+    converse(message, descriptor).is_ok_and(|(found, _)| found)
+}
+
+fn converse(
+    message: &HookMessage,
+    descriptor: Option<c_int>,
+) -> Result<(bool, Option<c_int>), Errno> {
     let line = open()?;
-    let answer = send(line, message, None).and_then(|()| reply(line));
+    let answer = send(line, message, descriptor).and_then(|()| reply(line));
     kernel::close(line);
     answer
 }
@@ -128,7 +140,7 @@ unsafe fn put_descriptor(header: &mut libc::msghdr, descriptor: c_int) {
     }
 }
 
-fn reply(line: c_int) -> Result<Option<c_int>, Errno> {
+fn reply(line: c_int) -> Result<(bool, Option<c_int>), Errno> {
     wait(line)?;
     let mut bytes = [0u8; REPLY_BYTES];
     let mut part = libc::iovec {
@@ -148,7 +160,7 @@ fn reply(line: c_int) -> Result<Option<c_int>, Errno> {
     // SAFETY: the kernel has filled the header that it was given.
     let descriptor = unsafe { descriptor(&header) };
     let reply = HookReply::decode(&bytes[..count.min(REPLY_BYTES)]).map_err(|_| libc::EPROTO)?;
-    Ok(if reply.found { descriptor } else { None })
+    Ok((reply.found, descriptor.filter(|_| reply.found)))
 }
 
 /// Waits for the reply through interruptions, in all at most [`REPLY_MS`].

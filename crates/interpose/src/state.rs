@@ -10,6 +10,7 @@ use intercept::stats::{self, Counter, Deed, StatsView};
 use intercept::table::{self, Snapshot, TableView};
 use libc::c_int;
 use std::ffi::CStr;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -198,9 +199,16 @@ pub(crate) fn wakes_itself() -> bool {
     WAKES_ITSELF.load(Ordering::Relaxed)
 }
 
-/// Notes a connect to this port.
-pub(crate) fn note_connect(port: u16) {
-    if table(|table| leaves_queued(&table, port)) == Some(true) {
+/// Notes a connect to this address.
+pub(crate) fn note_connect(fd: c_int, to: SocketAddr) {
+    let here = || {
+        kernel::local(fd)
+            .address()
+            .map(|local| local.ip().to_canonical())
+    };
+    if table(|table| leaves_queued(&table, to.port())) == Some(true)
+        && (to.ip().is_unspecified() || here() == Some(to.ip().to_canonical()))
+    {
         WAKES_ITSELF.store(true, Ordering::Relaxed);
     }
 }

@@ -143,7 +143,8 @@ pub unsafe extern "C-unwind" fn getpeername(
     errno_kept(|| unsafe { peer::getpeername(fd, address, length) })
 }
 
-/// Replaces libc's `getsockopt`, for SO_ERROR only: it is how programs learn that a non-blocking connect has ended.
+/// Replaces libc's `getsockopt`, for SO_ERROR (it is how programs learn that a non-blocking connect has ended) and SO_REUSEPORT (which
+/// is set for a while where something is kept beside the socket).
 ///
 /// # Safety
 /// As getsockopt(2).
@@ -157,13 +158,20 @@ pub unsafe extern "C-unwind" fn getsockopt(
 ) -> c_int {
     // SAFETY: the software's own call, unchanged.
     let result = unsafe { next_getsockopt(fd, level, name, value, length) };
-    if name == libc::SO_ERROR && level == libc::SOL_SOCKET && result == 0 {
-        errno_kept(|| {
+    if level != libc::SOL_SOCKET || result != 0 {
+        return result;
+    }
+    match name {
+        libc::SO_ERROR => errno_kept(|| {
             paths::asked_for_error(fd);
             Ok(0)
-        })
-    } else {
-        result
+        }),
+        libc::SO_REUSEPORT => errno_kept(|| {
+            // SAFETY: the kernel has just written an integer there.
+            unsafe { show_own_reuseport(fd, value.cast(), length) };
+            Ok(0)
+        }),
+        _ => result,
     }
 }
 
@@ -241,6 +249,21 @@ pub unsafe extern "C-unwind" fn sendmsg(
     }
     // SAFETY: the software's own call, unchanged.
     unsafe { next_sendmsg(fd, message, flags) }
+}
+
+/// Shows what the software has set itself.
+///
+/// # Safety
+/// Both pointers are the software's own, and the kernel has written them.
+unsafe fn show_own_reuseport(fd: c_int, value: *mut c_int, length: *mut socklen_t) {
+    // SAFETY: the caller's promise; a shorter value than an integer is left alone.
+    let is_set = unsafe {
+        length.read_unaligned() as usize == size_of::<c_int>() && value.read_unaligned() != 0
+    };
+    if is_set && interpose::bind::is_lent(fd) {
+        // SAFETY: as before.
+        unsafe { value.write_unaligned(0) };
+    }
 }
 
 fn is_member(to: Given) -> bool {

@@ -42,6 +42,11 @@ impl HandOvers {
         self.queue.push_back((now, hand_over));
     }
 
+    /// Whether another fits in without one being closed for it.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.len() < HAND_OVERS_MAX
+    }
+
     /// The oldest.
     pub(super) fn first(&self) -> Option<&HandOver> {
         self.queue.front().map(|(_, hand_over)| hand_over)

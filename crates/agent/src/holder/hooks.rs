@@ -1,11 +1,11 @@
 //! What hooks in the software's processes say to the holder: one message a connection, at most one reply.
 
+use super::hand_overs::HandOver;
 use super::packet::{self, Packet};
 use super::service::Service;
-use super::{hand_overs::HandOver, listeners::Bind, sockets};
-use intercept::holder::{Event, HandOverReason};
+use intercept::holder::Event;
 use intercept::hook_protocol::{HookMessage, HookReply, MESSAGE_BYTES_MAX};
-use rustix::net::{SocketFlags, sockopt};
+use rustix::net::sockopt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,9 +19,6 @@ pub(super) const HOOK_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// How many listening addresses of a child are remembered.
 const LISTENING_MAX: usize = 256;
-
-/// How many waiting callers are saved from a listener that has to make way.
-const SAVED_CALLERS_MAX: usize = 512;
 
 /// A connected hook.
 #[derive(Debug)]
@@ -105,11 +102,22 @@ impl Service {
                     self.flush_hand_overs();
                 }
             }
-            HookMessage::Listening { local } => self.note_listening(local),
-            HookMessage::Bind { local } => {
-                let given = self.give_listener(local, now);
-                reply(socket, given);
+            HookMessage::Listening { local } => {
+                self.note_listening(local);
+                self.look_who_follows(now);
             }
+            HookMessage::Bind { local } => {
+                let found = descriptor.is_some_and(|bound| self.make_room(&bound, local, now));
+                answer(socket, found);
+            }
+            HookMessage::Connect { to } => {
+                let members = self.group.members();
+                answer(
+                    socket,
+                    self.listeners.is_only_kept(to, &members).unwrap_or(false),
+                );
+            }
+            HookMessage::Lent { cookie } => answer(socket, self.listeners.is_lent(cookie)),
             HookMessage::Take { token } => {
                 let taken = self.offers.take(now, &token);
                 reply(socket, taken);
@@ -128,51 +136,31 @@ impl Service {
         self.tell(Event::Listening { address });
     }
 
-    fn give_listener(&mut self, address: SocketAddr, now: Instant) -> Option<OwnedFd> {
-        let members = self.group.members();
-        match self.listeners.bind(address, &members) {
-            Ok(Bind::Given(listener)) => Some(listener),
-            Ok(Bind::GoAhead(in_the_way)) => {
+    /// Prepares a bind of the software's; says whether anything is kept there.
+    fn make_room(&mut self, socket: &OwnedFd, address: SocketAddr, now: Instant) -> bool {
+        let before = self.listeners.list();
+        let made = match self.listeners.make_room(socket, address, now) {
+            Ok(kept) => kept,
+            Err((error, in_the_way)) => {
+                tracing::warn!(%error, %address, "the software cannot bind beside what is kept, which is closed");
                 for listener in in_the_way {
-                    tracing::info!(%address, "the software binds another address than the kept listener's");
-                    self.save_callers(listener, now);
+                    self.save_callers(listener.as_fd(), now);
                 }
-                None
+                false
             }
-            Err(error) => {
-                tracing::warn!(%error, %address, "cannot give a kept listener");
-                None
-            }
+        };
+        for connection in self.listeners.take_met() {
+            self.hand_over_kept(connection, now);
         }
+        self.flush_hand_overs();
+        self.tell_kept(&before);
+        made
     }
+}
 
-    /// Accepts who waits at a listener that is to be closed, for the agent: closing would reset them.
-    fn save_callers(&mut self, listener: OwnedFd, now: Instant) {
-        if rustix::io::ioctl_fionbio(&listener, true).is_err() {
-            return;
-        }
-        for _ in 0..SAVED_CALLERS_MAX {
-            let Ok(connection) = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) else {
-                return;
-            };
-            let local = sockets::local_address(&connection);
-            let peer = rustix::net::getpeername(&connection)
-                .map_err(io::Error::from)
-                .and_then(|peer| {
-                    SocketAddr::try_from(peer.ok_or(io::ErrorKind::NotConnected)?)
-                        .map_err(io::Error::from)
-                });
-            if let (Ok(local), Ok(peer)) = (local, peer) {
-                let hand_over = HandOver {
-                    reason: HandOverReason::Undecided,
-                    local,
-                    peer,
-                    connection,
-                };
-                self.hand_overs.push(now, hand_over);
-            }
-        }
-    }
+fn answer(socket: &OwnedFd, found: bool) {
+    // A hook that has given up hears nothing.
+    let _ = packet::send(socket, &HookReply { found }.encode(), None);
 }
 
 fn reply(socket: &OwnedFd, descriptor: Option<OwnedFd>) {

@@ -1,12 +1,19 @@
 //! Listening sockets that are kept while the software is away, so that the kernel goes on queueing callers.
+//!
+//! The software's own sockets stay its own. What is kept stands beside them (`SO_REUSEPORT`), and a program says who gets a new
+//! connection ([`steering`](super::steering)): what is kept, until the software is healthy; the software from then on. The
+//! holder accepts from what is kept, for the agent. It is closed when no handshake with it can be half-way there.
 
 use super::sockets::{self, Found};
+use super::steering::{self, Spot};
+use crate::kernel;
 use intercept::holder::KeptListener;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use std::collections::BTreeSet;
+use rustix::net::sockopt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// How many listeners may be kept: services times processes of a `SO_REUSEPORT` group, with room.
 pub(super) const KEPT_MAX: usize = 1024;
@@ -14,55 +21,99 @@ pub(super) const KEPT_MAX: usize = 1024;
 /// The backlog of a listener of the holder's own; the system's `somaxconn` bounds it further.
 const BACKLOG: i32 = 4096;
 
+/// How long a listener that gets nobody new stays open at least: on one host a handshake takes microseconds.
+const CLOSING_TIME_MIN: Duration = Duration::from_millis(20);
+
+/// How long it stays open at most: a SYN-ACK is repeated for 63 s (`net.ipv4.tcp_synack_retries` is 5 by default).
+const CLOSING_TIME_MAX: Duration = Duration::from_secs(64);
+
+/// The same for one that turns callers away meanwhile: they try again one second later, then after two more.
+const SHUT_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Looking through the kernel's connections takes at most one part of so many of a processor's time.
+const LOOK_SHARE: u32 = 10;
+
 /// A listening socket in the holder's hands.
 #[derive(Debug)]
 pub(super) struct Kept {
     id: u64,
-    address: SocketAddr,
+    spot: Spot,
     inode: u64,
-    duplicate: bool,
-    taken: bool,
-    pub(super) socket: OwnedFd,
+    origin: Origin,
+    stage: Stage,
+    socket: OwnedFd,
 }
 
-/// All of them.
+/// Where a kept listener comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The software's, duplicated.
+    Duplicate,
+    /// Opened because the agent asked.
+    Own,
+    /// Opened where the software is about to listen: a group has a program only from its first socket with the option on.
+    Beside,
+}
+
+/// Who accepts from it, and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its software, or whoever has fetched it.
+    Quiet,
+    /// The holder, for the agent: whoever calls is steered to it.
+    Held,
+    /// The same, until the software listens at its port, or until then.
+    Awaiting { until: Instant },
+    /// The same, and nobody new comes.
+    Closing { since: Instant, shut: bool },
+}
+
+/// All of them. Those of one address are in the order of their group.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     kept: Vec<Kept>,
     last_id: u64,
+    /// Sockets of the software (by their cookies) that were given `SO_REUSEPORT` for as long as something is kept beside them.
+    lent: BTreeSet<u64>,
+    /// Source ports of the agent's own connections, the latest last.
+    ports: Vec<u16>,
+    /// Callers who came while the order of a group was found out.
+    met: Vec<OwnedFd>,
+    /// How many sockets of the software follow those that are being closed.
+    following: BTreeMap<Spot, u32>,
+    next_look: Option<Instant>,
 }
 
-/// What the software's `bind` meets.
-#[derive(Debug)]
-pub(super) enum Bind {
-    /// This listener takes the place of its socket.
-    Given(OwnedFd),
-    /// Its own bind goes ahead. These listeners, which were in its way, are no longer kept.
-    GoAhead(Vec<OwnedFd>),
+impl Kept {
+    /// Whether the holder accepts from it.
+    fn is_served(&self) -> bool {
+        self.stage != Stage::Quiet
+    }
+
+    fn serve(&mut self, stage: Stage) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&self.socket, true)?;
+        self.stage = stage;
+        Ok(())
+    }
 }
 
 impl Listeners {
     /// Keeps duplicates of the sockets that these processes listen on at these ports.
     pub(super) fn keep(&mut self, processes: &[i32], ports: &[u16]) -> io::Result<()> {
-        let known: BTreeSet<u64> = self.kept.iter().map(|kept| kept.inode).collect();
-        for found in sockets::find_listeners(processes, ports, &known)? {
-            self.push(found, true)?;
+        for found in sockets::find_listeners(processes, ports, &self.inodes())? {
+            self.push(found, Origin::Duplicate)?;
         }
         Ok(())
     }
 
     /// Opens a listener of our own, unless something is kept at this very address.
     pub(super) fn listen(&mut self, address: SocketAddr) -> io::Result<()> {
-        if self.kept.iter().any(|kept| kept.address == address) {
+        if self.kept.iter().any(|kept| kept.spot.address == address) {
             return Ok(());
         }
-        let socket = open(address)?;
-        let found = Found {
-            inode: sockets::inode(&socket)?,
-            address: sockets::local_address(&socket)?,
-            socket,
-        };
-        self.push(found, false)
+        let socket = Spot::at(address).open(None, BACKLOG)?;
+        let found = Found::new(socket)?;
+        self.push(found, Origin::Own).map(|_| ())
     }
 
     /// Forgets one and closes our handle of it. Says whether there was one.
@@ -78,37 +129,332 @@ impl Listeners {
         Some(kept.socket.try_clone())
     }
 
-    /// What the software's `bind` to this address gets. Each listener is given once; again only when the software has
-    /// closed what it was given (`processes` are looked through for that).
-    pub(super) fn bind(&mut self, address: SocketAddr, processes: &[i32]) -> io::Result<Bind> {
-        let best = self
-            .kept
-            .iter_mut()
-            .filter(|kept| kept.address == address)
-            .filter(|kept| !kept.taken || !sockets::is_open(processes, kept.inode))
-            .min_by_key(|kept| (kept.taken, !kept.duplicate, kept.id));
-        if let Some(kept) = best {
-            kept.taken = true;
-            return Ok(Bind::Given(kept.socket.try_clone()?));
+    /// Nothing is left of the child: what it listened on is ours alone.
+    pub(super) fn child_ended(&mut self) {
+        self.lent.clear();
+        self.ports.clear();
+        for kept in &mut self.kept {
+            if kept.origin == Origin::Duplicate
+                && !kept.is_served()
+                && let Err(error) = kept.serve(Stage::Held)
+            {
+                tracing::warn!(%error, address = %kept.spot.address, "cannot accept from a kept listener");
+            }
         }
-        let taken_here = self.kept.iter().any(|kept| kept.address == address);
-        if taken_here {
-            // One more worker of a SO_REUSEPORT group: its own bind stands beside the others.
-            return Ok(Bind::GoAhead(Vec::new()));
-        }
-        let in_the_way = self
-            .kept
-            .extract_if(.., |kept| !kept.taken && collide(kept.address, address))
-            .map(|kept| kept.socket)
-            .collect();
-        Ok(Bind::GoAhead(in_the_way))
     }
 
-    /// Nothing is taken any more: the child that took it has ended.
-    pub(super) fn release_all(&mut self) {
-        for kept in &mut self.kept {
-            kept.taken = false;
+    /// Makes room for a socket of the software that is about to be bound there, beside what is kept. Says whether anything is.
+    ///
+    /// # Errors
+    /// When the kernel does not allow it; nothing that is in the way is kept any more then, and whoever waits there is given.
+    pub(super) fn make_room(
+        &mut self,
+        socket: &OwnedFd,
+        address: SocketAddr,
+        now: Instant,
+    ) -> Result<bool, (io::Error, Vec<OwnedFd>)> {
+        let spot = Spot::of(socket, address).map_err(|error| (error, Vec::new()))?;
+        let mut in_the_way = self.kept.iter().filter(|kept| kept.spot.collides(spot));
+        // While the former software lives, the new socket meets its listener as it would anyway.
+        if in_the_way.all(|kept| kept.origin == Origin::Duplicate && !kept.is_served()) {
+            return Ok(false);
         }
+        match self.stand_beside(socket, spot, now) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                let in_the_way = (self.kept.extract_if(.., |kept| kept.spot.collides(spot)))
+                    .map(|kept| kept.socket)
+                    .collect();
+                Err((error, in_the_way))
+            }
+        }
+    }
+
+    fn stand_beside(&mut self, socket: &OwnedFd, spot: Spot, now: Instant) -> io::Result<()> {
+        let user = rustix::fs::fstat(socket)?.st_uid;
+        for kept in self.kept.iter().filter(|kept| kept.spot.collides(spot)) {
+            sockopt::set_socket_reuseport(&kept.socket, true)?;
+            steering::give_to(&kept.socket, user)?;
+        }
+        self.lend(socket)?;
+        for kept in self.kept.iter_mut().filter(|kept| kept.spot.collides(spot)) {
+            let closing = matches!(kept.stage, Stage::Closing { .. });
+            if kept.spot.swallows(spot) && !closing {
+                // What is kept at the new address takes its callers.
+                steering::shut(&kept.socket)?;
+                let shut = true;
+                kept.serve(Stage::Closing { since: now, shut })?;
+            } else if kept.stage == Stage::Quiet {
+                kept.serve(Stage::Held)?;
+            }
+        }
+        if self.at(spot).all(|kept| kept.origin == Origin::Duplicate) {
+            let found = Found::new(spot.open(Some(user), BACKLOG)?)?;
+            self.push(found, Origin::Beside)?.serve(Stage::Held)?;
+            self.find_order(spot)?;
+        }
+        self.next_look = Some(now);
+        self.steer(spot)
+    }
+
+    /// Finds out in which order the duplicates of a group stand in it: to each place a connection is made, and who has it is there.
+    fn find_order(&mut self, spot: Spot) -> io::Result<()> {
+        let mut at: Vec<Kept> = self.kept.extract_if(.., |kept| kept.spot == spot).collect();
+        let beside = at.pop();
+        let mut ordered = Vec::new();
+        while let Some(steers) = &beside
+            && at.len() > 1
+        {
+            let place = u32::try_from(ordered.len()).map_err(io::Error::other)?;
+            steering::let_go(&steers.socket, place, 1)?;
+            let caller = spot.call()?;
+            let found = at
+                .iter()
+                .position(|kept| self.met_at(kept, &caller).unwrap_or(false));
+            // A full queue takes nobody: then any order is as good as another.
+            ordered.push(at.remove(found.unwrap_or(0)));
+        }
+        self.kept.extend(ordered);
+        self.kept.extend(at);
+        self.kept.extend(beside);
+        Ok(())
+    }
+
+    /// Whether this caller is in the queue of a kept listener. Whoever else is there is taken out too.
+    fn met_at(&mut self, kept: &Kept, caller: &OwnedFd) -> io::Result<bool> {
+        let here = sockets::local_address(caller)?;
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        while let Ok((connection, peer)) = rustix::net::acceptfrom_with(&kept.socket, flags) {
+            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+            if peer.is_some_and(|peer| peer.port() == here.port()) {
+                return Ok(true);
+            }
+            self.met.push(connection);
+        }
+        Ok(false)
+    }
+
+    /// Callers who came while the order of a group was found out: the agent's.
+    pub(super) fn take_met(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.met)
+    }
+
+    /// Lets a socket stand beside others at its address; what the software had set is remembered.
+    fn lend(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        // Connections of the former software that have ended stay in the kernel for a minute (TIME_WAIT).
+        sockopt::set_socket_reuseaddr(socket, true)?;
+        if !sockopt::socket_reuseport(socket)? {
+            sockopt::set_socket_reuseport(socket, true)?;
+            self.lent.insert(steering::cookie(socket)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the software has not set `SO_REUSEPORT` on this socket itself, though it is set.
+    pub(super) fn is_lent(&self, cookie: u64) -> bool {
+        self.lent.contains(&cookie)
+    }
+
+    /// The agent's connection from this port reaches the software, whatever else is held.
+    pub(super) fn let_through(&mut self, port: u16) -> io::Result<()> {
+        self.ports.push(port);
+        if self.ports.len() > steering::PORTS_MAX {
+            self.ports.remove(0);
+        }
+        let held: BTreeSet<Spot> = self
+            .kept
+            .iter()
+            .filter(|kept| matches!(kept.stage, Stage::Held | Stage::Awaiting { .. }))
+            .map(|kept| kept.spot)
+            .collect();
+        held.into_iter().try_for_each(|spot| self.steer(spot))
+    }
+
+    /// The software is to get its callers itself at these ports: when it listens there, or when `limit` is over at the latest.
+    pub(super) fn let_go(
+        &mut self,
+        ports: &[u16],
+        processes: &[i32],
+        limit: Duration,
+        now: Instant,
+    ) -> io::Result<()> {
+        let until = now + limit;
+        // A duplicate of what the software still has is no more than another handle.
+        self.kept.retain(|kept| {
+            let concerned = ports.contains(&kept.spot.address.port());
+            !(concerned && kept.origin == Origin::Duplicate && !kept.is_served())
+        });
+        for kept in &mut self.kept {
+            let concerned = ports.contains(&kept.spot.address.port());
+            if concerned && !matches!(kept.stage, Stage::Closing { .. }) {
+                kept.serve(Stage::Awaiting { until })?;
+            }
+        }
+        self.look_who_follows(processes, now)
+    }
+
+    /// Whether callers are to be steered to software that may not listen yet.
+    pub(super) fn awaits(&self) -> bool {
+        (self.kept.iter()).any(|kept| matches!(kept.stage, Stage::Awaiting { .. }))
+    }
+
+    /// Steers callers to the software where it listens now.
+    pub(super) fn look_who_follows(&mut self, processes: &[i32], now: Instant) -> io::Result<()> {
+        let awaiting = |kept: &&Kept| matches!(kept.stage, Stage::Awaiting { .. });
+        let waiting = self.kept.iter().filter(awaiting);
+        let ports: Vec<u16> = waiting.map(|kept| kept.spot.address.port()).collect();
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let following = sockets::find_listeners(processes, &ports, &self.inodes())?;
+        let spots: Vec<Spot> = following.iter().map(|found| found.spot).collect();
+        let mut steered = BTreeSet::new();
+        for kept in &mut self.kept {
+            let Stage::Awaiting { until } = kept.stage else {
+                continue;
+            };
+            let port = kept.spot.address.port();
+            if until <= now || spots.iter().any(|spot| spot.address.port() == port) {
+                let shut = false;
+                kept.stage = Stage::Closing { since: now, shut };
+                steered.insert(kept.spot);
+                self.next_look = Some(now + CLOSING_TIME_MIN);
+            }
+        }
+        for spot in steered {
+            let count = spots.iter().filter(|other| **other == spot).count();
+            self.following
+                .insert(spot, u32::try_from(count).unwrap_or(1));
+            self.steer(spot)?;
+        }
+        Ok(())
+    }
+
+    /// What may be closed now: nobody comes any more, and no handshake is half-way there. One at an address at a time, since the
+    /// places of what follows change with each.
+    pub(super) fn closable(&mut self, now: Instant) -> Vec<u64> {
+        if self.next_look.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let began = Instant::now();
+        let half_way = kernel::half_open_ports();
+        let took = began.elapsed();
+        let mut spots = BTreeSet::new();
+        let mut closable = |kept: &Kept| {
+            let is_last = spots.insert(kept.spot);
+            let Stage::Closing { since, shut } = kept.stage else {
+                return false;
+            };
+            let limit = if shut {
+                SHUT_TIME_MAX
+            } else {
+                CLOSING_TIME_MAX
+            };
+            let quiet = !half_way.contains(&kept.spot.address.port());
+            let over = since + limit <= now || (quiet && since + CLOSING_TIME_MIN <= now);
+            over && is_last
+        };
+        // The last of a group first: the kernel puts the group's last socket into the place of one that goes.
+        let last = self.kept.iter().rev().filter(|kept| closable(kept));
+        let ids: Vec<u64> = last.map(|kept| kept.id).collect();
+        let rest = CLOSING_TIME_MIN.max(took.saturating_mul(LOOK_SHARE));
+        self.next_look = (self.kept.iter())
+            .any(|kept| matches!(kept.stage, Stage::Closing { .. } | Stage::Awaiting { .. }))
+            .then(|| now + rest);
+        ids
+    }
+
+    /// Closes one that is [`closable`](Self::closable) and from which all have been accepted.
+    pub(super) fn close(&mut self, id: u64, processes: &[i32], now: Instant) -> io::Result<()> {
+        let Some(index) = self.kept.iter().position(|kept| kept.id == id) else {
+            return Ok(());
+        };
+        let spot = self.kept.remove(index).spot;
+        let mut left = 0;
+        for kept in self.kept.iter_mut().filter(|kept| kept.spot == spot) {
+            left += 1;
+            if let Stage::Closing { since, .. } = &mut kept.stage {
+                *since = now;
+            }
+        }
+        if left > 0 {
+            return self.steer(spot);
+        }
+        self.following.remove(&spot);
+        self.take_back(spot, processes)
+    }
+
+    /// Nothing is kept at an address any more: the software's sockets there are as the software made them.
+    fn take_back(&mut self, spot: Spot, processes: &[i32]) -> io::Result<()> {
+        let ports = [spot.address.port()];
+        for found in sockets::find_listeners(processes, &ports, &self.inodes())? {
+            if found.spot == spot {
+                // One that never stood in a group has no program.
+                let _ = steering::forget(&found.socket);
+            }
+            let beside = (self.kept.iter()).any(|kept| kept.spot.collides(found.spot));
+            if !beside && self.lent.remove(&steering::cookie(&found.socket)?) {
+                sockopt::set_socket_reuseport(&found.socket, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the program of an address in force.
+    fn steer(&self, spot: Spot) -> io::Result<()> {
+        let kept = u32::try_from(self.at(spot).count()).unwrap_or(u32::MAX);
+        // A duplicate is in a group only since somebody came to stand beside it.
+        let steers = self.at(spot).find(|kept| kept.origin != Origin::Duplicate);
+        let Some(one) = steers.or_else(|| self.at(spot).next()) else {
+            return Ok(());
+        };
+        let steered = match self.following.get(&spot) {
+            Some(following) if !self.holds(spot) => steering::let_go(&one.socket, kept, *following),
+            _ => steering::hold(&one.socket, kept, &self.ports),
+        };
+        match steered {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && steers.is_none() => Ok(()),
+            steered => steered,
+        }
+    }
+
+    fn holds(&self, spot: Spot) -> bool {
+        self.at(spot)
+            .any(|kept| !matches!(kept.stage, Stage::Closing { .. }))
+    }
+
+    fn at(&self, spot: Spot) -> impl Iterator<Item = &Kept> {
+        self.kept.iter().filter(move |kept| kept.spot == spot)
+    }
+
+    /// Whether somebody who connects to this address of this host would meet nobody but what is kept.
+    pub(super) fn is_only_kept(&self, to: SocketAddr, processes: &[i32]) -> io::Result<bool> {
+        let to = Spot::at(to);
+        let served = |kept: &Kept| kept.is_served() && kept.spot.collides(to);
+        if !self.kept.iter().any(served) {
+            return Ok(false);
+        }
+        let ports = [to.address.port()];
+        let software = sockets::find_listeners(processes, &ports, &self.inodes())?;
+        Ok(!software.iter().any(|found| found.spot.collides(to)))
+    }
+
+    /// What the holder accepts from, with the number of each.
+    pub(super) fn served(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
+        let served = self.kept.iter().filter(|kept| kept.is_served());
+        served.map(|kept| (kept.id, kept.socket.as_fd()))
+    }
+
+    /// One of those.
+    pub(super) fn served_by(&self, id: u64) -> Option<BorrowedFd<'_>> {
+        self.served()
+            .find(|(other, _)| *other == id)
+            .map(|(_, socket)| socket)
+    }
+
+    /// When to look again for what can be closed.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.next_look
     }
 
     /// What the agent is told.
@@ -117,128 +463,30 @@ impl Listeners {
             .iter()
             .map(|kept| KeptListener {
                 listener: kept.id,
-                address: kept.address,
-                duplicate: kept.duplicate,
-                taken: kept.taken,
+                address: kept.spot.address,
+                duplicate: kept.origin == Origin::Duplicate,
             })
             .collect()
     }
 
-    fn push(&mut self, found: Found, duplicate: bool) -> io::Result<()> {
+    fn inodes(&self) -> BTreeSet<u64> {
+        self.kept.iter().map(|kept| kept.inode).collect()
+    }
+
+    fn push(&mut self, found: Found, origin: Origin) -> io::Result<&mut Kept> {
         if self.kept.len() >= KEPT_MAX {
             return Err(io::Error::other(format!(
                 "{KEPT_MAX} listeners are kept already"
             )));
         }
         self.last_id += 1;
-        self.kept.push(Kept {
+        Ok(self.kept.push_mut(Kept {
             id: self.last_id,
-            // Without scope and flow, which hooks do not tell.
-            address: SocketAddr::new(found.address.ip(), found.address.port()),
+            spot: found.spot,
             inode: found.inode,
-            duplicate,
-            // The present child holds the original.
-            taken: duplicate,
+            origin,
+            stage: Stage::Quiet,
             socket: found.socket,
-        });
-        Ok(())
-    }
-}
-
-fn open(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    // Non-blocking: whoever accepts from it must not wait for a caller that has left the queue.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    // So that the second worker of a group may bind beside this one, which the first has been given.
-    sockopt::set_socket_reuseport(&socket, true)?;
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket)
-}
-
-/// Whether a listener at one address keeps another from binding the other (a dual-stack IPv6 wildcard takes IPv4 too).
-fn collide(kept: SocketAddr, asked: SocketAddr) -> bool {
-    if kept.port() != asked.port() {
-        return false;
-    }
-    match (kept.ip(), asked.ip()) {
-        (IpAddr::V6(six), IpAddr::V4(four)) | (IpAddr::V4(four), IpAddr::V6(six)) => {
-            six.is_unspecified()
-                || six
-                    .to_ipv4_mapped()
-                    .is_some_and(|mapped| mapped == four || mapped.is_unspecified())
-        }
-        (kept, asked) => kept == asked || kept.is_unspecified() || asked.is_unspecified(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Bind, Listeners, collide};
-    use std::net::SocketAddr;
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().expect("an address")
-    }
-
-    fn free_port() -> u16 {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
-        probe.local_addr().expect("an address").port()
-    }
-
-    #[test]
-    fn addresses_collide_as_the_kernel_sees_it() {
-        let cases = [
-            ("0.0.0.0:1", "127.0.0.1:1", true),
-            ("127.0.0.1:1", "127.0.0.1:2", false),
-            ("127.0.0.1:1", "127.0.0.2:1", false),
-            ("[::]:1", "0.0.0.0:1", true),
-            ("[::]:1", "127.0.0.1:1", true),
-            ("[::1]:1", "0.0.0.0:1", false),
-            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1", true),
-        ];
-        for (kept, asked, expected) in cases {
-            assert_eq!(
-                collide(address(kept), address(asked)),
-                expected,
-                "{kept} {asked}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_listener_is_given_once_until_the_child_ends_or_closes_it() {
-        let own = [i32::try_from(std::process::id()).expect("a pid")];
-        let at = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut listeners = Listeners::default();
-        listeners.listen(at).expect("free");
-        listeners.listen(at).expect("the same again");
-        assert_eq!(listeners.list().len(), 1);
-        assert!(matches!(listeners.bind(at, &own), Ok(Bind::Given(_))));
-        // This very process holds it open (as the kept one), so it counts as still in use.
-        assert!(matches!(listeners.bind(at, &own), Ok(Bind::GoAhead(_))));
-        assert!(matches!(listeners.bind(at, &[]), Ok(Bind::Given(_))));
-        listeners.release_all();
-        assert!(matches!(listeners.bind(at, &own), Ok(Bind::Given(_))));
-    }
-
-    #[test]
-    fn a_bind_to_another_address_of_the_port_gets_it_free() {
-        let port = free_port();
-        let mut listeners = Listeners::default();
-        listeners
-            .listen(SocketAddr::from(([127, 0, 0, 1], port)))
-            .expect("free");
-        let wildcard = SocketAddr::from(([0, 0, 0, 0], port));
-        match listeners.bind(wildcard, &[]).expect("looked") {
-            Bind::GoAhead(in_the_way) => assert_eq!(in_the_way.len(), 1),
-            Bind::Given(_) => panic!("a listener of another address was given"),
-        }
-        assert!(listeners.list().is_empty());
+        }))
     }
 }

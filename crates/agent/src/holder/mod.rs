@@ -13,12 +13,14 @@ mod detach;
 pub(crate) mod group;
 mod hand_overs;
 mod hooks;
+mod keeping;
 mod listeners;
 mod output;
 pub(crate) mod packet;
 mod requests;
 mod service;
 mod sockets;
+mod steering;
 mod upkeep;
 
 use detach::Step;

@@ -89,6 +89,13 @@ impl Service {
                 let kept = self.listeners.listen(address);
                 self.kept_now(kept)
             }
+            RequestBody::LetGo { ports, limit_ms } => {
+                let members = self.group.members();
+                let limit = Duration::from_millis(limit_ms);
+                let let_go = self.listeners.let_go(&ports, &members, limit, now);
+                self.kept_now(let_go)
+            }
+            RequestBody::LetThrough { port } => done(self.listeners.let_through(port)),
             RequestBody::Drop { listener } if self.listeners.drop_one(listener) => {
                 Ok((ReplyBody::Done, None))
             }

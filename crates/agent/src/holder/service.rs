@@ -62,6 +62,8 @@ enum Source {
     Agent,
     Newcomer(usize),
     Hook(usize),
+    /// A kept listener, by its number.
+    Kept(u64),
     /// Only wakes the loop, which then looks for itself.
     Wake,
 }
@@ -109,6 +111,7 @@ impl Service {
             for source in ready {
                 match source {
                     Source::Wake => {}
+                    Source::Kept(id) => self.accept_kept(id, now),
                     Source::Agents => self.accept_agents(now),
                     Source::Hooks => self.accept_hooks(now),
                     Source::Agent => self.read_agent(&mut buffer, now),
@@ -127,6 +130,7 @@ impl Service {
             remove_all(&mut self.hooks, &finished_hooks);
             remove_all(&mut self.newcomers, &finished_newcomers);
             self.look_after_child();
+            self.look_after_listeners(now);
         }
         self.group.remove();
         Ok(())
@@ -148,6 +152,7 @@ impl Service {
                 .first()
                 .map(|newcomer| newcomer.since + NEWCOMER_AGE_MAX),
             self.paused_until,
+            self.listeners.next_look(),
         ];
         if let Some(child) = &self.child {
             let ended = child.exit.is_some();
@@ -192,6 +197,10 @@ impl Service {
         }
         if self.hooks.len() < HOOKS_MAX && self.paused_until.is_none() {
             watched.push((Source::Hooks, self.hook_listener.as_fd(), input));
+        }
+        if self.hand_overs.has_room() && self.paused_until.is_none() {
+            let served = self.listeners.served();
+            watched.extend(served.map(|(id, socket)| (Source::Kept(id), socket, input)));
         }
         if let Some(agent) = &self.agent {
             let behind = agent.is_behind() || self.hand_overs.first().is_some();
@@ -253,7 +262,11 @@ impl Service {
     }
 
     /// The accepted connection. When descriptors have run out, the caller who has waited longest makes room.
-    fn accepted(&mut self, accepted: Result<OwnedFd, Errno>, now: Instant) -> Option<OwnedFd> {
+    pub(super) fn accepted(
+        &mut self,
+        accepted: Result<OwnedFd, Errno>,
+        now: Instant,
+    ) -> Option<OwnedFd> {
         if matches!(
             accepted,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)

@@ -1,5 +1,6 @@
 //! Finding the listening sockets of other processes and duplicating them (`pidfd_getfd`, Linux 5.6).
 
+use super::steering::Spot;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::collections::BTreeSet;
@@ -12,8 +13,19 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) inode: u64,
-    pub(super) address: SocketAddr,
+    pub(super) spot: Spot,
     pub(super) socket: OwnedFd,
+}
+
+impl Found {
+    /// A listening socket of ours.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            inode: inode(&socket)?,
+            spot: Spot::of(&socket, local_address(&socket)?)?,
+            socket,
+        })
+    }
 }
 
 /// Duplicates of the TCP sockets that these processes listen on at these ports; each socket once, except the inodes in
@@ -48,7 +60,7 @@ pub(super) fn find_listeners(
             };
             // The number may name another socket by now: the inode of what we hold is the truth.
             if let Some(found_one) = listener(socket)
-                && ports.contains(&found_one.address.port())
+                && ports.contains(&found_one.spot.address.port())
                 && !found
                     .iter()
                     .any(|other: &Found| other.inode == found_one.inode)
@@ -59,13 +71,6 @@ pub(super) fn find_listeners(
         }
     }
     Ok(found)
-}
-
-/// Whether one of these processes has this socket open.
-pub(super) fn is_open(processes: &[i32], inode: u64) -> bool {
-    processes.iter().any(|&process| {
-        sockets_of(process).is_ok_and(|sockets| sockets.iter().any(|(_, other)| *other == inode))
-    })
 }
 
 /// The inode of an open file of ours.
@@ -121,16 +126,12 @@ fn listener(socket: OwnedFd) -> Option<Found> {
     {
         return None;
     }
-    Some(Found {
-        inode: inode(&socket).ok()?,
-        address: local_address(&socket).ok()?,
-        socket,
-    })
+    Found::new(socket).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{find_listeners, is_open};
+    use super::find_listeners;
     use std::collections::BTreeSet;
     use std::net::{TcpListener, TcpStream};
 
@@ -145,17 +146,13 @@ mod tests {
         let ports = [address.port()];
         let found = find_listeners(&[own, own], &ports, &BTreeSet::new()).expect("allowed");
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].address, address);
+        assert_eq!(found[0].spot.address, address);
         let known = BTreeSet::from([found[0].inode]);
         assert!(
             find_listeners(&[own], &ports, &known)
                 .expect("allowed")
                 .is_empty()
         );
-        let inode = found[0].inode;
         drop((found, again));
-        assert!(is_open(&[own], inode));
-        drop(listener);
-        assert!(!is_open(&[own], inode));
     }
 }

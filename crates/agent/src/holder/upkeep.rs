@@ -72,7 +72,7 @@ impl Service {
         };
         let Some(exit) = child.exit else { return };
         self.killing = false;
-        self.listeners.release_all();
+        self.listeners.child_ended();
         self.listening.clear();
         self.last_exit = Some(exit.clone());
         let told = child

@@ -76,6 +76,8 @@ pub enum Notice {
     },
     /// The hooks saw the child listen.
     Listening(SocketAddr),
+    /// What the holder keeps has changed.
+    Kept(Vec<KeptListener>),
     /// The child's main process ended and nothing of it is left.
     ChildExited(ChildExit),
 }
@@ -232,6 +234,29 @@ impl HolderClient {
     /// When the address is in use or not ours.
     pub async fn listen(&self, address: SocketAddr) -> Result<Vec<KeptListener>, ClientError> {
         self.kept(RequestBody::Listen { address }).await
+    }
+
+    /// Lets the software have its callers itself at these ports, as soon as it listens there, and when `limit` is over at the latest.
+    /// Gives everything that is kept now.
+    ///
+    /// # Errors
+    /// When the holder may not look at the child's descriptors.
+    pub async fn let_go(
+        &self,
+        ports: Vec<u16>,
+        limit: Duration,
+    ) -> Result<Vec<KeptListener>, ClientError> {
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.kept(RequestBody::LetGo { ports, limit_ms }).await
+    }
+
+    /// A connection of ours from this local port is to reach the software though callers are held.
+    ///
+    /// # Errors
+    /// When the kernel does not take the program that steers callers.
+    pub async fn let_through(&self, port: u16) -> Result<(), ClientError> {
+        self.ask(RequestBody::LetThrough { port }, None).await?;
+        Ok(())
     }
 
     /// Closes a kept listener.

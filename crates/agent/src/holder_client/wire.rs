@@ -140,6 +140,7 @@ pub(super) async fn read_all(
 fn notice(event: Event, descriptor: Option<OwnedFd>, piled: &AtomicUsize) -> Option<Notice> {
     match event {
         Event::Listening { address } => Some(Notice::Listening(address)),
+        Event::Kept(kept) => Some(Notice::Kept(kept)),
         Event::ChildExited(exit) => Some(Notice::ChildExited(exit)),
         Event::HandedOver {
             reason,

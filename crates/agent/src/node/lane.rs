@@ -165,6 +165,10 @@ impl Lane {
                 self.node.child_listens(address);
                 Vec::new()
             }
+            Notice::Kept(kept) => {
+                self.node.set_kept(kept);
+                Vec::new()
+            }
             Notice::ChildExited(exit) => {
                 let mut how = describe_exit(&exit);
                 if let Some(why) = self.node.never_reached(exit.generation) {

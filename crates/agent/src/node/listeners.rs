@@ -18,8 +18,6 @@ pub(super) struct Listeners {
     accepting: BTreeMap<u64, AbortHandle>,
     /// What the holder keeps, as it said last.
     kept: Vec<KeptListener>,
-    /// Counts how often the software's own listeners were kept: what was planned for the last time does not hold for the next.
-    pub(super) era: u64,
 }
 
 impl Drop for Listeners {
@@ -31,12 +29,13 @@ impl Drop for Listeners {
 impl Node {
     /// Notes what the holder keeps; the hooks are told, since they ask for kept listeners at `bind`.
     pub(super) fn set_kept(&self, kept: Vec<KeptListener>) {
-        self.listeners().kept = kept;
+        self.adopt_kept(kept);
         self.publish_table();
     }
 
     /// Takes over what the holder kept for an earlier agent; the hooks are told with the first table that is published.
     pub(super) fn adopt_kept(&self, kept: Vec<KeptListener>) {
+        self.relay.way.set_held(&kept);
         self.listeners().kept = kept;
     }
 

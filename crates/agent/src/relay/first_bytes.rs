@@ -1,6 +1,7 @@
 //! What a connection says first: a label, something else, or nothing in time.
 
 use label::{LABEL_BYTES_MAX, Label, Parsed, SIGNATURE};
+use socket2::SockRef;
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -31,6 +32,13 @@ pub(crate) enum FirstBytes {
     Ended,
     /// Nothing in a long time, from a caller that speaks first: a label may be on its way still.
     Silent,
+}
+
+/// Whether anything has come by now, the end included.
+pub(crate) fn has_come(stream: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    let peeked = SockRef::from(stream).peek(&mut byte);
+    !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Waits for the first bytes of `stream` and takes a label out. `callers_speak_first`: by the service's protocol the server says

@@ -3,7 +3,7 @@
 use super::record::Recorder;
 use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
-use crate::dial;
+use crate::dial::Way;
 use adapter::framing::Codec;
 use adapter::sessions::SessionChain;
 use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
@@ -262,15 +262,22 @@ impl Drop for Held {
 pub(super) struct LabelledDial {
     identity: Identity,
     traffic: Arc<Traffic>,
+    way: Arc<Way>,
     /// The address that the caller dialled.
     local: SocketAddr,
 }
 
 impl LabelledDial {
-    pub(super) fn new(identity: Identity, traffic: Arc<Traffic>, local: SocketAddr) -> Self {
+    pub(super) fn new(
+        identity: Identity,
+        traffic: Arc<Traffic>,
+        way: Arc<Way>,
+        local: SocketAddr,
+    ) -> Self {
         Self {
             identity,
             traffic,
+            way,
             local,
         }
     }
@@ -291,7 +298,7 @@ impl Dial for LabelledDial {
             let mut bytes = [0; LABEL_BYTES_MAX];
             let length = label.encode(&mut bytes);
             let software = picture.beside(upstream, self.local.ip());
-            dial::dial(software, &bytes[..length]).await
+            self.way.dial(software, &bytes[..length]).await
         })
     }
 }

@@ -20,11 +20,12 @@ pub(crate) use traffic::{Child, Loaded, Observed, Picture, Traffic};
 pub(crate) use workers::Workers;
 
 use crate::agent_key::AgentKey;
-use crate::dial;
+use crate::dial::{self, FastOpen, Way};
 use crate::holder_client::HolderClient;
 use adapter::{Dial, Form, Limits, MessageNode, MessageProtocol, Served, Upstream};
 use first_bytes::FirstBytes;
 use gate::{Admission, CallGate, LabelledDial};
+use intercept::decide;
 use intercept::holder::HandOverReason;
 use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Connections, Protocol};
@@ -66,6 +67,8 @@ pub(crate) struct Relay {
     pub(crate) traffic: Arc<Traffic>,
     /// The holder, to give connections back through.
     pub(crate) holder: HolderClient,
+    /// How the software is reached.
+    pub(crate) way: Arc<Way>,
     /// What is counted.
     pub(crate) tally: Arc<Tally>,
     /// Commands whose connections are the agent's own.
@@ -91,6 +94,7 @@ impl Relay {
     ) -> Arc<Self> {
         Arc::new(Self {
             identity,
+            way: Arc::new(Way::new(holder.clone(), traffic.clone())),
             traffic,
             holder,
             tally,
@@ -137,12 +141,16 @@ impl Relay {
     ) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream)?;
-        if reason == Some(HandOverReason::Probing) && self.commands.own(peer, local) {
+        let is_held = matches!(reason, Some(HandOverReason::Probing | HandOverReason::Held));
+        if is_held && self.commands.own(peer, local) {
             return self.let_through(stream, local).await;
         }
         let picture = self.traffic.picture();
         let honoured = picture.honours(peer.ip());
-        let first = if reason == Some(HandOverReason::Public) {
+        let prompt = reason == Some(HandOverReason::Held) && self.is_prompt(&stream, local, peer);
+        let first = if reason == Some(HandOverReason::Public)
+            || prompt && !first_bytes::has_come(&stream)
+        {
             FirstBytes::Unlabelled
         } else {
             let speaks_first = picture
@@ -152,6 +160,9 @@ impl Relay {
             first_bytes::read(&mut stream, speaks_first).await?
         };
         let label = match first {
+            FirstBytes::Label(label) if self.is_own(&label) => {
+                return self.take_back(stream, &label, reason).await;
+            }
             FirstBytes::Label(label) if label.system != self.identity.system => {
                 return self.reset(stream, "reset.other_system");
             }
@@ -182,6 +193,55 @@ impl Relay {
                 self.tally.count("reset.retired");
                 Ok(())
             }
+        }
+    }
+
+    /// Whether a label, if there is one, has come by now: of an outsider, or on this host, with no packet lost. The same facts as
+    /// those by which the accept hook decides.
+    fn is_prompt(&self, stream: &TcpStream, local: SocketAddr, peer: SocketAddr) -> bool {
+        let same_host = decide::is_same_host(local.ip(), peer.ip());
+        if same_host && dial::was_repeated(stream) {
+            return false;
+        }
+        let picture = self.traffic.picture();
+        let settings = FastOpen::of_this_host();
+        let has_no_cookie = peer.ip().to_canonical().is_loopback() || !settings.takes;
+        !picture.honours(peer.ip())
+            || same_host
+                && has_no_cookie
+                && settings.always_sends
+                && picture.sources.contains(&peer.ip().to_canonical())
+    }
+
+    fn is_own(&self, label: &Label) -> bool {
+        label.agent_key == Some(self.identity.agent_key.value())
+    }
+
+    /// A connection of the agent's own came back to it: its label was late, so it is to reach the software after all; or nobody of the
+    /// software listens there, and what is kept for it has taken it.
+    async fn take_back(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        label: &Label,
+        reason: Option<HandOverReason>,
+    ) -> io::Result<()> {
+        if reason == Some(HandOverReason::Held) {
+            return self.reset(stream, "reset.nobody_listens");
+        }
+        let software = stream.local_addr()?;
+        if label.token.is_some() {
+            let mut bytes = [0; LABEL_BYTES_MAX];
+            let length = label.encode(&mut bytes);
+            return show(&self.way, software, &bytes[..length]).await;
+        }
+        let upstream = {
+            let picture = self.traffic.picture();
+            let service = picture.service_at(software.port(), None);
+            service.and_then(|service| picture.upstream(service))
+        };
+        match upstream {
+            Some(upstream) => self.give_back_for(stream, upstream, label.caller).await,
+            None => self.reset(stream, "reset.software_down"),
         }
     }
 
@@ -286,7 +346,7 @@ impl Relay {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> io::Result<()> {
-        let dial = LabelledDial::new(self.identity.clone(), self.traffic.clone(), local);
+        let dial = self.dial(local);
         let mut software = match dial.dial(upstream, peer).await {
             Ok(software) => software,
             Err(error) => {
@@ -341,7 +401,12 @@ impl Relay {
 
     fn dial(&self, local: SocketAddr) -> Arc<LabelledDial> {
         let (identity, traffic) = (self.identity.clone(), self.traffic.clone());
-        Arc::new(LabelledDial::new(identity, traffic, local))
+        Arc::new(LabelledDial::new(
+            identity,
+            traffic,
+            self.way.clone(),
+            local,
+        ))
     }
 
     /// What follows when a connection's calls have been served.
@@ -375,10 +440,20 @@ impl Relay {
     /// that shows the token takes its place in the software's accept queue. That is a task of its own: whoever waits for it may be
     /// dropped, as when the caller's version is retired, and half a way back would leave a caller whom nobody hears.
     async fn give_back(self: &Arc<Self>, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
+        self.give_back_for(stream, upstream, None).await
+    }
+
+    /// The same for a connection that shows this caller to the software.
+    async fn give_back_for(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        upstream: Upstream,
+        caller: Option<(SocketAddr, SocketAddr)>,
+    ) -> io::Result<()> {
         let relay = self.clone();
         let way = tokio::spawn(async move {
             let _returning = Returning::one_more(&relay.returning);
-            relay.return_to(stream, upstream).await
+            relay.return_to(stream, upstream, caller).await
         });
         way.await.map_err(io::Error::other)?
     }
@@ -388,7 +463,12 @@ impl Relay {
         self.returning.load(Ordering::SeqCst)
     }
 
-    async fn return_to(&self, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
+    async fn return_to(
+        &self,
+        stream: TcpStream,
+        upstream: Upstream,
+        caller: Option<(SocketAddr, SocketAddr)>,
+    ) -> io::Result<()> {
         let picture = self.traffic.picture();
         let software = picture.beside(upstream, stream.local_addr()?.ip());
         let token: [u8; 16] = rand::random();
@@ -399,13 +479,13 @@ impl Relay {
             system: self.identity.system,
             version: picture.standing.version.0,
             node: self.identity.node.0,
-            caller: None,
+            caller,
             token: Some(token),
             agent_key: Some(self.identity.agent_key.value()),
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
-        let shown = show(software, &bytes[..length]).await;
+        let shown = show(&self.way, software, &bytes[..length]).await;
         // Whoever takes it does so before the token dial ends. What nobody has taken would stay open, and be heard by nobody.
         if self.holder.withdraw(token).await.is_ok() {
             self.tally.count("reset.not_taken");
@@ -424,8 +504,8 @@ impl Relay {
 
 /// Dials the software with a token, and waits until its hook has closed the dial: until then it stays in the accept queue. A hook that is
 /// faster than this task has closed it already, with the token unread.
-async fn show(software: SocketAddr, token: &[u8]) -> io::Result<()> {
-    let mut dial = dial::dial(software, token).await?;
+async fn show(way: &Way, software: SocketAddr, token: &[u8]) -> io::Result<()> {
+    let mut dial = way.dial(software, token).await?;
     let mut end = [0; 1];
     let taken = tokio::io::AsyncReadExt::read(&mut dial, &mut end);
     let _ = tokio::time::timeout(TAKE_LIMIT, taken).await;

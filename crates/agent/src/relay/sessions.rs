@@ -1,6 +1,5 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
-use super::gate::LabelledDial;
 use super::{Picture, Relay, reset_std};
 use adapter::framing::Codec;
 use adapter::sessions::{SessionCaller, SessionChain, SessionEnd, Sessions, serve_session};
@@ -74,7 +73,7 @@ impl Relay {
         chain: Arc<SessionChain>,
         upstream: Upstream,
     ) -> io::Result<()> {
-        let dial = LabelledDial::new(self.identity.clone(), self.traffic.clone(), caller.local);
+        let dial = self.dial(caller.local);
         let software = match dial.dial(upstream, caller.peer).await {
             Ok(software) => software,
             Err(error) => {

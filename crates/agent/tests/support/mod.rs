@@ -179,6 +179,16 @@ pub mod hook {
         Ok(socket)
     }
 
+    /// Waits for a reply that says no more than whether it was found.
+    pub fn is_so(name: &str, message: HookMessage, descriptor: Option<BorrowedFd<'_>>) -> bool {
+        let Ok(socket) = say(name, message, descriptor) else {
+            return false;
+        };
+        let mut bytes = [0; 8];
+        let got = rustix::net::recv(&socket, &mut bytes, RecvFlags::empty());
+        got.is_ok_and(|(_, got)| HookReply::decode(&bytes[..got]).is_ok_and(|reply| reply.found))
+    }
+
     /// Waits for the reply; `None`: there is no such thing, or the holder closed.
     pub fn ask(name: &str, message: HookMessage) -> Option<OwnedFd> {
         let socket = say(name, message, None).ok()?;

@@ -72,8 +72,10 @@ pub enum Arrival {
 pub enum First<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
-    /// Nothing has come yet.
+    /// Nothing has come yet, and no packet was lost so far.
     Nothing,
+    /// Nothing has come yet, and a packet was sent again: what was sent first may still come.
+    Delayed,
     /// Nothing, and nothing will: the peer has closed its side or reset it.
     End,
 }
@@ -96,7 +98,7 @@ pub enum Accept {
     Take {
         /// The token.
         token: [u8; 16],
-        /// Whose connection it is, should the kernel not know any more.
+        /// Whom it shows, where that is not its peer.
         caller: Option<SocketAddr>,
     },
 }
@@ -152,7 +154,7 @@ pub fn on_accept(
     let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
     let parsed = match first {
         First::Bytes(bytes) => label::parse(bytes),
-        First::Nothing => Parsed::Partial,
+        First::Nothing | First::Delayed => Parsed::Partial,
         First::End => Parsed::NotALabel,
     };
     match parsed {
@@ -207,10 +209,20 @@ fn labelled(
 /// host neither is, unless it comes through something of a declared network: a balancer opens a connection before it has what it
 /// will pass on. Which other addresses than loopback's are this host's own, a caller that asks for a cookie does not know.
 fn may_be_late(table: &Snapshot<'_>, local: IpAddr, peer: IpAddr, first: First<'_>) -> bool {
+    if first == First::Delayed && is_same_host(local, peer) {
+        // The agent is on this host, whether its address is a member's or not.
+        return true;
+    }
     let same_host = peer.is_loopback() || (peer == local && !table.cookies());
     let passed_on = table.is_in_network(peer);
     let prompt = same_host && !passed_on && table.local_labels_prompt() && first == First::Nothing;
     table.is_source(peer) && !prompt
+}
+
+/// Whether both ends of a connection are on one host, as far as its addresses tell.
+pub fn is_same_host(local: IpAddr, peer: IpAddr) -> bool {
+    let (local, peer) = (local.to_canonical(), peer.to_canonical());
+    peer.is_loopback() || peer == local
 }
 
 fn unlabelled(service: &ServiceView<'_>) -> Accept {
@@ -246,7 +258,7 @@ impl Bypass {
 pub fn hand_over_counter(reason: HandOverReason) -> Counter {
     match reason {
         HandOverReason::Foreign => Counter::HandOverForeign,
-        HandOverReason::Undecided => Counter::HandOverUndecided,
+        HandOverReason::Undecided | HandOverReason::Held => Counter::HandOverUndecided,
         HandOverReason::Public => Counter::HandOverPublic,
         HandOverReason::Probing => Counter::HandOverProbing,
     }

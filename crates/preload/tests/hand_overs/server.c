@@ -52,6 +52,7 @@ static int echo(int fd) {
     char text[4096];
     ssize_t got = read(fd, text, sizeof text);
     if (got > 0) write(fd, text, got);
+    if (got < 0 && errno != EAGAIN) printf("read %s\n", strerrorname_np(errno));
     return got > 0;
 }
 
@@ -95,7 +96,10 @@ int main(int argc, char **argv) {
         printf("cannot listen %s\n", strerrorname_np(errno));
         return 1;
     }
-    printf("flags %#x %#x\n", fcntl(listener, F_GETFL), fcntl(listener, F_GETFD));
+    int reuseport = -1;
+    socklen_t length = sizeof reuseport;
+    getsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &reuseport, &length);
+    printf("flags %#x %#x reuseport %d\n", fcntl(listener, F_GETFL), fcntl(listener, F_GETFD), reuseport);
     if (strcmp(argv[1], "edge") == 0) edge(listener, count);
     else blocking(listener, count, strcmp(argv[1], "steps") == 0);
     printf("done\n");

@@ -6,7 +6,7 @@ use intercept::hook_protocol::{HookMessage, HookReply, MESSAGE_BYTES_MAX};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,
-    listen, recvmsg, sendmsg, socket_with,
+    listen, recvmsg, sendmsg, socket_with, sockopt,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -121,13 +121,18 @@ impl Holder {
         self.heard.lock().expect("lock").others.clone()
     }
 
-    /// Gives this listener to the next bind of this address.
+    /// Keeps this listener beside whoever binds this address.
     pub(crate) fn keep(&self, address: SocketAddr, listener: impl Into<OwnedFd>) {
         self.heard
             .lock()
             .expect("lock")
             .kept
             .push((address, listener.into()));
+    }
+
+    /// Keeps nothing any more.
+    pub(crate) fn forget_kept(&self) {
+        self.heard.lock().expect("lock").kept.clear();
     }
 
     /// Gives this connection to the accept hook that shows this token.
@@ -178,9 +183,13 @@ fn hear(line: &OwnedFd, heard: &Mutex<Heard>) {
         }
         HookMessage::Listening { local } => heard.listening.push(local),
         HookMessage::Bind { local } => {
-            let at = heard.kept.iter().position(|(address, _)| *address == local);
-            let found = at.map(|at| heard.kept.remove(at).1);
-            reply(line, found);
+            let bound = descriptor.expect("a descriptor");
+            let kept = heard.kept.iter().find(|(address, _)| *address == local);
+            if let Some((_, kept)) = kept {
+                sockopt::set_socket_reuseport(kept, true).expect("allowed");
+                sockopt::set_socket_reuseport(&bound, true).expect("allowed");
+            }
+            answer(line, kept.is_some());
         }
         HookMessage::Take { token } => {
             let at = heard
@@ -190,8 +199,18 @@ fn hear(line: &OwnedFd, heard: &Mutex<Heard>) {
             let found = at.map(|at| heard.offers.remove(at).1);
             reply(line, found);
         }
+        HookMessage::Connect { to } => {
+            let kept = heard.kept.iter().any(|(address, _)| *address == to);
+            answer(line, kept);
+        }
+        HookMessage::Lent { .. } => answer(line, !heard.kept.is_empty()),
         other @ HookMessage::Hello { .. } => heard.others.push(other),
     }
+}
+
+fn answer(line: &OwnedFd, found: bool) {
+    let bytes = HookReply { found }.encode();
+    let _ = rustix::net::send(line, &bytes, SendFlags::NOSIGNAL);
 }
 
 fn reply(line: &OwnedFd, found: Option<OwnedFd>) {

@@ -1,7 +1,6 @@
 //! Commands of the upgrade file (`before_stop`, `after_start`) and the health probe.
 
 use super::bound::Bound;
-use crate::dial;
 use crate::launch;
 use crate::node::Node;
 use crate::probe::{self, Question, Software, Timing};
@@ -190,7 +189,7 @@ impl Software for Probed<'_> {
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
-        // Before the software listens by itself, a kept listener would take the connection into its queue.
+        // The address at which it listens is the one to ask.
         self.node
             .child_listening_on(upstream.address.port())
             .await
@@ -201,7 +200,8 @@ impl Software for Probed<'_> {
             .picture()
             .upstream(service)
             .ok_or_else(down)?;
-        dial::dial(upstream.address, &bytes[..length]).await
+        let way = &self.node.relay.way;
+        way.dial(upstream.address, &bytes[..length]).await
     }
 
     async fn run(&self, command: &[String], limit: Duration) -> Result<(), String> {

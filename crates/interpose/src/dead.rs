@@ -1,0 +1,60 @@
+//! A connection that was reset before it was accepted, as the kernel gives it: made of two sockets of our own.
+
+use crate::kernel::{self, Errno, Storage};
+use intercept::environment::CALL_MARK;
+use libc::c_int;
+
+/// A descriptor of ours that is closed when it is not given away.
+struct Socket(c_int);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        kernel::close(self.0);
+    }
+}
+
+/// A connection at this listener's address (at another port) whose caller has reset it; `flags` are those of accept4.
+///
+/// # Errors
+/// What the kernel says where descriptors or ports have run out.
+pub(crate) fn connection(listener: c_int, flags: c_int) -> Result<c_int, Errno> {
+    let mut at = kernel::local(listener);
+    // The port stands at the same place in both families' addresses; 0 takes any.
+    at.bytes[2..4].fill(0);
+    let waiting = open(&at)?;
+    call(libc::SYS_bind, &waiting, at.pointer(), at.length as usize)?;
+    call(libc::SYS_listen, &waiting, 1, 0)?;
+    let mut there = kernel::local(waiting.0);
+    let caller = open(&at)?;
+    call(
+        libc::SYS_connect,
+        &caller,
+        there.pointer(),
+        there.length as usize,
+    )?;
+    let arguments = [waiting.0 as usize, 0, 0, flags as usize, 0, CALL_MARK];
+    // SAFETY: no pointers: the address is not asked for. It does not wait: the caller is in the queue.
+    let accepted = unsafe { kernel::call(libc::SYS_accept4, arguments) }?;
+    kernel::reset(caller.0);
+    // Closed by now.
+    std::mem::forget(caller);
+    Ok(accepted as c_int)
+}
+
+fn open(like: &Storage) -> Result<Socket, Errno> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    let arguments = [like.family() as usize, kind as usize, 0, 0, 0, 0];
+    // SAFETY: no pointers.
+    unsafe { kernel::call(libc::SYS_socket, arguments) }.map(|socket| Socket(socket as c_int))
+}
+
+fn call(
+    number: libc::c_long,
+    socket: &Socket,
+    first: usize,
+    second: usize,
+) -> Result<usize, Errno> {
+    let arguments = [socket.0 as usize, first, second, 0, 0, CALL_MARK];
+    // SAFETY: an address of ours and its length, or a number.
+    unsafe { kernel::call(number, arguments) }
+}
