@@ -145,7 +145,7 @@ async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept()
         assert_eq!(kept.len(), 1, "{kept:?}");
         assert!(kept[0].duplicate && kept[0].taken && kept[0].address == address);
         assert_eq!(client.keep(vec![address.port()]).await.unwrap(), kept);
-        client.signal(9).await.unwrap();
+        client.stop(9, false, support::PATIENCE).await.unwrap();
         exit(&mut notices).await;
         // An agent that is replaced now finds the listener where it was.
         (client, notices) = HolderClient::attach(node.data()).await.unwrap();

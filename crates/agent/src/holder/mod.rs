@@ -19,6 +19,7 @@ pub(crate) mod packet;
 mod requests;
 mod service;
 mod sockets;
+mod stopping;
 mod upkeep;
 
 use detach::Step;
