@@ -137,10 +137,7 @@ fn software_that_had_to_be_killed_is_told_and_part_of_the_reason() {
 fn an_old_version_that_does_not_serve_after_a_flip_back_is_told_until_it_does() {
     let system = System::start();
     let mark = system.folder().join("unhealthy");
-    let shell = format!(
-        "exec {LEDGER_COMMAND} --unhealthy-while {}",
-        mark.display()
-    );
+    let shell = format!("exec {LEDGER_COMMAND} --unhealthy-while {}", mark.display());
     let soon = |bundle: Bundle| bundle.replaced("timeout_ms = 15000", "timeout_ms = 1000");
     system.publish(&soon(ledger(1, &shell, "")));
     let node = system.settled_box("a", 1, 1);
@@ -152,8 +149,9 @@ fn an_old_version_that_does_not_serve_after_a_flip_back_is_told_until_it_does() 
         status.phase == Phase::Blocked && status.child == ChildState::Silent
     });
     let reason = fact.report.status.reason.expect("a reason");
-    let silent = "version 1 runs but does not answer: not healthy within 1000 ms: GET /ready answered 503";
-    assert!(reason.ends_with(silent), "{reason}");
+    let silent = "version 1 runs but does not answer: ";
+    assert!(reason.contains(silent), "{reason}");
+    assert!(reason.ends_with("GET /ready answered 503"), "{reason}");
     // The release has come all the same.
     let mut caller = Caller::unlabelled(system.port(1), 1).expect("connected");
     caller.put("apples", 7).expect("answered");

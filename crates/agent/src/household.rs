@@ -107,9 +107,9 @@ impl Household {
     pub(crate) fn far_end(&self, there: SocketAddr, here: SocketAddr) -> FarEnd {
         let (there, here) = (canonical(there), canonical(here));
         let all = self.connections();
-        let ends = all.iter().filter(|socket| {
-            canonical(socket.local) == there && canonical(socket.remote) == here
-        });
+        let ends = all
+            .iter()
+            .filter(|socket| canonical(socket.local) == there && canonical(socket.remote) == here);
         let Some(end) = ends.max_by_key(|socket| socket.inode) else {
             return FarEnd::Gone;
         };
@@ -128,8 +128,21 @@ impl Household {
 
     /// Who takes connections to this address.
     pub(crate) fn listens(&self, at: SocketAddr) -> Listens {
+        self.listens_where(|local| covers(local, at))
+    }
+
+    /// Somebody else who listens so that nobody of the software can at this address.
+    pub(crate) fn taken(&self, at: SocketAddr) -> Option<Stranger> {
+        let here = |local: SocketAddr| covers(local, at) && local.is_ipv4() == at.is_ipv4();
+        match self.listens_where(here) {
+            Listens::Stranger(stranger) => Some(stranger),
+            _ => None,
+        }
+    }
+
+    fn listens_where(&self, here: impl Fn(SocketAddr) -> bool) -> Listens {
         let mut all = self.listeners();
-        all.retain(|socket| covers(socket.local, at));
+        all.retain(|socket| here(socket.local));
         let inodes: BTreeSet<u64> = all.iter().map(|socket| socket.inode).collect();
         if inodes.is_empty() {
             return Listens::Nobody;
@@ -182,7 +195,6 @@ fn covers(local: SocketAddr, at: SocketAddr) -> bool {
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
-
 
 #[cfg(test)]
 mod tests;

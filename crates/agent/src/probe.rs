@@ -292,7 +292,9 @@ async fn listener(software: &impl Software, service: &str) -> String {
     };
     match listens(software, address).await {
         Listens::Nobody => format!("; nobody listens at {address}"),
-        Listens::Software => format!("; a process of it listens at {address}, unseen by Upstart's library"),
+        Listens::Software => {
+            format!("; a process of it listens at {address}, unseen by Upstart's library")
+        }
         Listens::Upstart => format!("; only Upstart keeps {address} for it"),
         Listens::Stranger(stranger) => format!("; at {address} listens {stranger}"),
         Listens::Unknown => format!("; at {address} listens a process that cannot be looked at"),

@@ -140,7 +140,9 @@ async fn a_stop_goes_on_without_its_agent() {
     }
     // And what ignores the signal is killed.
     let script = "trap '' TERM; echo $$ > \"$0\"; exec sleep 1000";
-    let spec = traces.node.spec(2, &["sh", "-c", script, &traces.file("two")]);
+    let spec = traces
+        .node
+        .spec(2, &["sh", "-c", script, &traces.file("two")]);
     client.start(spec).await.unwrap();
     let two = traces.pid("two");
     client
@@ -161,7 +163,8 @@ async fn a_stop_goes_on_without_its_agent() {
 
 #[tokio::test]
 async fn a_second_stop_neither_signals_again_nor_gives_more_time() {
-    let script = r#"trap 'echo x >> "$2"' TERM; echo $$ > "$1"; while :; do sleep 1000 & wait $!; done"#;
+    let script =
+        r#"trap 'echo x >> "$2"' TERM; echo $$ > "$1"; while :; do sleep 1000 & wait $!; done"#;
     let (traces, client, mut notices) = started(script).await;
     traces.pid("one");
     let begun = Instant::now();
@@ -188,7 +191,10 @@ trap 'sh -c "sleep 0.5; echo tidied > \"$1.tidied\"" x "$1"; setsid sh "$0" "$2"
 echo $$ > "$1"
 while :; do sleep 1000 & wait $!; done
 "#;
-    let wrapped = format!("sh -c '{}' \"$0\" \"$1\" \"$2\"; true", script.replace('\'', "'\\''"));
+    let wrapped = format!(
+        "sh -c '{}' \"$0\" \"$1\" \"$2\"; true",
+        script.replace('\'', "'\\''")
+    );
     let (traces, client, mut notices) = started(&wrapped).await;
     traces.pid("one");
     let (exit, took) = stop(&client, &mut notices, false).await;

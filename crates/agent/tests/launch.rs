@@ -155,8 +155,16 @@ async fn an_ordinary_users_holder_ends_everything_too() {
     client.kill().await.unwrap();
     assert_eq!(exit(&mut notices).await.signal, Some(9));
     assert!(!lives(daemon));
-    client.start(node.spec(2, &["true"])).await.unwrap();
-    assert_eq!(exit(&mut notices).await.code, Some(0));
+    // And what the main process leaves behind gets the signal.
+    std::fs::remove_file(&file).unwrap();
+    client
+        .start(node.spec(2, &["sh", "-c", &script]))
+        .await
+        .unwrap();
+    until("the second process again", || file.exists());
+    client.stop(15, false, support::PATIENCE).await.unwrap();
+    let end = exit(&mut notices).await;
+    assert_eq!((end.signal, end.killed), (Some(15), None));
     node.end(&client, &mut notices).await;
     holder.wait().unwrap();
 }

@@ -61,6 +61,9 @@ fn a_stranger_at_the_port_is_named() {
         panic!("nobody strange at {at}");
     };
     assert_eq!(stranger.pid, pid);
+    assert_eq!(household.taken(at), Some(stranger.clone()));
+    let beside = SocketAddr::from(([127, 0, 0, 2], at.port()));
+    assert_eq!(household.taken(beside), None, "another node's, by right");
     assert!(stranger.program.starts_with("python3"), "{stranger}");
     let stream = TcpStream::connect(at).expect("connected");
     let mut end = seen(&household, &stream);

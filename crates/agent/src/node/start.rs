@@ -13,8 +13,8 @@ use crate::agent_key::AgentKey;
 use crate::config::Config;
 use crate::dial::FastOpen;
 use crate::holder;
-use crate::household::Household;
 use crate::holder_client::{self, HolderClient, Notices};
+use crate::household::Household;
 use crate::journal::{Journal, JournalError};
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
@@ -22,7 +22,7 @@ use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
 use crate::{library, sync};
 use client::{Client, ClientError};
-use intercept::holder::{ChildExit, RunningChild};
+use intercept::holder::{ChildExit, HolderState, RunningChild};
 use intercept::stats::StatsFile;
 use intercept::table::{TableError, TableFile};
 use model::api::Enrolled;
@@ -276,11 +276,7 @@ impl Parts {
             agent_key: AgentKey::open(self.layout.agent_key())
                 .map_err(at(&self.layout.agent_key()))?,
         };
-        let name = holder::name_path(self.layout.root());
-        let hook_socket = std::fs::read_to_string(&name)
-            .map_err(at(&name))?
-            .trim()
-            .to_owned();
+        let hook_socket = hook_socket(&self.layout)?;
         let table = open_table(&self.layout, self.holder.state().child.is_some())?;
         let stats = self.layout.stats();
         let stats = StatsFile::open(&stats).map_err(at(&stats))?;
@@ -295,7 +291,7 @@ impl Parts {
         );
         let members = Members::load(&self.layout.members(), self.enrolled.node);
         let state = self.holder.state().clone();
-        let holder_process = self.holder.process();
+        let household = Household::new(self.holder.process(), state.group.as_deref());
         let adapters = super::adapters::Loader::new(&self.layout, &self.binary);
         let node = Arc::new(Node {
             adapters,
@@ -319,7 +315,7 @@ impl Parts {
             flags: Mutex::new(Flags::default()),
             progress: Mutex::new(None),
             child: watch::Sender::new(None),
-            household: Household::new(holder_process, state.group.as_deref()),
+            household,
             unfit: watch::Sender::new(None),
             killed: Mutex::default(),
             retry_seen: AtomicU64::new(0),
@@ -334,17 +330,23 @@ impl Parts {
             learned: self.learned,
         });
         node.recall_observed();
-        node.adopt_child(state.child, state.listening);
-        if node.child().is_none() {
-            // It may have been killed while no agent ran.
-            state.last_exit.iter().for_each(|exit| node.note_killed(exit));
-        }
-        node.adopt_kept(state.kept);
+        node.adopt(state);
         Ok(node)
     }
 }
 
 impl Node {
+    /// Takes over what the holder has.
+    fn adopt(&self, state: HolderState) {
+        self.adopt_child(state.child, state.listening);
+        // Software may have been killed while no agent ran.
+        let killed = state.last_exit.filter(|_| self.child().is_none());
+        if let Some(exit) = killed {
+            self.note_killed(&exit);
+        }
+        self.adopt_kept(state.kept);
+    }
+
     /// Takes over what runs under the holder.
     fn adopt_child(&self, running: Option<RunningChild>, listening: Vec<std::net::SocketAddr>) {
         let Some(running) = running else {
@@ -357,6 +359,13 @@ impl Node {
         tracing::info!(version = %start.place, pid = running.pid, "adopts the running software");
         self.adopted(Running { start, listening });
     }
+}
+
+/// The name of the socket at which the holder listens for hooks.
+fn hook_socket(layout: &Layout) -> Result<String, AgentError> {
+    let path = holder::name_path(layout.root());
+    let name = std::fs::read_to_string(&path).map_err(at(&path))?;
+    Ok(name.trim().to_owned())
 }
 
 /// A table of another layout is of no use any more; it is replaced while nothing has it mapped.

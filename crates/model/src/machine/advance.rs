@@ -250,7 +250,7 @@ impl NodeMachine {
         match self.upgrade_at() {
             Some(At::BackProbe) => {
                 self.block(out);
-                self.found_old(done, reason, out);
+                self.found_old(now_ms, done, reason, out);
             }
             Some(_) if done && up => self.try_settle(out),
             Some(_) => self.flip_back(&format!("the health probe failed: {reason}"), out),

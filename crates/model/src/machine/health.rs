@@ -61,12 +61,18 @@ impl NodeMachine {
             self.look_at_ms = now_ms.saturating_add(LOOK_SOON_MS);
             return;
         }
-        self.look_at_ms = now_ms.saturating_add(LOOK_AGAIN_MS);
-        self.found_old(done, &reason, out);
+        self.found_old(now_ms, done, &reason, out);
     }
 
     /// Takes in whether the old software serves, and tells it when that is news.
-    pub(super) fn found_old(&mut self, done: bool, reason: &str, out: &mut Vec<Output>) {
+    pub(super) fn found_old(
+        &mut self,
+        now_ms: u64,
+        done: bool,
+        reason: &str,
+        out: &mut Vec<Output>,
+    ) {
+        self.look_at_ms = now_ms.saturating_add(LOOK_AGAIN_MS);
         let was_silent = matches!(self.old_health, OldHealth::Silent { .. });
         self.old_health = match done {
             true => OldHealth::Healthy,
@@ -75,7 +81,11 @@ impl NodeMachine {
             },
         };
         if done || !was_silent {
-            let kind = if done { "child.healthy" } else { "child.silent" };
+            let kind = if done {
+                "child.healthy"
+            } else {
+                "child.silent"
+            };
             out.extend(self.old_finding().map(|message| {
                 Output::Tell(Note {
                     kind,

@@ -2,7 +2,7 @@
 
 use super::bound::Bound;
 use crate::dial;
-use crate::household::{Household, Listens, Stranger};
+use crate::household::{Household, Stranger};
 use crate::launch;
 use crate::node::Node;
 use crate::probe::{self, Question, Software, Timing};
@@ -200,19 +200,21 @@ impl<'a> Probed<'a> {
         })
     }
 
-    /// Somebody else who listens where the software is to listen for a service, while it does not.
+    /// Somebody else who listens at the port of a service, at an address of the node, while the software does not. At other
+    /// addresses of the machine another node may have the port by right.
     async fn port_taken(&self, service: &str) -> Option<(SocketAddr, Stranger)> {
-        let address = self.address(service)?;
+        let port = self.address(service)?.port();
         let child = self.node.child()?;
-        if child.listening.iter().any(|seen| seen.port() == address.port()) {
+        if child.listening.iter().any(|seen| seen.port() == port) {
             return None;
         }
         let household = self.household();
-        let found = tokio::task::spawn_blocking(move || household.listens(address)).await;
-        match found.ok()? {
-            Listens::Stranger(stranger) => Some((address, stranger)),
-            _ => None,
-        }
+        let own = self.node.config.addresses.clone();
+        let look = move || {
+            let mut places = own.iter().map(|ip| SocketAddr::new(*ip, port));
+            places.find_map(|at| Some((at, household.taken(at)?)))
+        };
+        tokio::task::spawn_blocking(look).await.ok()?
     }
 
     /// Resolves when the port of a service has been somebody else's for several looks.

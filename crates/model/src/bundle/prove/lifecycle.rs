@@ -53,9 +53,7 @@ pub(super) fn lifecycle(
             .string("stop_signal")
             .and_then(|at| signal(&table, &at))
             .unwrap_or(Signal::TERM),
-        stop_signal_to: table
-            .word("stop_signal_to", &STOP_TO)
-            .unwrap_or_default(),
+        stop_signal_to: table.word("stop_signal_to", &STOP_TO).unwrap_or_default(),
         stop_grace_ms: table.duration_ms("stop_grace_ms", STOP_GRACE_MS),
         before_stop: software::timed_command(&table, "before_stop", allowed),
         after_start: software::timed_command(&table, "after_start", allowed),

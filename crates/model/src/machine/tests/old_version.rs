@@ -165,8 +165,8 @@ fn that_the_old_version_had_to_be_killed_is_told_and_part_of_the_reason() {
 
 #[test]
 fn a_record_of_an_older_agent_is_read() {
-    let record: Record = serde_json::from_str(r#"{"record":"transforming","attempt":2}"#)
-        .expect("a record");
+    let record: Record =
+        serde_json::from_str(r#"{"record":"transforming","attempt":2}"#).expect("a record");
     let killed = None;
     assert_eq!(record, Record::Transforming { attempt: 2, killed });
 }
