@@ -9,11 +9,12 @@ use crate::household::{FarEnd, Household, Listens};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The longest answer that is read: its status stands at its beginning.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -113,13 +114,15 @@ impl Question {
 }
 
 /// How far a question has come, for people who ask why it was not answered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 enum Step {
     #[default]
     Connects,
     Connected {
         there: SocketAddr,
         here: SocketAddr,
+        /// The connection: it is looked at when the question has been given up.
+        _open: OwnedFd,
     },
 }
 
@@ -149,11 +152,11 @@ pub(crate) async fn look(
     question: &Question,
     timing: &Timing,
 ) -> Result<(), String> {
-    let end = Instant::now() + timing.attempt_limit;
+    let limit = timing.attempt_limit;
     tokio::select! {
         biased;
         how = software.ended() => Err(format!("it ended: {how}")),
-        answer = attempt(software, question, timing, end) => answer.map_err(|(_, why)| why),
+        answer = attempt(software, question, timing, limit) => answer.map_err(|(_, why)| why),
     }
 }
 
@@ -169,11 +172,12 @@ async fn ask_until(
     let end = Instant::now() + timing.limit;
     let mut last: Option<String> = None;
     loop {
-        let attempt_end = end.min(Instant::now() + timing.attempt_limit);
-        match attempt(software, question, timing, attempt_end).await {
+        let left = end.saturating_duration_since(Instant::now());
+        let limit = timing.attempt_limit.min(left);
+        match attempt(software, question, timing, limit).await {
             Ok(()) => return Ok(()),
             // The last question may be cut short by the limit: what was heard before says more.
-            Err((Cut::Short, _)) if attempt_end == end && last.is_some() => {}
+            Err((Cut::Short, _)) if limit == left && last.is_some() => {}
             Err((_, why)) => last = Some(why),
         }
         if Instant::now() + timing.interval >= end {
@@ -192,28 +196,38 @@ enum Cut {
     Answered,
 }
 
-/// One question, until `end`.
+/// One question, for so long.
 async fn attempt(
     software: &impl Software,
     question: &Question,
     timing: &Timing,
-    end: Instant,
+    limit: Duration,
 ) -> Result<(), (Cut, String)> {
-    let began = Instant::now();
     let step = Mutex::default();
-    match timeout_at(end, ask(software, question, timing, &step)).await {
-        Ok(answer) => answer.map_err(|why| (Cut::Answered, why)),
+    match timeout(limit, ask(software, question, timing, &step)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(problem)) => Err((Cut::Answered, told(software, question, problem).await)),
         Err(_) if matches!(question, Question::Alive(_)) => Ok(()),
         Err(_) => {
-            let ms = (end - began).as_millis();
-            let step = *step.lock().unwrap_or_else(PoisonError::into_inner);
+            let step = step.into_inner().unwrap_or_else(PoisonError::into_inner);
             let why = match question.service() {
                 Some(service) => format!(": {}", silence(software, service, step).await),
                 None => String::new(),
             };
+            let ms = limit.as_millis();
             Err((Cut::Short, format!("no answer within {ms} ms{why}")))
         }
     }
+}
+
+/// What was heard instead of a good answer.
+#[derive(Debug)]
+enum Problem {
+    /// Nobody takes connections there.
+    Refused(String),
+    /// An answer, of whoever listens there.
+    Answer(String),
+    Other(String),
 }
 
 async fn ask(
@@ -221,20 +235,20 @@ async fn ask(
     question: &Question,
     timing: &Timing,
     step: &Mutex<Step>,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     match question {
         Question::Http { service, path } => {
             let stream = connect(software, service, step).await?;
-            match get(stream, path).await {
-                Err(why) => Err(with_stranger(software, service, why).await),
-                good => good,
-            }
+            get(stream, path).await.map_err(Problem::Answer)
         }
         Question::Tcp { service } => {
             let stream = connect(software, service, step).await?;
-            accepted(software, &stream).await
+            accepted(software, &stream).await.map_err(Problem::Other)
         }
-        Question::Command(command) => software.run(command, timing.attempt_limit).await,
+        Question::Command(command) => {
+            let ended = software.run(command, timing.attempt_limit).await;
+            ended.map_err(Problem::Other)
+        }
         Question::Alive(time) => {
             sleep(*time).await;
             Ok(())
@@ -246,27 +260,47 @@ async fn connect(
     software: &impl Software,
     service: &str,
     step: &Mutex<Step>,
-) -> Result<TcpStream, String> {
-    let stream = match software.dial(service).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            let who = match error.kind() {
-                io::ErrorKind::ConnectionRefused => listener(software, service).await,
-                _ => String::new(),
-            };
-            return Err(format!("cannot connect to `{service}`: {error}{who}"));
+) -> Result<TcpStream, Problem> {
+    let stream = software.dial(service).await.map_err(|error| {
+        let why = format!("cannot connect to `{service}`: {error}");
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Problem::Refused(why),
+            _ => Problem::Other(why),
         }
-    };
-    if let (Ok(there), Ok(here)) = (stream.peer_addr(), stream.local_addr()) {
-        let connected = Step::Connected { there, here };
+    })?;
+    let open = stream.as_fd().try_clone_to_owned();
+    if let (Ok(there), Ok(here), Ok(open)) = (stream.peer_addr(), stream.local_addr(), open) {
+        let connected = Step::Connected {
+            there,
+            here,
+            _open: open,
+        };
         *step.lock().unwrap_or_else(PoisonError::into_inner) = connected;
     }
     Ok(stream)
 }
 
+/// A problem with what the kernel knows of it. A bad answer may be somebody else's.
+async fn told(software: &impl Software, question: &Question, problem: Problem) -> String {
+    let service = question.service().unwrap_or_default();
+    match problem {
+        Problem::Other(why) => why,
+        Problem::Refused(why) => format!("{why}{}", listener(software, service).await),
+        Problem::Answer(why) => {
+            let Some(address) = software.address(service) else {
+                return why;
+            };
+            match listens(software, address).await {
+                Listens::Stranger(stranger) => format!("{why}; at {address} listens {stranger}"),
+                _ => why,
+            }
+        }
+    }
+}
+
 /// Why nothing was heard, as far as the kernel knows.
 async fn silence(software: &impl Software, service: &str, step: Step) -> String {
-    let Step::Connected { there, here } = step else {
+    let Step::Connected { there, here, _open } = step else {
         let who = listener(software, service).await;
         return format!("the software has not begun to listen for `{service}`{who}");
     };
@@ -305,17 +339,6 @@ async fn listens(software: &impl Software, address: SocketAddr) -> Listens {
     let household = software.household();
     let found = tokio::task::spawn_blocking(move || household.listens(address)).await;
     found.unwrap_or(Listens::Unknown)
-}
-
-/// A bad answer may be somebody else's.
-async fn with_stranger(software: &impl Software, service: &str, why: String) -> String {
-    let Some(address) = software.address(service) else {
-        return why;
-    };
-    match listens(software, address).await {
-        Listens::Stranger(stranger) => format!("{why}; at {address} listens {stranger}"),
-        _ => why,
-    }
 }
 
 /// Asks over HTTP/1.1 and looks at the status.
