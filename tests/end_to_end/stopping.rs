@@ -1,6 +1,6 @@
 //! Stopping software that is more than one process, and the truth about what runs afterwards.
 
-use crate::harness::{Boxes, Bundle, Caller, Node, NodeOptions, System, until};
+use crate::harness::{Boxes, Bundle, Caller, Node, NodeOptions, System, alive, until};
 use model::api::{ChildState, Event, Phase};
 use model::ids::Version;
 use std::fmt::Write as _;
@@ -58,7 +58,7 @@ fn all_are_there(system: &System) {
 
 /// An upgrade from 1 to 2 loses nothing, and nothing waits for a kill.
 fn upgrades_without_a_kill(shell: &str, lifecycle: &str) {
-    let (system, node) = settled(&ledger(1, shell, lifecycle));
+    let (system, mut node) = settled(&ledger(1, shell, lifecycle));
     write_all(&system);
     system.publish(&ledger(2, shell, lifecycle));
     system.until_settled(&node, 2);
@@ -69,6 +69,13 @@ fn upgrades_without_a_kill(shell: &str, lifecycle: &str) {
         Some(system.counter("a", "unavailable_ms.2")).filter(|away| *away > 0)
     });
     assert!(away < AWAY_MS_MAX, "away for {away} ms");
+    // `upstart stop` goes the same way.
+    assert_eq!(node.printed("has finished"), 1);
+    node.end_agent();
+    let begun = Instant::now();
+    node.stop_software();
+    assert!(begun.elapsed() < Duration::from_millis(AWAY_MS_MAX));
+    assert_eq!(node.printed("has finished"), 2);
 }
 
 #[test]
@@ -131,6 +138,24 @@ fn software_that_had_to_be_killed_is_told_and_part_of_the_reason() {
     );
     let healthy = system.events_of(&node, "child.healthy");
     assert_eq!(messages(&healthy), ["version 1 runs and is healthy"]);
+}
+
+#[test]
+fn a_kill_while_no_agent_ran_is_told_by_the_next_one() {
+    let deaf = format!("exec {LEDGER_COMMAND} --deaf-to-term");
+    let (system, mut node) = settled(&ledger(1, &deaf, "stop_grace_ms = 1500"));
+    let old = node.running_child();
+    let failing = ledger(2, &format!("exec {LEDGER_COMMAND} --unhealthy"), "");
+    system.publish(&failing.replaced("timeout_ms = 15000", "timeout_ms = 700"));
+    node.until_printed("is told to end");
+    node.kill_agent();
+    until("the holder to kill it", || (!alive(old)).then_some(()));
+    node.start_agent();
+    let fact = system.until_phase(&node, Phase::Blocked);
+    let reason = fact.report.status.reason.expect("a reason");
+    assert!(reason.contains("version 1 had to be killed"), "{reason}");
+    let killed = system.events_of(&node, "child.killed");
+    assert_eq!(killed.len(), 1, "{killed:?}");
 }
 
 #[test]
