@@ -139,8 +139,7 @@ impl HolderClient {
             wire::connect(&path).map_err(|source| ClientError::Unreachable { path, source })?;
         let socket = Arc::new(UnixDatagram::from_std(socket.into())?);
         let state = wire::greet(&socket).await?;
-        let peer = rustix::net::sockopt::socket_peercred(&*socket).ok();
-        let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
+        let process = wire::peer_process(&socket);
         let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
         let (sender, receiver) = mpsc::unbounded_channel();
         let piled = Arc::new(AtomicUsize::new(0));

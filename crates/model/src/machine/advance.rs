@@ -257,7 +257,8 @@ impl NodeMachine {
             None if !up => {}
             None if done => self.healthy(out),
             None => {
-                self.tell_failed("node.probe_failed", reason, out);
+                let reason = and(reason, self.killed_before.as_deref());
+                self.tell_failed("node.probe_failed", &reason, out);
                 let reason = format!("the health probe failed: {reason}");
                 self.child_backoff.fail(now_ms, reason);
                 self.child = Child::Crashed;
@@ -270,6 +271,7 @@ impl NodeMachine {
     /// A joined probe, or that of a joining node, has succeeded.
     fn healthy(&mut self, out: &mut Vec<Output>) {
         self.tail.probe = false;
+        self.killed_before = None;
         if let State::Joining {
             step: Some(step),
             at,
@@ -319,13 +321,17 @@ impl NodeMachine {
 
     /// The record with which the node goes back, for this reason and what may have caused it.
     pub(super) fn back_because(&self, reason: &str) -> Record {
-        let mut reason = reason.to_owned();
-        if let (State::Upgrading(upgrade), Some(settled)) = (&self.state, &self.settled)
-            && let Some(killed) = &upgrade.killed
-        {
-            reason = format!("{reason}; version {} {killed}", settled.version);
-        }
+        let reason = and(reason, self.killed_note().as_deref());
         Record::FlippingBack { reason }
+    }
+
+    /// What had to be killed for the upgrade under way.
+    pub(super) fn killed_note(&self) -> Option<String> {
+        let (State::Upgrading(upgrade), Some(settled)) = (&self.state, &self.settled) else {
+            return None;
+        };
+        let killed = upgrade.killed.as_ref()?;
+        Some(format!("version {} {killed}", settled.version))
     }
 
     /// Tells that software had to be killed: what it had acknowledged may be lost.
@@ -362,5 +368,13 @@ impl NodeMachine {
             version: self.traffic().serving_version.into(),
             message: reason.to_owned(),
         }));
+    }
+}
+
+/// A reason, and what may have caused it.
+fn and(reason: &str, cause: Option<&str>) -> String {
+    match cause {
+        Some(cause) => format!("{reason}; {cause}"),
+        None => reason.to_owned(),
     }
 }

@@ -46,6 +46,8 @@ pub struct NodeMachine {
     pub(super) old_health: OldHealth,
     /// When it is looked at next.
     pub(super) look_at_ms: u64,
+    /// What had to be killed of the version before this one, until this one has shown that it is healthy.
+    pub(super) killed_before: Option<String>,
     pub(super) halted: Option<String>,
     // What is to be done, and when.
     pub(super) align_due: bool,

@@ -91,6 +91,7 @@ impl NodeMachine {
             last_exit: None,
             old_health: OldHealth::default(),
             look_at_ms: 0,
+            killed_before: None,
             halted: None,
             align_due: true,
             align_again: false,
@@ -268,6 +269,9 @@ impl NodeMachine {
             probe: joined || !restarted && self.tail.probe,
             end_permit,
         };
+        if restarted {
+            self.killed_before = self.killed_note().filter(|_| joined);
+        }
         self.settled = Some(settled.clone());
         self.state = State::Idle;
         self.wait = Wait::default();

@@ -164,6 +164,30 @@ fn that_the_old_version_had_to_be_killed_is_told_and_part_of_the_reason() {
 }
 
 #[test]
+fn the_same_where_health_is_judged_with_the_peers() {
+    let mut world = World::new(1);
+    world.settle();
+    world
+        .works
+        .insert(Version(2), (Work::Restart, ProbeMode::Joined));
+    world.plan.upgrades = World::new(2).plan.upgrades;
+    let what = "had to be killed: process 7 (node)".to_owned();
+    world.fail_next("stop", Outcome::Killed { what });
+    world.fail_next("probe", failed("no answer"));
+    world.tell_plan();
+    assert!(world.run_to("release"));
+    world.restart_agent();
+    assert!(world.run_to("probe"));
+    assert!(world.run_to("stop"));
+    let reason = world.machine.status(None).reason.expect("a reason");
+    let expected =
+        "the health probe failed: no answer; version 1 had to be killed: process 7 (node)";
+    assert_eq!(reason, expected);
+    world.settle();
+    assert_eq!(world.machine.status(None).reason, None);
+}
+
+#[test]
 fn a_record_of_an_older_agent_is_read() {
     let record: Record =
         serde_json::from_str(r#"{"record":"transforming","attempt":2}"#).expect("a record");
