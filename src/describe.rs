@@ -25,6 +25,7 @@ pub(crate) fn child(state: ChildState) -> &'static str {
         ChildState::Stopped => "stopped",
         ChildState::Starting => "starting",
         ChildState::Running => "running",
+        ChildState::Silent => "not answering",
         ChildState::Crashed => "crashed",
     }
 }

@@ -46,7 +46,8 @@ fn a_failed_probe_leads_back_and_a_revision_frees_the_node() {
     );
     let told = system.events_of(&node, "node.blocked");
     assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].message, reason);
+    let expected = format!("{}; version 1 runs and is healthy", told[0].message);
+    assert_eq!(reason, expected);
     // A caller that came before all of it is answered too: it was held while its version was being staged.
     assert_eq!(kept.get("apples").expect("answered"), Some(7));
 

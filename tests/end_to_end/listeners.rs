@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const CALL_LIMIT: Duration = Duration::from_secs(20);
 
 /// Sockets that are handed on, watched, asked and set in odd places.
-const SOCKETS: [&str; 8] = [
+const SOCKETS: [&str; 9] = [
     "plain",
     "without_reuseaddr",
     "bound_by_another",
@@ -23,6 +23,7 @@ const SOCKETS: [&str; 8] = [
     "watched_before_bind",
     "watched_by_edge_before_listen",
     "accepts_late_in_children",
+    "forks_twice",
 ];
 
 /// Programs that ask the kernel before they listen.

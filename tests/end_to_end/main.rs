@@ -26,5 +26,6 @@ mod reflink;
 mod server_away;
 mod sessions;
 mod staging;
+mod stopping;
 mod together;
 mod unreachable;

@@ -22,48 +22,16 @@ const ESTABLISHED: &str = "01";
 /// `TCP_SYN_RECV`, also of handshakes that are half-way there.
 const HALF_OPEN: &str = "03";
 
-/// The child's main process and all its descendants, and whatever shares its cgroup.
+/// All processes that can be seen.
+pub(crate) fn processes() -> Vec<i32> {
+    numbers(Path::new("/proc"))
+}
+
+/// A process and all its descendants.
 pub(crate) fn family(main: i32) -> Vec<i32> {
-    let mut parents: BTreeMap<i32, i32> = BTreeMap::new();
-    for pid in numbers(Path::new("/proc")) {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-            continue;
-        };
-        // The command, in brackets, may hold anything: what follows the last bracket does not.
-        let parent = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        if let Some(parent) = parent {
-            parents.insert(pid, parent);
-        }
-    }
-    let group = std::fs::read_to_string(format!("/proc/{main}/cgroup")).unwrap_or_default();
     let mut family = vec![main];
-    for pid in parents.keys() {
-        if *pid != main && (descends(*pid, main, &parents) || shares_group(*pid, &group)) {
-            family.push(*pid);
-        }
-    }
+    family.extend(crate::holder::group::below(main));
     family
-}
-
-fn descends(mut pid: i32, ancestor: i32, parents: &BTreeMap<i32, i32>) -> bool {
-    while let Some(parent) = parents.get(&pid) {
-        if *parent == ancestor {
-            return true;
-        }
-        if *parent <= 1 {
-            return false;
-        }
-        pid = *parent;
-    }
-    false
-}
-
-/// Only a group of the child's own says anything.
-fn shares_group(pid: i32, group: &str) -> bool {
-    group.contains("/upstart-")
-        && std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|other| other == group)
 }
 
 fn numbers(folder: &Path) -> Vec<i32> {

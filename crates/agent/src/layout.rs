@@ -25,6 +25,11 @@ impl Layout {
         self.root.join("journal")
     }
 
+    /// The last start of the software.
+    pub fn start(&self) -> PathBuf {
+        self.root.join("start.json")
+    }
+
     /// The state as the software sees it: a symlink to the present version's state, flipped by one rename.
     pub fn current(&self) -> PathBuf {
         self.root.join("current")

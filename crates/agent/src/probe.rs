@@ -2,17 +2,19 @@
 //!
 //! A connection to a listener that the holder keeps succeeds with no software behind it, and so does one that waits
 //! in the accept queue of software that hangs. Being connected therefore proves nothing: an answer to a request does,
-//! and for `tcp` the kernel's word that a process of the software has the accepted socket open.
+//! and for `tcp` the kernel's word that a process of the software has the accepted socket open. Where there is no answer, the
+//! kernel's tables tell why: who listens, who has accepted.
 
-use crate::kernel;
-use std::collections::BTreeSet;
+use crate::household::{FarEnd, Household, Listens};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The longest answer that is read: its status stands at its beginning.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -22,7 +24,7 @@ const ACCEPT_LOOK: Duration = Duration::from_millis(10);
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// A GET of this path (and query) on this service answers with a status from 200 to 299.
     Http {
         /// The service.
@@ -43,18 +45,18 @@ pub enum Question {
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// Until it must be healthy.
-    pub limit: Duration,
+    pub(crate) limit: Duration,
     /// For one question.
-    pub attempt_limit: Duration,
+    pub(crate) attempt_limit: Duration,
     /// Between two questions.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
 }
 
 /// Why software is not taken for healthy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProbeError {
+pub(crate) enum ProbeError {
     /// It was asked until the time was up.
     #[error("not healthy within {limit_ms} ms: {last}")]
     Unhealthy {
@@ -69,10 +71,16 @@ pub enum ProbeError {
         /// How.
         how: String,
     },
+    /// It runs, and asking on would be of no use.
+    #[error("{why}")]
+    Hopeless {
+        /// Why.
+        why: String,
+    },
 }
 
 /// The software that is probed, as the agent reaches it.
-pub trait Software: Sync {
+pub(crate) trait Software: Sync {
     /// Connects to a service of the software itself, labelled as the agent's own connection.
     fn dial(&self, service: &str) -> impl Future<Output = io::Result<TcpStream>> + Send;
 
@@ -86,30 +94,69 @@ pub trait Software: Sync {
     /// Resolves when the software has ended, with how.
     fn ended(&self) -> impl Future<Output = String> + Send;
 
-    /// The software's main process.
-    fn process(&self) -> Option<i32>;
+    /// Resolves when it is certain that the software cannot become healthy as it runs now, with why.
+    fn hopeless(&self, service: Option<&str>) -> impl Future<Output = String> + Send;
+
+    /// Where the software should listen for a service.
+    fn address(&self, service: &str) -> Option<SocketAddr>;
+
+    /// The software's processes.
+    fn household(&self) -> Household;
 }
 
-/// Asks until the answer is good.
+impl Question {
+    fn service(&self) -> Option<&str> {
+        match self {
+            Self::Http { service, .. } | Self::Tcp { service } => Some(service),
+            Self::Command(_) | Self::Alive(_) => None,
+        }
+    }
+}
+
+/// How far a question has come, for people who ask why it was not answered.
+#[derive(Debug, Default)]
+enum Step {
+    #[default]
+    Connects,
+    Connected {
+        there: SocketAddr,
+        here: SocketAddr,
+        /// The connection: it is looked at when the question has been given up.
+        _open: OwnedFd,
+    },
+}
+
+/// Asks until the answer is good, or cannot become good.
 ///
 /// # Errors
-/// The time is up, or the software has ended.
-pub async fn probe(
+/// The time is up, the software has ended, or it is certain that it cannot become healthy.
+pub(crate) async fn probe(
     software: &impl Software,
     question: &Question,
     timing: &Timing,
 ) -> Result<(), ProbeError> {
-    if let Question::Alive(time) = question {
-        return tokio::select! {
-            biased;
-            how = software.ended() => Err(ProbeError::Ended { how }),
-            () = sleep(*time) => Ok(()),
-        };
-    }
     tokio::select! {
         biased;
         how = software.ended() => Err(ProbeError::Ended { how }),
+        why = software.hopeless(question.service()) => Err(ProbeError::Hopeless { why }),
         result = ask_until(software, question, timing) => result,
+    }
+}
+
+/// Asks once.
+///
+/// # Errors
+/// What was found instead of a good answer.
+pub(crate) async fn look(
+    software: &impl Software,
+    question: &Question,
+    timing: &Timing,
+) -> Result<(), String> {
+    let limit = timing.attempt_limit;
+    tokio::select! {
+        biased;
+        how = software.ended() => Err(format!("it ended: {how}")),
+        answer = attempt(software, question, timing, limit) => answer.map_err(|(_, why)| why),
     }
 }
 
@@ -118,45 +165,180 @@ async fn ask_until(
     question: &Question,
     timing: &Timing,
 ) -> Result<(), ProbeError> {
+    if let Question::Alive(time) = question {
+        sleep(*time).await;
+        return Ok(());
+    }
     let end = Instant::now() + timing.limit;
-    let mut last = "it was not asked".to_owned();
+    let mut last: Option<String> = None;
     loop {
-        let attempt_end = end.min(Instant::now() + timing.attempt_limit);
-        match timeout_at(attempt_end, ask(software, question, timing)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(problem)) => last = problem,
+        let left = end.saturating_duration_since(Instant::now());
+        let limit = timing.attempt_limit.min(left);
+        match attempt(software, question, timing, limit).await {
+            Ok(()) => return Ok(()),
             // The last question may be cut short by the limit: what was heard before says more.
-            Err(_) if attempt_end < end || last.starts_with("it was not") => {
-                last = format!("no answer within {} ms", timing.attempt_limit.as_millis());
-            }
-            Err(_) => {}
+            Err((Cut::Short, _)) if limit == left && last.is_some() => {}
+            Err((_, why)) => last = Some(why),
         }
         if Instant::now() + timing.interval >= end {
             let limit_ms = timing.limit.as_millis();
+            let last = last.unwrap_or_else(|| "it was not asked".to_owned());
             return Err(ProbeError::Unhealthy { limit_ms, last });
         }
         sleep(timing.interval).await;
     }
 }
 
-async fn ask(software: &impl Software, question: &Question, timing: &Timing) -> Result<(), String> {
-    match question {
-        Question::Http { service, path } => {
-            let stream = connect(software, service).await?;
-            get(stream, path).await
+/// Whether a question was answered, badly, or ended by its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Short,
+    Answered,
+}
+
+/// One question, for so long.
+async fn attempt(
+    software: &impl Software,
+    question: &Question,
+    timing: &Timing,
+    limit: Duration,
+) -> Result<(), (Cut, String)> {
+    let step = Mutex::default();
+    match timeout(limit, ask(software, question, timing, &step)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(problem)) => Err((Cut::Answered, told(software, question, problem).await)),
+        Err(_) if matches!(question, Question::Alive(_)) => Ok(()),
+        Err(_) => {
+            let step = step.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let why = match question.service() {
+                Some(service) => format!(": {}", silence(software, service, step).await),
+                None => String::new(),
+            };
+            let ms = limit.as_millis();
+            Err((Cut::Short, format!("no answer within {ms} ms{why}")))
         }
-        Question::Tcp { service } => {
-            let stream = connect(software, service).await?;
-            accepted(software, &stream).await
-        }
-        Question::Command(command) => software.run(command, timing.attempt_limit).await,
-        Question::Alive(_) => Ok(()),
     }
 }
 
-async fn connect(software: &impl Software, service: &str) -> Result<TcpStream, String> {
-    let stream = software.dial(service).await;
-    stream.map_err(|error| format!("cannot connect to `{service}`: {error}"))
+/// What was heard instead of a good answer.
+#[derive(Debug)]
+enum Problem {
+    /// Nobody takes connections there.
+    Refused(String),
+    /// An answer, of whoever listens there.
+    Answer(String),
+    Other(String),
+}
+
+async fn ask(
+    software: &impl Software,
+    question: &Question,
+    timing: &Timing,
+    step: &Mutex<Step>,
+) -> Result<(), Problem> {
+    match question {
+        Question::Http { service, path } => {
+            let stream = connect(software, service, step).await?;
+            get(stream, path).await.map_err(Problem::Answer)
+        }
+        Question::Tcp { service } => {
+            let stream = connect(software, service, step).await?;
+            accepted(software, &stream).await.map_err(Problem::Other)
+        }
+        Question::Command(command) => {
+            let ended = software.run(command, timing.attempt_limit).await;
+            ended.map_err(Problem::Other)
+        }
+        Question::Alive(time) => {
+            sleep(*time).await;
+            Ok(())
+        }
+    }
+}
+
+async fn connect(
+    software: &impl Software,
+    service: &str,
+    step: &Mutex<Step>,
+) -> Result<TcpStream, Problem> {
+    let stream = software.dial(service).await.map_err(|error| {
+        let why = format!("cannot connect to `{service}`: {error}");
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Problem::Refused(why),
+            _ => Problem::Other(why),
+        }
+    })?;
+    let open = stream.as_fd().try_clone_to_owned();
+    if let (Ok(there), Ok(here), Ok(open)) = (stream.peer_addr(), stream.local_addr(), open) {
+        let connected = Step::Connected {
+            there,
+            here,
+            _open: open,
+        };
+        *step.lock().unwrap_or_else(PoisonError::into_inner) = connected;
+    }
+    Ok(stream)
+}
+
+/// A problem with what the kernel knows of it. A bad answer may be somebody else's.
+async fn told(software: &impl Software, question: &Question, problem: Problem) -> String {
+    let service = question.service().unwrap_or_default();
+    match problem {
+        Problem::Other(why) => why,
+        Problem::Refused(why) => format!("{why}{}", listener(software, service).await),
+        Problem::Answer(why) => {
+            let Some(address) = software.address(service) else {
+                return why;
+            };
+            match listens(software, address).await {
+                Listens::Stranger(stranger) => format!("{why}; at {address} listens {stranger}"),
+                _ => why,
+            }
+        }
+    }
+}
+
+/// Why nothing was heard, as far as the kernel knows.
+async fn silence(software: &impl Software, service: &str, step: Step) -> String {
+    let Step::Connected { there, here, _open } = step else {
+        let who = listener(software, service).await;
+        return format!("the software has not begun to listen for `{service}`{who}");
+    };
+    let household = software.household();
+    let end = tokio::task::spawn_blocking(move || household.far_end(there, here)).await;
+    match end.unwrap_or(FarEnd::Gone) {
+        FarEnd::Gone => "the connection has ended".to_owned(),
+        FarEnd::Queued => {
+            format!("the connection to {there} waits in its queue, and nobody accepts it")
+        }
+        FarEnd::Accepted(pid) => {
+            format!("process {pid} of the software has accepted the connection and is silent")
+        }
+        FarEnd::Stranger(stranger) => format!("{there} is answered by {stranger}"),
+        FarEnd::Unknown => format!("{there} is answered by a process that cannot be looked at"),
+    }
+}
+
+/// Who listens for a service, as the end of a sentence.
+async fn listener(software: &impl Software, service: &str) -> String {
+    let Some(address) = software.address(service) else {
+        return String::new();
+    };
+    match listens(software, address).await {
+        Listens::Nobody => format!("; nobody listens at {address}"),
+        Listens::Software => {
+            format!("; a process of it listens at {address}, unseen by Upstart's library")
+        }
+        Listens::Upstart => format!("; only Upstart keeps {address} for it"),
+        Listens::Stranger(stranger) => format!("; at {address} listens {stranger}"),
+        Listens::Unknown => format!("; at {address} listens a process that cannot be looked at"),
+    }
+}
+
+async fn listens(software: &impl Software, address: SocketAddr) -> Listens {
+    let household = software.household();
+    let found = tokio::task::spawn_blocking(move || household.listens(address)).await;
+    found.unwrap_or(Listens::Unknown)
 }
 
 /// Asks over HTTP/1.1 and looks at the status.
@@ -215,28 +397,14 @@ async fn accepted(software: &impl Software, stream: &TcpStream) -> Result<(), St
     let here = stream.local_addr().map_err(unknown)?;
     let there = stream.peer_addr().map_err(unknown)?;
     loop {
-        let main = software.process().ok_or("the software does not run")?;
-        let found = tokio::task::spawn_blocking(move || has_accepted(main, there, here)).await;
-        if found.unwrap_or(false) {
-            return Ok(());
+        let household = software.household();
+        let end = tokio::task::spawn_blocking(move || household.far_end(there, here)).await;
+        match end.unwrap_or(FarEnd::Gone) {
+            FarEnd::Accepted(_) => return Ok(()),
+            FarEnd::Stranger(stranger) => return Err(format!("{there} is answered by {stranger}")),
+            FarEnd::Gone | FarEnd::Queued | FarEnd::Unknown => sleep(ACCEPT_LOOK).await,
         }
-        sleep(ACCEPT_LOOK).await;
     }
-}
-
-/// A connection in an accept queue has no inode yet; an accepted one has, and somebody has it open.
-fn has_accepted(main: i32, there: SocketAddr, here: SocketAddr) -> bool {
-    let (there, here) = (canonical(there), canonical(here));
-    let inodes: BTreeSet<u64> = (kernel::connections(main).into_iter())
-        .filter(|socket| socket.inode != 0)
-        .filter(|socket| canonical(socket.local) == there && canonical(socket.remote) == here)
-        .map(|socket| socket.inode)
-        .collect();
-    !inodes.is_empty() && !kernel::owners(&kernel::family(main), &inodes).is_empty()
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ async fn a_child_starts_and_ends_by_a_signal_and_by_itself() {
     let again = client.start(node.spec(8, &["true"])).await;
     assert!(matches!(again, Err(ClientError::Refused(_))), "{again:?}");
     let group = control_group(pid);
-    client.signal(15).await.unwrap();
+    client.stop(15, false, support::PATIENCE).await.unwrap();
     let end = exit(&mut notices).await;
     assert_eq!((end.generation, end.code, end.signal), (7, None, Some(15)));
     if let Some(group) = group {
@@ -92,7 +92,7 @@ async fn everything_that_came_out_of_the_child_is_killed_and_waited_for() {
         .trim()
         .parse()
         .unwrap();
-    client.signal(9).await.unwrap();
+    kill(pid);
     until("the main process's end", || !lives(pid));
     assert!(lives(daemon));
     let (client, mut notices) = {
@@ -157,7 +157,7 @@ async fn a_killed_agent_does_not_touch_the_child_and_its_successor_adopts_it() {
     let child = client.state().child.clone().unwrap();
     assert_eq!((child.generation, child.pid), (42, Some(pid)));
     assert!(lives(pid));
-    client.signal(15).await.unwrap();
+    client.stop(15, false, support::PATIENCE).await.unwrap();
     assert_eq!(exit(&mut notices).await.signal, Some(15));
     node.end(&client, &mut notices).await;
 }

@@ -167,7 +167,7 @@ async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept()
         assert_eq!(kept.len(), 1, "{kept:?}");
         assert!(kept[0].duplicate && kept[0].address == address);
         assert_eq!(client.keep(ports.clone()).await.unwrap(), kept);
-        client.signal(9).await.unwrap();
+        client.stop(9, false, support::PATIENCE).await.unwrap();
         until_exit(&mut notices).await;
         client.start(part(generation)).await.unwrap();
         // Whoever calls meanwhile is the agent's, who gives them back: here they are answered by it.

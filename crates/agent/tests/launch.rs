@@ -9,7 +9,7 @@ use intercept::holder::ChildSpec;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Stdio};
-use support::{Node, exit, lives, until, upstart};
+use support::{Node, exit, kill, lives, until, upstart};
 
 async fn output_of(node: &Node, spec: ChildSpec) -> String {
     let (client, mut notices) = HolderClient::attach_or_spawn(upstart(), node.data())
@@ -149,14 +149,22 @@ async fn an_ordinary_users_holder_ends_everything_too() {
         .trim()
         .parse()
         .unwrap();
-    client.signal(15).await.unwrap();
+    kill(pid);
     until("the main process's end", || !lives(pid));
     assert!(lives(daemon));
     client.kill().await.unwrap();
-    assert_eq!(exit(&mut notices).await.signal, Some(15));
+    assert_eq!(exit(&mut notices).await.signal, Some(9));
     assert!(!lives(daemon));
-    client.start(node.spec(2, &["true"])).await.unwrap();
-    assert_eq!(exit(&mut notices).await.code, Some(0));
+    // And what the main process leaves behind gets the signal.
+    std::fs::remove_file(&file).unwrap();
+    client
+        .start(node.spec(2, &["sh", "-c", &script]))
+        .await
+        .unwrap();
+    until("the second process again", || file.exists());
+    client.stop(15, false, support::PATIENCE).await.unwrap();
+    let end = exit(&mut notices).await;
+    assert_eq!((end.signal, end.killed), (Some(15), None));
     node.end(&client, &mut notices).await;
     holder.wait().unwrap();
 }

@@ -10,13 +10,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// The version of this protocol, which both sides state in `Hello`.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// The oldest version of the protocol that is still understood.
-pub const PROTOCOL_MIN: u16 = 1;
+pub const PROTOCOL_MIN: u16 = 2;
 
 /// The longest packet: a command line and an environment fit, a flood does not.
 pub const PACKET_BYTES_MAX: usize = 256 * 1024;
+
+/// The most processes that are told of by number and name when software had to be killed: a message stays short.
+pub const KILLED_TOLD_MAX: usize = 8;
 
 /// A request with its number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,10 +43,16 @@ pub enum RequestBody {
     },
     /// Start the software. Refused while its cgroup is not empty.
     Start(ChildSpec),
-    /// Send a signal to the child's main process.
-    Signal {
+    /// Ask the software to end. The child's main process gets the signal; whatever is left when it has ended gets it then, and what
+    /// appears later when its parent has. What has not ended after the grace is killed. All of it happens whether an agent
+    /// is attached or not. A stop that is under way is not begun again: the grace that ends first counts.
+    Stop {
         /// The signal's number.
         signal: i32,
+        /// Everybody gets it at once.
+        to_all: bool,
+        /// How long the software may take.
+        grace_ms: u64,
     },
     /// Kill everything in the child's cgroup (`cgroup.kill`, or every descendant under a subreaper).
     Kill,
@@ -158,6 +167,9 @@ pub struct HolderState {
     pub child: Option<RunningChild>,
     /// How the last child ended, when none runs.
     pub last_exit: Option<ChildExit>,
+    /// The directory of the child's control group; `None`: only descent tells what belongs to it.
+    #[serde(default)]
+    pub group: Option<String>,
     /// The kept listeners.
     pub kept: Vec<KeptListener>,
     /// Addresses at which the hooks of the present child saw `listen` succeed.
@@ -182,6 +194,31 @@ pub struct ChildExit {
     pub code: Option<i32>,
     /// The signal, when it was killed.
     pub signal: Option<i32>,
+    /// What of it did not end within the grace of a stop.
+    #[serde(default)]
+    pub killed: Option<Killed>,
+}
+
+/// What was left of software when the grace of a stop was over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    /// The signal that had asked it to end.
+    pub signal: i32,
+    /// How long ago.
+    pub after_ms: u64,
+    /// Its processes, at most [`KILLED_TOLD_MAX`] of them.
+    pub processes: Vec<KilledProcess>,
+    /// How many more there were.
+    pub more: usize,
+}
+
+/// A process that was killed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KilledProcess {
+    /// Its number.
+    pub pid: i32,
+    /// Its name, as the kernel shows it.
+    pub program: String,
 }
 
 /// A listening socket that the holder keeps.

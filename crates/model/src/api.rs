@@ -176,6 +176,8 @@ pub enum ChildState {
     Starting,
     /// Runs.
     Running,
+    /// Runs, but does not answer its probe: what a failed upgrade has gone back to.
+    Silent,
     /// Ended by itself; restarted after a back-off.
     Crashed,
 }

@@ -561,6 +561,11 @@ const CASES: &[Case] = &[
         "upgrade.toml:33:15: class.storage.lifecycle.stop_signal: is \"STOP\"; expected TERM, INT, QUIT, HUP, USR1, USR2, KILL",
     ),
     Case(
+        "stop_signal = \"TERM\"",
+        "stop_signal_to = \"al\"",
+        "upgrade.toml:33:18: class.storage.lifecycle.stop_signal_to: is \"al\"; expected \"main\" or \"all\"; did you mean \"all\"?",
+    ),
+    Case(
         "before_stop = { command = [\"true\"] }",
         "before_stop = [\"true\"]",
         "upgrade.toml:34:15: class.storage.lifecycle.before_stop: is an array; expected a table",

@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use crate::launch::Orders;
-use intercept::holder::{ChildExit, ChildSpec};
+use intercept::holder::{ChildExit, ChildSpec, Killed};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -28,6 +28,8 @@ pub(super) struct Child {
     pub(super) uid: Option<u32>,
     /// Why it could not be started, and who is to be told so when nothing of it is left.
     pub(super) unborn: Option<((u64, u64), String)>,
+    /// What had to be killed.
+    pub(super) killed: Option<Killed>,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl Child {
             output: Some(output),
             uid,
             unborn: None,
+            killed: None,
         })
     }
 
@@ -112,11 +115,13 @@ impl Child {
                 generation: 0,
                 code: None,
                 signal: None,
+                killed: None,
             }),
             launch: None,
             output: None,
             uid: None,
             unborn: None,
+            killed: None,
         }
     }
 
@@ -133,13 +138,11 @@ impl Child {
     }
 
     /// Sends a signal to the main process.
-    pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         let main = self
             .main
             .as_ref()
             .ok_or_else(|| io::Error::other("the child's main process has ended"))?;
-        let signal = Signal::from_named_raw(signal)
-            .ok_or_else(|| io::Error::other(format!("{signal} is no signal")))?;
         rustix::process::pidfd_send_signal(&main.pidfd, signal)?;
         Ok(())
     }
@@ -152,6 +155,7 @@ impl Child {
                 generation: self.generation,
                 code: status.exit_status(),
                 signal: status.terminating_signal(),
+                killed: None,
             });
         }
     }

@@ -79,6 +79,14 @@ impl Group {
         }
     }
 
+    /// The control group's directory.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Control { directory, .. } => Some(directory),
+            Self::Descendants { .. } => None,
+        }
+    }
+
     /// The file that a process writes `0` into to enter; `None` where descent decides.
     pub(crate) fn entry(&self) -> Option<PathBuf> {
         match self {
@@ -113,7 +121,7 @@ impl Group {
     pub(crate) fn members(&self) -> Vec<i32> {
         match self {
             Self::Control { directory, .. } => control_members(directory),
-            Self::Descendants { root } => descendants(*root),
+            Self::Descendants { root } => below(*root),
         }
     }
 
@@ -230,7 +238,7 @@ fn unescape(field: &str) -> PathBuf {
 }
 
 /// The members of a control group and of the groups that they made below it.
-fn control_members(directory: &Path) -> Vec<i32> {
+pub(crate) fn control_members(directory: &Path) -> Vec<i32> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     let mut members: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
     for below in directories(directory) {
@@ -265,6 +273,17 @@ fn owner_of(directory: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(&bytes[..length])))
 }
 
+/// The parent of a process.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    Some(process(pid)?.parent)
+}
+
+/// The name of a process's program.
+pub(crate) fn program(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
+}
+
 struct Process {
     pid: i32,
     parent: i32,
@@ -283,7 +302,8 @@ fn process(pid: i32) -> Option<Process> {
     })
 }
 
-fn descendants(root: i32) -> Vec<i32> {
+/// The live processes below this one.
+pub(crate) fn below(root: i32) -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };

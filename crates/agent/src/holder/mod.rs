@@ -21,6 +21,7 @@ mod requests;
 mod service;
 mod sockets;
 mod steering;
+mod stopping;
 mod upkeep;
 
 use detach::Step;

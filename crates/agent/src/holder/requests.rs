@@ -71,10 +71,15 @@ impl Service {
                     }
                 }
             }
-            RequestBody::Signal { signal } => match &self.child {
-                Some(child) => done(child.signal(signal)),
-                None => Err("no child runs".to_owned()),
-            },
+            RequestBody::Stop {
+                signal,
+                to_all,
+                grace_ms,
+            } => {
+                let grace = Duration::from_millis(grace_ms);
+                let begun = self.stop(signal, to_all, grace, now);
+                begun.map(|()| (ReplyBody::Done, None))
+            }
             RequestBody::Kill => {
                 self.killing = self.child.is_some();
                 self.group.kill();
@@ -95,7 +100,9 @@ impl Service {
                 let let_go = self.listeners.let_go(&ports, &members, limit, now);
                 self.kept_now(let_go)
             }
-            RequestBody::LetThrough { port } => done(self.listeners.let_through(port)),
+            RequestBody::LetThrough { port } => (self.listeners.let_through(port))
+                .map(|()| (ReplyBody::Done, None))
+                .map_err(|error| error.to_string()),
             RequestBody::Drop { listener } if self.listeners.drop_one(listener) => {
                 Ok((ReplyBody::Done, None))
             }
@@ -164,6 +171,7 @@ impl Service {
                 pid: child.pid(),
             }),
             last_exit: self.last_exit.clone(),
+            group: (self.group.directory()).map(|directory| directory.display().to_string()),
             kept: self.listeners.list(),
             listening: self.listening.clone(),
         }
@@ -206,11 +214,6 @@ fn token_bytes(token: &str) -> Result<[u8; 16], String> {
     let mut bytes = [0; 16];
     hex::decode_to_slice(token, &mut bytes).map_err(|error| format!("the token: {error}"))?;
     Ok(bytes)
-}
-
-fn done(result: io::Result<()>) -> Answer {
-    result.map_err(|error| error.to_string())?;
-    Ok((ReplyBody::Done, None))
 }
 
 fn no_listener(listener: u64) -> String {

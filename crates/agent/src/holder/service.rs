@@ -6,6 +6,7 @@ use super::group::Group;
 use super::hand_overs::{HandOvers, Offers};
 use super::hooks::{HOOK_AGE_MAX, HOOKS_MAX, Hook, Looked};
 use super::listeners::Listeners;
+use super::stopping::Stopping;
 use intercept::holder::ChildExit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -49,6 +50,7 @@ pub(super) struct Service {
     hooks: Vec<Hook>,
     /// The group is to be killed until it is empty.
     pub(super) killing: bool,
+    pub(super) stopping: Option<Stopping>,
     pub(super) exiting: bool,
     paused_until: Option<Instant>,
     pub(super) last_tick: Instant,
@@ -92,6 +94,7 @@ impl Service {
             newcomers: Vec::new(),
             hooks: Vec::new(),
             killing: false,
+            stopping: None,
             exiting: false,
             paused_until: None,
             last_tick: Instant::now(),
@@ -153,11 +156,15 @@ impl Service {
                 .map(|newcomer| newcomer.since + NEWCOMER_AGE_MAX),
             self.paused_until,
             self.listeners.next_look(),
+            (self.stopping.as_ref())
+                .filter(|_| !self.killing)
+                .map(Stopping::over_at),
         ];
         if let Some(child) = &self.child {
             let ended = child.exit.is_some();
             let untold = ended && self.group.changes().is_none();
-            let tick = if self.killing || untold {
+            let spreads = ended && self.stopping.is_some();
+            let tick = if self.killing || untold || spreads {
                 EMPTYING_TICK
             } else {
                 TICK

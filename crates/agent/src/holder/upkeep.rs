@@ -15,6 +15,7 @@ impl Service {
             }
         });
         self.answer_start();
+        self.go_on_stopping(Instant::now());
         if self.killing {
             self.group.kill();
         }
@@ -70,8 +71,10 @@ impl Service {
         let Some(child) = self.child.take() else {
             return;
         };
-        let Some(exit) = child.exit else { return };
+        let Some(mut exit) = child.exit else { return };
+        exit.killed = child.killed;
         self.killing = false;
+        self.stopping = None;
         self.listeners.child_ended();
         self.listening.clear();
         self.last_exit = Some(exit.clone());

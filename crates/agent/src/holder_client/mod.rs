@@ -117,6 +117,8 @@ struct Shared {
     waiting: Arc<Mutex<Option<Waiting>>>,
     next_id: AtomicU64,
     state: HolderState,
+    /// The holder's process.
+    process: Option<i32>,
     reader: tokio::task::JoinHandle<()>,
 }
 
@@ -139,6 +141,7 @@ impl HolderClient {
             wire::connect(&path).map_err(|source| ClientError::Unreachable { path, source })?;
         let socket = Arc::new(UnixDatagram::from_std(socket.into())?);
         let state = wire::greet(&socket).await?;
+        let process = wire::peer_process(&socket);
         let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
         let (sender, receiver) = mpsc::unbounded_channel();
         let piled = Arc::new(AtomicUsize::new(0));
@@ -153,6 +156,7 @@ impl HolderClient {
             waiting,
             next_id: AtomicU64::new(1),
             state,
+            process,
             reader,
         };
         let notices = Notices {
@@ -191,6 +195,11 @@ impl HolderClient {
         &self.shared.state
     }
 
+    /// The holder's process: all of the software's processes descend from it.
+    pub fn process(&self) -> Option<i32> {
+        self.shared.process
+    }
+
     /// Starts the software; answered when the program has been executed. Gives its process.
     ///
     /// # Errors
@@ -202,12 +211,23 @@ impl HolderClient {
         }
     }
 
-    /// Sends a signal to the child's main process.
+    /// Begins to stop the software: a signal to its main process (or to all at once), then to what that leaves behind; what has not
+    /// ended within `grace` is killed. [`Notice::ChildExited`] says when nothing is left.
     ///
     /// # Errors
     /// Refused when no child runs.
-    pub async fn signal(&self, signal: i32) -> Result<(), ClientError> {
-        self.ask(RequestBody::Signal { signal }, None).await?;
+    pub async fn stop(
+        &self,
+        signal: i32,
+        to_all: bool,
+        grace: Duration,
+    ) -> Result<(), ClientError> {
+        let body = RequestBody::Stop {
+            signal,
+            to_all,
+            grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.ask(body, None).await?;
         Ok(())
     }
 

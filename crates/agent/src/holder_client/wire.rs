@@ -10,7 +10,7 @@ use intercept::holder::{
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,6 +31,31 @@ pub(super) fn connect(path: &Path) -> io::Result<OwnedFd> {
     let (address, _directory) = holder::socket_address(path)?;
     rustix::net::connect(&socket, &address)?;
     Ok(socket)
+}
+
+/// The process at the other end; `None` where it lies outside this one's process namespace.
+#[expect(
+    unsafe_code,
+    reason = "rustix's type for it has no value for a process outside"
+)]
+pub(super) fn peer_process(socket: &UnixDatagram) -> Option<i32> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length = libc::socklen_t::try_from(size_of_val(&peer)).ok()?;
+    // SAFETY: the descriptor is open for the call's duration, and the pointers are to a ucred and to its length.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    (answer == 0 && peer.pid > 0).then_some(peer.pid)
 }
 
 pub(super) async fn greet(socket: &UnixDatagram) -> Result<HolderState, ClientError> {

@@ -3,10 +3,12 @@
 use super::Node;
 use crate::relay;
 use crate::sync;
+use intercept::holder::{ChildExit, Killed};
+use model::bundle::Signal;
 use model::machine::Place;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// One start of the software. The last one is kept on disk, so that the next agent knows what runs under the holder.
@@ -19,6 +21,35 @@ pub(super) struct Start {
     /// How often the library had been loaded before, to tell whether this start loaded it at all.
     #[serde(default)]
     pub(super) loads_before: Option<u64>,
+    /// How it is stopped, for `upstart stop`, which knows no upgrade.
+    #[serde(default)]
+    pub(super) stop: StopManner,
+}
+
+/// How software is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StopManner {
+    pub(super) signal: i32,
+    /// All of its processes get the signal at once.
+    pub(super) to_all: bool,
+    pub(super) grace_ms: u64,
+}
+
+impl StopManner {
+    pub(super) fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+}
+
+impl Default for StopManner {
+    /// What an upgrade file that says nothing means.
+    fn default() -> Self {
+        Self {
+            signal: rustix::process::Signal::TERM.as_raw(),
+            to_all: false,
+            grace_ms: 10_000,
+        }
+    }
 }
 
 /// The child, as long as anything of it is left.
@@ -36,15 +67,14 @@ impl Start {
             generation,
             place: Place::default(),
             loads_before: None,
+            stop: StopManner::default(),
         }
     }
 }
 
 impl Node {
     /// Takes over a child that runs already.
-    pub(super) fn adopted(&self, running: Running, process: Option<i32>) {
-        self.child_process
-            .store(process.unwrap_or(0), Ordering::Relaxed);
+    pub(super) fn adopted(&self, running: Running) {
         self.child.send_replace(Some(running));
         self.show_child();
     }
@@ -62,22 +92,18 @@ impl Node {
 
     /// The last start that was recorded.
     pub(super) fn last_start(&self) -> Option<Start> {
-        sync::load(&self.layout.root().join("start.json"))
+        sync::load(&self.layout.start())
     }
 
     /// Records a start before it is made.
     pub(super) fn child_starts(&self, start: Start) {
-        sync::save_small(&self.layout.root().join("start.json"), &start);
+        sync::save_small(&self.layout.start(), &start);
+        self.unfit.send_replace(None);
         self.child.send_replace(Some(Running {
             start,
             listening: Vec::new(),
         }));
         self.show_child();
-    }
-
-    /// The child's main process is known.
-    pub(super) fn child_runs(&self, process: i32) {
-        self.child_process.store(process, Ordering::Relaxed);
     }
 
     /// The hooks saw the child listen.
@@ -104,6 +130,20 @@ impl Node {
             ended
         });
         self.show_child();
+    }
+
+    /// Takes in how a child ended: what had to be killed is told when the stop ends.
+    pub(super) fn note_killed(&self, exit: &ChildExit) {
+        if let Some(killed) = &exit.killed {
+            let mut noted = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+            *noted = Some(killed_text(killed));
+        }
+    }
+
+    /// What had to be killed of the last child, once.
+    pub(super) fn take_killed(&self) -> Option<String> {
+        let mut noted = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.take()
     }
 
     /// Waits until nothing is left of a child; false when it takes longer than `limit`.
@@ -140,5 +180,55 @@ impl Node {
             listening: child.listening,
         });
         self.traffic.change(|picture| picture.child = child);
+    }
+}
+
+/// What people are told of software that had to be killed.
+pub(super) fn killed_text(killed: &Killed) -> String {
+    let mut processes: Vec<String> = (killed.processes.iter())
+        .map(|process| format!("process {} ({})", process.pid, process.program))
+        .collect();
+    if killed.more > 0 {
+        processes.push(format!("{} more", killed.more));
+    }
+    let signal = Signal::ALL.iter().find(|it| it.number == killed.signal);
+    let signal = signal.map_or_else(
+        || format!("signal {}", killed.signal),
+        |signal| format!("SIG{}", signal.name),
+    );
+    format!(
+        "had to be killed, since it had not ended {} ms after {signal}: {}",
+        killed.after_ms,
+        processes.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::killed_text;
+    use intercept::holder::{Killed, KilledProcess};
+
+    #[test]
+    fn what_was_killed_is_named() {
+        let process = KilledProcess {
+            pid: 77,
+            program: "node".to_owned(),
+        };
+        let mut killed = Killed {
+            signal: 15,
+            after_ms: 10_002,
+            processes: vec![process],
+            more: 0,
+        };
+        assert_eq!(
+            killed_text(&killed),
+            "had to be killed, since it had not ended 10002 ms after SIGTERM: process 77 (node)"
+        );
+        killed.more = 3;
+        killed.signal = 50;
+        assert_eq!(
+            killed_text(&killed),
+            "had to be killed, since it had not ended 10002 ms after signal 50: process 77 (node), 3 more"
+        );
     }
 }

@@ -174,6 +174,7 @@ impl Lane {
                 if let Some(why) = self.node.never_reached(exit.generation) {
                     how = format!("{how}; {why}");
                 }
+                self.node.note_killed(&exit);
                 self.node.child_ended(exit.generation);
                 self.step(Input::ChildExited {
                     generation: exit.generation,
@@ -190,7 +191,10 @@ impl Lane {
         let seen = self.node.unreachable_program();
         let before = std::mem::replace(&mut self.suspected, seen.clone());
         match seen {
-            Some(reason) if before.as_ref() == Some(&reason) => self.step(Input::Unfit { reason }),
+            Some(reason) if before.as_ref() == Some(&reason) => {
+                self.node.unfit.send_replace(Some(reason.clone()));
+                self.step(Input::Unfit { reason })
+            }
             _ => Vec::new(),
         }
     }

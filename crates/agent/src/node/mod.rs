@@ -25,6 +25,7 @@ pub use start::{AgentError, run, stop};
 use crate::config::Config;
 use crate::dial::FastOpen;
 use crate::holder_client::HolderClient;
+use crate::household::Household;
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
 use crate::relay::{Identity, Relay, Tally, Traffic};
@@ -40,7 +41,7 @@ use model::bundle::{Protocol, Settings};
 use model::ids::Version;
 use model::machine;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
@@ -70,7 +71,12 @@ pub(crate) struct Node {
     flags: Mutex<Flags>,
     progress: Mutex<Option<Progress>>,
     child: watch::Sender<Option<child::Running>>,
-    child_process: AtomicI32,
+    /// Whose processes the software's are.
+    household: Household,
+    /// Why the software that runs can never be healthy, when that is certain.
+    unfit: watch::Sender<Option<String>>,
+    /// What had to be killed of the last child, until it is told.
+    killed: Mutex<Option<String>>,
     retry_seen: AtomicU64,
     room: room::Room,
     connections_look: Mutex<unreachable::ConnectionsLook>,
@@ -153,10 +159,6 @@ impl Node {
 
     fn set_progress(&self, progress: Option<Progress>) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
-    }
-
-    fn child_process(&self) -> Option<i32> {
-        Some(self.child_process.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
     }
 
     /// Takes in what was learned: routes and public versions follow.

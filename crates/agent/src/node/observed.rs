@@ -1,6 +1,7 @@
 //! Observed dispatch begins, and stays: every call of the software's own callers passes the agent, and none of them another way.
 
 use super::Node;
+use crate::household::Household;
 use crate::kernel::{self, Owner};
 use crate::relay::Observed;
 use crate::sync;
@@ -99,11 +100,12 @@ impl Node {
         let (mut seen, mut ended, mut quiet) = (BTreeSet::new(), BTreeSet::new(), 0);
         let mut problem = None;
         loop {
-            let Some(main) = self.child_process() else {
+            if self.child().is_none() {
                 return Ok(ended.len());
-            };
+            }
+            let household = self.household.clone();
             let at = ports.clone();
-            let found = tokio::task::spawn_blocking(move || direct(main, &at));
+            let found = tokio::task::spawn_blocking(move || direct(&household, &at));
             let found = found.await.map_err(|error| error.to_string())?;
             quiet = match found.is_empty() && self.relay.returning() == 0 {
                 true => quiet + 1,
@@ -133,13 +135,14 @@ impl Node {
 }
 
 /// The connections at these ports that the software's processes have, without the agent's own.
-fn direct(main: i32, ports: &BTreeSet<u16>) -> BTreeMap<u64, Owner> {
-    let here: Vec<kernel::Socket> = kernel::connections(main)
+fn direct(household: &Household, ports: &BTreeSet<u16>) -> BTreeMap<u64, Owner> {
+    let here: Vec<kernel::Socket> = household
+        .connections()
         .into_iter()
         .filter(|socket| ports.contains(&socket.local.port()))
         .collect();
     let inodes = here.iter().map(|socket| socket.inode).collect();
-    let owners = kernel::owners(&kernel::family(main), &inodes);
+    let owners = kernel::owners(&household.members(), &inodes);
     // Looked at afterwards: a connection of the agent's that the software has is in it.
     let own = own_connections();
     here.iter()
@@ -214,13 +217,14 @@ except ConnectionResetError:
         let port: u16 = line().parse().expect("a port");
         let pid = i32::try_from(child.id()).expect("a pid");
         let ports = BTreeSet::from([port]);
-        let found = direct(pid, &ports);
+        let household = Household::of(vec![pid]);
+        let found = direct(&household, &ports);
         assert_eq!(found.len(), 1, "{found:?}");
         for (inode, owner) in found {
             end(owner, inode).expect("ended");
         }
         assert_eq!(line(), "reset");
-        assert!(direct(pid, &ports).is_empty());
+        assert!(direct(&household, &ports).is_empty());
         child.wait().expect("it ends");
     }
 
@@ -232,6 +236,7 @@ except ConnectionResetError:
         let (accepted, _) = listener.accept().expect("accepted");
         assert!(accepted.as_raw_fd() > 0 && own.as_raw_fd() > 0);
         let me = i32::try_from(std::process::id()).expect("a pid");
-        assert!(direct(me, &BTreeSet::from([at.port()])).is_empty());
+        let household = Household::of(vec![me]);
+        assert!(direct(&household, &BTreeSet::from([at.port()])).is_empty());
     }
 }

@@ -1,16 +1,16 @@
 //! What the upgrade file says, as it reads at this node: command lines, environments, directories.
 
 use super::Node;
+use super::child::StopManner;
 use crate::launch;
 use intercept::environment;
-use model::bundle::{Class, SoftwareKind, SoftwareSource};
+use model::bundle::{Class, SoftwareKind, SoftwareSource, StopTo};
 use model::expression::{ExpressionError, Scope, Template};
 use model::ids::Version;
 use model::machine::Place;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The software of a class as it is started here.
 pub(super) struct Rendered {
@@ -150,13 +150,14 @@ impl Node {
     }
 
     /// How the software of a place is asked to end.
-    pub(super) fn stop_manner(&self, place: Place) -> (i32, Duration) {
+    pub(super) fn stop_manner(&self, place: Place) -> StopManner {
         match self.definition(place) {
-            Ok((class, _)) => (
-                class.lifecycle.stop_signal.number,
-                Duration::from_millis(class.lifecycle.stop_grace_ms),
-            ),
-            Err(_) => (15, Duration::from_secs(10)),
+            Ok((class, _)) => StopManner {
+                signal: class.lifecycle.stop_signal.number,
+                to_all: class.lifecycle.stop_signal_to == StopTo::All,
+                grace_ms: class.lifecycle.stop_grace_ms,
+            },
+            Err(_) => StopManner::default(),
         }
     }
 

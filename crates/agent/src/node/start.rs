@@ -1,7 +1,7 @@
 //! How an agent starts: it takes the node's lock, adopts what runs, and goes on where the journal ends.
 
 use super::actions::chain;
-use super::child::Running;
+use super::child::{self, Running, Start, StopManner};
 use super::fault::Fault;
 use super::known::{self, FIRST_LIST_LIMIT, Members};
 use super::lane::{Clock, Ended, Lane};
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::dial::FastOpen;
 use crate::holder;
 use crate::holder_client::{self, HolderClient, Notices};
+use crate::household::Household;
 use crate::journal::{Journal, JournalError};
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
@@ -21,7 +22,7 @@ use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
 use crate::{library, sync};
 use client::{Client, ClientError};
-use intercept::holder::RunningChild;
+use intercept::holder::{ChildExit, HolderState, RunningChild};
 use intercept::stats::StatsFile;
 use intercept::table::{TableError, TableFile};
 use model::api::Enrolled;
@@ -31,7 +32,7 @@ use model::routing::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
@@ -42,7 +43,7 @@ const ENROL_PAUSE: Duration = Duration::from_secs(1);
 /// How long an agent whose software does not run waits for the server's first view.
 const FIRST_VIEW_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long [`stop`] lets the software take to end before it is killed.
+/// How long [`stop`] waits for what was killed, and for the holder.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How often [`stop`] looks whether the holder has ended.
@@ -275,11 +276,7 @@ impl Parts {
             agent_key: AgentKey::open(self.layout.agent_key())
                 .map_err(at(&self.layout.agent_key()))?,
         };
-        let name = holder::name_path(self.layout.root());
-        let hook_socket = std::fs::read_to_string(&name)
-            .map_err(at(&name))?
-            .trim()
-            .to_owned();
+        let hook_socket = hook_socket(&self.layout)?;
         let table = open_table(&self.layout, self.holder.state().child.is_some())?;
         let stats = self.layout.stats();
         let stats = StatsFile::open(&stats).map_err(at(&stats))?;
@@ -294,6 +291,7 @@ impl Parts {
         );
         let members = Members::load(&self.layout.members(), self.enrolled.node);
         let state = self.holder.state().clone();
+        let household = Household::new(self.holder.process(), state.group.as_deref());
         let adapters = super::adapters::Loader::new(&self.layout, &self.binary);
         let node = Arc::new(Node {
             adapters,
@@ -317,7 +315,9 @@ impl Parts {
             flags: Mutex::new(Flags::default()),
             progress: Mutex::new(None),
             child: watch::Sender::new(None),
-            child_process: AtomicI32::new(0),
+            household,
+            unfit: watch::Sender::new(None),
+            killed: Mutex::default(),
             retry_seen: AtomicU64::new(0),
             room: Room::default(),
             connections_look: Mutex::default(),
@@ -330,13 +330,23 @@ impl Parts {
             learned: self.learned,
         });
         node.recall_observed();
-        node.adopt_child(state.child, state.listening);
-        node.adopt_kept(state.kept);
+        node.adopt(state);
         Ok(node)
     }
 }
 
 impl Node {
+    /// Takes over what the holder has.
+    fn adopt(&self, state: HolderState) {
+        self.adopt_child(state.child, state.listening);
+        // Software may have been killed while no agent ran.
+        let killed = state.last_exit.filter(|_| self.child().is_none());
+        if let Some(exit) = killed {
+            self.note_killed(&exit);
+        }
+        self.adopt_kept(state.kept);
+    }
+
     /// Takes over what runs under the holder.
     fn adopt_child(&self, running: Option<RunningChild>, listening: Vec<std::net::SocketAddr>) {
         let Some(running) = running else {
@@ -347,8 +357,15 @@ impl Node {
             .filter(|start| start.generation == running.generation)
             .unwrap_or_else(|| super::child::Start::unknown(running.generation));
         tracing::info!(version = %start.place, pid = running.pid, "adopts the running software");
-        self.adopted(Running { start, listening }, running.pid);
+        self.adopted(Running { start, listening });
     }
+}
+
+/// The name of the socket at which the holder listens for hooks.
+fn hook_socket(layout: &Layout) -> Result<String, AgentError> {
+    let path = holder::name_path(layout.root());
+    let name = std::fs::read_to_string(&path).map_err(at(&path))?;
+    Ok(name.trim().to_owned())
 }
 
 /// A table of another layout is of no use any more; it is replaced while nothing has it mapped.
@@ -398,7 +415,7 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
         Err(error) => return Err(error.into()),
     };
     if holder.state().child.is_some() {
-        end_child(&holder, &mut notices).await?;
+        end_child(&holder, &mut notices, &last_manner(&layout)).await;
     }
     holder.exit().await?;
     // It answers before it has tidied the directory, which may be deleted as soon as this returns.
@@ -413,26 +430,30 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
     Ok(())
 }
 
-async fn end_child(holder: &HolderClient, notices: &mut Notices) -> Result<(), AgentError> {
-    // A child that has lost its main process cannot be signalled: it is killed below.
-    if let Err(error) = holder.signal(rustix::process::Signal::TERM.as_raw()).await {
-        tracing::debug!(%error, "cannot signal");
-    }
-    if tokio::time::timeout(STOP_GRACE, exited(notices))
-        .await
-        .is_err()
-    {
-        holder.kill().await?;
-        // What cannot be killed is told by the holder, which then refuses to end.
-        let _ = tokio::time::timeout(STOP_GRACE, exited(notices)).await;
-    }
-    Ok(())
+/// How the software that runs is to be stopped, as the agent noted when it started it.
+fn last_manner(layout: &Layout) -> StopManner {
+    let last: Option<Start> = sync::load(&layout.start());
+    last.map(|start| start.stop).unwrap_or_default()
 }
 
-async fn exited(notices: &mut Notices) {
-    while let Some(notice) = notices.recv().await {
-        if matches!(notice, holder_client::Notice::ChildExited(_)) {
-            return;
+async fn end_child(holder: &HolderClient, notices: &mut Notices, manner: &StopManner) {
+    // A child that has just ended by itself is told below as well.
+    let asked = holder.stop(manner.signal, manner.to_all, manner.grace());
+    if let Err(error) = asked.await {
+        tracing::debug!(%error, "cannot stop the software");
+    }
+    // What cannot be killed is told by the holder, which then refuses to end.
+    let limit = manner.grace().saturating_add(STOP_GRACE);
+    let ended = tokio::time::timeout(limit, exited(notices)).await;
+    if let Ok(Some(killed)) = ended.map(|exit| exit.and_then(|exit| exit.killed)) {
+        tracing::warn!("{}", child::killed_text(&killed));
+    }
+}
+
+async fn exited(notices: &mut Notices) -> Option<ChildExit> {
+    loop {
+        if let holder_client::Notice::ChildExited(exit) = notices.recv().await? {
+            return Some(exit);
         }
     }
 }

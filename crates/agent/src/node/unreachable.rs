@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::child::Running;
-use crate::kernel::{Socket, connections, family, listeners, owners};
+use crate::kernel::{Socket, owners};
 use intercept::stats::{Counter, Deed, StatsSnapshot};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -42,31 +42,30 @@ impl Node {
     /// member is connected, and the hooks never saw it.
     pub(super) fn unreachable_program(&self) -> Option<String> {
         let child = self.child()?;
-        let main = self.child_process()?;
-        self.missed(main, self.unseen_listeners(main, &child))
-            .or_else(|| self.missed_connection(main))
+        self.missed(self.unseen_listeners(&child))
+            .or_else(|| self.missed_connection())
     }
 
-    fn missed_connection(&self, main: i32) -> Option<String> {
+    fn missed_connection(&self) -> Option<String> {
         let mut look = (self.connections_look.lock()).unwrap_or_else(PoisonError::into_inner);
         if !look.is_due() {
             return None;
         }
         let began = Instant::now();
-        let mut to_members = connections(main);
+        let mut to_members = self.household.connections();
         to_members.retain(|socket| self.members.listens(&socket.remote));
-        let missed = self.missed(main, to_members);
+        let missed = self.missed(to_members);
         look.looked(began, missed.is_some());
         missed
     }
 
     /// What is wrong with the first of these sockets that the child has open though the hooks did not see it.
-    fn missed(&self, main: i32, suspects: Vec<Socket>) -> Option<String> {
+    fn missed(&self, suspects: Vec<Socket>) -> Option<String> {
         if suspects.is_empty() {
             return None;
         }
         let stats = self.stats.read().ok()?;
-        let processes = family(main);
+        let processes = self.household.members();
         let inodes: BTreeSet<u64> = suspects.iter().map(|socket| socket.inode).collect();
         let owners = owners(&processes, &inodes);
         suspects.iter().find_map(|socket| {
@@ -106,7 +105,7 @@ impl Node {
     }
 
     /// Listeners at declared ports that the hooks did not see.
-    fn unseen_listeners(&self, main: i32, child: &Running) -> Vec<Socket> {
+    fn unseen_listeners(&self, child: &Running) -> Vec<Socket> {
         let picture = self.traffic.picture();
         let declared: BTreeSet<u16> = picture
             .knowledge
@@ -114,7 +113,7 @@ impl Node {
             .values()
             .copied()
             .collect();
-        let mut found = listeners(main);
+        let mut found = self.household.listeners();
         found.retain(|socket| {
             let port = socket.local.port();
             declared.contains(&port) && !child.listening.iter().any(|seen| seen.port() == port)

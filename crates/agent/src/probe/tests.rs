@@ -10,6 +10,8 @@ struct Played {
     ended: tokio::sync::watch::Receiver<bool>,
     end: tokio::sync::watch::Sender<bool>,
     runs: Mutex<Vec<Result<(), String>>>,
+    hopeless: tokio::sync::watch::Sender<Option<String>>,
+    processes: Vec<i32>,
 }
 
 impl Software for Played {
@@ -27,8 +29,18 @@ impl Software for Played {
         "exit 1".to_owned()
     }
 
-    fn process(&self) -> Option<i32> {
-        i32::try_from(std::process::id()).ok()
+    async fn hopeless(&self, _: Option<&str>) -> String {
+        let mut hopeless = self.hopeless.subscribe();
+        let known = hopeless.wait_for(Option::is_some).await;
+        known.ok().and_then(|why| why.clone()).unwrap_or_default()
+    }
+
+    fn address(&self, _: &str) -> Option<SocketAddr> {
+        Some(self.address)
+    }
+
+    fn household(&self) -> Household {
+        Household::of(self.processes.clone())
     }
 }
 
@@ -40,6 +52,8 @@ async fn played() -> (TcpListener, Played) {
         ended,
         end,
         runs: Mutex::default(),
+        hopeless: tokio::sync::watch::Sender::new(None),
+        processes: i32::try_from(std::process::id()).into_iter().collect(),
     };
     (listener, played)
 }
@@ -109,10 +123,10 @@ async fn a_listener_that_nobody_accepts_from_is_not_healthy() {
         let error = probe(&software, &question, &timing(200))
             .await
             .expect_err("unhealthy");
-        assert!(
-            error.to_string().ends_with("no answer within 100 ms"),
-            "{error}"
-        );
+        let error = error.to_string();
+        assert!(error.contains("no answer within 100 ms: "), "{error}");
+        let queued = "waits in its queue, and nobody accepts it";
+        assert!(error.ends_with(queued), "{error}");
     }
 }
 
@@ -140,10 +154,90 @@ async fn a_closed_port_is_not_healthy() {
     let error = probe(&software, &tcp(), &timing(100))
         .await
         .expect_err("unhealthy");
-    assert!(
-        error.to_string().contains("cannot connect to `data`"),
-        "{error}"
+    let error = error.to_string();
+    assert!(error.contains("cannot connect to `data`"), "{error}");
+    let nobody = format!("nobody listens at {}", software.address);
+    assert!(error.ends_with(&nobody), "{error}");
+}
+
+#[tokio::test]
+async fn software_that_accepts_and_is_silent_is_told_so() {
+    let (listener, software) = played().await;
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok(accepted) = listener.accept().await {
+            kept.push(accepted);
+        }
+    });
+    let error = probe(&software, &http(), &timing(200))
+        .await
+        .expect_err("unhealthy");
+    let silent = format!(
+        "process {} of the software has accepted the connection and is silent",
+        std::process::id()
     );
+    assert!(error.to_string().ends_with(&silent), "{error}");
+}
+
+/// Answers everything with 404.
+const SOMEBODY_ELSE: &str = "
+import socket
+listener = socket.create_server(('127.0.0.1', 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    accepted, _ = listener.accept()
+    accepted.recv(1024)
+    accepted.sendall(b'HTTP/1.1 404 No\\r\\n\\r\\n')
+    accepted.close()
+";
+
+#[tokio::test]
+async fn an_answer_of_somebody_else_is_told_as_his() {
+    let (_listener, mut software) = played().await;
+    let mut other = std::process::Command::new("python3")
+        .args(["-c", SOMEBODY_ELSE])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut line = String::new();
+    let mut said = std::io::BufReader::new(other.stdout.take().expect("piped"));
+    std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+    let port: u16 = line.trim().parse().expect("a port");
+    software.address = SocketAddr::from(([127, 0, 0, 1], port));
+    let error = probe(&software, &http(), &timing(2_000)).await;
+    other.kill().expect("killed");
+    other.wait().expect("reaped");
+    let error = error.expect_err("unhealthy").to_string();
+    let stranger = format!("process {} (python3", other.id());
+    assert!(error.contains("GET /health answered 404; "), "{error}");
+    assert!(error.contains(&stranger), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_certain_ends_the_probe() {
+    let (_listener, software) = played().await;
+    let why = "the port is taken".to_owned();
+    software.hopeless.send_replace(Some(why.clone()));
+    for question in [tcp(), http(), Question::Alive(Duration::from_secs(60))] {
+        let error = probe(&software, &question, &timing(60_000)).await;
+        assert_eq!(error, Err(ProbeError::Hopeless { why: why.clone() }));
+    }
+}
+
+#[tokio::test]
+async fn a_look_asks_once() {
+    let (listener, software) = played().await;
+    let slow = timing(400);
+    let error = look(&software, &http(), &slow).await.expect_err("silent");
+    assert!(error.starts_with("no answer within"), "{error}");
+    answer(listener, vec!["HTTP/1.1 204 Fine\r\n\r\n"]);
+    assert_eq!(look(&software, &http(), &slow).await, Ok(()));
+    let forever = Question::Alive(Duration::from_secs(600));
+    assert_eq!(look(&software, &forever, &slow).await, Ok(()));
+    *software.runs.lock().expect("lock") = vec![Err("ended with 1".to_owned())];
+    let command = Question::Command(vec!["false".to_owned()]);
+    let error = look(&software, &command, &slow).await.expect_err("failed");
+    assert_eq!(error, "ended with 1");
 }
 
 #[tokio::test]

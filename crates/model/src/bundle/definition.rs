@@ -101,12 +101,24 @@ pub struct Lifecycle {
     pub probe: Probe,
     /// The signal that asks it to end.
     pub stop_signal: Signal,
+    /// Who gets it first.
+    pub stop_signal_to: StopTo,
     /// How long it may take to end before it is killed, milliseconds.
     pub stop_grace_ms: u64,
     /// Run before the software is stopped for an upgrade; may run twice.
     pub before_stop: Option<Command>,
     /// Run after the new software was started; may run twice.
     pub after_start: Option<Command>,
+}
+
+/// Which of the software's processes get the stop signal when it is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopTo {
+    /// The main process; what is left when it has ended gets it then.
+    #[default]
+    Main,
+    /// All at once: for a main process that swallows it.
+    All,
 }
 
 /// How the health of software is judged.

@@ -1,5 +1,6 @@
 //! How the end of an action leads on.
 
+use super::health::OldHealth;
 use super::node::{
     ASK_INTERVAL_MS, At, Child, FLIP_ATTEMPTS_MAX, FULL_RETRY_MS, JoinAt, NodeMachine,
     RETURN_RETRY_MS, State,
@@ -29,11 +30,16 @@ impl NodeMachine {
         if done {
             self.action_backoff.reset();
         }
+        let killed = match &outcome {
+            Outcome::Killed { what } => Some(what.clone()),
+            _ => None,
+        };
         match action {
             Action::AskSchedule { .. } => self.scheduled(now_ms, outcome, out),
             Action::AcquirePermit(_) => self.permit_answered(now_ms, outcome, out),
             Action::StartChild { .. } => self.started(now_ms, outcome, out),
-            Action::StopChild => self.stopped(now_ms, done, reason, out),
+            Action::StopChild if done => self.stopped(now_ms, killed, out),
+            Action::Look { .. } => self.looked(now_ms, done, reason, out),
             Action::Transform { attempt, .. } => self.transformed(now_ms, attempt, outcome, out),
             Action::Flip { .. } => self.flipped(now_ms, done, reason, out),
             Action::AfterStart { .. } => self.after_started(done, &reason, out),
@@ -52,7 +58,10 @@ impl NodeMachine {
             }
             Action::Release { .. } if done => self.tail.release = false,
             Action::Prepare { .. } if done => self.joining_at(JoinAt::Start),
-            Action::Align { .. } | Action::Release { .. } | Action::Prepare { .. } => {
+            Action::Align { .. }
+            | Action::Release { .. }
+            | Action::Prepare { .. }
+            | Action::StopChild => {
                 self.action_backoff.fail(now_ms, reason);
             }
             Action::ConfirmPermit(_)
@@ -128,6 +137,8 @@ impl NodeMachine {
             generation,
             since_ms: now_ms,
         };
+        self.old_health = OldHealth::Unknown;
+        self.look_at_ms = now_ms;
         match self.upgrade_at() {
             Some(At::ProbeStart) if self.joined_probe() => self.try_settle(out),
             Some(At::ProbeStart) => self.set_upgrade_at(At::AfterStart),
@@ -146,31 +157,28 @@ impl NodeMachine {
         }
     }
 
-    fn stopped(&mut self, now_ms: u64, done: bool, reason: String, out: &mut Vec<Output>) {
-        if !done {
-            self.action_backoff.fail(now_ms, reason);
-            return;
-        }
+    fn stopped(&mut self, now_ms: u64, killed: Option<String>, out: &mut Vec<Output>) {
+        self.tell_killed(killed.as_deref(), out);
         self.restart_due = false;
         if self.child != Child::Crashed || self.halted.is_some() || self.upgrade_at().is_some() {
             self.child = Child::Stopped;
         }
         match self.upgrade_at() {
-            Some(At::Stop) => self.after_stop(now_ms, out),
+            Some(At::Stop) => self.after_stop(now_ms, killed, out),
             Some(At::ProbeStop) => self.set_upgrade_at(At::ProbeStart),
             Some(At::BackStop) => self.set_upgrade_at(At::BackFlip),
             _ => {}
         }
     }
 
-    fn after_stop(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+    fn after_stop(&mut self, now_ms: u64, killed: Option<String>, out: &mut Vec<Output>) {
         if self.withdrawn() {
             self.give_up(now_ms, 0, "the upgrade was withdrawn".to_owned(), out);
             return;
         }
         match self.settled_ahead() {
             Some(settled) if !settled.software => self.commit(Record::Settled(settled), out),
-            _ => self.commit(Record::Transforming { attempt: 1 }, out),
+            _ => self.commit(Record::Transforming { attempt: 1, killed }, out),
         }
     }
 
@@ -240,13 +248,17 @@ impl NodeMachine {
     fn probed(&mut self, now_ms: u64, done: bool, reason: &str, out: &mut Vec<Output>) {
         let up = matches!(self.child, Child::Running { .. });
         match self.upgrade_at() {
-            Some(At::BackProbe) => self.block(out),
+            Some(At::BackProbe) => {
+                self.block(out);
+                self.found_old(now_ms, done, reason, out);
+            }
             Some(_) if done && up => self.try_settle(out),
             Some(_) => self.flip_back(&format!("the health probe failed: {reason}"), out),
             None if !up => {}
             None if done => self.healthy(out),
             None => {
-                self.tell_failed("node.probe_failed", reason, out);
+                let reason = and(reason, self.killed_before.as_deref());
+                self.tell_failed("node.probe_failed", &reason, out);
                 let reason = format!("the health probe failed: {reason}");
                 self.child_backoff.fail(now_ms, reason);
                 self.child = Child::Crashed;
@@ -259,6 +271,7 @@ impl NodeMachine {
     /// A joined probe, or that of a joining node, has succeeded.
     fn healthy(&mut self, out: &mut Vec<Output>) {
         self.tail.probe = false;
+        self.killed_before = None;
         if let State::Joining {
             step: Some(step),
             at,
@@ -302,7 +315,39 @@ impl NodeMachine {
         } else {
             known
         };
-        self.commit(Record::FlippingBack { reason }, out);
+        let record = self.back_because(&reason);
+        self.commit(record, out);
+    }
+
+    /// The record with which the node goes back, for this reason and what may have caused it.
+    pub(super) fn back_because(&self, reason: &str) -> Record {
+        let reason = and(reason, self.killed_note().as_deref());
+        Record::FlippingBack { reason }
+    }
+
+    /// What had to be killed for the upgrade under way.
+    pub(super) fn killed_note(&self) -> Option<String> {
+        let (State::Upgrading(upgrade), Some(settled)) = (&self.state, &self.settled) else {
+            return None;
+        };
+        let killed = upgrade.killed.as_ref()?;
+        Some(format!("version {} {killed}", settled.version))
+    }
+
+    /// Tells that software had to be killed: what it had acknowledged may be lost.
+    fn tell_killed(&self, killed: Option<&str>, out: &mut Vec<Output>) {
+        let here = self.settled.as_ref().map(|settled| settled.version);
+        let version = match self.upgrade_at() {
+            Some(At::ProbeStop | At::BackStop) => self.target_version(),
+            _ => here,
+        };
+        if let Some(killed) = killed {
+            out.push(Output::Tell(Note {
+                kind: "child.killed",
+                version,
+                message: format!("the software {killed}"),
+            }));
+        }
     }
 
     fn block(&mut self, out: &mut Vec<Output>) {
@@ -323,5 +368,13 @@ impl NodeMachine {
             version: self.traffic().serving_version.into(),
             message: reason.to_owned(),
         }));
+    }
+}
+
+/// A reason, and what may have caused it.
+fn and(reason: &str, cause: Option<&str>) -> String {
+    match cause {
+        Some(cause) => format!("{reason}; {cause}"),
+        None => reason.to_owned(),
     }
 }

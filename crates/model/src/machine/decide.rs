@@ -47,8 +47,7 @@ impl NodeMachine {
 
     fn decide_upgrade(&self, upgrade: &Upgrade) -> Decision {
         if !upgrade.failure.is_empty() && matches!(upgrade.at, At::AfterStart | At::Probe) {
-            let reason = upgrade.failure.clone();
-            return Decision::Journal(Record::FlippingBack { reason });
+            return Decision::Journal(self.back_because(&upgrade.failure));
         }
         let Some(settled) = &self.settled else {
             return Decision::Nothing;
@@ -108,6 +107,10 @@ impl NodeMachine {
         }
         if let Some((request, _)) = &self.acquire {
             return Decision::Do(Action::AcquirePermit(request.clone()));
+        }
+        if self.look_is_due(now_ms, up) {
+            let at = settled.place();
+            return Decision::Do(Action::Look { at });
         }
         self.decide_next(now_ms, settled, up)
     }
@@ -264,6 +267,7 @@ impl NodeMachine {
             times.extend(self.action_backoff.due_at_ms());
             times.extend(self.child_backoff.due_at_ms());
             times.extend(self.permit_backoff.due_at_ms());
+            times.extend(self.next_look_ms());
             if self.state == State::Idle && !self.chain().is_empty() {
                 times.push(self.wait.ask_at_ms.max(self.wait.not_before_ms));
             }

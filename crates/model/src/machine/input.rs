@@ -37,6 +37,11 @@ pub enum Input {
 pub enum Outcome {
     /// As wished.
     Done,
+    /// The child is stopped, but what was left of it when its grace was over had to be killed.
+    Killed {
+        /// What, for people: "had to be killed, ...".
+        what: String,
+    },
     /// The child runs.
     Started {
         /// Which start.

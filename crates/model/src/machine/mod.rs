@@ -14,6 +14,7 @@ mod advance;
 mod ahead;
 mod backoff;
 mod decide;
+mod health;
 mod input;
 mod leave;
 mod node;

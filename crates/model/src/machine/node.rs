@@ -2,6 +2,7 @@
 
 use super::backoff::BackOff;
 use super::decide::Decision;
+use super::health::OldHealth;
 use super::notes::note_of;
 use super::{
     Action, Input, Note, Output, Place, Plan, Record, Settled, StageOutcome, StageRequest, Step,
@@ -41,6 +42,12 @@ pub struct NodeMachine {
     pub(super) staging: Option<StageRequest>,
     pub(super) child: Child,
     pub(super) last_exit: Option<(u64, String)>,
+    /// Whether the software that the node went back to serves.
+    pub(super) old_health: OldHealth,
+    /// When it is looked at next.
+    pub(super) look_at_ms: u64,
+    /// What had to be killed of the version before this one, until this one has shown that it is healthy.
+    pub(super) killed_before: Option<String>,
     pub(super) halted: Option<String>,
     // What is to be done, and when.
     pub(super) align_due: bool,
@@ -93,6 +100,8 @@ pub(super) struct Upgrade {
     pub(super) flips_failed: u32,
     /// Why the upgrade goes back, once it does.
     pub(super) failure: String,
+    /// What of the old software had to be killed.
+    pub(super) killed: Option<String>,
 }
 
 impl Upgrade {
@@ -337,6 +346,7 @@ impl NodeMachine {
         out: &mut Vec<Output>,
     ) {
         self.child = Child::Crashed;
+        self.old_health = OldHealth::Unknown;
         self.child_backoff.forgive(now_ms, since_ms);
         self.child_backoff.fail(now_ms, how.to_owned());
         self.fail_probe(&format!("the new software ended: {how}"));

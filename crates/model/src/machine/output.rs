@@ -94,7 +94,7 @@ pub enum Action {
     KeepListeners,
     /// Calls are held from before this ([`Traffic::hold_calls`]): abort what still runs, freeze adapter state. Answer `Done`.
     HoldCalls,
-    /// Stop the child; `Done` only when its cgroup is empty.
+    /// Stop the child; `Done`, or `Killed`, only when its cgroup is empty.
     StopChild,
     /// Kill what an earlier attempt left, delete its copy, snapshot the state, transform the copy step by step, make it
     /// durable. Answer `Done`, `Failed` or `NoSpace`.
@@ -125,10 +125,15 @@ pub enum Action {
         /// Whose.
         to: Place,
     },
-    /// Probe until healthy or the time limit. Answer `Done`, or `Failed` (at once when the child ends).
+    /// Probe until healthy or the time limit. Answer `Done`, or `Failed` (at once when it cannot become healthy any more).
     Probe {
         /// Whose probe.
         to: Place,
+    },
+    /// Ask the probe's question once of software that runs and is called. Answer `Done`, or `Failed` with what was found.
+    Look {
+        /// Whose probe.
+        at: Place,
     },
     /// Release at this version: unfreeze adapter state, give back held connections, drop duplicates of listeners, report. Answer `Done` or `Failed`.
     Release {

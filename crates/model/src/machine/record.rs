@@ -130,6 +130,9 @@ pub enum Record {
     Transforming {
         /// From 1; at most [`super::TRANSFORM_ATTEMPTS_MAX`].
         attempt: u32,
+        /// What of the old software had to be killed, and may have left its state unfinished.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        killed: Option<String>,
     },
     /// The new state is complete on disk.
     Committed,

@@ -1,6 +1,7 @@
 //! Records applied: live, and after a crash.
 
 use super::backoff::BackOff;
+use super::health::OldHealth;
 use super::node::{At, Child, JoinAt, NodeMachine, State, Tail, Upgrade, Wait};
 use super::{Output, Place, Plan, ProbeMode, Record, Settled, Step, TRANSFORM_ATTEMPTS_MAX, Work};
 use crate::ids::PermitId;
@@ -88,6 +89,9 @@ impl NodeMachine {
             staging: None,
             child: Child::Unknown,
             last_exit: None,
+            old_health: OldHealth::default(),
+            look_at_ms: 0,
+            killed_before: None,
             halted: None,
             align_due: true,
             align_again: false,
@@ -144,7 +148,12 @@ impl NodeMachine {
                 self.settled.is_some()
             }
             Record::Stopping { to, permit } => self.apply_stopping(*to, *permit),
-            Record::Transforming { attempt } => self.set_at(At::Transform { attempt: *attempt }),
+            Record::Transforming { attempt, killed } => {
+                if let (State::Upgrading(upgrade), Some(_)) = (&mut self.state, killed) {
+                    upgrade.killed.clone_from(killed);
+                }
+                self.set_at(At::Transform { attempt: *attempt })
+            }
             Record::Committed => self.set_at(At::Flip),
             Record::Probing => self.set_at(At::ProbeStart),
             Record::FlippingBack { reason } => {
@@ -242,6 +251,7 @@ impl NodeMachine {
             childless: false,
             flips_failed: 0,
             failure: String::new(),
+            killed: None,
         });
         true
     }
@@ -259,6 +269,9 @@ impl NodeMachine {
             probe: joined || !restarted && self.tail.probe,
             end_permit,
         };
+        if restarted {
+            self.killed_before = self.killed_note().filter(|_| joined);
+        }
         self.settled = Some(settled.clone());
         self.state = State::Idle;
         self.wait = Wait::default();
@@ -282,6 +295,7 @@ impl NodeMachine {
             on,
             reason: reason.to_owned(),
         };
+        self.old_health = OldHealth::Unknown;
         self.align_due = true;
         self.settled.is_some()
     }
@@ -307,6 +321,7 @@ pub(super) fn after_attempt(attempt: u32, reason: &str) -> Record {
     if attempt < TRANSFORM_ATTEMPTS_MAX {
         Record::Transforming {
             attempt: attempt + 1,
+            killed: None,
         }
     } else {
         Record::FlippingBack {

@@ -75,7 +75,10 @@ impl NodeMachine {
             return self.child_backoff.reason.clone();
         }
         match (&self.state, phase) {
-            (State::Blocked { reason, .. }, _) => Some(reason.clone()),
+            (State::Blocked { reason, .. }, _) => Some(match self.old_finding() {
+                Some(finding) => format!("{reason}; {finding}"),
+                None => reason.clone(),
+            }),
             (_, Phase::Staged) => self.wait.reason.clone(),
             (_, Phase::Fetching | Phase::Joining) => self.stage_backoff.reason.clone(),
             (State::Upgrading(upgrade), _) if !upgrade.failure.is_empty() => {
@@ -90,6 +93,9 @@ impl NodeMachine {
         match self.child {
             Child::Unknown | Child::Stopped => ChildState::Stopped,
             Child::Crashed => ChildState::Crashed,
+            Child::Running { .. } if matches!(self.state, State::Blocked { .. }) => {
+                self.old_child_state()
+            }
             Child::Running { .. } if settled && !self.tail.probe => ChildState::Running,
             Child::Running { .. } if self.in_old_software() => ChildState::Running,
             Child::Running { .. } => ChildState::Starting,

@@ -60,8 +60,12 @@ fn last_settled(facts: &Facts<'_>) -> u64 {
     nodes.map(|fact| fact.settled_at_ms).max().unwrap_or(0)
 }
 
-/// Holds a permit, is out of reach, or its software has crashed.
+/// Holds a permit, is out of reach, or its software has crashed or does not answer.
 fn unavailable(facts: &Facts<'_>, fact: &NodeFact) -> bool {
     let permit = (facts.view.permits.iter()).any(|permit| permit.node == fact.node);
-    permit || !fact.reachable || fact.report.status.child == ChildState::Crashed
+    let down = matches!(
+        fact.report.status.child,
+        ChildState::Crashed | ChildState::Silent
+    );
+    permit || !fact.reachable || down
 }

@@ -180,6 +180,7 @@ fn out_of_service(draft: &Draft<'_>, fact: &NodeFact) -> Option<&'static str> {
     }
     match status.child {
         ChildState::Running => None,
+        ChildState::Silent => Some("does not answer"),
         ChildState::Crashed => Some("has crashed"),
         ChildState::Stopped => Some("is stopped"),
         ChildState::Starting => Some("is starting"),

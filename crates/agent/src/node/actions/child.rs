@@ -23,33 +23,36 @@ pub(super) async fn keep_listeners(node: &Arc<Node>) -> Result<(), String> {
 /// some microseconds.
 const HAND_OVER_LIMIT: Duration = Duration::from_millis(5);
 
-/// Stops the child: signal, grace, kill. Returns when nothing of it is left.
-pub(super) async fn stop(node: &Arc<Node>) -> Result<(), String> {
-    let Some(child) = node.child() else {
-        return Ok(());
-    };
-    node.set_stopping(true);
-    tokio::time::sleep(HAND_OVER_LIMIT).await;
-    let outcome = end(node, &child).await;
-    node.set_stopping(false);
-    outcome
+/// Stops the child: signal, grace, kill, all of it by the holder. Answers when nothing of it is left.
+pub(super) async fn stop(node: &Arc<Node>) -> Outcome {
+    if let Some(child) = node.child() {
+        node.set_stopping(true);
+        tokio::time::sleep(HAND_OVER_LIMIT).await;
+        let ended = end(node, &child).await;
+        node.set_stopping(false);
+        if let Err(reason) = ended {
+            return Outcome::Failed { reason };
+        }
+    }
+    // It may have been killed while no agent ran.
+    match node.take_killed() {
+        Some(what) => Outcome::Killed { what },
+        None => Outcome::Done,
+    }
 }
 
 async fn end(node: &Arc<Node>, child: &Running) -> Result<(), String> {
-    let (signal, grace) = node.stop_manner(child.start.place);
+    let manner = node.stop_manner(child.start.place);
+    let asked = node
+        .holder
+        .stop(manner.signal, manner.to_all, manner.grace())
+        .await;
     // A child that ends by itself between the look and the signal is what is wanted.
-    if let Err(error) = node.holder.signal(signal).await {
-        tracing::debug!(%error, "cannot signal the child");
+    if let Err(error) = asked {
+        tracing::debug!(%error, "cannot stop the child");
     }
-    if node.child_gone(child.start.generation, grace).await {
-        return Ok(());
-    }
-    tracing::warn!(
-        grace_ms = grace.as_millis(),
-        "the software did not end in time: it is killed"
-    );
-    node.holder.kill().await.map_err(|error| chain(&error))?;
-    if node.child_gone(child.start.generation, KILL_LIMIT).await {
+    let limit = manner.grace().saturating_add(KILL_LIMIT);
+    if node.child_gone(child.start.generation, limit).await {
         return Ok(());
     }
     Err("the software cannot be killed: a process of it hangs in the kernel".to_owned())
@@ -64,7 +67,7 @@ pub(super) async fn start(node: &Arc<Node>, to: Place) -> Outcome {
                 generation: child.start.generation,
             };
         }
-        if let Err(reason) = stop(node).await {
+        if let Outcome::Failed { reason } = stop(node).await {
             return Outcome::Failed { reason };
         }
     }
@@ -92,6 +95,7 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
         generation: node.next_generation()?,
         place: to,
         loads_before: node.library_loads(),
+        stop: node.stop_manner(to),
     };
     let spec = ChildSpec {
         generation: start.generation,
@@ -107,7 +111,6 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
     match node.holder.start(spec).await {
         Ok(pid) => {
             tracing::info!(pid, version = %to, "the software runs");
-            node.child_runs(pid);
             Ok(start.generation)
         }
         Err(error) => {

@@ -1,6 +1,7 @@
 //! Commands of the upgrade file (`before_stop`, `after_start`) and the health probe.
 
 use super::bound::Bound;
+use crate::household::{Household, Stranger};
 use crate::launch;
 use crate::node::Node;
 use crate::probe::{self, Question, Software, Timing};
@@ -9,6 +10,7 @@ use model::bundle::{Command, ProbeQuestion};
 use model::expression::Scope;
 use model::machine::Place;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -17,6 +19,12 @@ use tokio::net::TcpStream;
 
 /// How much of a command's output goes into an error.
 const OUTPUT_BYTES_MAX: usize = 4_096;
+
+/// How often it is looked whether somebody else has the port of software that does not listen.
+const TAKEN_LOOK: Duration = Duration::from_millis(200);
+
+/// How often in a row it must be so: what is about to go is no reason to give up.
+const TAKEN_LOOKS: u32 = 5;
 
 /// What a command needs to be run like the software: its environment, directory and user.
 struct Manner {
@@ -129,11 +137,27 @@ fn tail(log: &std::path::Path) -> String {
     String::from_utf8_lossy(&bytes[from..]).trim().to_owned()
 }
 
-/// Probes the software of a place until it is healthy.
+/// Probes the software of a place until it is healthy, or cannot become healthy.
 pub(super) async fn probe(node: &Arc<Node>, to: Place) -> Result<(), String> {
-    let (class, provided) = node.definition(to)?;
+    let (question, timing) = asked(node, to)?;
+    let software = Probed::new(node, to)?;
+    probe::probe(&software, &question, &timing)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Asks the probe's question of a place once.
+pub(super) async fn look(node: &Arc<Node>, at: Place) -> Result<(), String> {
+    let (question, timing) = asked(node, at)?;
+    let software = Probed::new(node, at)?;
+    probe::look(&software, &question, &timing).await
+}
+
+/// What the probe of a place asks, how long and how often.
+fn asked(node: &Arc<Node>, place: Place) -> Result<(Question, Timing), String> {
+    let (class, provided) = node.definition(place)?;
     let probe = &class.lifecycle.probe;
-    let scope = node.scope(to, &class, provided);
+    let scope = node.scope(place, &class, provided);
     let question = match &probe.question {
         ProbeQuestion::Http { service, path } => Question::Http {
             service: service.clone(),
@@ -156,14 +180,7 @@ pub(super) async fn probe(node: &Arc<Node>, to: Place) -> Result<(), String> {
         attempt_limit: Duration::from_millis(probe.attempt_timeout_ms),
         interval: Duration::from_millis(probe.interval_ms),
     };
-    let software = Probed {
-        node,
-        manner: manner(node, to)?,
-        generation: node.child().map_or(0, |child| child.start.generation),
-    };
-    probe::probe(&software, &question, &timing)
-        .await
-        .map_err(|error| error.to_string())
+    Ok((question, timing))
 }
 
 /// The software under probe.
@@ -171,6 +188,49 @@ struct Probed<'a> {
     node: &'a Arc<Node>,
     manner: Manner,
     generation: u64,
+}
+
+impl<'a> Probed<'a> {
+    fn new(node: &'a Arc<Node>, place: Place) -> Result<Self, String> {
+        Ok(Self {
+            node,
+            manner: manner(node, place)?,
+            generation: node.child().map_or(0, |child| child.start.generation),
+        })
+    }
+
+    /// Somebody else who listens at the port of a service, at an address of the node, while the software does not. At other
+    /// addresses of the machine another node may have the port by right.
+    async fn port_taken(&self, service: &str) -> Option<(SocketAddr, Stranger)> {
+        let port = self.address(service)?.port();
+        let child = self.node.child()?;
+        if child.listening.iter().any(|seen| seen.port() == port) {
+            return None;
+        }
+        let household = self.household();
+        let own = self.node.config.addresses.clone();
+        let look = move || {
+            let mut places = own.iter().map(|ip| SocketAddr::new(*ip, port));
+            places.find_map(|at| Some((at, household.taken(at)?)))
+        };
+        tokio::task::spawn_blocking(look).await.ok()?
+    }
+
+    /// Resolves when the port of a service has been somebody else's for several looks.
+    async fn port_stays_taken(&self, service: &str) -> String {
+        let (mut seen, mut times) = (None, 0);
+        loop {
+            tokio::time::sleep(TAKEN_LOOK).await;
+            let found = self.port_taken(service).await;
+            times = if found == seen { times + 1 } else { 1 };
+            seen = found;
+            if let Some((address, stranger)) = seen.as_ref().filter(|_| times >= TAKEN_LOOKS) {
+                return format!(
+                    "the port of `{service}` is taken: at {address} listens {stranger}; end it, or give the service another port"
+                );
+            }
+        }
+    }
 }
 
 impl Software for Probed<'_> {
@@ -217,7 +277,30 @@ impl Software for Probed<'_> {
         "it has no process left; see `upstart logs`".to_owned()
     }
 
-    fn process(&self) -> Option<i32> {
-        self.node.child_process()
+    async fn hopeless(&self, service: Option<&str>) -> String {
+        let mut unfit = self.node.unfit.subscribe();
+        let unfit = async {
+            let known = unfit.wait_for(Option::is_some).await;
+            known.ok().and_then(|why| why.clone())
+        };
+        let taken = async {
+            match service {
+                Some(service) => self.port_stays_taken(service).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(why) = unfit => why,
+            why = taken => why,
+        }
+    }
+
+    fn address(&self, service: &str) -> Option<SocketAddr> {
+        let upstream = self.node.traffic.picture().upstream(service)?;
+        Some(upstream.address)
+    }
+
+    fn household(&self) -> Household {
+        self.node.household.clone()
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
         Action::Drain => drain(node).await,
         Action::KeepListeners => outcome(child::keep_listeners(node).await),
         Action::HoldCalls => hold(node).await,
-        Action::StopChild => outcome(child::stop(node).await),
+        Action::StopChild => child::stop(node).await,
         Action::Transform {
             attempt,
             from,
@@ -44,6 +44,7 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
         Action::StartChild { to } => child::start(node, to).await,
         Action::AfterStart { to } => outcome(commands::after_start(node, to).await),
         Action::Probe { to } => outcome(commands::probe(node, to).await),
+        Action::Look { at } => outcome(commands::look(node, at).await),
         Action::Release { at } => outcome(release::release(node, at).await),
     }
 }

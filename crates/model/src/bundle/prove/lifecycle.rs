@@ -2,7 +2,7 @@
 
 use super::software;
 use crate::bundle::read::{At, Table};
-use crate::bundle::{Lifecycle, Probe, ProbeQuestion, Protocol, Service, Signal, nearest};
+use crate::bundle::{Lifecycle, Probe, ProbeQuestion, Protocol, Service, Signal, StopTo, nearest};
 use crate::expression::{Allowed, Template};
 use crate::machine::ProbeMode;
 use std::collections::BTreeMap;
@@ -18,6 +18,9 @@ const INTERVAL_MS: u64 = 100;
 /// How long software without services must run to count as healthy, milliseconds.
 const ALIVE_MS: u64 = 1_000;
 
+/// The words of `stop_signal_to`.
+const STOP_TO: [(&str, StopTo); 2] = [("main", StopTo::Main), ("all", StopTo::All)];
+
 pub(super) fn lifecycle(
     table: Option<Table<'_>>,
     class: &Table<'_>,
@@ -29,6 +32,7 @@ pub(super) fn lifecycle(
         return Lifecycle {
             probe: default_probe(),
             stop_signal: Signal::TERM,
+            stop_signal_to: StopTo::default(),
             stop_grace_ms: STOP_GRACE_MS,
             before_stop: None,
             after_start: None,
@@ -49,6 +53,7 @@ pub(super) fn lifecycle(
             .string("stop_signal")
             .and_then(|at| signal(&table, &at))
             .unwrap_or(Signal::TERM),
+        stop_signal_to: table.word("stop_signal_to", &STOP_TO).unwrap_or_default(),
         stop_grace_ms: table.duration_ms("stop_grace_ms", STOP_GRACE_MS),
         before_stop: software::timed_command(&table, "before_stop", allowed),
         after_start: software::timed_command(&table, "after_start", allowed),

@@ -159,6 +159,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         "start",
         "after_start",
         "probe",
+        "look",
         "release",
         "end_permit",
     ]);

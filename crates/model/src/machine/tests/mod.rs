@@ -2,5 +2,6 @@
 
 mod crashes;
 mod life;
+mod old_version;
 mod trouble;
 mod world;

@@ -68,6 +68,7 @@ pub(super) fn name(action: &Action) -> &'static str {
         Action::StartChild { .. } => "start",
         Action::AfterStart { .. } => "after_start",
         Action::Probe { .. } => "probe",
+        Action::Look { .. } => "look",
         Action::Release { .. } => "release",
         Action::EndPermit { .. } => "end_permit",
     }

@@ -89,6 +89,7 @@ fn whoever_does_not_serve_takes_room() {
         ChildState::Crashed,
         ChildState::Stopped,
         ChildState::Starting,
+        ChildState::Silent,
     ] {
         let mut down = report(1);
         down.status.child = child;

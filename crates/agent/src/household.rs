@@ -1,0 +1,200 @@
+//! The software's processes, whichever of them is left: everything below its holder, who adopts whatever loses its parent, and
+//! everything in its control group. The main process may have ended long ago, as a daemon's starter does.
+
+use crate::holder::group::{below, control_members, program};
+use crate::kernel::{self, Owner, Socket};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where the software's processes are found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Household {
+    /// The holder's process.
+    holder: Option<i32>,
+    /// The control group's directory, where there is one.
+    group: Option<PathBuf>,
+    /// Processes that are known beside them.
+    known: Vec<i32>,
+}
+
+/// A process outside, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stranger {
+    pub(crate) pid: i32,
+    pub(crate) program: String,
+}
+
+/// Who listens at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Listens {
+    Nobody,
+    /// A process of the software.
+    Software,
+    /// Upstart alone, for software that does not listen yet.
+    Upstart,
+    /// Somebody else.
+    Stranger(Stranger),
+    /// Somebody whom this process may not look at.
+    Unknown,
+}
+
+/// What became of the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FarEnd {
+    /// It is not there (any more).
+    Gone,
+    /// It waits to be accepted.
+    Queued,
+    /// This process of the software has it open.
+    Accepted(i32),
+    /// Somebody else has.
+    Stranger(Stranger),
+    /// Somebody has whom this process may not look at.
+    Unknown,
+}
+
+impl Household {
+    /// That of a holder and its control group.
+    pub(crate) fn new(holder: Option<i32>, group: Option<&str>) -> Self {
+        Self {
+            holder,
+            group: group.map(PathBuf::from),
+            known: Vec::new(),
+        }
+    }
+
+    /// Just these processes.
+    #[cfg(test)]
+    pub(crate) fn of(known: Vec<i32>) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
+    /// The processes now.
+    pub(crate) fn members(&self) -> Vec<i32> {
+        let mut members: BTreeSet<i32> = self.known.iter().copied().collect();
+        if let Some(holder) = self.holder {
+            members.extend(below(holder));
+        }
+        if let Some(group) = &self.group {
+            members.extend(control_members(group));
+        }
+        members.into_iter().collect()
+    }
+
+    /// A process of it, to look at its network through; the cheapest to find.
+    fn window(&self) -> Option<i32> {
+        let of_group = self.group.as_deref().map(control_members);
+        let first = of_group.and_then(|members| members.first().copied());
+        first.or_else(|| self.members().first().copied())
+    }
+
+    /// The TCP connections of the network that the software is in.
+    pub(crate) fn connections(&self) -> Vec<Socket> {
+        self.window().map(kernel::connections).unwrap_or_default()
+    }
+
+    /// The TCP listeners of the network that the software is in.
+    pub(crate) fn listeners(&self) -> Vec<Socket> {
+        self.window().map(kernel::listeners).unwrap_or_default()
+    }
+
+    /// What became of the other end of the connection from `here` to `there`. A connection in an accept queue has no inode yet; an
+    /// accepted one has, and somebody has it open.
+    pub(crate) fn far_end(&self, there: SocketAddr, here: SocketAddr) -> FarEnd {
+        let (there, here) = (canonical(there), canonical(here));
+        let all = self.connections();
+        let ends = all
+            .iter()
+            .filter(|socket| canonical(socket.local) == there && canonical(socket.remote) == here);
+        let Some(end) = ends.max_by_key(|socket| socket.inode) else {
+            return FarEnd::Gone;
+        };
+        if end.inode == 0 {
+            return FarEnd::Queued;
+        }
+        let inodes = BTreeSet::from([end.inode]);
+        if let Some(owner) = first_owner(&self.members(), &inodes) {
+            return FarEnd::Accepted(owner.pid);
+        }
+        match first_owner(&kernel::processes(), &inodes) {
+            Some(owner) => FarEnd::Stranger(Stranger::new(owner.pid)),
+            None => FarEnd::Unknown,
+        }
+    }
+
+    /// Who takes connections to this address.
+    pub(crate) fn listens(&self, at: SocketAddr) -> Listens {
+        self.listens_where(|local| covers(local, at))
+    }
+
+    /// Somebody else who listens so that nobody of the software can at this address.
+    pub(crate) fn taken(&self, at: SocketAddr) -> Option<Stranger> {
+        let here = |local: SocketAddr| covers(local, at) && local.is_ipv4() == at.is_ipv4();
+        match self.listens_where(here) {
+            Listens::Stranger(stranger) => Some(stranger),
+            _ => None,
+        }
+    }
+
+    fn listens_where(&self, here: impl Fn(SocketAddr) -> bool) -> Listens {
+        let mut all = self.listeners();
+        all.retain(|socket| here(socket.local));
+        let inodes: BTreeSet<u64> = all.iter().map(|socket| socket.inode).collect();
+        if inodes.is_empty() {
+            return Listens::Nobody;
+        }
+        if first_owner(&self.members(), &inodes).is_some() {
+            return Listens::Software;
+        }
+        let owners = kernel::owners(&kernel::processes(), &inodes);
+        let mut others = owners.values().flatten();
+        let stranger = others.find(|owner| !self.is_upstart(owner.pid));
+        match stranger {
+            Some(owner) => Listens::Stranger(Stranger::new(owner.pid)),
+            None if owners.is_empty() => Listens::Unknown,
+            None => Listens::Upstart,
+        }
+    }
+
+    fn is_upstart(&self, pid: i32) -> bool {
+        self.holder == Some(pid) || i64::from(pid) == i64::from(std::process::id())
+    }
+}
+
+impl Stranger {
+    fn new(pid: i32) -> Self {
+        Self {
+            pid,
+            program: program(pid),
+        }
+    }
+}
+
+impl std::fmt::Display for Stranger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pid, program } = self;
+        write!(f, "process {pid} ({program}), which is not the software's")
+    }
+}
+
+fn first_owner(processes: &[i32], inodes: &BTreeSet<u64>) -> Option<Owner> {
+    let owners = kernel::owners(processes, inodes);
+    owners.values().flatten().next().copied()
+}
+
+/// Whether a listener at `local` takes connections to `at`. One at the wildcard of IPv6 takes those of IPv4 too, as a rule.
+fn covers(local: SocketAddr, at: SocketAddr) -> bool {
+    let (local, at) = (canonical(local), canonical(at));
+    local.port() == at.port() && (local.ip() == at.ip() || local.ip().is_unspecified())
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests;
