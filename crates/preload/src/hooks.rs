@@ -4,13 +4,12 @@
     reason = "exported to the dynamic linker, not to Rust"
 )]
 
-use crate::accept::{Variant, accept as accept_hook};
-use crate::connect::{connect as connect_hook, decide};
-use crate::kernel::{Errno, Given, errno, errno_kept};
-use crate::state;
-use crate::{bind as bind_hook, listen as listen_hook, paths, peer};
 use intercept::decide::Connect;
 use intercept::stats::Counter;
+use interpose::accept::{Variant, accept as accept_hook};
+use interpose::connect::{connect as connect_hook, decide};
+use interpose::kernel::{Errno, Given, errno, errno_kept};
+use interpose::{bind as bind_hook, listen as listen_hook, paths, peer, state};
 use libc::{c_char, c_int, c_void, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use std::mem::transmute;
 use std::sync::atomic::{AtomicPtr, Ordering};

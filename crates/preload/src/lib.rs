@@ -1,24 +1,31 @@
-//! The preloaded library: hooks of a few lines that ask intercept what to do.
+//! The preloaded library: hooks of a few lines that ask [`interpose`] what to do.
 //!
-//! Loaded into every process of a node's software by `LD_PRELOAD`. The rules of the house, since hooks run in signal
-//! handlers, between fork and exec and in threads that hold any lock:
+//! Loaded into every process of a node's software by `LD_PRELOAD`. Beside the rules of [`interpose`]:
 //!
-//! - no allocation, no locks, nothing that waits for the agent; the holder is asked at most one bounded question;
 //! - `errno` is what the software's own call would have left there, untouched where the call succeeded;
-//! - all decisions are `intercept`'s; what is here is system calls;
-//! - the library's own calls are raw system calls, so that it never meets itself or another preloaded library;
-//! - frames hold nothing that needs dropping: a cancelled thread unwinds through them.
+//! - nothing but the functions of `hooks` is exported.
 #![allow(unsafe_code)] // Replacing libc's functions is what this crate is for.
 
-mod accept;
-mod bind;
-mod connect;
-mod cookies;
 mod hooks;
-mod kernel;
-mod listen;
-mod messenger;
-mod paths;
-mod peer;
-mod slow_path;
-mod state;
+
+use intercept::environment;
+use interpose::state;
+
+/// Kept in the file for the agent to find.
+#[used]
+static MARK: [u8; environment::LIBRARY_MARK.len()] = *environment::LIBRARY_MARK;
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+extern "C" fn constructor() {
+    hooks::find_next();
+    state::ensure();
+    // SAFETY: the handler only stores an atomic.
+    unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+}
+
+unsafe extern "C" fn forked() {
+    state::forked();
+}

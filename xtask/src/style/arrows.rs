@@ -3,11 +3,12 @@
 use crate::workspace::Package;
 
 /// Each crate and those that it may use; `upstart` may use everything, nothing may use `upstart` or `xtask`.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("label", &[]),
     ("model", &["label"]),
     ("intercept", &["label"]),
-    ("preload", &["intercept"]),
+    ("interpose", &["intercept"]),
+    ("preload", &["intercept", "interpose"]),
     ("adapter", &["model"]),
     ("client", &["model"]),
     ("network", &[]),
@@ -15,7 +16,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("redis-bus-adapter", &[]),
     (
         "agent",
-        &["label", "model", "intercept", "adapter", "client"],
+        &[
+            "label",
+            "model",
+            "intercept",
+            "interpose",
+            "adapter",
+            "client",
+        ],
     ),
     ("server", &["model"]),
     (

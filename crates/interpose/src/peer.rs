@@ -18,7 +18,7 @@ pub(crate) fn remember(fd: c_int, caller: SocketAddr) {
 ///
 /// # Safety
 /// As the call.
-pub(crate) unsafe fn getpeername(
+pub unsafe fn getpeername(
     fd: c_int,
     address: *mut sockaddr,
     length: *mut socklen_t,

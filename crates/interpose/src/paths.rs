@@ -70,7 +70,7 @@ pub(crate) fn sample(fd: c_int, to: SocketAddr, now: u64) {
 }
 
 /// Looks at a remembered connection whose program has just asked how its connect went.
-pub(crate) fn asked_for_error(fd: c_int) {
+pub fn asked_for_error(fd: c_int) {
     for sample in &SAMPLED {
         if sample.descriptor.load(Ordering::Relaxed) != fd as u64 {
             continue;

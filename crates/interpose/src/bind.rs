@@ -35,7 +35,7 @@ const DOUBLED: &[(c_int, c_int)] = &[
 ];
 
 /// The hook.
-pub(crate) fn bind(fd: c_int, to: Given) -> Result<c_int, Errno> {
+pub fn bind(fd: c_int, to: Given) -> Result<c_int, Errno> {
     if let Some(local) = to.address()
         && state::table(|table| on_bind(&table, local.port())) == Some(true)
         && kernel::is_tcp(fd)

@@ -22,7 +22,7 @@ const STOPPING_PAUSE_MS: u64 = 2;
 
 /// Which of the two calls the software made.
 #[derive(Clone, Copy)]
-pub(crate) enum Variant {
+pub enum Variant {
     /// `accept`.
     Accept,
     /// `accept4` with these flags.
@@ -50,7 +50,7 @@ impl Variant {
 ///
 /// # Safety
 /// As the call: `address` and `length` are null, or the software's own to be written.
-pub(crate) unsafe fn accept(
+pub unsafe fn accept(
     listener: c_int,
     address: *mut sockaddr,
     length: *mut socklen_t,

@@ -1,5 +1,5 @@
-//! What the library knows: the mapped table and counters, and the holder's address. Made before `main`, or by the first
-//! hook that runs earlier; a forked process inherits it, an executed one makes it anew.
+//! What is known here: the mapped table and counters, and the holder's address. The library makes it before `main`, or in the first
+//! hook that runs earlier, by its environment; a forked process inherits it, an executed one makes it anew. The holder names the files.
 
 use crate::kernel;
 use crate::messenger;
@@ -39,6 +39,9 @@ pub(crate) struct Holder {
 
 impl Holder {
     fn new(name: &[u8], user: u32) -> Option<Self> {
+        if name.is_empty() {
+            return None;
+        }
         let mut copy = [0; NAME_BYTES_MAX];
         copy.get_mut(..name.len())?.copy_from_slice(name);
         Some(Self {
@@ -53,47 +56,23 @@ impl Holder {
     }
 }
 
-/// Kept in the file for the agent to find.
-#[used]
-static MARK: [u8; environment::LIBRARY_MARK.len()] = *environment::LIBRARY_MARK;
-
-#[used]
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = constructor;
-
-extern "C" fn constructor() {
-    crate::hooks::find_next();
-    ensure();
-    // SAFETY: the handler only stores an atomic.
-    unsafe { libc::pthread_atfork(None, None, Some(forked)) };
-}
-
-unsafe extern "C" fn forked() {
+/// A forked process is another one: its deeds are its own.
+pub fn forked() {
     SLOT.store(0, Ordering::Relaxed);
 }
 
 /// Maps what is to be mapped, once.
-fn ensure() {
+pub fn ensure() {
     if READY.swap(true, Ordering::AcqRel) {
         return;
     }
     let before = kernel::errno();
-    let table = map(environment::TABLE, table::FILE_BYTES, libc::O_RDONLY);
-    let owner = table.map_or(0, |(_, user)| user);
     let name = variable(environment::HOLDER).map(CStr::to_bytes);
-    if let Some(holder) = name.and_then(|name| Holder::new(name, owner)) {
-        let _ = HOLDER.set(holder);
-    }
-    if let Some(view) = table.and_then(|(words, _)| TableView::new(words)) {
-        let _ = TABLE.set(view);
-    }
-    let file = map(environment::STATS, stats::FILE_BYTES, libc::O_RDWR);
-    if let Some(view) = file
-        .and_then(|(words, _)| StatsView::new(words))
-        .or_else(|| StatsView::private(&PRIVATE))
-    {
-        let _ = STATS.set(view);
-    }
+    open_files(
+        variable(environment::TABLE),
+        variable(environment::STATS),
+        name.unwrap_or_default(),
+    );
     let mapped = TABLE.get().is_some();
     count(if mapped {
         Counter::Loaded
@@ -112,6 +91,34 @@ fn ensure() {
     kernel::set_errno(before);
 }
 
+/// Maps a node's files by their paths, for who is none of its software: the holder. Says whether there is a table; where there is
+/// none yet, a later call may find it.
+pub fn open(table: &CStr, stats: &CStr, holder: &[u8]) -> bool {
+    READY.store(true, Ordering::Release);
+    if TABLE.get().is_none() {
+        open_files(Some(table), Some(stats), holder);
+    }
+    TABLE.get().is_some()
+}
+
+fn open_files(table: Option<&CStr>, stats: Option<&CStr>, holder: &[u8]) {
+    let table = map(table, table::FILE_BYTES, libc::O_RDONLY);
+    let owner = table.map_or(0, |(_, user)| user);
+    if let Some(holder) = Holder::new(holder, owner) {
+        let _ = HOLDER.set(holder);
+    }
+    if let Some(view) = table.and_then(|(words, _)| TableView::new(words)) {
+        let _ = TABLE.set(view);
+    }
+    let file = map(stats, stats::FILE_BYTES, libc::O_RDWR);
+    if let Some(view) = file
+        .and_then(|(words, _)| StatsView::new(words))
+        .or_else(|| StatsView::private(&PRIVATE))
+    {
+        let _ = STATS.set(view);
+    }
+}
+
 fn variable(name: &str) -> Option<&'static CStr> {
     let mut bytes = [0; 32];
     bytes
@@ -127,9 +134,9 @@ fn variable(name: &str) -> Option<&'static CStr> {
     Some(unsafe { CStr::from_ptr(value) })
 }
 
-/// Maps the file that this variable names, whole, and tells its owner.
-fn map(name: &str, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
-    let path = variable(name)?;
+/// Maps this file, whole, and tells its owner.
+fn map(path: Option<&CStr>, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
+    let path = path?;
     let flags = (access | libc::O_CLOEXEC) as usize;
     let arguments = [
         libc::AT_FDCWD as usize,
@@ -181,7 +188,7 @@ fn map_descriptor(fd: c_int, length: usize, access: c_int) -> Option<(&'static [
 }
 
 /// Looks at the table; `None` when none is mapped or published.
-pub(crate) fn table<T>(look: impl Fn(Snapshot<'static>) -> T) -> Option<T> {
+pub fn table<T>(look: impl Fn(Snapshot<'static>) -> T) -> Option<T> {
     ensure();
     TABLE.get()?.read(look)
 }
@@ -204,13 +211,13 @@ pub(crate) fn holder() -> Option<&'static Holder> {
 }
 
 /// The counters.
-pub(crate) fn stats() -> Option<StatsView<'static>> {
+pub fn stats() -> Option<StatsView<'static>> {
     ensure();
     STATS.get().copied()
 }
 
 /// Counts one.
-pub(crate) fn count(counter: Counter) {
+pub fn count(counter: Counter) {
     if let Some(stats) = stats() {
         stats.count(counter);
     }

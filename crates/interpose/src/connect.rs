@@ -44,7 +44,7 @@ impl Encoded {
 }
 
 /// The decision on a connect to this address.
-pub(crate) fn decide(to: Option<SocketAddr>) -> Connect {
+pub fn decide(to: Option<SocketAddr>) -> Connect {
     let Some(to) = to else {
         return Connect::Bypass(Bypass::NotInternet);
     };
@@ -52,7 +52,7 @@ pub(crate) fn decide(to: Option<SocketAddr>) -> Connect {
 }
 
 /// The hook. `nonblocking` overrides what the socket says.
-pub(crate) fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
+pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
     let address = to.address();
     if let Some(address) = address {
         state::note_connect(address.port());

@@ -8,7 +8,7 @@ use intercept::stats::{Counter, Deed};
 use libc::c_int;
 
 /// The hook.
-pub(crate) fn listen(fd: c_int, backlog: c_int) -> Result<c_int, Errno> {
+pub fn listen(fd: c_int, backlog: c_int) -> Result<c_int, Errno> {
     // SAFETY: no pointers.
     unsafe {
         kernel::call(

@@ -7,7 +7,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::SocketAddr;
 
 /// An error number.
-pub(crate) type Errno = c_int;
+pub type Errno = c_int;
 
 unsafe extern "C-unwind" {
     // Declared here because libc's crate says that it cannot unwind; a cancelled thread does.
@@ -26,13 +26,15 @@ pub(crate) struct Storage {
 
 /// An address that the software passed, and that only the kernel or [`Given::address`] look at.
 #[derive(Clone, Copy)]
-pub(crate) struct Given {
-    pub(crate) pointer: *const sockaddr,
-    pub(crate) length: socklen_t,
+pub struct Given {
+    /// Where it lies.
+    pub pointer: *const sockaddr,
+    /// How many bytes it has.
+    pub length: socklen_t,
 }
 
 /// This thread's error number.
-pub(crate) fn errno() -> Errno {
+pub fn errno() -> Errno {
     // SAFETY: errno's address is always valid.
     unsafe { *libc::__errno_location() }
 }
@@ -44,7 +46,7 @@ pub(crate) fn set_errno(value: Errno) {
 }
 
 /// Runs a hook: its error goes to `errno`, a success leaves `errno` as it was.
-pub(crate) fn errno_kept<T: From<i8>>(hook: impl FnOnce() -> Result<T, Errno>) -> T {
+pub fn errno_kept<T: From<i8>>(hook: impl FnOnce() -> Result<T, Errno>) -> T {
     let before = errno();
     let (value, after) = match hook() {
         Ok(value) => (value, before),
@@ -89,7 +91,7 @@ pub(crate) unsafe fn call_cancellable(
 
 impl Given {
     /// The internet address, if it is one.
-    pub(crate) fn address(self) -> Option<SocketAddr> {
+    pub fn address(self) -> Option<SocketAddr> {
         if self.pointer.is_null() || self.length < 16 {
             return None;
         }
