@@ -173,3 +173,33 @@ impl Attempt<'_> {
         }
     }
 }
+
+/// What the net does about a connect of which it has done its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is not for us: the kernel does it.
+    Plain,
+    /// The label is on its way and the socket connects.
+    Labelled,
+    /// This is the answer.
+    Ended(Result<c_int, Errno>),
+}
+
+/// Begins a connect, as the hook does for a socket that does not wait.
+pub fn begin(fd: c_int, to: Given) -> Begun {
+    let member = match decide(to.address()) {
+        Connect::Bypass(reason) => Err(reason),
+        Connect::Label(_) | Connect::Refuse => match socket(fd, false) {
+            Socket::Other(reason) => Err(reason),
+            Socket::Fresh | Socket::WithoutFastOpen => Ok(()),
+        },
+    };
+    if let Err(reason) = member {
+        state::count(reason.connect_counter());
+        return Begun::Plain;
+    }
+    match connect(fd, to, Some(true)) {
+        Err(libc::EINPROGRESS) => Begun::Labelled,
+        ended => Begun::Ended(ended),
+    }
+}

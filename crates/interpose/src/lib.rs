@@ -17,6 +17,7 @@ mod cookies;
 pub mod kernel;
 pub mod listen;
 mod messenger;
+pub mod net;
 pub mod paths;
 pub mod peer;
 mod slow_path;

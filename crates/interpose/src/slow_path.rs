@@ -66,7 +66,10 @@ fn report(fd: c_int, outcome: Result<(), Errno>, nonblocking: bool) -> Result<c_
 fn establish(fd: c_int, to: Given, patience_ms: Option<u64>) -> Result<(), Errno> {
     match (kernel::connect(fd, to), patience_ms) {
         (Ok(_), _) => Ok(()),
-        (Err(libc::EINPROGRESS | libc::EALREADY), Some(patience_ms)) => wait(fd, patience_ms),
+        // Interrupted: the net's alarm, on a socket that waits.
+        (Err(libc::EINPROGRESS | libc::EALREADY | libc::EINTR), Some(patience_ms)) => {
+            wait(fd, patience_ms)
+        }
         (Err(libc::EINPROGRESS | libc::EALREADY), None) => Err(libc::ETIMEDOUT),
         (Err(error), _) => Err(error),
     }
