@@ -129,8 +129,9 @@ async fn part_agent() {
         user: None,
         output: node_output.to_str().unwrap().to_owned(),
         refuse_io_uring: false,
+        no_new_privileges: true,
     };
-    println!("child {}", client.start(spec).await.unwrap());
+    println!("child {}", client.start(spec).await.unwrap().0);
     std::future::pending::<()>().await;
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod group;
 mod hand_overs;
 mod hooks;
 mod listeners;
+mod net;
 mod output;
 pub(crate) mod packet;
 mod requests;

@@ -155,6 +155,7 @@ impl Service {
             child: self.child.as_ref().map(|child| RunningChild {
                 generation: child.generation,
                 pid: child.pid(),
+                interception: child.interception.clone(),
             }),
             last_exit: self.last_exit.clone(),
             kept: self.listeners.list(),

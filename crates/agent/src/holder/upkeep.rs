@@ -30,7 +30,7 @@ impl Service {
 
     fn answer_start(&mut self) {
         let Some(child) = &mut self.child else { return };
-        let Some(outcome) = child.launch.as_ref().and_then(|launch| launch.outcome()) else {
+        let Some(outcome) = child.hear_launch() else {
             return;
         };
         let Some(launch) = child.launch.take() else {
@@ -39,7 +39,10 @@ impl Service {
         match outcome {
             Err(why) => child.unborn = Some((launch.asker, why)),
             Ok(()) => {
-                let started = ReplyBody::Started { pid: launch.pid };
+                let interception = child.interception.clone();
+                tracing::info!(?interception, "the software was executed");
+                let pid = launch.pid;
+                let started = ReplyBody::Started { pid, interception };
                 self.answer_asker(launch.asker, Ok(started));
             }
         }
@@ -67,9 +70,10 @@ impl Service {
     }
 
     fn end_child(&mut self) {
-        let Some(child) = self.child.take() else {
+        let Some(mut child) = self.child.take() else {
             return;
         };
+        child.take_net();
         let Some(exit) = child.exit else { return };
         self.killing = false;
         self.listeners.release_all();

@@ -8,8 +8,8 @@ mod wire;
 
 use crate::holder::{self, HolderError};
 use intercept::holder::{
-    ChildExit, ChildSpec, HandOverReason, HolderState, KeptListener, ReplyBody, Request,
-    RequestBody,
+    ChildExit, ChildSpec, HandOverReason, HolderState, Interception, KeptListener, ReplyBody,
+    Request, RequestBody,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -193,9 +193,9 @@ impl HolderClient {
     ///
     /// # Errors
     /// Refused while a former child lives, or when the program cannot be executed (with the reason).
-    pub async fn start(&self, spec: ChildSpec) -> Result<i32, ClientError> {
+    pub async fn start(&self, spec: ChildSpec) -> Result<(i32, Interception), ClientError> {
         match self.ask(RequestBody::Start(spec), None).await?.0 {
-            ReplyBody::Started { pid } => Ok(pid),
+            ReplyBody::Started { pid, interception } => Ok((pid, interception)),
             other => Err(unexpected(&other)),
         }
     }

@@ -347,7 +347,12 @@ impl Node {
             .filter(|start| start.generation == running.generation)
             .unwrap_or_else(|| super::child::Start::unknown(running.generation));
         tracing::info!(version = %start.place, pid = running.pid, "adopts the running software");
-        self.adopted(Running { start, listening }, running.pid);
+        let child = Running {
+            start,
+            listening,
+            interception: running.interception.clone(),
+        };
+        self.adopted(child, running.pid);
     }
 }
 

@@ -1,0 +1,147 @@
+//! Accepting for the software: the connection is looked at by the hooks' code and given to the caller as a new descriptor.
+
+use super::Shared;
+use interpose::accept::{Delivered, is_left_alone, one};
+use interpose::kernel;
+use interpose::net::alarm::Alarm;
+use interpose::net::notice::Notice;
+use interpose::net::target::{Target, process_of};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an accept takes that leaves the queue alone: a program that is told of a full queue over and over does not spin.
+const STOPPING_PAUSE: Duration = Duration::from_millis(2);
+
+/// An accept that waits for a connection.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) notice: Notice,
+    pub(super) target: Target,
+    pub(super) listener: OwnedFd,
+    /// The listener's cookie.
+    cookie: u64,
+    flags: i32,
+    blocking: bool,
+    until: Option<Instant>,
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// The caller has its answer, or waits no more.
+    Done,
+    /// There is nothing yet.
+    Nothing,
+    /// What is there is the next software's.
+    LeftAlone,
+}
+
+impl Wanted {
+    pub(super) fn new(notice: Notice, target: Target, listener: OwnedFd, flags: i32) -> Self {
+        let fd = listener.as_raw_fd();
+        let blocking = kernel::is_blocking(fd);
+        let limit = blocking
+            .then(|| kernel::time_limit(fd, libc::SO_RCVTIMEO))
+            .flatten();
+        Self {
+            cookie: kernel::cookie(fd).unwrap_or(0),
+            blocking,
+            until: limit.map(|limit| Instant::now() + limit),
+            notice,
+            target,
+            listener,
+            flags,
+        }
+    }
+
+    /// When its time is up (SO_RCVTIMEO), if ever.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Accepts and gives, if there is something.
+    pub(super) fn attempt(&self, shared: &Shared, alarm: &Alarm) -> Tried {
+        if let Some(connection) = shared.left_over.take(self.cookie) {
+            return self.give(shared, connection);
+        }
+        let fd = self.listener.as_raw_fd();
+        loop {
+            if is_left_alone(fd) && !self.wakes_itself(shared) {
+                return Tried::LeftAlone;
+            }
+            if self.blocking && !kernel::ready(fd, libc::POLLIN, 0).unwrap_or(false) {
+                return Tried::Nothing;
+            }
+            if !shared.notices.is_valid(&self.notice) {
+                return Tried::Done;
+            }
+            let accepted = if self.blocking {
+                alarm.during(|| one(fd, self.flags))
+            } else {
+                one(fd, self.flags)
+            };
+            match accepted {
+                Ok(Some(connection)) => return self.give(shared, connection),
+                // Given away. An edge-triggered listener is not told a second time: asked until its real EAGAIN.
+                Ok(None) => {}
+                Err(libc::EAGAIN | libc::EINTR) if self.blocking => return Tried::Nothing,
+                Err(libc::EINTR) => {}
+                Err(error) => return self.answer(shared, error),
+            }
+        }
+    }
+
+    fn wakes_itself(&self, shared: &Shared) -> bool {
+        process_of(self.notice.thread).is_some_and(|process| shared.is_waker(process))
+    }
+
+    /// Answers with an error.
+    pub(super) fn answer(&self, shared: &Shared, error: i32) -> Tried {
+        // Who has gone on meanwhile hears nothing.
+        let _ = shared.notices.answer(&self.notice, Err(error));
+        Tried::Done
+    }
+
+    fn give(&self, shared: &Shared, connection: Delivered) -> Tried {
+        let [_, address, length, ..] = self.notice.arguments;
+        let peer = &connection.peer.bytes[..connection.peer.length];
+        if address != 0
+            && let Err(error) = self.target.show(peer, address, length)
+        {
+            if !shared.notices.is_valid(&self.notice) {
+                return self.leave(shared, connection);
+            }
+            // As the kernel: what it has accepted for a bad address is closed.
+            return self.answer(shared, error);
+        }
+        let closes = self.flags & libc::SOCK_CLOEXEC != 0;
+        match (shared.notices).give(&self.notice, connection.descriptor.as_fd(), closes) {
+            Ok(()) => Tried::Done,
+            Err(libc::ENOENT) => self.leave(shared, connection),
+            Err(error) => {
+                shared.left_over.keep(self.cookie, connection);
+                self.answer(shared, error)
+            }
+        }
+    }
+
+    /// Nobody took it: a signal came between. It is the next accept's.
+    fn leave(&self, shared: &Shared, connection: Delivered) -> Tried {
+        shared.left_over.keep(self.cookie, connection);
+        shared.parking.wake();
+        Tried::Done
+    }
+}
+
+/// An accept has come.
+pub(super) fn begin(shared: &Arc<Shared>, wanted: Wanted, alarm: &Alarm) {
+    match wanted.attempt(shared, alarm) {
+        Tried::Done => {}
+        _ if wanted.blocking => shared.parking.park(shared, wanted),
+        Tried::Nothing | Tried::LeftAlone => {
+            std::thread::sleep(STOPPING_PAUSE);
+            wanted.answer(shared, libc::EAGAIN);
+        }
+    }
+}

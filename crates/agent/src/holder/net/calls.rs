@@ -1,0 +1,288 @@
+//! What is done about each call that the net catches: the hooks' work, on a duplicate of the software's socket.
+
+use super::Shared;
+use super::accepting::{self, Wanted};
+use intercept::decide::{Connect, leaves_queued, on_bind};
+use intercept::stats::Counter;
+use interpose::connect::{Begun, begin, decide};
+use interpose::kernel::{self, Errno, Storage};
+use interpose::net::alarm::Alarm;
+use interpose::net::notice::Notice;
+use interpose::net::target::{Target, process_of};
+use interpose::{bind, listen, peer, state};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How often somebody who waits on our behalf is looked after.
+const LOOK_MS: u64 = 50;
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// The kernel does it.
+    GoOn,
+    /// This is the answer.
+    Answer(Result<i32, Errno>),
+    /// It was answered already, waits elsewhere, or nobody waits any more.
+    Settled,
+}
+
+/// A call and who made it.
+struct Caller<'a> {
+    shared: &'a Arc<Shared>,
+    notice: &'a Notice,
+    alarm: &'a Alarm,
+    target: Target,
+}
+
+/// Does a call.
+pub(super) fn serve(shared: &Arc<Shared>, notice: &Notice, alarm: &Alarm) {
+    state::count(Counter::NetCall);
+    let target = match Target::open(notice.thread) {
+        Ok(target) => target,
+        Err(error) => {
+            if error != libc::ESRCH {
+                shared.note_blind(notice.thread, error);
+            }
+            // Nobody may be there to hear it.
+            let _ = shared.notices.go_on(notice);
+            return;
+        }
+    };
+    let caller = Caller {
+        shared,
+        notice,
+        alarm,
+        target,
+    };
+    match notice.call {
+        libc::SYS_connect => caller.connect(),
+        libc::SYS_accept => caller.accept(0),
+        libc::SYS_accept4 => caller.accept(notice.arguments[3] as i32),
+        libc::SYS_bind => caller.bind(),
+        libc::SYS_listen => caller.listen(),
+        libc::SYS_getpeername => caller.peer_name(),
+        libc::SYS_sendto => caller.send(notice.arguments[4], notice.arguments[5]),
+        libc::SYS_sendmsg => caller.send_message(),
+        _ => caller.end(Outcome::GoOn),
+    };
+}
+
+impl Caller<'_> {
+    /// Gives the outcome to whoever waits for it; says whether somebody did.
+    fn end(&self, outcome: Outcome) -> bool {
+        let Self { shared, notice, .. } = self;
+        match outcome {
+            Outcome::GoOn => shared.notices.go_on(notice),
+            Outcome::Answer(answer) => shared.notices.answer(notice, answer),
+            Outcome::Settled => Ok(()),
+        }
+        .is_ok()
+    }
+
+    /// The call's socket, once it is sure that it is this caller's still; else what becomes of the call.
+    fn socket(&self) -> Result<OwnedFd, Outcome> {
+        let socket = self.target.duplicate(self.notice.arguments[0] as i32);
+        if !self.shared.notices.is_valid(self.notice) {
+            return Err(Outcome::Settled);
+        }
+        socket.map_err(|error| {
+            if error != libc::EBADF {
+                self.shared.note_blind(self.notice.thread, error);
+            }
+            // What is wrong with the descriptor the kernel says best.
+            Outcome::GoOn
+        })
+    }
+
+    /// The address that the call gives in its second and third argument.
+    fn address(&self) -> Option<Storage> {
+        let [_, address, length, ..] = self.notice.arguments;
+        self.target.address(address, length).ok()
+    }
+
+    fn connect(&self) -> bool {
+        let Some(to) = self.address() else {
+            return self.end(Outcome::GoOn);
+        };
+        let Some(address) = to.address() else {
+            state::count(Counter::ConnectNotInternet);
+            return self.end(Outcome::GoOn);
+        };
+        if state::table(|table| leaves_queued(&table, address.port())) == Some(true)
+            && let Some(process) = process_of(self.notice.thread)
+        {
+            self.shared.note_waker(process);
+        }
+        if let Connect::Bypass(reason) = decide(Some(address)) {
+            state::count(reason.connect_counter());
+            return self.end(Outcome::GoOn);
+        }
+        match self.socket() {
+            Ok(socket) => self.connect_to_member(&socket, &to),
+            Err(outcome) => self.end(outcome),
+        }
+    }
+
+    fn connect_to_member(&self, socket: &OwnedFd, to: &Storage) -> bool {
+        let Self { shared, notice, .. } = self;
+        let fd = socket.as_raw_fd();
+        let Some(cookie) = kernel::cookie(fd) else {
+            return self.end(Outcome::GoOn);
+        };
+        if let Some(outcome) = shared.repeats.begin(notice.thread, cookie) {
+            let taken = self.end(outcome);
+            shared.repeats.end(notice.thread, cookie, outcome, taken);
+            return taken;
+        }
+        let blocking = kernel::is_blocking(fd);
+        let begun = if blocking {
+            self.alarm.during(|| begin(fd, to.given()))
+        } else {
+            begin(fd, to.given())
+        };
+        let outcome = match begun {
+            Begun::Plain => Outcome::GoOn,
+            Begun::Ended(answer) => Outcome::Answer(answer),
+            Begun::Labelled if blocking => self.connected(fd, to),
+            Begun::Labelled => Outcome::Answer(Err(libc::EINPROGRESS)),
+        };
+        let taken = self.end(outcome);
+        shared.repeats.end(notice.thread, cookie, outcome, taken);
+        taken
+    }
+
+    /// A socket that waits for its connection: the kernel's own connect waits best, with the right manners towards signals. Only
+    /// where the wait is limited does that answer otherwise than for a connect that it has begun itself.
+    fn connected(&self, fd: i32, to: &Storage) -> Outcome {
+        if let Some(limit) = kernel::time_limit(fd, libc::SO_SNDTIMEO) {
+            let until = Instant::now() + limit;
+            while !kernel::ready(fd, libc::POLLOUT, LOOK_MS).unwrap_or(false) {
+                if !self.shared.notices.is_valid(self.notice) {
+                    return Outcome::Settled;
+                }
+                if Instant::now() >= until {
+                    return Outcome::Answer(Err(libc::EINPROGRESS));
+                }
+            }
+        } else if !kernel::is_established(fd) {
+            return Outcome::GoOn;
+        }
+        match self.alarm.during(|| kernel::connect(fd, to.given())) {
+            Err(libc::EISCONN) => Outcome::Answer(Ok(0)),
+            answer => Outcome::Answer(answer),
+        }
+    }
+
+    /// Only a bind whose port the holder keeps is ours: all others are the kernel's, with the software's own rights.
+    fn bind(&self) -> bool {
+        // Who waits at a listener that was closed meanwhile keeps it open.
+        self.shared.parking.sweep(self.shared);
+        let to = self.address();
+        let port = to.as_ref().and_then(Storage::address).map(|to| to.port());
+        let kept =
+            port.is_some_and(|port| state::table(|table| on_bind(&table, port)) == Some(true));
+        let outcome = match (to, self.socket()) {
+            (Some(to), Ok(socket)) if kept && kernel::is_tcp(socket.as_raw_fd()) => {
+                self.bind_kept(&socket, &to)
+            }
+            (_, Err(outcome)) => outcome,
+            _ => Outcome::GoOn,
+        };
+        self.end(outcome)
+    }
+
+    fn bind_kept(&self, socket: &OwnedFd, to: &Storage) -> Outcome {
+        let fd = socket.as_raw_fd();
+        let before = kernel::cookie(fd);
+        let answer = bind::bind(fd, to.given());
+        if answer.is_ok() && kernel::cookie(fd) != before {
+            let number = self.notice.arguments[0] as i32;
+            let closes = self.closes_on_exec(number);
+            let replaced =
+                (self.shared.notices).replace(self.notice, socket.as_fd(), number, closes);
+            if let Err(error) = replaced {
+                return Outcome::Answer(Err(error));
+            }
+        }
+        Outcome::Answer(answer)
+    }
+
+    fn closes_on_exec(&self, number: i32) -> bool {
+        let path = format!("/proc/{}/fdinfo/{number}", self.notice.thread);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        flags
+            .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok())
+            .is_none_or(|flags| flags & libc::O_CLOEXEC != 0)
+    }
+
+    fn listen(&self) -> bool {
+        let backlog = self.notice.arguments[1] as i32;
+        let outcome = match self.socket() {
+            Ok(socket) if kernel::is_tcp(socket.as_raw_fd()) => {
+                Outcome::Answer(listen::listen(socket.as_raw_fd(), backlog))
+            }
+            Ok(_) => Outcome::GoOn,
+            Err(outcome) => outcome,
+        };
+        self.end(outcome)
+    }
+
+    fn peer_name(&self) -> bool {
+        if !peer::any_shown() {
+            return self.end(Outcome::GoOn);
+        }
+        let [_, address, length, ..] = self.notice.arguments;
+        let outcome = match self.socket() {
+            Ok(socket) => match peer::shown(socket.as_raw_fd()) {
+                Some(shown) => {
+                    let bytes = &shown.bytes[..shown.length];
+                    Outcome::Answer(self.target.show(bytes, address, length).map(|()| 0))
+                }
+                None => Outcome::GoOn,
+            },
+            Err(outcome) => outcome,
+        };
+        self.end(outcome)
+    }
+
+    /// A send that also connects: to a member it is refused as by a kernel that does not know it, and programs connect instead.
+    fn send(&self, address: u64, length: u64) -> bool {
+        let to = self.target.address(address, length).ok();
+        let to = to.as_ref().and_then(Storage::address);
+        if matches!(decide(to), Connect::Bypass(_)) {
+            return self.end(Outcome::GoOn);
+        }
+        state::count(Counter::FastOpenReplaced);
+        self.end(Outcome::Answer(Err(libc::EOPNOTSUPP)))
+    }
+
+    /// `struct msghdr` begins with the address's pointer and length.
+    fn send_message(&self) -> bool {
+        let mut head = [0; 12];
+        if self
+            .target
+            .read(self.notice.arguments[1], &mut head)
+            .is_err()
+        {
+            return self.end(Outcome::GoOn);
+        }
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = head;
+        let address = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let length = u32::from_ne_bytes([i, j, k, l]);
+        self.send(address, length.into())
+    }
+
+    fn accept(self, flags: i32) -> bool {
+        let listener = match self.socket() {
+            Ok(socket) if kernel::is_tcp(socket.as_raw_fd()) => socket,
+            Ok(_) => return self.end(Outcome::GoOn),
+            Err(outcome) => return self.end(outcome),
+        };
+        let wanted = Wanted::new(*self.notice, self.target, listener, flags);
+        accepting::begin(self.shared, wanted, self.alarm);
+        true
+    }
+}
