@@ -42,7 +42,7 @@ impl Notices {
     pub fn receive(&self) -> Result<Notice, Errno> {
         // SAFETY: a structure of integers.
         let mut raw: seccomp_notif = unsafe { std::mem::zeroed() };
-        self.control(
+        self.request(
             libc::SECCOMP_IOCTL_NOTIF_RECV as usize,
             &raw mut raw as usize,
         )?;
@@ -153,7 +153,17 @@ impl Notices {
         .map(|_| ())
     }
 
+    /// Through interruptions: an alarm may come late, and who waits must have an answer.
     fn control(&self, request: usize, argument: usize) -> Result<usize, Errno> {
+        loop {
+            match self.request(request, argument) {
+                Err(libc::EINTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn request(&self, request: usize, argument: usize) -> Result<usize, Errno> {
         let descriptor = self.descriptor.as_raw_fd() as usize;
         // SAFETY: each request above comes with a pointer to the structure that it names, or with a number.
         unsafe { call(libc::SYS_ioctl, [descriptor, request, argument, 0, 0, 0]) }

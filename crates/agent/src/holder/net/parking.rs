@@ -35,6 +35,8 @@ pub(super) struct Parking {
     watch: OwnedFd,
     wake: OwnedFd,
     parked: Mutex<Parked>,
+    /// Held while the thread tries an accept: it has the listener open then.
+    trying: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,7 @@ impl Parking {
             watch,
             wake,
             parked: Mutex::default(),
+            trying: Mutex::default(),
         })
     }
 
@@ -84,6 +87,10 @@ impl Parking {
             wanted.answer(shared, error.raw_os_error());
             return;
         }
+        if !shared.notices.is_valid(&wanted.notice) {
+            self.unwatch(&wanted);
+            return;
+        }
         parked.waiting.insert(number, Arc::new(wanted));
         drop(parked);
         if first {
@@ -100,6 +107,7 @@ impl Parking {
 
     /// Forgets who has gone on meanwhile, so that nothing keeps their listeners open.
     pub(super) fn sweep(&self, shared: &Shared) {
+        let _trying = lock(&self.trying);
         let mut parked = lock(&self.parked);
         parked.waiting.retain(|_, wanted| {
             let waits = shared.notices.is_valid(&wanted.notice);
@@ -135,8 +143,8 @@ impl Parking {
     }
 
     fn remove(&self, number: u64) {
-        let removed = lock(&self.parked).waiting.remove(&number);
-        if let Some(wanted) = removed {
+        let mut parked = lock(&self.parked);
+        if let Some(wanted) = parked.waiting.remove(&number) {
             self.unwatch(&wanted);
         }
     }
@@ -198,6 +206,7 @@ pub(super) fn serve(shared: &Arc<Shared>, alarm: &Alarm) {
 }
 
 fn attend(shared: &Shared, number: u64, alarm: &Alarm) -> Tried {
+    let _trying = lock(&shared.parking.trying);
     if number & ENDING != 0 {
         shared.parking.remove(number & !ENDING);
         return Tried::Done;
