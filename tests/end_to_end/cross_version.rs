@@ -1,6 +1,6 @@
 //! Callers of both versions through one node's upgrade.
 
-use crate::harness::{Boxes, Caller, NodeOptions, System, is_crash, kill, until};
+use crate::harness::{Boxes, Bundle, Caller, NodeOptions, System, is_crash, kill, until};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -65,10 +65,25 @@ fn round(
 
 #[test]
 fn callers_of_every_kind_lose_no_call_through_an_upgrade() {
-    let system = System::with(&Boxes::version(1).bundle());
+    lose_no_call(|bundle| bundle);
+}
+
+/// The preloaded library is in none of it: all of its calls go through the net.
+#[test]
+fn callers_of_software_without_the_library_lose_no_call() {
+    lose_no_call(|bundle| {
+        bundle.replaced(
+            r#"command = ["python3", "${software}"#,
+            r#"command = ["/usr/bin/env", "-i", "/usr/bin/python3", "${software}"#,
+        )
+    });
+}
+
+fn lose_no_call(started: impl Fn(Bundle) -> Bundle) {
+    let system = System::with(&started(Boxes::version(1).bundle()));
     let node = system.settled_box("a", 1, 1);
     let hold = Boxes::version(2).schedule("approval = true");
-    system.publish(&hold.bundle());
+    system.publish(&started(hold.bundle()));
     system.until_staged(&node, 2);
     let (port, id) = (system.port(1), system.view().system_id);
     let kinds = [
