@@ -12,7 +12,9 @@ use agent::holder_client::HolderClient;
 use intercept::holder::{ChildSpec, Interception};
 use intercept::stats::{Counter, StatsFile, StatsSnapshot};
 use intercept::table::{Service, Table, TableFile};
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -45,7 +47,7 @@ fn free_port() -> u16 {
     }
 }
 
-fn publish(node: &Node, port: u16, change: impl FnOnce(&mut Table)) {
+fn publish(node: &Node, port: u16) {
     let service = Service {
         port,
         kept: false,
@@ -53,7 +55,7 @@ fn publish(node: &Node, port: u16, change: impl FnOnce(&mut Table)) {
         public_direct: true,
         versions: vec![1, 2],
     };
-    let mut table = Table {
+    let table = Table {
         system: 7,
         node: 1,
         version: 2,
@@ -63,7 +65,6 @@ fn publish(node: &Node, port: u16, change: impl FnOnce(&mut Table)) {
         sources: vec![Ipv4Addr::LOCALHOST.into()],
         ..Table::default()
     };
-    change(&mut table);
     let mut file = TableFile::open(&node.data().join("table")).unwrap();
     file.publish(&table).unwrap();
     StatsFile::open(&node.data().join("stats")).unwrap();
@@ -100,66 +101,181 @@ async fn run(node: &Node, spec: ChildSpec) -> (Interception, String) {
     )
 }
 
+/// A command at this port, which stands in it as `PORT`.
+fn at_port(command: &[&str], port: u16) -> Vec<String> {
+    let word = |word: &&str| match *word {
+        "PORT" => port.to_string(),
+        other => other.to_owned(),
+    };
+    command.iter().map(word).collect()
+}
+
 /// What it prints bare, and at which port. Other tests take ports too: one that is taken meanwhile is given up.
-fn bare_at_a_free_port(program: &str, part: &str) -> (u16, String) {
+fn bare_at_a_free_port(command: &[&str]) -> (u16, String) {
     loop {
         let port = free_port();
-        let mut command = Command::new(program);
-        let output = command.args([part, &port.to_string()]).output().unwrap();
+        let words = at_port(command, port);
+        let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
-        if !printed.contains("Address already in use") {
-            assert!(printed.ends_with("end\n"), "{part} bare: {printed}");
+        if !printed.to_lowercase().contains("address already in use") {
+            assert!(printed.ends_with("end\n"), "{words:?} bare: {printed}");
             return (port, printed);
         }
     }
 }
 
-async fn looks_the_same(program: &Path, parts: &[&str], labelled: bool) {
+/// Runs each command bare and under the net; says what was counted.
+async fn looks_the_same(commands: &[&[&str]]) -> StatsSnapshot {
     let (node, client, mut notices) = Node::start().await;
-    let program = program.to_str().unwrap();
-    for (generation, part) in (1..).zip(parts) {
-        let (port, expected) = bare_at_a_free_port(program, part);
-        publish(&node, port, |_| ());
-        let port = port.to_string();
-        let (how, found) = run(&node, spec(&node, generation, &[program, part, &port])).await;
+    for (generation, command) in (1..).zip(commands) {
+        let (port, expected) = bare_at_a_free_port(command);
+        publish(&node, port);
+        let words = at_port(command, port);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (how, found) = run(&node, spec(&node, generation, &words)).await;
         assert!(how.net, "{how:?}");
         let seen: Vec<_> = stats(&node).named().collect();
-        assert_eq!(found, expected, "{part}, {seen:?}");
+        assert_eq!(found, expected, "{words:?}, {seen:?}");
     }
     let stats = stats(&node);
     assert!(stats.get(Counter::NetCall) > 0);
     assert_eq!(stats.get(Counter::NetBlind), 0);
-    assert_eq!(stats.get(Counter::ConnectLabelled) > 0, labelled);
-    assert_eq!(stats.get(Counter::AcceptLabelled) > 0, labelled);
     drop(client);
     let (client, _) = HolderClient::attach(node.data()).await.unwrap();
     node.end(&client, &mut notices).await;
+    stats
+}
+
+/// Runs these parts of a program, whose calls to itself must be labelled.
+async fn parts_look_the_same(program: &Path, parts: &[&str]) {
+    let program = program.to_str().unwrap();
+    let commands: Vec<[&str; 3]> = parts.iter().map(|part| [program, part, "PORT"]).collect();
+    let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
+    let stats = looks_the_same(&commands).await;
+    assert!(stats.get(Counter::ConnectLabelled) > 0);
+    assert!(stats.get(Counter::AcceptLabelled) > 0);
+}
+
+/// Says that a test is skipped where a program is missing.
+fn is_missing(test: &str, program: &str) -> bool {
+    let there = Command::new("which").arg(program).output().unwrap();
+    if !there.status.success() {
+        println!("SKIPPED: {test}: {program} is not installed");
+    }
+    !there.status.success()
 }
 
 #[tokio::test]
 async fn a_static_program_calls_and_is_called_as_bare() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "gcc", &["-static"]);
-    looks_the_same(&program, &["call", "nonblocking"], true).await;
+    parts_look_the_same(&program, &["call", "nonblocking"]).await;
 }
 
 #[tokio::test]
 async fn errors_are_the_kernels() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "gcc", &["-static"]);
-    looks_the_same(&program, &["errors", "limits", "local"], true).await;
+    parts_look_the_same(&program, &["errors", "limits", "local"]).await;
 }
 
 #[tokio::test]
 async fn signals_end_and_restart_what_waits() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "gcc", &["-static"]);
-    looks_the_same(&program, &["interrupted", "storm", "killed"], true).await;
+    parts_look_the_same(&program, &["interrupted", "storm", "killed"]).await;
 }
 
 #[tokio::test]
 async fn threads_and_processes_share_a_listener() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "gcc", &["-static"]);
-    looks_the_same(&program, &["threads", "forked"], true).await;
+    parts_look_the_same(&program, &["threads", "forked"]).await;
+}
+
+#[tokio::test]
+async fn another_c_library_makes_no_difference() {
+    if is_missing("another_c_library_makes_no_difference", "musl-gcc") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for options in [&["-static"][..], &[]] {
+        let program = compile(folder.path(), "musl-gcc", options);
+        parts_look_the_same(&program, &["call", "nonblocking", "interrupted"]).await;
+    }
+}
+
+#[tokio::test]
+async fn go_programs_call_and_are_called_with_and_without_c() {
+    if is_missing("go_programs_call_and_are_called_with_and_without_c", "go") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/net/naive.go");
+    let program = folder.path().join("naive");
+    for with_c in ["0", "1"] {
+        let mut compiler = Command::new("go");
+        compiler.env("CGO_ENABLED", with_c).args(["build", "-o"]);
+        let output = compiler.arg(&program).arg(&source).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        parts_look_the_same(&program, &["call"]).await;
+    }
+}
+
+/// Rights that are given up before the program begins, a cleared environment, a process namespace of its own.
+#[tokio::test]
+async fn who_runs_it_and_with_what_environment_makes_no_difference() {
+    if !rustix::process::geteuid().is_root() {
+        println!(
+            "SKIPPED: who_runs_it_and_with_what_environment_makes_no_difference: only root may switch users"
+        );
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = compile(folder.path(), "gcc", &["-static"]);
+    let program = program.to_str().unwrap();
+    let nobody = [
+        "setpriv",
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+    ];
+    let call = [program, "call", "PORT"];
+    let stats = looks_the_same(&[
+        &[&nobody[..], &call[..]].concat(),
+        &[&["env", "-i"][..], &call[..]].concat(),
+        &[&["unshare", "--pid", "--fork"][..], &call[..]].concat(),
+    ])
+    .await;
+    assert_eq!(stats.get(Counter::ConnectLabelled), 9);
+}
+
+/// Privileged, the net takes no rights from the software's programs.
+#[tokio::test]
+async fn programs_gain_the_rights_that_they_gain_bare() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: programs_gain_the_rights_that_they_gain_bare: needs root's net");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let helper = folder.path().join("helper");
+    std::fs::copy("/usr/bin/id", &helper).unwrap();
+    std::fs::set_permissions(&helper, Permissions::from_mode(0o4755)).unwrap();
+    let program = compile(folder.path(), "gcc", &["-static"]);
+    let script = format!(
+        "setpriv --reuid 65534 --clear-groups {} -u; {} local PORT > /dev/null; echo end",
+        helper.display(),
+        program.display()
+    );
+    let script = script.replace("PORT", &free_port().to_string());
+    looks_the_same(&[&["sh", "-c", &script]]).await;
+    if !is_missing("programs_gain_the_rights_that_they_gain_bare", "sudo") {
+        let script = format!("sudo -n -u nobody id -un; {script}");
+        looks_the_same(&[&["sh", "-c", &script]]).await;
+    }
 }
