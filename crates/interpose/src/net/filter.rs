@@ -106,11 +106,11 @@ pub fn set(rules: Rules) -> Result<Option<OwnedFd>, Refused> {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut(),
     };
-    let flags = if rules.net {
-        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
-    } else {
-        0
-    };
+    // The filter is no fence around strangers: the software runs as fast as without it.
+    let mut flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    if rules.net {
+        flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    }
     let arguments = [
         libc::SECCOMP_SET_MODE_FILTER as usize,
         flags as usize,
