@@ -63,6 +63,29 @@ fn round(
     open.get(caller.name)
 }
 
+/// Callers of every kind.
+fn loads(port: u16, id: u64) -> Vec<Load<'static>> {
+    let kinds = [
+        ("unlabelled", None, false),
+        ("unlabelled-kept", None, true),
+        ("old", Some(1), false),
+        ("old-kept", Some(1), true),
+        ("new", Some(2), false),
+        ("new-kept", Some(2), true),
+    ];
+    kinds
+        .into_iter()
+        .map(|(name, version, keeps)| Load {
+            name,
+            keeps,
+            connect: Box::new(move || match version {
+                Some(version) => Caller::labelled(port, id, version),
+                None => Caller::unlabelled(port, 1),
+            }),
+        })
+        .collect()
+}
+
 #[test]
 fn callers_of_every_kind_lose_no_call_through_an_upgrade() {
     lose_no_call(|bundle| bundle);
@@ -86,25 +109,7 @@ fn lose_no_call(started: impl Fn(Bundle) -> Bundle) {
     system.publish(&started(hold.bundle()));
     system.until_staged(&node, 2);
     let (port, id) = (system.port(1), system.view().system_id);
-    let kinds = [
-        ("unlabelled", None, false),
-        ("unlabelled-kept", None, true),
-        ("old", Some(1), false),
-        ("old-kept", Some(1), true),
-        ("new", Some(2), false),
-        ("new-kept", Some(2), true),
-    ];
-    let loads: Vec<Load<'_>> = kinds
-        .into_iter()
-        .map(|(name, version, keeps)| Load {
-            name,
-            keeps,
-            connect: Box::new(move || match version {
-                Some(version) => Caller::labelled(port, id, version),
-                None => Caller::unlabelled(port, 1),
-            }),
-        })
-        .collect();
+    let loads = loads(port, id);
     let over = AtomicBool::new(false);
     let rounds: Vec<AtomicI64> = loads.iter().map(|_| AtomicI64::new(0)).collect();
     let all_reach = |more: i64| {

@@ -1,6 +1,6 @@
 //! The child: started by `upstart launch`, known by its process descriptor until it is reaped.
 
-use super::net::Net;
+use super::net::{self, Net};
 use super::output::Output;
 use super::packet;
 use crate::launch::Orders;
@@ -17,6 +17,10 @@ use std::process::{Command, Stdio};
 
 /// The longest reason that a launch gives for its failure.
 const REASON_BYTES_MAX: usize = 4096;
+
+/// Why a net is of no use.
+const NO_TABLE: &str = "the holder cannot read the member table; it is of another version than the agent: stop the node with \
+     `upstart stop`, then start its agent again";
 
 /// A child that was started and of which something is left.
 #[derive(Debug)]
@@ -169,21 +173,30 @@ impl Child {
     pub(super) fn hear_launch(&mut self) -> Option<Result<(), String>> {
         let launch = self.launch.as_mut()?;
         let ended = launch.hear();
-        if let Some(notices) = launch.notices.take() {
-            match Net::start(notices, &self.environment) {
-                Ok(net) => self.net = Some(net),
-                // Its calls answer ENOSYS now: it will not get far, and says so.
-                Err(error) => tracing::error!(%error, "the net cannot be served"),
-            }
-        }
+        let notices = launch.notices.take();
         let (interception, failure) = launch.told();
-        if let Some(interception) = interception {
-            self.interception = interception;
+        if let Some(notices) = notices {
+            self.interception = interception.unwrap_or_default();
+            self.serve(notices);
+        } else if self.net.is_none() {
+            self.interception = interception.unwrap_or_default();
         }
         match ended {
             false => None,
             true if failure.is_empty() => Some(Ok(())),
             true => Some(Err(failure)),
+        }
+    }
+
+    fn serve(&mut self, notices: OwnedFd) {
+        if !net::learn_files(&self.environment) {
+            self.interception.net = false;
+            self.interception.why_no_net = Some(NO_TABLE.to_owned());
+        }
+        match Net::start(notices) {
+            Ok(net) => self.net = Some(net),
+            // Its calls answer ENOSYS now: it will not get far, and says so.
+            Err(error) => tracing::error!(%error, "the net cannot be served"),
         }
     }
 

@@ -57,11 +57,7 @@ impl Net {
     ///
     /// # Errors
     /// When there are no descriptors or threads left.
-    pub(super) fn start(
-        notices: OwnedFd,
-        environment: &BTreeMap<String, String>,
-    ) -> io::Result<Self> {
-        learn_files(environment);
+    pub(super) fn start(notices: OwnedFd) -> io::Result<Self> {
         alarm::prepare().map_err(io::Error::from_raw_os_error)?;
         let shared = Arc::new(Shared {
             notices: Notices::new(notices),
@@ -116,17 +112,15 @@ impl Shared {
     }
 }
 
-/// The files of the node, as its software is told them.
-fn learn_files(environment: &BTreeMap<String, String>) {
+/// Learns the files of the node, as its software is told them. False when the net cannot go by them: it lets everything through.
+pub(super) fn learn_files(environment: &BTreeMap<String, String>) -> bool {
     use intercept::environment::{HOLDER, STATS, TABLE};
     let path = |name| {
         let text = environment.get(name).cloned().unwrap_or_default();
         CString::new(text).unwrap_or_default()
     };
     let holder = environment.get(HOLDER).map_or("", String::as_str);
-    if !state::open(&path(TABLE), &path(STATS), holder.as_bytes()) {
-        tracing::warn!("the net has no member table: what it catches is let through");
-    }
+    state::open(&path(TABLE), &path(STATS), holder.as_bytes())
 }
 
 /// Nothing that is kept under these locks is left half changed by a panic.
