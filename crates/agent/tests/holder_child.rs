@@ -131,7 +131,7 @@ async fn part_agent() {
         refuse_io_uring: false,
         no_new_privileges: true,
     };
-    println!("child {}", client.start(spec).await.unwrap().0);
+    println!("child {}", client.start(spec).await.unwrap());
     std::future::pending::<()>().await;
 }
 

@@ -137,7 +137,7 @@ async fn an_ordinary_users_holder_ends_everything_too() {
         "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' & exec sleep 1000",
         file.display()
     );
-    let (pid, _) = client
+    let pid = client
         .start(node.spec(1, &["sh", "-c", &script]))
         .await
         .unwrap();

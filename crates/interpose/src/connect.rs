@@ -51,8 +51,27 @@ pub fn decide(to: Option<SocketAddr>) -> Connect {
     state::table(|table| on_connect(&table, to)).unwrap_or(Connect::Bypass(Bypass::NoTable))
 }
 
+/// How the caller of a connect that is labelled waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As long as the kernel does.
+    Waits,
+    /// Not at all: it is told EINPROGRESS.
+    Asks,
+    /// Not here: it is told EINPROGRESS, or that the connection stands already.
+    AsksTheNet,
+}
+
 /// The hook. `nonblocking` overrides what the socket says.
 pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
+    let manner = || match nonblocking.unwrap_or_else(|| !kernel::is_blocking(fd)) {
+        true => Manner::Asks,
+        false => Manner::Waits,
+    };
+    label_and_connect(fd, to, manner)
+}
+
+fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Result<c_int, Errno> {
     let address = to.address();
     if let Some(address) = address {
         state::note_connect(address.port());
@@ -76,14 +95,13 @@ pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int,
         state::count(Counter::ConnectRefused);
         return Err(libc::ECONNREFUSED);
     };
-    let nonblocking =
-        nonblocking.unwrap_or_else(|| kernel::status_flags(fd) & libc::O_NONBLOCK != 0);
+    let manner = manner();
     let label = &Encoded::new(&label);
     if !matches!(socket, Socket::Fresh) {
-        return slow_path::connect(fd, to, label, nonblocking);
+        return slow_path::connect(fd, to, label, manner);
     }
     if paths::is_slow(address, now_ms)
-        && let Some(outcome) = slow_path::connect_briefly(fd, to, label, nonblocking)
+        && let Some(outcome) = slow_path::connect_briefly(fd, to, label, manner)
     {
         return outcome;
     }
@@ -92,7 +110,7 @@ pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int,
         to,
         address,
         label,
-        nonblocking,
+        manner,
         now_ms,
     };
     attempt.labelled(cookie)
@@ -118,7 +136,7 @@ struct Attempt<'a> {
     to: Given,
     address: SocketAddr,
     label: &'a Encoded,
-    nonblocking: bool,
+    manner: Manner,
     /// When it was asked for.
     now_ms: u64,
 }
@@ -139,7 +157,7 @@ impl Attempt<'_> {
             // to hold the caller up: without a cookie the label goes out at once.
             Err(libc::EINPROGRESS) if cookie => {
                 cookies::note_missing(self.address, self.now_ms);
-                let outcome = slow_path::connect_briefly(fd, to, label, self.nonblocking);
+                let outcome = slow_path::connect_briefly(fd, to, label, self.manner);
                 outcome.unwrap_or_else(|| {
                     let _ = cookies::require(fd, false);
                     self.labelled(false)
@@ -147,7 +165,7 @@ impl Attempt<'_> {
             }
             // Not queued: fast open is switched off, or the kernel distrusts the path and has sent a bare SYN.
             Err(libc::EOPNOTSUPP | libc::EINPROGRESS) => {
-                slow_path::connect(fd, to, label, self.nonblocking)
+                slow_path::connect(fd, to, label, self.manner)
             }
             Err(libc::EALREADY) => plain(fd, to, Bypass::Underway),
             Err(error) => Err(error),
@@ -160,7 +178,7 @@ impl Attempt<'_> {
     }
 
     fn finish(&self) -> Result<c_int, Errno> {
-        if self.nonblocking {
+        if self.manner != Manner::Waits {
             paths::sample(self.fd, self.address, self.now_ms);
             return Err(libc::EINPROGRESS);
         }
@@ -185,7 +203,7 @@ pub enum Begun {
     Ended(Result<c_int, Errno>),
 }
 
-/// Begins a connect, as the hook does for a socket that does not wait.
+/// Begins a connect, as the hook does for a socket that does not wait. It has ended well only where the slow path was taken.
 pub fn begin(fd: c_int, to: Given) -> Begun {
     let member = match decide(to.address()) {
         Connect::Bypass(reason) => Err(reason),
@@ -198,7 +216,7 @@ pub fn begin(fd: c_int, to: Given) -> Begun {
         state::count(reason.connect_counter());
         return Begun::Plain;
     }
-    match connect(fd, to, Some(true)) {
+    match label_and_connect(fd, to, || Manner::AsksTheNet) {
         Err(libc::EINPROGRESS) => Begun::Labelled,
         ended => Begun::Ended(ended),
     }

@@ -267,13 +267,6 @@ pub fn time_limit(fd: c_int, option_name: c_int) -> Option<Duration> {
     (!limit.is_zero()).then_some(limit)
 }
 
-/// Whether a TCP connection stands.
-pub fn is_established(fd: c_int) -> bool {
-    const ESTABLISHED: u8 = 1;
-    option::<libc::tcp_info>(fd, libc::IPPROTO_TCP, libc::TCP_INFO)
-        .is_ok_and(|info| info.tcpi_state == ESTABLISHED)
-}
-
 pub(crate) fn fcntl(fd: c_int, command: c_int, argument: c_int) -> Result<c_int, Errno> {
     // SAFETY: only commands with an integer argument are used.
     unsafe {

@@ -13,7 +13,7 @@ use intercept::holder::{ChildSpec, Interception};
 use intercept::stats::{Counter, StatsFile, StatsSnapshot};
 use intercept::table::{Service, Table, TableFile};
 use std::fs::Permissions;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,8 +22,12 @@ use support::{Node, exit};
 
 /// Compiles the program, with these options.
 fn compile(folder: &Path, compiler: &str, options: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/net/naive.c");
-    let program = folder.join("naive");
+    compile_source(folder, "tests/net/naive.c", compiler, options)
+}
+
+fn compile_source(folder: &Path, source: &str, compiler: &str, options: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+    let program = folder.join("program");
     let output = Command::new(compiler)
         .args(["-O1", "-Wno-unused-result", "-pthread", "-o"])
         .arg(&program)
@@ -47,22 +51,27 @@ fn free_port() -> u16 {
     }
 }
 
-fn publish(node: &Node, port: u16) {
-    let service = Service {
-        port,
+/// Makes these ports services, and members' too.
+fn publish(node: &Node, ports: &[u16]) {
+    let services = ports.iter().map(|port| Service {
+        port: *port,
         kept: false,
         unsure: false,
         public_direct: true,
         versions: vec![1, 2],
-    };
+    });
+    let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let endpoints = ports
+        .iter()
+        .flat_map(|port| hosts.map(|host| SocketAddr::new(host, *port)));
     let table = Table {
         system: 7,
         node: 1,
         version: 2,
         local_labels_prompt: true,
-        services: vec![service],
-        endpoints: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
-        sources: vec![Ipv4Addr::LOCALHOST.into()],
+        services: services.collect(),
+        endpoints: endpoints.collect(),
+        sources: hosts.into(),
         ..Table::default()
     };
     let mut file = TableFile::open(&node.data().join("table")).unwrap();
@@ -93,7 +102,7 @@ fn spec(node: &Node, generation: u64, command: &[&str]) -> ChildSpec {
 async fn run(node: &Node, spec: ChildSpec) -> (Interception, String) {
     std::fs::remove_file(node.output()).ok();
     let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
-    let (_, interception) = client.start(spec).await.unwrap();
+    let (_, interception) = client.start_told(spec).await.unwrap();
     exit(&mut notices).await;
     (
         interception,
@@ -101,10 +110,11 @@ async fn run(node: &Node, spec: ChildSpec) -> (Interception, String) {
     )
 }
 
-/// A command at this port, which stands in it as `PORT`.
+/// A command at this port, which stands in it as `PORT`, and the one after it as `NEXT`.
 fn at_port(command: &[&str], port: u16) -> Vec<String> {
     let word = |word: &&str| match *word {
         "PORT" => port.to_string(),
+        "NEXT" => (port + 1).to_string(),
         other => other.to_owned(),
     };
     command.iter().map(word).collect()
@@ -118,7 +128,7 @@ fn bare_at_a_free_port(command: &[&str]) -> (u16, String) {
         let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         if !printed.to_lowercase().contains("address already in use") {
-            assert!(printed.ends_with("end\n"), "{words:?} bare: {printed}");
+            assert!(output.status.success(), "{words:?} bare: {printed}");
             return (port, printed);
         }
     }
@@ -129,7 +139,7 @@ async fn looks_the_same(commands: &[&[&str]]) -> StatsSnapshot {
     let (node, client, mut notices) = Node::start().await;
     for (generation, command) in (1..).zip(commands) {
         let (port, expected) = bare_at_a_free_port(command);
-        publish(&node, port);
+        publish(&node, &[port, port + 1]);
         let words = at_port(command, port);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (how, found) = run(&node, spec(&node, generation, &words)).await;
@@ -278,4 +288,45 @@ async fn programs_gain_the_rights_that_they_gain_bare() {
         let script = format!("sudo -n -u nobody id -un; {script}");
         looks_the_same(&[&["sh", "-c", &script]]).await;
     }
+}
+
+/// What the preloaded library is measured by, built without anything that it could reach; but for its `processes`, which are served in
+/// any order.
+const SCENARIOS: [&str; 25] = [
+    "blocking",
+    "nonblocking",
+    "select_loop",
+    "server_first",
+    "accept_forms",
+    "families_v4",
+    "families_dual",
+    "mixed_mptcp",
+    "families_mptcp",
+    "mptcp_nonblocking",
+    "threads",
+    "reuse_port",
+    "fast_open_nonblocking",
+    "refused",
+    "refused_nonblocking",
+    "epoll_edges",
+    "odd_calls",
+    "signals_restart",
+    "signals_interrupt",
+    "accept_interrupted",
+    "time_outs",
+    "cancelled",
+    "half_close",
+    "reset_by_outsider",
+    "fast_open",
+];
+
+#[tokio::test]
+async fn the_librarys_scenarios_look_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "../preload/tests/syscalls/probe.c";
+    let program = compile_source(folder.path(), source, "gcc", &["-static"]);
+    let program = program.to_str().unwrap();
+    let commands = SCENARIOS.map(|scenario| [program, scenario, "PORT", "NEXT"]);
+    let commands = commands.each_ref().map(|command| &command[..]);
+    looks_the_same(&commands).await;
 }

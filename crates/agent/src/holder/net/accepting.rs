@@ -26,11 +26,25 @@ pub(super) struct Wanted {
     until: Option<Instant>,
 }
 
+/// Who is to have a connection: an accept without its listener, which must be closed before its caller goes on: what the software
+/// closes then must be closed.
+#[derive(Debug)]
+struct Claim {
+    notice: Notice,
+    target: Target,
+    cookie: u64,
+    flags: i32,
+}
+
 /// How a try ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Tried {
-    /// The caller has its answer, or waits no more.
-    Done,
+    /// A connection for the caller.
+    Accepted(Delivered),
+    /// An error for the caller.
+    Failed(i32),
+    /// The caller waits no more.
+    Deserted,
     /// There is nothing yet.
     Nothing,
     /// What is there is the next software's.
@@ -60,10 +74,10 @@ impl Wanted {
         self.until
     }
 
-    /// Accepts and gives, if there is something.
+    /// Accepts, if there is something.
     pub(super) fn attempt(&self, shared: &Shared, alarm: &Alarm) -> Tried {
         if let Some(connection) = shared.left_over.take(self.cookie) {
-            return self.give(shared, connection);
+            return Tried::Accepted(connection);
         }
         let fd = self.listener.as_raw_fd();
         loop {
@@ -74,7 +88,7 @@ impl Wanted {
                 return Tried::Nothing;
             }
             if !shared.notices.is_valid(&self.notice) {
-                return Tried::Done;
+                return Tried::Deserted;
             }
             let accepted = if self.blocking {
                 alarm.during(|| one(fd, self.flags))
@@ -82,12 +96,12 @@ impl Wanted {
                 one(fd, self.flags)
             };
             match accepted {
-                Ok(Some(connection)) => return self.give(shared, connection),
+                Ok(Some(connection)) => return Tried::Accepted(connection),
                 // Given away. An edge-triggered listener is not told a second time: asked until its real EAGAIN.
                 Ok(None) => {}
                 Err(libc::EAGAIN | libc::EINTR) if self.blocking => return Tried::Nothing,
                 Err(libc::EINTR) => {}
-                Err(error) => return self.answer(shared, error),
+                Err(error) => return Tried::Failed(error),
             }
         }
     }
@@ -96,14 +110,31 @@ impl Wanted {
         process_of(self.notice.thread).is_some_and(|process| shared.is_waker(process))
     }
 
-    /// Answers with an error.
-    pub(super) fn answer(&self, shared: &Shared, error: i32) -> Tried {
+    /// Tells the caller how its accept has ended.
+    pub(super) fn end(self, shared: &Shared, tried: Tried) {
+        let claim = Claim {
+            notice: self.notice,
+            target: self.target,
+            cookie: self.cookie,
+            flags: self.flags,
+        };
+        drop(self.listener);
+        match tried {
+            Tried::Accepted(connection) => claim.give(shared, connection),
+            Tried::Failed(error) => claim.answer(shared, error),
+            Tried::Nothing | Tried::LeftAlone => claim.answer(shared, libc::EAGAIN),
+            Tried::Deserted => {}
+        }
+    }
+}
+
+impl Claim {
+    fn answer(&self, shared: &Shared, error: i32) {
         // Who has gone on meanwhile hears nothing.
         let _ = shared.notices.answer(&self.notice, Err(error));
-        Tried::Done
     }
 
-    fn give(&self, shared: &Shared, connection: Delivered) -> Tried {
+    fn give(&self, shared: &Shared, connection: Delivered) {
         let [_, address, length, ..] = self.notice.arguments;
         let peer = &connection.peer.bytes[..connection.peer.length];
         if address != 0
@@ -113,35 +144,38 @@ impl Wanted {
                 return self.leave(shared, connection);
             }
             // As the kernel: what it has accepted for a bad address is closed.
+            drop(connection);
             return self.answer(shared, error);
         }
         let closes = self.flags & libc::SOCK_CLOEXEC != 0;
         match (shared.notices).give(&self.notice, connection.descriptor.as_fd(), closes) {
-            Ok(()) => Tried::Done,
+            Ok(()) => {}
             Err(libc::ENOENT) => self.leave(shared, connection),
             Err(error) => {
                 shared.left_over.keep(self.cookie, connection);
-                self.answer(shared, error)
+                self.answer(shared, error);
             }
         }
     }
 
     /// Nobody took it: a signal came between. It is the next accept's.
-    fn leave(&self, shared: &Shared, connection: Delivered) -> Tried {
+    fn leave(&self, shared: &Shared, connection: Delivered) {
         shared.left_over.keep(self.cookie, connection);
         shared.parking.wake();
-        Tried::Done
     }
 }
 
 /// An accept has come.
 pub(super) fn begin(shared: &Arc<Shared>, wanted: Wanted, alarm: &Alarm) {
     match wanted.attempt(shared, alarm) {
-        Tried::Done => {}
-        _ if wanted.blocking => shared.parking.park(shared, wanted),
-        Tried::Nothing | Tried::LeftAlone => {
-            std::thread::sleep(STOPPING_PAUSE);
-            wanted.answer(shared, libc::EAGAIN);
+        Tried::Nothing | Tried::LeftAlone if wanted.blocking => {
+            shared.parking.park(shared, wanted);
+        }
+        tried => {
+            if matches!(tried, Tried::LeftAlone) {
+                std::thread::sleep(STOPPING_PAUSE);
+            }
+            wanted.end(shared, tried);
         }
     }
 }

@@ -63,7 +63,11 @@ pub(super) fn serve(shared: &Arc<Shared>, notice: &Notice, alarm: &Alarm) {
         libc::SYS_bind => caller.bind(),
         libc::SYS_listen => caller.listen(),
         libc::SYS_getpeername => caller.peer_name(),
-        libc::SYS_sendto => caller.send(notice.arguments[4], notice.arguments[5]),
+        libc::SYS_sendto => caller.send(
+            notice.arguments[4],
+            notice.arguments[5],
+            notice.arguments[3],
+        ),
         libc::SYS_sendmsg => caller.send_message(),
         _ => caller.end(Outcome::GoOn),
     };
@@ -119,60 +123,64 @@ impl Caller<'_> {
             state::count(reason.connect_counter());
             return self.end(Outcome::GoOn);
         }
-        match self.socket() {
-            Ok(socket) => self.connect_to_member(&socket, &to),
-            Err(outcome) => self.end(outcome),
-        }
+        self.connect_to_member(&to, |fd, blocking| match blocking {
+            true => self.wait(fd, &to),
+            false => Outcome::Answer(Err(libc::EINPROGRESS)),
+        })
     }
 
-    fn connect_to_member(&self, socket: &OwnedFd, to: &Storage) -> bool {
+    /// Sends the label; `begun` says what becomes of the call once it is on its way.
+    fn connect_to_member(&self, to: &Storage, begun: impl Fn(i32, bool) -> Outcome) -> bool {
         let Self { shared, notice, .. } = self;
-        let fd = socket.as_raw_fd();
-        let Some(cookie) = kernel::cookie(fd) else {
+        let socket = match self.socket() {
+            Ok(socket) => socket,
+            Err(outcome) => return self.end(outcome),
+        };
+        let Some(cookie) = kernel::cookie(socket.as_raw_fd()) else {
             return self.end(Outcome::GoOn);
         };
-        if let Some(outcome) = shared.repeats.begin(notice.thread, cookie) {
-            let taken = self.end(outcome);
-            shared.repeats.end(notice.thread, cookie, outcome, taken);
-            return taken;
-        }
-        let blocking = kernel::is_blocking(fd);
-        let begun = if blocking {
-            self.alarm.during(|| begin(fd, to.given()))
-        } else {
-            begin(fd, to.given())
+        let outcome = match shared.repeats.begin(notice.thread, cookie) {
+            Some(first) => first,
+            None => self.label(socket.as_raw_fd(), to, begun),
         };
-        let outcome = match begun {
-            Begun::Plain => Outcome::GoOn,
-            Begun::Ended(answer) => Outcome::Answer(answer),
-            Begun::Labelled if blocking => self.connected(fd, to),
-            Begun::Labelled => Outcome::Answer(Err(libc::EINPROGRESS)),
-        };
+        // What the software closes after its answer is closed then.
+        drop(socket);
         let taken = self.end(outcome);
         shared.repeats.end(notice.thread, cookie, outcome, taken);
         taken
     }
 
+    fn label(&self, fd: i32, to: &Storage, begun: impl Fn(i32, bool) -> Outcome) -> Outcome {
+        let blocking = kernel::is_blocking(fd);
+        let label = if blocking {
+            self.alarm.during(|| begin(fd, to.given()))
+        } else {
+            begin(fd, to.given())
+        };
+        match label {
+            Begun::Plain => Outcome::GoOn,
+            Begun::Labelled => begun(fd, blocking),
+            Begun::Ended(Ok(_)) if !blocking => Outcome::Answer(Err(libc::EINPROGRESS)),
+            Begun::Ended(answer) => Outcome::Answer(answer),
+        }
+    }
+
     /// A socket that waits for its connection: the kernel's own connect waits best, with the right manners towards signals. Only
     /// where the wait is limited does that answer otherwise than for a connect that it has begun itself.
-    fn connected(&self, fd: i32, to: &Storage) -> Outcome {
-        if let Some(limit) = kernel::time_limit(fd, libc::SO_SNDTIMEO) {
-            let until = Instant::now() + limit;
-            while !kernel::ready(fd, libc::POLLOUT, LOOK_MS).unwrap_or(false) {
-                if !self.shared.notices.is_valid(self.notice) {
-                    return Outcome::Settled;
-                }
-                if Instant::now() >= until {
-                    return Outcome::Answer(Err(libc::EINPROGRESS));
-                }
-            }
-        } else if !kernel::is_established(fd) {
+    fn wait(&self, fd: i32, to: &Storage) -> Outcome {
+        let Some(limit) = kernel::time_limit(fd, libc::SO_SNDTIMEO) else {
             return Outcome::GoOn;
+        };
+        let until = Instant::now() + limit;
+        while !kernel::ready(fd, libc::POLLOUT, LOOK_MS).unwrap_or(false) {
+            if !self.shared.notices.is_valid(self.notice) {
+                return Outcome::GoOn;
+            }
+            if Instant::now() >= until {
+                return Outcome::Answer(Err(libc::EINPROGRESS));
+            }
         }
-        match self.alarm.during(|| kernel::connect(fd, to.given())) {
-            Err(libc::EISCONN) => Outcome::Answer(Ok(0)),
-            answer => Outcome::Answer(answer),
-        }
+        Outcome::Answer(self.alarm.during(|| kernel::connect(fd, to.given())))
     }
 
     /// Only a bind whose port the holder keeps is ours: all others are the kernel's, with the software's own rights.
@@ -183,11 +191,12 @@ impl Caller<'_> {
         let port = to.as_ref().and_then(Storage::address).map(|to| to.port());
         let kept =
             port.is_some_and(|port| state::table(|table| on_bind(&table, port)) == Some(true));
-        let outcome = match (to, self.socket()) {
-            (Some(to), Ok(socket)) if kept && kernel::is_tcp(socket.as_raw_fd()) => {
-                self.bind_kept(&socket, &to)
-            }
-            (_, Err(outcome)) => outcome,
+        let outcome = match to {
+            Some(to) if kept => match self.socket() {
+                Ok(socket) if kernel::is_tcp(socket.as_raw_fd()) => self.bind_kept(&socket, &to),
+                Ok(_) => Outcome::GoOn,
+                Err(outcome) => outcome,
+            },
             _ => Outcome::GoOn,
         };
         self.end(outcome)
@@ -248,15 +257,20 @@ impl Caller<'_> {
         self.end(outcome)
     }
 
-    /// A send that also connects: to a member it is refused as by a kernel that does not know it, and programs connect instead.
-    fn send(&self, address: u64, length: u64) -> bool {
+    /// A send that also connects: to a member the label goes first. The kernel then finds a socket that connects already, waits for it,
+    /// and sends; where it must not wait it answers as where it has no cookie yet.
+    fn send(&self, address: u64, length: u64, flags: u64) -> bool {
         let to = self.target.address(address, length).ok();
-        let to = to.as_ref().and_then(Storage::address);
-        if matches!(decide(to), Connect::Bypass(_)) {
+        let to = to.filter(|to| !matches!(decide(to.address()), Connect::Bypass(_)));
+        let Some(to) = to else {
             return self.end(Outcome::GoOn);
-        }
+        };
         state::count(Counter::FastOpenReplaced);
-        self.end(Outcome::Answer(Err(libc::EOPNOTSUPP)))
+        let may_wait = flags as i32 & libc::MSG_DONTWAIT == 0;
+        self.connect_to_member(&to, |_, blocking| match blocking && may_wait {
+            true => Outcome::GoOn,
+            false => Outcome::Answer(Err(libc::EINPROGRESS)),
+        })
     }
 
     /// `struct msghdr` begins with the address's pointer and length.
@@ -272,13 +286,16 @@ impl Caller<'_> {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = head;
         let address = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
         let length = u32::from_ne_bytes([i, j, k, l]);
-        self.send(address, length.into())
+        self.send(address, length.into(), self.notice.arguments[2])
     }
 
     fn accept(self, flags: i32) -> bool {
         let listener = match self.socket() {
             Ok(socket) if kernel::is_tcp(socket.as_raw_fd()) => socket,
-            Ok(_) => return self.end(Outcome::GoOn),
+            Ok(other) => {
+                drop(other);
+                return self.end(Outcome::GoOn);
+            }
             Err(outcome) => return self.end(outcome),
         };
         let wanted = Wanted::new(*self.notice, self.target, listener, flags);

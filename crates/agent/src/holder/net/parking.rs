@@ -62,7 +62,7 @@ impl Parking {
     pub(super) fn park(&self, shared: &Shared, wanted: Wanted) {
         let mut parked = lock(&self.parked);
         if parked.waiting.len() >= PARKED_MAX {
-            wanted.answer(shared, libc::ENOBUFS);
+            wanted.end(shared, Tried::Failed(libc::ENOBUFS));
             return;
         }
         parked.last += 1;
@@ -84,7 +84,7 @@ impl Parking {
         });
         if let Err(error) = watched {
             self.unwatch(&wanted);
-            wanted.answer(shared, error.raw_os_error());
+            wanted.end(shared, Tried::Failed(error.raw_os_error()));
             return;
         }
         if !shared.notices.is_valid(&wanted.notice) {
@@ -192,7 +192,7 @@ pub(super) fn serve(shared: &Arc<Shared>, alarm: &Alarm) {
         }
         let mut rests = false;
         for number in ready {
-            rests |= attend(shared, number, alarm) == Tried::LeftAlone;
+            rests |= attend(shared, number, alarm);
         }
         if swept.elapsed() >= TICK {
             swept = Instant::now();
@@ -205,24 +205,36 @@ pub(super) fn serve(shared: &Arc<Shared>, alarm: &Alarm) {
     }
 }
 
-fn attend(shared: &Shared, number: u64, alarm: &Alarm) -> Tried {
-    let _trying = lock(&shared.parking.trying);
+/// Looks after one of those who wait; says whether it is to be left alone for now.
+fn attend(shared: &Shared, number: u64, alarm: &Alarm) -> bool {
+    let parking = &shared.parking;
     if number & ENDING != 0 {
-        shared.parking.remove(number & !ENDING);
-        return Tried::Done;
+        parking.remove(number & !ENDING);
+        return false;
     }
-    let Some(wanted) = shared.parking.get(number) else {
-        return Tried::Done;
+    let _trying = lock(&parking.trying);
+    let Some(wanted) = parking.get(number) else {
+        return false;
     };
     let tried = wanted.attempt(shared, alarm);
-    if tried == Tried::Done {
-        shared.parking.remove(number);
+    if matches!(tried, Tried::Nothing | Tried::LeftAlone) {
+        return matches!(tried, Tried::LeftAlone);
     }
-    tried
+    parking.remove(number);
+    end(shared, wanted, tried);
+    false
+}
+
+/// Only this thread shares what waits, so that what was removed is its own.
+fn end(shared: &Shared, wanted: Arc<Wanted>, tried: Tried) {
+    if let Some(wanted) = Arc::into_inner(wanted) {
+        wanted.end(shared, tried);
+    }
 }
 
 /// Answers those whose time is up.
 fn end_late(shared: &Shared) {
+    let _trying = lock(&shared.parking.trying);
     let now = Instant::now();
     let late: Vec<(u64, Arc<Wanted>)> = lock(&shared.parking.parked)
         .waiting
@@ -231,7 +243,7 @@ fn end_late(shared: &Shared) {
         .map(|(number, wanted)| (*number, Arc::clone(wanted)))
         .collect();
     for (number, wanted) in late {
-        wanted.answer(shared, libc::EAGAIN);
         shared.parking.remove(number);
+        end(shared, wanted, Tried::Failed(libc::EAGAIN));
     }
 }

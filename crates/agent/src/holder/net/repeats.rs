@@ -66,15 +66,14 @@ impl Repeats {
     /// The try has ended so, and its answer was taken or not.
     pub(super) fn end(&self, thread: i32, socket: u64, answer: Outcome, taken: bool) {
         let mut begun = lock(&self.begun);
-        let ours = begun
-            .get_mut(&thread)
-            .filter(|first| first.socket == socket);
-        match ours {
-            Some(_) if taken => {
-                begun.remove(&thread);
-            }
-            Some(first) => first.answer = Some(answer),
-            None => {}
+        if !taken {
+            let answer = Some(answer);
+            begun.insert(thread, Begun { socket, answer });
+        } else if begun
+            .get(&thread)
+            .is_some_and(|first| first.socket == socket)
+        {
+            begun.remove(&thread);
         }
         self.answered.notify_all();
     }

@@ -105,7 +105,7 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
     };
     node.prepare_shared_files(spec.user.as_deref())?;
     node.child_starts(start);
-    match node.holder.start(spec).await {
+    match node.holder.start_told(spec).await {
         Ok((pid, interception)) => {
             tracing::info!(pid, version = %to, "the software runs");
             node.child_runs(pid, interception);
