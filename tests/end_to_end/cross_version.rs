@@ -1,6 +1,6 @@
 //! Callers of both versions through one node's upgrade.
 
-use crate::harness::{Boxes, Caller, NodeOptions, System, is_crash, kill, until};
+use crate::harness::{Boxes, Bundle, Caller, NodeOptions, System, is_crash, kill, until};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -63,14 +63,8 @@ fn round(
     open.get(caller.name)
 }
 
-#[test]
-fn callers_of_every_kind_lose_no_call_through_an_upgrade() {
-    let system = System::with(&Boxes::version(1).bundle());
-    let node = system.settled_box("a", 1, 1);
-    let hold = Boxes::version(2).schedule("approval = true");
-    system.publish(&hold.bundle());
-    system.until_staged(&node, 2);
-    let (port, id) = (system.port(1), system.view().system_id);
+/// Callers of every kind.
+fn loads(port: u16, id: u64) -> Vec<Load<'static>> {
     let kinds = [
         ("unlabelled", None, false),
         ("unlabelled-kept", None, true),
@@ -79,7 +73,7 @@ fn callers_of_every_kind_lose_no_call_through_an_upgrade() {
         ("new", Some(2), false),
         ("new-kept", Some(2), true),
     ];
-    let loads: Vec<Load<'_>> = kinds
+    kinds
         .into_iter()
         .map(|(name, version, keeps)| Load {
             name,
@@ -89,7 +83,33 @@ fn callers_of_every_kind_lose_no_call_through_an_upgrade() {
                 None => Caller::unlabelled(port, 1),
             }),
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn callers_of_every_kind_lose_no_call_through_an_upgrade() {
+    lose_no_call(|bundle| bundle);
+}
+
+/// The preloaded library is in none of it: all of its calls go through the net.
+#[test]
+fn callers_of_software_without_the_library_lose_no_call() {
+    lose_no_call(|bundle| {
+        bundle.replaced(
+            r#"command = ["python3", "${software}"#,
+            r#"command = ["/usr/bin/env", "-i", "/usr/bin/python3", "${software}"#,
+        )
+    });
+}
+
+fn lose_no_call(started: impl Fn(Bundle) -> Bundle) {
+    let system = System::with(&started(Boxes::version(1).bundle()));
+    let node = system.settled_box("a", 1, 1);
+    let hold = Boxes::version(2).schedule("approval = true");
+    system.publish(&started(hold.bundle()));
+    system.until_staged(&node, 2);
+    let (port, id) = (system.port(1), system.view().system_id);
+    let loads = loads(port, id);
     let over = AtomicBool::new(false);
     let rounds: Vec<AtomicI64> = loads.iter().map(|_| AtomicI64::new(0)).collect();
     let all_reach = |more: i64| {

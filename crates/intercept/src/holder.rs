@@ -123,8 +123,27 @@ pub struct ChildSpec {
     pub user: Option<String>,
     /// The file that its output is appended to.
     pub output: String,
-    /// `io_uring_setup` answers ENOSYS (an errno-only seccomp filter, set before exec).
+    /// `io_uring_setup` answers ENOSYS (a seccomp filter, set before exec).
     pub refuse_io_uring: bool,
+    /// `NO_NEW_PRIVS` may be set where the filter needs it: without privileges there is none otherwise.
+    #[serde(default = "allowed")]
+    pub no_new_privileges: bool,
+}
+
+fn allowed() -> bool {
+    true
+}
+
+/// How a child is intercepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Interception {
+    /// The net lies under it: the kernel shows the holder every call that did not go through the library.
+    pub net: bool,
+    /// Its programs do not gain rights by being executed.
+    pub no_new_privileges: bool,
+    /// Why there is no net.
+    pub why_no_net: Option<String>,
 }
 
 /// An answer.
@@ -153,6 +172,9 @@ pub enum ReplyBody {
     Started {
         /// Its process.
         pid: i32,
+        /// How it is intercepted; a holder that does not say has no net.
+        #[serde(default)]
+        interception: Interception,
     },
     /// What is kept now.
     Kept(Vec<KeptListener>),
@@ -183,6 +205,9 @@ pub struct RunningChild {
     pub generation: u64,
     /// Its main process; absent when only descendants are left.
     pub pid: Option<i32>,
+    /// How it is intercepted.
+    #[serde(default)]
+    pub interception: Interception,
 }
 
 /// How a child ended.

@@ -18,6 +18,7 @@ use intercept::label::LABEL_BYTES_MAX;
 use intercept::stats::{Counter, Deed};
 use libc::{c_int, sockaddr, socklen_t};
 use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// How long an accept takes that leaves the queue alone: a program that is told of a full queue over and over does not spin.
 const STOPPING_PAUSE_MS: u64 = 2;
@@ -277,4 +278,52 @@ fn take(dial: c_int, token: [u8; 16], caller: Option<SocketAddr>, variant: Varia
     }
     let known = kernel::peer(dial).ok().and_then(|peer| peer.address());
     Fate::Delivered(known)
+}
+
+/// A connection for the software, as the net gives it to it.
+#[derive(Debug)]
+pub struct Delivered {
+    /// Its descriptor, close-on-exec.
+    pub descriptor: OwnedFd,
+    /// The peer's address to show.
+    pub peer: RawAddress,
+}
+
+/// Accepts one connection, as the hook does; `Err` of its caller when it was given away. `flags` are accept4's.
+///
+/// # Errors
+/// The kernel's.
+pub fn one(listener: c_int, flags: c_int) -> Result<Result<Delivered, RawAddress>, Errno> {
+    let variant = Variant::Accept4(flags | libc::SOCK_CLOEXEC);
+    let mut from = Storage::new();
+    let new = kernel_accept(listener, &mut from, variant)?;
+    let Fate::Delivered(shown) = inspect(new, &from, variant) else {
+        return Ok(Err(peer::raw(&from)));
+    };
+    let peer = match shown {
+        Some(caller) => to_sockaddr(caller, from.family()),
+        None => peer::raw(&from),
+    };
+    // SAFETY: the connection that was accepted, or taken in its place: nobody else has it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(new) };
+    Ok(Ok(Delivered { descriptor, peer }))
+}
+
+/// A dead connection of this caller, for an accept that must not wait though its only connection was given away.
+///
+/// # Errors
+/// The kernel's, where descriptors or ports have run out.
+pub fn dead(listener: c_int, flags: c_int, peer: RawAddress) -> Result<Delivered, Errno> {
+    let new = dead::connection(listener, flags | libc::SOCK_CLOEXEC)?;
+    // SAFETY: it has just been made, and nobody else has it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(new) };
+    Ok(Delivered { descriptor, peer })
+}
+
+/// Whether what waits at this listener is left to the next software: this one is being stopped.
+pub fn is_left_alone(listener: c_int) -> bool {
+    state::table(|table| table.stopping()) == Some(true)
+        && kernel::local(listener).address().is_some_and(|local| {
+            state::table(|table| leaves_queued(&table, local.port())) == Some(true)
+        })
 }

@@ -56,7 +56,7 @@ pub fn is_lent(fd: c_int) -> bool {
 }
 
 /// Whether whoever connects there meets nobody of the software, only what is kept for it: bare, it would be refused.
-pub(crate) fn is_only_kept(fd: c_int, to: std::net::SocketAddr) -> bool {
+pub fn is_only_kept(fd: c_int, to: std::net::SocketAddr) -> bool {
     state::table(|table| on_bind(&table, to.port())) == Some(true)
         && kernel::is_tcp(fd)
         && messenger::is_so(&HookMessage::Connect { to }, None)

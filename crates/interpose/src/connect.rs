@@ -51,16 +51,31 @@ pub fn decide(to: Option<SocketAddr>) -> Connect {
     state::table(|table| on_connect(&table, to)).unwrap_or(Connect::Bypass(Bypass::NoTable))
 }
 
+/// How the caller of a connect that is labelled waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As long as the kernel does.
+    Waits,
+    /// Not at all: it is told EINPROGRESS.
+    Asks,
+    /// Not here: it is told EINPROGRESS, or that the connection stands already.
+    AsksTheNet,
+}
+
 /// The hook. `nonblocking` overrides what the socket says.
 pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
-    let connected = begin(fd, to, nonblocking);
+    let manner = || match nonblocking.unwrap_or_else(|| !kernel::is_blocking(fd)) {
+        true => Manner::Asks,
+        false => Manner::Waits,
+    };
+    let connected = label_and_connect(fd, to, manner);
     if let Some(address) = to.address() {
         state::note_connect(fd, address);
     }
     connected
 }
 
-fn begin(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
+fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Result<c_int, Errno> {
     let address = to.address();
     if let Some(address) = address {
         // Members that the table does not know yet count too: the agent asks whether the hooks saw the program connect at all.
@@ -86,14 +101,13 @@ fn begin(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno
         state::count(Counter::ConnectRefused);
         return Err(libc::ECONNREFUSED);
     };
-    let nonblocking =
-        nonblocking.unwrap_or_else(|| kernel::status_flags(fd) & libc::O_NONBLOCK != 0);
+    let manner = manner();
     let label = &Encoded::new(&label);
     if !matches!(socket, Socket::Fresh) {
-        return slow_path::connect(fd, to, label, nonblocking);
+        return slow_path::connect(fd, to, label, manner);
     }
     if paths::is_slow(address, now_ms)
-        && let Some(outcome) = slow_path::connect_briefly(fd, to, label, nonblocking)
+        && let Some(outcome) = slow_path::connect_briefly(fd, to, label, manner)
     {
         return outcome;
     }
@@ -102,7 +116,7 @@ fn begin(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno
         to,
         address,
         label,
-        nonblocking,
+        manner,
         now_ms,
     };
     attempt.labelled(cookie)
@@ -128,7 +142,7 @@ struct Attempt<'a> {
     to: Given,
     address: SocketAddr,
     label: &'a Encoded,
-    nonblocking: bool,
+    manner: Manner,
     /// When it was asked for.
     now_ms: u64,
 }
@@ -149,7 +163,7 @@ impl Attempt<'_> {
             // to hold the caller up: without a cookie the label goes out at once.
             Err(libc::EINPROGRESS) if cookie => {
                 cookies::note_missing(self.address, self.now_ms);
-                let outcome = slow_path::connect_briefly(fd, to, label, self.nonblocking);
+                let outcome = slow_path::connect_briefly(fd, to, label, self.manner);
                 outcome.unwrap_or_else(|| {
                     let _ = cookies::require(fd, false);
                     self.labelled(false)
@@ -157,7 +171,7 @@ impl Attempt<'_> {
             }
             // Not queued: fast open is switched off, or the kernel distrusts the path and has sent a bare SYN.
             Err(libc::EOPNOTSUPP | libc::EINPROGRESS) => {
-                slow_path::connect(fd, to, label, self.nonblocking)
+                slow_path::connect(fd, to, label, self.manner)
             }
             Err(libc::EALREADY) => plain(fd, to, Bypass::Underway),
             Err(error) => Err(error),
@@ -170,7 +184,7 @@ impl Attempt<'_> {
     }
 
     fn finish(&self) -> Result<c_int, Errno> {
-        if self.nonblocking {
+        if self.manner != Manner::Waits {
             paths::sample(self.fd, self.address, self.now_ms);
             return Err(libc::EINPROGRESS);
         }
@@ -181,5 +195,35 @@ impl Attempt<'_> {
             Err(libc::EALREADY) => Err(libc::EINPROGRESS),
             other => other,
         }
+    }
+}
+
+/// What the net does about a connect of which it has done its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is not for us: the kernel does it.
+    Plain,
+    /// The label is on its way and the socket connects.
+    Labelled,
+    /// This is the answer.
+    Ended(Result<c_int, Errno>),
+}
+
+/// Begins a connect, as the hook does for a socket that does not wait. It has ended well only where the slow path was taken.
+pub fn begin(fd: c_int, to: Given) -> Begun {
+    let member = match decide(to.address()) {
+        Connect::Bypass(reason) => Err(reason),
+        Connect::Label(_) | Connect::Refuse => match socket(fd, false) {
+            Socket::Other(reason) => Err(reason),
+            Socket::Fresh | Socket::WithoutFastOpen => Ok(()),
+        },
+    };
+    if let Err(reason) = member {
+        state::count(reason.connect_counter());
+        return Begun::Plain;
+    }
+    match label_and_connect(fd, to, || Manner::AsksTheNet) {
+        Err(libc::EINPROGRESS) => Begun::Labelled,
+        ended => Begun::Ended(ended),
     }
 }

@@ -5,6 +5,7 @@ use intercept::environment::CALL_MARK;
 use libc::{c_int, c_long, sockaddr, socklen_t};
 use std::mem::{MaybeUninit, size_of};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// An error number.
 pub type Errno = c_int;
@@ -19,9 +20,11 @@ const PTHREAD_CANCEL_ASYNCHRONOUS: c_int = 1;
 
 /// The kernel's `struct sockaddr_storage`: any address fits.
 #[repr(C, align(8))]
-pub(crate) struct Storage {
-    pub(crate) bytes: [u8; 128],
-    pub(crate) length: socklen_t,
+pub struct Storage {
+    /// The address, from the family on.
+    pub bytes: [u8; 128],
+    /// How many of the bytes it has.
+    pub length: socklen_t,
 }
 
 /// An address that the software passed, and that only the kernel or [`Given::address`] look at.
@@ -101,8 +104,15 @@ impl Given {
     }
 }
 
+impl Default for Storage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Storage {
-    pub(crate) fn new() -> Self {
+    /// Room for any address.
+    pub fn new() -> Self {
         Self {
             bytes: [0; 128],
             length: 128,
@@ -110,13 +120,21 @@ impl Storage {
     }
 
     /// The internet address in it.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
+    pub fn address(&self) -> Option<SocketAddr> {
         from_sockaddr(self.bytes.get(..self.length as usize)?)
     }
 
     /// Its family.
-    pub(crate) fn family(&self) -> u16 {
+    pub fn family(&self) -> u16 {
         u16::from_ne_bytes([self.bytes[0], self.bytes[1]])
+    }
+
+    /// The same, to be passed on.
+    pub fn given(&self) -> Given {
+        Given {
+            pointer: self.bytes.as_ptr().cast(),
+            length: self.length,
+        }
     }
 
     pub(crate) fn pointer(&mut self) -> usize {
@@ -124,7 +142,11 @@ impl Storage {
     }
 }
 
-pub(crate) fn connect(fd: c_int, to: Given) -> Result<c_int, Errno> {
+/// The kernel's own connect.
+///
+/// # Errors
+/// The kernel's.
+pub fn connect(fd: c_int, to: Given) -> Result<c_int, Errno> {
     let arguments = [
         fd as usize,
         to.pointer as usize,
@@ -219,18 +241,30 @@ unsafe impl Plain for libc::linger {}
 unsafe impl Plain for libc::timeval {}
 
 /// TCP or MPTCP.
-pub(crate) fn is_tcp(fd: c_int) -> bool {
+pub fn is_tcp(fd: c_int) -> bool {
     let protocol = option::<c_int>(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL);
     matches!(protocol, Ok(libc::IPPROTO_TCP | libc::IPPROTO_MPTCP))
 }
 
 /// The number that the kernel gives a socket for its life.
-pub(crate) fn cookie(fd: c_int) -> Option<u64> {
+pub fn cookie(fd: c_int) -> Option<u64> {
     option(fd, libc::SOL_SOCKET, libc::SO_COOKIE).ok()
 }
 
 pub(crate) fn status_flags(fd: c_int) -> c_int {
     fcntl(fd, libc::F_GETFL, 0).unwrap_or(0)
+}
+
+/// Whether calls on it wait.
+pub fn is_blocking(fd: c_int) -> bool {
+    status_flags(fd) & libc::O_NONBLOCK == 0
+}
+
+/// How long calls on a blocking socket wait, by this option (SO_RCVTIMEO or SO_SNDTIMEO); `None` for ever.
+pub fn time_limit(fd: c_int, option_name: c_int) -> Option<Duration> {
+    let limit = option::<libc::timeval>(fd, libc::SOL_SOCKET, option_name).ok()?;
+    let limit = Duration::new(limit.tv_sec as u64, limit.tv_usec as u32 * 1000);
+    (!limit.is_zero()).then_some(limit)
 }
 
 pub(crate) fn fcntl(fd: c_int, command: c_int, argument: c_int) -> Result<c_int, Errno> {
@@ -245,7 +279,7 @@ pub(crate) fn fcntl(fd: c_int, command: c_int, argument: c_int) -> Result<c_int,
 }
 
 /// The local address of a socket.
-pub(crate) fn local(fd: c_int) -> Storage {
+pub fn local(fd: c_int) -> Storage {
     name(libc::SYS_getsockname, fd).unwrap_or(Storage {
         bytes: [0; 128],
         length: 0,
@@ -270,7 +304,8 @@ fn name(number: c_long, fd: c_int) -> Result<Storage, Errno> {
     Ok(storage)
 }
 
-/// Sends what fits without waiting and without a signal.
+/// Sends what fits without waiting and without a signal. One that connects carries the mark in the upper half of the flags, which
+/// the kernel does not look at: all six arguments are in use.
 pub(crate) fn send(
     fd: c_int,
     bytes: &[u8],
@@ -278,6 +313,7 @@ pub(crate) fn send(
     to: Option<Given>,
 ) -> Result<usize, Errno> {
     let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let mark = if to.is_some() { CALL_MARK << 32 } else { 0 };
     let to = to.unwrap_or(Given {
         pointer: std::ptr::null(),
         length: 0,
@@ -286,7 +322,7 @@ pub(crate) fn send(
         fd as usize,
         bytes.as_ptr() as usize,
         bytes.len(),
-        flags as usize,
+        flags as usize | mark,
         to.pointer as usize,
         to.length as usize,
     ];
@@ -326,7 +362,10 @@ pub(crate) fn waiting(fd: c_int) -> usize {
 }
 
 /// Waits until the descriptor is ready for `events`; false after `wait_ms`.
-pub(crate) fn ready(fd: c_int, events: i16, wait_ms: u64) -> Result<bool, Errno> {
+///
+/// # Errors
+/// EINTR after a signal.
+pub fn ready(fd: c_int, events: i16, wait_ms: u64) -> Result<bool, Errno> {
     let mut poll = libc::pollfd {
         fd,
         events,

@@ -18,6 +18,7 @@ mod dead;
 pub mod kernel;
 pub mod listen;
 mod messenger;
+pub mod net;
 pub mod paths;
 pub mod peer;
 mod slow_path;

@@ -1,8 +1,8 @@
 //! Peer addresses: the agent's own connections show the true caller, in accept and in getpeername.
 
-use crate::kernel::{self, Errno};
+use crate::kernel::{self, Errno, Storage};
 use crate::state;
-use intercept::address::to_sockaddr;
+use intercept::address::{RawAddress, V6_BYTES, to_sockaddr};
 use intercept::environment::CALL_MARK;
 use libc::{c_int, sockaddr, socklen_t};
 use std::net::SocketAddr;
@@ -42,6 +42,27 @@ pub unsafe fn getpeername(
     }
     // SAFETY: the software's own pointers.
     unsafe { write(&shown.bytes, shown.length, address, length) }.map(|()| 0)
+}
+
+/// The address that getpeername shows in place of the kernel's.
+pub fn shown(fd: c_int) -> Option<RawAddress> {
+    let caller = remembered(fd)?;
+    Some(to_sockaddr(caller, kernel::peer(fd).ok()?.family()))
+}
+
+/// Whether any connection shows another address than the kernel's.
+pub fn any_shown() -> bool {
+    state::stats().is_some_and(|stats| !stats.no_callers())
+}
+
+/// An address of the kernel's.
+pub(crate) fn raw(from: &Storage) -> RawAddress {
+    let mut raw = RawAddress {
+        bytes: [0; V6_BYTES],
+        length: (from.length as usize).min(V6_BYTES),
+    };
+    raw.bytes.copy_from_slice(&from.bytes[..V6_BYTES]);
+    raw
 }
 
 fn remembered(fd: c_int) -> Option<SocketAddr> {

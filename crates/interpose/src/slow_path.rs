@@ -2,7 +2,7 @@
 //!
 //! Whatever goes wrong ends the attempt: an unlabelled connection never reaches a member.
 
-use crate::connect::Encoded;
+use crate::connect::{Encoded, Manner};
 use crate::kernel::{self, Errno, Given};
 use crate::state;
 use intercept::stats::Counter;
@@ -20,10 +20,10 @@ pub(crate) fn connect(
     fd: c_int,
     to: Given,
     label: &Encoded,
-    nonblocking: bool,
+    manner: Manner,
 ) -> Result<c_int, Errno> {
-    let outcome = establish(fd, to, nonblocking.then_some(NONBLOCKING_MS));
-    report(fd, outcome.and_then(|()| send(fd, label)), nonblocking)
+    let outcome = establish(fd, to, patience(manner, NONBLOCKING_MS));
+    report(fd, outcome.and_then(|()| send(fd, label)), manner)
 }
 
 /// Does the same where the fast path remains: on a path that is remembered to drop handshakes with data, or to ask for a cookie.
@@ -33,21 +33,22 @@ pub(crate) fn connect_briefly(
     fd: c_int,
     to: Given,
     label: &Encoded,
-    nonblocking: bool,
+    manner: Manner,
 ) -> Option<Result<c_int, Errno>> {
-    let outcome = establish(fd, to, nonblocking.then_some(BRIEF_MS));
-    if nonblocking && outcome == Err(libc::ETIMEDOUT) {
+    let outcome = establish(fd, to, patience(manner, BRIEF_MS));
+    if manner != Manner::Waits && outcome == Err(libc::ETIMEDOUT) {
         kernel::disconnect(fd);
         return None;
     }
-    Some(report(
-        fd,
-        outcome.and_then(|()| send(fd, label)),
-        nonblocking,
-    ))
+    Some(report(fd, outcome.and_then(|()| send(fd, label)), manner))
 }
 
-fn report(fd: c_int, outcome: Result<(), Errno>, nonblocking: bool) -> Result<c_int, Errno> {
+/// A wait that is not the kernel's own has a bound.
+fn patience(manner: Manner, bound_ms: u64) -> Option<u64> {
+    (manner != Manner::Waits).then_some(bound_ms)
+}
+
+fn report(fd: c_int, outcome: Result<(), Errno>, manner: Manner) -> Result<c_int, Errno> {
     match outcome {
         Ok(()) => state::count(Counter::ConnectSlowPath),
         Err(_) => {
@@ -56,7 +57,7 @@ fn report(fd: c_int, outcome: Result<(), Errno>, nonblocking: bool) -> Result<c_
         }
     }
     match outcome {
-        Ok(()) if nonblocking => Err(libc::EINPROGRESS),
+        Ok(()) if manner == Manner::Asks => Err(libc::EINPROGRESS),
         other => other.map(|()| 0),
     }
 }
@@ -66,7 +67,10 @@ fn report(fd: c_int, outcome: Result<(), Errno>, nonblocking: bool) -> Result<c_
 fn establish(fd: c_int, to: Given, patience_ms: Option<u64>) -> Result<(), Errno> {
     match (kernel::connect(fd, to), patience_ms) {
         (Ok(_), _) => Ok(()),
-        (Err(libc::EINPROGRESS | libc::EALREADY), Some(patience_ms)) => wait(fd, patience_ms),
+        // Interrupted: the net's alarm, on a socket that waits.
+        (Err(libc::EINPROGRESS | libc::EALREADY | libc::EINTR), Some(patience_ms)) => {
+            wait(fd, patience_ms)
+        }
         (Err(libc::EINPROGRESS | libc::EALREADY), None) => Err(libc::ETIMEDOUT),
         (Err(error), _) => Err(error),
     }

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 static READY: AtomicBool = AtomicBool::new(false);
 static TABLE: OnceLock<TableView<'static>> = OnceLock::new();
+/// The table's file, for the holder, which outlives tables.
+static TABLE_INODE: AtomicU64 = AtomicU64::new(0);
 static STATS: OnceLock<StatsView<'static>> = OnceLock::new();
 static HOLDER: OnceLock<Holder> = OnceLock::new();
 /// Counters of a process that cannot map the file: they end with it, and nothing else is lost.
@@ -73,6 +75,7 @@ pub fn ensure() {
         variable(environment::TABLE),
         variable(environment::STATS),
         name.unwrap_or_default(),
+        None,
     );
     let mapped = TABLE.get().is_some();
     count(if mapped {
@@ -92,19 +95,33 @@ pub fn ensure() {
     kernel::set_errno(before);
 }
 
-/// Maps a node's files by their paths, for who is none of its software: the holder. Says whether there is a table; where there is
-/// none yet, a later call may find it.
+/// Maps a node's files by their paths, for who is none of its software: the holder. Says whether the table there can be gone by: an
+/// agent of another version replaces it by one of another layout.
 pub fn open(table: &CStr, stats: &CStr, holder: &[u8]) -> bool {
     READY.store(true, Ordering::Release);
+    let inode = inode(table);
     if TABLE.get().is_none() {
-        open_files(Some(table), Some(stats), holder);
+        // SAFETY: no pointers.
+        let own = unsafe { libc::geteuid() };
+        open_files(Some(table), Some(stats), holder, Some(own));
+        TABLE_INODE.store(inode, Ordering::Release);
     }
-    TABLE.get().is_some()
+    TABLE.get().is_some() && TABLE_INODE.load(Ordering::Acquire) == inode
 }
 
-fn open_files(table: Option<&CStr>, stats: Option<&CStr>, holder: &[u8]) {
+/// 0 where there is no such file.
+fn inode(path: &CStr) -> u64 {
+    // SAFETY: a structure of integers.
+    let mut about: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: a terminated path; writes one structure.
+    let found = unsafe { libc::stat(path.as_ptr(), &mut about) };
+    if found == 0 { about.st_ino } else { 0 }
+}
+
+/// The table's owner is the holder's user, unless the holder itself says who it is.
+fn open_files(table: Option<&CStr>, stats: Option<&CStr>, holder: &[u8], user: Option<u32>) {
     let table = map(table, table::FILE_BYTES, libc::O_RDONLY);
-    let owner = table.map_or(0, |(_, user)| user);
+    let owner = user.or(table.map(|(_, user)| user)).unwrap_or(0);
     if let Some(holder) = Holder::new(holder, owner) {
         let _ = HOLDER.set(holder);
     }

@@ -29,6 +29,8 @@ pub(crate) struct NodeOptions {
     pub(crate) networks: Vec<String>,
     /// What its host's clock shows.
     pub(crate) clock: Clock,
+    /// Its agent has CAP_SYS_ADMIN, where this test has it.
+    pub(crate) privileged: bool,
 }
 
 impl NodeOptions {
@@ -44,6 +46,7 @@ impl NodeOptions {
             kill_at: None,
             networks: Vec::new(),
             clock: Clock::RIGHT,
+            privileged: true,
         }
     }
 
@@ -83,6 +86,12 @@ impl NodeOptions {
         self
     }
 
+    /// Its agent has no CAP_SYS_ADMIN, and neither has what it starts.
+    pub(crate) fn unprivileged(mut self) -> Self {
+        self.privileged = false;
+        self
+    }
+
     /// Its agent kills itself there.
     pub(crate) fn kill_at(mut self, place: &str) -> Self {
         self.kill_at = Some(place.to_owned());
@@ -119,6 +128,20 @@ pub(crate) struct Node {
     agent: Option<Child>,
 }
 
+/// The same program without CAP_SYS_ADMIN.
+fn without_privileges(program: &Command) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps", "-sys_admin", "--bounding-set", "-sys_admin"]);
+    command.arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 impl Node {
     pub(super) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
         let name = options.name.replace(':', "-");
@@ -137,7 +160,10 @@ impl Node {
     pub(crate) fn start_agent(&mut self) {
         assert!(self.agent.is_none(), "the agent runs");
         let options = &self.options;
-        let mut command = upstart();
+        let mut command = match options.privileged {
+            true => upstart(),
+            false => without_privileges(&upstart()),
+        };
         command.args(["agent", "--server", &self.server, "--data"]);
         command.arg(&self.data);
         command.args(["--name", &options.name, "--class", &options.class]);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-const DEBIAN: [&str; 23] = [
+const DEBIAN: [&str; 24] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
@@ -30,6 +30,7 @@ const DEBIAN: [&str; 23] = [
     "redis-server",
     "redis-tools",
     "strace",
+    "sudo",
     "wrk",
     "xfsprogs",
 ];

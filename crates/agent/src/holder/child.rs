@@ -1,10 +1,13 @@
 //! The child: started by `upstart launch`, known by its process descriptor until it is reaped.
 
+use super::net::{self, Net};
 use super::output::Output;
+use super::packet;
 use crate::launch::Orders;
-use intercept::holder::{ChildExit, ChildSpec, Killed};
+use intercept::holder::{ChildExit, ChildSpec, Interception, Killed};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open};
-use std::io::{self, Read, Write};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,7 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The longest reason that a launch gives for its failure.
-const REASON_BYTES_MAX: u64 = 4096;
+const REASON_BYTES_MAX: usize = 4096;
+
+/// Why a net is of no use.
+const NO_TABLE: &str = "the holder cannot read the member table; it is of another version than the agent: stop the node with \
+     `upstart stop`, then start its agent again";
 
 /// A child that was started and of which something is left.
 #[derive(Debug)]
@@ -26,6 +33,11 @@ pub(super) struct Child {
     pub(super) output: Option<Output>,
     /// The user that it runs as.
     pub(super) uid: Option<u32>,
+    /// How it is intercepted.
+    pub(super) interception: Interception,
+    net: Option<Net>,
+    /// What it was told of the node's files.
+    environment: BTreeMap<String, String>,
     /// Why it could not be started, and who is to be told so when nothing of it is left.
     pub(super) unborn: Option<((u64, u64), String)>,
     /// What had to be killed.
@@ -46,6 +58,9 @@ pub(super) struct Launch {
     pub(super) asker: (u64, u64),
     /// The process that becomes the software.
     pub(super) pid: i32,
+    /// What it has said: a line about the net, then why it has failed, if it has.
+    said: Vec<u8>,
+    notices: Option<OwnedFd>,
 }
 
 impl Child {
@@ -65,10 +80,11 @@ impl Child {
             group_entry,
             open_files,
             command: spec.command,
-            environment: spec.environment,
+            environment: spec.environment.clone(),
             directory: spec.directory,
             user: spec.user,
             refuse_io_uring: spec.refuse_io_uring,
+            no_new_privileges: spec.no_new_privileges,
         };
         let orders = serde_json::to_vec(&orders)?;
         super::packet::make_room(&ours, orders.len());
@@ -98,9 +114,14 @@ impl Child {
                 socket: ours,
                 asker,
                 pid: pid.as_raw_nonzero().get(),
+                said: Vec::new(),
+                notices: None,
             }),
             output: Some(output),
             uid,
+            interception: Interception::default(),
+            net: None,
+            environment: spec.environment,
             unborn: None,
             killed: None,
         })
@@ -120,6 +141,9 @@ impl Child {
             launch: None,
             output: None,
             uid: None,
+            interception: Interception::default(),
+            net: None,
+            environment: BTreeMap::new(),
             unborn: None,
             killed: None,
         }
@@ -147,6 +171,43 @@ impl Child {
         Ok(())
     }
 
+    /// Hears what the launch says. The outcome, if it is known: `Ok` when the software was executed (or the launch died; its end
+    /// tells that).
+    pub(super) fn hear_launch(&mut self) -> Option<Result<(), String>> {
+        let launch = self.launch.as_mut()?;
+        let ended = launch.hear();
+        let notices = launch.notices.take();
+        let (interception, failure) = launch.told();
+        if let Some(notices) = notices {
+            self.interception = interception.unwrap_or_default();
+            self.serve(notices);
+        } else if self.net.is_none() {
+            self.interception = interception.unwrap_or_default();
+        }
+        match ended {
+            false => None,
+            true if failure.is_empty() => Some(Ok(())),
+            true => Some(Err(failure)),
+        }
+    }
+
+    fn serve(&mut self, notices: OwnedFd) {
+        if !net::learn_files(&self.environment) {
+            self.interception.net = false;
+            self.interception.why_no_net = Some(NO_TABLE.to_owned());
+        }
+        match Net::start(notices) {
+            Ok(net) => self.net = Some(net),
+            // Its calls answer ENOSYS now: it will not get far, and says so.
+            Err(error) => tracing::error!(%error, "the net cannot be served"),
+        }
+    }
+
+    /// Nothing of it is left: nobody serves its calls any more.
+    pub(super) fn take_net(&mut self) {
+        self.net = None;
+    }
+
     /// Takes the end of a process into account, if it is the main one.
     pub(super) fn note_end(&mut self, pid: Pid, status: WaitStatus) {
         if self.main.as_ref().is_some_and(|main| main.pid == pid) {
@@ -162,17 +223,33 @@ impl Child {
 }
 
 impl Launch {
-    /// How the launch ended, if it has: `Ok` when the software was executed (or the launch died; its end tells that).
-    pub(super) fn outcome(&self) -> Option<Result<(), String>> {
-        let mut reason = Vec::new();
-        match (&self.socket)
-            .take(REASON_BYTES_MAX)
-            .read_to_end(&mut reason)
-        {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && reason.is_empty() => None,
-            _ if reason.is_empty() => Some(Ok(())),
-            _ => Some(Err(String::from_utf8_lossy(&reason).into_owned())),
+    /// Reads what there is; says whether it was all.
+    fn hear(&mut self) -> bool {
+        let mut buffer = [0; REASON_BYTES_MAX];
+        loop {
+            match packet::receive(&self.socket, &mut buffer) {
+                Ok(Some(part)) => {
+                    self.notices = part.descriptor.or(self.notices.take());
+                    if self.said.len() < 2 * REASON_BYTES_MAX {
+                        self.said.extend(&buffer[..part.length]);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Ok(None) | Err(_) => return true,
+            }
         }
+    }
+
+    /// What it has said of the net, and why it has failed.
+    fn told(&self) -> (Option<Interception>, String) {
+        let line = self.said.split_inclusive(|byte| *byte == b'\n').next();
+        let line = line.unwrap_or_default();
+        let interception = serde_json::from_slice(line).ok();
+        let rest = match interception {
+            Some(_) => &self.said[line.len()..],
+            None => &self.said[..],
+        };
+        (interception, String::from_utf8_lossy(rest).into_owned())
     }
 }
 

@@ -15,6 +15,7 @@ mod hand_overs;
 mod hooks;
 mod keeping;
 mod listeners;
+mod net;
 mod output;
 pub(crate) mod packet;
 mod requests;

@@ -169,6 +169,7 @@ impl Service {
             child: self.child.as_ref().map(|child| RunningChild {
                 generation: child.generation,
                 pid: child.pid(),
+                interception: child.interception.clone(),
             }),
             last_exit: self.last_exit.clone(),
             group: (self.group.directory()).map(|directory| directory.display().to_string()),

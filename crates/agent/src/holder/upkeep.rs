@@ -31,7 +31,7 @@ impl Service {
 
     fn answer_start(&mut self) {
         let Some(child) = &mut self.child else { return };
-        let Some(outcome) = child.launch.as_ref().and_then(|launch| launch.outcome()) else {
+        let Some(outcome) = child.hear_launch() else {
             return;
         };
         let Some(launch) = child.launch.take() else {
@@ -40,7 +40,10 @@ impl Service {
         match outcome {
             Err(why) => child.unborn = Some((launch.asker, why)),
             Ok(()) => {
-                let started = ReplyBody::Started { pid: launch.pid };
+                let interception = child.interception.clone();
+                tracing::info!(?interception, "the software was executed");
+                let pid = launch.pid;
+                let started = ReplyBody::Started { pid, interception };
                 self.answer_asker(launch.asker, Ok(started));
             }
         }
@@ -68,9 +71,10 @@ impl Service {
     }
 
     fn end_child(&mut self) {
-        let Some(child) = self.child.take() else {
+        let Some(mut child) = self.child.take() else {
             return;
         };
+        child.take_net();
         let Some(mut exit) = child.exit else { return };
         exit.killed = child.killed;
         self.killing = false;

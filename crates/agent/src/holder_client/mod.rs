@@ -8,8 +8,8 @@ mod wire;
 
 use crate::holder::{self, HolderError};
 use intercept::holder::{
-    ChildExit, ChildSpec, HandOverReason, HolderState, KeptListener, ReplyBody, Request,
-    RequestBody,
+    ChildExit, ChildSpec, HandOverReason, HolderState, Interception, KeptListener, ReplyBody,
+    Request, RequestBody,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -200,13 +200,21 @@ impl HolderClient {
         self.shared.process
     }
 
+    /// Starts a child; its main process.
+    ///
+    /// # Errors
+    /// As [`start_told`](Self::start_told).
+    pub async fn start(&self, spec: ChildSpec) -> Result<i32, ClientError> {
+        Ok(self.start_told(spec).await?.0)
+    }
+
     /// Starts the software; answered when the program has been executed. Gives its process.
     ///
     /// # Errors
     /// Refused while a former child lives, or when the program cannot be executed (with the reason).
-    pub async fn start(&self, spec: ChildSpec) -> Result<i32, ClientError> {
+    pub async fn start_told(&self, spec: ChildSpec) -> Result<(i32, Interception), ClientError> {
         match self.ask(RequestBody::Start(spec), None).await?.0 {
-            ReplyBody::Started { pid } => Ok(pid),
+            ReplyBody::Started { pid, interception } => Ok((pid, interception)),
             other => Err(unexpected(&other)),
         }
     }

@@ -4,18 +4,22 @@
 //! socket's closing by exec. Nothing else is set up than what [`Orders`] say: the software gets a session of its own, default
 //! signals, the group, the filter, the user, the directory and the environment.
 //!
-//! The filter needs `NO_NEW_PRIVS`: set-user-id programs that the software executes do not gain rights.
+//! The filter goes under everything that follows, the user's change included, so that root's needs nothing else ([`net`]). From
+//! then on nothing may be done here that the filter catches, until the holder has its descriptor: that is told first of all.
 
 pub(crate) mod descriptors;
+mod net;
 pub(crate) mod seccomp;
 pub(crate) mod user;
 
+use crate::holder::packet;
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -36,6 +40,8 @@ pub(crate) struct Orders {
     pub(crate) directory: String,
     pub(crate) user: Option<String>,
     pub(crate) refuse_io_uring: bool,
+    /// `NO_NEW_PRIVS` may be set.
+    pub(crate) no_new_privileges: bool,
 }
 
 /// Why the software was not executed.
@@ -60,7 +66,7 @@ pub enum LaunchError {
 /// The caller should exit with [`EXIT_CODE_NOT_EXECUTED`]; the holder has been told already.
 pub fn run() -> Result<Infallible, LaunchError> {
     let (mut socket, orders) = take_orders()?;
-    let error = become_child(&orders);
+    let error = become_child(&orders, &socket);
     // A holder that is gone hears nothing; the exit code still says it.
     let _ = socket.write_all(error.to_string().as_bytes());
     Err(error)
@@ -76,8 +82,8 @@ fn take_orders() -> Result<(UnixStream, Orders), LaunchError> {
     Ok((socket, orders))
 }
 
-fn become_child(orders: &Orders) -> LaunchError {
-    match prepare(orders) {
+fn become_child(orders: &Orders, socket: &UnixStream) -> LaunchError {
+    match prepare(orders, socket) {
         Err(error) => error,
         Ok(mut command) => step(
             format!("execute {}", orders.command[0]),
@@ -87,7 +93,7 @@ fn become_child(orders: &Orders) -> LaunchError {
     }
 }
 
-fn prepare(orders: &Orders) -> Result<Command, LaunchError> {
+fn prepare(orders: &Orders, socket: &UnixStream) -> Result<Command, LaunchError> {
     let (program, arguments) = orders
         .command
         .split_first()
@@ -105,22 +111,31 @@ fn prepare(orders: &Orders) -> Result<Command, LaunchError> {
     )?;
     step("reset the signals", reset_signals())?;
     reset_limits(orders.open_files);
-    if let Some(user) = &orders.user {
-        step(format!("become the user {user}"), user::switch_to(user))?;
+    let become_user = format!("become the user {}", orders.user.as_deref().unwrap_or(""));
+    let identity = orders.user.as_deref().map(user::look_up).transpose();
+    let identity = step(become_user.clone(), identity)?;
+    step("set the seccomp filter", lay_net(orders, socket))?;
+    if let Some(identity) = identity {
+        step(become_user, identity.assume())?;
     }
     step(
         format!("change to the directory {}", orders.directory),
         std::env::set_current_dir(&orders.directory),
     )?;
-    if orders.refuse_io_uring {
-        step("set the seccomp filter", seccomp::refuse_io_uring())?;
-    }
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
         .envs(&orders.environment);
     Ok(command)
+}
+
+/// Lays the net and tells the holder, before anything else is said: one line, with the descriptor if there is one.
+fn lay_net(orders: &Orders, socket: &UnixStream) -> io::Result<()> {
+    let (interception, notices) = net::lay(orders.refuse_io_uring, orders.no_new_privileges)?;
+    let mut line = serde_json::to_vec(&interception)?;
+    line.push(b'\n');
+    packet::send(socket, &line, notices.as_ref().map(AsFd::as_fd))
 }
 
 fn step<T>(what: impl Into<String>, result: io::Result<T>) -> Result<T, LaunchError> {

@@ -7,11 +7,6 @@ use seccompiler::{
 use std::collections::BTreeMap;
 use std::io;
 
-/// `io_uring_setup` answers ENOSYS, as a kernel without it: its connect and accept would slip past the hooks.
-pub(crate) fn refuse_io_uring() -> io::Result<()> {
-    apply(libc::SYS_io_uring_setup, Vec::new(), libc::ENOSYS)
-}
-
 /// `socket` answers EACCES for everything but Unix sockets: where no network namespace is to be had.
 pub(crate) fn refuse_network() -> io::Result<()> {
     let family = u64::try_from(libc::AF_UNIX).map_err(io::Error::other)?;

@@ -1,17 +1,59 @@
 //! Becoming another user, groups included.
 
-use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, setgid, setgroups, setuid};
 use std::ffi::CString;
 use std::io;
+
+/// A user as it was looked up: from here on nobody is asked any more.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
 
 /// The number of a user of this name, and of its main group.
 ///
 /// # Errors
 /// When there is no such user.
 pub(crate) fn ids(name: &str) -> io::Result<(u32, u32)> {
-    let user = User::from_name(name)?
-        .ok_or_else(|| io::Error::other(format!("there is no user {name}")))?;
+    let user = find(name)?;
     Ok((user.uid.as_raw(), user.gid.as_raw()))
+}
+
+/// Looks up a user with all of its groups. It may ask a service over a socket.
+///
+/// # Errors
+/// When there is no such user.
+pub(crate) fn look_up(name: &str) -> io::Result<Identity> {
+    let user = find(name)?;
+    let name = CString::new(name)?;
+    let groups = getgrouplist(&name, user.gid)?;
+    Ok(Identity {
+        uid: user.uid,
+        gid: user.gid,
+        groups,
+    })
+}
+
+fn find(name: &str) -> io::Result<User> {
+    User::from_name(name)?.ok_or_else(|| io::Error::other(format!("there is no user {name}")))
+}
+
+impl Identity {
+    /// Becomes this user; nothing to do when this process is it already.
+    ///
+    /// # Errors
+    /// When this process may not.
+    pub(crate) fn assume(&self) -> io::Result<()> {
+        if self.uid == geteuid() && !self.uid.is_root() {
+            return Ok(());
+        }
+        setgroups(&self.groups)?;
+        setgid(self.gid)?;
+        setuid(self.uid)?;
+        Ok(())
+    }
 }
 
 /// Becomes the user of this name with all of its groups; nothing to do when this is the user already.
@@ -19,14 +61,5 @@ pub(crate) fn ids(name: &str) -> io::Result<(u32, u32)> {
 /// # Errors
 /// When there is no such user, or this process may not.
 pub(crate) fn switch_to(name: &str) -> io::Result<()> {
-    let user = User::from_name(name)?
-        .ok_or_else(|| io::Error::other(format!("there is no user {name}")))?;
-    if user.uid == geteuid() && !user.uid.is_root() {
-        return Ok(());
-    }
-    let name = CString::new(name)?;
-    initgroups(&name, user.gid)?;
-    setgid(user.gid)?;
-    setuid(user.uid)?;
-    Ok(())
+    look_up(name)?.assume()
 }

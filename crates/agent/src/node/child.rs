@@ -3,7 +3,7 @@
 use super::Node;
 use crate::relay;
 use crate::sync;
-use intercept::holder::{ChildExit, Killed};
+use intercept::holder::{ChildExit, Interception, Killed};
 use model::bundle::Signal;
 use model::machine::Place;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,8 @@ pub(super) struct Running {
     pub(super) start: Start,
     /// Where the hooks saw it listen.
     pub(super) listening: Vec<SocketAddr>,
+    /// How it is intercepted.
+    pub(super) interception: Interception,
 }
 
 impl Start {
@@ -102,8 +104,20 @@ impl Node {
         self.child.send_replace(Some(Running {
             start,
             listening: Vec::new(),
+            interception: Interception::default(),
         }));
         self.show_child();
+    }
+
+    /// It is known how the child is intercepted.
+    pub(super) fn child_runs(&self, interception: Interception) {
+        say(&interception);
+        self.child.send_if_modified(|child| {
+            if let Some(child) = child {
+                child.interception = interception;
+            }
+            false
+        });
     }
 
     /// The hooks saw the child listen.
@@ -180,6 +194,21 @@ impl Node {
             listening: child.listening,
         });
         self.traffic.change(|picture| picture.child = child);
+    }
+}
+
+/// Says what is in force: people look for it when something of the software does not work as it did before.
+fn say(interception: &Interception) {
+    match &interception.why_no_net {
+        Some(why) => tracing::warn!(
+            why,
+            "only the preloaded library intercepts: a program that it does not reach is stopped"
+        ),
+        None if interception.no_new_privileges => tracing::warn!(
+            "the software runs with NO_NEW_PRIVS, since this agent has no CAP_SYS_ADMIN: sudo, set-user-ID programs and file \
+             capabilities gain nothing"
+        ),
+        None => tracing::info!("every process of the software is intercepted"),
     }
 }
 

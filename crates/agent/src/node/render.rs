@@ -21,6 +21,7 @@ pub(super) struct Rendered {
     pub(super) user: Option<String>,
     pub(super) adopt: Option<String>,
     pub(super) refuse_io_uring: bool,
+    pub(super) no_new_privileges: bool,
 }
 
 /// A transform as it is run here.
@@ -113,6 +114,7 @@ impl Node {
                 user: optional(software.user.as_ref(), &scope)?,
                 adopt: optional(class.state.adopt.as_ref(), &scope)?,
                 refuse_io_uring: !software.allow_io_uring,
+                no_new_privileges: software.no_new_privileges,
             })
         };
         render().map_err(|error| error.to_string())

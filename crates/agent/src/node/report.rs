@@ -1,6 +1,7 @@
 //! What the node says about itself.
 
 use super::Node;
+use intercept::holder::Interception;
 use model::api::{NodeReport, NodeStatus, REPORT_ENTRIES_MAX, told};
 use model::ids::Version;
 use std::collections::BTreeMap;
@@ -37,6 +38,15 @@ impl Node {
         let mut all = self.tally.read();
         if let Ok(stats) = self.stats.read() {
             all.extend(stats.named().map(|(name, count)| (name.to_owned(), count)));
+        }
+        if let Some(child) = self.child() {
+            let Interception {
+                net,
+                no_new_privileges,
+                ..
+            } = child.interception;
+            all.insert("net.in_force".to_owned(), net.into());
+            all.insert("net.no_new_privileges".to_owned(), no_new_privileges.into());
         }
         // Rules of lenses that refuse are counted one by one; their sum is there whatever is left out.
         while all.len() > REPORT_ENTRIES_MAX {

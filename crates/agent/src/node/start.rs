@@ -357,7 +357,11 @@ impl Node {
             .filter(|start| start.generation == running.generation)
             .unwrap_or_else(|| super::child::Start::unknown(running.generation));
         tracing::info!(version = %start.place, pid = running.pid, "adopts the running software");
-        self.adopted(Running { start, listening });
+        self.adopted(Running {
+            start,
+            listening,
+            interception: running.interception,
+        });
     }
 }
 

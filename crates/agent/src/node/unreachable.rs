@@ -1,5 +1,5 @@
-//! Programs that the preloaded library cannot reach (static ones, Go, another libc, an emptied environment, set-uid): they
-//! are noticed by what they do. Half intercepted is worse than stopped.
+//! Where there is no net under the software: programs that the preloaded library cannot reach (static ones, Go, another libc, an
+//! emptied environment, set-uid) are noticed by what they do. Half intercepted is worse than stopped.
 
 use super::Node;
 use super::child::Running;
@@ -41,7 +41,7 @@ impl Node {
     /// What is wrong with the running child, if the library does not reach all of it: a declared port is listening, or a
     /// member is connected, and the hooks never saw it.
     pub(super) fn unreachable_program(&self) -> Option<String> {
-        let child = self.child()?;
+        let child = self.child().filter(|child| !child.interception.net)?;
         self.missed(self.unseen_listeners(&child))
             .or_else(|| self.missed_connection())
     }
@@ -90,7 +90,7 @@ impl Node {
     /// Said of a child that has ended, when the library was never loaded since it was started: it may well have ended
     /// because of that, since the ports of software that is not reached are in use by what is kept for it.
     pub(super) fn never_reached(&self, generation: u64) -> Option<String> {
-        let start = self.child()?.start;
+        let start = self.child().filter(|child| !child.interception.net)?.start;
         let loaded = start.generation != generation || self.library_loads() != start.loads_before;
         (!loaded && start.loads_before.is_some())
             .then(|| format!("Upstart's library was not in its calls: {CANNOT_BE_REACHED}"))

@@ -53,6 +53,7 @@ impl Node {
             user: None,
             output: self.output().to_str().unwrap().to_owned(),
             refuse_io_uring: false,
+            no_new_privileges: true,
         }
     }
 

@@ -93,4 +93,8 @@ counters! {
     ConnectCookie = "connect.cookie",
     /// A member's kernel was asked for a cookie; the label took the slow path.
     ConnectCookieAsked = "connect.cookie_asked",
+    /// A call that did not go through the library reached the net.
+    NetCall = "net.calls",
+    /// One that the net had to let pass, since it may not look into the process.
+    NetBlind = "net.blind",
 }

@@ -52,6 +52,9 @@ pub struct Software {
     pub user: Option<Template>,
     /// `io_uring_setup` is let through: its connects and accepts are not intercepted.
     pub allow_io_uring: bool,
+    /// Rights that programs gain by being executed may be given up, where interception takes that: on nodes whose agent is not
+    /// privileged.
+    pub no_new_privileges: bool,
 }
 
 /// Software inside a bundle.

@@ -105,12 +105,14 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
         user: rendered.user,
         output: node.layout.output().display().to_string(),
         refuse_io_uring: rendered.refuse_io_uring,
+        no_new_privileges: rendered.no_new_privileges,
     };
     node.prepare_shared_files(spec.user.as_deref())?;
     node.child_starts(start);
-    match node.holder.start(spec).await {
-        Ok(pid) => {
+    match node.holder.start_told(spec).await {
+        Ok((pid, interception)) => {
             tracing::info!(pid, version = %to, "the software runs");
+            node.child_runs(interception);
             Ok(start.generation)
         }
         Err(error) => {

@@ -26,6 +26,7 @@ pub(super) fn software(class: &Table<'_>, allowed: &Allowed) -> Software {
             directory: Template::empty(),
             user: None,
             allow_io_uring: false,
+            no_new_privileges: true,
         };
     };
     let source = table.source();
@@ -40,6 +41,7 @@ pub(super) fn software(class: &Table<'_>, allowed: &Allowed) -> Software {
             .string("user")
             .and_then(|at| source.template(&at, &Allowed::LASTING)),
         allow_io_uring: table.boolean("allow_io_uring", false),
+        no_new_privileges: table.boolean("no_new_privileges", true),
     };
     table.finish();
     software
