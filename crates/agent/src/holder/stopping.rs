@@ -104,7 +104,10 @@ impl Service {
             grace,
         };
         if let Some(main) = child.pid() {
-            child.signal(signal).map_err(|error| error.to_string())?;
+            // Of another user, perhaps: it is killed when the grace is over, as far as that is possible.
+            if let Err(error) = child.signal(signal) {
+                tracing::warn!(main, %error, "cannot signal the software's main process");
+            }
             stopping.asked.insert(main, group::image(main));
             if to_all {
                 stopping.spread(&self.group, true);
