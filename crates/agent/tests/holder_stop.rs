@@ -123,6 +123,22 @@ async fn what_is_left_when_the_grace_is_over_is_killed_and_named() {
     traces.node.end(&client, &mut notices).await;
 }
 
+/// As a process that gets the signal between fork and exec, while it still has its parent's handler.
+#[tokio::test]
+async fn what_executes_another_program_after_it_was_asked_is_asked_again() {
+    let loses = r#"trap 'lost=yes' TERM; echo $$ > "$1"; while [ -z "$lost" ]; do sleep 0.02; done; exec sleep 1000"#;
+    let script = format!(
+        "sh -c '{}' \"$0\" \"$1\" & wait",
+        loses.replace('\'', "'\\''")
+    );
+    let (traces, client, mut notices) = started(&script).await;
+    traces.pid("one");
+    let (exit, took) = stop(&client, &mut notices, false).await;
+    assert_eq!(exit.killed, None);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    traces.node.end(&client, &mut notices).await;
+}
+
 #[tokio::test]
 async fn a_stop_goes_on_without_its_agent() {
     let (traces, client, notices) = started(r#"sh "$0" "$1"; sh "$0" "$2"; true"#).await;

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 /// The attribute of a group that names the data directory that it belongs to.
 const OWNER: &str = "user.upstart.data";
 
+/// The place of `startstack` in `/proc/<pid>/stat`, counted from the state on.
+const STACK_FIELD: usize = 25;
+
 /// The longest path (PATH_MAX).
 const PATH_BYTES_MAX: usize = 4096;
 
@@ -276,6 +279,27 @@ fn owner_of(directory: &Path) -> Option<PathBuf> {
 /// The parent of a process.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
     Some(process(pid)?.parent)
+}
+
+/// What a process executes: another one after `execve`, the same after `fork`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    program: Option<PathBuf>,
+    /// Where its stack began, which is random (proc(5)).
+    stack: Option<String>,
+}
+
+/// What a process executes, as far as that can be seen.
+pub(crate) fn image(pid: i32) -> Image {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let stack = stat.as_deref().and_then(|stat| {
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        Some(fields.nth(STACK_FIELD)?.to_owned())
+    });
+    Image {
+        program: fs::read_link(format!("/proc/{pid}/exe")).ok(),
+        stack,
+    }
 }
 
 /// The name of a process's program.

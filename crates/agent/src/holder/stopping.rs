@@ -1,11 +1,11 @@
 //! A stop under way. The main process is asked to end; when it has, whatever is left of the software is asked at once; what has
 //! not ended when the grace is over is killed. All of it holds without an agent.
 
-use super::group::{self, Group};
+use super::group::{self, Group, Image};
 use super::service::Service;
 use intercept::holder::{KILLED_TOLD_MAX, Killed, KilledProcess};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The longest grace: more than anybody waits, and short enough to count with.
@@ -27,7 +27,8 @@ enum Reach {
 pub(super) struct Stopping {
     signal: Signal,
     reach: Reach,
-    asked: BTreeSet<i32>,
+    /// With what they executed then.
+    asked: BTreeMap<i32, Image>,
     began: Instant,
     grace: Duration,
 }
@@ -43,13 +44,19 @@ impl Stopping {
     fn spread(&mut self, group: &Group, first: bool) {
         let members: BTreeSet<i32> = group.members().into_iter().collect();
         // A number that is free again may be another process's later.
-        self.asked.retain(|pid| members.contains(pid));
-        for pid in members.difference(&self.asked.clone()) {
-            let parent = || group::parent(*pid).is_some_and(|parent| members.contains(&parent));
-            if first || !parent() {
+        self.asked.retain(|pid, _| members.contains(pid));
+        for pid in &members {
+            let has_parent = || group::parent(*pid).is_some_and(|parent| members.contains(&parent));
+            if !self.has_heard(*pid) && (first || !has_parent()) {
                 self.ask(*pid, group);
             }
         }
+    }
+
+    /// A process that was asked between fork and exec may have lost the signal: its parent's handler took it.
+    fn has_heard(&self, pid: i32) -> bool {
+        let asked = self.asked.get(&pid);
+        asked.is_some_and(|image| *image == group::image(pid))
     }
 
     fn ask(&mut self, pid: i32, group: &Group) {
@@ -62,10 +69,11 @@ impl Stopping {
         if group.contains(pid) != Some(true) {
             return;
         }
+        // Before the signal, so that what is executed after it is told from it.
+        self.asked.insert(pid, group::image(pid));
         if let Err(error) = pidfd_send_signal(&process, self.signal) {
             tracing::warn!(pid, %error, "cannot signal a process of the software");
         }
-        self.asked.insert(pid);
     }
 }
 
@@ -91,13 +99,16 @@ impl Service {
         let mut stopping = Stopping {
             signal,
             reach: Reach::Main,
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             began: now,
             grace,
         };
         if let Some(main) = child.pid() {
-            child.signal(signal).map_err(|error| error.to_string())?;
-            stopping.asked.insert(main);
+            // Of another user, perhaps: it is killed when the grace is over, as far as that is possible.
+            if let Err(error) = child.signal(signal) {
+                tracing::warn!(main, %error, "cannot signal the software's main process");
+            }
+            stopping.asked.insert(main, group::image(main));
             if to_all {
                 stopping.spread(&self.group, true);
                 stopping.reach = Reach::All;
