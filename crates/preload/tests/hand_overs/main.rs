@@ -1,5 +1,6 @@
 //! What the accept and bind hooks give away, take back and show: an unmodified server, peers made by hand.
 
+mod burst;
 #[path = "../harness/mod.rs"]
 mod harness;
 

@@ -2,6 +2,7 @@
  *
  * usage: server edge PORT COUNT        edge-triggered epoll, ends when COUNT connections have ended
  *        server blocking PORT COUNT    COUNT results of a blocking accept
+ *        server burst PORT 0           answers what its own interface says, for ever
  *        server steps PORT COUNT       as blocking, but one accept for each line on standard input
  */
 #define _GNU_SOURCE
@@ -85,6 +86,19 @@ static void blocking(int listener, int count, int steps) {
     }
 }
 
+/* Answers every caller of its own interface; a label, or a call of another, must never come. */
+static void burst(int listener) {
+    for (;;) {
+        char text[100];
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0) continue;
+        ssize_t got = recv(fd, text, sizeof text, 0);
+        if (got == 4 && memcmp(text, "same", 4) == 0) send(fd, "S", 1, MSG_NOSIGNAL);
+        else if (got > 0) printf("must never come: %zd bytes, %d\n", got, text[0]);
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     int port = atoi(argv[2]), count = atoi(argv[3]), on = 1, off = 0;
@@ -92,7 +106,7 @@ int main(int argc, char **argv) {
     struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 128)) {
+    if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, strcmp(argv[1], "burst") ? 128 : 16)) {
         printf("cannot listen %s\n", strerrorname_np(errno));
         return 1;
     }
@@ -100,6 +114,7 @@ int main(int argc, char **argv) {
     socklen_t length = sizeof reuseport;
     getsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &reuseport, &length);
     printf("flags %#x %#x reuseport %d\n", fcntl(listener, F_GETFL), fcntl(listener, F_GETFD), reuseport);
+    if (strcmp(argv[1], "burst") == 0) burst(listener);
     if (strcmp(argv[1], "edge") == 0) edge(listener, count);
     else blocking(listener, count, strcmp(argv[1], "steps") == 0);
     printf("done\n");

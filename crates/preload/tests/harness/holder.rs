@@ -97,6 +97,11 @@ impl Holder {
         std::mem::take(&mut self.heard.lock().expect("lock").handed_over)
     }
 
+    /// Takes the connections that were handed over by now.
+    pub(crate) fn take_handed_over(&self) -> Vec<HandedOver> {
+        std::mem::take(&mut self.heard.lock().expect("lock").handed_over)
+    }
+
     /// How many wait to be taken.
     pub(crate) fn handed_over(&self) -> usize {
         self.heard.lock().expect("lock").handed_over.len()

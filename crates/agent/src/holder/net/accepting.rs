@@ -91,7 +91,9 @@ impl Wanted {
             if self.blocking && !kernel::ready(fd, libc::POLLIN, 0).unwrap_or(false) {
                 // Whoever was ready when it was called must not wait: it may have polled.
                 return match given_away.filter(|_| self.was_ready) {
-                    Some(peer) => dead(fd, self.flags, peer).map_or_else(Tried::Failed, Tried::Accepted),
+                    Some(peer) => {
+                        dead(fd, self.flags, peer).map_or_else(Tried::Failed, Tried::Accepted)
+                    }
                     None => Tried::Nothing,
                 };
             }

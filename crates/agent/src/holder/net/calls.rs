@@ -10,7 +10,7 @@ use interpose::net::alarm::Alarm;
 use interpose::net::notice::Notice;
 use interpose::net::target::{Target, process_of};
 use interpose::{bind, listen, peer, state};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
