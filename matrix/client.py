@@ -195,11 +195,16 @@ class Load:
             return match
         match = None
         for step in steps:
-            if step.startswith("> "):
-                conversation.send(unescape(step[2:]))
-            else:
-                match = conversation.until(re.compile(step[2:].encode("latin-1"), re.S))[1]
+            match = self.step(conversation, step) or match
         return match
+
+    def step(self, conversation, step):
+        """The match, where the step waits for one that tells something."""
+        if step.startswith("> "):
+            conversation.send(unescape(step[2:]))
+            return None
+        match = conversation.until(re.compile(step[2:].encode("latin-1"), re.S))[1]
+        return match if match.groups() else None
 
     def caller(self, number, kept):
         conversation, resets = None, 0
@@ -208,8 +213,8 @@ class Load:
             try:
                 if conversation is None:
                     conversation = Conversation(self.host, self.port)
-                    self.call_open(conversation)
-                match = self.call(conversation, self.spec.get("call", []))
+                    opened = self.call_open(conversation)
+                match = self.call(conversation, self.spec.get("call", [])) or opened
                 with self.lock:
                     self.calls += 1
                     self.slowest = max(self.slowest, time.time() - began)
@@ -230,14 +235,17 @@ class Load:
             self.over.wait(self.spec.get("pace_ms", 20) / 1000)
 
     def call_open(self, conversation):
-        if self.spec.get("open"):
-            self.call(conversation, self.spec["open"])
+        """What is said once; it may tell the version too."""
+        match = None
+        for step in self.spec.get("open", []):
+            match = self.step(conversation, step) or match
+        return match
 
     def leave(self, conversation):
         """Waits for the server's end after a farewell, so that what is closed here resets nothing there."""
         try:
-            if self.spec.get("close"):
-                self.call(conversation, self.spec["close"])
+            for step in self.spec.get("close", []):
+                self.step(conversation, step)
         except (OSError, EOFError):
             pass
         conversation.close()
@@ -291,6 +299,9 @@ class Origin(BaseHTTPRequestHandler):
 
 class Origins(ThreadingHTTPServer):
     request_queue_size = 128
+
+    def handle_error(self, *_):
+        """Checks of health do not wait for the answer."""
 
 
 def main():
