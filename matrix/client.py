@@ -208,11 +208,12 @@ class Load:
 
     def caller(self, number, kept):
         conversation, resets = None, 0
+        hosts = [self.host] + self.spec.get("hosts", [])
         while not self.over.is_set():
             began = time.time()
             try:
                 if conversation is None:
-                    conversation = Conversation(self.host, self.port)
+                    conversation = Conversation(hosts[number % len(hosts)], self.port)
                     opened = self.call_open(conversation)
                 match = self.call(conversation, self.spec.get("call", [])) or opened
                 with self.lock:

@@ -136,6 +136,12 @@ pub(super) struct Load {
 /// The columns that a row may be without.
 const COLUMNS: [&str; 3] = ["same_as_bare", "upgrade", "flip_back"];
 
+/// What always differs: dates, and which of its versions the program is.
+const ALWAYS: [&str; 2] = [
+    r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT",
+    r"version[-_ ]?\d\b",
+];
+
 fn patience() -> u64 {
     60
 }
@@ -190,8 +196,8 @@ impl Program {
     /// What it printed, without what differs each time.
     pub(super) fn masked(&self, text: &str) -> String {
         let mut masked = text.to_owned();
-        let date = r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT".to_owned();
-        for pattern in self.mask.iter().chain([&date]) {
+        let always = ALWAYS.iter().copied();
+        for pattern in self.mask.iter().map(String::as_str).chain(always) {
             if let Ok(pattern) = Regex::new(pattern) {
                 masked = pattern.replace_all(&masked, "…").into_owned();
             }

@@ -203,17 +203,17 @@ fn under_upstart(
     row.starts = Some(true);
     say("conversations");
     if row.same_as_bare.is_some() {
-        let found = same(stage, &system, conversation);
+        let found = same(&system, conversation);
         settle(row, "same_as_bare", found, &system);
     }
     if row.upgrade.is_some() {
         say("upgrade");
-        let found = through(&mut system, stage, Fate::Serves, row);
+        let found = through(&mut system, Fate::Serves, conversation, row);
         settle(row, "upgrade", found, &system);
     }
     if row.flip_back.is_some() {
         say("flip back");
-        let found = back(&mut system, stage, row);
+        let found = back(&mut system, conversation, row);
         settle(row, "flip_back", found, &system);
     }
     say("stop");
@@ -240,7 +240,8 @@ fn settle(row: &mut Row, column: &str, found: anyhow::Result<()>, system: &Syste
 }
 
 /// The same conversation from outside and from a member.
-fn same(stage: &Stage<'_>, system: &System<'_>, bare: &str) -> anyhow::Result<()> {
+fn same(system: &System<'_>, bare: &str) -> anyhow::Result<()> {
+    let stage = system.stage;
     let state: PathBuf = system.state();
     let outside = stage.run(NODE, &state, &stage.program.converse)?;
     let member = system.run_at_member(&stage.program.converse)?;
@@ -257,10 +258,11 @@ fn same(stage: &Stage<'_>, system: &System<'_>, bare: &str) -> anyhow::Result<()
 /// An upgrade under load.
 fn through(
     system: &mut System<'_>,
-    stage: &Stage<'_>,
     fate: Fate,
+    conversation: &str,
     row: &mut Row,
 ) -> anyhow::Result<()> {
+    let stage = system.stage;
     let callers = load::against_node(stage, &system.state())?;
     std::thread::sleep(AROUND);
     let upgraded = system.upgrade(fate);
@@ -270,16 +272,20 @@ fn through(
     let mut complaints = counts.complaints(system.serving());
     if let Err(error) = upgraded {
         complaints.insert(0, format!("{error:#}"));
+    } else if row.same_as_bare == Some(true)
+        && let Err(error) = same(system, conversation)
+    {
+        complaints.push(format!("afterwards {error:#}"));
     }
     anyhow::ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
     Ok(())
 }
 
 /// Upgrades that fail: one whose software listens and never becomes healthy, one whose software ends.
-fn back(system: &mut System<'_>, stage: &Stage<'_>, row: &mut Row) -> anyhow::Result<()> {
-    through(system, stage, Fate::NeverHealthy, row)
+fn back(system: &mut System<'_>, conversation: &str, row: &mut Row) -> anyhow::Result<()> {
+    through(system, Fate::NeverHealthy, conversation, row)
         .context("the new version listens and never becomes healthy")?;
-    through(system, stage, Fate::Ends, row).context("the new version ends at once")
+    through(system, Fate::Ends, conversation, row).context("the new version ends at once")
 }
 
 /// What differs, as lines; none when nothing does.

@@ -36,7 +36,7 @@ pub(super) enum Fate {
 
 /// The system; the stage ends its processes.
 pub(super) struct System<'a> {
-    stage: &'a Stage<'a>,
+    pub(super) stage: &'a Stage<'a>,
     upstart: PathBuf,
     /// The newest version that was published.
     version: u32,
@@ -75,8 +75,12 @@ impl<'a> System<'a> {
         self.agent(PROGRAM, &self.ports())?;
         let patience = Duration::from_secs(stage.program.patience_s + 10);
         self.wait("version 1 to serve", patience, |status| {
-            status.phase == Phase::Settled && status.child == ChildState::Running
+            is_settled(status) || status.phase == Phase::Blocked
         })?;
+        let status = self.status()?;
+        if status.phase == Phase::Blocked {
+            bail!("the node is {}", told(&status));
+        }
         self.settled = 1;
         stage.until("the members", patience, || {
             self.view().is_ok_and(|view| {
