@@ -178,17 +178,25 @@ class Load:
         self.over = threading.Event()
         self.lock = threading.Lock()
         self.calls, self.failed, self.resets, self.again = 0, 0, 0, 0
-        self.slowest, self.errors, self.last = 0.0, [], {}
+        self.slowest, self.errors, self.last, self.turn = 0.0, [], {}, 0
         self.began = time.time()
 
     def call(self, conversation, steps):
+        asks_peer = False
         if "http" in self.spec or "fastcgi" in self.spec:
             if "http" in self.spec:
-                head, body = conversation.http(self.spec["http"], "matrix.example")
+                self.turn += 1
+                asks_peer = "peer" in self.spec and self.turn % 2
+                head, body = conversation.http(self.spec["peer" if asks_peer else "http"], "matrix.example")
                 if not head.split()[1].startswith(b"2"):
                     raise ValueError(f"answered {head.splitlines()[0]!r} {body[:200]!r}")
             else:
                 head, body = b"", conversation.fastcgi(self.spec["fastcgi"], "/")
+            if asks_peer:
+                address, port = conversation.socket.getsockname()[:2]
+                if not re.search(rf"{re.escape(address)}[: ]{port}\b".encode(), body):
+                    raise ValueError(f"the program sees another caller than {address} {port}: {body[:200]!r}")
+                return None
             match = re.search(self.spec.get("expect", "").encode(), head + body)
             if not match:
                 raise ValueError(f"no {self.spec['expect']!r} in {(head + body)[:300]!r}")

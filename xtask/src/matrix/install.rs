@@ -23,6 +23,9 @@ apt-get update --quiet
 apt-get install --quiet --yes --no-install-recommends "$@"
 "#;
 
+/// What the rows are called with, and what makes Python's environment.
+const ALWAYS: [&str; 3] = ["curl", "python3", "python3-venv"];
+
 /// Where Python's packages lie.
 pub(super) fn python(workspace: &Workspace) -> PathBuf {
     workspace.target("matrix/python")
@@ -42,7 +45,9 @@ pub(super) fn everything(workspace: &Workspace, programs: &[Program]) -> anyhow:
         let names: BTreeSet<&String> = programs.iter().flat_map(list).collect();
         names.into_iter().cloned().collect()
     };
-    debian(workspace, &union(|program| &program.debian))?;
+    let mut packages = union(|program| &program.debian);
+    packages.extend(ALWAYS.map(str::to_owned));
+    debian(workspace, &packages)?;
     pypi(workspace, &union(|program| &program.pypi))?;
     npm_packages(workspace, &union(|program| &program.npm))
 }

@@ -104,6 +104,9 @@ pub(super) struct Load {
     /// A page that is got.
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<String>,
+    /// A page that tells the caller's address and port; it is got every other time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
     /// A file that is run by FastCGI.
     #[serde(skip_serializing_if = "Option::is_none")]
     fastcgi: Option<String>,
