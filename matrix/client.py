@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # Longer than a node holds a call while it upgrades (`hold_ms` of the matrix' bundles).
 PATIENCE_S = 150
+# A process that is stopped ends its connections within this time; a call that is reset later was held and then dropped.
+STOPPED_WITHIN_S = 12
 ENDED = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError, EOFError)
 
 
@@ -234,7 +236,8 @@ class Load:
                     continue
             except ENDED as error:
                 resets += 1
-                self.note(number, kept, began, error, "resets" if resets == 1 else "failed")
+                is_first = resets == 1 and time.time() - began < STOPPED_WITHIN_S
+                self.note(number, kept, began, error, "resets" if is_first else "failed")
             except (OSError, ValueError) as error:
                 self.note(number, kept, began, error, "failed")
                 self.over.wait(0.1)
@@ -267,7 +270,7 @@ class Load:
             if len(self.errors) < 8:
                 kind = "kept" if kept else "fresh"
                 after = f"{began - self.began:.1f} s, took {time.time() - began:.1f} s"
-                more = " (a second reset of one caller)" if counter == "failed" and isinstance(error, ENDED) else ""
+                more = " (a reset)" if counter == "resets" else ""
                 self.errors.append(f"{kind} caller {number} at {after}: {failure(error)}{more}")
 
     def run(self):

@@ -2,7 +2,7 @@
 
 Versions take turns where a way differs between them: odd ones do the first, even ones the second.
 """
-import array, os, select, signal, socket, struct, sys, threading, time
+import os, select, signal, socket, struct, sys, threading, time
 
 HOST, PORT, VERSION = os.environ["HOST"], int(os.environ["PORT"]), os.environ["VERSION"]
 ODD = int(VERSION) % 2 == 1
@@ -21,7 +21,7 @@ def answer(connection, peer):
     with connection:
         request = connection.recv(65536)
         if b" /peer " in request:
-            said = f"{peer[0]} {peer[1]}"
+            said = f"{peer[0].removeprefix('::ffff:')} {peer[1]}"
         elif b" /seen " in request:
             said = "\n".join(seen)
         else:

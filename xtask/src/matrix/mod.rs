@@ -101,7 +101,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         seconds: run.began.elapsed().as_secs(),
     };
     run.processes.end_all(&place.root);
-    eprint!("{}", report.table());
+    match options.json {
+        true => eprint!("{}", report.table()),
+        false => print!("{}", report.table()),
+    }
     if report.passed() == report.rows.len() {
         std::fs::remove_dir_all(&place.root)?;
     } else {

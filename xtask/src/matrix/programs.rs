@@ -146,7 +146,7 @@ const ALWAYS: [&str; 2] = [
 ];
 
 fn patience() -> u64 {
-    60
+    40
 }
 
 fn failing() -> u64 {

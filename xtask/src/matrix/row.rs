@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long callers call before and after what happens.
-const AROUND: Duration = Duration::from_millis(1500);
+const AROUND: Duration = Duration::from_millis(1000);
 
 /// How much of a difference is shown.
 const DIFFERENCES_MAX: usize = 12;

@@ -23,6 +23,9 @@ const RUNNER: &str = "while :; do if [ -f job ]; then sh job > out 2>&1 < /dev/n
 /// How long a member's conversation may take.
 const CONVERSATION_LIMIT: Duration = Duration::from_secs(120);
 
+/// How often the server is asked how the node is: a process each time, beside callers and the program.
+const ASKED_EVERY: Duration = Duration::from_millis(150);
+
 /// What becomes of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -189,7 +192,7 @@ impl<'a> System<'a> {
                     told(&status)
                 );
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(ASKED_EVERY);
         }
     }
 
@@ -235,7 +238,7 @@ impl<'a> System<'a> {
         let before = self.blocked()?;
         self.publish(fate)?;
         let wanted = Version(self.version);
-        let patience = Duration::from_secs(self.stage.program.patience_s + 60);
+        let patience = Duration::from_secs(self.stage.program.patience_s + 20);
         self.wait(&format!("version {wanted}"), patience, |status| {
             let is_blocked = status.phase == Phase::Blocked && status.child == ChildState::Running;
             is_settled(status) && status.version == wanted
