@@ -76,6 +76,8 @@ pub(super) struct Program {
     /// The main process ends when it has started another: what is started bare is not waited for.
     #[serde(default)]
     pub(super) forks: bool,
+    /// A log that it writes into its state, where it prints nothing.
+    pub(super) log: Option<String>,
     /// Columns that make no sense for it, with the reason.
     #[serde(default)]
     pub(super) without: BTreeMap<String, String>,

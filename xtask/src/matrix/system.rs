@@ -379,11 +379,14 @@ impl<'a> System<'a> {
             let output = self.run(arguments).map(|output| output.stdout);
             String::from_utf8_lossy(&output.unwrap_or_default()).into_owned()
         };
+        let own = self.stage.program.log.as_ref();
+        let own = own.map(|name| self.stage.tail(format!("program/current/{name}")));
         format!(
-            "--- the node\n{}--- events\n{}\n--- the software's log\n{}\n--- the agent's log\n{}\n",
+            "--- the node\n{}--- events\n{}\n--- the software's log\n{}\n{}\n--- the agent's log\n{}\n",
             printed(&["nodes", PROGRAM]),
             last_lines(&printed(&["events", "--node", PROGRAM]), 12),
             self.stage.tail("program/output.log"),
+            own.unwrap_or_default(),
             self.stage.tail("program.log"),
         )
     }
