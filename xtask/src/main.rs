@@ -1,4 +1,4 @@
-//! The project's own commands: demo, test, bench, docs, tutorial, fuzz, style.
+//! The project's own commands: demo, test, bench, matrix, docs, tutorial, fuzz, style.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ pub mod bench;
 pub mod demo;
 pub mod docs;
 pub mod fuzz;
+pub mod matrix;
 pub mod style;
 pub mod test;
 pub mod tutorial;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Options),
     /// Measure what Upstart costs, beside direct connections, Envoy and HAProxy
     Bench(bench::Options),
+    /// Try real programs bare and under Upstart: started, called, upgraded, and through upgrades that fail
+    Matrix(matrix::Options),
     /// Build the documentation as a site, or run what its pages show
     Docs(docs::Options),
     /// Follow the documentation's first upgrade literally in a clean root, from the clone on
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(options),
         Command::Test(options) => test::run_all(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Matrix(options) => matrix::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Tutorial(options) => tutorial::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::net::TcpStream;
 
 /// `TCP_FASTOPEN_NO_COOKIE` (linux/tcp.h): data may go out with the handshake without a cookie.
@@ -111,8 +111,8 @@ async fn connect(socket: Socket, address: SocketAddr, label: &[u8]) -> io::Resul
 pub struct FastOpen {
     /// Callers may send it: labels need that. The bit of value 1, on by default.
     pub sends: bool,
-    /// They may at any time. With `net.ipv4.tcp_fastopen_blackhole_timeout_sec`, 0 by default, they may not for a while where the
-    /// kernel distrusts a network.
+    /// They may at any time, by whatever socket. With `net.ipv4.tcp_fastopen_blackhole_timeout_sec`, 0 by default, they may not for a while
+    /// where the kernel distrusts a network; and before Linux 6.2 sockets of Multipath TCP, which some programs take by default, may not.
     pub always_sends: bool,
     /// Listeners that ask for it take it, from callers that show a cookie which they were given before. The bit of value 2, off
     /// by default.
@@ -125,17 +125,27 @@ impl FastOpen {
         Self::set_to(
             setting("tcp_fastopen"),
             setting("tcp_fastopen_blackhole_timeout_sec"),
+            multipath_sends(),
         )
     }
 
-    fn set_to(bits: u32, blackhole_timeout_s: u32) -> Self {
+    fn set_to(bits: u32, blackhole_timeout_s: u32, multipath_sends: bool) -> Self {
         let sends = bits & 1 != 0;
         Self {
             sends,
-            always_sends: sends && blackhole_timeout_s == 0,
+            always_sends: sends && blackhole_timeout_s == 0 && multipath_sends,
             takes: bits & 2 != 0,
         }
     }
+}
+
+/// Whether this kernel sends data with a handshake for a socket of Multipath TCP too, or has none of that kind.
+fn multipath_sends() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
+        socket.map_or(true, |socket| allow_data_in_handshake(&socket).is_ok())
+    })
 }
 
 fn setting(name: &str) -> u32 {
@@ -226,7 +236,7 @@ mod tests {
     #[test]
     fn labels_are_prompt_only_where_the_kernel_always_sends_them() {
         let said = |bits, blackhole_timeout_s| {
-            let set = FastOpen::set_to(bits, blackhole_timeout_s);
+            let set = FastOpen::set_to(bits, blackhole_timeout_s, true);
             (set.sends, set.always_sends, set.takes)
         };
         assert_eq!(said(1, 0), (true, true, false));
@@ -234,6 +244,7 @@ mod tests {
         assert_eq!(said(3, 3600), (true, false, true));
         assert_eq!(said(2, 0), (false, false, true));
         assert_eq!(said(0, 0), (false, false, false));
+        assert!(!FastOpen::set_to(1, 0, false).always_sends);
     }
 
     #[tokio::test]

@@ -83,9 +83,11 @@ pub unsafe fn accept(
 /// While the software is being stopped its listeners look as if nothing came: what stays in the kernel's queue is the next
 /// software's, and what is accepted now may die with this one. A listener that was shut down says so itself.
 fn leave_queued(listener: c_int) -> Option<Errno> {
-    while state::table(|table| table.stopping()) == Some(true) && !state::wakes_itself() {
+    while state::table(|table| table.stopping(kernel::now_ms())) == Some(true)
+        && !state::wakes_itself()
+    {
         let port = kernel::local(listener).address()?.port();
-        if !state::table(|table| leaves_queued(&table, port))? {
+        if !state::table(|table| leaves_queued(&table, port, kernel::now_ms()))? {
             return None;
         }
         match kernel::ready(listener, 0, STOPPING_PAUSE_MS) {
@@ -322,8 +324,9 @@ pub fn dead(listener: c_int, flags: c_int, peer: RawAddress) -> Result<Delivered
 
 /// Whether what waits at this listener is left to the next software: this one is being stopped.
 pub fn is_left_alone(listener: c_int) -> bool {
-    state::table(|table| table.stopping()) == Some(true)
+    let now_ms = kernel::now_ms();
+    state::table(|table| table.stopping(now_ms)) == Some(true)
         && kernel::local(listener).address().is_some_and(|local| {
-            state::table(|table| leaves_queued(&table, local.port())) == Some(true)
+            state::table(|table| leaves_queued(&table, local.port(), now_ms)) == Some(true)
         })
 }

@@ -381,7 +381,7 @@ pub fn ready(fd: c_int, events: i16, wait_ms: u64) -> Result<bool, Errno> {
 }
 
 /// Milliseconds of the monotonic clock.
-pub(crate) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

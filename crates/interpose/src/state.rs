@@ -223,7 +223,7 @@ pub(crate) fn note_connect(fd: c_int, to: SocketAddr) {
             .address()
             .map(|local| local.ip().to_canonical())
     };
-    if table(|table| leaves_queued(&table, to.port())) == Some(true)
+    if table(|table| leaves_queued(&table, to.port(), kernel::now_ms())) == Some(true)
         && (to.ip().is_unspecified() || here() == Some(to.ip().to_canonical()))
     {
         WAKES_ITSELF.store(true, Ordering::Relaxed);

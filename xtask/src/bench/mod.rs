@@ -6,7 +6,7 @@ mod figures;
 mod runner;
 mod same_version;
 mod snapshot;
-mod stage;
+pub(crate) mod stage;
 
 use clap::{Args, Subcommand};
 use std::process::ExitCode;

@@ -70,7 +70,7 @@ pub(super) fn run_all(options: &Snapshot) -> anyhow::Result<ExitCode> {
         true => workspace.build(Profile::Dev)?,
         false => workspace.build(Profile::Release)?,
     };
-    let place = place()?;
+    let place = place("bench")?;
     let processes = Arc::new(Processes::default());
     end_on_signals(&processes, &place);
     let runtime = tokio::runtime::Builder::new_multi_thread()

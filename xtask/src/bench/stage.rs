@@ -41,7 +41,7 @@ pub(super) fn perform<R: Report>(
 ) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
     install::programs(&workspace)?;
-    let place = place()?;
+    let place = place("bench")?;
     let processes = Arc::new(Processes::default());
     end_on_signals(&processes, &place);
     let result = measure(&Stage {
@@ -59,16 +59,16 @@ pub(super) fn perform<R: Report>(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A directory and ports of the benchmark's own.
-pub(super) fn place() -> anyhow::Result<Place> {
+/// A directory of this name and ports of this run's own.
+pub(crate) fn place(name: &str) -> anyhow::Result<Place> {
     let found = Place::new()?;
-    let root = std::env::temp_dir().join(format!("upstart-bench-{}", std::process::id()));
+    let root = std::env::temp_dir().join(format!("upstart-{name}-{}", std::process::id()));
     std::fs::rename(&found.root, &root)?;
     Ok(Place { root, ..found })
 }
 
 /// Leaves nothing running behind when it is interrupted.
-pub(super) fn end_on_signals(processes: &Arc<Processes>, place: &Place) {
+pub(crate) fn end_on_signals(processes: &Arc<Processes>, place: &Place) {
     let (processes, root) = (Arc::clone(processes), place.root.clone());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -85,7 +85,7 @@ pub(super) fn end_on_signals(processes: &Arc<Processes>, place: &Place) {
             }
             processes.end_all(&root);
             eprintln!(
-                "interrupted; what was measured is lost, the logs are in {}",
+                "interrupted; what was found is lost, the logs are in {}",
                 root.display()
             );
             std::process::exit(INTERRUPTED);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-const DEBIAN: [&str; 24] = [
+pub(crate) const DEBIAN: [&str; 24] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
@@ -216,15 +216,21 @@ pub(super) fn has_json_server(workspace: &Workspace) -> bool {
     installed("v1") && installed("v2")
 }
 
-fn debian(workspace: &Workspace, packages: &[&'static str]) -> anyhow::Result<()> {
-    let is_missing = |package: &&str| {
+/// Those of these Debian packages that are not installed.
+pub(crate) fn lacking<S: AsRef<str>>(packages: &[S]) -> Vec<&S> {
+    let is_missing = |package: &&S| {
         let mut query = Command::new("dpkg-query");
         let status = query
-            .args(["--show", "--showformat=${db:Status-Status}", package])
+            .args(["--show", "--showformat=${db:Status-Status}"])
+            .arg(package.as_ref())
             .output();
         !status.is_ok_and(|output| output.stdout == b"installed")
     };
-    let missing: Vec<&str> = packages.iter().copied().filter(is_missing).collect();
+    packages.iter().filter(is_missing).collect()
+}
+
+fn debian(workspace: &Workspace, packages: &[&'static str]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = lacking(packages).into_iter().copied().collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -24,7 +24,7 @@ const LAST_WORDS: usize = 12;
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Leave out the demos: the usual one, the chaos run and those on test networks
+    /// Leave out the matrix and the demos: the usual one, the chaos run and those on test networks
     #[arg(long)]
     no_demo: bool,
     /// Only install what the tests need
@@ -39,7 +39,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step {
         name: "format",
         work: format,
@@ -74,6 +74,11 @@ const STEPS: [Step; 17] = [
         name: "docs",
         work: docs,
         is_demo: false,
+    },
+    Step {
+        name: "matrix",
+        work: matrix,
+        is_demo: true,
     },
     Step {
         name: "demo",
@@ -234,6 +239,13 @@ fn examples(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 /// The documentation's site. What its pages show was run by the tests.
 fn docs(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
     crate::docs::site::build(workspace)?;
+    tally.pass();
+    Ok(())
+}
+
+/// The quick choice of real programs.
+fn matrix(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    xtask(workspace, &["matrix", "--quick", "--json"])?;
     tally.pass();
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::output::Output;
 use super::packet;
 use crate::launch::Orders;
 use intercept::holder::{ChildExit, ChildSpec, Interception, Killed};
+use interpose::net::target::Target;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -21,6 +22,9 @@ const REASON_BYTES_MAX: usize = 4096;
 /// Why a net is of no use.
 const NO_TABLE: &str = "the holder cannot read the member table; it is of another version than the agent: stop the node with \
      `upstart stop`, then start its agent again";
+
+const MUST_NOT_LOOK: &str =
+    "the holder must not look into the software's processes: as their user it needs CAP_SYS_PTRACE";
 
 /// A child that was started and of which something is left.
 #[derive(Debug)]
@@ -186,8 +190,23 @@ impl Child {
         }
         match ended {
             false => None,
-            true if failure.is_empty() => Some(Ok(())),
+            true if failure.is_empty() => {
+                self.check_net();
+                Some(Ok(()))
+            }
             true => Some(Err(failure)),
+        }
+    }
+
+    /// A net that must not look into the software, as the user that it runs as, is of no use.
+    fn check_net(&mut self) {
+        let Some(pid) = self.pid().filter(|_| self.interception.net) else {
+            return;
+        };
+        let looked = Target::open(pid).and_then(|target| target.duplicate(0));
+        if looked.err() == Some(libc::EPERM) {
+            self.interception.net = false;
+            self.interception.why_no_net = Some(MUST_NOT_LOOK.to_owned());
         }
     }
 

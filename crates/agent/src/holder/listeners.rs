@@ -117,10 +117,17 @@ impl Listeners {
     }
 
     /// Forgets one and closes our handle of it. Says whether there was one.
-    pub(super) fn drop_one(&mut self, id: u64) -> bool {
-        let before = self.kept.len();
-        self.kept.retain(|kept| kept.id != id);
-        self.kept.len() < before
+    pub(super) fn drop_one(&mut self, id: u64, processes: &[i32]) -> bool {
+        let Some(index) = self.kept.iter().position(|kept| kept.id == id) else {
+            return false;
+        };
+        let spot = self.kept.remove(index).spot;
+        if self.at(spot).next().is_none()
+            && let Err(error) = self.take_back(spot, processes)
+        {
+            tracing::warn!(%error, address = %spot.address, "the software's sockets are still as they stood beside a kept one");
+        }
+        true
     }
 
     /// Another handle of one.
@@ -380,12 +387,12 @@ impl Listeners {
         if left > 0 {
             return self.steer(spot);
         }
-        self.following.remove(&spot);
         self.take_back(spot, processes)
     }
 
     /// Nothing is kept at an address any more: the software's sockets there are as the software made them.
     fn take_back(&mut self, spot: Spot, processes: &[i32]) -> io::Result<()> {
+        self.following.remove(&spot);
         let ports = [spot.address.port()];
         for found in sockets::find_listeners(processes, &ports, &self.inodes())? {
             if found.spot == spot {

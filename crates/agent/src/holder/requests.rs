@@ -103,10 +103,13 @@ impl Service {
             RequestBody::LetThrough { port } => (self.listeners.let_through(port))
                 .map(|()| (ReplyBody::Done, None))
                 .map_err(|error| error.to_string()),
-            RequestBody::Drop { listener } if self.listeners.drop_one(listener) => {
-                Ok((ReplyBody::Done, None))
+            RequestBody::Drop { listener } => {
+                let members = self.group.members();
+                match self.listeners.drop_one(listener, &members) {
+                    true => Ok((ReplyBody::Done, None)),
+                    false => Err(no_listener(listener)),
+                }
             }
-            RequestBody::Drop { listener } => Err(no_listener(listener)),
             RequestBody::Fetch { listener } => match self.listeners.fetch(listener) {
                 Some(Ok(socket)) => Ok((ReplyBody::Listener, Some(socket))),
                 Some(Err(error)) => Err(error.to_string()),

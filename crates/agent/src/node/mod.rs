@@ -43,7 +43,7 @@ use model::machine;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 /// What the parts of an agent share.
@@ -103,7 +103,7 @@ struct Flags {
     probing: bool,
     refuse_members: bool,
     /// The child is about to be stopped or being stopped.
-    stopping: bool,
+    stopping_until_ms: u64,
     held_since: Option<Instant>,
 }
 
@@ -225,9 +225,13 @@ impl Node {
             .probing
     }
 
-    /// Tells the hooks whether the software is being stopped.
-    fn set_stopping(&self, stopping: bool) {
-        (self.flags.lock().unwrap_or_else(PoisonError::into_inner)).stopping = stopping;
+    /// Tells the hooks that the software is being stopped, for so long at most; zero: that it is not.
+    fn set_stopping(&self, at_most: Duration) {
+        let until_ms = match u64::try_from(at_most.as_millis()) {
+            Ok(0) => 0,
+            ms => interpose::kernel::now_ms().saturating_add(ms.unwrap_or(u64::MAX)),
+        };
+        (self.flags.lock().unwrap_or_else(PoisonError::into_inner)).stopping_until_ms = until_ms;
         self.publish_table();
     }
 

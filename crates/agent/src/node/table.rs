@@ -91,7 +91,7 @@ impl Node {
             agent_lock: self.identity.agent_key.lock(),
             probing: flags.probing,
             refuse_members: flags.refuse_members,
-            stopping: flags.stopping,
+            stopping_until_ms: flags.stopping_until_ms,
             local_labels_prompt: fast_open.always_sends,
             cookies: fast_open.takes,
             services,

@@ -291,6 +291,30 @@ async fn programs_gain_the_rights_that_they_gain_bare() {
     }
 }
 
+/// Their structures are not read: such programs find no sockets, and live.
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn programs_of_another_architecture_find_no_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "gcc", &["-static"]);
+    let program = program.to_str().unwrap();
+    let bare = Command::new(program).args(["foreign", "1"]).output();
+    if !String::from_utf8_lossy(&bare.unwrap().stdout).contains("own number 1") {
+        println!(
+            "SKIPPED: programs_of_another_architecture_find_no_sockets: this kernel runs none"
+        );
+        return;
+    }
+    let (node, client, mut notices) = Node::start().await;
+    publish(&node, &[free_port()]);
+    drop(client);
+    let (how, found) = run(&node, spec(&node, 1, &[program, "foreign", "1"])).await;
+    assert!(how.net, "{how:?}");
+    assert_eq!(found, "own number 1, connect -38, sockets -38\nend\n");
+    let (client, _) = HolderClient::attach(node.data()).await.unwrap();
+    node.end(&client, &mut notices).await;
+}
+
 /// What the preloaded library is measured by, built without anything that it could reach; but for `processes`, which are served in any
 /// order, and `reset_by_outsider`, which calls past the library: nothing passes the net.
 const SCENARIOS: [&str; 24] = [

@@ -325,6 +325,17 @@ static void local(void) {
     printf("datagrams: connect %d\n", k_connect(datagrams, &to, sizeof to));
 }
 
+// Calls of a 32-bit program, which a 64-bit one can make as well.
+static void foreign(void) {
+#ifdef __x86_64__
+    int pid, connected, sockets;
+    __asm__ volatile("int $0x80" : "=a"(pid) : "a"(20));
+    __asm__ volatile("int $0x80" : "=a"(connected) : "a"(362), "b"(-1), "c"(0), "d"(0));
+    __asm__ volatile("int $0x80" : "=a"(sockets) : "a"(102), "b"(1), "c"(0));
+    printf("own number %d, connect %d, sockets %d\n", pid == getpid(), connected, sockets);
+#endif
+}
+
 int main(int count, char **words) {
     setvbuf(stdout, 0, _IOLBF, 0);
     if (count < 3) return 2;
@@ -341,6 +352,7 @@ int main(int count, char **words) {
     else if (!strcmp(part, "forked")) forked();
     else if (!strcmp(part, "limits")) limits();
     else if (!strcmp(part, "local")) local();
+    else if (!strcmp(part, "foreign")) foreign();
     else return 2;
     puts("end");
     return 0;

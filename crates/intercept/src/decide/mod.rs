@@ -126,8 +126,8 @@ pub fn on_bind(table: &Snapshot<'_>, port: u16) -> bool {
 
 /// Whether the software accepts nothing more from a listener at this port. Whoever is stopped between its accept and the
 /// hand-over to the holder takes a connection with it that nobody can answer any more.
-pub fn leaves_queued(table: &Snapshot<'_>, port: u16) -> bool {
-    table.stopping() && table.service(port).is_some()
+pub fn leaves_queued(table: &Snapshot<'_>, port: u16, now_ms: u64) -> bool {
+    table.stopping(now_ms) && table.service(port).is_some()
 }
 
 /// How an accepted connection is looked at.

@@ -159,12 +159,12 @@ fn head(table: &Table, endpoints: usize, sources: usize) -> Vec<u64> {
     head[FLAGS] = flag(table.probing, FLAG_PROBING)
         | flag(table.refuse_members, FLAG_REFUSE_MEMBERS)
         | flag(table.local_labels_prompt, FLAG_LOCAL_LABELS_PROMPT)
-        | flag(table.stopping, FLAG_STOPPING)
         | flag(table.cookies, FLAG_COOKIES);
     head[SERVICES] = table.services.len() as u64;
     head[ENDPOINTS] = endpoints as u64;
     head[SOURCES] = sources as u64;
     head[NETWORKS] = table.networks.len() as u64;
+    head[STOPPING_UNTIL] = table.stopping_until_ms;
     head
 }
 

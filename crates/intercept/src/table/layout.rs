@@ -3,7 +3,7 @@
 //! ```text
 //! file     0: magic   1: epoch   512: buffer 0   512 + BUFFER_WORDS: buffer 1        (epoch 0: nothing published)
 //! buffer   0: system  1: version | node << 32   2, 3: agent's lock   4: flags
-//!          5..=8: how many services, endpoints, sources, networks
+//!          5..=8: how many services, endpoints, sources, networks   9: stopping until
 //! service  0: port | flags << 16 | number of versions << 32   1..: versions, two a word
 //! network  0, 1: address   2: prefix length, of the mapped address      endpoint  0, 1: address   2: port
 //! source   0, 1: address
@@ -12,7 +12,7 @@
 use super::{ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, VERSIONS_MAX};
 
 /// "UPSTTAB" and the version of the layout.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"UPSTTAB\x02");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"UPSTTAB\x03");
 pub(super) const MAGIC_AT: usize = 0;
 pub(super) const EPOCH_AT: usize = 1;
 const BUFFERS_AT: usize = 512;
@@ -25,12 +25,12 @@ pub(super) const SERVICES: usize = 5;
 pub(super) const ENDPOINTS: usize = 6;
 pub(super) const SOURCES: usize = 7;
 pub(super) const NETWORKS: usize = 8;
+pub(super) const STOPPING_UNTIL: usize = 9;
 
 pub(super) const FLAG_PROBING: u64 = 1;
 pub(super) const FLAG_REFUSE_MEMBERS: u64 = 2;
 pub(super) const FLAG_LOCAL_LABELS_PROMPT: u64 = 4;
-pub(super) const FLAG_STOPPING: u64 = 8;
-pub(super) const FLAG_COOKIES: u64 = 16;
+pub(super) const FLAG_COOKIES: u64 = 8;
 
 pub(super) const SERVICE_KEPT: u64 = 1 << 16;
 pub(super) const SERVICE_PUBLIC_DIRECT: u64 = 1 << 17;

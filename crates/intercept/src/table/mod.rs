@@ -41,8 +41,9 @@ pub struct Table {
     pub probing: bool,
     /// Connects to members answer ECONNREFUSED.
     pub refuse_members: bool,
-    /// The child is about to be stopped: what comes stays in the listeners' queues for the software that follows.
-    pub stopping: bool,
+    /// The child is about to be stopped: until then (on the monotonic clock; 0: it is not) what comes stays in the listeners' queues for the
+    /// software that follows. An end, since the agent that says it may die before it stops anything.
+    pub stopping_until_ms: u64,
     /// A label from this host is there when accept returns (`net.ipv4.tcp_fastopen` has the client's bit).
     pub local_labels_prompt: bool,
     /// Members are asked for TCP Fast Open's cookies, with which their kernels deliver a label at the first packet

@@ -101,9 +101,9 @@ impl<'a> Snapshot<'a> {
         self.word(FLAGS) & FLAG_LOCAL_LABELS_PROMPT != 0
     }
 
-    /// See [`super::Table::stopping`].
-    pub fn stopping(&self) -> bool {
-        self.word(FLAGS) & FLAG_STOPPING != 0
+    /// See [`super::Table::stopping_until_ms`].
+    pub fn stopping(&self, now_ms: u64) -> bool {
+        now_ms < self.word(STOPPING_UNTIL)
     }
 
     /// See [`super::Table::cookies`].

@@ -440,7 +440,7 @@ fn software_that_is_being_stopped_leaves_its_queue_to_the_next() {
         let mut running = table(&[port]);
         running.services[0].kept = true;
         let mut node = Node::new(&Table {
-            stopping: true,
+            stopping_until_ms: u64::MAX,
             ..running.clone()
         });
         let server = Server::start(&node, mode, port, 1);
@@ -519,7 +519,7 @@ fn software_that_wakes_its_own_accept_to_end_is_woken() {
     node.holder.wait_listening(port);
     wait_for("an accept under way", || in_accept(server.id()));
     node.publish(&Table {
-        stopping: true,
+        stopping_until_ms: u64::MAX,
         ..table(&[port])
     });
     // The accept that was under way gets one more; the next one waits.

@@ -7,6 +7,7 @@ use super::workloads::Places;
 use crate::bench::runner::{self, Runner};
 use crate::bench::stage::{START_LIMIT, Stage, program};
 use crate::demo::system::{Node, System, all_at};
+use crate::workspace::run;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,8 +32,11 @@ pub(super) fn direct(stage: &Stage<'_>) -> anyhow::Result<Contender> {
         .current_dir(stage.place.folder("redis")?);
     stage.start("direct-redis", &command)?;
     stage.nginx("direct-nginx", nginx::configuration(at.http))?;
+    let mut static_go = Command::new(static_go(stage)?);
+    static_go.arg(at.static_go.to_string());
+    stage.start("direct-static-go", &static_go)?;
     let runner = stage.direct_runner()?;
-    stage.wait(&[at.redis.port(), at.http.port()])?;
+    stage.wait(&at.ports())?;
     Ok(Contender {
         name: DIRECT.to_owned(),
         runner,
@@ -74,7 +78,7 @@ fn sidecars(
         &hops(client_side, server_side),
     )?;
     for side in [server_side, client_side] {
-        stage.wait(&[side.redis.port(), side.http.port()])?;
+        stage.wait(&side.ports())?;
     }
     Ok(Contender {
         name: name.to_owned(),
@@ -90,7 +94,7 @@ pub(super) async fn upstart(stage: &Stage<'_>, binary: PathBuf) -> anyhow::Resul
     let bundle = bundle(stage, at)?;
     let system = System::start(stage.place, Arc::clone(stage.processes), binary).await?;
     system.publish(&bundle, false)?;
-    for class in ["redis", "web", "load"] {
+    for class in ["redis", "web", "go", "load"] {
         let variables = vec![("socket", socket.display().to_string())];
         let node = Node {
             name: class.to_owned(),
@@ -100,7 +104,7 @@ pub(super) async fn upstart(stage: &Stage<'_>, binary: PathBuf) -> anyhow::Resul
         };
         system.start_agent(&node, None)?;
     }
-    let is_ready = |view: &model::api::SystemView| view.nodes.len() == 3 && all_at(view, &[], 1);
+    let is_ready = |view: &model::api::SystemView| view.nodes.len() == 4 && all_at(view, &[], 1);
     system
         .wait("every node serves", START_LIMIT, is_ready)
         .await?;
@@ -118,20 +122,42 @@ fn bundle(stage: &Stage<'_>, at: Places) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&software)?;
     std::fs::write(software.join(runner::FILE), runner::SOURCE)?;
     std::fs::write(software.join("nginx.conf"), nginx::configuration(at.http))?;
+    std::fs::copy(static_go(stage)?, software.join("web"))?;
     let text = include_str!("upgrade.toml")
         .replace("HOST", &at.redis.ip().to_string())
         .replace("REDIS_PORT", &at.redis.port().to_string())
         .replace("HTTP_PORT", &at.http.port().to_string())
+        .replace("GO_PORT", &at.static_go.port().to_string())
         .replace("REDIS_SERVER", &program("redis-server")?)
         .replace("NGINX", &program("nginx")?);
     std::fs::write(folder.join("upgrade.toml"), text)?;
     Ok(folder)
 }
 
+/// Builds the server that the library does not reach, once.
+fn static_go(stage: &Stage<'_>) -> anyhow::Result<PathBuf> {
+    let folder = stage.place.folder("static-go")?;
+    let (source, built) = (folder.join("web.go"), folder.join("web"));
+    if !built.exists() {
+        std::fs::write(&source, include_str!("web.go"))?;
+        let mut compiler = Command::new(program("go")?);
+        compiler.env("CGO_ENABLED", "0").args(["build", "-o"]);
+        run(compiler.arg(&built).arg(&source))?;
+    }
+    Ok(built)
+}
+
+impl Places {
+    fn ports(&self) -> [u16; 3] {
+        [self.redis, self.http, self.static_go].map(|at| at.port())
+    }
+}
+
 fn places(stage: &Stage<'_>, block: u16) -> Places {
-    let (host, first) = (stage.host(), stage.place.base + 2 * block);
+    let (host, first) = (stage.host(), stage.place.base + 3 * block);
     Places {
         redis: SocketAddr::new(host, first),
         http: SocketAddr::new(host, first + 1),
+        static_go: SocketAddr::new(host, first + 2),
     }
 }

@@ -12,8 +12,8 @@ pub(super) struct Hop {
     pub(super) to: SocketAddr,
 }
 
-/// The two hops of one process.
-pub(super) fn hops(from: Places, to: Places) -> [Hop; 2] {
+/// The hops of one process.
+pub(super) fn hops(from: Places, to: Places) -> [Hop; 3] {
     [
         Hop {
             name: "redis",
@@ -24,6 +24,11 @@ pub(super) fn hops(from: Places, to: Places) -> [Hop; 2] {
             name: "http",
             from: from.http,
             to: to.http,
+        },
+        Hop {
+            name: "static-go",
+            from: from.static_go,
+            to: to.static_go,
         },
     ]
 }

@@ -19,18 +19,47 @@ pub(super) enum Load {
     /// `redis-benchmark`.
     Redis { clients: u32, pipeline: u32 },
     /// `wrk`.
-    Http { connections: u32, keep_alive: bool },
+    Http {
+        server: Server,
+        connections: u32,
+        keep_alive: bool,
+    },
+}
+
+/// Who answers over HTTP.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Server {
+    Nginx,
+    /// A static program in Go, whose calls go through the net.
+    StaticGo,
 }
 
 /// Every workload, in the order of the report.
-pub(super) const WORKLOADS: [Workload; 7] = [
+pub(super) const WORKLOADS: [Workload; 9] = [
     redis("redis, 1 client", 1, 1),
     redis("redis, 1 client, pipeline 16", 1, 16),
     redis("redis, 50 clients", 50, 1),
     redis("redis, 50 clients, pipeline 16", 50, 16),
-    http("http keep-alive, 1 connection", 1, true),
-    http("http keep-alive, 50 connections", 50, true),
-    http("http, a connection per request, 8 at a time", 8, false),
+    http("http keep-alive, 1 connection", Server::Nginx, 1, true),
+    http("http keep-alive, 50 connections", Server::Nginx, 50, true),
+    http(
+        "http, a connection per request, 8 at a time",
+        Server::Nginx,
+        8,
+        false,
+    ),
+    http(
+        "static Go, http keep-alive, 50 connections",
+        Server::StaticGo,
+        50,
+        true,
+    ),
+    http(
+        "static Go, http, a connection per request, 8 at a time",
+        Server::StaticGo,
+        8,
+        false,
+    ),
 ];
 
 const fn redis(name: &'static str, clients: u32, pipeline: u32) -> Workload {
@@ -40,10 +69,11 @@ const fn redis(name: &'static str, clients: u32, pipeline: u32) -> Workload {
     }
 }
 
-const fn http(name: &'static str, connections: u32, keep_alive: bool) -> Workload {
+const fn http(name: &'static str, server: Server, connections: u32, keep_alive: bool) -> Workload {
     Workload {
         name,
         load: Load::Http {
+            server,
             connections,
             keep_alive,
         },
@@ -55,6 +85,7 @@ const fn http(name: &'static str, connections: u32, keep_alive: bool) -> Workloa
 pub(super) struct Places {
     pub(super) redis: SocketAddr,
     pub(super) http: SocketAddr,
+    pub(super) static_go: SocketAddr,
 }
 
 /// The size of a value, in bytes.
@@ -95,11 +126,16 @@ impl Load {
                 ])
             }
             Load::Http {
+                server,
                 connections,
                 keep_alive,
             } => {
+                let at = match server {
+                    Server::Nginx => at.http,
+                    Server::StaticGo => at.static_go,
+                };
                 let (connections, seconds) = (connections.to_string(), format!("{seconds}s"));
-                let url = format!("http://{}/", at.http);
+                let url = format!("http://{at}/");
                 let mut command = words(&["wrk", "-t", "1", "-c", &connections, "-d", &seconds]);
                 if !keep_alive {
                     command.extend(words(&["-H", "Connection: close"]));

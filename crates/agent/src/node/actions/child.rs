@@ -23,13 +23,17 @@ pub(super) async fn keep_listeners(node: &Arc<Node>) -> Result<(), String> {
 /// some microseconds.
 const HAND_OVER_LIMIT: Duration = Duration::from_millis(5);
 
+/// How long the software's listeners look empty before it is asked to end. An agent that is killed in between leaves software that
+/// serves on, and must not find nobody.
+const UNASKED_LIMIT: Duration = Duration::from_millis(250);
+
 /// Stops the child: signal, grace, kill, all of it by the holder. Answers when nothing of it is left.
 pub(super) async fn stop(node: &Arc<Node>) -> Outcome {
     if let Some(child) = node.child() {
-        node.set_stopping(true);
+        node.set_stopping(UNASKED_LIMIT);
         tokio::time::sleep(HAND_OVER_LIMIT).await;
         let ended = end(node, &child).await;
-        node.set_stopping(false);
+        node.set_stopping(Duration::ZERO);
         if let Err(reason) = ended {
             return Outcome::Failed { reason };
         }
@@ -51,7 +55,9 @@ async fn end(node: &Arc<Node>, child: &Running) -> Result<(), String> {
     if let Err(error) = asked {
         tracing::debug!(%error, "cannot stop the child");
     }
+    // From here on the holder ends it, whatever becomes of this agent.
     let limit = manner.grace().saturating_add(KILL_LIMIT);
+    node.set_stopping(limit);
     if node.child_gone(child.start.generation, limit).await {
         return Ok(());
     }
