@@ -59,6 +59,14 @@ impl Server {
             .expect("a line of the server")
     }
 
+    /// What it has said by now beyond its first line.
+    fn said(&self) -> Vec<String> {
+        self.lines
+            .try_iter()
+            .skip_while(|line| line.starts_with("flags"))
+            .collect()
+    }
+
     fn expect(&self, wanted: &str) {
         let mut seen = Vec::new();
         loop {

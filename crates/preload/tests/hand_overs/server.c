@@ -96,6 +96,7 @@ static void burst(int listener) {
         if (got == 4 && memcmp(text, "same", 4) == 0) send(fd, "S", 1, MSG_NOSIGNAL);
         else if (got > 0) printf("must never come: %zd bytes, %d\n", got, text[0]);
         close(fd);
+        usleep(200);
     }
 }
 

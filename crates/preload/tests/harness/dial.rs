@@ -21,6 +21,11 @@ pub(crate) fn dial(to: SocketAddr, first: &[u8]) -> TcpStream {
     connect(to, first).expect("connected")
 }
 
+/// The same, where the kernel may give up.
+pub(crate) fn try_dial(to: SocketAddr, first: &[u8]) -> io::Result<TcpStream> {
+    connect(to, first)
+}
+
 /// Connects with a one-time token: the other side takes the connection that was offered under it and resets this one, which may
 /// be over before the call returns.
 pub(crate) fn dial_token(to: SocketAddr, token_label: &[u8]) -> Option<TcpStream> {

@@ -114,7 +114,8 @@ impl Caller<'_> {
             state::count(Counter::ConnectNotInternet);
             return self.end(Outcome::GoOn);
         };
-        if state::table(|table| leaves_queued(&table, address.port(), kernel::now_ms())) == Some(true)
+        if state::table(|table| leaves_queued(&table, address.port(), kernel::now_ms()))
+            == Some(true)
             && is_here(address.ip())
             && let Some(process) = process_of(self.notice.thread)
         {
