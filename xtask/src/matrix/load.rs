@@ -61,8 +61,11 @@ impl Load {
 
 impl Counts {
     /// What is wrong with them, when this version should have answered last.
-    pub(super) fn complaints(&self, version: u32) -> Vec<String> {
+    pub(super) fn complaints(&self, version: u32, slowest_s: u64) -> Vec<String> {
         let mut found = Vec::new();
+        if self.slowest_ms > slowest_s * 1000 {
+            found.push(format!("a call took {} s", self.slowest_ms / 1000));
+        }
         if self.failed > 0 {
             found.push(format!("{} of {} calls failed", self.failed, self.calls));
         }

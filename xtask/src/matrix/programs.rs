@@ -63,6 +63,9 @@ pub(super) struct Program {
     /// How long its start may take.
     #[serde(default = "patience")]
     pub(super) patience_s: u64,
+    /// How long one call may take, those included that are held while the program is upgraded.
+    #[serde(default = "slowest")]
+    pub(super) slowest_s: u64,
     /// How long the failing version is given to become healthy, which it never does.
     #[serde(default = "failing")]
     pub(super) failing_s: u64,
@@ -149,6 +152,10 @@ const ALWAYS: [&str; 2] = [
 
 fn patience() -> u64 {
     40
+}
+
+fn slowest() -> u64 {
+    30
 }
 
 fn failing() -> u64 {

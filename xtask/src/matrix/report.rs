@@ -79,10 +79,13 @@ impl Report {
         let mut text = HEAD.to_owned();
         for naive in [false, true] {
             text += if naive { NAIVE } else { REAL };
+            let (first, rule) = match naive {
+                true => ("what it does", ""),
+                false => ("program | version", "---|"),
+            };
             let _ = writeln!(
                 text,
-                "| {} | starts | same as bare | upgrade | flip back | calls | failed | resets |\n|---|---|---|---|---|---|---|---|",
-                if naive { "what it does" } else { "program" }
+                "| {first} | starts | same as bare | upgrade | flip back | calls | failed | resets |\n|{rule}---|---|---|---|---|---|---|---|",
             );
             for program in programs.iter().filter(|program| program.naive == naive) {
                 let row = self.rows.iter().find(|row| row.program == program.name);
@@ -113,13 +116,12 @@ impl Report {
 
 /// A row of the page.
 fn line(program: &Program, row: &Row) -> String {
-    let version = if program.naive {
-        String::new()
-    } else {
-        version(&row.version).map_or_else(String::new, |version| format!(" {version}"))
+    let version = match program.naive {
+        true => String::new(),
+        false => format!(" {} |", version(&row.version).unwrap_or_default()),
     };
     format!(
-        "| {}{version} | {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} |{version} {} | {} | {} | {} | {} | {} | {} |\n",
         program.title,
         word(row.starts),
         word(row.same_as_bare),
@@ -131,19 +133,14 @@ fn line(program: &Program, row: &Row) -> String {
     )
 }
 
-/// The number in what a program says of its version.
+/// The number in what a program says of its version: the first with a point, or all of it.
 fn version(said: &str) -> Option<&str> {
-    let begins = said.char_indices().find(|(at, letter)| {
-        letter.is_ascii_digit()
-            && said[*at..].contains('.')
-            && !said[..*at]
-                .ends_with(|before: char| before.is_ascii_alphanumeric() && before != 'v')
-    })?;
-    let rest = &said[begins.0..];
-    let end = rest
-        .find(|letter: char| !(letter.is_ascii_digit() || letter == '.'))
-        .unwrap_or(rest.len());
-    Some(rest[..end].trim_end_matches('.'))
+    let is_number = |letter: char| letter.is_ascii_digit() || letter == '.';
+    let mut numbers = said
+        .split(|letter| !is_number(letter))
+        .map(|number| number.trim_matches('.'));
+    let whole = said.chars().all(is_number).then_some(said);
+    numbers.find(|number| number.contains('.')).or(whole)
 }
 
 fn word(column: Option<bool>) -> &'static str {
@@ -214,6 +211,9 @@ mod tests {
     fn versions_are_found_in_what_programs_say() {
         assert_eq!(version("nginx version: nginx/1.22.1"), Some("1.22.1"));
         assert_eq!(version("v20.20.2"), Some("20.20.2"));
+        assert_eq!(version("go version go1.19.8 linux/amd64"), Some("1.19.8"));
+        assert_eq!(version("1:4.1.48-7"), Some("4.1.48"));
+        assert_eq!(version("25"), Some("25"));
         assert_eq!(version("no number"), None);
         assert_eq!(version("Python 3.11.2"), Some("3.11.2"));
     }

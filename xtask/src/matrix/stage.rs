@@ -223,9 +223,11 @@ impl<'a> Stage<'a> {
 
     /// The origins of a bare program.
     pub(super) fn bare_origins(&self) -> anyhow::Result<()> {
-        if self.program.origin {
-            self.origin(BARE + OUTSIDE, "origin-1")?;
-            self.origin(BARE + MEMBER, "origin-2")?;
+        for how in [BARE, NODE] {
+            if self.program.origin && !listens(self.port(how + OUTSIDE)) {
+                self.origin(how + OUTSIDE, &format!("origin-{how}"))?;
+                self.origin(how + MEMBER, &format!("origin-{how}-member"))?;
+            }
         }
         Ok(())
     }
