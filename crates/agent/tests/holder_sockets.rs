@@ -318,23 +318,40 @@ async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_left_to_the_softw
     node.end(&client, &mut notices).await;
 }
 
+/// Where a listener is kept, and where the software then binds.
+const PAIRS: [(&str, &str); 8] = [
+    ("127.0.0.1", "127.0.0.1"),
+    ("0.0.0.0", "0.0.0.0"),
+    ("0.0.0.0", "127.0.0.1"),
+    ("127.0.0.1", "0.0.0.0"),
+    ("[::]", "[::]"),
+    ("[::]", "127.0.0.1"),
+    ("0.0.0.0", "[::]"),
+    ("[::1]", "[::]"),
+];
+
+/// A connection as the agent makes it: it is let through, and answered by the software.
+async fn own_call(client: &HolderClient, to: SocketAddr) -> [u8; 1] {
+    let ours = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    let anywhere = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    ours.bind(&anywhere.parse::<SocketAddr>().unwrap().into())
+        .unwrap();
+    let from = ours.local_addr().unwrap().as_socket().unwrap();
+    client.let_through(from.port()).await.unwrap();
+    ours.connect(&to.into()).unwrap();
+    let mut byte = [0];
+    TcpStream::from(ours).read_exact(&mut byte).unwrap();
+    byte
+}
+
 #[tokio::test]
 async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
     let (node, client, mut notices) = Node::start().await;
-    for (kept, bound) in [
-        ("127.0.0.1", "127.0.0.1"),
-        ("0.0.0.0", "0.0.0.0"),
-        ("0.0.0.0", "127.0.0.1"),
-        ("127.0.0.1", "0.0.0.0"),
-        ("[::]", "[::]"),
-        ("[::]", "127.0.0.1"),
-        ("0.0.0.0", "[::]"),
-        ("[::1]", "[::]"),
-    ] {
+    for (kept, bound) in PAIRS {
         let port = free_address().port();
         let address = |ip: &str| -> SocketAddr { format!("{ip}:{port}").parse().unwrap() };
-        let to = match (kept, bound) {
-            ("[::1]", _) => address("[::1]"),
+        let to = match kept {
+            "[::1]" => address("[::1]"),
             _ => address("127.0.0.1"),
         };
         client.listen(address(kept)).await.unwrap();
@@ -364,29 +381,16 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
             .await;
         }
         for _ in 0..5 {
-            let ours = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
-            let anywhere = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            ours.bind(&anywhere.parse::<SocketAddr>().unwrap().into())
-                .unwrap();
-            let from = ours.local_addr().unwrap().as_socket().unwrap();
-            client.let_through(from.port()).await.unwrap();
-            ours.connect(&to.into()).unwrap();
-            let mut byte = [0];
-            TcpStream::from(ours).read_exact(&mut byte).unwrap();
-            assert_eq!(&byte, b"!", "{kept} {bound}");
+            assert_eq!(&own_call(&client, to).await, b"!", "{kept} {bound}");
         }
-        client
-            .let_go(vec![port], Duration::from_secs(5))
-            .await
-            .unwrap();
+        let limit = Duration::from_secs(5);
+        client.let_go(vec![port], limit).await.unwrap();
         answer_until(
             &mut notices,
             |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
         )
         .await;
-        for _ in 0..20 {
-            call(to).unwrap();
-        }
+        (0..20).for_each(|_| call(to).unwrap());
         client.kill().await.unwrap();
         exit(&mut notices).await;
     }

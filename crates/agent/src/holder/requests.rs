@@ -85,6 +85,28 @@ impl Service {
                 self.group.kill();
                 Ok((ReplyBody::Done, None))
             }
+            RequestBody::Keep { .. }
+            | RequestBody::Listen { .. }
+            | RequestBody::LetGo { .. }
+            | RequestBody::LetThrough { .. }
+            | RequestBody::Drop { .. }
+            | RequestBody::Fetch { .. } => self.hear_of_listeners(body, now),
+            RequestBody::Offer { token, ttl_ms } => self.offer(&token, ttl_ms, descriptor, now),
+            RequestBody::Withdraw { token } => self.withdraw(&token, now),
+            RequestBody::Exit if self.child.is_some() || !self.group.is_empty() => {
+                Err("the child still lives".to_owned())
+            }
+            RequestBody::Exit => {
+                self.exiting = true;
+                Ok((ReplyBody::Done, None))
+            }
+        };
+        self.answer(id, answer);
+    }
+
+    /// What is asked about kept listeners.
+    fn hear_of_listeners(&mut self, body: RequestBody, now: Instant) -> Answer {
+        match body {
             RequestBody::Keep { ports } => {
                 let members = self.group.members();
                 let kept = self.listeners.keep(&members, &ports);
@@ -115,17 +137,8 @@ impl Service {
                 Some(Err(error)) => Err(error.to_string()),
                 None => Err(no_listener(listener)),
             },
-            RequestBody::Offer { token, ttl_ms } => self.offer(&token, ttl_ms, descriptor, now),
-            RequestBody::Withdraw { token } => self.withdraw(&token, now),
-            RequestBody::Exit if self.child.is_some() || !self.group.is_empty() => {
-                Err("the child still lives".to_owned())
-            }
-            RequestBody::Exit => {
-                self.exiting = true;
-                Ok((ReplyBody::Done, None))
-            }
-        };
-        self.answer(id, answer);
+            _ => Err("nothing about listeners".to_owned()),
+        }
     }
 
     /// Sends an answer to the attached agent.
