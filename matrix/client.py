@@ -30,6 +30,7 @@ class Conversation:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.ended = False
+        self.answered = False
 
     def send(self, data):
         self.socket.sendall(data)
@@ -172,6 +173,10 @@ def fastcgi(host, port, script, path):
         print("ended:", failure(error))
 
 
+class Farewell(ConnectionResetError):
+    """A program that is being stopped says so in words of its own, on a connection that it has."""
+
+
 class Load:
     """Callers that make a connection for each call, and callers that keep theirs."""
 
@@ -190,6 +195,9 @@ class Load:
                 self.turn += 1
                 asks_peer = "peer" in self.spec and self.turn % 2
                 head, body = conversation.http(self.spec["peer" if asks_peer else "http"], "matrix.example")
+                farewell = self.spec.get("farewell")
+                if farewell and conversation.answered and re.search(farewell.encode(), head):
+                    raise Farewell(f"answered {head.splitlines()[0]!r}")
                 if not head.split()[1].startswith(b"2"):
                     raise ValueError(f"answered {head.splitlines()[0]!r} {body[:200]!r}")
             else:
@@ -226,6 +234,7 @@ class Load:
                     conversation = Conversation(hosts[number % len(hosts)], self.port)
                     opened = self.call_open(conversation)
                 match = self.call(conversation, self.spec.get("call", [])) or opened
+                conversation.answered = True
                 with self.lock:
                     self.calls += 1
                     self.slowest = max(self.slowest, time.time() - began)

@@ -27,12 +27,13 @@ const SOCKETS: [&str; 9] = [
 ];
 
 /// Programs that ask the kernel before they listen.
-const QUESTIONS: [&str; 5] = [
+const QUESTIONS: [&str; 6] = [
     "probes_accept_before_listen",
     "options_set_before_bind",
     "tries_bind_first",
     "tries_listen_first",
     "looks_whether_it_runs_already",
+    "calls_itself_before_it_is_ready",
 ];
 
 /// The two versions listen at other addresses, or with another number of sockets.

@@ -1,7 +1,7 @@
 //! What a hook says to the holder: one fixed binary message on a connection of its own, encoded without allocation.
 //!
 //! The holder listens on an abstract `SOCK_SEQPACKET` socket. A hook connects without blocking, sends one message,
-//! with one descriptor for `HandOver` and `Bind`, reads one reply where one is due (at most [`REPLY_MS`]), and closes.
+//! with one descriptor for `HandOver`, `Bind` and `Own`, reads one reply where one is due (at most [`REPLY_MS`]), and closes.
 //!
 //! ```text
 //! version u8, kind u8, detail u8, 0, then by kind:
@@ -12,6 +12,7 @@
 //!   6 Bind       local address (+ descriptor)  -> reply
 //!   7 Connect    address              -> reply
 //!   8 Lent       cookie u64           -> reply
+//!   9 Own        address (+ descriptor)  -> reply
 //! address: family u8 (4 or 6), 0, port u16, ip[16] (IPv4 in the first four)        numbers are big endian
 //! reply:   version u8, found u8
 //! ```
@@ -58,6 +59,12 @@ pub enum HookMessage {
     },
     /// The software connects to a port of its own that the table calls kept. The reply says whether nobody but the holder would accept.
     Connect {
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// The software connects this socket, whose descriptor comes along, to a port of its own that the table calls kept. The reply says
+    /// whether it listens there itself: then the connection reaches it, whoever else is held.
+    Own {
         /// Where to.
         to: SocketAddr,
     },
@@ -110,6 +117,7 @@ impl HookMessage {
             Self::Bind { .. } => (6, 0),
             Self::Connect { .. } => (7, 0),
             Self::Lent { .. } => (8, 0),
+            Self::Own { .. } => (9, 0),
             Self::Take { .. } => (4, 0),
             Self::Hello { table, .. } => (5, u8::from(*table)),
         };
@@ -122,7 +130,10 @@ impl HookMessage {
                     put_address(&mut body[ADDRESS_BYTES..], *peer);
                     2 * ADDRESS_BYTES
                 }
-                Self::Listening { local } | Self::Bind { local } | Self::Connect { to: local } => {
+                Self::Listening { local }
+                | Self::Bind { local }
+                | Self::Connect { to: local }
+                | Self::Own { to: local } => {
                     put_address(body, *local);
                     ADDRESS_BYTES
                 }
@@ -162,6 +173,7 @@ impl HookMessage {
             2 => Self::Listening { local: local()? },
             6 => Self::Bind { local: local()? },
             7 => Self::Connect { to: local()? },
+            9 => Self::Own { to: local()? },
             8 => Self::Lent {
                 cookie: u64::from_be_bytes(*body.first_chunk().ok_or(malformed)?),
             },
@@ -267,6 +279,7 @@ mod tests {
         all.push(HookMessage::Bind { local: peer });
         all.push(HookMessage::Connect { to: local });
         all.push(HookMessage::Lent { cookie: 7 << 40 });
+        all.push(HookMessage::Own { to: peer });
         all.push(HookMessage::Take {
             token: *b"0123456789abcdef",
         });

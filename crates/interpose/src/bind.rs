@@ -55,6 +55,14 @@ pub fn is_lent(fd: c_int) -> bool {
     kernel::cookie(fd).is_some_and(|cookie| messenger::is_so(&HookMessage::Lent { cookie }, None))
 }
 
+/// Whether a connection to this address is one of the software to itself, at a port beside which something is kept: it reaches the
+/// software then, however others are steered.
+pub(crate) fn is_own(fd: c_int, to: std::net::SocketAddr) -> bool {
+    state::table(|table| on_bind(&table, to.port())) == Some(true)
+        && kernel::is_tcp(fd)
+        && messenger::is_so(&HookMessage::Own { to }, Some(fd))
+}
+
 /// Whether whoever connects there meets nobody of the software, only what is kept for it: bare, it would be refused.
 pub fn is_only_kept(fd: c_int, to: std::net::SocketAddr) -> bool {
     state::table(|table| on_bind(&table, to.port())) == Some(true)

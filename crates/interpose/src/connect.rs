@@ -6,7 +6,7 @@
 
 use crate::kernel::{self, Errno, Given};
 use crate::{bind, cookies, paths, slow_path, state};
-use intercept::decide::{Bypass, Connect, on_connect};
+use intercept::decide::{Bypass, Connect, on_connect, on_connect_to_itself};
 use intercept::label::{LABEL_BYTES_MAX, Label};
 use intercept::stats::{Counter, Deed};
 use libc::c_int;
@@ -51,6 +51,15 @@ pub fn decide(to: Option<SocketAddr>) -> Connect {
     state::table(|table| on_connect(&table, to)).unwrap_or(Connect::Bypass(Bypass::NoTable))
 }
 
+/// The same for a socket: what the software has to say to itself reaches it while it is probed too.
+fn decide_for(fd: c_int, to: Option<SocketAddr>) -> Connect {
+    match to {
+        Some(to) if bind::is_own(fd, to) => state::table(|table| on_connect_to_itself(&table, to))
+            .unwrap_or(Connect::Bypass(Bypass::NoTable)),
+        _ => decide(to),
+    }
+}
+
 /// How the caller of a connect that is labelled waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -84,7 +93,7 @@ fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Resul
             return Err(libc::ECONNREFUSED);
         }
     }
-    let decision = decide(address);
+    let decision = decide_for(fd, address);
     let (Some(address), Connect::Label(_) | Connect::Refuse) = (address, decision) else {
         return match decision {
             Connect::Bypass(reason) => plain(fd, to, reason),
@@ -211,7 +220,7 @@ pub enum Begun {
 
 /// Begins a connect, as the hook does for a socket that does not wait. It has ended well only where the slow path was taken.
 pub fn begin(fd: c_int, to: Given) -> Begun {
-    let member = match decide(to.address()) {
+    let member = match decide_for(fd, to.address()) {
         Connect::Bypass(reason) => Err(reason),
         Connect::Label(_) | Connect::Refuse => match socket(fd, false) {
             Socket::Other(reason) => Err(reason),

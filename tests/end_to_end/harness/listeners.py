@@ -210,6 +210,18 @@ def looks_whether_it_runs_already():
     plain()
 
 
+def calls_itself_before_it_is_ready():
+    """As Erlang's distribution does with its own port mapper: it ends when it cannot reach itself."""
+    made = listening(LOOPBACK)
+    threading.Thread(target=serve, args=(made,), daemon=True).start()
+    with socket.create_connection(LOOPBACK, timeout=5) as own:
+        own.settimeout(5)
+        own.sendall(b"who\n")
+        assert own.recv(100).split() == [b"%d" % VERSION, b"%d" % own.getsockname()[1]]
+    while True:
+        signal.pause()
+
+
 def forks_twice():
     if os.fork():
         os._exit(0)

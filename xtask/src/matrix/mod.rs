@@ -46,8 +46,8 @@ pub struct Options {
     /// Print the result as one line of JSON on stdout
     #[arg(long)]
     json: bool,
-    /// Write docs/compatibility.md from this run
-    #[arg(long, conflicts_with_all = ["only", "quick", "bare"])]
+    /// Write docs/compatibility.md from this run; with --only the rows of these programs are renewed
+    #[arg(long, conflicts_with_all = ["quick", "bare"])]
     write_docs: bool,
     /// Try the programs bare only, and print what they say: for those who add one
     #[arg(long)]
@@ -111,8 +111,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         eprintln!("the logs are in {}", place.root.display());
     }
     if options.write_docs {
-        let page = report.page(&all);
-        std::fs::write(workspace.root().join("docs/compatibility.md"), page)?;
+        let path = workspace.root().join("docs/compatibility.md");
+        let page = match options.only.is_empty() {
+            true => report.page(&all),
+            false => report.renewed(&std::fs::read_to_string(&path)?, &all),
+        };
+        std::fs::write(path, page)?;
     }
     if options.json {
         println!("{}", report.json()?);

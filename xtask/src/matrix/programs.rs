@@ -118,6 +118,9 @@ pub(super) struct Load {
     /// What the answer holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     expect: Option<String>,
+    /// How an answer begins by which it takes leave of a connection while it is being stopped: that counts as a reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    farewell: Option<String>,
     /// What is said once on each connection.
     #[serde(default)]
     open: Vec<String>,

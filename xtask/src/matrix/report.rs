@@ -112,6 +112,33 @@ impl Report {
         }
         text + LIMITS
     }
+
+    /// The page with the rows of this run instead of those of before.
+    pub(super) fn renewed(&self, page: &str, programs: &[Program]) -> String {
+        let tried = |row: &Row| programs.iter().find(|program| program.name == row.program);
+        let rows = self.rows.iter().filter_map(|row| Some((tried(row)?, row)));
+        let new: Vec<(String, String)> = rows
+            .map(|(program, row)| (format!("| {} |", program.title), line(program, row)))
+            .collect();
+        let renewed = page.lines().map(|old| {
+            let row = new.iter().find(|(begins, _)| old.starts_with(begins));
+            row.map_or(old, |(_, line)| line.trim_end())
+        });
+        let lines: Vec<&str> = renewed.collect();
+        let titles: Vec<String> = programs
+            .iter()
+            .map(|program| format!("| {} |", program.title))
+            .collect();
+        let is_row = |line: &&&str| titles.iter().any(|title| line.starts_with(title));
+        let all = lines.iter().filter(is_row);
+        let passed = all.clone().filter(|line| !line.contains("| NO |")).count();
+        let sum = format!("{passed} of {} passed", all.count());
+        let summed = lines.iter().map(|line| match line.split_once(" passed, ") {
+            Some((_, rest)) => format!("{sum}, {rest}\n"),
+            None => format!("{line}\n"),
+        });
+        summed.collect()
+    }
 }
 
 /// A row of the page.

@@ -121,6 +121,12 @@ impl Service {
                     self.listeners.is_only_kept(to, &members).unwrap_or(false),
                 );
             }
+            HookMessage::Own { to } => {
+                let members = self.group.members();
+                let own =
+                    descriptor.map(|socket| self.listeners.let_own_through(&socket, to, &members));
+                answer(socket, matches!(own, Some(Ok(true))));
+            }
             HookMessage::Lent { cookie } => answer(socket, self.listeners.is_lent(cookie)),
             HookMessage::Take { token } => {
                 let taken = self.offers.take(now, &token);

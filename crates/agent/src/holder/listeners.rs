@@ -446,6 +446,30 @@ impl Listeners {
         Ok(!software.iter().any(|found| found.spot.collides(to)))
     }
 
+    /// Lets a connection of the software to itself through, which this socket is about to make. Says whether the software listens there.
+    pub(super) fn let_own_through(
+        &mut self,
+        socket: &OwnedFd,
+        to: SocketAddr,
+        processes: &[i32],
+    ) -> io::Result<bool> {
+        let spot = Spot::at(to);
+        if !self.kept.iter().any(|kept| kept.spot.collides(spot)) {
+            return Ok(false);
+        }
+        let ports = [to.port()];
+        let software = sockets::find_listeners(processes, &ports, &self.inodes())?;
+        if !software.iter().any(|found| found.spot.collides(spot)) {
+            return Ok(false);
+        }
+        let mut from = sockets::local_address(socket)?;
+        if from.port() == 0 {
+            rustix::net::bind(socket, &SocketAddr::new(from.ip(), 0))?;
+            from = sockets::local_address(socket)?;
+        }
+        self.let_through(from.port()).map(|()| true)
+    }
+
     /// What the holder accepts from, with the number of each.
     pub(super) fn served(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
         let served = self.kept.iter().filter(|kept| kept.is_served());

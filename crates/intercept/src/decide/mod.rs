@@ -110,8 +110,21 @@ pub fn on_connect(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
     } else if table.refuse_members() {
         Connect::Refuse
     } else {
-        Connect::Label(Label::plain(table.system(), table.version(), table.node()))
+        own_label(table)
     }
+}
+
+/// Decides on a connect of the software to itself, at a port beside which something is kept. While it is probed its own label says
+/// whose the connection is, at an address that is no member's too.
+pub fn on_connect_to_itself(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
+    match on_connect(table, to) {
+        Connect::Bypass(_) if !table.probing() => Connect::Bypass(Bypass::NotAMember),
+        _ => own_label(table),
+    }
+}
+
+fn own_label(table: &Snapshot<'_>) -> Connect {
+    Connect::Label(Label::plain(table.system(), table.version(), table.node()))
 }
 
 /// Whether a label to this address may ask for a Fast Open cookie, and be late for it.
@@ -158,7 +171,7 @@ pub fn on_accept(
         First::End => Parsed::NotALabel,
     };
     match parsed {
-        Parsed::Label { label, length } => labelled(table, &service, peer, &label, length),
+        Parsed::Label { label, length } => labelled(table, &service, (local, peer), &label, length),
         Parsed::Damaged => Accept::HandOver(HandOverReason::Undecided),
         _ if table.probing() => Accept::HandOver(HandOverReason::Probing),
         Parsed::Partial if may_be_late(table, local, peer, first) => {
@@ -174,7 +187,7 @@ pub fn on_accept(
 fn labelled(
     table: &Snapshot<'_>,
     service: &ServiceView<'_>,
-    peer: IpAddr,
+    (local, peer): (IpAddr, IpAddr),
     label: &Label,
     length: usize,
 ) -> Accept {
@@ -189,10 +202,12 @@ fn labelled(
             counter: Counter::AcceptAgent,
         };
     }
-    if label.system != table.system() || !table.is_source(peer) {
+    // While it is probed nobody but the software itself has its node's label.
+    let is_own = table.probing() && label.node == table.node() && is_same_host(local, peer);
+    if label.system != table.system() || !(is_own || table.is_source(peer)) {
         return Accept::HandOver(HandOverReason::Undecided);
     }
-    if table.probing() {
+    if table.probing() && !is_own {
         return Accept::HandOver(HandOverReason::Probing);
     }
     if !service.speaks(label.version) {

@@ -137,6 +137,25 @@ fn only_software_that_is_being_stopped_leaves_its_services_queues() {
 }
 
 #[test]
+fn software_that_is_probed_reaches_itself_and_nobody_else() {
+    let alone = Table {
+        refuse_members: true,
+        probing: true,
+        ..table()
+    };
+    let own = Connect::Label(Label::plain(alone.system, alone.version, alone.node));
+    look(&alone, |snapshot| {
+        for to in ["10.0.0.2:7000", "10.0.0.3:7000", "127.0.0.1:7000"] {
+            assert_eq!(on_connect_to_itself(&snapshot, address(to)), own, "{to}");
+        }
+    });
+    look(&table(), |snapshot| {
+        let elsewhere = on_connect_to_itself(&snapshot, address("127.0.0.1:7000"));
+        assert_eq!(elsewhere, Connect::Bypass(Bypass::NotAMember));
+    });
+}
+
+#[test]
 fn members_look_down_while_probing_alone() {
     let table = Table {
         refuse_members: true,

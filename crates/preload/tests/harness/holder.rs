@@ -208,6 +208,7 @@ fn hear(line: &OwnedFd, heard: &Mutex<Heard>) {
             let kept = heard.kept.iter().any(|(address, _)| *address == to);
             answer(line, kept);
         }
+        HookMessage::Own { .. } => answer(line, false),
         HookMessage::Lent { .. } => answer(line, !heard.kept.is_empty()),
         other @ HookMessage::Hello { .. } => heard.others.push(other),
     }

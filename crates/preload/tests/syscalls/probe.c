@@ -628,6 +628,9 @@ static void processes(void) {
     int service = listener();
     fflush(stdout);
     if (fork() == 0) { one_call("forked"); _exit(0); }
+    /* One after the other: who is first must not be chance. */
+    struct pollfd first = {.fd = service, .events = POLLIN};
+    poll(&first, 1, 10000);
     if (vfork() == 0) {
         char ports[2][16];
         snprintf(ports[0], 16, "%d", port);

@@ -121,14 +121,18 @@ impl Caller<'_> {
         {
             self.shared.note_waker(process);
         }
-        if state::table(|table| on_bind(&table, address.port())) == Some(true)
+        let is_kept = state::table(|table| on_bind(&table, address.port())) == Some(true);
+        if is_kept
             && let Ok(socket) = self.socket()
             && bind::is_only_kept(socket.as_raw_fd(), address)
         {
             drop(socket);
             return self.end(Outcome::Answer(Err(libc::ECONNREFUSED)));
         }
-        if let Connect::Bypass(reason) = decide(Some(address)) {
+        // Beside what is kept the software may call itself, which the holder knows.
+        if let Connect::Bypass(reason) = decide(Some(address))
+            && !is_kept
+        {
             state::count(reason.connect_counter());
             return self.end(Outcome::GoOn);
         }
