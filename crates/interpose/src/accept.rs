@@ -6,7 +6,7 @@
 //! what the kernel gives for a caller that reset its connection in the queue: a socket that is dead.
 
 use crate::kernel::{self, Errno, Storage};
-use crate::{dead, messenger, peer, state};
+use crate::{bind, dead, messenger, peer, state};
 use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
 use intercept::decide::{
     Accept, Arrival, First, hand_over_counter, is_same_host, leaves_queued, on_accept, on_arrival,
@@ -66,7 +66,7 @@ pub unsafe fn accept(
         }
         let mut from = Storage::new();
         let new = kernel_accept(listener, &mut from, variant)?;
-        if let Fate::Delivered(shown) = inspect(new, &from, variant) {
+        if let Fate::Delivered(shown) = inspect(listener, new, &from, variant) {
             let shown = shown.map(|caller| to_sockaddr(caller, from.family()));
             // SAFETY: the software's own pointers.
             return unsafe { show(new, &from, shown, address, length) };
@@ -142,7 +142,7 @@ unsafe fn show(
     written.map(|()| new).inspect_err(|_| kernel::close(new))
 }
 
-fn inspect(new: c_int, from: &Storage, variant: Variant) -> Fate {
+fn inspect(listener: c_int, new: c_int, from: &Storage, variant: Variant) -> Fate {
     if !matches!(from.family(), FAMILY_V4 | FAMILY_V6) {
         state::count(Counter::AcceptNotInternet);
         return Fate::Delivered(None);
@@ -153,7 +153,11 @@ fn inspect(new: c_int, from: &Storage, variant: Variant) -> Fate {
     };
     match state::table(|table| on_arrival(&table, local, peer)) {
         Some(arrival @ (Arrival::Member | Arrival::Outsider)) => {
-            decide(new, local, peer, arrival, variant)
+            let fate = decide(new, local, peer, arrival, variant);
+            if matches!(fate, Fate::Delivered(_)) {
+                bind::return_lent(listener, new, local);
+            }
+            fate
         }
         Some(Arrival::NotAService) => {
             state::count(Counter::AcceptNotAService);
@@ -299,7 +303,7 @@ pub fn one(listener: c_int, flags: c_int) -> Result<Result<Delivered, RawAddress
     let variant = Variant::Accept4(flags | libc::SOCK_CLOEXEC);
     let mut from = Storage::new();
     let new = kernel_accept(listener, &mut from, variant)?;
-    let Fate::Delivered(shown) = inspect(new, &from, variant) else {
+    let Fate::Delivered(shown) = inspect(listener, new, &from, variant) else {
         return Ok(Err(peer::raw(&from)));
     };
     let peer = match shown {

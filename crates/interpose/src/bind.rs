@@ -63,6 +63,16 @@ pub(crate) fn is_own(fd: c_int, to: std::net::SocketAddr) -> bool {
         && messenger::is_so(&HookMessage::Own { to }, Some(fd))
 }
 
+/// An accepted connection has no option that only its listener was lent.
+pub(crate) fn return_lent(listener: c_int, new: c_int, local: std::net::SocketAddr) {
+    if state::table(|table| on_bind(&table, local.port())) == Some(true)
+        && kernel::option::<c_int>(new, libc::SOL_SOCKET, libc::SO_REUSEPORT) == Ok(1)
+        && is_lent(listener)
+    {
+        let _ = kernel::set_option(new, libc::SOL_SOCKET, libc::SO_REUSEPORT, &0);
+    }
+}
+
 /// Whether whoever connects there meets nobody of the software, only what is kept for it: bare, it would be refused.
 pub fn is_only_kept(fd: c_int, to: std::net::SocketAddr) -> bool {
     state::table(|table| on_bind(&table, to.port())) == Some(true)
