@@ -59,7 +59,8 @@ pub unsafe fn accept(
     length: *mut socklen_t,
     variant: Variant,
 ) -> Result<c_int, Errno> {
-    let was_ready = kernel::ready(listener, libc::POLLIN, 0) == Ok(true);
+    let must_answer =
+        kernel::is_blocking(listener) && kernel::ready(listener, libc::POLLIN, 0) == Ok(true);
     loop {
         if let Some(error) = leave_queued(listener) {
             return Err(error);
@@ -71,8 +72,7 @@ pub unsafe fn accept(
             // SAFETY: the software's own pointers.
             return unsafe { show(new, &from, shown, address, length) };
         }
-        let blocking = kernel::status_flags(listener) & libc::O_NONBLOCK == 0;
-        if blocking && was_ready && kernel::ready(listener, libc::POLLIN, 0) == Ok(false) {
+        if must_answer && kernel::ready(listener, libc::POLLIN, 0) == Ok(false) {
             let new = dead::connection(listener, variant.flags())?;
             // SAFETY: the software's own pointers.
             return unsafe { show(new, &from, None, address, length) };

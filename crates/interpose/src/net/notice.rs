@@ -110,28 +110,6 @@ impl Notices {
         }
     }
 
-    /// Puts this descriptor in the place of one of the caller's.
-    ///
-    /// # Errors
-    /// As [`give`](Self::give).
-    pub fn replace(
-        &self,
-        notice: &Notice,
-        descriptor: BorrowedFd<'_>,
-        number: c_int,
-        close_on_exec: bool,
-    ) -> Result<(), Errno> {
-        let flags = libc::SECCOMP_ADDFD_FLAG_SETFD as u32;
-        self.add(&add(
-            notice,
-            descriptor,
-            flags,
-            number as u32,
-            close_on_exec,
-        ))
-        .map(|_| ())
-    }
-
     fn add(&self, request: &seccomp_notif_addfd) -> Result<usize, Errno> {
         self.control(
             libc::SECCOMP_IOCTL_NOTIF_ADDFD as usize,
