@@ -7,7 +7,7 @@ use rustix::net::{SendFlags, SocketAddrAny};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::net::TcpStream;
@@ -52,11 +52,9 @@ impl Way {
         }
         let socket = socket(software)?;
         if is_held {
-            let anywhere: SocketAddr = match software {
-                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-            };
-            socket.bind(&anywhere.into())?;
+            // From the address that is dialled: by that the program that steers callers knows who is of this host.
+            let from = SocketAddr::new(software.ip(), 0);
+            socket.bind(&from.into())?;
             let from = socket.local_addr()?.as_socket().map_or(0, |at| at.port());
             (self.holder.let_through(from).await).map_err(io::Error::other)?;
         }

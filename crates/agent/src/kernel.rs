@@ -93,6 +93,20 @@ pub(crate) fn connections(pid: i32) -> Vec<Socket> {
         .collect()
 }
 
+/// Whether an address is this host's, in this network namespace.
+pub(crate) fn is_here(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() || ip.is_loopback() {
+        return true;
+    }
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    all.filter_map(|interface| interface.address)
+        .any(|address| match ip {
+            IpAddr::V4(ip) => address.as_sockaddr_in().is_some_and(|at| at.ip() == ip),
+            IpAddr::V6(ip) => address.as_sockaddr_in6().is_some_and(|at| at.ip() == ip),
+        })
+}
+
 /// The ports of this network namespace at which a handshake is half-way there.
 pub(crate) fn half_open_ports() -> BTreeSet<u16> {
     let me = i32::try_from(std::process::id()).unwrap_or(0);

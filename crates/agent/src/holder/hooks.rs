@@ -149,7 +149,8 @@ impl Service {
     /// Prepares a bind of the software's; says whether anything is kept there.
     fn make_room(&mut self, socket: &OwnedFd, address: SocketAddr, now: Instant) -> bool {
         let before = self.listeners.list();
-        let made = match self.listeners.make_room(socket, address, now) {
+        let members = self.group.members();
+        let made = match (self.listeners).make_room(socket, address, &members, now) {
             Ok(kept) => kept,
             Err((error, in_the_way)) => {
                 tracing::warn!(%error, %address, "the software cannot bind beside what is kept, which is closed");

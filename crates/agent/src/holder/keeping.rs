@@ -4,10 +4,11 @@ use super::hand_overs::HandOver;
 use super::service::Service;
 use super::{sockets, steering};
 use intercept::holder::{Event, HandOverReason, KeptListener};
+use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// How many callers are accepted before others get their turn.
@@ -17,10 +18,19 @@ impl Service {
     /// Accepts for the agent from a kept listener.
     pub(super) fn accept_kept(&mut self, id: u64, now: Instant) {
         for _ in 0..ACCEPTS_A_TURN {
-            let listener = self.listeners.served_by(id);
-            let accepted =
-                listener.map(|listener| rustix::net::accept_with(listener, SocketFlags::CLOEXEC));
-            let Some(accepted) = accepted.and_then(|accepted| self.accepted(accepted, now)) else {
+            let Some(listener) = self.listeners.served_by(id) else {
+                break;
+            };
+            let accepted = rustix::net::accept_with(listener, SocketFlags::CLOEXEC);
+            if accepted.as_ref().err() == Some(&Errno::INVAL) {
+                // It was shut down, by whoever has another handle of it: it would be ready for ever.
+                let before = self.listeners.list();
+                let members = self.group.members();
+                self.listeners.drop_one(id, &members);
+                self.tell_kept(&before);
+                break;
+            }
+            let Some(accepted) = self.accepted(accepted, now) else {
                 break;
             };
             self.hand_over_kept(accepted, now);
@@ -31,17 +41,24 @@ impl Service {
         self.flush_hand_overs();
     }
 
-    /// Accepts who waits at a listener that is to be closed: closing would reset them.
-    pub(super) fn save_callers(&mut self, listener: BorrowedFd<'_>, now: Instant) {
+    /// Accepts who waits at a listener that is to be closed: closing would reset them. Says whether nobody waits any more.
+    pub(super) fn save_callers(&mut self, listener: BorrowedFd<'_>, now: Instant) -> bool {
         if rustix::io::ioctl_fionbio(listener, true).is_err() {
-            return;
+            return false;
         }
-        while self.hand_overs.has_room()
-            && let Ok(connection) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)
-        {
-            self.hand_over_kept(connection, now);
+        let mut over = Err(Errno::NOBUFS);
+        while self.hand_overs.has_room() {
+            match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+                Ok(connection) => self.hand_over_kept(connection, now),
+                Err(error) => {
+                    over = Ok(error);
+                    break;
+                }
+            }
         }
         self.flush_hand_overs();
+        // One that listens no more has nobody.
+        matches!(over, Ok(Errno::WOULDBLOCK | Errno::INVAL))
     }
 
     pub(super) fn hand_over_kept(&mut self, connection: OwnedFd, now: Instant) {
@@ -65,15 +82,23 @@ impl Service {
 
     /// Closes what nobody comes to any more.
     pub(super) fn look_after_listeners(&mut self, now: Instant) {
+        if !self.listeners.is_due(now) {
+            return;
+        }
+        self.look_who_follows(now);
         let closable = self.listeners.closable(now);
         if closable.is_empty() {
-            return self.look_who_follows(now);
+            return;
         }
         let before = self.listeners.list();
         let members = self.group.members();
         for id in closable {
-            if let Some(Ok(listener)) = self.listeners.fetch(id) {
-                self.save_callers(std::os::fd::AsFd::as_fd(&listener), now);
+            let Some(Ok(listener)) = self.listeners.fetch(id) else {
+                continue;
+            };
+            // Who waits still is accepted when there is room again.
+            if !self.save_callers(listener.as_fd(), now) {
+                continue;
             }
             if let Err(error) = self.listeners.close(id, &members, now) {
                 tracing::warn!(%error, "a kept listener was closed, but its group is not as it should be");
@@ -84,9 +109,6 @@ impl Service {
 
     /// Steers callers to the software where it listens now.
     pub(super) fn look_who_follows(&mut self, now: Instant) {
-        if !self.listeners.awaits() {
-            return;
-        }
         let members = self.group.members();
         if let Err(error) = self.listeners.look_who_follows(&members, now) {
             tracing::warn!(%error, "cannot steer callers to the software");

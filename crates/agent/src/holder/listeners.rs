@@ -8,6 +8,7 @@ use super::sockets::{self, Found};
 use super::steering::{self, Spot};
 use crate::kernel;
 use intercept::holder::KeptListener;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -32,6 +33,12 @@ const SHUT_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Looking through the kernel's connections takes at most one part of so many of a processor's time.
 const LOOK_SHARE: u32 = 10;
+
+/// How long a handshake on this host may take.
+const HANDSHAKE_TIME: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
 /// A listening socket in the holder's hands.
 #[derive(Debug)]
@@ -100,7 +107,7 @@ impl Kept {
 impl Listeners {
     /// Keeps duplicates of the sockets that these processes listen on at these ports.
     pub(super) fn keep(&mut self, processes: &[i32], ports: &[u16]) -> io::Result<()> {
-        for found in sockets::find_listeners(processes, ports, &self.inodes())? {
+        for found in sockets::find_all_listeners(processes, ports, &self.inodes())? {
             self.push(found, Origin::Duplicate)?;
         }
         Ok(())
@@ -122,9 +129,13 @@ impl Listeners {
             return false;
         };
         let spot = self.kept.remove(index).spot;
-        if self.at(spot).next().is_none()
-            && let Err(error) = self.take_back(spot, processes)
-        {
+        let is_last = self.at(spot).next().is_none();
+        let changed = if is_last {
+            self.take_back(spot, processes)
+        } else {
+            self.steer(spot)
+        };
+        if let Err(error) = changed {
             tracing::warn!(%error, address = %spot.address, "the software's sockets are still as they stood beside a kept one");
         }
         true
@@ -140,6 +151,8 @@ impl Listeners {
     pub(super) fn child_ended(&mut self) {
         self.lent.clear();
         self.ports.clear();
+        // Software that has shut its listener down has shut every handle of it.
+        (self.kept).retain(|kept| sockopt::socket_acceptconn(&kept.socket).unwrap_or(false));
         for kept in &mut self.kept {
             if kept.origin == Origin::Duplicate
                 && !kept.is_served()
@@ -158,12 +171,17 @@ impl Listeners {
         &mut self,
         socket: &OwnedFd,
         address: SocketAddr,
+        processes: &[i32],
         now: Instant,
     ) -> Result<bool, (io::Error, Vec<OwnedFd>)> {
         let spot = Spot::of(socket, address).map_err(|error| (error, Vec::new()))?;
         let mut in_the_way = self.kept.iter().filter(|kept| kept.spot.collides(spot));
         // While the former software lives, the new socket meets its listener as it would anyway.
         if in_the_way.all(|kept| kept.origin == Origin::Duplicate && !kept.is_served()) {
+            return Ok(false);
+        }
+        // A second one of the software's own at its address is refused or not, as by a bare kernel.
+        if self.has_another(socket, spot, processes).unwrap_or(false) {
             return Ok(false);
         }
         match self.stand_beside(socket, spot, now) {
@@ -175,6 +193,16 @@ impl Listeners {
                 Err((error, in_the_way))
             }
         }
+    }
+
+    /// Whether the software listens there already, though this socket has not asked to share the address.
+    fn has_another(&self, socket: &OwnedFd, spot: Spot, processes: &[i32]) -> io::Result<bool> {
+        if sockopt::socket_reuseport(socket)? {
+            return Ok(false);
+        }
+        let ports = [spot.address.port()];
+        let software = sockets::find_listeners(processes, &ports, &self.inodes())?;
+        Ok(software.iter().any(|found| found.spot.collides(spot)))
     }
 
     fn stand_beside(&mut self, socket: &OwnedFd, spot: Spot, now: Instant) -> io::Result<()> {
@@ -198,33 +226,45 @@ impl Listeners {
         if self.at(spot).all(|kept| kept.origin == Origin::Duplicate) {
             let found = Found::new(spot.open(Some(user), BACKLOG)?)?;
             self.push(found, Origin::Beside)?.serve(Stage::Held)?;
-            self.find_order(spot)?;
         }
+        self.find_order(spot)?;
         self.next_look = Some(now);
         self.steer(spot)
     }
 
-    /// Finds out in which order the duplicates of a group stand in it: to each place a connection is made, and who has it is there.
+    /// Finds out in which order the kept listeners of an address stand in their group: to each place a connection is made, and who has
+    /// it is there. A duplicate and the one that was opened beside it came in this order.
     fn find_order(&mut self, spot: Spot) -> io::Result<()> {
+        if self.at(spot).count() <= 2 {
+            return Ok(());
+        }
         let mut at: Vec<Kept> = self.kept.extract_if(.., |kept| kept.spot == spot).collect();
-        let beside = at.pop();
         let mut ordered = Vec::new();
-        while let Some(steers) = &beside
-            && at.len() > 1
-        {
-            let place = u32::try_from(ordered.len()).map_err(io::Error::other)?;
-            steering::let_go(&steers.socket, place, 1)?;
-            let caller = spot.call()?;
-            let found = at
-                .iter()
-                .position(|kept| self.met_at(kept, &caller).unwrap_or(false));
-            // A full queue takes nobody: then any order is as good as another.
-            ordered.push(at.remove(found.unwrap_or(0)));
+        let mut asked = Ok(());
+        while at.len() > 1 && asked.is_ok() {
+            match self.who_is_at(&at, ordered.len(), spot) {
+                // A full queue takes nobody: then any order is as good as another.
+                Ok(found) => ordered.push(at.remove(found.unwrap_or(0))),
+                Err(error) => asked = Err(error),
+            }
         }
         self.kept.extend(ordered);
         self.kept.extend(at);
-        self.kept.extend(beside);
-        Ok(())
+        asked
+    }
+
+    /// Which of these has the place in the group.
+    fn who_is_at(&mut self, at: &[Kept], place: usize, spot: Spot) -> io::Result<Option<usize>> {
+        let steers = at.iter().find(|kept| kept.origin != Origin::Duplicate);
+        let Some(one) = steers.or(at.first()) else {
+            return Ok(None);
+        };
+        let place = u32::try_from(place).map_err(io::Error::other)?;
+        steering::let_go(&one.socket, place, 1)?;
+        let caller = spot.call()?;
+        let mut connected = [PollFd::new(&caller, PollFlags::OUT)];
+        let _ = poll(&mut connected, Some(&HANDSHAKE_TIME));
+        Ok((at.iter()).position(|kept| self.met_at(kept, &caller).unwrap_or(false)))
     }
 
     /// Whether this caller is in the queue of a kept listener. Whoever else is there is taken out too.
@@ -300,49 +340,53 @@ impl Listeners {
         self.look_who_follows(processes, now)
     }
 
-    /// Whether callers are to be steered to software that may not listen yet.
-    pub(super) fn awaits(&self) -> bool {
-        (self.kept.iter()).any(|kept| matches!(kept.stage, Stage::Awaiting { .. }))
-    }
-
-    /// Steers callers to the software where it listens now.
+    /// Steers callers to the software where it listens now, and to as many sockets of it as there are now.
     pub(super) fn look_who_follows(&mut self, processes: &[i32], now: Instant) -> io::Result<()> {
-        let awaiting = |kept: &&Kept| matches!(kept.stage, Stage::Awaiting { .. });
-        let waiting = self.kept.iter().filter(awaiting);
-        let ports: Vec<u16> = waiting.map(|kept| kept.spot.address.port()).collect();
-        if ports.is_empty() {
+        let leaves = |kept: &&Kept| {
+            matches!(
+                kept.stage,
+                Stage::Awaiting { .. } | Stage::Closing { shut: false, .. }
+            )
+        };
+        let leaving = self.kept.iter().filter(leaves);
+        let spots: BTreeSet<Spot> = leaving.map(|kept| kept.spot).collect();
+        if spots.is_empty() {
             return Ok(());
         }
+        let ports: Vec<u16> = spots.iter().map(|spot| spot.address.port()).collect();
         let following = sockets::find_listeners(processes, &ports, &self.inodes())?;
-        let spots: Vec<Spot> = following.iter().map(|found| found.spot).collect();
-        let mut steered = BTreeSet::new();
         for kept in &mut self.kept {
             let Stage::Awaiting { until } = kept.stage else {
                 continue;
             };
             let port = kept.spot.address.port();
-            if until <= now || spots.iter().any(|spot| spot.address.port() == port) {
+            let listens = following
+                .iter()
+                .any(|found| found.spot.address.port() == port);
+            if listens || until <= now {
                 let shut = false;
                 kept.stage = Stage::Closing { since: now, shut };
-                steered.insert(kept.spot);
-                self.next_look = Some(now + CLOSING_TIME_MIN);
             }
         }
-        for spot in steered {
-            let count = spots.iter().filter(|other| **other == spot).count();
-            self.following
-                .insert(spot, u32::try_from(count).unwrap_or(1));
-            self.steer(spot)?;
+        self.next_look = Some(self.next_look.map_or(now, |at| at.max(now)) + CLOSING_TIME_MIN);
+        for spot in spots {
+            let count = following.iter().filter(|found| found.spot == spot).count();
+            let count = u32::try_from(count).unwrap_or(1);
+            if !self.holds(spot) && self.following.insert(spot, count) != Some(count) {
+                self.steer(spot)?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether it is time to look again.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next_look.is_some_and(|at| at <= now)
     }
 
     /// What may be closed now: nobody comes any more, and no handshake is half-way there. One at an address at a time, since the
     /// places of what follows change with each.
     pub(super) fn closable(&mut self, now: Instant) -> Vec<u64> {
-        if self.next_look.is_none_or(|at| at > now) {
-            return Vec::new();
-        }
         let began = Instant::now();
         let half_way = kernel::half_open_ports();
         let took = began.elapsed();
@@ -436,6 +480,9 @@ impl Listeners {
 
     /// Whether somebody who connects to this address of this host would meet nobody but what is kept.
     pub(super) fn is_only_kept(&self, to: SocketAddr, processes: &[i32]) -> io::Result<bool> {
+        if !kernel::is_here(to.ip()) {
+            return Ok(false);
+        }
         let to = Spot::at(to);
         let served = |kept: &Kept| kept.is_served() && kept.spot.collides(to);
         if !self.kept.iter().any(served) {
@@ -454,7 +501,8 @@ impl Listeners {
         processes: &[i32],
     ) -> io::Result<bool> {
         let spot = Spot::at(to);
-        if !self.kept.iter().any(|kept| kept.spot.collides(spot)) {
+        let is_kept = self.kept.iter().any(|kept| kept.spot.collides(spot));
+        if !is_kept || !kernel::is_here(to.ip()) {
             return Ok(false);
         }
         let ports = [to.port()];
@@ -464,7 +512,9 @@ impl Listeners {
         }
         let mut from = sockets::local_address(socket)?;
         if from.port() == 0 {
-            rustix::net::bind(socket, &SocketAddr::new(from.ip(), 0))?;
+            // From the address that it calls: by that the program knows who is of this host.
+            rustix::net::bind(socket, &SocketAddr::new(to.ip(), 0))
+                .or_else(|_| rustix::net::bind(socket, &SocketAddr::new(from.ip(), 0)))?;
             from = sockets::local_address(socket)?;
         }
         self.let_through(from.port()).map(|()| true)

@@ -33,15 +33,41 @@ impl Found {
 ///
 /// # Errors
 /// When the system does not let us look (a process that ended meanwhile is no error).
+pub(super) fn find_all_listeners(
+    processes: &[i32],
+    ports: &[u16],
+    known: &BTreeSet<u64>,
+) -> io::Result<Vec<Found>> {
+    find(processes, ports, known, false)
+}
+
+/// The same of those processes that the system lets us look into.
+///
+/// # Errors
+/// As [`find_all_listeners`].
 pub(super) fn find_listeners(
     processes: &[i32],
     ports: &[u16],
     known: &BTreeSet<u64>,
 ) -> io::Result<Vec<Found>> {
+    find(processes, ports, known, true)
+}
+
+fn find(
+    processes: &[i32],
+    ports: &[u16],
+    known: &BTreeSet<u64>,
+    only_allowed: bool,
+) -> io::Result<Vec<Found>> {
     let mut seen = known.clone();
     let mut found = Vec::new();
     for &process in processes {
-        let sockets = sockets_of(process)?;
+        let sockets = match sockets_of(process) {
+            Err(error) if only_allowed && error.kind() == io::ErrorKind::PermissionDenied => {
+                continue;
+            }
+            sockets => sockets?,
+        };
         if sockets.iter().all(|(_, inode)| seen.contains(inode)) {
             continue;
         }
@@ -56,6 +82,7 @@ pub(super) fn find_listeners(
                 Ok(socket) => socket,
                 // Closed meanwhile, or the process has ended.
                 Err(rustix::io::Errno::BADF | rustix::io::Errno::SRCH) => continue,
+                Err(rustix::io::Errno::PERM) if only_allowed => break,
                 Err(error) => return Err(error.into()),
             };
             // The number may name another socket by now: the inode of what we hold is the truth.

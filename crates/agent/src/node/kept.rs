@@ -29,7 +29,8 @@ impl Node {
     /// Closes what is kept of the software's own ports: callers are refused, as by a dead process.
     pub(super) async fn abandon_kept(&self) -> Result<(), String> {
         let _one = self.listening.lock().await;
-        for kept in self.kept_of_own_ports().await? {
+        // The last of a group first, as its places go.
+        for kept in self.kept_of_own_ports().await?.into_iter().rev() {
             (self.holder.drop_listener(kept.listener).await).map_err(|error| chain(&error))?;
         }
         let left = self.holder.keep(Vec::new()).await;

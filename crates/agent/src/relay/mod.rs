@@ -213,6 +213,14 @@ impl Relay {
                 && picture.sources.contains(&peer.ip().to_canonical())
     }
 
+    /// Callers are held, or the software does not listen there: what is kept must not be dialled again and again.
+    fn nobody_listens(&self, port: u16) -> bool {
+        let picture = self.traffic.picture();
+        let child = picture.child.as_ref();
+        let listens = child.is_some_and(|child| child.listening.iter().any(|at| at.port() == port));
+        picture.hold || !listens
+    }
+
     fn is_own(&self, label: &Label) -> bool {
         label.agent_key == Some(self.identity.agent_key.value())
     }
@@ -225,10 +233,10 @@ impl Relay {
         label: &Label,
         reason: Option<HandOverReason>,
     ) -> io::Result<()> {
-        if reason == Some(HandOverReason::Held) {
+        let software = stream.local_addr()?;
+        if reason == Some(HandOverReason::Held) && self.nobody_listens(software.port()) {
             return self.reset(stream, "reset.nobody_listens");
         }
-        let software = stream.local_addr()?;
         if label.token.is_some() {
             let mut bytes = [0; LABEL_BYTES_MAX];
             let length = label.encode(&mut bytes);

@@ -116,7 +116,7 @@ impl Caller<'_> {
         };
         if state::table(|table| leaves_queued(&table, address.port(), kernel::now_ms()))
             == Some(true)
-            && is_here(address.ip())
+            && crate::kernel::is_here(address.ip())
             && let Some(process) = process_of(self.notice.thread)
         {
             self.shared.note_waker(process);
@@ -294,9 +294,4 @@ impl Caller<'_> {
         accepting::begin(self.shared, wanted, self.alarm);
         true
     }
-}
-
-/// Whether an address is this host's: a socket can be bound to it.
-fn is_here(ip: std::net::IpAddr) -> bool {
-    std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
