@@ -114,6 +114,10 @@ fn call(port: u16) -> Result<u32, String> {
     let mut line = String::new();
     let read = BufReader::new(stream).read_line(&mut line);
     read.map_err(|error| problem("read", &error))?;
+    if line.is_empty() {
+        // Its process had read the call already when it was stopped: the same as a reset.
+        return Err(problem("read", &"Connection reset, without one"));
+    }
     let mut words = line.split_whitespace().map(str::parse::<u32>);
     match (words.next(), words.next()) {
         (Some(Ok(version)), Some(Ok(port))) if port == u32::from(own.port()) => Ok(version),

@@ -398,6 +398,25 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
 }
 
 #[tokio::test]
+async fn software_that_listens_after_the_release_gets_its_callers_itself() {
+    let (node, client, mut notices) = Node::start().await;
+    let address = free_address();
+    client.listen(address).await.unwrap();
+    let ports = vec![address.port()];
+    (client.let_go(ports, Duration::from_secs(20)).await).unwrap();
+    let text = address.to_string();
+    let part = node.part(1, "part_server", &[("PART_ADDRESS", &text)]);
+    client.start(part).await.unwrap();
+    answer_until(
+        &mut notices,
+        |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+    )
+    .await;
+    (0..20).for_each(|_| call(address).unwrap());
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
 async fn hooks_of_strangers_and_nonsense_are_not_heard() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();

@@ -212,6 +212,10 @@ impl Listeners {
             steering::give_to(&kept.socket, user)?;
         }
         self.lend(socket)?;
+        // Where the release has come before the software, whatever is opened for it now awaits it too.
+        let mut beside = self.kept.iter().filter(|kept| kept.spot.collides(spot));
+        let awaits = beside.find(|kept| matches!(kept.stage, Stage::Awaiting { .. }));
+        let stage = awaits.map_or(Stage::Held, |kept| kept.stage);
         for kept in self.kept.iter_mut().filter(|kept| kept.spot.collides(spot)) {
             let closing = matches!(kept.stage, Stage::Closing { .. });
             if kept.spot.swallows(spot) && !closing {
@@ -220,12 +224,12 @@ impl Listeners {
                 let shut = true;
                 kept.serve(Stage::Closing { since: now, shut })?;
             } else if kept.stage == Stage::Quiet {
-                kept.serve(Stage::Held)?;
+                kept.serve(stage)?;
             }
         }
         if self.at(spot).all(|kept| kept.origin == Origin::Duplicate) {
             let found = Found::new(spot.open(Some(user), BACKLOG)?)?;
-            self.push(found, Origin::Beside)?.serve(Stage::Held)?;
+            self.push(found, Origin::Beside)?.serve(stage)?;
         }
         self.find_order(spot)?;
         self.next_look = Some(now);

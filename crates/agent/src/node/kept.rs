@@ -3,6 +3,7 @@
 use super::Node;
 use super::actions::chain;
 use intercept::holder::KeptListener;
+use model::machine::Traffic;
 use std::collections::BTreeSet;
 
 impl Node {
@@ -24,6 +25,27 @@ impl Node {
         let kept = self.holder.let_go(ports, limit).await;
         self.set_kept(kept.map_err(|error| chain(&error))?);
         Ok(())
+    }
+
+    /// Where calls are held no longer, the software gets its callers itself before any of those that were held go on: whoever is answered
+    /// must not be held the next time, since this agent may be killed before its release.
+    pub(super) async fn let_go_before(&self, wished: &Traffic) {
+        if wished.hold_calls || !self.traffic.picture().hold {
+            return;
+        }
+        let knowledge = self.knowledge();
+        let own = knowledge.ports(wished.serving_version);
+        let ports: BTreeSet<u16> = own.values().copied().collect();
+        if self.kept_ports().is_disjoint(&ports) {
+            return;
+        }
+        let _one = self.listening.lock().await;
+        let limit = self.traffic.picture().hold_limit;
+        match self.holder.let_go(ports.into_iter().collect(), limit).await {
+            Ok(kept) => self.set_kept(kept),
+            // The release tries again.
+            Err(error) => tracing::warn!(%error, "the software does not get its callers yet"),
+        }
     }
 
     /// Closes what is kept of the software's own ports: callers are refused, as by a dead process.

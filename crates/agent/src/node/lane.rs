@@ -207,7 +207,10 @@ impl Lane {
                     tracing::info!(record = record.kind(), "recorded");
                     self.fault.recorded(&record);
                 }
-                Output::Traffic(traffic) => self.node.apply_traffic(traffic),
+                Output::Traffic(traffic) => {
+                    self.node.let_go_before(&traffic).await;
+                    self.node.apply_traffic(traffic);
+                }
                 Output::Tell(note) => self.tell(note),
                 Output::Do(action) => {
                     if matches!(action, Action::AskSchedule { .. }) {
