@@ -107,7 +107,7 @@ fn a_component_is_checked_as_nodes_do() {
 }
 
 /// A component of sessions: version 2's messages have six bytes in front, and small letters.
-const TRANSLATOR: &str = include_str!("../end_to_end/harness/translator.wat");
+const TRANSLATOR: &str = include_str!("../end_to_end/software/translator.wat");
 
 /// A session in which both sides speak; the bytes in front are b2 02 00 00 00 00.
 const SCRIPT: &str = r#"

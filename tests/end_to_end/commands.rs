@@ -1,6 +1,7 @@
 //! Calls over RESP: real redis upgraded to a version that names a command differently, under callers of both.
 
-use crate::harness::{CacheCaller, Node, NodeOptions, System, cache, has_redis, is_crash, until};
+use crate::harness::{Node, NodeOptions, System, is_crash, until};
+use crate::redis::{CacheCaller, cache, has_redis};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A node of version 1 that has staged version 2 and waits for approval.

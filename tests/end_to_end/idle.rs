@@ -1,7 +1,8 @@
 //! What thousands of open foreign connections cost that are mostly idle, in the agent that serves them: each has carried a call both
 //! ways, and then waits. What the kernel keeps for a socket is not in it; that is the same for any program.
 
-use crate::harness::{Boxes, NodeOptions, PeerCaller, System, peers};
+use crate::harness::{Boxes, NodeOptions, System};
+use crate::peers::{PeerCaller, peers};
 
 /// As many as an agent must be able to hold.
 const CONNECTIONS: usize = 8_000;

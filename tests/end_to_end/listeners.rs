@@ -160,7 +160,7 @@ probe = {probe}
         )
         .expect("text");
     }
-    let program = include_str!("harness/listeners.py");
+    let program = include_str!("software/listeners.py");
     Bundle::new(upgrade).file("software/listeners.py", program)
 }
 

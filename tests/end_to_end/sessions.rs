@@ -1,6 +1,7 @@
 //! Sessions: software whose messages go both ways, upgraded under load through an adapter in WebAssembly.
 
-use crate::harness::{Node, NodeOptions, PeerCaller, System, is_crash, peers, until};
+use crate::harness::{Node, NodeOptions, System, is_crash, until};
+use crate::peers::{PeerCaller, peers};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a caller in the background saw.

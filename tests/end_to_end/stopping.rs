@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// Acknowledges writes and flushes them on SIGTERM, 300 ms later.
-const LEDGER: &str = include_str!("harness/ledger.py");
+const LEDGER: &str = include_str!("software/ledger.py");
 
 const LEDGER_COMMAND: &str = "python3 ${software}/ledger.py --port ${ports.data} --state ${state}";
 

@@ -1,4 +1,4 @@
-//! The project's own commands: demo, test, bench, matrix, docs, tutorial, fuzz, style.
+//! The project's own commands: demo, test, bench, matrix, faults, docs, tutorial, fuzz, style.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 pub mod bench;
 pub mod demo;
 pub mod docs;
+pub mod faults;
 pub mod fuzz;
 pub mod matrix;
 pub mod style;
@@ -31,6 +32,8 @@ enum Command {
     Bench(bench::Options),
     /// Try real programs bare and under Upstart: started, called, upgraded, and through upgrades that fail
     Matrix(matrix::Options),
+    /// Break whole systems on purpose under load, and see that they go on
+    Faults(faults::Options),
     /// Build the documentation as a site, or run what its pages show
     Docs(docs::Options),
     /// Follow the documentation's first upgrade literally in a clean root, from the clone on
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run_all(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Matrix(options) => matrix::run(&options),
+        Command::Faults(options) => faults::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Tutorial(options) => tutorial::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -476,7 +476,7 @@ fn lens_files() -> Vec<(String, String)> {
         .map(|folder| folder.with_extension("toml"))
         .collect();
     paths.extend(
-        ["lens2.toml", "lens3.toml"].map(|name| root.join("tests/end_to_end/harness").join(name)),
+        ["lens2.toml", "lens3.toml"].map(|name| root.join("crates/harness/software").join(name)),
     );
     let read = |path: &Path| {
         std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))

@@ -229,7 +229,7 @@ fn the_lens_schema_accepts_every_lens_and_every_example_of_the_reference() {
     for name in ["lens2.toml", "lens3.toml"] {
         schema.accept(
             name,
-            &read(&root().join("tests/end_to_end/harness").join(name)),
+            &read(&root().join("crates/harness/software").join(name)),
         );
     }
     let blocks = blocks("docs/lenses.md");

@@ -3,7 +3,7 @@
 use crate::workspace::Package;
 
 /// Each crate and those that it may use; `upstart` may use everything, nothing may use `upstart` or `xtask`.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("label", &[]),
     ("model", &["label"]),
     ("intercept", &["label"]),
@@ -38,9 +38,11 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "server",
         ],
     ),
+    ("harness", &["label", "model", "adapter", "client", "agent"]),
     (
         "xtask",
         &[
+            "harness",
             "label",
             "model",
             "intercept",

@@ -9,6 +9,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,15 +89,24 @@ static void blocking(int listener, int count, int steps) {
 }
 
 /* Answers every caller of its own interface; a label, or a call of another, must never come. */
+static void *answer(void *argument) {
+    char text[100];
+    int fd = (int)(intptr_t)argument;
+    ssize_t got = recv(fd, text, sizeof text, 0);
+    if (got == 4 && memcmp(text, "same", 4) == 0) send(fd, "S", 1, MSG_NOSIGNAL);
+    else if (got > 0) printf("must never come: %zd bytes, %d\n", got, text[0]);
+    close(fd);
+    return NULL;
+}
+
+/* Slow at accepting, so that its queue overflows; a caller whose packets are lost holds up nobody else. */
 static void burst(int listener) {
     for (;;) {
-        char text[100];
+        pthread_t thread;
         int fd = accept(listener, NULL, NULL);
         if (fd < 0) continue;
-        ssize_t got = recv(fd, text, sizeof text, 0);
-        if (got == 4 && memcmp(text, "same", 4) == 0) send(fd, "S", 1, MSG_NOSIGNAL);
-        else if (got > 0) printf("must never come: %zd bytes, %d\n", got, text[0]);
-        close(fd);
+        if (pthread_create(&thread, NULL, answer, (void *)(intptr_t)fd)) close(fd);
+        else pthread_detach(thread);
         usleep(200);
     }
 }

@@ -1,9 +1,8 @@
 //! Software whose protocol has no request and reply only: framed messages, pushed ones too, in two versions that do not understand
 //! each other; callers of both; and the adapter between them, a component of a few instructions.
 
-use super::bundle::Bundle;
-use super::call::dial_with;
 use crate::assemble::of_world;
+use crate::harness::{Bundle, dial_with};
 use label::{LABEL_BYTES_MAX, Label};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -11,10 +10,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// The Python program of both versions.
-const PROGRAM: &str = include_str!("peer.py");
+const PROGRAM: &str = include_str!("software/peer.py");
 
 /// The adapter as a core module.
-const TRANSLATOR: &str = include_str!("translator.wat");
+const TRANSLATOR: &str = include_str!("software/translator.wat");
 
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);

@@ -14,15 +14,15 @@ const BLOCK_BYTES: usize = 1 << 20;
 
 /// A file system in a file.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
     /// Where it is mounted.
-    pub(crate) place: PathBuf,
+    pub place: PathBuf,
 }
 
 impl Disk {
     /// Makes one of `kind` (`ext4`, `xfs`, `btrfs`) with so many MiB and mounts it at `place`. `None`, and a note, where
     /// that cannot be done.
-    pub(crate) fn mount(test: &str, kind: &str, mebibytes: u64, place: &Path) -> Option<Self> {
+    pub fn mount(test: &str, kind: &str, mebibytes: u64, place: &Path) -> Option<Self> {
         if let Err(why) = own_mounts() {
             println!("SKIPPED: {test}: cannot mount: {why}");
             return None;
@@ -57,7 +57,7 @@ impl Disk {
 
     /// Bytes that are free.
     #[expect(unsafe_code, reason = "no dependency of this package wraps statvfs(3)")]
-    pub(crate) fn free(&self) -> u64 {
+    pub fn free(&self) -> u64 {
         let path = CString::new(self.place.as_os_str().as_encoded_bytes()).expect("no NUL");
         // SAFETY: statvfs is plain integers, for which zeros are valid.
         let mut figures: libc::statvfs = unsafe { std::mem::zeroed() };
@@ -68,12 +68,12 @@ impl Disk {
     }
 
     /// Writes a file of so many bytes, for good.
-    pub(crate) fn write(&self, name: &str, bytes: u64) {
+    pub fn write(&self, name: &str, bytes: u64) {
         write(&self.place.join(name), bytes, false).expect("there is room");
     }
 
     /// Writes a file until nothing more fits.
-    pub(crate) fn fill(&self, name: &str) {
+    pub fn fill(&self, name: &str) {
         let path = self.place.join(name);
         let full = write(&path, u64::MAX, true).expect_err("it ends");
         assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
@@ -87,7 +87,7 @@ impl Disk {
         unsafe_code,
         reason = "no dependency of this package wraps this ioctl(2)"
     )]
-    pub(crate) fn shut_down(&self) {
+    pub fn shut_down(&self) {
         const EXT4_IOC_SHUTDOWN: libc::c_ulong = 0x8004_587d;
         const NO_LOG_FLUSH: u32 = 2;
         let folder = File::open(&self.place).expect("there");
@@ -98,7 +98,7 @@ impl Disk {
     }
 
     /// Removes a file.
-    pub(crate) fn remove(&self, name: &str) {
+    pub fn remove(&self, name: &str) {
         std::fs::remove_file(self.place.join(name)).expect("removed");
     }
 }

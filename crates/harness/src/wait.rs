@@ -9,15 +9,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// Waits until `look` finds something; panics with `what` when it does not within [`LIMIT`].
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     until_ok(what, || look().ok_or("not yet"))
 }
 
 /// The same, and tells in the end why the last look found nothing.
-pub(crate) fn until_ok<T, E: std::fmt::Display>(
-    what: &str,
-    mut look: impl FnMut() -> Result<T, E>,
-) -> T {
+pub fn until_ok<T, E: std::fmt::Display>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
     let end = Instant::now() + LIMIT;
     loop {
         let problem = match look() {

@@ -15,64 +15,59 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What a version of the boxes speaks: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dialect(pub(crate) u32);
+struct Dialect(u32);
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// Its status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// Its headers, names in lower case.
-    pub(crate) headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     /// Its body.
-    pub(crate) body: Value,
+    pub body: Value,
 }
 
 impl Answer {
     /// The process that answered.
-    pub(crate) fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         self.headers["x-pid"].parse().expect("a process id")
     }
 
     /// The address that the software saw as its caller's.
-    pub(crate) fn caller(&self) -> SocketAddr {
+    pub fn caller(&self) -> SocketAddr {
         self.headers["x-caller"].parse().expect("an address")
     }
 }
 
 /// A connection to a box.
 #[derive(Debug)]
-pub(crate) struct Caller {
+pub struct Caller {
     stream: BufReader<TcpStream>,
     dialect: Dialect,
     /// The last answer.
-    pub(crate) last: Option<Answer>,
+    pub last: Option<Answer>,
 }
 
 impl Caller {
     /// A caller that is no member and knows nothing of versions.
-    pub(crate) fn unlabelled(port: u16, dialect: u32) -> io::Result<Self> {
+    pub fn unlabelled(port: u16, dialect: u32) -> io::Result<Self> {
         Self::over(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?, dialect)
     }
 
     /// A member at this version of the system; it speaks the dialect of that number.
-    pub(crate) fn labelled(port: u16, system: u64, version: u32) -> io::Result<Self> {
+    pub fn labelled(port: u16, system: u64, version: u32) -> io::Result<Self> {
         Self::labelled_as(port, system, version, version)
     }
 
     /// A member at this version of the system, which speaks that dialect.
-    pub(crate) fn labelled_as(
-        port: u16,
-        system: u64,
-        version: u32,
-        dialect: u32,
-    ) -> io::Result<Self> {
+    pub fn labelled_as(port: u16, system: u64, version: u32, dialect: u32) -> io::Result<Self> {
         let (bytes, length) = encoded(system, version);
         Self::over(dial_with(port, &bytes[..length])?, dialect)
     }
 
     /// The same, but of the label no more than its first bytes has arrived: [`Late::arrive`] sends the rest.
-    pub(crate) fn late(port: u16, system: u64, version: u32) -> io::Result<Late> {
+    pub fn late(port: u16, system: u64, version: u32) -> io::Result<Late> {
         let (bytes, length) = encoded(system, version);
         let (first, rest) = bytes[..length].split_at(length / 2);
         Ok(Late {
@@ -82,7 +77,7 @@ impl Caller {
     }
 
     /// The same from another address of this host.
-    pub(crate) fn labelled_from(
+    pub fn labelled_from(
         source: Ipv4Addr,
         port: u16,
         system: u64,
@@ -115,42 +110,31 @@ impl Caller {
     }
 
     /// This end's address.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.stream.get_ref().local_addr().expect("an address")
     }
 
-    /// Stores a number.
-    pub(crate) fn put(&mut self, name: &str, number: i64) -> io::Result<()> {
+    /// Stores a number. An answer of another dialect is an error of the kind `InvalidData`.
+    pub fn put(&mut self, name: &str, number: i64) -> io::Result<()> {
         let (method, path, body) = self.dialect.put(name, number);
         let answer = self.call(method, &path, Some(&body))?;
-        self.dialect.check_put(&answer, name, number);
-        Ok(())
+        self.dialect.check_put(&answer, name, number)
     }
 
-    /// Reads a number.
-    pub(crate) fn get(&mut self, name: &str) -> io::Result<Option<i64>> {
+    /// Reads a number. An answer of another dialect is an error of the kind `InvalidData`.
+    pub fn get(&mut self, name: &str) -> io::Result<Option<i64>> {
         let answer = self.call("GET", &self.dialect.get(name), None)?;
-        Ok(self.dialect.read_get(&answer, name))
+        self.dialect.read_get(&answer, name)
     }
 
     /// Sends a request and reads its answer; the connection stays open.
-    pub(crate) fn call(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> io::Result<Answer> {
+    pub fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
         self.send(method, path, body)?;
         self.receive()
     }
 
     /// Sends a request.
-    pub(crate) fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> io::Result<()> {
+    pub fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<()> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let text = format!(
             "{method} {path} HTTP/1.1\r\nHost: box\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -160,7 +144,7 @@ impl Caller {
     }
 
     /// Reads an answer.
-    pub(crate) fn receive(&mut self) -> io::Result<Answer> {
+    pub fn receive(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|text| text.parse().ok());
         let status = status.ok_or_else(|| invalid(&first))?;
@@ -245,47 +229,48 @@ impl Dialect {
         }
     }
 
-    fn check_put(self, answer: &Answer, name: &str, number: i64) {
+    fn check_put(self, answer: &Answer, name: &str, number: i64) -> io::Result<()> {
         let status = if self.0 == 2 { 201 } else { 200 };
         let (key, value) = self.keys();
-        assert_eq!(
-            (answer.status, &answer.body),
-            (status, &json!({ key: name, value: number })),
-            "no answer of dialect {}",
-            self.0
-        );
+        self.expect(answer, status, &json!({ key: name, value: number }))
     }
 
-    fn read_get(self, answer: &Answer, name: &str) -> Option<i64> {
+    fn read_get(self, answer: &Answer, name: &str) -> io::Result<Option<i64>> {
         let (missing, body) = match self.0 {
             1 => (404, json!({ "error": "no such box" })),
             2 => (410, json!({ "code": "GONE" })),
             _ => (404, json!({ "problem": "missing" })),
         };
         if answer.status == missing && answer.body == body {
-            return None;
+            return Ok(None);
         }
         let (key, value) = self.keys();
         let number = answer.body[value].as_i64();
-        assert_eq!(
-            (answer.status, &answer.body),
-            (200, &json!({ key: name, value: number })),
-            "no answer of dialect {}",
-            self.0
-        );
-        number
+        self.expect(answer, 200, &json!({ key: name, value: number }))?;
+        Ok(number)
+    }
+
+    /// Any other answer is an error of a kind that no crash leaves.
+    fn expect(self, answer: &Answer, status: u16, body: &Value) -> io::Result<()> {
+        if (answer.status, &answer.body) == (status, body) {
+            return Ok(());
+        }
+        Err(invalid(&format!(
+            "{} {} where dialect {} has {status} {body}",
+            answer.status, answer.body, self.0
+        )))
     }
 }
 
 /// A caller whose label is late.
-pub(crate) struct Late {
+pub struct Late {
     caller: Caller,
     rest: Vec<u8>,
 }
 
 impl Late {
     /// Sends what is missing of the label.
-    pub(crate) fn arrive(mut self) -> io::Result<Caller> {
+    pub fn arrive(mut self) -> io::Result<Caller> {
         self.caller.stream.get_mut().write_all(&self.rest)?;
         Ok(self.caller)
     }
@@ -298,7 +283,7 @@ fn encoded(system: u64, version: u32) -> ([u8; LABEL_BYTES_MAX], usize) {
 }
 
 /// A connection whose first bytes go out with the handshake, as a member's label does.
-pub(crate) fn dial_with(port: u16, first: &[u8]) -> io::Result<TcpStream> {
+pub fn dial_with(port: u16, first: &[u8]) -> io::Result<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -311,17 +296,20 @@ pub(crate) fn dial_with(port: u16, first: &[u8]) -> io::Result<TcpStream> {
 }
 
 fn invalid(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("no HTTP: {text:?}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a wrong answer: {text}"),
+    )
 }
 
 /// Whether connecting there is refused, as where nobody listens.
-pub(crate) fn refused(port: u16) -> bool {
+pub fn refused(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Whether an error is what a dead process leaves: an end or a reset, no answer.
-pub(crate) fn is_crash(error: &io::Error) -> bool {
+pub fn is_crash(error: &io::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
     };

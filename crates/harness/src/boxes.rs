@@ -4,20 +4,23 @@ use super::bundle::Bundle;
 use std::fmt::Write as _;
 
 /// The Python program of every version; the dialect that it speaks is an argument.
-const PROGRAM: &str = include_str!("box.py");
+const PROGRAM: &str = include_str!("../software/box.py");
 
 /// Carries the state from one dialect's form to the next one's.
-const TRANSFORM: &str = include_str!("transform.py");
+const TRANSFORM: &str = include_str!("../software/transform.py");
 
 /// What the upgrades to 2 and 3 translate by.
-const LENSES: [&str; 2] = [include_str!("lens2.toml"), include_str!("lens3.toml")];
+const LENSES: [&str; 2] = [
+    include_str!("../software/lens2.toml"),
+    include_str!("../software/lens3.toml"),
+];
 
 /// Where each version answers that it is healthy.
 const PROBES: [&str; 3] = ["/ready", "/health", "/alive"];
 
 /// An upgrade of the boxes; every part has a default that does.
 #[derive(Clone, Debug)]
-pub(crate) struct Boxes {
+pub struct Boxes {
     version: u32,
     from: u32,
     dialect: u32,
@@ -33,7 +36,7 @@ pub(crate) struct Boxes {
 
 impl Boxes {
     /// The upgrade to this version from the one before; from version 2 on the interface and the state change.
-    pub(crate) fn version(version: u32) -> Self {
+    pub fn version(version: u32) -> Self {
         Self {
             version,
             from: version - 1,
@@ -50,71 +53,71 @@ impl Boxes {
     }
 
     /// Starts from an older version than the one before.
-    pub(crate) fn from(mut self, from: u32) -> Self {
+    pub fn from(mut self, from: u32) -> Self {
         self.from = from;
         self
     }
 
     /// Speaks this dialect instead of that of its number; the version that it starts from speaks the one before.
-    pub(crate) fn dialect(mut self, dialect: u32) -> Self {
+    pub fn dialect(mut self, dialect: u32) -> Self {
         self.dialect = dialect;
         self
     }
 
     /// Goes on with the dialect of the version that it starts from: the interface is the same.
-    pub(crate) fn same(mut self, dialect: u32) -> Self {
+    pub fn same(mut self, dialect: u32) -> Self {
         self.dialect = dialect;
         self.changed = false;
         self
     }
 
     /// Listens there (CEL).
-    pub(crate) fn port(mut self, expression: &str) -> Self {
+    pub fn port(mut self, expression: &str) -> Self {
         expression.clone_into(&mut self.port);
         self
     }
 
     /// The software gets these arguments too.
-    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments
             .extend(arguments.iter().map(|text| (*text).to_owned()));
         self
     }
 
     /// The transform gets this argument too: `fail=WHY`, `sleep_ms=N`, `fill=MEBIBYTES`, `print=BYTE`.
-    pub(crate) fn transform_argument(mut self, argument: &str) -> Self {
+    pub fn transform_argument(mut self, argument: &str) -> Self {
         self.transform_arguments.push(argument.to_owned());
         self
     }
 
     /// Upgrades by this schedule (the contents of the table).
-    pub(crate) fn schedule(mut self, schedule: &str) -> Self {
+    pub fn schedule(mut self, schedule: &str) -> Self {
         self.schedule = Some(schedule.to_owned());
         self
     }
 
     /// The probe's whole table instead of the usual one.
-    pub(crate) fn probe(mut self, probe: &str) -> Self {
+    pub fn probe(mut self, probe: &str) -> Self {
         self.probe = Some(probe.to_owned());
         self
     }
 
     /// A line of `[settings]`.
-    pub(crate) fn setting(mut self, line: &str) -> Self {
+    pub fn setting(mut self, line: &str) -> Self {
         self.settings.push_str(line);
         self.settings.push('\n');
         self
     }
 
     /// More tables.
-    pub(crate) fn and(mut self, more: &str) -> Self {
+    pub fn and(mut self, more: &str) -> Self {
         self.more.push_str(more);
         self.more.push('\n');
         self
     }
 
     /// The bundle.
-    pub(crate) fn bundle(&self) -> Bundle {
+    pub fn bundle(&self) -> Bundle {
         let dialect = self.dialect;
         let bundle = Bundle::new(self.upgrade()).file("software/box.py", PROGRAM);
         if !self.changed {

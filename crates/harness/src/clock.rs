@@ -11,24 +11,24 @@ const LIBRARIES: [&str; 2] = [
 
 /// What a host's clock shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clock {
+pub struct Clock {
     /// Seconds ahead of the right time.
     ahead_s: i64,
 }
 
 impl Clock {
     /// The right time.
-    pub(crate) const RIGHT: Clock = Clock { ahead_s: 0 };
+    pub const RIGHT: Clock = Clock { ahead_s: 0 };
 
     /// So many minutes ahead, or behind.
-    pub(crate) const fn minutes_ahead(minutes: i64) -> Self {
+    pub const fn minutes_ahead(minutes: i64) -> Self {
         Self {
             ahead_s: minutes * 60,
         }
     }
 
     /// Whether clocks can be set wrong here; says so where they cannot.
-    pub(crate) fn can_be_wrong(test: &str) -> bool {
+    pub fn can_be_wrong(test: &str) -> bool {
         let found = library().is_some();
         if !found {
             println!("SKIPPED: {test}: faketime is not installed");
@@ -37,7 +37,7 @@ impl Clock {
     }
 
     /// Lets a command see this time, and whatever it starts.
-    pub(crate) fn applied(self, command: &mut Command) {
+    pub fn applied(self, command: &mut Command) {
         if self == Self::RIGHT {
             return;
         }
@@ -50,7 +50,7 @@ impl Clock {
     }
 
     /// The process sees this time, as far as can be told from outside: the library is in it.
-    pub(crate) fn rules(self, pid: u32) -> bool {
+    pub fn rules(self, pid: u32) -> bool {
         let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
         maps.contains("libfaketime") == (self != Self::RIGHT)
     }

@@ -10,32 +10,32 @@ use std::process::{Child, Command};
 
 /// What a node is told.
 #[derive(Clone, Debug)]
-pub(crate) struct NodeOptions {
+pub struct NodeOptions {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its class.
-    pub(crate) class: String,
+    pub class: String,
     /// Its variables.
-    pub(crate) variables: Vec<(String, String)>,
+    pub variables: Vec<(String, String)>,
     /// Its attributes.
-    pub(crate) attributes: Vec<(String, String)>,
+    pub attributes: Vec<(String, String)>,
     /// Its addresses; the default when there are none.
-    pub(crate) addresses: Vec<String>,
+    pub addresses: Vec<String>,
     /// How often it asks the server.
-    pub(crate) poll_ms: u64,
+    pub poll_ms: u64,
     /// Where it kills itself: `UPSTART_KILL_AT`.
-    pub(crate) kill_at: Option<String>,
+    pub kill_at: Option<String>,
     /// Networks whose labels it honours.
-    pub(crate) networks: Vec<String>,
+    pub networks: Vec<String>,
     /// What its host's clock shows.
-    pub(crate) clock: Clock,
+    pub clock: Clock,
     /// Its agent has CAP_SYS_ADMIN, where this test has it.
-    pub(crate) privileged: bool,
+    pub privileged: bool,
 }
 
 impl NodeOptions {
     /// A box on this port.
-    pub(crate) fn new(name: &str, port: u16) -> Self {
+    pub fn new(name: &str, port: u16) -> Self {
         Self {
             name: name.to_owned(),
             class: "box".to_owned(),
@@ -51,49 +51,49 @@ impl NodeOptions {
     }
 
     /// Of another class.
-    pub(crate) fn class(mut self, class: &str) -> Self {
+    pub fn class(mut self, class: &str) -> Self {
         class.clone_into(&mut self.class);
         self
     }
 
     /// With a variable more.
-    pub(crate) fn variable(mut self, key: &str, value: impl ToString) -> Self {
+    pub fn variable(mut self, key: &str, value: impl ToString) -> Self {
         self.variables.push((key.to_owned(), value.to_string()));
         self
     }
 
     /// With an attribute more.
-    pub(crate) fn attribute(mut self, key: &str, value: &str) -> Self {
+    pub fn attribute(mut self, key: &str, value: &str) -> Self {
         self.attributes.push((key.to_owned(), value.to_owned()));
         self
     }
 
     /// Asks the server so often.
-    pub(crate) fn poll_ms(mut self, poll_ms: u64) -> Self {
+    pub fn poll_ms(mut self, poll_ms: u64) -> Self {
         self.poll_ms = poll_ms;
         self
     }
 
     /// Honours labels from this network.
-    pub(crate) fn network(mut self, network: &str) -> Self {
+    pub fn network(mut self, network: &str) -> Self {
         self.networks.push(network.to_owned());
         self
     }
 
     /// On a host whose clock shows this.
-    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+    pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
     /// Its agent has no CAP_SYS_ADMIN, and neither has what it starts.
-    pub(crate) fn unprivileged(mut self) -> Self {
+    pub fn unprivileged(mut self) -> Self {
         self.privileged = false;
         self
     }
 
     /// Its agent kills itself there.
-    pub(crate) fn kill_at(mut self, place: &str) -> Self {
+    pub fn kill_at(mut self, place: &str) -> Self {
         self.kill_at = Some(place.to_owned());
         self
     }
@@ -101,10 +101,11 @@ impl NodeOptions {
 
 /// A process that stands still.
 #[derive(Debug)]
-pub(crate) struct Frozen(i32);
+pub struct Frozen(i32);
 
 impl Frozen {
-    fn new(pid: i32) -> Self {
+    /// Stops this process.
+    pub fn new(pid: i32) -> Self {
         process::signal(pid, libc::SIGSTOP);
         Self(pid)
     }
@@ -118,11 +119,11 @@ impl Drop for Frozen {
 
 /// A node of a test's system.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// What it was told.
-    pub(crate) options: NodeOptions,
+    pub options: NodeOptions,
     /// Its data directory.
-    pub(crate) data: PathBuf,
+    pub data: PathBuf,
     log: PathBuf,
     server: String,
     agent: Option<Child>,
@@ -143,7 +144,7 @@ fn without_privileges(program: &Command) -> Command {
 }
 
 impl Node {
-    pub(super) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
+    pub(crate) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
         let name = options.name.replace(':', "-");
         let mut node = Self {
             data: folder.join(&name),
@@ -157,7 +158,7 @@ impl Node {
     }
 
     /// Starts its agent (again).
-    pub(crate) fn start_agent(&mut self) {
+    pub fn start_agent(&mut self) {
         assert!(self.agent.is_none(), "the agent runs");
         let options = &self.options;
         let mut command = match options.privileged {
@@ -194,31 +195,53 @@ impl Node {
     }
 
     /// Its agent's process.
-    pub(crate) fn agent(&self) -> u32 {
+    pub fn agent(&self) -> u32 {
         self.agent.as_ref().expect("the agent runs").id()
     }
 
     /// Kills its agent; holder and software run on.
-    pub(crate) fn kill_agent(&mut self) {
+    pub fn kill_agent(&mut self) {
         if let Some(mut child) = self.agent.take() {
             process::kill(i32::try_from(child.id()).expect("a process id"));
             child.wait().expect("the agent is reaped");
         }
     }
 
+    /// Everything that its agent left behind ends at once, as in a power cut.
+    pub fn end_below(&self) {
+        let Ok(data) = std::fs::canonicalize(&self.data) else {
+            return;
+        };
+        until("nothing of the node to be left", || {
+            let mut left = process::pids_naming(&data);
+            left.retain(|pid| process::alive(*pid));
+            left.iter().for_each(|pid| process::kill(*pid));
+            left.is_empty().then_some(())
+        });
+    }
+
+    /// The process of its holder.
+    pub fn holder(&self) -> Option<i32> {
+        let data = std::fs::canonicalize(&self.data).ok()?;
+        process::pids_naming(&data).into_iter().find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.windows(7).any(|word| word == b"\0holder")
+        })
+    }
+
     /// Stops its agent without ending it, until the guard is dropped: it neither learns nor answers anything.
-    pub(crate) fn freeze_agent(&self) -> Frozen {
+    pub fn freeze_agent(&self) -> Frozen {
         let agent = self.agent.as_ref().expect("the agent runs");
         Frozen::new(i32::try_from(agent.id()).expect("a process id"))
     }
 
     /// The same with its software.
-    pub(crate) fn freeze_software(&self) -> Frozen {
+    pub fn freeze_software(&self) -> Frozen {
         Frozen::new(self.running_child())
     }
 
     /// Asks its agent to end, as a service manager does, and waits for it.
-    pub(crate) fn end_agent(&mut self) {
+    pub fn end_agent(&mut self) {
         let Some(mut child) = self.agent.take() else {
             return;
         };
@@ -231,7 +254,7 @@ impl Node {
     }
 
     /// Waits until its agent has killed itself at the place that it was told.
-    pub(crate) fn until_agent_dies(&mut self) {
+    pub fn until_agent_dies(&mut self) {
         let what = format!("the agent of {} to die", self.options.name);
         let child = self.agent.as_mut().expect("the agent runs");
         let status = until(&what, || child.try_wait().expect("waits"));
@@ -239,8 +262,14 @@ impl Node {
         self.agent = None;
     }
 
+    /// Whether its agent has ended by itself.
+    pub fn agent_has_ended(&mut self) -> bool {
+        let agent = self.agent.as_mut();
+        agent.is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
     /// Waits until its agent has ended with an error; tells the end of what it said.
-    pub(crate) fn until_agent_gives_up(&mut self) -> String {
+    pub fn until_agent_gives_up(&mut self) -> String {
         let what = format!("the agent of {} to give up", self.options.name);
         let child = self.agent.as_mut().expect("the agent runs");
         let status = until(&what, || child.try_wait().expect("waits"));
@@ -250,7 +279,7 @@ impl Node {
     }
 
     /// Stops its software and holder; its agent must have ended.
-    pub(crate) fn stop_software(&self) {
+    pub fn stop_software(&self) {
         let output = self.stop_command().output().expect("runs");
         assert!(output.status.success(), "{output:?}");
     }
@@ -262,7 +291,7 @@ impl Node {
     }
 
     /// The main process of its software.
-    pub(crate) fn child(&self) -> Option<i32> {
+    pub fn child(&self) -> Option<i32> {
         let marks = ["box.py", "software/"];
         let state = self.data.join("current");
         process::pids_naming(&state).into_iter().find(|pid| {
@@ -273,22 +302,22 @@ impl Node {
     }
 
     /// The same; it must run within the usual limit.
-    pub(crate) fn running_child(&self) -> i32 {
+    pub fn running_child(&self) -> i32 {
         until("the software to run", || self.child())
     }
 
     /// What its software has printed.
-    pub(crate) fn output(&self) -> String {
+    pub fn output(&self) -> String {
         std::fs::read_to_string(self.data.join("output.log")).unwrap_or_default()
     }
 
     /// How often it says a thing in its output.
-    pub(crate) fn printed(&self, text: &str) -> usize {
+    pub fn printed(&self, text: &str) -> usize {
         self.output().matches(text).count()
     }
 
     /// Waits until its output says a thing.
-    pub(crate) fn until_printed(&self, text: &str) {
+    pub fn until_printed(&self, text: &str) {
         until_ok(&format!("`{text}` in the output"), || {
             let output = self.output();
             if output.contains(text) {

@@ -5,7 +5,7 @@ use super::call::Caller;
 use super::clock::Clock;
 use super::node::{Node, NodeOptions};
 use super::place::Ports;
-use super::server::Server;
+use super::server::{self, Server};
 use super::wait::until_ok;
 use client::{Client, ClientError};
 use model::api::{ApproveRequest, Event, NodeFact, Phase, SystemView, UpgradeSummary};
@@ -17,11 +17,11 @@ use std::path::Path;
 use tokio::runtime::Runtime;
 
 /// A server with its nodes in a directory of their own.
-pub(crate) struct System {
+pub struct System {
     /// The server; its end comes before that of the folder.
-    pub(crate) server: Server,
+    pub server: Server,
     /// Asks the server.
-    pub(crate) client: Client,
+    pub client: Client,
     runtime: Runtime,
     ports: Ports,
     bundles: Cell<u32>,
@@ -30,23 +30,22 @@ pub(crate) struct System {
 
 impl System {
     /// Starts a server that has nothing yet.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(Clock::RIGHT, |_| {})
     }
 
     /// The same on a host whose clock shows this.
-    pub(crate) fn start_at(clock: Clock) -> Self {
+    pub fn start_at(clock: Clock) -> Self {
         Self::start_with(clock, |_| {})
     }
 
     /// The same, when something has been done with its folder.
-    pub(crate) fn start_after(prepare: impl FnOnce(&Path)) -> Self {
+    pub fn start_after(prepare: impl FnOnce(&Path)) -> Self {
         Self::start_with(Clock::RIGHT, prepare)
     }
 
     fn start_with(clock: Clock, prepare: impl FnOnce(&Path)) -> Self {
-        let library =
-            Path::new(env!("CARGO_BIN_EXE_upstart")).with_file_name("libupstart_preload.so");
+        let library = server::program().with_file_name("libupstart_preload.so");
         assert!(
             library.exists(),
             "build the library first: cargo build --package preload"
@@ -75,29 +74,29 @@ impl System {
     }
 
     /// The same, with this published.
-    pub(crate) fn with(bundle: &Bundle) -> Self {
+    pub fn with(bundle: &Bundle) -> Self {
         let system = Self::start();
         system.publish(bundle);
         system
     }
 
     /// The test's port of that number, from 1 to 30.
-    pub(crate) fn port(&self, number: u16) -> u16 {
+    pub fn port(&self, number: u16) -> u16 {
         self.ports.get(number)
     }
 
     /// The test's own directory.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Waits for an answer of the server.
-    pub(crate) fn ask<T>(&self, question: impl Future<Output = Result<T, ClientError>>) -> T {
+    pub fn ask<T>(&self, question: impl Future<Output = Result<T, ClientError>>) -> T {
         self.try_ask(question).expect("the server agrees")
     }
 
     /// The same, where a refusal is an answer.
-    pub(crate) fn try_ask<T>(
+    pub fn try_ask<T>(
         &self,
         question: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
@@ -105,17 +104,17 @@ impl System {
     }
 
     /// Publishes an upgrade.
-    pub(crate) fn publish(&self, bundle: &Bundle) -> UpgradeSummary {
+    pub fn publish(&self, bundle: &Bundle) -> UpgradeSummary {
         self.try_publish(bundle, false).expect("published")
     }
 
     /// Publishes a revision of an upgrade.
-    pub(crate) fn revise(&self, bundle: &Bundle) -> UpgradeSummary {
+    pub fn revise(&self, bundle: &Bundle) -> UpgradeSummary {
         self.try_publish(bundle, true).expect("revised")
     }
 
     /// Publishes, where a refusal is an answer.
-    pub(crate) fn try_publish(
+    pub fn try_publish(
         &self,
         bundle: &Bundle,
         revise: bool,
@@ -128,40 +127,40 @@ impl System {
     }
 
     /// Starts a node.
-    pub(crate) fn node(&self, options: NodeOptions) -> Node {
+    pub fn node(&self, options: NodeOptions) -> Node {
         Node::start(self.folder.path(), self.server.url(), options)
     }
 
     /// Starts a box on the port of that number and waits until it has settled.
-    pub(crate) fn settled_box(&self, name: &str, number: u16, version: u32) -> Node {
+    pub fn settled_box(&self, name: &str, number: u16, version: u32) -> Node {
         let node = self.node(NodeOptions::new(name, self.port(number)));
         self.until_settled(&node, version);
         node
     }
 
     /// Opens a connection as a member at this version would.
-    pub(crate) fn member(&self, port: u16, version: u32) -> io::Result<Caller> {
+    pub fn member(&self, port: u16, version: u32) -> io::Result<Caller> {
         Caller::labelled(port, self.view().system_id, version)
     }
 
     /// The system as the server sees it.
-    pub(crate) fn view(&self) -> SystemView {
+    pub fn view(&self) -> SystemView {
         self.ask(self.client.system())
     }
 
     /// What the server knows of a node.
-    pub(crate) fn fact(&self, name: &str) -> NodeFact {
+    pub fn fact(&self, name: &str) -> NodeFact {
         self.ask(self.client.node(name))
     }
 
     /// One of a node's counters, as it was reported last.
-    pub(crate) fn counter(&self, name: &str, counter: &str) -> u64 {
+    pub fn counter(&self, name: &str, counter: &str) -> u64 {
         let counters = self.fact(name).report.counters;
         counters.get(counter).copied().unwrap_or(0)
     }
 
     /// Waits until a node's report holds.
-    pub(crate) fn until_fact(
+    pub fn until_fact(
         &self,
         node: &Node,
         what: &str,
@@ -181,7 +180,7 @@ impl System {
     }
 
     /// Waits until a node has settled at a version and has nothing left to do.
-    pub(crate) fn until_settled(&self, node: &Node, version: u32) -> NodeFact {
+    pub fn until_settled(&self, node: &Node, version: u32) -> NodeFact {
         self.until_fact(node, &format!("settled at {version}"), |fact| {
             let status = &fact.report.status;
             status.version == Version(version) && status.phase == Phase::Settled
@@ -189,21 +188,21 @@ impl System {
     }
 
     /// Waits until a node has staged a version.
-    pub(crate) fn until_staged(&self, node: &Node, version: u32) -> NodeFact {
+    pub fn until_staged(&self, node: &Node, version: u32) -> NodeFact {
         self.until_fact(node, &format!("staged {version}"), |fact| {
             fact.report.status.staged >= Version(version)
         })
     }
 
     /// Waits until a node is in a phase.
-    pub(crate) fn until_phase(&self, node: &Node, phase: Phase) -> NodeFact {
+    pub fn until_phase(&self, node: &Node, phase: Phase) -> NodeFact {
         self.until_fact(node, &format!("{phase:?}"), |fact| {
             fact.report.status.phase == phase
         })
     }
 
     /// Approves a version, for one node or for all.
-    pub(crate) fn approve(&self, version: u32, node: Option<&Node>) {
+    pub fn approve(&self, version: u32, node: Option<&Node>) {
         let request = ApproveRequest {
             version: Version(version),
             class: None,
@@ -213,7 +212,7 @@ impl System {
     }
 
     /// The whole history.
-    pub(crate) fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
         loop {
             let after = events.last().map(|event| event.sequence.to_string());
@@ -226,7 +225,7 @@ impl System {
     }
 
     /// The history's entries of one kind about one node.
-    pub(crate) fn events_of(&self, node: &Node, kind: &str) -> Vec<Event> {
+    pub fn events_of(&self, node: &Node, kind: &str) -> Vec<Event> {
         let name = Some(node.options.name.as_str());
         let mut events = self.events();
         events.retain(|event| event.kind == kind && event.node.as_deref() == name);

@@ -14,9 +14,19 @@ const REACHABLE_MS: u64 = 3_000;
 /// and a test that kills the software would kill the script.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The binary under test: cargo puts it where it puts this program, or one folder above where this is a test.
+pub(crate) fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("this program has a path");
+    let folders = own.ancestors().skip(1).take(2);
+    let mut candidates = folders.map(|folder| folder.join("upstart"));
+    candidates
+        .find(|path| path.is_file())
+        .expect("build the program first: cargo build --workspace")
+}
+
 /// The binary under test, without what the surroundings say.
-pub(crate) fn upstart() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_upstart"));
+pub fn upstart() -> Command {
+    let mut command = Command::new(program());
     let ours = std::env::vars_os().map(|(name, _)| name);
     for name in ours.filter(|name| name.to_string_lossy().starts_with("UPSTART_")) {
         command.env_remove(name);
@@ -42,7 +52,7 @@ pub(crate) fn logged(mut command: Command, log: &Path) -> Command {
 
 /// An upgrade server.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     data: PathBuf,
     log: PathBuf,
     port: u16,
@@ -52,7 +62,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts one with its data below `folder`.
-    pub(crate) fn start(folder: &Path, port: u16, clock: Clock) -> Self {
+    pub fn start(folder: &Path, port: u16, clock: Clock) -> Self {
         let mut server = Self {
             data: folder.join("server"),
             log: folder.join("server.log"),
@@ -65,25 +75,36 @@ impl Server {
     }
 
     /// Its address.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the server runs").id()
     }
 
     /// Kills it.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             process::kill(i32::try_from(child.id()).expect("a process id"));
             child.wait().expect("the server is reaped");
         }
     }
 
+    /// The same on a host whose clock shows this from now on.
+    pub fn resume_at(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.resume();
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Starts it again over the same data, and waits until it listens.
-    pub(crate) fn resume(&mut self) {
+    pub fn resume(&mut self) {
         let mut command = upstart();
         command
             .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])

@@ -1,9 +1,8 @@
 //! Real redis in two versions that name a command differently, callers of both, and the adapter between them, a component of a few
 //! instructions.
 
-use super::bundle::Bundle;
-use super::call::dial_with;
 use crate::assemble::{DELEGATE, HANDLE, component};
+use crate::harness::{Bundle, dial_with};
 use label::{LABEL_BYTES_MAX, Label};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -4,19 +4,19 @@ use std::path::Path;
 
 /// Sends a signal to one process.
 #[expect(unsafe_code, reason = "no dependency of this package wraps kill(2)")]
-pub(crate) fn signal(pid: i32, signal: libc::c_int) {
+pub fn signal(pid: i32, signal: libc::c_int) {
     assert!(pid > 1, "{pid} is no process of a test");
     // SAFETY: kill() takes two integers and touches no memory of this process.
     unsafe { libc::kill(pid, signal) };
 }
 
 /// Kills one process.
-pub(crate) fn kill(pid: i32) {
+pub fn kill(pid: i32) {
     signal(pid, libc::SIGKILL);
 }
 
 /// Whether a process runs (one that has ended and was not reaped does not).
-pub(crate) fn alive(pid: i32) -> bool {
+pub fn alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()))
@@ -24,7 +24,7 @@ pub(crate) fn alive(pid: i32) -> bool {
 }
 
 /// The processes whose command line names a path, but this one.
-pub(crate) fn pids_naming(path: &Path) -> Vec<i32> {
+pub fn pids_naming(path: &Path) -> Vec<i32> {
     let mark = path.as_os_str().as_encoded_bytes();
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();

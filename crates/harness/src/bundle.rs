@@ -8,16 +8,16 @@ use std::path::Path;
 
 /// A bundle: its upgrade file and the files beside it.
 #[derive(Clone, Debug)]
-pub(crate) struct Bundle {
+pub struct Bundle {
     /// The upgrade file.
-    pub(crate) upgrade: String,
+    pub upgrade: String,
     /// The other files by their paths.
-    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 impl Bundle {
     /// A bundle that has only this upgrade file.
-    pub(crate) fn new(upgrade: impl Into<String>) -> Self {
+    pub fn new(upgrade: impl Into<String>) -> Self {
         Self {
             upgrade: upgrade.into(),
             files: BTreeMap::new(),
@@ -25,13 +25,13 @@ impl Bundle {
     }
 
     /// With a file more.
-    pub(crate) fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+    pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.insert(path.to_owned(), content.into());
         self
     }
 
     /// With something replaced in the upgrade file; it must be there.
-    pub(crate) fn replaced(mut self, what: &str, with: &str) -> Self {
+    pub fn replaced(mut self, what: &str, with: &str) -> Self {
         assert!(
             self.upgrade.contains(what),
             "`{what}` is not in\n{}",
@@ -42,7 +42,7 @@ impl Bundle {
     }
 
     /// Writes it into an empty folder.
-    pub(crate) fn write(&self, folder: &Path) {
+    pub fn write(&self, folder: &Path) {
         // A bundle that is published again, revised, must not keep files of its former self.
         let _ = std::fs::remove_dir_all(folder);
         let files = self

@@ -1,0 +1,25 @@
+//! Whole systems for tests: a real server, agents and software as processes, on free ports, in a directory that ends with the
+//! test. What does not come to pass panics, as in a test, and says what was waited for.
+
+mod boxes;
+mod bundle;
+mod call;
+mod clock;
+mod disk;
+mod node;
+mod place;
+mod process;
+mod server;
+mod system;
+mod wait;
+
+pub use boxes::Boxes;
+pub use bundle::Bundle;
+pub use call::{Answer, Caller, Late, dial_with, is_crash, refused};
+pub use clock::Clock;
+pub use disk::Disk;
+pub use node::{Frozen, Node, NodeOptions};
+pub use process::{alive, kill, pids_naming, signal};
+pub use server::{Server, upstart};
+pub use system::System;
+pub use wait::{until, until_ok};
