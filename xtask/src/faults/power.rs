@@ -6,16 +6,16 @@ use super::{Ended, Fault, Recovery};
 use harness::{Boxes, NodeOptions, System};
 use model::ids::Version;
 
-/// Records on the way to a version that serves.
-const FORWARD: [&str; 7] = [
+/// Records on the way to a version that serves. The last of them is followed by nothing that is acted on.
+const FORWARD: [&str; 6] = [
     "staged",
     "stopping",
     "transforming",
     "committed",
     "probing",
     "settled",
-    "released",
 ];
+const LAST: &str = "released";
 
 /// Records on the way back from a version that is never healthy.
 const BACK: [&str; 2] = ["flipping_back", "blocked"];
@@ -40,6 +40,9 @@ pub(super) fn faults() -> Vec<Fault> {
         BACK.into_iter().for_each(|record| add(record, back));
         add("unstaged", withdrawn);
     }
+    faults.push(Fault::new("power cut as `released` is written", || {
+        forward(&format!("{LAST}:before"))
+    }));
     faults.push(Fault::new("power cut while nothing is under way", at_rest).quick());
     faults
 }

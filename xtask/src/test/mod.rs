@@ -24,7 +24,7 @@ const LAST_WORDS: usize = 12;
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Leave out the matrix and the demos: the usual one, the chaos run and those on test networks
+    /// Leave out the matrix, the faults and the demos: the usual one, the chaos run and those on test networks
     #[arg(long)]
     no_demo: bool,
     /// Only install what the tests need
@@ -39,7 +39,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 19] = [
     Step {
         name: "format",
         work: format,
@@ -78,6 +78,11 @@ const STEPS: [Step; 18] = [
     Step {
         name: "matrix",
         work: matrix,
+        is_demo: true,
+    },
+    Step {
+        name: "faults",
+        work: faults,
         is_demo: true,
     },
     Step {
@@ -246,6 +251,12 @@ fn docs(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 /// The quick choice of real programs.
 fn matrix(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
     xtask(workspace, &["matrix", "--quick", "--json"])?;
+    tally.pass();
+    Ok(())
+}
+
+fn faults(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    xtask(workspace, &["faults", "--quick", "--json"])?;
     tally.pass();
     Ok(())
 }
