@@ -49,6 +49,13 @@ const ADDRESSES: [&str; 9] = [
     "more_workers",
 ];
 
+/// Programs that take their listener's callers away before they end.
+const ENDS: [&str; 3] = [
+    "shuts_down_then_finishes",
+    "shuts_two_down_then_finishes",
+    "disconnects_then_finishes",
+];
+
 /// Callers of one node: one connection for each call.
 struct Callers {
     over: Arc<AtomicBool>,
@@ -227,4 +234,9 @@ fn callers_are_served_by_programs_that_ask_the_kernel_first() {
 #[test]
 fn callers_are_served_though_versions_listen_at_other_addresses() {
     are_served(&ADDRESSES);
+}
+
+#[test]
+fn callers_are_served_though_programs_shut_their_listeners_down_before_they_end() {
+    are_served(&ENDS);
 }

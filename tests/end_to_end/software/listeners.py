@@ -2,6 +2,7 @@
 import array
 import os
 import select
+import ctypes
 import signal
 import socket
 import sys
@@ -271,6 +272,35 @@ def fewer_workers():
 
 def more_workers():
     workers(1 if VERSION != 2 else 3, lambda: serve(sharing()))
+
+
+def finishing(close, *listeners):
+    """Ends as threaded servers do: wakes its accepting threads up, then finishes what they have begun."""
+
+    def end(*_):
+        for listener in listeners:
+            close(listener)
+        time.sleep(0.7)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    for listener in listeners:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+    while True:
+        signal.pause()
+
+
+def shuts_down_then_finishes():
+    finishing(lambda listener: listener.shutdown(socket.SHUT_RDWR), listening(LOOPBACK))
+
+
+def shuts_two_down_then_finishes():
+    finishing(lambda listener: listener.shutdown(socket.SHUT_RDWR), listening(ANY), six("::", 1))
+
+
+def disconnects_then_finishes():
+    unspecified = ctypes.create_string_buffer(16)
+    finishing(lambda listener: ctypes.CDLL(None).connect(listener.fileno(), unspecified, 16), listening(LOOPBACK))
 
 
 globals()[KIND]()

@@ -61,6 +61,17 @@ impl Service {
         matches!(over, Ok(Errno::WOULDBLOCK | Errno::INVAL))
     }
 
+    /// Closes what stood by for software that goes on after all.
+    pub(super) fn dismiss(&mut self, standing_by: &[u64], members: &[i32], now: Instant) {
+        for id in standing_by {
+            if let Some(Ok(listener)) = self.listeners.fetch(*id) {
+                // Callers may have come before it was known whom they were to be steered to.
+                self.save_callers(listener.as_fd(), now);
+            }
+            self.listeners.drop_one(*id, members);
+        }
+    }
+
     pub(super) fn hand_over_kept(&mut self, connection: OwnedFd, now: Instant) {
         // What the listener had for its own sake is not the connection's.
         let _ = sockopt::set_socket_reuseport(&connection, false);

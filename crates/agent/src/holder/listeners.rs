@@ -97,6 +97,11 @@ impl Kept {
         self.stage != Stage::Quiet
     }
 
+    /// Whether it is there only in case the software shuts its own down.
+    fn stands_by(&self) -> bool {
+        self.origin == Origin::Beside && !self.is_served()
+    }
+
     fn serve(&mut self, stage: Stage) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&self.socket, true)?;
         self.stage = stage;
@@ -105,12 +110,57 @@ impl Kept {
 }
 
 impl Listeners {
-    /// Keeps duplicates of the sockets that these processes listen on at these ports.
+    /// Keeps duplicates of the sockets that these processes listen on at these ports, and opens one that takes over where the
+    /// software shuts its own down before it ends: every handle of that is shut then.
     pub(super) fn keep(&mut self, processes: &[i32], ports: &[u16]) -> io::Result<()> {
+        let mut spots = BTreeSet::new();
         for found in sockets::find_all_listeners(processes, ports, &self.inodes())? {
+            spots.insert(found.spot);
             self.push(found, Origin::Duplicate)?;
         }
+        for spot in spots {
+            if let Err(error) = self.stand_by(spot) {
+                tracing::warn!(%error, address = %spot.address, "callers are refused if the software shuts its listener down before it ends");
+            }
+        }
         Ok(())
+    }
+
+    /// Opens a listener beside the software's only one at an address. It gets nobody while that listens. Several that share an address
+    /// are left as they are: whom they share their callers with, and how, is the software's own business.
+    fn stand_by(&mut self, spot: Spot) -> io::Result<()> {
+        let mut at = self.at(spot);
+        let (Some(one), None) = (at.next(), at.next()) else {
+            return Ok(());
+        };
+        let socket = &one.socket;
+        if sockopt::socket_reuseport(socket)? {
+            return Ok(());
+        }
+        let user = rustix::fs::fstat(socket)?.st_uid;
+        let cookie = steering::cookie(socket)?;
+        sockopt::set_socket_reuseport(socket, true)?;
+        let beside = match spot.open(Some(user), BACKLOG).and_then(Found::new) {
+            Ok(beside) => beside,
+            Err(error) => {
+                sockopt::set_socket_reuseport(socket, false)?;
+                return Err(error);
+            }
+        };
+        drop(at);
+        self.lent.insert(cookie);
+        self.push(beside, Origin::Beside)?;
+        self.steer(spot)
+    }
+
+    /// What stands by at these ports.
+    pub(super) fn standing_by(&self, ports: &[u16]) -> Vec<u64> {
+        let at_them = |kept: &&Kept| ports.contains(&kept.spot.address.port());
+        let concerned = self.kept.iter().filter(at_them);
+        concerned
+            .filter(|kept| kept.stands_by())
+            .map(|kept| kept.id)
+            .collect()
     }
 
     /// Opens a listener of our own, unless something is kept at this very address.
@@ -154,7 +204,7 @@ impl Listeners {
         // Software that has shut its listener down has shut every handle of it.
         (self.kept).retain(|kept| sockopt::socket_acceptconn(&kept.socket).unwrap_or(false));
         for kept in &mut self.kept {
-            if kept.origin == Origin::Duplicate
+            if kept.origin != Origin::Own
                 && !kept.is_served()
                 && let Err(error) = kept.serve(Stage::Held)
             {
@@ -177,7 +227,7 @@ impl Listeners {
         let spot = Spot::of(socket, address).map_err(|error| (error, Vec::new()))?;
         let mut in_the_way = self.kept.iter().filter(|kept| kept.spot.collides(spot));
         // While the former software lives, the new socket meets its listener as it would anyway.
-        if in_the_way.all(|kept| kept.origin == Origin::Duplicate && !kept.is_served()) {
+        if in_the_way.all(|kept| kept.origin != Origin::Own && !kept.is_served()) {
             return Ok(false);
         }
         // A second one of the software's own at its address is refused or not, as by a bare kernel.
@@ -336,7 +386,7 @@ impl Listeners {
             !(concerned && kept.origin == Origin::Duplicate && !kept.is_served())
         });
         for kept in &mut self.kept {
-            let concerned = ports.contains(&kept.spot.address.port());
+            let concerned = ports.contains(&kept.spot.address.port()) && !kept.stands_by();
             if concerned && !matches!(kept.stage, Stage::Closing { .. }) {
                 kept.serve(Stage::Awaiting { until })?;
             }

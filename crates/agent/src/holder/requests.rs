@@ -119,7 +119,9 @@ impl Service {
             RequestBody::LetGo { ports, limit_ms } => {
                 let members = self.group.members();
                 let limit = Duration::from_millis(limit_ms);
+                let standing_by = self.listeners.standing_by(&ports);
                 let let_go = self.listeners.let_go(&ports, &members, limit, now);
+                self.dismiss(&standing_by, &members, now);
                 self.kept_now(let_go)
             }
             RequestBody::LetThrough { port } => (self.listeners.let_through(port))
