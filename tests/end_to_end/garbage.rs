@@ -3,8 +3,13 @@
 
 use crate::harness::{Boxes, Caller, System, dial_with};
 use label::{LABEL_BYTES_MAX, Label};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The longest that a silent half of a label may be waited for (the agent's limit is 3.5 s), and some more.
@@ -98,4 +103,71 @@ fn strangers_at_a_hooked_port_cost_their_own_connection() {
     let output = node.output();
     assert!(!output.contains("QUIT"), "{output}");
     assert_eq!(usual.get("apples").expect("answered"), Some(7));
+}
+
+/// Strangers who connect to a holder's socket for hooks, over and over and without waiting.
+struct Flood {
+    over: Arc<AtomicBool>,
+    connected: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flood {
+    const THREADS: usize = 4;
+
+    fn at(node_data: &Path) -> Self {
+        let name = std::fs::read(node_data.join("holder.name")).expect("a holder");
+        let (over, connected) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let thread = || {
+            let address = SocketAddrUnix::new_abstract_name(&name).expect("a name");
+            let (over, connected) = (Arc::clone(&over), Arc::clone(&connected));
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                    let kind = SocketType::SEQPACKET;
+                    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None);
+                    if socket.is_ok_and(|socket| rustix::net::connect(&socket, &address).is_ok()) {
+                        connected.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        };
+        let threads = (0..Self::THREADS).map(|_| thread()).collect();
+        Self {
+            over,
+            connected,
+            threads,
+        }
+    }
+
+    fn end(self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("joined");
+        }
+        self.connected.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_flood_at_the_hooks_socket_costs_no_caller_and_fills_no_log() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
+    system.until_staged(&node, 2);
+    let flood = Flood::at(&node.data);
+    for round in 0..100 {
+        // Each of them is handed over by the software's hook.
+        let mut member = system.member(system.port(1), 2).expect("connected");
+        let put = member.put("apples", round);
+        put.unwrap_or_else(|error| panic!("caller {round}: {error}"));
+    }
+    let strangers = flood.end();
+    let log = std::fs::metadata(node.data.join("holder.log")).expect("a log");
+    assert!(strangers > 1_000, "no flood: {strangers} strangers");
+    assert!(
+        log.len() < 16 * 1024,
+        "{strangers} strangers made a log of {} bytes",
+        log.len()
+    );
 }

@@ -20,6 +20,7 @@ mod node;
 mod probe;
 mod relay;
 mod repository;
+mod seldom;
 pub mod snapshot;
 mod sync;
 pub mod transform;

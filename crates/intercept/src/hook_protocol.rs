@@ -1,6 +1,6 @@
 //! What a hook says to the holder: one fixed binary message on a connection of its own, encoded without allocation.
 //!
-//! The holder listens on an abstract `SOCK_SEQPACKET` socket. A hook connects without blocking, sends one message,
+//! The holder listens on an abstract `SOCK_SEQPACKET` socket. A hook connects (at most [`REPLY_MS`], where strangers fill the queue), sends one message,
 //! with one descriptor for `HandOver`, `Bind` and `Own`, reads one reply where one is due (at most [`REPLY_MS`]), and closes.
 //!
 //! ```text
@@ -28,7 +28,7 @@ pub const VERSION_MIN: u8 = 1;
 pub const MESSAGE_BYTES_MAX: usize = 64;
 /// The length of a reply.
 pub const REPLY_BYTES: usize = 2;
-/// How long a hook waits for a reply.
+/// How long a hook waits for its turn, and for a reply.
 pub const REPLY_MS: u64 = 1000;
 
 const HEAD_BYTES: usize = 4;

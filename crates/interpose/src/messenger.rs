@@ -43,7 +43,7 @@ fn converse(
 
 fn open() -> Result<c_int, Errno> {
     let holder = state::holder().ok_or(libc::ENOENT)?;
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers.
     let made = unsafe {
         kernel::call(
@@ -70,21 +70,37 @@ fn attach(line: c_int, holder: &state::Holder) -> Result<(), Errno> {
         .get_mut(3..end)
         .ok_or(libc::EINVAL)?
         .copy_from_slice(holder.name());
-    let arguments = [
-        line as usize,
-        address.as_ptr() as usize,
-        end,
-        0,
-        0,
-        CALL_MARK,
-    ];
-    // SAFETY: `end` readable bytes.
-    unsafe { kernel::call(libc::SYS_connect, arguments) }?;
+    reach(line, &address[..end])?;
     let peer: libc::ucred = kernel::option(line, libc::SOL_SOCKET, libc::SO_PEERCRED)?;
     if peer.uid == holder.user {
         Ok(())
     } else {
         Err(libc::EPERM)
+    }
+}
+
+/// Connects. The holder's queue has room unless strangers fill it: then our turn comes, within [`REPLY_MS`] in all.
+fn reach(line: c_int, address: &[u8]) -> Result<(), Errno> {
+    let until = kernel::now_ms() + REPLY_MS;
+    let limit = libc::timeval {
+        tv_sec: (REPLY_MS / 1000) as _,
+        tv_usec: (REPLY_MS % 1000 * 1000) as _,
+    };
+    kernel::set_option(line, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &limit)?;
+    let arguments = [
+        line as usize,
+        address.as_ptr() as usize,
+        address.len(),
+        0,
+        0,
+        CALL_MARK,
+    ];
+    loop {
+        // SAFETY: the address is readable for its length.
+        match unsafe { kernel::call(libc::SYS_connect, arguments) } {
+            Err(libc::EINTR) if kernel::now_ms() < until => {}
+            outcome => return outcome.map(|_| ()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The attribute of a group that names the data directory that it belongs to.
@@ -29,6 +29,9 @@ pub(crate) enum Group {
     Control {
         /// Its directory.
         directory: PathBuf,
+        /// Its path as `/proc/<pid>/cgroup` tells it to this process: whose path begins so is in it. A name alone says nothing, since
+        /// anybody to whom a group is delegated may give it to one of his own.
+        path: PathBuf,
         /// Its `cgroup.events`, which signals changes as priority data.
         events: File,
     },
@@ -72,10 +75,10 @@ impl Group {
         }
     }
 
-    /// Makes the group again where somebody has removed it while it was empty (service managers tidy up).
+    /// Makes the group again where somebody has removed it while it was empty (service managers tidy up), or put one of his own there.
     pub(crate) fn renew(&mut self) {
         if let Self::Control { directory, .. } = self
-            && !directory.exists()
+            && !is_ours(directory)
             && let Some(name) = directory.file_name().and_then(|name| name.to_str())
         {
             *self = Self::open(name);
@@ -131,11 +134,9 @@ impl Group {
     /// Whether this process is in it; `None` when it is gone already.
     pub(crate) fn contains(&self, pid: i32) -> Option<bool> {
         match self {
-            Self::Control { directory, .. } => {
+            Self::Control { path, .. } => {
                 let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-                let name = directory.file_name()?.to_str()?;
-                let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-                Some(path.split('/').any(|part| part == name))
+                Some(control_path(&text)?.starts_with(path))
             }
             Self::Descendants { root } => {
                 let mut ancestor = pid;
@@ -185,27 +186,28 @@ fn control_group(name: &str) -> io::Result<Group> {
     let (root, mount) =
         control_mount(&mounts).ok_or_else(|| io::Error::other("cgroup2 is not mounted"))?;
     let own = fs::read_to_string("/proc/self/cgroup")?;
-    let own = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
+    let own = control_path(&own)
         .ok_or_else(|| io::Error::other("this process is in no cgroup2 group"))?;
-    let own = Path::new(own)
-        .strip_prefix(&root)
-        .map_err(io::Error::other)?;
-    let own = mount.join(own);
+    let inside = mount.join(own.strip_prefix(&root).map_err(io::Error::other)?);
     // Beside our own group, so that what ends that one spares the child; inside it where only that is delegated to us.
-    let beside = if own == mount {
-        None
-    } else {
-        own.parent().map(|parent| make(parent, name))
+    let beside = match (own.parent(), inside.parent()) {
+        (Some(path), Some(directory)) if inside != mount => Some(make(directory, path, name)),
+        _ => None,
     };
     match beside {
         Some(Ok(group)) => Ok(group),
-        _ => make(&own, name),
+        _ => make(&inside, own, name),
     }
 }
 
-fn make(parent: &Path, name: &str) -> io::Result<Group> {
+/// The group of the second version in a process's `/proc/<pid>/cgroup`.
+fn control_path(text: &str) -> Option<&Path> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(Path::new(path))
+}
+
+/// The group of this name in a directory, whose path the kernel tells as `path`.
+fn make(parent: &Path, path: &Path, name: &str) -> io::Result<Group> {
     // A process may be moved only by who may write to the nearest group above both.
     rustix::fs::access(parent.join("cgroup.procs"), Access::WRITE_OK)?;
     let directory = parent.join(name);
@@ -213,9 +215,25 @@ fn make(parent: &Path, name: &str) -> io::Result<Group> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
+    if !is_ours(&directory) {
+        return Err(io::Error::other(format!(
+            "{} belongs to another user, who could put processes into it",
+            directory.display()
+        )));
+    }
     rustix::fs::access(directory.join("cgroup.procs"), Access::WRITE_OK)?;
     let events = File::open(directory.join("cgroup.events"))?;
-    Ok(Group::Control { directory, events })
+    Ok(Group::Control {
+        path: path.join(name),
+        directory,
+        events,
+    })
+}
+
+/// Whether a group is there, and nobody but this user and root can put a process into it.
+fn is_ours(directory: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    fs::metadata(directory).is_ok_and(|about| [0, own].contains(&about.uid()))
 }
 
 /// Root and mount point of the first cgroup2 file system in a `mountinfo` (proc(5)).
@@ -274,6 +292,14 @@ fn owner_of(directory: &Path) -> Option<PathBuf> {
     let mut bytes = [0; PATH_BYTES_MAX];
     let length = getxattr(directory, OWNER, &mut bytes[..]).ok()?;
     Some(PathBuf::from(OsStr::from_bytes(&bytes[..length])))
+}
+
+/// The user whose rights a process has now.
+pub(crate) fn user(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    // Real, effective, saved (proc(5)).
+    users.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// The parent of a process.
@@ -350,8 +376,8 @@ pub(crate) fn below(root: i32) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Group, control_mount, owner_of, process};
-    use std::path::PathBuf;
+    use super::{Group, control_mount, control_path, owner_of, process, user};
+    use std::path::{Path, PathBuf};
     use std::process::Command;
 
     #[test]
@@ -367,6 +393,27 @@ mod tests {
             ))
         );
         assert_eq!(control_mount(""), None);
+    }
+
+    #[test]
+    fn a_group_is_known_by_its_whole_path() {
+        let ours = Path::new("/system.slice/upstart-1");
+        let is_in = |text: &str| control_path(text).is_some_and(|path| path.starts_with(ours));
+        assert!(is_in("1:cpu:/elsewhere\n0::/system.slice/upstart-1\n"));
+        assert!(is_in("0::/system.slice/upstart-1/workers\n"));
+        assert!(!is_in("0::/user.slice/system.slice/upstart-1\n"));
+        assert!(!is_in("0::/upstart-1\n"));
+        assert!(!is_in("0::/system.slice/upstart-10\n"));
+        assert!(!is_in("0::/../system.slice/upstart-1\n"));
+        assert!(!is_in("1:name=systemd:/system.slice/upstart-1\n"));
+    }
+
+    #[test]
+    fn the_user_of_a_process_is_the_one_whose_rights_it_has() {
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        let effective = rustix::process::geteuid().as_raw();
+        assert_eq!(user(own), Some(effective));
+        assert_eq!(user(-1), None);
     }
 
     #[test]

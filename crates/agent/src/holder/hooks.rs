@@ -1,5 +1,6 @@
 //! What hooks in the software's processes say to the holder: one message a connection, at most one reply.
 
+use super::group;
 use super::hand_overs::HandOver;
 use super::packet::{self, Packet};
 use super::service::Service;
@@ -37,8 +38,8 @@ pub(super) enum Looked {
 }
 
 impl Service {
-    /// Whether the process at the other end may speak: of root, of our own user or of the child's, and one of the child's group.
-    pub(super) fn may_speak(&self, socket: &OwnedFd) -> bool {
+    /// Whether the process at the other end may speak: one of the child's group, in which nobody else can put a process.
+    pub(super) fn may_speak(&mut self, socket: &OwnedFd, now: Instant) -> bool {
         let Ok(peer) = sockopt::socket_peercred(socket) else {
             return false;
         };
@@ -50,16 +51,20 @@ impl Service {
         let own = rustix::process::geteuid().as_raw();
         let child = self.child.as_ref().and_then(|child| child.uid);
         let is_known = uid == 0 || uid == own || child == Some(uid);
-        // Software that begins as root changes the user of its workers: the child's group says whose they are. One that has
-        // ended already, having sent its message, cannot be looked up any more: then its user decides.
-        let speaks = self
-            .group
-            .contains(peer.pid.as_raw_nonzero().get())
-            .unwrap_or(is_known);
-        if !speaks {
+        let pid = peer.pid.as_raw_nonzero().get();
+        let speaks = match self.group.contains(pid) {
+            // Software that begins as root changes the user of its workers: the child's group says whose they are. A number may
+            // have been given to a process of the group only after a stranger's ended: then its user is another than the one who connected.
+            Some(true) => is_known || group::user(pid) == Some(uid),
+            Some(false) => false,
+            // One that has ended already, having sent its message, cannot be looked up any more: then its user decides.
+            None => is_known,
+        };
+        if !speaks && let Some(unsaid) = self.strangers.due(now) {
             tracing::warn!(
                 uid,
-                pid = peer.pid.as_raw_nonzero().get(),
+                pid,
+                unsaid,
                 "a stranger speaks as a hook and is not heard"
             );
         }

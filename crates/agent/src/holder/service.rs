@@ -7,6 +7,7 @@ use super::hand_overs::{HandOvers, Offers};
 use super::hooks::{HOOK_AGE_MAX, HOOKS_MAX, Hook, Looked};
 use super::listeners::Listeners;
 use super::stopping::Stopping;
+use crate::seldom::Seldom;
 use intercept::holder::ChildExit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -53,6 +54,10 @@ pub(super) struct Service {
     pub(super) stopping: Option<Stopping>,
     pub(super) exiting: bool,
     paused_until: Option<Instant>,
+    /// Said of strangers at the hooks' socket.
+    pub(super) strangers: Seldom,
+    /// Said of descriptors that have run out.
+    scarcity: Seldom,
     pub(super) last_tick: Instant,
 }
 
@@ -97,6 +102,8 @@ impl Service {
             stopping: None,
             exiting: false,
             paused_until: None,
+            strangers: Seldom::default(),
+            scarcity: Seldom::default(),
             last_tick: Instant::now(),
         }
     }
@@ -262,7 +269,7 @@ impl Service {
             let Some(socket) = self.accepted(accepted, now) else {
                 return;
             };
-            if self.may_speak(&socket) && self.look_at_hook(&socket, now) == Looked::Waits {
+            if self.may_speak(&socket, now) && self.look_at_hook(&socket, now) == Looked::Waits {
                 self.hooks.push(Hook { socket, since: now });
             }
         }
@@ -278,7 +285,9 @@ impl Service {
             accepted,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
         ) {
-            tracing::warn!("no descriptors are left");
+            if let Some(unsaid) = self.scarcity.due(now) {
+                tracing::warn!(unsaid, "no descriptors are left");
+            }
             self.hand_overs.drop_oldest();
             self.paused_until = Some(now + SCARCITY_PAUSE);
         }
