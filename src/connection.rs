@@ -1,8 +1,10 @@
 //! How commands reach the upgrade server, and how its refusals read.
 
 use crate::arguments::Globals;
-use crate::failure::{Advise, failure, refusal};
+use crate::failure::{failure, refusal};
 use client::{Client, ClientError};
+use server::token::TokenError;
+use std::env::VarError;
 use std::future::Future;
 
 /// Holds the bearer token itself; an argument would show in `ps`.
@@ -17,24 +19,28 @@ pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
     Ok(client.with_author(author()))
 }
 
-/// The bearer token: from the file, else from the environment.
+/// The bearer token: from the file, else from the environment. Without one, servers on this host tell it to their user and to root.
 pub(crate) fn token(globals: &Globals) -> anyhow::Result<Option<String>> {
     let Some(file) = &globals.token_file else {
-        return Ok(std::env::var(TOKEN_VARIABLE)
-            .ok()
-            .filter(|token| !token.is_empty()));
+        return match std::env::var(TOKEN_VARIABLE) {
+            Ok(token) => Ok(Some(token).filter(|token| !token.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(failure(
+                format!("{TOKEN_VARIABLE} is no text"),
+                "put the server's token into a file and give it with --token-file FILE",
+            )),
+        };
     };
-    let text = std::fs::read_to_string(file).advise(
-        format!("cannot read the token file {}", file.display()),
-        "give --token-file the path of a file with the server's token in it",
-    )?;
-    match text.trim() {
-        "" => Err(failure(
-            format!("the token file {} is empty", file.display()),
-            "put the server's token in it, one line",
-        )),
-        token => Ok(Some(token.to_owned())),
-    }
+    server::token::read(file)
+        .map(Some)
+        .map_err(|error| no_token(&error))
+}
+
+/// Why a token file is of no use.
+pub(crate) fn no_token(error: &TokenError) -> anyhow::Error {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    failure(format!("{error}{cause}"), error.advice())
 }
 
 /// Runs a client command's requests to their end.
@@ -63,7 +69,7 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
     match &error {
         ClientError::Problem(problem) if problem.status == 401 || problem.status == 403 => failure(
             error.to_string(),
-            "give the server's token with --token-file FILE or UPSTART_TOKEN",
+            "give the server's token with --token-file FILE or UPSTART_TOKEN; it is the file `token` in the server's data directory",
         ),
         ClientError::Problem(problem) if REFUSALS.contains(&problem.status) => refusal(
             error.to_string(),
@@ -75,7 +81,7 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         ),
         ClientError::Unreachable { .. } => failure(
             error.to_string(),
-            "start one with `upstart server --data DIR`, or name it with --server URL",
+            "start one with `upstart server --data DIR`, or name it with --server URL; give the token of another user's with --token-file",
         ),
         ClientError::Unexpected { .. } | ClientError::Address { .. } | ClientError::NoServer => {
             failure(

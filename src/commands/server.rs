@@ -1,25 +1,31 @@
 //! `upstart server`: runs the upgrade server until it is asked to end.
 
 use crate::arguments::Globals;
-use crate::connection::{asked_to_end, token};
+use crate::connection::{asked_to_end, no_token, token};
 use crate::failure::{End, Outcome, failure};
 use clap::Args;
 use server::{Config, ServerError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// What `upstart help server` says below the options.
+const AFTER_HELP: &str = "\
+It runs in the foreground, and says what it does on stderr: let a service manager keep it. SIGTERM or Ctrl-C ends it with exit code 0; nodes go on without it.";
+
 /// Arguments of `upstart server`.
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct ServerArgs {
     /// Where the database and the artifacts lie
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// Where to listen; anything but loopback wants a token (--token-file)
+    /// Where to listen. Every request must carry the token: that of --token-file, else of the file `token` in the data directory, which is
+    /// made at the first start; commands and agents of the same user and of root on the same machine find it by themselves
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) listen: SocketAddr,
     /// A node counts as reachable for so long after it was last heard
-    #[arg(long, value_name = "MS")]
-    pub(crate) reachable_ms: Option<u64>,
+    #[arg(long, value_name = "MS", default_value_t = server::REACHABLE_MS_DEFAULT)]
+    pub(crate) reachable_ms: u64,
 }
 
 /// `upstart server`.
@@ -38,26 +44,18 @@ pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> Outcome {
 fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Config> {
     let mut config = Config::new(arguments.listen, arguments.data);
     config.token = token(globals)?;
-    if let Some(reachable_ms) = arguments.reachable_ms {
-        config.reachable_ms = reachable_ms;
-    }
-    if config.token.is_none() && !config.listen.ip().is_loopback() {
-        return Err(failure(
-            format!(
-                "{} can be reached by others, and no token protects the system",
-                config.listen
-            ),
-            "give a token with --token-file FILE, or listen on 127.0.0.1",
-        ));
-    }
+    config.reachable_ms = arguments.reachable_ms;
     Ok(config)
 }
 
 fn explain(error: ServerError) -> anyhow::Error {
+    if let ServerError::Token(error) = &error {
+        return no_token(error);
+    }
     let next = match &error {
         ServerError::Listen { .. } => "end what listens there, or give another --listen IP:PORT",
         ServerError::Data { .. } => "give --data a directory that can be written",
-        server::ServerError::InUse(_) => "end that server, or give another --data DIR",
+        ServerError::InUse(_) => "end that server, or give another --data DIR",
         _ => "keep the data directory as it is and look at the cause; nodes go on meanwhile",
     };
     let error = anyhow::Error::from(error);

@@ -8,4 +8,5 @@ mod lenses;
 mod logs;
 mod publishing;
 mod system;
+mod tokens;
 mod upstart;

@@ -1,8 +1,10 @@
 //! Runs the binary, and a server of it.
 
 use serde_json::Value;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen.
@@ -96,29 +98,43 @@ impl Answer {
 /// A server of the binary on a free port, ended with its test.
 pub(crate) struct Server {
     child: Child,
+    token: PathBuf,
     url: String,
     data: tempfile::TempDir,
 }
 
 impl Server {
-    /// Starts one and waits until it listens.
+    /// Starts one with a token that it is given, and waits until it listens.
     pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let token = data.path().join("token");
         std::fs::write(&token, TOKEN).expect("the token is written");
+        std::fs::set_permissions(&token, Permissions::from_mode(0o600)).expect("a mode");
+        Self::start_in(data, Some(&token))
+    }
+
+    /// Starts one that makes its token, and waits until it listens.
+    pub(crate) fn start_with_its_own_token() -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        Self::start_in(data, None)
+    }
+
+    fn start_in(data: tempfile::TempDir, token: Option<&Path>) -> Self {
         let port = free_port();
         let mut command = upstart();
         command.args(["server", "--listen", &format!("127.0.0.1:{port}"), "--data"]);
-        command
-            .arg(data.path().join("data"))
-            .arg("--token-file")
-            .arg(token);
+        command.arg(data.path().join("data"));
+        if let Some(token) = token {
+            command.arg("--token-file").arg(token);
+        }
         let child = command
             .stderr(Stdio::null())
             .spawn()
             .expect("the server starts");
+        let token = token.map_or_else(|| data.path().join("data/token"), Path::to_owned);
         let mut server = Self {
             child,
+            token,
             url: format!("http://127.0.0.1:{port}"),
             data,
         };
@@ -143,8 +159,13 @@ impl Server {
         let mut command = upstart();
         command
             .env("UPSTART_SERVER", &self.url)
-            .env("UPSTART_TOKEN_FILE", self.data.path().join("token"));
+            .env("UPSTART_TOKEN_FILE", &self.token);
         command
+    }
+
+    /// Has its process end.
+    pub(crate) fn signalled(&mut self, end: impl FnOnce(&mut Child) -> ExitStatus) -> ExitStatus {
+        end(&mut self.child)
     }
 
     /// Its address.

@@ -7,7 +7,9 @@ use intercept::stats::{Counter, StatsFile, StatsSnapshot};
 use model::api::{ChildState, Phase, SystemView};
 use std::ffi::OsStr;
 use std::fmt::Write;
+use std::fs::Permissions;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,7 +50,9 @@ impl<'a> System<'a> {
             api,
             processes: Vec::new(),
         };
-        std::fs::write(folder.join("token"), "a token of this test only").expect("a token");
+        let token = folder.join("token");
+        std::fs::write(&token, "a-token-of-this-test-only").expect("a token");
+        std::fs::set_permissions(token, Permissions::from_mode(0o600)).expect("its mode");
         system.spawn(
             Side::Servers,
             &[

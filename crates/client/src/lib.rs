@@ -5,6 +5,7 @@
 
 mod artifacts;
 mod error;
+mod local;
 mod nodes;
 mod operate;
 mod send;
@@ -25,6 +26,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const ACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a connection is kept for another request: less than servers keep it.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long a server may stay silent: above what a long poll may wait, so that only a dead server meets it.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -43,7 +47,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the servers at these base addresses (`http://127.0.0.1:7070`), with the bearer token that they ask for.
+    /// A client for the servers at these base addresses (`http://127.0.0.1:7070`), with the bearer token that they ask for. Without one,
+    /// servers of this user or of root on this host are asked for theirs; what nobody has told one at a loopback address is not asked at all.
     ///
     /// # Errors
     /// An address that is not an `http` URL, or none at all.
@@ -61,6 +66,10 @@ impl Client {
             .tcp_user_timeout(ACKNOWLEDGED_LIMIT)
             .tcp_keepalive(KEEPALIVE_INTERVAL)
             .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
+            // The token is for the server alone: whatever the surroundings say of proxies and elsewhere.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_idle_timeout(IDLE_LIMIT)
             .user_agent(concat!("upstart/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(ClientError::Setup)?;

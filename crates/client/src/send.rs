@@ -1,5 +1,6 @@
 //! One request, tried at each server in turn, and its answer read as data or as a problem.
 
+use crate::local::{self, Found};
 use crate::{Client, ClientError};
 use http::{Method, StatusCode};
 use model::api::Problem;
@@ -102,7 +103,14 @@ impl Client {
         let mut reason = String::new();
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
-            let request = self.request(call, &self.servers[index], key.as_deref());
+            let token = match self.token_for(&self.servers[index]).await {
+                Ok(token) => token,
+                Err(why) => {
+                    reason = why;
+                    continue;
+                }
+            };
+            let request = self.request(call, &self.servers[index], key.as_deref(), token);
             match finish(request).send().await {
                 Ok(response) => {
                     self.preferred.store(index, Ordering::Relaxed);
@@ -117,9 +125,31 @@ impl Client {
         })
     }
 
-    fn request(&self, call: &Call<'_>, server: &Url, key: Option<&str>) -> RequestBuilder {
-        let mut request = self.http.request(call.method.clone(), call.url(server));
+    /// The token for a server. One on this host that nobody whom we trust runs is not asked at all: what it says would be believed.
+    async fn token_for(&self, server: &Url) -> Result<Option<String>, String> {
         if let Some(token) = &self.token {
+            return Ok(Some(token.clone()));
+        }
+        match local::token(server).await {
+            Found::Token(token) => Ok(Some(token)),
+            _ if !local::is_here(server) => Ok(None),
+            Found::Nothing => Err("nobody listens there who tells this user a token".to_owned()),
+            Found::Strangers(user) => Err(format!(
+                "it is run by user {user}, who is neither this user nor root: its token must be given"
+            )),
+            Found::Silence(why) => Err(format!("its token is not told: {why}")),
+        }
+    }
+
+    fn request(
+        &self,
+        call: &Call<'_>,
+        server: &Url,
+        key: Option<&str>,
+        token: Option<String>,
+    ) -> RequestBuilder {
+        let mut request = self.http.request(call.method.clone(), call.url(server));
+        if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         if let Some(author) = &self.author {

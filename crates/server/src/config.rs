@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// How long a node stays reachable after it was last heard, unless told otherwise.
-const REACHABLE_MS: u64 = 15_000;
+pub const REACHABLE_MS_DEFAULT: u64 = 15_000;
 
 /// How long a permit lasts unconfirmed, unless told otherwise: a node confirms within moments or has died.
 const PERMIT_TTL_MS: u64 = 60_000;
@@ -23,7 +23,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The directory of the database and the repository; made when it is not there.
     pub data: PathBuf,
-    /// The bearer token that every request must carry; `None` asks for none.
+    /// The bearer token that every request must carry; `None`: that of the data directory, which is made at the first start.
     pub token: Option<String>,
     /// A node is reachable for so long after it was last heard.
     pub reachable_ms: u64,
@@ -45,7 +45,7 @@ impl Config {
             listen,
             data,
             token: None,
-            reachable_ms: REACHABLE_MS,
+            reachable_ms: REACHABLE_MS_DEFAULT,
             permit_ttl_ms: PERMIT_TTL_MS,
             sweep_ms: SWEEP_MS,
             artifact_bytes_max: ARTIFACT_BYTES_MAX,

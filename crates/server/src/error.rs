@@ -17,6 +17,9 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// The token cannot be had.
+    #[error(transparent)]
+    Token(#[from] crate::token::TokenError),
     /// Another server runs over the data directory.
     #[error("another server uses the data directory {}", .0.display())]
     InUse(PathBuf),
@@ -40,7 +43,4 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
-    /// Serving ended by itself.
-    #[error("serving ended")]
-    Serve(#[source] io::Error),
 }

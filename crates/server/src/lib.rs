@@ -6,17 +6,20 @@
 mod clock;
 mod config;
 mod error;
+mod front;
 mod http;
 mod keeper;
+mod local;
 mod problem;
 mod repository;
 mod rules;
 mod serve;
 mod state;
+pub mod token;
 pub mod udb;
 
 pub use clock::Clock;
-pub use config::Config;
+pub use config::{Config, REACHABLE_MS_DEFAULT};
 pub use error::ServerError;
 pub use http::{App, router};
 pub use problem::Kind;

@@ -51,7 +51,9 @@ kinds! {
     RETIRE_REFUSED "retire-refused" 409 "The versions are still in use";
     PERMIT_LOST "permit-lost" 410 "The permit is no longer held";
     TOO_LARGE "too-large" 413 "The body is too large";
+    UNSUPPORTED_TYPE "unsupported-type" 415 "The body is no JSON";
     RANGE_NOT_SATISFIABLE "range-not-satisfiable" 416 "The range lies behind the artifact's end";
+    MISDIRECTED "misdirected" 421 "The request asks for another host";
     INVALID "invalid" 422 "The request says something that cannot be";
     UNKNOWN_CLASS "unknown-class" 422 "The system has no place for a node of this class";
     BUNDLE_REFUSED "bundle-refused" 422 "The bundle is not a valid upgrade";

@@ -2,15 +2,19 @@
 
 use crate::config::Config;
 use crate::error::ServerError;
+use crate::front;
 use crate::http::{App, router};
 use crate::keeper::Keeper;
+use crate::local;
 use crate::repository::{self, Repository};
 use crate::rules::Command;
 use crate::state::State;
+use crate::token;
 use crate::udb::{Sqlite, Stored, Udb};
 use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
+use rustix::process::Resource;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -18,9 +22,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+
+/// How many connections the kernel keeps until they are accepted.
+const BACKLOG: u32 = 1024;
 
 /// How long requests under way may take once the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -29,6 +36,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 pub struct Server {
     app: App,
     listener: TcpListener,
+    /// Where its own user is told the token.
+    teller: Option<UnixListener>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     /// Held as long as this process may change the directory.
@@ -45,11 +54,16 @@ impl Server {
             let path = path.to_owned();
             move |source| ServerError::Data { path, source }
         };
+        raise_open_files();
         let data = &config.data;
         tokio::fs::create_dir_all(data)
             .await
             .map_err(unusable(data))?;
         let lock = lock(data)?;
+        let token = match &config.token {
+            Some(token) => token.clone(),
+            None => token::of_data(data)?,
+        };
         let folder = data.join("repository");
         let repository = Repository::open(folder.clone(), config.artifact_bytes_max).await;
         let repository = repository.map_err(unusable(&folder))?;
@@ -58,19 +72,30 @@ impl Server {
         let state = recover(stored, &repository, config.clock.now_ms()).await?;
         let address = config.listen;
         let listen = |source| ServerError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let socket = bound(address).map_err(listen)?;
+        let address = socket.local_addr().map_err(listen)?;
+        // Whoever reaches the port finds the token, too.
+        let teller = local::listen(address)
+            .inspect_err(|error| {
+                let file = token::path(data);
+                let file = file.display();
+                tracing::warn!(%error, "commands do not find the token by themselves: give them `--token-file {file}`");
+            })
+            .ok();
+        let listener = socket.listen(BACKLOG).map_err(listen)?;
         let (stop, stopping) = watch::channel(false);
         let app = App {
             keeper: Keeper::start(state, Arc::clone(&udb), &config),
             repository,
             udb,
             config: Arc::new(config),
+            token: token.into(),
             stopping,
         };
         Ok(Self {
             app,
             listener,
+            teller,
             address,
             stop,
             lock,
@@ -84,35 +109,45 @@ impl Server {
     }
 
     /// Serves until `shutdown` ends; requests under way get a moment to finish.
-    ///
-    /// # Errors
-    /// The listener fails.
-    pub async fn serve(
-        self,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), ServerError> {
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
-        let mut stopping = self.app.stopping.clone();
-        let stop = self.stop;
-        let serving =
-            axum::serve(self.listener, router(self.app)).with_graceful_shutdown(async move {
-                shutdown.await;
-                stop.send_replace(true);
-            });
-        let overdue = async {
-            let stopped = stopping.wait_for(|stopping| *stopping).await.is_ok();
-            match stopped {
-                true => tokio::time::sleep(STOP_LIMIT).await,
-                false => std::future::pending().await,
-            }
-        };
-        let ended = tokio::select! {
-            ended = serving => ended.map_err(ServerError::Serve),
-            () = overdue => Ok(()),
-        };
+        let token = self.app.token.to_string();
+        let teller = (self.teller).map(|listener| tokio::spawn(local::tell(listener, token)));
+        let stopping = self.app.stopping.clone();
+        let mut serving = tokio::spawn(front::serve(self.listener, router(self.app), stopping));
+        tokio::select! {
+            () = shutdown => {}
+            _ = &mut serving => {}
+        }
+        self.stop.send_replace(true);
+        // What takes longer is cut off.
+        let _ = tokio::time::timeout(STOP_LIMIT, &mut serving).await;
+        serving.abort();
         sweeper.abort();
+        if let Some(teller) = teller {
+            teller.abort();
+        }
         drop(self.lock);
-        ended
+    }
+}
+
+/// A socket at an address at which a server may have been a moment ago.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Every caller is a descriptor: as many as allowed.
+fn raise_open_files() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 
@@ -134,14 +169,15 @@ fn lock(data: &Path) -> Result<File, ServerError> {
 /// Runs a server until `shutdown` ends.
 ///
 /// # Errors
-/// As [`Server::bind`] and [`Server::serve`].
+/// As [`Server::bind`].
 pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let server = Server::bind(config).await?;
     tracing::info!(address = %server.address(), "the upgrade server listens");
-    server.serve(shutdown).await
+    server.serve(shutdown).await;
+    Ok(())
 }
 
 /// Proves every published revision again from the repository, and puts static manifests where they belong.

@@ -10,6 +10,8 @@ use model::api::{
 };
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -66,6 +68,7 @@ impl System {
         let token = format!("demo-{}", std::process::id());
         let token_file = place.root.join("token");
         std::fs::write(&token_file, &token)?;
+        std::fs::set_permissions(&token_file, Permissions::from_mode(0o600))?;
         let client = Client::new(&[url(place)], Some(token))?.with_author("demo");
         let system = Self {
             place: place.clone(),

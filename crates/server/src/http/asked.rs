@@ -3,7 +3,7 @@
 use crate::problem::{Kind, Refusal, refuse};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, header as name};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -37,6 +37,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
         let body = body.map_err(|error| unread(error.as_ref()))?.to_bytes();
+        check_type(&parts.headers, &body)?;
         let caller = Caller {
             author: author(&parts.headers)?,
             key: key(&parts, &body)?,
@@ -54,6 +55,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
         })?;
         Ok(Self { body, caller })
     }
+}
+
+/// A body says that it is JSON: a form of somebody's page in a browser cannot.
+fn check_type(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+    let said = headers.get(name::CONTENT_TYPE);
+    let said = said.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = said.split(';').next().unwrap_or("").trim();
+    if body.is_empty() || kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(refuse(
+        Kind::UNSUPPORTED_TYPE,
+        "Send a body as `Content-Type: application/json`.",
+    ))
 }
 
 fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Refusal {

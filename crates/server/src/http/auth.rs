@@ -1,6 +1,7 @@
-//! The bearer token: asked of every request when the server has one.
+//! The bearer token: asked of every request.
 
 use super::App;
+use crate::front::Caller;
 use crate::problem::{Kind, Refusal, refuse};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -14,13 +15,15 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    if let Some(token) = &app.config.token
-        && !carries(request.headers(), token)
-    {
+    if !carries(request.headers(), &app.token) {
         return Err(refuse(
             Kind::UNAUTHORIZED,
-            "Send `Authorization: Bearer TOKEN` with the server's token (`--token-file`).",
+            "Send `Authorization: Bearer TOKEN` with the server's token (`--token-file`; the server's own is the file `token` in its \
+             data directory).",
         ));
+    }
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        caller.is_known_now();
     }
     Ok(next.run(request).await)
 }

@@ -3,6 +3,7 @@
 mod artifacts;
 mod asked;
 mod auth;
+mod host;
 mod members;
 mod nodes;
 mod openapi;
@@ -37,6 +38,8 @@ pub struct App {
     pub(crate) repository: Repository,
     pub(crate) udb: Arc<dyn Udb>,
     pub(crate) config: Arc<Config>,
+    /// What every request must show.
+    pub(crate) token: Arc<str>,
     /// Becomes true when the server stops: waiting answers come at once.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -59,6 +62,7 @@ pub fn router(app: App) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))
+        .layer(middleware::from_fn_with_state(app.clone(), host::check))
         .layer(TraceLayer::new_for_http())
         .with_state(app)
 }

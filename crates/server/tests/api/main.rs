@@ -1,6 +1,7 @@
 //! A real server on a loopback port, asked through the typed client and, where bytes matter, through plain HTTP.
 
 mod artifacts;
+mod gate;
 mod permits;
 mod problems;
 mod restart;

@@ -59,13 +59,15 @@ async fn what_the_interface_does_not_have_is_a_problem() {
 async fn without_the_token_nothing_is_told() {
     let site = Site::new();
     let server = site.start().await;
-    for token in [None, Some("wrong".to_owned())] {
-        let client = Client::new(&[&server.url], token).expect("an address");
-        assert_eq!(kind(client.system().await), "/problems/unauthorized");
-        assert_eq!(
-            kind(client.artifact(&"0".repeat(64), 0).await),
-            "/problems/unauthorized"
-        );
+    let wrong = Client::new(&[&server.url], Some("wrong".to_owned())).expect("an address");
+    assert_eq!(kind(wrong.system().await), "/problems/unauthorized");
+    assert_eq!(
+        kind(wrong.artifact(&"0".repeat(64), 0).await),
+        "/problems/unauthorized"
+    );
+    for path in ["/v1/system", "/v1/events", "/v1/openapi.json"] {
+        let without = reqwest::Client::new().get(format!("{}{path}", server.url));
+        assert_eq!(problem(without).await.status, 401, "{path}");
     }
     let unknown = reqwest::Client::new().get(format!("{}/v1/nothing", server.url));
     assert_eq!(problem(unknown).await.status, 401);

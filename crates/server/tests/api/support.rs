@@ -8,7 +8,7 @@ use model::api::{
 };
 use model::bundle::{check, read_directory};
 use model::ids::{NodeId, Version};
-use server::{Clock, Config, Server, ServerError};
+use server::{Clock, Config, Server};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) const TOKEN: &str = "open sesame";
+pub(crate) const TOKEN: &str = "open-sesame";
 
 /// A server that runs until it is stopped or dropped.
 pub(crate) struct Running {
     pub(crate) url: String,
     pub(crate) client: Client,
     stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<Result<(), ServerError>>,
+    served: JoinHandle<()>,
 }
 
 /// What outlives a server: its data, and the time.
@@ -82,13 +82,15 @@ pub(crate) fn client(url: &str) -> Client {
 impl Running {
     pub(crate) async fn stop(mut self) {
         self.stop.take().expect("runs").send(()).expect("listens");
-        self.served.await.expect("no panic").expect("a clean end");
+        self.served.await.expect("no panic");
     }
 
     /// A plain request.
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = reqwest::Client::new().request(method, format!("{}{path}", self.url));
-        request.bearer_auth(TOKEN)
+        request
+            .bearer_auth(TOKEN)
+            .header("Content-Type", "application/json")
     }
 
     pub(crate) async fn publish(

@@ -1,0 +1,200 @@
+//! Connections: accepted, bounded until their callers are known, served, and ended in order.
+//!
+//! Whoever has shown no token yet is a stranger. Strangers have little time and few places; when those are taken, the one who has had his
+//! longest goes, so that a crowd of them keeps nobody out: who has a token shows it at once.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+/// How many strangers are connected at most.
+const STRANGERS_MAX: usize = 256;
+
+/// How long a stranger may take to show a token: it stands in the head of the first request.
+const STRANGER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a caller who is known may take for the head of its next request, the time before it included.
+const HEAD_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long nothing is accepted when descriptors have run out.
+const SCARCITY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Those who have shown no token yet, by the order in which they came.
+#[derive(Clone, Debug, Default)]
+struct Strangers(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    last: u64,
+    leave: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// One connection's caller, as long as it is a stranger.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    strangers: Strangers,
+    /// Rung when it must go.
+    leave: Arc<Notify>,
+}
+
+impl Strangers {
+    /// Gives a new one a place, if need be that of the one who has had his longest.
+    fn admit(&self) -> Caller {
+        let mut waiting = self.lock();
+        if waiting.leave.len() >= STRANGERS_MAX
+            && let Some((_, oldest)) = waiting.leave.pop_first()
+        {
+            oldest.notify_one();
+        }
+        waiting.last += 1;
+        let number = waiting.last;
+        let leave = Arc::new(Notify::new());
+        waiting.leave.insert(number, Arc::clone(&leave));
+        drop(waiting);
+        let strangers = self.clone();
+        Caller(Arc::new(Place {
+            number,
+            strangers,
+            leave,
+        }))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Caller {
+    /// The caller has shown a token: it is no stranger any more.
+    pub(crate) fn is_known_now(&self) {
+        self.0.strangers.lock().leave.remove(&self.0.number);
+    }
+
+    fn is_stranger(&self) -> bool {
+        let waiting = self.0.strangers.lock();
+        waiting.leave.contains_key(&self.0.number)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.strangers.lock().leave.remove(&self.number);
+    }
+}
+
+/// Serves until `stopping` is true and every request under way has been answered.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let strangers = Strangers::default();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let caller = strangers.admit();
+                connections.spawn(connection(stream, router.clone(), caller, stopping.clone()));
+            }
+            Err(error) => {
+                if is_scarcity(&error) {
+                    tracing::warn!(%error, "no connection can be accepted");
+                }
+                tokio::time::sleep(SCARCITY_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Anything else is a caller that has gone while it waited.
+fn is_scarcity(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    caller: Caller,
+    mut stopping: watch::Receiver<bool>,
+) {
+    // Answers are small, and somebody waits for each of them.
+    let _ = stream.set_nodelay(true);
+    let shown = caller.clone();
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(shown.clone());
+        router.clone().oneshot(request)
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut time_is_up = pin!(tokio::time::sleep(STRANGER_LIMIT));
+    let (mut is_watched, mut ends) = (true, false);
+    loop {
+        tokio::select! {
+            // How a connection ends is its caller's business.
+            _ = &mut connection => return,
+            () = caller.0.leave.notified() => return,
+            () = &mut time_is_up, if is_watched => {
+                if caller.is_stranger() {
+                    return;
+                }
+                is_watched = false;
+            }
+            _ = stopping.wait_for(|stopping| *stopping), if !ends => {
+                connection.as_mut().graceful_shutdown();
+                ends = true;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STRANGERS_MAX, Strangers};
+
+    #[tokio::test]
+    async fn the_one_who_has_been_a_stranger_longest_makes_room() {
+        let strangers = Strangers::default();
+        let known = strangers.admit();
+        known.is_known_now();
+        let first = strangers.admit();
+        let others: Vec<_> = (1..STRANGERS_MAX).map(|_| strangers.admit()).collect();
+        assert!(first.is_stranger() && !known.is_stranger());
+        let next = strangers.admit();
+        first.0.leave.notified().await;
+        assert!(!first.is_stranger() && next.is_stranger());
+        drop(others);
+        assert_eq!(strangers.lock().leave.len(), 1);
+    }
+}
