@@ -1,7 +1,7 @@
 //! `upstart agent`: runs one node's agent, told by flags or by a file with the same keys.
 
 use crate::arguments::Globals;
-use crate::connection::{asked_to_end, token};
+use crate::connection::{asked_to_end, no_token, token};
 use crate::failure::{Advise, End, Outcome, failure};
 use agent::AgentError;
 use agent::config::Config;
@@ -15,11 +15,17 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
+/// What `upstart help agent` says below the options.
+const AFTER_HELP: &str = "\
+It runs in the foreground, and says what it does on stderr: let a service manager keep it. SIGTERM or Ctrl-C ends it with exit code 0, and only it: the software
+runs on under its holder, for the next agent (`upstart stop` ends both).";
+
 /// Arguments of `upstart agent`.
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct AgentArgs {
-    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, networks, poll_ms, call_threads
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "networks", "poll_ms", "call_threads"])]
+    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, networks, pass_environment, poll_ms, call_threads
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "networks", "pass_environment", "poll_ms", "call_threads"])]
     pub(crate) config: Option<PathBuf>,
     /// The node's data directory; one node each
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
@@ -42,6 +48,9 @@ pub(crate) struct AgentArgs {
     /// A network whose labels are honoured besides members' addresses, such as a load balancer's (repeatable)
     #[arg(long = "network", value_name = "IP/PREFIX")]
     pub(crate) networks: Vec<Network>,
+    /// A variable of the agent's own environment that the software gets too; others it does not get (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = passed)]
+    pub(crate) pass_environment: Vec<String>,
     /// How often the server is asked, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = agent::config::POLL_MS_DEFAULT)]
     pub(crate) poll_ms: u64,
@@ -56,6 +65,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+/// Reads the name of a variable that is passed on.
+fn passed(name: &str) -> Result<String, String> {
+    agent::environment::may_be_passed(name).map(|()| name.to_owned())
 }
 
 /// `upstart agent`: until SIGINT or SIGTERM; the software runs on under its holder.
@@ -146,6 +160,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
         token: token(globals)?,
         addresses,
         networks: arguments.networks,
+        pass_environment: arguments.pass_environment,
         poll_ms: arguments.poll_ms,
         call_threads: arguments
             .call_threads
@@ -164,6 +179,15 @@ fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
             "mend the file; `upstart help agent` names its keys",
         )
     })?;
+    for name in &config.pass_environment {
+        agent::environment::may_be_passed(name)
+            .map_err(|why| failure(format!("{what}: {why}"), "mend `pass_environment`"))?;
+    }
+    if config.token.is_some() {
+        let about =
+            std::fs::metadata(file).advise(&what, "give --config the path of a TOML file")?;
+        server::token::check_private(file, &about).map_err(|error| no_token(&error))?;
+    }
     config.data = absolute(&config.data)?;
     if config.token.is_none() {
         config.token = token(globals)?;

@@ -7,6 +7,7 @@ mod clocks;
 mod commands;
 mod components;
 mod cross_version;
+mod environments;
 mod failed_upgrade;
 mod first_start;
 mod full_disk;

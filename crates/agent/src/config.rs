@@ -38,6 +38,9 @@ pub struct Config {
     /// Networks whose labels are honoured besides members' addresses: what is behind load balancers and address translation.
     #[serde(default)]
     pub networks: Vec<Network>,
+    /// Variables of the agent's own environment that software, its commands and transforms get too.
+    #[serde(default)]
+    pub pass_environment: Vec<String>,
     /// How often the server is asked, in milliseconds; jitter is added.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,

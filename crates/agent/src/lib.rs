@@ -5,6 +5,7 @@ pub mod config;
 pub mod confine;
 pub mod control;
 pub mod dial;
+pub mod environment;
 pub mod fetch;
 pub mod holder;
 pub mod holder_client;

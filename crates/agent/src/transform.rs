@@ -1,6 +1,7 @@
 //! Running a transform by its contract: old state in, new state out, nothing else touched.
 
 use crate::confine::{Ended, Orders, Verdict};
+use crate::environment;
 use crate::holder;
 use crate::snapshot;
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub struct Transform {
     pub upstart_binary: PathBuf,
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The environment; `PATH` and the contract's variables are added where they are missing.
+    /// The environment, to which the contract's variables are added.
     pub environment: BTreeMap<String, String>,
     /// The working directory, usually the bundle; readable.
     pub directory: PathBuf,
@@ -138,6 +139,8 @@ impl Transform {
         let mut ours = UnixStream::from_std(ours).map_err(not_run("make a socket"))?;
         let mut runner = tokio::process::Command::new(&self.upstart_binary)
             .arg("confine")
+            .env_clear()
+            .envs(environment::of_our_own())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()
@@ -160,9 +163,6 @@ impl Transform {
 
     fn orders(&self) -> Orders {
         let mut environment = self.environment.clone();
-        if let (false, Ok(path)) = (environment.contains_key("PATH"), std::env::var("PATH")) {
-            environment.insert("PATH".to_owned(), path);
-        }
         for (name, path) in [
             (variable::OLD_STATE, &self.old_state),
             (variable::NEW_STATE, &self.new_state),

@@ -58,10 +58,10 @@ impl Ground {
         Transform {
             upstart_binary: PathBuf::from(env!("CARGO_BIN_EXE_processes")),
             command: command.iter().map(ToString::to_string).collect(),
-            environment: BTreeMap::from([(
-                "OUTSIDE".to_owned(),
-                outside.to_str().unwrap().to_owned(),
-            )]),
+            environment: BTreeMap::from([
+                ("OUTSIDE".to_owned(), outside.to_str().unwrap().to_owned()),
+                ("PATH".to_owned(), std::env::var("PATH").unwrap()),
+            ]),
             directory: self.path("bundle"),
             readable: Vec::new(),
             user: self.user.clone(),

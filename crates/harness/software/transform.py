@@ -18,6 +18,9 @@ for argument in sys.argv[3:]:
         with open(os.path.join(new, "filling"), "wb") as file:
             for _ in range(int(value)):
                 file.write(os.urandom(1 << 20))
+    if key == "environment":
+        with open(os.path.join(new, "environment"), "w") as file:
+            file.write("\n".join(sorted(os.environ)))
     if key == "print":
         sys.stdout.buffer.write(bytes([int(value)]) * (1 << 20))
 boxes = {}

@@ -84,7 +84,7 @@ impl Boxes {
         self
     }
 
-    /// The transform gets this argument too: `fail=WHY`, `sleep_ms=N`, `fill=MEBIBYTES`, `print=BYTE`.
+    /// The transform gets this argument too: `fail=WHY`, `sleep_ms=N`, `fill=MEBIBYTES`, `print=BYTE`, `environment=`.
     pub fn transform_argument(mut self, argument: &str) -> Self {
         self.transform_arguments.push(argument.to_owned());
         self

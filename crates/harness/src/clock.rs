@@ -9,6 +9,14 @@ const LIBRARIES: [&str; 2] = [
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
 ];
 
+/// What tells programs the time.
+const VARIABLES: [&str; 4] = [
+    "LD_PRELOAD",
+    "FAKETIME",
+    "FAKETIME_DONT_FAKE_MONOTONIC",
+    "DONT_FAKE_MONOTONIC",
+];
+
 /// What a host's clock shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -36,7 +44,15 @@ impl Clock {
         found
     }
 
-    /// Lets a command see this time, and whatever it starts.
+    /// What an agent passes on, so that its software sees this time too.
+    pub fn passed(self) -> &'static [&'static str] {
+        match self == Self::RIGHT {
+            true => &[],
+            false => &VARIABLES,
+        }
+    }
+
+    /// Lets a command see this time.
     pub fn applied(self, command: &mut Command) {
         if self == Self::RIGHT {
             return;

@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::process;
 use super::server::{logged, upstart};
 use super::wait::{until, until_ok};
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -31,6 +32,10 @@ pub struct NodeOptions {
     pub clock: Clock,
     /// Its agent has CAP_SYS_ADMIN, where this test has it.
     pub privileged: bool,
+    /// Variables of the agent's environment.
+    pub environment: Vec<(String, OsString)>,
+    /// Which of them it passes on.
+    pub passed: Vec<String>,
 }
 
 impl NodeOptions {
@@ -47,6 +52,8 @@ impl NodeOptions {
             networks: Vec::new(),
             clock: Clock::RIGHT,
             privileged: true,
+            environment: Vec::new(),
+            passed: Vec::new(),
         }
     }
 
@@ -65,6 +72,18 @@ impl NodeOptions {
     /// With an attribute more.
     pub fn attribute(mut self, key: &str, value: &str) -> Self {
         self.attributes.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Its agent has this variable in its environment.
+    pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Its agent passes this variable on.
+    pub fn passed(mut self, name: &str) -> Self {
+        self.passed.push(name.to_owned());
         self
     }
 
@@ -184,6 +203,16 @@ impl Node {
             command.args(["--network", network]);
         }
         options.clock.applied(&mut command);
+        let passed = options.clock.passed().iter().copied();
+        for name in passed.chain(options.passed.iter().map(String::as_str)) {
+            command.args(["--pass-environment", name]);
+        }
+        command.envs(
+            options
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
         if let Some(place) = &options.kill_at {
             command.env("UPSTART_KILL_AT", place);
         }

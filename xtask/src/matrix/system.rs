@@ -110,6 +110,7 @@ impl<'a> System<'a> {
         let mut command = self.command(&["agent", "--data", &data, "--name", name]);
         command
             .args(["--class", name, "--poll-ms", "100"])
+            .args(["--pass-environment", "ROW"])
             .args(more);
         self.stage.start(name, &mut command)
     }

@@ -172,6 +172,8 @@ impl CompileHelper {
         let mut process = Command::new(&self.upstart_binary)
             .arg(COMPILE_COMMAND)
             .args([component, to])
+            // It compiles what strangers wrote, and needs nothing that whoever starts it knows.
+            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

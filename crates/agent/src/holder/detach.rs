@@ -4,6 +4,7 @@
 //! nobody's child but init's; the second (`ready`) begins a session and says on its stdout when it listens.
 
 use super::HolderError;
+use crate::environment;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -45,6 +46,8 @@ pub(super) fn begin(upstart_binary: &Path, data: &Path) -> Result<(), HolderErro
         .arg("holder")
         .arg("--data")
         .arg(data)
+        .env_clear()
+        .envs(environment::of_our_own())
         .env(STEP_VARIABLE, STEP_DETACH)
         .stdin(Stdio::null())
         .output()

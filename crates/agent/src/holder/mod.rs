@@ -132,6 +132,7 @@ pub(crate) fn socket_address(path: &Path) -> io::Result<(SocketAddrUnix, Option<
 }
 
 fn begin(data: &Path) -> Result<(service::Service, File), HolderError> {
+    crate::environment::conceal();
     let lock = lock(data)?;
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own))

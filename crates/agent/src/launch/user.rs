@@ -36,6 +36,34 @@ pub(crate) fn look_up(name: &str) -> io::Result<Identity> {
     })
 }
 
+/// What people see of a user.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) name: String,
+    pub(crate) home: String,
+    pub(crate) shell: String,
+}
+
+/// What is known of the user of this name.
+pub(crate) fn about(name: &str) -> Option<About> {
+    User::from_name(name).ok().flatten().map(About::from)
+}
+
+/// What is known of the user whose rights this process has.
+pub(crate) fn about_own() -> Option<About> {
+    User::from_uid(geteuid()).ok().flatten().map(About::from)
+}
+
+impl From<User> for About {
+    fn from(user: User) -> Self {
+        Self {
+            name: user.name,
+            home: user.dir.to_string_lossy().into_owned(),
+            shell: user.shell.to_string_lossy().into_owned(),
+        }
+    }
+}
+
 fn find(name: &str) -> io::Result<User> {
     User::from_name(name)?.ok_or_else(|| io::Error::other(format!("there is no user {name}")))
 }

@@ -2,8 +2,8 @@
 
 use super::Node;
 use super::child::StopManner;
-use crate::launch;
-use intercept::environment;
+use crate::{environment, launch};
+use intercept::environment as variable;
 use model::bundle::{Class, SoftwareKind, SoftwareSource, StopTo};
 use model::expression::{ExpressionError, Scope, Template};
 use model::ids::Version;
@@ -33,9 +33,6 @@ pub(super) struct RenderedTransform {
     pub(super) user: Option<String>,
     pub(super) timeout_ms: u64,
 }
-
-/// Variables of the agent's own environment that software must not get.
-const PRIVATE_PREFIX: &str = "UPSTART_";
 
 impl Node {
     /// The definition in force at a place, and where the files that it names lie.
@@ -131,12 +128,16 @@ impl Node {
             .ok_or("the class has no transform")?;
         let bundle = self.layout.bundle(provided);
         let render = || -> Result<RenderedTransform, ExpressionError> {
+            let user = optional(class.software.user.as_ref(), &scope)?;
             Ok(RenderedTransform {
                 command: texts(&transform.command, &scope)?,
-                environment: self.plain_environment(),
+                environment: environment::of_software(
+                    user.as_deref(),
+                    &self.config.pass_environment,
+                ),
                 directory: bundle.clone(),
                 readable: vec![self.layout.version(provided)],
-                user: optional(class.software.user.as_ref(), &scope)?,
+                user,
                 timeout_ms: transform.timeout_ms,
             })
         };
@@ -163,22 +164,18 @@ impl Node {
         }
     }
 
-    /// The software's whole environment: the agent's own, what the upgrade file says, and the library's.
-    pub(super) fn child_environment(
-        &self,
-        declared: BTreeMap<String, String>,
-    ) -> BTreeMap<String, String> {
-        let mut all = self.plain_environment();
-        all.extend(declared);
+    /// The software's whole environment: what commands beside it get, and the library's.
+    pub(super) fn child_environment(&self, rendered: &Rendered) -> BTreeMap<String, String> {
+        let mut all = self.command_environment(rendered);
         let text = |path: &Path| path.display().to_string();
-        let preload = match all.get(environment::PRELOAD) {
+        let preload = match all.get(variable::PRELOAD) {
             Some(others) if !others.is_empty() => format!("{} {others}", text(&self.library)),
             _ => text(&self.library),
         };
-        all.insert(environment::PRELOAD.to_owned(), preload);
-        all.insert(environment::TABLE.to_owned(), text(&self.layout.table()));
-        all.insert(environment::STATS.to_owned(), text(&self.layout.stats()));
-        all.insert(environment::HOLDER.to_owned(), self.hook_socket.clone());
+        all.insert(variable::PRELOAD.to_owned(), preload);
+        all.insert(variable::TABLE.to_owned(), text(&self.layout.table()));
+        all.insert(variable::STATS.to_owned(), text(&self.layout.stats()));
+        all.insert(variable::HOLDER.to_owned(), self.hook_socket.clone());
         all
     }
 
@@ -199,11 +196,12 @@ impl Node {
         })
     }
 
-    /// The agent's environment without what is the agent's alone.
-    pub(super) fn plain_environment(&self) -> BTreeMap<String, String> {
-        std::env::vars()
-            .filter(|(name, _)| !name.starts_with(PRIVATE_PREFIX))
-            .collect()
+    /// What commands beside the software get: what everybody gets, what the node's configuration passes on, and what the upgrade file says.
+    pub(super) fn command_environment(&self, rendered: &Rendered) -> BTreeMap<String, String> {
+        let passed = &self.config.pass_environment;
+        let mut all = environment::of_software(rendered.user.as_deref(), passed);
+        all.extend(rendered.environment.clone());
+        all
     }
 }
 

@@ -20,7 +20,7 @@ use crate::knowledge::Knowledge;
 use crate::layout::Layout;
 use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
-use crate::{library, sync};
+use crate::{environment, library, sync};
 use client::{Client, ClientError};
 use intercept::holder::{ChildExit, HolderState, RunningChild};
 use intercept::stats::StatsFile;
@@ -107,6 +107,7 @@ pub enum AgentError {
 /// # Errors
 /// [`AgentError`] says what is in the way.
 pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), AgentError> {
+    environment::conceal();
     config.data = prepare_directory(&config.data)?;
     let layout = Layout::new(&config.data);
     let (journal, records) = Journal::open(&layout.journal())?;

@@ -44,7 +44,7 @@ pub struct Software {
     pub source: Option<SoftwareSource>,
     /// The program and its arguments; never empty, no shell.
     pub command: Vec<Template>,
-    /// Environment variables, in addition to the agent's own.
+    /// Environment variables, besides those that all software gets.
     pub environment: BTreeMap<String, Template>,
     /// The working directory.
     pub directory: Template,

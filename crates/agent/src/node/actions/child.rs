@@ -105,8 +105,8 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
     };
     let spec = ChildSpec {
         generation: start.generation,
+        environment: node.child_environment(&rendered),
         command: rendered.command,
-        environment: node.child_environment(rendered.environment),
         directory: rendered.directory,
         user: rendered.user,
         output: node.layout.output().display().to_string(),

@@ -58,10 +58,8 @@ pub(super) async fn after_start(node: &Arc<Node>, to: Place) -> Result<(), Strin
 fn manner(node: &Node, place: Place) -> Result<Manner, String> {
     let (class, provided) = node.definition(place)?;
     let rendered = node.render(place)?;
-    let mut environment = node.plain_environment();
-    environment.extend(rendered.environment);
     Ok(Manner {
-        environment,
+        environment: node.command_environment(&rendered),
         directory: rendered.directory,
         user: rendered.user,
         scope: node.scope(place, &class, provided),
