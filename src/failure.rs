@@ -1,5 +1,6 @@
 //! How a command ends: an exit code, and on failure a message that says what to do next.
 
+use crate::output;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ pub(crate) enum End {
     Yes,
     /// A negative answer: a check failed, a thing is not there.
     No,
+    /// Ended by this signal, after what had to be tidied up.
+    Signal(u8),
 }
 
 /// What every command gives back.
@@ -73,6 +76,7 @@ pub(crate) fn exit_code(outcome: Outcome, json: bool) -> ExitCode {
     let error = match outcome {
         Ok(End::Yes) => return ExitCode::SUCCESS,
         Ok(End::No) => return ExitCode::from(1),
+        Ok(End::Signal(number)) => return ExitCode::from(128 + number),
         Err(error) if is_broken_pipe(&error) => return ExitCode::SUCCESS,
         Err(error) => error,
     };
@@ -86,7 +90,8 @@ pub(crate) fn exit_code(outcome: Outcome, json: bool) -> ExitCode {
     };
     let mut stderr = std::io::stderr().lock();
     // A closed stderr leaves nobody to tell; the exit code still says it.
-    let _ = writeln!(stderr, "upstart: {what}\n  next: {next}");
+    let (said, advice) = (output::within(&what), output::within(&next));
+    let _ = writeln!(stderr, "upstart: {said}\n  next: {advice}");
     if json {
         let line = serde_json::json!({ "error": what, "next": next, "refused": refused });
         let _ = writeln!(std::io::stdout().lock(), "{line}");

@@ -3,7 +3,7 @@
 use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{End, Outcome};
-use crate::output;
+use crate::output::{self, within};
 use clap::Args;
 use client::Client;
 use model::api::Event;
@@ -81,10 +81,8 @@ pub(crate) fn sentence(event: &Event) -> String {
     let version = event
         .version
         .map_or_else(String::new, |version| format!(" [{version}]"));
-    format!(
-        "{time} {} {}{version} {}",
-        event.author, event.kind, event.message
-    )
+    let (author, kind) = (within(&event.author), within(&event.kind));
+    format!("{time} {author} {kind}{version} {}", within(&event.message))
 }
 
 /// A time as UTC, `2026-01-31T12:00:00Z`.

@@ -7,7 +7,7 @@ use crate::output;
 use agent::layout::Layout;
 use clap::Args;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,7 +44,11 @@ pub(crate) fn run(globals: &Globals, arguments: &LogsArgs) -> Outcome {
     let start = start_of_last_lines(&mut file, arguments.lines)?;
     file.seek(SeekFrom::Start(start))?;
     let mut printer = Printer {
-        json: globals.json,
+        manner: match std::io::stdout().is_terminal() {
+            _ if globals.json => Manner::Json,
+            true => Manner::Visible,
+            false => Manner::Raw,
+        },
         unfinished: Vec::new(),
     };
     printer.print_rest(&mut file)?;
@@ -123,9 +127,20 @@ fn reopened(mut file: File, path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Prints bytes as they are, or each line as JSON.
+/// How what the software has printed is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Byte by byte, for programs and files.
+    Raw,
+    /// Each line with nothing in it that a terminal takes as an order.
+    Visible,
+    /// Each line as JSON.
+    Json,
+}
+
+/// Prints bytes as they are, or line by line.
 struct Printer {
-    json: bool,
+    manner: Manner,
     /// The beginning of a line whose end has not been written yet.
     unfinished: Vec<u8>,
 }
@@ -143,7 +158,7 @@ impl Printer {
     }
 
     fn print(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        if !self.json {
+        if self.manner == Manner::Raw {
             let mut stdout = std::io::stdout().lock();
             stdout.write_all(bytes)?;
             return Ok(stdout.flush()?);
@@ -151,7 +166,7 @@ impl Printer {
         self.unfinished.extend_from_slice(bytes);
         while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unfinished.drain(..=end).collect();
-            print_json(&line[..end])?;
+            self.print_line(&line[..end])?;
         }
         Ok(())
     }
@@ -159,11 +174,15 @@ impl Printer {
     fn finish(&mut self) -> anyhow::Result<()> {
         match self.unfinished.is_empty() {
             true => Ok(()),
-            false => print_json(&self.unfinished),
+            false => self.print_line(&self.unfinished),
         }
     }
-}
 
-fn print_json(line: &[u8]) -> anyhow::Result<()> {
-    output::json(&serde_json::json!({ "line": String::from_utf8_lossy(line) }))
+    fn print_line(&self, line: &[u8]) -> anyhow::Result<()> {
+        let text = String::from_utf8_lossy(line);
+        match self.manner {
+            Manner::Json => output::json(&serde_json::json!({ "line": text })),
+            _ => output::line(text.strip_suffix('\r').unwrap_or(&text)),
+        }
+    }
 }

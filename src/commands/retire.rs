@@ -4,10 +4,12 @@ use super::operate::done;
 use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{Outcome, refusal};
+use crate::output;
 use clap::Args;
 use client::Client;
 use model::api::{RetireRequest, Retirement};
 use model::ids::Version;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// How often the system is asked while waiting.
@@ -74,7 +76,8 @@ async fn begun(
         }
         let reason = error.to_string();
         if reason != said {
-            eprintln!("waiting: {reason}");
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(std::io::stderr(), "waiting: {}", output::within(&reason));
             said = reason;
         }
         tokio::time::sleep(ASK_EVERY).await;

@@ -3,10 +3,12 @@
 mod broken_bundles;
 mod bundles;
 mod components;
+mod endings;
 mod help;
 mod lenses;
 mod logs;
 mod publishing;
 mod system;
+mod terminals;
 mod tokens;
 mod upstart;

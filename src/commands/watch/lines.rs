@@ -2,7 +2,7 @@
 
 use super::{ASK_EVERY, Goal, Scene};
 use crate::commands::events::clock;
-use crate::failure::{End, Outcome};
+use crate::failure::Outcome;
 use crate::{describe, output};
 use client::Client;
 use model::api::{NodeFact, SystemView};
@@ -15,13 +15,11 @@ pub(super) async fn run(client: &Client, goal: &Goal, json: bool) -> Outcome {
     loop {
         scene.refresh(client).await?;
         print_changes(&scene.view, &mut said, json)?;
-        if let Some(end) = goal.reached(&scene.view) {
-            return Ok(end);
+        if let Some(outcome) = goal.reached(&scene.view) {
+            return outcome;
         }
-        tokio::select! {
-            () = tokio::time::sleep(ASK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(End::Yes),
-        }
+        // Ctrl-C ends it as it ends every program: it has not reached its goal.
+        tokio::time::sleep(ASK_EVERY).await;
     }
 }
 
@@ -64,7 +62,7 @@ fn sentence(node: &NodeFact) -> String {
         .chain(status.reason.clone())
     {
         text.push_str(": ");
-        text.push_str(&remark);
+        text.push_str(&output::within(&remark));
     }
     text
 }

@@ -6,10 +6,10 @@ mod screen;
 use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::describe;
-use crate::failure::{End, Outcome};
+use crate::failure::{End, Outcome, refusal};
 use clap::Args;
 use client::{Client, ClientError};
-use model::api::{Event, Phase, SystemView};
+use model::api::{Event, NodeFact, NodeStatus, Phase, SystemView};
 use model::ids::Version;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -23,7 +23,8 @@ const EVENTS_KEPT: usize = 200;
 /// Arguments of `upstart watch`.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// End when every node has settled at this version; exit code 1 when one blocks or time is up
+    /// End when every node has settled at this version or a later one; exit code 1 when one blocks on its way there, the version is
+    /// withdrawn, or time is up
     #[arg(long, value_name = "VERSION")]
     pub(crate) until: Option<Version>,
     /// With --until: wait at most this long
@@ -62,20 +63,71 @@ impl Goal {
         }
     }
 
-    /// Yes when every node is there; no when one is blocked on its way there, or time is up.
-    fn reached(&self, view: &SystemView) -> Option<End> {
+    /// Yes when every node is there; no when one is blocked on its way there, when nobody can get there, or time is up.
+    fn reached(&self, view: &SystemView) -> Option<Outcome> {
         let version = self.version?;
-        let is_there = |status: &model::api::NodeStatus| {
-            status.version >= version && status.phase == Phase::Settled
-        };
-        if !view.nodes.is_empty() && view.nodes.iter().all(|node| is_there(&node.report.status)) {
-            return Some(End::Yes);
+        let not_there: Vec<&NodeFact> = (view.nodes.iter())
+            .filter(|node| !is_at(&node.report.status, version))
+            .collect();
+        if !view.nodes.is_empty() && not_there.is_empty() {
+            return Some(Ok(End::Yes));
         }
-        let is_blocked = view.nodes.iter().any(|node| {
-            node.report.status.phase == Phase::Blocked && node.report.status.version < version
-        });
-        (is_blocked || Instant::now() >= self.end).then_some(End::No)
+        let phase_of = |node: &NodeFact| node.report.status.phase;
+        if let Some(node) = not_there
+            .iter()
+            .find(|node| phase_of(node) == Phase::Blocked)
+        {
+            let reason = node.report.status.reason.clone().unwrap_or_default();
+            return Some(Err(refusal(
+                format!("{} is blocked on its way: {reason}", node.name),
+                "publish a revision, withdraw the version, or `upstart retry` the node",
+            )));
+        }
+        let mut upgrades = view.upgrades.iter();
+        if upgrades.any(|upgrade| upgrade.version == version && upgrade.withdrawn) {
+            return Some(Err(refusal(
+                format!("version {version} is withdrawn"),
+                "wait for the version that follows it",
+            )));
+        }
+        (Instant::now() >= self.end).then(|| Err(too_late(version, &not_there)))
     }
+
+    /// How watching ends when the person at the terminal ends it.
+    fn given_up(&self) -> End {
+        match self.version {
+            None => End::Yes,
+            Some(_) => End::No,
+        }
+    }
+}
+
+/// Whether a node has settled at a version: it may be on its way to a later one since.
+fn is_at(status: &NodeStatus, version: Version) -> bool {
+    status.version >= version && status.phase != Phase::Joining
+}
+
+fn too_late(version: Version, not_there: &[&NodeFact]) -> anyhow::Error {
+    let names: Vec<String> = (not_there.iter())
+        .map(|node| {
+            format!(
+                "{} ({})",
+                node.name,
+                describe::phase(node.report.status.phase)
+            )
+        })
+        .collect();
+    let what = match names.is_empty() {
+        true => "time is up, and there are no nodes".to_owned(),
+        false => format!(
+            "time is up, and these nodes have not settled at {version}: {}",
+            names.join(", ")
+        ),
+    };
+    refusal(
+        what,
+        "see `upstart status` for what they wait for; --timeout gives more time",
+    )
 }
 
 /// What was heard from the server last, and whether it answers now.
@@ -123,5 +175,27 @@ impl Scene {
             describe::settled_at(&self.view, newest),
             self.view.nodes.len(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_at;
+    use model::api::{NodeStatus, Phase};
+    use model::ids::Version;
+
+    #[test]
+    fn who_is_beyond_a_version_has_settled_at_it() {
+        let at = |version, phase| {
+            let status = NodeStatus {
+                version: Version(version),
+                phase,
+                ..NodeStatus::default()
+            };
+            is_at(&status, Version(2))
+        };
+        assert!(at(2, Phase::Settled) && at(3, Phase::Settled));
+        assert!(at(2, Phase::Staged) && at(2, Phase::Transforming) && at(2, Phase::Blocked));
+        assert!(!at(1, Phase::Settled) && !at(1, Phase::Probing) && !at(2, Phase::Joining));
     }
 }

@@ -13,12 +13,17 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table};
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How many cells a node's bar has.
 const BAR_CELLS: usize = 10;
 
 /// The rows that the event list takes.
 const EVENT_ROWS: u16 = 8;
+
+/// The numbers of the signals that end it.
+const SIGINT: u8 = 2;
+const SIGTERM: u8 = 15;
 
 /// Draws until `q`, Ctrl-C, or the goal. The terminal is put back however this ends.
 pub(super) fn run(client: &Client, goal: &Goal) -> Outcome {
@@ -28,17 +33,25 @@ pub(super) fn run(client: &Client, goal: &Goal) -> Outcome {
     let mut scene = Scene::default();
     // The first answer comes before the screen is taken: an error stays readable.
     runtime.block_on(scene.refresh(client))?;
+    let mut terminate = {
+        let _entered = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
     let mut terminal = ratatui::try_init()?;
     let mut first_row = 0;
     let ended = loop {
         if let Err(error) = terminal.draw(|frame| draw(frame, &scene, first_row)) {
             break Err(error.into());
         }
-        if let Some(end) = goal.reached(&scene.view) {
-            break Ok(end);
+        if let Some(outcome) = goal.reached(&scene.view) {
+            break outcome;
+        }
+        if runtime.block_on(is_told_to_end(&mut terminate)) {
+            break Ok(End::Signal(SIGTERM));
         }
         match pressed(ASK_EVERY) {
-            Ok(Some(key)) if is_quit(key) => break Ok(End::Yes),
+            Ok(Some(key)) if is_interrupt(key) => break Ok(End::Signal(SIGINT)),
+            Ok(Some(key)) if is_quit(key) => break Ok(goal.given_up()),
             Ok(Some(key)) => first_row = scrolled(first_row, key, scene.view.nodes.len()),
             Ok(None) => {
                 if let Err(error) = runtime.block_on(scene.refresh(client)) {
@@ -62,9 +75,21 @@ fn pressed(within: Duration) -> std::io::Result<Option<KeyEvent>> {
 }
 
 fn is_quit(key: KeyEvent) -> bool {
-    let is_interrupt =
-        key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
+    matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
+}
+
+/// Ctrl-C, which is a key like others while the terminal is ours.
+fn is_interrupt(key: KeyEvent) -> bool {
+    key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)
+}
+
+/// Whether the process was asked to end since this was asked last.
+async fn is_told_to_end(terminate: &mut Signal) -> bool {
+    tokio::select! {
+        biased;
+        told = terminate.recv() => told.is_some(),
+        () = tokio::task::yield_now() => false,
+    }
 }
 
 fn scrolled(first_row: usize, key: KeyEvent, nodes: usize) -> usize {

@@ -1,0 +1,282 @@
+//! How every command ends: by a signal, without a reader, without room, with words that are no text; and what it prints for programs.
+
+use crate::bundles::{FIRST, write};
+use crate::upstart::{Server, TOKEN, run};
+use client::Client;
+use model::api::EnrolRequest;
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, pipe};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+
+/// No text: what a file's name, an argument and a variable may hold all the same.
+const NO_TEXT: &[u8] = b"\xff\xfe";
+
+/// A server at which version 1 is published, and the bundle.
+fn server() -> (Server, PathBuf) {
+    let server = Server::start();
+    let bundle = server.folder().join("v1");
+    write(&bundle, FIRST);
+    run(server.upstart().arg("publish").arg(&bundle)).expect(0);
+    (server, bundle)
+}
+
+/// Every command that prints and ends, with a bundle where it takes one.
+fn that_print() -> Vec<Vec<&'static str>> {
+    [
+        "status",
+        "nodes",
+        "events",
+        "permit list",
+        "check BUNDLE",
+        "publish BUNDLE",
+        "pause lunch",
+        "resume",
+        "public 1",
+        "approve 1",
+        "schema lens",
+        "completions bash",
+        "man",
+        "logs --data DATA",
+    ]
+    .iter()
+    .map(|line| line.split(' ').collect())
+    .collect()
+}
+
+/// A command with its arguments, told where things are.
+fn told(server: &Server, bundle: &std::path::Path, words: &[&str]) -> Command {
+    let data = server.folder().join("node");
+    std::fs::create_dir_all(&data).expect("a directory");
+    std::fs::write(data.join("output.log"), "one\ntwo\n").expect("written");
+    let mut command = server.upstart();
+    for word in words {
+        match *word {
+            "BUNDLE" => command.arg(bundle),
+            "DATA" => command.arg(&data),
+            word => command.arg(word),
+        };
+    }
+    command
+}
+
+/// Makes a node known that never settles.
+fn enrol(server: &Server) {
+    let request = EnrolRequest {
+        name: "a".to_owned(),
+        class: "echo".to_owned(),
+        attributes: [].into(),
+        host: "host".to_owned(),
+        data_directory: "/data".to_owned(),
+    };
+    let client = Client::new(&[server.url()], Some(TOKEN.to_owned())).expect("a client");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(client.enrol(&request)).expect("enrolled");
+}
+
+fn signalled(child: &mut Child, signal: i32) -> ExitStatus {
+    let pid = i32::try_from(child.id()).expect("a process");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    let signal = rustix::process::Signal::from_named_raw(signal).expect("a signal");
+    rustix::process::kill_process(pid, signal).expect("signalled");
+    child.wait().expect("it ends")
+}
+
+#[test]
+fn what_waits_ends_by_the_signal_and_never_as_if_it_had_what_it_waited_for() {
+    let (server, bundle) = server();
+    enrol(&server);
+    for words in [
+        &["events", "--follow"][..],
+        &["logs", "--follow", "--data", "DATA"],
+        &["watch"],
+        &["watch", "--until", "1"],
+        &["watch", "--until", "1", "--json"],
+    ] {
+        for signal in [SIGINT, SIGTERM] {
+            let mut child = told(&server, &bundle, words)
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("runs");
+            let mut line = String::new();
+            let stdout = child.stdout.take().expect("piped");
+            BufReader::new(stdout).read_line(&mut line).expect("a line");
+            let ended = signalled(&mut child, signal);
+            assert_eq!(ended.signal(), Some(signal), "{words:?}: {ended}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_asked_to_end_ends_well() {
+    for signal in [SIGINT, SIGTERM] {
+        let mut server = Server::start();
+        let ended = server.signalled(|child| signalled(child, signal));
+        assert_eq!(ended.code(), Some(0), "{ended}");
+    }
+}
+
+#[test]
+fn no_command_minds_a_reader_that_has_gone() {
+    let (server, bundle) = server();
+    for words in that_print() {
+        for json in [false, true] {
+            let (reader, writer) = pipe().expect("a pipe");
+            drop(reader);
+            let mut command = told(&server, &bundle, &words);
+            if json {
+                command.arg("--json");
+            }
+            let output = command.stdout(writer).output().expect("runs");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{words:?}: {stderr}");
+            assert_eq!(stderr, "", "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let (server, bundle) = server();
+    for words in that_print() {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        let mut command = told(&server, &bundle, &words);
+        let output = command
+            .stdout(full.expect("a full device"))
+            .output()
+            .expect("runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
+        assert!(stderr.contains("No space left"), "{words:?}: {stderr}");
+    }
+    // A closed stderr is nobody's error but takes no answer away.
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    let refused = told(&server, &bundle, &["retry", "nobody"])
+        .stderr(full.expect("a full device"))
+        .status();
+    assert_eq!(refused.expect("runs").code(), Some(1));
+}
+
+#[test]
+fn every_command_prints_json_for_programs() {
+    let (server, bundle) = server();
+    for words in that_print() {
+        if ["completions", "man"].contains(&words[0]) {
+            continue;
+        }
+        let answer = run(told(&server, &bundle, &words).arg("--json")).expect(0);
+        for line in answer.stdout().lines() {
+            let value: Result<serde_json::Value, _> = serde_json::from_str(line);
+            // A schema is one value over many lines.
+            assert!(
+                value.is_ok()
+                    || serde_json::from_str::<serde_json::Value>(&answer.stdout()).is_ok(),
+                "{words:?}: {line}"
+            );
+        }
+        assert_ne!(answer.stdout(), "", "{words:?}");
+    }
+    let refused = run(told(&server, &bundle, &["retry", "nobody"]).arg("--json")).expect(1);
+    assert_eq!(refused.json()["refused"], true);
+}
+
+#[test]
+fn words_that_are_no_text_are_refused_or_taken_as_they_are() {
+    let (server, _) = server();
+    let odd = OsStr::from_bytes(NO_TEXT);
+    for words in [
+        &["status", "--server"][..],
+        &["nodes"],
+        &["events", "--node"],
+        &["pause"],
+        &["retry"],
+        &["forget"],
+        &["approve", "1", "--class"],
+        &["public", "1", "--service"],
+        &["agent", "--data", "d", "--class", "c", "--name"],
+        &[
+            "agent", "--data", "d", "--name", "n", "--class", "c", "--var",
+        ],
+        &["watch", "--until"],
+        &["no-such-command"],
+    ] {
+        let answer = run(server.upstart().args(words).arg(odd)).expect(2);
+        assert!(!answer.stderr().contains("panicked"), "{words:?}");
+    }
+    // Paths may be anything.
+    let bundle = server.folder().join(odd);
+    write(&bundle, FIRST);
+    run(server.upstart().arg("check").arg(&bundle)).expect(0);
+    run(server.upstart().arg("publish").arg(&bundle)).expect(0);
+    let data = server.folder().join("data").join(odd);
+    std::fs::create_dir_all(&data).expect("a directory");
+    std::fs::write(data.join("output.log"), "one\n").expect("written");
+    run(server.upstart().arg("logs").arg("--data").arg(&data)).expect(0);
+    run(server
+        .upstart()
+        .arg("stop")
+        .arg("--data")
+        .arg(server.folder().join(odd)))
+    .expect_advice(2);
+}
+
+#[test]
+fn variables_that_are_no_text_end_nothing() {
+    let (server, _) = server();
+    let odd = OsStr::from_bytes(NO_TEXT);
+    // Somebody else's are nobody's business; who it was is told without them.
+    for name in [
+        "USER",
+        "SUDO_USER",
+        "LOGNAME",
+        "HOME",
+        "LANG",
+        "PATH",
+        "ODD",
+        "UPSTART_LOG",
+    ] {
+        run(server.upstart().arg("pause").env(name, odd)).expect(0);
+    }
+    // Ours are refused by name.
+    for name in ["UPSTART_SERVER", "UPSTART_TOKEN", "UPSTART_TOKEN_FILE"] {
+        let mut command = server.upstart();
+        command.arg("status").env(name, odd);
+        if name == "UPSTART_TOKEN" {
+            command.env_remove("UPSTART_TOKEN_FILE");
+        }
+        let answer = run(&mut command).expect(2);
+        let said = answer.stderr();
+        assert!(!said.contains("panicked"), "{name}: {said}");
+        assert!(
+            said.contains(name) || said.contains("--server") || said.contains("token file"),
+            "{name}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_wait_that_was_in_vain_says_what_it_waited_for() {
+    let (server, _) = server();
+    let mut watch = server.upstart();
+    watch.args(["watch", "--until", "1", "--timeout", "0"]);
+    let said = run(&mut watch).expect_advice(1).stderr();
+    assert!(said.contains("time is up"), "{said}");
+    let mut second = server.upstart();
+    let folder = server.folder().join("v2");
+    write(&folder, crate::bundles::SECOND);
+    run(server.upstart().arg("publish").arg(&folder)).expect(0);
+    run(server.upstart().args(["withdraw", "2"])).expect(0);
+    let said = run(second.args(["watch", "--until", "2"]))
+        .expect_advice(1)
+        .stderr();
+    assert!(said.contains("version 2 is withdrawn"), "{said}");
+}
