@@ -251,11 +251,13 @@ fn archive_finding(path: &str, problem: &str) -> BundleError {
 fn report(globals: &Globals, proved: &Proved) -> Outcome {
     let (upgrade, manifest) = (&proved.checked.upgrade, &proved.checked.manifest);
     let bytes: u64 = manifest.files.iter().map(|file| file.size).sum();
+    let remarks = bundle::remarks(upgrade);
     if globals.json {
         output::json(&json!({
             "ok": true, "system": upgrade.system, "version": upgrade.version, "from": upgrade.from,
             "classes": upgrade.classes.keys().collect::<Vec<_>>(), "files": manifest.files.len(),
             "bytes": bytes, "manifest_sha256": manifest.digest(), "errors": [],
+            "remarks": remarks.iter().map(|remark| json!({ "key": remark.key, "text": remark.text })).collect::<Vec<_>>(),
         }))?;
     } else {
         output::line(format!(
@@ -266,6 +268,9 @@ fn report(globals: &Globals, proved: &Proved) -> Outcome {
             output::counted(manifest.files.len(), "file", "files"),
             manifest.digest()
         ))?;
+        for remark in remarks {
+            output::line(remark)?;
+        }
     }
     Ok(End::Yes)
 }

@@ -6,6 +6,7 @@ pub mod folder;
 mod framing;
 mod prove;
 mod read;
+mod remarks;
 mod revision;
 mod service;
 mod upgrade;
@@ -16,6 +17,7 @@ pub(crate) use error::nearest;
 pub use folder::{Folder, FolderError, read_directory};
 pub use framing::*;
 pub use prove::UpgradeFile;
+pub use remarks::{Remark, remarks};
 pub use service::*;
 pub use upgrade::*;
 
