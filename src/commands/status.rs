@@ -32,7 +32,8 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         output::counted(view.nodes.len(), "node", "nodes")
     ))?;
     if let Some(pause) = &view.paused {
-        output::line(format!("Paused by {}: {}", pause.author, pause.reason))?;
+        let (author, reason) = (output::within(&pause.author), output::within(&pause.reason));
+        output::line(format!("Paused by {author}: {reason}"))?;
     }
     output::line("")?;
     versions(view)?;
