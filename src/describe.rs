@@ -2,6 +2,7 @@
 
 use crate::output;
 use model::api::{ChildState, NodeFact, NodeStatus, Phase, Progress, SystemView, UpgradeSummary};
+use model::ids::{Revision, Version};
 
 /// What a node is doing, as people say it.
 pub(crate) fn phase(phase: Phase) -> &'static str {
@@ -30,11 +31,27 @@ pub(crate) fn child(state: ChildState) -> &'static str {
     }
 }
 
-/// The version that a node runs, and where it is going.
+/// The version that a node runs, and where it is going; with the revision (`2.1`) where it is not the first, or changes.
 pub(crate) fn version(status: &NodeStatus) -> String {
-    match status.target {
-        Some(target) if target != status.version => format!("{} -> {target}", status.version),
-        _ => status.version.to_string(),
+    let numbers = |version: Version, revision: Revision, told: bool| match told {
+        true => format!("{version}.{revision}"),
+        false => version.to_string(),
+    };
+    let revised = |revision: Revision| revision > Revision(1);
+    let here = status.version;
+    let target = status
+        .target
+        .zip(status.target_revision.or(Some(Revision(1))));
+    match target {
+        Some((target, revision)) if target == here && revision != status.revision => {
+            let from = numbers(here, status.revision, true);
+            format!("{from} -> {}", numbers(target, revision, true))
+        }
+        Some((target, revision)) if target != here => {
+            let from = numbers(here, status.revision, revised(status.revision));
+            format!("{from} -> {}", numbers(target, revision, revised(revision)))
+        }
+        _ => numbers(here, status.revision, revised(status.revision)),
     }
 }
 
@@ -92,7 +109,7 @@ pub(crate) fn upgrade(view: &SystemView, summary: &UpgradeSummary) -> &'static s
 }
 
 /// How many nodes have settled at a version.
-pub(crate) fn settled_at(view: &SystemView, version: model::ids::Version) -> usize {
+pub(crate) fn settled_at(view: &SystemView, version: Version) -> usize {
     view.nodes
         .iter()
         .filter(|node| node.report.status.version == version)
@@ -100,7 +117,7 @@ pub(crate) fn settled_at(view: &SystemView, version: model::ids::Version) -> usi
 }
 
 /// The newest version that nodes are to reach: published and not withdrawn.
-pub(crate) fn newest(view: &SystemView) -> Option<model::ids::Version> {
+pub(crate) fn newest(view: &SystemView) -> Option<Version> {
     let offered = view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn);
     offered.map(|upgrade| upgrade.version).max()
 }
@@ -134,7 +151,6 @@ pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> outp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::ids::Version;
 
     #[test]
     fn progress_is_a_share_where_the_total_is_known() {
@@ -159,6 +175,14 @@ mod tests {
         };
         assert_eq!(version(&status), "1");
         status.target = Some(Version(2));
+        status.target_revision = Some(Revision(1));
         assert_eq!(version(&status), "1 -> 2");
+        status.target_revision = Some(Revision(3));
+        assert_eq!(version(&status), "1 -> 2.3");
+        status.version = Version(2);
+        status.revision = Revision(1);
+        assert_eq!(version(&status), "2.1 -> 2.3");
+        status.revision = Revision(3);
+        assert_eq!(version(&status), "2.3");
     }
 }

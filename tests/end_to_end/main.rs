@@ -25,6 +25,7 @@ mod recording;
 mod recovery;
 mod redis;
 mod reflink;
+mod revisions;
 mod server_away;
 mod sessions;
 mod staging;

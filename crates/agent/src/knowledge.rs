@@ -1,7 +1,7 @@
 //! What the repository says, as it concerns this node: its class, ports, routes and adapters at every version.
 
 use crate::config::Config;
-use model::bundle::{Adapter, Settings};
+use model::bundle::Settings;
 use model::expression::{NodeScope, Scope};
 use model::ids::{Revision, Version};
 use model::machine::Place;
@@ -307,11 +307,6 @@ impl Knowledge {
             lineage.interface(service, *other).is_some()
                 && !lineage.same_interface(service, version, *other)
         })
-    }
-
-    /// An adapter as its upgrade declares it.
-    pub(crate) fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
-        self.lineage.as_ref()?.adapter(service, step)
     }
 
     /// Where peers reach the node at these versions.

@@ -55,11 +55,19 @@ impl Layout {
         self.version(place).join("bundle")
     }
 
+    /// What a version's bundle holds, by digest.
+    pub fn manifest(&self, place: Place) -> PathBuf {
+        self.version(place).join("manifest.json")
+    }
+
+    /// Where archives of a version's bundle are unpacked.
+    pub fn software(&self, place: Place) -> PathBuf {
+        self.version(place).join("software")
+    }
+
     /// Where an archive of a version's bundle is unpacked.
     pub fn unpacked(&self, place: Place, archive: &str) -> PathBuf {
-        self.version(place)
-            .join("software")
-            .join(archive.replace('/', "_"))
+        self.software(place).join(archive.replace('/', "_"))
     }
 
     /// The member table that hooks read.

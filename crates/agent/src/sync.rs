@@ -8,6 +8,7 @@ use model::api::{
     EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, SyncRequest, SystemView,
 };
 use model::ids::{NodeId, Version};
+use model::machine::Place;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -72,10 +73,19 @@ pub(crate) struct Link {
     events: mpsc::UnboundedSender<NewEvent>,
     /// How far the server's clock is ahead of this machine's, in milliseconds.
     pub(crate) ahead_ms: Arc<AtomicI64>,
-    /// The version that the server last heard this node to be at; none before the first answer.
-    pub(crate) told: watch::Receiver<Option<Version>>,
+    /// What the server last heard this node to run; none before the first answer.
+    pub(crate) told: watch::Receiver<Option<Told>>,
     /// The last view; none before the first answer.
     pub(crate) view: watch::Receiver<Option<Arc<SystemView>>>,
+}
+
+/// What the server was told that a node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The version at which it has settled.
+    pub(crate) version: Version,
+    /// Whose software it runs, where it runs some.
+    pub(crate) bundle: Option<Place>,
 }
 
 impl Link {
@@ -135,7 +145,7 @@ struct Conversation {
     events: mpsc::UnboundedReceiver<NewEvent>,
     waiting: VecDeque<NewEvent>,
     view: watch::Sender<Option<Arc<SystemView>>>,
-    told: watch::Sender<Option<Version>>,
+    told: watch::Sender<Option<Told>>,
     ahead_ms: Arc<AtomicI64>,
     /// The server has answered since this agent started: only then is the cached view's number worth telling.
     reached: bool,
@@ -152,8 +162,11 @@ impl Conversation {
             let changed = if report == sent { None } else { report.clone() };
             let pause = match self.sync(changed).await {
                 Ok(()) => {
-                    let version = report.as_ref().map(|report| report.status.version);
-                    self.told.send_replace(version);
+                    let told = report.as_ref().map(|report| Told {
+                        version: report.status.version,
+                        bundle: report.status.bundle,
+                    });
+                    self.told.send_replace(told);
                     sent = report;
                     jittered(self.poll)
                 }

@@ -3,6 +3,7 @@
 //! All times are milliseconds since the Unix epoch by the server's clock; all durations are milliseconds.
 
 use crate::ids::{NodeId, PermitId, Revision, Version};
+use crate::machine::Place;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -116,14 +117,21 @@ pub struct NodeReport {
 pub struct NodeStatus {
     /// The version at which the node has settled; zero before its first start.
     pub version: Version,
-    /// The revision of that version's upgrade that it runs.
+    /// The revision of that version's upgrade that is in force: of what it runs, the one that has been tried there.
     pub revision: Revision,
+    /// The version and revision whose software it runs: an older version where the class took numbers without a restart. Absent
+    /// before its first start, and where its class has no software.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Place>,
     /// The highest version that the node has staged (answers through future adapters); at least `version`.
     pub staged: Version,
     /// What the node is doing.
     pub phase: Phase,
-    /// The version that it upgrades to, when it does.
+    /// The version that it upgrades to, when it does; its own, or an older one whose software it runs, for a revision of that.
     pub target: Option<Version>,
+    /// The revision of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_revision: Option<Revision>,
     /// Why it waits or is blocked, for people.
     pub reason: Option<String>,
     /// Until when it waits, when that is known.
@@ -296,7 +304,7 @@ pub struct NodeFact {
     pub seen_at_ms: u64,
     /// It was heard within the reachability time.
     pub reachable: bool,
-    /// When it settled at its version.
+    /// When it settled at its version, or what it runs was revised.
     pub settled_at_ms: u64,
     /// Counts the operator's `retry` for this node; the agent acts when it rises.
     pub retry: u64,
@@ -381,6 +389,10 @@ pub struct Behind {
 pub struct Approval {
     /// The version approved.
     pub version: Version,
+    /// The newest revision of it at that time. Nodes that run an older one already, and would restart for a newer one, wait for
+    /// an approval of that.
+    #[serde(default)]
+    pub revision: Revision,
     /// Only this class; all when absent.
     pub class: Option<String>,
     /// Only this node, by name; all when absent.
@@ -398,8 +410,11 @@ pub struct Approval {
 pub struct PermitRequest {
     /// The node that asks.
     pub node: NodeId,
-    /// The version it wants to upgrade to.
+    /// The version it wants to upgrade to, or whose revision it wants to try.
     pub version: Version,
+    /// The revision of it.
+    #[serde(default)]
+    pub revision: Revision,
     /// The group in which unavailability is limited: the class and, where the schedule says so, an attribute's value
     /// (`storage`, `storage/replica_group=a`).
     pub group: String,
@@ -433,6 +448,9 @@ pub struct PermitFact {
     pub node: NodeId,
     /// For which version.
     pub version: Version,
+    /// For which revision of it.
+    #[serde(default)]
+    pub revision: Revision,
     /// In which group.
     pub group: String,
     /// Confirmed: it no longer expires.

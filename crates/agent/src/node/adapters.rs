@@ -11,7 +11,7 @@ use adapter::{AdapterKind, Lens, StateId, Stores};
 use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;
-use model::routing::{Direction, Step};
+use model::routing::Direction;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,20 +67,18 @@ impl Loader {
     pub(super) fn begin_transformed(
         &self,
         node: &Node,
-        upgrade: Version,
+        place: Place,
         folder: &Path,
     ) -> Result<(), String> {
-        let knowledge = node.knowledge();
-        let class = knowledge.class_at(upgrade);
+        let class = node.shipped_class(place)?;
         let has_adapters = class.is_some_and(|class| {
-            let mut services = class.definition.services.values();
-            class.provided_by == upgrade
-                && services.any(|service| matches!(service.past, Adapter::File(_)))
+            let mut services = class.services.values();
+            services.any(|service| matches!(service.past, Adapter::File(_)))
         });
         if !has_adapters {
             return Ok(());
         }
-        let id = state_id(upgrade, Direction::Past);
+        let id = state_id(place.version, Direction::Past);
         let imported = self.stores.import(id, folder);
         imported.map_err(|error| format!("the adapters' state that the transform wrote: {error}"))
     }
@@ -122,18 +120,14 @@ impl Loader {
         let (mut loaded, mut sessions) = (Loaded::new(), LoadedSessions::new());
         let mut used = Vec::new();
         for (version, place) in places {
-            let class = knowledge.class_at(*version);
-            let Some(class) = class.filter(|class| class.provided_by == *version) else {
+            // By the word of the revision that lies here: a newer one may name other files.
+            let Some(class) = node.shipped_class(*place)? else {
                 continue;
             };
             let before = (knowledge.history().release(*version)).map(|release| release.from);
-            for (service, definition) in &class.definition.services {
+            for (service, definition) in &class.services {
                 for direction in [Direction::Past, Direction::Future] {
-                    let step = Step {
-                        upgrade: *version,
-                        direction,
-                    };
-                    let Some(Adapter::File(path)) = knowledge.adapter(service, step) else {
+                    let Adapter::File(path) = definition.adapter(direction) else {
                         continue;
                     };
                     let bundle = node.layout.bundle(*place);

@@ -5,7 +5,7 @@ use crate::relay;
 use crate::sync;
 use intercept::holder::{ChildExit, Interception, Killed};
 use model::bundle::Signal;
-use model::machine::Place;
+use model::machine::Serving;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::PoisonError;
@@ -17,7 +17,7 @@ pub(super) struct Start {
     /// Rises with every start.
     pub(super) generation: u64,
     /// Which software.
-    pub(super) place: Place,
+    pub(super) serving: Serving,
     /// How often the library had been loaded before, to tell whether this start loaded it at all.
     #[serde(default)]
     pub(super) loads_before: Option<u64>,
@@ -67,7 +67,7 @@ impl Start {
     pub(super) fn unknown(generation: u64) -> Self {
         Self {
             generation,
-            place: Place::default(),
+            serving: Serving::default(),
             loads_before: None,
             stop: StopManner::default(),
         }

@@ -12,6 +12,7 @@ mod listeners;
 mod observed;
 mod render;
 mod report;
+mod revisions;
 mod room;
 mod stage;
 mod start;
@@ -83,6 +84,7 @@ pub(crate) struct Node {
     /// The kernel's settings that the published table goes by.
     fast_open: Mutex<Option<FastOpen>>,
     adapters: adapters::Loader,
+    revisions: revisions::Revisions,
     listeners: Mutex<listeners::Listeners>,
     /// Through which version the ports of every live version are open.
     opened: AtomicU32,

@@ -6,11 +6,9 @@ use crate::{environment, launch};
 use intercept::environment as variable;
 use model::bundle::{Class, SoftwareKind, SoftwareSource, StopTo};
 use model::expression::{ExpressionError, Scope, Template};
-use model::ids::Version;
-use model::machine::Place;
+use model::machine::{Place, Serving};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The software of a class as it is started here.
 pub(super) struct Rendered {
@@ -35,54 +33,35 @@ pub(super) struct RenderedTransform {
 }
 
 impl Node {
-    /// The definition in force at a place, and where the files that it names lie.
-    pub(super) fn definition(&self, place: Place) -> Result<(Arc<Class>, Place), String> {
-        let knowledge = self.knowledge();
-        let class = knowledge.class_at(place.version).ok_or_else(|| {
-            format!(
-                "the node's class does not exist at version {}",
-                place.version
-            )
-        })?;
-        let provided = self.provider(class.provided_by, place);
-        Ok((class.definition.clone(), provided))
-    }
-
-    /// The place whose bundle provides a version's files: the revision at hand, the newest staged one for older versions.
-    fn provider(&self, provided_by: Version, place: Place) -> Place {
-        if provided_by == place.version {
-            return place;
-        }
-        self.staged_places()
-            .into_iter()
-            .rev()
-            .find(|staged| staged.version == provided_by)
-            .or_else(|| self.knowledge().newest_place(provided_by))
-            .unwrap_or(place)
-    }
-
-    /// What lies on disk, in order.
+    /// The bundles that lie here, in order.
     pub(super) fn staged_places(&self) -> Vec<Place> {
+        let mut places = self.places_on_disk();
+        places.retain(|place| self.layout.bundle(*place).is_dir());
+        places
+    }
+
+    /// What lies here, bundles or what is left of them, in order.
+    pub(super) fn places_on_disk(&self) -> Vec<Place> {
         let Ok(entries) = std::fs::read_dir(self.layout.versions()) else {
             return Vec::new();
         };
         let mut places: Vec<Place> = entries
             .flatten()
             .filter_map(|entry| parse_place(entry.file_name().to_str()?))
-            .filter(|place| self.layout.bundle(*place).is_dir())
             .collect();
         places.sort_unstable();
         places
     }
 
-    /// Everything that expressions of a place can see.
-    pub(super) fn scope(&self, place: Place, class: &Class, provided: Place) -> Scope {
-        let mut scope = self.knowledge().scope_at(place.version);
+    /// Everything that expressions of what runs can see.
+    pub(super) fn scope(&self, serving: Serving, class: &Class) -> Scope {
+        let Serving { version, bundle } = serving;
+        let mut scope = self.knowledge().scope_at(version);
         scope.state = Some(self.layout.current().display().to_string());
-        scope.bundle = Some(self.layout.bundle(provided).display().to_string());
+        scope.bundle = Some(self.layout.bundle(bundle).display().to_string());
         let software = class.software.source.as_ref();
         scope.software =
-            software.map(|source| self.software_path(provided, source).display().to_string());
+            software.map(|source| self.software_path(bundle, source).display().to_string());
         scope
     }
 
@@ -94,10 +73,10 @@ impl Node {
         }
     }
 
-    /// The software of a place as it is started here.
-    pub(super) fn render(&self, place: Place) -> Result<Rendered, String> {
-        let (class, provided) = self.definition(place)?;
-        let scope = self.scope(place, &class, provided);
+    /// The software of a bundle as it is started here.
+    pub(super) fn render(&self, serving: Serving) -> Result<Rendered, String> {
+        let class = self.definition(serving.bundle)?;
+        let scope = self.scope(serving, &class);
         let software = &class.software;
         let render = || -> Result<Rendered, ExpressionError> {
             Ok(Rendered {
@@ -119,14 +98,18 @@ impl Node {
 
     /// The transform of the upgrade that leads to a place.
     pub(super) fn render_transform(&self, place: Place) -> Result<RenderedTransform, String> {
-        let (class, provided) = self.definition(place)?;
-        let scope = self.scope(place, &class, provided);
+        let class = self.definition(place)?;
+        let serving = Serving {
+            version: place.version,
+            bundle: place,
+        };
+        let scope = self.scope(serving, &class);
         let transform = class
             .state
             .transform
             .as_ref()
             .ok_or("the class has no transform")?;
-        let bundle = self.layout.bundle(provided);
+        let bundle = self.layout.bundle(place);
         let render = || -> Result<RenderedTransform, ExpressionError> {
             let user = optional(class.software.user.as_ref(), &scope)?;
             Ok(RenderedTransform {
@@ -136,7 +119,7 @@ impl Node {
                     &self.config.pass_environment,
                 ),
                 directory: bundle.clone(),
-                readable: vec![self.layout.version(provided)],
+                readable: vec![self.layout.version(place)],
                 user,
                 timeout_ms: transform.timeout_ms,
             })
@@ -144,23 +127,18 @@ impl Node {
         render().map_err(|error| error.to_string())
     }
 
-    /// Whether the upgrade to a version transforms this node's state.
-    pub(super) fn transforms_at(&self, version: Version) -> bool {
-        let knowledge = self.knowledge();
-        knowledge.class_at(version).is_some_and(|class| {
-            class.provided_by == version && class.definition.state.transform.is_some()
-        })
+    /// Whether a revision of an upgrade transforms this node's state.
+    pub(super) fn transforms_at(&self, place: Place) -> Result<bool, String> {
+        let class = self.shipped_class(place)?;
+        Ok(class.is_some_and(|class| class.state.transform.is_some()))
     }
 
-    /// How the software of a place is asked to end.
-    pub(super) fn stop_manner(&self, place: Place) -> StopManner {
-        match self.definition(place) {
-            Ok((class, _)) => StopManner {
-                signal: class.lifecycle.stop_signal.number,
-                to_all: class.lifecycle.stop_signal_to == StopTo::All,
-                grace_ms: class.lifecycle.stop_grace_ms,
-            },
-            Err(_) => StopManner::default(),
+    /// How the software of a class is asked to end.
+    pub(super) fn stop_manner(class: &Class) -> StopManner {
+        StopManner {
+            signal: class.lifecycle.stop_signal.number,
+            to_all: class.lifecycle.stop_signal_to == StopTo::All,
+            grace_ms: class.lifecycle.stop_grace_ms,
         }
     }
 

@@ -42,7 +42,11 @@ async fn run(node: &Arc<Node>, request: StageRequest) -> Result<Step, String> {
             .ok_or_else(|| format!("version {version} is not in the repository"))?;
         bring(node, &learned, place).await?;
     }
-    step(&learned, place)
+    let mut step = step(&learned, place)?;
+    if let Some(running) = request.running.filter(|it| it.version == place.version) {
+        step.as_running = node.runs_as(place, running)?;
+    }
+    Ok(step)
 }
 
 /// The node has a place in the version: its class is one of those that a split leaves, its ports can be computed.
@@ -103,6 +107,7 @@ async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), 
             .fetch(&Wanted::all(&published.manifest), progress)
             .await)
             .map_err(|error| chain(&error))?;
+        super::revisions::keep_manifest(&node.layout, place, &published.manifest)?;
         fetch::assemble(&node.layout.artifacts(), &published.manifest, &bundle)
             .map_err(|error| chain(&error))?;
     }
@@ -149,11 +154,21 @@ fn step(learned: &Learned, place: Place) -> Result<Step, String> {
         .map_or(ProbeMode::Alone, |class| {
             class.definition.lifecycle.probe.mode
         });
+    let provided_by = knowledge
+        .class_at(place.version)
+        .map(|class| class.provided_by);
+    let bundle = match provided_by.filter(|version| *version != place.version) {
+        Some(older) => (knowledge.newest_place(older))
+            .ok_or_else(|| format!("version {older} is not in the repository"))?,
+        None => place,
+    };
     Ok(Step {
         version: place.version,
         revision: place.revision,
         from: release.from,
         work,
         probe,
+        bundle,
+        as_running: false,
     })
 }

@@ -7,6 +7,7 @@ use super::known::{self, FIRST_LIST_LIMIT, Members};
 use super::lane::{Clock, Ended, Lane};
 use super::learn::{self, Learned};
 use super::listeners::Listeners;
+use super::revisions::Revisions;
 use super::room::Room;
 use super::{Flags, Node};
 use crate::agent_key::AgentKey;
@@ -296,6 +297,7 @@ impl Parts {
         let adapters = super::adapters::Loader::new(&self.layout, &self.binary);
         let node = Arc::new(Node {
             adapters,
+            revisions: Revisions::default(),
             config: self.config,
             layout: self.layout,
             binary: self.binary,
@@ -357,7 +359,7 @@ impl Node {
             .last_start()
             .filter(|start| start.generation == running.generation)
             .unwrap_or_else(|| super::child::Start::unknown(running.generation));
-        tracing::info!(version = %start.place, pid = running.pid, "adopts the running software");
+        tracing::info!(version = %start.serving.version, bundle = %start.serving.bundle, pid = running.pid, "adopts the running software");
         self.adopted(Running {
             start,
             listening,

@@ -18,6 +18,7 @@ pub use folder::{Folder, FolderError, read_directory};
 pub use framing::*;
 pub use prove::UpgradeFile;
 pub use remarks::{Remark, remarks};
+pub use revision::Shipped;
 pub use service::*;
 pub use upgrade::*;
 

@@ -1,6 +1,8 @@
-//! What a revision of an upgrade may not change: nodes may have staged or settled at the one before it.
+//! What a revision of an upgrade may not change, since nodes may have staged or settled at the one before it; and whether nodes that
+//! have settled need a restart for it.
 
-use super::{BundleError, ClassUpgrade, Service, Upgrade};
+use super::{BundleError, BundleFiles, Class, ClassUpgrade, FileInfo, Service, Upgrade};
+use crate::expression::Template;
 use crate::manifest::UPGRADE_FILE;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +36,60 @@ impl Upgrade {
         }
         found
     }
+}
+
+/// What a bundle says of a class, its files, and those of them that adapters consist of.
+#[derive(Clone, Copy, Debug)]
+pub struct Shipped<'a> {
+    /// What nodes of the class run.
+    pub class: &'a Class,
+    /// The bundle's files.
+    pub files: &'a BundleFiles,
+    /// Files that only the agent reads.
+    pub adapters: &'a BTreeSet<String>,
+}
+
+impl Shipped<'_> {
+    /// Whether nodes that run `old` run the same already: the same software with the same files, started, judged and stopped alike.
+    /// What is asked once (where state comes from, how it is transformed) and what the agent itself does (adapters, schedule) may differ.
+    pub fn runs_as(&self, old: &Shipped<'_>) -> bool {
+        self.class.software == old.class.software
+            && self.class.lifecycle == old.class.lifecycle
+            && self.read_files() == old.read_files()
+    }
+
+    /// The files that the software can be taken to read: those of its folder or archive; everything where a command names the bundle.
+    fn read_files(&self) -> BTreeMap<&String, &FileInfo> {
+        let everything = templates(self.class).any(|word| word.source().contains("bundle"));
+        let source = self.class.software.source.as_ref();
+        let of_software = |path: &str| {
+            source.is_some_and(|source| {
+                let inside = path.strip_prefix(&source.path);
+                inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        let agents = |path: &String| path == UPGRADE_FILE || self.adapters.contains(path);
+        let files = self.files.iter();
+        files
+            .filter(|(path, _)| of_software(path) || everything && !agents(path))
+            .collect()
+    }
+}
+
+/// Everything in which the software's files can be named.
+fn templates(class: &Class) -> impl Iterator<Item = &Template> {
+    let software = &class.software;
+    let hooks = [&class.lifecycle.before_stop, &class.lifecycle.after_start];
+    let probe = match &class.lifecycle.probe.question {
+        super::ProbeQuestion::Command(words) => words.as_slice(),
+        _ => &[],
+    };
+    let hooks = hooks.into_iter().flatten();
+    (software.command.iter())
+        .chain(software.environment.values())
+        .chain([&software.directory])
+        .chain(hooks.flat_map(|hook| &hook.command))
+        .chain(probe)
 }
 
 fn compare_classes(
@@ -71,8 +127,14 @@ fn union<'a, T>(a: &'a BTreeMap<String, T>, b: &'a BTreeMap<String, T>) -> BTree
 
 #[cfg(test)]
 mod tests {
-    use crate::bundle::Upgrade;
+    use super::Shipped;
+    use crate::bundle::{
+        Adapter, BundleFiles, Class, FileInfo, Signal, SoftwareKind, SoftwareSource, Upgrade,
+    };
+    use crate::expression::{Allowed, Template};
+    use crate::manifest::{Digest, Mode};
     use crate::release::tests::upgrade;
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     const OLD: &str = "system = \"s\"\nversion = 2\nfrom = 1\n[class.a]\nRUN\n\
@@ -120,5 +182,73 @@ mod tests {
             error.to_string(),
             "upgrade.toml: class.a.service.x.port: a revision cannot change this; put it back, or publish the change as the next version"
         );
+    }
+
+    fn files(files: &[(&str, &str)]) -> BundleFiles {
+        let info = |content: &str| FileInfo {
+            mode: Mode::Plain,
+            size: content.len() as u64,
+            sha256: Digest::of(content.as_bytes()),
+        };
+        let files = files.iter();
+        files
+            .map(|(path, content)| ((*path).to_owned(), info(content)))
+            .collect()
+    }
+
+    /// Whether a node that runs this class needs no restart for the changed one, with these files before and after.
+    fn runs_on(
+        old: &Class,
+        change: impl Fn(&mut Class),
+        was: &[(&str, &str)],
+        is: &[(&str, &str)],
+    ) -> bool {
+        let adapters = &BTreeSet::from(["lens.toml".to_owned()]);
+        let (was, is) = (&files(was), &files(is));
+        let mut new = old.clone();
+        change(&mut new);
+        let shipped = |class, files| Shipped {
+            class,
+            files,
+            adapters,
+        };
+        shipped(&new, is).runs_as(&shipped(old, was))
+    }
+
+    #[test]
+    fn only_what_the_software_reads_or_how_it_lives_needs_a_restart() {
+        let mut class = upgrade(OLD).classes["a"]
+            .definition
+            .clone()
+            .expect("it runs");
+        let others = |content| {
+            [
+                ("lens.toml", content),
+                ("to.py", content),
+                ("upgrade.toml", content),
+            ]
+        };
+        let signal = |class: &mut Class| class.lifecycle.stop_signal = Signal::ALL[1];
+        let adapter = |class: &mut Class| {
+            let service = class.services.get_mut("x").expect("a service");
+            service.past = Adapter::File("lens.toml".to_owned());
+        };
+        assert!(runs_on(&class, adapter, &others("1"), &others("2")));
+        assert!(!runs_on(&class, signal, &others("1"), &others("1")));
+
+        class.software.source = Some(SoftwareSource {
+            path: "server".to_owned(),
+            kind: SoftwareKind::Folder,
+        });
+        let with = |content| [("server/run", content), ("servers", "x")];
+        assert!(!runs_on(&class, |_| {}, &with("1"), &with("2")));
+        assert!(runs_on(&class, |_| {}, &with("1"), &[("server/run", "1")]));
+
+        let allowed = Allowed::everything(BTreeSet::new());
+        let word = Template::compile("", "${bundle}/to.py", &allowed).expect("a word");
+        class.software.command.push(word);
+        assert!(!runs_on(&class, |_| {}, &others("1"), &others("2")));
+        let lens = |content| [("lens.toml", content), ("to.py", "1")];
+        assert!(runs_on(&class, |_| {}, &lens("1"), &lens("2")));
     }
 }

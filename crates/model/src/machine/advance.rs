@@ -101,21 +101,22 @@ impl NodeMachine {
 
     /// Back to `Staged`: nothing has been changed, so nothing counts as failed.
     fn give_up(&mut self, now_ms: u64, pause_ms: u64, reason: String, out: &mut Vec<Output>) {
+        if let Some(record) = self.give_up_because(reason) {
+            self.commit(record, out);
+            self.wait.not_before_ms = now_ms.saturating_add(pause_ms);
+        }
+    }
+
+    /// The record with which the node gives up what has not been committed.
+    pub(super) fn give_up_because(&self, reason: String) -> Option<Record> {
         let State::Upgrading(upgrade) = &self.state else {
-            return;
+            return None;
         };
-        let Some(step) = upgrade.path.last().cloned() else {
-            return;
-        };
-        let retry = self.retry_seen;
-        let returned = Some(reason);
-        let record = Record::Staged {
-            step,
-            returned,
-            retry,
-        };
-        self.commit(record, out);
-        self.wait.not_before_ms = now_ms.saturating_add(pause_ms);
+        Some(Record::Staged {
+            step: upgrade.path.last()?.clone(),
+            returned: Some(reason),
+            retry: self.retry_seen,
+        })
     }
 
     fn started(&mut self, now_ms: u64, outcome: Outcome, out: &mut Vec<Output>) {
@@ -172,8 +173,8 @@ impl NodeMachine {
     }
 
     fn after_stop(&mut self, now_ms: u64, killed: Option<String>, out: &mut Vec<Output>) {
-        if self.withdrawn() {
-            self.give_up(now_ms, 0, "the upgrade was withdrawn".to_owned(), out);
+        if let Some(reason) = self.outdated() {
+            self.give_up(now_ms, 0, reason, out);
             return;
         }
         match self.settled_ahead() {
@@ -183,6 +184,10 @@ impl NodeMachine {
     }
 
     fn transformed(&mut self, now_ms: u64, attempt: u32, outcome: Outcome, out: &mut Vec<Output>) {
+        if let Some(reason) = self.outdated() {
+            self.give_up(now_ms, 0, reason, out);
+            return;
+        }
         match outcome {
             Outcome::NoSpace { reason } => {
                 self.give_up(now_ms, FULL_RETRY_MS, reason, out);
@@ -190,12 +195,11 @@ impl NodeMachine {
             Outcome::Failed { reason } | Outcome::Refused { reason } => {
                 out.push(Output::Tell(Note {
                     kind: "node.transform_failed",
-                    version: self.target_version(),
+                    version: self.target().map(|place| place.version),
                     message: format!("attempt {attempt}: {reason}"),
                 }));
                 self.commit(after_attempt(attempt, &reason), out);
             }
-            _ if self.withdrawn() => self.flip_back("the upgrade was withdrawn", out),
             _ => self.commit(Record::Committed, out),
         }
     }
@@ -278,11 +282,11 @@ impl NodeMachine {
         } = &self.state
             && *at == JoinAt::Probe
         {
-            let place = step.place();
             let settled = Settled {
-                version: place.version,
-                revision: place.revision,
-                state: place,
+                version: step.version,
+                revision: step.revision,
+                bundle: step.bundle,
+                state: step.place(),
                 software: true,
                 probe: step.probe,
             };
@@ -336,15 +340,10 @@ impl NodeMachine {
 
     /// Tells that software had to be killed: what it had acknowledged may be lost.
     fn tell_killed(&self, killed: Option<&str>, out: &mut Vec<Output>) {
-        let here = self.settled.as_ref().map(|settled| settled.version);
-        let version = match self.upgrade_at() {
-            Some(At::ProbeStop | At::BackStop) => self.target_version(),
-            _ => here,
-        };
         if let Some(killed) = killed {
             out.push(Output::Tell(Note {
                 kind: "child.killed",
-                version,
+                version: self.child_version(),
                 message: format!("the software {killed}"),
             }));
         }

@@ -1,17 +1,15 @@
 //! What the upgrade under way leads to.
 
 use super::node::{At, JoinAt, NodeMachine, State};
-use super::recover::settled_after;
-use super::{ProbeMode, Settled};
+use super::{Place, ProbeMode, Settled};
 use crate::ids::Version;
 
 impl NodeMachine {
     pub(super) fn settled_ahead(&self) -> Option<Settled> {
-        let State::Upgrading(upgrade) = &self.state else {
-            return None;
-        };
-        let old = self.settled.as_ref()?;
-        Some(settled_after(old, &upgrade.path, upgrade.to))
+        match &self.state {
+            State::Upgrading(upgrade) => Some(upgrade.ahead.clone()),
+            _ => None,
+        }
     }
 
     pub(super) fn joined_probe(&self) -> bool {
@@ -24,11 +22,37 @@ impl NodeMachine {
         old.is_some_and(|settled| settled.probe == ProbeMode::Alone)
     }
 
-    pub(super) fn target_version(&self) -> Option<Version> {
+    /// Where the node is on its way to, or would be but for what blocks it.
+    pub(super) fn target(&self) -> Option<Place> {
         match &self.state {
-            State::Upgrading(upgrade) => Some(upgrade.to.version),
-            State::Blocked { on, .. } => Some(on.version),
+            State::Upgrading(upgrade) => Some(upgrade.to),
+            State::Blocked { on, .. } => Some(*on),
             _ => None,
+        }
+    }
+
+    /// The upgrade under way leads through a version that has been withdrawn.
+    pub(super) fn withdrawn(&self) -> bool {
+        let (State::Upgrading(upgrade), Some(plan)) = (&self.state, &self.plan) else {
+            return false;
+        };
+        let mut path = upgrade.path.iter();
+        path.any(|step| !plan.upgrades.contains_key(&step.version))
+    }
+
+    /// The version whose software the child is, or was when it ended.
+    pub(super) fn child_version(&self) -> Option<Version> {
+        match &self.state {
+            State::Joining { step, .. } => step.as_ref().map(|step| step.version),
+            State::Upgrading(upgrade) => match upgrade.at {
+                At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe | At::BackStop => {
+                    Some(upgrade.ahead.version)
+                }
+                _ => self.settled.as_ref().map(|settled| settled.version),
+            },
+            State::Idle | State::Blocked { .. } => {
+                self.settled.as_ref().map(|settled| settled.version)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is due: looks at the state, changes nothing that a record must hold.
 
 use super::node::{At, Child, JoinAt, NodeMachine, State, Upgrade};
-use super::{Action, Place, Record, Settled, Step, Work, recover::settled_after};
+use super::{Action, Place, Record, Serving, Settled, Step, Work, recover::settled_after};
 use crate::ids::Version;
 
 /// The next thing on the main lane.
@@ -28,7 +28,10 @@ impl NodeMachine {
     }
 
     fn decide_joining(&self, now_ms: u64, step: &Step, at: JoinAt) -> Decision {
-        let to = step.place();
+        let to = Serving {
+            version: step.version,
+            bundle: step.bundle,
+        };
         if self.must_stop() {
             return Decision::Do(Action::StopChild);
         }
@@ -36,7 +39,10 @@ impl NodeMachine {
             return Decision::Nothing;
         }
         match at {
-            JoinAt::Prepare => Decision::Do(Action::Prepare { to }),
+            JoinAt::Prepare => Decision::Do(Action::Prepare {
+                to,
+                state: step.place(),
+            }),
             _ if self.align_due => Decision::Do(self.align()),
             JoinAt::Start if !self.child_backoff.due(now_ms) => Decision::Nothing,
             JoinAt::Start => Decision::Do(Action::StartChild { to }),
@@ -52,11 +58,17 @@ impl NodeMachine {
         let Some(settled) = &self.settled else {
             return Decision::Nothing;
         };
+        if upgrade.is_uncommitted()
+            && let Some(reason) = self.outdated()
+            && let Some(record) = self.give_up_because(reason)
+        {
+            return Decision::Journal(record);
+        }
         if self.align_due && upgrade.serves_as_before() {
             // An agent that was started anew answers no one yet, and `before_stop` may need that others are answered.
             return Decision::Do(self.align());
         }
-        let to = upgrade.to;
+        let (to, next) = (upgrade.to, upgrade.ahead.serving());
         let action = match upgrade.at {
             At::Confirm => match upgrade.permit {
                 Some(permit) => Action::ConfirmPermit(permit),
@@ -71,20 +83,23 @@ impl NodeMachine {
                 attempt,
                 from: settled.state,
                 to,
-                path: upgrade.path.clone(),
+                path: match upgrade.mends {
+                    true => Vec::new(),
+                    false => upgrade.path.clone(),
+                },
             },
             At::Flip => Action::Flip { state: to },
-            At::ProbeStart => Action::StartChild { to },
-            At::AfterStart => Action::AfterStart { to },
-            At::Probe => Action::Probe { to },
+            At::ProbeStart => Action::StartChild { to: next },
+            At::AfterStart => Action::AfterStart { to: next },
+            At::Probe => Action::Probe { to: next },
             At::BackFlip => Action::Flip {
                 state: settled.state,
             },
             At::BackStart => Action::StartChild {
-                to: settled.place(),
+                to: settled.serving(),
             },
             At::BackProbe => Action::Probe {
-                to: settled.place(),
+                to: settled.serving(),
             },
         };
         Decision::Do(action)
@@ -99,7 +114,7 @@ impl NodeMachine {
         }
         let up = matches!(self.child, Child::Running { .. });
         if self.may_start(settled) && !up && self.child_backoff.due(now_ms) {
-            let to = settled.place();
+            let to = settled.serving();
             return Decision::Do(Action::StartChild { to });
         }
         if let Some(decision) = self.decide_tail(now_ms, settled, up) {
@@ -109,7 +124,7 @@ impl NodeMachine {
             return Decision::Do(Action::AcquirePermit(request.clone()));
         }
         if self.look_is_due(now_ms, up) {
-            let at = settled.place();
+            let at = settled.serving();
             return Decision::Do(Action::Look { at });
         }
         self.decide_next(now_ms, settled, up)
@@ -117,10 +132,10 @@ impl NodeMachine {
 
     /// What still follows the last settling, and keeping what is served in line with what is held.
     fn decide_tail(&self, now_ms: u64, settled: &Settled, up: bool) -> Option<Decision> {
-        let at = settled.place();
+        let at = settled.serving();
         let tail = &self.tail;
         if tail.release && (up || !settled.software) {
-            return Some(Decision::Do(Action::Release { at }));
+            return Some(Decision::Do(Action::Release { at: at.version }));
         }
         if self.align_due {
             return Some(Decision::Do(self.align()));
@@ -129,10 +144,7 @@ impl NodeMachine {
             && !tail.release
             && self.permit_backoff.due(now_ms)
         {
-            return Some(Decision::Do(Action::EndPermit {
-                permit,
-                at: settled.version,
-            }));
+            return Some(Decision::Do(Action::EndPermit { permit, at }));
         }
         if tail.after_start && up {
             return Some(Decision::Do(Action::AfterStart { to: at }));
@@ -149,14 +161,15 @@ impl NodeMachine {
         let Some(plan) = &self.plan else {
             return Decision::Nothing;
         };
-        if matches!(self.state, State::Blocked { .. }) || !may_leave {
-            return Decision::Nothing;
-        }
-        let chain = self.chain();
-        if chain.is_empty() || plan.paused && self.behind(settled) {
+        let chain = self.open_chain();
+        let mend = self.mend().map(Step::place);
+        if !may_leave || chain.is_empty() && mend.is_none() {
             return Decision::Nothing;
         }
         if self.behind(settled) {
+            if plan.paused {
+                return Decision::Nothing;
+            }
             // What the node speaks is retired: it catches up before it serves, whatever the schedule says.
             let first_alive = (chain.iter()).find(|step| step.version > plan.retired_through);
             return match first_alive {
@@ -171,7 +184,11 @@ impl NodeMachine {
         }
         let chain: Vec<Place> = chain.iter().map(Step::place).collect();
         let fetching = self.fetching_after(chain.last().map(|place| place.version));
-        Decision::Do(Action::AskSchedule { chain, fetching })
+        Decision::Do(Action::AskSchedule {
+            chain,
+            mend,
+            fetching,
+        })
     }
 
     /// The version behind this one that is being fetched, or is about to be.
@@ -195,8 +212,11 @@ impl NodeMachine {
         }
     }
 
-    /// The staged and planned steps up to `to`.
+    /// The staged and planned steps up to `to`; the one step of a revision of what runs.
     pub(super) fn path(&self, to: Place) -> Vec<Step> {
+        if let Some(step) = self.mend_to(to) {
+            return vec![step.clone()];
+        }
         let mut chain = self.chain();
         chain.retain(|step| step.version <= to.version);
         chain
@@ -222,6 +242,15 @@ impl NodeMachine {
         chain
     }
 
+    /// The same as far as the node may go on: nowhere where one of them has failed.
+    pub(super) fn open_chain(&self) -> Vec<Step> {
+        let chain = self.chain();
+        match chain.iter().any(|step| self.failed.contains(&step.place())) {
+            true => Vec::new(),
+            false => chain,
+        }
+    }
+
     /// The node's version is retired, and there is one to go to.
     fn behind(&self, settled: &Settled) -> bool {
         let plan = self.plan.as_ref();
@@ -243,18 +272,10 @@ impl NodeMachine {
         Action::Align {
             held: self.held.values().map(Step::place).collect(),
             state: self.settled.as_ref().map(|settled| settled.state),
+            bundle: self.settled.as_ref().map(|settled| settled.bundle),
             retired_through: (self.plan.as_ref()).map_or(Version(0), |plan| plan.retired_through),
             known: self.plan.is_some(),
         }
-    }
-
-    /// The upgrade under way leads through a version that has been withdrawn.
-    pub(super) fn withdrawn(&self) -> bool {
-        let (State::Upgrading(upgrade), Some(plan)) = (&self.state, &self.plan) else {
-            return false;
-        };
-        let mut path = upgrade.path.iter();
-        path.any(|step| !plan.upgrades.contains_key(&step.version))
     }
 
     /// When [`super::Input::Tick`] is due, if nothing else happens before.
@@ -268,7 +289,8 @@ impl NodeMachine {
             times.extend(self.child_backoff.due_at_ms());
             times.extend(self.permit_backoff.due_at_ms());
             times.extend(self.next_look_ms());
-            if self.state == State::Idle && !self.chain().is_empty() {
+            let at_rest = matches!(self.state, State::Idle | State::Blocked { .. });
+            if at_rest && (!self.open_chain().is_empty() || self.mend().is_some()) {
                 times.push(self.wait.ask_at_ms.max(self.wait.not_before_ms));
             }
         }

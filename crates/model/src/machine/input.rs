@@ -51,7 +51,7 @@ pub enum Outcome {
     Scheduled {
         /// May the node go?
         verdict: Verdict,
-        /// How far in one: the chain's first, or a later one when the node catches up.
+        /// How far in one: the chain's first, or a later one when the node catches up; the version of what runs for its revision.
         to: Version,
     },
     /// A permit is given.

@@ -16,8 +16,7 @@ impl NodeMachine {
             }
             _ => return,
         };
-        let Some(to) = (self.chain().iter().map(Step::place)).find(|place| place.version == to)
-        else {
+        let Some(to) = self.places_ahead().find(|place| place.version == to) else {
             return;
         };
         let only_number = self.path(to).iter().all(|step| step.work == Work::Number);
@@ -26,6 +25,13 @@ impl NodeMachine {
             Verdict::Acquire(request) if !only_number => self.acquire = Some((request, to)),
             Verdict::Go | Verdict::Acquire(_) => self.leave(to, None, out),
         }
+    }
+
+    /// Where the node may go: to staged versions, or to a revision of what runs.
+    fn places_ahead(&self) -> impl Iterator<Item = Place> {
+        let mend = self.mend().map(Step::place);
+        let chain = self.open_chain().into_iter();
+        chain.map(|step| step.place()).chain(mend)
     }
 
     pub(super) fn permit_answered(&mut self, now_ms: u64, outcome: Outcome, out: &mut Vec<Output>) {
@@ -46,7 +52,7 @@ impl NodeMachine {
 
     /// Begins the upgrade, unless what was learnt meanwhile forbids it.
     fn leave(&mut self, to: Place, permit: Option<PermitId>, out: &mut Vec<Output>) {
-        let wanted = (self.chain().iter()).any(|step| step.place() == to);
+        let wanted = self.places_ahead().any(|place| place == to);
         let paused = self.plan.as_ref().is_none_or(|plan| plan.paused);
         if wanted && !paused {
             let record = self.leave_for(to, permit);
@@ -61,7 +67,7 @@ impl NodeMachine {
         if self.wait.reason.as_ref() != Some(&reason) {
             out.push(Output::Tell(Note {
                 kind: "node.waits",
-                version: self.chain().first().map(|step| step.version),
+                version: self.places_ahead().next().map(|place| place.version),
                 message: reason.clone(),
             }));
         }

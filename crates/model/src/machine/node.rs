@@ -10,7 +10,7 @@ use super::{
 };
 use crate::api::PermitRequest;
 use crate::ids::{PermitId, Version};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most attempts at a transform, crashes of the agent included; then the node flips back.
 pub const TRANSFORM_ATTEMPTS_MAX: u32 = 5;
@@ -35,6 +35,8 @@ pub struct NodeMachine {
     pub(super) settled: Option<Settled>,
     pub(super) state: State,
     pub(super) tail: Tail,
+    /// What has failed here since the node settled: not tried again without news of it.
+    pub(super) failed: BTreeSet<Place>,
     pub(super) retry_seen: u64,
     // What the shell says.
     pub(super) plan: Option<Plan>,
@@ -92,6 +94,10 @@ pub(super) enum JoinAt {
 pub(super) struct Upgrade {
     pub(super) to: Place,
     pub(super) path: Vec<Step>,
+    /// It leads to a revision of what runs: the state is that version's already.
+    pub(super) mends: bool,
+    /// Where the node stands once it has settled.
+    pub(super) ahead: Settled,
     pub(super) permit: Option<PermitId>,
     pub(super) at: At,
     /// An agent that was started anew found no child, or it ended since: it was being stopped already, so calls are held from the
@@ -109,6 +115,20 @@ impl Upgrade {
     pub(super) fn serves_as_before(&self) -> bool {
         let before = matches!(self.at, At::Confirm | At::BeforeStop | At::Drain | At::Keep);
         before && !self.childless
+    }
+
+    /// Nothing of it is in force yet: it can be given up at no cost.
+    pub(super) fn is_uncommitted(&self) -> bool {
+        matches!(
+            self.at,
+            At::Confirm
+                | At::BeforeStop
+                | At::Drain
+                | At::Keep
+                | At::Hold
+                | At::Stop
+                | At::Transform { .. }
+        )
     }
 }
 
@@ -357,7 +377,7 @@ impl NodeMachine {
         }
         out.push(Output::Tell(Note {
             kind: "child.crashed",
-            version: self.settled.as_ref().map(|settled| settled.version),
+            version: self.child_version(),
             message: how.to_owned(),
         }));
     }
@@ -380,7 +400,7 @@ impl NodeMachine {
         if self.halted.is_none() {
             out.push(Output::Tell(Note {
                 kind: "node.blocked",
-                version: self.settled.as_ref().map(|settled| settled.version),
+                version: self.child_version(),
                 message: reason.clone(),
             }));
         }

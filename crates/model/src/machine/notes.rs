@@ -35,7 +35,10 @@ pub(super) fn note_of(record: &Record, settled: Option<&Settled>) -> Option<Note
         Record::Settled(settled) => (
             "node.settled",
             Some(settled.version),
-            format!("settled at version {}", settled.place()),
+            format!(
+                "settled at version {}.{}",
+                settled.version, settled.revision
+            ),
         ),
         Record::Blocked { on, reason, .. } => ("node.blocked", Some(on.version), reason.clone()),
         Record::Transforming { .. } | Record::Committed | Record::Probing | Record::Released => {

@@ -1,6 +1,6 @@
 //! What the machine asks of the shell.
 
-use super::record::{Place, Record, Step};
+use super::record::{Place, Record, Serving, Step};
 use crate::api::PermitRequest;
 use crate::ids::{PermitId, Revision, Version};
 
@@ -53,18 +53,22 @@ pub struct StageRequest {
     pub revision: Revision,
     /// The node joins at this version: its whole release (software of every earlier upgrade that is still in force) is needed.
     pub join: bool,
+    /// The bundle whose software runs, to compare a revision of it with.
+    pub running: Option<Place>,
 }
 
 /// Something for the shell's main lane. Each begins by looking at what is already done, and may be asked for again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Make what is served equal to this: ports and adapters of every held version are open and loaded, those of others
-    /// are dropped; folders of versions that are neither held nor in use (`state`, software in force) are deleted.
+    /// are dropped; folders of versions that are neither held nor in use (`state`, `bundle`) are deleted.
     Align {
         /// Every version that is staged or settled, in order.
         held: Vec<Place>,
         /// Whose state `current` leads to; `None` before the node has joined.
         state: Option<Place>,
+        /// Whose software runs; `None` before the node has joined.
+        bundle: Option<Place>,
         /// Every version up to this one is retired: its old state goes.
         retired_through: Version,
         /// What the repository says is known: without it no port can be computed and no adapter found.
@@ -72,13 +76,18 @@ pub enum Action {
     },
     /// Prepare the first start: an empty or adopted state directory, and `current` leading to it. Answer `Done`.
     Prepare {
-        /// The version at which the node joins.
-        to: Place,
+        /// The version at which the node joins, and its software.
+        to: Serving,
+        /// Where its state goes.
+        state: Place,
     },
-    /// Evaluate the schedule for the first of these versions, and how far to go in one. Answer `Scheduled`.
+    /// Evaluate the schedule for the first of these versions, and how far to go in one; where it waits, or there is none, for the
+    /// revision. Answer `Scheduled`.
     AskSchedule {
-        /// The staged versions from here on, in order; not empty.
+        /// The staged versions from here on, in order.
         chain: Vec<Place>,
+        /// A staged revision of what runs, with other software.
+        mend: Option<Place>,
         /// The version behind them that is being fetched now: a node that was away may wait for it, to go further at once.
         fetching: Option<Version>,
     },
@@ -105,7 +114,8 @@ pub enum Action {
         from: Place,
         /// Where the new state goes.
         to: Place,
-        /// The versions on the way, `to`'s last; those whose upgrade names no transform for the class only pass.
+        /// The versions on the way, `to`'s last; those whose upgrade names no transform for the class only pass. None for a revision
+        /// of what runs: its state is that version's already.
         path: Vec<Step>,
     },
     /// Let `current` lead to the state of this place, by one rename, durable. Answer `Done` or `Failed`.
@@ -118,34 +128,34 @@ pub enum Action {
     /// Answer `Started` or `Failed`.
     StartChild {
         /// Which software.
-        to: Place,
+        to: Serving,
     },
     /// Run the command `after_start`. Answer `Done`, or `Failed` (at once when the child ends).
     AfterStart {
         /// Whose.
-        to: Place,
+        to: Serving,
     },
     /// Probe until healthy or the time limit. Answer `Done`, or `Failed` (at once when it cannot become healthy any more).
     Probe {
         /// Whose probe.
-        to: Place,
+        to: Serving,
     },
     /// Ask the probe's question once of software that runs and is called. Answer `Done`, or `Failed` with what was found.
     Look {
         /// Whose probe.
-        at: Place,
+        at: Serving,
     },
     /// Release at this version: unfreeze adapter state, give back held connections, drop duplicates of listeners, report. Answer `Done` or `Failed`.
     Release {
         /// The version that the node serves from now on.
-        at: Place,
+        at: Version,
     },
-    /// Tell the server that the permit is no longer needed, once it knows that the node is `at` this version: whoever waits
+    /// Tell the server that the permit is no longer needed, once it knows what the node runs now: whoever waits
     /// for the permit judges by that. Answer `Done` (also when the server does not know the permit) or `Failed`.
     EndPermit {
         /// Which permit.
         permit: PermitId,
-        /// Where the node has settled.
-        at: Version,
+        /// What the node runs.
+        at: Serving,
     },
 }

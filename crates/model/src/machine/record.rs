@@ -8,11 +8,21 @@ use std::fmt;
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Place {
     /// The version.
     pub version: Version,
     /// The revision of its upgrade.
     pub revision: Revision,
+}
+
+/// The software of a bundle, at the version that it serves: later than the bundle's where a class takes numbers without a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serving {
+    /// The version.
+    pub version: Version,
+    /// Whose software, and whose word on how it is started, judged and stopped.
+    pub bundle: Place,
 }
 
 impl fmt::Display for Place {
@@ -57,6 +67,12 @@ pub struct Step {
     pub work: Work,
     /// When its software's health is judged.
     pub probe: ProbeMode,
+    /// The bundle with the software: an older one where the class takes the number without a restart.
+    pub bundle: Place,
+    /// A revision of what runs, with the same software and lifecycle: it is in force as soon as it is staged. Any other is tried
+    /// like an upgrade.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_running: bool,
 }
 
 impl Step {
@@ -74,8 +90,10 @@ impl Step {
 pub struct Settled {
     /// The version.
     pub version: Version,
-    /// The revision that the node serves by.
+    /// The revision that is in force: of what runs, it has been tried here.
     pub revision: Revision,
+    /// The bundle whose software runs. Only an upgrade or a revision that has been tried, or has the same software, changes it.
+    pub bundle: Place,
     /// Whose state directory `<data>/current` leads to: older than `version` where numbers were taken without a restart.
     pub state: Place,
     /// The class has software at this version; false after [`Work::Remove`].
@@ -85,11 +103,11 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// The version and the revision.
-    pub fn place(&self) -> Place {
-        Place {
+    /// What runs.
+    pub fn serving(&self) -> Serving {
+        Serving {
             version: self.version,
-            revision: self.revision,
+            bundle: self.bundle,
         }
     }
 }
@@ -119,7 +137,7 @@ pub enum Record {
         /// The version.
         version: Version,
     },
-    /// The node leaves its version.
+    /// The node leaves its version, or tries a revision of what it runs.
     Stopping {
         /// Where it goes.
         to: Place,
@@ -147,7 +165,7 @@ pub enum Record {
     Settled(Settled),
     /// Back at the old version until a revision, a withdrawal or a retry.
     Blocked {
-        /// The version that failed.
+        /// The version or revision that failed.
         on: Place,
         /// Why.
         reason: String,

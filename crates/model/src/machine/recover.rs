@@ -4,8 +4,8 @@ use super::backoff::BackOff;
 use super::health::OldHealth;
 use super::node::{At, Child, JoinAt, NodeMachine, State, Tail, Upgrade, Wait};
 use super::{Output, Place, Plan, ProbeMode, Record, Settled, Step, TRANSFORM_ATTEMPTS_MAX, Work};
-use crate::ids::PermitId;
-use std::collections::BTreeMap;
+use crate::ids::{PermitId, Version};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A journal whose records do not follow one another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +83,7 @@ impl NodeMachine {
                 at: JoinAt::Prepare,
             },
             tail: Tail::default(),
+            failed: BTreeSet::new(),
             retry_seen: 0,
             plan: None,
             running: None,
@@ -136,12 +137,8 @@ impl NodeMachine {
                 self.apply_staged(step, returned.as_deref())
             }
             Record::Unstaged { version } => {
-                let here = self.settled.as_ref().map(|settled| settled.version);
-                if let State::Blocked { on, .. } = &self.state
-                    && Some(*version) > here
-                    && *version <= on.version
-                {
-                    self.state = State::Idle;
+                if self.blocked_by(*version) {
+                    self.unblock();
                 }
                 self.align_due = true;
                 self.held.remove(version);
@@ -197,20 +194,32 @@ impl NodeMachine {
         true
     }
 
+    /// Whether the node is blocked on this version, or on one behind it.
+    fn blocked_by(&self, version: Version) -> bool {
+        let here = self.settled.as_ref().map(|settled| settled.version);
+        matches!(&self.state, State::Blocked { on, .. }
+            if version == on.version || Some(version) > here && version < on.version)
+    }
+
+    /// What has failed may be tried again.
+    fn unblock(&mut self) {
+        self.state = State::Idle;
+        self.failed.clear();
+    }
+
     fn apply_staged(&mut self, step: &Step, returned: Option<&str>) -> bool {
-        let Some(settled) = &mut self.settled else {
+        let Some(before) = self.settled.clone() else {
             return false;
         };
-        let before = self.held.insert(step.version, step.clone());
-        let newer = before.is_none_or(|before| before.revision < step.revision);
+        let held = self.held.insert(step.version, step.clone());
+        let newer = held.is_none_or(|held| held.revision < step.revision);
         self.align_due = true;
-        if step.version == settled.version {
-            settled.revision = step.revision;
-            if newer {
-                self.halted = None;
-            }
+        if returned.is_none() {
+            self.put_in_force(step);
         }
-        let after_settled = step.version > settled.version;
+        if newer && self.settled.as_ref() != Some(&before) {
+            self.halted = None;
+        }
         match (&self.state, returned) {
             (State::Upgrading(upgrade), Some(reason)) => {
                 self.tail = Tail {
@@ -223,11 +232,9 @@ impl NodeMachine {
                 self.wait.until_ms = None;
                 self.state = State::Idle;
             }
-            (State::Blocked { .. }, Some(_)) => self.state = State::Idle,
-            (State::Blocked { on, .. }, None)
-                if newer && after_settled && step.version <= on.version =>
-            {
-                self.state = State::Idle;
+            (State::Blocked { .. }, Some(_)) => self.unblock(),
+            (State::Blocked { .. }, None) if newer && self.blocked_by(step.version) => {
+                self.unblock();
             }
             _ => {}
         }
@@ -235,14 +242,20 @@ impl NodeMachine {
     }
 
     fn apply_stopping(&mut self, to: Place, permit: Option<PermitId>) -> bool {
-        let Some(path) = self.path_to(to) else {
+        let mend = self.mend_to(to).cloned();
+        let mends = mend.is_some();
+        let path = mend.map(|step| vec![step]).or_else(|| self.path_to(to));
+        let (Some(path), Some(settled)) = (path, &self.settled) else {
             return false;
         };
+        let ahead = settled_after(settled, &path, to);
         self.tail = Tail::default();
         self.wait = Wait::default();
         self.state = State::Upgrading(Upgrade {
             to,
             path,
+            mends,
+            ahead,
             permit,
             at: match permit {
                 Some(_) => At::Confirm,
@@ -273,7 +286,7 @@ impl NodeMachine {
             self.killed_before = self.killed_note().filter(|_| joined);
         }
         self.settled = Some(settled.clone());
-        self.state = State::Idle;
+        self.unblock();
         self.wait = Wait::default();
         self.halted = None;
         self.align_due = true;
@@ -291,6 +304,7 @@ impl NodeMachine {
             end_permit,
             ..Tail::default()
         };
+        self.failed.insert(on);
         self.state = State::Blocked {
             on,
             reason: reason.to_owned(),
@@ -330,13 +344,19 @@ pub(super) fn after_attempt(attempt: u32, reason: &str) -> Record {
     }
 }
 
-/// Where a node stands once it has gone this path from `old` to `to`.
+/// Where a node stands once it has gone this path from `old` to `to`, a version ahead or a revision of what runs.
 pub(super) fn settled_after(old: &Settled, path: &[Step], to: Place) -> Settled {
+    let version = to.version.max(old.version);
     let restarts = path.iter().any(|step| step.work == Work::Restart);
     let last_work = (path.iter().rev().map(|step| step.work)).find(|work| *work != Work::Number);
     Settled {
-        version: to.version,
-        revision: to.revision,
+        version,
+        revision: match to.version == version {
+            true => to.revision,
+            false => old.revision,
+        },
+        bundle: (path.iter().rev().find(|step| step.work == Work::Restart))
+            .map_or(old.bundle, Step::place),
         state: if restarts { to } else { old.state },
         software: match last_work {
             Some(work) => work == Work::Restart,

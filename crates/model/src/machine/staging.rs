@@ -1,7 +1,7 @@
 //! What is to be fetched, and what is let go of.
 
 use super::node::{NodeMachine, State};
-use super::{Output, Record, StageRequest, Step};
+use super::{Output, Place, Record, StageRequest, Step};
 use crate::ids::Version;
 
 impl NodeMachine {
@@ -25,6 +25,7 @@ impl NodeMachine {
             version,
             revision: plan.upgrades.get(&version)?.revision,
             join: false,
+            running: self.running_bundle(),
         })
     }
 
@@ -41,14 +42,26 @@ impl NodeMachine {
             version,
             revision,
             join: true,
+            running: None,
         })
+    }
+
+    /// Whether what runs is still what a revision of it was compared with.
+    fn compared_with(&self, version: Version, before: Option<Place>) -> bool {
+        let of_version = |bundle: Option<Place>| bundle.filter(|it| it.version == version);
+        of_version(self.running_bundle()) == of_version(before)
+    }
+
+    fn running_bundle(&self) -> Option<Place> {
+        let settled = self.settled.as_ref().filter(|settled| settled.software);
+        settled.map(|settled| settled.bundle)
     }
 
     /// The upgrade under way goes through this version: its revision stays as it is until the upgrade has ended.
     pub(super) fn fixed_by_upgrade(&self, version: Version) -> bool {
         let here = self.settled.as_ref().map(|settled| settled.version);
         matches!(&self.state, State::Upgrading(upgrade)
-            if Some(version) >= here && version <= upgrade.to.version)
+            if Some(version) >= here && version <= upgrade.ahead.version || version == upgrade.to.version)
     }
 
     /// What was asked for is still wanted.
@@ -63,6 +76,7 @@ impl NodeMachine {
         let joining = matches!(self.state, State::Joining { .. });
         planned.is_some_and(|planned| planned.revision == request.revision)
             && joining == request.join
+            && self.compared_with(request.version, request.running)
             && !self.fixed_by_upgrade(request.version)
     }
 

@@ -1,6 +1,7 @@
 //! Where the node stands, in the words of people and schedules.
 
 use super::node::{At, Child, NodeMachine, State};
+use super::{Place, Step};
 use crate::api::{ChildState, NodeStatus, Phase, Progress};
 use crate::ids::{Revision, Version};
 
@@ -10,12 +11,15 @@ impl NodeMachine {
         let settled = self.settled.as_ref();
         let version = settled.map_or(Version(0), |settled| settled.version);
         let phase = self.phase();
+        let target = self.target().or_else(|| self.next());
         NodeStatus {
             version,
             revision: settled.map_or(Revision(0), |settled| settled.revision),
+            bundle: (settled.filter(|settled| settled.software)).map(|settled| settled.bundle),
             staged: self.staged_through(version),
             phase,
-            target: self.target_version().or_else(|| self.next_version()),
+            target: target.map(|place| place.version),
+            target_revision: target.map(|place| place.revision),
             reason: self.reason(phase),
             until_ms: (phase == Phase::Staged)
                 .then_some(self.wait.until_ms)
@@ -36,10 +40,32 @@ impl NodeMachine {
         through
     }
 
-    fn next_version(&self) -> Option<Version> {
+    /// Where the node goes next: to the next version, else to a revision of what runs.
+    fn next(&self) -> Option<Place> {
         let plan = self.plan.as_ref()?;
         let settled = self.settled.as_ref()?;
-        Some(plan.next(settled.version)?.0)
+        if let Some((version, planned)) = plan.next(settled.version) {
+            let revision = planned.revision;
+            return Some(Place { version, revision });
+        }
+        let mend = self.mend().map(Step::place);
+        mend.or_else(|| self.missing_mend())
+    }
+
+    /// A revision of what runs that is not staged yet.
+    fn missing_mend(&self) -> Option<Place> {
+        let running = self
+            .settled
+            .as_ref()
+            .filter(|settled| settled.software)?
+            .bundle;
+        let revision = self.plan.as_ref()?.upgrades.get(&running.version)?.revision;
+        let held = self.held.get(&running.version).map(|step| step.revision);
+        let place = Place {
+            version: running.version,
+            revision,
+        };
+        (held < Some(revision) && revision > running.revision).then_some(place)
     }
 
     fn phase(&self) -> Phase {
@@ -48,7 +74,8 @@ impl NodeMachine {
             State::Joining { .. } => Phase::Joining,
             State::Blocked { .. } => Phase::Blocked,
             State::Idle if !self.chain().is_empty() => Phase::Staged,
-            State::Idle if self.next_version().is_some() => Phase::Fetching,
+            State::Idle if self.mend().is_some() => Phase::Staged,
+            State::Idle if self.next().is_some() => Phase::Fetching,
             State::Idle => Phase::Settled,
             State::Upgrading(upgrade) => match upgrade.at {
                 At::Confirm | At::BeforeStop | At::Drain | At::Keep | At::Hold | At::Stop => {

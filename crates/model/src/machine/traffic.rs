@@ -30,7 +30,7 @@ fn traffic_during(upgrade: &Upgrade, here: Version) -> Traffic {
         At::Confirm | At::BeforeStop | At::Drain | At::Keep => (upgrade.childless, false, here),
         At::Hold | At::Stop | At::Transform { .. } => (true, false, here),
         At::Flip | At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe => {
-            (true, true, upgrade.to.version)
+            (true, true, upgrade.ahead.version)
         }
         At::BackStop | At::BackFlip | At::BackStart | At::BackProbe => (true, true, here),
     };

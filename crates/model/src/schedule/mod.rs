@@ -13,7 +13,8 @@ pub use leap::leap;
 pub use written::{After, Rolling, Schedule, ScheduleError};
 
 use crate::api::{ChildState, NodeFact, PermitRequest, SystemView};
-use crate::ids::{NodeId, Version};
+use crate::ids::{NodeId, Revision, Version};
+use crate::machine::Place;
 use serde::{Deserialize, Serialize};
 
 /// A schedule's answer.
@@ -42,6 +43,10 @@ pub struct Facts<'a> {
     pub node: NodeId,
     /// The version it would upgrade to.
     pub version: Version,
+    /// The revision of it.
+    pub revision: Revision,
+    /// The node runs an older revision of that version: it would try this one.
+    pub mends: bool,
     /// That upgrade wants every reachable node to have staged before any flips.
     pub require_staged: bool,
     /// The server's clock.
@@ -55,6 +60,14 @@ impl<'a> Facts<'a> {
     fn asking(&self) -> Option<&'a NodeFact> {
         let mut nodes = self.view.nodes.iter();
         nodes.find(|fact| fact.node == self.node)
+    }
+
+    /// Where the node would go, for people.
+    fn goal(&self) -> String {
+        match self.mends {
+            true => format!("revision {} of version {}", self.revision, self.version),
+            false => format!("version {}", self.version),
+        }
     }
 
     /// The nodes of this class at the version in question.
@@ -71,8 +84,16 @@ impl<'a> Facts<'a> {
 
     /// Whether a node has settled at the version, and its software has shown that it is healthy where it is judged with its peers.
     fn settled(&self, fact: &NodeFact) -> bool {
+        self.is_there(fact) && fact.report.status.child != ChildState::Starting
+    }
+
+    /// Whether a node is at the version or further, and runs no older revision of it than the one that the asking node would try.
+    fn is_there(&self, fact: &NodeFact) -> bool {
         let status = &fact.report.status;
-        status.version >= self.version && status.child != ChildState::Starting
+        let behind = |bundle: Place| {
+            bundle.version == self.version && bundle.revision < self.revision && self.mends
+        };
+        status.version >= self.version && !status.bundle.is_some_and(behind)
     }
 }
 

@@ -15,13 +15,13 @@ pub(super) fn after_classes(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
         .filter(|fact| !facts.settled(fact))
         .collect();
     let (there, missing): (Vec<_>, Vec<_>) =
-        (missing.into_iter()).partition(|fact| fact.report.status.version >= facts.version);
+        (missing.into_iter()).partition(|fact| facts.is_there(fact));
     for (what, nodes) in [("at", missing), ("healthy at", there)] {
         if !nodes.is_empty() {
             return wait(format!(
-                "comes after {}; not yet {what} version {}: {}",
+                "comes after {}; not yet {what} {}: {}",
                 after.classes.join(", "),
-                facts.version,
+                facts.goal(),
                 names(nodes)
             ));
         }
@@ -49,8 +49,8 @@ fn soak(facts: &Facts<'_>, settled: Vec<&NodeFact>, soak_ms: u64, who: &str) -> 
     match until_ms {
         Some(until_ms) if facts.now_ms < until_ms => Verdict::Wait {
             reason: format!(
-                "soaks: {who} settled at version {} less than {soak_ms} ms ago",
-                facts.version
+                "soaks: {who} settled at {} less than {soak_ms} ms ago",
+                facts.goal()
             ),
             until_ms: Some(until_ms),
         },
@@ -66,6 +66,7 @@ pub(super) fn approved(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
     let class = asking.and_then(|fact| (facts.class_of)(fact, facts.version));
     let for_us = |approval: &Approval| {
         approval.version == facts.version
+            && (approval.revision >= facts.revision || !facts.mends)
             && (approval.class.is_none() || approval.class == class)
             && (approval.node.as_deref())
                 .is_none_or(|name| asking.is_some_and(|fact| fact.name == name))
@@ -73,8 +74,12 @@ pub(super) fn approved(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
     if facts.view.approvals.iter().any(for_us) {
         return Verdict::Go;
     }
-    wait(format!(
-        "waits for approval: `upstart approve {}`",
-        facts.version
-    ))
+    wait(match facts.mends {
+        true => format!(
+            "{} waits for approval: `upstart approve {}`",
+            facts.goal(),
+            facts.version
+        ),
+        false => format!("waits for approval: `upstart approve {}`", facts.version),
+    })
 }

@@ -39,6 +39,7 @@ pub(super) fn within_limit(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
     Verdict::Acquire(PermitRequest {
         node: facts.node,
         version: facts.version,
+        revision: facts.revision,
         group,
         members: members.iter().map(|fact| fact.node).collect(),
         max_unavailable: rolling.max_unavailable,

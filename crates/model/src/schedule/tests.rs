@@ -53,6 +53,8 @@ fn ask(schedule: &Schedule, view: &SystemView, now_ms: u64) -> Verdict {
         view,
         node: NodeId(1),
         version: Version(2),
+        revision: Revision(1),
+        mends: false,
         require_staged: true,
         now_ms,
         class_of: &|fact, _| Some(fact.class.clone()),
@@ -127,6 +129,7 @@ fn rolling_asks_for_a_permit_within_its_group() {
     assert_eq!(request.members, [NodeId(1), NodeId(3)]);
     assert_eq!(request.last_settled_at_ms, None, "nothing soaks");
     view.permits.push(PermitFact {
+        revision: Revision(1),
         permit: PermitId(9),
         node: NodeId(2),
         version: Version(2),
@@ -200,6 +203,7 @@ fn approval_counts_for_its_version_class_and_node() {
     assert!(reason.contains("upstart approve 2"), "{reason}");
     let approval = |version, class: Option<&str>, node: Option<&str>| Approval {
         version: Version(version),
+        revision: Revision(1),
         class: class.map(str::to_owned),
         node: node.map(str::to_owned),
         author: String::new(),
@@ -221,6 +225,74 @@ fn approval_counts_for_its_version_class_and_node() {
         view.approvals = vec![ours];
         assert_eq!(ask(&schedule, &view, 0), Verdict::Go);
     }
+}
+
+/// What the schedule says to a node that runs revision 1 of version 2, and would try revision 2.
+fn ask_to_mend(schedule: &Schedule, view: &SystemView) -> Verdict {
+    let facts = Facts {
+        view,
+        node: NodeId(1),
+        version: Version(2),
+        revision: Revision(2),
+        mends: true,
+        require_staged: false,
+        now_ms: 1_200,
+        class_of: &|fact, _| Some(fact.class.clone()),
+    };
+    evaluate(schedule, &facts)
+}
+
+#[test]
+fn a_revision_of_what_runs_keeps_order_soak_and_limit_and_waits_for_an_approval_of_its_own() {
+    let running = |revision| {
+        let version = Version(2);
+        let revision = Revision(revision);
+        Some(Place { version, revision })
+    };
+    let mut view = view(vec![node(1, "a", 2), node(2, "a", 2), node(3, "b", 2)]);
+    for fact in &mut view.nodes {
+        fact.report.status.bundle = running(1);
+    }
+    let ordered = schedule("after = ['b']");
+    let (reason, _) = waits(ask_to_mend(&ordered, &view));
+    let expected = "comes after b; not yet at revision 2 of version 2: b-3";
+    assert_eq!(reason, expected);
+    view.nodes[2].report.status.bundle = running(2);
+    assert_eq!(ask_to_mend(&ordered, &view), Verdict::Go);
+
+    let soaks = schedule("soak_ms = 500");
+    assert_eq!(ask_to_mend(&soaks, &view), Verdict::Go);
+    view.nodes[1].report.status.bundle = running(2);
+    assert_eq!(waits(ask_to_mend(&soaks, &view)).1, Some(1_500));
+
+    let approved = schedule("approval = true");
+    view.approvals = vec![Approval {
+        version: Version(2),
+        revision: Revision(1),
+        class: None,
+        node: None,
+        author: String::new(),
+        at_ms: 0,
+    }];
+    let (reason, _) = waits(ask_to_mend(&approved, &view));
+    let expected = "revision 2 of version 2 waits for approval: `upstart approve 2`";
+    assert_eq!(reason, expected);
+    assert_eq!(ask(&approved, &view, 0), Verdict::Go, "for those before it");
+    view.approvals[0].revision = Revision(2);
+    assert_eq!(ask_to_mend(&approved, &view), Verdict::Go);
+
+    let rolling = schedule("max_unavailable = 1");
+    match ask_to_mend(&rolling, &view) {
+        Verdict::Acquire(request) => {
+            assert_eq!(
+                (request.version, request.revision),
+                (Version(2), Revision(2))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    view.nodes[1].report.status.child = ChildState::Crashed;
+    waits(ask_to_mend(&rolling, &view));
 }
 
 #[test]
@@ -250,6 +322,8 @@ fn only_a_node_left_behind_by_its_class_leaps() {
             view: &view,
             node: NodeId(1),
             version: Version(0),
+            revision: Revision(0),
+            mends: false,
             require_staged: true,
             now_ms: 0,
             class_of: &|fact, _| Some(fact.class.clone()),

@@ -10,7 +10,7 @@ use crate::udb::{Commit, Sqlite, Stored, Udb, UdbError};
 use async_trait::async_trait;
 use model::api::{EnrolRequest, Event, PauseRequest, PermitRequest};
 use model::bundle::UpgradeFile;
-use model::ids::{NodeId, Version};
+use model::ids::{NodeId, Revision, Version};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -188,6 +188,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
         let request = PermitRequest {
             node: NodeId(node),
             version: Version(2),
+            revision: Revision(1),
             group: "storage".to_owned(),
             members: vec![NodeId(1), NodeId(2)],
             max_unavailable: 1,

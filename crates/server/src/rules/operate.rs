@@ -49,7 +49,8 @@ pub(super) fn approve(
 ) -> Result<Approval, Refusal> {
     let version = request.version;
     let refused = |detail: String| Err(refuse(Kind::APPROVAL_REFUSED, detail));
-    if known(draft.state, version)?.withdrawn {
+    let upgrade = known(draft.state, version)?;
+    if upgrade.withdrawn {
         return refused(format!(
             "Version {version} is withdrawn; nobody goes there."
         ));
@@ -77,13 +78,17 @@ pub(super) fn approve(
     }
     let mut approvals = draft.state.approvals.iter();
     let same = approvals.find(|given| {
-        given.version == version && given.class == request.class && given.node == request.node
+        given.version == version
+            && given.revision == upgrade.revision
+            && given.class == request.class
+            && given.node == request.node
     });
     if let Some(given) = same {
         return Ok(given.clone());
     }
     let approval = Approval {
         version,
+        revision: upgrade.revision,
         class: request.class.clone(),
         node: request.node.clone(),
         author: draft.context.author.clone(),

@@ -6,8 +6,9 @@
 use super::{Draft, known, some_of, unknown_node};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::udb::{Change, HeldPermit};
-use model::api::{ChildState, NodeFact, Permit, PermitFact, PermitRequest, Phase};
-use model::ids::{NodeId, PermitId, Version};
+use model::api::{ChildState, NodeFact, NodeStatus, Permit, PermitFact, PermitRequest, Phase};
+use model::ids::{NodeId, PermitId, Revision, Version};
+use model::machine::Place;
 use std::collections::BTreeMap;
 
 /// The most members that one request names: every node of the largest system.
@@ -35,7 +36,7 @@ pub(super) fn acquire(draft: &mut Draft<'_>, request: &PermitRequest) -> Result<
     if let Some(held) = held.filter(|held| same(&held.fact, request)) {
         return Ok(again(draft, held));
     }
-    may_upgrade(draft, &fact, request.version)?;
+    may_upgrade(draft, &fact, request)?;
     has_room(draft, request)?;
     judged_by_what_is(draft, request)?;
     end_all_of(draft, request.node);
@@ -44,6 +45,7 @@ pub(super) fn acquire(draft: &mut Draft<'_>, request: &PermitRequest) -> Result<
             permit: PermitId(draft.state.last_permit.0 + 1),
             node: request.node,
             version: request.version,
+            revision: request.revision,
             group: request.group.clone(),
             confirmed: false,
             since_ms: draft.now_ms(),
@@ -67,7 +69,9 @@ pub(super) fn acquire(draft: &mut Draft<'_>, request: &PermitRequest) -> Result<
 }
 
 fn same(held: &PermitFact, request: &PermitRequest) -> bool {
-    held.version == request.version && held.group == request.group
+    held.version == request.version
+        && held.revision == request.revision
+        && held.group == request.group
 }
 
 /// The node asks again for what it holds: the same permit, its time begun anew.
@@ -84,7 +88,8 @@ fn again(draft: &mut Draft<'_>, mut held: HeldPermit) -> Permit {
     }
 }
 
-fn may_upgrade(draft: &Draft<'_>, fact: &NodeFact, version: Version) -> Result<(), Refusal> {
+fn may_upgrade(draft: &Draft<'_>, fact: &NodeFact, request: &PermitRequest) -> Result<(), Refusal> {
+    let (version, revision) = (request.version, request.revision);
     let refused = |detail: String| Err(refuse(Kind::PERMIT_REFUSED, detail));
     if let Some(pause) = &draft.state.paused {
         return refused(format!(
@@ -92,18 +97,32 @@ fn may_upgrade(draft: &Draft<'_>, fact: &NodeFact, version: Version) -> Result<(
             pause.author, pause.reason
         ));
     }
-    if known(draft.state, version)?.withdrawn {
+    let upgrade = known(draft.state, version)?;
+    if upgrade.withdrawn {
         return refused(format!(
             "Version {version} is withdrawn; nobody goes there."
         ));
     }
-    if version <= fact.report.status.version {
+    if revision != upgrade.revision {
         return refused(format!(
-            "Node {} is at version {} already.",
-            fact.name, fact.report.status.version
+            "Revision {} of version {version} is the newest, not {revision}; ask for that one when it is staged.",
+            upgrade.revision
+        ));
+    }
+    let status = &fact.report.status;
+    if version <= status.version && !would_revise(status, version, revision) {
+        return refused(format!(
+            "Node {} is at version {} already, and runs no older revision of version {version}.",
+            fact.name, status.version
         ));
     }
     Ok(())
+}
+
+/// Whether a node runs the software of this version in an older revision.
+fn would_revise(status: &NodeStatus, version: Version, revision: Revision) -> bool {
+    let older = |bundle: Place| bundle.version == version && bundle.revision < revision;
+    status.bundle.is_some_and(older)
 }
 
 fn has_room(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), Refusal> {

@@ -67,7 +67,8 @@ pub(super) fn sync(
         ..before.as_ref().clone()
     };
     if let Some(report) = &request.report {
-        if report.status.version != before.report.status.version {
+        let (is, was) = (&report.status, &before.report.status);
+        if is.version != was.version || is.bundle != was.bundle {
             after.settled_at_ms = draft.now_ms();
         }
         // The change is visible: the view that comes has the next number.

@@ -191,6 +191,7 @@ fn pause() -> Pause {
 fn approval() -> Approval {
     Approval {
         version: Version(1),
+        revision: Revision(1),
         class: None,
         node: Some("n1".to_owned()),
         author: "suite".to_owned(),
@@ -226,6 +227,7 @@ fn permit(number: u64) -> HeldPermit {
             permit: PermitId(number),
             node: NodeId(1),
             version: Version(2),
+            revision: Revision(1),
             group: "a".to_owned(),
             confirmed: false,
             since_ms: 5,

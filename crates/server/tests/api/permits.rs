@@ -2,7 +2,7 @@
 
 use crate::support::{Running, Site, client, kind};
 use model::api::PermitRequest;
-use model::ids::{NodeId, PermitId, Version};
+use model::ids::{NodeId, PermitId, Revision, Version};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +17,7 @@ fn request(node: NodeId, members: &[NodeId]) -> PermitRequest {
     PermitRequest {
         node,
         version: Version(2),
+        revision: Revision(1),
         group: "storage".to_owned(),
         members: members.to_vec(),
         max_unavailable: LIMIT,

@@ -2,7 +2,7 @@
 
 use crate::support::{Running, Site, bundle, report};
 use model::api::{ApproveRequest, PauseRequest, PermitRequest, PublicRequest};
-use model::ids::{NodeId, PermitId, Version};
+use model::ids::{NodeId, PermitId, Revision, Version};
 use server::ServerError;
 
 /// Makes one change of every kind; answers the number of a confirmed permit.
@@ -14,6 +14,7 @@ async fn change_everything(server: &Running, nodes: &[NodeId]) -> PermitId {
     let request = PermitRequest {
         node: nodes[0],
         version: Version(2),
+        revision: Revision(2),
         group: "storage".to_owned(),
         members: nodes.to_vec(),
         max_unavailable: 1,

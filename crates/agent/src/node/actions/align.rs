@@ -7,11 +7,19 @@ use model::machine::Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// What the node uses of what lies in its version folders.
+pub(super) struct Used {
+    /// Whose state `current` leads to.
+    pub(super) state: Option<Place>,
+    /// Whose software runs.
+    pub(super) bundle: Option<Place>,
+}
+
 /// Loads the adapters of every version that the node answers, opens their ports, and deletes what nothing needs.
 pub(super) async fn align(
     node: &Arc<Node>,
     held: &[Place],
-    state: Option<Place>,
+    used: Used,
     retired_through: Version,
 ) -> Result<(), String> {
     let staged = held
@@ -35,7 +43,7 @@ pub(super) async fn align(
         // An earlier agent may have ended before it let go of everything.
         node.let_go_of_kept().await?;
     }
-    sweep(node, held, state, retired_through);
+    sweep(node, held, &used, retired_through);
     Ok(())
 }
 
@@ -52,7 +60,7 @@ fn places(node: &Node, held: &[Place]) -> BTreeMap<Version, Place> {
 
 /// Deletes folders that nothing needs; what cannot be deleted is tried again next time. Staging goes on meanwhile: the
 /// newest revision of a version that is spoken, or will be, is left alone whether it is held yet or not.
-fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Version) {
+fn sweep(node: &Node, held: &[Place], used: &Used, retired_through: Version) {
     let knowledge = node.knowledge();
     if knowledge.lineage().is_none() {
         return;
@@ -67,25 +75,76 @@ fn sweep(node: &Node, held: &[Place], state: Option<Place>, retired_through: Ver
     if let Err(error) = node.adapters.stores().remove_through(retired_through.0) {
         tracing::warn!(%error, "cannot delete what retired adapters remember");
     }
-    let running = node.child().map(|child| child.start.place);
-    for place in node.staged_places() {
-        if Some(place) == state || Some(place) == running {
+    let running = node.child().map(|child| child.start.serving.bundle);
+    let with_state = node.places_on_disk();
+    let with_state: Vec<Place> = (with_state.into_iter())
+        .filter(|place| std::fs::symlink_metadata(node.layout.state(*place)).is_ok())
+        .collect();
+    for place in node.places_on_disk() {
+        if Some(place) == used.state {
             continue;
         }
+        let runs = Some(place) == used.bundle || Some(place) == running;
         let retired = place.version <= retired_through;
         let superseded = (held.iter())
             .any(|other| other.version == place.version && other.revision > place.revision);
         let withdrawn =
             knowledge.history().release(place.version).is_none() && !held.contains(&place);
-        let folder = if superseded || withdrawn || retired && !needed.contains(&place.version) {
-            node.layout.version(place)
-        } else if retired {
-            node.layout.state(place)
-        } else {
-            continue;
+        let bundle_goes = superseded || withdrawn || retired && !needed.contains(&place.version);
+        let bundle_goes = bundle_goes && !runs;
+        let state_goes = match retired || withdrawn {
+            true => true,
+            false => superseded && !is_kept_state(place, used.state, &with_state),
         };
-        if let Err(error) = remove(&folder) {
-            tracing::warn!(folder = %folder.display(), %error, "cannot delete what is not needed any more");
+        let layout = &node.layout;
+        let folders = match (bundle_goes, state_goes) {
+            (true, true) => vec![layout.version(place)],
+            (true, false) => vec![
+                layout.bundle(place),
+                layout.software(place),
+                layout.manifest(place),
+            ],
+            (false, true) => vec![layout.state(place)],
+            (false, false) => continue,
+        };
+        for folder in folders {
+            if let Err(error) = remove(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "cannot delete what is not needed any more");
+            }
         }
+    }
+}
+
+/// The state of an older version is kept until that is retired, whichever revision it was made by: the newest that the node has had.
+/// What lies ahead of the node's state came from a failed try.
+fn is_kept_state(place: Place, current: Option<Place>, with_state: &[Place]) -> bool {
+    let older = current.is_some_and(|current| place.version < current.version);
+    let newest = (with_state.iter()).rfind(|other| other.version == place.version);
+    older && newest == Some(&place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::ids::Revision;
+
+    #[test]
+    fn the_newest_state_of_an_older_version_is_kept_and_no_other() {
+        let place = |version, revision| Place {
+            version: Version(version),
+            revision: Revision(revision),
+        };
+        let all = [
+            place(1, 1),
+            place(2, 1),
+            place(2, 3),
+            place(3, 1),
+            place(3, 2),
+            place(4, 1),
+        ];
+        let kept: Vec<Place> = (all.iter().copied())
+            .filter(|it| is_kept_state(*it, Some(place(3, 2)), &all))
+            .collect();
+        assert_eq!(kept, [place(1, 1), place(2, 3)]);
     }
 }

@@ -4,7 +4,7 @@ use super::chain;
 use crate::node::Node;
 use crate::node::child::{Running, Start};
 use intercept::holder::ChildSpec;
-use model::machine::{Outcome, Place};
+use model::machine::{Outcome, Serving};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(super) async fn stop(node: &Arc<Node>) -> Outcome {
 }
 
 async fn end(node: &Arc<Node>, child: &Running) -> Result<(), String> {
-    let manner = node.stop_manner(child.start.place);
+    let manner = child.start.stop;
     let asked = node
         .holder
         .stop(manner.signal, manner.to_all, manner.grace())
@@ -65,10 +65,10 @@ async fn end(node: &Arc<Node>, child: &Running) -> Result<(), String> {
 }
 
 /// Sees to it that the software of `to` runs.
-pub(super) async fn start(node: &Arc<Node>, to: Place) -> Outcome {
+pub(super) async fn start(node: &Arc<Node>, to: Serving) -> Outcome {
     if let Some(child) = node.child() {
         // Any other software was stopped before: what runs is this, perhaps under an older number.
-        if child.start.place != Place::default() {
+        if child.start.serving != Serving::default() {
             return Outcome::Started {
                 generation: child.start.generation,
             };
@@ -83,7 +83,8 @@ pub(super) async fn start(node: &Arc<Node>, to: Place) -> Outcome {
     }
 }
 
-async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
+async fn launch(node: &Arc<Node>, to: Serving) -> Result<u64, String> {
+    let class = node.definition(to.bundle)?;
     let rendered = node.render(to)?;
     if !node.probing() {
         // During an upgrade calls are held, and the addresses are known since the version was staged.
@@ -99,9 +100,9 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
     node.publish_table();
     let start = Start {
         generation: node.next_generation()?,
-        place: to,
+        serving: to,
         loads_before: node.library_loads(),
-        stop: node.stop_manner(to),
+        stop: Node::stop_manner(&class),
     };
     let spec = ChildSpec {
         generation: start.generation,
@@ -117,7 +118,7 @@ async fn launch(node: &Arc<Node>, to: Place) -> Result<u64, String> {
     node.child_starts(start);
     match node.holder.start_told(spec).await {
         Ok((pid, interception)) => {
-            tracing::info!(pid, version = %to, "the software runs");
+            tracing::info!(pid, version = %to.version, bundle = %to.bundle, "the software runs");
             node.child_runs(interception);
             Ok(start.generation)
         }

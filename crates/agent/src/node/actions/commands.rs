@@ -8,7 +8,7 @@ use crate::probe::{self, Question, Software, Timing};
 use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Command, ProbeQuestion};
 use model::expression::Scope;
-use model::machine::Place;
+use model::machine::Serving;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -39,35 +39,40 @@ pub(super) async fn before_stop(node: &Arc<Node>) -> Result<(), String> {
     let Some(child) = node.child() else {
         return Ok(());
     };
-    let (class, _) = node.definition(child.start.place)?;
+    let class = node.definition(child.start.serving.bundle)?;
     match &class.lifecycle.before_stop {
-        Some(command) => run("before_stop", node, child.start.place, command).await,
+        Some(command) => run("before_stop", node, child.start.serving, command).await,
         None => Ok(()),
     }
 }
 
 /// The command after the software was started.
-pub(super) async fn after_start(node: &Arc<Node>, to: Place) -> Result<(), String> {
-    let (class, _) = node.definition(to)?;
+pub(super) async fn after_start(node: &Arc<Node>, to: Serving) -> Result<(), String> {
+    let class = node.definition(to.bundle)?;
     match &class.lifecycle.after_start {
         Some(command) => run("after_start", node, to, command).await,
         None => Ok(()),
     }
 }
 
-fn manner(node: &Node, place: Place) -> Result<Manner, String> {
-    let (class, provided) = node.definition(place)?;
-    let rendered = node.render(place)?;
+fn manner(node: &Node, serving: Serving) -> Result<Manner, String> {
+    let class = node.definition(serving.bundle)?;
+    let rendered = node.render(serving)?;
     Ok(Manner {
         environment: node.command_environment(&rendered),
         directory: rendered.directory,
         user: rendered.user,
-        scope: node.scope(place, &class, provided),
+        scope: node.scope(serving, &class),
     })
 }
 
-async fn run(name: &str, node: &Arc<Node>, place: Place, command: &Command) -> Result<(), String> {
-    let manner = manner(node, place)?;
+async fn run(
+    name: &str,
+    node: &Arc<Node>,
+    serving: Serving,
+    command: &Command,
+) -> Result<(), String> {
+    let manner = manner(node, serving)?;
     let words = command
         .command
         .iter()
@@ -135,8 +140,8 @@ fn tail(log: &std::path::Path) -> String {
     String::from_utf8_lossy(&bytes[from..]).trim().to_owned()
 }
 
-/// Probes the software of a place until it is healthy, or cannot become healthy.
-pub(super) async fn probe(node: &Arc<Node>, to: Place) -> Result<(), String> {
+/// Probes software until it is healthy, or cannot become healthy.
+pub(super) async fn probe(node: &Arc<Node>, to: Serving) -> Result<(), String> {
     let (question, timing) = asked(node, to)?;
     let software = Probed::new(node, to)?;
     probe::probe(&software, &question, &timing)
@@ -144,18 +149,18 @@ pub(super) async fn probe(node: &Arc<Node>, to: Place) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Asks the probe's question of a place once.
-pub(super) async fn look(node: &Arc<Node>, at: Place) -> Result<(), String> {
+/// Asks its probe's question of software once.
+pub(super) async fn look(node: &Arc<Node>, at: Serving) -> Result<(), String> {
     let (question, timing) = asked(node, at)?;
     let software = Probed::new(node, at)?;
     probe::look(&software, &question, &timing).await
 }
 
-/// What the probe of a place asks, how long and how often.
-fn asked(node: &Arc<Node>, place: Place) -> Result<(Question, Timing), String> {
-    let (class, provided) = node.definition(place)?;
+/// What the probe of software asks, how long and how often.
+fn asked(node: &Arc<Node>, serving: Serving) -> Result<(Question, Timing), String> {
+    let class = node.definition(serving.bundle)?;
     let probe = &class.lifecycle.probe;
-    let scope = node.scope(place, &class, provided);
+    let scope = node.scope(serving, &class);
     let question = match &probe.question {
         ProbeQuestion::Http { service, path } => Question::Http {
             service: service.clone(),
@@ -189,10 +194,10 @@ struct Probed<'a> {
 }
 
 impl<'a> Probed<'a> {
-    fn new(node: &'a Arc<Node>, place: Place) -> Result<Self, String> {
+    fn new(node: &'a Arc<Node>, serving: Serving) -> Result<Self, String> {
         Ok(Self {
             node,
-            manner: manner(node, place)?,
+            manner: manner(node, serving)?,
             generation: node.child().map_or(0, |child| child.start.generation),
         })
     }

@@ -18,11 +18,19 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
         Action::Align {
             held,
             state,
+            bundle,
             retired_through,
             known: _,
-        } => outcome(align::align(node, &held, state, retired_through).await),
-        Action::Prepare { to } => outcome(state::prepare(node, to)),
-        Action::AskSchedule { chain, fetching } => permits::ask(node, &chain, fetching).await,
+        } => {
+            let used = align::Used { state, bundle };
+            outcome(align::align(node, &held, used, retired_through).await)
+        }
+        Action::Prepare { to, state } => outcome(state::prepare(node, to, state)),
+        Action::AskSchedule {
+            chain,
+            mend,
+            fetching,
+        } => permits::ask(node, &chain, mend, fetching).await,
         Action::AcquirePermit(request) => permits::acquire(node, &request).await,
         Action::ConfirmPermit(permit) => permits::confirm(node, permit).await,
         Action::EndPermit { permit, at } => permits::end(node, permit, at).await,

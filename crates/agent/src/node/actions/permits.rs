@@ -1,13 +1,15 @@
 //! Leave to upgrade: the schedule's word, and permits.
 
 use super::chain;
-use crate::node::Node;
+use crate::node::{Learned, Node};
+use crate::sync::Told;
 use client::ClientError;
 use model::api::{NodeFact, PermitRequest};
 use model::expression::NodeScope;
-use model::ids::{PermitId, Version};
-use model::machine::{Outcome, Place, Work};
+use model::ids::{PermitId, Revision, Version};
+use model::machine::{Outcome, Place, Serving, Work};
 use model::schedule::{Facts, Verdict, evaluate, leap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -20,14 +22,107 @@ const TOLD_LIMIT: Duration = Duration::from_secs(5);
 /// The pause between two attempts.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(300);
 
-/// Asks the schedule of the version to go to.
-pub(super) async fn ask(node: &Node, chain: &[Place], fetching: Option<Version>) -> Outcome {
+/// Asks the schedule of the version to go to; where that waits, or there is none, that of a revision of what runs.
+pub(super) async fn ask(
+    node: &Node,
+    chain: &[Place],
+    mend: Option<Place>,
+    fetching: Option<Version>,
+) -> Outcome {
+    let Some(mend) = mend else {
+        return ask_ahead(node, chain, fetching).await;
+    };
+    let ahead = match chain.is_empty() {
+        true => None,
+        false => Some(ask_ahead(node, chain, fetching).await),
+    };
+    let ahead_reason = match ahead {
+        Some(Outcome::Scheduled {
+            verdict: Verdict::Wait { reason, .. },
+            ..
+        }) => Some(reason),
+        Some(leave) => return leave,
+        None => None,
+    };
+    let mut verdict = match scheduled_mend(node, mend) {
+        Ok(verdict) => verdict,
+        Err(reason) => wait(reason),
+    };
+    if !matches!(verdict, Verdict::Wait { .. })
+        && let Some(reason) = node.lacks_room(mend).await
+    {
+        verdict = wait(reason);
+    }
+    if let (Verdict::Wait { reason, until_ms }, Some(ahead)) = (&mut verdict, ahead_reason) {
+        *reason = format!("{ahead}; {reason}");
+        *until_ms = None;
+    }
+    Outcome::Scheduled {
+        verdict,
+        to: mend.version,
+    }
+}
+
+/// A wait whose end nobody knows.
+fn wait(reason: String) -> Verdict {
+    Verdict::Wait {
+        reason,
+        until_ms: None,
+    }
+}
+
+/// The schedule's word on a revision of what runs.
+fn scheduled_mend(node: &Node, mend: Place) -> Result<Verdict, String> {
+    let learned = heard(node)?;
+    if learned.knowledge.newest_place(mend.version) != Some(mend) {
+        return Err(format!("revision {mend} is not the newest any more"));
+    }
+    let Some(class) = learned.knowledge.class_at(mend.version) else {
+        return Ok(Verdict::Go);
+    };
+    let class_of = class_of(&learned);
+    let facts = Facts {
+        view: &learned.view,
+        node: node.identity.node,
+        version: mend.version,
+        revision: mend.revision,
+        mends: true,
+        // Its interfaces are those of the revision that runs.
+        require_staged: false,
+        now_ms: servers_now_ms(node),
+        class_of: &class_of,
+    };
+    Ok(evaluate(&class.schedule, &facts))
+}
+
+fn heard(node: &Node) -> Result<Arc<Learned>, String> {
+    let learned = node.learned.borrow().clone();
+    learned
+        .ok_or_else(|| "nothing has been heard from the server since the agent started".to_owned())
+}
+
+fn servers_now_ms(node: &Node) -> u64 {
+    let ahead_ms = node.link.ahead_ms.load(Ordering::Relaxed);
+    node.clock.now_ms().saturating_add_signed(ahead_ms)
+}
+
+/// Follows a node's class through the versions.
+fn class_of(learned: &Learned) -> impl Fn(&NodeFact, Version) -> Option<String> {
+    let history = learned.knowledge.history();
+    |fact: &NodeFact, version: Version| {
+        let scope = NodeScope {
+            name: fact.name.clone(),
+            class: fact.class.clone(),
+            attributes: fact.attributes.clone(),
+        };
+        history.class_at(&scope, None, version).ok().flatten()
+    }
+}
+
+async fn ask_ahead(node: &Node, chain: &[Place], fetching: Option<Version>) -> Outcome {
     let next = chain.first().map_or(Version(0), |place| place.version);
     let wait = |reason, to| Outcome::Scheduled {
-        verdict: Verdict::Wait {
-            reason,
-            until_ms: None,
-        },
+        verdict: wait(reason),
         to,
     };
     let (verdict, to) = match scheduled(node, chain, fetching) {
@@ -60,26 +155,17 @@ fn scheduled(
     chain: &[Place],
     fetching: Option<Version>,
 ) -> Result<(Verdict, Version), String> {
-    let learned = node.learned.borrow().clone();
-    let learned =
-        learned.ok_or("nothing has been heard from the server since the agent started")?;
-    let history = learned.knowledge.history();
-    let class_of = |fact: &NodeFact, version: Version| {
-        let scope = NodeScope {
-            name: fact.name.clone(),
-            class: fact.class.clone(),
-            attributes: fact.attributes.clone(),
-        };
-        history.class_at(&scope, None, version).ok().flatten()
-    };
-    let ahead_ms = node.link.ahead_ms.load(Ordering::Relaxed);
+    let learned = heard(node)?;
+    let class_of = class_of(&learned);
     let ahead: Vec<Version> = chain.iter().map(|place| place.version).collect();
     let mut facts = Facts {
         view: &learned.view,
         node: node.identity.node,
         version: *ahead.first().ok_or("no version is staged")?,
+        revision: Revision::default(),
+        mends: false,
         require_staged: true,
-        now_ms: node.clock.now_ms().saturating_add_signed(ahead_ms),
+        now_ms: servers_now_ms(node),
         class_of: &class_of,
     };
     let to = leap(&facts, &ahead).unwrap_or(facts.version);
@@ -96,6 +182,8 @@ fn scheduled(
         return Ok((Verdict::Wait { reason, until_ms }, to));
     }
     facts.version = to;
+    facts.revision = (chain.iter().find(|place| place.version == to))
+        .map_or(Revision::default(), |place| place.revision);
     facts.require_staged = learned.knowledge.settings(to).require_staged;
     let schedule = match learned.knowledge.class_at(to) {
         Some(class) => class.schedule.clone(),
@@ -125,12 +213,18 @@ pub(super) async fn confirm(node: &Node, permit: PermitId) -> Outcome {
     }
 }
 
-/// Gives a permit back, once the server knows where the node has settled.
-pub(super) async fn end(node: &Node, permit: PermitId, at: Version) -> Outcome {
+/// Gives a permit back, once the server knows what the node runs.
+pub(super) async fn end(node: &Node, permit: PermitId, at: Serving) -> Outcome {
     let mut told = node.link.told.clone();
-    let known = told.wait_for(|version| *version == Some(at));
+    let is_that = |told: Told| {
+        told.version == at.version && told.bundle.is_none_or(|bundle| bundle == at.bundle)
+    };
+    let known = told.wait_for(|told| told.is_some_and(is_that));
     if tokio::time::timeout(TOLD_LIMIT, known).await.is_err() {
-        let reason = format!("the server has not yet heard that this node is at version {at}");
+        let reason = format!(
+            "the server has not yet heard that this node is at version {}, with the software of {}",
+            at.version, at.bundle
+        );
         return Outcome::Failed { reason };
     }
     match node.client.end_permit(permit).await {

@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::snapshot::{self, SnapshotError};
 use crate::transform::{Transform, TransformError};
 use model::api::Progress;
-use model::machine::{Outcome, Place, Step};
+use model::machine::{Outcome, Place, Serving, Step};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use std::time::Duration;
 const LEFT_BYTES_MIN: u64 = 1 << 20;
 
 /// The first start: an empty state, or the directory that is adopted where it is.
-pub(super) fn prepare(node: &Node, to: Place) -> Result<(), String> {
+pub(super) fn prepare(node: &Node, to: Serving, place: Place) -> Result<(), String> {
     let rendered = node.render(to)?;
-    let state = node.layout.state(to);
+    let state = node.layout.state(place);
     if std::fs::symlink_metadata(&state).is_err() {
         let made = match &rendered.adopt {
             Some(directory) => adopt(Path::new(directory), &state),
@@ -28,7 +28,7 @@ pub(super) fn prepare(node: &Node, to: Place) -> Result<(), String> {
         };
         made.map_err(|error| format!("cannot prepare the state at {}: {error}", state.display()))?;
     }
-    point(node, to)
+    point(node, place)
 }
 
 fn adopt(directory: &Path, state: &Path) -> io::Result<()> {
@@ -160,10 +160,12 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
             "the state of version {from} cannot be found: {error}"
         ))
     })?;
-    let steps: Vec<&Step> = path
-        .iter()
-        .filter(|step| node.transforms_at(step.version))
-        .collect();
+    let mut steps = Vec::new();
+    for step in path {
+        if (node.transforms_at(step.place())).map_err(Broken::Failed)? {
+            steps.push(step);
+        }
+    }
     let mut new = work.join("0");
     copy(node, &old, &new).await?;
     for (index, step) in steps.iter().enumerate() {
@@ -178,7 +180,7 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
         let written = adapter_folder(&work, "out", step);
         let begun = node
             .adapters
-            .begin_transformed(node, step.version, &written);
+            .begin_transformed(node, step.place(), &written);
         begun.map_err(Broken::Failed)?;
     }
     snapshot::sync_tree(&new)?;
@@ -297,7 +299,29 @@ async fn transform_step(
         scratch,
         time_limit: Duration::from_millis(rendered.timeout_ms),
     };
-    Ok(transform.run().await?)
+    tokio::select! {
+        result = transform.run() => Ok(result?),
+        () = outdated(node, step.place()) => Err(Broken::Failed(format!(
+            "version {} is not wanted any more: it was withdrawn, or a newer revision is published",
+            step.place()
+        ))),
+    }
+}
+
+/// Resolves when the repository lists this revision no more as the newest: what is made for it is not waited for.
+async fn outdated(node: &Node, place: Place) {
+    let mut learned = node.learned.clone();
+    let gone = learned.wait_for(|learned| {
+        let knowledge = learned.as_ref().map(|learned| &learned.knowledge);
+        knowledge.is_some_and(|knowledge| {
+            knowledge.newest_place(place.version) != Some(place)
+                || knowledge.history().release(place.version).is_none()
+        })
+    });
+    if gone.await.is_err() {
+        // The agent ends, and with it what it waits for.
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Deletes a tree, a symlink or nothing.

@@ -2,7 +2,7 @@
 
 use super::world::{World, failed, place};
 use crate::api::{PermitRequest, Phase};
-use crate::ids::{NodeId, Version};
+use crate::ids::{NodeId, Revision, Version};
 use crate::machine::{Outcome, ProbeMode, Work};
 use crate::schedule::Verdict;
 use proptest::prelude::*;
@@ -11,6 +11,7 @@ fn acquire() -> Verdict {
     Verdict::Acquire(PermitRequest {
         node: NodeId(1),
         version: Version(2),
+        revision: Revision(1),
         group: "storage".to_owned(),
         members: vec![],
         max_unavailable: 1,
@@ -144,6 +145,7 @@ enum Trouble {
     Fail(&'static str),
     NoSpace,
     Refuse(&'static str),
+    Revise(u32),
 }
 
 fn trouble() -> impl Strategy<Value = Trouble> {
@@ -168,6 +170,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         (0u32..25).prop_map(Trouble::KillChildAfter),
         failing.prop_map(Trouble::Fail),
         Just(Trouble::NoSpace),
+        (1u32..5).prop_map(Trouble::Revise),
         prop::sample::select(vec!["acquire", "confirm", "ask"]).prop_map(Trouble::Refuse),
     ]
 }
@@ -209,6 +212,11 @@ proptest! {
                 Trouble::Fail(action) => world.fail_next(action, failed("trouble")),
                 Trouble::NoSpace => {
                     world.fail_next("transform", Outcome::NoSpace { reason: "full".to_owned() });
+                }
+                Trouble::Revise(version) => {
+                    let planned = world.plan.upgrades.get_mut(&Version(version));
+                    planned.expect("there").revision.0 += 1;
+                    world.tell_plan();
                 }
                 Trouble::Refuse(action) => {
                     world.fail_next(action, Outcome::Refused { reason: "no".to_owned() });

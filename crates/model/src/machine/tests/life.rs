@@ -14,6 +14,7 @@ fn permit_request() -> PermitRequest {
     PermitRequest {
         node: NodeId(1),
         version: Version(2),
+        revision: Revision(1),
         group: "storage".to_owned(),
         members: vec![NodeId(1)],
         max_unavailable: 1,
@@ -308,6 +309,6 @@ fn without_plan_the_node_serves_at_its_version() {
     world.settle();
     let (_, outputs) = NodeMachine::recover(0, &world.journal, None, false).expect("fits");
     assert!(
-        matches!(outputs.last(), Some(Output::Do(crate::machine::Action::StartChild { to })) if *to == place(1, 1))
+        matches!(outputs.last(), Some(Output::Do(crate::machine::Action::StartChild { to })) if to.bundle == place(1, 1))
     );
 }

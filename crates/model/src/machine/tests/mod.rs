@@ -3,5 +3,6 @@
 mod crashes;
 mod life;
 mod old_version;
+mod revisions;
 mod trouble;
 mod world;

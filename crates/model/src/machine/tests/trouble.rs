@@ -204,6 +204,7 @@ fn a_permit_that_is_not_confirmed_costs_nothing_and_is_ended() {
     world.verdict = Verdict::Acquire(PermitRequest {
         node: NodeId(1),
         version: Version(2),
+        revision: Revision(1),
         group: "storage".to_owned(),
         members: vec![],
         max_unavailable: 1,
@@ -344,18 +345,6 @@ fn a_joining_node_whose_probe_fails_keeps_trying_and_takes_a_revision() {
     world.settle();
     assert_eq!(world.machine.status(None).revision, Revision(2));
     assert_eq!(world.child.map(|child| child.0), Some(place(1, 2)));
-}
-
-#[test]
-fn a_settled_node_takes_a_revision_without_a_restart() {
-    let mut world = World::new(1);
-    world.settle();
-    let planned = world.plan.upgrades.get_mut(&Version(1)).expect("there");
-    planned.revision = Revision(2);
-    world.tell_plan();
-    world.settle();
-    assert_eq!(world.machine.status(None).revision, Revision(2));
-    assert_eq!((world.state, world.generation), (Some(place(1, 1)), 1));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(super) struct World {
     pub(super) now_ms: u64,
     pub(super) machine: NodeMachine,
     pub(super) plan: Plan,
+    /// Revisions with the software of the one that runs.
+    pub(super) as_running: BTreeSet<Place>,
     /// What each version brings.
     pub(super) works: BTreeMap<Version, (Work, ProbeMode)>,
     pub(super) journal: Vec<Record>,
@@ -20,6 +22,7 @@ pub(super) struct World {
     pub(super) state: Option<Place>,
     /// Complete transformed copies.
     pub(super) copies: BTreeSet<Place>,
+    /// The bundle whose software runs, and the start's number.
     pub(super) child: Option<(Place, u64)>,
     pub(super) generation: u64,
     pub(super) traffic: Traffic,
@@ -95,6 +98,7 @@ impl World {
             now_ms: 0,
             machine,
             plan,
+            as_running: BTreeSet::new(),
             works: BTreeMap::new(),
             journal: Vec::new(),
             state: None,
@@ -239,9 +243,23 @@ impl World {
         let planned = self.plan.upgrades.get(&request.version);
         let (work, probe) = (self.works.get(&request.version).copied())
             .unwrap_or((Work::Restart, ProbeMode::Alone));
+        let place = Place {
+            version: request.version,
+            revision: request.revision,
+        };
+        let running = request.running.map(|running| running.version);
+        let provider = self.software(place);
         self.push(Input::StageDone(StageOutcome::Staged(Step {
             version: request.version,
             revision: request.revision,
+            bundle: match request.join || provider == request.version {
+                true => place,
+                false => Place {
+                    version: provider,
+                    revision: self.plan.upgrades[&provider].revision,
+                },
+            },
+            as_running: running == Some(request.version) && self.as_running.contains(&place),
             from: planned.map_or(Version(0), |planned| planned.from),
             work: if request.join { Work::Restart } else { work },
             probe,
@@ -273,9 +291,11 @@ impl World {
             "traffic is in force before an action"
         );
         match action {
-            Action::Prepare { to } => self.state = Some(*to),
-            Action::AskSchedule { chain, .. } => {
-                let to = chain[(self.leap - 1).min(chain.len() - 1)].version;
+            Action::Prepare { state, .. } => self.state = Some(*state),
+            Action::AskSchedule { chain, mend, .. } => {
+                let last = self.leap.min(chain.len());
+                let ahead = chain[..last].last();
+                let to = ahead.or(mend.as_ref()).expect("a place to go to").version;
                 let verdict = self.verdict.clone();
                 return Outcome::Scheduled { verdict, to };
             }
@@ -298,7 +318,7 @@ impl World {
                 assert_eq!(self.child, None, "a flip beside a running child");
                 self.state = Some(*state);
             }
-            Action::StartChild { to } => return self.start(*to),
+            Action::StartChild { to } => return self.start(to.bundle),
             Action::Release { .. } => self.check_release(),
             Action::EndPermit { .. } => self.permit_held = None,
             _ => {}
@@ -308,14 +328,15 @@ impl World {
 
     fn start(&mut self, to: Place) -> Outcome {
         if let Some((running, generation)) = self.child {
-            let (of_running, of_wanted) = (self.software(running), self.software(to));
-            assert_eq!(of_running, of_wanted, "adopted another version's child");
+            let same =
+                running == to || running.version == to.version && self.as_running.contains(&to);
+            assert!(same, "adopted {running} for {to}");
             return Outcome::Started { generation };
         }
         let state = self.state.expect("started without a state").version;
         assert_eq!(
             self.software(place(state.0, 1)),
-            self.software(to),
+            to.version,
             "software {to} over the state of version {state}"
         );
         self.generation += 1;

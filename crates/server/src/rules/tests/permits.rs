@@ -1,14 +1,19 @@
 //! Permits: never more than the limit, expiring, fenced, broken.
 
 use super::super::Command;
-use super::{STORAGE, STORAGE_CHANGED, World, report};
-use model::api::{ChildState, PauseRequest, Permit, PermitFact, PermitRequest};
-use model::ids::{NodeId, PermitId, Version};
+use super::{STORAGE, STORAGE_CHANGED, World, publication, report};
+use model::api::{
+    Approval, ApproveRequest, ChildState, PauseRequest, Permit, PermitFact, PermitRequest,
+    UpgradeSummary,
+};
+use model::ids::{NodeId, PermitId, Revision, Version};
+use model::machine::Place;
 
 fn request(node: NodeId, members: &[NodeId], max_unavailable: u32) -> PermitRequest {
     PermitRequest {
         node,
         version: Version(2),
+        revision: Revision(1),
         group: "storage".to_owned(),
         members: members.to_vec(),
         max_unavailable,
@@ -188,4 +193,72 @@ fn a_pause_or_a_withdrawal_gives_no_leave() {
         world.ask(Command::Withdraw(Version(2))).expect("withdrawn");
     assert_eq!(world.confirm(held).err(), Some("permit-lost"));
     assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
+}
+
+#[test]
+fn a_revision_is_left_for_by_those_that_run_an_older_one_and_by_nobody_else() {
+    let (mut world, nodes) = three();
+    let [a, b, c] = nodes;
+    let running = |version, revision| {
+        let mut report = report(version);
+        let (version, revision) = (Version(version), Revision(revision));
+        report.status.revision = revision;
+        report.status.bundle = Some(Place { version, revision });
+        report
+    };
+    for node in nodes {
+        world.report(node, running(2, 1));
+    }
+    let leave = |node: NodeId, revision: u32| {
+        let mut leave = request(node, &nodes, 1);
+        leave.revision = Revision(revision);
+        Command::AcquirePermit(leave)
+    };
+    let refused = |world: &mut World, node, revision| world.refused(leave(node, revision));
+    let detail = refused(&mut world, a, 1).detail;
+    assert!(detail.contains("runs no older revision"), "{detail}");
+    let mended = format!("description = \"mended\"\n{STORAGE_CHANGED}");
+    let _: UpgradeSummary = world
+        .ask(Command::Publish(Box::new(publication(2, 1, &mended, true))))
+        .expect("revised");
+    let detail = refused(&mut world, a, 1).detail;
+    assert!(
+        detail.contains("Revision 2 of version 2 is the newest"),
+        "{detail}"
+    );
+    let held: Permit = world.ask(leave(a, 2)).expect("room");
+    assert_eq!(refused(&mut world, b, 2).kind.name, "permit-unavailable");
+    world.confirm(held.permit).expect("confirmed");
+    world.context.now_ms += 77;
+    world.report(a, running(2, 2));
+    assert_eq!(world.state.nodes[&a].settled_at_ms, world.context.now_ms);
+    let () = world.ask(Command::EndPermit(held.permit)).expect("ended");
+    let detail = refused(&mut world, a, 2).detail;
+    assert!(detail.contains("runs no older revision"), "{detail}");
+    // One that took a later number, and still runs the software of this version.
+    let mut later = running(2, 1);
+    later.status.version = Version(3);
+    world.report(c, later);
+    let _: Permit = world.ask(leave(c, 2)).expect("room");
+}
+
+#[test]
+fn an_approval_is_of_the_newest_revision() {
+    let (mut world, _) = three();
+    let approve = |world: &mut World| -> Approval {
+        let request = ApproveRequest {
+            version: Version(2),
+            class: None,
+            node: None,
+        };
+        world.ask(Command::Approve(request)).expect("approved")
+    };
+    assert_eq!(approve(&mut world).revision, Revision(1));
+    let mended = format!("description = \"mended\"\n{STORAGE_CHANGED}");
+    let _: UpgradeSummary = world
+        .ask(Command::Publish(Box::new(publication(2, 1, &mended, true))))
+        .expect("revised");
+    assert_eq!(approve(&mut world).revision, Revision(2));
+    approve(&mut world);
+    assert_eq!(world.view().approvals.len(), 2);
 }

@@ -107,6 +107,7 @@ fn withdrawal_ends_where_somebody_depends_on_the_version() {
     let request = PermitRequest {
         node: a,
         version: Version(2),
+        revision: Revision(1),
         group: "storage".to_owned(),
         members: vec![a],
         max_unavailable: 1,
