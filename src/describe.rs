@@ -20,9 +20,10 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
     }
 }
 
-/// The state of a node's child.
-pub(crate) fn child(state: ChildState) -> &'static str {
-    match state {
+/// The state of a node's child: as the node said last, while it is heard.
+pub(crate) fn child(node: &NodeFact) -> &'static str {
+    match node.report.status.child {
+        _ if !node.reachable => "not known",
         ChildState::Stopped => "stopped",
         ChildState::Starting => "starting",
         ChildState::Running => "running",
@@ -141,7 +142,7 @@ pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> outp
             node.class.clone(),
             version(status),
             phase(status.phase).to_owned(),
-            child(status.child).to_owned(),
+            child(node).to_owned(),
             remark(node, now),
         ]);
     }

@@ -81,6 +81,34 @@ fn a_node_that_is_told_to_retry_fails_again_or_goes_on() {
 }
 
 #[test]
+fn a_node_that_was_forgotten_and_comes_back_is_told_to_retry_and_does() {
+    let (system, mut node) = with_apples(&Boxes::version(1));
+    system.publish(&unhealthy().bundle());
+    blocked(&system, &node);
+    let tries = |count: usize| {
+        until("another try", || {
+            (system.events_of(&node, "node.blocked").len() == count).then_some(())
+        });
+        blocked(&system, &node);
+    };
+    for count in [2, 3] {
+        system.ask(system.client.retry("a"));
+        tries(count);
+    }
+    system.ask(system.client.forget("a"));
+    node.end_agent();
+    node.start_agent();
+    until("it to be enrolled and blocked again", || {
+        let fact = system.try_ask(system.client.node("a")).ok()?;
+        (fact.report.status.phase == Phase::Blocked).then_some(())
+    });
+    system.ask(system.client.retry("a"));
+    until("another try", || {
+        (system.events_of(&node, "node.blocked").len() == 4).then_some(())
+    });
+}
+
+#[test]
 fn a_withdrawal_frees_the_node_and_its_number_is_skipped() {
     let (system, node) = with_apples(&Boxes::version(1));
     system.publish(&unhealthy().bundle());

@@ -3,6 +3,7 @@
 use crate::harness::{Boxes, Caller, Node, NodeOptions, System, is_crash, refused, until};
 use model::api::{PublicRequest, RetireRequest};
 use model::ids::Version;
+use std::net::TcpListener;
 
 /// A poll interval at which nothing is learned by polling within a test.
 const NEVER_MS: u64 = 3_600_000;
@@ -246,4 +247,42 @@ fn versions_that_follow_one_another_closely_are_all_staged() {
     let system_id = system.view().system_id;
     let mut caller = Caller::labelled_as(system.port(1), system_id, 4, 3).expect("connected");
     assert_eq!(caller.get("apples").expect("answered"), Some(7));
+}
+
+#[test]
+fn callers_are_released_though_a_port_of_another_version_is_taken() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    let admin = |offset: u32, interface: &str| {
+        format!(
+            "[class.box.service.admin]\nport = \"vars.port + {offset}\"\nprotocol = \"http\"\n{interface}"
+        )
+    };
+    let second = Boxes::version(2).and(&admin(5, ""));
+    let second = second.schedule("approval = true");
+    system.publish(&second.bundle());
+    let third = Boxes::version(3).same(2);
+    let third = third.and(&admin(10, "interface = \"same\"\n"));
+    system.publish(&third.schedule("approval = true").bundle());
+    system.until_staged(&node, 3);
+    let taken = TcpListener::bind(("127.0.0.1", system.port(11))).expect("free");
+    system.approve(2, None);
+    system.until_fact(&node, "at version 2", |fact| {
+        fact.report.status.version == Version(2)
+    });
+    let released = until("the release", || {
+        system.events_of(&node, "node.released").pop()
+    });
+    assert_eq!(released.version, Some(Version(2)));
+    let mut caller = system.member(system.port(1), 2).expect("connected");
+    caller.put("apples", 7).expect("answered");
+    // What is missing is said, and made up for.
+    system.until_fact(&node, "missing a port", |fact| {
+        let reason = fact.report.status.reason.as_deref();
+        reason.is_some_and(|reason| reason.contains("which another version needs"))
+    });
+    assert!(system.counter("a", "unavailable_ms.2") > 0);
+    drop(taken);
+    system.approve(3, None);
+    system.until_settled(&node, 3);
 }

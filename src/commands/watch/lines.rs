@@ -50,7 +50,7 @@ fn sentence(node: &NodeFact) -> String {
         node.name,
         describe::version(status),
         describe::phase(status.phase),
-        describe::child(status.child)
+        describe::child(node)
     );
     if !node.reachable {
         text.push_str(", not heard");

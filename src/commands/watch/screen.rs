@@ -210,7 +210,7 @@ fn node_row(node: &NodeFact, now_ms: u64, shown: &[usize]) -> Row<'static> {
         Cell::new(node.class.clone()),
         Cell::new(describe::version(status)),
         Cell::new(describe::phase(status.phase)).style(color),
-        Cell::new(describe::child(status.child)),
+        Cell::new(describe::child(node)),
         Cell::new(bar(node)),
         Cell::new(describe::remark(node, now_ms)),
     ];

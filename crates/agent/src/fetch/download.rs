@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,10 +82,7 @@ impl Fetcher {
         progress: impl Fn(u64, u64) + Send + Sync + 'static,
     ) -> Result<(), FetchError> {
         std::fs::create_dir_all(&self.folder).map_err(disk("make", &self.folder))?;
-        let missing: BTreeMap<Digest, u64> = (wanted.iter())
-            .filter(|wanted| !self.has(wanted))
-            .map(|wanted| (wanted.digest, wanted.size))
-            .collect();
+        let missing = self.missing(wanted).await;
         let total = missing.values().sum();
         // What is missing lies here twice in the end: as an artifact, and copied into its bundle's folder.
         let copies: u64 = wanted.iter().map(|wanted| wanted.size).sum();
@@ -115,9 +112,28 @@ impl Fetcher {
         Ok(())
     }
 
+    /// What is not here as it was published. Reads what is here, beside the runtime.
+    async fn missing(&self, wanted: &[Wanted]) -> BTreeMap<Digest, u64> {
+        let (own, wanted) = (self.clone(), wanted.to_vec());
+        let all = wanted.clone();
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut missing = BTreeMap::new();
+            for wanted in wanted.iter().filter(|wanted| !own.has(wanted)) {
+                missing.insert(wanted.digest, wanted.size);
+            }
+            missing
+        });
+        // A look that broke has seen nothing.
+        let everything = || all.iter().map(|it| (it.digest, it.size)).collect();
+        looking.await.unwrap_or_else(|_| everything())
+    }
+
+    /// Whether an artifact is here, and is what its name says: the disk may have lost or changed some of it.
     fn has(&self, wanted: &Wanted) -> bool {
-        let found = std::fs::metadata(self.path(wanted.digest));
-        found.is_ok_and(|found| found.len() == wanted.size)
+        let path = self.path(wanted.digest);
+        let is_long = std::fs::metadata(&path).is_ok_and(|found| found.len() == wanted.size);
+        let is_it = || digest_of(&path).is_ok_and(|found| found == wanted.digest);
+        is_long && is_it()
     }
 
     fn check_space(&self, missing: u64, copies: u64) -> Result<(), FetchError> {
@@ -143,6 +159,18 @@ fn finished(
         Some(Ok(result)) => result,
         Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         _ => Ok(()),
+    }
+}
+
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(Digest(hash.finalize().into())),
+            read => hash.update(&block[..read]),
+        }
     }
 }
 

@@ -302,7 +302,7 @@ impl Lane {
     }
 
     fn publish(&self, status: NodeStatus) {
-        let report = self.node.report(status);
+        let report = (self.node).report(status, self.machine.retry_acknowledged());
         self.report.send_if_modified(|present| {
             let urgent = present
                 .as_ref()

@@ -37,12 +37,12 @@ use intercept::table::TableFile;
 use known::Members;
 use lane::Clock;
 use learn::Learned;
-use model::api::Progress;
+use model::api::{NewEvent, Progress};
 use model::bundle::{Protocol, Settings};
 use model::ids::Version;
 use model::machine;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
@@ -78,7 +78,6 @@ pub(crate) struct Node {
     unfit: watch::Sender<Option<String>>,
     /// What had to be killed of the last child, until it is told.
     killed: Mutex<Option<String>>,
-    retry_seen: AtomicU64,
     room: room::Room,
     connections_look: Mutex<unreachable::ConnectionsLook>,
     /// The kernel's settings that the published table goes by.
@@ -107,6 +106,8 @@ struct Flags {
     /// The child is about to be stopped or being stopped.
     stopping_until_ms: u64,
     held_since: Option<Instant>,
+    /// Since when nothing but the release holds them any more.
+    releasing_since: Option<Instant>,
 }
 
 impl Node {
@@ -166,12 +167,6 @@ impl Node {
     /// Takes in what was learned: routes and public versions follow.
     fn take_in(&self, learned: &Learned) {
         let view = &learned.view;
-        let fact = view
-            .nodes
-            .iter()
-            .find(|fact| fact.node == self.identity.node);
-        self.retry_seen
-            .store(fact.map_or(0, |fact| fact.retry), Ordering::Relaxed);
         self.traffic.change(|picture| {
             picture.knowledge = learned.knowledge.clone();
             picture.public = Arc::new(view.public.clone());
@@ -196,6 +191,9 @@ impl Node {
             if begins {
                 flags.held_since = Some(Instant::now());
             }
+            if !wished.hold_calls {
+                flags.held_since = None;
+            }
             begins
         };
         if wished.serving_version != self.traffic.picture().standing.version {
@@ -216,6 +214,9 @@ impl Node {
         if began {
             self.note_hold();
             self.watch_patience();
+        }
+        if !wished.hold_calls {
+            self.end_unavailability(wished.serving_version);
         }
     }
 
@@ -263,17 +264,33 @@ impl Node {
         });
     }
 
-    /// The release: says how long calls were held.
+    /// Nothing but the release holds calls from here on.
+    fn release_begins(&self) {
+        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        flags.releasing_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Calls go on: says how long they were held, and how much of it the release took.
     fn end_unavailability(&self, version: Version) {
-        self.flags
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .held_since = None;
+        let since = (self.flags.lock().unwrap_or_else(PoisonError::into_inner))
+            .releasing_since
+            .take();
         let Some(since_ms) = sync::load::<u64>(&self.held_file()) else {
             return;
         };
         let ms = self.clock.now_ms().saturating_sub(since_ms);
         self.tally.add(&format!("unavailable_ms.{version}"), ms);
+        let release = since.map_or(Duration::ZERO, |since| since.elapsed());
+        let release_ms = u64::try_from(release.as_millis()).unwrap_or(u64::MAX);
+        self.tally.add(&format!("release_ms.{version}"), release_ms);
+        self.link.tell(NewEvent {
+            kind: "node.released".to_owned(),
+            version: Some(version),
+            message: format!(
+                "calls were held for {ms} ms, {release_ms} of them by the release itself"
+            ),
+            node_at_ms: self.clock.now_ms(),
+        });
         if let Err(error) = std::fs::remove_file(self.held_file()) {
             tracing::warn!(%error, "the next time that calls are held will look too long");
         }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 impl Node {
-    /// The node's report.
-    pub(super) fn report(&self, mut status: NodeStatus) -> NodeReport {
+    /// The node's report; the machine says where it stands, and which `retry` it has acted on.
+    pub(super) fn report(&self, mut status: NodeStatus, retry_acknowledged: u64) -> NodeReport {
         let picture = self.traffic.picture();
         // A version counts as staged for others only when its ports are open and its adapters loaded.
         let opened = Version(self.opened.load(Ordering::Relaxed));
@@ -26,7 +26,7 @@ impl Node {
             poll_ms: self.config.poll_ms,
             addresses: self.config.addresses.clone(),
             retired_acknowledged: if still_open { Version(0) } else { retiring },
-            retry_acknowledged: self.retry_seen.load(Ordering::Relaxed),
+            retry_acknowledged,
             connections,
             counters: self.counters(),
             status,

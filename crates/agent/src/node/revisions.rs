@@ -102,6 +102,17 @@ impl Node {
             .ok_or_else(|| format!("the node's class has no software in version {bundle}"))
     }
 
+    /// The artifacts that a bundle is made of.
+    pub(super) fn listed_artifacts(&self, bundle: Place) -> Result<Vec<String>, String> {
+        let path = self.layout.manifest(bundle);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let manifest =
+            Manifest::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let files = manifest.files.iter();
+        Ok(files.map(|file| file.sha256.to_string()).collect())
+    }
+
     /// Whether nodes that run the software of one bundle need no restart for another revision of it.
     pub(super) fn runs_as(&self, new: Place, old: Place) -> Result<bool, String> {
         let (new_class, old_class) = (self.definition(new)?, self.definition(old)?);

@@ -93,6 +93,7 @@ async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), 
         .ok_or_else(|| format!("version {place} is not known"))?;
     let bundle = node.layout.bundle(place);
     if !bundle.is_dir() {
+        super::revisions::keep_manifest(&node.layout, place, &published.manifest)?;
         let fetcher = Fetcher::new(node.client.clone(), node.layout.artifacts());
         let shown = node.clone();
         let progress = move |done: u64, total: u64| {
@@ -107,7 +108,6 @@ async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), 
             .fetch(&Wanted::all(&published.manifest), progress)
             .await)
             .map_err(|error| chain(&error))?;
-        super::revisions::keep_manifest(&node.layout, place, &published.manifest)?;
         fetch::assemble(&node.layout.artifacts(), &published.manifest, &bundle)
             .map_err(|error| chain(&error))?;
     }

@@ -33,7 +33,7 @@ use model::routing::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
@@ -321,7 +321,6 @@ impl Parts {
             household,
             unfit: watch::Sender::new(None),
             killed: Mutex::default(),
-            retry_seen: AtomicU64::new(0),
             room: Room::default(),
             connections_look: Mutex::default(),
             fast_open: Mutex::default(),

@@ -3,7 +3,7 @@
 use super::health::OldHealth;
 use super::node::{
     ASK_INTERVAL_MS, At, Child, FLIP_ATTEMPTS_MAX, FULL_RETRY_MS, JoinAt, NodeMachine,
-    RETURN_RETRY_MS, State,
+    RELEASE_RETRY_MS, RETURN_RETRY_MS, State,
 };
 use super::recover::after_attempt;
 use super::{Action, Note, Outcome, Output, Record, Settled};
@@ -58,10 +58,10 @@ impl NodeMachine {
             }
             Action::Release { .. } if done => self.tail.release = false,
             Action::Prepare { .. } if done => self.joining_at(JoinAt::Start),
-            Action::Align { .. }
-            | Action::Release { .. }
-            | Action::Prepare { .. }
-            | Action::StopChild => {
+            Action::Release { .. } => {
+                (self.action_backoff).fail_within(RELEASE_RETRY_MS, now_ms, reason);
+            }
+            Action::Align { .. } | Action::Prepare { .. } | Action::StopChild => {
                 self.action_backoff.fail(now_ms, reason);
             }
             Action::ConfirmPermit(_)

@@ -21,9 +21,14 @@ pub(super) struct BackOff {
 impl BackOff {
     /// Notes a failure.
     pub(super) fn fail(&mut self, now_ms: u64, reason: String) {
+        self.fail_within(CAP_MS, now_ms, reason);
+    }
+
+    /// Notes a failure of what is tried again after `cap_ms` at the latest.
+    pub(super) fn fail_within(&mut self, cap_ms: u64, now_ms: u64, reason: String) {
         let wait_ms = FIRST_MS
             .saturating_mul(1 << self.failures.min(16))
-            .min(CAP_MS);
+            .min(cap_ms);
         self.failures = self.failures.saturating_add(1);
         self.due_at_ms = Some(now_ms.saturating_add(wait_ms));
         self.reason = Some(reason);

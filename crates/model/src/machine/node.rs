@@ -27,6 +27,9 @@ pub(super) const RETURN_RETRY_MS: u64 = 15_000;
 /// The same when the disk was full: the shell says from then on that there is no room until there is more.
 pub(super) const FULL_RETRY_MS: u64 = 3_000;
 
+/// The longest wait before a release that failed is tried again: callers are held meanwhile.
+pub(super) const RELEASE_RETRY_MS: u64 = 1_000;
+
 /// One node's life.
 #[derive(Clone, Debug)]
 pub struct NodeMachine {

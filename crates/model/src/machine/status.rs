@@ -97,7 +97,10 @@ impl NodeMachine {
             return Some(reason.clone());
         }
         if self.child == Child::Crashed
-            && matches!(phase, Phase::Joining | Phase::Settled | Phase::Staged)
+            && matches!(
+                phase,
+                Phase::Joining | Phase::Settled | Phase::Staged | Phase::Fetching
+            )
         {
             return self.child_backoff.reason.clone();
         }

@@ -123,7 +123,8 @@ pub(super) fn retry(draft: &mut Draft<'_>, node: &str) -> Result<NodeFact, Refus
         );
         return Err(refuse(Kind::NOT_BLOCKED, detail));
     }
-    fact.retry += 1;
+    // A node that was forgotten and enrolled again has acted on higher numbers than this server remembers.
+    fact.retry = fact.retry.max(fact.report.retry_acknowledged) + 1;
     draft.change(Change::Node(Box::new(fact.clone())));
     let message = format!("{} is to try again", fact.name);
     draft.event(

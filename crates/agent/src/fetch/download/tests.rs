@@ -174,6 +174,23 @@ async fn a_damaged_beginning_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn what_was_changed_here_is_fetched_again_though_it_is_as_long() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = Server::start(content(), vec![Answer::Whole]);
+    let fetcher = server.fetcher(folder.path());
+    let wanted = wanted(&content());
+    fetcher.fetch(&[wanted], |_, _| {}).await.expect("fetched");
+    let mut changed = content();
+    changed[1_000] ^= 1;
+    std::fs::write(fetcher.path(wanted.digest), changed).expect("written");
+    fetcher.fetch(&[wanted], |_, _| {}).await.expect("fetched");
+    let kept = std::fs::read(fetcher.path(wanted.digest)).expect("kept");
+    assert!(kept == content());
+    fetcher.fetch(&[wanted], |_, _| {}).await.expect("is there");
+    assert_eq!(server.ranges.lock().expect("lock").len(), 2);
+}
+
+#[tokio::test]
 async fn an_unknown_artifact_is_not_asked_for_again() {
     let folder = tempfile::tempdir().expect("folder");
     let server = Server::start(content(), vec![Answer::Status(404)]);

@@ -5,6 +5,7 @@ use crate::node::Node;
 use model::ids::Version;
 use model::machine::Place;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What the node uses of what lies in its version folders.
@@ -107,10 +108,39 @@ fn sweep(node: &Node, held: &[Place], used: &Used, retired_through: Version) {
             (false, true) => vec![layout.state(place)],
             (false, false) => continue,
         };
-        for folder in folders {
-            if let Err(error) = remove(&folder) {
-                tracing::warn!(folder = %folder.display(), %error, "cannot delete what is not needed any more");
+        folders.iter().for_each(|folder| delete(folder));
+    }
+    prune_artifacts(node);
+}
+
+fn delete(path: &Path) {
+    if let Err(error) = remove(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot delete what is not needed any more");
+    }
+}
+
+/// Deletes downloads that belong to no bundle that lies here, or is being fetched: its manifest lies here first.
+fn prune_artifacts(node: &Node) {
+    let mut listed = BTreeSet::new();
+    for place in node.places_on_disk() {
+        match node.listed_artifacts(place) {
+            Ok(artifacts) => listed.extend(artifacts),
+            // Only what is certainly of no use goes. A state without a bundle lists nothing.
+            Err(reason) if node.layout.bundle(place).exists() => {
+                tracing::warn!(reason, "downloads are kept");
+                return;
             }
+            Err(_) => {}
+        }
+    }
+    let Ok(entries) = std::fs::read_dir(node.layout.artifacts()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let digest = name.strip_suffix(".part").unwrap_or(&name);
+        if !listed.contains(digest) {
+            delete(&entry.path());
         }
     }
 }

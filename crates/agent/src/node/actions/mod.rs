@@ -53,7 +53,7 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
         Action::AfterStart { to } => outcome(commands::after_start(node, to).await),
         Action::Probe { to } => outcome(commands::probe(node, to).await),
         Action::Look { at } => outcome(commands::look(node, at).await),
-        Action::Release { at } => outcome(release::release(node, at).await),
+        Action::Release { .. } => outcome(release::release(node).await),
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the report of a new version is waited for before giving a permit back counts as failed, and is tried again.
-const TOLD_LIMIT: Duration = Duration::from_secs(5);
+const TOLD_LIMIT: Duration = Duration::from_secs(1);
 
 /// The pause between two attempts.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(300);

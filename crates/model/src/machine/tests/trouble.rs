@@ -99,6 +99,45 @@ fn a_child_that_crashes_while_probed_flips_back_and_blocks() {
 }
 
 #[test]
+fn a_crash_is_told_of_the_version_whose_software_it_was() {
+    let crashed = |world: &World| -> Vec<Option<Version>> {
+        let told = world.told.iter();
+        told.filter(|(kind, _)| *kind == "child.crashed")
+            .map(|(_, version)| *version)
+            .collect()
+    };
+    let mut world = settled();
+    assert!(world.run_to("after_start"));
+    world.crash_child();
+    world.settle();
+    assert_eq!(crashed(&world), [Some(Version(2))]);
+    world.crash_child();
+    world.settle();
+    assert_eq!(crashed(&world), [Some(Version(2)), Some(Version(1))]);
+    let mut joining = World::new(1);
+    assert!(joining.run_to("probe"));
+    joining.crash_child();
+    joining.settle();
+    assert_eq!(crashed(&joining), [Some(Version(1))]);
+}
+
+#[test]
+fn a_release_that_fails_is_tried_again_soon_however_often() {
+    let mut world = settled();
+    assert!(world.run_to("probe"));
+    for _ in 0..12 {
+        world.fail_next("release", failed("busy"));
+    }
+    for _ in 0..12 {
+        let before = world.now_ms;
+        assert!(world.run_to("release"));
+        assert!(world.now_ms - before <= 1_000, "{}", world.now_ms - before);
+    }
+    world.settle();
+    assert!(!world.traffic.hold_calls);
+}
+
+#[test]
 fn software_that_ends_before_its_start_is_told_says_how() {
     let mut world = settled();
     assert!(world.run_to("start"));

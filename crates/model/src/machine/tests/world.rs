@@ -34,6 +34,8 @@ pub(super) struct World {
     /// Names of actions performed.
     pub(super) actions: Vec<String>,
     pub(super) notes: Vec<String>,
+    /// The notes with the versions that they are about.
+    pub(super) told: Vec<(&'static str, Option<Version>)>,
     pub(super) permit_held: Option<PermitId>,
     pending: VecDeque<Input>,
     /// Crash when this many outputs have been performed.
@@ -111,6 +113,7 @@ impl World {
             leap: 1,
             actions: Vec::new(),
             notes: Vec::new(),
+            told: Vec::new(),
             permit_held: None,
             pending: VecDeque::new(),
             crash_after: None,
@@ -223,7 +226,10 @@ impl World {
             match output {
                 Output::Journal(record) => self.journal.push(record.clone()),
                 Output::Traffic(traffic) => self.traffic = *traffic,
-                Output::Tell(note) => self.notes.push(note.kind.to_owned()),
+                Output::Tell(note) => {
+                    self.notes.push(note.kind.to_owned());
+                    self.told.push((note.kind, note.version));
+                }
                 Output::Stage(request) => self.stage(*request),
                 Output::Do(action) => {
                     assert_eq!(index + 1, outputs.len(), "an action ends its step");

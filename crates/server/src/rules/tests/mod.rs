@@ -9,7 +9,8 @@ use super::{Command, Context, Publication, decide};
 use crate::problem::Refusal;
 use crate::state::State;
 use model::api::{
-    ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, SyncRequest, SystemView,
+    ChildState, EnrolRequest, Enrolled, NodeFact, NodeReport, NodeStatus, Phase, SyncRequest,
+    SystemView,
 };
 use model::bundle::{BundleFiles, FileInfo, check};
 use model::ids::{NodeId, Version};
@@ -300,4 +301,23 @@ fn a_node_that_asks_rarely_is_given_three_of_its_own_intervals() {
     world.context.now_ms += 1;
     let () = world.ask(Command::Sweep).expect("swept");
     assert!(!world.view().nodes[0].reachable);
+}
+
+#[test]
+fn a_node_that_was_forgotten_is_told_to_retry_by_a_number_that_it_has_not_acted_on() {
+    let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
+    let mut blocked = report(1);
+    blocked.status.phase = Phase::Blocked;
+    blocked.status.target = Some(Version(2));
+    let mut last = 0;
+    for acted_on in [0, 1, 7] {
+        blocked.retry_acknowledged = acted_on;
+        let a = world.settled("a", 1);
+        world.report(a, blocked.clone());
+        let told: NodeFact = world.ask(Command::Retry("a".to_owned())).expect("told");
+        assert!(told.retry > acted_on, "{} was acted on", told.retry);
+        last = told.retry;
+        let () = world.ask(Command::Forget("a".to_owned())).expect("gone");
+    }
+    assert_eq!(last, 8);
 }
