@@ -96,6 +96,8 @@ pub(crate) enum Command {
     Retire(c::retire::RetireArgs),
     /// List permits (leave to be unavailable) or break one
     Permit(c::permit::PermitArgs),
+    /// Make a copied, moved or restored data directory the node's own
+    Claim(c::claim::ClaimArgs),
     /// End a node's software and its holder, after its agent has ended
     Stop(c::stop::StopArgs),
     /// Print a JSON schema, for editors

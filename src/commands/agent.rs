@@ -120,10 +120,21 @@ fn explain(error: AgentError) -> anyhow::Error {
     failure(what.join(": "), next)
 }
 
-fn journal_advice(error: &JournalError) -> &'static str {
+pub(super) fn journal_advice(error: &JournalError) -> &'static str {
     match error {
         JournalError::Locked { .. } => {
             "one agent runs a node: end the other, or give another --data"
+        }
+        JournalError::Copy { .. } => {
+            "start the agent with the original's --data; or, if this takes its place for good (moved, restored, and the original is not used any more), `upstart claim --data DIR`"
+        }
+        JournalError::SetBack { .. } => {
+            "give the --data that the node was last in (is its disk mounted?); if this is a backup that is to go on, what was written since is not in it: `upstart claim --data DIR`; or begin a new node with an empty directory after `upstart forget`"
+        }
+        JournalError::Missing { .. }
+        | JournalError::Cut { .. }
+        | JournalError::NoWitness { .. } => {
+            "the software was not touched, and its state is where it was; restore the whole data directory from a backup, or begin a new node with an empty one and `upstart forget` this"
         }
         JournalError::NoSpace { .. } => "free some space and start the agent again",
         JournalError::Format { .. } => {

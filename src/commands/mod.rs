@@ -3,6 +3,7 @@
 pub(crate) mod adapter;
 pub(crate) mod agent;
 pub(crate) mod check;
+pub(crate) mod claim;
 pub(crate) mod events;
 pub(crate) mod generate;
 pub(crate) mod hidden;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Public(arguments) => operate::public(globals, &arguments),
         Command::Retire(arguments) => retire::run(globals, &arguments),
         Command::Permit(arguments) => permit::run(globals, &arguments),
+        Command::Claim(arguments) => claim::run(globals, &arguments),
         Command::Stop(arguments) => stop::run(globals, &arguments),
         Command::Record(arguments) => record::run(globals, &arguments),
         Command::Schema(arguments) => generate::schema(&arguments),

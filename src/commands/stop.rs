@@ -4,7 +4,7 @@
 use super::operate::done;
 use crate::arguments::Globals;
 use crate::connection::wait_for;
-use crate::failure::{Outcome, failure, refusal};
+use crate::failure::{Advise, Outcome, failure, refusal};
 use agent::AgentError;
 use agent::journal::JournalError;
 use agent::layout::Layout;
@@ -24,7 +24,12 @@ pub(crate) struct StopArgs {
 pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> Outcome {
     let data = &arguments.data;
     let shown = data.display().to_string();
-    if !Layout::new(data).journal().exists() {
+    let journal = Layout::new(data).journal();
+    let there = journal.try_exists();
+    if !there.advise(
+        format!("cannot look at {}", journal.display()),
+        "look at the disk (its permissions, `dmesg`)",
+    )? {
         return Err(failure(
             format!("{shown} is no node's data directory"),
             "give --data the directory that the node's agent was given",

@@ -25,6 +25,7 @@ const COMMANDS: [&str; 25] = [
     "public",
     "retire",
     "permit",
+    "claim",
     "stop",
     "schema",
     "completions",

@@ -91,16 +91,14 @@ fn place_whole(
     let parent = target.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(disk("make", parent))?;
     let new = with_suffix(target, ".new");
-    if new.exists() {
-        std::fs::remove_dir_all(&new).map_err(disk("remove", &new))?;
-    }
+    crate::tree::remove(&new).map_err(disk("remove", &new))?;
     std::fs::create_dir(&new).map_err(disk("make", &new))?;
     let filled = open_to_all(&new, 0o755)
         .and_then(|()| fill(&new))
         .and_then(|()| sync_tree(&new));
     if filled.is_err() {
         // What cannot be removed now is removed before the next try. The software needs the room.
-        let _ = std::fs::remove_dir_all(&new);
+        let _ = crate::tree::remove(&new);
     }
     filled?;
     std::fs::rename(&new, target).map_err(disk("rename", &new))?;

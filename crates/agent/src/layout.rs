@@ -50,6 +50,11 @@ impl Layout {
         self.version(place).join("state")
     }
 
+    /// The same as seen from the data directory.
+    pub fn state_from_root(&self, place: Place) -> PathBuf {
+        Path::new("versions").join(place.to_string()).join("state")
+    }
+
     /// A version's bundle, as it was published.
     pub fn bundle(&self, place: Place) -> PathBuf {
         self.version(place).join("bundle")

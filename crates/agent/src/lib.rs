@@ -25,6 +25,7 @@ mod seldom;
 pub mod snapshot;
 mod sync;
 pub mod transform;
+mod tree;
 
 pub use config::Config;
-pub use node::{AgentError, run, stop};
+pub use node::{AgentError, claim, run, stop};

@@ -4,9 +4,11 @@ use crate::confine::{Ended, Orders, Verdict};
 use crate::environment;
 use crate::holder;
 use crate::snapshot;
+use crate::tree;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -110,21 +112,20 @@ impl Transform {
         self.prepare().map_err(not_run("prepare its folders"))?;
         let verdict = self.confined().await;
         // A run that was killed half-way leaves it, and the next run removes it first.
-        let _ = std::fs::remove_dir_all(&self.scratch);
+        let _ = tree::remove(&self.scratch);
         self.judge(verdict?)
     }
 
     fn prepare(&self) -> io::Result<()> {
-        match std::fs::remove_dir_all(&self.scratch) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        // Of an attempt before: somebody else may have it open still.
+        tree::remove(&self.scratch)?;
+        tree::remove(&self.adapter_state_out)?;
         let ids = self.user.as_deref().map(crate::launch::user::ids);
         let ids = ids.transpose()?;
         for folder in [&self.scratch, &self.adapter_state_out] {
-            std::fs::create_dir_all(folder)?;
-            if let Some((uid, gid)) = ids {
-                std::os::unix::fs::chown(folder, Some(uid), Some(gid))?;
+            std::fs::DirBuilder::new().mode(0o700).create(folder)?;
+            if let Some(ids) = ids {
+                tree::give_away(folder, ids)?;
             }
         }
         std::fs::create_dir_all(&self.adapter_state_in)

@@ -2,12 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use agent::snapshot::{SnapshotError, snapshot, sync_tree};
+use agent::snapshot::{Copied, Declared, SnapshotError, check, check_whole, snapshot, sync_tree};
 use std::fs::{self, File, Permissions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 fn is_root() -> bool {
@@ -35,8 +36,27 @@ impl Drop for Mount {
     }
 }
 
-fn quietly(from: &Path, to: &Path) -> Result<agent::snapshot::Copied, SnapshotError> {
-    snapshot(from, to, &mut |_| {})
+fn quietly(from: &Path, to: &Path) -> Result<Copied, SnapshotError> {
+    declared(from, to, &Declared::default())
+}
+
+fn declared(from: &Path, to: &Path, declared: &Declared) -> Result<Copied, SnapshotError> {
+    snapshot(from, to, declared, &mut |_| {})
+}
+
+fn sharing(shared: &str) -> Declared {
+    Declared {
+        shared: vec![PathBuf::from(shared)],
+        ..Declared::default()
+    }
+}
+
+/// What is told of a state that is not copied.
+fn unfit(result: Result<Copied, SnapshotError>) -> String {
+    match result {
+        Err(error) if error.is_unfit() => error.to_string(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -47,16 +67,17 @@ fn everything_that_matters_is_carried_over() {
     fs::write(old.join("folder/file"), "contents").unwrap();
     fs::hard_link(old.join("folder/file"), old.join("second name")).unwrap();
     symlink("folder/file", old.join("link")).unwrap();
-    symlink("/nowhere", old.join("dangling")).unwrap();
+    symlink("nowhere", old.join("dangling")).unwrap();
     fs::write(old.join("secret"), "s").unwrap();
-    fs::set_permissions(old.join("secret"), Permissions::from_mode(0o4710)).unwrap();
+    fs::set_permissions(old.join("secret"), Permissions::from_mode(0o710)).unwrap();
     fs::set_permissions(old.join("folder/empty"), Permissions::from_mode(0o500)).unwrap();
     let flags = rustix::fs::XattrFlags::empty();
     let attributed = rustix::fs::setxattr(old.join("secret"), "user.mark", b"value", flags).is_ok();
     if is_root() {
         chown(old.join("folder"), Some(1234), Some(5678)).unwrap();
     }
-    rustix::fs::mkfifoat(rustix::fs::CWD, old.join("pipe"), 0o600.into()).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, old.join("pipe"), 0o640.into()).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(old.join("socket")).unwrap();
     let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(1_234_567_890_123);
     let file = File::open(old.join("folder/file")).unwrap();
     file.set_modified(moment).unwrap();
@@ -66,7 +87,10 @@ fn everything_that_matters_is_carried_over() {
         .unwrap();
 
     let mut reports = Vec::new();
-    let copied = snapshot(&old, &new, &mut |progress| reports.push(progress)).unwrap();
+    let copied = snapshot(&old, &new, &Declared::default(), &mut |progress| {
+        reports.push(progress);
+    })
+    .unwrap();
     assert_eq!((copied.files, copied.skipped, copied.bytes), (2, 1, 9));
     assert!(reports.iter().all(|progress| progress.bytes_total == 9));
     assert_eq!(reports.last().unwrap().bytes, 9);
@@ -74,7 +98,7 @@ fn everything_that_matters_is_carried_over() {
     assert_eq!(fs::read_to_string(new.join("link")).unwrap(), "contents");
     assert_eq!(
         fs::read_link(new.join("dangling")).unwrap(),
-        Path::new("/nowhere")
+        Path::new("nowhere")
     );
     let file = fs::metadata(new.join("folder/file")).unwrap();
     let second = fs::metadata(new.join("second name")).unwrap();
@@ -85,7 +109,7 @@ fn everything_that_matters_is_carried_over() {
         fs::metadata(old.join("folder/file")).unwrap().ino()
     );
     let mode = |name: &str| fs::metadata(new.join(name)).unwrap().mode() & 0o7777;
-    assert_eq!((mode("secret"), mode("folder/empty")), (0o4710, 0o500));
+    assert_eq!((mode("secret"), mode("folder/empty")), (0o710, 0o500));
     let folder = fs::metadata(new.join("folder")).unwrap();
     assert_eq!(folder.modified().unwrap(), folder_time);
     if is_root() {
@@ -96,13 +120,193 @@ fn everything_that_matters_is_carried_over() {
         let length = rustix::fs::getxattr(new.join("secret"), "user.mark", &mut value[..]);
         assert_eq!(&value[..length.unwrap()], b"value");
     }
-    assert!(!new.join("pipe").exists());
-    assert!(
-        fs::metadata(old.join("pipe"))
-            .unwrap()
-            .file_type()
-            .is_fifo()
+    let pipe = fs::metadata(new.join("pipe")).unwrap();
+    assert!(pipe.file_type().is_fifo() && pipe.mode() & 0o7777 == 0o640);
+    assert!(!new.join("socket").exists());
+}
+
+#[test]
+fn rights_of_other_users_are_carried_over_only_where_declared() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    fs::create_dir_all(old.join("grouped")).unwrap();
+    fs::write(old.join("program"), "").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    fs::set_permissions(old.join("program"), Permissions::from_mode(0o6755)).unwrap();
+    fs::set_permissions(old.join("grouped"), Permissions::from_mode(0o2775)).unwrap();
+    quietly(&old, &new).unwrap();
+    // A folder's bit gives nobody a right: it says whose group is what is made there.
+    assert_eq!(mode(&new.join("program")), 0o755);
+    assert_eq!(mode(&new.join("grouped")), 0o2775);
+    let again = directory.path().join("again");
+    let all = Declared {
+        set_user_id: true,
+        ..Declared::default()
+    };
+    declared(&old, &again, &all).unwrap();
+    assert_eq!(mode(&again.join("program")), 0o6755);
+}
+
+#[test]
+fn a_link_that_leads_out_is_refused_or_declared() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    fs::create_dir_all(old.join("a/b")).unwrap();
+    fs::create_dir(directory.path().join("logs")).unwrap();
+    let link = old.join("a/b/link");
+    for (target, leads_out) in [
+        ("../../a/b", false),
+        ("../..", false),
+        ("../../../logs", true),
+        ("/var/log", true),
+        ("missing/../../../../logs", true),
+    ] {
+        symlink(target, &link).unwrap();
+        let to = Path::new("a/b/link");
+        match leads_out {
+            true => {
+                for result in [quietly(&old, &new), declared(&old, &new, &sharing("a/c"))] {
+                    let told = unfit(result);
+                    assert!(
+                        told.contains(target) && told.contains("\"a/b/link\""),
+                        "{told}"
+                    );
+                    assert!(!new.exists());
+                }
+                check(&old, directory.path(), &Declared::default()).unwrap_err();
+                check_whole(&old, &Declared::default()).unwrap_err();
+                declared(&old, &new, &sharing("a/b/link")).unwrap();
+            }
+            false => drop(quietly(&old, &new).unwrap()),
+        }
+        assert_eq!(fs::read_link(new.join(to)).unwrap(), Path::new(target));
+        fs::remove_file(&link).unwrap();
+        fs::remove_dir_all(&new).unwrap();
+    }
+    // What leads to where the software sees its state stays in it, whichever version's it is.
+    let seen_at = directory.path().join("current");
+    symlink(seen_at.join("a"), &link).unwrap();
+    let seen = Declared {
+        seen_at: Some(seen_at),
+        ..Declared::default()
+    };
+    declared(&old, &new, &seen).unwrap();
+    fs::remove_dir_all(&new).unwrap();
+    unfit(quietly(&old, &new));
+}
+
+#[test]
+fn other_file_systems_and_devices_are_no_part_of_a_state() {
+    if !is_root() {
+        eprintln!(
+            "SKIPPED: other_file_systems_and_devices_are_no_part_of_a_state: only root may mount and make devices"
+        );
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    let mounted = old.join("mounted");
+    fs::create_dir_all(&mounted).unwrap();
+    match Mount::new("tmpfs", "size=1m", Path::new("none"), &mounted) {
+        Some(_mount) => {
+            let told = unfit(quietly(&old, &new));
+            assert!(told.contains("mounted is another file system"), "{told}");
+        }
+        None => eprintln!(
+            "SKIPPED: other_file_systems_and_devices_are_no_part_of_a_state: no tmpfs can be mounted here"
+        ),
+    }
+    quietly(&old, &new).unwrap();
+    let (kind, null) = (
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::makedev(1, 3),
     );
+    let device = old.join("null");
+    if rustix::fs::mknodat(rustix::fs::CWD, &device, kind, 0o666.into(), null).is_ok() {
+        let told = unfit(quietly(&old, &directory.path().join("other")));
+        assert!(told.contains("null is a device"), "{told}");
+    }
+}
+
+/// Whoever owns the state changes it while it is copied: folders become links to what is not his, and back.
+#[test]
+fn a_folder_that_is_swapped_for_a_link_leads_nowhere_else() {
+    // Where syncing costs nothing, so that there are many tries.
+    let directory = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
+    let (old, outside) = (
+        directory.path().join("old"),
+        directory.path().join("outside"),
+    );
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "").unwrap();
+    let pairs: Vec<_> = (0..20)
+        .map(|number| {
+            (
+                old.join(format!("folder-{number}")),
+                old.join(format!("link-{number}")),
+            )
+        })
+        .collect();
+    for (folder, link) in &pairs {
+        fs::create_dir_all(folder).unwrap();
+        symlink(&outside, link).unwrap();
+    }
+    let over = AtomicBool::new(false);
+    let swap = || {
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        while !over.load(Ordering::Relaxed) {
+            for (folder, link) in &pairs {
+                let here = rustix::fs::CWD;
+                rustix::fs::renameat_with(here, folder, here, link, flags).unwrap();
+            }
+        }
+    };
+    let mut copies = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(swap);
+        let caught = std::panic::catch_unwind(|| {
+            let mut copies = 0;
+            for number in 0..400 {
+                let new = directory.path().join(format!("new-{number}"));
+                let copied = declared(&old, &new, &sharing("."));
+                copies += i32::from(copied.is_ok());
+                for name in fs::read_dir(&new).into_iter().flatten().flatten() {
+                    let followed = name.file_type().unwrap().is_dir();
+                    assert!(!followed || !name.path().join("secret").exists());
+                }
+                let _ = fs::remove_dir_all(&new);
+            }
+            copies
+        });
+        over.store(true, Ordering::Relaxed);
+        copies = caught.unwrap();
+    });
+    assert!(copies > 0, "the walk never came to its end");
+}
+
+/// A copy is nobody else's before it is whole.
+#[test]
+fn nobody_else_enters_a_copy_before_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    fs::create_dir_all(old.join("open")).unwrap();
+    fs::write(old.join("open/file"), "secret").unwrap();
+    for path in ["", "open", "open/file"] {
+        fs::set_permissions(old.join(path), Permissions::from_mode(0o777)).unwrap();
+    }
+    let mut modes = Vec::new();
+    let mode = || fs::metadata(&new).unwrap().mode() & 0o7777;
+    snapshot(&old, &new, &Declared::default(), &mut |_| {
+        modes.push(mode())
+    })
+    .unwrap();
+    assert!(
+        !modes.is_empty() && modes.iter().all(|mode| *mode == 0o700),
+        "{modes:?}"
+    );
+    assert_eq!(mode(), 0o777);
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub struct Enrolled {
     /// The version at which a node that has no state yet joins: the newest at which a node of its class has settled,
     /// else the oldest version that is neither retired nor withdrawn and has the class.
     pub join_version: Version,
+    /// How many records of its journal the server has heard of: a node with fewer has been set back. Zero for a new node.
+    #[serde(default)]
+    pub records: u64,
 }
 
 /// `POST /v1/nodes/{id}/sync`: one round trip for everything an agent says and learns.
@@ -108,6 +111,9 @@ pub struct NodeReport {
     pub retired_acknowledged: Version,
     /// The highest `retry` number that the node has acted on (see [`NodeFact::retry`]).
     pub retry_acknowledged: u64,
+    /// How many records the node's journal has ever had: it never falls, unless the node's data directory is set back.
+    #[serde(default)]
+    pub records: u64,
 }
 
 /// Where a node stands.

@@ -20,6 +20,8 @@ const FRAME_HEAD_BYTES: usize = 16;
 pub struct Decoded<R> {
     /// The records, oldest first.
     pub records: Vec<R>,
+    /// The checksum of each record's frame: with its number in it, no two are alike.
+    pub checksums: Vec<u32>,
     /// Where the next frame goes.
     pub end: usize,
     /// A torn frame lies at `end`: overwrite what follows with zeros before the next append.
@@ -91,6 +93,12 @@ pub fn encode<R: Serialize>(sequence: u64, record: &R) -> Result<Vec<u8>, Journa
     Ok(frame)
 }
 
+/// The checksum that stands in a frame of [`encode`].
+pub fn checksum_of(frame: &[u8]) -> u32 {
+    let stated = frame.get(4..8).and_then(|bytes| bytes.try_into().ok());
+    stated.map_or(0, u32::from_le_bytes)
+}
+
 /// Reads a whole journal file.
 ///
 /// # Errors
@@ -99,7 +107,7 @@ pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<Decoded<R>, JournalEr
     if !bytes.starts_with(HEADER) {
         return Err(JournalError::Header);
     }
-    let mut records = Vec::new();
+    let (mut records, mut checksums) = (Vec::new(), Vec::new());
     let mut end = HEADER.len();
     while let Some(frame) = frame_at(bytes, end) {
         let expected = records.len() as u64;
@@ -113,6 +121,7 @@ pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<Decoded<R>, JournalEr
         }
         let record = serde_json::from_slice(frame.payload);
         records.push(record.map_err(|error| unknown(error.to_string()))?);
+        checksums.push(frame.checksum);
         end += FRAME_HEAD_BYTES + frame.payload.len();
     }
     let rest = bytes.get(end..).unwrap_or_default();
@@ -124,11 +133,17 @@ pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<Decoded<R>, JournalEr
             following,
         });
     }
-    Ok(Decoded { records, end, torn })
+    Ok(Decoded {
+        records,
+        checksums,
+        end,
+        torn,
+    })
 }
 
 struct Frame<'a> {
     sequence: u64,
+    checksum: u32,
     payload: &'a [u8],
 }
 
@@ -143,6 +158,7 @@ fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
     let stated = u32::from_le_bytes(head[4..8].try_into().ok()?);
     (stated == checksum(frame)).then_some(Frame {
         sequence: u64::from_le_bytes(head[8..16].try_into().ok()?),
+        checksum: stated,
         payload: &frame[FRAME_HEAD_BYTES..],
     })
 }
@@ -247,7 +263,7 @@ mod tests {
             let end = bytes.len();
             bytes.resize(end + zeros, 0);
             let decoded = decode::<String>(&bytes).expect("decodes");
-            prop_assert_eq!(decoded, Decoded { records, end, torn: false });
+            prop_assert_eq!((decoded.records, decoded.end, decoded.torn), (records, end, false));
         }
 
         #[test]

@@ -516,6 +516,11 @@ const CASES: &[Case] = &[
         "upgrade.toml:29:9: class.storage.state.adopt: only a new class adopts a directory; here the state comes from the version before; delete this key",
     ),
     Case(
+        "[class.storage.state]\n",
+        "[class.storage.state]\nshared = [\"logs\", \"../elsewhere\"]\n",
+        "upgrade.toml:29:19: class.storage.state.shared[1]: `../elsewhere` does not lie in the state; write the link's path as seen from the state, without `..`",
+    ),
+    Case(
         "probe = { http = \"/health\", service = \"data\" }\n",
         "",
         "upgrade.toml:9:8: class.storage: `lifecycle.probe` is missing; say how to see that it is healthy: `lifecycle.probe = { tcp = \"data\" }`, http or command",

@@ -3,13 +3,16 @@
 //! `{"key": "text", "value": "text"}`, and for bytes that are no UTF-8 `{"key_base64": …, "value_base64": …}`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use redb::{Database, ReadableDatabase, ReadableTable};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::keeper::{BEGUN, ENTRIES, INTENTS};
@@ -22,6 +25,9 @@ pub const UNFINISHED_FILE: &str = "unfinished.jsonl";
 
 /// Longest line that is read: a value and a key in base64, and what stands around them.
 const LINE_BYTES_MAX: u64 = 2 << 20;
+
+/// Longest file of entries that is read: it is held in memory, and the states of adapters are limited to far less.
+const ENTRIES_FILE_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,7 +65,7 @@ fn read(what: &str, text: Option<String>, encoded: Option<String>) -> Result<Vec
 pub(super) fn export(state: &Arc<State>, folder: &Path) -> Result<(), StateError> {
     let failed = |why: &dyn std::fmt::Display| state.failed("export", why);
     let entries = || -> Result<(), io::Error> {
-        let mut to = BufWriter::new(File::create(folder.join(ENTRIES_FILE))?);
+        let mut to = BufWriter::new(fresh(&folder.join(ENTRIES_FILE))?);
         let reading = state.database.begin_read().map_err(io::Error::other)?;
         let table = reading.open_table(ENTRIES).map_err(io::Error::other)?;
         for entry in table.iter().map_err(io::Error::other)? {
@@ -83,7 +89,7 @@ pub(super) fn export(state: &Arc<State>, folder: &Path) -> Result<(), StateError
         return Ok(());
     }
     let lines = || -> Result<(), io::Error> {
-        let mut to = BufWriter::new(File::create(folder.join(UNFINISHED_FILE))?);
+        let mut to = BufWriter::new(fresh(&folder.join(UNFINISHED_FILE))?);
         for intent in unfinished.values() {
             serde_json::to_writer(&mut to, intent)?;
             to.write_all(b"\n")?;
@@ -91,6 +97,33 @@ pub(super) fn export(state: &Arc<State>, folder: &Path) -> Result<(), StateError
         to.flush()
     };
     lines().map_err(|why| failed(&why))
+}
+
+/// A file that was not there, which only this user reads.
+fn fresh(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// What a transform has left under this name, if anything. It may be the work of another user, who may put anything there: a link is
+/// not followed, a pipe not waited for.
+fn left_by_transform(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(io::Error::other("it is a link; write a file")),
+        Err(error) => return Err(error.into()),
+    };
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    if found.len() > ENTRIES_FILE_BYTES_MAX {
+        let text = format!("it has more than {ENTRIES_FILE_BYTES_MAX} bytes");
+        return Err(io::Error::other(text));
+    }
+    Ok(Some(file))
 }
 
 /// Makes a state file from what a transform has left in a folder: no file there is no entry.
@@ -124,14 +157,15 @@ fn entries(file: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StateError> {
         what,
     };
     let mut entries = BTreeMap::new();
-    let mut from = match File::open(file) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(entries),
+    let mut from = match left_by_transform(file) {
+        // A file that grows meanwhile is read no further.
+        Ok(Some(file)) => BufReader::new(file.take(ENTRIES_FILE_BYTES_MAX)),
+        Ok(None) => return Ok(entries),
         Err(error) => return Err(wrong(0, format!("cannot be read: {error}"))),
     };
     for number in 1.. {
         let mut text = String::new();
-        let read_line = io::Read::take(&mut from, LINE_BYTES_MAX).read_line(&mut text);
+        let read_line = (&mut from).take(LINE_BYTES_MAX).read_line(&mut text);
         if read_line.map_err(|error| wrong(number, error.to_string()))? == 0 {
             break;
         }

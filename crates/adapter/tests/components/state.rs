@@ -1,5 +1,6 @@
 //! What components remember: durable together, recovered from after a crash, limited, given to transforms and back.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,6 +151,7 @@ async fn adapters_are_told_how_they_begin_and_transforms_see_what_they_remember(
         let error = stores.import(PAST, &left).expect_err(wrong).to_string();
         assert!(error.contains("entries.jsonl:1: "), "{error}");
     }
+    what_somebody_else_left_is_looked_at_first(&stores, &left);
     stores.remove_through(2).expect("removed");
     let left = std::fs::read_dir(folder.path().join("states")).expect("a folder");
     assert_eq!(
@@ -159,6 +161,40 @@ async fn adapters_are_told_how_they_begin_and_transforms_see_what_they_remember(
             .count(),
         0
     );
+}
+
+/// The folder was another user's: neither is a pipe waited for, nor a link followed.
+fn what_somebody_else_left_is_looked_at_first(stores: &Stores, left: &Path) {
+    let entries = left.join(ENTRIES_FILE);
+    std::fs::remove_file(&entries).expect("removed");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &entries, rustix::fs::Mode::RWXU).expect("made");
+    let error = stores.import(PAST, left).expect_err("a pipe").to_string();
+    assert!(error.contains("it is no file"), "{error}");
+    std::fs::remove_file(&entries).expect("removed");
+    let secret = left.with_file_name("secret");
+    std::fs::write(&secret, "{\"key\":\"a\",\"value\":\"\"}").expect("written");
+    std::os::unix::fs::symlink(&secret, &entries).expect("made");
+    let error = stores.import(PAST, left).expect_err("a link").to_string();
+    assert!(error.contains("it is a link"), "{error}");
+}
+
+#[tokio::test]
+async fn an_export_writes_through_no_link() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stores = Arc::new(Stores::new(folder.path().join("states")));
+    let future = Stage::of(&remembering(), BY_TARGET, stores.clone(), Direction::Future);
+    put(&future, "/a", "one").await;
+    let (given, precious) = (folder.path().join("in"), folder.path().join("precious"));
+    std::fs::create_dir(&given).expect("a folder");
+    std::fs::write(&precious, "precious").expect("written");
+    std::os::unix::fs::symlink(&precious, given.join(ENTRIES_FILE)).expect("made");
+    let id = StateId {
+        upgrade: 2,
+        direction: Direction::Future,
+    };
+    stores.export(id, &given).expect_err("something is there");
+    let kept = std::fs::read_to_string(&precious).expect("there");
+    assert_eq!(kept, "precious");
 }
 
 #[tokio::test]

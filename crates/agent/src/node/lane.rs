@@ -267,6 +267,7 @@ impl Lane {
 
     fn begin(&mut self, action: Action) {
         tracing::debug!(?action, "begins");
+        self.node.note_state(self.machine.state_in_force());
         let node = self.node.clone();
         self.action = Some(tokio::spawn(async move {
             actions::perform(&node, action).await
@@ -302,7 +303,11 @@ impl Lane {
     }
 
     fn publish(&self, status: NodeStatus) {
-        let report = (self.node).report(status, self.machine.retry_acknowledged());
+        let retry_acknowledged = self.machine.retry_acknowledged();
+        let report = NodeReport {
+            records: self.journal.total(),
+            ..self.node.report(status, retry_acknowledged)
+        };
         self.report.send_if_modified(|present| {
             let urgent = present
                 .as_ref()

@@ -21,7 +21,7 @@ mod unreachable;
 
 pub(crate) use actions::chain;
 pub(crate) use known::Unsure;
-pub use start::{AgentError, run, stop};
+pub use start::{AgentError, claim, run, stop};
 
 use crate::config::Config;
 use crate::dial::FastOpen;
@@ -78,6 +78,8 @@ pub(crate) struct Node {
     unfit: watch::Sender<Option<String>>,
     /// What had to be killed of the last child, until it is told.
     killed: Mutex<Option<String>>,
+    /// Whose state the software is to find at its path.
+    state_in_force: Mutex<Option<machine::Place>>,
     room: room::Room,
     connections_look: Mutex<unreachable::ConnectionsLook>,
     /// The kernel's settings that the published table goes by.
@@ -162,6 +164,15 @@ impl Node {
 
     fn set_progress(&self, progress: Option<Progress>) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    fn note_state(&self, place: Option<machine::Place>) {
+        *(self.state_in_force.lock()).unwrap_or_else(PoisonError::into_inner) = place;
+    }
+
+    /// Whose state the software is to find at its path; `None` while that is about to change.
+    fn state_in_force(&self) -> Option<machine::Place> {
+        *(self.state_in_force.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what was learned: routes and public versions follow.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 impl Node {
-    /// The node's report; the machine says where it stands, and which `retry` it has acted on.
+    /// The node's report, but for what the journal knows; the machine says where it stands, and which `retry` it has acted on.
     pub(super) fn report(&self, mut status: NodeStatus, retry_acknowledged: u64) -> NodeReport {
         let picture = self.traffic.picture();
         // A version counts as staged for others only when its ports are open and its adapters loaded.
@@ -29,6 +29,7 @@ impl Node {
             retry_acknowledged,
             connections,
             counters: self.counters(),
+            records: 0,
             status,
         }
     }

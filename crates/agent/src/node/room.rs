@@ -3,8 +3,9 @@
 
 use super::Node;
 use super::actions::chain;
-use crate::snapshot;
+use crate::snapshot::{self, Declared};
 use model::machine::Place;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,26 @@ impl Node {
         *lock(&self.room.journal) = problem;
     }
 
-    /// Why an upgrade to `to` would run out of room; `None` where nothing says so.
+    /// What of the state no copy can have as it is, and the version that it is copied for declares.
+    pub(super) fn declared(&self, to: Place) -> Declared {
+        let provided_by = (self.knowledge().class_at(to.version)).map(|class| class.provided_by);
+        let mut staged = self.staged_places().into_iter().rev();
+        let bundle = match provided_by {
+            Some(version) if version != to.version => staged.find(|place| place.version == version),
+            _ => Some(to),
+        };
+        let definition = self.definition(bundle.unwrap_or(to));
+        let state = definition
+            .map(|class| class.state.clone())
+            .unwrap_or_default();
+        Declared {
+            shared: state.shared.iter().map(PathBuf::from).collect(),
+            set_user_id: state.set_user_id,
+            seen_at: Some(self.layout.current()),
+        }
+    }
+
+    /// Why an upgrade to `to` would run out of room, or its copy of the state be none; `None` where nothing says so.
     pub(super) async fn lacks_room(&self, to: Place) -> Option<String> {
         if let Some(problem) = lock(&self.room.journal).clone() {
             return Some(problem);
@@ -77,10 +97,11 @@ impl Node {
             return looked.problem;
         }
         let (state, root) = (self.layout.current(), self.layout.root().to_owned());
-        let look = tokio::task::spawn_blocking(move || snapshot::check_space(&state, &root));
+        let declared = self.declared(to);
+        let look = tokio::task::spawn_blocking(move || snapshot::check(&state, &root, &declared));
         // What cannot be looked at now is found out, and told, when it is copied.
         let problem = match look.await {
-            Ok(Err(error)) if error.is_no_space() => Some(chain(&error)),
+            Ok(Err(error)) if error.is_no_space() || error.is_unfit() => Some(chain(&error)),
             _ => None,
         };
         *lock(&self.room.looked) = Some(Looked {

@@ -111,7 +111,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     environment::conceal();
     config.data = prepare_directory(&config.data)?;
     let layout = Layout::new(&config.data);
-    let (journal, records) = Journal::open(&layout.journal())?;
+    let (mut journal, records) = Journal::open(&layout.journal())?;
     if !FastOpen::of_this_host().sends {
         return Err(AgentError::NoHandshakeData);
     }
@@ -131,6 +131,10 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let Some((enrolled, answered)) = enrolled else {
         return Ok(());
     };
+    if answered && let Err(set_back) = journal.compare(enrolled.records) {
+        leave_nothing(&holder).await;
+        return Err(set_back.into());
+    }
     let (report, reports) = watch::channel(None);
     let poll = Duration::from_millis(config.poll_ms);
     let mut link = sync::start(client.clone(), enrolled.node, poll, &layout, reports);
@@ -186,6 +190,11 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
             path: node.layout.journal(),
             source,
         })?;
+    node.note_state(machine.state_in_force());
+    if let Err(problem) = node.check_current() {
+        // The software that runs has its files open; the next start of it says so again, and is refused.
+        tracing::warn!(problem, "the software's path does not lead to its state");
+    }
     tokio::spawn(crate::control::serve(node.clone()));
     let relay = node.relay.clone();
     let lane = Lane {
@@ -321,6 +330,7 @@ impl Parts {
             household,
             unfit: watch::Sender::new(None),
             killed: Mutex::default(),
+            state_in_force: Mutex::default(),
             room: Room::default(),
             connections_look: Mutex::default(),
             fast_open: Mutex::default(),
@@ -434,6 +444,15 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
     // A path that stays does no harm.
     let _ = tokio::time::timeout(STOP_GRACE, gone).await;
     Ok(())
+}
+
+/// Makes a copied, moved or restored data directory the node's own; the next agent starts in it. No agent may run there.
+///
+/// # Errors
+/// It is no node's directory, an agent runs there, or what is in it is damaged.
+pub fn claim(data: &Path) -> Result<(), AgentError> {
+    let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
+    Ok(Journal::claim(&layout.journal())?)
 }
 
 /// How the software that runs is to be stopped, as the agent noted when it started it.

@@ -1,116 +1,173 @@
-//! Copying the entries of a tree, one after the other.
+//! Copying the entries of a tree, one after the other, from open folder to open folder.
 
+use super::declared::{Declared, Place};
 use super::{Copied, Progress, SnapshotError, allocated, attributes, full_or};
+use crate::tree::{Folder, is_mount, kind};
 use rustix::fs::SeekFrom as Seek;
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// How much is copied between two reports of progress.
 const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Copies the entries of `from` into the directory `to`.
+/// What is copied, and where to.
+pub(super) struct Trees<'a> {
+    /// Where the original is, for messages.
+    pub(super) root: &'a Path,
+    /// The folder in which the copy is made, for messages.
+    pub(super) room: &'a Path,
+    pub(super) from: &'a Folder,
+    /// An empty folder that only this user enters.
+    pub(super) to: &'a Folder,
+    pub(super) declared: &'a Declared,
+    pub(super) bytes_total: u64,
+}
+
+/// Copies the entries of a tree; the copy's attributes come last, so that nobody else enters it before it is whole.
 pub(super) fn copy_tree(
-    from: &Path,
-    to: &Path,
-    bytes_total: u64,
+    trees: &Trees<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Copied, SnapshotError> {
     let mut copying = Copying {
+        trees,
         copied: Copied::default(),
-        bytes_total,
         clones: true,
         links: BTreeMap::new(),
         progress,
     };
-    copying.directory(from, to)?;
+    copying.folder(trees.from, trees.to, Path::new(""), 0)?;
     Ok(copying.copied)
 }
 
 /// Whether files in `directory` can share the blocks of this one.
-pub(super) fn can_clone(sample: &Path, directory: &Path) -> bool {
+pub(super) fn can_clone(sample: &File, directory: &Path) -> bool {
     let probe = directory.join(".reflink-probe");
-    let cloned = File::open(sample).and_then(|from| {
-        let to = create(&probe)?;
-        Ok(rustix::fs::ioctl_ficlone(&to, &from)?)
-    });
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let cloned = options
+        .open(&probe)
+        .and_then(|to| Ok(rustix::fs::ioctl_ficlone(&to, sample)?));
     // Not made, or removed now.
     let _ = fs::remove_file(&probe);
     cloned.is_ok()
 }
 
 struct Copying<'a> {
+    trees: &'a Trees<'a>,
     copied: Copied,
-    bytes_total: u64,
     /// The file system has not refused a reflink yet.
     clones: bool,
-    /// The first copy of each file that has several names.
+    /// The first copy of each file that has several names, from the copy's beginning.
     links: BTreeMap<(u64, u64), PathBuf>,
     progress: &'a mut dyn FnMut(Progress),
 }
 
 impl Copying<'_> {
-    fn directory(&mut self, from: &Path, to: &Path) -> Result<(), SnapshotError> {
-        let entries = fs::read_dir(from).map_err(|error| self.failed("list", from, error))?;
-        for entry in entries {
-            let entry = entry.map_err(|error| self.failed("list", from, error))?;
-            self.entry(&entry.path(), &to.join(entry.file_name()))?;
+    fn folder(
+        &mut self,
+        from: &Folder,
+        to: &Folder,
+        inner: &Path,
+        depth: usize,
+    ) -> Result<(), SnapshotError> {
+        self.place(inner).judge_depth(depth)?;
+        let names = from.names();
+        for name in names.map_err(|error| self.failed("list", inner, error))? {
+            self.entry((from, to), &name, &inner.join(&name), depth)?;
         }
-        // Last, since entries change the directory's times and its mode may forbid them.
-        let metadata =
-            fs::symlink_metadata(from).map_err(|error| self.failed("look at", from, error))?;
-        self.attributes(from, to, &metadata)
+        // Last, since entries change the folder's times and its mode may forbid them.
+        let stat = rustix::fs::fstat(from);
+        let stat = stat.map_err(|error| self.failed("look at", inner, error.into()))?;
+        self.attributes(from, to, inner, &stat)
     }
 
-    fn entry(&mut self, from: &Path, to: &Path) -> Result<(), SnapshotError> {
-        let metadata =
-            fs::symlink_metadata(from).map_err(|error| self.failed("look at", from, error))?;
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            fs::create_dir(to).map_err(|error| self.failed("make", to, error))?;
-            self.directory(from, to)
-        } else if kind.is_symlink() {
-            fs::read_link(from)
-                .and_then(|target| symlink(target, to))
-                .map_err(|error| self.failed("make", to, error))?;
-            self.attributes(from, to, &metadata)
-        } else if kind.is_file() {
-            self.file(from, to, &metadata)
-        } else {
-            let socket = kind.is_socket();
-            tracing::debug!(path = %from.display(), socket, "left out of the snapshot");
-            self.copied.skipped += 1;
-            Ok(())
+    fn entry(
+        &mut self,
+        (from, to): (&Folder, &Folder),
+        name: &OsStr,
+        inner: &Path,
+        depth: usize,
+    ) -> Result<(), SnapshotError> {
+        let stat = from.look_at(name);
+        let stat = stat.map_err(|error| self.failed("look at", inner, error))?;
+        match kind(&stat) {
+            FileType::Directory => {
+                let opened = from.folder(name);
+                let from = opened.map_err(|error| self.failed("open", inner, error))?;
+                let made = to.make_folder(name);
+                let to = made.map_err(|error| self.failed("make the copy of", inner, error))?;
+                self.folder(&from, &to, inner, depth + 1)
+            }
+            FileType::Symlink => self.link((from, to), name, inner, &stat),
+            FileType::RegularFile => self.file((from, to), name, inner),
+            FileType::Fifo => {
+                // Nothing is in it that could be copied: it is there, or it is not.
+                let made = rustix::fs::mkfifoat(to, name, Mode::RUSR | Mode::WUSR);
+                made.map_err(io::Error::from)
+                    .and_then(|()| attributes::carry_over_at(to, name, &stat))
+                    .map_err(|error| self.failed("make the copy of", inner, error))
+            }
+            FileType::BlockDevice | FileType::CharacterDevice => Err(self.place(inner).is_device()),
+            _ => {
+                tracing::debug!(path = %inner.display(), "left out of the snapshot");
+                self.copied.skipped += 1;
+                Ok(())
+            }
         }
     }
 
-    fn file(&mut self, from: &Path, to: &Path, metadata: &Metadata) -> Result<(), SnapshotError> {
-        let identity = (metadata.dev(), metadata.ino());
+    fn link(
+        &mut self,
+        (from, to): (&Folder, &Folder),
+        name: &OsStr,
+        inner: &Path,
+        stat: &Stat,
+    ) -> Result<(), SnapshotError> {
+        let target = from.link(name);
+        let target = target.map_err(|error| self.failed("read", inner, error))?;
+        let declared = self.trees.declared;
+        declared.judge_link(self.trees.from, &self.place(inner), &target)?;
+        rustix::fs::symlinkat(&target, to, name)
+            .map_err(io::Error::from)
+            .and_then(|()| attributes::carry_over_at(to, name, stat))
+            .map_err(|error| self.failed("make the copy of", inner, error))
+    }
+
+    fn file(
+        &mut self,
+        (from, to): (&Folder, &Folder),
+        name: &OsStr,
+        inner: &Path,
+    ) -> Result<(), SnapshotError> {
+        let opened = from.file(name);
+        let (source, stat) = opened.map_err(|error| self.failed("open", inner, error))?;
+        let identity = (stat.st_dev, stat.st_ino);
         if let Some(first) = self.links.get(&identity) {
-            return fs::hard_link(first, to).map_err(|error| self.failed("link", to, error));
+            let linked = rustix::fs::linkat(self.trees.to, first, to, name, AtFlags::empty());
+            return linked.map_err(|error| self.failed("link the copy of", inner, error.into()));
         }
-        if metadata.nlink() > 1 {
-            self.links.insert(identity, to.to_owned());
+        if stat.st_nlink > 1 {
+            self.links.insert(identity, inner.to_owned());
         }
-        self.contents(from, to, metadata)
-            .map_err(|error| self.failed("copy", from, error))?;
+        let made = to.make_file(name);
+        let target = made.map_err(|error| self.failed("make the copy of", inner, error))?;
+        self.contents(&source, &target, &stat)
+            .map_err(|error| self.failed("copy", inner, error))?;
         self.copied.files += 1;
-        self.attributes(from, to, metadata)
+        self.attributes(&source, &target, inner, &stat)
     }
 
-    fn contents(&mut self, from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
-        let source = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(from)?;
-        let target = create(to)?;
+    fn contents(&mut self, source: &File, target: &File, stat: &Stat) -> io::Result<()> {
         if self.clones {
-            match rustix::fs::ioctl_ficlone(&target, &source) {
+            match rustix::fs::ioctl_ficlone(target, source) {
                 Ok(()) => {
                     self.copied.cloned += 1;
-                    self.report(allocated(metadata));
+                    self.report(allocated(stat));
                     return Ok(());
                 }
                 Err(rustix::io::Errno::NOSPC) => return Err(rustix::io::Errno::NOSPC.into()),
@@ -118,10 +175,10 @@ impl Copying<'_> {
                 Err(_) => self.clones = false,
             }
         }
-        let length = metadata.len();
+        let length = stat.st_size.cast_unsigned();
         let mut at = 0;
-        while let Some((start, end)) = next_data(&source, at, length)? {
-            self.range(&source, &target, start, end)?;
+        while let Some((start, end)) = next_data(source, at, length)? {
+            self.range(source, target, start, end)?;
             at = end;
         }
         target.set_len(length)
@@ -147,28 +204,42 @@ impl Copying<'_> {
 
     fn report(&mut self, bytes: u64) {
         self.copied.bytes += bytes;
+        let bytes_total = self.trees.bytes_total;
         (self.progress)(Progress {
-            bytes: self.copied.bytes.min(self.bytes_total),
-            bytes_total: self.bytes_total,
+            bytes: self.copied.bytes.min(bytes_total),
+            bytes_total,
         });
     }
 
-    fn attributes(&self, from: &Path, to: &Path, metadata: &Metadata) -> Result<(), SnapshotError> {
-        attributes::carry_over(from, to, metadata)
-            .map_err(|error| self.failed("carry the attributes over to", to, error))
+    fn attributes(
+        &self,
+        from: impl rustix::fd::AsFd,
+        to: impl rustix::fd::AsFd,
+        inner: &Path,
+        stat: &Stat,
+    ) -> Result<(), SnapshotError> {
+        let set_user_id = self.trees.declared.set_user_id;
+        attributes::carry_over(from, to, stat, set_user_id)
+            .map_err(|error| self.failed("carry over the attributes of", inner, error))
     }
 
-    fn failed(&self, what: &'static str, path: &Path, error: io::Error) -> SnapshotError {
-        full_or(what, path, error, self.bytes_total)
+    fn place<'p>(&'p self, inner: &'p Path) -> Place<'p> {
+        let root = self.trees.root;
+        Place { root, inner }
     }
-}
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    fn failed(&self, what: &'static str, inner: &Path, error: io::Error) -> SnapshotError {
+        let place = self.place(inner);
+        match is_mount(&error) {
+            true => place.failed(what, error),
+            false => {
+                let Trees {
+                    room, bytes_total, ..
+                } = *self.trees;
+                full_or(what, &place.path(), room, error, bytes_total)
+            }
+        }
+    }
 }
 
 /// The next range with data in it, from `at` on (lseek(2), SEEK_DATA).

@@ -1,22 +1,28 @@
 //! Copying a state tree: by reflink where the file system can, else in full.
 //!
-//! The copy has the same names, contents, modes, owners, times, symbolic links, hard links, holes and extended attributes.
-//! Sockets, pipes and devices are left out: they are made by running programs. Hard links would be no snapshot: software
+//! The copy has the same names, contents, modes, owners, times, symbolic links, hard links, pipes, holes and extended attributes.
+//! Sockets are left out: they are made by running programs. Hard links would be no snapshot: software
 //! that appends in place would change both.
+//!
+//! The state belongs to the software's user, who may change it while a privileged agent copies: nothing is found by a path
+//! ([`crate::tree`]). What gives a program another user's rights is carried over only where that is declared, and what would be no copy
+//! (a link that leads out, another file system, a device) is refused. Only this user enters a copy before it is whole.
 
 mod attributes;
 mod copy;
+mod declared;
+mod plan;
 mod sync;
 
+pub use declared::Declared;
 pub use sync::sync_tree;
 
+use crate::tree::{self, Folder};
+use plan::Plan;
+use rustix::fs::Stat;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// What a directory entry is taken to cost beside its contents when space is checked.
-const ENTRY_BYTES: u64 = 4096;
 
 /// What a snapshot did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +33,7 @@ pub struct Copied {
     pub bytes: u64,
     /// Files that share their blocks with the original.
     pub cloned: u64,
-    /// Sockets, pipes and devices that were left out.
+    /// Sockets that were left out.
     pub skipped: u64,
 }
 
@@ -55,6 +61,14 @@ pub enum SnapshotError {
         /// Bytes that are free.
         available: u64,
     },
+    /// What no copy can have as it is.
+    #[error("the state cannot be copied: {path} {problem}")]
+    Unfit {
+        /// What.
+        path: PathBuf,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// A step failed.
     #[error("cannot {what} {path}")]
     Io {
@@ -71,32 +85,62 @@ pub enum SnapshotError {
 /// Copies the tree at `from` to `to`, which must not exist, and makes it durable. Blocks: call it on a blocking thread.
 ///
 /// # Errors
-/// [`SnapshotError::NoSpace`] before the first byte or when space runs out; then nothing is left at `to`.
+/// [`SnapshotError::NoSpace`] before the first byte or when space runs out, [`SnapshotError::Unfit`] where no copy can have what
+/// is there; then nothing is left at `to`.
 pub fn snapshot(
     from: &Path,
     to: &Path,
+    declared: &Declared,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Copied, SnapshotError> {
     let from = fs::canonicalize(from).map_err(failed("find", from))?;
-    let plan = Plan::make(&from)?;
-    plan.check_space(to)?;
-    fs::create_dir(to).map_err(|error| full_or("make", to, error, plan.bytes))?;
-    let made = copy::copy_tree(&from, to, plan.bytes, progress)
-        .and_then(|copied| sync_tree(to).map(|()| copied));
+    let state = Folder::open(&from).map_err(failed("open", &from))?;
+    let room = to.parent().unwrap_or(Path::new("."));
+    let plan = Plan::make(&from, &state, declared)?;
+    plan.check_space(room)?;
+    let folder = make(to, room).map_err(|error| full_or("make", to, room, error, plan.bytes))?;
+    let trees = copy::Trees {
+        root: &from,
+        room,
+        from: &state,
+        to: &folder,
+        declared,
+        bytes_total: plan.bytes,
+    };
+    let made = copy::copy_tree(&trees, progress).and_then(|copied| sync_tree(to).map(|()| copied));
     if made.is_err() {
         // What cannot be removed now is removed before the next attempt.
-        let _ = fs::remove_dir_all(to);
+        let _ = tree::remove(to);
     }
     made
 }
 
-/// Whether there is room in the folder `to` for a copy of the tree at `from`. Blocks as [`snapshot`] does.
+fn make(to: &Path, parent: &Path) -> io::Result<Folder> {
+    let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Folder::open(parent)?.make_folder(name)
+}
+
+/// Whether there is room in the folder `to` for a copy of the tree at `from`, and whether a copy can have what is there. Blocks as
+/// [`snapshot`] does.
 ///
 /// # Errors
-/// [`SnapshotError::NoSpace`] where there is none.
-pub fn check_space(from: &Path, to: &Path) -> Result<(), SnapshotError> {
+/// [`SnapshotError::NoSpace`] or [`SnapshotError::Unfit`] where it is not so.
+pub fn check(from: &Path, to: &Path, declared: &Declared) -> Result<(), SnapshotError> {
+    look(from, declared)?.check_space(to)
+}
+
+/// Whether the tree at `from` is whole: nothing in it leads out of it that is not declared. Blocks as [`snapshot`] does.
+///
+/// # Errors
+/// [`SnapshotError::Unfit`] where it is not so.
+pub fn check_whole(from: &Path, declared: &Declared) -> Result<(), SnapshotError> {
+    look(from, declared).map(|_| ())
+}
+
+fn look(from: &Path, declared: &Declared) -> Result<Plan, SnapshotError> {
     let from = fs::canonicalize(from).map_err(failed("find", from))?;
-    Plan::make(&from)?.check_space(&to.join("copy"))
+    let state = Folder::open(&from).map_err(failed("open", &from))?;
+    Plan::make(&from, &state, declared)
 }
 
 impl SnapshotError {
@@ -104,64 +148,10 @@ impl SnapshotError {
     pub fn is_no_space(&self) -> bool {
         matches!(self, SnapshotError::NoSpace { .. })
     }
-}
 
-/// What a tree holds.
-#[derive(Debug, Default)]
-struct Plan {
-    bytes: u64,
-    entries: u64,
-    /// A file to try a reflink with.
-    sample: Option<PathBuf>,
-}
-
-impl Plan {
-    fn make(from: &Path) -> Result<Self, SnapshotError> {
-        let mut plan = Self::default();
-        let mut seen = std::collections::BTreeSet::new();
-        let mut folders = vec![from.to_owned()];
-        while let Some(folder) = folders.pop() {
-            let entries = fs::read_dir(&folder).map_err(failed("list", &folder))?;
-            for entry in entries {
-                let path = entry.map_err(failed("list", &folder))?.path();
-                let metadata = fs::symlink_metadata(&path).map_err(failed("look at", &path))?;
-                plan.entries += 1;
-                if metadata.is_dir() {
-                    folders.push(path);
-                } else if metadata.is_file()
-                    && (metadata.nlink() == 1 || seen.insert((metadata.dev(), metadata.ino())))
-                {
-                    plan.bytes += allocated(&metadata);
-                    if plan.sample.is_none() && metadata.len() > 0 {
-                        plan.sample = Some(path);
-                    }
-                }
-            }
-        }
-        Ok(plan)
-    }
-
-    /// Refuses a copy for which there is no space. Reflinks take none worth counting.
-    fn check_space(&self, to: &Path) -> Result<(), SnapshotError> {
-        let parent = to.parent().unwrap_or(Path::new("."));
-        if self
-            .sample
-            .as_ref()
-            .is_some_and(|sample| copy::can_clone(sample, parent))
-        {
-            return Ok(());
-        }
-        let needed = self.bytes + self.entries * ENTRY_BYTES;
-        let available = available(parent).map_err(failed("look at the file system of", parent))?;
-        if needed > available {
-            let path = parent.to_owned();
-            return Err(SnapshotError::NoSpace {
-                path,
-                needed,
-                available,
-            });
-        }
-        Ok(())
+    /// Nobody but people can change that.
+    pub fn is_unfit(&self) -> bool {
+        matches!(self, SnapshotError::Unfit { .. })
     }
 }
 
@@ -172,8 +162,9 @@ pub(crate) fn available(path: &Path) -> io::Result<u64> {
 }
 
 /// The bytes on disk, which holes do not take (never more than the length, which the last block exceeds).
-fn allocated(metadata: &fs::Metadata) -> u64 {
-    metadata.len().min(metadata.blocks().saturating_mul(512))
+fn allocated(stat: &Stat) -> u64 {
+    let blocks = stat.st_blocks.cast_unsigned();
+    stat.st_size.cast_unsigned().min(blocks.saturating_mul(512))
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
@@ -181,13 +172,19 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Snapshot
     move |source| SnapshotError::Io { what, path, source }
 }
 
-/// The error as a full disk where it is one.
-fn full_or(what: &'static str, path: &Path, error: io::Error, needed: u64) -> SnapshotError {
+/// The error as a full disk where it is one: in the folder `room`, where `needed` bytes were to be.
+fn full_or(
+    what: &'static str,
+    path: &Path,
+    room: &Path,
+    error: io::Error,
+    needed: u64,
+) -> SnapshotError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SnapshotError::NoSpace {
-            path: path.parent().unwrap_or(path).to_owned(),
+            path: room.to_owned(),
             needed,
-            available: available(path.parent().unwrap_or(path)).unwrap_or(0),
+            available: available(room).unwrap_or(0),
         },
         _ => failed(what, path)(error),
     }

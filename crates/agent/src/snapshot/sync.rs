@@ -1,8 +1,11 @@
 //! Making a tree durable.
 
 use super::{SnapshotError, failed};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use crate::tree::{Folder, kind};
+use rustix::fs::FileType;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
 /// Up to so many entries are synced one by one; beyond it the whole file system is cheaper.
 const SINGLE_SYNCS_MAX: usize = 256;
@@ -12,46 +15,36 @@ const SINGLE_SYNCS_MAX: usize = 256;
 /// # Errors
 /// When the file system reports that something could not be written.
 pub fn sync_tree(root: &Path) -> Result<(), SnapshotError> {
-    let entries = entries(root)?;
-    if entries.len() > SINGLE_SYNCS_MAX {
-        let folder = open(root)?;
+    let folder = Folder::open(root).map_err(failed("open", root))?;
+    let mut left = SINGLE_SYNCS_MAX;
+    let all = sync_entries(&folder, &mut left).map_err(failed("sync", root))?;
+    if !all {
         rustix::fs::syncfs(&folder).map_err(|error| failed("sync", root)(error.into()))?;
-    } else {
-        for entry in &entries {
-            open(entry)?.sync_all().map_err(failed("sync", entry))?;
-        }
     }
     match root.parent() {
-        Some(parent) => open(parent)?.sync_all().map_err(failed("sync", parent)),
+        Some(parent) => File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(failed("sync", parent)),
         None => Ok(()),
     }
 }
 
-fn open(path: &Path) -> Result<File, SnapshotError> {
-    File::open(path).map_err(failed("open", path))
-}
-
-/// Files and directories, what is inside a directory before the directory itself; one more than the limit at most.
-fn entries(root: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
-    let mut found = vec![root.to_owned()];
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
-            let entry = entry.map_err(failed("list", &folder))?;
-            let kind = entry
-                .file_type()
-                .map_err(failed("look at", &entry.path()))?;
-            if kind.is_dir() {
-                folders.push(entry.path());
+/// Syncs what is in a folder, then the folder; says whether that was all, or more than are synced one by one.
+fn sync_entries(folder: &Folder, left: &mut usize) -> io::Result<bool> {
+    for name in folder.names()? {
+        if *left == 0 {
+            return Ok(false);
+        }
+        *left -= 1;
+        match kind(&folder.look_at(&name)?) {
+            FileType::RegularFile => folder.file(&name)?.0.sync_all()?,
+            FileType::Directory if !sync_entries(&folder.folder(&name)?, left)? => {
+                return Ok(false);
             }
-            if kind.is_dir() || kind.is_file() {
-                found.push(entry.path());
-            }
-            if found.len() > SINGLE_SYNCS_MAX {
-                return Ok(found);
-            }
+            // Part of their folder.
+            _ => {}
         }
     }
-    found.reverse();
-    Ok(found)
+    rustix::fs::fsync(folder)?;
+    Ok(true)
 }

@@ -86,6 +86,10 @@ pub struct State {
     pub transform: Option<Transform>,
     /// Converts it back, for `revert`.
     pub reverse: Option<Transform>,
+    /// Links that may lead out of the state, and folders whose links may, relative to it: what is behind them all versions share.
+    pub shared: Vec<String>,
+    /// Copies of the state keep set-user-ID and set-group-ID bits of files, and their capabilities.
+    pub set_user_id: bool,
 }
 
 /// A program that converts state.

@@ -70,6 +70,25 @@ pub struct NodeMachine {
     pub(super) now_ms: u64,
 }
 
+impl NodeMachine {
+    /// Whose state the software is to find at its path now; `None` while that is about to change, or there is none yet.
+    pub fn state_in_force(&self) -> Option<super::Place> {
+        let old = self.settled.as_ref().map(|settled| settled.state);
+        match &self.state {
+            State::Idle | State::Blocked { .. } => old,
+            State::Joining { step, at } => {
+                let step = step.as_ref().filter(|_| *at != JoinAt::Prepare);
+                step.map(Step::place)
+            }
+            State::Upgrading(upgrade) => match upgrade.at {
+                At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe => Some(upgrade.to),
+                At::Flip | At::BackStop | At::BackFlip => None,
+                _ => old,
+            },
+        }
+    }
+}
+
 /// Where the node stands between records.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {

@@ -42,7 +42,9 @@ pub(super) fn enrol(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<Enr
         .map_err(|error| refuse(Kind::UNKNOWN_CLASS, format!("{error}.")))?;
     let join_version = join_version(draft, &lineage)?;
     let known = draft.state.names.get(&request.name);
-    let node = match known.and_then(|node| draft.state.nodes.get(node)) {
+    let known = known.and_then(|node| draft.state.nodes.get(node));
+    let records = known.map_or(0, |fact| fact.report.records);
+    let node = match known {
         Some(fact) => again(draft, &Arc::clone(fact), request)?,
         None => first(draft, request)?,
     };
@@ -51,6 +53,7 @@ pub(super) fn enrol(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<Enr
         system,
         system_id,
         join_version,
+        records,
     })
 }
 

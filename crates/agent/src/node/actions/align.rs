@@ -1,7 +1,7 @@
 //! What is served follows what is held: ports, adapters, folders.
 
-use super::state::remove;
 use crate::node::Node;
+use crate::tree::remove;
 use model::ids::Version;
 use model::machine::Place;
 use std::collections::{BTreeMap, BTreeSet};

@@ -86,6 +86,7 @@ pub(super) async fn start(node: &Arc<Node>, to: Serving) -> Outcome {
 async fn launch(node: &Arc<Node>, to: Serving) -> Result<u64, String> {
     let class = node.definition(to.bundle)?;
     let rendered = node.render(to)?;
+    node.check_current()?;
     if !node.probing() {
         // During an upgrade calls are held, and the addresses are known since the version was staged.
         node.until_known().await;

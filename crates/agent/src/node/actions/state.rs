@@ -2,12 +2,14 @@
 
 use super::chain;
 use crate::node::Node;
-use crate::snapshot::{self, SnapshotError};
+use crate::snapshot::{self, Declared, SnapshotError};
 use crate::transform::{Transform, TransformError};
+use crate::tree::{self, remove};
 use model::api::Progress;
 use model::machine::{Outcome, Place, Serving, Step};
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +68,20 @@ pub(super) fn flip(node: &Node, to: Place) -> Result<(), String> {
     point(node, to)
 }
 
+impl Node {
+    /// Sees to it that the software's path leads to the state that the journal names.
+    pub(in crate::node) fn check_current(&self) -> Result<(), String> {
+        match self.state_in_force() {
+            Some(place) => point(self, place),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lets `current` lead to this state, by a link that means the same wherever the data directory lies.
 fn point(node: &Node, to: Place) -> Result<(), String> {
     let (current, state) = (node.layout.current(), node.layout.state(to));
+    let target = node.layout.state_from_root(to);
     let flipped = || -> io::Result<()> {
         if !state.is_dir() {
             return Err(io::Error::new(
@@ -75,15 +89,22 @@ fn point(node: &Node, to: Place) -> Result<(), String> {
                 format!("{} is missing", state.display()),
             ));
         }
-        if std::fs::read_link(&current).is_ok_and(|target| target == state) {
-            return Ok(());
+        match std::fs::read_link(&current) {
+            Ok(found) if found == target => return Ok(()),
+            Ok(found) => {
+                tracing::info!(from = %found.display(), to = %target.display(), "flips the link to the state")
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::info!(to = %target.display(), "makes the link to the state");
+            }
+            Err(error) => return Err(error),
         }
         let fresh = node.layout.root().join("current.new");
         match std::fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        symlink(&state, &fresh)?;
+        symlink(&target, &fresh)?;
         std::fs::rename(&fresh, &current)?;
         std::fs::File::open(node.layout.root())?.sync_all()
     };
@@ -109,7 +130,7 @@ impl From<SnapshotError> for Broken {
             SnapshotError::Io { ref source, .. } if is_full(source) => {
                 Broken::NoSpace(format!("no space left: {}", chain(&error)))
             }
-            SnapshotError::Io { .. } => Broken::Failed(chain(&error)),
+            SnapshotError::Io { .. } | SnapshotError::Unfit { .. } => Broken::Failed(chain(&error)),
         }
     }
 }
@@ -155,6 +176,9 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
         })?;
     }
     make(&work)?;
+    // The transform's user passes through it, and sees nothing.
+    let passed = std::fs::set_permissions(&work, Permissions::from_mode(0o711));
+    passed.map_err(|error| broken("open", &work, &error))?;
     let mut old = std::fs::canonicalize(node.layout.state(from)).map_err(|error| {
         Broken::Failed(format!(
             "the state of version {from} cannot be found: {error}"
@@ -166,13 +190,14 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
             steps.push(step);
         }
     }
+    let declared = node.declared(to);
     let mut new = work.join("0");
-    copy(node, &old, &new).await?;
+    copy(node, &old, &new, &declared).await?;
     for (index, step) in steps.iter().enumerate() {
         if index > 0 {
             old = new;
             new = work.join(index.to_string());
-            copy(node, &old, &new).await?;
+            copy(node, &old, &new, &declared).await?;
         }
         transform_step(node, step, &old, &new, &work).await?;
     }
@@ -183,7 +208,10 @@ async fn run(node: &Arc<Node>, from: Place, to: Place, path: &[Step]) -> Result<
             .begin_transformed(node, step.place(), &written);
         begun.map_err(Broken::Failed)?;
     }
-    snapshot::sync_tree(&new)?;
+    if !steps.is_empty() {
+        snapshot::check_whole(&new, &declared)?;
+        snapshot::sync_tree(&new)?;
+    }
     leaves_room(node)?;
     let moved = || -> io::Result<()> {
         if let Some(parent) = done.parent() {
@@ -210,8 +238,10 @@ fn leaves_room(node: &Node) -> Result<(), Broken> {
     }
 }
 
+/// Makes a folder that only the agent's user enters.
 fn make(folder: &Path) -> Result<(), Broken> {
-    std::fs::create_dir_all(folder).map_err(|error| broken("make", folder, &error))
+    let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
+    made.map_err(|error| broken("make", folder, &error))
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -229,10 +259,11 @@ fn broken(what: &str, path: &Path, error: &io::Error) -> Broken {
 }
 
 /// Copies in a thread of its own and shows how far it has come.
-async fn copy(node: &Arc<Node>, from: &Path, to: &Path) -> Result<(), Broken> {
+async fn copy(node: &Arc<Node>, from: &Path, to: &Path, declared: &Declared) -> Result<(), Broken> {
     let (node, from, to) = (node.clone(), from.to_owned(), to.to_owned());
+    let declared = declared.clone();
     let copied = tokio::task::spawn_blocking(move || {
-        snapshot::snapshot(&from, &to, &mut |progress| {
+        snapshot::snapshot(&from, &to, &declared, &mut |progress| {
             node.set_progress(Some(Progress {
                 what: "snapshot".to_owned(),
                 done: progress.bytes,
@@ -276,15 +307,17 @@ async fn transform_step(
         adapter_folder(work, "out", step),
         work.join(format!("scratch.{}", step.version)),
     );
-    for directory in [&adapter_state_in, &adapter_state_out, &scratch] {
-        make(directory)?;
-        own(directory, rendered.user.as_deref())
-            .map_err(|error| broken("give away", directory, &error))?;
-    }
+    make(&adapter_state_in)?;
     let given = node
         .adapters
         .give_to_transform(step.version, &adapter_state_in);
     given.map_err(Broken::Failed)?;
+    if let Some(user) = rendered.user.as_deref() {
+        // Only now: in a folder of somebody else's nothing is written.
+        crate::launch::user::ids(user)
+            .and_then(|ids| tree::give_away(&adapter_state_in, ids))
+            .map_err(|error| broken("give away", &adapter_state_in, &error))?;
+    }
     let transform = Transform {
         upstart_binary: node.binary.clone(),
         command: rendered.command,
@@ -321,18 +354,5 @@ async fn outdated(node: &Node, place: Place) {
     if gone.await.is_err() {
         // The agent ends, and with it what it waits for.
         std::future::pending::<()>().await;
-    }
-}
-
-/// Deletes a tree, a symlink or nothing.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let removed = match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }

@@ -5,6 +5,7 @@ use crate::bundle::read::Table;
 use crate::bundle::{Class, ClassUpgrade, State, Transform};
 use crate::expression::Allowed;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
 
 /// How long a transform may take when nothing else is said, milliseconds.
 const TRANSFORM_TIMEOUT_MS: u64 = 600_000;
@@ -146,12 +147,32 @@ fn state(table: Table<'_>, new: bool, allowed: &Allowed) -> State {
             }
         }
     }
+    let shared = table.strings("shared").unwrap_or_default();
+    for at in &shared {
+        if !is_within(&at.value) {
+            let problem = format!("`{}` does not lie in the state", at.value);
+            source.wrong(
+                at,
+                problem,
+                "write the link's path as seen from the state, without `..`",
+            );
+        }
+    }
+    let set_user_id = table.boolean("set_user_id", false);
     table.finish();
     State {
         adopt: adopt.and_then(|at| source.template(&at, &Allowed::LASTING)),
         transform: forward,
         reverse,
+        shared: shared.into_iter().map(|at| at.value).collect(),
+        set_user_id,
     }
+}
+
+/// A relative path that goes down only; `.` is the whole state.
+fn is_within(path: &str) -> bool {
+    let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    !path.is_empty() && Path::new(path).components().all(plain)
 }
 
 fn transform(table: &Table<'_>, key: &'static str, allowed: &Allowed) -> Option<Transform> {

@@ -1,0 +1,172 @@
+//! Data directories that are not what they were: journals lost or cut, copies, backups. Nothing is begun over what is there, and nobody
+//! runs on a state that is not his.
+
+use crate::harness::{Boxes, Caller, Node, System, until_ok, upstart};
+use std::path::Path;
+use std::process::Command;
+
+/// A system with one node that serves version 1 and holds a number.
+fn serving() -> (System, Node) {
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    put(&system, 1, 7);
+    (system, node)
+}
+
+fn put(system: &System, version: u32, number: i64) {
+    until_ok("the node to take a number", || {
+        system
+            .member(system.port(1), version)?
+            .put("apples", number)
+    });
+}
+
+fn reads(system: &System, version: u32) -> i64 {
+    until_ok("the node to answer", || {
+        let mut caller = system.member(system.port(1), version)?;
+        caller.get("apples").map(|number| number.expect("a number"))
+    })
+}
+
+/// Copies a whole directory over another, as a backup is restored.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    let mut command = Command::new("cp");
+    let copied = command.arg("-a").arg(from.join(".")).arg(to).status();
+    assert!(copied.expect("runs").success());
+}
+
+fn claim(data: &Path) {
+    let claimed = upstart().args(["claim", "--data"]).arg(data).output();
+    let output = claimed.expect("runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_lost_or_cut_journal_begins_nothing_over_what_is_there() {
+    let (system, mut node) = serving();
+    let mut caller = Caller::unlabelled(system.port(1), 1).expect("connected");
+    caller.get("apples").expect("answered");
+    let pid = caller.last.as_ref().expect("an answer").pid();
+    node.end_agent();
+    // A node that joins now would join at this one, with nothing.
+    system.publish(&Boxes::version(2).bundle());
+    let (journal, witness) = (node.data.join("journal"), node.data.join("journal.witness"));
+    let good = std::fs::read(&journal).expect("read");
+    let end = good.iter().rposition(|byte| *byte != 0).expect("records");
+    let (aside, other) = (system.folder().join("aside"), system.folder().join("other"));
+    for damage in ["missing", "missing with its witness", "cut"] {
+        match damage {
+            "missing" => std::fs::rename(&journal, &aside).expect("moved"),
+            "cut" => std::fs::write(&journal, &good[..end - 40]).expect("cut"),
+            _ => {
+                std::fs::rename(&journal, &aside).expect("moved");
+                std::fs::rename(&witness, &other).expect("moved");
+            }
+        }
+        node.start_agent();
+        let said = node.until_agent_gives_up();
+        let told = if damage == "cut" {
+            "has lost records"
+        } else {
+            "is missing"
+        };
+        assert!(said.contains(told) && said.contains("next: "), "{said}");
+        assert_eq!(caller.get("apples").expect("answered"), Some(7));
+        assert_eq!(caller.last.as_ref().expect("an answer").pid(), pid);
+        assert!(!node.data.join("versions/2.1").exists());
+        match damage {
+            "cut" => std::fs::write(&journal, &good).expect("written"),
+            _ => std::fs::rename(&aside, &journal).expect("moved"),
+        }
+        if other.exists() {
+            std::fs::rename(&other, &witness).expect("moved");
+        }
+    }
+    node.start_agent();
+    system.until_settled(&node, 2);
+    assert_eq!(reads(&system, 2), 7);
+}
+
+#[test]
+fn a_copy_of_a_data_directory_is_known_and_runs_on_its_own_state_once_claimed() {
+    let (system, mut node) = serving();
+    node.end_agent();
+    node.stop_software();
+    let original = node.data.clone();
+    let moved = system.folder().join("moved");
+    copy(&original, &moved);
+    node.data.clone_from(&moved);
+    node.start_agent();
+    let said = node.until_agent_gives_up();
+    assert!(
+        said.contains("is a copy") && said.contains("upstart claim"),
+        "{said}"
+    );
+    assert!(node.child().is_none(), "the copy runs");
+    claim(&moved);
+    // To the server it is a node that has moved, which it believes when the other is not heard of any more.
+    system.until_fact(&node, "unreachable", |fact| !fact.reachable);
+    node.start_agent();
+    system.until_fact(&node, "moved", |fact| {
+        fact.data_directory == std::fs::canonicalize(&moved).expect("there").display().to_string()
+    });
+    put(&system, 1, 8);
+    let state = |data: &Path| {
+        let state = std::fs::canonicalize(data.join("current")).expect("there");
+        std::fs::read_to_string(state.join("boxes.json")).expect("read")
+    };
+    assert!(state(&moved).contains('8') && state(&original).contains('7'));
+}
+
+#[test]
+fn a_directory_that_was_set_back_is_known() {
+    let (system, mut node) = serving();
+    node.end_agent();
+    node.stop_software();
+    let backup = system.folder().join("backup");
+    copy(&node.data, &backup);
+    node.start_agent();
+    system.until_settled(&node, 1);
+    put(&system, 1, 8);
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&node, 2);
+    node.end_agent();
+    node.stop_software();
+    copy(&backup, &node.data);
+    node.start_agent();
+    let said = node.until_agent_gives_up();
+    assert!(
+        said.contains("is older than the node") && said.contains("upstart claim"),
+        "{said}"
+    );
+    assert!(node.child().is_none(), "an old state is served");
+    claim(&node.data);
+    node.start_agent();
+    system.until_settled(&node, 2);
+    assert_eq!(reads(&system, 2), 7);
+}
+
+#[test]
+fn a_link_to_the_state_that_is_gone_is_made_again() {
+    let (system, mut node) = serving();
+    let current = node.data.join("current");
+    let link = || std::fs::read_link(&current).expect("a link");
+    assert_eq!(link(), Path::new("versions/1.1/state"));
+    node.end_agent();
+    node.stop_software();
+    std::fs::remove_file(&current).expect("removed");
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 7);
+    assert_eq!(link(), Path::new("versions/1.1/state"));
+    // Wherever else it leads, the journal says where it should.
+    node.end_agent();
+    node.stop_software();
+    let elsewhere = system.folder().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("made");
+    std::fs::remove_file(&current).expect("removed");
+    std::os::unix::fs::symlink(&elsewhere, &current).expect("made");
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 7);
+    assert_eq!(link(), Path::new("versions/1.1/state"));
+}
