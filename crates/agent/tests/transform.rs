@@ -235,6 +235,51 @@ async fn a_failure_brings_its_code_and_the_end_of_its_output() {
     assert!(error.to_string().contains("/nowhere/program"), "{error}");
 }
 
+/// Neither a service that listens at a path nor a process outside can be reached, not even by root.
+#[tokio::test]
+async fn neither_sockets_nor_processes_outside_are_reached() {
+    let listener = tempfile::tempdir().unwrap();
+    fs::set_permissions(listener.path(), Permissions::from_mode(0o777)).unwrap();
+    let path = listener.path().join("socket");
+    let _service = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+    let mut outside = Command::new("sleep").arg("60").spawn().unwrap();
+    let script = format!(
+        r#"
+import os, socket, sys
+socket.socketpair()
+try:
+    socket.socket(socket.AF_UNIX).connect({:?})
+    print("reached a socket")
+except PermissionError:
+    pass
+try:
+    os.kill({}, 0)
+    print("reached a process")
+except PermissionError:
+    pass
+os.kill(os.getpid(), 0)
+sys.exit(7)
+"#,
+        path.display().to_string(),
+        outside.id()
+    );
+    for ground in [Some(Ground::new()), Ground::of_nobody()]
+        .into_iter()
+        .flatten()
+    {
+        let transform = ground.command(&["python3", "-c", &script]);
+        match transform.run().await {
+            Err(TransformError::Failed {
+                output, exit_code, ..
+            }) => assert_eq!((output.as_str(), exit_code), ("", Some(7))),
+            other => panic!("{other:?}"),
+        }
+    }
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+}
+
 fn processes_with(word: &str) -> usize {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries

@@ -52,13 +52,17 @@ fn prepare(inner: &InnerOrders) -> Result<Command, ConfineError> {
     let session = rustix::process::setsid().map_err(io::Error::from);
     step("begin a session", session)?;
     step("reset the signals", reset_signals())?;
+    // It may ask a service over a socket, which is out of reach from here on.
+    let identity = orders.user.as_deref().map(user::look_up).transpose();
+    let become_user = format!("become the user {}", orders.user.as_deref().unwrap_or(""));
+    let identity = step(become_user.clone(), identity)?;
     let shared_memory = step("leave the network", isolation::isolate(orders))?;
     step(
         "set the Landlock rules",
         walls::enclose(orders, shared_memory),
     )?;
-    if let Some(name) = &orders.user {
-        step(format!("become the user {name}"), user::switch_to(name))?;
+    if let Some(identity) = identity {
+        step(become_user, identity.assume())?;
     }
     step("give up capabilities", give_up_capabilities())?;
     // After the change of user, which clears it: when the runner is killed, so is the program.

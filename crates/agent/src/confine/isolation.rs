@@ -8,11 +8,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Leaves the network. Says whether `/dev/shm` is private now.
+/// Leaves the network, Unix sockets included. Says whether `/dev/shm` is private now.
 ///
 /// As root by a network namespace, else within a user namespace. Where neither is allowed (some containers and some
-/// distributions forbid them) a seccomp filter refuses every socket but Unix ones.
+/// distributions forbid them) a seccomp filter refuses every socket.
 pub(super) fn isolate(orders: &Orders) -> io::Result<bool> {
+    seccomp::refuse_unix_sockets()?;
     let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
     if unshare(spaces).is_ok() || (orders.user.is_none() && enter_user_namespace(spaces).is_ok()) {
         return Ok(freeze(orders));

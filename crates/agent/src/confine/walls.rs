@@ -2,8 +2,8 @@
 
 use super::Orders;
 use landlock::{
-    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
-    path_beneath_rules,
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -25,19 +25,32 @@ const DEVICES: [&str; 5] = [
 
 /// Encloses this process and all that it will execute. Sets `NO_NEW_PRIVS`.
 ///
+/// What newer kernels keep it from is asked for too: devices' own calls (6.10), signals to processes outside (6.12).
+///
 /// # Errors
-/// When the kernel has no Landlock: a transform that could write anywhere is not run.
+/// When the kernel has no Landlock: a transform that could write anywhere is not run. As root also where it does not keep files outside
+/// from being cut (Linux 6.2): for others the owners of files do.
 pub(super) fn enclose(orders: &Orders, shared_memory: bool) -> io::Result<()> {
-    let abi = ABI::V5;
+    let abi = ABI::V6;
     let reading = AccessFs::from_read(abi);
     let everything = AccessFs::from_all(abi);
+    let is_root = orders.user.is_none() && rustix::process::geteuid().is_root();
+    let must = match is_root {
+        true => AccessFs::from_all(ABI::V3),
+        false => AccessFs::from_all(ABI::V1),
+    };
     let mut writable = orders.writable.clone();
     if shared_memory {
         writable.push(PathBuf::from("/dev/shm"));
     }
     let readable = readable(orders);
     let enclosed = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(must)
+        .map_err(too_old)?
+        .set_compatibility(CompatLevel::BestEffort)
         .handle_access(everything)
+        .and_then(|rules| rules.scope(Scope::from_all(abi)))
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(readable, reading)))
         .and_then(|rules| rules.add_rules(path_beneath_rules(DEVICES, everything)))
@@ -50,6 +63,12 @@ pub(super) fn enclose(orders: &Orders, shared_memory: bool) -> io::Result<()> {
         ));
     }
     Ok(())
+}
+
+fn too_old(error: RulesetError) -> io::Error {
+    io::Error::other(format!(
+        "this kernel's Landlock is too old or off: it wants Linux 5.13, and 6.2 where the transform runs as root, with lsm=landlock; let the software run as a user of its own, or take a newer kernel ({error})"
+    ))
 }
 
 fn readable(orders: &Orders) -> Vec<PathBuf> {

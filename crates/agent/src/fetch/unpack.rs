@@ -90,7 +90,7 @@ fn look_at_names(archive: &Path, gzip: bool) -> Result<(), FetchError> {
     let broken = |error: std::io::Error| damaged(archive, gzip, &error);
     let (mut bytes, mut count): (u64, usize) = (0, 0);
     for entry in tar.entries().map_err(broken)?.raw(true) {
-        let entry = entry.map_err(broken)?;
+        let mut entry = entry.map_err(broken)?;
         bytes = bytes.saturating_add(entry.size());
         count += 1;
         if count > ENTRIES_MAX || bytes > BYTES_MAX {
@@ -116,8 +116,27 @@ fn look_at_names(archive: &Path, gzip: bool) -> Result<(), FetchError> {
             );
             return Err(refused(archive, problem));
         }
+        let attributes = [EntryType::XHeader, EntryType::XGlobalHeader];
+        if attributes.contains(&kind) && says_size(&mut entry).map_err(broken)? {
+            // The header's own size would be another one: what is counted here would not be what is unpacked.
+            let problem = "it says a file's size twice (a `size` in a PAX header): pack files beyond 8 GiB with `tar --format=gnu`";
+            return Err(refused(archive, problem.to_owned()));
+        }
     }
     Ok(())
+}
+
+/// Whether a PAX header gives the next file's size.
+fn says_size(entry: &mut Entry<'_, Box<dyn Read>>) -> std::io::Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(false);
+    };
+    for extension in extensions {
+        if extension?.key_bytes() == b"size" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn unpack_into(archive: &Path, gzip: bool, root: &Path) -> Result<(), FetchError> {
@@ -131,7 +150,7 @@ fn unpack_into(archive: &Path, gzip: bool, root: &Path) -> Result<(), FetchError
 }
 
 /// Checks every entry, and does something with each.
-fn each_entry(
+pub(super) fn each_entry(
     archive: &Path,
     gzip: bool,
     mut with: impl FnMut(&mut Entry<'_, Box<dyn Read>>) -> std::io::Result<u64>,
@@ -140,10 +159,15 @@ fn each_entry(
     tar.set_preserve_permissions(false);
     tar.set_preserve_mtime(true);
     let broken = |error: std::io::Error| damaged(archive, gzip, &error);
-    let mut is_empty = true;
+    let (mut is_empty, mut bytes) = (true, 0_u64);
     for entry in tar.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         is_empty = false;
+        bytes = bytes.saturating_add(entry.size());
+        if bytes > BYTES_MAX {
+            let problem = format!("it unpacks to more than {BYTES_MAX} bytes");
+            return Err(refused(archive, problem));
+        }
         check(&entry).map_err(|problem| refused(archive, problem))?;
         with(&mut entry).map_err(|error| match error.kind() {
             ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
@@ -364,6 +388,23 @@ mod tests {
             );
             assert!(!folder.path().join("out").exists(), "{name}");
             assert!(!folder.path().join("evil").exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_said_twice_is_refused() {
+        // 34 GiB by the PAX header, nothing by the file's own.
+        let huge = b"20 size=36507222016\n";
+        for kind in [EntryType::XHeader, EntryType::XGlobalHeader] {
+            let fill = |builder: &mut Builder<Vec<u8>>| {
+                let header = header(kind, "attributes", huge.len() as u64, 0o644);
+                builder.append(&header, &huge[..]).expect("packed");
+                file(builder, "file", b"", 0o644);
+            };
+            let (folder, result) = unpacked(fill, false);
+            let told = result.expect_err("refused").to_string();
+            assert!(told.contains("size twice"), "{told}");
+            assert!(!folder.path().join("out").exists());
         }
     }
 

@@ -83,11 +83,3 @@ impl Identity {
         Ok(())
     }
 }
-
-/// Becomes the user of this name with all of its groups; nothing to do when this is the user already.
-///
-/// # Errors
-/// When there is no such user, or this process may not.
-pub(crate) fn switch_to(name: &str) -> io::Result<()> {
-    look_up(name)?.assume()
-}
