@@ -110,6 +110,9 @@ fn explain(error: AgentError) -> anyhow::Error {
         AgentError::File { .. } => {
             "the agent's user must be able to read and write everything below --data"
         }
+        AgentError::Distrust(_) => {
+            "put the data directory where only root and the agent's user can write (`chown`, `chmod go-w`), or give another --data"
+        }
         AgentError::HolderGone => "start the agent again: it goes on with what is there",
         _ => "start the agent again; -v says more",
     };

@@ -1,7 +1,9 @@
 //! Data directories that are not what they were: journals lost or cut, copies, backups. Nothing is begun over what is there, and nobody
 //! runs on a state that is not his.
 
-use crate::harness::{Boxes, Caller, Node, System, until_ok, upstart};
+use crate::harness::{Boxes, Caller, Node, System, until, until_ok, upstart};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -109,7 +111,11 @@ fn a_copy_of_a_data_directory_is_known_and_runs_on_its_own_state_once_claimed() 
     system.until_fact(&node, "unreachable", |fact| !fact.reachable);
     node.start_agent();
     system.until_fact(&node, "moved", |fact| {
-        fact.data_directory == std::fs::canonicalize(&moved).expect("there").display().to_string()
+        fact.data_directory
+            == std::fs::canonicalize(&moved)
+                .expect("there")
+                .display()
+                .to_string()
     });
     put(&system, 1, 8);
     let state = |data: &Path| {
@@ -145,6 +151,115 @@ fn a_directory_that_was_set_back_is_known() {
     node.start_agent();
     system.until_settled(&node, 2);
     assert_eq!(reads(&system, 2), 7);
+}
+
+#[test]
+fn files_that_were_edited_or_deleted_are_mended_before_they_are_used() {
+    let (system, mut node) = serving();
+    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
+    system.until_staged(&node, 2);
+    node.end_agent();
+    node.stop_software();
+    let program = node.data.join("versions/1.1/bundle/software/box.py");
+    let lens = node.data.join("versions/2.1/bundle/lens.toml");
+    let right = std::fs::read(&program).expect("read");
+    std::fs::write(&program, "import sys; sys.exit('edited')").expect("edited");
+    std::fs::remove_file(&lens).expect("deleted");
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 7);
+    // The lens serves those who call at the next version.
+    assert_eq!(reads(&system, 2), 7);
+    assert_eq!(std::fs::read(&program).expect("read"), right);
+    let mended = until("both to be told", || {
+        let told = system.events_of(&node, "node.mended");
+        (told.len() >= 2).then_some(told)
+    });
+    let told: Vec<String> = mended.into_iter().map(|event| event.message).collect();
+    let told = told.join("\n");
+    assert!(
+        told.contains("software/box.py") && told.contains("lens.toml"),
+        "{told}"
+    );
+    // Nor is an artifact believed that is not what its name says: it is fetched again.
+    node.end_agent();
+    node.stop_software();
+    let artifacts = std::fs::read_dir(node.data.join("artifacts")).expect("there");
+    for artifact in artifacts.flatten() {
+        let length = artifact.metadata().expect("there").len();
+        let wrong = vec![b'x'; usize::try_from(length).expect("small")];
+        std::fs::write(artifact.path(), wrong).expect("edited");
+    }
+    std::fs::remove_file(&program).expect("deleted");
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 7);
+    assert_eq!(std::fs::read(&program).expect("read"), right);
+}
+
+#[test]
+fn what_was_unpacked_is_compared_with_its_archive() {
+    let program = Boxes::version(1).bundle().files["software/box.py"].clone();
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in [("box.py", program.as_slice()), ("part.txt", b"a part")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder
+            .append_data(&mut header, name, content)
+            .expect("packed");
+    }
+    let archive = builder.into_inner().expect("packed");
+    let packed = Boxes::version(1)
+        .bundle()
+        .replaced("path = \"software\"", "path = \"software.tar\"")
+        .file("software.tar", archive);
+    let system = System::with(&packed);
+    let mut node = system.settled_box("a", 1, 1);
+    put(&system, 1, 7);
+    node.end_agent();
+    node.stop_software();
+    let unpacked = node.data.join("versions/1.1/software/software.tar");
+    std::fs::write(unpacked.join("box.py"), "import sys; sys.exit('edited')").expect("edited");
+    std::fs::remove_file(unpacked.join("part.txt")).expect("deleted");
+    std::fs::write(unpacked.join("own.txt"), "the software's own").expect("written");
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 7);
+    let part = std::fs::read_to_string(unpacked.join("part.txt")).expect("mended");
+    assert!(part == "a part" && unpacked.join("own.txt").exists());
+}
+
+#[test]
+fn what_is_the_agents_alone_is_private() {
+    let (system, node) = serving();
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    for (path, expected) in [
+        ("", 0o711),
+        ("artifacts", 0o700),
+        ("cache", 0o700),
+        ("adapters", 0o700),
+        ("journal", 0o600),
+        ("journal.witness", 0o600),
+        ("versions/1.1/bundle/upgrade.toml", 0o600),
+    ] {
+        assert_eq!(mode(&node.data.join(path)), expected, "{path}");
+    }
+    assert_eq!(mode(&system.folder().join("server")), 0o700);
+}
+
+#[test]
+fn a_data_directory_that_others_can_change_is_not_used() {
+    let (_system, mut node) = serving();
+    node.end_agent();
+    node.stop_software();
+    std::fs::set_permissions(&node.data, Permissions::from_mode(0o777)).expect("opened");
+    node.start_agent();
+    let said = node.until_agent_gives_up();
+    assert!(
+        said.contains("can be written by everybody") && said.contains("chmod"),
+        "{said}"
+    );
+    std::fs::set_permissions(&node.data, Permissions::from_mode(0o711)).expect("closed");
+    node.start_agent();
+    node.running_child();
 }
 
 #[test]

@@ -3,10 +3,12 @@
 mod assemble;
 mod download;
 mod unpack;
+mod whole;
 
 pub use assemble::assemble;
 pub use download::{Fetcher, Wanted};
 pub use unpack::{inspect, unpack};
+pub use whole::{Looked, damaged, digest_of, mend, mend_unpacked};
 
 use client::ClientError;
 use model::manifest::Digest;

@@ -26,6 +26,7 @@ pub mod snapshot;
 mod sync;
 pub mod transform;
 mod tree;
+pub mod trust;
 
 pub use config::Config;
 pub use node::{AgentError, claim, run, stop};

@@ -56,9 +56,7 @@ impl Server {
         };
         raise_open_files();
         let data = &config.data;
-        tokio::fs::create_dir_all(data)
-            .await
-            .map_err(unusable(data))?;
+        private(data).map_err(unusable(data))?;
         let lock = lock(data)?;
         let token = match &config.token {
             Some(token) => token.clone(),
@@ -148,6 +146,21 @@ fn raise_open_files() {
     limit.current = limit.maximum;
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Makes the data directory, which only its owner enters: what is published may hold secrets. One that is there is closed to strangers;
+/// what its group may is left as it is.
+fn private(data: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)?;
+    let mode = std::fs::metadata(data)?.permissions().mode();
+    match mode & 0o007 {
+        0 => Ok(()),
+        _ => std::fs::set_permissions(data, PermissionsExt::from_mode(mode & !0o007)),
     }
 }
 

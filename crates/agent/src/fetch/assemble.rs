@@ -1,8 +1,18 @@
 //! A bundle's folder, built from artifacts as its manifest lists them.
 
 use super::{FetchError, disk, open_to_all, place_whole};
-use model::manifest::Manifest;
+use model::manifest::{Digest, Manifest, ManifestFile, UPGRADE_FILE};
+use sha2::{Digest as _, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// Only the agent's user reads it.
+const PRIVATE: u32 = 0o600;
+
+/// How much is copied at once.
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// Builds the folder `target` from the artifacts in `artifacts`, all of which must be there. The folder is there
 /// whole or not at all; if it is there already, nothing is done.
@@ -14,17 +24,45 @@ pub fn assemble(artifacts: &Path, manifest: &Manifest, target: &Path) -> Result<
         for file in &manifest.files {
             let to = new.join(&file.path);
             make_folders(new, &to)?;
-            // A copy, not a link: software that writes into its own folder must not change the artifact.
-            let from = artifacts.join(file.sha256.to_string());
-            std::fs::copy(&from, &to).map_err(disk("copy", &from))?;
-            open_to_all(&to, file.mode.bits())?;
+            copy_artifact(&artifacts.join(file.sha256.to_string()), &to, file)?;
         }
         Ok(())
     })
 }
 
+/// Copies an artifact to where its file lies. One that is not what its name says is deleted, so that it is fetched anew.
+///
+/// A copy, not a link: software that writes into its own folder must not change the artifact.
+pub(super) fn copy_artifact(from: &Path, to: &Path, file: &ManifestFile) -> Result<(), FetchError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(PRIVATE);
+    let mut source = File::open(from).map_err(disk("open", from))?;
+    let mut target = options.open(to).map_err(disk("make", to))?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        let length = source.read(&mut block).map_err(disk("read", from))?;
+        if length == 0 {
+            break;
+        }
+        hash.update(&block[..length]);
+        target
+            .write_all(&block[..length])
+            .map_err(disk("write", to))?;
+    }
+    if Digest(hash.finalize().into()) != file.sha256 {
+        std::fs::remove_file(from).map_err(disk("remove", from))?;
+        return Err(FetchError::Altered {
+            digest: file.sha256,
+        });
+    }
+    // Its environments may hold secrets, and the software has no use for it.
+    let private = file.path == UPGRADE_FILE;
+    open_to_all(to, if private { PRIVATE } else { file.mode.bits() })
+}
+
 /// The folders between `root` and `file`, open to all.
-fn make_folders(root: &Path, file: &Path) -> Result<(), FetchError> {
+pub(super) fn make_folders(root: &Path, file: &Path) -> Result<(), FetchError> {
     let Some(folder) = file.parent() else {
         return Ok(());
     };
@@ -40,7 +78,7 @@ fn make_folders(root: &Path, file: &Path) -> Result<(), FetchError> {
 mod tests {
     use super::*;
     use model::ids::Version;
-    use model::manifest::{Digest, ManifestFile, Mode};
+    use model::manifest::Mode;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn manifest(files: &[(&str, &[u8], Mode)]) -> Manifest {
@@ -83,6 +121,29 @@ mod tests {
             (mode("a"), mode("a/b/run"), mode("text")),
             (0o755, 0o755, 0o644)
         );
+    }
+
+    #[test]
+    fn what_is_laid_out_is_what_was_published_and_secrets_are_private() {
+        let folder = tempfile::tempdir().expect("folder");
+        let manifest = manifest(&[
+            ("upgrade.toml", b"secret", Mode::Plain),
+            ("x", b"right", Mode::Plain),
+        ]);
+        let artifact = |content: &[u8]| folder.path().join(Digest::of(content).to_string());
+        std::fs::write(artifact(b"secret"), "secret").expect("written");
+        std::fs::write(artifact(b"right"), "wrong").expect("written");
+        let target = folder.path().join("bundle");
+        let error = assemble(folder.path(), &manifest, &target).expect_err("altered");
+        assert!(matches!(error, FetchError::Altered { .. }), "{error}");
+        assert!(!target.exists() && !artifact(b"right").exists());
+        std::fs::write(artifact(b"right"), "right").expect("written");
+        assemble(folder.path(), &manifest, &target).expect("built");
+        let mode = |path: &str| {
+            let found = std::fs::metadata(target.join(path)).expect(path);
+            found.permissions().mode() & 0o777
+        };
+        assert_eq!((mode("upgrade.toml"), mode("x")), (0o600, 0o644));
     }
 
     #[test]

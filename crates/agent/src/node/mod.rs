@@ -4,6 +4,7 @@ mod actions;
 mod adapters;
 mod child;
 mod fault;
+mod files;
 mod kept;
 mod known;
 mod lane;
@@ -86,6 +87,8 @@ pub(crate) struct Node {
     fast_open: Mutex<Option<FastOpen>>,
     adapters: adapters::Loader,
     revisions: revisions::Revisions,
+    /// Files of versions that were looked at.
+    looked: crate::fetch::Looked,
     listeners: Mutex<listeners::Listeners>,
     /// Through which version the ports of every live version are open.
     opened: AtomicU32,

@@ -110,6 +110,8 @@ async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), 
             .map_err(|error| chain(&error))?;
         fetch::assemble(&node.layout.artifacts(), &published.manifest, &bundle)
             .map_err(|error| chain(&error))?;
+    } else {
+        node.check_bundle(place).await?;
     }
     let Some(class) = learned.knowledge.class_at(place.version) else {
         return Ok(());

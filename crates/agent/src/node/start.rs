@@ -21,6 +21,7 @@ use crate::knowledge::Knowledge;
 use crate::layout::Layout;
 use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
+use crate::trust::{self, Distrust};
 use crate::{environment, library, sync};
 use client::{Client, ClientError};
 use intercept::holder::{ChildExit, HolderState, RunningChild};
@@ -32,6 +33,7 @@ use model::machine::{NodeMachine, Plan, RecoverError};
 use model::routing::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
@@ -62,6 +64,9 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// Others than the agent's user can change what it runs.
+    #[error("the data directory is not safe")]
+    Distrust(#[from] Distrust),
     /// The kernel's settings do not allow labels in the handshake.
     #[error(
         "this host's kernel sends no data with the TCP handshake, which labels need; run `sysctl -w net.ipv4.tcp_fastopen=1` and start the agent again"
@@ -217,12 +222,25 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     }
 }
 
-/// Makes the data directory and says its absolute path: the software is told paths in it.
+/// Makes the data directory and says its absolute path: the software is told paths in it. The software's user passes through it, and
+/// nobody else sees what is the agent's alone.
 fn prepare_directory(data: &Path) -> Result<PathBuf, AgentError> {
-    for folder in [data.to_owned(), data.join("cache"), data.join("versions")] {
-        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+    let make = |folder: &Path, mode: u32| {
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(mode).create(folder);
+        made.map_err(at(folder))
+    };
+    if let Some(parent) = data.parent() {
+        std::fs::create_dir_all(parent).map_err(at(parent))?;
     }
-    std::fs::canonicalize(data).map_err(at(data))
+    make(data, 0o711)?;
+    let data = std::fs::canonicalize(data).map_err(at(data))?;
+    trust::check(&data)?;
+    make(&data.join("versions"), 0o711)?;
+    for private in ["cache", "artifacts", "adapters"] {
+        make(&data.join(private), 0o700)?;
+    }
+    Ok(data)
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> AgentError {
@@ -334,6 +352,7 @@ impl Parts {
             room: Room::default(),
             connections_look: Mutex::default(),
             fast_open: Mutex::default(),
+            looked: crate::fetch::Looked::default(),
             listeners: Mutex::new(Listeners::default()),
             opened: AtomicU32::new(0),
             announcing: AtomicBool::new(false),

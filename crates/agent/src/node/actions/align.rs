@@ -29,6 +29,9 @@ pub(super) async fn align(
         .max()
         .unwrap_or_default();
     let places = places(node, held);
+    for place in places.values() {
+        node.check_bundle(*place).await?;
+    }
     let (loaded, sessions) = super::super::adapters::load(node, places).await?;
     node.traffic.change(|picture| {
         picture.adapters = Arc::new(picture.adapters.renewed(loaded, sessions));

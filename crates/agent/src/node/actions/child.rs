@@ -84,6 +84,7 @@ pub(super) async fn start(node: &Arc<Node>, to: Serving) -> Outcome {
 }
 
 async fn launch(node: &Arc<Node>, to: Serving) -> Result<u64, String> {
+    node.check_software(to.bundle).await?;
     let class = node.definition(to.bundle)?;
     let rendered = node.render(to)?;
     node.check_current()?;
