@@ -25,6 +25,11 @@ const WASI: [&str; 5] = [
     "wasi:random/",
 ];
 
+/// A page of WebAssembly's memory.
+const PAGE_BYTES: u64 = 64 * 1024;
+
+const MIB: u64 = 1 << 20;
+
 /// How to build what imports nothing foreign.
 const BUILD_HINT: &str = "build it for a world of `upstart:adapter` and nothing else: in Rust with the target \
      wasm32-wasip2, in C with wit-bindgen and wasi-libc, in JavaScript with componentize-qjs, in Python with componentize-py \
@@ -86,6 +91,20 @@ impl Program {
                 "it has {memories} linear memories; an adapter may have {MEMORIES_PER_COMPONENT_MAX}"
             );
             return Err(unfit(name, why, "link its modules into fewer"));
+        }
+        let needed = component.resources_required();
+        let pages = needed.and_then(|needs| needs.max_initial_memory_size);
+        let needed_bytes = pages.unwrap_or(0).saturating_mul(PAGE_BYTES);
+        if needed_bytes > limits.memory_bytes as u64 {
+            let (needs, may) = (needed_bytes.div_ceil(MIB), limits.memory_bytes as u64 / MIB);
+            let why = format!(
+                "it begins with {needs} MiB of memory, and `limits.memory_mib` lets it have {may}: no instance of it could be made"
+            );
+            return Err(unfit(
+                name,
+                why,
+                "raise `memory_mib` in its declaration, or build it with less",
+            ));
         }
         let linker = host::linker(&running.engine);
         let linker = linker.map_err(|error| ComponentError::Engine(format!("{error:#}")))?;

@@ -103,6 +103,14 @@ fn what_is_no_adapter_is_said_with_what_to_do() {
         "{nothing}"
     );
     complaint(&wat::parse_str("(module)").expect("a module"));
+    let mut small = limits;
+    small.memory_bytes = 1024;
+    let error = Program::compile("guest.wasm", &passing(), small).expect_err("no instance");
+    let told = format!("{error}; {}", error.hint());
+    assert!(
+        told.contains("no instance of it could be made") && told.contains("memory_mib"),
+        "{told}"
+    );
     complaint(b"nothing at all");
 }
 
