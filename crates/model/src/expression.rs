@@ -1,9 +1,11 @@
 //! CEL expressions and `${...}` strings of upgrade files: compiled once when the file is proved, evaluated at a node.
 
+mod depth;
 mod names;
 mod scope;
 mod template;
 
+pub use depth::{EXPRESSION_DEPTH_MAX, check as check_depth};
 pub use names::Allowed;
 pub use scope::{NodeScope, Scope, Variable};
 pub use template::Template;
@@ -55,6 +57,7 @@ impl Expression {
         let program = STANDARD
             .compile(source)
             .map_err(|errors| fail(first_line(&errors)))?;
+        depth::check(program.expression()).map_err(fail)?;
         names::check(program.expression(), allowed).map_err(fail)?;
         Ok(Self {
             key: key.to_owned(),
