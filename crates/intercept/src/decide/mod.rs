@@ -37,6 +37,8 @@ pub enum Bypass {
     NotInternet,
     /// The destination is no member.
     NotAMember,
+    /// The destination is no member, but has the port of a service: it may be a member's address that nobody has declared.
+    LikeAMember,
     /// Not TCP.
     NotTcp,
     /// The socket is connecting, connected or listening already: this call does not begin a connection.
@@ -106,7 +108,10 @@ pub enum Accept {
 /// Decides on a connect to this address.
 pub fn on_connect(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
     if !table.is_endpoint(destination(to)) {
-        Connect::Bypass(Bypass::NotAMember)
+        Connect::Bypass(match table.service(to.port()) {
+            Some(_) => Bypass::LikeAMember,
+            None => Bypass::NotAMember,
+        })
     } else if table.refuse_members() {
         Connect::Refuse
     } else {
@@ -263,6 +268,7 @@ impl Bypass {
             Self::NoTable => Counter::ConnectNoTable,
             Self::NotInternet => Counter::ConnectNotInternet,
             Self::NotAMember | Self::NotAService => Counter::ConnectNotAMember,
+            Self::LikeAMember => Counter::ConnectLikeAMember,
             Self::NotTcp => Counter::ConnectNotTcp,
             Self::Underway => Counter::ConnectUnderway,
         }

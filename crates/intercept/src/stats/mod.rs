@@ -97,4 +97,6 @@ counters! {
     NetCall = "net.calls",
     /// One that the net had to let pass, since it may not look into the process.
     NetBlind = "net.blind",
+    /// Left alone: not a member, at the port of a service.
+    ConnectLikeAMember = "connect.bypass.like_a_member",
 }
