@@ -243,7 +243,9 @@ async fn ask(
         }
         Question::Tcp { service } => {
             let stream = connect(software, service, step).await?;
-            accepted(software, &stream).await.map_err(Problem::Other)
+            accepted(software, service, &stream)
+                .await
+                .map_err(Problem::Other)
         }
         Question::Command(command) => {
             let ended = software.run(command, timing.attempt_limit).await;
@@ -391,8 +393,13 @@ fn status(answer: &[u8]) -> Option<u16> {
     words.next()?.parse().ok()
 }
 
-/// Waits until a process of the software has this connection's other end open. Bounded by the attempt's limit.
-async fn accepted(software: &impl Software, stream: &TcpStream) -> Result<(), String> {
+/// Waits until a process of the software has this connection's other end open, or has answered and closed it. Bounded by the attempt's
+/// limit.
+async fn accepted(
+    software: &impl Software,
+    service: &str,
+    stream: &TcpStream,
+) -> Result<(), String> {
     let unknown = |error: io::Error| format!("connected, then: {error}");
     let here = stream.local_addr().map_err(unknown)?;
     let there = stream.peer_addr().map_err(unknown)?;
@@ -402,8 +409,36 @@ async fn accepted(software: &impl Software, stream: &TcpStream) -> Result<(), St
         match end.unwrap_or(FarEnd::Gone) {
             FarEnd::Accepted(_) => return Ok(()),
             FarEnd::Stranger(stranger) => return Err(format!("{there} is answered by {stranger}")),
-            FarEnd::Gone | FarEnd::Queued | FarEnd::Unknown => sleep(ACCEPT_LOOK).await,
+            FarEnd::Gone => match has_spoken(stream) {
+                Some(Ok(())) => return spoken(software, service).await,
+                Some(Err(error)) => return Err(format!("connected to {there}, then: {error}")),
+                None => sleep(ACCEPT_LOOK).await,
+            },
+            FarEnd::Queued | FarEnd::Unknown => sleep(ACCEPT_LOOK).await,
         }
+    }
+}
+
+/// Whether something came, or an orderly end: neither does from a queue in which nobody accepts. `None` while nothing did.
+fn has_spoken(stream: &TcpStream) -> Option<io::Result<()>> {
+    match stream.try_read(&mut [0; 1]) {
+        Ok(_) => Some(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// Somebody has answered and closed the connection: the software, if it is the software that listens.
+async fn spoken(software: &impl Software, service: &str) -> Result<(), String> {
+    let Some(address) = software.address(service) else {
+        return Err(format!("`{service}` has no address"));
+    };
+    match listens(software, address).await {
+        Listens::Software => Ok(()),
+        _ => Err(format!(
+            "the connection was accepted and closed{}",
+            listener(software, service).await
+        )),
     }
 }
 

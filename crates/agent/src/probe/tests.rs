@@ -147,6 +147,51 @@ async fn tcp_succeeds_once_the_software_has_accepted() {
     }
 }
 
+/// Accepts each connection and ends it at once, in this way.
+fn ending(listener: TcpListener, end: impl Fn(TcpStream) + Send + 'static) {
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            end(connection);
+        }
+    });
+}
+
+#[tokio::test]
+async fn tcp_succeeds_where_the_software_answers_and_closes_at_once() {
+    for answer in [&b"what time it is\r\n"[..], b""] {
+        let (listener, software) = played().await;
+        let listens_on = listener.into_std().expect("a listener");
+        let other = TcpListener::from_std(listens_on.try_clone().expect("a handle"));
+        ending(other.expect("a listener"), move |connection| {
+            let _ = connection.try_write(answer);
+        });
+        let result = probe(&software, &tcp(), &timing(5_000)).await;
+        assert_eq!(result, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn software_that_resets_what_it_accepts_is_not_healthy() {
+    let (listener, software) = played().await;
+    ending(listener, |connection| {
+        let connection = socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+        connection.expect("set");
+    });
+    let error = probe(&software, &tcp(), &timing(300)).await;
+    let error = error.expect_err("unhealthy").to_string();
+    assert!(error.contains("reset"), "{error}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_answers_and_closes_is_not_the_softwares() {
+    let (listener, mut software) = played().await;
+    software.processes.clear();
+    ending(listener, drop);
+    let error = probe(&software, &tcp(), &timing(300)).await;
+    let error = error.expect_err("unhealthy").to_string();
+    assert!(error.contains("accepted and closed; "), "{error}");
+}
+
 #[tokio::test]
 async fn a_closed_port_is_not_healthy() {
     let (listener, software) = played().await;
