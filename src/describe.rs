@@ -93,6 +93,7 @@ pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
     }
     parts.extend(status.progress.as_ref().map(progress));
     parts.extend(status.reason.clone());
+    parts.extend(node.report.remarks.iter().cloned());
     if let Some(until) = status.until_ms.filter(|until| *until > now_ms) {
         parts.push(format!("for {} more", output::duration(until - now_ms)));
     }

@@ -308,6 +308,38 @@ fn retirement_is_refused_with_what_holds_it_then_done_in_two_phases() {
 }
 
 #[test]
+fn a_held_call_without_a_label_is_served_at_what_is_public_then() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+    Caller::unlabelled(port, 1)
+        .and_then(|mut caller| caller.put("apples", 7))
+        .expect("answered");
+    let second = Boxes::version(2).schedule("approval = true");
+    system.publish(&second.transform_argument("sleep_ms=4000").bundle());
+    system.until_staged(&node, 2);
+    let public = |version| PublicRequest {
+        service: None,
+        version: Version(version),
+    };
+    system.ask(system.client.set_public(&public(2)));
+    until("callers to be served at version 2", || {
+        let answered = Caller::unlabelled(port, 2).and_then(|mut caller| caller.get("apples"));
+        (answered.ok() == Some(Some(7))).then_some(())
+    });
+    system.approve(2, None);
+    system.until_phase(&node, Phase::Transforming);
+    let mut caller = Caller::unlabelled(port, 1).expect("connected");
+    let held = std::thread::spawn(move || caller.get("apples"));
+    // Long enough for it to be held, while version 2 is public.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    system.ask(system.client.set_public(&public(1)));
+    let answered = held.join().expect("no panic");
+    assert_eq!(answered.expect("answered"), Some(7));
+    system.until_settled(&node, 2);
+}
+
+#[test]
 fn a_node_whose_version_was_retired_while_it_was_away_upgrades_before_it_serves() {
     let system = System::with(&Boxes::version(1).bundle());
     let mut nodes = group(&system, &["a", "b"]);

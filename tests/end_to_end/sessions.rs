@@ -48,15 +48,37 @@ fn both_versions_speak_and_are_told_before_and_after_the_upgrade() {
     let (mut old, mut new) = greet("before");
     system.approve(2, None);
     system.until_settled(&node, 2);
-    // What a session had agreed on is gone with the software: both are reset.
+    // What a session had agreed on is gone with the software: both end with it.
     for caller in [&mut old, &mut new] {
-        let error = caller.get("before").expect_err("reset at the flip");
+        let error = caller.get("before").expect_err("ended at the flip");
         assert!(is_crash(&error), "{error}");
     }
     let _open = greet("after");
     for (name, least) in [("sessions.opened", 2), ("reset.session_flipped", 1)] {
         until(name, || (system.counter("a", name) >= least).then_some(()));
     }
+}
+
+#[test]
+fn sessions_live_until_the_software_that_is_told_to_stop_has_ended() {
+    let (system, node) = staged();
+    let (port, id) = (system.port(1), system.view().system_id);
+    let mut old = PeerCaller::labelled(port, id, 1).expect("connected");
+    let mut new = PeerCaller::labelled(port, id, 2).expect("connected");
+    old.put("greeting", "hello").expect("answered");
+    new.put("drain", "yes").expect("answered");
+    system.approve(2, None);
+    // Both are told by software that is being stopped, and the one whose session passes an adapter answers it.
+    until_told(&mut old, "stopping");
+    until_told(&mut new, "stopping");
+    new.put("done", "yes").expect("answered");
+    system.until_settled(&node, 2);
+    for caller in [&mut old, &mut new] {
+        let error = caller.get("greeting").expect_err("ended with the software");
+        assert!(is_crash(&error), "{error}");
+    }
+    let mut after = PeerCaller::labelled(port, id, 1).expect("connected");
+    assert_eq!(after.get("done").expect("answered"), "yes");
 }
 
 /// Stores rising numbers and reads them back until told to end, on connections that are made anew when they crash.

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as HttpBody, Incoming};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body as HttpBody, Frame, Incoming};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
+use crate::budget::{self, Pace};
 use crate::conversation::Taped;
 use crate::json::{Json, JsonError};
 
@@ -120,6 +123,12 @@ pub enum BodyError {
     /// It is not text.
     #[error("the body is not UTF-8")]
     Text,
+    /// All calls together hold as much as the node may.
+    #[error("the node holds as much for calls as it may; try again later")]
+    Busy,
+    /// It comes too slowly.
+    #[error("the body comes more slowly than {0} bytes a second")]
+    Slow(usize),
     /// Its connection failed.
     #[error("the connection failed while the body was read")]
     Connection(#[source] hyper::Error),
@@ -131,12 +140,13 @@ impl Body {
         let bytes = match std::mem::take(self) {
             Body::Empty => return Ok(None),
             Body::Json(json) => return Ok(Some(self.hold(json))),
-            Body::Bytes(bytes) => bytes,
-            Body::Stream(stream) => collect(stream, limits.bytes_max).await?,
-            Body::Taped(stream) => collect(*stream, limits.bytes_max).await?,
+            undecoded => undecoded.into_bytes(limits).await?,
         };
         if bytes.is_empty() {
             return Ok(None);
+        }
+        if !budget::hold(budget::decoded_bytes(&bytes)) {
+            return Err(BodyError::Busy);
         }
         let json = Json::parse_outside(bytes, limits.depth_max).map_err(BodyError::Json)?;
         Ok(Some(self.hold(json)))
@@ -150,9 +160,7 @@ impl Body {
                 *self = Body::Json(json);
                 return Ok(());
             }
-            Body::Bytes(bytes) => bytes,
-            Body::Stream(stream) => collect(stream, limits.bytes_max).await?,
-            Body::Taped(stream) => collect(*stream, limits.bytes_max).await?,
+            undecoded => undecoded.into_bytes(limits).await?,
         };
         if !bytes.is_empty() {
             let text = String::from_utf8(bytes.into()).map_err(|_| BodyError::Text)?;
@@ -186,6 +194,17 @@ impl Body {
         }
     }
 
+    /// The first bytes of a body, as far as they come soon.
+    pub(crate) async fn beginning(self, bytes_max: usize) -> Vec<u8> {
+        let mut begun = match self {
+            Body::Stream(stream) => begin(stream, bytes_max).await,
+            Body::Taped(stream) => begin(*stream, bytes_max).await,
+            here => here.into_written(),
+        };
+        begun.truncate(bytes_max);
+        begun
+    }
+
     /// Reads what is left of a body and forgets it, so that its connection can go on after an
     /// answer that did not need it; gives up beyond the limit.
     pub(crate) async fn drain(self, bytes_max: usize) {
@@ -205,21 +224,78 @@ impl Body {
     }
 }
 
+/// How long is waited for the words of an answer that nobody gets.
+const WORDS_WAIT: Duration = Duration::from_secs(1);
+
+async fn begin(mut stream: impl Streamed, bytes_max: usize) -> Vec<u8> {
+    let mut begun = Vec::new();
+    let until = Instant::now() + WORDS_WAIT;
+    while begun.len() < bytes_max
+        && let Ok(Some(Ok(frame))) = timeout_at(until, stream.frame()).await
+    {
+        if let Some(data) = frame.data_ref() {
+            begun.extend_from_slice(data);
+        }
+    }
+    begun
+}
+
 async fn read_out(stream: impl Streamed, bytes_max: usize) {
     let mut stream = Limited::new(stream, bytes_max);
     while let Some(Ok(_)) = stream.frame().await {}
 }
 
-async fn collect(stream: impl Streamed, bytes_max: usize) -> Result<Bytes, BodyError> {
+async fn collect(mut stream: impl Streamed, bytes_max: usize) -> Result<Bytes, BodyError> {
     if stream.size_hint().lower() > bytes_max as u64 {
         return Err(BodyError::TooLarge(bytes_max));
     }
-    match Limited::new(stream, bytes_max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(bytes_max)),
-        Err(error) => match error.downcast::<hyper::Error>() {
-            Ok(error) => Err(BodyError::Connection(*error)),
-            Err(_) => Err(BodyError::TooLarge(bytes_max)),
-        },
+    let mut pace = Pace::begin();
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = next_frame(&mut stream, &mut pace).await? {
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if let Some(pace) = &mut pace {
+            pace.add(data.len());
+        }
+        if first.len() + all.len() + data.len() > bytes_max {
+            return Err(BodyError::TooLarge(bytes_max));
+        }
+        if !budget::hold(data.len()) {
+            return Err(BodyError::Busy);
+        }
+        // Most bodies come in one piece, which then need not be copied.
+        match first.is_empty() && all.is_empty() {
+            true => first = data,
+            false => {
+                all.extend_from_slice(&std::mem::take(&mut first));
+                all.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(match all.is_empty() {
+        true => first,
+        false => all.freeze(),
+    })
+}
+
+/// The next frame of a body, as long as it comes fast enough.
+async fn next_frame(
+    stream: &mut impl Streamed,
+    pace: &mut Option<Pace>,
+) -> Result<Option<Frame<Bytes>>, BodyError> {
+    loop {
+        let frame = match &pace {
+            None => stream.frame().await,
+            Some(judged) => match timeout_at(judged.judged_at(), stream.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => match pace.as_mut().map(Pace::judge) {
+                    Some(Err(rate_min)) => return Err(BodyError::Slow(rate_min)),
+                    _ => continue,
+                },
+            },
+        };
+        return frame.transpose().map_err(BodyError::Connection);
     }
 }

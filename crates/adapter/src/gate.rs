@@ -48,6 +48,11 @@ pub trait Gate: Send + Sync {
         None
     }
 
+    /// Waits until the software that was reached there is not the one that serves: it is being stopped, or was started anew.
+    fn replaced(&self, _: Upstream) -> Pending<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// The framing of the software's version, where calls are messages; asked while a call has leave.
     fn codec(&self) -> Option<Arc<Codec>> {
         None

@@ -6,11 +6,13 @@
 //! reference. [`component`] runs adapters in WebAssembly; docs/adapters.md is theirs. What these
 //! remember is kept by [`Stores`].
 
+mod budget;
 mod call;
 mod chain;
 pub mod component;
 mod conflicts;
 pub mod conversation;
+mod ending;
 pub mod framing;
 mod gate;
 mod http;
@@ -20,9 +22,11 @@ mod lens;
 mod limits;
 mod messages;
 mod observer;
+mod presence;
 pub mod sessions;
 mod state;
 
+pub use budget::HeldBytes;
 pub use call::{Answer, Body, BodyError, BodyLimits, Call, Caller, Form};
 pub use chain::{Calls, Chain, Delegate, Direction, Next, Pending, Side};
 pub use conflicts::{Conflicts, Held, Hold, Key};

@@ -22,6 +22,8 @@ pub enum RefusalKind {
     Malformed,
     /// A decoded body is longer than the limit.
     TooLarge,
+    /// The node has no memory left for it now, or its body comes too slowly.
+    Busy,
     /// A request that the rules cannot express at the other version.
     Request,
     /// An answer that the rules cannot express at the caller's version.
@@ -30,11 +32,12 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// All of them.
-    pub const ALL: [RefusalKind; 6] = [
+    pub const ALL: [RefusalKind; 7] = [
         RefusalKind::Unmatched,
         RefusalKind::Declared,
         RefusalKind::Malformed,
         RefusalKind::TooLarge,
+        RefusalKind::Busy,
         RefusalKind::Request,
         RefusalKind::Response,
     ];
@@ -46,6 +49,7 @@ impl RefusalKind {
             RefusalKind::Declared => "declared",
             RefusalKind::Malformed => "malformed",
             RefusalKind::TooLarge => "too-large",
+            RefusalKind::Busy => "busy",
             RefusalKind::Request => "request",
             RefusalKind::Response => "response",
         }
@@ -72,6 +76,8 @@ pub struct Refusal {
     pub headers: http::HeaderMap,
     /// The answer, where calls are not of HTTP: a value of RESP, or a message without its framing. Then only this counts.
     pub message: Option<Bytes>,
+    /// What the software had answered, where that is what was refused: for whoever runs the node, not for the caller.
+    pub cause: Option<String>,
 }
 
 impl Refusal {
@@ -86,6 +92,7 @@ impl Refusal {
             media: None,
             headers: http::HeaderMap::new(),
             message: None,
+            cause: None,
         }
     }
 }
@@ -119,6 +126,7 @@ impl AdapterFailure {
             media: None,
             headers: http::HeaderMap::new(),
             message: None,
+            cause: None,
         }
     }
 }

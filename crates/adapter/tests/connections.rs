@@ -151,6 +151,25 @@ async fn large_bodies_stream_through_what_does_not_touch_them() {
 }
 
 #[tokio::test]
+async fn bodies_stream_past_answer_rules_that_are_about_something_else_of_the_request() {
+    let lens = r#"
+        [[response]]
+        status = 200
+        rules = [{ to_old = { "header.x-asked" = "request.query.q" }, to_new = "drop" }]
+        [[operation]]
+        same = "POST /any"
+    "#;
+    let lens = Arc::new(Lens::parse("test.toml", lens).unwrap_or_else(|error| panic!("{error}")));
+    let chain = Chain::new(vec![(lens, Direction::Past)]);
+    let software = Software::start(echo).await;
+    let mut node = Node::start(Some(leave(chain, software.address, 1)), limits()).await;
+    let body = "x".repeat(3 << 20);
+    let reply = node.caller.call("POST /any?q=1", &body).await;
+    assert_eq!((reply.status, reply.header("x-asked")), (200, Some("1")));
+    assert!(reply.body.len() > body.len());
+}
+
+#[tokio::test]
 async fn heads_have_limits() {
     let software = Software::start(echo).await;
     let leave = leave(Chain::empty(), software.address, 1);
@@ -358,6 +377,7 @@ async fn a_connection_is_given_back_at_a_message_boundary() {
     let Served::GiveBack(mut stream) = bounded(node.served).await.expect("no panic") else {
         panic!("not given back");
     };
+    assert!(is_as_lent(&stream), "{stream:?}");
     caller.write("raw").await;
     let mut raw = [0; 3];
     bounded(stream.read_exact(&mut raw))

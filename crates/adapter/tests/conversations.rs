@@ -55,6 +55,26 @@ fn differences(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_body_without_a_media_type_is_sent_and_compared_as_such() {
+    const PASSING: &str = "pass = ['POST /p']";
+    let conversation = |gets: &str| {
+        format!(
+            "direction = 'past'\n[caller.sends]\nrequest = 'POST /p'\nheaders.content-type = []\nbody = '{{}}'\n\
+             [[next]]\n[next.gets]\nrequest = 'POST /p'\n{gets}body = '{{}}'\n[next.answers]\nstatus = 200\n\
+             [caller.gets]\nstatus = 200\n"
+        )
+    };
+    let untyped = parse(&conversation("headers.content-type = []\n"));
+    let played = block_on(play(&lens(PASSING), &untyped));
+    assert!(played.differences.is_empty(), "{:?}", played.differences);
+    assert_eq!(parse(&played.found.to_toml()), untyped, "written and read");
+    let typed = parse(&conversation(""));
+    let differences = block_on(play(&lens(PASSING), &typed)).differences;
+    assert_eq!(differences.len(), 1, "{differences:?}");
+    assert!(differences[0].to_string().contains("content-type"));
+}
+
+#[test]
 fn a_lens_that_does_what_its_conversation_says_differs_nowhere() {
     assert_eq!(differences(CONVERSATION), Vec::<String>::new());
 }

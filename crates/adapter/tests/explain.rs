@@ -172,6 +172,18 @@ fn a_refusal_is_told_at_its_rule() {
 }
 
 #[test]
+fn the_limits_of_nodes_hold_in_explanations() {
+    let lenses = [named(
+        "a.toml",
+        "[[operation]]\nold = 'POST /a'\nnew = 'POST /a'\nrequest = [{ old = 'body.n', new = 'body.m' }]\n",
+    )];
+    let body = format!("{{\"n\":\"{}\"}}", "x".repeat(16 << 20));
+    let explanation = run(&lenses, &call("POST /a", &body, ""));
+    let refused = explanation.lenses[0].refused.as_ref().expect("refused");
+    assert_eq!((refused.kind, refused.status), ("too-large", 413));
+}
+
+#[test]
 fn what_no_operation_matches_says_why_for_each() {
     let call = call("DELETE /a/7", "", "{}");
     let explanation = run(&[named("one.toml", ONE)], &call);

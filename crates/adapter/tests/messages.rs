@@ -7,6 +7,7 @@ mod support {
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use adapter::framing::Codec;
 use adapter::{
@@ -14,6 +15,7 @@ use adapter::{
     Refusal, RefusalKind, ResetCause, Served,
 };
 use model::bundle::{Cut, Framing};
+use socket2::SockRef;
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -52,7 +54,8 @@ fn refused() -> Refusal {
         media: None,
         headers: http::HeaderMap::new(),
         message: None,
-    }
+    cause: None,
+}
 }
 
 fn renaming() -> Chain {
@@ -230,6 +233,64 @@ async fn a_connection_without_state_outlives_the_software_and_one_with_state_doe
 }
 
 #[tokio::test]
+async fn an_end_that_running_software_means_for_its_caller_reaches_it() {
+    let software = scripted(|number, mut stream| async move {
+        match number {
+            0 => expect(&mut stream, &command("QUIT"), "+OK\r\n").await,
+            1 => expect(&mut stream, &command("get a"), ":1\r\n").await,
+            _ => {
+                expect(&mut stream, &command("get b"), ":2\r\n").await;
+                SockRef::from(&stream)
+                    .set_linger(Some(Duration::ZERO))
+                    .expect("linger");
+            }
+        }
+    })
+    .await;
+    // One that lingers until its caller has ended shows the end too.
+    for (asked, told) in [("QUIT", "+OK\r\n"), ("fetch a", ":1\r\n")] {
+        let mut node = resp_node(leave(renaming(), software, 1), true).await;
+        node.caller.write(command(asked)).await;
+        node.caller.is_told(told).await;
+        assert!(node.caller.is_ended().await, "after {asked}");
+    }
+    let mut node = resp_node(leave(renaming(), software, 1), true).await;
+    node.caller.write(command("fetch b")).await;
+    node.caller.is_told(":2\r\n").await;
+    assert!(node.caller.is_reset().await);
+}
+
+#[tokio::test]
+async fn an_end_of_software_that_is_stopped_does_not_reach_its_caller() {
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopped = stop.clone();
+    let software = scripted(move |number, mut stream| {
+        let stopped = stopped.clone();
+        async move {
+            if number == 0 {
+                expect(&mut stream, &command("get a"), ":1\r\n").await;
+                stopped.notified().await;
+            } else {
+                expect(&mut stream, &command("get b"), ":2\r\n").await;
+                until_ended(stream).await;
+            }
+        }
+    })
+    .await;
+    let mut node = resp_node(leave(renaming(), software, 1), true).await;
+    node.caller.write(command("fetch a")).await;
+    node.caller.is_told(":1\r\n").await;
+    // The end comes first, and is explained in time.
+    stop.notify_one();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    node.hold();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    node.now(leave(renaming(), software, 2));
+    node.caller.write(command("fetch b")).await;
+    node.caller.is_told(":2\r\n").await;
+}
+
+#[tokio::test]
 async fn software_that_dies_in_a_call_looks_dead_and_is_not_asked_twice() {
     let software = scripted(|number, mut stream| async move {
         assert_eq!(number, 0, "it is asked once");
@@ -299,5 +360,8 @@ async fn a_connection_is_given_back_between_calls() {
     node.caller.write(command("fetch a")).await;
     node.caller.is_told("+1\r\n").await;
     let served = bounded(node.served).await.expect("no panic");
-    assert!(matches!(served, Served::GiveBack(_)), "{served:?}");
+    let Served::GiveBack(stream) = served else {
+        panic!("not given back: {served:?}");
+    };
+    assert!(is_as_lent(&stream), "{stream:?}");
 }

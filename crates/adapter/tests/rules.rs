@@ -548,3 +548,40 @@ fn a_set_of_rules_that_uses_itself_is_refused() {
         .to_string();
     assert!(error.contains("deep"), "{error}");
 }
+
+#[test]
+fn what_may_be_absent_may_be_null_whatever_is_computed_from_it() {
+    rule(
+        "{ old = 'body.a', new = 'body.b', optional = true, to_new = 'value + 1', to_old = 'value - 1' }",
+        r#"{"a":null}"#,
+        r#"{"b":null}"#,
+    );
+    rule(
+        "{ old = 'body.{name}Old', new = 'body.{name}New', to_new = 'value + 1', to_old = 'value - 1' }",
+        r#"{"aOld":null,"bOld":1}"#,
+        r#"{"aNew":null,"bNew":2}"#,
+    );
+}
+
+#[test]
+fn a_refused_answer_says_what_the_software_had_said() {
+    let lens = lens(
+        "[[operation]]\nold = 'GET /a'\nnew = 'GET /b'\n[[operation.response]]\nstatus = 200\nrules = [{ old = 'body.a', new = 'body.b' }]\n",
+    );
+    let cause = |status: &str, body: &str| {
+        let outcome = send(&past(&lens), wire("GET /a", ""), wire(status, body));
+        let refusal = outcome.answer.expect_err("refused");
+        assert_eq!(refusal.kind, RefusalKind::Response);
+        // The caller is told the rule, not the software's words.
+        assert!(!refusal.reason.contains("disk"), "{}", refusal.reason);
+        refusal.cause.expect("a cause")
+    };
+    assert_eq!(
+        cause("500", r#"{"error":"disk\u001b[2J"}"#),
+        r#"500 Internal Server Error: {"error":"disk\u001b[2J"}"#
+    );
+    assert_eq!(cause("204", ""), "204 No Content");
+    assert_eq!(cause("200", r#"{"disk":1}"#), r#"200 OK: {"disk":1}"#);
+    let long = format!("\"disk{}\"", "x".repeat(1_000));
+    assert_eq!(cause("502", &long).len(), "502 Bad Gateway: ".len() + 300);
+}

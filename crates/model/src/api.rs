@@ -107,6 +107,9 @@ pub struct NodeReport {
     pub connections: BTreeMap<Version, u64>,
     /// Counters since the agent's first start (`calls.past`, `calls.future`, `refused`, `bypass.<reason>`, `reset.retired`, ...).
     pub counters: BTreeMap<String, u64>,
+    /// What people should know of calls that go wrong, each matter in a line; empty where nothing does.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// Every version up to this one is reset at this node (the second phase of retirement waits for it).
     pub retired_acknowledged: Version,
     /// The highest `retry` number that the node has acted on (see [`NodeFact::retry`]).

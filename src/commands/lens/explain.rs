@@ -35,7 +35,7 @@ pub(crate) struct ExplainArgs {
     /// A further lens of the chain, behind the first as seen from the caller (repeatable)
     #[arg(long, value_name = "LENS")]
     pub(crate) then: Vec<PathBuf>,
-    /// A header of the call, `NAME: VALUE` (repeatable)
+    /// A header of the call, `NAME: VALUE` (repeatable); `content-type:` sends JSON without a media type
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub(crate) headers: Vec<String>,
     /// The call's body, or `@FILE`
@@ -195,10 +195,11 @@ fn headers(written: &[String]) -> anyhow::Result<Headers> {
             ));
         };
         let name = name.trim().to_ascii_lowercase();
-        headers
-            .entry(name)
-            .or_default()
-            .push(value.trim().to_owned());
+        let values = headers.entry(name.clone()).or_default();
+        // As a client without one, not as one with an empty one.
+        if name != "content-type" || !value.trim().is_empty() {
+            values.push(value.trim().to_owned());
+        }
     }
     Ok(headers)
 }

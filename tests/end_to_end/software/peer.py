@@ -3,14 +3,17 @@
 Version 1: four bytes of length, big-endian, of what follows; then a letter and its argument. Version 2: two bytes of signature, four
 of length, little-endian, of the whole frame; the letter is a small one. A frame of the other version ends the connection.
 `P key=value` stores and is answered `O`, `G key` is answered `V value`; whoever is connected is told of every change, unasked: `N key`.
+Where `drain` was stored it takes leave when it is to stop: everybody is told `N stopping`, and it ends when `done` has been stored.
 """
 
 import json
 import os
+import signal
 import socket
 import struct
 import sys
 import threading
+import time
 
 VERSION, PORT, STATE = int(sys.argv[1]), int(sys.argv[2]), os.path.join(sys.argv[3], "store.json")
 LONGEST = 1 << 20
@@ -103,6 +106,19 @@ def serve(connection, number):
         connection.close()
 
 
+def stop(_signal, _frame):
+    if "drain" not in store:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    for sending in list(connected.values()):
+        sending(b"N", b"stopping")
+    while "done" not in store:
+        time.sleep(0.01)
+    os._exit(0)
+
+
+signal.signal(signal.SIGTERM, stop)
 listener = socket.create_server(("127.0.0.1", PORT), backlog=64)
 number = 0
 while True:

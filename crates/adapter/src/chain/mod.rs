@@ -181,6 +181,7 @@ fn too_many() -> Refusal {
         media: None,
         headers: http::HeaderMap::new(),
         message: None,
+        cause: None,
     }
 }
 
@@ -315,6 +316,12 @@ impl Chain {
     /// Whether calls pass unchanged.
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Whether adapters remember something of a call, which then must come to its end even when nobody waits for its answer.
+    pub fn remembers(&self) -> bool {
+        let mut steps = self.steps.iter();
+        self.told.is_some() || steps.any(|step| step.adapter.instances() > 0)
     }
 
     /// Past or future; `None` for an empty chain.

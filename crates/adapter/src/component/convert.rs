@@ -167,6 +167,7 @@ pub(super) fn refused(
         media: None,
         headers: http::HeaderMap::new(),
         message: None,
+        cause: None,
     };
     let Some(reply) = reply else {
         return Ok(own);

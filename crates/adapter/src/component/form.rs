@@ -132,6 +132,7 @@ pub(super) fn refused(
                 media: None,
                 headers: http::HeaderMap::new(),
                 message,
+                cause: None,
             });
         }
         (None, Form::Http) => None,

@@ -429,6 +429,7 @@ impl ComponentStep {
             media: None,
             headers: http::HeaderMap::new(),
             message: None,
+            cause: None,
         }
         .into()
     }

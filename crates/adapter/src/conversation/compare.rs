@@ -67,9 +67,11 @@ impl Finder<'_> {
     fn headers(&mut self, expected: &Headers, found: &Headers) {
         let names: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
         for name in names {
-            let (expected, found) = (expected.get(name), found.get(name));
+            // An empty list says that there is none.
+            let said = |of: &Headers| of.get(name).filter(|all| !all.is_empty()).cloned();
+            let (expected, found) = (said(expected), said(found));
             if expected != found {
-                let shown = |values: Option<&Vec<String>>| values.map(|all| all.join(", "));
+                let shown = |values: Option<Vec<String>>| values.map(|all| all.join(", "));
                 self.add(&format!("headers.{name}"), shown(expected), shown(found));
             }
         }

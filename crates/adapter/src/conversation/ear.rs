@@ -10,7 +10,9 @@ use http::{Method, StatusCode};
 use crate::call::Form;
 
 use super::tape::BODY_BYTES_MAX;
-use super::{Content, Conversation, Ending, Headers, OF_THE_TRANSFER, Reply, Request, assume_json};
+use super::{
+    Content, Conversation, Ending, Headers, OF_THE_TRANSFER, Reply, Request, note_untyped,
+};
 
 /// The longest head that is understood, in bytes; as long as the longest that lenses see.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -131,7 +133,7 @@ impl Ear {
         while let Some((request, body)) = self.requests.next(request)? {
             let mut request = request;
             request.body = Content(body);
-            assume_json(&mut request.headers, &request.body);
+            note_untyped(&mut request.headers, &request.body);
             if self.open.len() >= PIPELINE_MAX {
                 return Err(Deaf);
             }
@@ -158,7 +160,7 @@ impl Ear {
             return;
         };
         reply.body = Content(body);
-        assume_json(&mut reply.headers, &reply.body);
+        note_untyped(&mut reply.headers, &reply.body);
         self.told.push(Conversation {
             sends,
             gets: Ending::answer(reply),

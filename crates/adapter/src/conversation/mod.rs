@@ -219,9 +219,8 @@ impl Ending {
 /// Headers that describe the transfer of one message on one connection: they are made anew at every hop.
 pub(crate) const OF_THE_TRANSFER: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
 
-/// A message's headers as conversations keep them. Without one, JSON bodies count as `application/json`, so that files
-/// need not say it.
-pub(crate) fn headers(map: &http::HeaderMap, body: &Content) -> Headers {
+/// A message's headers as conversations keep them.
+pub(crate) fn headers(map: &http::HeaderMap) -> Headers {
     let mut headers = Headers::new();
     for (name, value) in map {
         if !OF_THE_TRANSFER.contains(&name.as_str()) {
@@ -229,12 +228,18 @@ pub(crate) fn headers(map: &http::HeaderMap, body: &Content) -> Headers {
             headers.entry(name.to_string()).or_default().push(value);
         }
     }
-    assume_json(&mut headers, body);
     headers
 }
 
-/// The media type that a body has where nothing is said.
+/// The media type that a JSON body has where a file says nothing; one that has none says so with an empty list.
 pub(crate) const MEDIA_TYPE_DEFAULT: &str = "application/json";
+
+/// Says of a message that was really sent that its JSON has no media type, which would else go without saying.
+pub(crate) fn note_untyped(headers: &mut Headers, body: &Content) {
+    if body.json().is_some() {
+        headers.entry("content-type".to_owned()).or_default();
+    }
+}
 
 /// Adds the media type that goes without saying.
 pub(crate) fn assume_json(headers: &mut Headers, body: &Content) {

@@ -113,7 +113,7 @@ impl Recording {
             form: Form::of(&call.head.extensions),
             method: call.head.method.clone(),
             target,
-            headers: headers(&call.head.headers, &Content::default()),
+            headers: headers(&call.head.headers),
             body: Content::default(),
         };
         inner.seen.push(Seen {
@@ -133,7 +133,7 @@ impl Recording {
             Ok(answer) => {
                 let reply = Reply {
                     status: answer.head.status,
-                    headers: headers(&answer.head.headers, &Content::default()),
+                    headers: headers(&answer.head.headers),
                     body: Content::default(),
                 };
                 Outcome::Answer(reply, self.catch(&mut answer.body))
@@ -234,7 +234,7 @@ impl Seen {
         let mut request = self.request.clone();
         request.body = self.request_body.content(incomplete);
         match request.form {
-            Form::Http => super::assume_json(&mut request.headers, &request.body),
+            Form::Http => super::note_untyped(&mut request.headers, &request.body),
             // Whatever way it was sent.
             Form::Resp => request = Request::of_command(&request.words()),
             Form::Message => {}
@@ -253,7 +253,7 @@ impl Seen {
         let mut reply = reply.clone();
         reply.body = body.content(incomplete);
         if self.request.form == Form::Http {
-            super::assume_json(&mut reply.headers, &reply.body);
+            super::note_untyped(&mut reply.headers, &reply.body);
         }
         reply
     }
@@ -282,7 +282,7 @@ fn refused(form: Form, refusal: &Refusal) -> Ending {
         };
     }
     let (body, media) = crate::http::refusal_body(refusal);
-    let mut shown = headers(&refusal.headers, &Content::default());
+    let mut shown = headers(&refusal.headers);
     if !media.is_empty() {
         shown.insert("content-type".to_owned(), vec![media.to_owned()]);
     }

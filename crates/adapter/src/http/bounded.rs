@@ -1,14 +1,17 @@
-//! The software's socket under hyper: bounds what may come before an answer's head is complete. Interim answers (1xx)
-//! have no limit in HTTP, and hyper skips any number of them.
+//! The software's socket under hyper: bounds what may come before an answer's head is complete, since interim answers (1xx)
+//! have no limit in HTTP and hyper skips any number of them; and tells the software that its caller has ended its side.
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// How much the software may send beyond a head's limit before its answer is seen: some thousand interim answers, and
 /// more than hyper reads ahead of a body (400 KiB) before the head is told.
@@ -51,15 +54,52 @@ impl Budget {
     }
 }
 
+/// The caller's side of a connection to the software.
+#[derive(Debug, Default)]
+pub(super) struct CallerSide {
+    has_ended: AtomicBool,
+    told: Notify,
+}
+
+impl CallerSide {
+    /// The caller sends nothing more: the software is to see that, as it would without anybody between them.
+    pub(super) fn end(&self) {
+        if !self.has_ended.swap(true, Ordering::Relaxed) {
+            self.told.notify_one();
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has ended; at most one waits.
+    pub(super) async fn ended(&self) {
+        self.told.notified().await;
+    }
+}
+
 /// A connection to the software.
 pub(super) struct BoundedStream {
     stream: TcpStream,
     budget: Arc<Budget>,
+    side: Arc<CallerSide>,
+    /// The software has been told the end.
+    is_shut: bool,
 }
 
 impl BoundedStream {
-    pub(super) fn new(stream: TcpStream, budget: Arc<Budget>) -> BoundedStream {
-        BoundedStream { stream, budget }
+    pub(super) fn new(
+        stream: TcpStream,
+        budget: Arc<Budget>,
+        side: Arc<CallerSide>,
+    ) -> BoundedStream {
+        BoundedStream {
+            stream,
+            budget,
+            side,
+            is_shut: false,
+        }
     }
 }
 
@@ -102,7 +142,13 @@ impl AsyncWrite for BoundedStream {
         true
     }
 
+    /// Hyper flushes whenever it is polled, when all that it had to say is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.side.has_ended() && !self.is_shut {
+            self.is_shut = true;
+            // The software may be gone already.
+            let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

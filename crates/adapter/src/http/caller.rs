@@ -13,6 +13,7 @@ use super::message::{self, End, Outgoing};
 use super::software::{Software, ToSoftware};
 use super::stream::Traffic;
 use super::strict;
+use crate::budget::Share;
 use crate::call::BodyLimits;
 use crate::gate::{Dial, Gate};
 use crate::limits::Limits;
@@ -36,6 +37,8 @@ pub(super) struct Caller {
     in_call: AtomicBool,
     /// How much had been written when the answer was made after which to give back.
     give_back: AtomicU64,
+    /// A call is under way that must not be torn off: its adapters would have to recover from it.
+    must_finish: AtomicBool,
     cause: Mutex<Option<ResetCause>>,
 }
 
@@ -47,6 +50,7 @@ pub(super) struct Crash;
 /// Ends a call with its answer's body.
 struct EndOfCall {
     caller: Arc<Caller>,
+    _share: Share,
     _guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
@@ -80,6 +84,7 @@ impl Caller {
             traffic: Arc::default(),
             in_call: AtomicBool::new(false),
             give_back: AtomicU64::new(NO_GIVE_BACK),
+            must_finish: AtomicBool::new(false),
             cause: Mutex::new(None),
         }
     }
@@ -94,6 +99,49 @@ impl Caller {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(cause);
+    }
+
+    /// Whether a call is under way.
+    pub(super) fn is_in_call(&self) -> bool {
+        self.in_call.load(Ordering::Acquire)
+    }
+
+    /// What was found when the caller was looked after: says whether its call ends here. Whether a caller that has ended its side
+    /// only wants no more than this answer is for the software to judge, which is told.
+    pub(super) fn has_left(&self) -> bool {
+        let may_end = self.is_in_call() && !self.must_finish.load(Ordering::Acquire);
+        if may_end && self.traffic.has_ended() {
+            self.software.end_side();
+        }
+        may_end && self.traffic.is_gone()
+    }
+
+    /// What hyper has refused by itself, as any other refusal is counted.
+    pub(super) fn misspoke(&self, error: &hyper::Error) {
+        if !error.is_parse() {
+            return;
+        }
+        self.observer.refused(&Refusal {
+            kind: match error.is_parse_too_large() {
+                true => RefusalKind::TooLarge,
+                false => RefusalKind::Malformed,
+            },
+            rule: format!("({error})"),
+            reason: error.to_string(),
+            status: StatusCode::BAD_REQUEST,
+            body: None,
+            media: None,
+            headers: http::HeaderMap::new(),
+            message: None,
+            cause: None,
+        });
+    }
+
+    /// The caller has gone while its call ran.
+    pub(super) fn leave(&self) {
+        let gone = std::io::ErrorKind::ConnectionReset.into();
+        self.observer.failed(&Failure::CallerEnded(gone));
+        self.fail(ResetCause::Caller);
     }
 
     /// Whether a head has begun to arrive and is not complete.
@@ -129,17 +177,26 @@ impl Caller {
         self.observer
             .call(lease.chain.direction(), lease.chain.len());
         let give_back = lease.give_back && lease.chain.is_empty() && stays_open(&request);
-        let answered = self.delegate(&lease, request).await;
+        self.must_finish
+            .store(lease.chain.remembers(), Ordering::Release);
+        // What the call takes in is held until the last byte of its answer has left.
+        let share = Share::of(&self.limits.held, self.limits.body_rate_min);
+        let answered = share.used_by(self.delegate(&lease, request)).await;
+        self.must_finish.store(false, Ordering::Release);
         let response = match answered {
-            Ok(response) => response,
+            Ok(mut response) => {
+                if self.software.has_declined() {
+                    last(&mut response);
+                }
+                response
+            }
             Err(Failure::Refused(refusal)) => {
                 self.observer.refused(&refusal);
-                let last = refusal.rule == AMBIGUOUS;
+                let is_last = refusal.rule == AMBIGUOUS;
                 let mut response = message::refusal(*refusal);
-                if last {
+                if is_last {
                     // What follows on the connection could be part of this request.
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
+                    last(&mut response);
                 }
                 response
             }
@@ -163,6 +220,7 @@ impl Caller {
         }
         let end = EndOfCall {
             caller: self.clone(),
+            _share: share,
             _guard: lease.guard,
         };
         Ok(response.map(|body| body.with_end(Box::new(end))))
@@ -176,9 +234,13 @@ impl Caller {
         if request.method() == Method::CONNECT {
             return Err(tunnel().into());
         }
-        let (head, body) = request.into_parts();
-        if let Some(problem) = strict::ambiguous_request(&head) {
+        let (mut head, body) = request.into_parts();
+        if let Some(problem) = strict::ambiguous_request(&mut head) {
             return Err(ambiguous(problem).into());
+        }
+        // Callers of HTTP/1.0 know no answers before the answer.
+        if head.version == Version::HTTP_11 {
+            head.extensions.insert(self.traffic.interims.clone());
         }
         let request = Request::from_parts(head, body);
         let limits = BodyLimits {
@@ -202,6 +264,12 @@ impl Caller {
     }
 }
 
+/// Says that the connection ends with this answer.
+fn last(response: &mut Response<Outgoing>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+}
+
 fn tunnel() -> Refusal {
     Refusal {
         kind: RefusalKind::Unmatched,
@@ -212,6 +280,7 @@ fn tunnel() -> Refusal {
         media: None,
         headers: http::HeaderMap::new(),
         message: None,
+        cause: None,
     }
 }
 
@@ -227,6 +296,7 @@ fn ambiguous(problem: &str) -> Refusal {
         media: None,
         headers: http::HeaderMap::new(),
         message: None,
+        cause: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -14,6 +15,7 @@ use crate::conversation::Taped;
 use crate::json::Json;
 use crate::observer::{Failure, Refusal};
 
+use super::interim::{Expectation, Wanted};
 use super::strict;
 
 /// A body on its way out.
@@ -27,6 +29,8 @@ enum Content {
     Whole(Option<Bytes>),
     Stream(Incoming),
     Taped(Box<Taped>),
+    /// Not before the software wants it.
+    Awaited(Wanted),
 }
 
 /// Who wants to know how an answer's body ended. It is dropped with the body.
@@ -51,6 +55,13 @@ impl Outgoing {
         Outgoing { content, end: None }
     }
 
+    fn awaited(expectation: Expectation) -> Outgoing {
+        Outgoing {
+            content: Content::Awaited(expectation.wanted()),
+            end: None,
+        }
+    }
+
     pub(super) fn with_end(mut self, end: Box<dyn End>) -> Outgoing {
         self.end = Some(end);
         self
@@ -65,7 +76,13 @@ impl HttpBody for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Content::Awaited(wanted) = &mut self.content {
+            let body = ready!(wanted.as_mut().poll(cx));
+            self.content = Outgoing::new(body).content;
+        }
         let frame = match &mut self.content {
+            // It has just been replaced.
+            Content::Awaited(_) => return Poll::Pending,
             Content::Whole(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
@@ -83,6 +100,7 @@ impl HttpBody for Outgoing {
             Content::Whole(bytes) => bytes.is_none(),
             Content::Stream(stream) => stream.is_end_stream(),
             Content::Taped(stream) => stream.is_end_stream(),
+            Content::Awaited(_) => false,
         }
     }
 
@@ -93,6 +111,8 @@ impl HttpBody for Outgoing {
             }
             Content::Stream(stream) => stream.size_hint(),
             Content::Taped(stream) => stream.size_hint(),
+            // The head says it.
+            Content::Awaited(_) => SizeHint::default(),
         }
     }
 }
@@ -100,8 +120,12 @@ impl HttpBody for Outgoing {
 /// A caller's request as a call.
 pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
     let (mut head, body) = request.into_parts();
+    let takes_trailers = takes_trailers(&head.headers);
     strip_hops(&mut head.headers);
-    // The answer to `Expect` is given here, when the body is first read.
+    if takes_trailers {
+        head.extensions.insert(TakesTrailers);
+    }
+    // It is asked again where the body goes on as it comes. Else the answer is given here, when the body is first read.
     if head.headers.remove(header::EXPECT).is_some() {
         head.extensions.insert(AwaitsContinue);
     }
@@ -112,11 +136,37 @@ pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
     }
 }
 
-/// A call as a request to the software.
-pub(super) fn request(call: Call) -> Request<Outgoing> {
+/// A call as a request to the software, and whether its body waits to be wanted.
+pub(super) fn request(call: Call) -> (Request<Outgoing>, Option<Expectation>) {
     let mut head = call.head;
     describe(&mut head.headers, &call.body);
-    Request::from_parts(head, Outgoing::new(call.body))
+    if head.extensions.remove::<TakesTrailers>().is_some() {
+        head.headers
+            .insert(header::TE, HeaderValue::from_static("trailers"));
+        head.headers
+            .insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    let awaits = head.extensions.remove::<AwaitsContinue>().is_some();
+    if awaits && matches!(call.body, Body::Stream(_) | Body::Taped(_)) {
+        head.headers
+            .insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+        let expectation = Expectation::new(call.body);
+        let body = Outgoing::awaited(expectation.clone());
+        return (Request::from_parts(head, body), Some(expectation));
+    }
+    (Request::from_parts(head, Outgoing::new(call.body)), None)
+}
+
+/// Marks a call whose caller takes trailers, which concerns each connection by itself (RFC 9110, section 10.1.4).
+#[derive(Clone, Copy, Debug)]
+struct TakesTrailers;
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let is_trailers = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"trailers");
+    (headers.get_all(header::TE).iter()).any(|value| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.any(is_trailers)
+    })
 }
 
 /// The software's response as an answer.
@@ -146,6 +196,11 @@ pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
     let mut response = Response::new(Outgoing::new(body));
     *response.status_mut() = refusal.status;
     *response.headers_mut() = refusal.headers.clone();
+    // Whoever answers by himself says when (RFC 9110, section 6.6.1).
+    let now = httpdate::fmt_http_date(SystemTime::now());
+    if let Ok(now) = HeaderValue::try_from(now) {
+        response.headers_mut().entry(header::DATE).or_insert(now);
+    }
     // What a lens calls it was proved to be a header's value.
     if !media.is_empty()
         && let Ok(media) = HeaderValue::try_from(media)

@@ -5,6 +5,7 @@
 
 mod bounded;
 mod caller;
+mod interim;
 mod message;
 mod software;
 mod stream;
@@ -14,27 +15,25 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::ending;
 use crate::gate::{Dial, Gate};
 use crate::limits::Limits;
 use crate::observer::Observer;
+use crate::presence::{LOOK_INTERVAL, Manners};
 use caller::Caller;
 use stream::CallerStream;
 
+pub(crate) use interim::Interims;
 pub(crate) use message::{refusal_body, strip_hops};
-
-/// How long bytes of a caller are discarded after the answer that ends its connection.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a caller's connection was reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +67,7 @@ pub async fn serve_http(
     limits: Arc<Limits>,
     observer: Arc<dyn Observer>,
 ) -> Served {
+    let manners = Manners::of(&stream);
     let _ = stream.set_nodelay(true);
     let caller = Arc::new(Caller::new(peer, gate, dial, limits, observer));
     let mut stream = CallerStream::new(stream, caller.traffic.clone());
@@ -78,8 +78,15 @@ pub async fn serve_http(
         }
         match round.end {
             End::HeadTimeout => return Served::Reset(ResetCause::Caller),
-            End::Failed => return end(round.stream, LINGER).await,
-            End::Finished { give_back: false } => return end(round.stream, Duration::ZERO).await,
+            End::Left => {
+                caller.leave();
+                return Served::Reset(ResetCause::Caller);
+            }
+            End::Failed(error) => {
+                caller.misspoke(&error);
+                return end(round.stream).await;
+            }
+            End::Idle | End::Finished { give_back: false } => return end(round.stream).await,
             End::Finished { give_back: true } => {
                 stream = round.stream;
                 // Part of the next call has been read already: it is served here too.
@@ -88,25 +95,100 @@ pub async fn serve_http(
                     caller.keep();
                     continue;
                 }
-                return match stream.into_stream() {
-                    Some(stream) => Served::GiveBack(stream),
-                    None => Served::Closed,
+                let Some(stream) = stream.into_stream() else {
+                    return Served::Closed;
                 };
+                // On failure the socket is gone already.
+                let _ = manners.restore(&stream);
+                return Served::GiveBack(stream);
             }
         }
     }
 }
 
 enum End {
-    Finished { give_back: bool },
-    Failed,
+    Finished {
+        give_back: bool,
+    },
+    /// With what hyper says of it.
+    Failed(hyper::Error),
     HeadTimeout,
+    /// Nothing has been asked for long.
+    Idle,
+    /// The caller has gone while its call ran.
+    Left,
 }
 
 struct Round {
     end: End,
     stream: CallerStream,
     unread: Bytes,
+}
+
+/// The times of a connection: until when a head must have come, and when the caller of a running call is looked after.
+struct Clock {
+    head: Pin<Box<Sleep>>,
+    awaits_head: bool,
+    /// For the next call to begin; made when there is none.
+    idle: Option<Pin<Box<Sleep>>>,
+    look: Pin<Box<Sleep>>,
+    looks: bool,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        let now = || Box::pin(sleep_until(Instant::now()));
+        Clock {
+            head: now(),
+            awaits_head: false,
+            idle: None,
+            look: now(),
+            looks: false,
+        }
+    }
+
+    /// Whether a head has been awaited for too long.
+    fn is_head_late(&mut self, cx: &mut Context<'_>, caller: &Caller) -> bool {
+        if !caller.awaits_head() {
+            self.awaits_head = false;
+            return false;
+        }
+        if !self.awaits_head {
+            self.awaits_head = true;
+            let until = Instant::now() + caller.limits.head_timeout;
+            self.head.as_mut().reset(until);
+        }
+        self.head.as_mut().poll(cx).is_ready()
+    }
+
+    /// Whether nothing has been asked for too long.
+    fn is_idle(&mut self, cx: &mut Context<'_>, caller: &Caller) -> bool {
+        if caller.is_in_call() || caller.awaits_head() {
+            self.idle = None;
+            return false;
+        }
+        let until = || Box::pin(sleep_until(Instant::now() + caller.limits.idle_timeout));
+        let idle = self.idle.get_or_insert_with(until);
+        idle.as_mut().poll(cx).is_ready()
+    }
+
+    /// Whether it is time to look after the caller of a call that runs. One timer serves all calls that are shorter than its interval.
+    fn is_time_to_look(&mut self, cx: &mut Context<'_>, caller: &Caller) -> bool {
+        let mut is_time = false;
+        if self.looks {
+            if self.look.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            is_time = caller.is_in_call();
+        }
+        self.looks = caller.is_in_call();
+        if self.looks {
+            self.look.as_mut().reset(Instant::now() + LOOK_INTERVAL);
+            // Armed by being polled.
+            let _ = self.look.as_mut().poll(cx);
+        }
+        is_time
+    }
 }
 
 /// Serves calls until hyper is done with the connection.
@@ -124,8 +206,7 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
         .max_headers(caller.limits.headers_max)
         .max_header_size(caller.limits.head_bytes_max)
         .serve_connection(TokioIo::new(stream), service);
-    let mut head_timer = Box::pin(sleep_until(Instant::now()));
-    let mut timer_runs = false;
+    let mut clock = Clock::new();
     let mut give_back = false;
     let end = poll_fn(|cx| {
         loop {
@@ -134,28 +215,30 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
                     Ok(()) => End::Finished { give_back },
                     Err(error) => {
                         tracing::debug!(%error, "a caller's connection failed");
-                        End::Failed
+                        End::Failed(error)
                     }
                 });
             }
-            if give_back || !caller.may_give_back() {
-                break;
+            if !give_back && caller.may_give_back() {
+                // Idle now, or about to flush the end of the answer: hyper closes without a trace.
+                give_back = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                continue;
             }
-            // Idle now, or about to flush the end of the answer: hyper closes without a trace.
-            give_back = true;
-            Pin::new(&mut connection).graceful_shutdown();
+            if caller.has_left() {
+                return Poll::Ready(End::Left);
+            }
+            if clock.is_head_late(cx, caller) {
+                return Poll::Ready(End::HeadTimeout);
+            }
+            if clock.is_idle(cx, caller) {
+                return Poll::Ready(End::Idle);
+            }
+            if !clock.is_time_to_look(cx, caller) {
+                return Poll::Pending;
+            }
+            caller.traffic.look();
         }
-        if !caller.awaits_head() {
-            timer_runs = false;
-            return Poll::Pending;
-        }
-        if !timer_runs {
-            timer_runs = true;
-            head_timer
-                .as_mut()
-                .reset(Instant::now() + caller.limits.head_timeout);
-        }
-        head_timer.as_mut().poll(cx).map(|()| End::HeadTimeout)
     })
     .await;
     let parts = connection.into_parts();
@@ -166,17 +249,10 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
     }
 }
 
-/// Closes in order. What the caller still sends is read for a while: closing on unread bytes would
-/// be a reset, and could destroy the last answer before the caller has read it.
-async fn end(stream: CallerStream, linger: Duration) -> Served {
-    let Some(mut stream) = stream.into_stream() else {
-        return Served::Closed;
-    };
-    // The caller may be gone already.
-    let _ = stream.shutdown().await;
-    let mut rest = vec![0; 4096];
-    let discard =
-        async { while matches!(stream.read(&mut rest).await, Ok(length) if length > 0) {} };
-    let _ = timeout(linger, discard).await;
+/// Closes in order.
+async fn end(stream: CallerStream) -> Served {
+    if let Some(stream) = stream.into_stream() {
+        ending::end(stream).await;
+    }
     Served::Closed
 }

@@ -4,12 +4,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::interim::Interims;
+use crate::presence::{self, Presence};
 
 /// What has passed a caller's socket.
 #[derive(Debug, Default)]
@@ -18,6 +21,43 @@ pub(super) struct Traffic {
     pub(super) written: AtomicU64,
     /// Whether anything has been read since this was cleared.
     pub(super) has_read: AtomicBool,
+    /// A look at the caller is wanted.
+    look: AtomicBool,
+    /// It has ended its side.
+    has_ended: AtomicBool,
+    /// It is gone.
+    is_gone: AtomicBool,
+    /// What the software says before its answers.
+    pub(super) interims: Interims,
+}
+
+impl Traffic {
+    /// Has the socket looked at when its connection is polled next. Hyper has the socket, and reads nothing of it while a call runs.
+    pub(super) fn look(&self) {
+        self.look.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the caller had ended its side when it was looked after.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller was gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+
+    fn look_after(&self, stream: &TcpStream) {
+        match presence::of(stream) {
+            Presence::There => {}
+            Presence::Gone => self.is_gone.store(true, Ordering::Relaxed),
+            found => {
+                presence::ask(stream);
+                let has_ended = found == Presence::Ended;
+                self.has_ended.store(has_ended, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// A caller's socket, with bytes that were already read in front of it.
@@ -95,6 +135,15 @@ impl AsyncRead for CallerStream {
 }
 
 impl CallerStream {
+    fn write_interims(&mut self, cx: &mut Context<'_>, may_begin: bool) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(gone()));
+        };
+        (self.traffic.interims).poll_write(may_begin, |bytes| {
+            Pin::new(&mut *stream).poll_write(cx, bytes)
+        })
+    }
+
     fn count(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(length)) = &polled {
             self.traffic
@@ -111,6 +160,7 @@ impl AsyncWrite for CallerStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.write_interims(cx, false))?;
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(gone()));
         };
@@ -123,6 +173,7 @@ impl AsyncWrite for CallerStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.write_interims(cx, false))?;
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(gone()));
         };
@@ -134,10 +185,16 @@ impl AsyncWrite for CallerStream {
         true
     }
 
+    /// Hyper flushes whenever it is polled, when all that it had to say is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(stream) = &mut self.stream else {
+        ready!(self.write_interims(cx, true))?;
+        let this = &mut *self;
+        let Some(stream) = &mut this.stream else {
             return Poll::Ready(Err(gone()));
         };
+        if this.traffic.look.swap(false, Ordering::Relaxed) {
+            this.traffic.look_after(stream);
+        }
         Pin::new(stream).poll_flush(cx)
     }
 

@@ -20,7 +20,7 @@ const NEVER_HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Why a request could be understood in two ways, if it could.
-pub(super) fn ambiguous_request(head: &request::Parts) -> Option<&'static str> {
+pub(super) fn ambiguous_request(head: &mut request::Parts) -> Option<&'static str> {
     ambiguous_coding(&head.headers)
         .or_else(|| ambiguous_host(head))
         .or_else(|| misused_connection(&head.headers))
@@ -47,8 +47,9 @@ fn ambiguous_coding(headers: &HeaderMap) -> Option<&'static str> {
     (!plain).then_some("its Transfer-Encoding is not exactly `chunked`")
 }
 
-/// Who is asked must be said once, and alike in the target and in `Host`.
-fn ambiguous_host(head: &request::Parts) -> Option<&'static str> {
+/// Who is asked must be said once. Where the target says it `Host` does not count (RFC 9112, section 3.2.2), and is made to say the same:
+/// whoever believes either is told one thing.
+fn ambiguous_host(head: &mut request::Parts) -> Option<&'static str> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -61,10 +62,14 @@ fn ambiguous_host(head: &request::Parts) -> Option<&'static str> {
     if head.uri.scheme().is_none() {
         return Some("its target is a host without a path");
     }
-    let same = host
-        .is_some_and(|host| (host.as_bytes()).eq_ignore_ascii_case(authority.as_str().as_bytes()));
-    (!same && (host.is_some() || head.version == Version::HTTP_11))
-        .then_some("its target and its Host header name different hosts")
+    let named = HeaderValue::from_str(authority.as_str()).ok();
+    let Some(named) = named.filter(is_one_host) else {
+        return Some("its target does not name one host");
+    };
+    if host != Some(&named) && (host.is_some() || head.version == Version::HTTP_11) {
+        head.headers.insert(header::HOST, named);
+    }
+    None
 }
 
 /// No separators, no user, no path: what is left is read alike by everybody.

@@ -12,6 +12,9 @@ use crate::call::{Answer, Body, BodyError, BodyLimits};
 use crate::json::Json;
 use crate::observer::{Failure, Refusal, RefusalKind};
 
+/// How much of an answer that is refused is told to whoever runs the node.
+const WORDS_BYTES_MAX: usize = 300;
+
 /// The way back of one call.
 pub(super) struct Back<'s> {
     pub(super) step: &'s LensStep,
@@ -40,11 +43,23 @@ impl Back<'_> {
             .into()
     }
 
-    /// The answer as the caller's side knows it.
+    /// The answer as the caller's side knows it. A refusal says what was refused, in the software's own words.
     pub(super) async fn answer(&self, mut answer: Answer) -> Result<Answer, Failure> {
-        let Some(alternative) = self.choose(&mut answer).await? else {
+        let status = answer.head.status;
+        match self.translate(&mut answer).await {
+            Ok(()) => Ok(answer),
+            Err(Failure::Refused(mut refusal)) => {
+                refusal.cause = Some(said(status, answer.body).await);
+                Err(Failure::Refused(refusal))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn translate(&self, answer: &mut Answer) -> Result<(), Failure> {
+        let Some(alternative) = self.choose(answer).await? else {
             if self.operation.other_statuses_pass {
-                return Ok(answer);
+                return Ok(());
             }
             let what = format!("the lens has no rule for the status {}", answer.head.status);
             return Err(self.refuse(Mismatch::new(what).within("status")));
@@ -55,17 +70,17 @@ impl Back<'_> {
         let toward = self.step.caller();
         let needs_body = alternative.changes_body();
         if needs_body {
-            self.decode(alternative, &mut answer).await?;
+            self.decode(alternative, answer).await?;
         }
         if self.method == Method::HEAD && needs_body {
             answer.head.headers.remove(header::CONTENT_LENGTH);
         } else if !alternative.recipe.rules().is_empty() || needs_body {
-            self.apply(alternative, &mut answer)?;
+            self.apply(alternative, answer)?;
         }
         if let Statuses::Code(code) = alternative.status[toward as usize] {
-            set_status(&mut answer, code);
+            set_status(answer, code);
         }
-        Ok(answer)
+        Ok(())
     }
 
     fn apply(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
@@ -90,7 +105,10 @@ impl Back<'_> {
         let applied = alternative
             .recipe
             .apply(&mut scope, self.step.caller(), around);
-        applied.map_err(|mismatch| self.refuse(mismatch))?;
+        if let Err(mismatch) = applied {
+            answer.body = scope.body.map_or(Body::Empty, Body::Json);
+            return Err(self.refuse(mismatch));
+        }
         answer.head.headers = scope.head.take().unwrap_or_default().headers;
         if decoded {
             let text = alternative.text[self.step.caller() as usize];
@@ -193,6 +211,22 @@ impl Back<'_> {
             }
         }
         refusal
+    }
+}
+
+/// An answer in few words: its status, and the beginning of what is there of its body.
+async fn said(status: StatusCode, body: Body) -> String {
+    let begun = body.beginning(WORDS_BYTES_MAX).await;
+    let text: String = String::from_utf8_lossy(&begun)
+        .chars()
+        .flat_map(|character| match character.is_control() {
+            true => character.escape_default().collect::<Vec<_>>(),
+            false => vec![character],
+        })
+        .collect();
+    match text.is_empty() {
+        true => status.to_string(),
+        false => format!("{status}: {text}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! CEL expressions: conditions and computed values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
@@ -8,11 +8,14 @@ use std::sync::{Arc, LazyLock};
 use cel::common::types::{CelNull, CelString, DYN_TYPE, STRING_TYPE};
 use cel::common::value::CowVal;
 use cel::objects::{Key, Map};
-use cel::{Context, Env, ExecutionError, Program, Value, extensions};
+use cel::{Context, Env, ExecutionError, IdedExpr, Value, extensions};
+use model::expression::{EXPRESSION_BYTES_MAX, check_depth};
 
+use super::cost;
 use super::error::Mismatch;
 use super::lookup::Answers;
 use super::scope::Scope;
+use super::types;
 use super::variables;
 use crate::json::Json;
 
@@ -25,6 +28,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     }
     let added = env.add_overload("at", "at_dyn_string", vec![DYN_TYPE, STRING_TYPE], at);
     debug_assert!(added.is_ok(), "nothing else is called so");
+    cost::add_tolls(&mut env);
     Arc::new(env)
 });
 
@@ -40,8 +44,11 @@ pub(crate) const REQUEST: &str = "request";
 /// A compiled expression.
 pub(crate) struct Expression {
     text: String,
-    program: Program,
+    /// With its tolls.
+    program: IdedExpr,
     variables: Vec<String>,
+    /// The members of the caller's request that it uses; none where it may use all of them.
+    of_request: Option<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Expression {
@@ -68,8 +75,12 @@ pub(crate) struct Surroundings<'c> {
 impl Expression {
     /// Compiles; the error says what is wrong in one line.
     pub(crate) fn compile(text: &str) -> Result<Expression, String> {
-        // The parser underneath is generated code: whatever it does with odd input must not end
-        // the process.
+        if text.len() > EXPRESSION_BYTES_MAX {
+            return Err(format!(
+                "the expression is longer than {EXPRESSION_BYTES_MAX} bytes"
+            ));
+        }
+        // The parser underneath is others' code: whatever it does with odd input must not end the process.
         let compiled = catch_unwind(AssertUnwindSafe(|| ENVIRONMENT.compile(text)));
         let program = match compiled {
             Ok(Ok(program)) => program,
@@ -80,11 +91,15 @@ impl Expression {
             }
             Err(_) => return Err("not a CEL expression".to_owned()),
         };
+        check_depth(program.expression()).map_err(|why| format!("the expression: {why}"))?;
+        types::check(program.expression()).map_err(|why| format!("it can only fail: {why}"))?;
         let variables = variables::free(program.expression());
+        let of_request = variables::members(program.expression(), REQUEST);
         Ok(Expression {
             text: text.to_owned(),
-            program,
+            program: cost::metered(program.expression()),
             variables,
+            of_request,
         })
     }
 
@@ -93,8 +108,15 @@ impl Expression {
         &self.text
     }
 
+    /// Whether it uses a variable, or this member of the caller's request (`request.body`).
     pub(crate) fn uses(&self, variable: &str) -> bool {
-        self.variables.iter().any(|v| v == variable)
+        match variable.split_once('.') {
+            Some((REQUEST, member)) => {
+                self.uses(REQUEST)
+                    && (self.of_request.as_ref()).is_none_or(|used| used.contains(member))
+            }
+            _ => self.variables.iter().any(|v| v == variable),
+        }
     }
 
     pub(crate) fn variables(&self) -> &[String] {
@@ -108,13 +130,22 @@ impl Expression {
         value: Option<&Json>,
         around: Surroundings<'_>,
     ) -> Result<Json, Mismatch> {
-        let mut context = Context::with_env(ENVIRONMENT.clone());
-        for variable in &self.variables {
-            if let Some(found) = variable_value(variable, scope, value, around) {
-                context.add_variable_from_value(variable.as_str(), found);
+        let result = cost::over_a_message(|| {
+            let mut context = Context::with_env(ENVIRONMENT.clone());
+            for variable in &self.variables {
+                if let Some(json) = variable_json(variable, scope, value) {
+                    cost::made(json)?;
+                }
+                if let Some(found) = variable_value(variable, scope, value, around) {
+                    context.add_variable_from_value(variable.as_str(), found);
+                }
             }
-        }
-        let result = self.program.execute(&context);
+            let result = Value::resolve(&self.program, &context);
+            match cost::is_used_up() {
+                true => Err(ExecutionError::InternalError(cost::too_much())),
+                false => result,
+            }
+        });
         let result = result.map_err(|error| Mismatch::new(format!("`{}`: {error}", self.text)))?;
         from_cel(&result)
             .ok_or_else(|| Mismatch::new(format!("`{}` gives what JSON cannot hold", self.text)))
@@ -140,6 +171,15 @@ impl Expression {
                 other.kind()
             ))),
         }
+    }
+}
+
+/// The part of a message that a variable is made of.
+fn variable_json<'j>(name: &str, scope: &'j Scope, value: Option<&'j Json>) -> Option<&'j Json> {
+    match name {
+        "value" => value,
+        "this" | "body" => scope.body.as_ref(),
+        _ => None,
     }
 }
 

@@ -99,6 +99,8 @@ fn judge(
             what: "the lens says so".to_owned(),
             declared: Some(*declared),
         }),
+        // A name that may be absent may be null, which stays what it is.
+        (Action::Pair { .. }, Some(Json::Null)) => Ok(Some(None)),
         (Action::Pair { convert, .. }, Some(value)) if convert.is_computed() => {
             let computed = convert.compute(scope, value, toward, around)?;
             Ok(Some(Some(computed)))

@@ -6,6 +6,7 @@
 
 mod answer;
 mod convert;
+mod cost;
 mod error;
 pub mod explain;
 pub(crate) mod expression;
@@ -23,6 +24,7 @@ mod rule;
 pub(crate) mod scope;
 mod step;
 pub(crate) mod template;
+mod types;
 mod variables;
 
 use std::sync::Arc;

@@ -54,10 +54,16 @@ pub(crate) struct Operation {
 impl Operation {
     /// Fixes what messages have to be taken apart.
     pub(crate) fn settle(&mut self) {
-        let request = super::expression::REQUEST;
-        self.remembers_request = self.responses.iter().any(|answer| {
-            answer.recipe.uses(request) || answer.when.iter().flatten().any(|w| w.uses(request))
-        });
+        let answers = |variable: &str| {
+            self.responses.iter().any(|answer| {
+                let mut conditions = answer.when.iter().flatten();
+                answer.recipe.uses(variable) || conditions.any(|when| when.uses(variable))
+            })
+        };
+        let remembers_request = answers(super::expression::REQUEST);
+        // A body that no answer is about need not be held.
+        let remembers_body = answers("request.body");
+        let remembers_query = answers("request.query") || answers("request.queries");
         let when = |variable: &str| self.when.iter().flatten().any(|w| w.uses(variable));
         let echo = |wanted: fn(&Place) -> bool| self.echoes.iter().any(|(_, place)| wanted(place));
         let before = |variable: &str| {
@@ -78,11 +84,12 @@ impl Operation {
             || when("body")
             || before("body")
             || echo(Place::is_body)
-            || self.remembers_request;
+            || remembers_body;
         self.parses_query = self.request.needs_query()
             || ["query", "queries"].iter().any(|v| when(v) || before(v))
             || echo(Place::is_query)
-            || self.remembers_request;
+            || remembers_query;
+        self.remembers_request = remembers_request;
         self.decodes_response = self.responses.iter().any(Alternative::needs_body);
     }
 }

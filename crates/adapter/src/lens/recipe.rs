@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::cost;
 use super::error::Mismatch;
 use super::expression::Surroundings;
 use super::family;
@@ -103,6 +104,15 @@ impl Recipe {
 
     /// Turns a message of the other side's form into one of this side's.
     pub(crate) fn apply(
+        &self,
+        scope: &mut Scope,
+        toward: Side,
+        around: Surroundings<'_>,
+    ) -> Result<(), Mismatch> {
+        cost::over_a_message(|| self.apply_all(scope, toward, around))
+    }
+
+    fn apply_all(
         &self,
         scope: &mut Scope,
         toward: Side,

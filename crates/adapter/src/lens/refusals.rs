@@ -46,6 +46,7 @@ impl LensStep {
             media: declared.media.clone(),
             headers: http::HeaderMap::new(),
             message: None,
+            cause: None,
         }
     }
 
@@ -78,6 +79,7 @@ impl LensStep {
             RefusalKind::Unmatched => forms.unmatched,
             RefusalKind::Malformed => forms.malformed,
             RefusalKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
             RefusalKind::Request | RefusalKind::Declared => forms.request,
             RefusalKind::Response => forms.response,
         };
@@ -92,6 +94,7 @@ impl LensStep {
             media: None,
             headers: http::HeaderMap::new(),
             message: None,
+            cause: None,
         }
     }
 }

@@ -205,8 +205,13 @@ impl Rule {
         }
         match &self.action {
             Action::Pair {
-                places, convert, ..
+                places,
+                convert,
+                optional,
+                ..
             } if convert.is_computed() => match scope.get(&places[from as usize])? {
+                // What may be absent may be null, which stays what it is.
+                Some(Json::Null) if *optional => Ok(Early::Plain),
                 Some(value) => convert
                     .compute(scope, value, toward, around)
                     .map(Early::Value),

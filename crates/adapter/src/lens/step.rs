@@ -16,6 +16,7 @@ use super::scope::{Head, Pair, Scope};
 use crate::call::{Answer, AwaitsContinue, Body, BodyError, Call};
 use crate::chain::{Calls, Direction, Next, Pending, Side};
 use crate::conflicts::Held;
+use crate::http::Interims;
 use crate::json::Json;
 use crate::observer::{Failure, Refusal, RefusalKind};
 
@@ -173,6 +174,9 @@ impl LensStep {
             Err(error @ BodyError::TooLarge(_)) => {
                 Err(refuse(RefusalKind::TooLarge, error.to_string()))
             }
+            Err(error @ (BodyError::Busy | BodyError::Slow(_))) => {
+                Err(refuse(RefusalKind::Busy, error.to_string()))
+            }
             Err(error) => Err(refuse(RefusalKind::Malformed, error.to_string())),
         }
     }
@@ -226,13 +230,19 @@ impl LensStep {
             call.head.method = method.clone();
         }
         call.head.headers = head.headers;
+        if !operation.responses.is_empty() {
+            // What comes before an answer would be in the other version's words.
+            call.head.extensions.remove::<Interims>();
+        }
         if operation.decodes_request {
             let text = operation.text[toward as usize];
             set_body(&mut call.head.headers, &mut call.body, scope.body, text).map_err(refuse)?;
         }
         if operation.decodes_response {
-            // A compressed answer could not be read.
-            call.head.headers.remove(header::ACCEPT_ENCODING);
+            // A compressed answer could not be read, nor a part of one; whoever answers need not know ranges.
+            for name in [header::ACCEPT_ENCODING, header::RANGE, header::IF_RANGE] {
+                call.head.headers.remove(name);
+            }
         }
         Ok((call, remembered, held))
     }

@@ -30,6 +30,48 @@ pub(super) fn free(expression: &IdedExpr) -> Vec<String> {
     found.into_iter().collect()
 }
 
+/// The members of a variable that an expression uses (`request.query`); none where it uses the variable in another way, and so
+/// perhaps all of it.
+pub(super) fn members(expression: &IdedExpr, variable: &str) -> Option<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    all_are_members(expression, variable, &mut found).then_some(found)
+}
+
+fn all_are_members(expression: &IdedExpr, variable: &str, found: &mut BTreeSet<String>) -> bool {
+    let is_it = |of: &IdedExpr| matches!(&of.expr, Expr::Ident(name) if name == variable);
+    let mut all = |of: &IdedExpr| all_are_members(of, variable, found);
+    match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) => true,
+        Expr::Ident(_) => !is_it(expression),
+        Expr::Select(select) if is_it(&select.operand) => {
+            found.insert(select.field.clone());
+            true
+        }
+        Expr::Select(select) => all(&select.operand),
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .all(all),
+        Expr::List(list) => list.elements.iter().all(all),
+        Expr::Map(map) => map.entries.iter().all(|of| match &of.expr {
+            EntryExpr::StructField(field) => all(&field.value),
+            EntryExpr::MapEntry(entry) => all(&entry.key) && all(&entry.value),
+        }),
+        Expr::Struct(_) => false,
+        Expr::Comprehension(of) => [
+            &of.iter_range,
+            &of.accu_init,
+            &of.loop_cond,
+            &of.loop_step,
+            &of.result,
+        ]
+        .into_iter()
+        .all(all),
+    }
+}
+
 fn walk<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>, found: &mut BTreeSet<String>) {
     match &expression.expr {
         Expr::Unspecified | Expr::Literal(_) => {}

@@ -14,21 +14,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use crate::budget::Share;
 use crate::call::{Body, BodyLimits, Call, Caller, Form};
+use crate::ending;
 use crate::framing::Codec;
-use crate::gate::{Dial, Gate, Lease};
+use crate::gate::{Dial, Gate, Lease, Upstream};
 use crate::http::{ResetCause, Served};
 use crate::limits::Limits;
 use crate::observer::{Failure, Observer, Refusal};
 use software::{Link, ToSoftware};
 use wire::Wire;
 
-/// How long bytes of a caller are discarded after the answer that ends its connection.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the node may take to notice that software which has ended a connection has ended itself: then the connection of a caller
+/// that has set nothing up waits for the next start. Software that goes on running meant the end for its caller.
+const END_KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a service's calls are.
 #[derive(Clone, Debug)]
@@ -61,10 +63,10 @@ pub async fn serve_messages(
     protocol: MessageProtocol,
     node: MessageNode,
 ) -> Served {
-    let most = node.limits.body_bytes_max;
     let mut conversation = Conversation {
-        caller: Wire::new(stream, protocol.codec.clone(), most),
+        caller: Wire::new(stream, protocol.codec.clone(), &node.limits),
         link: None,
+        ending: None,
         peer,
         protocol,
         node,
@@ -72,7 +74,10 @@ pub async fn serve_messages(
     loop {
         match conversation.round().await {
             Ok(None) => {}
-            Ok(Some(End::InOrder)) => return end(conversation.caller.into_stream()).await,
+            Ok(Some(End::InOrder)) => {
+                ending::end(conversation.caller.into_stream()).await;
+                return Served::Closed;
+            }
             Ok(Some(End::GiveBack)) => {
                 return Served::GiveBack(conversation.caller.into_stream());
             }
@@ -91,9 +96,29 @@ enum End {
 struct Conversation {
     caller: Wire,
     link: Option<Link>,
+    /// The software has ended its connection.
+    ending: Option<Ending>,
     peer: SocketAddr,
     protocol: MessageProtocol,
     node: MessageNode,
+}
+
+/// An end of the software's connection of which it is not known yet whether it was meant for the caller.
+#[derive(Clone, Copy)]
+struct Ending {
+    upstream: Upstream,
+    in_order: bool,
+    /// When it counts as meant.
+    until: Instant,
+}
+
+impl Ending {
+    /// Waits until it is known whether the end was meant for the caller.
+    async fn is_meant(self, gate: &dyn Gate) -> bool {
+        timeout_at(self.until, gate.replaced(self.upstream))
+            .await
+            .is_err()
+    }
 }
 
 impl Conversation {
@@ -153,7 +178,10 @@ impl Conversation {
     async fn next(&mut self) -> Result<Option<Bytes>, ResetCause> {
         loop {
             match self.caller.message() {
-                Ok(Some(message)) => return Ok(Some(message)),
+                Ok(Some(message)) => {
+                    self.ending = None;
+                    return Ok(Some(message));
+                }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(peer = %self.peer, %error, "a caller's message is damaged");
@@ -170,8 +198,16 @@ impl Conversation {
             }
             let software = async {
                 match &mut self.link {
-                    Some(link) if !link.wire.has_ended() => link.wire.fill().await,
-                    _ => std::future::pending().await,
+                    Some(link) if link.wire.has_ended() => Ok(()),
+                    Some(link) => link.wire.fill().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (ending, gate) = (self.ending, &*self.node.gate);
+            let meant = async {
+                match ending {
+                    Some(ending) => (ending.is_meant(gate).await, ending.in_order),
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -181,6 +217,11 @@ impl Conversation {
                         return Ok(None);
                     }
                 }
+                meant = meant => match meant {
+                    (false, _) => self.ending = None,
+                    (true, true) => return Ok(None),
+                    (true, false) => return Err(ResetCause::Software),
+                },
             }
         }
     }
@@ -191,8 +232,14 @@ impl Conversation {
             return Ok(true);
         };
         let may_go = self.protocol.carried && !link.talk.has_state();
+        let ending = Ending {
+            upstream: link.upstream,
+            in_order: filled.is_ok(),
+            until: Instant::now() + END_KNOWN_WITHIN,
+        };
         if filled.is_err() {
             self.link = None;
+            self.ending = Some(ending).filter(|_| may_go);
             return if may_go {
                 Ok(true)
             } else {
@@ -213,6 +260,7 @@ impl Conversation {
             return Ok(true);
         }
         self.link = None;
+        self.ending = Some(ending).filter(|_| may_go);
         Ok(may_go)
     }
 
@@ -238,9 +286,11 @@ impl Conversation {
             upstream: lease.upstream,
             form: self.protocol.form,
             codec: &codec,
-            most: limits.bytes_max,
+            limits: &self.node.limits,
         };
-        let answer = lease.chain.call(call, &mut software).await?;
+        let share = Share::of(&self.node.limits.held, 0);
+        let answer = share.used_by(lease.chain.call(call, &mut software));
+        let answer = answer.await?;
         let body = match answer.body {
             Body::Bytes(bytes) => bytes,
             other => other.into_written().into(),
@@ -274,16 +324,4 @@ impl Conversation {
         };
         sent.map_err(|_| ResetCause::Caller)
     }
-}
-
-/// Closes in order. What the caller still sends is read for a while: closing on unread bytes would be a reset, and could destroy
-/// the last answer before the caller has read it.
-async fn end(mut stream: TcpStream) -> Served {
-    // The caller may be gone already.
-    let _ = stream.shutdown().await;
-    let mut rest = vec![0; 4096];
-    let discard =
-        async { while matches!(stream.read(&mut rest).await, Ok(length) if length > 0) {} };
-    let _ = timeout(LINGER, discard).await;
-    Served::Closed
 }

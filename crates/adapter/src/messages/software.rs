@@ -15,6 +15,7 @@ use crate::call::{Answer, Body, BodyError, Call, Form};
 use crate::chain::{Delegate, Pending};
 use crate::framing::Codec;
 use crate::gate::{Dial, Upstream};
+use crate::limits::Limits;
 use crate::observer::{Failure, Refusal, RefusalKind};
 
 /// How long a call goes on whose caller has ended its side: it may only want no more than this answer, or be gone.
@@ -37,8 +38,8 @@ pub(super) struct ToSoftware<'s> {
     pub(super) form: Form,
     /// The framing of the software's version.
     pub(super) codec: &'s Arc<Codec>,
-    /// The longest answer, in bytes.
-    pub(super) most: usize,
+    /// Of the connection.
+    pub(super) limits: &'s Limits,
 }
 
 impl Delegate for ToSoftware<'_> {
@@ -138,7 +139,7 @@ impl ToSoftware<'_> {
         let stream = dialled.map_err(Failure::Unreachable)?;
         *self.link = Some(Link {
             upstream: self.upstream,
-            wire: Wire::new(stream, self.codec.clone(), self.most),
+            wire: Wire::new(stream, self.codec.clone(), self.limits),
             talk: Talk::default(),
         });
         Ok(())
@@ -155,6 +156,7 @@ fn refused(reason: String) -> Failure {
         media: None,
         headers: http::HeaderMap::new(),
         message: None,
+        cause: None,
     }
     .into()
 }

@@ -47,6 +47,8 @@ pub(super) struct Talk {
     is_set_up: bool,
     /// `MULTI` or `WATCH` is open.
     in_transaction: bool,
+    /// The caller has asked for the end, which belongs to it as what it has set up does.
+    is_ending: bool,
 }
 
 /// A command that waits for its answer.
@@ -72,7 +74,7 @@ pub(super) enum Heard {
 impl Talk {
     /// Whether something would be lost with the connection.
     pub(super) fn has_state(&self) -> bool {
-        self.is_set_up || self.in_transaction || self.is_subscribed()
+        self.is_set_up || self.in_transaction || self.is_ending || self.is_subscribed()
     }
 
     fn is_subscribed(&self) -> bool {
@@ -101,6 +103,7 @@ impl Talk {
             }
             ("CLIENT", what) => self.is_set_up |= !CLIENT_READS.contains(&what),
             ("MULTI" | "WATCH", _) => self.in_transaction = true,
+            ("QUIT", _) => self.is_ending = true,
             (name, _) => self.is_set_up |= SET_UP.contains(&name),
         }
         let names = words.len() - 1;
@@ -281,6 +284,9 @@ mod tests {
         assert!(!talk.has_state());
         say(&mut talk, "CLIENT SETNAME me", &["+OK\r\n"]);
         assert!(talk.has_state());
+        let mut ending = Talk::default();
+        say(&mut ending, "quit", &["+OK\r\n"]);
+        assert!(ending.has_state(), "an end that was asked for");
     }
 
     #[test]

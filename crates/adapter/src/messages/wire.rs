@@ -9,29 +9,45 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::budget::Share;
 use crate::framing::{Codec, Cutter, FramingError, Look, Sealed};
+use crate::limits::Limits;
+use crate::presence::Manners;
 
 /// One side's connection. Dropped, it looks to the peer as if the process had died, unless it was ended in order.
 pub(super) struct Wire {
     stream: TcpStream,
+    /// How it was before.
+    manners: Manners,
     /// What has arrived and was not taken yet.
     there: BytesMut,
     cutter: Cutter,
     /// The longest message, in bytes: calls are held whole.
     most: usize,
+    /// What it holds of the node's budget, and of how many bytes in `there` that is.
+    share: Share,
+    charged: usize,
     has_ended: bool,
 }
 
+/// What a connection may hold without asking.
+const FREE_BYTES: usize = 64 * 1024;
+
 impl Wire {
-    pub(super) fn new(stream: TcpStream, codec: Arc<Codec>, most: usize) -> Wire {
-        // Messages are complete as they are; waiting would only delay.
+    pub(super) fn new(stream: TcpStream, codec: Arc<Codec>, limits: &Limits) -> Wire {
+        let manners = Manners::of(&stream);
+        // Messages are complete as they are; waiting would only delay. Without the rest the peer sees the other kind of end; it is
+        // gone either way.
         let _ = stream.set_nodelay(true);
-        reset_when_dropped(&stream, true);
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         Wire {
             stream,
+            manners,
             there: BytesMut::new(),
             cutter: Cutter::new(codec),
-            most,
+            most: limits.body_bytes_max,
+            share: Share::of(&limits.held, 0),
+            charged: 0,
             has_ended: false,
         }
     }
@@ -81,6 +97,24 @@ impl Wire {
             std::future::pending::<()>().await;
         }
         self.has_ended = self.stream.read_buf(&mut self.there).await? == 0;
+        self.charge()
+    }
+
+    /// Takes what has come in from the node's budget, and gives it back when nothing of it is left.
+    fn charge(&mut self) -> io::Result<()> {
+        if self.there.is_empty() && self.charged > 0 {
+            self.there = BytesMut::new();
+            self.charged = 0;
+            self.share.give_back();
+        }
+        let held = self.there.capacity();
+        if held > FREE_BYTES && held > self.charged {
+            if !self.share.take(held - self.charged) {
+                let full = "the node holds as much for calls as it may";
+                return Err(io::Error::new(io::ErrorKind::OutOfMemory, full));
+            }
+            self.charged = held;
+        }
         Ok(())
     }
 
@@ -105,20 +139,19 @@ impl Wire {
                 written = to.write_buf(bytes) => if written? == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 },
-                read = from.read_buf(&mut self.there), if reads => self.has_ended = read? == 0,
+                read = from.read_buf(&mut self.there), if reads => {
+                    self.has_ended = read? == 0;
+                    self.charge()?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The connection, which no longer ends as in a crash; what has arrived and was not taken is lost.
+    /// The connection as it was, which no longer ends as in a crash; what has arrived and was not taken is lost.
     pub(super) fn into_stream(self) -> TcpStream {
-        reset_when_dropped(&self.stream, false);
+        // On failure the socket is gone already.
+        let _ = self.manners.restore(&self.stream);
         self.stream
     }
-}
-
-fn reset_when_dropped(stream: &TcpStream, on: bool) {
-    // Without it the peer sees the other kind of end; it is gone either way.
-    let _ = SockRef::from(stream).set_linger(on.then_some(Duration::ZERO));
 }

@@ -113,7 +113,7 @@ pub(crate) const REQUESTS: &[Case] = &[
     case("a list of hosts", b"GET /a HTTP/1.1\r\nHost: h, other\r\n\r\n", &[], "400"),
     case("a user in the host", b"GET /a HTTP/1.1\r\nHost: h@other\r\n\r\n", &[], "400"),
     case("a path in the host", b"GET /a HTTP/1.1\r\nHost: h/admin\r\n\r\n", &[], "400"),
-    case("a target with another host", b"GET http://other/a HTTP/1.1\r\nHost: h\r\n\r\n", &[], "400"),
+    case("a target with another host", b"GET http://other/a HTTP/1.1\r\nHost: h\r\n\r\n", &["GET http://other/a"], "200"),
     case("a target with the same host", b"GET http://H/a HTTP/1.1\r\nHost: h\r\n\r\n", &["GET http://H/a"], "200"),
     case("a target with a user", b"GET http://u@h/a HTTP/1.1\r\nHost: h\r\n\r\n", &[], "400"),
     case("a target that is a host", b"GET other:80 HTTP/1.1\r\nHost: h\r\n\r\n", &[], "400"),

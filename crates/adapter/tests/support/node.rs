@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -26,6 +27,9 @@ use tokio::task::JoinHandle;
 
 /// Longest that anything may take.
 pub const BOUND: Duration = Duration::from_secs(20);
+
+/// How long a caller's socket lingers by what it has from its listener.
+pub const LENT_LINGER: Duration = Duration::from_secs(7);
 
 /// What the gate gives out; `None` while it holds calls.
 #[derive(Clone)]
@@ -73,6 +77,17 @@ impl Gate for TestGate {
                 give_back: found.give_back,
                 guard: Some(Box::new(InCall(self.in_calls.clone()))),
             })
+        })
+    }
+
+    fn replaced(&self, upstream: Upstream) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let mut leave = self.leave.subscribe();
+            let replaced =
+                leave.wait_for(|now| !now.as_ref().is_some_and(|now| now.upstream == upstream));
+            if replaced.await.is_err() {
+                std::future::pending::<()>().await;
+            }
         })
     }
 
@@ -135,11 +150,21 @@ impl Node {
         protocol: MessageProtocol,
         software: Arc<Codec>,
     ) -> Node {
+        Node::start_limited_messages(leave, protocol, software, Limits::default()).await
+    }
+
+    /// The same within limits.
+    pub async fn start_limited_messages(
+        leave: Option<Leave>,
+        protocol: MessageProtocol,
+        software: Arc<Codec>,
+        limits: Limits,
+    ) -> Node {
         Node::serving(leave, Some(software), |stream, peer, gate, observer| {
             let node = MessageNode {
                 gate,
                 dial: Arc::new(PlainDial),
-                limits: Arc::default(),
+                limits: Arc::new(limits),
                 observer,
             };
             serve_messages(stream, peer, protocol, node)
@@ -163,6 +188,9 @@ impl Node {
         });
         let counters = Arc::new(Counters::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        // Every connection has them from its listener, as software may give them.
+        let lent = SockRef::from(&listener);
+        lent.set_linger(Some(LENT_LINGER)).expect("linger");
         let address = listener.local_addr().expect("address");
         let caller = TcpStream::connect(address).await.expect("connect");
         let (stream, peer) = listener.accept().await.expect("accept");
@@ -324,6 +352,11 @@ impl Caller {
         assert_eq!(told.expect("more bytes"), bytes);
     }
 
+    /// The connection has ended in order.
+    pub async fn is_ended(&mut self) -> bool {
+        matches!(self.take(1).await, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof)
+    }
+
     /// The connection was reset, not closed.
     pub async fn is_reset(&mut self) -> bool {
         matches!(self.try_read().await, Err(error) if error.kind() == io::ErrorKind::ConnectionReset)
@@ -387,6 +420,12 @@ impl Software {
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().expect("log").clone()
     }
+}
+
+/// Whether a socket is as its listener lent it.
+pub fn is_as_lent(stream: &TcpStream) -> bool {
+    let linger = SockRef::from(stream).linger().expect("linger");
+    linger == Some(LENT_LINGER) && !stream.nodelay().expect("nodelay")
 }
 
 /// Answers with what it was told.

@@ -303,6 +303,15 @@ impl Lane {
     }
 
     fn publish(&self, status: NodeStatus) {
+        let version = Some(status.version);
+        for news in self.node.tally.remarks.news() {
+            self.node.link.tell(NewEvent {
+                kind: news.kind.to_owned(),
+                version,
+                message: told(&news.text),
+                node_at_ms: self.clock.now_ms(),
+            });
+        }
         let retry_acknowledged = self.machine.retry_acknowledged();
         let report = NodeReport {
             records: self.journal.total(),
@@ -321,6 +330,7 @@ impl Lane {
 /// Whether a report is worth a sync of its own: counters and connections wait for the next.
 fn is_news(before: &NodeReport, after: &NodeReport) -> bool {
     before.status != after.status
+        || before.remarks.len() != after.remarks.len()
         || before.endpoints != after.endpoints
         || before.retired_acknowledged != after.retired_acknowledged
         || before.retry_acknowledged != after.retry_acknowledged

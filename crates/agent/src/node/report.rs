@@ -2,10 +2,12 @@
 
 use super::Node;
 use intercept::holder::Interception;
+use intercept::stats::Counter;
 use model::api::{NodeReport, NodeStatus, REPORT_ENTRIES_MAX, told};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 impl Node {
     /// The node's report, but for what the journal knows; the machine says where it stands, and which `retry` it has acted on.
@@ -19,6 +21,7 @@ impl Node {
         let connections = self.tally.connections();
         let retiring = picture.standing.retired_through;
         let still_open = connections.keys().any(|version| *version <= retiring);
+        let counters = self.counters();
         NodeReport {
             endpoints: picture
                 .knowledge
@@ -28,10 +31,20 @@ impl Node {
             retired_acknowledged: if still_open { Version(0) } else { retiring },
             retry_acknowledged,
             connections,
-            counters: self.counters(),
             records: 0,
+            remarks: self.remarks(&counters),
+            counters,
             status,
         }
+    }
+
+    /// What people should know of the node's calls.
+    fn remarks(&self, counters: &BTreeMap<String, u64>) -> Vec<String> {
+        if let Some(times) = counters.get(Counter::ConnectLikeAMember.name()) {
+            self.tally.bypassed(*times);
+        }
+        let recent = self.tally.remarks.recent(Instant::now());
+        recent.iter().map(|remark| told(remark)).collect()
     }
 
     /// The agent's counters and the hooks', by name.

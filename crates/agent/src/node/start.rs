@@ -434,6 +434,7 @@ fn first_picture() -> Picture {
         unsure: Arc::new(BTreeMap::new()),
         hold_limit: Duration::from_secs(30),
         held_calls_max: 4_096,
+        calls: model::bundle::CallSettings::default(),
     }
 }
 

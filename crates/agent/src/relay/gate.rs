@@ -13,7 +13,7 @@ use model::routing::Route;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -32,12 +32,15 @@ pub(super) enum Admission {
     Closed(&'static str),
 }
 
-/// The gate of one connection: the label that it was born with never changes.
+/// The gate of one connection: the label that it was born with never changes. Without one it has the version that is public when it is
+/// first served, and keeps that.
 pub(super) struct CallGate {
     traffic: Arc<Traffic>,
     tally: Arc<Tally>,
     service: Arc<str>,
-    version: Version,
+    label: Option<Version>,
+    /// Of a connection without a label.
+    public: OnceLock<Version>,
     /// The service keeps no state per connection: the connection outlives a restart of the software.
     carried: AtomicBool,
     /// The start of the software that the connection's first call met.
@@ -67,14 +70,15 @@ impl CallGate {
         traffic: Arc<Traffic>,
         tally: Arc<Tally>,
         service: Arc<str>,
-        version: Version,
+        label: Option<Version>,
         recorder: Option<Arc<Recorder>>,
     ) -> Self {
         Self {
             traffic,
             tally,
             service,
-            version,
+            label,
+            public: OnceLock::new(),
             carried: AtomicBool::new(false),
             first_generation: Mutex::new(None),
             decided: Mutex::new(None),
@@ -82,11 +86,23 @@ impl CallGate {
         }
     }
 
+    /// The version at which its calls are served, by this picture.
+    fn version_in(&self, picture: &Picture) -> Option<Version> {
+        let known = self.label.or_else(|| self.public.get().copied());
+        known.or_else(|| picture.public_version(&self.service))
+    }
+
+    /// The version at which its calls are served.
+    pub(super) fn version(&self) -> Option<Version> {
+        self.version_in(&self.traffic.picture())
+    }
+
     /// The chain of one call, with what passes it written down if somebody asks for it.
     fn recorded(&self, chain: Arc<Chain>) -> Arc<Chain> {
         match &self.recorder {
             Some(recorder) if recorder.is_on() => {
-                Arc::new(recorder.record(&chain, &self.traffic, &self.service, self.version))
+                let version = self.version().unwrap_or_default();
+                Arc::new(recorder.record(&chain, &self.traffic, &self.service, version))
             }
             _ => chain,
         }
@@ -142,7 +158,15 @@ impl CallGate {
             // Counted before the look, so that whoever holds calls and then waits for quiet sees this one.
             let running = self.traffic.begin();
             let picture = pictures.borrow_and_update().clone();
-            let waiting = match picture.decide(&self.service, self.version) {
+            // Of a call that was held it counts what is public now.
+            let Some(version) = self.version_in(&picture) else {
+                return Leave::Closed("reset.no_public_version");
+            };
+            let decision = picture.decide(&self.service, version);
+            if !matches!(decision, Decision::Wait(_)) {
+                self.public.get_or_init(|| version);
+            }
+            let waiting = match decision {
                 Decision::Direct(to) => {
                     self.remember(picture, Known::Direct(to));
                     return Leave::Direct(to, running);
@@ -189,12 +213,25 @@ impl CallGate {
 
 impl Gate for CallGate {
     fn caller(&self) -> Option<(u32, Arc<str>)> {
-        Some((self.version.0, self.service.clone()))
+        Some((self.version()?.0, self.service.clone()))
     }
 
     fn codec(&self) -> Option<Arc<Codec>> {
         let picture = self.traffic.picture();
         picture.codec(&self.service, picture.standing.version)
+    }
+
+    fn replaced(&self, upstream: Upstream) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let mut pictures = self.traffic.watch();
+            let replaced = pictures.wait_for(|picture| {
+                picture.hold || picture.upstream(&self.service) != Some(upstream)
+            });
+            // The node ends: the process does so too.
+            if replaced.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 
     fn enter(&self) -> Pending<'_, Result<Lease, Closed>> {

@@ -4,7 +4,10 @@
 mod commands;
 mod first_bytes;
 mod gate;
+#[cfg(test)]
+mod reasons;
 mod record;
+mod remarks;
 mod sessions;
 mod tally;
 mod tap;
@@ -22,7 +25,7 @@ pub(crate) use workers::Workers;
 use crate::agent_key::AgentKey;
 use crate::dial::{self, FastOpen, Way};
 use crate::holder_client::HolderClient;
-use adapter::{Dial, Form, Limits, MessageNode, MessageProtocol, Served, Upstream};
+use adapter::{Dial, Form, HeldBytes, Limits, MessageNode, MessageProtocol, Served, Upstream};
 use first_bytes::FirstBytes;
 use gate::{Admission, CallGate, LabelledDial};
 use intercept::decide;
@@ -31,16 +34,14 @@ use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Connections, Protocol};
 use model::ids::{NodeId, Version};
 use socket2::SockRef;
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-
-/// The most connections that an agent holds: within the usual limit of descriptors, two for each connection.
-const CONNECTIONS_MAX: usize = 8_192;
 
 /// How long a connection that is given back may wait in the software's accept queue before it is closed.
 const OFFER_TTL: Duration = Duration::from_secs(30);
@@ -77,10 +78,12 @@ pub(crate) struct Relay {
     pub(crate) workers: Workers,
     /// Whoever records what passes.
     pub(crate) recorders: Recorders,
-    open: AtomicUsize,
+    /// Open connections by the address that they come from.
+    open: Mutex<BTreeMap<IpAddr, usize>>,
     /// Connections on their way back to the software.
     returning: AtomicUsize,
-    limits: Arc<Limits>,
+    /// What all calls hold together.
+    held: Arc<HeldBytes>,
 }
 
 impl Relay {
@@ -101,10 +104,45 @@ impl Relay {
             commands: Arc::new(Commands::default()),
             workers,
             recorders: Recorders::default(),
-            open: AtomicUsize::new(0),
+            open: Mutex::default(),
             returning: AtomicUsize::new(0),
-            limits: Arc::new(Limits::default()),
+            held: Limits::default().held,
         })
+    }
+
+    /// What a connection may cost, by the version that the node runs now.
+    fn limits(&self) -> Arc<Limits> {
+        let picture = self.traffic.picture();
+        let calls = &picture.calls;
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        self.held.set_most(size(calls.held_bytes_max));
+        Arc::new(Limits {
+            head_bytes_max: calls.head_bytes_max as usize,
+            headers_max: calls.head_fields_max as usize,
+            head_timeout: Duration::from_millis(calls.head_ms),
+            idle_timeout: Duration::from_millis(calls.idle_ms),
+            body_bytes_max: calls.body_bytes_max as usize,
+            body_rate_min: calls.body_bytes_per_second_min as usize,
+            held: self.held.clone(),
+            ..Limits::default()
+        })
+    }
+
+    /// A place for one more connection from an address; the error is how it is counted that there is none.
+    fn place(self: &Arc<Self>, from: IpAddr) -> Result<OpenPlace, &'static str> {
+        let picture = self.traffic.picture();
+        let calls = &picture.calls;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.values().sum::<usize>() >= calls.connections_max as usize {
+            return Err("reset.too_many_connections");
+        }
+        let from = from.to_canonical();
+        let of_address = open.entry(from).or_default();
+        if *of_address >= calls.connections_per_address_max as usize {
+            return Err("reset.too_many_from_one_address");
+        }
+        *of_address += 1;
+        Ok(OpenPlace(self.clone(), from))
     }
 
     /// Takes a connection over; it is served by a task of its own.
@@ -116,19 +154,21 @@ impl Relay {
         peer: SocketAddr,
     ) {
         let stream = std::net::TcpStream::from(connection);
-        if self.open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS_MAX {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            self.tally.count("reset.too_many_connections");
-            reset_std(stream);
-            return;
-        }
+        let place = match self.place(peer.ip()) {
+            Ok(place) => place,
+            Err(why) => {
+                self.tally.count(why);
+                reset_std(stream);
+                return;
+            }
+        };
         let relay = self.clone();
         self.workers.spawn(async move {
+            let _place = place;
             if let Err(error) = relay.serve(stream, reason, local, peer).await {
                 tracing::debug!(%peer, %error, "a connection failed");
                 relay.tally.count("connection.failed");
             }
-            relay.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 
@@ -175,6 +215,17 @@ impl Relay {
             FirstBytes::Silent => return self.reset(stream, "reset.silent"),
             FirstBytes::Ended => return Ok(()),
         };
+        self.serve_from(stream, label, local, peer).await
+    }
+
+    /// Serves a connection whose label, if it has one, is known.
+    async fn serve_from(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        label: Option<Version>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
         let picture = self.traffic.picture();
         let Some(service) = picture.service_at(local.port(), label) else {
             return self.reset(stream, "reset.no_such_service");
@@ -183,12 +234,37 @@ impl Relay {
         if label.is_none() && picture.may_be_mistaken(&service, local.port(), peer.ip()) {
             return self.reset(stream, "reset.maybe_a_member");
         }
-        let Some(version) = label.or_else(|| picture.public_version(&service)) else {
+        let recorder = self.recorders.of(&service);
+        let gate = Arc::new(CallGate::new(
+            self.traffic.clone(),
+            self.tally.clone(),
+            service.clone(),
+            label,
+            recorder.clone(),
+        ));
+        let Some(arrived) = gate.version() else {
             return self.reset(stream, "reset.no_public_version");
         };
-        let _open = self.tally.connection(version);
+        let open = self.tally.connection(arrived);
+        let admission = tokio::select! {
+            admission = gate.admit() => admission,
+            // Without a label its version is not known before it is served.
+            () = self.retired(arrived), if label.is_some() => Admission::Closed("reset.retired"),
+        };
+        let version = gate.version().unwrap_or(arrived);
+        let _open = match version == arrived {
+            true => open,
+            false => self.tally.connection(version),
+        };
+        let caller = Caller {
+            stream,
+            service,
+            version,
+            local,
+            peer,
+        };
         tokio::select! {
-            served = self.serve_at(stream, service, version, local, peer) => served,
+            served = self.serve_at(caller, admission, gate, recorder) => served,
             () = self.retired(version) => {
                 self.tally.count("reset.retired");
                 Ok(())
@@ -272,46 +348,24 @@ impl Relay {
         }
     }
 
-    /// Serves a connection born at `version` until it ends or is the software's.
+    /// Serves a connection that was admitted until it ends or is the software's.
     async fn serve_at(
         self: &Arc<Self>,
-        stream: TcpStream,
-        service: Arc<str>,
-        version: Version,
-        local: SocketAddr,
-        peer: SocketAddr,
+        caller: Caller,
+        admission: Admission,
+        gate: Arc<CallGate>,
+        recorder: Option<Arc<Recorder>>,
     ) -> io::Result<()> {
-        let recorder = self.recorders.of(&service);
-        let gate = Arc::new(CallGate::new(
-            self.traffic.clone(),
-            self.tally.clone(),
-            service.clone(),
-            version,
-            recorder.clone(),
-        ));
-        let upstream = match gate.admit().await {
+        match admission {
             Admission::Direct(upstream) => match recorder.filter(|recorder| recorder.is_on()) {
-                Some(recorder) => {
-                    return self
-                        .tap(stream, upstream, recorder, version, local, peer)
-                        .await;
-                }
-                None => upstream,
+                Some(recorder) => self.tap(caller, upstream, recorder).await,
+                None => self.give_back(caller.stream, upstream).await,
             },
-            Admission::Closed(why) => return self.reset(stream, why),
-            Admission::Session(chain, upstream) => {
-                let caller = Caller {
-                    stream,
-                    service,
-                    version,
-                    local,
-                    peer,
-                };
-                return self.session(caller, chain, upstream).await;
-            }
+            Admission::Closed(why) => self.reset(caller.stream, why),
+            Admission::Session(chain, upstream) => self.session(caller, chain, upstream).await,
             Admission::Translate => {
                 let picture = self.traffic.picture();
-                let manner = picture.manner(&service);
+                let manner = picture.manner(&caller.service);
                 let carried = matches!(manner, Some((_, Connections::Stateless)));
                 let form = match manner {
                     None | Some((Protocol::Http, _)) => Form::Http,
@@ -319,17 +373,10 @@ impl Relay {
                     Some(_) => Form::Message,
                 };
                 gate.carry(carried);
-                let caller = Caller {
-                    stream,
-                    service,
-                    version,
-                    local,
-                    peer,
-                };
                 if form == Form::Http {
                     return self.translate(caller, gate).await;
                 }
-                let Some(codec) = picture.codec(&caller.service, version) else {
+                let Some(codec) = picture.codec(&caller.service, caller.version) else {
                     return self.reset(caller.stream, "reset.protocol_without_adapter");
                 };
                 let protocol = MessageProtocol {
@@ -337,23 +384,26 @@ impl Relay {
                     codec,
                     carried,
                 };
-                return self.converse(caller, gate, protocol).await;
+                self.converse(caller, gate, protocol).await
             }
-        };
-        self.give_back(stream, upstream).await
+        }
     }
 
     /// Passes a direct connection through while it is recorded. It stays with the agent until it ends: what the software keeps
     /// with its own connection could not follow it.
     async fn tap(
         &self,
-        mut caller: TcpStream,
+        caller: Caller,
         upstream: Upstream,
         recorder: Arc<Recorder>,
-        version: Version,
-        local: SocketAddr,
-        peer: SocketAddr,
     ) -> io::Result<()> {
+        let Caller {
+            stream: mut caller,
+            version,
+            local,
+            peer,
+            ..
+        } = caller;
         let dial = self.dial(local);
         let mut software = match dial.dial(upstream, peer).await {
             Ok(software) => software,
@@ -378,7 +428,7 @@ impl Relay {
 
     async fn translate(self: &Arc<Self>, caller: Caller, gate: Arc<CallGate>) -> io::Result<()> {
         let dial = self.dial(caller.local);
-        let (limits, observer) = (self.limits.clone(), self.tally.clone());
+        let (limits, observer) = (self.limits(), self.tally.clone());
         let served =
             adapter::serve_http(caller.stream, caller.peer, gate, dial, limits, observer).await;
         self.served(served, caller.local, caller.peer).await
@@ -394,7 +444,7 @@ impl Relay {
         let node = MessageNode {
             gate,
             dial: self.dial(caller.local),
-            limits: self.limits.clone(),
+            limits: self.limits(),
             observer: self.tally.clone(),
         };
         // Away from this task's own state: thousands of them wait.
@@ -518,6 +568,21 @@ async fn show(way: &Way, software: SocketAddr, token: &[u8]) -> io::Result<()> {
     let taken = tokio::io::AsyncReadExt::read(&mut dial, &mut end);
     let _ = tokio::time::timeout(TAKE_LIMIT, taken).await;
     Ok(())
+}
+
+/// An open connection's place, until it is dropped.
+struct OpenPlace(Arc<Relay>, IpAddr);
+
+impl Drop for OpenPlace {
+    fn drop(&mut self) {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_address) = open.get_mut(&self.1) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                open.remove(&self.1);
+            }
+        }
+    }
 }
 
 /// A connection on its way back, until it is there or given up.

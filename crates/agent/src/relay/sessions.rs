@@ -2,7 +2,9 @@
 
 use super::{Picture, Relay, reset_std};
 use adapter::framing::Codec;
-use adapter::sessions::{SessionCaller, SessionChain, SessionEnd, Sessions, serve_session};
+use adapter::sessions::{
+    SessionCaller, SessionChain, SessionEnd, SessionError, Sessions, serve_session,
+};
 use adapter::{Dial, Upstream};
 use model::ids::Version;
 use model::routing::{Direction, Step};
@@ -11,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::net::TcpStream;
 
 /// Adapters of sessions by the upgrade and the service that they belong to, and their direction.
@@ -93,13 +96,30 @@ impl Relay {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.tally.count("sessions.opened");
         let over = self.flipped(upstream.generation, caller.version);
-        let end = serve_session(caller.stream, software, chain, &who, id, &self.limits, over);
+        let end = serve_session(
+            caller.stream,
+            software,
+            chain,
+            &who,
+            id,
+            &self.limits(),
+            over,
+        );
         // Away from this task's own state: thousands of them wait.
         let (counter, why) = match Box::pin(end).await {
             SessionEnd::Finished => ("sessions.finished", None),
             SessionEnd::Over => ("reset.session_flipped", None),
             SessionEnd::Closed(why) => ("sessions.closed_by_adapter", Some(why)),
-            SessionEnd::Reset(error) => ("reset.session_failed", Some(told(&error))),
+            SessionEnd::Reset(error) => {
+                let why = told(&error);
+                // That a connection breaks is the way of the world; that an adapter does is not.
+                if !matches!(error, SessionError::Connection(_)) {
+                    let text = format!("sessions of `{}` are reset: {why}", who.service);
+                    let remarks = &self.tally.remarks;
+                    remarks.note(Instant::now(), "sessions.failed", &who.service, text);
+                }
+                ("reset.session_failed", Some(why))
+            }
         };
         self.tally.count(counter);
         if let Some(why) = why {
@@ -109,13 +129,14 @@ impl Relay {
     }
 
     /// Waits until sessions of this start of the software, or of callers at this version, must end: what has been agreed on a
-    /// connection is lost with the software that agreed.
+    /// connection is lost with the software that agreed. They live as long as its process does: software that is told to stop may
+    /// need them to take leave.
     async fn flipped(&self, generation: u64, version: Version) {
         let mut pictures = self.traffic.watch();
         let flipped = pictures.wait_for(|picture| {
             let runs = picture.child.as_ref();
             let is_same = runs.is_some_and(|child| child.generation == generation);
-            picture.hold || !is_same || picture.standing.retired_through >= version
+            !is_same || picture.standing.retired_through >= version
         });
         // The node ends: the process does so too.
         if flipped.await.is_err() {

@@ -1,9 +1,12 @@
 //! What the relay counts: calls, refusals, resets, open connections by their label.
 
-use adapter::{Counters, Direction, Failure, Observer, Refusal};
+use super::remarks::Remarks;
+use adapter::{Counters, Direction, Failure, Observer, Refusal, RefusalKind};
 use model::ids::Version;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// The agent's counters.
 #[derive(Default)]
@@ -11,6 +14,10 @@ pub(crate) struct Tally {
     calls: Counters,
     named: Mutex<BTreeMap<String, u64>>,
     open: Mutex<BTreeMap<Version, u64>>,
+    /// What people should know of it.
+    pub(crate) remarks: Remarks,
+    /// Calls of the software to what may be members, as often as they were seen.
+    bypassed: AtomicU64,
 }
 
 impl Tally {
@@ -26,6 +33,19 @@ impl Tally {
             Some(counter) => *counter += number,
             None => drop(named.insert(name.to_owned(), number)),
         }
+    }
+
+    /// The software has called so often what has the port of a service and is no member's declared address.
+    pub(crate) fn bypassed(&self, times: u64) {
+        if self.bypassed.swap(times, Ordering::Relaxed) >= times {
+            return;
+        }
+        let text = format!(
+            "the software has called a service's port {times} times at addresses that no member has declared (connect.bypass.like_a_member): \
+             such calls carry no label, and get the public version's interface. If they are members' addresses, declare them with `advertise`"
+        );
+        self.remarks
+            .note(Instant::now(), "member.bypassed", "", text);
     }
 
     /// Counts a connection as open at a version until the guard is dropped.
@@ -79,11 +99,25 @@ impl Observer for Tally {
 
     fn refused(&self, refusal: &Refusal) {
         self.calls.refused(refusal);
+        if let (RefusalKind::Response, Some(cause)) = (refusal.kind, &refusal.cause) {
+            let text = format!(
+                "an answer of the software was refused: {}; it had said: {cause}",
+                refusal.reason
+            );
+            let now = Instant::now();
+            self.remarks
+                .note(now, "answer.refused", &refusal.rule, text);
+        }
     }
 
     fn failed(&self, failure: &Failure) {
         tracing::debug!(%failure, "a call failed");
         self.calls.failed(failure);
+        if let Failure::Adapter(broken) = failure {
+            let text = format!("an adapter failed ({}): {}", broken.rule, broken.reason);
+            let now = Instant::now();
+            self.remarks.note(now, "adapter.failed", &broken.rule, text);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::knowledge::Knowledge;
 use crate::node::Unsure;
 use adapter::sessions::SessionChain;
 use adapter::{Calls, Chain, Conflicts, Upstream};
-use model::bundle::{Connections, Protocol};
+use model::bundle::{CallSettings, Connections, Protocol};
 use model::ids::Version;
 use model::routing::{Direction, Route, Standing, Step};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,8 @@ pub(crate) struct Picture {
     pub(crate) hold_limit: Duration,
     /// How many calls are held at most at once; more fail as in a crash.
     pub(crate) held_calls_max: usize,
+    /// What callers may cost.
+    pub(crate) calls: CallSettings,
 }
 
 /// How far a service is whose dispatch is observed.
@@ -96,6 +98,7 @@ impl Picture {
         let settings = self.knowledge.settings(self.standing.version);
         self.hold_limit = Duration::from_millis(settings.hold_ms);
         self.held_calls_max = settings.held_calls_max as usize;
+        self.calls = settings.calls;
     }
 
     /// Whether a label from this address is honoured: it is a member's, or of a declared network.

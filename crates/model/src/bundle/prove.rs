@@ -8,7 +8,7 @@ mod service;
 mod software;
 
 use super::read::{At, Source, Table, line_and_column};
-use super::{BundleError, BundleFiles, Settings, Upgrade};
+use super::{BundleError, BundleFiles, CallSettings, Settings, Upgrade};
 use crate::ids::Version;
 use crate::manifest::UPGRADE_FILE;
 use serde_spanned::Spanned;
@@ -195,9 +195,61 @@ fn settings(table: Table<'_>) -> Settings {
         drain_ms: table
             .number("drain_ms", 0..=3_600_000, " of milliseconds")
             .map_or(default.drain_ms, |at| at.value),
+        calls: table.table("calls").map_or(default.calls, call_settings),
     };
     table.finish();
     settings
+}
+
+fn call_settings(table: Table<'_>) -> CallSettings {
+    let default = CallSettings::default();
+    let number = |key, range, unit, otherwise: u64| {
+        let found = table.number(key, range, unit);
+        found.map_or(otherwise, |at| at.value)
+    };
+    let small = |key, range, unit, otherwise: u32| {
+        let found = number(key, range, unit, u64::from(otherwise));
+        u32::try_from(found).unwrap_or(otherwise)
+    };
+    let (bytes, mib) = (" of bytes", 1 << 20);
+    let calls = CallSettings {
+        head_bytes_max: small("head_bytes_max", 8_192..=mib, bytes, default.head_bytes_max),
+        head_fields_max: small("head_fields_max", 16..=4_096, "", default.head_fields_max),
+        head_ms: table.duration_ms("head_ms", default.head_ms),
+        idle_ms: table.duration_ms("idle_ms", default.idle_ms),
+        body_bytes_max: small(
+            "body_bytes_max",
+            1_024..=1_024 * mib,
+            bytes,
+            default.body_bytes_max,
+        ),
+        body_bytes_per_second_min: small(
+            "body_bytes_per_second_min",
+            0..=mib,
+            bytes,
+            default.body_bytes_per_second_min,
+        ),
+        held_bytes_max: number(
+            "held_bytes_max",
+            mib..=(mib << 20),
+            bytes,
+            default.held_bytes_max,
+        ),
+        connections_max: small(
+            "connections_max",
+            1..=1_000_000,
+            "",
+            default.connections_max,
+        ),
+        connections_per_address_max: small(
+            "connections_per_address_max",
+            1..=1_000_000,
+            "",
+            default.connections_per_address_max,
+        ),
+    };
+    table.finish();
+    calls
 }
 
 fn removed(table: &Table<'_>) -> BTreeSet<String> {

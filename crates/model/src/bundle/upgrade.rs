@@ -36,6 +36,48 @@ pub struct Settings {
     pub held_calls_max: u32,
     /// How long a node waits for running adapter operations before it stops the software, milliseconds.
     pub drain_ms: u64,
+    /// What callers of adapters may cost a node.
+    pub calls: CallSettings,
+}
+
+/// What callers whose calls pass adapters may cost a node. Nothing of it holds for connections that are the software's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallSettings {
+    /// The longest head of a message of HTTP, in bytes.
+    pub head_bytes_max: u32,
+    /// The most fields of such a head.
+    pub head_fields_max: u32,
+    /// Until when a head that has begun must be there, milliseconds.
+    pub head_ms: u64,
+    /// How long a connection of HTTP may be idle, milliseconds.
+    pub idle_ms: u64,
+    /// The longest body or message that an adapter is given whole, in bytes.
+    pub body_bytes_max: u32,
+    /// How many bytes of such a body must come in a second, on the average of ten; zero: no matter how few.
+    pub body_bytes_per_second_min: u32,
+    /// How many bytes all calls of a node hold together.
+    pub held_bytes_max: u64,
+    /// How many connections a node serves through adapters at once.
+    pub connections_max: u32,
+    /// How many of them may come from one address.
+    pub connections_per_address_max: u32,
+}
+
+impl Default for CallSettings {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 64 * 1024,
+            head_fields_max: 128,
+            head_ms: 30_000,
+            idle_ms: 600_000,
+            body_bytes_max: 16 * 1024 * 1024,
+            body_bytes_per_second_min: 1024,
+            held_bytes_max: 256 * 1024 * 1024,
+            // Within the usual limit of descriptors, two for each connection.
+            connections_max: 8192,
+            connections_per_address_max: 4096,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -45,6 +87,7 @@ impl Default for Settings {
             hold_ms: 30_000,
             held_calls_max: 4096,
             drain_ms: 5_000,
+            calls: CallSettings::default(),
         }
     }
 }

@@ -38,13 +38,18 @@ pub(crate) fn check(request: &SyncRequest) -> Result<(), Refusal> {
         return invalid(format!("A report has at most {ENDPOINTS_MAX} endpoints."));
     }
     let entries = report.counters.len().max(report.connections.len());
+    let entries = entries.max(report.remarks.len());
     if entries.max(report.addresses.len()) > REPORT_ENTRIES_MAX {
         return invalid(format!(
             "A report has at most {REPORT_ENTRIES_MAX} addresses, connection counts and counters each."
         ));
     }
     if report.status.reason.as_deref().is_some_and(long)
-        || report.counters.keys().any(|name| long(name))
+        || report
+            .counters
+            .keys()
+            .chain(&report.remarks)
+            .any(|text| long(text))
     {
         return invalid(format!(
             "A report's text is longer than {TEXT_BYTES_MAX} bytes."
