@@ -1,7 +1,7 @@
 //! What strangers send to a port under Upstart instead of a label: it costs their own connection, and nothing of a label
 //! ever reaches the software as data.
 
-use crate::harness::{Boxes, Caller, System, dial_with};
+use crate::harness::{Boxes, Caller, System, dial_with, is_crash, until};
 use label::{LABEL_BYTES_MAX, Label};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io::{self, Read, Write};
@@ -170,4 +170,31 @@ fn a_flood_at_the_hooks_socket_costs_no_caller_and_fills_no_log() {
         "{strangers} strangers made a log of {} bytes",
         log.len()
     );
+}
+
+#[test]
+fn one_address_has_no_more_than_its_share_of_a_nodes_connections() {
+    let limit = "calls = { connections_per_address_max = 2 }";
+    let system = System::with(&Boxes::version(1).setting(limit).bundle());
+    let node = system.settled_box("a", 1, 1);
+    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
+    system.until_staged(&node, 2);
+    let member = || system.member(system.port(1), 2);
+    let mut two = [member().expect("connected"), member().expect("connected")];
+    for caller in &mut two {
+        caller.put("apples", 1).expect("answered");
+    }
+    let third = member().and_then(|mut caller| caller.get("apples"));
+    assert!(is_crash(&third.expect_err("one too many")));
+    until("it to be counted", || {
+        (system.counter("a", "reset.too_many_from_one_address") == 1).then_some(())
+    });
+    for caller in &mut two {
+        assert_eq!(caller.get("apples").expect("answered"), Some(1));
+    }
+    drop(two);
+    until("a place to be free", || {
+        let answered = member().and_then(|mut caller| caller.get("apples"));
+        (answered.ok() == Some(Some(1))).then_some(())
+    });
 }

@@ -95,16 +95,9 @@ impl Relay {
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.tally.count("sessions.opened");
+        let limits = self.limits();
         let over = self.flipped(upstream.generation, caller.version);
-        let end = serve_session(
-            caller.stream,
-            software,
-            chain,
-            &who,
-            id,
-            &self.limits(),
-            over,
-        );
+        let end = serve_session(caller.stream, software, chain, &who, id, &limits, over);
         // Away from this task's own state: thousands of them wait.
         let (counter, why) = match Box::pin(end).await {
             SessionEnd::Finished => ("sessions.finished", None),
