@@ -170,7 +170,7 @@ fn members_look_down_while_probing_alone() {
         );
         assert_eq!(
             on_connect(&snapshot, address("10.0.0.3:7000")),
-            Connect::Bypass(Bypass::NotAMember)
+            Connect::Bypass(Bypass::LikeAMember)
         );
     });
 }

@@ -4,7 +4,7 @@
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 
 /// The deepest nesting. Each term of `a + b + c` nests the terms before it once more; of what people write hardly anything is deeper
-/// than ten, and in a build that is not optimized a thread's usual stack of 2 MiB holds several times as much.
+/// than ten, and half of a thread's usual stack of 2 MiB holds it.
 pub const EXPRESSION_DEPTH_MAX: usize = 64;
 
 /// Refuses what is nested too deeply.
