@@ -135,6 +135,7 @@ pub(super) fn journal_advice(error: &JournalError) -> &'static str {
             "give the --data that the node was last in (is its disk mounted?); if this is a backup that is to go on, what was written since is not in it: `upstart claim --data DIR`; or begin a new node with an empty directory after `upstart forget`"
         }
         JournalError::Missing { .. }
+        | JournalError::Short { .. }
         | JournalError::Cut { .. }
         | JournalError::NoWitness { .. } => {
             "the software was not touched, and its state is where it was; restore the whole data directory from a backup, or begin a new node with an empty one and `upstart forget` this"

@@ -63,6 +63,16 @@ pub enum JournalError {
         /// Who says so.
         witness: PathBuf,
     },
+    /// Its file is not as long as any was made.
+    #[error(
+        "the node's journal {path} was cut: it has {bytes} bytes, and was made with {CHUNK_BYTES}"
+    )]
+    Short {
+        /// The journal.
+        path: PathBuf,
+        /// How long it is.
+        bytes: u64,
+    },
     /// Nobody says whether it is whole.
     #[error("{path} is missing or damaged: without it nobody knows whether the journal is whole")]
     NoWitness {
@@ -160,6 +170,12 @@ impl Journal {
         witness: Witness,
         lock: File,
     ) -> Result<(Journal, Vec<Record>), JournalError> {
+        if (bytes.len() as u64) < CHUNK_BYTES {
+            return Err(JournalError::Short {
+                path: path.to_owned(),
+                bytes: bytes.len() as u64,
+            });
+        }
         let decoded =
             journal::decode::<Record>(&bytes).map_err(|source| format_error(path, source))?;
         if !witness.said.is_kept_by(&decoded.checksums) {
@@ -566,17 +582,16 @@ mod tests {
         drop(journal);
         let whole = std::fs::read(&path).expect("read");
         let last = journal::encode(2, &Record::Committed).expect("encodes");
-        let damages: [(u64, u64); 4] = [
-            // A whole record, its last byte, everything, and as a disk that lost its tail: nothing follows.
-            (end - last.len() as u64, whole.len() as u64),
-            (end - 1, whole.len() as u64),
-            (HEADER.len() as u64, whole.len() as u64),
-            (end - last.len() as u64, end - last.len() as u64),
-        ];
-        for (from, length) in damages {
+        // Without the end of its file it is cut, whatever is in the rest.
+        for length in [0, end - 1, end, CHUNK_BYTES / 2] {
+            std::fs::write(&path, &whole[..length as usize]).expect("written");
+            let error = Journal::open(&path).expect_err("damage");
+            assert!(matches!(error, JournalError::Short { .. }), "{error}");
+        }
+        // A whole record, its last byte, everything: as long as it was.
+        for from in [end - last.len() as u64, end - 1, HEADER.len() as u64] {
             let mut cut = whole.clone();
             cut[from as usize..].fill(0);
-            cut.truncate(length as usize);
             std::fs::write(&path, cut).expect("written");
             let error = Journal::open(&path).expect_err("damage");
             assert!(
