@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -29,6 +29,9 @@ const HEAD_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long nothing is accepted when descriptors have run out.
 const SCARCITY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often that is said at most: callers can keep it so.
+const SAID_PAUSE: Duration = Duration::from_secs(60);
 
 /// Those who have shown no token yet, by the order in which they came.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +108,7 @@ pub(crate) async fn serve(
 ) {
     let strangers = Strangers::default();
     let mut connections = JoinSet::new();
+    let mut said = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -117,7 +121,9 @@ pub(crate) async fn serve(
                 connections.spawn(connection(stream, router.clone(), caller, stopping.clone()));
             }
             Err(error) => {
-                if is_scarcity(&error) {
+                let is_new = said.is_none_or(|said: Instant| said.elapsed() > SAID_PAUSE);
+                if is_scarcity(&error) && is_new {
+                    said = Some(Instant::now());
                     tracing::warn!(%error, "no connection can be accepted");
                 }
                 tokio::time::sleep(SCARCITY_PAUSE).await;
