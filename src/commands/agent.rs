@@ -113,6 +113,9 @@ fn explain(error: AgentError) -> anyhow::Error {
         AgentError::Distrust(_) => {
             "put the data directory where only root and the agent's user can write (`chown`, `chmod go-w`), or give another --data"
         }
+        AgentError::Broken { .. } => {
+            "start the agent again: it goes on with what is there; report this with the agent's log"
+        }
         AgentError::HolderGone => "start the agent again: it goes on with what is there",
         _ => "start the agent again; -v says more",
     };

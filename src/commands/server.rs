@@ -55,6 +55,9 @@ fn explain(error: ServerError) -> anyhow::Error {
     let next = match &error {
         ServerError::Listen { .. } => "end what listens there, or give another --listen IP:PORT",
         ServerError::Data { .. } => "give --data a directory that can be written",
+        ServerError::Broken(..) => {
+            "start the server again, nothing is lost; report this with the server's log"
+        }
         ServerError::InUse(_) => "end that server, or give another --data DIR",
         _ => "keep the data directory as it is and look at the cause; nodes go on meanwhile",
     };

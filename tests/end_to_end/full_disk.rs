@@ -1,9 +1,13 @@
 //! Full disks: the old version serves on, says why it waits, nothing counts as a failure, and with room it goes on by
 //! itself.
 
-use crate::harness::{Boxes, Caller, Disk, Node, NodeOptions, System, alive, refused, upstart};
+use crate::harness::{
+    Boxes, Caller, Disk, Node, NodeOptions, System, alive, kill, refused, until, until_ok, upstart,
+};
 use model::api::Phase;
 use model::ids::Version;
+use std::fs::OpenOptions;
+use std::io::Write;
 
 const MIB: u64 = 1 << 20;
 
@@ -27,14 +31,19 @@ fn until_full(system: &System, node: &Node, phase: Phase) -> String {
 
 /// The old version answers, by the process that did before, and nothing has been counted against the upgrade.
 fn serves_on(system: &System, node: &Node, port: u16, number: i64, pid: i32) {
-    let mut caller = Caller::unlabelled(port, 1).expect("connected");
-    assert_eq!(caller.get("apples").expect("answered"), Some(number));
-    assert_eq!(caller.last.expect("an answer").pid(), pid);
+    serves_as(port, number, pid);
     assert_eq!(
         system.fact(&node.options.name).report.status.version,
         Version(1)
     );
     nothing_counted(system, node);
+}
+
+/// That process answers with the number.
+fn serves_as(port: u16, number: i64, pid: i32) {
+    let mut caller = Caller::unlabelled(port, 1).expect("connected");
+    assert_eq!(caller.get("apples").expect("answered"), Some(number));
+    assert_eq!(caller.last.expect("an answer").pid(), pid);
 }
 
 fn nothing_counted(system: &System, node: &Node) {
@@ -219,6 +228,8 @@ fn a_server_without_room_refuses_and_goes_on_with_it() {
     let mut mounted = None;
     let system = System::start_after(|folder| {
         mounted = Disk::mount("full_disk::server", "ext4", 48, &folder.join("server"));
+        // What it says goes to the same disk.
+        log_below(&folder.join("server.log"), &folder.join("server"));
     });
     let Some(disk) = mounted else {
         return;

@@ -54,8 +54,8 @@ fn refused() -> Refusal {
         media: None,
         headers: http::HeaderMap::new(),
         message: None,
-    cause: None,
-}
+        cause: None,
+    }
 }
 
 fn renaming() -> Chain {

@@ -53,8 +53,23 @@ impl AgentKey {
 
     /// Another key: whoever got hold of the last one, by listening where the software did before it ended, gains nothing.
     pub(crate) fn renew(&self) -> io::Result<()> {
-        let fresh = self.file.with_extension("new");
         let key: [u8; 16] = rand::random();
+        match self.replace(&key) {
+            // Over the former one, which takes no room: a full disk is no reason not to start the software.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                File::options()
+                    .write(true)
+                    .open(&self.file)?
+                    .write_all(&key)?;
+            }
+            replaced => replaced?,
+        }
+        *self.held() = key;
+        Ok(())
+    }
+
+    fn replace(&self, key: &[u8; 16]) -> io::Result<()> {
+        let fresh = self.file.with_extension("new");
         match std::fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -65,10 +80,8 @@ impl AgentKey {
             .create_new(true)
             .mode(MODE)
             .open(&fresh)?;
-        file.write_all(&key)?;
-        std::fs::rename(&fresh, &self.file)?;
-        *self.held() = key;
-        Ok(())
+        file.write_all(key)?;
+        std::fs::rename(&fresh, &self.file)
     }
 }
 

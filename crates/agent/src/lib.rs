@@ -27,6 +27,7 @@ mod sync;
 pub mod transform;
 mod tree;
 pub mod trust;
+mod vital;
 
 pub use config::Config;
 pub use node::{AgentError, claim, run, stop};

@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::vital::Vital;
 use client::{Client, ClientError};
 use model::api::{
     EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, SyncRequest, SystemView,
@@ -103,6 +104,7 @@ pub(crate) fn start(
     poll: Duration,
     layout: &Layout,
     report: watch::Receiver<Option<NodeReport>>,
+    vital: &Vital,
 ) -> Link {
     let cache = layout.cache().join("view.json");
     let (view_sender, view) = watch::channel(load::<SystemView>(&cache).map(Arc::new));
@@ -125,7 +127,7 @@ pub(crate) fn start(
         forgotten: false,
     };
     let ahead_ms = conversation.ahead_ms.clone();
-    tokio::spawn(conversation.run());
+    vital.spawn("conversation with the server", conversation.run());
     Link {
         wake,
         events,

@@ -43,4 +43,7 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// A task without which it cannot go on has broken.
+    #[error("the {0} has broken down: {1}")]
+    Broken(&'static str, String),
 }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How many connections the kernel keeps until they are accepted.
@@ -40,6 +41,8 @@ pub struct Server {
     teller: Option<UnixListener>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// The keeper's task.
+    keeping: JoinHandle<()>,
     /// Held as long as this process may change the directory.
     lock: File,
 }
@@ -82,8 +85,9 @@ impl Server {
             .ok();
         let listener = socket.listen(BACKLOG).map_err(listen)?;
         let (stop, stopping) = watch::channel(false);
+        let (keeper, keeping) = Keeper::start(state, Arc::clone(&udb), &config);
         let app = App {
-            keeper: Keeper::start(state, Arc::clone(&udb), &config),
+            keeper,
             repository,
             udb,
             config: Arc::new(config),
@@ -96,6 +100,7 @@ impl Server {
             teller,
             address,
             stop,
+            keeping,
             lock,
         })
     }
@@ -107,25 +112,36 @@ impl Server {
     }
 
     /// Serves until `shutdown` ends; requests under way get a moment to finish.
-    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+    ///
+    /// # Errors
+    /// A task without which nothing can be changed has broken: a server that cannot change anything must end, so that whoever looks
+    /// after it starts it again.
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServerError> {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
+        let end_of_sweeper = sweeper.abort_handle();
         let token = self.app.token.to_string();
         let teller = (self.teller).map(|listener| tokio::spawn(local::tell(listener, token)));
         let stopping = self.app.stopping.clone();
         let mut serving = tokio::spawn(front::serve(self.listener, router(self.app), stopping));
-        tokio::select! {
-            () = shutdown => {}
-            _ = &mut serving => {}
-        }
+        let ended = tokio::select! {
+            () = shutdown => Ok(()),
+            _ = &mut serving => Ok(()),
+            why = broken(self.keeping) => Err(ServerError::Broken("keeper", why)),
+            why = broken(sweeper) => Err(ServerError::Broken("sweeper", why)),
+        };
         self.stop.send_replace(true);
         // What takes longer is cut off.
         let _ = tokio::time::timeout(STOP_LIMIT, &mut serving).await;
         serving.abort();
-        sweeper.abort();
+        end_of_sweeper.abort();
         if let Some(teller) = teller {
             teller.abort();
         }
         drop(self.lock);
+        ended
     }
 }
 
@@ -164,6 +180,14 @@ fn private(data: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Resolves when a task breaks; one that ends in order is not missed.
+async fn broken(task: JoinHandle<()>) -> String {
+    match task.await {
+        Err(error) if error.is_panic() => error.to_string(),
+        _ => std::future::pending().await,
+    }
+}
+
 /// Takes the directory for this process; the system gives it back when the process ends, however it ends.
 fn lock(data: &Path) -> Result<File, ServerError> {
     let path = data.join("lock");
@@ -182,15 +206,14 @@ fn lock(data: &Path) -> Result<File, ServerError> {
 /// Runs a server until `shutdown` ends.
 ///
 /// # Errors
-/// As [`Server::bind`].
+/// As [`Server::bind`] and [`Server::serve`].
 pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let server = Server::bind(config).await?;
     tracing::info!(address = %server.address(), "the upgrade server listens");
-    server.serve(shutdown).await;
-    Ok(())
+    server.serve(shutdown).await
 }
 
 /// Proves every published revision again from the repository, and puts static manifests where they belong.
@@ -242,5 +265,36 @@ async fn sweep(app: App) {
         if let Err(refusal) = swept {
             tracing::warn!(detail = refusal.detail, "the sweep was refused");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_breaks_is_noticed_and_one_that_ends_is_not() {
+        let why = broken(tokio::spawn(async { panic!("on purpose") })).await;
+        assert!(why.contains("on purpose"), "{why}");
+        let ended = tokio::spawn(async {});
+        let watched = tokio::spawn(broken(ended));
+        tokio::task::yield_now().await;
+        assert!(!watched.is_finished());
+        watched.abort();
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_keeper_breaks_ends_and_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+        let config = Config::new(listen, folder.path().to_owned());
+        let mut server = Server::bind(config).await.expect("bound");
+        server.keeping.abort();
+        server.keeping = tokio::spawn(async { panic!("on purpose") });
+        let error = server
+            .serve(std::future::pending())
+            .await
+            .expect_err("ended");
+        assert!(matches!(error, ServerError::Broken("keeper", _)), "{error}");
     }
 }

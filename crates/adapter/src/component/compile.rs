@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -243,8 +243,7 @@ pub fn compile_here(component: &Path, to: &Path) -> i32 {
             maximum: Some(limit),
         };
         if let Err(error) = setrlimit(resource, limit) {
-            eprintln!("it cannot be limited: {error}");
-            return 2;
+            return say_why(2, &format!("it cannot be limited: {error}"));
         }
     }
     let compiled = (engine::compiling().map_err(|error| (2, error.to_string())))
@@ -255,11 +254,15 @@ pub fn compile_here(component: &Path, to: &Path) -> i32 {
         .and_then(|code| write(to, &code).map_err(|error| (2, error.to_string())));
     match compiled {
         Ok(()) => 0,
-        Err((code, why)) => {
-            eprintln!("{why}");
-            code
-        }
+        Err((code, why)) => say_why(code, &why),
     }
+}
+
+/// Says why there is nothing, and gives the code that says so too.
+fn say_why(code: i32, why: &str) -> i32 {
+    // An agent that has gone needs no reason.
+    let _ = writeln!(io::stderr(), "{why}");
+    code
 }
 
 fn write(to: &Path, code: &[u8]) -> io::Result<()> {

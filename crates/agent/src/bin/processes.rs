@@ -1,6 +1,7 @@
 //! The processes that an agent starts, without the rest of the command line: what this crate's tests run.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,7 +22,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("{why}");
+            // The code says it where nobody reads.
+            let _ = writeln!(std::io::stderr(), "{why}");
             ExitCode::from(127)
         }
     }

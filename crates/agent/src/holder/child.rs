@@ -1,7 +1,7 @@
 //! The child: started by `upstart launch`, known by its process descriptor until it is reaped.
 
 use super::net::{self, Net};
-use super::output::Output;
+use super::output::{OUTPUT_BYTES_MAX, Output};
 use super::packet;
 use crate::launch::Orders;
 use intercept::holder::{ChildExit, ChildSpec, Interception, Killed};
@@ -101,8 +101,8 @@ impl Child {
             .arg0("upstart")
             .arg("launch")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(output.handle()?)
-            .stderr(output.handle()?)
+            .stdout(stream_to(output.as_ref())?)
+            .stderr(stream_to(output.as_ref())?)
             .spawn()?;
         let pid = i32::try_from(process.id())
             .ok()
@@ -121,7 +121,7 @@ impl Child {
                 said: Vec::new(),
                 notices: None,
             }),
-            output: Some(output),
+            output,
             uid,
             interception: Interception::default(),
             net: None,
@@ -269,6 +269,28 @@ impl Launch {
             None => &self.said[..],
         };
         (interception, String::from_utf8_lossy(rest).into_owned())
+    }
+}
+
+/// The file that takes the output; none where a full disk has no room to make it, which is no reason not to run.
+fn open_output(path: &str) -> io::Result<Option<Output>> {
+    match Output::open(Path::new(path)) {
+        Ok(output) => {
+            output.look_after(OUTPUT_BYTES_MAX);
+            Ok(Some(output))
+        }
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::warn!(path, %error, "what the software prints is lost until it is started again");
+            Ok(None)
+        }
+        Err(error) => Err(io::Error::other(format!("cannot open {path}: {error}"))),
+    }
+}
+
+fn stream_to(output: Option<&Output>) -> io::Result<Stdio> {
+    match output {
+        Some(output) => Ok(Stdio::from(output.handle()?)),
+        None => Ok(Stdio::null()),
     }
 }
 

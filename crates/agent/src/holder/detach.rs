@@ -5,7 +5,7 @@
 
 use super::HolderError;
 use crate::environment;
-use std::fs::{self, File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -19,8 +19,8 @@ const STEP_READY: &str = "ready";
 /// What the second step says when it listens.
 const READY: &str = "ready";
 
-/// How much of a former holder's log is kept.
-const LOG_BYTES_MAX: u64 = 1024 * 1024;
+/// How long the holder's log may grow before it is moved away: days of a node with trouble.
+pub(super) const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Which step this process is.
 pub(super) enum Step {
@@ -68,7 +68,6 @@ pub(super) fn detach(data: &Path) -> Result<(), HolderError> {
         what: what.to_owned(),
         source,
     };
-    let log = open_log(data).map_err(|source| io("open the holder's log", source))?;
     let mut holder = Command::new("/proc/self/exe")
         .arg0("upstart")
         .arg("holder")
@@ -77,7 +76,7 @@ pub(super) fn detach(data: &Path) -> Result<(), HolderError> {
         .env(STEP_VARIABLE, STEP_READY)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(log)
+        .stderr(open_log(data))
         .spawn()
         .map_err(|source| io("execute the holder", source))?;
     let mut word = String::new();
@@ -122,14 +121,15 @@ pub(super) fn report(outcome: Result<(), &HolderError>) {
     }
 }
 
-fn log_path(data: &Path) -> std::path::PathBuf {
+pub(super) fn log_path(data: &Path) -> std::path::PathBuf {
     data.join("holder.log")
 }
 
-fn open_log(data: &Path) -> io::Result<File> {
-    let path = log_path(data);
-    if fs::metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
-        fs::rename(&path, data.join("holder.log.1"))?;
-    }
-    OpenOptions::new().create(true).append(true).open(path)
+/// The log; a disk without room for it is no reason to have no holder.
+fn open_log(data: &Path) -> Stdio {
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log_path(data));
+    log.map_or_else(|_| Stdio::null(), Stdio::from)
 }

@@ -6,6 +6,8 @@ use super::group::Group;
 use super::hand_overs::{HandOvers, Offers};
 use super::hooks::{HOOK_AGE_MAX, HOOKS_MAX, Hook, Looked};
 use super::listeners::Listeners;
+use super::output::Output;
+use super::remains::Notes;
 use super::stopping::Stopping;
 use crate::seldom::Seldom;
 use intercept::holder::ChildExit;
@@ -59,6 +61,9 @@ pub(super) struct Service {
     /// Said of descriptors that have run out.
     scarcity: Seldom,
     pub(super) last_tick: Instant,
+    pub(super) last_look: Instant,
+    /// The holder's own log, where it has one.
+    pub(super) log: Option<Output>,
 }
 
 /// Whose descriptor became ready.
@@ -105,6 +110,8 @@ impl Service {
             strangers: Seldom::default(),
             scarcity: Seldom::default(),
             last_tick: Instant::now(),
+            last_look: Instant::now(),
+            log: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Looking after the child: reaping, answering its start, killing on, noticing that nothing of it is left.
 
 use super::child;
+use super::detach::LOG_BYTES_MAX;
 use super::output::OUTPUT_BYTES_MAX;
 use super::service::{Service, TICK};
 use intercept::holder::{Event, ReplyBody};
@@ -64,9 +65,28 @@ impl Service {
             return;
         }
         self.last_tick = Instant::now();
-        let output = self.child.as_ref().and_then(|child| child.output.as_ref());
-        if let Some(Err(error)) = output.map(|output| output.rotate(OUTPUT_BYTES_MAX)) {
-            tracing::warn!(%error, "cannot rotate the software's output");
+        if let Some(output) = self.child.as_ref().and_then(|child| child.output.as_ref()) {
+            output.look_after(OUTPUT_BYTES_MAX);
+        }
+        if let Some(log) = &self.log {
+            log.look_after(LOG_BYTES_MAX);
+        }
+    }
+
+    /// Listens for agents anew where somebody has removed the socket, or the note of where the child is.
+    pub(super) fn look_after_way_in(&mut self, now: Instant) {
+        if now < self.last_look + SOCKET_TICK {
+            return;
+        }
+        self.last_look = now;
+        if !super::socket_path(&self.data).exists() {
+            match super::listen_for_agents(&self.data) {
+                Ok(listener) => {
+                    tracing::warn!("the socket for agents was gone and is there again");
+                    self.agent_listener = listener;
+                }
+                Err(error) => tracing::warn!(%error, "the socket for agents is gone"),
+            }
         }
     }
 

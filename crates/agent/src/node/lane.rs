@@ -100,10 +100,8 @@ impl Lane {
                 }
                 outcome = finished(&mut self.staging) => News::Machine(Input::StageDone(outcome)),
                 notice = notices.recv() => News::Holder(notice),
-                changed = learned.changed() => match changed {
-                    Ok(()) => News::Learned,
-                    Err(_) => News::Asked,
-                },
+                // Whoever learns may have broken down: the agent's start watches that.
+                Ok(()) = learned.changed() => News::Learned,
                 () = wake => News::Machine(Input::Tick),
                 () = self.node.align_wanted.notified() => News::Machine(Input::Align),
                 _ = report.tick() => News::Report,

@@ -73,6 +73,8 @@ pub(crate) struct Node {
     flags: Mutex<Flags>,
     progress: Mutex<Option<Progress>>,
     child: watch::Sender<Option<child::Running>>,
+    /// What keeps the node from what it should do.
+    hindered: Mutex<report::Hindered>,
     /// Whose processes the software's are.
     household: Household,
     /// Why the software that runs can never be healthy, when that is certain.

@@ -22,6 +22,7 @@ use crate::layout::Layout;
 use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
 use crate::trust::{self, Distrust};
+use crate::vital::{Broken, Vital};
 use crate::{environment, library, sync};
 use client::{Client, ClientError};
 use intercept::holder::{ChildExit, HolderState, RunningChild};
@@ -100,6 +101,14 @@ pub enum AgentError {
     /// The holder has gone while the agent ran.
     #[error("the node's holder has gone, or a newer agent has taken the node over")]
     HolderGone,
+    /// A task without which it cannot go on has broken.
+    #[error("the {task} has broken down ({why}); the software runs on")]
+    Broken {
+        /// Which.
+        task: &'static str,
+        /// Why.
+        why: String,
+    },
     /// The server refuses the node, or its address is wrong.
     #[error("the upgrade server does not take this node")]
     Server(#[from] ClientError),
@@ -140,9 +149,17 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         leave_nothing(&holder).await;
         return Err(set_back.into());
     }
+    let (vital, mut watch_of_vital) = Vital::new();
     let (report, reports) = watch::channel(None);
     let poll = Duration::from_millis(config.poll_ms);
-    let mut link = sync::start(client.clone(), enrolled.node, poll, &layout, reports);
+    let mut link = sync::start(
+        client.clone(),
+        enrolled.node,
+        poll,
+        &layout,
+        reports,
+        &vital,
+    );
     if answered && holder.state().child.is_none() {
         // Nothing runs that could serve meanwhile: what is started should be what is wanted now, not when it was cached.
         let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;
@@ -159,12 +176,9 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         None => None,
     };
     let (learned_sender, learned) = watch::channel(None);
-    tokio::spawn(learn::follow(
-        repository,
-        config.clone(),
-        link.view.clone(),
-        learned_sender,
-    ));
+    let views = link.view.clone();
+    let learning = learn::follow(repository, config.clone(), views, learned_sender);
+    vital.spawn("learning of upgrades", learning);
 
     let parts = Parts {
         config,
@@ -179,7 +193,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     };
     let node = parts.assemble()?;
     node.show_members();
-    tokio::spawn(known::follow(Arc::downgrade(&node)));
+    vital.spawn("following of members", known::follow(Arc::downgrade(&node)));
     if answered && node.child().is_none() {
         // The software that is started should know every member from its first connect on.
         let _ = tokio::time::timeout(FIRST_LIST_LIMIT, node.members.heard()).await;
@@ -200,7 +214,16 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         // The software that runs has its files open; the next start of it says so again, and is refused.
         tracing::warn!(problem, "the software's path does not lead to its state");
     }
-    tokio::spawn(crate::control::serve(node.clone()));
+    let holder = node.holder.clone();
+    vital.spawn("look at the holder", async move {
+        loop {
+            tokio::time::sleep(HOLDER_LOOK).await;
+            if let Err(error) = holder.look().await {
+                tracing::debug!(error = %chain(&error), "the holder does not answer");
+            }
+        }
+    });
+    vital.spawn("control socket", crate::control::serve(node.clone()));
     let relay = node.relay.clone();
     let lane = Lane {
         clock: node.clock,
@@ -213,12 +236,25 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         action: None,
         staging: None,
     };
-    let ended = lane.run(outputs, notices, learned, stop).await;
+    let ended = tokio::select! {
+        biased;
+        broken = watch_of_vital.broken() => Err(broken),
+        ended = lane.run(outputs, notices, learned, stop) => Ok(ended),
+    };
     relay.workers.end();
     match ended {
-        Ended::Asked => Ok(()),
-        Ended::HolderGone => Err(AgentError::HolderGone),
-        Ended::Journal(error) => Err(error.into()),
+        Err(Broken { task, why }) => Err(AgentError::Broken { task, why }),
+        Ok(ended) => ended.into_result(),
+    }
+}
+
+impl Ended {
+    fn into_result(self) -> Result<(), AgentError> {
+        match self {
+            Ended::Asked => Ok(()),
+            Ended::HolderGone => Err(AgentError::HolderGone),
+            Ended::Journal(error) => Err(error.into()),
+        }
     }
 }
 

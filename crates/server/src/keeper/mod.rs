@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use task::Task;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// How many commands wait at most; more wait in their connections.
 const QUEUE_MAX: usize = 1024;
@@ -52,8 +53,12 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the task; it ends when every handle is gone.
-    pub(crate) fn start(state: State, udb: Arc<dyn Udb>, config: &Config) -> Self {
+    /// Starts the task, which ends when every handle is gone. Whoever starts it watches it: nothing can be changed without it.
+    pub(crate) fn start(
+        state: State,
+        udb: Arc<dyn Udb>,
+        config: &Config,
+    ) -> (Self, JoinHandle<()>) {
         let shared = Arc::new(Shared {
             view: watch::Sender::new(state.view),
             event: watch::Sender::new(state.last_event),
@@ -68,8 +73,8 @@ impl Keeper {
             config: config.clone(),
             damaged: false,
         };
-        tokio::spawn(task.run(queue));
-        Self { requests, shared }
+        let task = tokio::spawn(task.run(queue));
+        (Self { requests, shared }, task)
     }
 
     /// Has a command decided and made durable; answers with its reply.

@@ -85,7 +85,7 @@ impl World {
         let stored = udb.load().await.expect("loads");
         let state = State::restore(stored, |summary| Some(upgrade(summary.version)), 1000);
         let udb: Arc<dyn Udb> = Arc::<Troubled>::clone(udb);
-        Keeper::start(state.expect("restores"), udb, &config(self.folder.path()))
+        Keeper::start(state.expect("restores"), udb, &config(self.folder.path())).0
     }
 }
 

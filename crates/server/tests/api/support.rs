@@ -23,7 +23,7 @@ pub(crate) struct Running {
     pub(crate) url: String,
     pub(crate) client: Client,
     stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<()>,
+    served: JoinHandle<Result<(), server::ServerError>>,
 }
 
 /// What outlives a server: its data, and the time.
@@ -82,7 +82,7 @@ pub(crate) fn client(url: &str) -> Client {
 impl Running {
     pub(crate) async fn stop(mut self) {
         self.stop.take().expect("runs").send(()).expect("listens");
-        self.served.await.expect("no panic");
+        self.served.await.expect("no panic").expect("it served");
     }
 
     /// A plain request.

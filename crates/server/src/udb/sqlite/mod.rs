@@ -8,6 +8,7 @@ use super::{Commit, Stored, Udb, UdbError};
 use async_trait::async_trait;
 use model::api::Event;
 use rusqlite::{Connection, ErrorCode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -65,7 +66,8 @@ fn worker(name: &str, mut connection: Connection) -> Result<mpsc::Sender<Job>, U
         .name(name.to_owned())
         .spawn(move || {
             for job in jobs {
-                job(&mut connection);
+                // One that breaks gives its asker no answer; its transaction is rolled back, and the next one is served.
+                let _ = catch_unwind(AssertUnwindSafe(|| job(&mut connection)));
             }
         })
         .map_err(|error| UdbError::Failed(error.to_string()))?;
@@ -81,9 +83,11 @@ async fn on<T: Send + 'static>(
         // Nobody waits any more: the work is done all the same.
         let _ = answer.send(work(connection));
     });
-    let gone = || UdbError::Failed("the database's thread has ended".to_owned());
-    worker.send(job).map_err(|_| gone())?;
-    answered.await.map_err(|_| gone())?
+    let failed = |what: &str| UdbError::Failed(what.to_owned());
+    let gone = |_| failed("the database's thread has ended");
+    worker.send(job).map_err(gone)?;
+    let broken = |_| failed("the database's thread broke off; see the server's log");
+    answered.await.map_err(broken)?
 }
 
 /// Tells a full disk, after which nothing has changed, from everything else.
@@ -153,6 +157,19 @@ mod tests {
                 known: 1
             }
         );
+    }
+
+    #[tokio::test]
+    async fn work_that_breaks_fails_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let udb = open(&folder);
+        let broken = on(&udb.writer, |_| -> Result<(), UdbError> {
+            panic!("on purpose")
+        });
+        assert!(matches!(broken.await, Err(UdbError::Failed(_))));
+        udb.commit(suite::commit(0, vec![suite::event(1, "later")]))
+            .await
+            .expect("the thread serves on");
     }
 
     #[tokio::test]
