@@ -12,8 +12,14 @@ use model::network::Network;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long an agent whose holder is gone waits before it begins anew: something that ends holders at once must not keep a processor busy.
+const AGAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// What `upstart help agent` says below the options.
 const AFTER_HELP: &str = "\
@@ -86,12 +92,21 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
         let mut asked_to_end = pin!(asked_to_end()?);
         let mut agent = pin!(agent::run(config, asked));
         tokio::select! {
-            ended = &mut agent => return Ok::<_, anyhow::Error>(ended),
+            ended = &mut agent => {
+                let is_left = matches!(ended, Err(AgentError::HolderGone));
+                let pause = if is_left { AGAIN_PAUSE } else { Duration::ZERO };
+                // Asked while it waits, it ends.
+                let again = tokio::select! {
+                    () = tokio::time::sleep(pause) => is_left,
+                    () = &mut asked_to_end => false,
+                };
+                return Ok::<_, anyhow::Error>((ended, again));
+            }
             () = &mut asked_to_end => {}
         }
         // The agent may have ended by itself just now.
         let _ = ask.send(true);
-        Ok(agent.await)
+        Ok((agent.await, false))
     })?;
     // Requests to a server that does not answer must not hold the end up.
     runtime.shutdown_background();

@@ -6,6 +6,7 @@ use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, Outcome, failure, refusal};
 use agent::AgentError;
+use agent::holder_client::ClientError;
 use agent::journal::JournalError;
 use agent::layout::Layout;
 use clap::Args;
@@ -49,6 +50,18 @@ fn explain(error: AgentError, data: &str) -> anyhow::Error {
         AgentError::Journal(JournalError::Locked { .. }) => refusal(
             format!("an agent runs the node in {data}"),
             "end the agent first (`systemctl stop`, or SIGTERM)",
+        ),
+        AgentError::Holder(ClientError::Silent { process }) => failure(
+            format!(
+                "the holder of the node in {data}, process {process}, does not answer; its software may run"
+            ),
+            format!(
+                "let it go on with `kill -CONT {process}`, or end it with `kill -KILL {process}`; then run this again, which ends what it leaves"
+            ),
+        ),
+        error @ AgentError::LeftBehind(_) => failure(
+            format!("cannot stop the node in {data}: {error}"),
+            "end them by their numbers (of another user's: as root), then run this again",
         ),
         error => anyhow::Error::from(error).context(format!("cannot stop the node in {data}")),
     }

@@ -17,6 +17,7 @@ mod giving_back;
 mod idle;
 mod joining;
 mod listeners;
+mod lost_holder;
 mod networks;
 mod observed;
 mod odd_moments;

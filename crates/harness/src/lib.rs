@@ -17,7 +17,7 @@ pub use boxes::Boxes;
 pub use bundle::Bundle;
 pub use call::{Answer, Caller, Late, dial_with, is_crash, refused};
 pub use clock::Clock;
-pub use disk::Disk;
+pub use disk::{Disk, hide_control_groups};
 pub use node::{Frozen, Node, NodeOptions};
 pub use process::{alive, kill, pids_naming, signal};
 pub use server::{Server, upstart};

@@ -319,6 +319,11 @@ impl Node {
         command
     }
 
+    /// What `upstart stop` says of it.
+    pub fn try_stop(&self) -> std::process::Output {
+        self.stop_command().output().expect("runs")
+    }
+
     /// The main process of its software.
     pub fn child(&self) -> Option<i32> {
         let marks = ["box.py", "software/"];

@@ -5,6 +5,8 @@
 
 use rustix::fs::{Access, XattrFlags, getxattr, setxattr};
 use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -19,12 +21,46 @@ const OWNER: &str = "user.upstart.data";
 /// The place of `startstack` in `/proc/<pid>/stat`, counted from the state on.
 const STACK_FIELD: usize = 25;
 
+/// The place of `starttime` there, counted from what follows the parent on.
+const BEGAN_FIELD: usize = 17;
+
 /// The longest path (PATH_MAX).
 const PATH_BYTES_MAX: usize = 4096;
 
 /// A group of processes.
 #[derive(Debug)]
-pub(crate) enum Group {
+pub(crate) struct Group {
+    bounds: Bounds,
+    /// Processes that belong to it though they are outside: a lost holder has left them.
+    strays: Vec<Stray>,
+}
+
+/// A process that cannot be taken for a later one of its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stray {
+    pub(super) pid: i32,
+    /// When it began, in ticks since the boot.
+    began: u64,
+}
+
+impl Stray {
+    /// The process of this number, while it lives.
+    pub(super) fn of(pid: i32) -> Option<Self> {
+        let process = process(pid).filter(|process| process.lives)?;
+        Some(Self {
+            pid,
+            began: process.began,
+        })
+    }
+
+    pub(super) fn lives(&self) -> bool {
+        Self::of(self.pid) == Some(*self)
+    }
+}
+
+/// What decides who is in it.
+#[derive(Debug)]
+enum Bounds {
     /// A control group of our own.
     Control {
         /// Its directory.
@@ -46,20 +82,43 @@ impl Group {
     /// The group of this name: made, or found with what is left in it. Falls back to the descendants of this process.
     pub(crate) fn open(name: &str) -> Self {
         match control_group(name) {
-            Ok(group) => group,
+            Ok(bounds) => Self::within(bounds),
             Err(error) => {
                 tracing::info!(%error, "no control group: the child is known by its descent");
-                Self::Descendants {
+                Self::within(Bounds::Descendants {
                     root: rustix::process::getpid().as_raw_nonzero().get(),
-                }
+                })
             }
         }
+    }
+
+    /// The control group in this directory, wherever it is.
+    pub(super) fn at(directory: PathBuf) -> io::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let (root, mount) =
+            control_mount(&mounts).ok_or_else(|| io::Error::other("cgroup2 is not mounted"))?;
+        let below = directory.strip_prefix(&mount).map_err(io::Error::other)?;
+        let path = root.join(below);
+        Ok(Self::within(control(directory, path)?))
+    }
+
+    fn within(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            strays: Vec::new(),
+        }
+    }
+
+    /// Takes in what a lost holder has left outside.
+    pub(super) fn take_in(&mut self, strays: Vec<Stray>) {
+        let outside = |stray: &Stray| self.contains(stray.pid) != Some(true);
+        self.strays = strays.into_iter().filter(outside).collect();
     }
 
     /// Notes whose group it is, and removes empty groups of directories that are gone: what holders leave that were killed,
     /// and whose data directory was deleted then, nobody else would ever remove.
     pub(crate) fn claim(&self, data: &Path) {
-        let Self::Control { directory, .. } = self else {
+        let Bounds::Control { directory, .. } = &self.bounds else {
             return;
         };
         let owner = data.as_os_str().as_encoded_bytes();
@@ -77,7 +136,7 @@ impl Group {
 
     /// Makes the group again where somebody has removed it while it was empty (service managers tidy up), or put one of his own there.
     pub(crate) fn renew(&mut self) {
-        if let Self::Control { directory, .. } = self
+        if let Bounds::Control { directory, .. } = &self.bounds
             && !is_ours(directory)
             && let Some(name) = directory.file_name().and_then(|name| name.to_str())
         {
@@ -87,79 +146,81 @@ impl Group {
 
     /// The control group's directory.
     pub(crate) fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Control { directory, .. } => Some(directory),
-            Self::Descendants { .. } => None,
+        match &self.bounds {
+            Bounds::Control { directory, .. } => Some(directory),
+            Bounds::Descendants { .. } => None,
         }
     }
 
     /// The file that a process writes `0` into to enter; `None` where descent decides.
     pub(crate) fn entry(&self) -> Option<PathBuf> {
-        match self {
-            Self::Control { directory, .. } => Some(directory.join("cgroup.procs")),
-            Self::Descendants { .. } => None,
-        }
+        Some(self.directory()?.join("cgroup.procs"))
     }
 
     /// What to poll for priority data to hear of changes; `None`: look from time to time.
     pub(crate) fn changes(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Control { events, .. } => Some(events.as_fd()),
-            Self::Descendants { .. } => None,
+        match &self.bounds {
+            Bounds::Control { events, .. } if self.strays.is_empty() => Some(events.as_fd()),
+            _ => None,
         }
     }
 
     /// Whether no live process is in it (a zombie does not live). Arms the next notice of [`changes`](Self::changes).
     pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Control { events, .. } => {
+        let nobody = match &self.bounds {
+            Bounds::Control { events, .. } => {
                 let mut text = [0; 256];
                 // A group that vanished has nobody in it.
                 events
                     .read_at(&mut text, 0)
                     .map_or(true, |length| says_empty(&text[..length]))
             }
-            Self::Descendants { .. } => self.members().is_empty(),
-        }
+            Bounds::Descendants { root } => below(*root).is_empty(),
+        };
+        nobody && self.strayed().is_empty()
     }
 
     /// The processes in it now.
     pub(crate) fn members(&self) -> Vec<i32> {
-        match self {
-            Self::Control { directory, .. } => control_members(directory),
-            Self::Descendants { root } => below(*root),
-        }
+        let mut members = match &self.bounds {
+            Bounds::Control { directory, .. } => control_members(directory),
+            Bounds::Descendants { root } => below(*root),
+        };
+        members.extend(self.strayed());
+        members
+    }
+
+    /// What lives of the strays, and below them.
+    fn strayed(&self) -> Vec<i32> {
+        let alive = self.strays.iter().filter(|stray| stray.lives());
+        let families = alive.flat_map(|stray| [vec![stray.pid], below(stray.pid)].concat());
+        families.collect::<BTreeSet<i32>>().into_iter().collect()
     }
 
     /// Whether this process is in it; `None` when it is gone already.
     pub(crate) fn contains(&self, pid: i32) -> Option<bool> {
-        match self {
-            Self::Control { path, .. } => {
+        let inside = match &self.bounds {
+            Bounds::Control { path, .. } => {
                 let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-                Some(control_path(&text)?.starts_with(path))
+                control_path(&text)?.starts_with(path)
             }
-            Self::Descendants { root } => {
-                let mut ancestor = pid;
-                loop {
-                    match process(ancestor)?.parent {
-                        parent if parent == *root => return Some(true),
-                        parent if parent <= 1 => return Some(false),
-                        parent => ancestor = parent,
-                    }
-                }
-            }
-        }
+            Bounds::Descendants { root } => descends(pid, *root)?,
+        };
+        Some(inside || (!self.strays.is_empty() && self.strayed().contains(&pid)))
     }
 
     /// Kills every process in it. To be repeated until it is empty: where the kernel has no `cgroup.kill`, a process that
     /// forks may slip through once.
     pub(crate) fn kill(&self) {
-        if let Self::Control { directory, .. } = self
-            && fs::write(directory.join("cgroup.kill"), "1").is_ok()
-        {
-            return;
-        }
-        for pid in self.members() {
+        let killed = self
+            .directory()
+            .is_some_and(|directory| fs::write(directory.join("cgroup.kill"), "1").is_ok());
+        let left = if killed {
+            self.strayed()
+        } else {
+            self.members()
+        };
+        for pid in left {
             if let Some(pid) = Pid::from_raw(pid) {
                 // It may have ended by itself.
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
@@ -169,8 +230,20 @@ impl Group {
 
     /// Removes an empty control group.
     pub(crate) fn remove(self) {
-        if let Self::Control { directory, .. } = self {
+        if let Bounds::Control { directory, .. } = self.bounds {
             remove_control_group(&directory);
+        }
+    }
+}
+
+/// Whether a process is below another; `None` when it is gone already.
+fn descends(pid: i32, root: i32) -> Option<bool> {
+    let mut ancestor = pid;
+    loop {
+        match process(ancestor)?.parent {
+            parent if parent == root => return Some(true),
+            parent if parent <= 1 => return Some(false),
+            parent => ancestor = parent,
         }
     }
 }
@@ -181,7 +254,7 @@ fn says_empty(events: &[u8]) -> bool {
         .any(|line| line == b"populated 0")
 }
 
-fn control_group(name: &str) -> io::Result<Group> {
+fn control_group(name: &str) -> io::Result<Bounds> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let (root, mount) =
         control_mount(&mounts).ok_or_else(|| io::Error::other("cgroup2 is not mounted"))?;
@@ -207,7 +280,7 @@ fn control_path(text: &str) -> Option<&Path> {
 }
 
 /// The group of this name in a directory, whose path the kernel tells as `path`.
-fn make(parent: &Path, path: &Path, name: &str) -> io::Result<Group> {
+fn make(parent: &Path, path: &Path, name: &str) -> io::Result<Bounds> {
     // A process may be moved only by who may write to the nearest group above both.
     rustix::fs::access(parent.join("cgroup.procs"), Access::WRITE_OK)?;
     let directory = parent.join(name);
@@ -215,6 +288,11 @@ fn make(parent: &Path, path: &Path, name: &str) -> io::Result<Group> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
+    control(directory, path.join(name))
+}
+
+/// The control group in this directory, whose path the kernel tells as `path`.
+fn control(directory: PathBuf, path: PathBuf) -> io::Result<Bounds> {
     if !is_ours(&directory) {
         return Err(io::Error::other(format!(
             "{} belongs to another user, who could put processes into it",
@@ -223,8 +301,8 @@ fn make(parent: &Path, path: &Path, name: &str) -> io::Result<Group> {
     }
     rustix::fs::access(directory.join("cgroup.procs"), Access::WRITE_OK)?;
     let events = File::open(directory.join("cgroup.events"))?;
-    Ok(Group::Control {
-        path: path.join(name),
+    Ok(Bounds::Control {
+        path,
         directory,
         events,
     })
@@ -338,6 +416,8 @@ struct Process {
     pid: i32,
     parent: i32,
     lives: bool,
+    /// When it began, in ticks since the boot.
+    began: u64,
 }
 
 /// One line of `/proc/<pid>/stat`: the name in it may contain anything, so what follows its last parenthesis counts.
@@ -348,6 +428,7 @@ fn process(pid: i32) -> Option<Process> {
     Some(Process {
         pid,
         parent: fields.next()?.parse().ok()?,
+        began: fields.nth(BEGAN_FIELD)?.parse().ok()?,
         lives: !matches!(state, "Z" | "X" | "x"),
     })
 }
@@ -376,7 +457,7 @@ pub(crate) fn below(root: i32) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Group, control_mount, control_path, owner_of, process, user};
+    use super::{Bounds, Group, Stray, control_mount, control_path, owner_of, process, user};
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
@@ -422,10 +503,7 @@ mod tests {
         let names = ["left", "alive", "next"]
             .map(|name| format!("upstart-test-{name}-{}", std::process::id()));
         let [left, alive, next] = names.each_ref().map(|name| Group::open(name));
-        let directory = |group: &Group| match group {
-            Group::Control { directory, .. } => Some(directory.clone()),
-            Group::Descendants { .. } => None,
-        };
+        let directory = |group: &Group| group.directory().map(Path::to_owned);
         let (Some(gone), Some(kept), Some(last)) =
             (directory(&left), directory(&alive), directory(&next))
         else {
@@ -453,13 +531,21 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
         let pid = i32::try_from(child.id()).expect("a pid");
         let own = i32::try_from(std::process::id()).expect("a pid");
-        let group = Group::Descendants { root: own };
+        let group = Group::within(Bounds::Descendants { root: own });
         assert!(group.members().contains(&pid));
         assert_eq!(group.contains(pid), Some(true));
         assert_eq!(group.contains(1), Some(false));
         // Only this child: other tests of this process may have children too.
-        child.kill().expect("killed");
+        let stray = Stray::of(pid).expect("it lives");
+        assert!(stray.lives());
+        let mut other = Group::within(Bounds::Descendants { root: pid });
+        assert_eq!(other.contains(pid), Some(false));
+        other.take_in(vec![stray]);
+        assert_eq!(other.members(), [pid]);
+        assert_eq!(other.contains(pid), Some(true));
+        other.kill();
         child.wait().expect("reaped");
+        assert!(!stray.lives() && other.is_empty());
         assert!(!group.members().contains(&pid));
         assert!(process(pid).is_none());
     }

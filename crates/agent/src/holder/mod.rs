@@ -18,6 +18,7 @@ mod listeners;
 mod net;
 mod output;
 pub(crate) mod packet;
+mod remains;
 mod requests;
 mod service;
 mod sockets;
@@ -26,7 +27,7 @@ mod stopping;
 mod upkeep;
 
 use detach::Step;
-use group::Group;
+use output::Output;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit};
@@ -85,9 +86,9 @@ pub fn run(data: &Path) -> Result<(), HolderError> {
     }
     let waited_for = matches!(step, Step::Ready);
     let begun = if waited_for {
-        detach::leave_session().and_then(|()| begin(data))
+        detach::leave_session().and_then(|()| begin(data, true))
     } else {
-        begin(data)
+        begin(data, false)
     };
     if waited_for {
         detach::report(begun.as_ref().map(|_| ()));
@@ -98,6 +99,29 @@ pub fn run(data: &Path) -> Result<(), HolderError> {
     let _ = fs::remove_file(socket_path(data));
     drop(lock);
     ended
+}
+
+/// The process that owns a data directory as its holder, whether it answers or not; 0 where only the kernel's lock says that there is
+/// one.
+pub fn owner(data: &Path) -> Option<i32> {
+    let file = File::open(data.join("holder.lock")).ok()?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {}
+        _ => return None,
+    }
+    let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().ok()?);
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    Some(remains::locker(&locks, inode).unwrap_or(0))
+}
+
+/// Processes of a node's software that are left although no holder runs.
+pub(crate) fn left_behind(data: &Path) -> Vec<i32> {
+    let group = remains::group(data);
+    let members = group.members();
+    if members.is_empty() {
+        group.remove();
+    }
+    members
 }
 
 /// Starts `upstart holder --data DATA` detached (a session of its own, no child of the caller), and waits until it listens.
@@ -131,7 +155,7 @@ pub(crate) fn socket_address(path: &Path) -> io::Result<(SocketAddrUnix, Option<
     Ok((SocketAddrUnix::new(&short)?, Some(directory)))
 }
 
-fn begin(data: &Path) -> Result<(service::Service, File), HolderError> {
+fn begin(data: &Path, has_log: bool) -> Result<(service::Service, File), HolderError> {
     crate::environment::conceal();
     let lock = lock(data)?;
     let own = rustix::process::getpid();
@@ -139,12 +163,17 @@ fn begin(data: &Path) -> Result<(service::Service, File), HolderError> {
         .map_err(|error| failed("adopt orphans")(error.into()))?;
     let agents = listen_for_agents(data).map_err(failed("listen for agents"))?;
     let hooks = listen_for_hooks(data).map_err(failed("listen for hooks"))?;
-    let group = Group::open(&group_name(data, ""));
+    let group = remains::group(data);
     group.claim(data);
+    let notes = remains::Notes::begin(data).map_err(failed("start a thread for notes"))?;
+    notes.note(&group, None);
     let open_files = raise_open_files();
     // So that no file system is kept busy by the directory that the agent was started in.
     std::env::set_current_dir("/").map_err(failed("change to /"))?;
-    let service = service::Service::new(agents, hooks, group, open_files);
+    // Opened by whoever started a holder that is waited for; another one's stderr is its supervisor's.
+    let log = Output::open(&detach::log_path(data)).ok();
+    let mut service = service::Service::new(data, agents, hooks, (group, notes), open_files);
+    service.log = log.filter(|_| has_log);
     Ok((service, lock))
 }
 

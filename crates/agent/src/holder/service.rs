@@ -17,10 +17,14 @@ use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often the output's size is looked at, and orphans are reaped.
 pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether agents still find the way here.
+pub(super) const SOCKET_TICK: Duration = Duration::from_secs(2);
 
 /// How often a group is looked at that does not tell when it empties, or that is being killed.
 const EMPTYING_TICK: Duration = Duration::from_millis(20);
@@ -36,9 +40,12 @@ const ACCEPT_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLO
 /// Everything that a holder has.
 #[derive(Debug)]
 pub(super) struct Service {
-    agent_listener: OwnedFd,
+    pub(super) data: PathBuf,
+    pub(super) agent_listener: OwnedFd,
     hook_listener: OwnedFd,
     pub(super) group: Group,
+    /// Where a successor finds the child.
+    pub(super) notes: Notes,
     /// The soft limit of open files that the child gets back.
     pub(super) open_files: Option<u64>,
     pub(super) child: Option<Child>,
@@ -82,16 +89,19 @@ enum Source {
 
 impl Service {
     pub(super) fn new(
+        data: &Path,
         agent_listener: OwnedFd,
         hook_listener: OwnedFd,
-        group: Group,
+        (group, notes): (Group, Notes),
         open_files: Option<u64>,
     ) -> Self {
         let child = (!group.is_empty()).then(Child::left_behind);
         Self {
+            data: data.to_owned(),
             agent_listener,
             hook_listener,
             group,
+            notes,
             open_files,
             child,
             last_exit: None,
@@ -148,6 +158,7 @@ impl Service {
             remove_all(&mut self.newcomers, &finished_newcomers);
             self.look_after_child();
             self.look_after_listeners(now);
+            self.look_after_way_in(now);
         }
         self.group.remove();
         Ok(())
@@ -185,6 +196,7 @@ impl Service {
             };
             moments.push(Some(now + tick));
         }
+        moments.push(Some(self.last_look + SOCKET_TICK));
         let first = moments.into_iter().flatten().min()?;
         Some(first.saturating_duration_since(now))
     }

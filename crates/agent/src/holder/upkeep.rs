@@ -3,7 +3,7 @@
 use super::child;
 use super::detach::LOG_BYTES_MAX;
 use super::output::OUTPUT_BYTES_MAX;
-use super::service::{Service, TICK};
+use super::service::{SOCKET_TICK, Service, TICK};
 use intercept::holder::{Event, ReplyBody};
 use std::time::Instant;
 

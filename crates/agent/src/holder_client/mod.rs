@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,6 +27,9 @@ pub const HAND_OVERS_WAITING_MAX: usize = 4096;
 
 /// How long the holder may take to answer: it does nothing that waits, except for the start of a program.
 const ANSWER_MS_MAX: u64 = 30_000;
+
+/// How long a holder may take to greet: it does nothing that waits, on however busy a machine.
+const GREETING_MS_MAX: u64 = 10_000;
 
 /// What went wrong between agent and holder.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +50,11 @@ pub enum ClientError {
     #[error("the holder answers: {0}")]
     Refused(String),
     /// It did not answer in time.
-    #[error("the holder did not answer within {ANSWER_MS_MAX} ms")]
-    Silent,
+    #[error("the holder, process {process}, does not answer")]
+    Silent {
+        /// Which process it is; 0 where that cannot be seen.
+        process: i32,
+    },
     /// What it said makes no sense.
     #[error("the holder's answer is not understood: {0}")]
     Garbled(String),
@@ -108,6 +114,7 @@ pub struct HolderClient {
 }
 
 type Waiting = BTreeMap<u64, oneshot::Sender<Answer>>;
+
 type Answer = (Result<ReplyBody, String>, Option<OwnedFd>);
 
 #[derive(Debug)]
@@ -171,7 +178,7 @@ impl HolderClient {
         ))
     }
 
-    /// Attaches to the holder of a data directory; starts one first when none is there.
+    /// Attaches to the holder of a data directory; starts one first when none is there. One whose socket is gone makes it anew.
     ///
     /// # Errors
     /// As [`attach`](Self::attach), and when it cannot be started.
@@ -179,15 +186,25 @@ impl HolderClient {
         upstart_binary: &Path,
         data: &Path,
     ) -> Result<(Self, Notices), ClientError> {
-        match Self::attach(data).await {
-            Err(ClientError::Unreachable { .. } | ClientError::Gone) => {}
-            answer => return answer,
+        let began = Instant::now();
+        loop {
+            match Self::attach(data).await {
+                Err(ClientError::Unreachable { .. } | ClientError::Gone) => {}
+                answer => return answer,
+            }
+            let (binary, directory) = (upstart_binary.to_owned(), data.to_owned());
+            let spawned = tokio::task::spawn_blocking(move || holder::spawn(&binary, &directory))
+                .await
+                .map_err(io::Error::other)?;
+            match (spawned, holder::owner(data)) {
+                (Ok(()), _) => return Self::attach(data).await,
+                (Err(_), Some(process)) if began.elapsed() >= WAY_IN_LIMIT => {
+                    return Err(ClientError::Silent { process });
+                }
+                (Err(_), Some(_)) => tokio::time::sleep(WAY_IN_LOOK).await,
+                (Err(error), None) => return Err(error.into()),
+            }
         }
-        let (binary, directory) = (upstart_binary.to_owned(), data.to_owned());
-        tokio::task::spawn_blocking(move || holder::spawn(&binary, &directory))
-            .await
-            .map_err(io::Error::other)??;
-        Self::attach(data).await
     }
 
     /// What the holder had when this client attached.

@@ -1,7 +1,7 @@
 //! The packets of the connection, and the task that reads them.
 
 use super::{
-    ANSWER_MS_MAX, ClientError, HAND_OVERS_WAITING_MAX, Notice, Waiting, lock, unexpected,
+    ClientError, GREETING_MS_MAX, HAND_OVERS_WAITING_MAX, Notice, Waiting, lock, unexpected,
 };
 use crate::holder::{self, packet};
 use intercept::holder::{
@@ -66,10 +66,13 @@ pub(super) async fn greet(socket: &UnixDatagram) -> Result<HolderState, ClientEr
     send(socket, &Request { id: 0, body }, None).await?;
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     let answer = tokio::time::timeout(
-        Duration::from_millis(ANSWER_MS_MAX),
+        Duration::from_millis(GREETING_MS_MAX),
         receive(socket, &mut buffer),
     );
-    match answer.await.map_err(|_| ClientError::Silent)?? {
+    let silent = |_| ClientError::Silent {
+        process: peer_process(socket).unwrap_or(0),
+    };
+    match answer.await.map_err(silent)?? {
         (FromHolder::Reply(Reply { body, .. }), _) => match body.map_err(ClientError::Refused)? {
             ReplyBody::Hello { state, .. } => Ok(state),
             other => Err(unexpected(&other)),

@@ -98,6 +98,9 @@ pub enum AgentError {
     /// The holder cannot be reached.
     #[error("the node's holder")]
     Holder(#[from] holder_client::ClientError),
+    /// Processes of the software that could not be ended.
+    #[error("processes of the software are left: {}", numbers(.0))]
+    LeftBehind(Vec<i32>),
     /// The holder has gone while the agent ran.
     #[error("the node's holder has gone, or a newer agent has taken the node over")]
     HolderGone,
@@ -115,6 +118,11 @@ pub enum AgentError {
     /// The member table cannot be used.
     #[error("the member table")]
     Table(#[from] TableError),
+}
+
+fn numbers(processes: &[i32]) -> String {
+    let numbers: Vec<String> = processes.iter().map(ToString::to_string).collect();
+    numbers.join(", ")
 }
 
 /// Runs the agent of one node until it is asked to go; the software runs on under its holder.
@@ -382,6 +390,7 @@ impl Parts {
             progress: Mutex::new(None),
             child: watch::Sender::new(None),
             household,
+            hindered: Mutex::default(),
             unfit: watch::Sender::new(None),
             killed: Mutex::default(),
             state_in_force: Mutex::default(),
@@ -476,30 +485,31 @@ fn first_picture() -> Picture {
 
 /// Stops a node's software and its holder, for good: nothing of the node runs afterwards. No agent may run.
 ///
+/// Whatever has become of the node's holder: where none answers, another one finds by the kernel what was left.
+///
 /// # Errors
-/// An agent runs, or the software cannot be stopped.
+/// An agent runs, or something of the software is left, or may be.
 pub async fn stop(data: &Path) -> Result<(), AgentError> {
     let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
     let _lock = Journal::open(&layout.journal())?;
-    let (holder, mut notices) = match HolderClient::attach(layout.root()).await {
-        Ok(attached) => attached,
-        Err(holder_client::ClientError::Unreachable { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    let binary = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
+    let (holder, mut notices) = HolderClient::attach_or_spawn(&binary, layout.root()).await?;
     if holder.state().child.is_some() {
         end_child(&holder, &mut notices, &last_manner(&layout)).await;
     }
     holder.exit().await?;
     // It answers before it has tidied the directory, which may be deleted as soon as this returns.
-    let socket = holder::socket_path(layout.root());
     let gone = async {
-        while socket.exists() {
+        while holder::owner(layout.root()).is_some() {
             tokio::time::sleep(LOOK).await;
         }
     };
-    // A path that stays does no harm.
+    // One that does not end is seen by what it leaves.
     let _ = tokio::time::timeout(STOP_GRACE, gone).await;
-    Ok(())
+    match holder::left_behind(layout.root()) {
+        left if left.is_empty() => Ok(()),
+        left => Err(AgentError::LeftBehind(left)),
+    }
 }
 
 /// Makes a copied, moved or restored data directory the node's own; the next agent starts in it. No agent may run there.
