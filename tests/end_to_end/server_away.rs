@@ -1,6 +1,6 @@
 //! Nodes without their server.
 
-use crate::harness::{Boxes, Caller, System, until};
+use crate::harness::{Boxes, Caller, Node, System, until, until_ok};
 use model::api::Phase;
 
 #[test]
@@ -75,4 +75,56 @@ fn an_upgrade_that_has_begun_ends_without_the_server() {
     until("the permit to be given back", || {
         system.view().permits.is_empty().then_some(())
     });
+}
+
+/// Ends a node as a power cut and a reboot do, and has it serve again.
+fn rebooted(node: &mut Node, port: u16) {
+    node.end_agent();
+    node.stop_software();
+    node.start_agent();
+    until_ok("the software to serve again", || {
+        Caller::unlabelled(port, 1)?.get("apples")
+    });
+}
+
+#[test]
+fn a_node_that_its_server_refuses_starts_its_software_and_is_heard_when_it_is_taken_again() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+
+    // Another token than the server's.
+    let wrong = ("UPSTART_TOKEN".to_owned(), "another".into());
+    node.options.environment.push(wrong);
+    rebooted(&mut node, port);
+    node.until_said("the upgrade server refuses this node: The bearer token is missing or wrong");
+    node.options.environment.clear();
+
+    // Another database, in which nothing is published.
+    system.server.kill();
+    let data = system.server.data().to_owned();
+    let aside = data.with_extension("aside");
+    std::fs::rename(&data, &aside).expect("moved");
+    system.server.resume();
+    rebooted(&mut node, port);
+    node.until_said("the upgrade server refuses this node: There is no such node");
+
+    // The right one again.
+    system.server.kill();
+    std::fs::remove_dir_all(&data).expect("removed");
+    std::fs::rename(&aside, &data).expect("moved");
+    system.server.resume();
+    rebooted(&mut node, port);
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&node, 2);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_said_in_the_agents_log() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    system.server.kill();
+    node.until_said("the node serves on, and upgrades wait");
+    system.server.resume();
+    node.until_said("the upgrade server answers again");
 }

@@ -3,6 +3,7 @@
 mod agent_key;
 pub mod config;
 pub mod confine;
+mod contact;
 pub mod control;
 pub mod dial;
 pub mod environment;

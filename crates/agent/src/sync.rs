@@ -2,6 +2,7 @@
 //! that a node goes on at its version, and recovers, while the server is away.
 
 use crate::config::Config;
+use crate::contact::{Answer, Contact};
 use crate::layout::Layout;
 use crate::vital::Vital;
 use client::{Client, ClientError};
@@ -18,7 +19,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Two syncs are at least so far apart, however much happens.
@@ -30,10 +31,11 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
 
-/// Enrols the node, or recalls its enrolment from the cache when no server answers; also says whether one did.
+/// Enrols the node, or recalls its enrolment from the cache when no server answers, or one that refuses it: its token may have
+/// changed, or its database be another one, and neither is worse than no server at all. Also says whether one took the node.
 ///
 /// # Errors
-/// The server refuses the node, or it cannot be reached and the node was never enrolled.
+/// The node was never enrolled, and the server refuses it or cannot be reached.
 pub(crate) async fn enrol(
     client: &Client,
     config: &Config,
@@ -52,8 +54,15 @@ pub(crate) async fn enrol(
             save(&file, &enrolled);
             Ok((enrolled, true))
         }
-        Err(error @ ClientError::Problem(_)) => Err(error),
-        Err(error) => load(&file).map(|enrolled| (enrolled, false)).ok_or(error),
+        Err(error) => match load(&file) {
+            Some(enrolled) => {
+                tracing::warn!(
+                    "the upgrade server does not take this node ({error}): it goes on as its journal says, and asks again"
+                );
+                Ok((enrolled, false))
+            }
+            None => Err(error),
+        },
     }
 }
 
@@ -162,7 +171,9 @@ impl Conversation {
             self.collect_events();
             let report = self.report.borrow_and_update().clone();
             let changed = if report == sent { None } else { report.clone() };
-            let pause = match self.sync(changed).await {
+            let synced = self.sync(changed).await;
+            self.note(&synced);
+            let pause = match synced {
                 Ok(()) => {
                     let told = report.as_ref().map(|report| Told {
                         version: report.status.version,
@@ -174,7 +185,6 @@ impl Conversation {
                 }
                 Err(error) => {
                     self.note_forgotten(&error);
-                    tracing::debug!(%error, "the server does not answer");
                     jittered(self.poll.min(RETRY_PAUSE))
                 }
             };

@@ -367,6 +367,17 @@ impl Node {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until its agent says a thing.
+    pub fn until_said(&self, text: &str) {
+        until_ok(
+            &format!("`{text}` in the agent's log"),
+            || match std::fs::read_to_string(&self.log) {
+                Ok(said) if said.contains(text) => Ok(()),
+                _ => Err(self.tail()),
+            },
+        );
+    }
+
     /// The end of what its agent said.
     fn tail(&self) -> String {
         let text = self.log();
