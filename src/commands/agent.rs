@@ -110,8 +110,25 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
     })?;
     // Requests to a server that does not answer must not hold the end up.
     runtime.shutdown_background();
-    ended.map_err(explain)?;
-    Ok(End::Yes)
+    match ended {
+        (Err(error), true) => Err(begin_again(error)),
+        (Err(error), false) => Err(explain(error)),
+        (Ok(()), _) => Ok(End::Yes),
+    }
+}
+
+/// A lost holder ends no agent: it begins anew, as the same process, so that nobody need look after it. Gives what is in the way.
+fn begin_again(error: AgentError) -> anyhow::Error {
+    tracing::warn!(%error, "the agent begins anew: another holder ends what was left, and the software is started again");
+    let mut arguments = std::env::args_os();
+    let mut again = Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    agent::limits::restore_own();
+    let failed = again.args(arguments).exec();
+    tracing::error!(error = %failed, "cannot begin anew");
+    explain(error)
 }
 
 fn explain(error: AgentError) -> anyhow::Error {

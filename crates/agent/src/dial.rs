@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tokio::net::TcpStream;
 
 /// `TCP_FASTOPEN_NO_COOKIE` (linux/tcp.h): data may go out with the handshake without a cookie.
@@ -119,12 +119,15 @@ pub struct FastOpen {
 
 impl FastOpen {
     /// As it is set now.
-    pub fn of_this_host() -> Self {
-        Self::set_to(
-            setting("tcp_fastopen"),
-            setting("tcp_fastopen_blackhole_timeout_sec"),
-            multipath_sends(),
-        )
+    ///
+    /// # Errors
+    /// The settings cannot be read now, which says nothing about them.
+    pub fn of_this_host() -> io::Result<Self> {
+        Ok(Self::set_to(
+            setting("tcp_fastopen")?,
+            setting("tcp_fastopen_blackhole_timeout_sec")?,
+            multipath_sends()?,
+        ))
     }
 
     fn set_to(bits: u32, blackhole_timeout_s: u32, multipath_sends: bool) -> Self {
@@ -137,20 +140,77 @@ impl FastOpen {
     }
 }
 
-/// Whether this kernel sends data with a handshake for a socket of Multipath TCP too, or has none of that kind.
-fn multipath_sends() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
-        socket.map_or(true, |socket| allow_data_in_handshake(&socket).is_ok())
-    })
+/// The settings as they were read last: a look that fails says nothing of them.
+#[derive(Debug)]
+pub(crate) struct FastOpenSeen(Mutex<Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    settings: FastOpen,
+    /// The last look failed.
+    failed: bool,
 }
 
-fn setting(name: &str) -> u32 {
-    std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"))
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0)
+impl FastOpenSeen {
+    /// As they were at the start.
+    pub(crate) fn new(settings: FastOpen) -> Self {
+        let failed = false;
+        Self(Mutex::new(Seen { settings, failed }))
+    }
+
+    /// As they are set now, or were the last time that they could be read.
+    pub(crate) fn now(&self) -> FastOpen {
+        self.take(FastOpen::of_this_host())
+    }
+
+    fn take(&self, look: io::Result<FastOpen>) -> FastOpen {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match look {
+            Ok(settings) => {
+                *seen = Seen {
+                    settings,
+                    failed: false,
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut seen.failed, true) {
+                    tracing::warn!(%error, "net.ipv4.tcp_fastopen cannot be read now: what it was holds");
+                }
+            }
+        }
+        seen.settings
+    }
+}
+
+/// Whether this kernel sends data with a handshake for a socket of Multipath TCP too, or has none of that kind.
+fn multipath_sends() -> io::Result<bool> {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return Ok(*answer);
+    }
+    let answer = match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)) {
+        Ok(socket) => allow_data_in_handshake(&socket).is_ok(),
+        Err(error) if is_shortage(&error) => return Err(error),
+        Err(_) => true,
+    };
+    Ok(*ANSWER.get_or_init(|| answer))
+}
+
+/// Whether something has run out that a later try may have.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+    )
+}
+
+/// A setting of the kernel; 0 where this kernel has none of that name.
+fn setting(name: &str) -> io::Result<u32> {
+    let text = match std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        text => text?,
+    };
+    text.trim().parse().map_err(io::Error::other)
 }
 
 fn send_with_handshake(
@@ -243,6 +303,16 @@ mod tests {
         assert_eq!(said(2, 0), (false, false, true));
         assert_eq!(said(0, 0), (false, false, false));
         assert!(!FastOpen::set_to(1, 0, false).always_sends);
+    }
+
+    #[test]
+    fn a_look_that_fails_says_nothing_of_the_settings() {
+        let seen = FastOpenSeen::new(FastOpen::set_to(1, 0, true));
+        let out_of_descriptors = || Err(io::Error::from_raw_os_error(libc::EMFILE));
+        assert!(seen.take(out_of_descriptors()).always_sends);
+        assert!(seen.take(Ok(FastOpen::set_to(3, 0, true))).takes);
+        assert!(seen.take(out_of_descriptors()).takes);
+        assert!(!seen.take(Ok(FastOpen::set_to(0, 0, true))).sends);
     }
 
     #[tokio::test]

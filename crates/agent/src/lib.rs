@@ -17,6 +17,7 @@ mod knowledge;
 pub mod launch;
 pub mod layout;
 mod library;
+pub mod limits;
 mod members;
 mod node;
 mod probe;

@@ -138,14 +138,17 @@ impl Transform {
         ours.set_nonblocking(true)
             .map_err(not_run("make a socket"))?;
         let mut ours = UnixStream::from_std(ours).map_err(not_run("make a socket"))?;
-        let mut runner = tokio::process::Command::new(&self.upstart_binary)
+        let mut command = tokio::process::Command::new(&self.upstart_binary);
+        command
             .arg("confine")
             .env_clear()
             .envs(environment::of_our_own())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(not_run("start its runner"))?;
+            .stdout(Stdio::null());
+        crate::limits::restored(command.as_std_mut());
+        let mut runner = command.spawn().map_err(not_run("start its runner"))?;
+        // The runner's end of the socket is its alone, so that its end is heard.
+        drop(command);
         ours.write_all(orders.as_bytes())
             .await
             .map_err(not_run("give its orders"))?;

@@ -21,6 +21,8 @@ use tokio::time::{Instant, timeout};
 
 /// How many commands may be connected at once.
 const COMMANDS_MAX: usize = 16;
+/// The pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a command may take for its request: it sends it at once.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// The longest request, in bytes: a name and a few headers.
@@ -42,7 +44,9 @@ pub(crate) async fn serve(node: Arc<Node>) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
+                // A shortage of descriptors must not become a busy loop.
                 tracing::debug!(%error, "a command could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

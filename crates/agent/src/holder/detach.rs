@@ -42,14 +42,17 @@ pub(super) fn step() -> Step {
 
 /// Starts the first step and waits for its end.
 pub(super) fn begin(upstart_binary: &Path, data: &Path) -> Result<(), HolderError> {
-    let output = Command::new(upstart_binary)
+    let mut starter = Command::new(upstart_binary);
+    starter
         .arg("holder")
         .arg("--data")
         .arg(data)
         .env_clear()
         .envs(environment::of_our_own())
         .env(STEP_VARIABLE, STEP_DETACH)
-        .stdin(Stdio::null())
+        .stdin(Stdio::null());
+    // The software gets the limit back that the holder begins with.
+    let output = crate::limits::restored(&mut starter)
         .output()
         .map_err(|source| HolderError::Io {
             what: format!("execute {}", upstart_binary.display()),

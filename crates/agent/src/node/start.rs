@@ -134,7 +134,9 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     config.data = prepare_directory(&config.data)?;
     let layout = Layout::new(&config.data);
     let (mut journal, records) = Journal::open(&layout.journal())?;
-    if !FastOpen::of_this_host().sends {
+    let settings = Path::new("/proc/sys/net/ipv4");
+    let fast_open = FastOpen::of_this_host().map_err(at(settings))?;
+    if !fast_open.sends {
         return Err(AgentError::NoHandshakeData);
     }
     let library = library::install(&layout.library()).map_err(AgentError::Library)?;
@@ -198,6 +200,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         client,
         link,
         learned: learned.clone(),
+        fast_open,
     };
     let node = parts.assemble()?;
     node.show_members();
@@ -339,6 +342,7 @@ struct Parts {
     client: Arc<Client>,
     link: sync::Link,
     learned: watch::Receiver<Option<Arc<Learned>>>,
+    fast_open: FastOpen,
 }
 
 impl Parts {
@@ -361,6 +365,7 @@ impl Parts {
             self.holder.clone(),
             tally.clone(),
             Workers::start(self.config.call_threads).map_err(AgentError::Workers)?,
+            self.fast_open,
         );
         let members = Members::load(&self.layout.members(), self.enrolled.node);
         let state = self.holder.state().clone();

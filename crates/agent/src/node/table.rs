@@ -31,7 +31,7 @@ impl Node {
         if !(self.flags.lock().unwrap_or_else(PoisonError::into_inner)).told {
             return;
         }
-        let fast_open = FastOpen::of_this_host();
+        let fast_open = self.relay.fast_open.now();
         *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner) = Some(fast_open);
         let (members, table) = self.table(fast_open);
         match file.publish(&table) {
@@ -44,7 +44,7 @@ impl Node {
 
     /// Tells the hooks what an operator has set anew in the kernel: whether a label can be late depends on it.
     pub(super) fn follow_kernel_settings(&self) {
-        let now = FastOpen::of_this_host();
+        let now = self.relay.fast_open.now();
         let known = *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known
             && now != known

@@ -23,7 +23,7 @@ pub(crate) use traffic::{Child, Loaded, Observed, Picture, Traffic};
 pub(crate) use workers::Workers;
 
 use crate::agent_key::AgentKey;
-use crate::dial::{self, FastOpen, Way};
+use crate::dial::{self, FastOpen, FastOpenSeen, Way};
 use crate::holder_client::HolderClient;
 use adapter::{Dial, Form, HeldBytes, Limits, MessageNode, MessageProtocol, Served, Upstream};
 use first_bytes::FirstBytes;
@@ -94,6 +94,7 @@ impl Relay {
         holder: HolderClient,
         tally: Arc<Tally>,
         workers: Workers,
+        fast_open: FastOpen,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity,
@@ -280,7 +281,7 @@ impl Relay {
             return false;
         }
         let picture = self.traffic.picture();
-        let settings = FastOpen::of_this_host();
+        let settings = self.fast_open.now();
         let has_no_cookie = peer.ip().to_canonical().is_loopback() || !settings.takes;
         !picture.honours(peer.ip())
             || same_host

@@ -1,5 +1,6 @@
 //! A command that ends with the agent: one that went on alone would run beside the one that the next agent starts.
 
+use crate::limits;
 use rustix::process::{
     Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
 };
@@ -22,7 +23,7 @@ impl Bound {
     /// # Errors
     /// It cannot be started.
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
-        kill_with_parent(&mut command);
+        kill_with_parent(limits::restored(&mut command));
         let (started, told) = mpsc::sync_channel(1);
         let (end, ended) = oneshot::channel();
         // The kernel's signal comes when the thread ends that started the command: this one ends after it, or with the agent.
