@@ -106,13 +106,12 @@ fn what_everybody_can_read_does_not_make_anybody_the_agent() {
     let system = System::with(&Boxes::version(1).bundle());
     let node = system.settled_box("a", 1, 1);
     let file = |name: &str| node.data.join(name);
-    let mode = |name| {
-        let about = std::fs::metadata(file(name)).expect("a file");
-        std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777
-    };
-    assert_eq!((mode("table"), mode("agent.key")), (0o644, 0o600));
+    let about = std::fs::metadata(file("agent.key")).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&about.permissions());
+    assert_eq!(mode & 0o777, 0o600);
     let key = std::fs::read(file("agent.key")).expect("the key");
-    let table = std::fs::read(file("table")).expect("the table");
+    let table = agent::shared::published(&node.data).expect("the table");
+    let table: Vec<u8> = table.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let mut turned = key.clone();
     turned.reverse();
     for form in [&key, &turned] {

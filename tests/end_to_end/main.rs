@@ -30,6 +30,7 @@ mod reflink;
 mod revisions;
 mod server_away;
 mod sessions;
+mod shared_memory;
 mod staging;
 mod state;
 mod stopping;

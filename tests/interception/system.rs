@@ -3,7 +3,7 @@
 use crate::harness::namespace::{Pair, command};
 use crate::harness::programs::{Running, printed, run};
 use crate::harness::wait_for;
-use intercept::stats::{Counter, StatsFile, StatsSnapshot};
+use intercept::stats::{Counter, StatsSnapshot};
 use model::api::{ChildState, Phase, SystemView};
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -167,12 +167,8 @@ impl<'a> System<'a> {
 
     /// The counters of the hooks in the server's and in the caller's node.
     pub(crate) fn counters(&self) -> [StatsSnapshot; 2] {
-        ["server", "caller"].map(|node| {
-            let file = self.folder.join(node).join("stats");
-            StatsFile::open(&file)
-                .and_then(|file| file.read())
-                .expect("counters")
-        })
+        ["server", "caller"]
+            .map(|node| agent::shared::counted(&self.folder.join(node)).expect("counters"))
     }
 }
 

@@ -75,19 +75,9 @@ impl Layout {
         self.software(place).join(archive.replace('/', "_"))
     }
 
-    /// The member table that hooks read.
-    pub fn table(&self) -> PathBuf {
-        self.root.join("table")
-    }
-
     /// The key by which hooks know the agent's own connections.
     pub fn agent_key(&self) -> PathBuf {
         self.root.join("agent.key")
-    }
-
-    /// The counters that hooks raise.
-    pub fn stats(&self) -> PathBuf {
-        self.root.join("stats")
     }
 
     /// What the software prints.

@@ -24,6 +24,7 @@ mod probe;
 mod relay;
 mod repository;
 mod seldom;
+pub mod shared;
 pub mod snapshot;
 mod sync;
 pub mod transform;

@@ -28,6 +28,9 @@ const SYNC_GAP: Duration = Duration::from_millis(50);
 /// A sync that failed is tried again after this, or after the poll interval if that is shorter.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// The problem that says that a node was forgotten.
+const FORGOTTEN: &str = "/problems/node-forgotten";
+
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
 
@@ -87,6 +90,8 @@ pub(crate) struct Link {
     pub(crate) told: watch::Receiver<Option<Told>>,
     /// The last view; none before the first answer.
     pub(crate) view: watch::Receiver<Option<Arc<SystemView>>>,
+    /// An operator has forgotten the node.
+    pub(crate) forgotten: watch::Receiver<bool>,
 }
 
 /// What the server was told that a node runs.
@@ -120,6 +125,7 @@ pub(crate) fn start(
     let (told_sender, told) = watch::channel(None);
     let (events, event_receiver) = mpsc::unbounded_channel();
     let wake = Arc::new(Notify::new());
+    let (forgotten, is_forgotten) = watch::channel(false);
     let conversation = Conversation {
         client,
         node,
@@ -133,7 +139,8 @@ pub(crate) fn start(
         told: told_sender,
         ahead_ms: Arc::default(),
         reached: false,
-        forgotten: false,
+        forgotten,
+        contact: Contact::default(),
     };
     let ahead_ms = conversation.ahead_ms.clone();
     vital.spawn("conversation with the server", conversation.run());
@@ -143,6 +150,7 @@ pub(crate) fn start(
         ahead_ms,
         told,
         view,
+        forgotten: is_forgotten,
     }
 }
 
@@ -160,8 +168,10 @@ struct Conversation {
     ahead_ms: Arc<AtomicI64>,
     /// The server has answered since this agent started: only then is the cached view's number worth telling.
     reached: bool,
-    /// The server has said that it does not know the node.
-    forgotten: bool,
+    /// The server has said that the node was forgotten.
+    forgotten: watch::Sender<bool>,
+    /// What was said of the server.
+    contact: Contact,
 }
 
 impl Conversation {
@@ -204,15 +214,29 @@ impl Conversation {
         }
     }
 
-    /// Says once that the server does not know the node any more: its software runs on, and nobody would notice.
-    fn note_forgotten(&mut self, error: &ClientError) {
-        let forgotten = matches!(error, ClientError::Problem(problem) if problem.status == 404);
-        if forgotten && !self.forgotten {
-            tracing::warn!(
-                "this node was forgotten by an operator: its software runs on, but it takes part in nothing; start the agent again to enrol it anew, or end the software with `upstart stop`"
-            );
+    /// Says how the server answers, where that is news.
+    fn note(&mut self, synced: &Result<(), ClientError>) {
+        let answer = match synced {
+            Ok(()) => Answer::Good,
+            Err(error @ ClientError::Problem(_)) => Answer::Refused(error.to_string()),
+            Err(error) => Answer::None(error.to_string()),
+        };
+        let is_good = answer == Answer::Good;
+        match self.contact.note(Instant::now(), answer) {
+            Some(said) if is_good => tracing::info!("{said}"),
+            Some(said) => tracing::warn!("{said}"),
+            None => {}
         }
-        self.forgotten |= forgotten;
+    }
+
+    /// Says once that the node was forgotten: the others do not know it any more, so that nobody can tell in whose words they call it.
+    fn note_forgotten(&mut self, error: &ClientError) {
+        if error.kind() == Some(FORGOTTEN) && !*self.forgotten.borrow() {
+            tracing::warn!(
+                "this node was forgotten by an operator: its software runs on, but whoever calls it is reset, and it takes part in nothing; start the agent again to enrol it anew, or end the software with `upstart stop`"
+            );
+            self.forgotten.send_replace(true);
+        }
     }
 
     fn collect_events(&mut self) {

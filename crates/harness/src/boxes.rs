@@ -26,6 +26,7 @@ pub struct Boxes {
     dialect: u32,
     changed: bool,
     port: String,
+    before: Vec<String>,
     arguments: Vec<String>,
     transform_arguments: Vec<String>,
     schedule: Option<String>,
@@ -43,6 +44,7 @@ impl Boxes {
             dialect: version,
             changed: version > 1,
             port: "vars.port".to_owned(),
+            before: Vec::new(),
             arguments: Vec::new(),
             transform_arguments: Vec::new(),
             schedule: None,
@@ -74,6 +76,12 @@ impl Boxes {
     /// Listens there (CEL).
     pub fn port(mut self, expression: &str) -> Self {
         expression.clone_into(&mut self.port);
+        self
+    }
+
+    /// The software is started by this program.
+    pub fn behind(mut self, program: &[&str]) -> Self {
+        self.before = program.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -144,12 +152,15 @@ impl Boxes {
             write!(text, "\n[class.box]\nschedule = {{ {schedule} }}\n").expect("written");
         }
         let arguments = quoted(&self.arguments);
+        let before: String = (self.before.iter())
+            .map(|word| format!("\"{word}\", "))
+            .collect();
         write!(
             text,
             r#"
 [class.box.software]
 path = "software"
-command = ["python3", "${{software}}/box.py", "--dialect", "{dialect}", "--port", "${{ports.data}}", "--state", "${{state}}"{arguments}]
+command = [{before}"python3", "${{software}}/box.py", "--dialect", "{dialect}", "--port", "${{ports.data}}", "--state", "${{state}}"{arguments}]
 
 [class.box.service.data]
 port = "{}"

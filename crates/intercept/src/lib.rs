@@ -12,5 +12,6 @@ pub mod holder;
 pub mod hook_protocol;
 pub mod stats;
 pub mod table;
+mod words;
 
 pub use label;

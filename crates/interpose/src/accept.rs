@@ -11,7 +11,6 @@ use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
 use intercept::decide::{
     Accept, Arrival, First, hand_over_counter, is_same_host, leaves_queued, on_accept, on_arrival,
 };
-use intercept::environment::CALL_MARK;
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
 use intercept::label::LABEL_BYTES_MAX;
@@ -114,7 +113,7 @@ fn kernel_accept(listener: c_int, from: &mut Storage, variant: Variant) -> Resul
         pointers[1],
         flags as usize,
         0,
-        CALL_MARK,
+        state::mark(),
     ];
     // SAFETY: the kernel writes at most 128 bytes and the length.
     unsafe { kernel::call_cancellable(number, arguments) }.map(|new| new as c_int)

@@ -4,7 +4,6 @@
 use crate::kernel::{self, Errno, Given};
 use crate::{messenger, state};
 use intercept::decide::on_bind;
-use intercept::environment::CALL_MARK;
 use intercept::hook_protocol::HookMessage;
 use intercept::stats::Counter;
 use libc::c_int;
@@ -24,7 +23,7 @@ pub fn bind(fd: c_int, to: Given) -> Result<c_int, Errno> {
                 to.length as usize,
                 0,
                 0,
-                CALL_MARK,
+                state::mark(),
             ],
         )
     }

@@ -153,7 +153,7 @@ pub fn connect(fd: c_int, to: Given) -> Result<c_int, Errno> {
         to.length as usize,
         0,
         0,
-        CALL_MARK,
+        crate::state::mark(),
     ];
     // SAFETY: the software's own address; the kernel checks it.
     unsafe { call_cancellable(libc::SYS_connect, arguments) }.map(|_| 0)

@@ -21,5 +21,6 @@ mod messenger;
 pub mod net;
 pub mod paths;
 pub mod peer;
+pub mod segment;
 mod slow_path;
 pub mod state;

@@ -2,7 +2,6 @@
 
 use crate::kernel::{self, Errno};
 use crate::{cookies, messenger, state};
-use intercept::environment::CALL_MARK;
 use intercept::hook_protocol::HookMessage;
 use intercept::stats::{Counter, Deed};
 use libc::c_int;
@@ -20,7 +19,7 @@ pub fn listen(fd: c_int, backlog: c_int) -> Result<c_int, Errno> {
     unsafe {
         kernel::call(
             libc::SYS_listen,
-            [fd as usize, backlog as usize, 0, 0, 0, CALL_MARK],
+            [fd as usize, backlog as usize, 0, 0, 0, state::mark()],
         )
     }?;
     // Unless it was bound before, the kernel has chosen a port.

@@ -3,7 +3,6 @@
 use crate::kernel::{self, Errno, Storage};
 use crate::state;
 use intercept::address::{RawAddress, V6_BYTES, to_sockaddr};
-use intercept::environment::CALL_MARK;
 use libc::{c_int, sockaddr, socklen_t};
 use std::net::SocketAddr;
 
@@ -30,7 +29,7 @@ pub unsafe fn getpeername(
             length as usize,
             0,
             0,
-            CALL_MARK,
+            state::mark(),
         ];
         // SAFETY: the software's own pointers; the kernel checks them.
         return unsafe { kernel::call(libc::SYS_getpeername, arguments) }.map(|_| 0);

@@ -3,6 +3,7 @@
 
 use crate::kernel;
 use crate::messenger;
+use crate::segment;
 use intercept::decide::leaves_queued;
 use intercept::environment;
 use intercept::hook_protocol::HookMessage;
@@ -16,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 static READY: AtomicBool = AtomicBool::new(false);
 static TABLE: OnceLock<TableView<'static>> = OnceLock::new();
-/// The table's file, for the holder, which outlives tables.
-static TABLE_INODE: AtomicU64 = AtomicU64::new(0);
+/// What tells the table from others, for the holder, which outlives tables.
+static TABLE_IDENTITY: AtomicU64 = AtomicU64::new(0);
 static STATS: OnceLock<StatsView<'static>> = OnceLock::new();
 static HOLDER: OnceLock<Holder> = OnceLock::new();
 /// Counters of a process that cannot map the file: they end with it, and nothing else is lost.
@@ -95,22 +96,35 @@ pub fn ensure() {
     kernel::set_errno(before);
 }
 
+/// What the software's own calls carry. Where the table cannot be seen nobody here can judge them: they go unmarked, and the net does
+/// what is to be done about them, as for a program without the library.
+pub(crate) fn mark() -> usize {
+    ensure();
+    match TABLE.get() {
+        Some(_) => environment::CALL_MARK,
+        None => 0,
+    }
+}
+
 /// Maps a node's files by their paths, for who is none of its software: the holder. Says whether the table there can be gone by: an
 /// agent of another version replaces it by one of another layout.
 pub fn open(table: &CStr, stats: &CStr, holder: &[u8]) -> bool {
     READY.store(true, Ordering::Release);
-    let inode = inode(table);
+    let identity = identity(table);
     if TABLE.get().is_none() {
         // SAFETY: no pointers.
         let own = unsafe { libc::geteuid() };
         open_files(Some(table), Some(stats), holder, Some(own));
-        TABLE_INODE.store(inode, Ordering::Release);
+        TABLE_IDENTITY.store(identity, Ordering::Release);
     }
-    TABLE.get().is_some() && TABLE_INODE.load(Ordering::Acquire) == inode
+    TABLE.get().is_some() && TABLE_IDENTITY.load(Ordering::Acquire) == identity
 }
 
-/// 0 where there is no such file.
-fn inode(path: &CStr) -> u64 {
+/// What tells this table from others: a segment's mark, a file's inode; 0 where there is no such file.
+fn identity(path: &CStr) -> u64 {
+    if let Some((_, mark)) = environment::segment(path.to_bytes()) {
+        return mark;
+    }
     // SAFETY: a structure of integers.
     let mut about: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: a terminated path; writes one structure.
@@ -120,7 +134,7 @@ fn inode(path: &CStr) -> u64 {
 
 /// The table's owner is the holder's user, unless the holder itself says who it is.
 fn open_files(table: Option<&CStr>, stats: Option<&CStr>, holder: &[u8], user: Option<u32>) {
-    let table = map(table, table::FILE_BYTES, libc::O_RDONLY);
+    let table = words(table, table::FILE_BYTES, libc::O_RDONLY);
     let owner = user.or(table.map(|(_, user)| user)).unwrap_or(0);
     if let Some(holder) = Holder::new(holder, owner) {
         let _ = HOLDER.set(holder);
@@ -128,7 +142,7 @@ fn open_files(table: Option<&CStr>, stats: Option<&CStr>, holder: &[u8], user: O
     if let Some(view) = table.and_then(|(words, _)| TableView::new(words)) {
         let _ = TABLE.set(view);
     }
-    let file = map(stats, stats::FILE_BYTES, libc::O_RDWR);
+    let file = words(stats, stats::FILE_BYTES, libc::O_RDWR);
     if let Some(view) = file
         .and_then(|(words, _)| StatsView::new(words))
         .or_else(|| StatsView::private(&PRIVATE))
@@ -152,9 +166,20 @@ fn variable(name: &str) -> Option<&'static CStr> {
     Some(unsafe { CStr::from_ptr(value) })
 }
 
+/// What lies in this segment, or in this file, and whose it is.
+fn words(name: Option<&CStr>, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
+    let name = name?;
+    match environment::segment(name.to_bytes()) {
+        Some((id, mark)) => {
+            let segment = segment::attach(id, mark, length / 8, access == libc::O_RDWR).ok()?;
+            Some((segment.words, segment.maker))
+        }
+        None => map(name, length, access),
+    }
+}
+
 /// Maps this file, whole, and tells its owner.
-fn map(path: Option<&CStr>, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
-    let path = path?;
+fn map(path: &CStr, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
     let flags = (access | libc::O_CLOEXEC) as usize;
     let arguments = [
         libc::AT_FDCWD as usize,

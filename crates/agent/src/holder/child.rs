@@ -7,7 +7,6 @@ use crate::launch::Orders;
 use intercept::holder::{ChildExit, ChildSpec, Interception, Killed};
 use interpose::net::target::Target;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open};
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,8 +39,8 @@ pub(super) struct Child {
     /// How it is intercepted.
     pub(super) interception: Interception,
     net: Option<Net>,
-    /// What it was told of the node's files.
-    environment: BTreeMap<String, String>,
+    /// Its table can be looked at here.
+    has_table: bool,
     /// Why it could not be started, and who is to be told so when nothing of it is left.
     pub(super) unborn: Option<((u64, u64), String)>,
     /// What had to be killed.
@@ -76,8 +75,9 @@ impl Child {
         asker: (u64, u64),
     ) -> io::Result<Self> {
         let uid = spec.user.as_deref().map(uid_of).transpose()?;
-        let output = Output::open(Path::new(&spec.output))
-            .map_err(|error| io::Error::other(format!("cannot open {}: {error}", spec.output)))?;
+        let output = open_output(&spec.output)?;
+        // Had here from now on, they last while the software runs, whoever else has them.
+        let has_table = net::learn_files(&spec.environment);
         let (ours, theirs) = UnixStream::pair()?;
         let generation = spec.generation;
         let orders = Orders {
@@ -125,7 +125,7 @@ impl Child {
             uid,
             interception: Interception::default(),
             net: None,
-            environment: spec.environment,
+            has_table,
             unborn: None,
             killed: None,
         })
@@ -147,7 +147,7 @@ impl Child {
             uid: None,
             interception: Interception::default(),
             net: None,
-            environment: BTreeMap::new(),
+            has_table: false,
             unborn: None,
             killed: None,
         }
@@ -211,7 +211,7 @@ impl Child {
     }
 
     fn serve(&mut self, notices: OwnedFd) {
-        if !net::learn_files(&self.environment) {
+        if !self.has_table {
             self.interception.net = false;
             self.interception.why_no_net = Some(NO_TABLE.to_owned());
         }

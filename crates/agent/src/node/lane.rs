@@ -185,6 +185,8 @@ impl Lane {
     /// Looks for what nobody tells: another setting of the kernel, a child that the library does not reach.
     fn look_around(&mut self) -> Vec<Output> {
         self.node.follow_kernel_settings();
+        self.node.follow_forgetting();
+        self.node.look_at_software();
         // A listener that was kept listens from bind on, before the hook sees listen: only what stays so is believed.
         let seen = self.node.unreachable_program();
         let before = std::mem::replace(&mut self.suspected, seen.clone());

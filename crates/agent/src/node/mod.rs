@@ -31,6 +31,7 @@ use crate::household::Household;
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
 use crate::relay::{Identity, Relay, Tally, Traffic};
+use crate::shared::Shared;
 use crate::sync::{self, Link};
 use client::Client;
 use intercept::stats::StatsFile;
@@ -68,6 +69,8 @@ pub(crate) struct Node {
     link: Link,
     clock: Clock,
     stats: StatsFile,
+    /// Where table and counters lie.
+    shared: Shared,
     table: Mutex<TableFile>,
     members: Members,
     flags: Mutex<Flags>,

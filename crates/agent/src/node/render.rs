@@ -151,8 +151,8 @@ impl Node {
             _ => text(&self.library),
         };
         all.insert(variable::PRELOAD.to_owned(), preload);
-        all.insert(variable::TABLE.to_owned(), text(&self.layout.table()));
-        all.insert(variable::STATS.to_owned(), text(&self.layout.stats()));
+        all.insert(variable::TABLE.to_owned(), self.shared.table_name());
+        all.insert(variable::STATS.to_owned(), self.shared.stats_name());
         all.insert(variable::HOLDER.to_owned(), self.hook_socket.clone());
         all
     }
@@ -164,13 +164,10 @@ impl Node {
         };
         let give = || -> std::io::Result<()> {
             let (uid, gid) = launch::user::ids(user)?;
-            std::os::unix::fs::chown(self.layout.stats(), Some(uid), Some(gid))
+            self.shared.give_stats(uid, gid)
         };
         give().map_err(|error| {
-            format!(
-                "cannot let user {user} write {}: {error}",
-                self.layout.stats().display()
-            )
+            format!("cannot let user {user} write to the node's counters: {error}")
         })
     }
 

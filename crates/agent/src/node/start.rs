@@ -21,13 +21,13 @@ use crate::knowledge::Knowledge;
 use crate::layout::Layout;
 use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
 use crate::repository::Repository;
+use crate::shared::Shared;
 use crate::trust::{self, Distrust};
 use crate::vital::{Broken, Vital};
 use crate::{environment, library, sync};
 use client::{Client, ClientError};
 use intercept::holder::{ChildExit, HolderState, RunningChild};
-use intercept::stats::StatsFile;
-use intercept::table::{TableError, TableFile};
+use intercept::table::TableError;
 use model::api::Enrolled;
 use model::ids::Version;
 use model::machine::{NodeMachine, Plan, RecoverError};
@@ -346,6 +346,14 @@ struct Parts {
 }
 
 impl Parts {
+    /// What is shared with the software; what a lost holder has left is ended before anything is started.
+    fn shared(&self, household: &Household) -> Result<Shared, TableError> {
+        let child = self.holder.state().child.as_ref();
+        let in_use = child.is_some_and(|child| child.generation != 0);
+        let software = in_use.then(|| household.members());
+        Shared::open(self.layout.root(), software.as_deref())
+    }
+
     fn assemble(self) -> Result<Arc<Node>, AgentError> {
         let identity = Identity {
             system: self.enrolled.system_id,
@@ -354,9 +362,11 @@ impl Parts {
                 .map_err(at(&self.layout.agent_key()))?,
         };
         let hook_socket = hook_socket(&self.layout)?;
-        let table = open_table(&self.layout, self.holder.state().child.is_some())?;
-        let stats = self.layout.stats();
-        let stats = StatsFile::open(&stats).map_err(at(&stats))?;
+        let state = self.holder.state().clone();
+        let household = Household::new(self.holder.process(), state.group.as_deref());
+        let shared = self.shared(&household)?;
+        let table = shared.table()?;
+        let stats = shared.stats().map_err(at(self.layout.root()))?;
         let traffic = Traffic::new(first_picture(), self.link.wake.clone());
         let tally = Arc::new(Tally::default());
         let relay = Relay::new(
@@ -368,8 +378,6 @@ impl Parts {
             self.fast_open,
         );
         let members = Members::load(&self.layout.members(), self.enrolled.node);
-        let state = self.holder.state().clone();
-        let household = Household::new(self.holder.process(), state.group.as_deref());
         let adapters = super::adapters::Loader::new(&self.layout, &self.binary);
         let node = Arc::new(Node {
             adapters,
@@ -389,6 +397,7 @@ impl Parts {
             link: self.link,
             clock: Clock::new(),
             stats,
+            shared,
             table: Mutex::new(table),
             members,
             flags: Mutex::new(Flags::default()),
@@ -451,18 +460,6 @@ fn hook_socket(layout: &Layout) -> Result<String, AgentError> {
     let path = holder::name_path(layout.root());
     let name = std::fs::read_to_string(&path).map_err(at(&path))?;
     Ok(name.trim().to_owned())
-}
-
-/// A table of another layout is of no use any more; it is replaced while nothing has it mapped.
-fn open_table(layout: &Layout, software_runs: bool) -> Result<TableFile, AgentError> {
-    let path = layout.table();
-    match TableFile::open(&path) {
-        Err(TableError::NotATable { .. }) if !software_runs => {
-            std::fs::remove_file(&path).map_err(at(&path))?;
-            Ok(TableFile::open(&path)?)
-        }
-        opened => Ok(opened?),
-    }
 }
 
 /// Before anything is known, calls wait.

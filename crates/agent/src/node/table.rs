@@ -6,6 +6,7 @@ use crate::relay::Picture;
 use intercept::table::{ENDPOINTS_MAX, NETWORKS_MAX, Service, Table};
 use std::net::IpAddr;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 /// The declared networks, as many as the table has room for.
 fn networks(picture: &Picture) -> Vec<(IpAddr, u8)> {
@@ -54,6 +55,14 @@ impl Node {
         }
     }
 
+    /// Closes the way to the software when the node was forgotten.
+    pub(super) fn follow_forgetting(&self) {
+        let forgotten = *self.link.forgotten.borrow();
+        if forgotten && !self.relay.forgotten.swap(true, Ordering::Relaxed) {
+            self.publish_table();
+        }
+    }
+
     /// The number of the members' list, and the table made with it.
     fn table(&self, fast_open: FastOpen) -> (u64, Table) {
         let picture = self.traffic.picture();
@@ -89,7 +98,8 @@ impl Node {
             node: self.identity.node.0,
             version: serving.0,
             agent_lock: self.identity.agent_key.lock(),
-            probing: flags.probing,
+            // Of a forgotten node too no connection is the software's at once.
+            probing: flags.probing || *self.link.forgotten.borrow(),
             refuse_members: flags.refuse_members,
             stopping_until_ms: flags.stopping_until_ms,
             local_labels_prompt: fast_open.always_sends,

@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -78,6 +78,10 @@ pub(crate) struct Relay {
     pub(crate) workers: Workers,
     /// Whoever records what passes.
     pub(crate) recorders: Recorders,
+    /// What the kernel does with data in handshakes.
+    pub(crate) fast_open: FastOpenSeen,
+    /// Nobody can tell in whose words callers speak: they are reset.
+    pub(crate) forgotten: AtomicBool,
     /// Open connections by the address that they come from.
     open: Mutex<BTreeMap<IpAddr, usize>>,
     /// Connections on their way back to the software.
@@ -104,6 +108,8 @@ impl Relay {
             tally,
             commands: Arc::new(Commands::default()),
             workers,
+            fast_open: FastOpenSeen::new(fast_open),
+            forgotten: AtomicBool::new(false),
             recorders: Recorders::default(),
             open: Mutex::default(),
             returning: AtomicUsize::new(0),
@@ -203,6 +209,9 @@ impl Relay {
         let label = match first {
             FirstBytes::Label(label) if self.is_own(&label) => {
                 return self.take_back(stream, &label, reason).await;
+            }
+            _ if self.forgotten.load(Ordering::Relaxed) => {
+                return self.reset(stream, "reset.forgotten");
             }
             FirstBytes::Label(label) if label.system != self.identity.system => {
                 return self.reset(stream, "reset.other_system");

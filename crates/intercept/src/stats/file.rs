@@ -2,15 +2,17 @@
 
 use super::view::{COUNTERS_AT, FILE_BYTES, MAGIC, PROCESS_WORDS, PROCESSES_AT, PROCESSES_MAX};
 use super::{Counter, Deed};
-use std::fs::{File, OpenOptions};
+use crate::words::Words;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
-/// The file of counters. Never truncated or replaced while software runs: it is mapped.
+/// The counters, in shared memory or in a file.
 #[derive(Debug)]
 pub struct StatsFile {
-    file: File,
+    words: Words,
 }
 
 /// What the file said at one moment.
@@ -50,13 +52,30 @@ impl StatsFile {
             file.write_all_at(&vec![0; FILE_BYTES], 0)?;
             file.write_all_at(&MAGIC.to_le_bytes(), 0)?;
         }
-        Ok(Self { file })
+        let words = Words::File(file);
+        Ok(Self { words })
+    }
+
+    /// Those in shared memory: what is there, or, where nothing is yet, new ones.
+    ///
+    /// # Errors
+    /// Something else lies there.
+    pub fn in_memory(words: &'static [AtomicU64]) -> io::Result<Self> {
+        let words = Words::Memory(words);
+        match words.read(0, 1)?[0] {
+            0 => words.write(0, &[MAGIC])?,
+            MAGIC => {}
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        Ok(Self { words })
     }
 
     /// Reads counters and processes.
     pub fn read(&self) -> io::Result<StatsSnapshot> {
-        let words = self.words(COUNTERS_AT, Counter::ALL.len())?;
-        let slots = self.words(PROCESSES_AT, PROCESSES_MAX * PROCESS_WORDS)?;
+        let words = self.words.read(COUNTERS_AT, Counter::ALL.len())?;
+        let slots = self
+            .words
+            .read(PROCESSES_AT, PROCESSES_MAX * PROCESS_WORDS)?;
         let processes = slots
             .as_chunks::<PROCESS_WORDS>()
             .0
@@ -73,17 +92,6 @@ impl StatsFile {
                 })
                 .collect(),
         })
-    }
-
-    fn words(&self, at: usize, count: usize) -> io::Result<Vec<u64>> {
-        let mut bytes = vec![0; count * 8];
-        self.file.read_exact_at(&mut bytes, at as u64 * 8)?;
-        Ok(bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|word| u64::from_le_bytes(*word))
-            .collect())
     }
 }
 

@@ -6,27 +6,29 @@ use super::{
     VERSIONS_MAX,
 };
 use crate::address::{canonical, number};
-use std::fs::{File, OpenOptions};
+use crate::words::Words;
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 /// Any user may read it, since software may change its user as it likes; there is nothing secret in it. Hooks believe it, so
 /// that nobody but its owner may write.
 const MODE: u32 = 0o644;
 
-/// An open table file. One writer at a time (the node's lock sees to it).
+/// A table to be published, in shared memory or in a file. One writer at a time (the node's lock sees to it).
 #[derive(Debug)]
 pub struct TableFile {
-    file: File,
+    words: Words,
     path: PathBuf,
     epoch: u64,
 }
 
 /// All of it is written, so that a table can be published while the disk is full.
-fn make(file: &File) -> io::Result<()> {
-    file.write_all_at(&vec![0; FILE_BYTES], 0)?;
-    write_words(file, MAGIC_AT, &[MAGIC])
+fn make(words: &Words) -> io::Result<()> {
+    words.write(0, &vec![0; FILE_WORDS])?;
+    words.write(MAGIC_AT, &[MAGIC])
 }
 
 impl TableFile {
@@ -44,23 +46,53 @@ impl TableFile {
             .mode(MODE)
             .clone();
         let file = options.open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() == 0
-            && let Err(error) = make(&file)
+        let length = file.metadata().map_err(failed)?.len();
+        let words = Words::File(file);
+        if length == 0
+            && let Err(error) = make(&words)
         {
-            // Half a table would be taken for somebody else's file; an empty one is made again.
-            let _ = file.set_len(0);
+            if let Words::File(file) = &words {
+                // Half a table would be taken for somebody else's file; an empty one is made again.
+                let _ = file.set_len(0);
+            }
             return Err(failed(error));
         }
-        let magic = read_word(&file, MAGIC_AT).map_err(failed)?;
-        let whole = file.metadata().map_err(failed)?.len() == FILE_BYTES as u64;
-        if magic != MAGIC || !whole {
+        match length {
+            0 => Self::of(words, path),
+            length if length == FILE_BYTES as u64 => Self::of(words, path),
+            _ => Err(TableError::NotATable {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// The table in shared memory: the one that is there, or, where nothing is yet, a new one. `name` is told where something fails.
+    pub fn in_memory(words: &'static [AtomicU64], name: &str) -> Result<Self, TableError> {
+        let path = PathBuf::from(name);
+        let words = Words::Memory(words);
+        let failed = |source| TableError::File {
+            path: path.clone(),
+            source,
+        };
+        if words.read(MAGIC_AT, 1).map_err(failed)? == [0] {
+            words.write(MAGIC_AT, &[MAGIC]).map_err(failed)?;
+        }
+        Self::of(words, &path)
+    }
+
+    fn of(words: Words, path: &Path) -> Result<Self, TableError> {
+        let failed = |source| TableError::File {
+            path: path.to_owned(),
+            source,
+        };
+        if words.read(MAGIC_AT, 1).map_err(failed)? != [MAGIC] {
             return Err(TableError::NotATable {
                 path: path.to_owned(),
             });
         }
-        let epoch = read_word(&file, EPOCH_AT).map_err(failed)?;
+        let epoch = words.read(EPOCH_AT, 1).map_err(failed)?[0];
         Ok(Self {
-            file,
+            words,
             path: path.to_owned(),
             epoch,
         })
@@ -78,24 +110,11 @@ impl TableFile {
     fn write(&mut self, sections: &[(usize, Vec<u64>)]) -> io::Result<()> {
         let epoch = self.epoch + 1;
         for (at, words) in sections {
-            write_words(&self.file, buffer_at(epoch) + at, words)?;
+            self.words.write(buffer_at(epoch) + at, words)?;
         }
-        write_words(&self.file, EPOCH_AT, &[epoch])?;
+        self.words.write(EPOCH_AT, &[epoch])?;
         self.epoch = epoch;
         Ok(())
-    }
-}
-
-fn write_words(file: &File, at: usize, words: &[u64]) -> io::Result<()> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    file.write_all_at(&bytes, at as u64 * 8)
-}
-
-fn read_word(file: &File, at: usize) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    match file.read_exact_at(&mut bytes, at as u64 * 8) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-        read => read.map(|()| u64::from_le_bytes(bytes)),
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) const BUFFER_WORDS: usize = SOURCES_AT + SOURCES_MAX * SOURCE_WORDS;
 
 /// The length of the file.
 pub const FILE_BYTES: usize = FILE_WORDS * 8;
-pub(super) const FILE_WORDS: usize = BUFFERS_AT + 2 * BUFFER_WORDS;
+/// The length of the table in words.
+pub const FILE_WORDS: usize = BUFFERS_AT + 2 * BUFFER_WORDS;
 
 /// The word at which the buffer of this epoch begins.
 pub(super) fn buffer_at(epoch: u64) -> usize {

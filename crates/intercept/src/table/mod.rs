@@ -1,15 +1,15 @@
-//! The member table: whom the software gets labels to and from, in a file that hooks read without locks.
+//! The member table: whom the software gets labels to and from, in memory that hooks read without locks.
 //!
-//! The agent builds a [`Table`] and publishes it with [`TableFile`]; hooks map the file read-only and look at it through
-//! [`TableView`]. The file has two buffers and an epoch word: the buffer that the epoch does not name is written, then the
-//! epoch. The file is never truncated or replaced while software runs, since its pages are mapped.
+//! The agent builds a [`Table`] and publishes it with [`TableFile`]; hooks have it read-only and look at it through
+//! [`TableView`]. It has two buffers and an epoch word: the buffer that the epoch does not name is written, then the
+//! epoch. Nodes keep it in shared memory that nobody can cut; a file, which somebody can, serves where no software is at stake.
 
 mod file;
 mod layout;
 mod view;
 
 pub use file::TableFile;
-pub use layout::FILE_BYTES;
+pub use layout::{FILE_BYTES, FILE_WORDS};
 pub use view::{ServiceView, Snapshot, TableView};
 
 use std::net::{IpAddr, SocketAddr};

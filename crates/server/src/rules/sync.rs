@@ -65,7 +65,7 @@ pub(super) fn sync(
     request: &SyncRequest,
 ) -> Result<(), Refusal> {
     let known = draft.state.nodes.get(&node);
-    let before = known.ok_or_else(|| unknown_node(&node.to_string()))?;
+    let before = known.ok_or_else(|| missing(draft, node))?;
     let mut after = NodeFact {
         seen_at_ms: draft.now_ms(),
         reachable: true,
@@ -105,6 +105,20 @@ pub(super) fn sync(
         retire::finish(draft);
     }
     Ok(())
+}
+
+/// Numbers are given once: one that was given and is not there any more is a forgotten node's. Any other is unknown here, as in
+/// another database, which says nothing about the node.
+fn missing(draft: &Draft<'_>, node: NodeId) -> Refusal {
+    if node > draft.state.last_node {
+        return unknown_node(&node.to_string());
+    }
+    refuse(
+        Kind::NODE_FORGOTTEN,
+        format!(
+            "Node {node} was forgotten (`upstart forget`); start its agent again to enrol it anew, or end it with `upstart stop`."
+        ),
+    )
 }
 
 /// How much a report changes: what others decide by wakes them; which versions have open connections is only stored;
