@@ -31,6 +31,11 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         view.system,
         output::counted(view.nodes.len(), "node", "nodes")
     ))?;
+    if let Some(trouble) = &view.trouble {
+        output::line(format!(
+            "The server cannot store what changes ({trouble}): what nodes have told since is missing here. Make room, or see the server's log."
+        ))?;
+    }
     if let Some(pause) = &view.paused {
         let (author, reason) = (output::within(&pause.author), output::within(&pause.reason));
         output::line(format!("Paused by {author}: {reason}"))?;

@@ -256,11 +256,94 @@ fn a_server_without_room_refuses_and_goes_on_with_it() {
         .find_map(|_| pause().err())
         .expect("the database is full at last");
     assert_eq!(status_of(&refused), Some(507), "{refused:?}");
+    let said = status(&system);
+    assert!(said.contains("cannot store what changes"), "{said}");
     serves_on(&system, &node, port, 7, pid);
     disk.remove("ballast");
     system.ask(system.client.resume());
+    until_ok("the status to tell of no trouble", || {
+        let said = status(&system);
+        match said.contains("cannot store") {
+            true => Err(said),
+            false => Ok(()),
+        }
+    });
     system.try_publish(&large, false).expect("there is room");
     ends_upgraded(&system, &node, port, 7);
+}
+
+/// Has a process's log lie in a folder: its usual path leads there.
+fn log_below(log: &std::path::Path, folder: &std::path::Path) {
+    let name = log.file_name().expect("a name");
+    std::os::unix::fs::symlink(folder.join(name), log).expect("a link");
+}
+
+#[test]
+fn a_full_disk_under_the_logs_ends_nobody_and_is_told_with_room() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let place = system.folder().join("a");
+    let Some(disk) = Disk::mount("full_disk::logs", "ext4", 128, &place) else {
+        return;
+    };
+    let log = system.folder().join("a.log");
+    log_below(&log, &place);
+    let mut node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+    let pid = put(port, 7);
+    // It grows beyond what may stay while there is no room for a copy of it.
+    let printed = OpenOptions::new()
+        .append(true)
+        .open(place.join("output.log"));
+    let mut printed = printed.expect("there");
+    let line = b"said long ago\n";
+    let mut print = |bytes: u64| {
+        let lines = line.repeat((bytes / 14) as usize);
+        printed.write_all(&lines).expect("there is room");
+        printed.write_all(b"said last\n").expect("there is room");
+    };
+    print(15 * MIB);
+    disk.write("slot", 3 * MIB);
+    disk.fill("ballast");
+    disk.remove("slot");
+    print(2 * MIB);
+    node.until_printed("no room for a copy");
+    assert!(node.output().len() < 2 << 20 && node.output().contains("said last"));
+    disk.fill("the-rest");
+
+    // Agent, holder and software go on, and come back.
+    serves_on(&system, &node, port, 7, pid);
+    node.kill_agent();
+    node.start_agent();
+    until_heard(&system, &node);
+    serves_on(&system, &node, port, 7, pid);
+    kill(pid);
+    let again = until("the software to run again", || {
+        node.child().filter(|again| *again != pid)
+    });
+    until_ok("it to serve", || {
+        Caller::unlabelled(port, 1)?.get("apples").map(drop)
+    });
+    serves_as(port, 7, again);
+    disk.remove("the-rest");
+    disk.remove("ballast");
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&node, 2);
+    let said = std::fs::read_to_string(&log).expect("read");
+    assert!(said.contains("could not be written"), "{said}");
+}
+
+/// The agent that was started last has been heard.
+fn until_heard(system: &System, node: &Node) {
+    let before = system.fact(&node.options.name).seen_at_ms;
+    system.until_fact(node, "heard again", |fact| fact.seen_at_ms > before);
+}
+
+/// What people are shown.
+fn status(system: &System) -> String {
+    let mut command = upstart();
+    command.args(["status", "--server", &system.server.url()]);
+    let output = command.output().expect("runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn status_of(error: &client::ClientError) -> Option<u16> {

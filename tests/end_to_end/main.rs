@@ -36,5 +36,6 @@ mod state;
 mod stopping;
 mod together;
 mod unreachable;
+mod waits;
 
 use ::harness;

@@ -27,6 +27,16 @@ pub(crate) fn processes() -> Vec<i32> {
     numbers(Path::new("/proc"))
 }
 
+/// Whether somebody has stopped a process (SIGSTOP, a debugger), so that it does nothing until it is let go on.
+pub(crate) fn stands_still(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may hold anything.
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_ascii_whitespace().next());
+    matches!(state, Some("T" | "t"))
+}
+
 /// A process and all its descendants.
 pub(crate) fn family(main: i32) -> Vec<i32> {
     let mut family = vec![main];

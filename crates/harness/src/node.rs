@@ -30,6 +30,8 @@ pub struct NodeOptions {
     pub networks: Vec<String>,
     /// What its host's clock shows.
     pub clock: Clock,
+    /// How many files its agent may have open at most; what it has from this test otherwise.
+    pub open_files: Option<u64>,
     /// Its agent has CAP_SYS_ADMIN, where this test has it.
     pub privileged: bool,
     /// Variables of the agent's environment.
@@ -51,6 +53,7 @@ impl NodeOptions {
             kill_at: None,
             networks: Vec::new(),
             clock: Clock::RIGHT,
+            open_files: None,
             privileged: true,
             environment: Vec::new(),
             passed: Vec::new(),
@@ -96,6 +99,12 @@ impl NodeOptions {
     /// Honours labels from this network.
     pub fn network(mut self, network: &str) -> Self {
         self.networks.push(network.to_owned());
+        self
+    }
+
+    /// Its agent may have so many files open, and no more.
+    pub fn open_files(mut self, limit: u64) -> Self {
+        self.open_files = Some(limit);
         self
     }
 
@@ -162,6 +171,22 @@ fn without_privileges(program: &Command) -> Command {
     command
 }
 
+/// The same command with a hard limit of open files.
+fn limited(command: &Command, open_files: u64) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited
+        .arg(format!("--nofile={open_files}:{open_files}"))
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
+}
+
 impl Node {
     pub(crate) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
         let name = options.name.replace(':', "-");
@@ -217,6 +242,9 @@ impl Node {
             command.env("UPSTART_KILL_AT", place);
         }
         command.env("UPSTART_LOG", "info,agent=debug");
+        if let Some(limit) = options.open_files {
+            command = limited(&command, limit);
+        }
         let child = logged(command, &self.log)
             .spawn()
             .expect("the agent starts");

@@ -255,6 +255,9 @@ pub struct SystemView {
     pub retiring_through: Version,
     /// Every version up to this one is retired: adapters and old state may go.
     pub retired_through: Version,
+    /// Why the server cannot store what changes, as long as it cannot: what nodes tell meanwhile is missing.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// An upgrade as the repository lists it.

@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::UnixDatagram;
@@ -24,6 +24,13 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How many handed-over connections may wait for the agent to look at them; more are closed, as a full backlog would.
 pub const HAND_OVERS_WAITING_MAX: usize = 4096;
+
+/// How long a holder that lives may take to make its socket anew, and how often it is looked.
+const WAY_IN_LIMIT: Duration = Duration::from_secs(8);
+const WAY_IN_LOOK: Duration = Duration::from_millis(200);
+
+/// A holder that has not answered for so long is told of, in the log and in the node's status.
+const SILENCE_UNSAID: Duration = Duration::from_secs(3);
 
 /// How long the holder may take to answer: it does nothing that waits, except for the start of a program.
 const ANSWER_MS_MAX: u64 = 30_000;
@@ -80,6 +87,11 @@ pub enum Notice {
         /// The connected TCP socket (blocking or not as the software's listener had it).
         connection: OwnedFd,
     },
+    /// A connection that was handed over did not arrive, for want of a descriptor: its caller is reset.
+    Lost {
+        /// Who that was.
+        peer: SocketAddr,
+    },
     /// The hooks saw the child listen.
     Listening(SocketAddr),
     /// What the holder keeps has changed.
@@ -123,6 +135,8 @@ struct Shared {
     /// Who waits for which answer; `None` once the connection has ended.
     waiting: Arc<Mutex<Option<Waiting>>>,
     next_id: AtomicU64,
+    /// A question has waited for long, and nothing has been heard since.
+    silent: Arc<AtomicBool>,
     state: HolderState,
     /// The holder's process.
     process: Option<i32>,
@@ -152,16 +166,19 @@ impl HolderClient {
         let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
         let (sender, receiver) = mpsc::unbounded_channel();
         let piled = Arc::new(AtomicUsize::new(0));
+        let silent = Arc::new(AtomicBool::new(false));
         let reader = tokio::spawn(wire::read_all(
             Arc::clone(&socket),
             Arc::clone(&waiting),
             sender,
             Arc::clone(&piled),
+            Arc::clone(&silent),
         ));
         let shared = Shared {
             socket,
             waiting,
             next_id: AtomicU64::new(1),
+            silent,
             state,
             process,
             reader,
@@ -381,13 +398,49 @@ impl HolderClient {
             .insert(id, sender);
         let ticket = Ticket { client: self, id };
         wire::send(&self.shared.socket, &Request { id, body }, descriptor).await?;
-        let limit = Duration::from_millis(ANSWER_MS_MAX);
-        let answer = tokio::time::timeout(limit, receiver).await;
+        let answer = self.wait(receiver).await;
         drop(ticket);
         let (body, descriptor) = answer
-            .map_err(|_| ClientError::Silent)?
+            .map_err(|_| self.silent())?
             .map_err(|_| ClientError::Gone)?;
         Ok((body.map_err(ClientError::Refused)?, descriptor))
+    }
+
+    /// Waits for an answer, and says in the log when it does not come.
+    async fn wait(
+        &self,
+        mut answer: oneshot::Receiver<Answer>,
+    ) -> Result<Result<Answer, oneshot::error::RecvError>, tokio::time::error::Elapsed> {
+        if let Ok(answer) = tokio::time::timeout(SILENCE_UNSAID, &mut answer).await {
+            return Ok(answer);
+        }
+        if !self.shared.silent.swap(true, Ordering::Relaxed) {
+            let process = self.process().unwrap_or(0);
+            tracing::warn!(process, "the holder does not answer; what needs it waits");
+        }
+        let limit = Duration::from_millis(ANSWER_MS_MAX).saturating_sub(SILENCE_UNSAID);
+        tokio::time::timeout(limit, answer).await
+    }
+
+    /// The holder's process, when it has not answered for long and has said nothing since.
+    pub(crate) fn is_silent(&self) -> Option<i32> {
+        let silent = self.shared.silent.load(Ordering::Relaxed);
+        silent.then(|| self.process().unwrap_or(0))
+    }
+
+    /// Asks something that changes nothing, so that a holder that answers nothing is noticed.
+    pub(crate) async fn look(&self) -> Result<(), ClientError> {
+        // Nobody has offered anything under this token.
+        match self.withdraw([0; 16]).await {
+            Ok(()) | Err(ClientError::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn silent(&self) -> ClientError {
+        ClientError::Silent {
+            process: self.process().unwrap_or(0),
+        }
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::Interest;
@@ -133,10 +133,15 @@ pub(super) async fn read_all(
     waiting: Arc<Mutex<Option<Waiting>>>,
     news: mpsc::UnboundedSender<Notice>,
     piled: Arc<AtomicUsize>,
+    silent: Arc<AtomicBool>,
 ) {
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     loop {
-        match receive(&socket, &mut buffer).await {
+        let received = receive(&socket, &mut buffer).await;
+        if received.is_ok() && silent.swap(false, Ordering::Relaxed) {
+            tracing::info!("the holder answers again");
+        }
+        match received {
             Ok((FromHolder::Reply(reply), descriptor)) => {
                 let asker = lock(&waiting)
                     .as_mut()
@@ -175,7 +180,9 @@ fn notice(event: Event, descriptor: Option<OwnedFd>, piled: &AtomicUsize) -> Opt
             local,
             peer,
         } => {
-            let connection = descriptor?;
+            let Some(connection) = descriptor else {
+                return Some(Notice::Lost { peer });
+            };
             if piled.fetch_add(1, Ordering::Relaxed) >= HAND_OVERS_WAITING_MAX {
                 piled.fetch_sub(1, Ordering::Relaxed);
                 tracing::warn!(%peer, "too many handed-over connections wait: one is closed");

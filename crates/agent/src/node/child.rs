@@ -60,6 +60,8 @@ pub(super) struct Running {
     pub(super) listening: Vec<SocketAddr>,
     /// How it is intercepted.
     pub(super) interception: Interception,
+    /// The main process, as long as it is known to live.
+    pub(super) process: Option<i32>,
 }
 
 impl Start {
@@ -105,15 +107,17 @@ impl Node {
             start,
             listening: Vec::new(),
             interception: Interception::default(),
+            process: None,
         }));
         self.show_child();
     }
 
-    /// It is known how the child is intercepted.
-    pub(super) fn child_runs(&self, interception: Interception) {
+    /// It is known which process the child is, and how it is intercepted.
+    pub(super) fn child_runs(&self, process: i32, interception: Interception) {
         say(&interception);
         self.child.send_if_modified(|child| {
             if let Some(child) = child {
+                child.process = Some(process);
                 child.interception = interception;
             }
             false

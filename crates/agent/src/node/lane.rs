@@ -159,6 +159,11 @@ impl Lane {
                 self.node.relay.adopt(connection, Some(reason), local, peer);
                 Vec::new()
             }
+            Notice::Lost { peer } => {
+                tracing::debug!(%peer, "no descriptor is left for a connection");
+                self.node.note_scarcity();
+                Vec::new()
+            }
             Notice::Listening(address) => {
                 self.node.child_listens(address);
                 Vec::new()

@@ -173,7 +173,11 @@ async fn accept(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, or a connection that ended in the queue: neither is the listener's end.
-                tracing::warn!(%address, %error, "accept failed");
+                tracing::debug!(%address, %error, "accept failed");
+                let is_scarce = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+                if let Some(node) = node.upgrade().filter(|_| is_scarce) {
+                    node.note_scarcity();
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -50,6 +50,9 @@ const FIRST_VIEW_LIMIT: Duration = Duration::from_secs(2);
 /// How long [`stop`] waits for what was killed, and for the holder.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// How often the holder is asked whether it answers, when nothing else is asked of it.
+const HOLDER_LOOK: Duration = Duration::from_secs(2);
+
 /// How often [`stop`] looks whether the holder has ended.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -451,6 +454,7 @@ impl Node {
             start,
             listening,
             interception: running.interception,
+            process: running.pid,
         });
     }
 }

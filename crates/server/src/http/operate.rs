@@ -25,7 +25,9 @@ use utoipa::IntoParams;
 /// The whole system as the server sees it.
 pub(super) async fn system(State(app): State<App>) -> Json<SystemView> {
     let now_ms = app.config.clock.now_ms();
-    Json(app.keeper.state().system_view(now_ms))
+    let mut view = app.keeper.state().system_view(now_ms);
+    view.trouble = app.keeper.trouble();
+    Json(view)
 }
 
 /// Where a page of the history begins, how long it is, and how long it may wait for its first entry.

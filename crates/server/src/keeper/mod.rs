@@ -11,7 +11,7 @@ use crate::rules::Command;
 use crate::state::State;
 use crate::udb::Udb;
 use serde_json::Value;
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use task::Task;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -41,6 +41,8 @@ struct Shared {
     state: RwLock<State>,
     view: watch::Sender<u64>,
     event: watch::Sender<u64>,
+    /// Why the last commit failed; none when it did not.
+    trouble: Mutex<Option<String>>,
     /// The number of the members' list, and of what those wait for that want to be known.
     members: watch::Sender<(u64, u64)>,
 }
@@ -64,6 +66,7 @@ impl Keeper {
             event: watch::Sender::new(state.last_event),
             members: watch::Sender::new((state.members.at, state.members.acks)),
             state: RwLock::new(state.clone()),
+            trouble: Mutex::default(),
         });
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let task = Task {
@@ -104,6 +107,12 @@ impl Keeper {
     /// The durable state.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
         read(&self.shared.state)
+    }
+
+    /// Why nothing can be stored now, if that is so.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let trouble = self.shared.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The view's number, to wait for its change.

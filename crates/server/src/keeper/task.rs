@@ -34,9 +34,13 @@ impl Task {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let replies = match self.settle(&batch).await {
-                Ok(replies) => replies,
+                Ok(replies) => {
+                    self.look_whether_trouble_is_over().await;
+                    replies
+                }
                 Err(error) => {
                     tracing::error!(%error, "the upgrade database refuses a commit");
+                    self.note_trouble(Some(error.to_string()));
                     self.damaged = true;
                     vec![Err(unavailable(&error)); batch.len()]
                 }
@@ -132,22 +136,42 @@ impl Task {
             .cloned()
             .collect();
         if !durable.is_empty() {
-            let expected = self.working.generation;
-            self.working.generation += 1;
-            let commit = Commit {
-                expected,
-                generation: self.working.generation,
-                view: self.working.view,
-                changes: durable,
-            };
-            if let Err(error) = self.udb.commit(commit).await {
-                self.working.generation = expected;
-                self.damaged = true;
-                return Err(error);
-            }
+            self.store(durable).await?;
         }
         self.show(changes);
         Ok(())
+    }
+
+    async fn store(&mut self, changes: Vec<Change>) -> Result<(), UdbError> {
+        let expected = self.working.generation;
+        self.working.generation += 1;
+        let commit = Commit {
+            expected,
+            generation: self.working.generation,
+            view: self.working.view,
+            changes,
+        };
+        if let Err(error) = self.udb.commit(commit).await {
+            self.working.generation = expected;
+            self.damaged = true;
+            return Err(error);
+        }
+        self.note_trouble(None);
+        Ok(())
+    }
+
+    /// Stores nothing, to see whether things can be stored again: trouble that is over is told no more, though nothing changes.
+    async fn look_whether_trouble_is_over(&mut self) {
+        let trouble = self.shared.trouble.lock();
+        let is_told = trouble.unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_told && !self.damaged && self.store(Vec::new()).await.is_ok() {
+            self.show(&[]);
+        }
+    }
+
+    fn note_trouble(&self, why: Option<String>) {
+        let trouble = self.shared.trouble.lock();
+        *trouble.unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     fn show(&self, changes: &[Change]) {

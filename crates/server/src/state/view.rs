@@ -27,6 +27,7 @@ impl State {
                 .collect(),
             retiring_through: self.retiring_through,
             retired_through: self.retired_through,
+            trouble: None,
         }
     }
 

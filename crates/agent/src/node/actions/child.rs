@@ -121,7 +121,7 @@ async fn launch(node: &Arc<Node>, to: Serving) -> Result<u64, String> {
     match node.holder.start_told(spec).await {
         Ok((pid, interception)) => {
             tracing::info!(pid, version = %to.version, bundle = %to.bundle, "the software runs");
-            node.child_runs(interception);
+            node.child_runs(pid, interception);
             Ok(start.generation)
         }
         Err(error) => {
