@@ -1,5 +1,6 @@
 //! `upstart agent`: runs one node's agent, told by flags or by a file with the same keys.
 
+use super::first_process;
 use crate::arguments::Globals;
 use crate::connection::{asked_to_end, no_token, token};
 use crate::failure::{Advise, End, Outcome, failure};
@@ -84,6 +85,10 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
         Some(file) => from_file(file, globals)?,
         None => from_flags(arguments, globals)?,
     };
+    if first_process::is_first() {
+        return first_process::run(&config.data);
+    }
+    agent::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

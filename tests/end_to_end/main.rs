@@ -6,6 +6,7 @@ mod catching_up;
 mod clocks;
 mod commands;
 mod components;
+mod container;
 mod cross_version;
 mod damage;
 mod environments;

