@@ -3,7 +3,7 @@
 use crate::upstart::{run, upstart};
 
 /// Every command that people see.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "server",
     "agent",
     "check",

@@ -261,7 +261,7 @@ async fn a_connection_waits_for_an_agent_and_goes_back_to_the_software() {
 }
 
 #[tokio::test]
-async fn a_connection_that_nobody_takes_is_reset_when_it_is_withdrawn() {
+async fn a_connection_that_nobody_takes_comes_back_when_it_is_withdrawn() {
     let (node, client, mut notices) = Node::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -271,10 +271,12 @@ async fn a_connection_that_nobody_takes_is_reset_when_it_is_withdrawn() {
         .offer(token, Duration::from_secs(5), connection.into())
         .await
         .unwrap();
-    client.withdraw(token).await.unwrap();
+    let back = client.withdraw(token).await.unwrap();
+    TcpStream::from(back).write_all(b"!").unwrap();
     caller.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    let error = caller.read(&mut [0]).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let mut byte = [0];
+    caller.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"!");
     let again = client.withdraw(token).await.unwrap_err();
     assert!(again.to_string().contains("offered"), "{again}");
     node.end(&client, &mut notices).await;
@@ -371,7 +373,9 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
                 }
                 Notice::Listening(_) => listens = true,
                 Notice::Kept(_) => {}
-                Notice::ChildExited(exit) => panic!("{kept} {bound}: {exit:?}"),
+                gone @ (Notice::ChildExited(_) | Notice::Lost { .. }) => {
+                    panic!("{kept} {bound}: {gone:?}")
+                }
             }
         }
         // Of others nobody reaches the software; one that comes to a listener which is being closed tries again after a second.

@@ -98,7 +98,7 @@ pub enum RequestBody {
         /// For how long.
         ttl_ms: u64,
     },
-    /// Reset the connection that is offered under this token; refused when it is not offered any more.
+    /// Give the connection back that is offered under this token; refused when it is not offered any more.
     Withdraw {
         /// The token of the token dial, 32 hex digits.
         token: String,

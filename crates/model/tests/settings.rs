@@ -7,7 +7,10 @@ fn calls(settings: &str) -> Result<CallSettings, String> {
     let text = format!(
         "system = \"mesh\"\nversion = 1\n{settings}\n[class.peer]\nsoftware = {{ command = [\"peerd\"] }}\nlifecycle = {{ probe = {{ alive_ms = 1 }} }}\n"
     );
-    let file = UpgradeFile::parse(&text).map_err(|error| error.to_string())?;
+    let file = UpgradeFile::parse(&text).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })?;
     let upgrade = file.prove(&BTreeMap::new());
     let upgrade = upgrade.map_err(|error| error.to_string())?;
     Ok(upgrade.settings.calls)

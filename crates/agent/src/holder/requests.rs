@@ -224,9 +224,7 @@ impl Service {
     fn withdraw(&mut self, token: &str, now: Instant) -> Answer {
         let offered = self.offers.take(now, &token_bytes(token)?);
         let connection = offered.ok_or("no connection is offered under this token")?;
-        // Without it the caller sees an orderly end instead; the connection is over either way.
-        let _ = socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO));
-        Ok((ReplyBody::Done, None))
+        Ok((ReplyBody::Listener, Some(connection)))
     }
 }
 

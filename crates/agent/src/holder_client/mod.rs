@@ -359,14 +359,16 @@ impl HolderClient {
         Ok(())
     }
 
-    /// Resets a connection that is still offered: nobody takes it any more.
+    /// Takes a connection back that is still offered: nobody else takes it any more.
     ///
     /// # Errors
     /// When it is not offered (any more).
-    pub async fn withdraw(&self, token: [u8; 16]) -> Result<(), ClientError> {
+    pub async fn withdraw(&self, token: [u8; 16]) -> Result<OwnedFd, ClientError> {
         let token = hex::encode(token);
-        self.ask(RequestBody::Withdraw { token }, None).await?;
-        Ok(())
+        match self.ask(RequestBody::Withdraw { token }, None).await? {
+            (ReplyBody::Listener, Some(connection)) => Ok(connection),
+            (other, _) => Err(unexpected(&other)),
+        }
     }
 
     /// Ends the holder.
@@ -432,7 +434,7 @@ impl HolderClient {
     pub(crate) async fn look(&self) -> Result<(), ClientError> {
         // Nobody has offered anything under this token.
         match self.withdraw([0; 16]).await {
-            Ok(()) | Err(ClientError::Refused(_)) => Ok(()),
+            Ok(_) | Err(ClientError::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

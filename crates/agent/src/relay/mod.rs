@@ -42,12 +42,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// How long a connection that is given back may wait in the software's accept queue before it is closed.
 const OFFER_TTL: Duration = Duration::from_secs(30);
 
 /// How long it may take to be taken there: shorter, so that what nobody takes is still offered then, and can be reset.
 const TAKE_LIMIT: Duration = Duration::from_secs(25);
+
+/// Between two tries to give a connection back: its way may have led past the software's present listeners.
+const SHOW_PAUSE_MIN: Duration = Duration::from_millis(20);
+const SHOW_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Who the node is, as labels say it.
 #[derive(Clone)]
@@ -273,12 +278,16 @@ impl Relay {
             local,
             peer,
         };
-        tokio::select! {
-            served = self.serve_at(caller, admission, gate, recorder) => served,
+        let held_again = tokio::select! {
+            served = self.serve_at(caller, admission, gate, recorder) => served?,
             () = self.retired(version) => {
                 self.tally.count("reset.retired");
-                Ok(())
+                None
             }
+        };
+        match held_again {
+            Some(stream) => Box::pin(self.serve_from(stream, label, local, peer)).await,
+            None => Ok(()),
         }
     }
 
@@ -320,13 +329,19 @@ impl Relay {
         reason: Option<HandOverReason>,
     ) -> io::Result<()> {
         let software = stream.local_addr()?;
-        if reason == Some(HandOverReason::Held) && self.nobody_listens(software.port()) {
+        let was_kept = reason == Some(HandOverReason::Held);
+        if was_kept && label.token.is_some() {
+            // Whoever shows the token tries again.
+            reset_std(stream.into_std()?);
+            return Ok(());
+        }
+        if was_kept && self.nobody_listens(software.port()) {
             return self.reset(stream, "reset.nobody_listens");
         }
         if label.token.is_some() {
             let mut bytes = [0; LABEL_BYTES_MAX];
             let length = label.encode(&mut bytes);
-            return show(&self.way, software, &bytes[..length]).await;
+            return show(&self.way, software, &bytes[..length], TAKE_LIMIT).await;
         }
         let upstream = {
             let picture = self.traffic.picture();
@@ -334,7 +349,7 @@ impl Relay {
             service.and_then(|service| picture.upstream(service))
         };
         match upstream {
-            Some(upstream) => self.give_back_for(stream, upstream, label.caller).await,
+            Some(upstream) => self.give_back_now(stream, upstream, label.caller).await,
             None => self.reset(stream, "reset.software_down"),
         }
     }
@@ -344,7 +359,7 @@ impl Relay {
         let picture = self.traffic.picture();
         let service = picture.service_at(local.port(), None);
         match service.and_then(|service| picture.upstream(service)) {
-            Some(upstream) => self.give_back(stream, upstream).await,
+            Some(upstream) => self.give_back_now(stream, upstream, None).await,
             None => self.reset(stream, "reset.software_down"),
         }
     }
@@ -365,38 +380,46 @@ impl Relay {
         admission: Admission,
         gate: Arc<CallGate>,
         recorder: Option<Arc<Recorder>>,
-    ) -> io::Result<()> {
-        match admission {
+    ) -> io::Result<Option<TcpStream>> {
+        let served = match admission {
             Admission::Direct(upstream) => match recorder.filter(|recorder| recorder.is_on()) {
                 Some(recorder) => self.tap(caller, upstream, recorder).await,
-                None => self.give_back(caller.stream, upstream).await,
+                None => return self.give_back(caller.stream, upstream, None).await,
             },
             Admission::Closed(why) => self.reset(caller.stream, why),
             Admission::Session(chain, upstream) => self.session(caller, chain, upstream).await,
-            Admission::Translate => {
-                let picture = self.traffic.picture();
-                let manner = picture.manner(&caller.service);
-                let carried = matches!(manner, Some((_, Connections::Stateless)));
-                let form = match manner {
-                    None | Some((Protocol::Http, _)) => Form::Http,
-                    Some((Protocol::Resp, _)) => Form::Resp,
-                    Some(_) => Form::Message,
-                };
-                gate.carry(carried);
-                if form == Form::Http {
-                    return self.translate(caller, gate).await;
-                }
-                let Some(codec) = picture.codec(&caller.service, caller.version) else {
-                    return self.reset(caller.stream, "reset.protocol_without_adapter");
-                };
-                let protocol = MessageProtocol {
-                    form,
-                    codec,
-                    carried,
-                };
-                self.converse(caller, gate, protocol).await
-            }
+            Admission::Translate => self.serve_translated(caller, gate).await,
+        };
+        served.map(|()| None)
+    }
+
+    /// Serves a connection whose version has another interface than the software's.
+    async fn serve_translated(
+        self: &Arc<Self>,
+        caller: Caller,
+        gate: Arc<CallGate>,
+    ) -> io::Result<()> {
+        let picture = self.traffic.picture();
+        let manner = picture.manner(&caller.service);
+        let carried = matches!(manner, Some((_, Connections::Stateless)));
+        let form = match manner {
+            None | Some((Protocol::Http, _)) => Form::Http,
+            Some((Protocol::Resp, _)) => Form::Resp,
+            Some(_) => Form::Message,
+        };
+        gate.carry(carried);
+        if form == Form::Http {
+            return self.translate(caller, gate).await;
         }
+        let Some(codec) = picture.codec(&caller.service, caller.version) else {
+            return self.reset(caller.stream, "reset.protocol_without_adapter");
+        };
+        let protocol = MessageProtocol {
+            form,
+            codec,
+            carried,
+        };
+        self.converse(caller, gate, protocol).await
     }
 
     /// Passes a direct connection through while it is recorded. It stays with the agent until it ends: what the software keeps
@@ -497,7 +520,7 @@ impl Relay {
                     .service_at(local.port(), None)
                     .and_then(|service| picture.upstream(service))
                 {
-                    Some(upstream) => self.give_back(stream, upstream).await,
+                    Some(upstream) => self.give_back_now(stream, upstream, None).await,
                     None => self.reset(stream, "reset.software_down"),
                 }
             }
@@ -507,23 +530,33 @@ impl Relay {
     /// Returns a connection to the software: the holder is given the socket under a one-time token, and a connection
     /// that shows the token takes its place in the software's accept queue. That is a task of its own: whoever waits for it may be
     /// dropped, as when the caller's version is retired, and half a way back would leave a caller whom nobody hears.
-    async fn give_back(self: &Arc<Self>, stream: TcpStream, upstream: Upstream) -> io::Result<()> {
-        self.give_back_for(stream, upstream, None).await
-    }
-
-    /// The same for a connection that shows this caller to the software.
-    async fn give_back_for(
+    /// A connection that shows another caller to the software than its own end names it. Where calls are held again meanwhile, the
+    /// connection is given: what follows may be another version.
+    async fn give_back(
         self: &Arc<Self>,
         stream: TcpStream,
         upstream: Upstream,
         caller: Option<(SocketAddr, SocketAddr)>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<TcpStream>> {
         let relay = self.clone();
         let way = tokio::spawn(async move {
             let _returning = Returning::one_more(&relay.returning);
             relay.return_to(stream, upstream, caller).await
         });
         way.await.map_err(io::Error::other)?
+    }
+
+    /// The same for a connection that cannot be held again.
+    async fn give_back_now(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        upstream: Upstream,
+        caller: Option<(SocketAddr, SocketAddr)>,
+    ) -> io::Result<()> {
+        match self.give_back(stream, upstream, caller).await? {
+            Some(stream) => self.reset(stream, "reset.not_taken"),
+            None => Ok(()),
+        }
     }
 
     /// How many connections are on their way back to the software.
@@ -533,10 +566,44 @@ impl Relay {
 
     async fn return_to(
         &self,
+        mut stream: TcpStream,
+        upstream: Upstream,
+        caller: Option<(SocketAddr, SocketAddr)>,
+    ) -> io::Result<Option<TcpStream>> {
+        let deadline = Instant::now() + TAKE_LIMIT;
+        let mut pause = SHOW_PAUSE_MIN;
+        loop {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            let (back, shown) = self.return_once(stream, upstream, caller, limit).await?;
+            let Some(back) = back else {
+                self.tally.count("given_back");
+                return Ok(None);
+            };
+            if self.traffic.picture().hold {
+                return Ok(Some(back));
+            }
+            // Software that listens no more is down; one that has closed one of its listeners, or whose callers are still being steered
+            // to it, takes the next.
+            let is_down =
+                matches!(&shown, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused);
+            if is_down || Instant::now() + pause >= deadline {
+                self.reset(back, "reset.not_taken")?;
+                return shown.map(|()| None);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SHOW_PAUSE_MAX);
+            stream = back;
+        }
+    }
+
+    /// Offers a connection once; it comes back if nobody has taken it within the limit, or calls are held before.
+    async fn return_once(
+        &self,
         stream: TcpStream,
         upstream: Upstream,
         caller: Option<(SocketAddr, SocketAddr)>,
-    ) -> io::Result<()> {
+        limit: Duration,
+    ) -> io::Result<(Option<TcpStream>, io::Result<()>)> {
         let picture = self.traffic.picture();
         let software = picture.beside(upstream, stream.local_addr()?.ip());
         let token: [u8; 16] = rand::random();
@@ -553,14 +620,17 @@ impl Relay {
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
-        let shown = show(&self.way, software, &bytes[..length]).await;
+        let mut pictures = self.traffic.watch();
+        let shown = tokio::select! {
+            shown = show(&self.way, software, &bytes[..length], limit) => shown,
+            _ = pictures.wait_for(|picture| picture.hold) => Ok(()),
+        };
         // Whoever takes it does so before the token dial ends. What nobody has taken would stay open, and be heard by nobody.
-        if self.holder.withdraw(token).await.is_ok() {
-            self.tally.count("reset.not_taken");
-            return shown;
-        }
-        self.tally.count("given_back");
-        Ok(())
+        let back = match self.holder.withdraw(token).await {
+            Ok(back) => Some(TcpStream::from_std(back.into())?),
+            Err(_) => None,
+        };
+        Ok((back, shown))
     }
 
     fn reset(&self, stream: TcpStream, why: &'static str) -> io::Result<()> {
@@ -572,11 +642,11 @@ impl Relay {
 
 /// Dials the software with a token, and waits until its hook has closed the dial: until then it stays in the accept queue. A hook that is
 /// faster than this task has closed it already, with the token unread.
-async fn show(way: &Way, software: SocketAddr, token: &[u8]) -> io::Result<()> {
+async fn show(way: &Way, software: SocketAddr, token: &[u8], limit: Duration) -> io::Result<()> {
     let mut dial = way.dial(software, token).await?;
     let mut end = [0; 1];
     let taken = tokio::io::AsyncReadExt::read(&mut dial, &mut end);
-    let _ = tokio::time::timeout(TAKE_LIMIT, taken).await;
+    let _ = tokio::time::timeout(limit, taken).await;
     Ok(())
 }
 
