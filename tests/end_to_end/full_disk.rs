@@ -4,8 +4,10 @@
 use crate::harness::{
     Boxes, Caller, Disk, Node, NodeOptions, System, alive, kill, refused, until, until_ok, upstart,
 };
+use agent::journal::{Journal, JournalError};
 use model::api::Phase;
 use model::ids::Version;
+use model::machine::Record;
 use std::fs::OpenOptions;
 use std::io::Write;
 
@@ -164,13 +166,32 @@ fn a_transform_that_fills_the_disk_is_no_attempt_and_waits_for_more_room() {
     assert_eq!(system.events_of(&node, "node.returned").len(), 1);
 }
 
-/// As if many upgrades had used up what the journal has allocated.
+/// As if many upgrades had used up what the journal has allocated, on a disk that is full.
 fn use_up_journal(node: &Node) {
-    let journal = node.data.join("journal");
-    let bytes = std::fs::read(&journal).expect("read");
-    let end = bytes.iter().rposition(|byte| *byte != 0).expect("records") + 1;
-    let file = std::fs::File::options().write(true).open(&journal);
-    file.expect("there").set_len(end as u64).expect("cut");
+    let path = node.data.join("journal");
+    let (mut journal, records) = Journal::open(&path).expect("opens");
+    let staged = records.into_iter().rev().find_map(|record| match record {
+        Record::Staged { step, retry, .. } => Some((step, retry)),
+        _ => None,
+    });
+    let (step, retry) = staged.expect("a version is staged");
+    // That it was staged once more, in so many words, changes nothing; nor does that one is let go of which is not there.
+    let again = [8 << 10, 256, 1].map(|length| Record::Staged {
+        step: step.clone(),
+        returned: Some("x".repeat(length)),
+        retry,
+    });
+    let nothing = Record::Unstaged {
+        version: Version(9),
+    };
+    for record in again.into_iter().chain([nothing]) {
+        let full = loop {
+            if let Err(error) = journal.append(&record) {
+                break error;
+            }
+        };
+        assert!(matches!(full, JournalError::NoSpace { .. }), "{full}");
+    }
 }
 
 #[test]
@@ -186,8 +207,8 @@ fn a_journal_without_room_begins_nothing() {
     system.publish(&Boxes::version(2).schedule("approval = true").bundle());
     system.until_staged(&node, 2);
     node.end_agent();
-    use_up_journal(&node);
     disk.fill("ballast");
+    use_up_journal(&node);
     node.start_agent();
     system.approve(2, None);
     let reason = until_full(&system, &node, Phase::Staged);
@@ -210,8 +231,8 @@ fn a_record_that_finds_no_room_waits_for_it() {
     system.publish(&Boxes::version(2).schedule("approval = true").bundle());
     system.until_staged(&node, 2);
     node.end_agent();
-    use_up_journal(&node);
     disk.fill("ballast");
+    use_up_journal(&node);
     node.start_agent();
     // Letting go of a withdrawn version is a record too.
     system.ask(system.client.withdraw(Version(2)));

@@ -49,9 +49,13 @@ command = ['true']
 ";
 
 /// Where each kind of table is described in the schema, and its header in the file.
-const SECTIONS: [(&str, &str); 16] = [
+const SECTIONS: [(&str, &str); 17] = [
     ("", ""),
     ("/definitions/settings", "[settings]\n"),
+    (
+        "/definitions/settings/properties/calls",
+        "[settings.calls]\n",
+    ),
     ("/properties/removed", "[removed]\n"),
     ("/definitions/class", "[class.storage]\n"),
     ("/definitions/schedule", "[class.storage.schedule]\n"),

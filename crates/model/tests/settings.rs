@@ -1,19 +1,21 @@
 //! What `[settings.calls]` says, and what holds without it.
 
-use model::bundle::{CallSettings, UpgradeFile};
+use model::bundle::{BundleError, CallSettings, UpgradeFile};
 use std::collections::BTreeMap;
 
 fn calls(settings: &str) -> Result<CallSettings, String> {
     let text = format!(
         "system = \"mesh\"\nversion = 1\n{settings}\n[class.peer]\nsoftware = {{ command = [\"peerd\"] }}\nlifecycle = {{ probe = {{ alive_ms = 1 }} }}\n"
     );
-    let file = UpgradeFile::parse(&text).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        lines.join("\n")
-    })?;
+    let file = UpgradeFile::parse(&text).map_err(|errors| told(&errors))?;
     let upgrade = file.prove(&BTreeMap::new());
-    let upgrade = upgrade.map_err(|error| error.to_string())?;
+    let upgrade = upgrade.map_err(|errors| told(&errors))?;
     Ok(upgrade.settings.calls)
+}
+
+fn told(errors: &[BundleError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Why the agent resets connections: the counters' names and what each means. The list in docs/operating.md is made from it.
 
 /// Every reason, by its counter.
-const REASONS: [(&str, &str); 24] = [
+const REASONS: [(&str, &str); 26] = [
     (
         "calls_and_sessions_mixed",
         "adapters of calls and of sessions stand between the caller's version and the software's: they make no chain",
@@ -11,6 +11,10 @@ const REASONS: [(&str, &str); 24] = [
         "the connection may carry state of its caller, and the software that it spoke to has ended",
     ),
     ("damaged_label", "its label is damaged"),
+    (
+        "forgotten",
+        "the node was forgotten (`upstart forget`) while it lives",
+    ),
     (
         "held_too_long",
         "its call was held for `hold_ms`, or the node's patience was over",
@@ -22,6 +26,10 @@ const REASONS: [(&str, &str); 24] = [
     (
         "maybe_a_member",
         "it has no label, and may come from a member that does not know this address yet",
+    ),
+    (
+        "no_descriptors",
+        "the agent had no descriptor left to take it with",
     ),
     (
         "no_public_version",
