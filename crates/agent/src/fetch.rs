@@ -70,7 +70,7 @@ impl FetchError {
 }
 
 /// Wraps what the system said; a full disk apart.
-fn disk(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchError {
+pub(crate) fn disk(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchError {
     let path = path.to_owned();
     move |source| match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::NoSpace {

@@ -41,10 +41,14 @@ const fn thing(name: &'static str, place: &'static str) -> Thing {
 }
 
 /// Everything that a node keeps, but the software's own state and what it prints.
-const THINGS: [Thing; 11] = [
+const THINGS: [Thing; 12] = [
     Thing {
         irreplaceable: true,
         ..thing("the journal", "journal")
+    },
+    Thing {
+        irreplaceable: true,
+        ..thing("the journal's witness", "journal.witness")
     },
     thing("the note of the last start", "start.json"),
     thing("the cache", "cache"),

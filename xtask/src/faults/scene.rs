@@ -153,7 +153,8 @@ impl Scene {
         for load in std::mem::take(&mut self.loads) {
             load.end(&mut verdict);
         }
-        let running = || workers(&self.node.data.join("current"));
+        let state = self.data().join("current");
+        let running = || workers(&state);
         until_ok("one software to work on the state", || match running() {
             1 => Ok(()),
             other => Err(format!("{other} processes work on it")),

@@ -82,7 +82,8 @@ pub(super) fn keep_manifest(
         std::fs::File::open(&fresh)?.sync_all()?;
         std::fs::rename(&fresh, &path)
     };
-    keep().map_err(|error| format!("cannot write {}: {}", path.display(), chain(&error)))
+    let kept = keep().map_err(crate::fetch::disk("write", &path));
+    kept.map_err(|error| chain(&error))
 }
 
 impl Node {
