@@ -240,3 +240,29 @@ fn callers_are_served_though_versions_listen_at_other_addresses() {
 fn callers_are_served_though_programs_shut_their_listeners_down_before_they_end() {
     are_served(&ENDS);
 }
+
+/// Whether another process of this user may listen there too, if it asks to share.
+fn is_shared(port: u16) -> bool {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+    let asks = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    sockopt::set_socket_reuseaddr(&asks, true).expect("set");
+    sockopt::set_socket_reuseport(&asks, true).expect("set");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    bind(&asks, &address)
+        .and_then(|()| listen(&asks, 1))
+        .is_ok()
+}
+
+#[test]
+fn after_an_upgrade_the_port_is_the_softwares_alone_again() {
+    let kinds = ["plain"];
+    let system = System::with(&bundle(&kinds, 1, false));
+    let nodes = nodes(&system, &kinds, 1);
+    assert!(!is_shared(system.port(1)));
+    system.publish(&bundle(&kinds, 2, false));
+    system.until_settled(&nodes[0], 2);
+    until("nobody to share the port", || {
+        (!is_shared(system.port(1))).then_some(())
+    });
+    assert_eq!(call(system.port(1)), Ok(2));
+}

@@ -500,6 +500,9 @@ impl Listeners {
             let beside = (self.kept.iter()).any(|kept| kept.spot.collides(found.spot));
             if !beside && self.lent.remove(&steering::cookie(&found.socket)?) {
                 sockopt::set_socket_reuseport(&found.socket, false)?;
+                if let Err(error) = spot.share_no_more() {
+                    tracing::debug!(%error, address = %spot.address, "another process of the software's user may share its port");
+                }
             }
         }
         Ok(())

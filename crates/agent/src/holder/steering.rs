@@ -80,6 +80,32 @@ impl Spot {
         Ok(socket)
     }
 
+    /// Makes the kernel forget that listeners have shared this port: it remembers, as long as somebody has the port, and would let another
+    /// process of the same user share it though nobody listens there any more who has the option on. What is bound at the port without the
+    /// option ends that, at any address; the other family's is free where the software has one of them only.
+    ///
+    /// # Errors
+    /// The software has both, or the kernel does not allow it; then the port stays as it is.
+    pub(super) fn share_no_more(self) -> io::Result<()> {
+        use rustix::net::{SocketFlags, SocketType};
+        let port = self.address.port();
+        let [v4, v6] = self.covers();
+        let (family, loopback) = match (v4, v6) {
+            (_, Cover::Nothing) => (AddressFamily::INET6, IpAddr::from(Ipv6Addr::LOCALHOST)),
+            (Cover::Nothing, _) => (AddressFamily::INET, IpAddr::from(Ipv4Addr::LOCALHOST)),
+            _ => return Err(io::ErrorKind::AddrInUse.into()),
+        };
+        let socket =
+            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        if family == AddressFamily::INET6 {
+            sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        Ok(rustix::net::bind(
+            &socket,
+            &SocketAddr::new(loopback, port),
+        )?)
+    }
+
     /// Connects to it, from this host, without waiting.
     pub(super) fn call(self) -> io::Result<OwnedFd> {
         use rustix::net::{SocketFlags, SocketType};

@@ -110,7 +110,12 @@ impl NodeMachine {
                 None => reason.clone(),
             }),
             (_, Phase::Staged) => self.wait.reason.clone(),
-            (_, Phase::Fetching | Phase::Joining) => self.stage_backoff.reason.clone(),
+            // What has failed before a node has ever served is worth knowing while it is tried again.
+            (_, Phase::Joining) => {
+                let failed = self.stage_backoff.reason.as_ref();
+                failed.or(self.child_backoff.reason.as_ref()).cloned()
+            }
+            (_, Phase::Fetching) => self.stage_backoff.reason.clone(),
             (State::Upgrading(upgrade), _) if !upgrade.failure.is_empty() => {
                 Some(upgrade.failure.clone())
             }

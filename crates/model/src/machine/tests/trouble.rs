@@ -377,6 +377,10 @@ fn a_joining_node_whose_probe_fails_keeps_trying_and_takes_a_revision() {
     }
     world.run(20_000, 5_000);
     assert_eq!(world.machine.status(None).phase, Phase::Joining);
+    // Also while it starts and is probed once more.
+    assert!(world.run_to("probe"));
+    let reason = world.machine.status(None).reason.unwrap_or_default();
+    assert!(reason.contains("broken"), "{reason}");
     let planned = world.plan.upgrades.get_mut(&Version(1)).expect("there");
     planned.revision = Revision(2);
     world.script.clear();
