@@ -90,11 +90,8 @@ fn instead() -> Ended {
 fn claimed() -> Ended {
     let (mut scene, place) = copied();
     refuses(&mut scene, &place, "upstart claim");
-    let mut claim = upstart();
-    let claimed = claim.args(["claim", "--data"]).arg(&place).output();
-    let claimed = claimed.expect("runs");
-    assert!(claimed.status.success(), "{claimed:?}");
     scene.node.data = place;
+    scene.claim();
     scene.node.start_agent();
     scene.goes_on();
     scene.approve();

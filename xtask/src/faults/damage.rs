@@ -46,10 +46,7 @@ const THINGS: [Thing; 12] = [
         irreplaceable: true,
         ..thing("the journal", "journal")
     },
-    Thing {
-        irreplaceable: true,
-        ..thing("the journal's witness", "journal.witness")
-    },
+    thing("the journal's witness", "journal.witness"),
     thing("the note of the last start", "start.json"),
     thing("the cache", "cache"),
     thing("the note of the shared memory", "shared"),
@@ -210,13 +207,24 @@ fn damaged(thing: Thing, how: Damage, runs: bool) -> Ended {
             );
             saved.iter().for_each(Saved::put_back);
             scene.node.start_agent();
-            scene.until_heard();
-            Recovery::After("the file put back from a copy")
+            put_back(&mut scene)
         }
     };
     scene.goes_on();
     scene.approve();
     (recovery, scene.end_at(2))
+}
+
+/// What follows when a file was put back: a new one in the witness's place makes the directory a copy, which is to be claimed.
+fn put_back(scene: &mut Scene) -> Recovery {
+    let Some(said) = refusal(scene) else {
+        return Recovery::After("the file put back from a copy");
+    };
+    assert!(said.contains("upstart claim"), "{said}");
+    scene.claim();
+    scene.node.start_agent();
+    scene.until_heard();
+    Recovery::After("the file put back from a copy, and upstart claim --data DIR")
 }
 
 /// Waits until the agent is heard, or gives up: then what it said.

@@ -1,7 +1,7 @@
 //! What a fault meets: a server, two nodes with software whose versions do not understand each other, and callers at both.
 
 use super::load::{Load, Role, Verdict};
-use harness::{Boxes, Node, NodeOptions, System, alive, pids_naming, until_ok};
+use harness::{Boxes, Node, NodeOptions, System, alive, pids_naming, until_ok, upstart};
 use model::api::{ApproveRequest, ChildState, NodeFact, Phase};
 use model::ids::Version;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,17 @@ impl Scene {
     /// Gives leave for version 2.
     pub(super) fn approve(&self) {
         self.system.ask(self.system.client.approve(&leave()));
+    }
+
+    /// Says that the node's directory is to go on as the node's own.
+    pub(super) fn claim(&self) {
+        let mut command = upstart();
+        let claimed = command
+            .args(["claim", "--data"])
+            .arg(&self.node.data)
+            .output();
+        let claimed = claimed.expect("runs");
+        assert!(claimed.status.success(), "{claimed:?}");
     }
 
     /// Every caller is answered again.
