@@ -148,6 +148,22 @@ fn rights_of_other_users_are_carried_over_only_where_declared() {
 }
 
 #[test]
+fn a_link_by_the_states_own_path_leads_into_the_copy() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = fs::canonicalize(directory.path()).unwrap();
+    let (old, new) = (place.join("old"), place.join("new"));
+    fs::create_dir_all(old.join("run/deep")).unwrap();
+    fs::write(old.join("main.conf"), "as it was").unwrap();
+    symlink(old.join("main.conf"), old.join("run/deep/link")).unwrap();
+    symlink(&old, old.join("whole")).unwrap();
+    quietly(&old, &new).unwrap();
+    fs::write(old.join("main.conf"), "changed afterwards").unwrap();
+    let read = fs::read_to_string(new.join("run/deep/link")).unwrap();
+    assert_eq!(read, "as it was");
+    assert_eq!(fs::canonicalize(new.join("whole")).unwrap(), new);
+}
+
+#[test]
 fn a_link_that_leads_out_is_refused_or_declared() {
     let directory = tempfile::tempdir().unwrap();
     let (old, new) = (directory.path().join("old"), directory.path().join("new"));

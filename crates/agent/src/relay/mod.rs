@@ -384,7 +384,7 @@ impl Relay {
         let served = match admission {
             Admission::Direct(upstream) => match recorder.filter(|recorder| recorder.is_on()) {
                 Some(recorder) => self.tap(caller, upstream, recorder).await,
-                None => return self.give_back(caller.stream, upstream, None).await,
+                None => return self.give_back(caller.stream, upstream, None, true).await,
             },
             Admission::Closed(why) => self.reset(caller.stream, why),
             Admission::Session(chain, upstream) => self.session(caller, chain, upstream).await,
@@ -530,30 +530,31 @@ impl Relay {
     /// Returns a connection to the software: the holder is given the socket under a one-time token, and a connection
     /// that shows the token takes its place in the software's accept queue. That is a task of its own: whoever waits for it may be
     /// dropped, as when the caller's version is retired, and half a way back would leave a caller whom nobody hears.
-    /// A connection that shows another caller to the software than its own end names it. Where calls are held again meanwhile, the
-    /// connection is given: what follows may be another version.
+    /// A connection may show another caller to the software than its own end. Where it can be held again, and calls are, before it is
+    /// taken, it comes back: what follows may be another version.
     async fn give_back(
         self: &Arc<Self>,
         stream: TcpStream,
         upstream: Upstream,
         caller: Option<(SocketAddr, SocketAddr)>,
+        can_be_held: bool,
     ) -> io::Result<Option<TcpStream>> {
         let relay = self.clone();
         let way = tokio::spawn(async move {
             let _returning = Returning::one_more(&relay.returning);
-            relay.return_to(stream, upstream, caller).await
+            relay.return_to(stream, upstream, caller, can_be_held).await
         });
         way.await.map_err(io::Error::other)?
     }
 
-    /// The same for a connection that cannot be held again.
+    /// The same for a connection that cannot be held again, or reaches the software although calls are.
     async fn give_back_now(
         self: &Arc<Self>,
         stream: TcpStream,
         upstream: Upstream,
         caller: Option<(SocketAddr, SocketAddr)>,
     ) -> io::Result<()> {
-        match self.give_back(stream, upstream, caller).await? {
+        match self.give_back(stream, upstream, caller, false).await? {
             Some(stream) => self.reset(stream, "reset.not_taken"),
             None => Ok(()),
         }
@@ -569,17 +570,19 @@ impl Relay {
         mut stream: TcpStream,
         upstream: Upstream,
         caller: Option<(SocketAddr, SocketAddr)>,
+        can_be_held: bool,
     ) -> io::Result<Option<TcpStream>> {
         let deadline = Instant::now() + TAKE_LIMIT;
         let mut pause = SHOW_PAUSE_MIN;
         loop {
             let limit = deadline.saturating_duration_since(Instant::now());
-            let (back, shown) = self.return_once(stream, upstream, caller, limit).await?;
+            let held = self.held_again(can_be_held);
+            let (back, shown) = (self.return_once(stream, upstream, caller, limit, held)).await?;
             let Some(back) = back else {
                 self.tally.count("given_back");
                 return Ok(None);
             };
-            if self.traffic.picture().hold {
+            if can_be_held && self.traffic.picture().hold {
                 return Ok(Some(back));
             }
             // Software that listens no more is down; one that has closed one of its listeners, or whose callers are still being steered
@@ -596,6 +599,14 @@ impl Relay {
         }
     }
 
+    /// Resolves when calls are held, for what can be held.
+    async fn held_again(&self, can_be_held: bool) {
+        let mut pictures = self.traffic.watch();
+        if !can_be_held || pictures.wait_for(|picture| picture.hold).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Offers a connection once; it comes back if nobody has taken it within the limit, or calls are held before.
     async fn return_once(
         &self,
@@ -603,6 +614,7 @@ impl Relay {
         upstream: Upstream,
         caller: Option<(SocketAddr, SocketAddr)>,
         limit: Duration,
+        held: impl Future<Output = ()>,
     ) -> io::Result<(Option<TcpStream>, io::Result<()>)> {
         let picture = self.traffic.picture();
         let software = picture.beside(upstream, stream.local_addr()?.ip());
@@ -620,10 +632,9 @@ impl Relay {
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
-        let mut pictures = self.traffic.watch();
         let shown = tokio::select! {
             shown = show(&self.way, software, &bytes[..length], limit) => shown,
-            _ = pictures.wait_for(|picture| picture.hold) => Ok(()),
+            () = held => Ok(()),
         };
         // Whoever takes it does so before the token dial ends. What nobody has taken would stay open, and be heard by nobody.
         let back = match self.holder.withdraw(token).await {

@@ -132,6 +132,7 @@ impl Copying<'_> {
         let target = target.map_err(|error| self.failed("read", inner, error))?;
         let declared = self.trees.declared;
         declared.judge_link(self.trees.from, &self.place(inner), &target)?;
+        let target = Declared::carried(&self.place(inner), target);
         rustix::fs::symlinkat(&target, to, name)
             .map_err(io::Error::from)
             .and_then(|()| attributes::carry_over_at(to, name, stat))

@@ -28,15 +28,16 @@ impl Declared {
             return Ok(());
         }
         let led_out = || -> io::Result<bool> {
-            let inner = match (target.is_absolute(), &self.seen_at) {
-                (false, _) => at.inner.parent().unwrap_or(Path::new("")).join(target),
-                (true, Some(seen_at)) => match target.strip_prefix(seen_at) {
-                    Ok(rest) => rest.to_owned(),
-                    Err(_) => return Ok(true),
-                },
-                (true, None) => return Ok(true),
-            };
-            state.leads_out(&inner)
+            if !target.is_absolute() {
+                let folder = at.inner.parent().unwrap_or(Path::new(""));
+                return state.leads_out(&folder.join(target));
+            }
+            let seen = self.seen_at.as_deref().into_iter();
+            let mut own = seen.chain([at.root]);
+            match own.find_map(|root| target.strip_prefix(root).ok()) {
+                Some(inner) => state.leads_out(inner),
+                None => Ok(true),
+            }
         };
         match led_out() {
             Ok(false) => Ok(()),
@@ -46,6 +47,22 @@ impl Declared {
                 at.inner.display().to_string(),
             ))),
             Err(error) => Err(at.failed("follow", error)),
+        }
+    }
+
+    /// What the copy of a link says: one that leads into its own state by the state's present path is to lead into the copy.
+    pub(super) fn carried(at: &Place<'_>, target: PathBuf) -> PathBuf {
+        match target.strip_prefix(at.root) {
+            Ok(inner) => {
+                let folder = at.inner.parent().unwrap_or(Path::new(""));
+                let up: PathBuf = folder.components().map(|_| "..").collect();
+                let carried = up.join(inner);
+                match carried.as_os_str().is_empty() {
+                    true => PathBuf::from("."),
+                    false => carried,
+                }
+            }
+            Err(_) => target,
         }
     }
 
