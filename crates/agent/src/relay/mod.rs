@@ -88,7 +88,7 @@ pub(crate) struct Relay {
     /// Nobody can tell in whose words callers speak: they are reset.
     pub(crate) forgotten: AtomicBool,
     /// Open connections by the address that they come from.
-    open: Mutex<BTreeMap<IpAddr, usize>>,
+    open: Mutex<Open>,
     /// Connections on their way back to the software.
     returning: AtomicUsize,
     /// What all calls hold together.
@@ -145,15 +145,16 @@ impl Relay {
         let picture = self.traffic.picture();
         let calls = &picture.calls;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= calls.connections_max as usize {
+        if open.all >= calls.connections_max as usize {
             return Err("reset.too_many_connections");
         }
         let from = from.to_canonical();
-        let of_address = open.entry(from).or_default();
+        let of_address = open.by_address.entry(from).or_default();
         if *of_address >= calls.connections_per_address_max as usize {
             return Err("reset.too_many_from_one_address");
         }
         *of_address += 1;
+        open.all += 1;
         Ok(OpenPlace(self.clone(), from))
     }
 
@@ -661,16 +662,24 @@ async fn show(way: &Way, software: SocketAddr, token: &[u8], limit: Duration) ->
     Ok(())
 }
 
+/// How many connections are open.
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
 /// An open connection's place, until it is dropped.
 struct OpenPlace(Arc<Relay>, IpAddr);
 
 impl Drop for OpenPlace {
     fn drop(&mut self) {
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_address) = open.get_mut(&self.1) {
+        open.all -= 1;
+        if let Some(of_address) = open.by_address.get_mut(&self.1) {
             *of_address -= 1;
             if *of_address == 0 {
-                open.remove(&self.1);
+                open.by_address.remove(&self.1);
             }
         }
     }
