@@ -1,8 +1,9 @@
 //! Connections on their way back to the software, when it does not take them at once: its process is stopped in the middle.
 
-use crate::harness::{Boxes, Caller, Frozen, Node, System, is_crash, until};
+use crate::harness::{Boxes, Bundle, Caller, Frozen, Node, NodeOptions, System, is_crash, until};
 use model::api::{PublicRequest, RetireRequest};
 use model::ids::Version;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 
 /// A caller at this version whose request is read by the agent of the node `a` while the software does not accept: the connection is
@@ -22,15 +23,25 @@ fn on_its_way_back(system: &System, node: &Node, version: u32) -> (Caller, Froze
 
 /// How many connections wait in the queue of the listener at this port.
 fn knocking(port: u16) -> u64 {
+    let listeners = listeners(port);
+    let (waiting, _) = listeners.first().expect("a listener");
+    *waiting
+}
+
+/// The listeners at this port: how many connections wait, and the socket's inode.
+fn listeners(port: u16) -> Vec<(u64, String)> {
     let text = std::fs::read_to_string("/proc/net/tcp").expect("the sockets");
     let local = format!(":{port:04X}");
-    let mut listeners = text
+    let listeners = text
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
         .filter(|words| words[1].ends_with(&local) && words[3] == "0A");
-    let queues = listeners.next().expect("a listener")[4];
-    let (_, received) = queues.split_once(':').expect("two queues");
-    u64::from_str_radix(received, 16).expect("a number")
+    let told = listeners.map(|words| {
+        let (_, received) = words[4].split_once(':').expect("two queues");
+        let waiting = u64::from_str_radix(received, 16).expect("a number");
+        (waiting, words[9].to_owned())
+    });
+    told.collect()
 }
 
 fn answer(caller: &mut Caller) -> io::Result<u16> {
@@ -85,4 +96,98 @@ fn a_connection_on_its_way_back_arrives_though_its_version_is_retired() {
     until("it to be counted", || {
         (system.counter("a", "given_back") == 1).then_some(())
     });
+}
+
+/// Software that changes its listener when it is told, as `mover.py` says.
+fn mover(version: u32, probe: &str) -> Bundle {
+    let (from, interface) = match version {
+        1 => ("", ""),
+        _ => ("from = 1", "interface = \"same\""),
+    };
+    let upgrade = format!(
+        r#"
+system = "mover"
+version = {version}
+{from}
+[class.box.software]
+path = "software"
+command = ["/usr/bin/python3", "-u", "${{software}}/mover.py", "${{ports.data}}", "{version}", "${{state}}"]
+[class.box.service.data]
+port = "vars.port"
+protocol = "http"
+{interface}
+[class.box.lifecycle]
+probe = {{ {probe}, interval_ms = 50, timeout_ms = 20000 }}
+"#
+    );
+    Bundle::new(upgrade).file("software/mover.py", include_str!("software/mover.py"))
+}
+
+const ASKED: &str = r#"tcp = "data""#;
+
+/// A caller at version 1 that is on its way back to a listener from which the software, a [`mover`], accepts nobody.
+fn on_its_way_to_nobody(system: &System, node: &Node) -> Caller {
+    let port = system.port(1);
+    let late = Caller::late(port, system.view().system_id, 1).expect("connected");
+    until("the connection to be handed over", || {
+        (system.counter("a", "hand_over.undecided") > 0).then_some(())
+    });
+    let accepting = listener(port);
+    tell(node, Signal::USR1);
+    until("the software to listen with another socket only", || {
+        listener(port).filter(|other| Some(other) != accepting.as_ref())
+    });
+    let mut caller = late.arrive().expect("sent");
+    caller.send("GET", "/", None).expect("sent");
+    until("the agent to knock", || (knocking(port) > 0).then_some(()));
+    caller
+}
+
+fn tell(node: &Node, signal: Signal) {
+    let software = Pid::from_raw(node.running_child()).expect("a process");
+    kill_process(software, signal).expect("told");
+}
+
+/// The inode of the only listener at this port.
+fn listener(port: u16) -> Option<String> {
+    let [(_, inode)] = <[_; 1]>::try_from(listeners(port)).ok()?;
+    Some(inode)
+}
+
+#[test]
+fn a_connection_whose_listener_is_closed_on_its_way_back_is_offered_again() {
+    let system = System::with(&mover(1, ASKED));
+    let node = system.node(NodeOptions::new("a", system.port(1)));
+    system.until_settled(&node, 1);
+    let mut caller = on_its_way_to_nobody(&system, &node);
+    tell(&node, Signal::USR2);
+    assert_eq!(answer(&mut caller).expect("answered"), 200);
+    until("it to be counted", || {
+        (system.counter("a", "given_back") == 1).then_some(())
+    });
+    assert_eq!(system.counter("a", "reset.not_taken"), 0);
+}
+
+#[test]
+fn a_connection_on_its_way_back_waits_with_the_others_where_calls_are_held() {
+    let system = System::with(&mover(1, ASKED));
+    let node = system.node(NodeOptions::new("a", system.port(1)));
+    system.until_settled(&node, 1);
+    let mut caller = on_its_way_to_nobody(&system, &node);
+    system.publish(&mover(2, ASKED));
+    assert_eq!(answer(&mut caller).expect("answered"), 200);
+    let answered = caller.last.expect("an answer");
+    assert_eq!(answered.body, 2, "the software of version 1 had ended");
+    assert_eq!(system.counter("a", "reset.not_taken"), 0);
+}
+
+#[test]
+fn commands_reach_the_software_while_calls_are_held() {
+    let system = System::with(&mover(1, ASKED));
+    let node = system.node(NodeOptions::new("a", system.port(1)));
+    system.until_settled(&node, 1);
+    let call = "import sys, urllib.request as r; sys.exit(r.urlopen('http://127.0.0.1:' + sys.argv[1]).read() != b'2')";
+    let probe = format!(r#"command = ["/usr/bin/python3", "-c", "{call}", "${{ports.data}}"]"#);
+    system.publish(&mover(2, &probe));
+    system.until_settled(&node, 2);
 }

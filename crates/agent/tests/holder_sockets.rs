@@ -403,6 +403,41 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
     node.end(&client, &mut notices).await;
 }
 
+/// How many sockets listen at this port of IPv4.
+fn listening(port: u16) -> usize {
+    let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{port:04X}");
+    let words = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words
+        .filter(|words| words[1].ends_with(&local) && words[3] == "0A")
+        .count()
+}
+
+#[tokio::test]
+async fn what_stands_by_goes_where_the_software_goes_on_after_all() {
+    let (node, client, mut notices) = Node::start().await;
+    let address = free_address();
+    let text = address.to_string();
+    let part = node.part(1, "part_server", &[("PART_ADDRESS", &text)]);
+    client.start(part).await.unwrap();
+    wait_listening(&mut notices, address).await;
+    let ports = vec![address.port()];
+    client.keep(ports.clone()).await.unwrap();
+    assert_eq!(listening(address.port()), 2, "one stands by");
+    // The upgrade is given up before the stop.
+    let limit = Duration::from_secs(20);
+    assert_eq!(client.let_go(ports, limit).await.unwrap(), []);
+    assert_eq!(listening(address.port()), 1, "the software's own");
+    (0..20).for_each(|_| call(address).unwrap());
+    // Nobody else can share its address afterwards.
+    let asks = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    asks.set_reuse_port(true).unwrap();
+    asks.bind(&address.into()).unwrap_err();
+    node.end(&client, &mut notices).await;
+}
+
 #[tokio::test]
 async fn software_that_listens_after_the_release_gets_its_callers_itself() {
     let (node, client, mut notices) = Node::start().await;

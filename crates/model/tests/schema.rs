@@ -12,6 +12,7 @@ system = 'store'
 version = 3
 from = 2
 [settings]
+[settings.calls]
 [removed]
 classes = ['old']
 [class.storage]
@@ -166,7 +167,10 @@ fn listed(text: &str) -> BTreeSet<String> {
 fn with_unknown(header: &str) -> String {
     match header {
         "" => format!("zzzzzzzz = 1\n{GOOD}"),
-        header => GOOD.replace(header, &format!("{header}zzzzzzzz = 1\n")),
+        header => {
+            assert!(GOOD.contains(header), "the example has no {header}");
+            GOOD.replace(header, &format!("{header}zzzzzzzz = 1\n"))
+        }
     }
 }
 
