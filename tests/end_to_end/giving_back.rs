@@ -1,7 +1,7 @@
 //! Connections on their way back to the software, when it does not take them at once: its process is stopped in the middle.
 
 use crate::harness::{Boxes, Bundle, Caller, Frozen, Node, NodeOptions, System, is_crash, until};
-use model::api::{PublicRequest, RetireRequest};
+use model::api::{Phase, PublicRequest, RetireRequest};
 use model::ids::Version;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
@@ -117,7 +117,7 @@ port = "vars.port"
 protocol = "http"
 {interface}
 [class.box.lifecycle]
-probe = {{ {probe}, interval_ms = 50, timeout_ms = 20000 }}
+probe = {{ {probe}, interval_ms = 50, timeout_ms = 5000 }}
 "#
     );
     Bundle::new(upgrade).file("software/mover.py", include_str!("software/mover.py"))
@@ -174,10 +174,12 @@ fn a_connection_on_its_way_back_waits_with_the_others_where_calls_are_held() {
     let node = system.node(NodeOptions::new("a", system.port(1)));
     system.until_settled(&node, 1);
     let mut caller = on_its_way_to_nobody(&system, &node);
-    system.publish(&mover(2, ASKED));
+    // Version 2 listens and never is healthy: whoever waits with the others is answered by version 1 after the way back.
+    system.publish(&mover(2, r#"command = ["false"]"#));
     assert_eq!(answer(&mut caller).expect("answered"), 200);
     let answered = caller.last.expect("an answer");
-    assert_eq!(answered.body, 2, "the software of version 1 had ended");
+    assert_eq!(answered.body, 1, "version 2 was not healthy");
+    system.until_phase(&node, Phase::Blocked);
     assert_eq!(system.counter("a", "reset.not_taken"), 0);
 }
 
