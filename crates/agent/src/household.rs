@@ -4,6 +4,7 @@
 use crate::holder::group::{below, control_members, program};
 use crate::kernel::{self, Owner, Socket};
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -92,72 +93,91 @@ impl Household {
         first.or_else(|| self.members().first().copied())
     }
 
-    /// The TCP connections of the network that the software is in.
-    pub(crate) fn connections(&self) -> Vec<Socket> {
-        self.window().map(kernel::connections).unwrap_or_default()
+    /// The TCP connections of the network that the software is in; none where nobody of it is left.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(crate) fn connections(&self) -> io::Result<Vec<Socket>> {
+        let Some(window) = self.window() else {
+            return Ok(Vec::new());
+        };
+        kernel::connections(window)
     }
 
-    /// The TCP listeners of the network that the software is in.
-    pub(crate) fn listeners(&self) -> Vec<Socket> {
-        self.window().map(kernel::listeners).unwrap_or_default()
+    /// The TCP listeners of the network that the software is in; none where nobody of it is left.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(crate) fn listeners(&self) -> io::Result<Vec<Socket>> {
+        let Some(window) = self.window() else {
+            return Ok(Vec::new());
+        };
+        kernel::listeners(window)
     }
 
     /// What became of the other end of the connection from `here` to `there`. A connection in an accept queue has no inode yet; an
     /// accepted one has, and somebody has it open.
-    pub(crate) fn far_end(&self, there: SocketAddr, here: SocketAddr) -> FarEnd {
-        let (there, here) = (canonical(there), canonical(here));
-        let all = self.connections();
-        let ends = all
-            .iter()
-            .filter(|socket| canonical(socket.local) == there && canonical(socket.remote) == here);
-        let Some(end) = ends.max_by_key(|socket| socket.inode) else {
-            return FarEnd::Gone;
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(crate) fn far_end(&self, there: SocketAddr, here: SocketAddr) -> io::Result<FarEnd> {
+        let Some(window) = self.window() else {
+            return Ok(FarEnd::Gone);
+        };
+        let Some(end) = kernel::connection(window, there, here)? else {
+            return Ok(FarEnd::Gone);
         };
         if end.inode == 0 {
-            return FarEnd::Queued;
+            return Ok(FarEnd::Queued);
         }
         let inodes = BTreeSet::from([end.inode]);
-        if let Some(owner) = first_owner(&self.members(), &inodes) {
-            return FarEnd::Accepted(owner.pid);
+        if let Some(owner) = first_owner(&self.members(), &inodes)? {
+            return Ok(FarEnd::Accepted(owner.pid));
         }
-        match first_owner(&kernel::processes(), &inodes) {
+        Ok(match first_owner(&kernel::processes()?, &inodes)? {
             Some(owner) => FarEnd::Stranger(Stranger::new(owner.pid)),
             None => FarEnd::Unknown,
-        }
+        })
     }
 
     /// Who takes connections to this address.
-    pub(crate) fn listens(&self, at: SocketAddr) -> Listens {
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(crate) fn listens(&self, at: SocketAddr) -> io::Result<Listens> {
         self.listens_where(|local| covers(local, at))
     }
 
     /// Somebody else who listens so that nobody of the software can at this address.
-    pub(crate) fn taken(&self, at: SocketAddr) -> Option<Stranger> {
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(crate) fn taken(&self, at: SocketAddr) -> io::Result<Option<Stranger>> {
         let here = |local: SocketAddr| covers(local, at) && local.is_ipv4() == at.is_ipv4();
-        match self.listens_where(here) {
+        Ok(match self.listens_where(here)? {
             Listens::Stranger(stranger) => Some(stranger),
             _ => None,
-        }
+        })
     }
 
-    fn listens_where(&self, here: impl Fn(SocketAddr) -> bool) -> Listens {
-        let mut all = self.listeners();
+    fn listens_where(&self, here: impl Fn(SocketAddr) -> bool) -> io::Result<Listens> {
+        let mut all = self.listeners()?;
         all.retain(|socket| here(socket.local));
         let inodes: BTreeSet<u64> = all.iter().map(|socket| socket.inode).collect();
         if inodes.is_empty() {
-            return Listens::Nobody;
+            return Ok(Listens::Nobody);
         }
-        if first_owner(&self.members(), &inodes).is_some() {
-            return Listens::Software;
+        if first_owner(&self.members(), &inodes)?.is_some() {
+            return Ok(Listens::Software);
         }
-        let owners = kernel::owners(&kernel::processes(), &inodes);
+        let owners = kernel::owners(&kernel::processes()?, &inodes)?;
         let mut others = owners.values().flatten();
         let stranger = others.find(|owner| !self.is_upstart(owner.pid));
-        match stranger {
+        Ok(match stranger {
             Some(owner) => Listens::Stranger(Stranger::new(owner.pid)),
             None if owners.is_empty() => Listens::Unknown,
             None => Listens::Upstart,
-        }
+        })
     }
 
     fn is_upstart(&self, pid: i32) -> bool {
@@ -181,9 +201,9 @@ impl std::fmt::Display for Stranger {
     }
 }
 
-fn first_owner(processes: &[i32], inodes: &BTreeSet<u64>) -> Option<Owner> {
-    let owners = kernel::owners(processes, inodes);
-    owners.values().flatten().next().copied()
+fn first_owner(processes: &[i32], inodes: &BTreeSet<u64>) -> io::Result<Option<Owner>> {
+    let owners = kernel::owners(processes, inodes)?;
+    Ok(owners.values().flatten().next().copied())
 }
 
 /// Whether a listener at `local` takes connections to `at`. One at the wildcard of IPv6 takes those of IPv4 too, as a rule.

@@ -455,7 +455,8 @@ impl Listeners {
             } else {
                 CLOSING_TIME_MAX
             };
-            let quiet = !half_way.contains(&kept.spot.address.port());
+            let quiet =
+                (half_way.as_ref()).is_ok_and(|ports| !ports.contains(&kept.spot.address.port()));
             let over = since + limit <= now || (quiet && since + CLOSING_TIME_MIN <= now);
             over && is_last
         };

@@ -87,7 +87,7 @@ fn carriers(data: &Path) -> Vec<Stray> {
         return Vec::new();
     }
     let mark = [environment::HOLDER.as_bytes(), b"=", &name].concat();
-    let processes = crate::kernel::processes().into_iter();
+    let processes = crate::kernel::processes().unwrap_or_default().into_iter();
     let carry = processes.filter(|pid| carries(*pid, &mark));
     carry.filter_map(Stray::of).collect()
 }

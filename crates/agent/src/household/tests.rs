@@ -35,7 +35,9 @@ time.sleep(600)
 
 fn seen(household: &Household, stream: &TcpStream) -> FarEnd {
     let there = stream.peer_addr().expect("an address");
-    household.far_end(there, stream.local_addr().expect("an address"))
+    household
+        .far_end(there, stream.local_addr().expect("an address"))
+        .expect("told")
 }
 
 #[test]
@@ -45,11 +47,11 @@ fn the_other_end_is_queued_until_it_is_accepted() {
     let at = listener.local_addr().expect("an address");
     let stream = TcpStream::connect(at).expect("connected");
     assert_eq!(seen(&household, &stream), FarEnd::Queued);
-    assert_eq!(household.listens(at), Listens::Software);
+    assert_eq!(household.listens(at).expect("told"), Listens::Software);
     let _accepted = listener.accept().expect("accepted");
     assert_eq!(seen(&household, &stream), FarEnd::Accepted(me()));
     drop(listener);
-    assert_eq!(household.listens(at), Listens::Nobody);
+    assert_eq!(household.listens(at).expect("told"), Listens::Nobody);
 }
 
 #[test]
@@ -57,13 +59,17 @@ fn a_stranger_at_the_port_is_named() {
     let (mut child, at) = other_server();
     let household = Household::of(vec![me()]);
     let pid = i32::try_from(child.id()).expect("a pid");
-    let Listens::Stranger(stranger) = household.listens(at) else {
+    let Listens::Stranger(stranger) = household.listens(at).expect("told") else {
         panic!("nobody strange at {at}");
     };
     assert_eq!(stranger.pid, pid);
-    assert_eq!(household.taken(at), Some(stranger.clone()));
+    assert_eq!(household.taken(at).expect("told"), Some(stranger.clone()));
     let beside = SocketAddr::from(([127, 0, 0, 2], at.port()));
-    assert_eq!(household.taken(beside), None, "another node's, by right");
+    assert_eq!(
+        household.taken(beside).expect("told"),
+        None,
+        "another node's, by right"
+    );
     assert!(stranger.program.starts_with("python3"), "{stranger}");
     let stream = TcpStream::connect(at).expect("connected");
     let mut end = seen(&household, &stream);
@@ -72,7 +78,7 @@ fn a_stranger_at_the_port_is_named() {
     }
     assert_eq!(end, FarEnd::Stranger(stranger));
     assert_eq!(
-        Household::of(vec![pid]).listens(at),
+        Household::of(vec![pid]).listens(at).expect("told"),
         Listens::Software,
         "it is the software's own"
     );

@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,7 +108,10 @@ impl Node {
             let household = self.household.clone();
             let at = ports.clone();
             let found = tokio::task::spawn_blocking(move || direct(&household, &at));
-            let found = found.await.map_err(|error| error.to_string())?;
+            let found = found.await.map_err(io::Error::other).flatten();
+            let found = found.map_err(|error| {
+                format!("cannot see which connections the software has: {error}")
+            })?;
             quiet = match found.is_empty() && self.relay.returning() == 0 {
                 true => quiet + 1,
                 false => 0,
@@ -135,34 +140,34 @@ impl Node {
 }
 
 /// The connections at these ports that the software's processes have, without the agent's own.
-fn direct(household: &Household, ports: &BTreeSet<u16>) -> BTreeMap<u64, Owner> {
+fn direct(household: &Household, ports: &BTreeSet<u16>) -> io::Result<BTreeMap<u64, Owner>> {
     let here: Vec<kernel::Socket> = household
-        .connections()
+        .connections()?
         .into_iter()
         .filter(|socket| ports.contains(&socket.local.port()))
         .collect();
     let inodes = here.iter().map(|socket| socket.inode).collect();
-    let owners = kernel::owners(&household.members(), &inodes);
+    let owners = kernel::owners(&household.members(), &inodes)?;
     // Looked at afterwards: a connection of the agent's that the software has is in it.
-    let own = own_connections();
-    here.iter()
+    let own = own_connections()?;
+    let direct = here
+        .iter()
         .filter(|socket| !own.contains(&(socket.remote, socket.local)))
-        .filter_map(|socket| Some((socket.inode, *owners.get(&socket.inode)?.first()?)))
-        .collect()
+        .filter_map(|socket| Some((socket.inode, *owners.get(&socket.inode)?.first()?)));
+    Ok(direct.collect())
 }
 
 /// Both ends of this process's connections.
-fn own_connections() -> BTreeSet<(std::net::SocketAddr, std::net::SocketAddr)> {
-    let Ok(me) = i32::try_from(std::process::id()) else {
-        return BTreeSet::new();
-    };
-    let all = kernel::connections(me);
+fn own_connections() -> io::Result<BTreeSet<(SocketAddr, SocketAddr)>> {
+    let me = i32::try_from(std::process::id()).map_err(io::Error::other)?;
+    let all = kernel::connections(me)?;
     let inodes = all.iter().map(|socket| socket.inode).collect();
-    let mine = kernel::owners(&[me], &inodes);
-    all.iter()
+    let mine = kernel::owners(&[me], &inodes)?;
+    let mine = all
+        .iter()
         .filter(|socket| mine.contains_key(&socket.inode))
-        .map(|socket| (socket.local, socket.remote))
-        .collect()
+        .map(|socket| (socket.local, socket.remote));
+    Ok(mine.collect())
 }
 
 /// Ends a connection of another process, as a reset by its peer would.
@@ -218,13 +223,13 @@ except ConnectionResetError:
         let pid = i32::try_from(child.id()).expect("a pid");
         let ports = BTreeSet::from([port]);
         let household = Household::of(vec![pid]);
-        let found = direct(&household, &ports);
+        let found = direct(&household, &ports).expect("told");
         assert_eq!(found.len(), 1, "{found:?}");
         for (inode, owner) in found {
             end(owner, inode).expect("ended");
         }
         assert_eq!(line(), "reset");
-        assert!(direct(&household, &ports).is_empty());
+        assert!(direct(&household, &ports).expect("told").is_empty());
         child.wait().expect("it ends");
     }
 
@@ -237,6 +242,10 @@ except ConnectionResetError:
         assert!(accepted.as_raw_fd() > 0 && own.as_raw_fd() > 0);
         let me = i32::try_from(std::process::id()).expect("a pid");
         let household = Household::of(vec![me]);
-        assert!(direct(&household, &BTreeSet::from([at.port()])).is_empty());
+        assert!(
+            direct(&household, &BTreeSet::from([at.port()]))
+                .expect("told")
+                .is_empty()
+        );
     }
 }

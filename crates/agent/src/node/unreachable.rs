@@ -6,6 +6,7 @@ use super::child::Running;
 use crate::kernel::{Socket, owners};
 use intercept::stats::{Counter, Deed, StatsSnapshot};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -52,7 +53,7 @@ impl Node {
             return None;
         }
         let began = Instant::now();
-        let mut to_members = self.household.connections();
+        let mut to_members = look_at(self.household.connections())?;
         to_members.retain(|socket| self.members.listens(&socket.remote));
         let missed = self.missed(to_members);
         look.looked(began, missed.is_some());
@@ -67,10 +68,10 @@ impl Node {
         let stats = self.stats.read().ok()?;
         let processes = self.household.members();
         let inodes: BTreeSet<u64> = suspects.iter().map(|socket| socket.inode).collect();
-        let owners = owners(&processes, &inodes);
+        let owners = look_at(owners(&processes, &inodes))?;
         suspects.iter().find_map(|socket| {
             let holders = owners.get(&socket.inode)?;
-            let deed = if socket.listening {
+            let deed = if socket.is_listening() {
                 Deed::Listen
             } else {
                 Deed::Connect
@@ -113,13 +114,19 @@ impl Node {
             .values()
             .copied()
             .collect();
-        let mut found = self.household.listeners();
+        let mut found = look_at(self.household.listeners()).unwrap_or_default();
         found.retain(|socket| {
             let port = socket.local.port();
             declared.contains(&port) && !child.listening.iter().any(|seen| seen.port() == port)
         });
         found
     }
+}
+
+/// What the kernel has told. Where it has not, the next look sees to it.
+fn look_at<T>(told: io::Result<T>) -> Option<T> {
+    told.inspect_err(|error| tracing::debug!(%error, "cannot look at the software's sockets"))
+        .ok()
 }
 
 fn hook_saw(stats: &StatsSnapshot, pid: i32, deed: Deed) -> bool {
@@ -134,7 +141,7 @@ fn complaint(pid: i32, socket: &Socket) -> String {
         |_| "a program".to_owned(),
         |path| path.display().to_string(),
     );
-    let did = if socket.listening {
+    let did = if socket.is_listening() {
         format!("listens on {}", socket.local)
     } else {
         format!("is connected to the member {}", socket.remote)

@@ -1,8 +1,9 @@
 //! Commands that the agent itself runs (probes, `after_start`): while the software is probed, only their connections and
 //! the agent's own reach it.
 
-use crate::kernel::{connections, family, owners};
+use crate::kernel::{connection, family, owners};
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,18 +30,21 @@ impl Commands {
     pub(crate) fn own(&self, peer: SocketAddr, local: SocketAddr) -> bool {
         let mains: Vec<i32> = self.processes().iter().copied().collect();
         mains.into_iter().any(|main| {
-            let inodes: BTreeSet<u64> = connections(main)
-                .iter()
-                .filter(|socket| same(socket.local, peer) && same(socket.remote, local))
-                .map(|socket| socket.inode)
-                .collect();
-            !inodes.is_empty() && !owners(&family(main), &inodes).is_empty()
+            has(main, peer, local).unwrap_or_else(|error| {
+                tracing::debug!(%error, main, "cannot look at a command's connections");
+                false
+            })
         })
     }
 }
 
-fn same(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
+/// Whether a process or one below it has this connection open.
+fn has(main: i32, local: SocketAddr, remote: SocketAddr) -> io::Result<bool> {
+    let Some(end) = connection(main, local, remote)? else {
+        return Ok(false);
+    };
+    let owners = owners(&family(main), &BTreeSet::from([end.inode]))?;
+    Ok(!owners.is_empty())
 }
 
 /// A command that runs.

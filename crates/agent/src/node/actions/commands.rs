@@ -11,7 +11,7 @@ use model::expression::Scope;
 use model::machine::Serving;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt as _};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,20 +116,26 @@ async fn execute(
     let number = process.map_or(0, |process| process.as_raw_nonzero().get());
     let _own = node.relay.commands.running(number);
     let ended = tokio::time::timeout(limit, child.end()).await;
-    let output = tail(&log);
+    let output = match tail(&log) {
+        output if output.is_empty() => " and printed nothing".to_owned(),
+        output => format!(": {output}"),
+    };
     match ended {
         Err(_) => {
             if let Some(group) = process {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
             Err(format!(
-                "did not end within {} ms: {output}",
+                "did not end within {} ms{output}",
                 limit.as_millis()
             ))
         }
         Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(format!("ended with {status}: {output}")),
+        Ok(Ok(status)) => Err(match (status.code(), status.signal()) {
+            (None, Some(signal)) => format!("was ended by signal {signal}{output}"),
+            (code, _) => format!("ended with exit code {}{output}", code.unwrap_or(-1)),
+        }),
     }
 }
 
@@ -214,7 +220,7 @@ impl<'a> Probed<'a> {
         let own = self.node.config.addresses.clone();
         let look = move || {
             let mut places = own.iter().map(|ip| SocketAddr::new(*ip, port));
-            places.find_map(|at| Some((at, household.taken(at)?)))
+            places.find_map(|at| Some((at, household.taken(at).ok()??)))
         };
         tokio::task::spawn_blocking(look).await.ok()?
     }

@@ -1,0 +1,116 @@
+//! What the kernel tells of processes and their sockets. That it cannot be read is an error, never "there is none".
+
+mod diag;
+mod sockets;
+mod tables;
+
+pub(crate) use sockets::{Socket, connection, connections, half_open_ports, listeners};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// All processes that can be seen.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(crate) fn processes() -> io::Result<Vec<i32>> {
+    numbers(Path::new("/proc"))
+}
+
+/// Whether somebody has stopped a process (SIGSTOP, a debugger), so that it does nothing until it is let go on.
+pub(crate) fn stands_still(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may hold anything.
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_ascii_whitespace().next());
+    matches!(state, Some("T" | "t"))
+}
+
+/// A process and all its descendants.
+pub(crate) fn family(main: i32) -> Vec<i32> {
+    let mut family = vec![main];
+    family.extend(crate::holder::group::below(main));
+    family
+}
+
+fn numbers(folder: &Path) -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(numbers)
+}
+
+/// Whether an error says that a process has ended, or may not be looked at by this one.
+fn is_out_of_sight(error: &io::Error) -> bool {
+    let ended = error.raw_os_error() == Some(libc::ESRCH);
+    ended
+        || matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+        )
+}
+
+/// A process that has a socket open, under one of its descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    pub(crate) pid: i32,
+    pub(crate) descriptor: i32,
+}
+
+/// Which of these processes have which of these sockets open; each process once for each. Those that have ended, or that this process
+/// may not look at, have none.
+///
+/// # Errors
+/// Their descriptors cannot be read, as where this process has none left for it.
+pub(crate) fn owners(
+    processes: &[i32],
+    inodes: &BTreeSet<u64>,
+) -> io::Result<BTreeMap<u64, Vec<Owner>>> {
+    let mut owners: BTreeMap<u64, Vec<Owner>> = BTreeMap::new();
+    for pid in processes {
+        let folder = format!("/proc/{pid}/fd");
+        let descriptors = match numbers(Path::new(&folder)) {
+            Ok(descriptors) => descriptors,
+            Err(error) if is_out_of_sight(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        for descriptor in descriptors {
+            let Ok(target) = std::fs::read_link(format!("{folder}/{descriptor}")) else {
+                continue;
+            };
+            let inode = target.to_str().and_then(|text| {
+                text.strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .parse()
+                    .ok()
+            });
+            if let Some(inode) = inode.filter(|inode| inodes.contains(inode)) {
+                let processes = owners.entry(inode).or_default();
+                if processes.iter().all(|owner| owner.pid != *pid) {
+                    let pid = *pid;
+                    processes.push(Owner { pid, descriptor });
+                }
+            }
+        }
+    }
+    Ok(owners)
+}
+
+/// Whether an address is this host's, in this network namespace.
+pub(crate) fn is_here(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() || ip.is_loopback() {
+        return true;
+    }
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    all.filter_map(|interface| interface.address)
+        .any(|address| match ip {
+            IpAddr::V4(ip) => address.as_sockaddr_in().is_some_and(|at| at.ip() == ip),
+            IpAddr::V6(ip) => address.as_sockaddr_in6().is_some_and(|at| at.ip() == ip),
+        })
+}
