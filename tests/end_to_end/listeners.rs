@@ -50,7 +50,8 @@ const ADDRESSES: [&str; 9] = [
 ];
 
 /// Programs that take their listener's callers away before they end.
-const ENDS: [&str; 3] = [
+const ENDS: [&str; 4] = [
+    "finishes_between_polls",
     "shuts_down_then_finishes",
     "shuts_two_down_then_finishes",
     "disconnects_then_finishes",
@@ -212,6 +213,12 @@ fn are_served(kinds: &[&str]) {
         }
         problems.extend(callers.end().into_iter().map(|it| format!("{kind}: {it}")));
     }
+    // Whatever the program does when it is told to end, it can do: nothing of Upstart's keeps it from that.
+    let killed = system
+        .events()
+        .into_iter()
+        .filter(|event| event.kind == "child.killed");
+    problems.extend(killed.map(|event| format!("{:?}: {}", event.node, event.message)));
     // A connection that was accepted just when its process was stopped is reset, as by any end of it: rare, and never more than one
     // a caller and stop.
     let resets = |problem: &String| problem.contains("Connection reset");

@@ -22,6 +22,10 @@ use std::os::fd::{FromRawFd, OwnedFd};
 /// How long an accept takes that leaves the queue alone: a program that is told of a full queue over and over does not spin.
 const STOPPING_PAUSE_MS: u64 = 2;
 
+/// How long a blocking accept of a listener that was readable may wait for what is left alone: its caller may have polled, and have
+/// other things to do, as to end.
+pub const POLLED_WAIT_MS: u64 = 100;
+
 /// Which of the two calls the software made.
 #[derive(Clone, Copy)]
 pub enum Variant {
@@ -61,8 +65,10 @@ pub unsafe fn accept(
     let must_answer =
         kernel::is_blocking(listener) && kernel::ready(listener, libc::POLLIN, 0) == Ok(true);
     loop {
-        if let Some(error) = leave_queued(listener) {
-            return Err(error);
+        if !leave_queued(listener, must_answer)? {
+            let (new, from) = dead::connection(listener, variant.flags())?;
+            // SAFETY: the software's own pointers.
+            return unsafe { show(new, &from, None, address, length) };
         }
         let mut from = Storage::new();
         let new = kernel_accept(listener, &mut from, variant)?;
@@ -72,7 +78,7 @@ pub unsafe fn accept(
             return unsafe { show(new, &from, shown, address, length) };
         }
         if must_answer && kernel::ready(listener, libc::POLLIN, 0) == Ok(false) {
-            let new = dead::connection(listener, variant.flags())?;
+            let (new, _) = dead::connection(listener, variant.flags())?;
             // SAFETY: the software's own pointers.
             return unsafe { show(new, &from, None, address, length) };
         }
@@ -80,25 +86,23 @@ pub unsafe fn accept(
 }
 
 /// While the software is being stopped its listeners look as if nothing came: what stays in the kernel's queue is the next
-/// software's, and what is accepted now may die with this one. A listener that was shut down says so itself.
-fn leave_queued(listener: c_int) -> Option<Errno> {
-    while state::table(|table| table.stopping(kernel::now_ms())) == Some(true)
-        && !state::wakes_itself()
-    {
-        let port = kernel::local(listener).address()?.port();
-        if !state::table(|table| leaves_queued(&table, port, kernel::now_ms()))? {
-            return None;
+/// software's, and what is accepted now may die with this one. A listener that was shut down says so itself. False when whoever must
+/// be answered has waited long enough.
+fn leave_queued(listener: c_int, must_answer: bool) -> Result<bool, Errno> {
+    let mut waited_ms = 0;
+    while is_left_alone(listener) && !state::wakes_itself() {
+        if must_answer && waited_ms >= POLLED_WAIT_MS {
+            return Ok(false);
         }
-        match kernel::ready(listener, 0, STOPPING_PAUSE_MS) {
-            Ok(false) if kernel::status_flags(listener) & libc::O_NONBLOCK != 0 => {
-                return Some(libc::EAGAIN);
-            }
-            Ok(false) => {}
-            Ok(true) => return None,
-            Err(error) => return Some(error),
+        if kernel::ready(listener, 0, STOPPING_PAUSE_MS)? {
+            return Ok(true);
         }
+        if kernel::status_flags(listener) & libc::O_NONBLOCK != 0 {
+            return Err(libc::EAGAIN);
+        }
+        waited_ms += STOPPING_PAUSE_MS;
     }
-    None
+    Ok(true)
 }
 
 fn kernel_accept(listener: c_int, from: &mut Storage, variant: Variant) -> Result<c_int, Errno> {
@@ -314,14 +318,16 @@ pub fn one(listener: c_int, flags: c_int) -> Result<Result<Delivered, RawAddress
     Ok(Ok(Delivered { descriptor, peer }))
 }
 
-/// A dead connection of this caller, for an accept that must not wait though its only connection was given away.
+/// A dead connection, of this caller if there was one: for an accept that must not wait though its only connection was given away, or
+/// is left alone.
 ///
 /// # Errors
 /// The kernel's, where descriptors or ports have run out.
-pub fn dead(listener: c_int, flags: c_int, peer: RawAddress) -> Result<Delivered, Errno> {
-    let new = dead::connection(listener, flags | libc::SOCK_CLOEXEC)?;
+pub fn dead(listener: c_int, flags: c_int, peer: Option<RawAddress>) -> Result<Delivered, Errno> {
+    let (new, from) = dead::connection(listener, flags | libc::SOCK_CLOEXEC)?;
     // SAFETY: it has just been made, and nobody else has it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(new) };
+    let peer = peer.unwrap_or_else(|| peer::raw(&from));
     Ok(Delivered { descriptor, peer })
 }
 

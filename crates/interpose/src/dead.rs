@@ -13,11 +13,12 @@ impl Drop for Socket {
     }
 }
 
-/// A connection at this listener's address (at another port) whose caller has reset it; `flags` are those of accept4.
+/// A connection at this listener's address (at another port) whose caller has reset it, and that caller's address; `flags` are those
+/// of accept4.
 ///
 /// # Errors
 /// What the kernel says where descriptors or ports have run out.
-pub(crate) fn connection(listener: c_int, flags: c_int) -> Result<c_int, Errno> {
+pub(crate) fn connection(listener: c_int, flags: c_int) -> Result<(c_int, Storage), Errno> {
     let mut at = kernel::local(listener);
     // The port stands at the same place in both families' addresses; 0 takes any.
     at.bytes[2..4].fill(0);
@@ -32,13 +33,21 @@ pub(crate) fn connection(listener: c_int, flags: c_int) -> Result<c_int, Errno> 
         there.pointer(),
         there.length as usize,
     )?;
-    let arguments = [waiting.0 as usize, 0, 0, flags as usize, 0, CALL_MARK];
-    // SAFETY: no pointers: the address is not asked for. It does not wait: the caller is in the queue.
+    let mut from = Storage::new();
+    let arguments = [
+        waiting.0 as usize,
+        from.pointer(),
+        &raw mut from.length as usize,
+        flags as usize,
+        0,
+        CALL_MARK,
+    ];
+    // SAFETY: an address of ours and its length. It does not wait: the caller is in the queue.
     let accepted = unsafe { kernel::call(libc::SYS_accept4, arguments) }?;
     kernel::reset(caller.0);
     // Closed by now.
     std::mem::forget(caller);
-    Ok(accepted as c_int)
+    Ok((accepted as c_int, from))
 }
 
 fn open(like: &Storage) -> Result<Socket, Errno> {

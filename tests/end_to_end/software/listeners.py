@@ -303,4 +303,15 @@ def disconnects_then_finishes():
     finishing(lambda listener: ctypes.CDLL(None).connect(listener.fileno(), unspecified, 16), listening(LOOPBACK))
 
 
+def finishes_between_polls():
+    """As Python's socketserver: polls, accepts, and looks between the two whether it is to end."""
+    listener, ending = listening(LOOPBACK), []
+    signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
+    while not ending:
+        if select.select([listener], [], [], 0.5)[0]:
+            connection, peer = listener.accept()
+            threading.Thread(target=answer, args=(connection, peer), daemon=True).start()
+    os._exit(0)
+
+
 globals()[KIND]()

@@ -469,6 +469,39 @@ fn software_that_is_being_stopped_leaves_its_queue_to_the_next() {
     }
 }
 
+#[test]
+fn software_that_polls_before_its_blocking_accept_ends_though_its_queue_is_left_alone() {
+    let Some(python) = find("servers that poll first", "python3") else {
+        return;
+    };
+    let port = free_port();
+    let running = table(&[port]);
+    let node = Node::new(&Table {
+        stopping_until_ms: u64::MAX,
+        ..running
+    });
+    let mut command = Command::new(python);
+    command
+        .arg("-c")
+        .arg(include_str!("polls_first.py"))
+        .arg(port.to_string());
+    let mut server = node.preload(&mut command).spawn().expect("the server");
+    node.holder.wait_listening(port);
+    let kept = listener_of(server.id(), port);
+    let there = SocketAddr::new([127, 0, 0, 1].into(), port);
+    let caller = dial(there, &encoded(&label(2)));
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told to end");
+    wait_for(
+        "its end",
+        || matches!(server.try_wait(), Ok(Some(status)) if status.success()),
+    );
+    // Its caller is the next software's.
+    let (_, peer) = kept.accept().expect("accepted");
+    let from = caller.local_addr().expect("its address");
+    assert_eq!(peer.port(), from.port());
+}
+
 /// A duplicate of the listener that a process has at a port.
 fn listener_of(process: u32, port: u16) -> TcpListener {
     let pid = rustix::process::Pid::from_raw(process.try_into().expect("a pid")).expect("a pid");

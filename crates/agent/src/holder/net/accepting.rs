@@ -1,7 +1,8 @@
 //! Accepting for the software: the connection is looked at by the hooks' code and given to the caller as a new descriptor.
 
 use super::Shared;
-use interpose::accept::{Delivered, dead, is_left_alone, one};
+use intercept::address::RawAddress;
+use interpose::accept::{Delivered, POLLED_WAIT_MS, dead, is_left_alone, one};
 use interpose::kernel;
 use interpose::net::alarm::Alarm;
 use interpose::net::notice::Notice;
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How long an accept takes that leaves the queue alone: a program that is told of a full queue over and over does not spin.
 const STOPPING_PAUSE: Duration = Duration::from_millis(2);
+
+/// As of the library.
+const POLLED_WAIT: Duration = Duration::from_millis(POLLED_WAIT_MS);
 
 /// An accept that waits for a connection.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub(super) struct Wanted {
     blocking: bool,
     /// It does not wait, since something was there when it was called.
     was_ready: bool,
+    asked: Instant,
     until: Option<Instant>,
 }
 
@@ -64,6 +69,7 @@ impl Wanted {
             cookie: kernel::cookie(fd).unwrap_or(0),
             blocking,
             was_ready: blocking && kernel::ready(fd, libc::POLLIN, 0) == Ok(true),
+            asked: Instant::now(),
             until: limit.map(|limit| Instant::now() + limit),
             notice,
             target,
@@ -86,14 +92,16 @@ impl Wanted {
         let mut given_away = None;
         loop {
             if is_left_alone(fd) && !self.wakes_itself(shared) {
-                return Tried::LeftAlone;
+                // Whoever was ready may have polled, and have other things to do.
+                return match self.was_ready && self.asked.elapsed() >= POLLED_WAIT {
+                    true => self.dead(given_away),
+                    false => Tried::LeftAlone,
+                };
             }
             if self.blocking && !kernel::ready(fd, libc::POLLIN, 0).unwrap_or(false) {
                 // Whoever was ready when it was called must not wait: it may have polled.
                 return match given_away.filter(|_| self.was_ready) {
-                    Some(peer) => {
-                        dead(fd, self.flags, peer).map_or_else(Tried::Failed, Tried::Accepted)
-                    }
+                    Some(peer) => self.dead(Some(peer)),
                     None => Tried::Nothing,
                 };
             }
@@ -114,6 +122,11 @@ impl Wanted {
                 Err(error) => return Tried::Failed(error),
             }
         }
+    }
+
+    fn dead(&self, peer: Option<RawAddress>) -> Tried {
+        let made = dead(self.listener.as_raw_fd(), self.flags, peer);
+        made.map_or_else(Tried::Failed, Tried::Accepted)
     }
 
     fn wakes_itself(&self, shared: &Shared) -> bool {
