@@ -5,7 +5,7 @@
 //! interrupt and restart without sending anything again.
 
 use crate::kernel::{self, Errno, Given};
-use crate::{bind, cookies, paths, slow_path, state};
+use crate::{bind, cookies, late, paths, slow_path, state};
 use intercept::decide::{Bypass, Connect, on_connect, on_connect_to_itself};
 use intercept::label::{LABEL_BYTES_MAX, Label};
 use intercept::stats::{Counter, Deed};
@@ -178,10 +178,11 @@ impl Attempt<'_> {
                     self.labelled(false)
                 })
             }
-            // Not queued: fast open is switched off, or the kernel distrusts the path and has sent a bare SYN.
-            Err(libc::EOPNOTSUPP | libc::EINPROGRESS) => {
-                slow_path::connect(fd, to, label, self.manner)
-            }
+            // Not queued: fast open is switched off.
+            Err(libc::EOPNOTSUPP) => late::wait_until_expected(to, self.manner)
+                .and_then(|()| slow_path::connect(fd, to, label, self.manner)),
+            // Not queued: the kernel distrusts the path and has sent a bare SYN.
+            Err(libc::EINPROGRESS) => slow_path::connect(fd, to, label, self.manner),
             Err(libc::EALREADY) => plain(fd, to, Bypass::Underway),
             Err(error) => Err(error),
             // Half a label is worse than none.

@@ -4,7 +4,8 @@
 //! the library did not reach on duplicates of its sockets. It is one code, so that both decide and answer alike. The rules are the
 //! hooks', which run in signal handlers, between fork and exec and in threads that hold any lock:
 //!
-//! - no allocation, no locks, nothing that waits for the agent; the holder is asked at most one bounded question;
+//! - no allocation, no locks, nothing that waits for the agent (but `late`, in the seconds after an operator has changed a setting of
+//!   the kernel); the holder is asked at most one bounded question;
 //! - all decisions are `intercept`'s; what is here is system calls;
 //! - these are raw system calls with a mark that the net lets pass, so that nothing meets itself or another preloaded library;
 //! - frames hold nothing that needs dropping where a thread can be cancelled: it unwinds through them.
@@ -16,6 +17,7 @@ pub mod connect;
 mod cookies;
 mod dead;
 pub mod kernel;
+mod late;
 pub mod listen;
 mod messenger;
 pub mod net;

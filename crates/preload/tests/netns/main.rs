@@ -11,8 +11,10 @@ use intercept::label::Label;
 use intercept::stats::Counter;
 use intercept::table::Table;
 use network::Namespace;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
@@ -171,6 +173,56 @@ fn where_the_kernel_queues_no_label_the_slow_path_sends_it() {
     let counts =
         [Counter::ConnectLabelled, Counter::ConnectSlowPath].map(|counter| stats.get(counter));
     assert_eq!(counts, [0, 2], "{}", bench.node.counters());
+}
+
+/// Prints what the first caller says.
+const LISTENS: &str = "
+import socket, sys
+listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+print('listens', flush=True)
+print(listener.accept()[0].recv(100), flush=True)
+";
+
+const CALLS: &str = "
+import socket, sys
+with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as caller:
+    caller.sendall(b'hello')
+    caller.recv(1)
+";
+
+#[test]
+fn a_label_that_cannot_be_prompt_any_more_waits_until_that_is_known() {
+    let test = "labels that were prompt";
+    let (Some(python), Some(pair)) = (find(test, "python3"), Pair::make(test)) else {
+        return;
+    };
+    let prompt = table(&[PORT]);
+    let mut node = within(&pair.callers, || Node::new(&prompt));
+    set(&pair.callers, "net/ipv4/tcp_fastopen", "0");
+    let run = |program: &str| {
+        let mut command = command(&pair.callers, &python);
+        command.args(["-c", program, &PORT.to_string()]);
+        let command = node.preload(&mut command);
+        command.stdout(Stdio::piped()).spawn().expect("it runs")
+    };
+    let mut server = run(LISTENS);
+    let mut said = BufReader::new(server.stdout.take().expect("its output")).lines();
+    assert_eq!(said.next().expect("a line").expect("text"), "listens");
+    let mut caller = run(CALLS);
+    // Its agent has not noticed yet: whoever accepts now would take what it says for a call without a label.
+    harness::wait_for("the caller to wait", || {
+        node.stats().processes.iter().any(|process| {
+            process.pid == caller.id() && process.did(intercept::stats::Deed::Connect)
+        })
+    });
+    node.publish(&Table {
+        local_labels_prompt: false,
+        ..prompt
+    });
+    assert_eq!(said.next().expect("a line").expect("text"), "b'hello'");
+    assert!(caller.wait().expect("it ends").success());
+    assert!(server.wait().expect("it ends").success());
+    assert_eq!(node.count(Counter::ConnectSlowPath), 1);
 }
 
 #[test]
