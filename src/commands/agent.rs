@@ -88,6 +88,7 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
     if first_process::is_first() {
         return first_process::run(&config.data);
     }
+    agent::limits::tighten_umask();
     agent::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -148,7 +149,7 @@ fn explain(error: AgentError) -> anyhow::Error {
             "the agent's user must be able to read and write everything below --data"
         }
         AgentError::Distrust(_) => {
-            "put the data directory where only root and the agent's user can write (`chown`, `chmod go-w`), or give another --data"
+            "see to it that only root and the agent's user can write there (`chown`, `chmod go-w`, `setfacl -b`), or give another --data"
         }
         AgentError::Broken { .. } => {
             "start the agent again: it goes on with what is there; report this with the agent's log"

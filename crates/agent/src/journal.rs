@@ -9,9 +9,9 @@ use model::journal::{self, HEADER, JournalError as FormatError};
 use model::machine::Record;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use witness::{Mark, Said, Witness};
 
@@ -478,6 +478,9 @@ fn lock(path: &Path) -> Result<File, JournalError> {
         .mode(0o600)
         .open(&path)
         .map_err(disk("open", &path))?;
+    // Whoever can open it can lock it; one of a former agent may be open to all.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(disk("set the mode of", &path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(JournalError::Locked { path }),

@@ -2,7 +2,9 @@
 
 use intercept::environment::LIBRARY_MARK;
 use sha2::{Digest, Sha256};
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The library's file name.
@@ -11,7 +13,7 @@ const FILE: &str = "libupstart_preload.so";
 /// Names the library explicitly, for installations that keep it elsewhere.
 const OVERRIDE: &str = "UPSTART_PRELOAD";
 
-/// Copies the library into `folder` under its digest and says where; a copy that is there already is used.
+/// Copies the library into `folder`, which is there, under its digest and says where; a copy that is there already is used.
 ///
 /// The copy never changes afterwards: replacing a file under a running program's feet would crash it.
 ///
@@ -34,9 +36,10 @@ pub(crate) fn install(folder: &Path) -> io::Result<PathBuf> {
     if std::fs::read(&copy).is_ok_and(|present| present == bytes) {
         return Ok(copy);
     }
-    std::fs::create_dir_all(folder)?;
     let fresh = copy.with_extension("new");
     std::fs::write(&fresh, bytes)?;
+    // The software's user loads it, whoever that is.
+    std::fs::set_permissions(&fresh, Permissions::from_mode(0o644))?;
     std::fs::rename(&fresh, &copy)?;
     Ok(copy)
 }

@@ -1,15 +1,49 @@
-//! Whom the data directory's path is left to: what lies in it is loaded and run with the agent's rights.
+//! Whom the data directory is left to: what lies in it is loaded and run with the agent's rights.
 
-use rustix::fs::Stat;
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Everybody may write.
 const BY_OTHERS: u32 = 0o002;
-/// The group may write.
+/// The group may write; where there is an access list, somebody on it.
 const BY_GROUP: u32 = 0o020;
 /// Only owners rename and delete what is in it.
 const STICKY: u32 = 0o1000;
+
+/// Who else may do what with a file, and what is made in a folder begins with (acl(5)).
+const ACCESS_LIST: &str = "system.posix_acl_access";
+const DEFAULT_LIST: &str = "system.posix_acl_default";
+
+/// The longest value of an attribute (xattr(7)).
+const LIST_BYTES_MAX: usize = 64 * 1024;
+
+/// What the agent uses in the data directory: whoever changes it decides what runs.
+const USED: [&str; 19] = [
+    "adapters",
+    "agent.key",
+    "agent.sock",
+    "artifacts",
+    "cache",
+    "current",
+    "holder.child",
+    "holder.lock",
+    "holder.log",
+    "holder.name",
+    "holder.sock",
+    "journal",
+    "journal.lock",
+    "journal.witness",
+    "lib",
+    "output.log",
+    "shared",
+    "start.json",
+    "versions",
+];
+
+/// What it uses of each version; the state is the software's.
+const USED_OF_A_VERSION: [&str; 3] = ["bundle", "software", "manifest.json"];
 
 /// Why a path is not trusted.
 #[derive(Debug, thiserror::Error)]
@@ -35,28 +69,185 @@ pub enum Distrust {
     },
 }
 
-/// Looks at a data directory, by its real path, and at every folder above it.
+/// Looks at a data directory, by its real path, at every folder above it, and at what the agent uses in it.
 ///
 /// # Errors
 /// One of them can be changed by somebody else than root and this process's user.
 pub(crate) fn check(data: &Path) -> Result<(), Distrust> {
-    let user = rustix::process::geteuid().as_raw();
-    let group = rustix::process::getegid().as_raw();
-    let hidden = hidden_owner();
-    for path in data.ancestors() {
-        let stat = rustix::fs::lstat(path).map_err(|error| Distrust::Look {
-            path: path.to_owned(),
-            source: error.into(),
-        })?;
-        if hidden == Some(stat.st_uid) {
-            continue;
-        }
-        if let Some(problem) = problem(&stat, user, group) {
-            let path = path.to_owned();
-            return Err(Distrust::Open { path, problem });
+    let judge = Judge::new();
+    for path in data.ancestors().skip(1) {
+        judge.look(path, Place::Above)?;
+    }
+    judge.look(data, Place::Within)?;
+    for name in USED {
+        judge.look(&data.join(name), Place::Within)?;
+    }
+    for library in listed(&data.join("lib"))? {
+        judge.look(&library, Place::Within)?;
+    }
+    for version in listed(&data.join("versions"))? {
+        judge.look(&version, Place::Within)?;
+        for name in USED_OF_A_VERSION {
+            judge.look(&version.join(name), Place::Within)?;
         }
     }
     Ok(())
+}
+
+/// Where a path lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Above the data directory. In a sticky folder others make files of their own, and the next folder on the way is not theirs.
+    Above,
+    /// The directory itself, or in it: whatever is made there may be taken for the agent's.
+    Within,
+}
+
+/// For whom a path is judged.
+#[derive(Debug)]
+struct Judge {
+    user: u32,
+    group: u32,
+    hidden: Option<u32>,
+}
+
+impl Judge {
+    fn new() -> Self {
+        Self {
+            user: rustix::process::geteuid().as_raw(),
+            group: rustix::process::getegid().as_raw(),
+            hidden: hidden_owner(),
+        }
+    }
+
+    /// What is not there, nobody else has made.
+    fn look(&self, path: &Path, place: Place) -> Result<(), Distrust> {
+        let stat = match rustix::fs::lstat(path) {
+            Err(Errno::NOENT) if place == Place::Within => return Ok(()),
+            looked => looked.map_err(cannot_look(path))?,
+        };
+        if self.hidden == Some(stat.st_uid) {
+            return Ok(());
+        }
+        let problem = match self.problem(&stat, place) {
+            None => self.problem_of_lists(path, &stat, place)?,
+            found => found,
+        };
+        match problem {
+            None => Ok(()),
+            Some(problem) => Err(Distrust::Open {
+                path: path.to_owned(),
+                problem,
+            }),
+        }
+    }
+
+    fn problem(&self, stat: &Stat, place: Place) -> Option<String> {
+        if stat.st_uid != 0 && stat.st_uid != self.user {
+            return Some(format!("belongs to user {}", stat.st_uid));
+        }
+        if is_open_safely(stat, place) {
+            return None;
+        }
+        if stat.st_mode & BY_OTHERS != 0 {
+            return Some("can be written by everybody".to_owned());
+        }
+        if stat.st_mode & BY_GROUP != 0 && self.is_strange_group(stat.st_gid) {
+            return Some(format!("can be written by group {}", stat.st_gid));
+        }
+        None
+    }
+
+    /// Access lists name users and groups beside the mode's.
+    fn problem_of_lists(
+        &self,
+        path: &Path,
+        stat: &Stat,
+        place: Place,
+    ) -> Result<Option<String>, Distrust> {
+        if is_open_safely(stat, place) {
+            return Ok(None);
+        }
+        if let Some(who) = self.named(path, ACCESS_LIST, stat.st_gid)? {
+            return Ok(Some(format!("can be written by {who}, as its ACL says")));
+        }
+        if place == Place::Above {
+            return Ok(None);
+        }
+        let who = self.named(path, DEFAULT_LIST, stat.st_gid)?;
+        Ok(who.map(|who| {
+            format!("lets what is made in it be written by {who}, as its default ACL says")
+        }))
+    }
+
+    /// A stranger whom this list lets write.
+    fn named(&self, path: &Path, list: &str, group: u32) -> Result<Option<String>, Distrust> {
+        let mut bytes = vec![0; LIST_BYTES_MAX];
+        match rustix::fs::lgetxattr(path, list, &mut bytes[..]) {
+            Ok(length) => Ok(self.writer(&bytes[..length], group)),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+            Err(error) => Err(cannot_look(path)(error)),
+        }
+    }
+
+    /// A stranger whom a list lets write: a version, then entries of a kind, rights and a number (linux/posix_acl_xattr.h).
+    fn writer(&self, list: &[u8], group: u32) -> Option<String> {
+        const WRITE: u16 = 2;
+        let entries = list.get(4..)?.chunks_exact(8).map(|entry| {
+            let short = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+            let number = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+            (short(0), short(2), number)
+        });
+        let mask = entries.clone().find(|(kind, ..)| *kind == 0x10);
+        let mask = mask.map_or(u16::MAX, |(_, rights, _)| rights);
+        entries
+            .filter(|(_, rights, _)| rights & WRITE != 0)
+            .find_map(|(kind, rights, number)| match kind {
+                0x02 if rights & mask & WRITE != 0 && number != 0 && number != self.user => {
+                    Some(format!("user {number}"))
+                }
+                0x04 if rights & mask & WRITE != 0 && self.is_strange_group(group) => {
+                    Some(format!("group {group}"))
+                }
+                0x08 if rights & mask & WRITE != 0 && self.is_strange_group(number) => {
+                    Some(format!("group {number}"))
+                }
+                0x20 => Some("everybody".to_owned()),
+                _ => None,
+            })
+    }
+
+    fn is_strange_group(&self, group: u32) -> bool {
+        group != 0 && group != self.group
+    }
+}
+
+/// A link's mode says nothing; in a sticky folder above nobody touches what is another's.
+fn is_open_safely(stat: &Stat, place: Place) -> bool {
+    let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+    is_link || (place == Place::Above && stat.st_mode & STICKY != 0)
+}
+
+fn cannot_look(path: &Path) -> impl FnOnce(Errno) -> Distrust {
+    move |error| Distrust::Look {
+        path: path.to_owned(),
+        source: error.into(),
+    }
+}
+
+/// What lies in a folder; nothing where there is none.
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, Distrust> {
+    let failed = |source| Distrust::Look {
+        path: folder.to_owned(),
+        source,
+    };
+    match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => {
+            let paths = entries.map_err(failed)?.map(|entry| Ok(entry?.path()));
+            paths.collect::<io::Result<_>>().map_err(failed)
+        }
+    }
 }
 
 /// In a user namespace that does not know all users, the others look like this one: who they are can only be judged outside.
@@ -74,40 +265,39 @@ fn hidden_owner() -> Option<u32> {
     (!known).then_some(overflow)
 }
 
-fn problem(stat: &Stat, user: u32, group: u32) -> Option<String> {
-    if stat.st_uid != 0 && stat.st_uid != user {
-        return Some(format!("belongs to user {}", stat.st_uid));
-    }
-    if stat.st_mode & STICKY != 0 {
-        return None;
-    }
-    if stat.st_mode & BY_OTHERS != 0 {
-        return Some("can be written by everybody".to_owned());
-    }
-    let strangers = stat.st_gid != 0 && stat.st_gid != group;
-    if stat.st_mode & BY_GROUP != 0 && strangers {
-        return Some(format!("can be written by group {}", stat.st_gid));
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{XattrFlags, setxattr};
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::{PermissionsExt, chown};
 
-    #[test]
-    fn folders_that_others_change_are_not_trusted() {
+    fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let place = tempfile::tempdir().expect("a folder");
         let above = std::fs::canonicalize(place.path())
             .expect("there")
             .join("above");
         let data = above.join("data");
-        std::fs::create_dir_all(&data).expect("made");
+        for folder in ["lib", "versions/1.1/bundle", "versions/1.1/state"] {
+            std::fs::create_dir_all(data.join(folder)).expect("made");
+        }
+        (place, above, data)
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        set_permissions(path, Permissions::from_mode(mode)).expect("set");
+    }
+
+    #[test]
+    fn folders_that_others_change_are_not_trusted() {
+        let (_place, above, data) = place();
         for (mode, trusted) in [(0o755, true), (0o700, true), (0o777, false), (0o1777, true)] {
-            set_permissions(&above, Permissions::from_mode(mode)).expect("set");
+            set_mode(&above, mode);
             assert_eq!(check(&data).is_ok(), trusted, "{mode:o}");
+        }
+        for (mode, trusted) in [(0o777, false), (0o1777, false), (0o711, true)] {
+            set_mode(&data, mode);
+            assert_eq!(check(&data).is_ok(), trusted, "the directory, {mode:o}");
         }
         if !rustix::process::geteuid().is_root() {
             println!(
@@ -115,13 +305,83 @@ mod tests {
             );
             return;
         }
-        set_permissions(&above, Permissions::from_mode(0o775)).expect("set");
+        set_mode(&above, 0o775);
         chown(&above, None, Some(1234)).expect("given");
         let told = check(&data).expect_err("a group").to_string();
         assert!(told.contains("by group 1234"), "{told}");
-        set_permissions(&above, Permissions::from_mode(0o755)).expect("set");
+        set_mode(&above, 0o755);
         chown(&above, Some(1234), None).expect("given");
         let told = check(&data).expect_err("an owner").to_string();
         assert!(told.contains("above belongs to user 1234"), "{told}");
+    }
+
+    #[test]
+    fn what_the_agent_uses_is_nobody_elses() {
+        let (_place, _above, data) = place();
+        std::fs::write(data.join("lib/x.so"), "").expect("written");
+        for name in ["lib", "lib/x.so", "versions/1.1", "versions/1.1/bundle"] {
+            let path = data.join(name);
+            let mode = std::fs::metadata(&path).expect("there").permissions();
+            set_mode(&path, 0o1777);
+            let told = check(&data).expect_err(name).to_string();
+            assert!(told.contains(&format!("{name} can be written")), "{told}");
+            set_permissions(&path, mode).expect("set");
+        }
+        // The state is the software's, and what else lies there is not used.
+        set_mode(&data.join("versions/1.1/state"), 0o777);
+        std::fs::create_dir(data.join("notes")).expect("made");
+        set_mode(&data.join("notes"), 0o777);
+        check(&data).expect("trusted");
+        if rustix::process::geteuid().is_root() {
+            chown(data.join("versions/1.1"), Some(1234), None).expect("given");
+            let told = check(&data).expect_err("an owner").to_string();
+            assert!(told.contains("1.1 belongs to user 1234"), "{told}");
+        }
+    }
+
+    /// An access list that lets a user do this, under this mask.
+    fn list(user: u32, rights: u16, mask: u16) -> Vec<u8> {
+        let mut bytes = 2_u32.to_le_bytes().to_vec();
+        for (kind, rights, number) in [
+            (0x01_u16, 7_u16, u32::MAX),
+            (0x02, rights, user),
+            (0x04, 5, u32::MAX),
+            (0x10, mask, u32::MAX),
+            (0x20, 1, u32::MAX),
+        ] {
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend(rights.to_le_bytes());
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn whom_an_access_list_lets_write_is_a_stranger() {
+        let (_place, above, data) = place();
+        let set = |path: &Path, name: &str, list: Vec<u8>| {
+            setxattr(path, name, &list, XattrFlags::empty())
+        };
+        if set(&data, ACCESS_LIST, list(1234, 5, 7)).is_err() {
+            println!(
+                "SKIPPED: whom_an_access_list_lets_write_is_a_stranger: the file system has no access lists"
+            );
+            return;
+        }
+        check(&data).expect("one who may only read");
+        set(&data, ACCESS_LIST, list(1234, 7, 5)).expect("set");
+        check(&data).expect("one whom the mask forbids it");
+        for (path, name) in [
+            (&data, ACCESS_LIST),
+            (&above, ACCESS_LIST),
+            (&data, DEFAULT_LIST),
+        ] {
+            set(path, name, list(1234, 7, 7)).expect("set");
+            let told = check(&data).expect_err(name).to_string();
+            assert!(told.contains("written by user 1234"), "{told}");
+            rustix::fs::removexattr(path, name).expect("removed");
+            set_mode(path, 0o711);
+        }
+        check(&data).expect("trusted");
     }
 }

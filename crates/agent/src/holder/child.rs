@@ -97,13 +97,14 @@ impl Child {
             .write_all(&orders)
             .map_err(|error| io::Error::other(format!("the orders are too long: {error}")))?;
         ours.shutdown(Shutdown::Write)?;
-        let process = Command::new("/proc/self/exe")
+        let mut launch = Command::new("/proc/self/exe");
+        launch
             .arg0("upstart")
             .arg("launch")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(stream_to(output.as_ref())?)
-            .stderr(stream_to(output.as_ref())?)
-            .spawn()?;
+            .stderr(stream_to(output.as_ref())?);
+        let process = crate::limits::restored(&mut launch).spawn()?;
         let pid = i32::try_from(process.id())
             .ok()
             .and_then(Pid::from_raw)

@@ -7,6 +7,7 @@ use super::HolderError;
 use crate::environment;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -133,6 +134,7 @@ fn open_log(data: &Path) -> Stdio {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
+        .mode(0o600)
         .open(log_path(data));
     log.map_or_else(|_| Stdio::null(), Stdio::from)
 }

@@ -84,6 +84,7 @@ pub fn run(data: &Path) -> Result<(), HolderError> {
     if matches!(step, Step::Detach) {
         return detach::detach(data);
     }
+    crate::limits::tighten_umask();
     let waited_for = matches!(step, Step::Ready);
     let begun = if waited_for {
         detach::leave_session().and_then(|()| begin(data, true))

@@ -24,9 +24,7 @@ pub(super) fn prepare(node: &Node, to: Serving, place: Place) -> Result<(), Stri
     if std::fs::symlink_metadata(&state).is_err() {
         let made = match &rendered.adopt {
             Some(directory) => adopt(Path::new(directory), &state),
-            None => {
-                std::fs::create_dir_all(&state).and_then(|()| own(&state, rendered.user.as_deref()))
-            }
+            None => make_state(&state, rendered.user.as_deref()),
         };
         made.map_err(|error| format!("cannot prepare the state at {}: {error}", state.display()))?;
     }
@@ -49,12 +47,17 @@ fn adopt(directory: &Path, state: &Path) -> io::Result<()> {
     symlink(directory, state)
 }
 
-fn own(path: &Path, user: Option<&str>) -> io::Result<()> {
+/// Makes an empty state, which only the software's user enters; that user may open it as it likes.
+fn make_state(state: &Path, user: Option<&str>) -> io::Result<()> {
+    if let Some(parent) = state.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(state)?;
     match user {
         None => Ok(()),
         Some(user) => {
             let (uid, gid) = crate::launch::user::ids(user)?;
-            std::os::unix::fs::chown(path, Some(uid), Some(gid))
+            std::os::unix::fs::chown(state, Some(uid), Some(gid))
         }
     }
 }
