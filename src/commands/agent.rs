@@ -6,6 +6,7 @@ use crate::connection::{asked_to_end, no_token, token};
 use crate::failure::{Advise, End, Outcome, failure};
 use agent::AgentError;
 use agent::config::Config;
+use agent::holder_client::ClientError;
 use agent::journal::JournalError;
 use clap::Args;
 use model::expression::Variable;
@@ -153,6 +154,9 @@ fn explain(error: AgentError) -> anyhow::Error {
         }
         AgentError::Broken { .. } => {
             "start the agent again: it goes on with what is there; report this with the agent's log"
+        }
+        AgentError::Holder(ClientError::Locked { .. }) => {
+            "find out what that process is and end it, then start the agent again; nobody but root and the agent's user can open the lock from now on"
         }
         AgentError::HolderGone => "start the agent again: it goes on with what is there",
         _ => "start the agent again; -v says more",

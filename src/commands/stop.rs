@@ -59,6 +59,10 @@ fn explain(error: AgentError, data: &str) -> anyhow::Error {
                 "let it go on with `kill -CONT {process}`, or end it with `kill -KILL {process}`; then run this again, which ends what it leaves"
             ),
         ),
+        AgentError::Holder(error @ ClientError::Locked { .. }) => failure(
+            format!("cannot stop the node in {data}: {error}"),
+            "find out what that process is and end it, then run this again; nothing of the node was touched",
+        ),
         error @ AgentError::LeftBehind(_) => failure(
             format!("cannot stop the node in {data}: {error}"),
             "end them by their numbers (of another user's: as root), then run this again",

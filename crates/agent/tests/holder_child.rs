@@ -196,6 +196,38 @@ async fn one_holder_a_directory() {
 }
 
 #[tokio::test]
+async fn nobody_else_locks_a_holder_out_and_who_has_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data = std::fs::canonicalize(folder.path()).unwrap();
+    let lock = data.join("holder.lock");
+    // One that an older holder has left, open to all, and locked by somebody.
+    std::fs::write(&lock, "").unwrap();
+    std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut stranger = std::process::Command::new("flock")
+        .arg(&lock)
+        .args(["sleep", "1000"])
+        .spawn()
+        .unwrap();
+    until("the stranger's lock", || {
+        agent::holder::owner(&data).is_some()
+    });
+    let refused = HolderClient::attach_or_spawn(upstart(), &data).await;
+    let told = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(told.contains("which is no holder"), "{told}");
+    let mode = std::fs::metadata(&lock).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let flock = i32::try_from(stranger.id()).unwrap();
+    let sleep = std::fs::read_to_string(format!("/proc/{flock}/task/{flock}/children")).unwrap();
+    kill(sleep.trim().parse().unwrap());
+    stranger.wait().unwrap();
+    let (client, _notices) = HolderClient::attach_or_spawn(upstart(), &data)
+        .await
+        .unwrap();
+    client.exit().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_new_holder_finds_what_a_killed_one_left_behind() {
     let (node, client, _) = Node::start().await;
     let name = node.hook_name();

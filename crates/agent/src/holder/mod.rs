@@ -35,7 +35,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The backlog of the holder's own sockets: a burst of hooks waits here, never in the software.
@@ -102,17 +102,40 @@ pub fn run(data: &Path) -> Result<(), HolderError> {
     ended
 }
 
-/// The process that owns a data directory as its holder, whether it answers or not; 0 where only the kernel's lock says that there is
-/// one.
-pub fn owner(data: &Path) -> Option<i32> {
-    let file = File::open(data.join("holder.lock")).ok()?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => {}
-        _ => return None,
-    }
-    let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().ok()?);
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    Some(remains::locker(&locks, inode).unwrap_or(0))
+/// Who has locked a data directory as its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Its holder, whether it answers or not; 0 where only the kernel's lock says that there is one.
+    Holder(i32),
+    /// Somebody else, who keeps any holder from starting.
+    Stranger {
+        /// Its process.
+        process: i32,
+        /// The user whose rights it has.
+        user: u32,
+        /// The name of its program.
+        program: String,
+    },
+}
+
+/// Who has locked a data directory as its holder.
+pub fn owner(data: &Path) -> Option<Owner> {
+    let locker = remains::locker_of(&lock_path(data))?;
+    let own = rustix::process::geteuid().as_raw();
+    Some(match group::user(locker) {
+        Some(user) if ![0, own].contains(&user) || !is_holder(locker) => Owner::Stranger {
+            process: locker,
+            user,
+            program: group::program(locker),
+        },
+        _ => Owner::Holder(locker),
+    })
+}
+
+/// Whether a process was started as a holder.
+fn is_holder(process: i32) -> bool {
+    let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    words.split(|byte| *byte == 0).nth(1) == Some(b"holder")
 }
 
 /// Processes of a node's software that are left although no holder runs.
@@ -183,13 +206,22 @@ fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> HolderError {
     move |source| HolderError::Io { what, source }
 }
 
+/// The file that one holder a directory has locked.
+pub(crate) fn lock_path(data: &Path) -> PathBuf {
+    data.join("holder.lock")
+}
+
 fn lock(data: &Path) -> Result<File, HolderError> {
-    let path = data.join("holder.lock");
+    let path = lock_path(data);
     let file = File::options()
         .create(true)
         .append(true)
+        .mode(0o600)
         .open(&path)
         .map_err(failed(format!("open {}", path.display())))?;
+    // Whoever can open it can lock it; one of a former holder may be open to all.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(failed(format!("set the mode of {}", path.display())))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(HolderError::AlreadyRunning {

@@ -8,6 +8,7 @@ use super::group::{Group, Stray};
 use super::group_name;
 use crate::sync;
 use intercept::environment;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -100,8 +101,20 @@ fn carries(pid: i32, mark: &[u8]) -> bool {
         .any(|variable| variable == mark)
 }
 
+/// The process that has locked this file; 0 where the kernel does not say which it is. `None` where nobody has.
+pub(crate) fn locker_of(path: &Path) -> Option<i32> {
+    let file = fs::File::open(path).ok()?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {}
+        _ => return None,
+    }
+    let inode = file.metadata().ok()?.ino();
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    Some(locker(&locks, inode).unwrap_or(0))
+}
+
 /// Who has locked the file of this inode, by the kernel's list (`/proc/locks`, proc(5)).
-pub(super) fn locker(locks: &str, inode: u64) -> Option<i32> {
+fn locker(locks: &str, inode: u64) -> Option<i32> {
     let end = format!(":{inode}");
     locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();

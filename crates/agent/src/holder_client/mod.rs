@@ -6,7 +6,7 @@
 
 mod wire;
 
-use crate::holder::{self, HolderError};
+use crate::holder::{self, HolderError, Owner};
 use intercept::holder::{
     ChildExit, ChildSpec, HandOverReason, HolderState, Interception, KeptListener, ReplyBody,
     Request, RequestBody,
@@ -61,6 +61,20 @@ pub enum ClientError {
     Silent {
         /// Which process it is; 0 where that cannot be seen.
         process: i32,
+    },
+    /// Somebody who is no holder has its lock.
+    #[error(
+        "process {process} ({program}) of user {user}, which is no holder, has locked {path}: no holder can start"
+    )]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// The process.
+        process: i32,
+        /// Its user.
+        user: u32,
+        /// Its program.
+        program: String,
     },
     /// What it said makes no sense.
     #[error("the holder's answer is not understood: {0}")]
@@ -213,11 +227,10 @@ impl HolderClient {
             let spawned = tokio::task::spawn_blocking(move || holder::spawn(&binary, &directory))
                 .await
                 .map_err(io::Error::other)?;
+            let is_late = began.elapsed() >= WAY_IN_LIMIT;
             match (spawned, holder::owner(data)) {
                 (Ok(()), _) => return Self::attach(data).await,
-                (Err(_), Some(process)) if began.elapsed() >= WAY_IN_LIMIT => {
-                    return Err(ClientError::Silent { process });
-                }
+                (Err(_), Some(owner)) if is_late => return Err(in_the_way(owner, data)),
                 (Err(_), Some(_)) => tokio::time::sleep(WAY_IN_LOOK).await,
                 (Err(error), None) => return Err(error.into()),
             }
@@ -466,6 +479,22 @@ impl Drop for Ticket<'_> {
 
 fn lock(waiting: &Mutex<Option<Waiting>>) -> std::sync::MutexGuard<'_, Option<Waiting>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn in_the_way(owner: Owner, data: &Path) -> ClientError {
+    match owner {
+        Owner::Holder(process) => ClientError::Silent { process },
+        Owner::Stranger {
+            process,
+            user,
+            program,
+        } => ClientError::Locked {
+            path: holder::lock_path(data),
+            process,
+            user,
+            program,
+        },
+    }
 }
 
 fn unexpected(body: &ReplyBody) -> ClientError {
