@@ -1,6 +1,7 @@
 //! Commands that stand inside sentences: each one names a command and options that the program has.
 
 use super::links;
+use crate::scenarios;
 use crate::workspace::Workspace;
 use clap::CommandFactory;
 use pulldown_cmark::{Event, Options, Parser};
@@ -85,10 +86,20 @@ impl<'a> Helps<'a> {
         }
         let help = match path[0].as_str() {
             "upstart" => of_binary(self.upstart, &path[1..]),
-            _ => of_xtask(&path[1]),
+            _ => self.of_xtask(&path[1]),
         };
         self.known.insert(path.to_vec(), help.clone());
         help
+    }
+
+    fn of_xtask(&self, name: &str) -> Option<String> {
+        if scenarios::NAMES.contains(&name) {
+            let program = self.upstart.with_file_name("scenarios");
+            return of_binary(&program, &[name.to_owned()]);
+        }
+        let mut root = crate::arguments::Arguments::command();
+        let command = root.find_subcommand_mut(name)?;
+        Some(command.render_long_help().to_string())
     }
 }
 
@@ -111,12 +122,6 @@ fn of_binary(upstart: &Path, path: &[String]) -> Option<String> {
     let output = command.args(path).arg("--help").output().ok()?;
     let known = output.status.success();
     known.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn of_xtask(name: &str) -> Option<String> {
-    let mut root = crate::Arguments::command();
-    let command = root.find_subcommand_mut(name)?;
-    Some(command.render_long_help().to_string())
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(crate) mod site;
 #[cfg(test)]
 mod tests;
 
-use crate::test::install;
+use crate::install;
 use crate::workspace::{Profile, Workspace};
 use anyhow::Context;
 use clap::Args;

@@ -1,6 +1,6 @@
 //! The site: docs/ as mdBook renders it.
 
-use crate::test::install;
+use crate::install;
 use crate::workspace::Workspace;
 use anyhow::{Context, bail};
 use std::path::PathBuf;

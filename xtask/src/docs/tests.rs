@@ -2,7 +2,7 @@
 
 use super::page::{Page, Step};
 use super::{CHECKED_ELSEWHERE, Run, commands, is_run, names, read};
-use crate::workspace::{Profile, Workspace};
+use crate::workspace::Workspace;
 
 fn workspace() -> Workspace {
     Workspace::find().expect("the workspace")
@@ -40,7 +40,8 @@ fn what_is_said_to_be_checked_elsewhere_is() {
 #[test]
 fn heavy_the_pages_work_as_they_are_written() {
     let workspace = workspace();
-    let upstart = workspace.build(Profile::Dev).expect("Upstart builds");
+    let scenarios = crate::scenarios::build(&workspace).expect("it builds");
+    let upstart = scenarios.with_file_name("upstart");
     let mut findings = commands::findings(&workspace, &upstart).expect("the binary runs");
     // Side by side: pages mostly wait for nodes, and each has a place and ports of its own.
     std::thread::scope(|scope| {

@@ -2,8 +2,8 @@
 
 use crate::workspace::Package;
 
-/// Each crate and those that it may use; `upstart` may use everything, nothing may use `upstart` or `xtask`.
-const ARROWS: [(&str, &[&str]); 15] = [
+/// Each crate and those that it may use; `upstart` may use everything, nothing may use `upstart`, and only scenarios `xtask`.
+const ARROWS: [(&str, &[&str]); 16] = [
     ("label", &[]),
     ("model", &["label"]),
     ("intercept", &["label"]),
@@ -40,8 +40,9 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ),
     ("harness", &["label", "model", "adapter", "client", "agent"]),
     (
-        "xtask",
+        "scenarios",
         &[
+            "xtask",
             "harness",
             "label",
             "model",
@@ -54,6 +55,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "color-flavor-adapter",
         ],
     ),
+    ("xtask", &[]),
 ];
 
 /// Dependencies within the workspace that are not drawn. Tests may look up: their dependencies do not count.

@@ -25,7 +25,7 @@ pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "one scenario, told in order",
     ),
     (
-        "xtask/src/demo/redis.rs",
+        "scenarios/src/demo/redis.rs",
         "run",
         "one scenario, told in order",
     ),

@@ -3,10 +3,10 @@
 //! Installs what it needs first; `.ci/run` calls nothing else. Ends with one line `N passed, N failed, N skipped`.
 
 mod deny;
-pub(crate) mod install;
 mod tally;
 
 use crate::workspace::{Workspace, run};
+use crate::{install, scenarios};
 use anyhow::Context;
 use clap::Args;
 use std::collections::VecDeque;
@@ -201,9 +201,9 @@ fn clippy(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every test of the workspace. The binary and the library are built first: end-to-end tests run them.
+/// Every test of the workspace. The binaries and the library are built first: end-to-end tests and those of the documentation run them.
 fn tests(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
-    workspace.build(crate::workspace::Profile::Dev)?;
+    scenarios::build(workspace)?;
     let report = workspace.target("nextest/default/junit.xml");
     // A report of an earlier run must not be counted when this one does not get that far.
     let _ = std::fs::remove_file(&report);
@@ -306,7 +306,7 @@ fn redis_cluster(
     name: &'static str,
     more: &[&str],
 ) -> anyhow::Result<()> {
-    if let Some(why) = network::unavailable() {
+    if let Some(why) = scenarios::lacks_networks(workspace) {
         tally.skip(name, &why);
         return Ok(());
     }
@@ -330,7 +330,7 @@ fn chaos(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 
 /// The demo on a test network of this kind, in its short form.
 fn on_network(workspace: &Workspace, tally: &mut Tally, kind: &str) -> anyhow::Result<()> {
-    if let Some(why) = network::unavailable() {
+    if let Some(why) = scenarios::lacks_networks(workspace) {
         tally.skip(kind, &why);
         return Ok(());
     }

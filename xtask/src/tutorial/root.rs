@@ -1,6 +1,6 @@
 //! The clean root: a sandbox of bubblewrap over a fresh Debian, or over this machine's own system directories.
 
-use crate::test::install;
+use crate::install;
 use crate::workspace::{Workspace, run};
 use anyhow::Context;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
 //! Installs what the chosen rows need and nothing else; what is there already is left alone.
 
 use super::programs::Program;
-use crate::test::install::{as_root, lacking};
-use crate::workspace::{Workspace, run};
 use anyhow::Context;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use xtask::install::{as_root, lacking};
+use xtask::workspace::{Workspace, run};
 
 /// Debian packages start their services unless this file says no. It is put there for the installation only, and only where there is none.
 const APT: &str = r#"

@@ -4,7 +4,6 @@ use super::install;
 use super::programs::{Probe, Program};
 use crate::demo::place::copy_tree;
 use crate::demo::processes::{Processes, of_run, send};
-use crate::workspace::Workspace;
 use anyhow::{Context, bail};
 use rustix::process::Signal;
 use std::fs;
@@ -16,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+use xtask::workspace::Workspace;
 
 /// How many ports a row has.
 const PORTS: u16 = 20;
@@ -133,7 +133,7 @@ impl<'a> Stage<'a> {
             ("PY", text(install::python(self.workspace).join("bin"))),
             (
                 "GRPC_PYTHON",
-                text(crate::test::install::python_environment(self.workspace).join("bin/python")),
+                text(xtask::install::python_environment(self.workspace).join("bin/python")),
             ),
             (
                 "NPM",

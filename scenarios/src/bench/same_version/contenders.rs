@@ -7,11 +7,11 @@ use super::workloads::Places;
 use crate::bench::runner::{self, Runner};
 use crate::bench::stage::{START_LIMIT, Stage, program};
 use crate::demo::system::{Node, System, all_at};
-use crate::workspace::run;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use xtask::workspace::run;
 
 /// Who is measured: where its load is made, and where it is reached.
 #[derive(Clone, Debug)]

@@ -13,7 +13,6 @@ mod system;
 
 use crate::bench::stage::{end_on_signals, place};
 use crate::demo::processes::Processes;
-use crate::workspace::{Profile, Workspace};
 use anyhow::bail;
 use clap::Args;
 use programs::Program;
@@ -25,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use xtask::workspace::{Profile, Workspace};
 
 /// Arguments of `cargo xtask matrix`.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-pub(crate) const DEBIAN: [&str; 24] = [
+pub const DEBIAN: [&str; 24] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
@@ -127,7 +127,7 @@ pub(super) fn everything(workspace: &Workspace) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When it cannot be built.
-pub(crate) fn book(workspace: &Workspace) -> anyhow::Result<()> {
+pub fn book(workspace: &Workspace) -> anyhow::Result<()> {
     cargo_tool(workspace, &BOOK)
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn book(workspace: &Workspace) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the target directory cannot be written.
-pub(crate) fn programs(workspace: &Workspace) -> anyhow::Result<()> {
+pub fn programs(workspace: &Workspace) -> anyhow::Result<()> {
     std::fs::create_dir_all(workspace.target("tools"))?;
     for packages in [&DEBIAN[..], &DEBIAN_WASM, &DEBIAN_CONTAINERS] {
         if let Err(error) = debian(workspace, packages) {
@@ -220,7 +220,7 @@ pub(super) fn has_json_server(workspace: &Workspace) -> bool {
 }
 
 /// Those of these Debian packages that are not installed.
-pub(crate) fn lacking<S: AsRef<str>>(packages: &[S]) -> Vec<&S> {
+pub fn lacking<S: AsRef<str>>(packages: &[S]) -> Vec<&S> {
     let is_missing = |package: &&S| {
         let mut query = Command::new("dpkg-query");
         let status = query
@@ -263,7 +263,7 @@ fn apt_get(workspace: &Workspace, arguments: &[&str]) -> Command {
 }
 
 /// A command as root, or through sudo where that asks for no password.
-pub(crate) fn as_root(workspace: &Workspace, words: &[&str]) -> Command {
+pub fn as_root(workspace: &Workspace, words: &[&str]) -> Command {
     let is_root = Command::new("id")
         .arg("-u")
         .output()
@@ -310,7 +310,7 @@ fn pypi(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 /// The virtual environment with the Python packages.
-pub(crate) fn python_environment(workspace: &Workspace) -> PathBuf {
+pub fn python_environment(workspace: &Workspace) -> PathBuf {
     workspace.target("tools/python")
 }
 
@@ -329,7 +329,7 @@ fn cargo_tool(workspace: &Workspace, wanted: &CargoTool) -> anyhow::Result<()> {
 }
 
 /// Where a cargo tool is: in the target directory, else on the path.
-pub(crate) fn tool(workspace: &Workspace, name: &str) -> PathBuf {
+pub fn tool(workspace: &Workspace, name: &str) -> PathBuf {
     let own = workspace.target("tools/bin").join(name);
     if own.exists() {
         own
@@ -355,7 +355,7 @@ pub(super) fn with_tools<'a>(workspace: &Workspace, command: &'a mut Command) ->
 }
 
 /// Puts the programs that build components on a command's path.
-pub(crate) fn with_guest_tools(workspace: &Workspace, command: &mut Command) {
+pub fn with_guest_tools(workspace: &Workspace, command: &mut Command) {
     let own = [
         workspace.target("tools/bin"),
         python_environment(workspace).join("bin"),

@@ -17,7 +17,6 @@ mod servers;
 mod stopped;
 mod twice;
 
-use crate::workspace::{Profile, Workspace};
 use anyhow::bail;
 use clap::Args;
 use load::Verdict;
@@ -28,6 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use xtask::workspace::{Profile, Workspace};
 
 /// Arguments of `cargo xtask faults`.
 #[derive(Debug, Args)]

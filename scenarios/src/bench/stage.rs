@@ -4,8 +4,6 @@ use super::Measuring;
 use super::runner::{self, Runner};
 use crate::demo::place::Place;
 use crate::demo::processes::Processes;
-use crate::test::install;
-use crate::workspace::{Profile, Workspace};
 use anyhow::{Context, bail};
 use serde::Serialize;
 use std::net::{IpAddr, TcpStream};
@@ -14,6 +12,8 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use xtask::install;
+use xtask::workspace::{Profile, Workspace};
 
 /// How long a program may take to listen.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(60);

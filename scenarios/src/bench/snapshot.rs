@@ -10,8 +10,6 @@ use super::stage::{end_on_signals, place};
 use crate::demo::place::{Place, repository};
 use crate::demo::processes::Processes;
 use crate::demo::system::{Node, System, all_at};
-use crate::test::install;
-use crate::workspace::{Profile, Workspace, run};
 use anyhow::{Context, bail};
 use serde::Serialize;
 use std::fs::File;
@@ -21,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
+use xtask::install;
+use xtask::workspace::{Profile, Workspace, run};
 
 /// Set for the program that runs with mounts of its own.
 const OWN_MOUNTS: &str = "UPSTART_BENCH_OWN_MOUNTS";

@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_quick_choice_needs_nothing_but_what_the_tests_install() {
-        let known = crate::test::install::DEBIAN;
+        let known = xtask::install::DEBIAN;
         for program in programs().iter().filter(|program| program.quick) {
             let other: Vec<_> = program
                 .debian

@@ -1,9 +1,9 @@
 //! What an idle connection takes in the process that serves it: the adapter crate's own test says, run here with what the
 //! release is built with.
 
-use crate::workspace::Workspace;
 use anyhow::{Context, bail};
 use std::process::Command;
+use xtask::workspace::Workspace;
 
 /// KiB for each connection.
 pub(super) struct Idle {

@@ -3,11 +3,11 @@
 
 use crate::bench::cross_version::upgrades::{Adapters, Component};
 use crate::bench::stage::Stage;
-use crate::test::install;
 use anyhow::{Context, bail};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use xtask::install;
 
 /// A language, as it is measured: how the report calls it, how `upstart adapter new` does, and which of a project's files says
 /// the directions, in these words.
