@@ -1,5 +1,7 @@
 //! CEL expressions and `${...}` strings of upgrade files: compiled once when the file is proved, evaluated at a node.
 
+mod constant;
+pub mod cost;
 mod depth;
 mod names;
 mod scope;
@@ -10,22 +12,36 @@ pub use names::Allowed;
 pub use scope::{NodeScope, Scope, Variable};
 pub use template::Template;
 
-use cel::{Env, Program, Value};
+use cel::{Env, ExecutionError, IdedExpr, Value};
+use cost::Limit;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// The longest expression, in bytes: what people write is far shorter, and its parser is recursive.
 pub const EXPRESSION_BYTES_MAX: usize = 2048;
 
+/// What one expression of an upgrade file may cost, about half a millisecond: a server evaluates filters for each node.
+static ONE: Limit = Limit {
+    steps: 2_000,
+    who: "it takes",
+};
+
 /// The standard functions, built once: building them takes longer than an evaluation.
-static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    cost::add_tolls(&mut env);
+    Arc::new(env)
+});
 
 /// A compiled CEL expression that knows which key of which file it came from.
 #[derive(Clone)]
 pub struct Expression {
     key: String,
     source: String,
-    program: Arc<Program>,
+    /// As it is written.
+    written: Arc<IdedExpr>,
+    /// With its tolls.
+    metered: Arc<IdedExpr>,
 }
 
 /// Why an expression cannot be used.
@@ -59,11 +75,18 @@ impl Expression {
             .map_err(|errors| fail(first_line(&errors)))?;
         depth::check(program.expression()).map_err(fail)?;
         names::check(program.expression(), allowed).map_err(fail)?;
+        constant::check(program.expression()).map_err(fail)?;
         Ok(Self {
             key: key.to_owned(),
             source: source.to_owned(),
-            program: Arc::new(program),
+            written: Arc::new(program.expression().clone()),
+            metered: Arc::new(cost::metered(program.expression())),
         })
+    }
+
+    /// Whether it gives the same at every node.
+    pub(crate) fn is_constant(&self) -> bool {
+        names::is_closed(&self.written)
     }
 
     /// The expression as it is written.
@@ -78,11 +101,7 @@ impl Expression {
 
     /// The value at this node.
     pub(crate) fn value(&self, scope: &Scope) -> Result<Value, ExpressionError> {
-        let mut context = cel::Context::with_env(Arc::clone(&STANDARD));
-        scope.fill(&mut context);
-        self.program
-            .execute(&context)
-            .map_err(|error| self.error(plain(&error)))
+        evaluated(&self.metered, Some(scope)).map_err(|error| self.error(plain(&error)))
     }
 
     /// The value as a truth; anything else is an error.
@@ -124,7 +143,7 @@ impl Expression {
 
     /// Every string literal of the expression and every attribute that it names: the values at which it can change.
     pub(crate) fn landmarks(&self) -> names::Landmarks {
-        names::landmarks(self.program.expression())
+        names::landmarks(&self.written)
     }
 
     fn error(&self, problem: String) -> ExpressionError {
@@ -134,6 +153,17 @@ impl Expression {
             problem,
         }
     }
+}
+
+/// What an expression with its tolls gives, within what one may cost.
+fn evaluated(metered: &IdedExpr, scope: Option<&Scope>) -> Result<Value, ExecutionError> {
+    cost::within(&ONE, || {
+        let mut context = cel::Context::with_env(Arc::clone(&STANDARD));
+        if let Some(scope) = scope {
+            scope.fill(&mut context);
+        }
+        cost::judged(Value::resolve(metered, &context))
+    })
 }
 
 impl fmt::Debug for Expression {
@@ -169,11 +199,12 @@ fn first_line(errors: &cel::ParseErrors) -> String {
 }
 
 /// An evaluation error in words that name what to do where we know it.
-fn plain(error: &cel::ExecutionError) -> String {
+fn plain(error: &ExecutionError) -> String {
     match error {
-        cel::ExecutionError::NoSuchKey(name) => {
+        ExecutionError::NoSuchKey(name) => {
             format!("this node has no `{name}`; give it to the node, or ask with has(...) first")
         }
+        ExecutionError::InternalError(problem) => problem.clone(),
         other => other.to_string(),
     }
 }

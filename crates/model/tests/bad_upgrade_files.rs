@@ -491,6 +491,16 @@ const CASES: &[Case] = &[
         "upgrade.toml:20:13: class.storage.service.data.networks[0]: `var.balancer`: is not CEL: reserved identifier: var (at 1:1 of the expression)",
     ),
     Case(
+        "port = \"vars.base + 1\"",
+        "port = \"9223372036854775807 + 1\"",
+        "upgrade.toml:17:8: class.storage.service.data.port: `9223372036854775807 + 1`: it can only fail: Overflow from binary operator 'add': Int(9223372036854775807), Int(1)",
+    ),
+    Case(
+        "port = \"vars.base + 1\"",
+        "port = \"70000 + 1\"",
+        "upgrade.toml:17:8: class.storage.service.data.port: `70000 + 1`: gives 70001, which is not a port from 1 to 65535",
+    ),
+    Case(
         "connections = \"stateless\"",
         "public = \"newest\"",
         "upgrade.toml:20:10: class.storage.service.data.public: is \"newest\"; expected \"first\" or \"latest\" or \"nobody\"; did you mean \"latest\"?",

@@ -9,15 +9,24 @@ use cel::common::types::{CelNull, CelString, DYN_TYPE, STRING_TYPE};
 use cel::common::value::CowVal;
 use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, IdedExpr, Value, extensions};
+use model::expression::cost::{self, Limit};
 use model::expression::{EXPRESSION_BYTES_MAX, check_depth};
 
-use super::cost;
 use super::error::Mismatch;
 use super::lookup::Answers;
 use super::scope::Scope;
 use super::types;
 use super::variables;
 use crate::json::Json;
+
+/// What the expressions over one message may cost, about a quarter of a second.
+static OVER_A_MESSAGE: Limit = Limit {
+    steps: 1_000_000,
+    who: "expressions over this message take",
+};
+
+/// How many values are made for expressions in the time of one step.
+const VALUES_MADE: u64 = 8;
 
 /// The standard functions, with those for strings and numbers.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -130,21 +139,17 @@ impl Expression {
         value: Option<&Json>,
         around: Surroundings<'_>,
     ) -> Result<Json, Mismatch> {
-        let result = cost::over_a_message(|| {
+        let result = over_a_message(|| {
             let mut context = Context::with_env(ENVIRONMENT.clone());
             for variable in &self.variables {
                 if let Some(json) = variable_json(variable, scope, value) {
-                    cost::made(json)?;
+                    made(json)?;
                 }
                 if let Some(found) = variable_value(variable, scope, value, around) {
                     context.add_variable_from_value(variable.as_str(), found);
                 }
             }
-            let result = Value::resolve(&self.program, &context);
-            match cost::is_used_up() {
-                true => Err(ExecutionError::InternalError(cost::too_much())),
-                false => result,
-            }
+            cost::judged(Value::resolve(&self.program, &context))
         });
         let result = result.map_err(|error| Mismatch::new(format!("`{}`: {error}", self.text)))?;
         from_cel(&result)
@@ -171,6 +176,29 @@ impl Expression {
                 other.kind()
             ))),
         }
+    }
+}
+
+/// Does work over one message, whose expressions share a limit.
+pub(super) fn over_a_message<T>(work: impl FnOnce() -> T) -> T {
+    cost::within(&OVER_A_MESSAGE, work)
+}
+
+/// Pays for a value that is made for an expression.
+fn made(json: &Json) -> Result<(), ExecutionError> {
+    cost::pay(weight(json) / VALUES_MADE)
+}
+
+fn weight(json: &Json) -> u64 {
+    match json {
+        Json::Array(items) => 1 + items.iter().map(weight).sum::<u64>(),
+        Json::Object(members) => {
+            let member = |(name, value): &(String, Json)| cost::text(name.len()) + weight(value);
+            1 + members.iter().map(member).sum::<u64>()
+        }
+        Json::String(value) => 1 + cost::text(value.len()),
+        Json::Undecoded(_) => weight(&json.clone().decoded()),
+        Json::Null | Json::Bool(_) | Json::Integer(_) | Json::Number(_) => 1,
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod answer;
 mod convert;
-mod cost;
 mod error;
 pub mod explain;
 pub(crate) mod expression;

@@ -6,9 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::cost;
 use super::error::Mismatch;
-use super::expression::Surroundings;
+use super::expression::{Surroundings, over_a_message};
 use super::family;
 use super::place::Place;
 use super::rule::{Early, Rule};
@@ -109,7 +108,7 @@ impl Recipe {
         toward: Side,
         around: Surroundings<'_>,
     ) -> Result<(), Mismatch> {
-        cost::over_a_message(|| self.apply_all(scope, toward, around))
+        over_a_message(|| self.apply_all(scope, toward, around))
     }
 
     fn apply_all(

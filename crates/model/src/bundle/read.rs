@@ -7,7 +7,7 @@ mod table;
 pub(super) use table::Table;
 
 use super::{BundleError, BundleFiles};
-use crate::expression::{Allowed, Expression, ExpressionError, Template};
+use crate::expression::{Allowed, Expression, ExpressionError, Scope, Template};
 use crate::ids::Version;
 use crate::manifest::UPGRADE_FILE;
 use std::cell::RefCell;
@@ -103,8 +103,21 @@ impl<'a> Source<'a> {
         self.compiled(at, Template::compile(&at.key, &at.value, allowed))
     }
 
-    pub(super) fn expression(&self, at: &At<String>, allowed: &Allowed) -> Option<Expression> {
-        self.compiled(at, Expression::compile(&at.key, &at.value, allowed))
+    /// An expression that is read by `give`; one that gives the same everywhere is tried at once.
+    pub(super) fn expression<T>(
+        &self,
+        at: &At<String>,
+        allowed: &Allowed,
+        give: impl FnOnce(&Expression, &Scope) -> Result<T, ExpressionError>,
+    ) -> Option<Expression> {
+        let compiled = Expression::compile(&at.key, &at.value, allowed);
+        let tried = compiled.and_then(|compiled| {
+            if compiled.is_constant() {
+                give(&compiled, &Scope::default())?;
+            }
+            Ok(compiled)
+        });
+        self.compiled(at, tried)
     }
 }
 

@@ -138,8 +138,8 @@ fn is_attributes(expression: &Expr) -> bool {
     }
 }
 
-/// Refuses names that are not there; the message names the nearest one that is.
-pub(super) fn check(expression: &IdedExpr, allowed: &Allowed) -> Result<(), String> {
+/// The names that macros bind.
+fn bound(expression: &IdedExpr) -> BTreeSet<String> {
     let mut bound = BTreeSet::new();
     walk(expression, &mut |expression| {
         if let Expr::Comprehension(comprehension) = expression {
@@ -148,6 +148,24 @@ pub(super) fn check(expression: &IdedExpr, allowed: &Allowed) -> Result<(), Stri
             bound.extend(comprehension.iter_var2.clone());
         }
     });
+    bound
+}
+
+/// Whether nothing in it comes from elsewhere.
+pub(super) fn is_closed(expression: &IdedExpr) -> bool {
+    let bound = bound(expression);
+    let mut closed = true;
+    walk(expression, &mut |expression| {
+        if let Expr::Ident(name) = expression {
+            closed &= bound.contains(name) || TYPE_NAMES.contains(&name.as_str());
+        }
+    });
+    closed
+}
+
+/// Refuses names that are not there; the message names the nearest one that is.
+pub(super) fn check(expression: &IdedExpr, allowed: &Allowed) -> Result<(), String> {
+    let bound = bound(expression);
     let mut problem = None;
     walk(expression, &mut |expression| {
         let found = match expression {

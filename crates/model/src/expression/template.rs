@@ -1,6 +1,6 @@
 //! Strings with `${...}`: each holds a CEL expression. `$${` is a plain `${`.
 
-use super::{Allowed, Expression, ExpressionError, Scope};
+use super::{Allowed, Expression, ExpressionError, ONE, Scope, cost};
 
 /// A string of an upgrade file whose `${...}` parts are compiled.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,8 +80,15 @@ impl Template {
         }
     }
 
-    /// The string at this node.
+    /// The string at this node; its expressions share what one may cost.
+    ///
+    /// # Errors
+    /// An expression fails at this node, or they take too many steps.
     pub fn render(&self, scope: &Scope) -> Result<String, ExpressionError> {
+        cost::within(&ONE, || self.rendered(scope))
+    }
+
+    fn rendered(&self, scope: &Scope) -> Result<String, ExpressionError> {
         let mut text = String::new();
         for part in &self.parts {
             match part {

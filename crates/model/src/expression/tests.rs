@@ -123,6 +123,81 @@ fn long_and_deep_expressions_are_refused_without_harm() {
     let _ = Expression::compile("key", &steps, &allowed()).map(|step| step.text(&scope()));
 }
 
+/// `[...].map(a0, [...].map(a1, ... inner))`, over ten items each.
+fn nested(times: usize, inner: &str) -> String {
+    (0..times).fold(inner.to_owned(), |inner, at| {
+        format!("[1,2,3,4,5,6,7,8,9,10].map(a{at}, {inner})")
+    })
+}
+
+fn problem(source: &str) -> String {
+    match Expression::compile("key", source, &allowed()) {
+        Ok(_) => "sound".to_owned(),
+        Err(error) => error.problem,
+    }
+}
+
+#[test]
+fn what_takes_too_long_at_every_node_is_refused_when_it_is_written() {
+    for source in [
+        format!("size({})", nested(8, "a0")),
+        format!("size({}) + vars.base", nested(8, "a0")),
+        format!("size({})", nested(9, "vars.base")),
+        format!("vars.on ? 1 : size({})", nested(4, "a0")),
+        format!("{} == [] || attributes.tier == 'hot'", nested(9, "a0")),
+        format!("[vars.base].all(x, size({}) > x)", nested(4, "a0")),
+    ] {
+        let problem = problem(&source);
+        assert!(problem.contains("more than 2000"), "{source}: {problem}");
+    }
+    assert_eq!(
+        problem(&format!("size({})", nested(2, "a0 + vars.base"))),
+        "sound"
+    );
+}
+
+#[test]
+fn what_an_expression_costs_at_a_node_is_bounded() {
+    let mut scope = scope();
+    let many = (0..60).map(|at| (format!("a{at}"), "x".repeat(100)));
+    scope.node.attributes.extend(many);
+    let cubed = "attributes.all(a, attributes.all(b, attributes.all(c, a + b + c != '')))";
+    for source in [cubed.to_owned(), format!("{cubed} || true")] {
+        let told = expression(&source).truth(&scope).expect_err(&source);
+        assert_eq!(told.problem, "it takes more than 2000 steps", "{source}");
+    }
+    assert_eq!(
+        expression("attributes.all(a, a != '')").truth(&scope),
+        Ok(true)
+    );
+    let all = Template::compile(
+        "key",
+        &"${attributes.map(a, a).size()}".repeat(60),
+        &allowed(),
+    );
+    let told = all.expect("sound").render(&scope).expect_err("all of them");
+    assert_eq!(told.problem, "it takes more than 2000 steps");
+}
+
+#[test]
+fn what_can_only_fail_is_refused_when_it_is_written() {
+    for (source, why) in [
+        ("9223372036854775807 + 1", "Overflow"),
+        ("vars.base + 1 / 0", "ivi"),
+        ("'a' + 1", "it can only fail"),
+    ] {
+        let problem = problem(source);
+        assert!(problem.contains(why), "{source}: {problem}");
+    }
+    for source in [
+        "vars.on ? 1 / 0 : 1",
+        "vars.on || 1 / 0 == 1",
+        "vars.base / 2",
+    ] {
+        assert_eq!(problem(source), "sound", "{source}");
+    }
+}
+
 mod any_text {
     use super::*;
     use proptest::prelude::*;

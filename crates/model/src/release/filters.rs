@@ -7,12 +7,18 @@
 
 use super::HistoryError;
 use crate::bundle::ClassUpgrade;
+use crate::expression::cost::{self, Limit};
 use crate::expression::{ExpressionError, NodeScope, Scope};
 use crate::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most combinations that are tried; beyond it the rest is left to the nodes.
 const COMBINATIONS_MAX: usize = 4096;
+/// What trying them all may cost, about a quarter of a second: the server does nothing else meanwhile.
+static ALL: Limit = Limit {
+    steps: 1_000_000,
+    who: "the filters take",
+};
 /// A value that no literal has.
 const OTHER: &str = "(any other)";
 
@@ -42,6 +48,10 @@ pub(super) fn check(
             problem,
         });
     }
+    cost::within(&ALL, || try_all(version, origin, classes))
+}
+
+fn try_all(version: Version, origin: &str, classes: &[&ClassUpgrade]) -> Result<(), HistoryError> {
     for attributes in combinations(classes) {
         let node = NodeScope {
             name: "example".to_owned(),
@@ -50,11 +60,23 @@ pub(super) fn check(
         };
         // What cannot be evaluated here (a node's name, a missing attribute) is left to the nodes.
         match choose(classes, &node) {
+            Err(_) if cost::is_used_up() => return Err(too_costly(version, origin)),
             Ok(Choice::One(_)) | Err(_) => {}
             Ok(choice) => return Err(split(version, origin, &node, &choice)),
         }
     }
     Ok(())
+}
+
+fn too_costly(version: Version, origin: &str) -> HistoryError {
+    HistoryError::Class {
+        version,
+        class: origin.to_owned(),
+        problem: format!(
+            "the filters of its parts take more than {} steps to be tried with all that they name; write simpler ones",
+            ALL.steps
+        ),
+    }
 }
 
 /// The successor that the filters choose for a node.

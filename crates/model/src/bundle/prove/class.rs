@@ -3,7 +3,7 @@
 use super::{check_name, lifecycle, schedule, service, software};
 use crate::bundle::read::Table;
 use crate::bundle::{Class, ClassUpgrade, State, Transform};
-use crate::expression::Allowed;
+use crate::expression::{Allowed, Expression};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
@@ -57,7 +57,7 @@ fn class(name: String, table: Table<'_>) -> ClassUpgrade {
             "delete this key",
         );
     }
-    let filter = filter.and_then(|at| source.expression(&at, &Allowed::NODE));
+    let filter = filter.and_then(|at| source.expression(&at, &Allowed::NODE, Expression::truth));
     let definition = if table.has("software") {
         Some(definition(&table, added || first))
     } else {

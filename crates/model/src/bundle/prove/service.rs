@@ -5,7 +5,7 @@ use crate::bundle::read::{At, Table};
 use crate::bundle::{
     Adapter, Connections, Dispatch, Interface, Port, Protocol, PublicPolicy, Service,
 };
-use crate::expression::{Allowed, Template};
+use crate::expression::{Allowed, Expression, Template};
 use crate::ids::Version;
 use crate::network::Network;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +109,7 @@ fn port(table: &Table<'_>) -> Port {
             ..
         }) => table
             .string("port")
-            .and_then(|at| table.source().expression(&at, &Allowed::LASTING))
+            .and_then(|at| (table.source()).expression(&at, &Allowed::LASTING, Expression::port))
             .map(Port::Computed),
         Some(
             at @ At {

@@ -1,8 +1,8 @@
-//! What expressions may cost over one message. Callers choose how large their messages are, and a macro inside a macro goes through
-//! one for each item of it: without a limit, one call would keep all others of its thread waiting.
+//! What expressions may cost. Who publishes an upgrade writes some, and callers choose how large their messages are; a macro inside a
+//! macro goes through one for each item of it: without a limit, one expression would keep everything else of its thread waiting.
 //!
 //! A compiled expression is written anew, with a toll wherever something is gone through: the range of a macro, and what functions and
-//! comparisons look at. The tolls of all expressions over one message add up.
+//! comparisons look at. The tolls of all expressions within one piece of work add up.
 
 use std::cell::Cell;
 
@@ -11,17 +11,18 @@ use cel::common::types::{CelBytes, CelInt, CelMap, CelString, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
-use crate::json::Json;
-
-/// The most steps over one message: a step is a turn of a macro, a value that is looked at, or [`TEXT_BYTES`] of text. About a
-/// quarter of a second.
-pub(crate) const STEPS_MAX: u64 = 1_000_000;
+/// What the expressions of one piece of work may cost together.
+#[derive(Debug)]
+pub struct Limit {
+    /// The most steps: a step is a turn of a macro, a value that is looked at, or [`TEXT_BYTES`] of text. A million of them
+    /// take about a quarter of a second.
+    pub steps: u64,
+    /// Whose steps they are, for people ("expressions over this message take").
+    pub who: &'static str,
+}
 
 /// How many bytes of text are one step.
 const TEXT_BYTES: u64 = 64;
-
-/// How many values are made for expressions in the time of one step.
-const VALUES_MADE: u64 = 8;
 
 /// What compiling a regular expression costs, which each match does anew.
 const PATTERN_STEPS: u64 = 200;
@@ -38,13 +39,13 @@ const TURNS: &str = "@toll_turns";
 const PRODUCT: &str = "@toll_product";
 
 thread_local! {
-    /// What is left for the message at hand; none outside of one.
-    static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    /// What is left for the work at hand, and of what; none outside of any.
+    static LEFT: Cell<Option<(u64, &'static Limit)>> = const { Cell::new(None) };
 }
 
-/// Does work over one message, whose expressions share a limit; inside of other such work they share that one's.
-pub(crate) fn over_a_message<T>(work: impl FnOnce() -> T) -> T {
-    struct End(Option<u64>);
+/// Does work whose expressions share a limit; inside of other such work they share that one's.
+pub fn within<T>(limit: &'static Limit, work: impl FnOnce() -> T) -> T {
+    struct End(Option<(u64, &'static Limit)>);
     impl Drop for End {
         fn drop(&mut self) {
             if self.0.is_none() {
@@ -55,56 +56,50 @@ pub(crate) fn over_a_message<T>(work: impl FnOnce() -> T) -> T {
     let outside = LEFT.get();
     let _end = End(outside);
     if outside.is_none() {
-        LEFT.set(Some(STEPS_MAX));
+        LEFT.set(Some((limit.steps, limit)));
     }
     work()
 }
 
-/// Pays for a value that is made for an expression.
-pub(super) fn made(json: &Json) -> Result<(), ExecutionError> {
-    pay(weight_of_json(json) / VALUES_MADE)
-}
-
-/// Whether the message at hand has used up what it may cost: what an expression gives then is worth nothing, since `||` and `&&` hide
+/// What an evaluation gave, unless the work at hand has used up what it may cost: then it is worth nothing, since `||` and `&&` hide
 /// errors of their other side.
-pub(super) fn is_used_up() -> bool {
-    LEFT.get() == Some(0)
+///
+/// # Errors
+/// The evaluation's own, or that it took too many steps.
+pub fn judged<T>(result: Result<T, ExecutionError>) -> Result<T, ExecutionError> {
+    match LEFT.get() {
+        Some((0, limit)) => Err(too_much(limit)),
+        _ => result,
+    }
 }
 
-fn pay(steps: u64) -> Result<(), ExecutionError> {
-    let Some(left) = LEFT.get() else {
+/// Whether the work at hand has used up what it may cost.
+pub fn is_used_up() -> bool {
+    matches!(LEFT.get(), Some((0, _)))
+}
+
+/// Pays for so many steps.
+///
+/// # Errors
+/// They are more than what is left.
+pub fn pay(steps: u64) -> Result<(), ExecutionError> {
+    let Some((left, limit)) = LEFT.get() else {
         return Ok(());
     };
-    match left.checked_sub(steps) {
-        Some(left) => {
-            LEFT.set(Some(left));
-            Ok(())
-        }
-        None => {
-            LEFT.set(Some(0));
-            Err(ExecutionError::InternalError(too_much()))
-        }
+    let after = left.checked_sub(steps);
+    LEFT.set(Some((after.unwrap_or(0), limit)));
+    match after {
+        Some(_) => Ok(()),
+        None => Err(too_much(limit)),
     }
 }
 
-pub(super) fn too_much() -> String {
-    format!("expressions over this message take more than {STEPS_MAX} steps")
+fn too_much(limit: &Limit) -> ExecutionError {
+    ExecutionError::InternalError(format!("{} more than {} steps", limit.who, limit.steps))
 }
 
-fn weight_of_json(json: &Json) -> u64 {
-    match json {
-        Json::Array(items) => 1 + items.iter().map(weight_of_json).sum::<u64>(),
-        Json::Object(members) => {
-            let member = |(name, value): &(String, Json)| text(name.len()) + weight_of_json(value);
-            1 + members.iter().map(member).sum::<u64>()
-        }
-        Json::String(value) => 1 + text(value.len()),
-        Json::Undecoded(_) => weight_of_json(&json.clone().decoded()),
-        Json::Null | Json::Bool(_) | Json::Integer(_) | Json::Number(_) => 1,
-    }
-}
-
-fn text(bytes: usize) -> u64 {
+/// How many steps it takes to go through so much text.
+pub fn text(bytes: usize) -> u64 {
     bytes as u64 / TEXT_BYTES
 }
 
@@ -141,7 +136,7 @@ fn length(value: &dyn Val) -> u64 {
 const NAMESPACES: [&str; 3] = ["lists", "math", "strings"];
 
 /// Adds the tolls to an environment.
-pub(super) fn add_tolls(env: &mut Env) {
+pub fn add_tolls(env: &mut Env) {
     let one = || vec![DYN_TYPE];
     let added = [
         env.add_overload(TOLL, "toll_dyn", one(), toll),
@@ -208,7 +203,7 @@ fn toll_product<'b, 'v>(arguments: Arguments<'b, 'v>) -> Given<'b, 'v> {
 }
 
 /// The same expression with its tolls.
-pub(super) fn metered(expression: &IdedExpr) -> IdedExpr {
+pub fn metered(expression: &IdedExpr) -> IdedExpr {
     let mut written = expression.clone();
     meter(&mut written);
     written
