@@ -77,6 +77,28 @@ fn an_upgrade_that_has_begun_ends_without_the_server() {
     });
 }
 
+/// The last to join is the one whose addresses another member learns last, which gives the members' list no new number.
+#[test]
+fn an_agent_that_starts_without_the_server_serves_the_same_callers() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let first = system.settled_box("first", 2, 1);
+    let mut last = system.settled_box("last", 1, 1);
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&first, 2);
+    system.until_settled(&last, 2);
+    let port = system.port(1);
+    until_ok("a caller without a label to be served", || {
+        Caller::unlabelled(port, 1)?.get("apples")
+    });
+    system.server.kill();
+    for _ in 0..2 {
+        last.kill_agent();
+        last.start_agent();
+        let mut caller = Caller::unlabelled(port, 1).expect("connected");
+        caller.get("apples").expect("served as before");
+    }
+}
+
 /// Ends a node as a power cut and a reboot do, and has it serve again.
 fn rebooted(node: &mut Node, port: u16) {
     node.end_agent();

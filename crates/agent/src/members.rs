@@ -106,16 +106,35 @@ impl MemberList {
     /// A member that has no list yet runs no software.
     pub(crate) fn unsure(&self, node: NodeId) -> BTreeMap<u16, BTreeSet<IpAddr>> {
         let mut unsure: BTreeMap<u16, BTreeSet<IpAddr>> = BTreeMap::new();
-        for own in self.nodes.get(&node).into_iter().flatten() {
-            let Some(port) = own.port else { continue };
-            let ignorant = |behind: &&Behind| behind.in_force > 0 && behind.in_force < own.since;
-            for behind in self.behind.iter().filter(ignorant) {
-                let listed = self.nodes.get(&behind.node).into_iter().flatten();
-                let addresses = listed.map(|listed| listed.address.to_canonical());
-                unsure.entry(port).or_default().extend(addresses);
-            }
+        for (port, behind) in self.behind_at(node) {
+            let listed = self.nodes.get(&behind.node).into_iter().flatten();
+            let addresses = listed.map(|listed| listed.address.to_canonical());
+            unsure.entry(port).or_default().extend(addresses);
         }
         unsure
+    }
+
+    /// The same for people: the names of these members.
+    pub(crate) fn unsure_names(&self, node: NodeId) -> BTreeSet<&str> {
+        let behind = self.behind_at(node);
+        behind.map(|(_, behind)| behind.name.as_str()).collect()
+    }
+
+    /// A port of a node, and a member that does not know it yet; all such pairs.
+    fn behind_at(&self, node: NodeId) -> impl Iterator<Item = (u16, &Behind)> {
+        let own = self.nodes.get(&node).into_iter().flatten();
+        let ports = own.filter_map(|own| Some((own.port?, own.since)));
+        ports.flat_map(|(port, since)| {
+            let ignorant = move |behind: &&Behind| behind.in_force > 0 && behind.in_force < since;
+            let behind = self.behind.iter().filter(ignorant);
+            behind.map(move |behind| (port, behind))
+        })
+    }
+
+    /// Whether a node that knows only `kept` would judge its callers otherwise. That somebody has caught up gives the list no new
+    /// number.
+    pub(crate) fn must_be_kept(&self, kept: &Self, node: NodeId) -> bool {
+        self.at != kept.at || self.unsure(node) != kept.unsure(node)
     }
 }
 
@@ -194,6 +213,27 @@ mod tests {
         assert_eq!(list.unsure(ME), BTreeMap::from([(71, from)]));
         let list = list.with(answer(9, vec![behind(2, true, 0)]));
         assert_eq!(list.unsure(ME), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_list_is_kept_whenever_it_judges_callers_otherwise_than_the_one_that_was_kept() {
+        let kept =
+            MemberList::default().with(answer(9, vec![behind(2, true, 4), behind(3, true, 9)]));
+        let same = kept.with(answer(9, vec![behind(2, false, 4)]));
+        assert!(
+            !same.must_be_kept(&kept, ME),
+            "nothing that callers are judged by"
+        );
+        let caught_up = kept.with(answer(9, Vec::new()));
+        assert!(
+            caught_up.must_be_kept(&kept, ME),
+            "nobody is unsure any more"
+        );
+        assert_eq!(kept.unsure_names(ME), ["n2"].into());
+        assert!(
+            kept.with(answer(10, Vec::new()))
+                .must_be_kept(&caught_up, ME)
+        );
     }
 
     #[test]

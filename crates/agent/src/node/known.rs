@@ -4,6 +4,7 @@
 use super::Node;
 use crate::members::{Address, MemberList};
 use crate::sync;
+use client::ClientError;
 use model::api::{MembersResponse, NewEvent, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -110,6 +111,7 @@ impl Members {
 
 /// Follows the list for as long as the node lives.
 pub(super) async fn follow(node: Weak<Node>) {
+    let mut told = false;
     loop {
         let Some(here) = node.upgrade() else { return };
         let mut in_force = here.members.in_force.subscribe();
@@ -131,10 +133,12 @@ pub(super) async fn follow(node: Weak<Node>) {
             (_, None) => return,
             (Ok(Ok(answer)), Some(here)) => {
                 here.take_members(answer).await;
+                told = false;
                 QUESTION_GAP
             }
-            (Ok(Err(error)), Some(_)) => {
+            (Ok(Err(error)), Some(here)) => {
                 tracing::debug!(%error, "the members' list cannot be had");
+                told = told || here.tells_whom_it_resets(&error);
                 RETRY_PAUSE
             }
             (Err(_), Some(_)) => QUESTION_GAP,
@@ -144,10 +148,25 @@ pub(super) async fn follow(node: Weak<Node>) {
 }
 
 impl Node {
+    /// Says who is not served while the list cannot be had, if that may be anybody.
+    fn tells_whom_it_resets(&self, error: &ClientError) -> bool {
+        let held = self.members.held();
+        let names = held.list.unsure_names(self.identity.node);
+        if names.is_empty() {
+            return false;
+        }
+        let names: Vec<&str> = names.into_iter().collect();
+        tracing::warn!(
+            "nobody can say whether {} knows this node's addresses by now ({error}): calls without a label from its address are reset where versions differ, until the upgrade server answers",
+            names.join(", ")
+        );
+        true
+    }
+
     async fn take_members(&self, answer: MembersResponse) {
         let before = self.members.held().list.clone();
         let list = before.with(answer);
-        if list.at != before.at {
+        if list.must_be_kept(&before, self.identity.node) {
             self.keep_list(list.clone()).await;
         }
         let changed = !list.says_as(&before);
@@ -159,7 +178,8 @@ impl Node {
         self.members.answers.send_modify(|count| *count += 1);
     }
 
-    /// On disk before it is in force and acknowledged: the next agent must not go back behind it. Beside the runtime, which a
+    /// On disk before it is in force and acknowledged: the next agent must not go back behind it, and judges callers as this one does,
+    /// though it hears nothing of the server. Beside the runtime, which a
     /// slow disk must not hold up.
     async fn keep_list(&self, list: MemberList) {
         let file = self.layout.members();
