@@ -6,6 +6,7 @@ use super::operate::done;
 use crate::arguments::Globals;
 use crate::failure::{Outcome, failure};
 use agent::AgentError;
+use agent::holder::Original;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -18,13 +19,22 @@ pub(crate) struct ClaimArgs {
     pub(crate) data: PathBuf,
 }
 
+fn stop_advice(original: &Original) -> String {
+    let data = original.data.as_ref();
+    let data = data.map_or("DIR".to_owned(), |data| data.display().to_string());
+    format!(
+        "one of them can be the node: keep the original, or end its agent, run `upstart stop --data {data}`, then claim this"
+    )
+}
+
 /// `upstart claim`.
 pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> Outcome {
     let shown = arguments.data.display().to_string();
     agent::claim(&arguments.data).map_err(|error| {
         let next = match &error {
-            AgentError::Journal(error) => journal_advice(error),
-            _ => "give --data a node's data directory",
+            AgentError::Journal(error) => journal_advice(error).to_owned(),
+            AgentError::OriginalLives(original) => stop_advice(original),
+            _ => "give --data a node's data directory".to_owned(),
         };
         let told: Vec<String> = anyhow::Error::from(error)
             .chain()

@@ -130,6 +130,63 @@ fn a_copy_of_a_data_directory_is_known_and_runs_on_its_own_state_once_claimed() 
 }
 
 #[test]
+fn a_copy_is_not_claimed_while_its_original_runs_and_touches_nothing_of_it() {
+    let (system, mut node) = serving();
+    let software = node.running_child();
+    let copied = system.folder().join("copied");
+    copy(&node.data, &copied);
+    let refused = || {
+        let claim = upstart().args(["claim", "--data"]).arg(&copied).output();
+        let output = claim.expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{said}");
+        assert!(
+            said.contains("runs here still") && said.contains("upstart stop"),
+            "{said}"
+        );
+        said
+    };
+    let said = refused();
+    let original = node.data.display().to_string();
+    assert!(said.contains(&format!("--data {original}")), "{said}");
+    // Its agent's end changes nothing, nor does its holder's.
+    node.end_agent();
+    refused();
+    // A holder of the copy, started by hand, leaves the original's alone.
+    let mut holder = upstart()
+        .args(["holder", "--data"])
+        .arg(&copied)
+        .spawn()
+        .expect("started");
+    until("the copy's holder", || {
+        let name = |data: &Path| std::fs::read(data.join("holder.name")).unwrap_or_default();
+        (!name(&copied).is_empty() && name(&copied) != name(&node.data)).then_some(())
+    });
+    holder.kill().expect("killed");
+    holder.wait().expect("reaped");
+    node.start_agent();
+    assert_eq!(node.running_child(), software, "the original was touched");
+    assert_eq!(reads(&system, 1), 7);
+    // Under the name of a node that is heard elsewhere nothing is started, though it was claimed.
+    copy(&node.data, &system.folder().join("backup"));
+    node.end_agent();
+    node.stop_software();
+    claim(&system.folder().join("backup"));
+    node.start_agent();
+    node.running_child();
+    let second = upstart()
+        .env("UPSTART_SERVER", system.server.url())
+        .args(["agent", "--name", "a", "--class", "box"])
+        .args(["--var", "port=1", "--data"])
+        .arg(system.folder().join("backup"))
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("choose another name"), "{said}");
+    assert_eq!(reads(&system, 1), 7);
+}
+
+#[test]
 fn a_directory_that_was_set_back_is_known() {
     let (system, mut node) = serving();
     node.end_agent();

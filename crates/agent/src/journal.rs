@@ -234,15 +234,24 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes a copied, moved or restored data directory the node's own.
+    /// Somebody has said that this directory is the node's, and no server has heard of it yet.
+    pub fn is_claimed(&self) -> bool {
+        self.witness.said.claimed
+    }
+
+    /// Makes a copied, moved or restored data directory the node's own; `forget` removes what is the original's alone.
     ///
     /// # Errors
     /// An agent runs there, it is no node's directory, what is in it is damaged, or the disk fails.
-    pub fn claim(path: &Path) -> Result<(), JournalError> {
+    pub fn claim(
+        path: &Path,
+        forget: impl FnOnce() -> Result<(), (PathBuf, io::Error)>,
+    ) -> Result<(), JournalError> {
         let lock = lock(path)?;
         let witness = Witness::open(path)?;
         let witness_path = witness::path_of(path);
         let mut witness = witness.ok_or(JournalError::NoWitness { path: witness_path })?;
+        forget().map_err(|(path, error)| disk("remove", &path)(error))?;
         witness.claim()?;
         drop(lock);
         Self::open(path).map(|_| ())
@@ -656,7 +665,7 @@ mod tests {
         let copy = moved.join("journal");
         let error = Journal::open(&copy).expect_err("a copy");
         assert!(matches!(error, JournalError::Copy { .. }), "{error}");
-        Journal::claim(&copy).expect("claimed");
+        Journal::claim(&copy, || Ok(())).expect("claimed");
         assert_eq!(Journal::open(&copy).expect("opens").1.len(), 1);
         Journal::open(&path).expect("the original opens as before");
     }
@@ -686,7 +695,7 @@ mod tests {
             "{error}"
         );
         drop(journal);
-        Journal::claim(&path).expect("claimed");
+        Journal::claim(&path, || Ok(())).expect("claimed");
         let (mut journal, _) = Journal::open(&path).expect("opens");
         journal.compare(9).expect("claimed");
         assert_eq!(journal.total(), 10);

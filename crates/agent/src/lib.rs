@@ -1,6 +1,7 @@
 //! The shell around the node machine: journal file, sockets, fetch, transforms; and the holder.
 
 mod agent_key;
+mod birth;
 pub mod config;
 pub mod confine;
 mod contact;

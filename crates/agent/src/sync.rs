@@ -31,18 +31,23 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The problem that says that a node was forgotten.
 const FORGOTTEN: &str = "/problems/node-forgotten";
 
+/// The problem that says that a node of this name runs elsewhere, or has another class.
+const CONFLICT: &str = "/problems/enrolment-conflict";
+
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
 
 /// Enrols the node, or recalls its enrolment from the cache when no server answers, or one that refuses it: its token may have
 /// changed, or its database be another one, and neither is worse than no server at all. Also says whether one took the node.
+/// In a directory that was just claimed that does not hold where the server hears the node elsewhere.
 ///
 /// # Errors
-/// The node was never enrolled, and the server refuses it or cannot be reached.
+/// The node was never enrolled, and the server refuses it or cannot be reached; or it was claimed while it runs elsewhere.
 pub(crate) async fn enrol(
     client: &Client,
     config: &Config,
     layout: &Layout,
+    claimed: bool,
 ) -> Result<(Enrolled, bool), ClientError> {
     let file = layout.cache().join("enrolled.json");
     let request = EnrolRequest {
@@ -57,6 +62,7 @@ pub(crate) async fn enrol(
             save(&file, &enrolled);
             Ok((enrolled, true))
         }
+        Err(error) if claimed && error.kind() == Some(CONFLICT) => Err(error),
         Err(error) => match load(&file) {
             Some(enrolled) => {
                 tracing::warn!(

@@ -205,6 +205,7 @@ async fn nobody_else_locks_a_holder_out_and_who_has_is_named() {
     std::fs::write(&lock, "").unwrap();
     std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o666)).unwrap();
     let mut stranger = std::process::Command::new("flock")
+        .arg("--no-fork")
         .arg(&lock)
         .args(["sleep", "1000"])
         .spawn()
@@ -217,9 +218,7 @@ async fn nobody_else_locks_a_holder_out_and_who_has_is_named() {
     assert!(told.contains("which is no holder"), "{told}");
     let mode = std::fs::metadata(&lock).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let flock = i32::try_from(stranger.id()).unwrap();
-    let sleep = std::fs::read_to_string(format!("/proc/{flock}/task/{flock}/children")).unwrap();
-    kill(sleep.trim().parse().unwrap());
+    stranger.kill().unwrap();
     stranger.wait().unwrap();
     let (client, _notices) = HolderClient::attach_or_spawn(upstart(), &data)
         .await

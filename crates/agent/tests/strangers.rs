@@ -21,10 +21,16 @@ const STRANGERS: &str = "192.0.2.2:2";
 #[ignore = "a part that another test plays"]
 fn part_speaker() {
     let variable = |name| std::env::var(name).unwrap();
+    if let Ok(sign) = std::env::var("PART_WAITS") {
+        support::until("the sign", || Path::new(&sign).exists());
+    }
     let local: SocketAddr = variable("PART_ADDRESS").parse().unwrap();
     let message = HookMessage::Listening { local };
     let said = hook::say(&variable("UPSTART_HOLDER"), message, None).unwrap();
     rustix::net::recv(&said, &mut [0; 8], RecvFlags::empty()).ok();
+    if let Ok(sign) = std::env::var("PART_SPOKE") {
+        std::fs::write(sign, "").unwrap();
+    }
     // Lives on, so that it can be looked up.
     if std::env::var("PART_STAYS").is_ok() {
         loop {
@@ -103,4 +109,32 @@ async fn a_group_of_the_same_name_elsewhere_is_a_strangers() {
     assert_eq!(heard, [CHILDS.parse().unwrap()]);
     drop(forged);
     node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
+async fn what_a_lost_holder_left_outside_is_ended_and_not_heard() {
+    let (node, client, _) = Node::start().await;
+    let (sign, spoke) = (node.data().join("sign"), node.data().join("spoke"));
+    let mut stray = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "part_speaker"])
+        .env("PART_ADDRESS", STRANGERS)
+        .env("PART_STAYS", "1")
+        .env("PART_WAITS", &sign)
+        .env("PART_SPOKE", &spoke)
+        .env("UPSTART_HOLDER", node.hook_name())
+        .spawn()
+        .unwrap();
+    support::kill(client.process().unwrap());
+    let (client, notices) = HolderClient::attach_or_spawn(support::upstart(), node.data())
+        .await
+        .unwrap();
+    let child = client.state().child.clone();
+    assert!(child.is_some(), "it is not taken for the node's");
+    std::fs::write(&sign, "").unwrap();
+    support::until("it to have spoken", || spoke.exists());
+    drop((client, notices));
+    let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
+    assert_eq!(client.state().listening, []);
+    node.end(&client, &mut notices).await;
+    stray.wait().unwrap();
 }

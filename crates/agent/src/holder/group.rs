@@ -152,6 +152,11 @@ impl Group {
         }
     }
 
+    /// The data directory that it belongs to, where one is noted.
+    pub(super) fn owner(&self) -> Option<PathBuf> {
+        owner_of(self.directory()?)
+    }
+
     /// The file that a process writes `0` into to enter; `None` where descent decides.
     pub(crate) fn entry(&self) -> Option<PathBuf> {
         Some(self.directory()?.join("cgroup.procs"))
@@ -197,16 +202,21 @@ impl Group {
         families.collect::<BTreeSet<i32>>().into_iter().collect()
     }
 
-    /// Whether this process is in it; `None` when it is gone already.
+    /// Whether this process is in it, or one of the strays; `None` when it is gone already.
     pub(crate) fn contains(&self, pid: i32) -> Option<bool> {
-        let inside = match &self.bounds {
+        let inside = self.encloses(pid)?;
+        Some(inside || (!self.strays.is_empty() && self.strayed().contains(&pid)))
+    }
+
+    /// Whether this process is within its bounds, which nobody enters by himself; `None` when it is gone already.
+    pub(super) fn encloses(&self, pid: i32) -> Option<bool> {
+        Some(match &self.bounds {
             Bounds::Control { path, .. } => {
                 let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
                 control_path(&text)?.starts_with(path)
             }
             Bounds::Descendants { root } => descends(pid, *root)?,
-        };
-        Some(inside || (!self.strays.is_empty() && self.strayed().contains(&pid)))
+        })
     }
 
     /// Kills every process in it. To be repeated until it is empty: where the kernel has no `cgroup.kill`, a process that
@@ -374,10 +384,15 @@ fn owner_of(directory: &Path) -> Option<PathBuf> {
 
 /// The user whose rights a process has now.
 pub(crate) fn user(pid: i32) -> Option<u32> {
+    Some(users(pid)?[1])
+}
+
+/// The users that a process is: really, by its rights, by those it has saved, and for files (proc(5)).
+pub(super) fn users(pid: i32) -> Option<[u32; 4]> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    // Real, effective, saved (proc(5)).
-    users.split_ascii_whitespace().nth(1)?.parse().ok()
+    let users = users.split_ascii_whitespace().map(|user| user.parse().ok());
+    users.collect::<Option<Vec<u32>>>()?.try_into().ok()
 }
 
 /// The parent of a process.

@@ -38,7 +38,8 @@ pub(super) enum Looked {
 }
 
 impl Service {
-    /// Whether the process at the other end may speak: one of the child's group, in which nobody else can put a process.
+    /// Whether the process at the other end may speak: one of the child's group, in which nobody else can put a process. What a lost
+    /// holder has left outside is ended, and not heard.
     pub(super) fn may_speak(&mut self, socket: &OwnedFd, now: Instant) -> bool {
         let Ok(peer) = sockopt::socket_peercred(socket) else {
             return false;
@@ -52,12 +53,13 @@ impl Service {
         let child = self.child.as_ref().and_then(|child| child.uid);
         let is_known = uid == 0 || uid == own || child == Some(uid);
         let pid = peer.pid.as_raw_nonzero().get();
-        let speaks = match self.group.contains(pid) {
+        let speaks = match self.group.encloses(pid) {
             // Software that begins as root changes the user of its workers: the child's group says whose they are. A number may
             // have been given to a process of the group only after a stranger's ended: then its user is another than the one who connected.
             Some(true) => is_known || group::user(pid) == Some(uid),
             Some(false) => false,
-            // One that has ended already, having sent its message, cannot be looked up any more: then its user decides.
+            // One that has ended already, having sent its message, cannot be looked up any more: then its user decides, who can do
+            // with the software's processes what he likes anyway.
             None => is_known,
         };
         if !speaks && let Some(unsaid) = self.strangers.due(now) {

@@ -26,6 +26,8 @@ mod steering;
 mod stopping;
 mod upkeep;
 
+pub use remains::Original;
+
 use detach::Step;
 use output::Output;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -148,6 +150,16 @@ pub(crate) fn left_behind(data: &Path) -> Vec<i32> {
     members
 }
 
+/// Who runs on this machine for the directory that this one is a copy of, or for itself.
+pub(crate) fn original(data: &Path) -> Option<Original> {
+    remains::original(data)
+}
+
+/// Forgets who holds a directory, and what it shares with its software: of a copy, all of that is the original's.
+pub(crate) fn forget(data: &Path) -> Result<(), (PathBuf, io::Error)> {
+    remains::forget(data)
+}
+
 /// Starts `upstart holder --data DATA` detached (a session of its own, no child of the caller), and waits until it listens.
 ///
 /// # Errors
@@ -185,12 +197,13 @@ fn begin(data: &Path, has_log: bool) -> Result<(service::Service, File), HolderE
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own))
         .map_err(|error| failed("adopt orphans")(error.into()))?;
+    remains::forget_anothers(data).map_err(failed("forget what it was copied from"))?;
     let agents = listen_for_agents(data).map_err(failed("listen for agents"))?;
     let hooks = listen_for_hooks(data).map_err(failed("listen for hooks"))?;
     let group = remains::group(data);
     group.claim(data);
     let notes = remains::Notes::begin(data).map_err(failed("start a thread for notes"))?;
-    notes.note(&group, None);
+    notes.note(&group, None, None);
     let open_files = raise_open_files();
     // So that no file system is kept busy by the directory that the agent was started in.
     std::env::set_current_dir("/").map_err(failed("change to /"))?;

@@ -64,7 +64,7 @@ impl Service {
                     self.group.renew();
                     match Child::start(spec, self.group.entry(), self.open_files, asker) {
                         Ok(child) => {
-                            self.notes.note(&self.group, child.pid());
+                            self.notes.note(&self.group, child.pid(), child.uid);
                             self.child = Some(child);
                             return;
                         }

@@ -347,7 +347,11 @@ impl Service {
         let Some(socket) = self.hooks.get(index).map(|hook| hook.socket.try_clone()) else {
             return Looked::Done;
         };
-        socket.map_or(Looked::Done, |socket| self.look_at_hook(&socket, now))
+        // Judged again: whoever has the connection by now need not be the one who made it.
+        match socket {
+            Ok(socket) if self.may_speak(&socket, now) => self.look_at_hook(&socket, now),
+            _ => Looked::Done,
+        }
     }
 }
 

@@ -5,21 +5,18 @@
 //! which file it is itself, by what no copy of a file has (its inode and its time of birth): a data directory that was copied is known as a copy.
 
 use super::{JournalError, broken, disk};
+use crate::birth::Birth;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 /// Two places are written in turn, each within one sector: a torn one leaves the other.
 const SLOT_BYTES: usize = 512;
 
 /// Checksum and length, before the text.
 const HEAD_BYTES: usize = 8;
-
-/// What `statfs` says of FUSE (linux/magic.h), whose inode numbers need not last.
-const FUSE: i64 = 0x6573_5546;
 
 /// A journal's file: so many records, of which the last has this checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +42,6 @@ impl Mark {
             Err(_) => false,
         }
     }
-}
-
-/// A file that is no copy of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Birth {
-    inode: u64,
-    /// Nanoseconds since the epoch, where the file system keeps it.
-    born_ns: Option<u64>,
 }
 
 /// What is witnessed.
@@ -107,7 +96,7 @@ impl Witness {
         options.read(true).write(true).create(true).mode(0o600);
         let file = options.open(&path).map_err(disk("make", &path))?;
         let said = Said {
-            birth: birth(&file).map_err(disk("look at", &path))?,
+            birth: Birth::of(&file).map_err(disk("look at", &path))?,
             ..Said::default()
         };
         file.write_all_at(&[0; 2 * SLOT_BYTES], 0)
@@ -124,13 +113,13 @@ impl Witness {
         let Some(then) = self.said.birth else {
             return Ok(false);
         };
-        let now = birth(&self.file).map_err(disk("look at", &self.path))?;
+        let now = Birth::of(&self.file).map_err(disk("look at", &self.path))?;
         Ok(now.is_some_and(|now| now != then))
     }
 
     /// Makes this directory the node's, copy or not.
     pub(super) fn claim(&mut self) -> Result<(), JournalError> {
-        let birth = birth(&self.file).map_err(disk("look at", &self.path))?;
+        let birth = Birth::of(&self.file).map_err(disk("look at", &self.path))?;
         self.say(Said {
             birth,
             claimed: true,
@@ -156,19 +145,6 @@ impl Witness {
 /// Beside the journal.
 pub(super) fn path_of(journal: &Path) -> PathBuf {
     journal.with_extension("witness")
-}
-
-fn birth(file: &File) -> io::Result<Option<Birth>> {
-    if rustix::fs::fstatfs(file)?.f_type == FUSE {
-        return Ok(None);
-    }
-    let about = file.metadata()?;
-    let born = about.created().ok();
-    let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
-    Ok(Some(Birth {
-        inode: about.ino(),
-        born_ns: born.and_then(|born| u64::try_from(born.as_nanos()).ok()),
-    }))
 }
 
 fn written(said: &Said) -> io::Result<[u8; SLOT_BYTES]> {

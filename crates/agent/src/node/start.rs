@@ -13,7 +13,7 @@ use super::{Flags, Node};
 use crate::agent_key::AgentKey;
 use crate::config::Config;
 use crate::dial::FastOpen;
-use crate::holder;
+use crate::holder::{self, Original, Owner};
 use crate::holder_client::{self, HolderClient, Notices};
 use crate::household::Household;
 use crate::journal::{Journal, JournalError};
@@ -105,6 +105,9 @@ pub enum AgentError {
     /// Processes of the software that could not be ended.
     #[error("processes of the software are left: {}", numbers(.0))]
     LeftBehind(Vec<i32>),
+    /// The directory's original is not out of use.
+    #[error("the node that it is a copy of runs here still: process {} is its holder or its software{}", .0.process, place(.0))]
+    OriginalLives(Original),
     /// The holder has gone while the agent ran.
     #[error("the node's holder has gone, or a newer agent has taken the node over")]
     HolderGone,
@@ -122,6 +125,11 @@ pub enum AgentError {
     /// The member table cannot be used.
     #[error("the member table")]
     Table(#[from] TableError),
+}
+
+fn place(original: &Original) -> String {
+    let data = original.data.as_ref();
+    data.map_or_else(String::new, |data| format!(", in {}", data.display()))
 }
 
 fn numbers(processes: &[i32]) -> String {
@@ -149,7 +157,8 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let client = Arc::new(
         Client::new(&config.servers, config.token.clone())?.with_author(config.name.clone()),
     );
-    let enrolled = match enrol(&client, &config, &layout, stop.clone()).await {
+    let claimed = journal.is_claimed();
+    let enrolled = match enrol(&client, &config, &layout, claimed, stop.clone()).await {
         Ok(enrolled) => enrolled,
         Err(refused) => {
             leave_nothing(&holder).await;
@@ -328,10 +337,11 @@ async fn enrol(
     client: &Client,
     config: &Config,
     layout: &Layout,
+    claimed: bool,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Option<(Enrolled, bool)>, AgentError> {
     loop {
-        match sync::enrol(client, config, layout).await {
+        match sync::enrol(client, config, layout, claimed).await {
             Ok(enrolled) => return Ok(Some(enrolled)),
             Err(ClientError::Problem(problem))
                 if matches!(problem.status, 400 | 401 | 403 | 409 | 422) =>
@@ -471,7 +481,13 @@ impl Node {
             .last_start()
             .filter(|start| start.generation == running.generation)
             .unwrap_or_else(|| super::child::Start::unknown(running.generation));
-        tracing::info!(version = %start.serving.version, bundle = %start.serving.bundle, pid = running.pid, "adopts the running software");
+        if running.generation == 0 {
+            tracing::info!(
+                "ends what a lost holder has left of the software, before it is started"
+            );
+        } else {
+            tracing::info!(version = %start.serving.version, bundle = %start.serving.bundle, pid = running.pid, "adopts the running software");
+        }
         self.adopted(Running {
             start,
             listening,
@@ -528,7 +544,7 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
     holder.exit().await?;
     // It answers before it has tidied the directory, which may be deleted as soon as this returns.
     let gone = async {
-        while holder::owner(layout.root()).is_some() {
+        while matches!(holder::owner(layout.root()), Some(Owner::Holder(_))) {
             tokio::time::sleep(LOOK).await;
         }
     };
@@ -540,13 +556,18 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
     }
 }
 
-/// Makes a copied, moved or restored data directory the node's own; the next agent starts in it. No agent may run there.
+/// Makes a copied, moved or restored data directory the node's own; the next agent starts in it, under a holder of its own. No agent may
+/// run there, and nothing of the original's on this machine.
 ///
 /// # Errors
-/// It is no node's directory, an agent runs there, or what is in it is damaged.
+/// It is no node's directory, an agent runs there, something of the original runs, or what is in it is damaged.
 pub fn claim(data: &Path) -> Result<(), AgentError> {
     let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
-    Ok(Journal::claim(&layout.journal())?)
+    if let Some(original) = holder::original(layout.root()) {
+        return Err(AgentError::OriginalLives(original));
+    }
+    let forget = || holder::forget(layout.root());
+    Ok(Journal::claim(&layout.journal(), forget)?)
 }
 
 /// How the software that runs is to be stopped, as the agent noted when it started it.
