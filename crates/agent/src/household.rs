@@ -75,22 +75,28 @@ impl Household {
     }
 
     /// The processes now.
-    pub(crate) fn members(&self) -> Vec<i32> {
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn members(&self) -> io::Result<Vec<i32>> {
         let mut members: BTreeSet<i32> = self.known.iter().copied().collect();
         if let Some(holder) = self.holder {
-            members.extend(below(holder));
+            members.extend(below(holder)?);
         }
         if let Some(group) = &self.group {
-            members.extend(control_members(group));
+            members.extend(control_members(group)?);
         }
-        members.into_iter().collect()
+        Ok(members.into_iter().collect())
     }
 
     /// A process of it, to look at its network through; the cheapest to find.
-    fn window(&self) -> Option<i32> {
-        let of_group = self.group.as_deref().map(control_members);
+    fn window(&self) -> io::Result<Option<i32>> {
+        let of_group = self.group.as_deref().map(control_members).transpose()?;
         let first = of_group.and_then(|members| members.first().copied());
-        first.or_else(|| self.members().first().copied())
+        match first {
+            None => Ok(self.members()?.first().copied()),
+            found => Ok(found),
+        }
     }
 
     /// The TCP connections of the network that the software is in; none where nobody of it is left.
@@ -98,7 +104,7 @@ impl Household {
     /// # Errors
     /// The kernel does not tell.
     pub(crate) fn connections(&self) -> io::Result<Vec<Socket>> {
-        let Some(window) = self.window() else {
+        let Some(window) = self.window()? else {
             return Ok(Vec::new());
         };
         kernel::connections(window)
@@ -109,7 +115,7 @@ impl Household {
     /// # Errors
     /// The kernel does not tell.
     pub(crate) fn listeners(&self) -> io::Result<Vec<Socket>> {
-        let Some(window) = self.window() else {
+        let Some(window) = self.window()? else {
             return Ok(Vec::new());
         };
         kernel::listeners(window)
@@ -121,7 +127,7 @@ impl Household {
     /// # Errors
     /// The kernel does not tell.
     pub(crate) fn far_end(&self, there: SocketAddr, here: SocketAddr) -> io::Result<FarEnd> {
-        let Some(window) = self.window() else {
+        let Some(window) = self.window()? else {
             return Ok(FarEnd::Gone);
         };
         let Some(end) = kernel::connection(window, there, here)? else {
@@ -131,7 +137,7 @@ impl Household {
             return Ok(FarEnd::Queued);
         }
         let inodes = BTreeSet::from([end.inode]);
-        if let Some(owner) = first_owner(&self.members(), &inodes)? {
+        if let Some(owner) = first_owner(&self.members()?, &inodes)? {
             return Ok(FarEnd::Accepted(owner.pid));
         }
         Ok(match first_owner(&kernel::processes()?, &inodes)? {
@@ -167,7 +173,7 @@ impl Household {
         if inodes.is_empty() {
             return Ok(Listens::Nobody);
         }
-        if first_owner(&self.members(), &inodes)?.is_some() {
+        if first_owner(&self.members()?, &inodes)?.is_some() {
             return Ok(Listens::Software);
         }
         let owners = kernel::owners(&kernel::processes()?, &inodes)?;

@@ -3,6 +3,7 @@
 //! A control group (cgroup v2) where the system lets us make one; else the descendants of this process, which must then be a
 //! subreaper, so that nobody's parent but ours can be lost.
 
+use crate::kernel::{self, is_out_of_sight};
 use rustix::fs::{Access, XattrFlags, getxattr, setxattr};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
@@ -53,8 +54,15 @@ impl Stray {
         })
     }
 
+    /// Whether it lives, as far as can be seen.
     pub(super) fn lives(&self) -> bool {
-        Self::of(self.pid) == Some(*self)
+        self.still_lives().unwrap_or(true)
+    }
+
+    /// Whether it lives.
+    fn still_lives(&self) -> io::Result<bool> {
+        let process = read_process(self.pid)?.filter(|process| process.lives);
+        Ok(process.is_some_and(|process| process.began == self.began))
     }
 }
 
@@ -126,7 +134,9 @@ impl Group {
             // Not every kernel keeps attributes of control groups; the group then stays as long as its directory's name.
             tracing::debug!(%error, "cannot note whose group this is");
         }
-        let beside = directory.parent().map(directories).unwrap_or_default();
+        let beside = directory.parent().map(directories).transpose();
+        // Those that cannot be listed now are removed by whoever comes next.
+        let beside = beside.ok().flatten().unwrap_or_default();
         for other in beside.iter().filter(|other| *other != directory) {
             if owner_of(other).is_some_and(|owner| !owner.exists()) {
                 remove_control_group(other);
@@ -171,49 +181,65 @@ impl Group {
     }
 
     /// Whether no live process is in it (a zombie does not live). Arms the next notice of [`changes`](Self::changes).
-    pub(crate) fn is_empty(&self) -> bool {
+    ///
+    /// # Errors
+    /// It cannot be said.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
         let nobody = match &self.bounds {
             Bounds::Control { events, .. } => {
                 let mut text = [0; 256];
-                // A group that vanished has nobody in it.
-                events
-                    .read_at(&mut text, 0)
-                    .map_or(true, |length| says_empty(&text[..length]))
+                match events.read_at(&mut text, 0) {
+                    Err(error) if has_vanished(&error) => true,
+                    read => says_empty(&text[..read?]),
+                }
             }
-            Bounds::Descendants { root } => below(*root).is_empty(),
+            Bounds::Descendants { root } => below(*root)?.is_empty(),
         };
-        nobody && self.strayed().is_empty()
+        Ok(nobody && self.strayed()?.is_empty())
     }
 
     /// The processes in it now.
-    pub(crate) fn members(&self) -> Vec<i32> {
+    ///
+    /// # Errors
+    /// It cannot be said.
+    pub(crate) fn members(&self) -> io::Result<Vec<i32>> {
         let mut members = match &self.bounds {
-            Bounds::Control { directory, .. } => control_members(directory),
-            Bounds::Descendants { root } => below(*root),
+            Bounds::Control { directory, .. } => control_members(directory)?,
+            Bounds::Descendants { root } => below(*root)?,
         };
-        members.extend(self.strayed());
-        members
+        members.extend(self.strayed()?);
+        Ok(members)
     }
 
     /// What lives of the strays, and below them.
-    fn strayed(&self) -> Vec<i32> {
-        let alive = self.strays.iter().filter(|stray| stray.lives());
-        let families = alive.flat_map(|stray| [vec![stray.pid], below(stray.pid)].concat());
-        families.collect::<BTreeSet<i32>>().into_iter().collect()
+    fn strayed(&self) -> io::Result<Vec<i32>> {
+        let mut families = BTreeSet::new();
+        for stray in &self.strays {
+            if stray.still_lives()? {
+                families.insert(stray.pid);
+                families.extend(below(stray.pid)?);
+            }
+        }
+        Ok(families.into_iter().collect())
     }
 
     /// Whether this process is in it, or one of the strays; `None` when it is gone already.
     pub(crate) fn contains(&self, pid: i32) -> Option<bool> {
         let inside = self.encloses(pid)?;
-        Some(inside || (!self.strays.is_empty() && self.strayed().contains(&pid)))
+        let strayed = || self.strayed().is_ok_and(|strayed| strayed.contains(&pid));
+        Some(inside || (!self.strays.is_empty() && strayed()))
     }
 
     /// Whether this process is within its bounds, which nobody enters by himself; `None` when it is gone already.
     pub(super) fn encloses(&self, pid: i32) -> Option<bool> {
         Some(match &self.bounds {
             Bounds::Control { path, .. } => {
-                let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-                control_path(&text)?.starts_with(path)
+                match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
+                    Err(error) if is_out_of_sight(&error) => return None,
+                    // That it cannot be read does not say that it is gone.
+                    Err(_) => false,
+                    Ok(text) => control_path(&text)?.starts_with(path),
+                }
             }
             Bounds::Descendants { root } => descends(pid, *root)?,
         })
@@ -230,7 +256,8 @@ impl Group {
         } else {
             self.members()
         };
-        for pid in left {
+        // What cannot be seen now is killed the next time.
+        for pid in left.unwrap_or_default() {
             if let Some(pid) = Pid::from_raw(pid) {
                 // It may have ended by itself.
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
@@ -346,29 +373,48 @@ fn unescape(field: &str) -> PathBuf {
     )
 }
 
-/// The members of a control group and of the groups that they made below it.
-pub(crate) fn control_members(directory: &Path) -> Vec<i32> {
-    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    let mut members: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    for below in directories(directory) {
-        members.extend(control_members(&below));
-    }
-    members
+/// Whether an error says that a control group has been removed, with nobody in it.
+fn has_vanished(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }
 
-fn directories(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
+/// The members of a control group and of the groups that they made below it; none where it has vanished.
+///
+/// # Errors
+/// They cannot be read.
+pub(crate) fn control_members(directory: &Path) -> io::Result<Vec<i32>> {
+    let text = match fs::read_to_string(directory.join("cgroup.procs")) {
+        Err(error) if has_vanished(&error) => return Ok(Vec::new()),
+        text => text?,
     };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
+    let mut members: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    for below in directories(directory)? {
+        members.extend(control_members(&below)?);
+    }
+    Ok(members)
+}
+
+/// The groups in a control group; none where it has vanished.
+fn directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(directory) {
+        Err(error) if has_vanished(&error) => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = match entry {
+            Err(error) if has_vanished(&error) => break,
+            entry => entry?,
+        };
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 fn remove_control_group(directory: &Path) {
-    for below in directories(directory) {
+    for below in directories(directory).unwrap_or_default() {
         remove_control_group(&below);
     }
     // A group with somebody in it stays; the next holder finds it by its name.
@@ -435,9 +481,22 @@ struct Process {
     began: u64,
 }
 
-/// One line of `/proc/<pid>/stat`: the name in it may contain anything, so what follows its last parenthesis counts.
+/// What can be seen of a process.
 fn process(pid: i32) -> Option<Process> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    read_process(pid).ok().flatten()
+}
+
+/// One line of `/proc/<pid>/stat`: the name in it may contain anything, so what follows its last parenthesis counts. `None` where the
+/// process has ended, or may not be looked at.
+fn read_process(pid: i32) -> io::Result<Option<Process>> {
+    let text = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Err(error) if is_out_of_sight(&error) => return Ok(None),
+        text => text?,
+    };
+    Ok(parse_process(pid, &text))
+}
+
+fn parse_process(pid: i32, text: &str) -> Option<Process> {
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     Some(Process {
@@ -449,14 +508,14 @@ fn process(pid: i32) -> Option<Process> {
 }
 
 /// The live processes below this one.
-pub(crate) fn below(root: i32) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let all: Vec<Process> = entries
-        .flatten()
-        .filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?))
-        .collect();
+///
+/// # Errors
+/// They cannot be read.
+pub(crate) fn below(root: i32) -> io::Result<Vec<i32>> {
+    let mut all = Vec::new();
+    for pid in kernel::processes()? {
+        all.extend(read_process(pid)?);
+    }
     let mut found = Vec::new();
     let mut parents = vec![root];
     while let Some(parent) = parents.pop() {
@@ -467,7 +526,7 @@ pub(crate) fn below(root: i32) -> Vec<i32> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -547,7 +606,7 @@ mod tests {
         let pid = i32::try_from(child.id()).expect("a pid");
         let own = i32::try_from(std::process::id()).expect("a pid");
         let group = Group::within(Bounds::Descendants { root: own });
-        assert!(group.members().contains(&pid));
+        assert!(group.members().expect("seen").contains(&pid));
         assert_eq!(group.contains(pid), Some(true));
         assert_eq!(group.contains(1), Some(false));
         // Only this child: other tests of this process may have children too.
@@ -556,12 +615,40 @@ mod tests {
         let mut other = Group::within(Bounds::Descendants { root: pid });
         assert_eq!(other.contains(pid), Some(false));
         other.take_in(vec![stray]);
-        assert_eq!(other.members(), [pid]);
+        assert_eq!(other.members().expect("seen"), [pid]);
         assert_eq!(other.contains(pid), Some(true));
         other.kill();
         child.wait().expect("reaped");
-        assert!(!stray.lives() && other.is_empty());
-        assert!(!group.members().contains(&pid));
+        assert!(!stray.lives() && other.is_empty().expect("seen"));
+        assert!(!group.members().expect("seen").contains(&pid));
         assert!(process(pid).is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_nobody() {
+        let name = format!("upstart-test-unseen-{}", std::process::id());
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        let descent = Group::within(Bounds::Descendants { root: own });
+        let control = Group::open(&name);
+        let folder = control.directory().map(Path::to_owned);
+        // A descriptor that is opened would have a number beyond the limit.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let none = rustix::process::Rlimit {
+            current: Some(0),
+            maximum: limit.maximum,
+        };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, none).expect("set");
+        let seen = [&descent, &control].map(|group| group.members().is_ok());
+        let is_empty = descent.is_empty();
+        let gone = control.encloses(own);
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("set");
+        assert_eq!(seen, [false, false]);
+        assert!(is_empty.is_err(), "{is_empty:?}");
+        assert!(folder.is_none() || gone == Some(false), "{gone:?}");
+        // One that has vanished has nobody.
+        let Some(folder) = folder else { return };
+        std::fs::remove_dir(&folder).expect("removed");
+        assert_eq!(control.members().expect("said"), []);
+        assert!(control.is_empty().expect("said"));
     }
 }

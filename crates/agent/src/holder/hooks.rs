@@ -122,14 +122,14 @@ impl Service {
                 answer(socket, found);
             }
             HookMessage::Connect { to } => {
-                let members = self.group.members();
+                let members = self.members();
                 answer(
                     socket,
                     self.listeners.is_only_kept(to, &members).unwrap_or(false),
                 );
             }
             HookMessage::Own { to } => {
-                let members = self.group.members();
+                let members = self.members();
                 let own =
                     descriptor.map(|socket| self.listeners.let_own_through(&socket, to, &members));
                 answer(socket, matches!(own, Some(Ok(true))));
@@ -156,7 +156,7 @@ impl Service {
     /// Prepares a bind of the software's; says whether anything is kept there.
     fn make_room(&mut self, socket: &OwnedFd, address: SocketAddr, now: Instant) -> bool {
         let before = self.listeners.list();
-        let members = self.group.members();
+        let members = self.members();
         let made = match (self.listeners).make_room(socket, address, &members, now) {
             Ok(kept) => kept,
             Err((error, in_the_way)) => {

@@ -25,7 +25,7 @@ impl Service {
             if accepted.as_ref().err() == Some(&Errno::INVAL) {
                 // It was shut down, by whoever has another handle of it: it would be ready for ever.
                 let before = self.listeners.list();
-                let members = self.group.members();
+                let members = self.members();
                 self.listeners.drop_one(id, &members);
                 self.tell_kept(&before);
                 break;
@@ -102,7 +102,7 @@ impl Service {
             return;
         }
         let before = self.listeners.list();
-        let members = self.group.members();
+        let members = self.members();
         for id in closable {
             let Some(Ok(listener)) = self.listeners.fetch(id) else {
                 continue;
@@ -120,7 +120,7 @@ impl Service {
 
     /// Steers callers to the software where it listens now.
     pub(super) fn look_who_follows(&mut self, now: Instant) {
-        let members = self.group.members();
+        let members = self.members();
         if let Err(error) = self.listeners.look_who_follows(&members, now) {
             tracing::warn!(%error, "cannot steer callers to the software");
         }

@@ -141,13 +141,16 @@ fn is_holder(process: i32) -> bool {
 }
 
 /// Processes of a node's software that are left although no holder runs.
-pub(crate) fn left_behind(data: &Path) -> Vec<i32> {
-    let group = remains::group(data);
-    let members = group.members();
+///
+/// # Errors
+/// It cannot be said.
+pub(crate) fn left_behind(data: &Path) -> io::Result<Vec<i32>> {
+    let group = remains::group(data)?;
+    let members = group.members()?;
     if members.is_empty() {
         group.remove();
     }
-    members
+    Ok(members)
 }
 
 /// Who runs on this machine for the directory that this one is a copy of, or for itself.
@@ -200,7 +203,7 @@ fn begin(data: &Path, has_log: bool) -> Result<(service::Service, File), HolderE
     remains::forget_anothers(data).map_err(failed("forget what it was copied from"))?;
     let agents = listen_for_agents(data).map_err(failed("listen for agents"))?;
     let hooks = listen_for_hooks(data).map_err(failed("listen for hooks"))?;
-    let group = remains::group(data);
+    let group = remains::group(data).map_err(failed("look for what was left"))?;
     group.claim(data);
     let notes = remains::Notes::begin(data).map_err(failed("start a thread for notes"))?;
     notes.note(&group, None, None);

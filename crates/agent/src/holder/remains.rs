@@ -55,7 +55,7 @@ impl Noted {
         let (directory, at) = self.group.as_ref()?;
         let there = number(directory) == Some(*at);
         let group = Group::at(directory.clone()).ok().filter(|_| there)?;
-        (!group.is_empty()).then_some(group)
+        (!group.is_empty().unwrap_or(false)).then_some(group)
     }
 }
 
@@ -105,7 +105,10 @@ impl Notes {
 }
 
 /// The group of a node: the one that a former holder has left somebody in, else the usual one. With everything that it left outside.
-pub(super) fn group(data: &Path) -> Group {
+///
+/// # Errors
+/// It cannot be said what was left.
+pub(super) fn group(data: &Path) -> io::Result<Group> {
     let noted = Noted::read(data)
         .filter(|noted| !noted.is_anothers(data))
         .unwrap_or_default();
@@ -114,9 +117,12 @@ pub(super) fn group(data: &Path) -> Group {
     let usual = || Group::open(&group_name(data, &suffix.unwrap_or_default()));
     let mut group = noted.group().unwrap_or_else(usual);
     let main = noted.main.filter(Stray::lives);
-    let strays = main.into_iter().chain(carriers(data, noted.user)).collect();
+    let strays = main
+        .into_iter()
+        .chain(carriers(data, noted.user)?)
+        .collect();
     group.take_in(strays);
-    group
+    Ok(group)
 }
 
 /// Forgets what is noted in a copy of another directory, so that this one's holder has a name of its own.
@@ -164,7 +170,7 @@ pub(super) fn original(data: &Path) -> Option<Original> {
     let main = noted.main.filter(Stray::lives).map(|main| main.pid);
     let left = group
         .as_ref()
-        .and_then(|group| group.members().first().copied());
+        .and_then(|group| group.members().ok()?.first().copied());
     Some(Original {
         process: main.or(left)?,
         data: group.and_then(|group| group.owner()),
@@ -193,21 +199,21 @@ fn data_of(holder: i32) -> Option<PathBuf> {
 
 /// The processes that run with the node's holder in their environment, as root, as the agent's user or as the software's. Everybody can
 /// read the holder's name, so that of other users it says nothing.
-fn carriers(data: &Path, user: Option<u32>) -> Vec<Stray> {
+fn carriers(data: &Path, user: Option<u32>) -> io::Result<Vec<Stray>> {
     let name = fs::read(super::name_path(data)).unwrap_or_default();
     if name.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let mark = [environment::HOLDER.as_bytes(), b"=", &name].concat();
     let own = rustix::process::geteuid().as_raw();
     let is_of_the_node = |uid: &u32| [0, own].contains(uid) || Some(*uid) == user;
-    let processes = crate::kernel::processes().unwrap_or_default().into_iter();
+    let processes = crate::kernel::processes()?.into_iter();
     let carry = processes.filter(|pid| {
         // A program that is set-user-ID has rights of its own, and the environment of whoever began it.
         group::users(*pid).is_some_and(|users| users.iter().all(is_of_the_node))
             && carries(*pid, &mark)
     });
-    carry.filter_map(Stray::of).collect()
+    Ok(carry.filter_map(Stray::of).collect())
 }
 
 fn carries(pid: i32, mark: &[u8]) -> bool {
@@ -292,7 +298,7 @@ mod tests {
         while !path(&data).exists() {
             std::thread::yield_now();
         }
-        let left = group(&data);
+        let left = group(&data).expect("seen");
         assert!(
             left.contains(pid(&other)) == Some(true) && left.contains(pid(&carrier)) == Some(true)
         );
@@ -302,7 +308,7 @@ mod tests {
             fs::copy(data.join(name), copy.path().join(name)).expect("copied");
         }
         forget_anothers(copy.path()).expect("forgotten");
-        let of_the_copy = group(copy.path());
+        let of_the_copy = group(copy.path()).expect("seen");
         assert_eq!(of_the_copy.contains(pid(&other)), Some(false));
         assert_eq!(of_the_copy.contains(pid(&carrier)), Some(false));
         of_the_copy.remove();
@@ -338,7 +344,7 @@ mod tests {
         let pid = i32::try_from(stranger.id()).expect("a pid");
         // As the user of the software it would be. (A program that has just begun has no environment yet.)
         let is_found = |user| {
-            let found = carriers(folder.path(), user).into_iter();
+            let found = carriers(folder.path(), user).expect("seen").into_iter();
             found.map(|stray| stray.pid).collect::<Vec<i32>>() == [pid]
         };
         let begun = std::time::Instant::now();

@@ -58,8 +58,8 @@ impl Service {
             RequestBody::Hello { .. } => Err("hello was said already".to_owned()),
             RequestBody::Start(spec) => {
                 let asker = (self.agent.as_ref().map_or(0, |agent| agent.number), id);
-                if self.child.is_some() || !self.group.is_empty() {
-                    Err("the former child still lives".to_owned())
+                if let Some(why) = self.is_left() {
+                    Err(format!("the former {why}"))
                 } else {
                     self.group.renew();
                     match Child::start(spec, self.group.entry(), self.open_files, asker) {
@@ -94,22 +94,33 @@ impl Service {
             | RequestBody::Fetch { .. } => self.hear_of_listeners(body, now),
             RequestBody::Offer { token, ttl_ms } => self.offer(&token, ttl_ms, descriptor, now),
             RequestBody::Withdraw { token } => self.withdraw(&token, now),
-            RequestBody::Exit if self.child.is_some() || !self.group.is_empty() => {
-                Err("the child still lives".to_owned())
-            }
-            RequestBody::Exit => {
-                self.exiting = true;
-                Ok((ReplyBody::Done, None))
-            }
+            RequestBody::Exit => match self.is_left() {
+                Some(why) => Err(format!("the {why}")),
+                None => {
+                    self.exiting = true;
+                    Ok((ReplyBody::Done, None))
+                }
+            },
         };
         self.answer(id, answer);
+    }
+
+    /// That something of the child is left, or may be.
+    fn is_left(&self) -> Option<String> {
+        match self.group.is_empty() {
+            Ok(true) if self.child.is_none() => None,
+            Ok(_) => Some("child still lives".to_owned()),
+            Err(error) => Some(format!(
+                "child may still live, which cannot be said now: {error}"
+            )),
+        }
     }
 
     /// What is asked about kept listeners.
     fn hear_of_listeners(&mut self, body: RequestBody, now: Instant) -> Answer {
         match body {
             RequestBody::Keep { ports } => {
-                let members = self.group.members();
+                let members = self.members();
                 let kept = self.listeners.keep(&members, &ports);
                 self.kept_now(kept)
             }
@@ -118,7 +129,7 @@ impl Service {
                 self.kept_now(kept)
             }
             RequestBody::LetGo { ports, limit_ms } => {
-                let members = self.group.members();
+                let members = self.members();
                 let limit = Duration::from_millis(limit_ms);
                 let standing_by = self.listeners.standing_by(&ports);
                 let let_go = self.listeners.let_go(&ports, &members, limit, now);
@@ -129,7 +140,7 @@ impl Service {
                 .map(|()| (ReplyBody::Done, None))
                 .map_err(|error| error.to_string()),
             RequestBody::Drop { listener } => {
-                let members = self.group.members();
+                let members = self.members();
                 match self.listeners.drop_one(listener, &members) {
                     true => Ok((ReplyBody::Done, None)),
                     false => Err(no_listener(listener)),

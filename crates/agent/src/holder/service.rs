@@ -44,6 +44,8 @@ pub(super) struct Service {
     pub(super) agent_listener: OwnedFd,
     hook_listener: OwnedFd,
     pub(super) group: Group,
+    /// Its processes when they were last seen.
+    seen: Vec<i32>,
     /// Where a successor finds the child.
     pub(super) notes: Notes,
     /// The soft limit of open files that the child gets back.
@@ -95,12 +97,13 @@ impl Service {
         (group, notes): (Group, Notes),
         open_files: Option<u64>,
     ) -> Self {
-        let child = (!group.is_empty()).then(Child::left_behind);
+        let child = (!group.is_empty().unwrap_or(false)).then(Child::left_behind);
         Self {
             data: data.to_owned(),
             agent_listener,
             hook_listener,
             group,
+            seen: Vec::new(),
             notes,
             open_files,
             child,
@@ -123,6 +126,15 @@ impl Service {
             last_look: Instant::now(),
             log: None,
         }
+    }
+
+    /// The child's processes; where they cannot be read, those that were seen last.
+    pub(super) fn members(&mut self) -> Vec<i32> {
+        match self.group.members() {
+            Ok(members) => self.seen.clone_from(&members),
+            Err(error) => tracing::warn!(%error, "the software's processes cannot be seen"),
+        }
+        self.seen.clone()
     }
 
     /// Serves until an agent asks for the end.

@@ -42,7 +42,11 @@ impl Stopping {
     /// Asks who has not been asked yet: everybody at first; later whoever has nobody above that was asked. A process that
     /// one which was asked has started since, to tidy up, is its own business.
     fn spread(&mut self, group: &Group, first: bool) {
-        let members: BTreeSet<i32> = group.members().into_iter().collect();
+        // Who cannot be seen now is asked the next time.
+        let Ok(members) = group.members() else {
+            return;
+        };
+        let members: BTreeSet<i32> = members.into_iter().collect();
         // A number that is free again may be another process's later.
         self.asked.retain(|pid, _| members.contains(pid));
         for pid in &members {
@@ -130,10 +134,12 @@ impl Service {
         if now < stopping.over_at() || self.killing {
             return;
         }
-        let killed = killed(stopping, &self.group, now);
-        if killed.processes.is_empty() {
+        let members = self.group.members();
+        if members.as_ref().is_ok_and(Vec::is_empty) {
             return;
         }
+        // Whoever they are, they have had their time.
+        let killed = killed(stopping, &members.unwrap_or_default(), now);
         tracing::warn!(?killed, "the software did not end in time");
         child.killed = Some(killed);
         self.killing = true;
@@ -141,9 +147,8 @@ impl Service {
     }
 }
 
-fn killed(stopping: &Stopping, group: &Group, now: Instant) -> Killed {
+fn killed(stopping: &Stopping, members: &[i32], now: Instant) -> Killed {
     let after = now.saturating_duration_since(stopping.began);
-    let members = group.members();
     let told = members.iter().take(KILLED_TOLD_MAX);
     Killed {
         signal: stopping.signal.as_raw(),

@@ -24,7 +24,9 @@ impl Service {
         let Some(child) = &self.child else { return };
         let ended = child.exit.is_some();
         // Reading the control group's events also arms the next notice of them.
-        let empty = (ended || self.group.changes().is_some()) && self.group.is_empty();
+        let looked = ended || self.group.changes().is_some();
+        // What cannot be said now is looked at again.
+        let empty = looked && self.group.is_empty().unwrap_or(false);
         if ended && empty {
             self.end_child();
         }

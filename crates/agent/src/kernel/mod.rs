@@ -30,10 +30,13 @@ pub(crate) fn stands_still(pid: i32) -> bool {
 }
 
 /// A process and all its descendants.
-pub(crate) fn family(main: i32) -> Vec<i32> {
+///
+/// # Errors
+/// They cannot be read.
+pub(crate) fn family(main: i32) -> io::Result<Vec<i32>> {
     let mut family = vec![main];
-    family.extend(crate::holder::group::below(main));
-    family
+    family.extend(crate::holder::group::below(main)?);
+    Ok(family)
 }
 
 fn numbers(folder: &Path) -> io::Result<Vec<i32>> {
@@ -46,7 +49,7 @@ fn numbers(folder: &Path) -> io::Result<Vec<i32>> {
 }
 
 /// Whether an error says that a process has ended, or may not be looked at by this one.
-fn is_out_of_sight(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_sight(error: &io::Error) -> bool {
     let ended = error.raw_os_error() == Some(libc::ESRCH);
     ended
         || matches!(

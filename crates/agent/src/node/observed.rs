@@ -147,7 +147,7 @@ fn direct(household: &Household, ports: &BTreeSet<u16>) -> io::Result<BTreeMap<u
         .filter(|socket| ports.contains(&socket.local.port()))
         .collect();
     let inodes = here.iter().map(|socket| socket.inode).collect();
-    let owners = kernel::owners(&household.members(), &inodes)?;
+    let owners = kernel::owners(&household.members()?, &inodes)?;
     // Looked at afterwards: a connection of the agent's that the software has is in it.
     let own = own_connections()?;
     let direct = here

@@ -136,7 +136,9 @@ impl Node {
         let process = self.child().and_then(|child| child.process);
         // A number of a process that has ended may be another's by now.
         let is_still = process.is_some_and(|process| {
-            kernel::stands_still(process) && self.household.members().contains(&process)
+            let members = || self.household.members();
+            kernel::stands_still(process)
+                && members().is_ok_and(|members| members.contains(&process))
         });
         let mut hindered = self.hindered();
         hindered.still = match (hindered.still, is_still) {

@@ -385,7 +385,11 @@ impl Parts {
     fn shared(&self, household: &Household) -> Result<Shared, TableError> {
         let child = self.holder.state().child.as_ref();
         let in_use = child.is_some_and(|child| child.generation != 0);
-        let software = in_use.then(|| household.members());
+        let software = in_use.then(|| household.members()).transpose();
+        let software = software.map_err(|source| TableError::File {
+            path: PathBuf::from("/proc"),
+            source,
+        })?;
         Shared::open(self.layout.root(), software.as_deref())
     }
 
@@ -550,7 +554,7 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
     };
     // One that does not end is seen by what it leaves.
     let _ = tokio::time::timeout(STOP_GRACE, gone).await;
-    match holder::left_behind(layout.root()) {
+    match holder::left_behind(layout.root()).map_err(at(Path::new("/proc")))? {
         left if left.is_empty() => Ok(()),
         left => Err(AgentError::LeftBehind(left)),
     }

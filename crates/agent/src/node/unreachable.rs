@@ -66,7 +66,7 @@ impl Node {
             return None;
         }
         let stats = self.stats.read().ok()?;
-        let processes = self.household.members();
+        let processes = look_at(self.household.members())?;
         let inodes: BTreeSet<u64> = suspects.iter().map(|socket| socket.inode).collect();
         let owners = look_at(owners(&processes, &inodes))?;
         suspects.iter().find_map(|socket| {

@@ -43,7 +43,7 @@ fn has(main: i32, local: SocketAddr, remote: SocketAddr) -> io::Result<bool> {
     let Some(end) = connection(main, local, remote)? else {
         return Ok(false);
     };
-    let owners = owners(&family(main), &BTreeSet::from([end.inode]))?;
+    let owners = owners(&family(main)?, &BTreeSet::from([end.inode]))?;
     Ok(!owners.is_empty())
 }
 
