@@ -69,6 +69,8 @@ async fn look_after(data: &Path) -> Outcome {
                 tokio::time::sleep(AGAIN_PAUSE).await;
                 run.child = agent()?;
             }
+            // In another container, on the same volume: what runs is its, and the agent has said so.
+            None if agent::runner(data).is_some() => std::process::exit(code),
             None => {
                 tracing::info!("the agent has ended; the software is stopped");
                 run.ended = Some(code);

@@ -11,7 +11,7 @@ use agent::journal::JournalError;
 use agent::layout::Layout;
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `upstart stop`.
 #[derive(Debug, Args)]
@@ -45,12 +45,37 @@ pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> Outcome {
     done(globals, &json!({ "stopped": shown }), sentence)
 }
 
+fn an_agent_runs(data: &str) -> anyhow::Error {
+    let runner = agent::runner(Path::new(data)).filter(|runner| runner.process != 0);
+    match runner {
+        None => refusal(
+            format!("an agent runs the node in {data}"),
+            "end the agent first (`systemctl stop`, or SIGTERM), in its container if it is in one",
+        ),
+        Some(runner) if runner.stands_still => {
+            let process = runner.process;
+            refusal(
+                format!(
+                    "an agent, process {process}, runs the node in {data}, and is stopped (SIGSTOP)"
+                ),
+                format!(
+                    "let it go on with `kill -CONT {process}` and end it with `kill {process}`, or end it at once with `kill -KILL {process}`; then run this again"
+                ),
+            )
+        }
+        Some(runner) => {
+            let process = runner.process;
+            refusal(
+                format!("an agent, process {process}, runs the node in {data}"),
+                format!("end the agent first (`systemctl stop`, or `kill {process}`)"),
+            )
+        }
+    }
+}
+
 fn explain(error: AgentError, data: &str) -> anyhow::Error {
     match error {
-        AgentError::Journal(JournalError::Locked { .. }) => refusal(
-            format!("an agent runs the node in {data}"),
-            "end the agent first (`systemctl stop`, or SIGTERM)",
-        ),
+        AgentError::Journal(JournalError::Locked { .. }) => an_agent_runs(data),
         AgentError::Holder(ClientError::Silent { process }) => failure(
             format!(
                 "the holder of the node in {data}, process {process}, does not answer; its software may run"

@@ -239,3 +239,29 @@ fn put(port: u16, number: i64) {
     let mut caller = Caller::unlabelled(port, 1).expect("connected");
     caller.put("apples", number).expect("answered");
 }
+
+#[test]
+fn a_second_container_on_the_same_volume_leaves_the_first_ones_software_alone() {
+    let test = "a_second_container_on_the_same_volume_leaves_the_first_ones_software_alone";
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    let software = node.running_child();
+    // Its agent is the first process, as a container's.
+    let second = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc"])
+        .arg(upstart().get_program())
+        .args(["agent", "--name", "a", "--class", "box", "--var", "port=1"])
+        .args(["--server", &system.server.url(), "--data"])
+        .arg(&node.data)
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&second.stderr);
+    if said.starts_with("unshare:") {
+        println!("SKIPPED: {test}: no namespaces can be made here: {said}");
+        return;
+    }
+    assert_eq!(second.status.code(), Some(2), "{said}");
+    assert_eq!(said.matches("another agent runs this node").count(), 1);
+    assert!(!said.contains("stopped"), "{said}");
+    assert_eq!(node.running_child(), software, "{said}");
+}

@@ -90,8 +90,49 @@ fn a_lost_or_cut_journal_begins_nothing_over_what_is_there() {
         }
     }
     node.start_agent();
+    system.until_fact(&node, "told that it was set back", |fact| {
+        let mut remarks = fact.report.remarks.iter();
+        remarks.any(|remark| remark.contains("goes on from an older state"))
+    });
     system.until_settled(&node, 2);
     assert_eq!(reads(&system, 2), 7);
+}
+
+#[test]
+fn a_state_that_is_not_there_is_told_with_what_to_do() {
+    let (system, mut node) = serving();
+    let (current, state) = (
+        node.data.join("current"),
+        node.data.join("versions/1.1/state"),
+    );
+    node.end_agent();
+    node.stop_software();
+    let told = |node: &Node, words: &str| {
+        system.until_fact(node, "told", |fact| {
+            let reason = fact.report.status.reason.as_deref();
+            reason.is_some_and(|reason| reason.contains(words))
+        });
+    };
+    std::fs::remove_file(&current).expect("removed");
+    std::fs::create_dir(&current).expect("made");
+    node.start_agent();
+    told(
+        &node,
+        "something else than the agent's link is in its place; move that away",
+    );
+    std::fs::remove_dir(&current).expect("removed");
+    assert_eq!(reads(&system, 1), 7);
+    node.end_agent();
+    node.stop_software();
+    let aside = system.folder().join("aside");
+    std::fs::rename(&state, &aside).expect("moved");
+    node.start_agent();
+    told(
+        &node,
+        "the state is missing, and no empty one is made in its place; put it back",
+    );
+    std::fs::rename(&aside, &state).expect("put back");
+    assert_eq!(reads(&system, 1), 7);
 }
 
 #[test]
@@ -313,8 +354,9 @@ fn what_is_the_agents_alone_is_private() {
 
 #[test]
 fn whatever_umask_an_agent_is_started_with_nobody_else_writes_to_what_it_makes() {
+    let system = System::with(&Boxes::version(1).bundle());
     rustix::process::umask(rustix::fs::Mode::empty());
-    let (_system, mut node) = serving();
+    let mut node = system.settled_box("a", 1, 1);
     let software = node.running_child();
     let status = std::fs::read_to_string(format!("/proc/{software}/status")).expect("it runs");
     assert!(

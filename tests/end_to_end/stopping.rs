@@ -1,6 +1,6 @@
 //! Stopping software that is more than one process, and the truth about what runs afterwards.
 
-use crate::harness::{Boxes, Bundle, Caller, Node, NodeOptions, System, alive, until};
+use crate::harness::{Boxes, Bundle, Caller, Node, NodeOptions, System, alive, until, upstart};
 use model::api::{ChildState, Event, Phase};
 use model::ids::Version;
 use std::fmt::Write as _;
@@ -209,4 +209,27 @@ fn a_port_that_somebody_else_has_ends_the_probe_at_once() {
         reason.contains("the port of `data` is taken") && reason.contains(&me)
     });
     assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_stop_names_the_agent_that_is_in_its_way_and_says_whether_that_is_stopped() {
+    let (_system, node) = settled(&ledger(1, "", ""));
+    let said = || {
+        let stop = upstart().args(["stop", "--data"]).arg(&node.data).output();
+        let output = stop.expect("runs");
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let process = node.agent();
+    let told = said();
+    assert!(
+        told.contains(&format!("process {process}, runs the node")),
+        "{told}"
+    );
+    assert!(told.contains(&format!("`kill {process}`")), "{told}");
+    let frozen = node.freeze_agent();
+    let told = said();
+    assert!(told.contains("is stopped (SIGSTOP)"), "{told}");
+    assert!(told.contains(&format!("kill -CONT {process}")), "{told}");
+    drop(frozen);
 }

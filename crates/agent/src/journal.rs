@@ -209,11 +209,11 @@ impl Journal {
     }
 
     /// Compares with what the server has heard of this node: whoever has written fewer records than that has been set back. One that was
-    /// claimed counts on from there.
+    /// claimed counts on from there; how many records it lacks is said, once.
     ///
     /// # Errors
     /// It has been set back ([`JournalError::SetBack`]), or the disk fails.
-    pub fn compare(&mut self, heard: u64) -> Result<(), JournalError> {
+    pub fn compare(&mut self, heard: u64) -> Result<Option<u64>, JournalError> {
         let said = self.witness.said;
         if heard > said.total && !said.claimed {
             return Err(JournalError::SetBack {
@@ -231,7 +231,7 @@ impl Journal {
                 ..said
             })?;
         }
-        Ok(())
+        Ok(heard.checked_sub(said.total).filter(|behind| *behind > 0))
     }
 
     /// Somebody has said that this directory is the node's, and no server has heard of it yet.

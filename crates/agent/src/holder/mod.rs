@@ -27,6 +27,7 @@ mod stopping;
 mod upkeep;
 
 pub use remains::Original;
+pub(crate) use remains::locker_of;
 
 use detach::Step;
 use output::Output;

@@ -288,6 +288,7 @@ mod tests {
         let mut other = sleep(&[(environment::HOLDER, "upstart-of-another")]);
         let pid = |child: &std::process::Child| i32::try_from(child.id()).expect("a pid");
         let found: Vec<i32> = carriers(&data, None)
+            .expect("seen")
             .iter()
             .map(|stray| stray.pid)
             .collect();

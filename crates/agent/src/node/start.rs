@@ -39,7 +39,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 /// How long an agent that was never enrolled waits before it asks the server again.
@@ -168,10 +168,14 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let Some((enrolled, answered)) = enrolled else {
         return Ok(());
     };
-    if answered && let Err(set_back) = journal.compare(enrolled.records) {
-        leave_nothing(&holder).await;
-        return Err(set_back.into());
-    }
+    let compared = answered.then(|| journal.compare(enrolled.records));
+    let behind = match compared.transpose() {
+        Ok(behind) => behind.flatten(),
+        Err(set_back) => {
+            leave_nothing(&holder).await;
+            return Err(set_back.into());
+        }
+    };
     let (vital, mut watch_of_vital) = Vital::new();
     let (report, reports) = watch::channel(None);
     let poll = Duration::from_millis(config.poll_ms);
@@ -216,6 +220,16 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         fast_open,
     };
     let node = parts.assemble()?;
+    if let Some(behind) = behind {
+        node.tally.remarks.note(
+            Instant::now(),
+            "node.set_back",
+            "journal",
+            format!(
+                "goes on from an older state, which was claimed: {behind} records that the server has heard of are not in its journal, and what was acknowledged since may be lost"
+            ),
+        );
+    }
     node.show_members();
     vital.spawn("following of members", known::follow(Arc::downgrade(&node)));
     if answered && node.child().is_none() {
@@ -558,6 +572,25 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
         left if left.is_empty() => Ok(()),
         left => Err(AgentError::LeftBehind(left)),
     }
+}
+
+/// Who runs a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runner {
+    /// Its process; 0 where it cannot be seen, as in another container.
+    pub process: i32,
+    /// Somebody has stopped it (SIGSTOP), so that it does nothing until it is let go on.
+    pub stands_still: bool,
+}
+
+/// The agent, or a command such as [`stop`], that has the node in a data directory just now.
+pub fn runner(data: &Path) -> Option<Runner> {
+    let lock = Layout::new(data).journal().with_extension("lock");
+    let process = holder::locker_of(&lock)?;
+    Some(Runner {
+        process,
+        stands_still: crate::kernel::stands_still(process),
+    })
 }
 
 /// Makes a copied, moved or restored data directory the node's own; the next agent starts in it, under a holder of its own. No agent may

@@ -89,7 +89,7 @@ fn point(node: &Node, to: Place) -> Result<(), String> {
         if !state.is_dir() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("{} is missing", state.display()),
+                "the state is missing, and no empty one is made in its place; put it back, or restore the whole data directory from a backup",
             ));
         }
         match std::fs::read_link(&current) {
@@ -99,6 +99,11 @@ fn point(node: &Node, to: Place) -> Result<(), String> {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 tracing::info!(to = %target.display(), "makes the link to the state");
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(io::Error::other(
+                    "something else than the agent's link is in its place; move that away, and the link is made again",
+                ));
             }
             Err(error) => return Err(error),
         }
