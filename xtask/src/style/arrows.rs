@@ -3,15 +3,16 @@
 use crate::workspace::Package;
 
 /// Each crate and those that it may use; `upstart` may use everything, nothing may use `upstart`, and only scenarios `xtask`.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("label", &[]),
     ("model", &["label"]),
     ("intercept", &["label"]),
     ("interpose", &["intercept"]),
     ("preload", &["intercept", "interpose"]),
     ("adapter", &["model"]),
-    ("client", &["model"]),
+    ("client", &["model", "sockets"]),
     ("network", &[]),
+    ("sockets", &[]),
     ("color-flavor-adapter", &[]),
     ("redis-bus-adapter", &[]),
     (
@@ -23,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "interpose",
             "adapter",
             "client",
+            "sockets",
         ],
     ),
     ("server", &["model"]),

@@ -1,14 +1,9 @@
 //! What the kernel tells of processes and their sockets. That it cannot be read is an error, never "there is none".
 
-mod diag;
-mod sockets;
-mod tables;
-
-pub(crate) use sockets::{Socket, connection, connections, half_open_ports, listeners};
+pub(crate) use sockets::{Socket, connection, connections, half_open_ports, is_here, listeners};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 
 /// All processes that can be seen.
@@ -104,16 +99,21 @@ pub(crate) fn owners(
     Ok(owners)
 }
 
-/// Whether an address is this host's, in this network namespace.
-pub(crate) fn is_here(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    if ip.is_unspecified() || ip.is_loopback() {
-        return true;
+#[cfg(test)]
+mod tests {
+    use super::{listeners, owners};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_listener_is_found_with_its_owner() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let here = listener.local_addr().expect("address");
+        let me = i32::try_from(std::process::id()).expect("a number");
+        let found = listeners(me).expect("told");
+        let mut found = found.into_iter().filter(|socket| socket.local == here);
+        let inode = found.next().expect("it listens").inode;
+        let owners = owners(&[me], &BTreeSet::from([inode])).expect("told");
+        let owners = owners.get(&inode).expect("an owner");
+        assert_eq!(owners.iter().map(|it| it.pid).collect::<Vec<_>>(), [me]);
     }
-    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    all.filter_map(|interface| interface.address)
-        .any(|address| match ip {
-            IpAddr::V4(ip) => address.as_sockaddr_in().is_some_and(|at| at.ip() == ip),
-            IpAddr::V6(ip) => address.as_sockaddr_in6().is_some_and(|at| at.ip() == ip),
-        })
 }

@@ -1,7 +1,7 @@
 //! The kernel's socket diagnosis (sock_diag(7)): one socket by its ends, or all in one state. It does not format what nobody asked
 //! for, so a host with many connections, living or ended, is as cheap as one with few.
 
-use super::sockets::{Socket, State};
+use crate::{Socket, State};
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -21,7 +21,7 @@ const NO_COOKIE: [u8; 8] = [0xff; 8];
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// All sockets in this state.
-pub(super) fn sockets(state: State) -> io::Result<Vec<Socket>> {
+pub(crate) fn sockets(state: State) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     for (family, socket_id) in [
         (AF_INET, SocketId::new_v4()),
@@ -36,7 +36,7 @@ pub(super) fn sockets(state: State) -> io::Result<Vec<Socket>> {
 }
 
 /// The socket with these ends; a listener where there is no such connection.
-pub(super) fn socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
+pub(crate) fn socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
     let (source, destination) = (local.ip().to_canonical(), remote.ip().to_canonical());
     let id = SocketId {
         source_port: local.port(),
@@ -117,5 +117,6 @@ fn socket_of(answer: &InetResponse) -> Option<Socket> {
         remote: SocketAddr::new(id.destination_address.to_canonical(), id.destination_port),
         state,
         inode: u64::from(answer.header.inode),
+        user: answer.header.uid,
     })
 }

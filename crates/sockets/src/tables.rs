@@ -1,13 +1,13 @@
 //! The kernel's tables of TCP sockets as text (proc(5)): of the network namespace of any process that may be looked at. They hold
 //! all connections, also those that have ended, tens of thousands of them on a busy host, and the kernel formats every line.
 
-use super::sockets::{Socket, State};
+use crate::{Socket, State};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 
 /// The sockets in this state in a process's network namespace.
-pub(super) fn sockets(pid: i32, state: State) -> io::Result<Vec<Socket>> {
+pub(crate) fn sockets(pid: i32, state: State) -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for table in ["tcp", "tcp6"] {
         let file = match File::open(format!("/proc/{pid}/net/{table}")) {
@@ -39,7 +39,8 @@ fn socket(line: &str, state: State) -> Option<Socket> {
         local: address(local)?,
         remote: address(remote)?,
         state,
-        inode: fields.nth(5)?.parse().ok()?,
+        user: fields.nth(3)?.parse().ok()?,
+        inode: fields.nth(1)?.parse().ok()?,
     })
 }
 

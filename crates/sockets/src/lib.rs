@@ -1,33 +1,45 @@
-//! TCP sockets of a network namespace: asked of the kernel's socket diagnosis where that is this process's own, else read from its
+//! The TCP sockets of a network namespace, for agents, which look at their software's, and for whoever wants to know whom a call on
+//! this host would reach: asked of the kernel's socket diagnosis where that is this process's own, else read from its
 //! tables.
 
-use super::{diag, tables};
+mod diag;
+mod tables;
+
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A TCP socket that the kernel knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Socket {
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
-    pub(crate) state: State,
+pub struct Socket {
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// What has become of it.
+    pub state: State,
+    /// Whose it is. Of a connection that nobody has open this says nothing.
+    pub user: u32,
     /// 0 as long as nobody has it open, as in an accept queue.
-    pub(crate) inode: u64,
+    pub inode: u64,
 }
 
 impl Socket {
-    pub(crate) fn is_listening(&self) -> bool {
+    /// Whether it takes callers.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
         self.state == State::Listen
     }
 }
 
 /// The states that matter here, with the numbers of the kernel's `tcp_states.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
+    /// A connection.
     Established = 1,
     /// A handshake that is half-way there.
     HalfOpen = 3,
+    /// It takes callers.
     Listen = 10,
 }
 
@@ -35,7 +47,7 @@ pub(crate) enum State {
 ///
 /// # Errors
 /// The kernel does not tell, as where the process has ended.
-pub(crate) fn listeners(pid: i32) -> io::Result<Vec<Socket>> {
+pub fn listeners(pid: i32) -> io::Result<Vec<Socket>> {
     sockets(pid, State::Listen)
 }
 
@@ -43,7 +55,7 @@ pub(crate) fn listeners(pid: i32) -> io::Result<Vec<Socket>> {
 ///
 /// # Errors
 /// As of [`listeners`].
-pub(crate) fn connections(pid: i32) -> io::Result<Vec<Socket>> {
+pub fn connections(pid: i32) -> io::Result<Vec<Socket>> {
     sockets(pid, State::Established)
 }
 
@@ -51,11 +63,7 @@ pub(crate) fn connections(pid: i32) -> io::Result<Vec<Socket>> {
 ///
 /// # Errors
 /// As of [`listeners`].
-pub(crate) fn connection(
-    pid: i32,
-    local: SocketAddr,
-    remote: SocketAddr,
-) -> io::Result<Option<Socket>> {
+pub fn connection(pid: i32, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
     if is_own_network(pid)
         && let Ok(Some(found)) = diag::socket(local, remote)
         && found.state == State::Established
@@ -70,11 +78,57 @@ pub(crate) fn connection(
     Ok(all.max_by_key(|socket| socket.inode))
 }
 
+/// Who gets the callers of an address of this host: the listener that the kernel chooses.
+///
+/// # Errors
+/// As of [`listeners`].
+pub fn listener(address: SocketAddr) -> io::Result<Option<Socket>> {
+    let nobody = match canonical(address).ip() {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    if let Ok(found) = diag::socket(address, SocketAddr::new(nobody, 0)) {
+        return Ok(found.filter(Socket::is_listening));
+    }
+    Ok(chosen(&listeners(own_pid())?, canonical(address)))
+}
+
+/// The kernel's choice, as far as the tables show it: the exact address, then all of its family, then all of both.
+fn chosen(listeners: &[Socket], address: SocketAddr) -> Option<Socket> {
+    let mut here: Vec<&Socket> = listeners
+        .iter()
+        .filter(|socket| socket.local.port() == address.port())
+        .filter(|socket| socket.local.ip() == address.ip() || socket.local.ip().is_unspecified())
+        .collect();
+    here.sort_by_key(|socket| {
+        (
+            socket.local.ip() != address.ip(),
+            socket.local.is_ipv4() != address.is_ipv4(),
+        )
+    });
+    here.first().map(|socket| (*socket).clone())
+}
+
+/// Whether an address is this host's, in this network namespace.
+#[must_use]
+pub fn is_here(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() || ip.is_loopback() {
+        return true;
+    }
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    all.filter_map(|interface| interface.address)
+        .any(|address| match ip {
+            IpAddr::V4(ip) => address.as_sockaddr_in().is_some_and(|at| at.ip() == ip),
+            IpAddr::V6(ip) => address.as_sockaddr_in6().is_some_and(|at| at.ip() == ip),
+        })
+}
+
 /// The ports of this network namespace at which a handshake is half-way there.
 ///
 /// # Errors
 /// The kernel does not tell.
-pub(crate) fn half_open_ports() -> io::Result<BTreeSet<u16>> {
+pub fn half_open_ports() -> io::Result<BTreeSet<u16>> {
     let found = sockets(own_pid(), State::HalfOpen)?;
     Ok(found.iter().map(|socket| socket.local.port()).collect())
 }
@@ -108,26 +162,63 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::owners;
+    use std::net::TcpListener;
+    use std::os::unix::fs::MetadataExt;
+
+    /// Whoever made a socket, by its file.
+    fn user() -> u32 {
+        std::fs::metadata("/proc/self").expect("this process").uid()
+    }
 
     #[test]
-    fn a_listener_is_found() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-        let here = listener.local_addr().expect("address");
-        let found = listeners(own_pid()).expect("told");
-        let mut found = found.into_iter().filter(|socket| socket.local == here);
-        let inode = found.next().expect("it listens").inode;
-        let owners = owners(&[own_pid()], &BTreeSet::from([inode])).expect("told");
-        let owners = owners.get(&inode).expect("an owner");
-        assert_eq!(
-            owners.iter().map(|it| it.pid).collect::<Vec<_>>(),
-            [own_pid()]
-        );
+    fn the_listener_that_gets_an_addresss_callers_is_found_with_its_user() {
+        for (at, asked) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("0.0.0.0:0", "127.0.0.1"),
+            ("[::]:0", "127.0.0.1"),
+            ("[::1]:0", "::1"),
+            ("[::]:0", "::1"),
+        ] {
+            let socket = TcpListener::bind(at).expect("bind");
+            let port = socket.local_addr().expect("address").port();
+            let asked = SocketAddr::new(asked.parse().expect("an address"), port);
+            let found = listener(asked).expect("told").expect("it listens");
+            assert!(found.is_listening() && found.user == user(), "{found:?}");
+            let read = tables::sockets(own_pid(), State::Listen).expect("read");
+            assert_eq!(chosen(&read, asked), Some(found), "{at}");
+            drop(socket);
+            assert_eq!(listener(asked).expect("told"), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn the_exact_listener_gets_the_callers() {
+        let at = |text: &str, user: u32| Socket {
+            local: text.parse().expect("an address"),
+            remote: "0.0.0.0:0".parse().expect("an address"),
+            state: State::Listen,
+            user,
+            inode: 1,
+        };
+        let all = [
+            at("[::]:7", 1),
+            at("0.0.0.0:7", 2),
+            at("10.0.0.1:7", 3),
+            at("10.0.0.1:8", 4),
+        ];
+        let user_at = |text: &str| {
+            let found = chosen(&all, text.parse().expect("an address"));
+            found.map(|socket| socket.user)
+        };
+        assert_eq!(user_at("10.0.0.1:7"), Some(3));
+        assert_eq!(user_at("10.0.0.2:7"), Some(2));
+        assert_eq!(user_at("[fd00::1]:7"), Some(1));
+        assert_eq!(user_at("10.0.0.2:8"), None);
     }
 
     #[test]
     fn a_connection_is_found_behind_those_that_have_ended() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let here = listener.local_addr().expect("address");
         // Whoever closes first keeps the connection in TIME_WAIT.
         drop(std::net::TcpStream::connect(here).expect("connected"));
@@ -148,7 +239,7 @@ mod tests {
     #[test]
     fn one_connection_is_found_by_its_ends() {
         for at in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-            let listener = std::net::TcpListener::bind(at).expect("bind");
+            let listener = TcpListener::bind(at).expect("bind");
             let there = listener.local_addr().expect("address");
             let caller = std::net::TcpStream::connect(there).expect("connected");
             let here = caller.local_addr().expect("address");
@@ -163,8 +254,8 @@ mod tests {
 
     #[test]
     fn both_sources_tell_the_same() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-        let six = std::net::TcpListener::bind("[::1]:0").expect("bind");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let six = TcpListener::bind("[::1]:0").expect("bind");
         let caller = std::net::TcpStream::connect(six.local_addr().expect("one"));
         let _caller = caller.expect("connected");
         let ports: Vec<u16> = [&listener, &six]
