@@ -8,6 +8,7 @@ pub mod ids;
 pub mod journal;
 pub mod machine;
 pub mod manifest;
+pub mod names;
 pub mod network;
 pub mod release;
 pub mod routing;

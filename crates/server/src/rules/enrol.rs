@@ -6,6 +6,7 @@ use crate::udb::Change;
 use model::api::{EnrolRequest, Enrolled, NodeFact, NodeReport};
 use model::expression::NodeScope;
 use model::ids::{NodeId, Version};
+use model::names;
 use model::release::Lineage;
 use std::sync::Arc;
 
@@ -59,20 +60,8 @@ pub(super) fn enrol(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<Enr
 
 fn check(request: &EnrolRequest) -> Result<(), Refusal> {
     let invalid = |detail: &str| Err(refuse(Kind::INVALID, detail));
-    let name = &request.name;
-    if name.is_empty() || name.len() > TEXT_BYTES_MAX {
-        return invalid("A node's name has 1 to 256 bytes; choose a shorter one.");
-    }
-    if name
-        .chars()
-        .any(|c| c.is_control() || c.is_whitespace() || c == '/')
-    {
-        return invalid(
-            "A node's name has no white space, control characters or `/`; choose another one.",
-        );
-    }
-    if name.bytes().all(|byte| byte.is_ascii_digit()) {
-        return invalid("A node's name that is only digits reads like a number; add a letter.");
+    if let Some(why) = names::fault(&request.name) {
+        return invalid(&format!("A node's name {why}."));
     }
     let texts = request
         .attributes
