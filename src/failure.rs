@@ -3,6 +3,8 @@
 use crate::output;
 use std::fmt;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// How a command that worked ended.
@@ -67,6 +69,32 @@ pub(crate) trait Advise<T> {
 impl<T, E: fmt::Display> Advise<T> for Result<T, E> {
     fn advise(self, what: impl fmt::Display, next: impl Into<String>) -> anyhow::Result<T> {
         self.map_err(|error| failure(format!("{what}: {error}"), next))
+    }
+}
+
+/// What to do about a file below a directory: where it is a matter of who may look, its user's name is the whole answer.
+pub(crate) fn advice_on(
+    error: &(dyn std::error::Error + 'static),
+    directory: &Path,
+    otherwise: impl Into<String>,
+) -> String {
+    let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+    let is_denied = causes.any(|cause| {
+        let cause = cause.downcast_ref::<std::io::Error>();
+        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
+    });
+    // Whoever may not look into a directory may still see whose it is, or whose the one above it is.
+    let mut seen = directory.ancestors().filter_map(|folder| {
+        let about = std::fs::metadata(folder).ok()?;
+        Some((folder.display().to_string(), about.uid()))
+    });
+    match seen.next().filter(|_| is_denied) {
+        Some((folder, user)) => {
+            format!(
+                "{folder} belongs to user {user}: run the command again as that user or as root"
+            )
+        }
+        None => otherwise.into(),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::agent::journal_advice;
 use super::operate::done;
 use crate::arguments::Globals;
-use crate::failure::{Outcome, failure};
+use crate::failure::{Outcome, advice_on, failure};
 use agent::AgentError;
 use agent::holder::Original;
 use clap::Args;
@@ -36,6 +36,7 @@ pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> Outcome {
             AgentError::OriginalLives(original) => stop_advice(original),
             _ => "give --data a node's data directory".to_owned(),
         };
+        let next = advice_on(&error, &arguments.data, next);
         let told: Vec<String> = anyhow::Error::from(error)
             .chain()
             .map(ToString::to_string)

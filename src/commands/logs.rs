@@ -2,7 +2,7 @@
 
 use crate::arguments::Globals;
 use crate::connection::{connect, explain, host, wait_for};
-use crate::failure::{Advise, End, Outcome, failure};
+use crate::failure::{End, Outcome, advice_on, failure};
 use crate::output;
 use agent::layout::Layout;
 use clap::Args;
@@ -37,10 +37,12 @@ pub(crate) struct LogsArgs {
 /// `upstart logs`.
 pub(crate) fn run(globals: &Globals, arguments: &LogsArgs) -> Outcome {
     let path = Layout::new(data(globals, arguments)?).output();
-    let mut file = File::open(&path).advise(
-        format!("cannot read {}", path.display()),
-        "check that the node's agent runs on this machine and has started its software once",
-    )?;
+    let mut file = File::open(&path).map_err(|error| {
+        let next =
+            "check that the node's agent runs on this machine and has started its software once";
+        let next = advice_on(&error, path.parent().unwrap_or(&path), next);
+        failure(format!("cannot read {}: {error}", path.display()), next)
+    })?;
     let start = start_of_last_lines(&mut file, arguments.lines)?;
     file.seek(SeekFrom::Start(start))?;
     let mut printer = Printer {

@@ -4,7 +4,7 @@
 use super::operate::done;
 use crate::arguments::Globals;
 use crate::connection::wait_for;
-use crate::failure::{Advise, Outcome, failure, refusal};
+use crate::failure::{Outcome, advice_on, failure, refusal, sentence};
 use agent::AgentError;
 use agent::holder_client::ClientError;
 use agent::journal::JournalError;
@@ -26,11 +26,14 @@ pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> Outcome {
     let data = &arguments.data;
     let shown = data.display().to_string();
     let journal = Layout::new(data).journal();
-    let there = journal.try_exists();
-    if !there.advise(
-        format!("cannot look at {}", journal.display()),
-        "look at the disk (its permissions, `dmesg`)",
-    )? {
+    let there = journal.try_exists().map_err(|error| {
+        let next = advice_on(&error, data, "look at the disk (its permissions, `dmesg`)");
+        failure(
+            format!("cannot look at {}: {error}", journal.display()),
+            next,
+        )
+    });
+    if !there? {
         return Err(failure(
             format!("{shown} is no node's data directory"),
             "give --data the directory that the node's agent was given",
@@ -39,14 +42,15 @@ pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> Outcome {
     wait_for(async {
         agent::stop(data)
             .await
-            .map_err(|error| explain(error, &shown))
+            .map_err(|error| explain(error, data))
     })?;
     let sentence = "No software of the node runs any more, nor its holder; an agent starts both.";
     done(globals, &json!({ "stopped": shown }), sentence)
 }
 
-fn an_agent_runs(data: &str) -> anyhow::Error {
-    let runner = agent::runner(Path::new(data)).filter(|runner| runner.process != 0);
+fn an_agent_runs(directory: &Path) -> anyhow::Error {
+    let data = directory.display();
+    let runner = agent::runner(directory).filter(|runner| runner.process != 0);
     match runner {
         None => refusal(
             format!("an agent runs the node in {data}"),
@@ -73,9 +77,10 @@ fn an_agent_runs(data: &str) -> anyhow::Error {
     }
 }
 
-fn explain(error: AgentError, data: &str) -> anyhow::Error {
+fn explain(error: AgentError, directory: &Path) -> anyhow::Error {
+    let data = directory.display();
     match error {
-        AgentError::Journal(JournalError::Locked { .. }) => an_agent_runs(data),
+        AgentError::Journal(JournalError::Locked { .. }) => an_agent_runs(directory),
         AgentError::Holder(ClientError::Silent { process }) => failure(
             format!(
                 "the holder of the node in {data}, process {process}, does not answer; its software may run"
@@ -92,6 +97,14 @@ fn explain(error: AgentError, data: &str) -> anyhow::Error {
             format!("cannot stop the node in {data}: {error}"),
             "end them by their numbers (of another user's: as root), then run this again",
         ),
-        error => anyhow::Error::from(error).context(format!("cannot stop the node in {data}")),
+        error => {
+            let next = "run the command again with -v to see more";
+            let next = advice_on(&error, directory, next);
+            let error = anyhow::Error::from(error);
+            failure(
+                format!("cannot stop the node in {data}: {}", sentence(&error)),
+                next,
+            )
+        }
     }
 }
