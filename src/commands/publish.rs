@@ -112,12 +112,15 @@ struct UploadProgress {
 
 impl UploadProgress {
     fn show(&self, index: usize, path: &str) {
-        let text = format!(
+        self.say(&format!(
             "uploading {} of {} files, {}%: {path}",
             index + 1,
             self.files,
             crate::describe::percent(self.sent, self.total)
-        );
+        ));
+    }
+
+    fn say(&self, text: &str) {
         let mut stderr = std::io::stderr().lock();
         // A stderr that nobody reads must not end the upload.
         let _ = match stderr.is_terminal() {
@@ -128,8 +131,12 @@ impl UploadProgress {
     }
 
     fn end(&self) {
-        if self.files > 0 && std::io::stderr().is_terminal() {
-            let _ = write!(std::io::stderr(), "\r\x1b[2K");
+        match self.files {
+            0 => {}
+            _ if std::io::stderr().is_terminal() => {
+                let _ = write!(std::io::stderr(), "\r\x1b[2K");
+            }
+            files => self.say(&format!("uploaded {files} of {files} files, 100%")),
         }
     }
 }
