@@ -63,7 +63,8 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
-        .layer(TraceLayer::new_for_http())
+        // What fails is said where it failed, in words.
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(app)
 }
 

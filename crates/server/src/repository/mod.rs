@@ -101,6 +101,7 @@ async fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// The repository's files cannot be used: full is another thing than broken.
 pub(crate) fn unusable(error: &io::Error) -> Refusal {
+    tracing::error!(%error, "the repository's files cannot be used");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => refuse(
             Kind::STORAGE_FULL,
