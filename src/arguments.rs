@@ -9,7 +9,8 @@ pub(crate) const SERVER_DEFAULT: &str = "http://127.0.0.1:7070";
 
 /// What `--help` says below the options.
 const AFTER_HELP: &str = "\
-Exit codes: 0 done or yes; 1 a negative answer (a check failed, the server refused, a wait was in vain); 2 an error. What Ctrl-C or another
+Exit codes: 0 done or yes; 1 a negative answer (a check failed, the server refused what was asked as things stand, a wait was in vain); 2 an
+error (wrong arguments, a missing or wrong token, a server that does not answer or is in trouble, such as a full disk). What Ctrl-C or another
 signal ends, ends by it (130, 143 in a shell); a server, an agent or a recording that is asked to end so has done its work, and a
 reader that goes away is no error.
 `upstart help COMMAND` explains one command; `upstart man --output DIR` writes manual pages.";

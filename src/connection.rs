@@ -3,6 +3,7 @@
 use crate::arguments::Globals;
 use crate::failure::{failure, refusal};
 use client::{Client, ClientError};
+use model::gate;
 use server::token::TokenError;
 use std::env::VarError;
 use std::future::Future;
@@ -15,25 +16,49 @@ const REFUSALS: [u16; 4] = [404, 409, 410, 422];
 
 /// A client for the servers that the arguments name, writing under the user's name.
 pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
-    let client = Client::new(&globals.servers, token(globals)?).map_err(explain)?;
-    Ok(client.with_author(author()))
+    let Given { token, owner } = given(globals)?;
+    let client = Client::new(&globals.servers, token).map_err(explain)?;
+    Ok(client.believing(owner).with_author(author()))
+}
+
+/// The bearer token as it was given.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) token: Option<String>,
+    /// The user whose file it was in: a server that this one runs on this host is believed, too.
+    pub(crate) owner: Option<u32>,
 }
 
 /// The bearer token: from the file, else from the environment. Without one, servers on this host tell it to their user and to root.
-pub(crate) fn token(globals: &Globals) -> anyhow::Result<Option<String>> {
+pub(crate) fn given(globals: &Globals) -> anyhow::Result<Given> {
     let Some(file) = &globals.token_file else {
-        return match std::env::var(TOKEN_VARIABLE) {
-            Ok(token) => Ok(Some(token).filter(|token| !token.is_empty())),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(failure(
-                format!("{TOKEN_VARIABLE} is no text"),
-                "put the server's token into a file and give it with --token-file FILE",
-            )),
-        };
+        let token = from_environment()?;
+        return Ok(Given { token, owner: None });
     };
-    server::token::read(file)
-        .map(Some)
-        .map_err(|error| no_token(&error))
+    let held = server::token::read(file).map_err(|error| no_token(&error))?;
+    Ok(Given {
+        token: Some(held.token),
+        owner: Some(held.owner),
+    })
+}
+
+fn from_environment() -> anyhow::Result<Option<String>> {
+    let advice = "give the server's token in a file: --token-file FILE";
+    let token = match std::env::var(TOKEN_VARIABLE) {
+        Ok(token) if token.is_empty() => return Ok(None),
+        Ok(token) => token,
+        Err(VarError::NotPresent) => return Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            return Err(failure(format!("{TOKEN_VARIABLE} is no text"), advice));
+        }
+    };
+    match gate::fault(&token) {
+        None => Ok(Some(token)),
+        Some(why) => Err(failure(
+            format!("{TOKEN_VARIABLE} holds no token: {why}"),
+            advice,
+        )),
+    }
 }
 
 /// Why a token file is of no use.
@@ -81,7 +106,16 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         ),
         ClientError::Unreachable { .. } => failure(
             error.to_string(),
-            "start one with `upstart server --data DIR`, or name it with --server URL; give the token of another user's with --token-file",
+            "start one with `upstart server --data DIR`, or name it with --server URL",
+        ),
+        ClientError::NotAsked { doubt, .. } => failure(error.to_string(), doubt.advice()),
+        ClientError::Token(_) => failure(
+            error.to_string(),
+            "give the server's token, one line of ASCII without white space: --token-file FILE",
+        ),
+        ClientError::Author(_) => failure(
+            error.to_string(),
+            "set USER (or SUDO_USER, where that is set) to your login name",
         ),
         ClientError::Unexpected { .. } | ClientError::Address { .. } | ClientError::NoServer => {
             failure(
@@ -110,4 +144,33 @@ fn author() -> String {
 pub(crate) fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::explain;
+    use crate::failure::Failure;
+    use client::ClientError;
+    use model::api::Problem;
+
+    /// A refusal is an answer; that somebody may not ask, or that a server is in trouble, is none.
+    #[test]
+    fn only_an_answer_of_the_server_is_a_negative_one() {
+        let refused = |status: u16| {
+            let text = String::new();
+            let error = explain(ClientError::Problem(Problem {
+                kind: text.clone(),
+                title: text.clone(),
+                status,
+                detail: text,
+            }));
+            error.downcast_ref::<Failure>().expect("advice").refused
+        };
+        assert!([404, 409, 410, 422].into_iter().all(refused));
+        assert!(
+            ![400, 401, 403, 413, 421, 500, 503, 507]
+                .into_iter()
+                .any(refused)
+        );
+    }
 }

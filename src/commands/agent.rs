@@ -2,7 +2,7 @@
 
 use super::first_process;
 use crate::arguments::Globals;
-use crate::connection::{asked_to_end, no_token, token};
+use crate::connection::{Given, asked_to_end, given, no_token};
 use crate::failure::{Advise, End, Outcome, failure};
 use agent::AgentError;
 use agent::config::Config;
@@ -12,8 +12,11 @@ use clap::Args;
 use model::expression::Variable;
 use model::network::Network;
 use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -143,6 +146,7 @@ fn explain(error: AgentError) -> anyhow::Error {
         AgentError::Server(_) => {
             "see `upstart status`; give the agent the right class, server and token"
         }
+        AgentError::Name(..) => "give another --name (`name` in the configuration)",
         AgentError::NoHandshakeData => "set it for good in /etc/sysctl.d",
         AgentError::Library(_) => "build or install it: `cargo build --package preload`",
         AgentError::Journal(error) => journal_advice(error),
@@ -202,6 +206,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
             "see `upstart help agent`",
         )
     };
+    let given = given(globals)?;
     let mut addresses = arguments.addresses;
     if addresses.is_empty() {
         addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -217,7 +222,8 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
             .map(|(key, text)| (key, Variable::from(text.as_str())))
             .collect::<BTreeMap<_, _>>(),
         servers: globals.servers.clone(),
-        token: token(globals)?,
+        token: given.token,
+        token_owner: given.owner,
         addresses,
         networks: arguments.networks,
         pass_environment: arguments.pass_environment,
@@ -231,8 +237,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
 /// The file's keys; the token may come from the global options, so that it need not stand in the file.
 fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
     let what = format!("cannot read the agent's configuration {}", file.display());
-    let text =
-        std::fs::read_to_string(file).advise(&what, "give --config the path of a TOML file")?;
+    let (text, about) = read_file(file)?;
     let mut config: Config = toml::from_str(&text).map_err(|error| {
         failure(
             format!("{what}: {}", error.to_string().trim_end()),
@@ -244,15 +249,27 @@ fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
             .map_err(|why| failure(format!("{what}: {why}"), "mend `pass_environment`"))?;
     }
     if config.token.is_some() {
-        let about =
-            std::fs::metadata(file).advise(&what, "give --config the path of a TOML file")?;
         server::token::check_private(file, &about).map_err(|error| no_token(&error))?;
+        config.token_owner = Some(about.uid());
     }
     config.data = absolute(&config.data)?;
     if config.token.is_none() {
-        config.token = token(globals)?;
+        let Given { token, owner } = given(globals)?;
+        (config.token, config.token_owner) = (token, owner);
     }
     Ok(config)
+}
+
+/// Reads a configuration; a pipe, which nobody might write into, is none.
+fn read_file(file: &Path) -> anyhow::Result<(String, Metadata)> {
+    let what = format!("cannot read the agent's configuration {}", file.display());
+    let next = "give --config the path of a TOML file";
+    let opened = server::token::open(file).advise(&what, next)?;
+    let (mut opened, about) =
+        opened.ok_or_else(|| failure(format!("{what}: it is no regular file"), next))?;
+    let mut text = String::new();
+    opened.read_to_string(&mut text).advise(&what, next)?;
+    Ok((text, about))
 }
 
 /// The software is told paths in the data directory, so that they must not depend on where somebody stands.

@@ -1,7 +1,7 @@
 //! `upstart server`: runs the upgrade server until it is asked to end.
 
 use crate::arguments::Globals;
-use crate::connection::{asked_to_end, no_token, token};
+use crate::connection::{asked_to_end, given, no_token};
 use crate::failure::{End, Outcome, failure};
 use clap::Args;
 use server::{Config, ServerError};
@@ -43,7 +43,7 @@ pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> Outcome {
 
 fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Config> {
     let mut config = Config::new(arguments.listen, arguments.data);
-    config.token = token(globals)?;
+    config.token = given(globals)?.token;
     config.reachable_ms = arguments.reachable_ms;
     Ok(config)
 }

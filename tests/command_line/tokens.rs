@@ -1,12 +1,16 @@
 //! Who is believed, and who is told the token.
 
 use crate::upstart::{Server, free_port, run, upstart};
+use rustix::process::Uid;
 use std::fs::Permissions;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// An ordinary user who owns nothing.
 const NOBODY: u32 = 65_534;
@@ -23,6 +27,37 @@ fn can_be_nobody(test: &str) -> bool {
         println!("SKIPPED: {test}: needs root, and a program that everybody may run");
     }
     can
+}
+
+/// What an ordinary user's program would have made.
+fn made_by_nobody<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        rustix::thread::set_thread_uid(Uid::from_raw(NOBODY)).expect("root can");
+        make()
+    });
+    thread.join().expect("made")
+}
+
+/// An address of this host that is not loopback's, where it has one.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: the kernel only chooses a way.
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what} in vain");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn nobody_called(listener: &TcpListener) {
+    let called = listener.accept().expect_err("nobody called");
+    assert_eq!(called.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]
@@ -90,7 +125,10 @@ fn a_server_that_somebody_else_runs_is_not_believed_without_its_token() {
     server.kill().expect("killed");
     server.wait().expect("reaped");
     let said = without.expect_advice(2).stderr();
-    assert!(said.contains(&format!("run by user {NOBODY}")), "{said}");
+    assert!(
+        said.contains(&format!("a program of user {NOBODY}")),
+        "{said}"
+    );
 }
 
 /// What listens at a loopback address and tells no token is asked nothing: it could say anything.
@@ -102,7 +140,7 @@ fn a_program_that_only_has_the_port_is_asked_nothing() {
     let said = run(upstart().args(["status", "--server", &url]))
         .expect_advice(2)
         .stderr();
-    assert!(said.contains("nobody listens there"), "{said}");
+    assert!(said.contains("tells nobody a token"), "{said}");
     let called = listener.accept();
     assert_eq!(
         called.expect_err("nobody").kind(),
@@ -118,7 +156,8 @@ fn a_token_that_others_can_read_is_refused_with_what_to_do() {
     let refused = |command: &mut Command| {
         let said = run(command).expect_advice(2).stderr();
         let advice = format!("chmod 600 {}", open.display());
-        assert!(said.contains(&advice) && said.contains("0644"), "{said}");
+        assert!(said.contains(&advice) && said.contains("640"), "{said}");
+        assert!(said.contains("0644"), "{said}");
     };
     std::fs::set_permissions(&open, Permissions::from_mode(0o644)).expect("set");
     let data = server.folder().join("other");
@@ -179,4 +218,246 @@ fn no_proxy_is_ever_given_the_token() {
         called.expect_err("nobody").kind(),
         std::io::ErrorKind::WouldBlock
     );
+}
+
+/// Whoever takes the server's port while it is away hears neither a request nor a token, whatever address of this host it is.
+#[test]
+fn a_stranger_who_has_the_servers_port_is_asked_nothing_and_shown_no_token() {
+    let test = "a_stranger_who_has_the_servers_port_is_asked_nothing_and_shown_no_token";
+    if !can_be_nobody(test) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let token = folder.path().join("token");
+    std::fs::write(&token, crate::upstart::TOKEN).expect("written");
+    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).expect("set");
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    match own_address() {
+        Some(own) => addresses.push(own),
+        None => println!("SKIPPED: {test}: an address besides loopback's: there is none"),
+    }
+    for address in addresses {
+        let thief = made_by_nobody(move || TcpListener::bind((address, 0)).expect("a port"));
+        thief.set_nonblocking(true).expect("set");
+        let url = format!("http://{}", thief.local_addr().expect("an address"));
+        let status = || {
+            let mut command = upstart();
+            command.args(["status", "--server", &url]);
+            command
+        };
+        for mut command in
+            [status(), status(), status()]
+                .into_iter()
+                .enumerate()
+                .map(|(given, mut command)| {
+                    match given {
+                        0 => &mut command,
+                        1 => command.env("UPSTART_TOKEN", crate::upstart::TOKEN),
+                        _ => command.arg("--token-file").arg(&token),
+                    };
+                    command
+                })
+        {
+            let said = run(&mut command).expect_advice(2).stderr();
+            let stranger = format!("a program of user {NOBODY}");
+            assert!(said.contains(&stranger), "{said}");
+            nobody_called(&thief);
+        }
+    }
+}
+
+/// A name of this host may mean several addresses: only the one is called whose listener was looked at.
+#[test]
+fn a_stranger_at_another_address_of_the_servers_name_is_not_called() {
+    let test = "a_stranger_at_another_address_of_the_servers_name_is_not_called";
+    if !can_be_nobody(test) {
+        return;
+    }
+    let server = Server::start_with_its_own_token();
+    let (_, port) = server.url().rsplit_once(':').expect("a port");
+    let at = (IpAddr::V6(Ipv6Addr::LOCALHOST), port.parse().expect("one"));
+    let thief = made_by_nobody(move || TcpListener::bind(at).expect("a port"));
+    thief.set_nonblocking(true).expect("set");
+    let url = format!("http://localhost:{port}");
+    run(upstart().args(["status", "--server", &url])).expect(0);
+    nobody_called(&thief);
+}
+
+#[test]
+fn a_server_on_another_host_is_not_asked_without_its_token() {
+    let elsewhere = run(upstart().args(["status", "--server", "http://192.0.2.1:9"]));
+    let said = elsewhere.expect_advice(2).stderr();
+    assert!(said.contains("on another host"), "{said}");
+    assert!(said.contains("--token-file"), "{said}");
+}
+
+/// Who takes the name of the socket at which a server tells its token is named, and shuts out nobody once he has gone.
+#[test]
+fn a_stranger_who_takes_the_socket_of_the_token_is_named_and_waited_for() {
+    let test = "a_stranger_who_takes_the_socket_of_the_token_is_named_and_waited_for";
+    if !can_be_nobody(test) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let name = format!("upstart-server/{listen}");
+    let squatted = name.clone();
+    let squatter = made_by_nobody(move || {
+        let name = SocketAddr::from_abstract_name(squatted).expect("a name");
+        UnixListener::bind_addr(&name).expect("taken")
+    });
+    let log = std::fs::File::create(folder.path().join("log")).expect("a file");
+    let mut server = upstart()
+        .args(["server", "--listen", &listen, "--data"])
+        .arg(folder.path().join("data"))
+        .stderr(log)
+        .spawn()
+        .expect("starts");
+    let token = folder.path().join("data/token");
+    let url = format!("http://{listen}");
+    let status = || {
+        let mut command = upstart();
+        command.args(["status", "--server", &url]);
+        command
+    };
+    until("a server with its token", || {
+        run(status().arg("--token-file").arg(&token)).code() == Some(0)
+    });
+    let said = run(&mut status()).expect_advice(2).stderr();
+    assert!(said.contains(&format!("user {NOBODY} has taken")), "{said}");
+    assert!(said.contains(&name), "{said}");
+    drop(squatter);
+    until("a server that tells its token", || {
+        run(&mut status()).code() == Some(0)
+    });
+    server.kill().expect("killed");
+    server.wait().expect("reaped");
+    let log = std::fs::read_to_string(folder.path().join("log")).expect("a log");
+    assert_eq!(log.matches("cannot be had").count(), 1, "{log}");
+    assert!(log.contains("by themselves again"), "{log}");
+}
+
+/// What the caller's own surroundings have wrong is not blamed on a server.
+#[test]
+fn what_cannot_be_sent_is_refused_with_its_own_name() {
+    let server = Server::start();
+    let command = |words: &[&str]| {
+        let mut command = server.upstart();
+        command.args(words);
+        command
+    };
+    let mut odd_token = command(&["status"]);
+    odd_token
+        .env_remove("UPSTART_TOKEN_FILE")
+        .env("UPSTART_TOKEN", "a\r\nX-Y: z");
+    let mut odd_author = command(&["pause", "x"]);
+    odd_author
+        .env_remove("SUDO_USER")
+        .env("USER", "x\x1b[2J\ny");
+    let data = server.folder().join("agent");
+    let mut odd_name = command(&["agent", "--name", "a\nb", "--class", "c", "--data"]);
+    odd_name.arg(&data);
+    let mut dots = command(&["agent", "--name", "..", "--class", "c", "--data"]);
+    dots.arg(&data);
+    let mut password = command(&["status", "--server", "http://u:p@127.0.0.1:9"]);
+    for (command, told) in [
+        (&mut odd_token, "UPSTART_TOKEN holds no token"),
+        (&mut odd_author, "author's name"),
+        (&mut odd_name, "no node's name"),
+        (&mut dots, "no node's name"),
+        (&mut password, "a name or a password"),
+    ] {
+        let said = run(command).expect_advice(2).stderr();
+        assert!(said.contains(told), "{said}");
+        assert!(!said.contains("no upgrade server answers"), "{said}");
+    }
+}
+
+#[test]
+fn a_token_that_is_short_or_no_file_is_refused() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let short = folder.path().join("short");
+    std::fs::write(&short, "hello\n").expect("written");
+    std::fs::set_permissions(&short, Permissions::from_mode(0o600)).expect("set");
+    let mut server = upstart();
+    server.args(["server", "--listen", "127.0.0.1:0", "--data"]);
+    server.arg(folder.path().join("data"));
+    let said = run(server.arg("--token-file").arg(&short)).expect_advice(2);
+    assert!(said.stderr().contains("5 bytes"), "{}", said.stderr());
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("it runs").success());
+    for words in [&["status", "--token-file"][..], &["agent", "--config"]] {
+        let said = run(upstart().args(words).arg(&pipe)).expect_advice(2);
+        assert!(
+            said.stderr().contains("no regular file"),
+            "{}",
+            said.stderr()
+        );
+    }
+}
+
+/// An agent that may not be told the token says so, once, and how to give it; where nothing ever ran it leaves nothing behind.
+#[test]
+fn an_agent_that_is_not_told_the_token_says_how_to_give_it_and_leaves_nothing() {
+    let test = "an_agent_that_is_not_told_the_token_says_how_to_give_it_and_leaves_nothing";
+    if !can_be_nobody(test) {
+        return;
+    }
+    let server = Server::start_with_its_own_token();
+    let folder = tempfile::tempdir().expect("a directory");
+    chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("given away");
+    let data = folder.path().join("data");
+    let mut agent = as_nobody(upstart());
+    agent.args(["agent", "--name", "a", "--class", "c"]);
+    agent.args(["--server", server.url(), "--data"]).arg(&data);
+    let log = folder.path().join("log");
+    let stderr = std::fs::File::create(&log).expect("a file");
+    let mut agent = agent.stderr(stderr).spawn().expect("starts");
+    let said = || std::fs::read_to_string(&log).expect("a log");
+    until("a line of the agent's", || {
+        said().contains("not enrolled yet")
+    });
+    // It has asked again meanwhile.
+    std::thread::sleep(Duration::from_millis(2_500));
+    let process = rustix::process::Pid::from_child(&agent);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("asked");
+    assert!(agent.wait().expect("reaped").success(), "{}", said());
+    let said = said();
+    assert_eq!(said.matches("not enrolled yet").count(), 1, "{said}");
+    assert!(!said.contains("no upgrade server answers"), "{said}");
+    assert!(said.contains("--token-file"), "{said}");
+    let holders = Command::new("pgrep").arg("-f").arg(&data).output();
+    let holders = holders.expect("it runs").stdout;
+    assert!(holders.is_empty(), "{}", String::from_utf8_lossy(&holders));
+}
+
+#[test]
+fn who_may_not_look_into_a_data_directory_is_told_whose_it_is() {
+    let test = "who_may_not_look_into_a_data_directory_is_told_whose_it_is";
+    if !can_be_nobody(test) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).expect("set");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("made");
+    for (file, mode) in [
+        ("journal", 0o600),
+        ("journal.lock", 0o600),
+        ("output.log", 0o600),
+    ] {
+        let file = data.join(file);
+        std::fs::write(&file, "").expect("written");
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).expect("set");
+    }
+    for mode in [0o711, 0o700] {
+        std::fs::set_permissions(&data, Permissions::from_mode(mode)).expect("set");
+        for word in ["logs", "stop", "claim"] {
+            let mut command = as_nobody(upstart());
+            command.args([word, "--data"]).arg(&data);
+            let said = run(command.stdin(Stdio::null())).expect_advice(2).stderr();
+            assert!(said.contains("belongs to user 0"), "{word}: {said}");
+        }
+    }
 }

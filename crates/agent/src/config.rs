@@ -32,6 +32,9 @@ pub struct Config {
     /// The bearer token for the server.
     #[serde(default)]
     pub token: Option<String>,
+    /// The user whose file the token was in: a server that this one runs on this host is believed, too.
+    #[serde(skip)]
+    pub token_owner: Option<u32>,
     /// The addresses at which peers reach the node, where the upgrade file names none.
     #[serde(default = "default_addresses")]
     pub addresses: Vec<IpAddr>,

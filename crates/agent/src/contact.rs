@@ -1,6 +1,7 @@
 //! What an agent's log says of the upgrade server: that it does not answer, or refuses the node, for how long, and that it is over.
 //! Nothing that lasts longer than a few seconds passes in silence, and nothing fills the log.
 
+use client::ClientError;
 use std::time::{Duration, Instant};
 
 /// A server that is started again is back by then: shorter silence is not worth a line.
@@ -14,10 +15,25 @@ const SAID_AGAIN_MAX: Duration = Duration::from_secs(600);
 pub(crate) enum Answer {
     /// It was answered.
     Good,
-    /// The server refuses, for this reason.
+    /// The server refuses, or is not asked, for this reason.
     Refused(String),
     /// No server answers, for this reason.
     None(String),
+}
+
+impl Answer {
+    /// What a failed request says of the server.
+    pub(crate) fn of(error: &ClientError) -> Self {
+        match error {
+            ClientError::Problem(_) => {
+                Self::Refused(format!("the upgrade server refuses this node: {error}"))
+            }
+            ClientError::NotAsked { doubt, .. } => {
+                Self::Refused(format!("{error}; {}", doubt.advice()))
+            }
+            _ => Self::None(error.to_string()),
+        }
+    }
 }
 
 /// How the contact has been so far.
@@ -41,10 +57,7 @@ impl Contact {
     pub(crate) fn note(&mut self, now: Instant, answer: Answer) -> Option<String> {
         let (text, patience) = match answer {
             Answer::Good => return self.end(now),
-            Answer::Refused(why) => (
-                format!("the upgrade server refuses this node: {why}"),
-                Duration::ZERO,
-            ),
+            Answer::Refused(why) => (why, Duration::ZERO),
             Answer::None(why) => (why, SILENCE_UNSAID),
         };
         let trouble = self.trouble.get_or_insert_with(|| Trouble {
@@ -68,10 +81,7 @@ impl Contact {
         trouble.say_at = now + trouble.pause;
         trouble.said = true;
         let for_s = now.saturating_duration_since(trouble.since).as_secs();
-        Some(format!(
-            "{} (for {for_s} s now); the node serves on, and upgrades wait",
-            trouble.text
-        ))
+        Some(format!("{} (for {for_s} s now)", trouble.text))
     }
 
     fn end(&mut self, now: Instant) -> Option<String> {
@@ -115,6 +125,18 @@ mod tests {
         assert_eq!(contact.note(now, refused("the token is wrong")), None);
         let other = contact.note(now, refused("nothing is published"));
         assert!(other.is_some_and(|said| said.contains("nothing is published")));
+    }
+
+    #[test]
+    fn a_server_that_is_not_asked_is_said_at_once_and_then_ever_more_rarely() {
+        let doubt = client::Doubt::Untold;
+        let server = "http://127.0.0.1:7070/".to_owned();
+        let answer = Answer::of(&ClientError::NotAsked { server, doubt });
+        assert_eq!(said(&answer, 0..100).1, [0, 6, 18, 42, 90]);
+        let said = Contact::default().note(Instant::now(), answer);
+        let said = said.expect("said");
+        assert!(!said.contains("no upgrade server answers"), "{said}");
+        assert!(said.contains("--token-file"), "{said}");
     }
 
     #[test]

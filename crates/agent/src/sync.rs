@@ -224,13 +224,12 @@ impl Conversation {
     fn note(&mut self, synced: &Result<(), ClientError>) {
         let answer = match synced {
             Ok(()) => Answer::Good,
-            Err(error @ ClientError::Problem(_)) => Answer::Refused(error.to_string()),
-            Err(error) => Answer::None(error.to_string()),
+            Err(error) => Answer::of(error),
         };
         let is_good = answer == Answer::Good;
         match self.contact.note(Instant::now(), answer) {
             Some(said) if is_good => tracing::info!("{said}"),
-            Some(said) => tracing::warn!("{said}"),
+            Some(said) => tracing::warn!("{said}; the node serves on, and upgrades wait"),
             None => {}
         }
     }

@@ -1,5 +1,6 @@
 //! Why a request did not do what it was sent for.
 
+use crate::Doubt;
 use model::api::Problem;
 use std::path::PathBuf;
 
@@ -17,6 +18,22 @@ pub enum ClientError {
         /// What the last attempt met.
         reason: String,
     },
+    /// It is not believed, or it would not believe us: it was asked nothing.
+    #[error("the upgrade server at {server} is not asked: {doubt}")]
+    NotAsked {
+        /// Its address.
+        server: String,
+        /// Why.
+        doubt: Doubt,
+    },
+    /// The token that was given cannot be one.
+    #[error("the token that was given is none: {0}")]
+    Token(&'static str),
+    /// The author's name cannot be told.
+    #[error(
+        "`{0}` cannot stand in the history as an author's name: it has 1 to 256 bytes, and no control characters"
+    )]
+    Author(String),
     /// Something answered that is not an upgrade server of this kind.
     #[error("{url} does not answer like an upgrade server ({reason}); check the address")]
     Unexpected {
@@ -73,7 +90,7 @@ impl ClientError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } => true,
+            ClientError::Unreachable { .. } | ClientError::NotAsked { .. } => true,
             ClientError::Problem(problem) => problem.status >= 500 || problem.status == 429,
             _ => false,
         }

@@ -13,7 +13,9 @@ mod upgrades;
 
 pub use artifacts::ArtifactBody;
 pub use error::ClientError;
+pub use local::Doubt;
 
+use model::gate;
 use reqwest::Url;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -42,16 +44,26 @@ pub struct Client {
     servers: Vec<Url>,
     /// The server that answered last.
     preferred: AtomicUsize,
-    token: Option<String>,
+    names: local::Names,
+    given: Option<Given>,
     author: Option<String>,
+}
+
+/// A token that was given.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) token: String,
+    /// The user whose file it was in.
+    pub(crate) owner: Option<u32>,
 }
 
 impl Client {
     /// A client for the servers at these base addresses (`http://127.0.0.1:7070`), with the bearer token that they ask for. Without one,
-    /// servers of this user or of root on this host are asked for theirs; what nobody has told one at a loopback address is not asked at all.
+    /// servers of this user or of root on this host are asked for theirs; nobody is asked anything without a token. What listens at an
+    /// address of this host is believed, and shown the token, only if it is this user's or root's (or [`Client::believing`]).
     ///
     /// # Errors
-    /// An address that is not an `http` URL, or none at all.
+    /// An address that is not an `http` URL, or none at all; a token that is none.
     pub fn new<S: AsRef<str>>(servers: &[S], token: Option<String>) -> Result<Self, ClientError> {
         let servers = servers
             .iter()
@@ -59,6 +71,9 @@ impl Client {
             .collect::<Result<Vec<Url>, ClientError>>()?;
         if servers.is_empty() {
             return Err(ClientError::NoServer);
+        }
+        if let Some(why) = token.as_deref().and_then(gate::fault) {
+            return Err(ClientError::Token(why));
         }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
@@ -77,9 +92,19 @@ impl Client {
             http,
             servers,
             preferred: AtomicUsize::new(0),
-            token,
+            names: local::Names::default(),
+            given: token.map(|token| Given { token, owner: None }),
             author: None,
         })
+    }
+
+    /// The same client, whose token was in a file of this user's: a server that this one runs on this host is believed, too.
+    #[must_use]
+    pub fn believing(mut self, user: Option<u32>) -> Self {
+        if let Some(given) = &mut self.given {
+            given.owner = user;
+        }
+        self
     }
 
     /// The same client, whose changes are recorded under this author's name (a person; agents write under their node's name).
@@ -109,6 +134,11 @@ fn server_url(text: &str) -> Result<Url, ClientError> {
             url.scheme()
         )));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad(
+            "it holds a name or a password, and the server asks for a token (--token-file FILE); give http://HOST:PORT".to_owned(),
+        ));
+    }
     Ok(url)
 }
 
@@ -128,8 +158,29 @@ mod tests {
             Err(ClientError::Address { .. })
         ));
         assert!(matches!(
+            Client::new(&["http://u:p@127.0.0.1:7070"], None),
+            Err(ClientError::Address { .. })
+        ));
+        assert!(matches!(
             Client::new::<&str>(&[], None),
             Err(ClientError::NoServer)
         ));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_as_a_token_is_refused_as_one() {
+        for bad in ["", "a\r\nX-Y: z", "two words", "schl\u{fc}ssel"] {
+            let client = Client::new(&["http://127.0.0.1:7070"], Some(bad.to_owned()));
+            assert!(matches!(client, Err(ClientError::Token(_))), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_author_who_cannot_be_named_is_refused_before_anybody_is_asked() {
+        let client = Client::new(&["http://127.0.0.1:1"], None).expect("a client");
+        let client = client.with_author("x\x1b[2J\ny");
+        let error = client.system().await.expect_err("refused");
+        assert!(matches!(error, ClientError::Author(_)), "{error}");
+        assert!(!error.is_temporary());
     }
 }

@@ -1,89 +1,221 @@
-//! The token of a server on this host, as it tells it to its own user and to root ([`model::gate`]).
+//! Servers on this host: who has the port, by what the kernel says, and the token as they tell it to their own user and to root
+//! ([`model::gate`]). Nobody else is asked anything: what they say would be believed.
 
+use crate::Given;
 use model::gate::{self, TOKEN_BYTES_MAX};
 use reqwest::Url;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-/// How long the server may take: it answers at once.
+/// How long a name service, or the server, may take: both answer at once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long to wait where others fill its queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
-/// What is known of the token.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// It was told.
-    Token(String),
-    /// Nobody on this host tells it.
-    Nothing,
-    /// Somebody else would.
-    Strangers(u32),
-    /// It should have been told, and was not.
-    Silence(String),
+/// How long a name's addresses are taken for its addresses without asking again.
+const NAME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why a server that may well be there is asked nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// Whose program listens at the address.
+    #[error(
+        "its port is that of a program of user {0}, who is neither root nor this user nor the owner of a token's file"
+    )]
+    Stranger(u32),
+    /// It tells its token to its own user and to root.
+    #[error("it tells its token to its own user and to root only")]
+    Untold,
+    /// It tells nobody a token.
+    #[error("what listens there tells nobody a token")]
+    Mute,
+    /// Somebody else has taken its place at the Unix socket where it would tell the token.
+    #[error("a program of user {0} has taken the socket at which it would tell its token, `@{1}`")]
+    Squatter(u32, String),
+    /// Nobody answers at that Unix socket.
+    #[error("nobody answers at the socket at which it would tell its token, `@{0}`: {1}")]
+    Silent(String, String),
+    /// It is on another host, where only who has the token is served.
+    #[error("it is on another host, and no token is given")]
+    Elsewhere,
+    /// The kernel does not tell who listens.
+    #[error("the kernel does not tell who listens there: {0}")]
+    Unknown(String),
 }
 
-/// Whether a server's address can be nowhere but on this host.
-pub(crate) fn is_here(server: &Url) -> bool {
-    let addresses = addresses(server);
-    !addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback())
-}
-
-/// Asks the server at this address, if it is on this host.
-pub(crate) async fn token(server: &Url) -> Found {
-    let mut found = Found::Nothing;
-    for name in addresses(server).into_iter().flat_map(gate::names) {
-        match tokio::time::timeout(ANSWER_LIMIT, ask(&name)).await {
-            Ok(Ok(Found::Token(token))) => return Found::Token(token),
-            Ok(Ok(Found::Nothing)) => {}
-            Ok(Ok(other)) => found = other,
-            Ok(Err(error)) => found = Found::Silence(error.to_string()),
-            Err(_) => found = Found::Silence("it does not answer".to_owned()),
+impl Doubt {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        const GIVE: &str = "give the server's token, a copy of the file `token` in its data directory: --token-file FILE";
+        match self {
+            Self::Stranger(user) => format!(
+                "end that program if it is not your server; if it is, give its token in a file that belongs to user {user} and that you can read: --token-file FILE"
+            ),
+            Self::Squatter(..) | Self::Silent(..) => {
+                format!("end the program that has it (`ss -xlp` names it), or {GIVE}")
+            }
+            Self::Mute => format!("see what listens there (`ss -tlp` names it), or {GIVE}"),
+            Self::Untold | Self::Elsewhere => format!("{GIVE}, or UPSTART_TOKEN"),
+            Self::Unknown(_) => {
+                "let this program read /proc/net/tcp, or use the kernel's socket diagnosis"
+                    .to_owned()
+            }
         }
     }
-    found
 }
 
-/// The addresses that a server's URL may mean without asking a name service.
-fn addresses(server: &Url) -> Vec<SocketAddr> {
-    let (Some(host), Some(port)) = (server.host_str(), server.port_or_known_default()) else {
-        return Vec::new();
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let hosts = match host.parse::<IpAddr>() {
-        Ok(address) => vec![address],
-        Err(_) if host == "localhost" => {
-            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+/// Why a server is not asked.
+#[derive(Debug)]
+pub(crate) enum Why {
+    /// There is none.
+    Nobody(String),
+    /// It is not believed, or would not believe us.
+    Doubt(Doubt),
+}
+
+/// How a request reaches a server.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// On this host: the address whose listener was looked at, for that is whom the request must reach.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) token: String,
+}
+
+/// The addresses of servers that are given by name.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Mutex<BTreeMap<String, (Instant, Vec<SocketAddr>)>>);
+
+impl Names {
+    /// Looks for a way to a server: on this host to nobody but root, this user and whose token was given, and never without a token.
+    pub(crate) async fn way(&self, server: &Url, given: Option<&Given>) -> Result<Way, Why> {
+        let mut here = self.addresses(server).await.map_err(Why::Nobody)?;
+        here.retain(|address| sockets::is_here(address.ip()));
+        if here.is_empty() {
+            let given = given.ok_or(Why::Doubt(Doubt::Elsewhere))?;
+            let token = given.token.clone();
+            return Ok(Way {
+                address: None,
+                token,
+            });
         }
-        Err(_) => Vec::new(),
-    };
-    let hosts = hosts.into_iter();
-    hosts.map(|host| SocketAddr::new(host, port)).collect()
+        let mut doubt = None;
+        for address in here {
+            match token_here(address, given).await {
+                Ok(Some(token)) => {
+                    let address = Some(address);
+                    return Ok(Way { address, token });
+                }
+                Ok(None) => {}
+                Err(why) => doubt = doubt.or(Some(why)),
+            }
+        }
+        Err(doubt.map_or_else(
+            || Why::Nobody("nobody listens there".to_owned()),
+            Why::Doubt,
+        ))
+    }
+
+    /// The addresses that a server's URL means.
+    async fn addresses(&self, server: &Url) -> Result<Vec<SocketAddr>, String> {
+        let (Some(host), Some(port)) = (server.host_str(), server.port_or_known_default()) else {
+            return Err("the address names no host".to_owned());
+        };
+        let hosts = match host.trim_start_matches('[').trim_end_matches(']').parse() {
+            // The kernel takes it for loopback, too.
+            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => vec![Ipv4Addr::LOCALHOST.into()],
+            Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => vec![Ipv6Addr::LOCALHOST.into()],
+            Ok(address) => vec![address],
+            Err(_) if host == "localhost" => {
+                vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            }
+            Err(_) => return self.look_up(host, port).await,
+        };
+        let hosts = hosts.into_iter();
+        Ok(hosts.map(|host| SocketAddr::new(host, port)).collect())
+    }
+
+    /// Asks the name service now and then; goes by what it said last where it does not answer.
+    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let name = format!("{host}:{port}");
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&name).cloned();
+        if let Some((since, addresses)) = &known
+            && since.elapsed() < NAME_LIMIT
+        {
+            return Ok(addresses.clone());
+        }
+        let answer = tokio::time::timeout(ANSWER_LIMIT, tokio::net::lookup_host(&name)).await;
+        let why = match answer {
+            Ok(Ok(found)) => {
+                let found: Vec<SocketAddr> = found.collect();
+                lock().insert(name.clone(), (Instant::now(), found.clone()));
+                return Ok(found);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the name service does not answer".to_owned(),
+        };
+        let known = known.map(|(_, addresses)| addresses);
+        known.ok_or_else(|| format!("its address is not known: {why}"))
+    }
 }
 
-async fn ask(name: &str) -> io::Result<Found> {
+/// The token for who listens at an address of this host, if anybody does.
+async fn token_here(address: SocketAddr, given: Option<&Given>) -> Result<Option<String>, Doubt> {
+    let listener = sockets::listener(address);
+    let listener = listener.map_err(|error| Doubt::Unknown(error.to_string()))?;
+    let Some(listener) = listener else {
+        return Ok(None);
+    };
+    let believed = given.and_then(|given| given.owner);
+    if !is_own_or_root(listener.user) && believed != Some(listener.user) {
+        return Err(Doubt::Stranger(listener.user));
+    }
+    match given {
+        Some(given) => Ok(Some(given.token.clone())),
+        None => told(&gate::name(listener.local)).await.map(Some),
+    }
+}
+
+fn is_own_or_root(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
+}
+
+/// Asks for the token at the server's Unix socket.
+async fn told(name: &str) -> Result<String, Doubt> {
+    let silent = |why: String| Doubt::Silent(name.to_owned(), why);
+    match tokio::time::timeout(ANSWER_LIMIT, ask(name)).await {
+        Ok(Ok(told)) => told,
+        Ok(Err(error)) => Err(silent(error.to_string())),
+        Err(_) => Err(silent("it takes no caller".to_owned())),
+    }
+}
+
+async fn ask(name: &str) -> io::Result<Result<String, Doubt>> {
     let mut line = match connect(name).await {
         Ok(line) => line,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            return Ok(Found::Nothing);
+            return Ok(Err(Doubt::Mute));
         }
         Err(error) => return Err(error),
     };
     let user = line.peer_cred()?.uid();
-    if user != 0 && user != rustix::process::geteuid().as_raw() {
-        return Ok(Found::Strangers(user));
+    if !is_own_or_root(user) {
+        return Ok(Err(Doubt::Squatter(user, name.to_owned())));
     }
     let mut text = String::new();
     let limit = TOKEN_BYTES_MAX as u64;
     (&mut line).take(limit).read_to_string(&mut text).await?;
-    match text.trim() {
-        "" => Err(io::Error::other("it does not tell this user")),
-        token => Ok(Found::Token(token.to_owned())),
-    }
+    Ok(match text.trim() {
+        "" => Err(Doubt::Untold),
+        token => Ok(token.to_owned()),
+    })
 }
 
 /// Connects to an abstract socket; waits for its turn where the queue is full.
@@ -100,26 +232,90 @@ async fn connect(name: &str) -> io::Result<UnixStream> {
 
 #[cfg(test)]
 mod tests {
-    use super::{addresses, is_here};
+    use super::{Doubt, Names, Why};
+    use crate::Given;
     use reqwest::Url;
+    use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-    #[test]
-    fn only_addresses_that_need_no_name_service_are_looked_for() {
-        let url = |text: &str| Url::parse(text).expect("a URL");
-        let of = |text: &str| {
-            let found = addresses(&url(text)).into_iter();
-            found.map(|at| at.to_string()).collect::<Vec<_>>()
+    fn url(text: &str) -> Url {
+        Url::parse(text).expect("a URL")
+    }
+
+    #[tokio::test]
+    async fn addresses_are_known_without_a_name_service_where_they_can_be() {
+        let names = Names::default();
+        let of = async |text: &str| {
+            let found = names.addresses(&url(text)).await.expect("known");
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(of("http://127.0.0.1:7070"), ["127.0.0.1:7070"]);
-        assert_eq!(of("http://[::1]:7070/prefix"), ["[::1]:7070"]);
+        assert_eq!(of("http://127.0.0.1:7070").await, ["127.0.0.1:7070"]);
+        assert_eq!(of("http://0.0.0.0:7070").await, ["127.0.0.1:7070"]);
+        assert_eq!(of("http://[::1]:7070/prefix").await, ["[::1]:7070"]);
         assert_eq!(
-            of("http://localhost:7070"),
+            of("http://localhost:7070").await,
             ["127.0.0.1:7070", "[::1]:7070"]
         );
-        assert_eq!(of("http://10.0.0.5"), ["10.0.0.5:80"]);
-        assert!(of("http://upstart.example").is_empty());
-        assert!(is_here(&url("http://localhost:7070")));
-        assert!(!is_here(&url("http://10.0.0.5:7070")));
-        assert!(!is_here(&url("http://upstart.example")));
+        assert_eq!(of("http://10.0.0.5").await, ["10.0.0.5:80"]);
+        let none = names.addresses(&url("http://no-such-host.invalid")).await;
+        assert!(none.is_err(), "{none:?}");
+    }
+
+    /// An address of this host that is not loopback's, where it has one.
+    fn own_address() -> Option<SocketAddr> {
+        let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+        // Nothing is sent: the kernel only chooses a way.
+        socket.connect("192.0.2.1:9").ok()?;
+        let listener = TcpListener::bind((socket.local_addr().ok()?.ip(), 0)).ok()?;
+        listener.local_addr().ok()
+    }
+
+    /// The addresses of this host's interfaces are here as loopback's are, and no server is asked without a token.
+    #[tokio::test]
+    async fn no_server_is_asked_without_a_token() {
+        let names = Names::default();
+        let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let loopback = url(&format!("http://127.0.0.1:{port}"));
+        let mute = names.way(&loopback, None).await;
+        assert!(matches!(mute, Err(Why::Doubt(Doubt::Mute))), "{mute:?}");
+        if let Some(own) = own_address() {
+            let own = url(&format!("http://{}:{port}", own.ip()));
+            let mute = names.way(&own, None).await;
+            assert!(matches!(mute, Err(Why::Doubt(Doubt::Mute))), "{mute:?}");
+        } else {
+            println!("SKIPPED: no_server_is_asked_without_a_token: an address besides loopback's");
+        }
+        let elsewhere = names.way(&url("http://192.0.2.1:9"), None).await;
+        assert!(
+            matches!(elsewhere, Err(Why::Doubt(Doubt::Elsewhere))),
+            "{elsewhere:?}"
+        );
+        drop(listener);
+        let given = Given {
+            token: "a token".to_owned(),
+            owner: None,
+        };
+        for given in [None, Some(&given)] {
+            let nobody = names.way(&loopback, given).await;
+            assert!(matches!(nobody, Err(Why::Nobody(_))), "{nobody:?}");
+        }
+    }
+
+    /// What was looked at is what is called, whatever else the name means.
+    #[tokio::test]
+    async fn a_request_goes_to_the_address_whose_listener_was_looked_at() {
+        let listener = TcpListener::bind("[::1]:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let given = Given {
+            token: "a token".to_owned(),
+            owner: None,
+        };
+        let server = url(&format!("http://localhost:{}", address.port()));
+        let way = Names::default().way(&server, Some(&given)).await;
+        let way = way.expect("a way");
+        assert_eq!(
+            (way.address, way.token.as_str()),
+            (Some(address), "a token")
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! One request, tried at each server in turn, and its answer read as data or as a problem.
 
-use crate::local::{self, Found};
+use crate::local::{Way, Why};
 use crate::{Client, ClientError};
 use http::{Method, StatusCode};
 use model::api::Problem;
@@ -14,6 +14,9 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The header that names the author of a change.
 const AUTHOR: &str = "Upstart-Author";
+
+/// The longest author that the server takes, in bytes.
+const AUTHOR_BYTES_MAX: usize = 256;
 
 /// A request before it is sent: where, what, and how its query reads.
 pub(crate) struct Call<'a> {
@@ -96,21 +99,28 @@ impl Client {
         call: &Call<'_>,
         finish: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, ClientError> {
+        self.check_author()?;
         let key = call
             .idempotent
             .then(|| format!("{:032x}", rand::random::<u128>()));
         let first = self.preferred.load(Ordering::Relaxed);
-        let mut reason = String::new();
+        let (mut reason, mut not_asked) = (String::new(), None);
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
-            let token = match self.token_for(&self.servers[index]).await {
-                Ok(token) => token,
-                Err(why) => {
+            let server = &self.servers[index];
+            let way = match self.names.way(server, self.given.as_ref()).await {
+                Ok(way) => way,
+                Err(Why::Nobody(why)) => {
                     reason = why;
                     continue;
                 }
+                Err(Why::Doubt(doubt)) => {
+                    let server = server.to_string();
+                    not_asked = Some(ClientError::NotAsked { server, doubt });
+                    continue;
+                }
             };
-            let request = self.request(call, &self.servers[index], key.as_deref(), token);
+            let request = self.request(call, server, key.as_deref(), way);
             match finish(request).send().await {
                 Ok(response) => {
                     self.preferred.store(index, Ordering::Relaxed);
@@ -119,25 +129,24 @@ impl Client {
                 Err(error) => reason = innermost(&error),
             }
         }
-        Err(ClientError::Unreachable {
+        // Somebody is there: that is nearer to the cause than where nobody is.
+        Err(not_asked.unwrap_or_else(|| ClientError::Unreachable {
             servers: self.servers().join(", "),
             reason,
-        })
+        }))
     }
 
-    /// The token for a server. One on this host that nobody whom we trust runs is not asked at all: what it says would be believed.
-    async fn token_for(&self, server: &Url) -> Result<Option<String>, String> {
-        if let Some(token) = &self.token {
-            return Ok(Some(token.clone()));
-        }
-        match local::token(server).await {
-            Found::Token(token) => Ok(Some(token)),
-            _ if !local::is_here(server) => Ok(None),
-            Found::Nothing => Err("nobody listens there who tells this user a token".to_owned()),
-            Found::Strangers(user) => Err(format!(
-                "it is run by user {user}, who is neither this user nor root: its token must be given"
-            )),
-            Found::Silence(why) => Err(format!("its token is not told: {why}")),
+    /// Whether the author can be told, as the server will take it.
+    fn check_author(&self) -> Result<(), ClientError> {
+        match &self.author {
+            Some(author)
+                if author.trim().is_empty()
+                    || author.len() > AUTHOR_BYTES_MAX
+                    || author.chars().any(char::is_control) =>
+            {
+                Err(ClientError::Author(author.clone()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -146,12 +155,23 @@ impl Client {
         call: &Call<'_>,
         server: &Url,
         key: Option<&str>,
-        token: Option<String>,
+        way: Way,
     ) -> RequestBuilder {
-        let mut request = self.http.request(call.method.clone(), call.url(server));
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
+        let mut url = call.url(server);
+        let mut named = None;
+        if let (Some(address), Some(host)) = (way.address, url.host_str()) {
+            named = Some(match url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            });
+            // An `http` URL takes every address.
+            let _ = url.set_ip_host(address.ip());
         }
+        let mut request = self.http.request(call.method.clone(), url);
+        if let Some(host) = named {
+            request = request.header(http::header::HOST, host);
+        }
+        request = request.bearer_auth(way.token);
         if let Some(author) = &self.author {
             request = request.header(AUTHOR, author);
         }

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -38,7 +38,7 @@ pub struct Server {
     app: App,
     listener: TcpListener,
     /// Where its own user is told the token.
-    teller: Option<UnixListener>,
+    teller: local::Teller,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     /// The keeper's task.
@@ -65,6 +65,7 @@ impl Server {
             Some(token) => token.clone(),
             None => token::of_data(data)?,
         };
+        token::check_length(&token)?;
         let folder = data.join("repository");
         let repository = Repository::open(folder.clone(), config.artifact_bytes_max).await;
         let repository = repository.map_err(unusable(&folder))?;
@@ -76,13 +77,7 @@ impl Server {
         let socket = bound(address).map_err(listen)?;
         let address = socket.local_addr().map_err(listen)?;
         // Whoever reaches the port finds the token, too.
-        let teller = local::listen(address)
-            .inspect_err(|error| {
-                let file = token::path(data);
-                let file = file.display();
-                tracing::warn!(%error, "commands do not find the token by themselves: give them `--token-file {file}`");
-            })
-            .ok();
+        let teller = local::Teller::listen(address);
         let listener = socket.listen(BACKLOG).map_err(listen)?;
         let (stop, stopping) = watch::channel(false);
         let (keeper, keeping) = Keeper::start(state, Arc::clone(&udb), &config);
@@ -123,7 +118,7 @@ impl Server {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
         let end_of_sweeper = sweeper.abort_handle();
         let token = self.app.token.to_string();
-        let teller = (self.teller).map(|listener| tokio::spawn(local::tell(listener, token)));
+        let teller = tokio::spawn(self.teller.tell(token));
         let stopping = self.app.stopping.clone();
         let mut serving = tokio::spawn(front::serve(self.listener, router(self.app), stopping));
         let ended = tokio::select! {
@@ -137,9 +132,7 @@ impl Server {
         let _ = tokio::time::timeout(STOP_LIMIT, &mut serving).await;
         serving.abort();
         end_of_sweeper.abort();
-        if let Some(teller) = teller {
-            teller.abort();
-        }
+        teller.abort();
         drop(self.lock);
         ended
     }

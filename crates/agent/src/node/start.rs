@@ -12,6 +12,7 @@ use super::room::Room;
 use super::{Flags, Node};
 use crate::agent_key::AgentKey;
 use crate::config::Config;
+use crate::contact::{Answer, Contact};
 use crate::dial::FastOpen;
 use crate::holder::{self, Original, Owner};
 use crate::holder_client::{self, HolderClient, Notices};
@@ -31,6 +32,7 @@ use intercept::table::TableError;
 use model::api::Enrolled;
 use model::ids::Version;
 use model::machine::{NodeMachine, Plan, RecoverError};
+use model::names;
 use model::routing::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, Permissions};
@@ -69,6 +71,9 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// No node can have that name.
+    #[error("`{0}` is no node's name: one {1}")]
+    Name(String, &'static str),
     /// Others than the agent's user can change what it runs.
     #[error("the data directory is not safe")]
     Distrust(#[from] Distrust),
@@ -143,6 +148,9 @@ fn numbers(processes: &[i32]) -> String {
 /// [`AgentError`] says what is in the way.
 pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), AgentError> {
     environment::conceal();
+    if let Some(why) = names::fault(&config.name) {
+        return Err(AgentError::Name(config.name, why));
+    }
     config.data = prepare_directory(&config.data)?;
     let layout = Layout::new(&config.data);
     let (mut journal, records) = Journal::open(&layout.journal())?;
@@ -155,7 +163,9 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let binary = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
     let (holder, notices) = HolderClient::attach_or_spawn(&binary, &config.data).await?;
     let client = Arc::new(
-        Client::new(&config.servers, config.token.clone())?.with_author(config.name.clone()),
+        Client::new(&config.servers, config.token.clone())?
+            .believing(config.token_owner)
+            .with_author(config.name.clone()),
     );
     let claimed = journal.is_claimed();
     let enrolled = match enrol(&client, &config, &layout, claimed, stop.clone()).await {
@@ -166,6 +176,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         }
     };
     let Some((enrolled, answered)) = enrolled else {
+        leave_nothing(&holder).await;
         return Ok(());
     };
     let compared = answered.then(|| journal.compare(enrolled.records));
@@ -354,6 +365,7 @@ async fn enrol(
     claimed: bool,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Option<(Enrolled, bool)>, AgentError> {
+    let mut contact = Contact::default();
     loop {
         match sync::enrol(client, config, layout, claimed).await {
             Ok(enrolled) => return Ok(Some(enrolled)),
@@ -362,7 +374,15 @@ async fn enrol(
             {
                 return Err(ClientError::Problem(problem).into());
             }
-            Err(error) => tracing::warn!("not enrolled yet: {}", chain(&error)),
+            Err(error @ (ClientError::Token(_) | ClientError::Author(_))) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                let said = contact.note(Instant::now(), Answer::of(&error));
+                if let Some(said) = said {
+                    tracing::warn!("not enrolled yet: {said}");
+                }
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(ENROL_PAUSE) => {}
@@ -371,7 +391,7 @@ async fn enrol(
     }
 }
 
-/// A node that is refused leaves no holder behind, unless software runs under it from before.
+/// A node that is refused, or never enrolled, leaves no holder behind, unless software runs under it from before.
 async fn leave_nothing(holder: &HolderClient) {
     if holder.state().child.is_none()
         && let Err(error) = holder.exit().await
