@@ -5,6 +5,9 @@ use client::{Client, ClientError};
 use model::api::{PauseRequest, Problem, PublishRequest};
 use model::ids::{Revision, Version};
 use reqwest::{Method, StatusCode};
+use std::sync::{Arc, Mutex};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 async fn problem(request: reqwest::RequestBuilder) -> Problem {
     let answer = request.send().await.expect("answers");
@@ -193,5 +196,49 @@ async fn a_dead_server_is_passed_over() {
         matches!(none, Err(ClientError::Unreachable { .. })),
         "{none:?}"
     );
+    server.stop().await;
+}
+
+/// Keeps what is said of failures, and by whom.
+#[derive(Clone, Default)]
+struct Failures(Arc<Mutex<Vec<&'static str>>>);
+
+impl Subscriber for Failures {
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        *about.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut said = self.0.lock().expect("unpoisoned");
+        said.push(event.metadata().target());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// The log has one line of it, by whoever knows what failed.
+#[tokio::test]
+async fn what_the_server_cannot_do_is_said_once() {
+    let failures = Failures::default();
+    let _said = tracing::subscriber::set_default(failures.clone());
+    let site = Site::new();
+    let server = site.start().await;
+    std::fs::remove_dir_all(site.data.path().join("server/repository")).expect("removed");
+    let content = bytes::Bytes::from_static(b"content");
+    let digest = model::manifest::Digest::of(&content).to_string();
+    let refused = server.client.put_artifact(&digest, content).await;
+    assert_eq!(refused.expect_err("no place").status(), Some(503));
+    let said = failures.0.lock().expect("unpoisoned").clone();
+    assert_eq!(said, ["server::repository"]);
     server.stop().await;
 }
