@@ -65,7 +65,7 @@ impl System {
         processes: Arc<Processes>,
         program: PathBuf,
     ) -> anyhow::Result<Self> {
-        let token = format!("demo-{}", std::process::id());
+        let token = format!("token-of-this-demo-{}", std::process::id());
         let token_file = place.root.join("token");
         std::fs::write(&token_file, &token)?;
         std::fs::set_permissions(&token_file, Permissions::from_mode(0o600))?;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) const TOKEN: &str = "open-sesame";
+pub(crate) const TOKEN: &str = "open-sesame-for-tests";
 
 /// A server that runs until it is stopped or dropped.
 pub(crate) struct Running {
