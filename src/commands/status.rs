@@ -24,7 +24,8 @@ pub(crate) fn run(globals: &Globals, _arguments: &StatusArgs) -> Outcome {
 
 fn print(view: &SystemView) -> anyhow::Result<()> {
     if view.upgrades.is_empty() {
-        return output::line("No system yet: `upstart publish DIR` with version 1 defines it.");
+        output::line("No system yet: `upstart publish DIR` with version 1 defines it.")?;
+        return socket(view);
     }
     output::line(format!(
         "System {} ({})",
@@ -36,6 +37,7 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
             "The server cannot store what changes ({trouble}): what nodes have told since is missing here. Make room, or see the server's log."
         ))?;
     }
+    socket(view)?;
     if let Some(pause) = &view.paused {
         let (author, reason) = (output::within(&pause.author), output::within(&pause.reason));
         output::line(format!("Paused by {author}: {reason}"))?;
@@ -61,6 +63,16 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         return output::line(describe::NO_NODES);
     }
     output::print_table(&describe::nodes_table(view.nodes.iter()))
+}
+
+/// Who is in the way of those who need no token.
+fn socket(view: &SystemView) -> anyhow::Result<()> {
+    let Some(name) = &view.socket_taken else {
+        return Ok(());
+    };
+    output::line(format!(
+        "Somebody else has the socket at which the server tells its token (`@{name}`; `ss -xlp` names the program): commands and agents on its host need --token-file until it ends."
+    ))
 }
 
 fn versions(view: &SystemView) -> anyhow::Result<()> {

@@ -76,7 +76,9 @@ fn publishing_uploads_publishes_and_can_be_repeated() {
     assert_eq!(json["revision"], 1);
     let second = server.folder().join("v2");
     write(&second, SECOND);
-    run(server.upstart().arg("publish").arg(&second)).expect(0);
+    let said = run(server.upstart().arg("publish").arg(&second)).expect(0);
+    let last = said.stderr().lines().last().map(str::to_owned);
+    assert!(last.is_some_and(|line| line.ends_with("files, 100%")));
     let status = run(server.upstart().arg("status")).expect(0).stdout();
     assert!(
         status.contains("System echo") && status.contains("The second version"),

@@ -55,6 +55,12 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// The numbers of the processes that were told of a node's directory.
+fn processes_of(data: &Path) -> String {
+    let found = Command::new("pgrep").arg("-f").arg(data).output();
+    String::from_utf8_lossy(&found.expect("it runs").stdout).into_owned()
+}
+
 fn nobody_called(listener: &TcpListener) {
     let called = listener.accept().expect_err("nobody called");
     assert_eq!(called.kind(), std::io::ErrorKind::WouldBlock);
@@ -326,6 +332,8 @@ fn a_stranger_who_takes_the_socket_of_the_token_is_named_and_waited_for() {
     let said = run(&mut status()).expect_advice(2).stderr();
     assert!(said.contains(&format!("user {NOBODY} has taken")), "{said}");
     assert!(said.contains(&name), "{said}");
+    let shown = run(status().arg("--token-file").arg(&token)).stdout();
+    assert!(shown.contains(&name), "{shown}");
     drop(squatter);
     until("a server that tells its token", || {
         run(&mut status()).code() == Some(0)
@@ -359,6 +367,11 @@ fn what_cannot_be_sent_is_refused_with_its_own_name() {
     odd_name.arg(&data);
     let mut dots = command(&["agent", "--name", "..", "--class", "c", "--data"]);
     dots.arg(&data);
+    let server_of_agent = "http://u:p@127.0.0.1:9";
+    let mut password_of_agent = command(&["agent", "--name", "a", "--class", "c", "--server"]);
+    password_of_agent
+        .args([server_of_agent, "--data"])
+        .arg(&data);
     let mut password = command(&["status", "--server", "http://u:p@127.0.0.1:9"]);
     for (command, told) in [
         (&mut odd_token, "UPSTART_TOKEN holds no token"),
@@ -366,11 +379,13 @@ fn what_cannot_be_sent_is_refused_with_its_own_name() {
         (&mut odd_name, "no node's name"),
         (&mut dots, "no node's name"),
         (&mut password, "a name or a password"),
+        (&mut password_of_agent, "a name or a password"),
     ] {
         let said = run(command).expect_advice(2).stderr();
         assert!(said.contains(told), "{said}");
         assert!(!said.contains("no upgrade server answers"), "{said}");
     }
+    assert!(processes_of(&data).is_empty(), "a holder is left");
 }
 
 #[test]
@@ -427,9 +442,7 @@ fn an_agent_that_is_not_told_the_token_says_how_to_give_it_and_leaves_nothing() 
     assert_eq!(said.matches("not enrolled yet").count(), 1, "{said}");
     assert!(!said.contains("no upgrade server answers"), "{said}");
     assert!(said.contains("--token-file"), "{said}");
-    let holders = Command::new("pgrep").arg("-f").arg(&data).output();
-    let holders = holders.expect("it runs").stdout;
-    assert!(holders.is_empty(), "{}", String::from_utf8_lossy(&holders));
+    assert!(processes_of(&data).is_empty(), "a holder is left");
 }
 
 #[test]

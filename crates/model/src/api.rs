@@ -258,6 +258,9 @@ pub struct SystemView {
     /// Why the server cannot store what changes, as long as it cannot: what nodes tell meanwhile is missing.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// The socket at which the server would tell its token to its own user, as long as somebody else has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_taken: Option<String>,
 }
 
 /// An upgrade as the repository lists it.

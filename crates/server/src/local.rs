@@ -3,6 +3,7 @@
 use model::gate;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
@@ -21,6 +22,23 @@ const AGAIN_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Teller {
     name: String,
     listener: Option<UnixListener>,
+    missed: Missed,
+}
+
+/// The name that the server would have, as long as somebody else has it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Missed(Arc<Mutex<Option<String>>>);
+
+impl Missed {
+    pub(crate) fn name(&self) -> Option<String> {
+        let name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        name.clone()
+    }
+
+    fn note(&self, name: Option<&str>) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = name.map(str::to_owned);
+    }
 }
 
 impl Teller {
@@ -34,7 +52,18 @@ impl Teller {
                 );
             })
             .ok();
-        Self { name, listener }
+        let missed = Missed::default();
+        missed.note(listener.is_none().then_some(name.as_str()));
+        Self {
+            name,
+            listener,
+            missed,
+        }
+    }
+
+    /// What it lacks, from now on.
+    pub(crate) fn missed(&self) -> Missed {
+        self.missed.clone()
     }
 
     /// Tells whoever may know it, for ever.
@@ -44,6 +73,7 @@ impl Teller {
             Some(listener) => listener,
             None => wait_for(&self.name).await,
         };
+        self.missed.note(None);
         loop {
             match listener.accept().await {
                 Ok((asking, _)) => {
@@ -97,7 +127,8 @@ mod tests {
         let address = port.local_addr().expect("an address");
         let stranger = bind(&gate::name(address)).expect("taken");
         let teller = Teller::listen(address);
-        assert!(teller.listener.is_none());
+        let missed = teller.missed();
+        assert_eq!(missed.name(), Some(gate::name(address)));
         let telling = tokio::spawn(teller.tell("the-token".to_owned()));
         drop(stranger);
         let name = format!("\0{}", gate::name(address));
@@ -114,6 +145,7 @@ mod tests {
         let mut line = connected.expect("it listens");
         line.read_to_string(&mut said).await.expect("read");
         assert_eq!(said, "the-token\n");
+        assert_eq!(missed.name(), None);
         telling.abort();
     }
 }

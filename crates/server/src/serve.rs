@@ -87,6 +87,7 @@ impl Server {
             udb,
             config: Arc::new(config),
             token: token.into(),
+            missed: teller.missed(),
             stopping,
         };
         Ok(Self {

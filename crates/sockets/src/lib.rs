@@ -7,7 +7,7 @@ mod tables;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// A TCP socket that the kernel knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,11 @@ pub fn is_here(ip: IpAddr) -> bool {
     if ip.is_unspecified() || ip.is_loopback() {
         return true;
     }
-    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let Ok(all) = nix::ifaddrs::getifaddrs() else {
+        // A sandbox that forbids to list them still lets nobody have a socket at another host's address.
+        let bound = UdpSocket::bind((ip, 0));
+        return !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable);
+    };
     all.filter_map(|interface| interface.address)
         .any(|address| match ip {
             IpAddr::V4(ip) => address.as_sockaddr_in().is_some_and(|at| at.ip() == ip),

@@ -161,12 +161,12 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     }
     let library = library::install(&layout.library()).map_err(AgentError::Library)?;
     let binary = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
-    let (holder, notices) = HolderClient::attach_or_spawn(&binary, &config.data).await?;
     let client = Arc::new(
         Client::new(&config.servers, config.token.clone())?
             .believing(config.token_owner)
             .with_author(config.name.clone()),
     );
+    let (holder, notices) = HolderClient::attach_or_spawn(&binary, &config.data).await?;
     let claimed = journal.is_claimed();
     let enrolled = match enrol(&client, &config, &layout, claimed, stop.clone()).await {
         Ok(enrolled) => enrolled,

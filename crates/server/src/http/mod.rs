@@ -18,6 +18,7 @@ mod upgrades;
 
 use crate::config::Config;
 use crate::keeper::Keeper;
+use crate::local::Missed;
 use crate::problem::{Kind, Refusal, refuse};
 use crate::repository::Repository;
 use crate::rules::Command;
@@ -40,6 +41,8 @@ pub struct App {
     pub(crate) config: Arc<Config>,
     /// What every request must show.
     pub(crate) token: Arc<str>,
+    /// The socket at which its own user would be told it.
+    pub(crate) missed: Missed,
     /// Becomes true when the server stops: waiting answers come at once.
     pub(crate) stopping: watch::Receiver<bool>,
 }

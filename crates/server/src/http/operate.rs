@@ -27,6 +27,7 @@ pub(super) async fn system(State(app): State<App>) -> Json<SystemView> {
     let now_ms = app.config.clock.now_ms();
     let mut view = app.keeper.state().system_view(now_ms);
     view.trouble = app.keeper.trouble();
+    view.socket_taken = app.missed.name();
     Json(view)
 }
 

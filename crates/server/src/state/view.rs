@@ -28,6 +28,7 @@ impl State {
             retiring_through: self.retiring_through,
             retired_through: self.retired_through,
             trouble: None,
+            socket_taken: None,
         }
     }
 
