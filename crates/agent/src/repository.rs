@@ -99,7 +99,7 @@ impl Repository {
             .ok_or_else(|| altered(format!("its manifest lists no {UPGRADE_FILE}")))?;
         let text = self.document(version, &file.sha256.to_string()).await?;
         let upgrade = UpgradeFile::parse(&text)
-            .and_then(|file| file.prove(&manifest.listing()))
+            .and_then(|file| file.prove_again(&manifest.listing()))
             .map_err(|errors| {
                 let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 altered(lines.join("; "))

@@ -75,13 +75,18 @@ impl Expression {
             .map_err(|errors| fail(first_line(&errors)))?;
         depth::check(program.expression()).map_err(fail)?;
         names::check(program.expression(), allowed).map_err(fail)?;
-        constant::check(program.expression()).map_err(fail)?;
         Ok(Self {
             key: key.to_owned(),
             source: source.to_owned(),
             written: Arc::new(program.expression().clone()),
             metered: Arc::new(cost::metered(program.expression())),
         })
+    }
+
+    /// Refuses what takes too long, or can only fail, whatever the node. Not asked of what was published before: it fails where it
+    /// is evaluated.
+    pub(crate) fn judge(&self) -> Result<(), ExpressionError> {
+        constant::check(&self.written).map_err(|problem| self.error(problem))
     }
 
     /// Whether it gives the same at every node.

@@ -1,6 +1,6 @@
 //! What people are told about upgrade files that are wrong: each case changes one thing in a good file.
 
-use model::bundle::{BundleFiles, FileInfo, check};
+use model::bundle::{BundleFiles, FileInfo, UpgradeFile, check};
 use model::manifest::{Digest, Mode};
 use proptest::prelude::*;
 
@@ -626,3 +626,13 @@ const CASES: &[Case] = &[
         "upgrade.toml:10:12: class.storage.schedule: invalid type: string \"now\", expected struct Written",
     ),
 ];
+
+/// A server or an agent of a newer Upstart must read what an older one let through.
+#[test]
+fn what_was_published_before_is_read_though_its_expressions_can_only_fail() {
+    let text = GOOD.replace("vars.base + 1", "9223372036854775807 + 1");
+    let file = UpgradeFile::parse(&text).expect("TOML");
+    assert!(file.prove(&files()).is_err());
+    let upgrade = file.prove_again(&files());
+    assert!(upgrade.is_ok(), "{upgrade:?}");
+}

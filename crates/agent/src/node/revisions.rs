@@ -57,7 +57,7 @@ fn read(layout: &Layout, place: Place) -> Result<Revision, String> {
             file.display()
         ));
     }
-    let proved = UpgradeFile::parse(&upgrade).and_then(|file| file.prove(&listed.listing()));
+    let proved = UpgradeFile::parse(&upgrade).and_then(|file| file.prove_again(&listed.listing()));
     let upgrade = proved.map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         format!("{}: {}", file.display(), lines.join("; "))

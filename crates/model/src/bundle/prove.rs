@@ -69,8 +69,25 @@ impl<'a> UpgradeFile<'a> {
     }
 
     /// Checks everything that can be known without the versions before and without a node.
+    ///
+    /// # Errors
+    /// What is wrong with it, in the order of the file.
     pub fn prove(&self, files: &BundleFiles) -> Result<Upgrade, Vec<BundleError>> {
+        self.proved(Source::new(self.text, files))
+    }
+
+    /// The same for a bundle that was published before: expressions that take too long, or can only fail, do so where they are
+    /// evaluated, and keep nobody from reading it.
+    ///
+    /// # Errors
+    /// What is wrong with it, in the order of the file.
+    pub fn prove_again(&self, files: &BundleFiles) -> Result<Upgrade, Vec<BundleError>> {
         let mut source = Source::new(self.text, files);
+        source.again = true;
+        self.proved(source)
+    }
+
+    fn proved(&self, mut source: Source<'_>) -> Result<Upgrade, Vec<BundleError>> {
         let (version, from) = versions(&Table::root(&source, self.root.get_ref()));
         source.first = version > Version(0) && from == Some(Version(0));
         (source.version, source.from) = (version, from.unwrap_or_default());

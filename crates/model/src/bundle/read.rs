@@ -24,6 +24,8 @@ pub(super) struct Source<'a> {
     pub(super) from: Version,
     /// It is surely the system's first: not when its numbers are wrong.
     pub(super) first: bool,
+    /// It was published before: what is refused since is left to where it is evaluated.
+    pub(super) again: bool,
     text: &'a str,
     errors: RefCell<Vec<BundleError>>,
 }
@@ -44,6 +46,7 @@ impl<'a> Source<'a> {
             version: Version(0),
             from: Version(0),
             first: false,
+            again: false,
             text,
             errors,
         }
@@ -100,7 +103,14 @@ impl<'a> Source<'a> {
             self.wrong(at, "contains a NUL character", "");
             return None;
         }
-        self.compiled(at, Template::compile(&at.key, &at.value, allowed))
+        let compiled = Template::compile(&at.key, &at.value, allowed);
+        let judged = compiled.and_then(|compiled| {
+            if !self.again {
+                compiled.judge()?;
+            }
+            Ok(compiled)
+        });
+        self.compiled(at, judged)
     }
 
     /// An expression that is read by `give`; one that gives the same everywhere is tried at once.
@@ -112,7 +122,10 @@ impl<'a> Source<'a> {
     ) -> Option<Expression> {
         let compiled = Expression::compile(&at.key, &at.value, allowed);
         let tried = compiled.and_then(|compiled| {
-            if compiled.is_constant() {
+            if !self.again {
+                compiled.judge()?;
+            }
+            if !self.again && compiled.is_constant() {
                 give(&compiled, &Scope::default())?;
             }
             Ok(compiled)

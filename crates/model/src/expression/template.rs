@@ -80,6 +80,14 @@ impl Template {
         }
     }
 
+    /// The same as for each of its expressions.
+    pub(crate) fn judge(&self) -> Result<(), ExpressionError> {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(_) => Ok(()),
+            Part::Expression(expression) => expression.judge(),
+        })
+    }
+
     /// The string at this node; its expressions share what one may cost.
     ///
     /// # Errors

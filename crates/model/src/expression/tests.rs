@@ -131,8 +131,8 @@ fn nested(times: usize, inner: &str) -> String {
 }
 
 fn problem(source: &str) -> String {
-    match Expression::compile("key", source, &allowed()) {
-        Ok(_) => "sound".to_owned(),
+    match expression(source).judge() {
+        Ok(()) => "sound".to_owned(),
         Err(error) => error.problem,
     }
 }

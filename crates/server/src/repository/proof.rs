@@ -3,7 +3,7 @@
 use super::Repository;
 use crate::problem::{Kind, Refusal, refuse};
 use model::bundle::folder::UPGRADE_FILE_BYTES_MAX;
-use model::bundle::{Upgrade, UpgradeFile};
+use model::bundle::{BundleError, Upgrade, UpgradeFile};
 use model::manifest::{Manifest, ManifestError, UPGRADE_FILE};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) async fn prove(
 ) -> Result<Arc<Upgrade>, Refusal> {
     let manifest = parse(manifest)?;
     artifacts_are_there(repository, &manifest).await?;
-    upgrade(repository, &manifest).await
+    upgrade(repository, &manifest, false).await
 }
 
 /// Proves a bundle that was published before; of its artifacts only `upgrade.toml` must still be there.
@@ -28,7 +28,7 @@ pub(crate) async fn prove_again(
     repository: &Repository,
     manifest: &str,
 ) -> Result<Arc<Upgrade>, Refusal> {
-    upgrade(repository, &parse(manifest)?).await
+    upgrade(repository, &parse(manifest)?, true).await
 }
 
 fn parse(manifest: &str) -> Result<Manifest, Refusal> {
@@ -38,7 +38,11 @@ fn parse(manifest: &str) -> Result<Manifest, Refusal> {
     })
 }
 
-async fn upgrade(repository: &Repository, manifest: &Manifest) -> Result<Arc<Upgrade>, Refusal> {
+async fn upgrade(
+    repository: &Repository,
+    manifest: &Manifest,
+    again: bool,
+) -> Result<Arc<Upgrade>, Refusal> {
     let upgrade_file = manifest
         .file(UPGRADE_FILE)
         .ok_or_else(|| bundle_refused("it has no upgrade.toml"))?;
@@ -48,12 +52,17 @@ async fn upgrade(repository: &Repository, manifest: &Manifest) -> Result<Arc<Upg
         )));
     }
     let text = repository.text(upgrade_file.sha256).await?;
-    let mistakes = |errors: Vec<model::bundle::BundleError>| {
+    let mistakes = |errors: Vec<BundleError>| {
         let shown = errors.iter().take(MISTAKES_SHOWN).map(ToString::to_string);
         bundle_refused(&shown.collect::<Vec<_>>().join("\n"))
     };
     let file = UpgradeFile::parse(&text).map_err(mistakes)?;
-    let upgrade = file.prove(&manifest.listing()).map_err(mistakes)?;
+    let files = manifest.listing();
+    let proved = match again {
+        true => file.prove_again(&files),
+        false => file.prove(&files),
+    };
+    let upgrade = proved.map_err(mistakes)?;
     if Manifest::new(&upgrade, &manifest.listing()) != *manifest {
         return Err(bundle_refused(
             "the manifest and upgrade.toml name different systems, versions or descriptions",
