@@ -7,7 +7,8 @@ use crate::layout::Layout;
 use crate::vital::Vital;
 use client::{Client, ClientError};
 use model::api::{
-    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, SyncRequest, SystemView,
+    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, Phase, SyncRequest,
+    SystemView,
 };
 use model::ids::{NodeId, Version};
 use model::machine::Place;
@@ -107,6 +108,8 @@ pub(crate) struct Told {
     pub(crate) version: Version,
     /// Whose software it runs, where it runs some.
     pub(crate) bundle: Option<Place>,
+    /// That it is blocked.
+    pub(crate) blocked: bool,
 }
 
 impl Link {
@@ -194,6 +197,7 @@ impl Conversation {
                     let told = report.as_ref().map(|report| Told {
                         version: report.status.version,
                         bundle: report.status.bundle,
+                        blocked: report.status.phase == Phase::Blocked,
                     });
                     self.told.send_replace(told);
                     sent = report;

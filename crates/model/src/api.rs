@@ -151,6 +151,15 @@ pub struct NodeStatus {
     pub child: ChildState,
 }
 
+impl NodeStatus {
+    /// Whether the node has tried this version, in this revision or a later one, and is back where it was.
+    pub fn is_blocked_on(&self, version: Version, revision: Revision) -> bool {
+        self.phase == Phase::Blocked
+            && self.target == Some(version)
+            && self.target_revision.unwrap_or(Revision(1)) >= revision
+    }
+}
+
 /// What a node is doing; the names of the journal's records where there is one.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

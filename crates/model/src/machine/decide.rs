@@ -144,7 +144,11 @@ impl NodeMachine {
             && !tail.release
             && self.permit_backoff.due(now_ms)
         {
-            return Some(Decision::Do(Action::EndPermit { permit, at }));
+            return Some(Decision::Do(Action::EndPermit {
+                blocked: matches!(self.state, State::Blocked { .. }),
+                permit,
+                at,
+            }));
         }
         if tail.after_start && up {
             return Some(Decision::Do(Action::AfterStart { to: at }));

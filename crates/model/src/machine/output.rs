@@ -153,6 +153,8 @@ pub enum Action {
     /// Tell the server that the permit is no longer needed, once it knows what the node runs now: whoever waits
     /// for the permit judges by that. Answer `Done` (also when the server does not know the permit) or `Failed`.
     EndPermit {
+        /// The node is blocked: others of its class must not begin before they can see it.
+        blocked: bool,
         /// Which permit.
         permit: PermitId,
         /// What the node runs.

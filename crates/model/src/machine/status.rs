@@ -11,7 +11,9 @@ impl NodeMachine {
         let settled = self.settled.as_ref();
         let version = settled.map_or(Version(0), |settled| settled.version);
         let phase = self.phase();
-        let target = self.target().or_else(|| self.next());
+        // What is stopped goes nowhere, and has tried nothing of what lies ahead.
+        let next = || self.next().filter(|_| self.halted.is_none());
+        let target = self.target().or_else(next);
         NodeStatus {
             version,
             revision: settled.map_or(Revision(0), |settled| settled.revision),

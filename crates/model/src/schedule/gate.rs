@@ -23,6 +23,25 @@ pub(super) fn not_paused(_: &Schedule, facts: &Facts<'_>) -> Verdict {
     }
 }
 
+/// What has failed at one node of the class is not begun at others before somebody has said so: by `retry`, or a newer revision.
+pub(super) fn not_blocked(_: &Schedule, facts: &Facts<'_>) -> Verdict {
+    let asking = facts.asking();
+    let Some(class) = asking.and_then(|fact| (facts.class_of)(fact, facts.version)) else {
+        return Verdict::Go;
+    };
+    let blocked: Vec<&NodeFact> = (facts.class(&class))
+        .filter(|fact| fact.node != facts.node && facts.is_blocked(fact))
+        .collect();
+    if blocked.is_empty() {
+        return Verdict::Go;
+    }
+    wait(format!(
+        "{} has failed and is blocked at {}; next: `upstart retry` there, or `upstart publish DIR --revise`",
+        facts.goal(),
+        names(blocked)
+    ))
+}
+
 /// A node that has not joined serves nobody yet, so it holds nobody up.
 pub(super) fn all_staged(_: &Schedule, facts: &Facts<'_>) -> Verdict {
     if !facts.require_staged {

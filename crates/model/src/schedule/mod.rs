@@ -87,6 +87,12 @@ impl<'a> Facts<'a> {
         self.is_there(fact) && fact.report.status.child != ChildState::Starting
     }
 
+    /// Whether a node has tried what the asking one would, and is back where it was.
+    fn is_blocked(&self, fact: &NodeFact) -> bool {
+        let status = &fact.report.status;
+        status.is_blocked_on(self.version, self.revision)
+    }
+
     /// Whether a node is at the version or further, and runs no older revision of it than the one that the asking node would try.
     fn is_there(&self, fact: &NodeFact) -> bool {
         let status = &fact.report.status;
@@ -101,9 +107,10 @@ impl<'a> Facts<'a> {
 type Part = fn(&Schedule, &Facts<'_>) -> Verdict;
 
 /// Every part, in the order in which their reasons are told.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     gate::not_withdrawn,
     gate::not_paused,
+    gate::not_blocked,
     gate::all_staged,
     parts::after_classes,
     parts::soaked,

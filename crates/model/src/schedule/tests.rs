@@ -62,6 +62,43 @@ fn ask(schedule: &Schedule, view: &SystemView, now_ms: u64) -> Verdict {
     evaluate(schedule, &facts)
 }
 
+#[test]
+fn what_is_blocked_at_one_of_the_class_is_not_begun_at_others_before_somebody_says_so() {
+    let mut failed = node(2, "a", 1);
+    failed.report.status.phase = crate::api::Phase::Blocked;
+    failed.report.status.target = Some(Version(2));
+    failed.report.status.target_revision = Some(Revision(1));
+    let nodes = |failed: &NodeFact| vec![node(1, "a", 1), failed.clone(), node(3, "b", 1)];
+    let none = Schedule::default();
+    let (reason, until) = waits(ask(&none, &view(nodes(&failed)), 0));
+    assert_eq!(
+        reason,
+        "version 2 has failed and is blocked at a-2; next: `upstart retry` there, or `upstart publish DIR --revise`"
+    );
+    assert_eq!(until, None);
+    let free = |change: &dyn Fn(&mut NodeFact)| {
+        let mut other = failed.clone();
+        change(&mut other);
+        ask(&none, &view(nodes(&other)), 0)
+    };
+    let retried = |it: &mut NodeFact| it.report.status.phase = crate::api::Phase::Staged;
+    assert_eq!(free(&retried), Verdict::Go);
+    let elsewhere = |it: &mut NodeFact| it.report.status.target = Some(Version(3));
+    assert_eq!(free(&elsewhere), Verdict::Go);
+    assert_eq!(free(&|it| it.class = "b".to_owned()), Verdict::Go);
+    let revised = Facts {
+        view: &view(nodes(&failed)),
+        node: NodeId(1),
+        version: Version(2),
+        revision: Revision(2),
+        mends: true,
+        require_staged: false,
+        now_ms: 0,
+        class_of: &|fact, _| Some(fact.class.clone()),
+    };
+    assert_eq!(evaluate(&none, &revised), Verdict::Go);
+}
+
 /// The reason and the end of a wait.
 fn waits(verdict: Verdict) -> (String, Option<u64>) {
     match verdict {

@@ -37,6 +37,7 @@ pub(super) fn acquire(draft: &mut Draft<'_>, request: &PermitRequest) -> Result<
         return Ok(again(draft, held));
     }
     may_upgrade(draft, &fact, request)?;
+    nobody_is_blocked(draft, &fact, request)?;
     has_room(draft, request)?;
     judged_by_what_is(draft, request)?;
     end_all_of(draft, request.node);
@@ -117,6 +118,32 @@ fn may_upgrade(draft: &Draft<'_>, fact: &NodeFact, request: &PermitRequest) -> R
         ));
     }
     Ok(())
+}
+
+/// A schedule judges by a view, and a node of the class may have been blocked since it was made.
+fn nobody_is_blocked(
+    draft: &Draft<'_>,
+    fact: &NodeFact,
+    request: &PermitRequest,
+) -> Result<(), Refusal> {
+    let class = draft.state.class_at(fact, request.version);
+    let mut nodes = draft.state.nodes.values();
+    let blocked = nodes.find(|other| {
+        let status = &other.report.status;
+        other.node != fact.node
+            && status.is_blocked_on(request.version, request.revision)
+            && draft.state.class_at(other, request.version) == class
+    });
+    match blocked {
+        None => Ok(()),
+        Some(other) => Err(refuse(
+            Kind::PERMIT_UNAVAILABLE,
+            format!(
+                "Version {}.{} has failed at {}, which is blocked; `upstart retry {}` tries it again, or publish a revision.",
+                request.version, request.revision, other.name, other.name
+            ),
+        )),
+    }
 }
 
 /// Whether a node runs the software of this version in an older revision.

@@ -33,7 +33,11 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
         } => permits::ask(node, &chain, mend, fetching).await,
         Action::AcquirePermit(request) => permits::acquire(node, &request).await,
         Action::ConfirmPermit(permit) => permits::confirm(node, permit).await,
-        Action::EndPermit { permit, at } => permits::end(node, permit, at).await,
+        Action::EndPermit {
+            permit,
+            at,
+            blocked,
+        } => permits::end(node, permit, at, blocked).await,
         Action::BeforeStop => outcome(commands::before_stop(node).await),
         Action::Drain => drain(node).await,
         Action::KeepListeners => outcome(child::keep_listeners(node).await),

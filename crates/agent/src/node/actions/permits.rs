@@ -214,10 +214,12 @@ pub(super) async fn confirm(node: &Node, permit: PermitId) -> Outcome {
 }
 
 /// Gives a permit back, once the server knows what the node runs.
-pub(super) async fn end(node: &Node, permit: PermitId, at: Serving) -> Outcome {
+pub(super) async fn end(node: &Node, permit: PermitId, at: Serving, blocked: bool) -> Outcome {
     let mut told = node.link.told.clone();
     let is_that = |told: Told| {
-        told.version == at.version && told.bundle.is_none_or(|bundle| bundle == at.bundle)
+        told.version == at.version
+            && told.bundle.is_none_or(|bundle| bundle == at.bundle)
+            && (told.blocked || !blocked)
     };
     let known = told.wait_for(|told| told.is_some_and(is_that));
     if tokio::time::timeout(TOLD_LIMIT, known).await.is_err() {

@@ -3,7 +3,7 @@
 use super::super::Command;
 use super::{STORAGE, STORAGE_CHANGED, World, publication, report};
 use model::api::{
-    Approval, ApproveRequest, ChildState, PauseRequest, Permit, PermitFact, PermitRequest,
+    Approval, ApproveRequest, ChildState, PauseRequest, Permit, PermitFact, PermitRequest, Phase,
     UpgradeSummary,
 };
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -193,6 +193,21 @@ fn a_pause_or_a_withdrawal_gives_no_leave() {
         world.ask(Command::Withdraw(Version(2))).expect("withdrawn");
     assert_eq!(world.confirm(held).err(), Some("permit-lost"));
     assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
+}
+
+#[test]
+fn what_is_blocked_at_one_of_the_class_gets_no_permit() {
+    let (mut world, nodes) = three();
+    let mut blocked = report(1);
+    blocked.status.phase = Phase::Blocked;
+    blocked.status.target = Some(Version(2));
+    blocked.status.target_revision = Some(Revision(1));
+    world.report(nodes[1], blocked);
+    assert_eq!(world.acquire(nodes[0], &nodes, 3), FULL);
+    let own = world.acquire(nodes[1], &nodes, 3);
+    assert!(own.is_ok(), "it may try again itself: {own:?}");
+    world.report(nodes[1], report(1));
+    assert!(world.acquire(nodes[0], &nodes, 3).is_ok());
 }
 
 #[test]
