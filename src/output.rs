@@ -41,10 +41,32 @@ pub(crate) fn within(text: &str) -> String {
     visible(text).trim_end().replace('\n', "\n    ")
 }
 
-/// Control characters, and those that turn the direction of what follows, so that it reads otherwise than it is.
+/// Control characters, those that turn the direction of what follows, so that it reads otherwise than it is, and those that nobody
+/// sees, so that two names look alike.
 fn is_order(letter: char) -> bool {
-    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || (letter.is_control() && !matches!(letter, '\n' | '\t'))
+    is_unseen(letter) || (letter.is_control() && !matches!(letter, '\n' | '\t'))
+}
+
+/// Characters of formatting (Unicode's class Cf, with the separators of lines and what is blank or ignored though it is a letter or a mark).
+fn is_unseen(letter: char) -> bool {
+    matches!(letter,
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A line of the log in which nothing is another line, nor an order to a terminal but for our own colours.
+pub(crate) fn one_line(line: &str) -> String {
+    let (body, end) = match line.strip_suffix('\n') {
+        Some(body) => (body, "\n"),
+        None => (line, ""),
+    };
+    // The subscriber escapes this letter in what others wrote, and colours its own words with it.
+    let parts: Vec<String> = (body.split('\x1b'))
+        .map(|part| visible(part).replace('\n', "\\n"))
+        .collect();
+    parts.join("\x1b") + end
 }
 
 /// A table for people: no borders to get in the way of `grep`, columns as wide as they need to be.
@@ -121,6 +143,43 @@ mod tests {
     fn what_others_wrote_does_not_read_like_another_line() {
         assert_eq!(within("one\ntwo\n"), "one\n    two");
         assert_eq!(cells(["a\nb", "c\nd"]), ["a\\nb", "c\nd"]);
+    }
+
+    #[test]
+    fn two_names_that_look_alike_are_told_apart() {
+        for unseen in [
+            '\u{200b}',
+            '\u{200d}',
+            '\u{2060}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{2028}',
+            '\u{e0041}',
+            '\u{3164}',
+        ] {
+            let shown = visible(&format!("a{unseen}b")).into_owned();
+            assert_eq!(
+                shown,
+                format!(
+                    "a\\{}b",
+                    match u32::from(unseen) {
+                        number @ ..=0xff => format!("x{number:02x}"),
+                        number => format!("u{{{number:x}}}"),
+                    }
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_log_is_one() {
+        let forged = "INFO a: name \"x\n2026 WARN a: b\r\u{202e}c\u{200b}\n";
+        let line = "INFO a: name \"x\\n2026 WARN a: b\\x0d\\u{202e}c\\u{200b}\n";
+        assert_eq!(super::one_line(forged), line);
+        assert_eq!(
+            super::one_line("\x1b[32mINFO\x1b[0m a\n"),
+            "\x1b[32mINFO\x1b[0m a\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the program says of itself on stderr. A line that cannot be written is lost and counted, and costs nobody anything: neither
 //! a full disk under the log nor a reader that stands still may end or hold up what says something.
 
+use crate::output;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -49,7 +50,9 @@ impl Write for Line {
         } else {
             Duration::ZERO
         };
-        log.say(line, |part| to_stderr(part, patience));
+        // What is written at once is one event, whatever the fields of it hold.
+        let one = output::one_line(&String::from_utf8_lossy(line));
+        log.say(one.as_bytes(), |part| to_stderr(part, patience));
         Ok(line.len())
     }
 
