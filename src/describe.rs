@@ -3,6 +3,7 @@
 use crate::output;
 use model::api::{ChildState, NodeFact, NodeStatus, Phase, Progress, SystemView, UpgradeSummary};
 use model::ids::{Revision, Version};
+use model::machine::Place;
 
 /// What a node is doing, as people say it.
 pub(crate) fn phase(phase: Phase) -> &'static str {
@@ -56,6 +57,14 @@ pub(crate) fn version(status: &NodeStatus) -> String {
     }
 }
 
+/// A version, with its revision where that is not the first.
+pub(crate) fn place(version: Version, revision: Revision) -> String {
+    match revision > Revision(1) {
+        true => format!("{version}.{revision}"),
+        false => version.to_string(),
+    }
+}
+
 /// How far a long step has come, in a few words.
 pub(crate) fn progress(progress: &Progress) -> String {
     let Progress {
@@ -97,7 +106,32 @@ pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
     if let Some(until) = status.until_ms.filter(|until| *until > now_ms) {
         parts.push(format!("for {} more", output::duration(until - now_ms)));
     }
-    parts.join("; ")
+    let text = parts.join("; ");
+    match next_step(node) {
+        None => text,
+        // A reason of several lines ends with what something has printed.
+        Some(step) if text.contains('\n') => format!("{}\n{step}", text.trim_end()),
+        Some(step) => format!("{text}; {step}"),
+    }
+}
+
+/// What frees a blocked node.
+fn next_step(node: &NodeFact) -> Option<String> {
+    let status = &node.report.status;
+    if status.phase != Phase::Blocked {
+        return None;
+    }
+    let retry = format!("`upstart retry {}`", node.name);
+    let step = match status.target {
+        None => retry,
+        Some(target) if target > status.version => {
+            format!("{retry}, `upstart publish DIR --revise`, or `upstart withdraw {target}`")
+        }
+        Some(_) => format!(
+            "{retry}, or `upstart publish DIR --revise` (with the folder of the revision before to take this one back)"
+        ),
+    };
+    Some(format!("next: {step}"))
 }
 
 /// How an upgrade stands.
@@ -110,18 +144,27 @@ pub(crate) fn upgrade(view: &SystemView, summary: &UpgradeSummary) -> &'static s
     }
 }
 
-/// How many nodes have settled at a version.
-pub(crate) fn settled_at(view: &SystemView, version: Version) -> usize {
-    view.nodes
-        .iter()
-        .filter(|node| node.report.status.version == version)
-        .count()
+/// How many nodes have settled at an upgrade as it is now, and how many at older revisions of it.
+pub(crate) fn settled_at(view: &SystemView, upgrade: &UpgradeSummary) -> (usize, usize) {
+    let version = |node: &NodeFact| node.report.status.version;
+    let here = (view.nodes.iter()).filter(|node| version(node) == upgrade.version);
+    let (newest, older): (Vec<_>, Vec<_>) =
+        here.partition(|node| is_at(&node.report.status, upgrade.version, upgrade.revision));
+    (newest.len(), older.len())
+}
+
+/// Whether a node has settled at a version in this revision, or beyond: it may be on its way further since.
+pub(crate) fn is_at(status: &NodeStatus, version: Version, revision: Revision) -> bool {
+    let runs_older = |bundle: Place| bundle.version == version && bundle.revision < revision;
+    (status.version, status.revision) >= (version, revision)
+        && status.phase != Phase::Joining
+        && !status.bundle.is_some_and(runs_older)
 }
 
 /// The newest version that nodes are to reach: published and not withdrawn.
-pub(crate) fn newest(view: &SystemView) -> Option<Version> {
+pub(crate) fn newest(view: &SystemView) -> Option<&UpgradeSummary> {
     let offered = view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn);
-    offered.map(|upgrade| upgrade.version).max()
+    offered.max_by_key(|upgrade| upgrade.version)
 }
 
 /// The clock for "how long ago": close enough to the server's for people.

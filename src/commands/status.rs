@@ -5,7 +5,7 @@ use crate::connection::{connect, explain, wait_for};
 use crate::failure::{End, Outcome};
 use crate::{describe, output};
 use clap::Args;
-use model::api::SystemView;
+use model::api::{SystemView, UpgradeSummary};
 
 /// Arguments of `upstart status`.
 #[derive(Debug, Args)]
@@ -90,9 +90,17 @@ fn versions(view: &SystemView) -> anyhow::Result<()> {
             upgrade.from.to_string(),
             upgrade.revision.to_string(),
             describe::upgrade(view, upgrade).to_owned(),
-            describe::settled_at(view, upgrade.version).to_string(),
+            nodes_at(view, upgrade),
             upgrade.description.clone(),
         ]);
     }
     output::print_table(&table)
+}
+
+/// How many nodes have settled at an upgrade; those at older revisions of it for themselves.
+fn nodes_at(view: &SystemView, upgrade: &UpgradeSummary) -> String {
+    match describe::settled_at(view, upgrade) {
+        (newest, 0) => newest.to_string(),
+        (newest, older) => format!("{newest}, and {older} at older revisions"),
+    }
 }

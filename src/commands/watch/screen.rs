@@ -2,8 +2,8 @@
 
 use super::{ASK_EVERY, Goal, Scene};
 use crate::commands::events;
-use crate::describe;
 use crate::failure::{End, Outcome};
+use crate::{describe, output};
 use client::Client;
 use model::api::{NodeFact, Phase};
 use ratatui::Frame;
@@ -152,7 +152,9 @@ fn heading(scene: &Scene) -> Paragraph<'static> {
 
 fn draw_share(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
     let (done, all) = scene.share();
-    let newest = describe::newest(&scene.view).unwrap_or_default();
+    let newest = describe::newest(&scene.view).map_or_else(String::new, |newest| {
+        describe::place(newest.version, newest.revision)
+    });
     let ratio = if all == 0 {
         0.0
     } else {
@@ -206,13 +208,13 @@ fn node_row(node: &NodeFact, now_ms: u64, shown: &[usize]) -> Row<'static> {
         _ => Color::Cyan,
     };
     let cells = [
-        Cell::new(node.name.clone()),
-        Cell::new(node.class.clone()),
+        Cell::new(output::visible(&node.name).into_owned()),
+        Cell::new(output::visible(&node.class).into_owned()),
         Cell::new(describe::version(status)),
         Cell::new(describe::phase(status.phase)).style(color),
         Cell::new(describe::child(node)),
         Cell::new(bar(node)),
-        Cell::new(describe::remark(node, now_ms)),
+        Cell::new(output::visible(&describe::remark(node, now_ms)).into_owned()),
     ];
     Row::new(shown.iter().map(|column| cells[*column].clone()))
 }
