@@ -47,7 +47,7 @@ fn nobody_there(draft: &Draft<'_>, version: Version) -> Result<(), Refusal> {
     let settled = names(&|fact| fact.report.status.version >= version);
     if !settled.is_empty() {
         return Err(refused(format!(
-            "Settled at version {version}: {}. From there only a later version leads on.",
+            "Settled at version {version}: {}. From there a newer revision leads on (`upstart publish DIR --revise`, with the folder of the revision before to go back to that), or a later version.",
             some_of(&settled)
         )));
     }
