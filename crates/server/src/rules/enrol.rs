@@ -130,8 +130,11 @@ fn again(
         return Err(refuse(
             Kind::ENROLMENT_CONFLICT,
             format!(
-                "Node `{}` runs at {}:{} now; choose another name, or stop that agent and wait until it is unreachable.",
-                fact.name, fact.host, fact.data_directory
+                "Node `{}` was heard at {}:{} less than {} s ago; choose another name, or, where its directory was moved, start the agent again when that time is over.",
+                fact.name,
+                fact.host,
+                fact.data_directory,
+                draft.context.patience_ms(fact).div_ceil(1_000)
             ),
         ));
     }
