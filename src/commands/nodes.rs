@@ -79,7 +79,7 @@ fn print(node: &NodeFact) -> anyhow::Result<()> {
     table.add_row(["version", &describe::version(status)]);
     table.add_row(["revision", &status.revision.to_string()]);
     if let Some(bundle) = status.bundle {
-        table.add_row(["runs", &format!("software of {bundle}")]);
+        table.add_row(["runs", &format!("software as in {bundle}")]);
     }
     table.add_row(["answers up to", &status.staged.to_string()]);
     table.add_row(["phase", describe::phase(status.phase)]);

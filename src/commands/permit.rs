@@ -54,7 +54,7 @@ fn list(globals: &Globals) -> Outcome {
         table.add_row([
             permit.permit.to_string(),
             name.map_or_else(|| permit.node.to_string(), |node| node.name.clone()),
-            permit.version.to_string(),
+            crate::describe::place(permit.version, permit.revision),
             permit.group.clone(),
             if permit.confirmed { "yes" } else { "no" }.to_owned(),
         ]);

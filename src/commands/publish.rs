@@ -8,7 +8,8 @@ use crate::failure::{Outcome, refusal};
 use clap::Args;
 use client::{Client, ClientError};
 use model::api::{PublishRequest, UpgradeSummary};
-use model::manifest::ManifestFile;
+use model::ids::Revision;
+use model::manifest::{Digest, ManifestFile};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -31,12 +32,28 @@ pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> Outcome {
         Err(errors) => return complain(globals, &errors),
     };
     let client = connect(globals)?;
+    let there = wait_for(published(&client, &proved))?;
     let summary = wait_for(upload_and_publish(&client, &proved, arguments.revise))?;
-    let sentence = format!(
-        "Published {} version {} revision {} (manifest {}).",
+    let what = format!(
+        "{} version {} revision {} (manifest {})",
         proved.checked.upgrade.system, summary.version, summary.revision, summary.manifest_sha256
     );
+    let sentence = match there == Some(summary.revision) {
+        true => format!("Nothing has changed: this is {what}."),
+        false => format!("Published {what}."),
+    };
     done(globals, &summary, &sentence)
+}
+
+/// The revision that has these contents already.
+async fn published(client: &Client, proved: &Proved) -> anyhow::Result<Option<Revision>> {
+    let view = client.system().await.map_err(explain)?;
+    let version = proved.checked.upgrade.version;
+    let mut upgrades = view.upgrades.iter();
+    let there = upgrades.find(|upgrade| upgrade.version == version && !upgrade.withdrawn);
+    let digest = Digest::of(proved.checked.manifest.text().as_bytes()).to_string();
+    let same = there.filter(|upgrade| upgrade.manifest_sha256 == digest);
+    Ok(same.map(|upgrade| upgrade.revision))
 }
 
 async fn upload_and_publish(

@@ -130,7 +130,10 @@ impl NodeMachine {
             _ => return,
         };
         if let Some((_, how)) = self.last_exit.take_if(|(ended, _)| *ended == generation) {
-            let how = format!("ended as soon as it was started: {how}");
+            let how = match how.starts_with("the software ") {
+                true => format!("as soon as it was started {how}"),
+                false => format!("ended as soon as it was started: {how}"),
+            };
             self.start_failed(now_ms, &how, out);
             return;
         }

@@ -391,7 +391,11 @@ impl NodeMachine {
         self.old_health = OldHealth::Unknown;
         self.child_backoff.forgive(now_ms, since_ms);
         self.child_backoff.fail(now_ms, how.to_owned());
-        self.fail_probe(&format!("the new software ended: {how}"));
+        let problem = match how.strip_prefix("the software ") {
+            Some(how) => format!("the new software {how}"),
+            None => format!("the new software ended: {how}"),
+        };
+        self.fail_probe(&problem);
         if let State::Joining { at, .. } = &mut self.state
             && *at != JoinAt::Prepare
         {

@@ -31,7 +31,9 @@ pub(super) fn note_of(record: &Record, settled: Option<&Settled>) -> Option<Note
             Some(to.version),
             format!("leaves for version {to}"),
         ),
-        Record::FlippingBack { reason } => ("node.flipping_back", here, reason.clone()),
+        Record::FlippingBack { reason } => {
+            ("node.flipping_back", here, format!("goes back: {reason}"))
+        }
         Record::Settled(settled) => (
             "node.settled",
             Some(settled.version),
