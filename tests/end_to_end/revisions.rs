@@ -61,6 +61,31 @@ fn until_waiting(system: &System, nodes: &[Node], revision: u32) {
     }
 }
 
+/// Waits until one box is blocked on revision 2, and the others wait for what becomes of it.
+fn one_is_blocked_and_the_others_wait(system: &System, nodes: &[Node]) {
+    let failed = until("one to be blocked", || {
+        let nodes = system.view().nodes;
+        let is_blocked = |fact: &NodeFact| fact.report.status.phase == Phase::Blocked;
+        nodes.into_iter().find(is_blocked)
+    });
+    let status = &failed.report.status;
+    assert_eq!(status.target_revision, Some(Revision(2)));
+    let reason = status.reason.clone().unwrap_or_default();
+    assert!(reason.contains("exit code 2"), "{reason}");
+    let waits = format!(
+        "revision 2 of version 2 has failed and is blocked at {}",
+        failed.name
+    );
+    for (node, name) in nodes.iter().zip(["a", "b", "c"]) {
+        if name != failed.name {
+            system.until_fact(node, "held by the one that is blocked", |fact| {
+                let reason = fact.report.status.reason.as_ref();
+                reason.is_some_and(|reason| reason.contains(&waits))
+            });
+        }
+    }
+}
+
 #[test]
 fn a_worse_revision_is_tried_by_one_node_and_nobody_runs_it_by_chance() {
     let (system, mut nodes) = at_version_2();
@@ -86,27 +111,7 @@ fn a_worse_revision_is_tried_by_one_node_and_nobody_runs_it_by_chance() {
     runs(&system, &nodes[1], 2, place(2, 1));
 
     system.approve(2, None);
-    let failed = until("one to be blocked", || {
-        let nodes = system.view().nodes;
-        let is_blocked = |fact: &NodeFact| fact.report.status.phase == Phase::Blocked;
-        nodes.into_iter().find(is_blocked)
-    });
-    let status = &failed.report.status;
-    assert_eq!(status.target_revision, Some(Revision(2)));
-    let reason = status.reason.clone().unwrap_or_default();
-    assert!(reason.contains("exit code 2"), "{reason}");
-    let waits = format!(
-        "revision 2 of version 2 has failed and is blocked at {}",
-        failed.name
-    );
-    for (node, name) in nodes.iter().zip(["a", "b", "c"]) {
-        if name != failed.name {
-            system.until_fact(node, "held by the one that is blocked", |fact| {
-                let reason = fact.report.status.reason.as_ref();
-                reason.is_some_and(|reason| reason.contains(&waits))
-            });
-        }
-    }
+    one_is_blocked_and_the_others_wait(&system, &nodes);
     let mut confirmed = 0;
     for (node, number) in nodes.iter().zip(1..) {
         runs(&system, node, number, place(2, 1));
