@@ -11,7 +11,7 @@ use super::store::{DEMANDS, LAST, POLL_MS, Store};
 use super::summary::{Demands, Summary};
 use super::system::{SERVER, all_at, describe};
 use anyhow::{Context, bail};
-use model::api::{Phase, SystemView};
+use model::api::{NodeFact, Phase, SystemView};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub async fn run(
     })
 }
 
-/// Version 2 comes out broken: every node tries it, goes back and serves on. Its revision then takes them all there,
+/// Version 2 comes out broken: who tries it goes back and serves on, and the others do not begin it. Its revision then takes them all there,
 /// with the server away for a while in the middle.
 async fn fail_and_mend(store: &Store, place: &Place) -> anyhow::Result<()> {
     let broken = break_probes(&store.bundles[1], &place.root.join("bundles/v2-broken"))?;
@@ -79,24 +79,32 @@ async fn fail_and_mend(store: &Store, place: &Place) -> anyhow::Result<()> {
         .watcher
         .say("version 2 is published, and its probes fail");
     store.system.approve(2, None, None).await?;
-    let blocked = |view: &SystemView| {
-        view.nodes.iter().all(|fact| {
-            let status = &fact.report.status;
-            status.phase == Phase::Blocked && status.reason.is_some()
-        })
+    let held = |view: &SystemView| {
+        let phase = |fact: &NodeFact| fact.report.status.phase;
+        let waits = |fact: &NodeFact| {
+            matches!(phase(fact), Phase::Blocked | Phase::Staged)
+                && fact.report.status.reason.is_some()
+        };
+        let mut nodes = view.nodes.iter();
+        nodes.any(|fact| phase(fact) == Phase::Blocked) && view.nodes.iter().all(waits)
     };
     let view = store
         .system
-        .wait("every node is blocked", HARASSED_LIMIT, blocked)
+        .wait(
+            "a node is blocked and holds the others",
+            HARASSED_LIMIT,
+            held,
+        )
         .await?;
     for fact in &view.nodes {
-        let reason = fact.report.status.reason.clone().unwrap_or_default();
-        if !reason.contains("probe") {
+        let status = &fact.report.status;
+        let reason = status.reason.clone().unwrap_or_default();
+        if status.phase == Phase::Blocked && !reason.contains("probe") {
             bail!("{} is blocked, but not by its probe: {reason}", fact.name);
         }
     }
     store.watcher.say(&format!(
-        "every node is blocked and serves on: {}",
+        "what is blocked at a node is begun at no other, and all serve on: {}",
         describe(&view)
     ));
     store.calls(1000).await?;
