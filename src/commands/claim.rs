@@ -4,9 +4,10 @@
 use super::agent::journal_advice;
 use super::operate::done;
 use crate::arguments::Globals;
+use crate::connection::{connect, wait_for};
 use crate::failure::{Outcome, advice_on, failure};
-use agent::AgentError;
 use agent::holder::Original;
+use agent::{AgentError, Claimed};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ fn stop_advice(original: &Original) -> String {
 /// `upstart claim`.
 pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> Outcome {
     let shown = arguments.data.display().to_string();
-    agent::claim(&arguments.data).map_err(|error| {
+    let claimed = agent::claim(&arguments.data).map_err(|error| {
         let next = match &error {
             AgentError::Journal(error) => journal_advice(error).to_owned(),
             AgentError::OriginalLives(original) => stop_advice(original),
@@ -43,6 +44,29 @@ pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> Outcome {
             .collect();
         failure(format!("{shown} is not claimed: {}", told.join(": ")), next)
     })?;
-    let sentence = format!("{shown} is the node's data directory from now on; start its agent.");
-    done(globals, &json!({ "claimed": shown }), &sentence)
+    let missing = wait_for(async { Ok(missing_records(globals, claimed).await) })?;
+    let more = match &missing {
+        Ok(0) => String::new(),
+        Ok(missing) => format!(
+            " Its journal lacks {missing} records that the server has heard of: what the node has acknowledged since may be lost."
+        ),
+        Err(why) => {
+            format!(" Whether it is older than the node was last, the server did not say: {why}.")
+        }
+    };
+    let sentence =
+        format!("{shown} is the node's data directory from now on; start its agent.{more}");
+    let document = json!({ "claimed": shown, "missing_records": missing.ok() });
+    done(globals, &document, &sentence)
+}
+
+/// How many records of the node the server has heard of that this directory does not have; else why it is not known.
+async fn missing_records(globals: &Globals, claimed: Claimed) -> Result<u64, String> {
+    let Some(node) = claimed.node else {
+        return Err("it was never enrolled".to_owned());
+    };
+    let client = connect(globals).map_err(|error| error.to_string())?;
+    let fact = client.node(&node.0.to_string()).await;
+    let fact = fact.map_err(|error| error.to_string())?;
+    Ok(fact.report.records.saturating_sub(claimed.records))
 }

@@ -213,7 +213,8 @@ fn a_port_that_somebody_else_has_ends_the_probe_at_once() {
 
 #[test]
 fn a_stop_names_the_agent_that_is_in_its_way_and_says_whether_that_is_stopped() {
-    let (_system, node) = settled(&ledger(1, "", ""));
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
     let said = || {
         let stop = upstart().args(["stop", "--data"]).arg(&node.data).output();
         let output = stop.expect("runs");

@@ -239,14 +239,15 @@ impl Journal {
         self.witness.said.claimed
     }
 
-    /// Makes a copied, moved or restored data directory the node's own; `forget` removes what is the original's alone.
+    /// Makes a copied, moved or restored data directory the node's own; `forget` removes what is the original's alone. Says how many
+    /// records have been written here.
     ///
     /// # Errors
     /// An agent runs there, it is no node's directory, what is in it is damaged, or the disk fails.
     pub fn claim(
         path: &Path,
         forget: impl FnOnce() -> Result<(), (PathBuf, io::Error)>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<u64, JournalError> {
         let lock = lock(path)?;
         let witness = Witness::open(path)?;
         let witness_path = witness::path_of(path);
@@ -254,7 +255,7 @@ impl Journal {
         forget().map_err(|(path, error)| disk("remove", &path)(error))?;
         witness.claim()?;
         drop(lock);
-        Self::open(path).map(|_| ())
+        Self::open(path).map(|(journal, _)| journal.total())
     }
 
     fn bear_witness(&mut self, mark: Mark) -> Result<(), JournalError> {

@@ -34,4 +34,4 @@ pub mod trust;
 mod vital;
 
 pub use config::Config;
-pub use node::{AgentError, Runner, claim, run, runner, stop};
+pub use node::{AgentError, Claimed, Runner, claim, run, runner, stop};

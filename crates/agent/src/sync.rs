@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -50,7 +50,6 @@ pub(crate) async fn enrol(
     layout: &Layout,
     claimed: bool,
 ) -> Result<(Enrolled, bool), ClientError> {
-    let file = layout.cache().join("enrolled.json");
     let request = EnrolRequest {
         name: config.name.clone(),
         class: config.class.clone(),
@@ -60,11 +59,11 @@ pub(crate) async fn enrol(
     };
     match client.enrol(&request).await {
         Ok(enrolled) => {
-            save(&file, &enrolled);
+            save(&enrolment(layout), &enrolled);
             Ok((enrolled, true))
         }
         Err(error) if claimed && error.kind() == Some(CONFLICT) => Err(error),
-        Err(error) => match load(&file) {
+        Err(error) => match enrolled(layout) {
             Some(enrolled) => {
                 tracing::warn!(
                     "the upgrade server does not take this node ({error}): it goes on as its journal says, and asks again"
@@ -74,6 +73,15 @@ pub(crate) async fn enrol(
             None => Err(error),
         },
     }
+}
+
+/// What a server last said to the node's enrolment.
+pub(crate) fn enrolled(layout: &Layout) -> Option<Enrolled> {
+    load(&enrolment(layout))
+}
+
+fn enrolment(layout: &Layout) -> PathBuf {
+    layout.cache().join("enrolled.json")
 }
 
 /// The machine's name, for people.

@@ -22,7 +22,7 @@ mod unreachable;
 
 pub(crate) use actions::chain;
 pub(crate) use known::Unsure;
-pub use start::{AgentError, Runner, claim, run, runner, stop};
+pub use start::{AgentError, Claimed, Runner, claim, run, runner, stop};
 
 use crate::config::Config;
 use crate::dial::FastOpen;

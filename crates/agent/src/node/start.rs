@@ -30,7 +30,7 @@ use client::{Client, ClientError};
 use intercept::holder::{ChildExit, HolderState, RunningChild};
 use intercept::table::TableError;
 use model::api::Enrolled;
-use model::ids::Version;
+use model::ids::{NodeId, Version};
 use model::machine::{NodeMachine, Plan, RecoverError};
 use model::names;
 use model::routing::Standing;
@@ -613,18 +613,29 @@ pub fn runner(data: &Path) -> Option<Runner> {
     })
 }
 
+/// A directory that has become a node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// How many records its journal has ever had.
+    pub records: u64,
+    /// The node's number at its server, where it has one.
+    pub node: Option<NodeId>,
+}
+
 /// Makes a copied, moved or restored data directory the node's own; the next agent starts in it, under a holder of its own. No agent may
 /// run there, and nothing of the original's on this machine.
 ///
 /// # Errors
 /// It is no node's directory, an agent runs there, something of the original runs, or what is in it is damaged.
-pub fn claim(data: &Path) -> Result<(), AgentError> {
+pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
     let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
     if let Some(original) = holder::original(layout.root()) {
         return Err(AgentError::OriginalLives(original));
     }
     let forget = || holder::forget(layout.root());
-    Ok(Journal::claim(&layout.journal(), forget)?)
+    let records = Journal::claim(&layout.journal(), forget)?;
+    let node = sync::enrolled(&layout).map(|enrolled| enrolled.node);
+    Ok(Claimed { records, node })
 }
 
 /// How the software that runs is to be stopped, as the agent noted when it started it.
