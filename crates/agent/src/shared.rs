@@ -202,6 +202,10 @@ mod tests {
             .env(environment::STATS, first.stats_name());
         let mut software = software.spawn().expect("sleep");
         let pid = i32::try_from(software.id()).expect("a pid");
+        // A program that has just begun shows no environment for a moment.
+        while std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|told| told.is_empty()) {
+            std::thread::yield_now();
+        }
         let asked = Shared::open(data, Some(&[pid])).expect("found");
         assert_eq!(asked.table_name(), first.table_name());
         software.kill().expect("killed");

@@ -25,7 +25,7 @@ const REASONS: [(&str, &str); 26] = [
     ),
     (
         "maybe_a_member",
-        "it has no label, and may come from a member that does not know this address yet",
+        "it has no label, and may come from a member that does not know this address yet; an agent that starts without a server and cannot tell says so in its log",
     ),
     (
         "no_descriptors",

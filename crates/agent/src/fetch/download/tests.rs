@@ -40,7 +40,7 @@ impl Server {
     }
 
     fn fetcher(&self, folder: &Path) -> Fetcher {
-        let client = Client::new(&[&self.address], Some("a token".to_owned())).expect("client");
+        let client = Client::new(&[&self.address], Some("a-token".to_owned())).expect("client");
         Fetcher::new(Arc::new(client), folder.join("artifacts"))
     }
 }
