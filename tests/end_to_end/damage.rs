@@ -211,16 +211,25 @@ fn a_copy_is_not_claimed_while_its_original_runs_and_touches_nothing_of_it() {
     claim(&system.folder().join("backup"));
     node.start_agent();
     node.running_child();
-    let second = upstart()
+    let backup = system.folder().join("backup");
+    let log = system.folder().join("second.log");
+    let mut second = upstart()
         .env("UPSTART_SERVER", system.server.url())
         .args(["agent", "--name", "a", "--class", "box"])
         .args(["--var", "port=1", "--data"])
-        .arg(system.folder().join("backup"))
-        .output()
+        .arg(&backup)
+        .stderr(std::fs::File::create(&log).expect("made"))
+        .spawn()
         .expect("runs");
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("choose another name"), "{said}");
+    until("the second agent to wait", || {
+        let said = std::fs::read_to_string(&log).expect("read");
+        said.contains("choose another name").then_some(())
+    });
+    assert!(crate::harness::pids_naming(&backup.join("current")).is_empty());
     assert_eq!(reads(&system, 1), 7);
+    let process = rustix::process::Pid::from_child(&second);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("told");
+    assert!(second.wait().expect("ends").success());
 }
 
 #[test]
@@ -340,6 +349,12 @@ fn what_was_unpacked_is_compared_with_its_archive() {
 fn what_is_the_agents_alone_is_private() {
     let (system, node) = serving();
     let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    // Software that begins as root may become another user, who must enter its state.
+    let state = if rustix::process::geteuid().is_root() {
+        0o711
+    } else {
+        0o700
+    };
     for (path, expected) in [
         ("", 0o711),
         ("artifacts", 0o700),
@@ -351,7 +366,7 @@ fn what_is_the_agents_alone_is_private() {
         ("holder.lock", 0o600),
         ("holder.log", 0o600),
         ("versions", 0o711),
-        ("versions/1.1/state", 0o700),
+        ("versions/1.1/state", state),
         ("versions/1.1/bundle/upgrade.toml", 0o600),
     ] {
         assert_eq!(mode(&node.data.join(path)), expected, "{path}");

@@ -101,7 +101,7 @@ fn an_agent_killed_on_the_way_back_is_followed_by_one_that_goes_back() {
         "blocked:after",
     ];
     // Each in a system of its own: a node that is blocked holds the others of its class.
-    places.map(killed_on_the_way_back_at);
+    places.into_iter().for_each(killed_on_the_way_back_at);
 }
 
 fn killed_on_the_way_back_at(place: &str) {

@@ -86,12 +86,16 @@ fn back(point: &str) -> Ended {
     let mut scene = Scene::serving();
     scene.arm(point);
     let sick = Boxes::version(2)
+        .setting("require_staged = false")
         .arguments(&["--unhealthy"])
         .probe("http = '/health', service = 'data', interval_ms = 50, timeout_ms = 1000")
         .schedule("max_unavailable = 1");
+    // It goes first: a node that is blocked holds the others of its class.
+    let waits = scene.beside.freeze_agent();
     scene.system.publish(&sick.bundle());
     strike(&mut scene);
     scene.until_blocked();
+    drop(waits);
     scene.goes_on();
     scene.system.revise(&Boxes::version(2).bundle());
     (Recovery::ByItself, scene.end_at(2))

@@ -159,6 +159,11 @@ pub(crate) fn original(data: &Path) -> Option<Original> {
     remains::original(data)
 }
 
+/// Whether what is noted in a directory was noted by a holder of this very one, of which it is no copy.
+pub(crate) fn is_its_own(data: &Path) -> bool {
+    remains::is_its_own(data)
+}
+
 /// Forgets who holds a directory, and what it shares with its software: of a copy, all of that is the original's.
 pub(crate) fn forget(data: &Path) -> Result<(), (PathBuf, io::Error)> {
     remains::forget(data)

@@ -177,6 +177,12 @@ pub(super) fn original(data: &Path) -> Option<Original> {
     })
 }
 
+/// Whether what is noted in a directory was noted by a holder of this very one, of which it is no copy.
+pub(super) fn is_its_own(data: &Path) -> bool {
+    let noted_in = Noted::read(data).and_then(|noted| noted.home);
+    noted_in.is_some() && noted_in == Birth::at(data)
+}
+
 /// The process that listens at an abstract name.
 fn listener(name: &[u8]) -> Option<i32> {
     if name.is_empty() {

@@ -370,7 +370,9 @@ async fn enrol(
         match sync::enrol(client, config, layout, claimed).await {
             Ok(enrolled) => return Ok(Some(enrolled)),
             Err(ClientError::Problem(problem))
-                if matches!(problem.status, 400 | 401 | 403 | 409 | 422) =>
+                // Under a name that is heard elsewhere a directory that was just claimed waits: the other may have ended.
+                if matches!(problem.status, 400 | 401 | 403 | 422)
+                    || problem.status == 409 && !claimed =>
             {
                 return Err(ClientError::Problem(problem).into());
             }
@@ -629,10 +631,15 @@ pub struct Claimed {
 /// It is no node's directory, an agent runs there, something of the original runs, or what is in it is damaged.
 pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
     let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
-    if let Some(original) = holder::original(layout.root()) {
+    let is_held = holder::is_its_own(layout.root());
+    if !is_held && let Some(original) = holder::original(layout.root()) {
         return Err(AgentError::OriginalLives(original));
     }
-    let forget = || holder::forget(layout.root());
+    // What holds this very directory goes on doing so.
+    let forget = || match is_held {
+        true => Ok(()),
+        false => holder::forget(layout.root()),
+    };
     let records = Journal::claim(&layout.journal(), forget)?;
     let node = sync::enrolled(&layout).map(|enrolled| enrolled.node);
     Ok(Claimed { records, node })

@@ -47,12 +47,16 @@ fn adopt(directory: &Path, state: &Path) -> io::Result<()> {
     symlink(directory, state)
 }
 
-/// Makes an empty state, which only the software's user enters; that user may open it as it likes.
+/// Makes an empty state, which only the software's user enters; that user may open it as it likes. Software that begins as root may
+/// become another user, who must find its way in.
 fn make_state(state: &Path, user: Option<&str>) -> io::Result<()> {
     if let Some(parent) = state.parent() {
         std::fs::create_dir_all(parent)?;
     }
+    let becomes_another = user.is_none() && rustix::process::geteuid().is_root();
+    let mode = if becomes_another { 0o711 } else { 0o700 };
     std::fs::DirBuilder::new().mode(0o700).create(state)?;
+    std::fs::set_permissions(state, Permissions::from_mode(mode))?;
     match user {
         None => Ok(()),
         Some(user) => {
