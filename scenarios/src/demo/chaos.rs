@@ -12,6 +12,7 @@ use super::summary::{Demands, Summary};
 use super::system::{SERVER, all_at, describe};
 use anyhow::{Context, bail};
 use model::api::{NodeFact, Phase, SystemView};
+use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub async fn run(
     executioner.begin(&store);
     store.start(|node| executioner.next(node)).await?;
     store.calls(1000).await?;
-    fail_and_mend(&store, place).await?;
+    fail_and_mend(&store, place, &executioner).await?;
     let mut crashes = crash_all(&store, seed).await?;
     fail_transform_once(&store, place).await?;
     crashes.extend(crash_all(&store, seed + 1).await?);
@@ -72,7 +73,11 @@ pub async fn run(
 
 /// Version 2 comes out broken: who tries it goes back and serves on, and the others do not begin it. Its revision then takes them all there,
 /// with the server away for a while in the middle.
-async fn fail_and_mend(store: &Store, place: &Place) -> anyhow::Result<()> {
+async fn fail_and_mend(
+    store: &Store,
+    place: &Place,
+    executioner: &Executioner,
+) -> anyhow::Result<()> {
     let broken = break_probes(&store.bundles[1], &place.root.join("bundles/v2-broken"))?;
     store.system.publish(&broken, false)?;
     store
@@ -101,6 +106,10 @@ async fn fail_and_mend(store: &Store, place: &Place) -> anyhow::Result<()> {
         let reason = status.reason.clone().unwrap_or_default();
         if status.phase == Phase::Blocked && !reason.contains("probe") {
             bail!("{} is blocked, but not by its probe: {reason}", fact.name);
+        }
+        if status.phase == Phase::Staged && executioner.excuse(&fact.name) {
+            // Its agent would die at nothing any more: the next one is dealt another point.
+            store.system.processes.signal(&fact.name, Signal::KILL);
         }
     }
     store.watcher.say(&format!(

@@ -30,6 +30,9 @@ const ORDER: [&str; 11] = [
     "unstaged",
 ];
 
+/// What only a node comes to that has tried a version in vain.
+const WAY_BACK: [&str; 2] = ["flipping_back", "blocked"];
+
 #[derive(Debug, Default)]
 struct Plan {
     /// The points that are still to come, by node.
@@ -85,6 +88,23 @@ impl Executioner {
             None => plan.armed.remove(node),
         };
         next
+    }
+
+    /// Takes back the points of the way back that this node will not come to: another node of its class is blocked, and holds it. Says
+    /// whether its agent waits for one of them.
+    pub fn excuse(&self, node: &str) -> bool {
+        let is_back = |point: &String| WAY_BACK.iter().any(|kind| point.starts_with(kind));
+        let mut plan = self.plan();
+        let armed = plan.armed.get(node).is_some_and(is_back);
+        if armed {
+            plan.armed.remove(node);
+        }
+        let ahead = plan.ahead.entry(node.to_owned()).or_default();
+        let before = ahead.len();
+        ahead.retain(|point| !is_back(point));
+        let taken = before - ahead.len() + usize::from(armed);
+        plan.total -= taken;
+        armed
     }
 
     /// How far it has come.
