@@ -3,6 +3,7 @@
 
 use crate::holder::group::{below, control_members, program};
 use crate::kernel::{self, Owner, Socket};
+use intercept::address::canonical;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -216,10 +217,6 @@ fn first_owner(processes: &[i32], inodes: &BTreeSet<u64>) -> io::Result<Option<O
 fn covers(local: SocketAddr, at: SocketAddr) -> bool {
     let (local, at) = (canonical(local), canonical(at));
     local.port() == at.port() && (local.ip() == at.ip() || local.ip().is_unspecified())
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
