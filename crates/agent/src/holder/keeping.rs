@@ -107,8 +107,11 @@ impl Service {
             let Some(Ok(listener)) = self.listeners.fetch(id) else {
                 continue;
             };
-            // Who waits still is accepted when there is room again.
-            if !self.save_callers(listener.as_fd(), now) {
+            let nobody_waits = self.save_callers(listener.as_fd(), now);
+            // The last handle must go before the group is steered anew: its place would get callers still, who would be reset with it.
+            drop(listener);
+            if !nobody_waits {
+                // They are accepted when there is room again.
                 continue;
             }
             if let Err(error) = self.listeners.close(id, &members, now) {
