@@ -26,15 +26,30 @@ fn variable(name: &str) -> String {
 }
 
 /// The part of a server whose `bind` asks for room beside what is kept first; it answers every caller with one byte.
-/// With `PART_HAND_OVER` it gives every caller to the holder instead, and says over the token what comes back.
+/// With `PART_HAND_OVER` it gives every caller to the holder instead, and says over the token what comes back. With `PART_WORKERS`
+/// it has so many listeners that share the address, each a little later than the one before.
 #[test]
 #[ignore = "a part that another test plays"]
 fn part_server() {
     let address: SocketAddr = variable("PART_ADDRESS").parse().unwrap();
+    let Ok(workers) = std::env::var("PART_WORKERS") else {
+        return part_worker(address, false);
+    };
+    for _ in 0..workers.parse().unwrap() {
+        std::thread::spawn(move || part_worker(address, true));
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+fn part_worker(address: SocketAddr, shares: bool) {
     let holder = variable("UPSTART_HOLDER");
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     // As the listen hook sees to it: connections that have ended must not keep the next process from the address.
     socket.set_reuse_address(true).unwrap();
+    socket.set_reuse_port(shares).unwrap();
     let message = HookMessage::Bind { local: address };
     if hook::is_so(&holder, message, Some(socket.as_fd())) {
         println!("server binds beside what is kept");
@@ -102,7 +117,10 @@ impl Callers {
                         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                             refused.fetch_add(1, Ordering::Relaxed)
                         }
-                        Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+                        Err(error) => {
+                            eprintln!("a call failed: {error}");
+                            failed.fetch_add(1, Ordering::Relaxed)
+                        }
                     };
                 }
             }));
@@ -454,6 +472,50 @@ async fn software_that_listens_after_the_release_gets_its_callers_itself() {
     )
     .await;
     (0..20).for_each(|_| call(address).unwrap());
+    node.end(&client, &mut notices).await;
+}
+
+#[tokio::test]
+async fn workers_that_listen_while_what_is_kept_closes_hold_nobody_again() {
+    const WORKERS: usize = 16;
+    let (node, client, mut notices) = Node::start().await;
+    let address = free_address();
+    let text = address.to_string();
+    let one = [("PART_ADDRESS", text.as_str()), ("PART_WORKERS", "1")];
+    client
+        .start(node.part(1, "part_server", &one))
+        .await
+        .unwrap();
+    wait_listening(&mut notices, address).await;
+    let ports = vec![address.port()];
+    for generation in 2..5 {
+        client.keep(ports.clone()).await.unwrap();
+        client.stop(9, false, support::PATIENCE).await.unwrap();
+        until_exit(&mut notices).await;
+        let callers = Callers::start(address);
+        let count = WORKERS.to_string();
+        let many = [
+            ("PART_ADDRESS", text.as_str()),
+            ("PART_WORKERS", count.as_str()),
+        ];
+        let part = node.part(generation, "part_server", &many);
+        client.start(part).await.unwrap();
+        answer_until(&mut notices, |it| matches!(it, Notice::Listening(_))).await;
+        // The first one is healthy: it gets its callers, while the others go on coming.
+        let limit = Duration::from_secs(5);
+        client.let_go(ports.clone(), limit).await.unwrap();
+        answer_until(
+            &mut notices,
+            |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+        )
+        .await;
+        support::until("all workers listen", || {
+            listening(address.port()) == WORKERS
+        });
+        callers.until_more();
+        assert_eq!(callers.end(), (0, 0), "refused and failed");
+        assert_eq!(listening(address.port()), WORKERS, "nothing else listens");
+    }
     node.end(&client, &mut notices).await;
 }
 

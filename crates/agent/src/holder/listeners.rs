@@ -234,7 +234,7 @@ impl Listeners {
         if self.has_another(socket, spot, processes).unwrap_or(false) {
             return Ok(false);
         }
-        match self.stand_beside(socket, spot, now) {
+        match self.stand_beside(socket, spot, processes, now) {
             Ok(()) => Ok(true),
             Err(error) => {
                 let in_the_way = (self.kept.extract_if(.., |kept| kept.spot.collides(spot)))
@@ -255,17 +255,48 @@ impl Listeners {
         Ok(software.iter().any(|found| found.spot.collides(spot)))
     }
 
-    fn stand_beside(&mut self, socket: &OwnedFd, spot: Spot, now: Instant) -> io::Result<()> {
+    /// Whether the software listens at this very spot.
+    fn listens(&self, spot: Spot, processes: &[i32]) -> io::Result<bool> {
+        let ports = [spot.address.port()];
+        let software = sockets::find_listeners(processes, &ports, &self.inodes())?;
+        Ok(software.iter().any(|found| found.spot == spot))
+    }
+
+    /// What becomes of a listener that is opened for software which binds here: the same as of those that are kept already, so that
+    /// software which binds after the release is not held again.
+    fn stage_beside(&self, spot: Spot, now: Instant) -> Stage {
+        let stages = || {
+            let beside = self.kept.iter().filter(|kept| kept.spot.collides(spot));
+            beside.map(|kept| kept.stage)
+        };
+        let awaits = stages().find(|stage| matches!(stage, Stage::Awaiting { .. }));
+        let closes = |stage| matches!(stage, Stage::Closing { .. });
+        let is_released = stages().all(closes)
+            && stages().any(|stage| matches!(stage, Stage::Closing { shut: false, .. }));
+        match awaits {
+            Some(awaits) => awaits,
+            None if is_released => Stage::Closing {
+                since: now,
+                shut: false,
+            },
+            None => Stage::Held,
+        }
+    }
+
+    fn stand_beside(
+        &mut self,
+        socket: &OwnedFd,
+        spot: Spot,
+        processes: &[i32],
+        now: Instant,
+    ) -> io::Result<()> {
         let user = rustix::fs::fstat(socket)?.st_uid;
         for kept in self.kept.iter().filter(|kept| kept.spot.collides(spot)) {
             sockopt::set_socket_reuseport(&kept.socket, true)?;
             steering::give_to(&kept.socket, user)?;
         }
         self.lend(socket)?;
-        // Where the release has come before the software, whatever is opened for it now awaits it too.
-        let mut beside = self.kept.iter().filter(|kept| kept.spot.collides(spot));
-        let awaits = beside.find(|kept| matches!(kept.stage, Stage::Awaiting { .. }));
-        let stage = awaits.map_or(Stage::Held, |kept| kept.stage);
+        let stage = self.stage_beside(spot, now);
         for kept in self.kept.iter_mut().filter(|kept| kept.spot.collides(spot)) {
             let closing = matches!(kept.stage, Stage::Closing { .. });
             if kept.spot.swallows(spot) && !closing {
@@ -276,6 +307,11 @@ impl Listeners {
             } else if kept.stage == Stage::Quiet {
                 kept.serve(stage)?;
             }
+        }
+        // After the release, whoever joins those of the software that listen there already gets callers as they do.
+        if matches!(stage, Stage::Closing { .. }) && self.listens(spot, processes)? {
+            self.next_look = Some(now);
+            return Ok(());
         }
         if self.at(spot).all(|kept| kept.origin == Origin::Duplicate) {
             let found = Found::new(spot.open(Some(user), BACKLOG)?)?;
