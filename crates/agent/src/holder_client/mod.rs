@@ -4,9 +4,12 @@
 //! used by many tasks at once. When the holder's connection ends, every request fails with [`ClientError::Gone`] and
 //! the channel of news closes.
 
+mod error;
 mod wire;
 
-use crate::holder::{self, HolderError, Owner};
+pub use error::ClientError;
+
+use crate::holder::{self, Owner};
 use intercept::holder::{
     ChildExit, ChildSpec, HandOverReason, HolderState, Interception, KeptListener, ReplyBody,
     Request, RequestBody,
@@ -15,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,55 +40,6 @@ const ANSWER_MS_MAX: u64 = 30_000;
 
 /// How long a holder may take to greet: it does nothing that waits, on however busy a machine.
 const GREETING_MS_MAX: u64 = 10_000;
-
-/// What went wrong between agent and holder.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// No holder listens there.
-    #[error("no holder answers at {path}")]
-    Unreachable {
-        /// Its socket.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The connection ended: the holder died, or a newer agent has taken the node.
-    #[error("the connection to the holder has ended")]
-    Gone,
-    /// The holder understood and refused, or could not.
-    #[error("the holder answers: {0}")]
-    Refused(String),
-    /// It did not answer in time.
-    #[error("the holder, process {process}, does not answer")]
-    Silent {
-        /// Which process it is; 0 where that cannot be seen.
-        process: i32,
-    },
-    /// Somebody who is no holder has its lock.
-    #[error(
-        "process {process} ({program}) of user {user}, which is no holder, has locked {path}: no holder can start"
-    )]
-    Locked {
-        /// The lock.
-        path: PathBuf,
-        /// The process.
-        process: i32,
-        /// Its user.
-        user: u32,
-        /// Its program.
-        program: String,
-    },
-    /// What it said makes no sense.
-    #[error("the holder's answer is not understood: {0}")]
-    Garbled(String),
-    /// The connection failed.
-    #[error("cannot speak to the holder")]
-    Io(#[from] io::Error),
-    /// It could not be started.
-    #[error("cannot start the holder")]
-    Spawn(#[from] HolderError),
-}
 
 /// News from the holder.
 #[derive(Debug)]

@@ -1,0 +1,54 @@
+//! What can go wrong between agent and holder, in the words of the log.
+
+use crate::holder::HolderError;
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong between agent and holder.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No holder listens there.
+    #[error("no holder answers at {path}")]
+    Unreachable {
+        /// Its socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection ended: the holder died, or a newer agent has taken the node.
+    #[error("the connection to the holder has ended")]
+    Gone,
+    /// The holder understood and refused, or could not.
+    #[error("the holder answers: {0}")]
+    Refused(String),
+    /// It did not answer in time.
+    #[error("the holder, process {process}, does not answer")]
+    Silent {
+        /// Which process it is; 0 where that cannot be seen.
+        process: i32,
+    },
+    /// Somebody who is no holder has its lock.
+    #[error(
+        "process {process} ({program}) of user {user}, which is no holder, has locked {path}: no holder can start"
+    )]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// The process.
+        process: i32,
+        /// Its user.
+        user: u32,
+        /// Its program.
+        program: String,
+    },
+    /// What it said makes no sense.
+    #[error("the holder's answer is not understood: {0}")]
+    Garbled(String),
+    /// The connection failed.
+    #[error("cannot speak to the holder")]
+    Io(#[from] io::Error),
+    /// It could not be started.
+    #[error("cannot start the holder")]
+    Spawn(#[from] HolderError),
+}
