@@ -1,0 +1,124 @@
+//! The journal's files on the disk: made, read, locked and replaced whole.
+
+use super::JournalError;
+use super::error::{disk, format_error};
+use super::witness::{self, Witness};
+use model::journal::{self, HEADER};
+use model::machine::Record;
+use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// How much is preallocated at a time: some hundred upgrades.
+pub(super) const CHUNK_BYTES: u64 = 256 * 1024;
+
+/// The journal's file and what is in it; none where there is certainly none.
+pub(super) fn read(path: &Path) -> Result<Option<(File, Vec<u8>)>, JournalError> {
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(disk("open", path))?,
+    };
+    let bytes = std::fs::read(path).map_err(disk("read", path))?;
+    Ok(Some((file, bytes)))
+}
+
+/// Makes sure that no node has been here: that no journal is seen is no proof of it.
+pub(super) fn nothing_before(path: &Path, witness: Option<&Witness>) -> Result<(), JournalError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let missing = |trace: PathBuf| JournalError::Missing {
+        path: path.to_owned(),
+        trace,
+    };
+    if witness.is_some_and(|witness| witness.said.total > 0) {
+        return Err(missing(witness::path_of(path)));
+    }
+    for name in ["current", "start.json"] {
+        let trace = folder.join(name);
+        match std::fs::symlink_metadata(&trace) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(disk("look at", &trace)(error)),
+            Ok(_) => return Err(missing(trace)),
+        }
+    }
+    let versions = folder.join("versions");
+    let first = match std::fs::read_dir(&versions) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(disk("list", &versions)(error)),
+        Ok(mut entries) => entries.next(),
+    };
+    match first {
+        None => Ok(()),
+        Some(entry) => Err(missing(entry.map_err(disk("list", &versions))?.path())),
+    }
+}
+
+/// Writes a whole journal beside `path` and renames it there.
+pub(super) fn write_new(path: &Path, records: &[Record]) -> Result<(), JournalError> {
+    let (bytes, _) = frames(path, records)?;
+    write_file(path, &bytes).map(|_| ())
+}
+
+/// A journal's bytes, and the checksums of its records.
+pub(super) fn frames(path: &Path, records: &[Record]) -> Result<(Vec<u8>, Vec<u32>), JournalError> {
+    let (mut bytes, mut checksums) = (HEADER.to_vec(), Vec::new());
+    for (sequence, record) in records.iter().enumerate() {
+        let frame = journal::encode(sequence as u64, record);
+        let frame = frame.map_err(|source| format_error(path, source))?;
+        checksums.push(journal::checksum_of(&frame));
+        bytes.extend(frame);
+    }
+    Ok((bytes, checksums))
+}
+
+/// Writes a journal's bytes beside `path` and renames them there; answers where the records and the file end.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(u64, u64), JournalError> {
+    let end = bytes.len() as u64;
+    let allocated = end.next_multiple_of(CHUNK_BYTES);
+    let new = path.with_extension("new");
+    let file = (OpenOptions::new().write(true).create(true).truncate(true))
+        .mode(0o600)
+        .open(&new)
+        .map_err(disk("make", &new))?;
+    allocate(&file, &new, 0, allocated)?;
+    file.write_all_at(bytes, 0).map_err(disk("write", &new))?;
+    file.sync_all().map_err(disk("sync", &new))?;
+    std::fs::rename(&new, path).map_err(disk("rename", &new))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    (File::open(folder).and_then(|folder| folder.sync_all())).map_err(disk("sync", folder))?;
+    Ok((end, allocated))
+}
+
+/// Reserves `from..to` of the file, as zeros.
+pub(super) fn allocate(file: &File, path: &Path, from: u64, to: u64) -> Result<(), JournalError> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from) {
+        Ok(()) => file.sync_all().map_err(disk("sync", path)),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            let zeros = vec![0; (to - from) as usize];
+            let written = file.write_all_at(&zeros, from);
+            written
+                .and_then(|()| file.sync_all())
+                .map_err(disk("write", path))
+        }
+        Err(error) => Err(disk("allocate", path)(error.into())),
+    }
+}
+
+/// One agent per node: held until the process ends. The lock has a file of its own, since compaction replaces the journal's.
+pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
+    let path = path.with_extension("lock");
+    let file = (OpenOptions::new().write(true).create(true).truncate(false))
+        .mode(0o600)
+        .open(&path)
+        .map_err(disk("open", &path))?;
+    // Whoever can open it can lock it; one of a former agent may be open to all.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(disk("set the mode of", &path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(JournalError::Locked { path }),
+        Err(error) => Err(disk("lock", &path)(error.into())),
+    }
+}
