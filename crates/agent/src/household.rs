@@ -1,8 +1,8 @@
 //! The software's processes, whichever of them is left: everything below its holder, who adopts whatever loses its parent, and
 //! everything in its control group. The main process may have ended long ago, as a daemon's starter does.
 
-use crate::holder::group::{below, control_members, program};
-use crate::kernel::{self, Owner, Socket};
+use crate::holder::group::control_members;
+use crate::kernel::{self, Owner, Socket, below, program};
 use intercept::address::canonical;
 use std::collections::BTreeSet;
 use std::io;

@@ -1,6 +1,5 @@
 //! What hooks in the software's processes say to the holder: one message a connection, at most one reply.
 
-use super::group;
 use super::hand_overs::HandOver;
 use super::packet::{self, Packet};
 use super::service::Service;
@@ -56,7 +55,7 @@ impl Service {
         let speaks = match self.group.encloses(pid) {
             // Software that begins as root changes the user of its workers: the child's group says whose they are. A number may
             // have been given to a process of the group only after a stranger's ended: then its user is another than the one who connected.
-            Some(true) => is_known || group::user(pid) == Some(uid),
+            Some(true) => is_known || crate::kernel::user(pid) == Some(uid),
             Some(false) => false,
             // One that has ended already, having sent its message, cannot be looked up any more: then its user decides, who can do
             // with the software's processes what he likes anyway.

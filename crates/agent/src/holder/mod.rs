@@ -125,11 +125,11 @@ pub enum Owner {
 pub fn owner(data: &Path) -> Option<Owner> {
     let locker = remains::locker_of(&lock_path(data))?;
     let own = rustix::process::geteuid().as_raw();
-    Some(match group::user(locker) {
+    Some(match crate::kernel::user(locker) {
         Some(user) if ![0, own].contains(&user) || !is_holder(locker) => Owner::Stranger {
             process: locker,
             user,
-            program: group::program(locker),
+            program: crate::kernel::program(locker),
         },
         _ => Owner::Holder(locker),
     })

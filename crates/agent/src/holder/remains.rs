@@ -5,7 +5,7 @@
 //! name or number, and which directory it is the holder of: what a copy of that has of it leads to somebody else's software. Besides,
 //! everything that runs with the name of this node's holder in its environment, as a user of the node, is the node's software.
 
-use super::group::{self, Group, Stray};
+use super::group::{Group, Stray};
 use super::group_name;
 use crate::birth::Birth;
 use crate::sync;
@@ -216,7 +216,7 @@ fn carriers(data: &Path, user: Option<u32>) -> io::Result<Vec<Stray>> {
     let processes = crate::kernel::processes()?.into_iter();
     let carry = processes.filter(|pid| {
         // A program that is set-user-ID has rights of its own, and the environment of whoever began it.
-        group::users(*pid).is_some_and(|users| users.iter().all(is_of_the_node))
+        crate::kernel::users(*pid).is_some_and(|users| users.iter().all(is_of_the_node))
             && carries(*pid, &mark)
     });
     Ok(carry.filter_map(Stray::of).collect())

@@ -1,8 +1,9 @@
 //! A stop under way. The main process is asked to end; when it has, whatever is left of the software is asked at once; what has
 //! not ended when the grace is over is killed. All of it holds without an agent.
 
-use super::group::{self, Group, Image};
+use super::group::Group;
 use super::service::Service;
+use crate::kernel::{self, Image};
 use intercept::holder::{KILLED_TOLD_MAX, Killed, KilledProcess};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +51,8 @@ impl Stopping {
         // A number that is free again may be another process's later.
         self.asked.retain(|pid, _| members.contains(pid));
         for pid in &members {
-            let has_parent = || group::parent(*pid).is_some_and(|parent| members.contains(&parent));
+            let has_parent =
+                || kernel::parent(*pid).is_some_and(|parent| members.contains(&parent));
             if !self.has_heard(*pid) && (first || !has_parent()) {
                 self.ask(*pid, group);
             }
@@ -60,7 +62,7 @@ impl Stopping {
     /// A process that was asked between fork and exec may have lost the signal: its parent's handler took it.
     fn has_heard(&self, pid: i32) -> bool {
         let asked = self.asked.get(&pid);
-        asked.is_some_and(|image| *image == group::image(pid))
+        asked.is_some_and(|image| *image == kernel::image(pid))
     }
 
     fn ask(&mut self, pid: i32, group: &Group) {
@@ -74,7 +76,7 @@ impl Stopping {
             return;
         }
         // Before the signal, so that what is executed after it is told from it.
-        self.asked.insert(pid, group::image(pid));
+        self.asked.insert(pid, kernel::image(pid));
         if let Err(error) = pidfd_send_signal(&process, self.signal) {
             tracing::warn!(pid, %error, "cannot signal a process of the software");
         }
@@ -112,7 +114,7 @@ impl Service {
             if let Err(error) = child.signal(signal) {
                 tracing::warn!(main, %error, "cannot signal the software's main process");
             }
-            stopping.asked.insert(main, group::image(main));
+            stopping.asked.insert(main, kernel::image(main));
             if to_all {
                 stopping.spread(&self.group, true);
                 stopping.reach = Reach::All;
@@ -156,7 +158,7 @@ fn killed(stopping: &Stopping, members: &[i32], now: Instant) -> Killed {
         processes: told
             .map(|pid| KilledProcess {
                 pid: *pid,
-                program: group::program(*pid),
+                program: kernel::program(*pid),
             })
             .collect(),
         more: members.len().saturating_sub(KILLED_TOLD_MAX),

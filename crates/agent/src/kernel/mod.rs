@@ -1,5 +1,10 @@
 //! What the kernel tells of processes and their sockets. That it cannot be read is an error, never "there is none".
 
+mod process;
+
+pub(crate) use process::{
+    Image, below, descends, image, parent, process, program, read_process, user, users,
+};
 pub(crate) use sockets::{Socket, connection, connections, half_open_ports, is_here, listeners};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +35,7 @@ pub(crate) fn stands_still(pid: i32) -> bool {
 /// They cannot be read.
 pub(crate) fn family(main: i32) -> io::Result<Vec<i32>> {
     let mut family = vec![main];
-    family.extend(crate::holder::group::below(main)?);
+    family.extend(below(main)?);
     Ok(family)
 }
 
