@@ -7,6 +7,7 @@ pub mod bench;
 pub mod demo;
 pub mod faults;
 pub mod matrix;
+mod queue;
 
 /// Whole systems under load.
 #[derive(Parser)]

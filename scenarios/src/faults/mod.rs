@@ -17,15 +17,14 @@ mod servers;
 mod stopped;
 mod twice;
 
+use crate::queue;
 use anyhow::bail;
 use clap::Args;
 use load::Verdict;
 use report::{Report, Row};
 use std::any::Any;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use xtask::workspace::{Profile, Workspace};
 
@@ -122,7 +121,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Workspace::find()?.build(Profile::Dev)?;
     let began = Instant::now();
     let report = Report {
-        rows: rows(chosen, options.jobs.max(1)),
+        rows: rows(&chosen, options.jobs),
         seconds: began.elapsed().as_secs(),
     };
     match options.json {
@@ -135,30 +134,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.passed())))
 }
 
-fn rows(faults: Vec<Fault>, jobs: usize) -> Vec<Row> {
-    let count = faults.len();
-    let waiting: Mutex<VecDeque<Fault>> = Mutex::new(faults.into());
-    let rows = Mutex::new(Vec::new());
-    let next = || {
-        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.pop_front()
+fn rows(faults: &[Fault], jobs: usize) -> Vec<Row> {
+    // A thread of its own for each: some faults give it mounts of its own.
+    let work = |fault: &Fault| {
+        let row = std::thread::scope(|scope| scope.spawn(|| attempt(fault)).join());
+        row.unwrap_or_else(|_| unreachable!("panics are caught"))
     };
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while let Some(fault) = next() {
-                    // A thread of its own: some faults give it mounts of its own.
-                    let row = std::thread::scope(|scope| scope.spawn(|| attempt(&fault)).join());
-                    let row = row.unwrap_or_else(|_| unreachable!("panics are caught"));
-                    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-                    rows.push(row);
-                    let row = rows.last().expect("just pushed");
-                    eprintln!("{:>3} of {count}  {}", rows.len(), row.line());
-                }
-            });
-        }
-    });
-    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
+    queue::in_order(faults, jobs, work, |ended, row: &Row| {
+        eprintln!("{ended:>3} of {}  {}", faults.len(), row.line());
+    })
 }
 
 fn attempt(fault: &Fault) -> Row {

@@ -13,16 +13,16 @@ mod system;
 
 use crate::bench::stage::{end_on_signals, place};
 use crate::demo::processes::Processes;
+use crate::queue;
 use anyhow::bail;
 use clap::Args;
 use programs::Program;
 use report::Report;
 use row::Row;
 use stage::Stage;
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 use xtask::workspace::{Profile, Workspace};
 
@@ -97,7 +97,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         began: Instant::now(),
     };
     let report = Report {
-        rows: run.rows(&chosen, options.jobs.max(1)),
+        rows: run.rows(&chosen, options.jobs),
         seconds: run.began.elapsed().as_secs(),
     };
     run.processes.end_all(&place.root);
@@ -142,31 +142,10 @@ fn choose(all: &[Program], options: &Options) -> anyhow::Result<Vec<Program>> {
 impl Run<'_> {
     /// Tries every program, several at once, and gives the rows in the programs' order.
     fn rows(&self, programs: &[Program], jobs: usize) -> Vec<Row> {
-        let waiting: Mutex<VecDeque<&Program>> = Mutex::new(programs.iter().collect());
-        let rows = Mutex::new(Vec::new());
-        let next = || {
-            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.pop_front()
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..jobs {
-                scope.spawn(|| {
-                    while let Some(program) = next() {
-                        let row = self.row(program);
-                        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-                        rows.push(row);
-                        self.say(
-                            &program.name,
-                            &format!("{} of {} done", rows.len(), programs.len()),
-                        );
-                    }
-                });
-            }
-        });
-        let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let position = |row: &Row| programs.iter().position(|it| it.name == row.program);
-        rows.sort_by_key(position);
-        rows
+        let work = |program: &Program| self.row(program);
+        queue::in_order(programs, jobs, work, |ended, row: &Row| {
+            self.say(&row.program, &format!("{ended} of {} done", programs.len()));
+        })
     }
 
     fn say(&self, name: &str, what: &str) {
