@@ -225,15 +225,18 @@ class Load:
         return match if match.groups() else None
 
     def caller(self, number, kept):
-        conversation, resets = None, 0
+        conversation, resets, asked_peer = None, 0, False
         hosts = [self.host] + self.spec.get("hosts", [])
-        while not self.over.is_set():
-            began = time.time()
+        # The last call tells the version: a caller that waited through an upgrade may have made no other since.
+        while not self.over.is_set() or asked_peer:
+            began, asked_peer = time.time(), False
             try:
                 if conversation is None:
                     conversation = Conversation(hosts[number % len(hosts)], self.port)
                     opened = self.call_open(conversation)
-                match = self.call(conversation, self.spec.get("call", [])) or opened
+                match = self.call(conversation, self.spec.get("call", []))
+                asked_peer = match is None and "peer" in self.spec
+                match = match or opened
                 conversation.answered = True
                 with self.lock:
                     self.calls += 1
