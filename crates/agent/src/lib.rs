@@ -21,6 +21,7 @@ mod library;
 pub mod limits;
 mod members;
 mod node;
+mod packet;
 mod probe;
 mod relay;
 mod repository;

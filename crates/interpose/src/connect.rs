@@ -5,18 +5,12 @@
 //! interrupt and restart without sending anything again.
 
 use crate::kernel::{self, Errno, Given};
+use crate::labelling::{Encoded, Manner};
 use crate::{bind, cookies, late, paths, slow_path, state};
 use intercept::decide::{Bypass, Connect, on_connect, on_connect_to_itself};
-use intercept::label::{LABEL_BYTES_MAX, Label};
 use intercept::stats::{Counter, Deed};
 use libc::c_int;
 use std::net::SocketAddr;
-
-/// A label, encoded.
-pub(crate) struct Encoded {
-    bytes: [u8; LABEL_BYTES_MAX],
-    length: usize,
-}
 
 /// What a socket is before its connect.
 enum Socket {
@@ -26,21 +20,6 @@ enum Socket {
     WithoutFastOpen,
     /// Left alone.
     Other(Bypass),
-}
-
-impl Encoded {
-    fn new(label: &Label) -> Self {
-        let mut encoded = Self {
-            bytes: [0; LABEL_BYTES_MAX],
-            length: 0,
-        };
-        encoded.length = label.encode(&mut encoded.bytes);
-        encoded
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
 }
 
 /// The decision on a connect to this address.
@@ -58,17 +37,6 @@ fn decide_for(fd: c_int, to: Option<SocketAddr>) -> Connect {
             .unwrap_or(Connect::Bypass(Bypass::NoTable)),
         _ => decide(to),
     }
-}
-
-/// How the caller of a connect that is labelled waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// As long as the kernel does.
-    Waits,
-    /// Not at all: it is told EINPROGRESS.
-    Asks,
-    /// Not here: it is told EINPROGRESS, or that the connection stands already.
-    AsksTheNet,
 }
 
 /// The hook. `nonblocking` overrides what the socket says.
@@ -97,7 +65,7 @@ fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Resul
     let (Some(address), Connect::Label(_) | Connect::Refuse) = (address, decision) else {
         return match decision {
             Connect::Bypass(reason) => plain(fd, to, reason),
-            _ => kernel::connect(fd, to),
+            _ => kernel::connect(fd, to, state::mark()),
         };
     };
     let now_ms = kernel::now_ms();
@@ -133,7 +101,7 @@ fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Resul
 
 fn plain(fd: c_int, to: Given, reason: Bypass) -> Result<c_int, Errno> {
     state::count(reason.connect_counter());
-    kernel::connect(fd, to)
+    kernel::connect(fd, to, state::mark())
 }
 
 fn socket(fd: c_int, cookie: bool) -> Socket {
@@ -198,7 +166,7 @@ impl Attempt<'_> {
             paths::sample(self.fd, self.address, self.now_ms);
             return Err(libc::EINPROGRESS);
         }
-        let connected = kernel::connect(self.fd, self.to);
+        let connected = kernel::connect(self.fd, self.to, state::mark());
         let took_ms = kernel::now_ms() - self.now_ms;
         paths::note_blocking(self.fd, self.address, took_ms, connected.is_ok());
         match connected {

@@ -1,8 +1,8 @@
 //! Labels to this host that cannot be prompt any more: somebody has forbidden data in handshakes (`net.ipv4.tcp_fastopen`) while nodes
 //! run. Until every agent of the host has noticed, their software takes a connection whose label is late for one without.
 
-use crate::connect::Manner;
 use crate::kernel::{self, Errno, Given, Storage};
+use crate::labelling::Manner;
 use crate::state;
 use libc::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +71,7 @@ fn source(to: Given) -> Option<Storage> {
     let arguments = [family as usize, kind as usize, 0, 0, 0, 0];
     // SAFETY: no pointers.
     let socket = unsafe { kernel::call(libc::SYS_socket, arguments) }.ok()? as c_int;
-    let connected = kernel::connect(socket, to);
+    let connected = kernel::connect(socket, to, state::mark());
     let from = connected.is_ok().then(|| kernel::local(socket));
     kernel::close(socket);
     from

@@ -17,6 +17,7 @@ pub mod connect;
 mod cookies;
 mod dead;
 pub mod kernel;
+mod labelling;
 mod late;
 pub mod listen;
 mod messenger;

@@ -1,16 +1,56 @@
 //! Talking to the holder: one message, perhaps one reply, on a connection of its own. Bounded and without allocation.
 
 use crate::kernel::{self, Errno};
-use crate::state;
 use intercept::environment::CALL_MARK;
 use intercept::hook_protocol::{HookMessage, HookReply, MESSAGE_BYTES_MAX, REPLY_BYTES, REPLY_MS};
 use libc::c_int;
 use std::mem::size_of;
+use std::sync::OnceLock;
+
+static HOLDER: OnceLock<Holder> = OnceLock::new();
+
+/// `sun_path` without its leading zero byte.
+const NAME_BYTES_MAX: usize = 107;
+
+/// Where the holder listens, and who it is.
+struct Holder {
+    /// The abstract name. A copy: programs that change their title write over the environment's memory.
+    name: [u8; NAME_BYTES_MAX],
+    length: usize,
+    /// The owner of the table file: nobody else is believed to be the holder.
+    user: u32,
+}
+
+impl Holder {
+    fn new(name: &[u8], user: u32) -> Option<Self> {
+        if name.is_empty() {
+            return None;
+        }
+        let mut copy = [0; NAME_BYTES_MAX];
+        copy.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Self {
+            name: copy,
+            length: name.len(),
+            user,
+        })
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.name[..self.length]
+    }
+}
 
 /// Room for one descriptor in a control message.
 #[repr(C, align(8))]
 struct Control {
     bytes: [u8; 32],
+}
+
+/// Notes where the holder listens (its abstract name without the zero byte; empty where there is none) and whose it must be.
+pub(crate) fn set_holder(name: &[u8], user: u32) {
+    if let Some(holder) = Holder::new(name, user) {
+        let _ = HOLDER.set(holder);
+    }
 }
 
 /// Sends a message, with this descriptor where one is given.
@@ -42,7 +82,7 @@ fn converse(
 }
 
 fn open() -> Result<c_int, Errno> {
-    let holder = state::holder().ok_or(libc::ENOENT)?;
+    let holder = HOLDER.get().ok_or(libc::ENOENT)?;
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers.
     let made = unsafe {
@@ -61,7 +101,7 @@ fn open() -> Result<c_int, Errno> {
     }
 }
 
-fn attach(line: c_int, holder: &state::Holder) -> Result<(), Errno> {
+fn attach(line: c_int, holder: &Holder) -> Result<(), Errno> {
     // Family, a zero byte (abstract), the name.
     let mut address = [0u8; 110];
     address[..2].copy_from_slice(&(libc::AF_UNIX as u16).to_ne_bytes());

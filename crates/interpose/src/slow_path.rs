@@ -2,8 +2,8 @@
 //!
 //! Whatever goes wrong ends the attempt: an unlabelled connection never reaches a member.
 
-use crate::connect::{Encoded, Manner};
 use crate::kernel::{self, Errno, Given};
+use crate::labelling::{Encoded, Manner};
 use crate::state;
 use intercept::stats::Counter;
 use libc::c_int;
@@ -65,7 +65,7 @@ fn report(fd: c_int, outcome: Result<(), Errno>, manner: Manner) -> Result<c_int
 /// Waits until the connection stands. An interrupted or timed-out wait is an error: the attempt is given up with it, so
 /// that the next `connect` begins anew. A blocking connect has no bound but the kernel's.
 fn establish(fd: c_int, to: Given, patience_ms: Option<u64>) -> Result<(), Errno> {
-    match (kernel::connect(fd, to), patience_ms) {
+    match (kernel::connect(fd, to, state::mark()), patience_ms) {
         (Ok(_), _) => Ok(()),
         // Interrupted: the net's alarm, on a socket that waits.
         (Err(libc::EINPROGRESS | libc::EALREADY | libc::EINTR), Some(patience_ms)) => {

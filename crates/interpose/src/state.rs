@@ -1,4 +1,4 @@
-//! What is known here: the mapped table and counters, and the holder's address. The library makes it before `main`, or in the first
+//! What is known here: the mapped table and counters. The library makes it before `main`, or in the first
 //! hook that runs earlier, by its environment; a forked process inherits it, an executed one makes it anew. The holder names the files.
 
 use crate::kernel;
@@ -20,7 +20,6 @@ static TABLE: OnceLock<TableView<'static>> = OnceLock::new();
 /// What tells the table from others, for the holder, which outlives tables.
 static TABLE_IDENTITY: AtomicU64 = AtomicU64::new(0);
 static STATS: OnceLock<StatsView<'static>> = OnceLock::new();
-static HOLDER: OnceLock<Holder> = OnceLock::new();
 /// Counters of a process that cannot map the file: they end with it, and nothing else is lost.
 static PRIVATE: [AtomicU64; stats::FILE_WORDS] = [const { AtomicU64::new(0) }; stats::FILE_WORDS];
 /// This process's slot among those seen; 0 before its first deed.
@@ -28,37 +27,6 @@ static SLOT: AtomicUsize = AtomicUsize::new(0);
 
 /// Set when this process connects to a port of its own services while it is being stopped.
 static WAKES_ITSELF: AtomicBool = AtomicBool::new(false);
-
-/// `sun_path` without its leading zero byte.
-const NAME_BYTES_MAX: usize = 107;
-
-/// Where the holder listens, and who it is.
-pub(crate) struct Holder {
-    /// The abstract name. A copy: programs that change their title write over the environment's memory.
-    name: [u8; NAME_BYTES_MAX],
-    length: usize,
-    /// The owner of the table file: nobody else is believed to be the holder.
-    pub(crate) user: u32,
-}
-
-impl Holder {
-    fn new(name: &[u8], user: u32) -> Option<Self> {
-        if name.is_empty() {
-            return None;
-        }
-        let mut copy = [0; NAME_BYTES_MAX];
-        copy.get_mut(..name.len())?.copy_from_slice(name);
-        Some(Self {
-            name: copy,
-            length: name.len(),
-            user,
-        })
-    }
-
-    pub(crate) fn name(&self) -> &[u8] {
-        &self.name[..self.length]
-    }
-}
 
 /// A forked process is another one: its deeds are its own.
 pub fn forked() {
@@ -98,7 +66,7 @@ pub fn ensure() {
 
 /// What the software's own calls carry. Where the table cannot be seen nobody here can judge them: they go unmarked, and the net does
 /// what is to be done about them, as for a program without the library.
-pub(crate) fn mark() -> usize {
+pub fn mark() -> usize {
     ensure();
     match TABLE.get() {
         Some(_) => environment::CALL_MARK,
@@ -136,9 +104,7 @@ fn identity(path: &CStr) -> u64 {
 fn open_files(table: Option<&CStr>, stats: Option<&CStr>, holder: &[u8], user: Option<u32>) {
     let table = words(table, table::FILE_BYTES, libc::O_RDONLY);
     let owner = user.or(table.map(|(_, user)| user)).unwrap_or(0);
-    if let Some(holder) = Holder::new(holder, owner) {
-        let _ = HOLDER.set(holder);
-    }
+    messenger::set_holder(holder, owner);
     if let Some(view) = table.and_then(|(words, _)| TableView::new(words)) {
         let _ = TABLE.set(view);
     }
@@ -253,11 +219,6 @@ pub(crate) fn note_connect(fd: c_int, to: SocketAddr) {
     {
         WAKES_ITSELF.store(true, Ordering::Relaxed);
     }
-}
-
-/// The holder's address.
-pub(crate) fn holder() -> Option<&'static Holder> {
-    HOLDER.get()
 }
 
 /// The counters.

@@ -1,6 +1,6 @@
 //! The agent's connection: requests in, answers and news out, never waited for.
 
-use super::packet::{self, Packet};
+use crate::packet::{self, Packet};
 use intercept::holder::{FromHolder, PACKET_BYTES_MAX, Request};
 use std::collections::VecDeque;
 use std::io;

@@ -2,8 +2,8 @@
 
 use super::net::{self, Net};
 use super::output::{OUTPUT_BYTES_MAX, Output};
-use super::packet;
 use crate::launch::Orders;
+use crate::packet;
 use intercept::holder::{ChildExit, ChildSpec, Interception, Killed};
 use interpose::net::target::Target;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open};
@@ -91,7 +91,7 @@ impl Child {
             no_new_privileges: spec.no_new_privileges,
         };
         let orders = serde_json::to_vec(&orders)?;
-        super::packet::make_room(&ours, orders.len());
+        packet::make_room(&ours, orders.len());
         ours.set_nonblocking(true)?;
         (&ours)
             .write_all(&orders)

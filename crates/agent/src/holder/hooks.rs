@@ -1,8 +1,8 @@
 //! What hooks in the software's processes say to the holder: one message a connection, at most one reply.
 
 use super::hand_overs::HandOver;
-use super::packet::{self, Packet};
 use super::service::Service;
+use crate::packet::{self, Packet};
 use intercept::holder::Event;
 use intercept::hook_protocol::{HookMessage, HookReply, MESSAGE_BYTES_MAX};
 use rustix::net::sockopt;

@@ -17,7 +17,6 @@ mod keeping;
 mod listeners;
 mod net;
 mod output;
-pub(crate) mod packet;
 mod remains;
 mod requests;
 mod service;

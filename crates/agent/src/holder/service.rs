@@ -285,7 +285,7 @@ impl Service {
             };
             let uid = sockopt::socket_peercred(&socket).map(|peer| peer.uid.as_raw());
             if uid.is_ok_and(|uid| uid == 0 || uid == own) {
-                super::packet::make_room(&socket, intercept::holder::PACKET_BYTES_MAX);
+                crate::packet::make_room(&socket, intercept::holder::PACKET_BYTES_MAX);
                 self.newcomers.push(Newcomer { socket, since: now });
             }
         }

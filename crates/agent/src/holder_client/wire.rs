@@ -3,7 +3,7 @@
 use super::{
     ClientError, GREETING_MS_MAX, HAND_OVERS_WAITING_MAX, Notice, Waiting, lock, unexpected,
 };
-use crate::holder::{self, packet};
+use crate::{holder, packet};
 use intercept::holder::{
     Event, FromHolder, HolderState, PACKET_BYTES_MAX, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody,
     Request, RequestBody,

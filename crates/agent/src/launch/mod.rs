@@ -12,7 +12,7 @@ mod net;
 pub(crate) mod seccomp;
 pub(crate) mod user;
 
-use crate::holder::packet;
+use crate::packet;
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -193,7 +193,10 @@ impl Caller<'_> {
                 return Outcome::Answer(Err(libc::EINPROGRESS));
             }
         }
-        Outcome::Answer(self.alarm.during(|| kernel::connect(fd, to.given())))
+        Outcome::Answer(
+            self.alarm
+                .during(|| kernel::connect(fd, to.given(), state::mark())),
+        )
     }
 
     /// Every bind is the kernel's, with the software's own rights; where something is kept, room is made for it first.
