@@ -1,9 +1,9 @@
 //! What this test shares with the library's own: finding programs, network namespaces, waiting.
 
-#[path = "../../crates/preload/tests/harness/namespace.rs"]
+#[path = "../../crates/preload/tests/library/harness/namespace.rs"]
 #[allow(dead_code)] // Each test uses its part.
 pub(crate) mod namespace;
-#[path = "../../crates/preload/tests/harness/programs.rs"]
+#[path = "../../crates/preload/tests/library/harness/programs.rs"]
 #[allow(dead_code)] // Each test uses its part.
 pub(crate) mod programs;
 

@@ -4,7 +4,7 @@
 mod harness;
 mod stage;
 mod system;
-#[path = "../../crates/preload/tests/matrix/workloads.rs"]
+#[path = "../../crates/preload/tests/library/matrix/workloads.rs"]
 mod workloads;
 
 use harness::programs::run;

@@ -62,7 +62,7 @@ impl<'a> Stage<'a> {
     /// A file of the tests.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("crates/preload/tests/matrix")
+            .join("crates/preload/tests/library/matrix")
             .join(name)
     }
 

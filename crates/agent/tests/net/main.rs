@@ -347,7 +347,7 @@ const SCENARIOS: [&str; 24] = [
 #[tokio::test]
 async fn the_librarys_scenarios_look_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let source = "../preload/tests/syscalls/probe.c";
+    let source = "../preload/tests/library/syscalls/probe.c";
     let program = compile_source(folder.path(), source, "gcc", &["-static"]);
     let program = program.to_str().unwrap();
     let commands = SCENARIOS.map(|scenario| [program, scenario, "PORT", "NEXT"]);

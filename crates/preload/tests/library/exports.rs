@@ -1,10 +1,7 @@
 //! The library replaces these functions and no others; above all none that moves data.
 
-#[path = "harness/mod.rs"]
-mod harness;
-
-use harness::library;
-use harness::programs::{find, printed};
+use crate::harness::library;
+use crate::harness::programs::{find, printed};
 use std::process::Command;
 
 const NEVER: [&str; 15] = [

@@ -1,5 +1,4 @@
 //! A node without an agent: a member table, counters, and a holder of a few lines, in the test's own process.
-#![allow(dead_code)] // Each test binary uses its part.
 
 pub(crate) mod dial;
 pub(crate) mod holder;

@@ -1,4 +1,5 @@
 //! Programs that tests run: found, started, watched and ended.
+#![allow(dead_code)] // The tests of whole nodes (tests/interception) use the rest.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

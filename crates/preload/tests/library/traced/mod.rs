@@ -1,10 +1,7 @@
 //! After accept and connect nothing of ours is in the data path: the system calls are those of a bare run, one by one.
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
-use harness::programs::{compile, find, printed};
-use harness::{Node, free_port, table};
+use crate::harness::programs::{compile, find, printed};
+use crate::harness::{Node, free_port, table};
 use intercept::stats::Counter;
 use std::path::Path;
 use std::process::Command;
@@ -69,7 +66,7 @@ fn the_data_path_is_the_softwares_own() {
     }
     let ports = [free_port(), free_port()];
     let node = Node::new(&table(&ports));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traced/session.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/library/traced/session.c");
     let session = compile(&source, node.folder.path());
     let bare = traced(&node, &session, "session", ports, false);
     let ours = traced(&node, &session, "session", ports, true);

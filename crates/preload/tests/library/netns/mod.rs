@@ -1,12 +1,9 @@
 //! Between two hosts (network namespaces): real time-outs, the slow path, and paths that drop handshakes with data.
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
-use harness::dial::{serve_labelled, take_data_at_once};
-use harness::namespace::{Pair, command, drop_incoming, set, within};
-use harness::programs::{compile, find, printed};
-use harness::{Node, SYSTEM, kernel_count, table};
+use crate::harness::dial::{serve_labelled, take_data_at_once};
+use crate::harness::namespace::{Pair, command, drop_incoming, set, within};
+use crate::harness::programs::{compile, find, printed};
+use crate::harness::{Node, SYSTEM, kernel_count, table};
 use intercept::label::Label;
 use intercept::stats::Counter;
 use intercept::table::Table;
@@ -57,7 +54,7 @@ impl Bench {
         find(test, "gcc")?;
         let pair = Pair::make(test)?;
         let node = within(&pair.callers, || Node::new(table));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syscalls/probe.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/library/syscalls/probe.c");
         let probe = compile(&source, node.folder.path());
         let listener = within(&pair.servers, || {
             let listener = TcpListener::bind(("10.99.0.2", PORT)).expect("a listener");
@@ -124,7 +121,7 @@ impl Bench {
         (0..connections)
             .map(|_| {
                 self.labels
-                    .recv_timeout(harness::PATIENCE)
+                    .recv_timeout(crate::harness::PATIENCE)
                     .expect("a connection")
             })
             .collect()
@@ -210,7 +207,7 @@ fn a_label_that_cannot_be_prompt_any_more_waits_until_that_is_known() {
     assert_eq!(said.next().expect("a line").expect("text"), "listens");
     let mut caller = run(CALLS);
     // Its agent has not noticed yet: whoever accepts now would take what it says for a call without a label.
-    harness::wait_for("the caller to wait", || {
+    crate::harness::wait_for("the caller to wait", || {
         node.stats().processes.iter().any(|process| {
             process.pid == caller.id() && process.did(intercept::stats::Deed::Connect)
         })
@@ -244,7 +241,7 @@ fn a_slow_path_without_an_answer_is_given_up() {
         text.starts_with("connect(fd, ADDRESS(to)) = -1 ETIMEDOUT"),
         "{text}"
     );
-    assert!(begun.elapsed() < harness::PATIENCE);
+    assert!(begun.elapsed() < crate::harness::PATIENCE);
     assert!(
         bench.node.count(Counter::ConnectSlowPathFailed) >= 1,
         "{}",

@@ -1,12 +1,10 @@
 //! What the accept and bind hooks give away, take back and show: an unmodified server, peers made by hand.
 
 mod burst;
-#[path = "../harness/mod.rs"]
-mod harness;
 
-use harness::dial::{ask, dial, dial_token, encoded, expect_reset};
-use harness::programs::{compile, find};
-use harness::{AGENT_KEY, Node, PATIENCE, SYSTEM, free_port, table, wait_for};
+use crate::harness::dial::{ask, dial, dial_token, encoded, expect_reset};
+use crate::harness::programs::{compile, find};
+use crate::harness::{AGENT_KEY, Node, PATIENCE, SYSTEM, free_port, table, wait_for};
 use intercept::holder::HandOverReason;
 use intercept::label::Label;
 use intercept::stats::{Counter, Deed};
@@ -27,7 +25,8 @@ struct Server {
 
 impl Server {
     fn start(node: &Node, mode: &str, port: u16, count: usize) -> Self {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hand_overs/server.c");
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/library/hand_overs/server.c");
         let program = compile(&source, node.folder.path());
         let mut command = Command::new(program);
         command

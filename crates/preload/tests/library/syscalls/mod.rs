@@ -1,11 +1,8 @@
 //! Software cannot tell that it runs under the library: the same calls bare and preloaded, the same transcript.
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
-use harness::namespace::{set, within};
-use harness::programs::{compile, find, printed};
-use harness::{Node, free_port, kernel_count, table};
+use crate::harness::namespace::{set, within};
+use crate::harness::programs::{compile, find, printed};
+use crate::harness::{Node, free_port, kernel_count, table};
 use intercept::stats::Counter;
 use intercept::table::Table;
 use network::{Namespace, unavailable};
@@ -65,7 +62,7 @@ fn same_within(scenario: &str, labels: u64, accepted: impl Fn(u64, u64) -> bool,
         cookies,
         ..table(&[port, closed])
     });
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syscalls/probe.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/library/syscalls/probe.c");
     let probe = compile(&source, node.folder.path());
     let command = || {
         let mut command = Command::new(&probe);

@@ -1,7 +1,7 @@
 //! The programs: each is run unmodified, and returns what must be the same bare and under the library.
 
+use super::stage::Stage;
 use crate::harness::programs::printed;
-use crate::stage::Stage;
 use std::process::Command;
 
 /// redis-server, redis-benchmark and redis-cli.

@@ -1,12 +1,10 @@
 //! The interception matrix: real programs, unmodified, bare and under the library, with the same results; on loopback, and
 //! between two network namespaces with their own addresses.
 
-#[path = "../harness/mod.rs"]
-mod harness;
 mod stage;
 mod workloads;
 
-use harness::programs::run;
+use crate::harness::programs::run;
 use stage::{same, same_between_hosts};
 use std::process::Command;
 

@@ -74,7 +74,7 @@ impl<'a> Stage<'a> {
     /// A file of the tests.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/matrix")
+            .join("tests/library/matrix")
             .join(name)
     }
 
@@ -131,7 +131,7 @@ impl<'a> Stage<'a> {
 
     /// The same as another user.
     pub(crate) fn serve_as(&self, user: Option<&str>, command: &Command) -> Running {
-        self.serve(&mut crate::workloads::as_user(command, user))
+        self.serve(&mut super::workloads::as_user(command, user))
     }
 
     fn answers(&self) -> bool {
