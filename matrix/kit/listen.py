@@ -1,8 +1,9 @@
 """Ways to listen that some program has, one each: `listen.py WAY`. Each serves HTTP/1.0: its version, who asks, what it saw of its socket.
 
-Versions take turns where a way differs between them: odd ones do the first, even ones the second.
+Versions take turns where a way differs between them: odd ones do the first, even ones the second. The matrix tries the ways beside the
+bare program; the end-to-end tests try them, and some more, with many nodes at once.
 """
-import os, select, signal, socket, struct, sys, threading, time
+import array, ctypes, os, select, signal, socket, struct, sys, threading, time
 
 HOST, PORT, VERSION = os.environ["HOST"], int(os.environ["PORT"]), os.environ["VERSION"]
 ODD = int(VERSION) % 2 == 1
@@ -24,6 +25,8 @@ def answer(connection, peer):
             said = f"{peer[0].removeprefix('::ffff:')} {peer[1]}"
         elif b" /seen " in request:
             said = "\n".join(seen)
+        elif b" /who " in request:
+            said = f"{VERSION} {peer[1]}"
         else:
             said = f"version {VERSION}"
         if request:
@@ -314,8 +317,6 @@ def closed_descriptors():
 
 def raw_accept():
     """Listens by libc, accepts by the system call itself."""
-    import ctypes
-
     numbers = {"x86_64": 288, "aarch64": 242}
     listener = bound()
     listener.listen(64)
@@ -329,6 +330,107 @@ def raw_accept():
             answer(connection, connection.getpeername())
         except OSError:
             pass
+
+
+def plain():
+    serve_all(bound())
+
+
+def probes_accept_before_listen():
+    """As programs do that look whether a descriptor was given to them listening already."""
+    listener = tcp()
+    listener.bind((HOST, PORT))
+    assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
+    listener.setblocking(False)
+    try:
+        listener.accept()
+        raise SystemExit("accepted before it listens")
+    except OSError as error:
+        assert error.errno == 22, error
+    poll = select.poll()
+    poll.register(listener, select.POLLIN | select.POLLHUP)
+    assert poll.poll(0)[0][1] & select.POLLHUP
+    listener.listen(64)
+    assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+    serve(listener)
+
+
+def options_stay():
+    """What was set before bind is there afterwards, on the same socket."""
+    listener = tcp()
+    timeout = array.array("l", [1000, 0]).tobytes()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 40000)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 33)
+    listener.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 55)
+    inode = os.fstat(listener.fileno()).st_ino
+    listener.bind((HOST, PORT))
+    listener.listen(64)
+    assert os.fstat(listener.fileno()).st_ino == inode
+    assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16) == timeout
+    assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 80000
+    assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 33
+    assert listener.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 55
+    serve(listener)
+
+
+def calls_itself_before_it_is_ready():
+    """As Erlang's distribution does with its own port mapper: it ends when it cannot reach itself."""
+    listener = bound()
+    listener.listen(64)
+    threading.Thread(target=serve, args=(listener,), daemon=True).start()
+    with socket.create_connection((HOST, PORT), timeout=5) as own:
+        own.settimeout(5)
+        own.sendall(b"GET /who HTTP/1.0\r\n\r\n")
+        assert own.recv(1000).split()[-2:] == [VERSION.encode(), b"%d" % own.getsockname()[1]]
+    while True:
+        signal.pause()
+
+
+def finishing(close, *listeners):
+    """Ends as threaded servers do: wakes its accepting threads up, then finishes what they have begun."""
+
+    def end(*_):
+        for listener in listeners:
+            close(listener)
+        time.sleep(0.7)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    for listener in listeners:
+        listener.listen(64)
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+    while True:
+        signal.pause()
+
+
+def shut(listener):
+    listener.shutdown(socket.SHUT_RDWR)
+
+
+def shuts_down_then_finishes():
+    finishing(shut, bound())
+
+
+def shuts_two_down_then_finishes():
+    finishing(shut, bound("0.0.0.0"), both(1))
+
+
+def disconnects_then_finishes():
+    unspecified = ctypes.create_string_buffer(16)
+    finishing(lambda listener: ctypes.CDLL(None).connect(listener.fileno(), unspecified, 16), bound())
+
+
+def finishes_between_polls():
+    """As Python's socketserver: polls, accepts, and looks between the two whether it is to end."""
+    listener, ending = bound(), []
+    listener.listen(64)
+    signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
+    while not ending:
+        if select.select([listener], [], [], 0.5)[0]:
+            answer(*listener.accept())
+    os._exit(0)
 
 
 globals()[sys.argv[1].replace("-", "_")]()

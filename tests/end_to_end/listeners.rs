@@ -4,7 +4,7 @@
 use crate::harness::{Bundle, Node, NodeOptions, System, until};
 use model::api::Phase;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,35 +16,35 @@ const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// Sockets that are handed on, watched, asked and set in odd places.
 const SOCKETS: [&str; 9] = [
     "plain",
-    "without_reuseaddr",
-    "bound_by_another",
-    "duplicated_before_bind",
-    "passed_on_before_listen",
-    "watched_before_bind",
-    "watched_by_edge_before_listen",
-    "accepts_late_in_children",
+    "no_reuse_address",
+    "child_listens",
+    "dup_before_bind",
+    "socket_passed_on",
+    "epoll_before_bind",
+    "epoll_before_listen",
+    "late_workers",
     "forks_twice",
 ];
 
 /// Programs that ask the kernel before they listen.
 const QUESTIONS: [&str; 6] = [
     "probes_accept_before_listen",
-    "options_set_before_bind",
-    "tries_bind_first",
-    "tries_listen_first",
-    "looks_whether_it_runs_already",
+    "options_stay",
+    "check_by_bind",
+    "check_by_listen",
+    "check_by_connect",
     "calls_itself_before_it_is_ready",
 ];
 
 /// The two versions listen at other addresses, or with another number of sockets.
 const ADDRESSES: [&str; 9] = [
-    "loopback_then_any",
-    "any_then_loopback",
-    "any_then_both_families",
-    "both_families_then_any",
-    "two_sockets_then_one",
-    "one_then_two_sockets",
-    "any_then_two_addresses",
+    "loopback_wildcard",
+    "wildcard_loopback",
+    "wildcard_dual",
+    "dual_wildcard",
+    "two_families_dual",
+    "dual_two_families",
+    "wildcard_two_addresses",
     "fewer_workers",
     "more_workers",
 ];
@@ -115,13 +115,14 @@ fn call(port: u16) -> Result<u32, String> {
     let mut stream =
         TcpStream::connect_timeout(&at, CALL_LIMIT).map_err(|error| problem("connect", &error))?;
     (stream.set_read_timeout(Some(CALL_LIMIT))).map_err(|error| problem("set", &error))?;
-    (stream.write_all(b"who\n")).map_err(|error| problem("write", &error))?;
+    (stream.write_all(b"GET /who HTTP/1.0\r\n\r\n")).map_err(|error| problem("write", &error))?;
     let own = stream
         .local_addr()
         .map_err(|error| problem("ask", &error))?;
-    let mut line = String::new();
-    let read = BufReader::new(stream).read_line(&mut line);
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
     read.map_err(|error| problem("read", &error))?;
+    let line = answer.lines().last().unwrap_or_default();
     if line.is_empty() {
         // Its process had read the call already when it was stopped: the same as a reset.
         return Err(problem("read", &"Connection reset, without one"));
@@ -156,7 +157,8 @@ fn bundle(kinds: &[&str], version: u32, fails: bool) -> Bundle {
             r#"
 [class.{kind}.software]
 path = "software"
-command = ["/usr/bin/python3", "-u", "${{software}}/listeners.py", "{kind}", "${{ports.data}}", "{program}"]
+command = ["/usr/bin/python3", "-u", "${{software}}/listen.py", "{kind}"]
+environment = {{ HOST = "127.0.0.1", PORT = "${{ports.data}}", VERSION = "{program}" }}
 
 [class.{kind}.service.data]
 port = "vars.port"
@@ -168,8 +170,8 @@ probe = {probe}
         )
         .expect("text");
     }
-    let program = include_str!("software/listeners.py");
-    Bundle::new(upgrade).file("software/listeners.py", program)
+    let program = include_str!("../../matrix/kit/listen.py");
+    Bundle::new(upgrade).file("software/listen.py", program)
 }
 
 fn nodes(system: &System, kinds: &[&str], version: u32) -> Vec<Node> {
