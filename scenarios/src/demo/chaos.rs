@@ -2,7 +2,7 @@
 
 use super::Ending;
 use super::crash::{Crash, kill_software};
-use super::executioner::Executioner;
+use super::journal_kills::JournalKills;
 use super::judge::Judged;
 use super::labels;
 use super::place::{Place, copy_tree};
@@ -42,11 +42,11 @@ pub async fn run(
     seed: u64,
 ) -> anyhow::Result<Ending> {
     let store = Store::prepare(place, Arc::clone(&processes), program.clone(), POLL_MS).await?;
-    let executioner = Executioner::new(&store.nodes, seed);
-    executioner.begin(&store);
-    store.start(|node| executioner.next(node)).await?;
+    let kills = JournalKills::new(&store.nodes, seed);
+    kills.begin(&store);
+    store.start(|node| kills.next(node)).await?;
     store.calls(1000).await?;
-    fail_and_mend(&store, place, &executioner).await?;
+    fail_and_mend(&store, place, &kills).await?;
     let mut crashes = crash_all(&store, seed).await?;
     fail_transform_once(&store, place).await?;
     crashes.extend(crash_all(&store, seed + 1).await?);
@@ -54,13 +54,13 @@ pub async fn run(
     store.enough(&CHAOS_DEMANDS).await?;
     let behind = store.behind().await?;
     store.finish_clients()?;
-    let summary = summary(&store, store.judge(LAST)?, &crashes, &executioner);
+    let summary = summary(&store, store.judge(LAST)?, &crashes, &kills);
     let demands = Demands {
         resets_max: store.watcher.resets_max(),
         ..CHAOS_DEMANDS
     };
     let mut shortcomings = summary.shortcomings(&demands, store.watcher.live_max(), &behind);
-    shortcomings.extend(executioner.left());
+    shortcomings.extend(kills.left());
     store.watcher.end();
     processes.end_below(&place.root);
     let second = labels::run(&Place::beside(place, "labels")?, processes, program).await?;
@@ -73,11 +73,7 @@ pub async fn run(
 
 /// Version 2 comes out broken: who tries it goes back and serves on, and the others do not begin it. Its revision then takes them all there,
 /// with the server away for a while in the middle.
-async fn fail_and_mend(
-    store: &Store,
-    place: &Place,
-    executioner: &Executioner,
-) -> anyhow::Result<()> {
+async fn fail_and_mend(store: &Store, place: &Place, kills: &JournalKills) -> anyhow::Result<()> {
     let broken = break_probes(&store.bundles[1], &place.root.join("bundles/v2-broken"))?;
     store.system.publish(&broken, false)?;
     store
@@ -107,7 +103,7 @@ async fn fail_and_mend(
         if status.phase == Phase::Blocked && !reason.contains("probe") {
             bail!("{} is blocked, but not by its probe: {reason}", fact.name);
         }
-        if status.phase == Phase::Staged && executioner.excuse(&fact.name) {
+        if status.phase == Phase::Staged && kills.excuse(&fact.name) {
             // Its agent would die at nothing any more: the next one is dealt another point.
             store.system.processes.signal(&fact.name, Signal::KILL);
         }
@@ -218,7 +214,7 @@ fn break_probes(bundle: &Path, copy: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// What killed software explains is counted apart.
-fn summary(store: &Store, judged: Judged, crashes: &[Crash], executioner: &Executioner) -> Summary {
+fn summary(store: &Store, judged: Judged, crashes: &[Crash], kills: &JournalKills) -> Summary {
     let explained = |fault: &_| crashes.iter().any(|crash| crash.explains(fault));
     let by_crash = judged
         .refusals
@@ -228,6 +224,6 @@ fn summary(store: &Store, judged: Judged, crashes: &[Crash], executioner: &Execu
     let mut summary = store.summary(&judged);
     summary.connections_refused -= by_crash;
     summary.crash_failed = Some(by_crash);
-    summary.kill_points = Some(executioner.points());
+    summary.kill_points = Some(kills.points());
     summary
 }

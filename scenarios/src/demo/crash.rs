@@ -1,7 +1,7 @@
 //! Kills software outright: what its callers meet until it listens again is its crash, not Upstart's doing.
 
-use super::census::listens;
 use super::history::Fault;
+use super::open_connections::listens;
 use super::processes::{send, software};
 use super::store::{PART_LIMIT, Store};
 use anyhow::bail;

@@ -3,17 +3,16 @@
 pub mod ask;
 pub mod bare;
 pub mod build;
-pub mod census;
 pub mod chaos;
 pub mod check;
 pub mod cluster;
 pub mod crash;
 pub mod differential;
-pub mod executioner;
 pub mod flavours;
 pub mod forms;
 pub mod history;
 pub mod hosts;
+pub mod journal_kills;
 pub mod jsonserver;
 pub mod judge;
 pub mod killer;
@@ -21,6 +20,7 @@ pub mod labels;
 #[cfg(test)]
 mod lens_tests;
 pub mod networks;
+pub mod open_connections;
 pub mod outside;
 pub mod place;
 pub mod processes;

@@ -1,6 +1,6 @@
 //! Looks at the system and at the clients all the time: prints the live view and remembers what the summary needs.
 
-use super::census::Census;
+use super::open_connections::OpenConnections;
 use super::summary::CrossVersionCalls;
 use super::system::{System, word};
 use super::tail::{Seen, Tail};
@@ -38,7 +38,7 @@ struct Remembered {
 #[derive(Clone, Debug)]
 pub struct Watcher {
     remembered: Arc<Mutex<Remembered>>,
-    census: Arc<Census>,
+    open_connections: Arc<OpenConnections>,
     /// Which port each gateway's callers use, by node.
     ports: Arc<BTreeMap<String, u16>>,
     began: Instant,
@@ -59,7 +59,7 @@ impl Watcher {
             .collect::<anyhow::Result<_>>()?;
         let watcher = Self {
             remembered: Arc::default(),
-            census: Arc::new(Census::begin(sockets)),
+            open_connections: Arc::new(OpenConnections::begin(sockets)),
             ports: Arc::new(ports),
             began: Instant::now(),
             over: Arc::default(),
@@ -112,7 +112,7 @@ impl Watcher {
     /// Something that callers' connections to this node end at is about to happen, or has just happened.
     pub fn connections_may_break(&self, node: &str) {
         if let Some(port) = self.ports.get(node) {
-            self.remembered().resets_max += self.census.open_lately(*port);
+            self.remembered().resets_max += self.open_connections.lately(*port);
         }
     }
 

@@ -1,8 +1,8 @@
 //! `--chaos SEED`: what is done to the cluster besides its killed agents.
 
+use super::availability::{Aside, now_ms};
 use super::forming::{until, whole};
 use super::server::Server;
-use super::vigil::{Aside, now_ms};
 use crate::demo::processes::{send, software};
 use crate::demo::system::System;
 use anyhow::bail;

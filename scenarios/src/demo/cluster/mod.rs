@@ -1,9 +1,9 @@
 //! Example 5: a Redis Cluster of six nodes from 3.2.6 to 7.0.15, on hosts of their own, under the load of a cluster client.
 
+mod availability;
 mod forming;
 mod harm;
 mod server;
-mod vigil;
 
 use super::Ending;
 use super::forms::{self, Outcome, Record};
@@ -17,6 +17,7 @@ use super::summary::{Cluster, Demands, Refusals, Spread, Summary};
 use super::system::{Node, System, all_at, is_at};
 use super::watcher::Watcher;
 use anyhow::{Context, bail};
+use availability::{Aside, AvailabilityWatch, Bad};
 use forming::{SHARDS, form, until, whole};
 use model::api::{ChildState, NodeFact, SystemView};
 use model::ids::Version;
@@ -26,7 +27,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vigil::{Aside, Bad, Vigil};
 
 /// The example's name.
 pub const NAME: &str = "redis-cluster";
@@ -131,7 +131,7 @@ pub async fn run(
 ) -> anyhow::Result<Ending> {
     let began = Instant::now();
     let run = Run::begin(place, processes, program, &bundle(place, "v1")).await?;
-    let vigil = Vigil::begin(&run.servers);
+    let watch = AvailabilityWatch::begin(&run.servers);
     let mut aside = Aside::new();
     if let Err(error) = run.serve_and_upgrade(place, chaos, &mut aside).await {
         for server in &run.servers {
@@ -144,13 +144,13 @@ pub async fn run(
     for number in 0..CLIENTS {
         run.outside.finish(&run.system.processes, number)?;
     }
-    let (good, bad) = vigil.end();
-    let upgrading = vigil::upgrading(&run.system.events().await?, LAST, &good);
+    let (good, bad) = watch.end();
+    let upgrading = availability::upgrading(&run.system.events().await?, LAST, &good);
     for (node, spans) in upgrading {
         aside.entry(node).or_default().extend(spans);
     }
     let all_bad = bad.len() as u64;
-    let bad = vigil::unexplained(bad, &aside);
+    let bad = availability::unexplained(bad, &aside);
     shortcomings.extend(bad.iter().take(TOLD_MAX).map(tell));
     let cluster = Cluster {
         looks: all_bad + good.values().map(|looks| looks.len() as u64).sum::<u64>(),

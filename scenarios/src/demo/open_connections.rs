@@ -17,19 +17,22 @@ type Count = (Instant, BTreeMap<u16, u64>);
 
 /// Counts the established connections at some local ports, again and again, in a thread of its own.
 #[derive(Debug)]
-pub struct Census {
+pub struct OpenConnections {
     counts: Arc<Mutex<VecDeque<Count>>>,
     over: Arc<AtomicBool>,
 }
 
-impl Census {
+impl OpenConnections {
     /// Begins to count; each port is one of its host.
     pub fn begin(ports: Vec<(u16, Sockets)>) -> Self {
-        let census = Self {
+        let open_connections = Self {
             counts: Arc::default(),
             over: Arc::default(),
         };
-        let (counts, over) = (Arc::clone(&census.counts), Arc::clone(&census.over));
+        let (counts, over) = (
+            Arc::clone(&open_connections.counts),
+            Arc::clone(&open_connections.over),
+        );
         std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 let now = Instant::now();
@@ -42,11 +45,11 @@ impl Census {
                 std::thread::sleep(INTERVAL);
             }
         });
-        census
+        open_connections
     }
 
     /// The most connections that were open at this port lately.
-    pub fn open_lately(&self, port: u16) -> u64 {
+    pub fn lately(&self, port: u16) -> u64 {
         let counts = lock(&self.counts);
         counts
             .iter()
@@ -57,7 +60,7 @@ impl Census {
     }
 }
 
-impl Drop for Census {
+impl Drop for OpenConnections {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
     }

@@ -45,11 +45,11 @@ struct Plan {
 
 /// Who kills agents where.
 #[derive(Clone, Debug)]
-pub struct Executioner {
+pub struct JournalKills {
     plan: Arc<Mutex<Plan>>,
 }
 
-impl Executioner {
+impl JournalKills {
     /// Deals every point of every class to the class' nodes in turn, beginning with one that the seed chooses.
     pub fn new(nodes: &[Node], seed: u64) -> Self {
         let mut classes: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn every_point_comes_once_in_every_class_whatever_the_seed() {
         for seed in 0..5 {
-            let executioner = Executioner::new(&nodes(), seed);
+            let kills = JournalKills::new(&nodes(), seed);
             let mut seen: BTreeMap<char, Vec<String>> = BTreeMap::new();
             for node in nodes() {
-                while let Some(point) = executioner.next(&node.name) {
+                while let Some(point) = kills.next(&node.name) {
                     seen.entry(node.name.chars().next().expect("a name"))
                         .or_default()
                         .push(point);
@@ -211,7 +211,7 @@ mod tests {
                 assert_eq!(points.len(), Record::KINDS.len() * 2);
                 assert_eq!(points.iter().collect::<BTreeSet<_>>().len(), points.len());
             }
-            assert_eq!(executioner.points().total, 2 * 2 * Record::KINDS.len());
+            assert_eq!(kills.points().total, 2 * 2 * Record::KINDS.len());
         }
     }
 

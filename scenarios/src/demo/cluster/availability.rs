@@ -41,13 +41,13 @@ struct Looks {
 
 /// The looks at all servers.
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct AvailabilityWatch {
     looks: Arc<Mutex<Looks>>,
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Vigil {
+impl AvailabilityWatch {
     /// Begins to look, at every server from a thread of its own.
     pub(super) fn begin(servers: &[Server]) -> Self {
         let (looks, over) = (Arc::<Mutex<Looks>>::default(), Arc::<AtomicBool>::default());
