@@ -8,7 +8,7 @@ use std::fmt::Write;
 const HEAD: &str = "\
 # The command line
 
-<!-- Generated: `cargo run -- man --markdown > docs/command-line.md` -->
+<!-- Generated: `cargo run -- man --markdown > docs/reference/command-line.md` -->
 
 One binary, `upstart`, is server, agent and command line. `upstart help COMMAND` says the same as this page, which is
 generated from it.

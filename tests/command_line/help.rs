@@ -130,10 +130,13 @@ fn the_documentations_page_is_what_the_binary_says() {
     let page = run(upstart().args(["man", "--markdown"]))
         .expect(0)
         .stdout();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/command-line.md");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/reference/command-line.md"
+    );
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         page == written,
-        "write it anew: cargo run -- man --markdown > docs/command-line.md"
+        "write it anew: cargo run -- man --markdown > docs/reference/command-line.md"
     );
 }

@@ -1,5 +1,5 @@
 //! HTTP as an intermediary speaks it (RFC 9110 and 9112): what is passed on, what is not, and what is refused. The table in
-//! docs/SPECIFICATION.md names these tests.
+//! docs/reference/SPECIFICATION.md names these tests.
 
 mod support {
     pub(crate) mod node;

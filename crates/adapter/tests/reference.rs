@@ -1,4 +1,4 @@
-//! The examples of docs/lenses.md and docs/adapters.md hold as written.
+//! The examples of docs/reference/lenses.md and docs/reference/adapters.md hold as written.
 
 mod support;
 
@@ -7,7 +7,7 @@ use adapter::{Direction, ENTRIES_FILE, Lens, StateId, Stores};
 
 #[test]
 fn every_example_of_the_reference_holds() {
-    let text = include_str!("../../../docs/lenses.md");
+    let text = include_str!("../../../docs/reference/lenses.md");
     let mut blocks = text.split("```").skip(1).step_by(2).peekable();
     let (mut files, mut rules) = (0, 0);
     while let Some(block) = blocks.next() {
@@ -32,7 +32,7 @@ fn every_example_of_the_reference_holds() {
 
 #[test]
 fn the_examples_of_the_page_on_adapters_hold() {
-    let text = include_str!("../../../docs/adapters.md");
+    let text = include_str!("../../../docs/reference/adapters.md");
     let blocks: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
     let [declaration, entries] = blocks[..] else {
         panic!("two blocks, not {}", blocks.len());

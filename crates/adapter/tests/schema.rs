@@ -232,7 +232,7 @@ fn the_lens_schema_accepts_every_lens_and_every_example_of_the_reference() {
             &read(&root().join("crates/harness/software").join(name)),
         );
     }
-    let blocks = blocks("docs/lenses.md");
+    let blocks = blocks("docs/reference/lenses.md");
     assert!(blocks.len() >= 14, "{} blocks", blocks.len());
     for block in blocks {
         // A rule by itself, or a whole file.
@@ -362,7 +362,7 @@ fn the_conversation_schema_accepts_every_conversation() {
         }
     }
     assert!(seen >= 60, "{seen} conversations");
-    let blocks = blocks("docs/testing-lenses.md");
+    let blocks = blocks("docs/guides/testing-lenses.md");
     assert!(blocks.len() >= 2, "{} blocks", blocks.len());
     for block in blocks {
         schema.accept(&block, &block);
@@ -399,7 +399,7 @@ fn the_adapter_schema_has_every_key_of_the_parser_and_no_other() {
 #[test]
 fn the_adapter_schema_accepts_what_the_reference_shows_and_refuses_what_the_parser_does() {
     let schema = Schema::load("adapter.json");
-    let blocks = blocks("docs/adapters.md");
+    let blocks = blocks("docs/reference/adapters.md");
     assert!(!blocks.is_empty());
     for block in blocks {
         Declaration::parse("adapters.md", &block).unwrap_or_else(|error| panic!("{error}"));

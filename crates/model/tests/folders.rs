@@ -107,7 +107,8 @@ fn root() -> PathBuf {
 
 #[test]
 fn the_upgrade_files_in_the_documentation_are_good_and_follow_on_each_other() {
-    let text = fs::read_to_string(root().join("docs/upgrade-file.md")).expect("the reference");
+    let text =
+        fs::read_to_string(root().join("docs/reference/upgrade-file.md")).expect("the reference");
     let info = FileInfo {
         mode: Mode::Plain,
         size: 1,

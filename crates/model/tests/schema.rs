@@ -246,7 +246,8 @@ fn the_schema_accepts_every_example_and_the_documentations() {
         let text = std::fs::read_to_string(&file).expect("readable");
         assert_eq!(schema.finding(&text), None, "{}", file.display());
     }
-    let page = std::fs::read_to_string(root().join("docs/upgrade-file.md")).expect("there");
+    let page =
+        std::fs::read_to_string(root().join("docs/reference/upgrade-file.md")).expect("there");
     let blocks: Vec<&str> = page
         .split("\n```")
         .skip(1)

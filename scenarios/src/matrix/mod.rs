@@ -46,7 +46,7 @@ pub struct Options {
     /// Print the result as one line of JSON on stdout
     #[arg(long)]
     json: bool,
-    /// Write docs/compatibility.md from this run; with --only the rows of these programs are renewed
+    /// Write docs/reference/compatibility.md from this run; with --only the rows of these programs are renewed
     #[arg(long, conflicts_with_all = ["quick", "bare"])]
     write_docs: bool,
     /// Try the programs bare only, and print what they say: for those who add one
@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         eprintln!("the logs are in {}", place.root.display());
     }
     if options.write_docs {
-        let path = workspace.root().join("docs/compatibility.md");
+        let path = workspace.root().join("docs/reference/compatibility.md");
         let page = match options.only.is_empty() {
             true => report.page(&all),
             false => report.renewed(&std::fs::read_to_string(&path)?, &all),

@@ -74,7 +74,7 @@ impl Report {
         text
     }
 
-    /// The page docs/compatibility.md.
+    /// The page docs/reference/compatibility.md.
     pub(super) fn page(&self, programs: &[Program]) -> String {
         let mut text = HEAD.to_owned();
         for naive in [false, true] {

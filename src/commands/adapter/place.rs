@@ -89,7 +89,7 @@ fn load(path: &Path) -> anyhow::Result<Found> {
             let lens = Lens::parse(&shown, &text).map_err(|error| {
                 refusal(
                     error.to_string(),
-                    "mend the lens; docs/lenses.md is the reference",
+                    "mend the lens; docs/reference/lenses.md is the reference",
                 )
             })?;
             Adapter::Lens(Arc::new(lens))
@@ -102,7 +102,7 @@ fn load(path: &Path) -> anyhow::Result<Found> {
 }
 
 fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Adapter> {
-    let mend = "mend it; docs/adapters.md is the reference";
+    let mend = "mend it; docs/reference/adapters.md is the reference";
     let declaration =
         Declaration::parse(shown, text).map_err(|error| refusal(error.to_string(), mend))?;
     // The name is relative to the file's own folder, as in a bundle.

@@ -29,9 +29,9 @@ pub(crate) struct TestArgs {
 /// Said of a file that an adapter of another kind could take part in.
 const UNFIT_FOR_LENS: &str = "a lens understands calls of HTTP only";
 const UNFIT_FOR_CALLS: &str =
-    "it is a session, and the adapter answers calls; docs/testing-lenses.md has the formats";
+    "it is a session, and the adapter answers calls; docs/guides/testing-lenses.md has the formats";
 const UNFIT_FOR_SESSIONS: &str =
-    "it is a call, and the adapter serves sessions; docs/testing-lenses.md has the formats";
+    "it is a call, and the adapter serves sessions; docs/guides/testing-lenses.md has the formats";
 
 /// How one conversation file went.
 struct Tested {
@@ -244,7 +244,7 @@ fn report(all: &Report<'_>) -> Outcome {
     output::line(sentence)?;
     if all.iter().all(|(_, _, tested)| tested.is_empty()) {
         output::line(
-            "nothing was tested: write a conversation (docs/lenses.md), or record some with `upstart record`",
+            "nothing was tested: write a conversation (docs/reference/lenses.md), or record some with `upstart record`",
         )?;
     }
     Ok(end(all))

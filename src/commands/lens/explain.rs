@@ -123,7 +123,7 @@ fn conversation(arguments: &ExplainArgs) -> anyhow::Result<Conversation> {
             .advise(format!("cannot read {shown}"), "give a conversation file")?;
         let conversation = Conversation::parse(&shown, &text).advise(
             "the conversation cannot be read",
-            "mend it; docs/lenses.md has the format",
+            "mend it; docs/reference/lenses.md has the format",
         )?;
         if !conversation.is_http() {
             return Err(failure(

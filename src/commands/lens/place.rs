@@ -13,7 +13,7 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Arc<Lens>> {
     let lens = Lens::parse(&shown, &text).map_err(|error| {
         refusal(
             error.to_string(),
-            "mend the lens; docs/lenses.md is the reference",
+            "mend the lens; docs/reference/lenses.md is the reference",
         )
     })?;
     Ok(Arc::new(lens))

@@ -26,16 +26,28 @@ use std::process::ExitCode;
 
 /// Pages whose blocks of files and bodies are examples that a test of another crate reads from the page.
 const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
-    ("docs/adapters.md", "crates/adapter/tests/reference.rs"),
-    ("docs/lenses.md", "crates/adapter/tests/reference.rs"),
-    ("docs/testing-lenses.md", "crates/adapter/tests/schema.rs"),
-    ("docs/upgrade-file.md", "crates/model/tests/folders.rs"),
+    (
+        "docs/reference/adapters.md",
+        "crates/adapter/tests/reference.rs",
+    ),
+    (
+        "docs/reference/lenses.md",
+        "crates/adapter/tests/reference.rs",
+    ),
+    (
+        "docs/guides/testing-lenses.md",
+        "crates/adapter/tests/schema.rs",
+    ),
+    (
+        "docs/reference/upgrade-file.md",
+        "crates/model/tests/folders.rs",
+    ),
 ];
 
 /// Arguments of `cargo xtask docs`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Run what these pages show (docs/NAME.md or README.md) instead of building the site
+    /// Run what these pages show (docs/FOLDER/NAME.md or README.md) instead of building the site
     #[arg(long, value_name = "PAGE", num_args = 1..)]
     run: Vec<PathBuf>,
 }
@@ -95,8 +107,16 @@ pub(crate) fn findings(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 /// Every text for readers: the pages of docs/ and README.md, which are run, and those beside them, as paths in the repository.
 pub(crate) fn names(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
     let mut names = vec!["README.md".into(), "CONTRIBUTING.md".into()];
-    for entry in std::fs::read_dir(workspace.root().join("docs"))? {
-        names.push(PathBuf::from("docs").join(entry?.file_name()));
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(workspace.root().join(&folder))? {
+            let entry = entry?;
+            let into = match entry.file_type()?.is_dir() {
+                true => &mut folders,
+                false => &mut names,
+            };
+            into.push(folder.join(entry.file_name()));
+        }
     }
     for entry in std::fs::read_dir(workspace.root().join("examples"))? {
         names.push(

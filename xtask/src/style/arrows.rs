@@ -1,4 +1,4 @@
-//! The arrows between crates point down, as docs/ARCHITECTURE.md draws them.
+//! The arrows between crates point down, as docs/internals/ARCHITECTURE.md draws them.
 
 use crate::workspace::Package;
 

@@ -1,9 +1,9 @@
-//! Every test that docs/SPECIFICATION.md names exists.
+//! Every test that docs/reference/SPECIFICATION.md names exists.
 
 use super::Source;
 
 /// The page of promises.
-const PAGE: &str = "docs/SPECIFICATION.md";
+const PAGE: &str = "docs/reference/SPECIFICATION.md";
 
 pub(super) fn findings(sources: &[Source]) -> Vec<String> {
     let Some(page) = sources.iter().find(|source| source.path == PAGE) else {

@@ -1,4 +1,4 @@
-//! `cargo xtask tutorial`: follows docs/first-upgrade.md literally, as somebody who has just cloned the repository, in a clean root.
+//! `cargo xtask tutorial`: follows docs/start/first-upgrade.md literally, as somebody who has just cloned the repository, in a clean root.
 //!
 //! The clean root is a bubblewrap sandbox: an ordinary user with an empty home, an empty `/tmp`, no environment, own process numbers. Below it
 //! lies a fresh Debian with nothing but what the page asks for; the page's build is run. With `--quick` this machine's own
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The page that is followed.
-const PAGE: &str = "docs/first-upgrade.md";
+const PAGE: &str = "docs/start/first-upgrade.md";
 
 /// What takes the place of the page's build with `--quick`.
 const BUILT: &str = r#"

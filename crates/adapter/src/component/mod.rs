@@ -1,7 +1,7 @@
 //! Adapters in WebAssembly: components that answer calls, in a sandbox.
 //!
 //! A component is declared by a TOML file ([`Declaration`]) that says what its operations are and what they may use.
-//! docs/adapters.md is the reference, `wit/` the contract. Whatever a component does costs at most the call that it does it
+//! docs/reference/adapters.md is the reference, `wit/` the contract. Whatever a component does costs at most the call that it does it
 //! in: it is limited in time, memory and state, shares no memory with anything, and reaches nothing but what it is given.
 
 mod bindings;

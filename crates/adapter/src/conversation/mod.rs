@@ -2,7 +2,7 @@
 //!
 //! One format, one readable TOML file each, for all who need it: `upstart record` writes such files from live traffic,
 //! `upstart adapter test` plays them through an adapter and tells what differs, `upstart lens explain` says why. A [`Script`] is the
-//! same for a session. docs/testing-lenses.md is the reference of both formats.
+//! same for a session. docs/guides/testing-lenses.md is the reference of both formats.
 
 mod compare;
 mod content;

@@ -1,4 +1,4 @@
-//! Cuts a byte stream into messages, and makes frames of messages, as a service declares it (docs/upgrade-file.md). No input or output
+//! Cuts a byte stream into messages, and makes frames of messages, as a service declares it (docs/reference/upgrade-file.md). No input or output
 //! happens here, and no byte is copied that can stay where it is.
 //!
 //! A [`Codec`] is a service's framing; a [`Cutter`] follows one direction of one connection. A message is what adapters see: the frame

@@ -2,7 +2,7 @@
 //!
 //! A file says how a call of the old version is written at the new one. Each rule is a relation
 //! that is read both ways, so the file gives the past and the future adapter; what has no way back
-//! must say so, or the file is refused. docs/lenses.md is the reference.
+//! must say so, or the file is refused. docs/reference/lenses.md is the reference.
 
 mod answer;
 mod convert;

@@ -1,4 +1,4 @@
-//! Why the agent resets connections: the counters' names and what each means. The list in docs/operating.md is made from it.
+//! Why the agent resets connections: the counters' names and what each means. The list in docs/guides/operating.md is made from it.
 
 /// Every reason, by its counter.
 const REASONS: [(&str, &str); 26] = [
@@ -129,7 +129,7 @@ mod tests {
         let known: BTreeSet<String> = REASONS.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(counted(), known);
         let rows = REASONS.map(|(name, means)| format!("| `reset.{name}` | {means} |\n"));
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/operating.md");
         let page = std::fs::read_to_string(page).expect("the page");
         let table = format!(
             "| counter | the connection was reset because |\n|---|---|\n{}",
@@ -137,7 +137,7 @@ mod tests {
         );
         assert!(
             page.contains(&table),
-            "docs/operating.md must have:\n{table}"
+            "docs/guides/operating.md must have:\n{table}"
         );
     }
 }
