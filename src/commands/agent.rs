@@ -180,6 +180,9 @@ pub(super) fn journal_advice(error: &JournalError) -> &'static str {
         JournalError::Copy { .. } => {
             "start the agent with the original's --data; or, if this takes its place for good (moved, restored, and the original is not used any more), `upstart claim --data DIR`"
         }
+        JournalError::Linked { .. } => {
+            "copy the directory anew, with files of its own (`cp -a`, not `cp -al`), and claim that"
+        }
         JournalError::SetBack { .. } => {
             "give the --data that the node was last in (is its disk mounted?); if this is a backup that is to go on, what was written since is not in it: `upstart claim --data DIR`; or begin a new node with an empty directory after `upstart forget`"
         }

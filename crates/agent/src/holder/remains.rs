@@ -7,7 +7,7 @@
 
 use super::group::{Group, Stray};
 use super::group_name;
-use crate::birth::Birth;
+use crate::birth::{Birth, boot};
 use crate::sync;
 use intercept::environment;
 use rustix::fs::FlockOperation;
@@ -47,7 +47,9 @@ impl Noted {
     /// Whether it was noted in another directory, of which this is a copy.
     fn is_anothers(&self, data: &Path) -> bool {
         let here = Birth::at(data);
-        self.home.is_some() && here.is_some() && self.home != here
+        self.home
+            .zip(here)
+            .is_some_and(|(noted, here)| !noted.is_of(&here))
     }
 
     /// The group that is noted, if it is there still and somebody is left in it.
@@ -180,7 +182,10 @@ pub(super) fn original(data: &Path) -> Option<Original> {
 /// Whether what is noted in a directory was noted by a holder of this very one, of which it is no copy.
 pub(super) fn is_its_own(data: &Path) -> bool {
     let noted_in = Noted::read(data).and_then(|noted| noted.home);
-    noted_in.is_some() && noted_in == Birth::at(data)
+    let here = Birth::at(data);
+    noted_in
+        .zip(here)
+        .is_some_and(|(noted, here)| noted.is_of(&here))
 }
 
 /// The process that listens at an abstract name.
@@ -256,10 +261,6 @@ fn locker(locks: &str, inode: u64) -> Option<i32> {
 
 fn number(directory: &Path) -> Option<u64> {
     Some(fs::metadata(directory).ok()?.ino())
-}
-
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -66,6 +66,14 @@ pub enum JournalError {
         /// The directory.
         folder: PathBuf,
     },
+    /// Its files are another directory's too.
+    #[error(
+        "{path} is a hard link: this directory shares its files with another, so it can be no node of its own"
+    )]
+    Linked {
+        /// The witness.
+        path: PathBuf,
+    },
     /// The server has heard more of the node than this directory knows.
     #[error(
         "the journal {path} is older than the node: {there} records have been written here, and the server has heard of {heard}"

@@ -8,20 +8,30 @@ use model::machine::Record;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// How much is preallocated at a time: some hundred upgrades.
 pub(super) const CHUNK_BYTES: u64 = 256 * 1024;
 
+/// How files of the journal are opened: no link is followed.
+pub(super) fn unlinked() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
 /// The journal's file and what is in it; none where there is certainly none.
 pub(super) fn read(path: &Path) -> Result<Option<(File, Vec<u8>)>, JournalError> {
-    let file = match OpenOptions::new().read(true).write(true).open(path) {
+    let file = match unlinked().read(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(disk("open", path))?,
     };
-    let bytes = std::fs::read(path).map_err(disk("read", path))?;
+    let mut bytes = Vec::new();
+    (&file)
+        .read_to_end(&mut bytes)
+        .map_err(disk("read", path))?;
     Ok(Some((file, bytes)))
 }
 
@@ -78,7 +88,7 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(u64, u64), Journa
     let end = bytes.len() as u64;
     let allocated = end.next_multiple_of(CHUNK_BYTES);
     let new = path.with_extension("new");
-    let file = (OpenOptions::new().write(true).create(true).truncate(true))
+    let file = (unlinked().write(true).create(true).truncate(true))
         .mode(0o600)
         .open(&new)
         .map_err(disk("make", &new))?;
@@ -109,7 +119,7 @@ pub(super) fn allocate(file: &File, path: &Path, from: u64, to: u64) -> Result<(
 /// One agent per node: held until the process ends. The lock has a file of its own, since compaction replaces the journal's.
 pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
     let path = path.with_extension("lock");
-    let file = (OpenOptions::new().write(true).create(true).truncate(false))
+    let file = (unlinked().write(true).create(true).truncate(false))
         .mode(0o600)
         .open(&path)
         .map_err(disk("open", &path))?;

@@ -101,6 +101,7 @@ impl Journal {
         if decoded.torn {
             opened.clear_tail()?;
         }
+        opened.witness.settle()?;
         opened.bear_witness(Mark::of(&decoded.checksums))?;
         Ok((opened, decoded.records))
     }

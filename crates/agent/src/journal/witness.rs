@@ -2,14 +2,15 @@
 //!
 //! A journal that was cut, emptied or lost looks like one of a younger node, or of none. So beside it lies a small file that is
 //! written over after each record: how many records there are, the checksum of the last, and how many there have ever been. It also says
-//! which file it is itself, by what no copy of a file has (its inode and its time of birth): a data directory that was copied is known as a copy.
+//! which file it is itself, by what no copy of a file has, and in which folder: a data directory that was copied is known as a copy, also
+//! one of hard links.
 
-use super::{JournalError, broken, disk};
+use super::{JournalError, broken, disk, files};
 use crate::birth::Birth;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Two places are written in turn, each within one sector: a torn one leaves the other.
@@ -56,6 +57,9 @@ pub(super) struct Said {
     pub(super) total: u64,
     /// None where the file system knows no lasting identity.
     pub(super) birth: Option<Birth>,
+    /// The inode of the folder, where the file has a lasting identity.
+    #[serde(default)]
+    pub(super) folder: Option<u64>,
     /// Somebody has said that this directory is the node's, whatever the server has heard of another.
     pub(super) claimed: bool,
 }
@@ -79,11 +83,15 @@ impl Witness {
     /// That of this journal, if there is one that says something.
     pub(super) fn open(journal: &Path) -> Result<Option<Self>, JournalError> {
         let path = path_of(journal);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let file = match files::unlinked().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(disk("open", &path))?,
         };
-        let bytes = std::fs::read(&path).map_err(disk("read", &path))?;
+        let mut bytes = Vec::new();
+        (&file)
+            .take(2 * SLOT_BYTES as u64)
+            .read_to_end(&mut bytes)
+            .map_err(disk("read", &path))?;
         let slots = bytes.chunks(SLOT_BYTES).filter_map(parse);
         let newest = slots.max_by_key(|said| said.generation);
         Ok(newest.map(|said| Self { path, file, said }))
@@ -92,11 +100,13 @@ impl Witness {
     /// A new one, before its journal is made.
     pub(super) fn make(journal: &Path) -> Result<Self, JournalError> {
         let path = path_of(journal);
-        let mut options = OpenOptions::new();
+        let mut options = files::unlinked();
         options.read(true).write(true).create(true).mode(0o600);
         let file = options.open(&path).map_err(disk("make", &path))?;
+        let (birth, folder) = identity(&file, &path)?;
         let said = Said {
-            birth: Birth::of(&file).map_err(disk("look at", &path))?,
+            birth,
+            folder,
             ..Said::default()
         };
         file.write_all_at(&[0; 2 * SLOT_BYTES], 0)
@@ -110,18 +120,39 @@ impl Witness {
 
     /// Whether the directory is a copy of the one in which this was written.
     pub(super) fn is_copy(&self) -> Result<bool, JournalError> {
-        let Some(then) = self.said.birth else {
-            return Ok(false);
-        };
-        let now = Birth::of(&self.file).map_err(disk("look at", &self.path))?;
-        Ok(now.is_some_and(|now| now != then))
+        let (birth, folder) = identity(&self.file, &self.path)?;
+        let twin = (self.said.birth.zip(birth)).is_some_and(|(then, now)| !then.is_of(&now));
+        let linked = (self.said.folder.zip(folder)).is_some_and(|(then, now)| then != now);
+        Ok(twin || linked)
+    }
+
+    /// Notes where it is now: the numbers of disks are those of one boot.
+    pub(super) fn settle(&mut self) -> Result<(), JournalError> {
+        let (birth, folder) = identity(&self.file, &self.path)?;
+        if (self.said.birth, self.said.folder) == (birth, folder) || self.said.birth.is_none() {
+            return Ok(());
+        }
+        self.say(Said {
+            birth,
+            folder,
+            ..self.said
+        })
     }
 
     /// Makes this directory the node's, copy or not.
+    ///
+    /// # Errors
+    /// It shares its files with another directory, or the disk fails.
     pub(super) fn claim(&mut self) -> Result<(), JournalError> {
-        let birth = Birth::of(&self.file).map_err(disk("look at", &self.path))?;
+        let about = self.file.metadata().map_err(disk("look at", &self.path))?;
+        if about.nlink() > 1 {
+            let path = self.path.clone();
+            return Err(JournalError::Linked { path });
+        }
+        let (birth, folder) = identity(&self.file, &self.path)?;
         self.say(Said {
             birth,
+            folder,
             claimed: true,
             ..self.said
         })
@@ -140,6 +171,14 @@ impl Witness {
         self.said = said;
         Ok(())
     }
+}
+
+/// Which file it is, and the inode of its folder; none where the file system knows no lasting identity.
+fn identity(file: &File, path: &Path) -> Result<(Option<Birth>, Option<u64>), JournalError> {
+    let birth = Birth::of(file).map_err(disk("look at", path))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let about = std::fs::metadata(folder).map_err(disk("look at", folder))?;
+    Ok((birth, birth.map(|_| about.ino())))
 }
 
 /// Beside the journal.
@@ -175,6 +214,7 @@ fn parse(slot: &[u8]) -> Option<Said> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::birth::Device;
 
     #[test]
     fn what_was_said_last_counts_and_a_torn_word_leaves_the_one_before() {
@@ -215,7 +255,13 @@ mod tests {
             birth: Some(Birth {
                 inode: u64::MAX,
                 born_ns: Some(u64::MAX),
+                subvolume: Some(u64::MAX),
+                device: Some(Device {
+                    number: u64::MAX,
+                    boot: u32::MAX,
+                }),
             }),
+            folder: Some(u64::MAX),
             claimed: true,
         };
         assert_eq!(parse(&written(&said).expect("fits")), Some(said));
@@ -234,5 +280,23 @@ mod tests {
         copy.claim().expect("claimed");
         let copy = Witness::open(&there).expect("looked").expect("there");
         assert!(!copy.is_copy().expect("looked") && copy.said.claimed);
+        // As `cp -al` makes one, whose files are the original's.
+        let linked = folder.path().join("linked");
+        std::fs::create_dir(&linked).expect("made");
+        let linked = linked.join("journal");
+        std::fs::hard_link(path_of(&here), path_of(&linked)).expect("linked");
+        let mut linked = Witness::open(&linked).expect("looked").expect("there");
+        assert!(linked.is_copy().expect("looked") && linked.claim().is_err());
+        assert!(!witness.is_copy().expect("looked"));
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = folder.path().join("journal");
+        let other = folder.path().join("other");
+        std::fs::write(&other, [0; 2 * SLOT_BYTES]).expect("written");
+        std::os::unix::fs::symlink(&other, path_of(&journal)).expect("linked");
+        assert!(Witness::open(&journal).is_err() && Witness::make(&journal).is_err());
     }
 }
