@@ -217,8 +217,10 @@ impl Judge {
             })
     }
 
+    /// Only a group that is named by its user's own number is his alone, as far as can be known: others may be in any other one.
     fn is_strange_group(&self, group: u32) -> bool {
-        group != 0 && group != self.group
+        let private = group == self.group && group == self.user;
+        group != 0 && !private
     }
 }
 
@@ -251,7 +253,7 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, Distrust> {
 }
 
 /// In a user namespace that does not know all users, the others look like this one: who they are can only be judged outside.
-fn hidden_owner() -> Option<u32> {
+pub(crate) fn hidden_owner() -> Option<u32> {
     let read = |path| std::fs::read_to_string(path).ok();
     let overflow: u32 = read("/proc/sys/fs/overflowuid")?.trim().parse().ok()?;
     let map = read("/proc/self/uid_map")?;
@@ -313,6 +315,19 @@ mod tests {
         chown(&above, Some(1234), None).expect("given");
         let told = check(&data).expect_err("an owner").to_string();
         assert!(told.contains("above belongs to user 1234"), "{told}");
+    }
+
+    #[test]
+    fn a_users_main_group_is_his_alone_only_where_it_has_his_number() {
+        let judge = |user, group| Judge {
+            user,
+            group,
+            hidden: None,
+        };
+        assert!(!judge(1000, 1000).is_strange_group(1000));
+        assert!(judge(1000, 100).is_strange_group(100), "`users`");
+        assert!(judge(1000, 1000).is_strange_group(1001));
+        assert!(!judge(1000, 100).is_strange_group(0));
     }
 
     #[test]
