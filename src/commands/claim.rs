@@ -10,7 +10,7 @@ use agent::holder::Original;
 use agent::{AgentError, Claimed};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `upstart claim`.
 #[derive(Debug, Args)]
@@ -31,6 +31,7 @@ fn stop_advice(original: &Original) -> String {
 /// `upstart claim`.
 pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> Outcome {
     let shown = arguments.data.display().to_string();
+    become_owner(&arguments.data)?;
     let claimed = agent::claim(&arguments.data).map_err(|error| {
         let next = match &error {
             AgentError::Journal(error) => journal_advice(error).to_owned(),
@@ -58,6 +59,21 @@ pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> Outcome {
         format!("{shown} is the node's data directory from now on; start its agent.{more}");
     let document = json!({ "claimed": shown, "missing_records": missing.ok() });
     done(globals, &document, &sentence)
+}
+
+/// What root does in another user's directory it does as that user.
+pub(super) fn become_owner(data: &Path) -> Result<(), anyhow::Error> {
+    match agent::launch::become_owner(data) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let shown = data.display();
+            Err(failure(
+                format!("cannot become the owner of {shown}: {error}"),
+                format!("run this as the owner of {shown}"),
+            ))
+        }
+        // One that is not there is told of by whatever looks for it.
+        _ => Ok(()),
+    }
 }
 
 /// How many records of the node the server has heard of that this directory does not have; else why it is not known.

@@ -1,6 +1,7 @@
 //! `upstart stop`: ends a node's software and its holder, when its agent has ended: an agent's own end leaves both
 //! running, so that agents can be replaced.
 
+use super::claim::become_owner;
 use super::operate::done;
 use crate::arguments::Globals;
 use crate::connection::wait_for;
@@ -39,6 +40,7 @@ pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> Outcome {
             "give --data the directory that the node's agent was given",
         ));
     }
+    become_owner(data)?;
     wait_for(async {
         agent::stop(data)
             .await

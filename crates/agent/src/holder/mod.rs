@@ -238,6 +238,7 @@ fn lock(data: &Path) -> Result<File, HolderError> {
         .create(true)
         .append(true)
         .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(failed(format!("open {}", path.display())))?;
     // Whoever can open it can lock it; one of a former holder may be open to all.

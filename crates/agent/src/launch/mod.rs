@@ -12,6 +12,8 @@ mod net;
 pub(crate) mod seccomp;
 pub(crate) mod user;
 
+pub use user::become_owner;
+
 use crate::packet;
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};

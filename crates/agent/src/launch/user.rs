@@ -1,8 +1,11 @@
 //! Becoming another user, groups included.
 
+use crate::trust::hidden_owner;
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, setgid, setgroups, setuid};
 use std::ffi::CString;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// A user as it was looked up: from here on nobody is asked any more.
 #[derive(Debug)]
@@ -34,6 +37,28 @@ pub(crate) fn look_up(name: &str) -> io::Result<Identity> {
         gid: user.gid,
         groups,
     })
+}
+
+/// Becomes whoever owns this folder, for good, where this process is root and the folder is another's: what a command does in it may
+/// follow what its owner has put there, so it must not be able to do more than the owner.
+///
+/// # Errors
+/// The folder cannot be looked at, or this process may not.
+pub fn become_owner(folder: &Path) -> io::Result<()> {
+    let about = std::fs::metadata(folder)?;
+    if !geteuid().is_root() || about.uid() == 0 || hidden_owner() == Some(about.uid()) {
+        return Ok(());
+    }
+    let uid = Uid::from_raw(about.uid());
+    let owner = match User::from_uid(uid)? {
+        Some(user) => look_up(&user.name)?,
+        None => Identity {
+            uid,
+            gid: Gid::from_raw(about.gid()),
+            groups: Vec::new(),
+        },
+    };
+    owner.assume()
 }
 
 /// What people see of a user.
