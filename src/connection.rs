@@ -1,7 +1,7 @@
 //! How commands reach the upgrade server, and how its refusals read.
 
-use crate::arguments::Globals;
 use crate::failure::{failure, refusal};
+use crate::globals::Globals;
 use client::{Client, ClientError};
 use model::gate;
 use server::token::TokenError;

@@ -1,9 +1,9 @@
 //! `upstart agent`: runs one node's agent, told by flags or by a file with the same keys.
 
 use super::first_process;
-use crate::arguments::Globals;
 use crate::connection::{Given, asked_to_end, given, no_token};
 use crate::failure::{Advise, End, Outcome, failure};
+use crate::globals::Globals;
 use agent::AgentError;
 use agent::config::Config;
 use agent::holder_client::ClientError;

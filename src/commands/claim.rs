@@ -3,9 +3,9 @@
 
 use super::agent::journal_advice;
 use super::operate::done;
-use crate::arguments::Globals;
 use crate::connection::{connect, wait_for};
 use crate::failure::{Outcome, advice_on, failure};
+use crate::globals::Globals;
 use agent::holder::Original;
 use agent::{AgentError, Claimed};
 use clap::Args;

@@ -1,8 +1,8 @@
 //! `upstart events`: the append-only history, and what is added to it.
 
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{End, Outcome};
+use crate::globals::Globals;
 use crate::output::{self, within};
 use clap::Args;
 use client::Client;

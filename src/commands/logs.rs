@@ -1,8 +1,8 @@
 //! `upstart logs`: what a node's software printed, read from its output file on this machine.
 
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, host, wait_for};
 use crate::failure::{End, Outcome, advice_on, failure};
+use crate::globals::Globals;
 use crate::output;
 use agent::layout::Layout;
 use clap::Args;

@@ -1,8 +1,8 @@
 //! `upstart nodes`: a list, or everything of one node, its counters included.
 
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{End, Outcome};
+use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
 use client::Client;

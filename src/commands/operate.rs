@@ -1,8 +1,8 @@
 //! What operators change with one request: withdraw, pause, resume, approve, retry, forget, public.
 
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{End, Outcome};
+use crate::globals::Globals;
 use crate::output;
 use clap::Args;
 use model::api::{ApproveRequest, PauseRequest, PublicRequest};

@@ -1,9 +1,9 @@
 //! `upstart permit`: who may be unavailable now, and taking such leave away from a node that is lost.
 
 use super::operate::done;
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{End, Outcome};
+use crate::globals::Globals;
 use crate::output;
 use clap::{Args, Subcommand};
 use model::ids::PermitId;

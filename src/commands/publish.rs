@@ -2,9 +2,9 @@
 
 use super::check::{Proved, complain, prove};
 use super::operate::done;
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{Outcome, refusal};
+use crate::globals::Globals;
 use clap::Args;
 use client::{Client, ClientError};
 use model::api::{PublishRequest, UpgradeSummary};

@@ -1,8 +1,8 @@
 //! `upstart record`: writes conversations of a node's live traffic, on the node's machine, for `upstart lens test`.
 
-use crate::arguments::Globals;
 use crate::connection::{asked_to_end, wait_for};
 use crate::failure::{Advise, End, Outcome, failure, refusal};
+use crate::globals::Globals;
 use crate::output;
 use adapter::conversation::{Conversation, SECRET_HEADERS};
 use agent::control::{

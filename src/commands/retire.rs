@@ -1,9 +1,9 @@
 //! `upstart retire`: asks for the retirement of old versions and, if wanted, waits until every node has done it.
 
 use super::operate::done;
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{Outcome, refusal};
+use crate::globals::Globals;
 use crate::output;
 use clap::Args;
 use client::Client;

@@ -1,8 +1,8 @@
 //! `upstart server`: runs the upgrade server until it is asked to end.
 
-use crate::arguments::Globals;
 use crate::connection::{asked_to_end, given, no_token};
 use crate::failure::{End, Outcome, failure};
+use crate::globals::Globals;
 use clap::Args;
 use server::{Config, ServerError};
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! `upstart status`: the whole system on one screen.
 
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{End, Outcome};
+use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
 use model::api::{SystemView, UpgradeSummary};

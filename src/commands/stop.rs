@@ -3,9 +3,9 @@
 
 use super::claim::become_owner;
 use super::operate::done;
-use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Outcome, advice_on, failure, refusal, sentence};
+use crate::globals::Globals;
 use agent::AgentError;
 use agent::holder_client::ClientError;
 use agent::journal::JournalError;

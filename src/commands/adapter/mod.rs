@@ -5,8 +5,8 @@ mod place;
 mod templates;
 pub(crate) mod test;
 
-use crate::arguments::Globals;
 use crate::failure::Outcome;
+use crate::globals::Globals;
 use clap::{Args, Subcommand};
 
 /// Arguments of `upstart adapter`.

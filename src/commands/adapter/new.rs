@@ -1,8 +1,8 @@
 //! `upstart adapter new`: a project of an adapter, in the language that its writer likes.
 
 use super::templates::{self, Template};
-use crate::arguments::Globals;
 use crate::failure::{Advise, End, Outcome, failure};
+use crate::globals::Globals;
 use crate::output;
 use clap::{Args, ValueEnum};
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Which adapters an argument means, and where their conversations are.
 
-use crate::arguments::Globals;
 use crate::commands::check::{self, complain};
 use crate::failure::{Advise, End, failure, refusal};
+use crate::globals::Globals;
 use adapter::component::{CompileHelper, Compiler, Declaration, Program};
 use adapter::conversation::FOLDER_EXTENSION;
 use adapter::{AdapterKind, Lens};

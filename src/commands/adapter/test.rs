@@ -2,9 +2,9 @@
 //! what differs.
 
 use super::place::{self, Adapter, Adapters, Found};
-use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
+use crate::globals::Globals;
 use crate::output;
 use adapter::LensError;
 use adapter::conversation::{self, Conversation, Difference, Script};

@@ -3,9 +3,9 @@
 mod print;
 
 use super::place;
-use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
+use crate::globals::Globals;
 use crate::output;
 use adapter::Direction;
 use adapter::conversation::{Content, Conversation, Exchange, Headers, Reply, Request};

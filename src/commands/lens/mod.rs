@@ -4,8 +4,8 @@ mod explain;
 mod place;
 
 use super::adapter::test;
-use crate::arguments::Globals;
 use crate::failure::Outcome;
+use crate::globals::Globals;
 use clap::{Args, Subcommand};
 
 /// Arguments of `upstart lens`.

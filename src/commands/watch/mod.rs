@@ -3,10 +3,10 @@
 mod lines;
 mod screen;
 
-use crate::arguments::Globals;
 use crate::connection::{connect, explain, wait_for};
 use crate::describe;
 use crate::failure::{End, Outcome, refusal};
+use crate::globals::Globals;
 use clap::Args;
 use client::{Client, ClientError};
 use model::api::{Event, NodeFact, Phase, SystemView};
