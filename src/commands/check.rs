@@ -1,17 +1,17 @@
 //! `upstart check`: proves an upgrade's folder without a server; publishing does the same first.
 
-use crate::arguments::Globals;
 use crate::failure::{End, Outcome, failure, refusal, sentence};
+use crate::globals::Globals;
 use crate::output;
 use adapter::component::{CompileHelper, Compiler, Declaration};
 use adapter::{AdapterKind, Lens, LensError};
 use clap::Args;
 use model::bundle::{
-    self, BundleError, Checked, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,
+    self, BundleError, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,
 };
 use model::ids::Version;
 use model::manifest::UPGRADE_FILE;
-use model::release::{History, HistoryError};
+use model::release::{self, Checked, History, HistoryError};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<Bundl
         Err(FolderError::Unfit(findings)) => return Ok(Err(findings)),
         Err(error) => return Err(unreadable(directory, error)),
     };
-    let checked = match bundle::check(&folder.upgrade_toml, &folder.files) {
+    let checked = match release::check(&folder.upgrade_toml, &folder.files) {
         Ok(checked) => checked,
         Err(errors) => return Ok(Err(errors)),
     };

@@ -69,7 +69,7 @@ pub(crate) async fn publish(
     revise: bool,
 ) -> Result<UpgradeSummary, ClientError> {
     let read = model::bundle::read_directory(folder).expect("the bundle is readable");
-    let checked = model::bundle::check(&read.upgrade_toml, &read.files).unwrap_or_else(|errors| {
+    let checked = model::release::check(&read.upgrade_toml, &read.files).unwrap_or_else(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         panic!("{}\n{}", lines.join("\n"), read.upgrade_toml)
     });

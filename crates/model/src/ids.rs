@@ -51,3 +51,21 @@ impl Version {
     /// The first version of every system.
     pub const FIRST: Version = Version(1);
 }
+
+/// A version's revision: what folders below `<data>/versions` are named by (`<version>.<revision>`).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Place {
+    /// The version.
+    pub version: Version,
+    /// The revision of its upgrade.
+    pub revision: Revision,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.version, self.revision)
+    }
+}

@@ -13,3 +13,4 @@ pub mod network;
 pub mod release;
 pub mod routing;
 pub mod schedule;
+mod spelling;

@@ -7,7 +7,6 @@ mod digest;
 
 pub use digest::{Digest, DigestError};
 
-use crate::bundle::{BundleFiles, Upgrade};
 use crate::ids::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +51,20 @@ impl Mode {
         }
     }
 }
+
+/// What is known of a file of a bundle without its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Whether it can be run.
+    pub mode: Mode,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
+/// The files of a bundle by path (relative, `/` between the parts), `upgrade.toml` included.
+pub type BundleFiles = BTreeMap<String, FileInfo>;
 
 /// One file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,24 +159,6 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// The manifest of a proved upgrade and its bundle's files.
-    pub fn new(upgrade: &Upgrade, files: &BundleFiles) -> Self {
-        let files = files.iter().map(|(path, info)| ManifestFile {
-            mode: info.mode,
-            path: path.clone(),
-            sha256: info.sha256,
-            size: info.size,
-        });
-        Self {
-            description: upgrade.description.clone(),
-            files: files.collect(),
-            format: FORMAT,
-            from: upgrade.from,
-            system: upgrade.system.clone(),
-            version: upgrade.version,
-        }
-    }
-
     /// The canonical text.
     pub fn text(&self) -> String {
         // Plain data with string keys always serialises.
@@ -176,6 +171,9 @@ impl Manifest {
     }
 
     /// Reads a canonical manifest; everything in it is checked.
+    ///
+    /// # Errors
+    /// It is no manifest, is not spelled canonically, or breaks a rule of [`Manifest::validate`].
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         if text.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLarge { bytes: text.len() });
@@ -201,7 +199,7 @@ impl Manifest {
     /// The files as a listing.
     pub fn listing(&self) -> BundleFiles {
         let entry = |file: &ManifestFile| {
-            let info = crate::bundle::FileInfo {
+            let info = FileInfo {
                 mode: file.mode,
                 size: file.size,
                 sha256: file.sha256,
@@ -212,6 +210,9 @@ impl Manifest {
     }
 
     /// Everything but the spelling.
+    ///
+    /// # Errors
+    /// The first rule that it breaks: format, versions, number, size, paths and order of the files.
     pub fn validate(&self) -> Result<(), ManifestError> {
         if self.format != FORMAT {
             return Err(ManifestError::Format(self.format));
@@ -260,6 +261,9 @@ impl Manifest {
 }
 
 /// Refuses paths that could lead out of the bundle or that some system could not store.
+///
+/// # Errors
+/// What is wrong with it.
 pub fn check_path(path: &str) -> Result<(), ManifestError> {
     let problem = if path.is_empty() {
         "is empty"

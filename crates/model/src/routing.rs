@@ -1,19 +1,10 @@
 //! Who serves a connection: the software, a chain of adapters, or nobody. Pure; asked for every foreign connection.
 
+pub use crate::bundle::Direction;
+
 use crate::bundle::{Adapter, Dispatch};
 use crate::ids::Version;
 use crate::release::Lineage;
-use serde::{Deserialize, Serialize};
-
-/// Which of an upgrade's two adapters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Serves callers still at the version before.
-    Past,
-    /// Serves callers already at the version that the upgrade leads to.
-    Future,
-}
 
 /// One adapter of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,16 +43,6 @@ pub struct Standing {
     pub staged: Version,
     /// Every version up to this one is retired (or being retired).
     pub retired_through: Version,
-}
-
-impl Direction {
-    /// The other one.
-    pub fn other(self) -> Direction {
-        match self {
-            Direction::Past => Direction::Future,
-            Direction::Future => Direction::Past,
-        }
-    }
 }
 
 impl Lineage {

@@ -1,7 +1,8 @@
 //! What people are told about upgrade files that are wrong: each case changes one thing in a good file.
 
-use model::bundle::{BundleFiles, FileInfo, UpgradeFile, check};
+use model::bundle::{BundleFiles, FileInfo, UpgradeFile};
 use model::manifest::{Digest, Mode};
+use model::release::check;
 use proptest::prelude::*;
 
 const GOOD: &str = r#"system = "store"

@@ -1,9 +1,9 @@
 //! Bundles on disk: what is read, what is refused, and that documentation and examples are good bundles.
 
-use model::bundle::{BundleFiles, FileInfo, check, read_directory};
+use model::bundle::{BundleFiles, FileInfo, read_directory};
 use model::ids::Version;
 use model::manifest::{Digest, Mode};
-use model::release::History;
+use model::release::{History, check};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -2,7 +2,8 @@
 //! what is misspelt. When this fails after a change of the file: mend schemas/upgrade.json.
 
 use boon::{Compiler, SchemaIndex, Schemas};
-use model::bundle::{BundleFiles, check};
+use model::bundle::BundleFiles;
+use model::release::check;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -20,6 +20,9 @@ pub struct Class {
 
 impl Class {
     /// The port of each service at a node; `scope.ports` is not looked at.
+    ///
+    /// # Errors
+    /// A port's expression fails at this node, or two services have the same port there.
     pub fn ports(&self, scope: &Scope) -> Result<BTreeMap<String, u16>, ExpressionError> {
         let mut ports = BTreeMap::new();
         for (name, service) in &self.services {

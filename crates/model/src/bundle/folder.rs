@@ -1,9 +1,10 @@
 //! Reads a bundle's folder: the one place in this crate that touches files.
 
-use super::{BundleError, BundleFiles, FileInfo, nearest};
+use super::{BundleError, BundleFiles, FileInfo};
 use crate::manifest::{
     Digest, FILE_BYTES_MAX, FILES_MAX, ManifestError, Mode, UPGRADE_FILE, check_path,
 };
+use crate::spelling::nearest;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirEntry, File, FileType};
 use std::io::{self, Read as _};
@@ -56,6 +57,9 @@ pub enum FolderError {
 
 /// Reads every file below `path`: sorted, digests computed, the executable bit kept. Symbolic links and special files
 /// are refused; empty folders are not part of a bundle.
+///
+/// # Errors
+/// It cannot be read, has no upgrade file, or has something in it that cannot be published: all of that is told.
 pub fn read_directory(path: &Path) -> Result<Folder, FolderError> {
     look_for_upgrade_file(path)?;
     let mut walk = Walk::default();

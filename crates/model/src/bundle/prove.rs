@@ -29,6 +29,9 @@ pub struct UpgradeFile<'a> {
 
 impl<'a> UpgradeFile<'a> {
     /// Reads the text; every error of syntax is told with its place.
+    ///
+    /// # Errors
+    /// Everything that is no TOML.
     pub fn parse(text: &'a str) -> Result<Self, Vec<BundleError>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {

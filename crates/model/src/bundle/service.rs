@@ -3,7 +3,7 @@
 use super::Framing;
 use crate::expression::{Expression, ExpressionError, Scope, Template};
 use crate::ids::Version;
-use crate::routing::Direction;
+use serde::{Deserialize, Serialize};
 
 /// A named port of a class.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,9 @@ pub enum Port {
 
 impl Port {
     /// The port at a node.
+    ///
+    /// # Errors
+    /// Its expression fails at this node, or gives no port.
     pub fn resolve(&self, scope: &Scope) -> Result<u16, ExpressionError> {
         match self {
             Port::Fixed(port) => Ok(*port),
@@ -138,6 +141,16 @@ pub enum PublicPolicy {
     Nobody,
 }
 
+/// Which of an upgrade's two adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Serves callers still at the version before.
+    Past,
+    /// Serves callers already at the version that the upgrade leads to.
+    Future,
+}
+
 /// What stands between two interfaces, in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Adapter {
@@ -147,6 +160,16 @@ pub enum Adapter {
     Refuse,
     /// A file of the bundle, by its path in it: a lens, or the declaration of a component.
     File(String),
+}
+
+impl Direction {
+    /// The other one.
+    pub fn other(self) -> Direction {
+        match self {
+            Direction::Past => Direction::Future,
+            Direction::Future => Direction::Past,
+        }
+    }
 }
 
 impl Service {

@@ -3,6 +3,7 @@
 use super::{Adapter, Class, Service};
 use crate::expression::Expression;
 use crate::ids::Version;
+use crate::manifest::{BundleFiles, FORMAT, Manifest, ManifestFile};
 use crate::schedule::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,6 +111,24 @@ pub struct ClassUpgrade {
 }
 
 impl Upgrade {
+    /// Its manifest, as it would be published with these files.
+    pub fn manifest(&self, files: &BundleFiles) -> Manifest {
+        let files = files.iter().map(|(path, info)| ManifestFile {
+            mode: info.mode,
+            path: path.clone(),
+            sha256: info.sha256,
+            size: info.size,
+        });
+        Manifest {
+            description: self.description.clone(),
+            files: files.collect(),
+            format: FORMAT,
+            from: self.from,
+            system: self.system.clone(),
+            version: self.version,
+        }
+    }
+
     /// The services between whose versions this file of an adapter stands.
     pub fn services_of(&self, file: &str) -> Vec<&Service> {
         let classes = self.classes.values();

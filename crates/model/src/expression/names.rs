@@ -1,5 +1,6 @@
 //! Which names an expression uses: unknown ones are refused when it is compiled, not years later at a node.
 
+use crate::spelling::nearest;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use std::collections::BTreeSet;
 
@@ -184,7 +185,7 @@ fn root_problem(name: &str, allowed: &Allowed) -> Option<String> {
     if name.starts_with('@') || TYPE_NAMES.contains(&name) || allowed.roots.contains(&name) {
         return None;
     }
-    let hint = crate::bundle::nearest(name, allowed.roots.iter().copied())
+    let hint = nearest(name, allowed.roots.iter().copied())
         .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
     Some(format!(
         "`{name}` is not known here (known: {}){hint}",
@@ -223,8 +224,8 @@ fn field_problem(operand: &Expr, field: &str, allowed: &Allowed) -> Option<Strin
     } else {
         known.join(", ")
     };
-    let hint = crate::bundle::nearest(field, known)
-        .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    let hint =
+        nearest(field, known).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
     Some(format!("`{root}` has no `{field}` (it has: {list}){hint}"))
 }
 

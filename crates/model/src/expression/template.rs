@@ -17,6 +17,9 @@ enum Part {
 
 impl Template {
     /// Compiles `source`, found at `key`.
+    ///
+    /// # Errors
+    /// A `${` is not closed, or the expression in it does not compile.
     pub fn compile(key: &str, source: &str, allowed: &Allowed) -> Result<Self, ExpressionError> {
         let mut parts = Vec::new();
         let mut text = String::new();

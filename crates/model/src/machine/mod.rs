@@ -30,9 +30,10 @@ mod status;
 mod tests;
 mod traffic;
 
+pub use crate::ids::Place;
 pub use input::{Input, Outcome, StageOutcome};
 pub use node::{NodeMachine, TRANSFORM_ATTEMPTS_MAX};
 pub use output::{Action, Note, Output, StageRequest, Traffic};
 pub use plan::{Plan, Planned};
-pub use record::{Place, ProbeMode, Record, Serving, Settled, Step, Work};
+pub use record::{ProbeMode, Record, Serving, Settled, Step, Work};
 pub use recover::RecoverError;

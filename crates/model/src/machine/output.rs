@@ -1,8 +1,8 @@
 //! What the machine asks of the shell.
 
-use super::record::{Place, Record, Serving, Step};
+use super::record::{Record, Serving, Step};
 use crate::api::PermitRequest;
-use crate::ids::{PermitId, Revision, Version};
+use crate::ids::{PermitId, Place, Revision, Version};
 
 /// One thing for the shell to do; performed strictly in the order given.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,20 +1,7 @@
 //! What the journal holds: one record before each part of an upgrade that cannot be taken back for free.
 
-use crate::ids::{PermitId, Revision, Version};
+use crate::ids::{PermitId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// A version's revision: what folders below `<data>/versions` are named by (`<version>.<revision>`).
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Place {
-    /// The version.
-    pub version: Version,
-    /// The revision of its upgrade.
-    pub revision: Revision,
-}
 
 /// The software of a bundle, at the version that it serves: later than the bundle's where a class takes numbers without a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,12 +10,6 @@ pub struct Serving {
     pub version: Version,
     /// Whose software, and whose word on how it is started, judged and stopped.
     pub bundle: Place,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.version, self.revision)
-    }
 }
 
 /// What a version brings to this node.
@@ -112,7 +93,7 @@ impl Settled {
     }
 }
 
-/// A journal record. See ARCHITECTURE section 4 for the action after each, and for what a crash there leads to.
+/// A journal record. `recover` has the action that comes after each: it is done again where a crash has interrupted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {

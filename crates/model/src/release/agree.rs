@@ -2,8 +2,9 @@
 
 use super::build::Step;
 use super::{HistoryError, InterfaceId, ReleaseClass};
-use crate::bundle::{ClassUpgrade, Interface, Protocol, Service, nearest};
+use crate::bundle::{ClassUpgrade, Interface, Protocol, Service};
 use crate::ids::Version;
+use crate::spelling::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! Builds the releases from the upgrades, one on top of the other.
 
 use super::{History, HistoryError, Release, ReleaseClass, filters};
-use crate::bundle::{ClassUpgrade, Schedule, Upgrade, nearest};
+use crate::bundle::{ClassUpgrade, Schedule, Upgrade};
 use crate::ids::Version;
+use crate::spelling::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

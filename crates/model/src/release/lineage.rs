@@ -2,10 +2,11 @@
 
 use super::filters::{self, Choice};
 use super::{History, HistoryError, InterfaceId, ReleaseClass};
-use crate::bundle::{ClassUpgrade, PublicPolicy, nearest};
+use crate::bundle::{ClassUpgrade, PublicPolicy};
 use crate::expression::NodeScope;
 use crate::ids::Version;
 use crate::machine::Work;
+use crate::spelling::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

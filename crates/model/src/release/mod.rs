@@ -2,10 +2,12 @@
 
 mod agree;
 mod build;
+mod check;
 mod error;
 mod filters;
 mod lineage;
 
+pub use check::{Checked, check};
 pub use error::HistoryError;
 pub use lineage::{Lineage, Public};
 
@@ -62,6 +64,9 @@ pub struct History {
 impl History {
     /// The history of these upgrades (in any order, the newest revision of each); those of withdrawn versions are
     /// left out, their numbers may be jumped over. Every upgrade must follow on the one before.
+    ///
+    /// # Errors
+    /// The first upgrade that does not follow on those before it.
     pub fn new(
         upgrades: impl IntoIterator<Item = Arc<Upgrade>>,
         withdrawn: &BTreeSet<Version>,
@@ -110,6 +115,9 @@ impl History {
 
     /// One node's class at every version. `node.class` is its class at enrolment, which was at `enrolled_at` where
     /// that is known; otherwise at the oldest version that has a class of this name.
+    ///
+    /// # Errors
+    /// No version has a class of that name, or not that at which the node was enrolled.
     pub fn lineage(
         &self,
         node: &NodeScope,
@@ -119,6 +127,9 @@ impl History {
     }
 
     /// The name of a node's class at `version`; `None` where it has none (not yet, no longer).
+    ///
+    /// # Errors
+    /// As for [`History::lineage`]; or the class splits before that version without room for the node.
     pub fn class_at(
         &self,
         node: &NodeScope,

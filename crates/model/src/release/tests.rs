@@ -1,7 +1,8 @@
 //! Histories: what follows on what, which class a node is of, which interface a version speaks.
 
+use super::check;
 use super::*;
-use crate::bundle::{BundleFiles, FileInfo, check};
+use crate::bundle::{BundleFiles, FileInfo};
 use crate::manifest::{Digest, Mode};
 
 /// An upgrade whose classes run nothing but `true`.

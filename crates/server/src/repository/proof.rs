@@ -63,7 +63,7 @@ async fn upgrade(
         false => file.prove(&files),
     };
     let upgrade = proved.map_err(mistakes)?;
-    if Manifest::new(&upgrade, &manifest.listing()) != *manifest {
+    if upgrade.manifest(&manifest.listing()) != *manifest {
         return Err(bundle_refused(
             "the manifest and upgrade.toml name different systems, versions or descriptions",
         ));

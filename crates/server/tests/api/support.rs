@@ -6,8 +6,9 @@ use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, PublishRequest, SyncRequest,
     SyncResponse, UpgradeSummary,
 };
-use model::bundle::{check, read_directory};
+use model::bundle::read_directory;
 use model::ids::{NodeId, Version};
+use model::release::check;
 use server::{Clock, Config, Server};
 use std::path::Path;
 use std::sync::Arc;

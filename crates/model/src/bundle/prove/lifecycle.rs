@@ -2,9 +2,10 @@
 
 use super::software;
 use crate::bundle::read::{At, Table};
-use crate::bundle::{Lifecycle, Probe, ProbeQuestion, Protocol, Service, Signal, StopTo, nearest};
+use crate::bundle::{Lifecycle, Probe, ProbeQuestion, Protocol, Service, Signal, StopTo};
 use crate::expression::{Allowed, Template};
 use crate::machine::ProbeMode;
+use crate::spelling::nearest;
 use std::collections::BTreeMap;
 
 /// How long software may take to end when nothing else is said, milliseconds.

@@ -1,7 +1,8 @@
 //! `schedule` of a class: when its nodes may upgrade.
 
+use crate::bundle::Schedule;
 use crate::bundle::read::Table;
-use crate::bundle::{Schedule, nearest};
+use crate::spelling::nearest;
 use serde::Deserialize as _;
 use toml::de::ValueDeserializer;
 

@@ -1,9 +1,10 @@
 //! `[class.NAME.software]`: the program, and commands in general.
 
 use crate::bundle::read::{At, Table};
-use crate::bundle::{Command, Software, SoftwareKind, SoftwareSource, nearest};
+use crate::bundle::{Command, Software, SoftwareKind, SoftwareSource};
 use crate::expression::{Allowed, Template};
 use crate::manifest::{Mode, check_path};
+use crate::spelling::nearest;
 use std::collections::BTreeMap;
 
 /// How long a hook command may take when nothing else is said, milliseconds.

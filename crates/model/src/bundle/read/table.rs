@@ -1,7 +1,7 @@
 //! A table of the file, asked key by key.
 
 use super::{At, Source};
-use crate::bundle::nearest;
+use crate::spelling::nearest;
 use serde_spanned::Spanned;
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};

@@ -12,9 +12,10 @@ use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeFact, NodeReport, NodeStatus, Phase, SyncRequest,
     SystemView,
 };
-use model::bundle::{BundleFiles, FileInfo, check};
+use model::bundle::{BundleFiles, FileInfo};
 use model::ids::{NodeId, Version};
 use model::manifest::{Digest, Mode};
+use model::release::check;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 

@@ -1,0 +1,72 @@
+//! The members' list: which addresses are members', and who knows them.
+
+use crate::ids::NodeId;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// An address of a node in the members' list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Listed {
+    /// The address.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub address: IpAddr,
+    /// The port that peers dial; none for an address that the node's own connections come from.
+    pub port: Option<u16>,
+    /// The number of the list in which it came: whoever has acknowledged that one, or a later one, knows it.
+    pub since: u64,
+}
+
+/// `POST /v1/nodes/{id}/members`: which addresses are members', and who knows them. The list is numbered by the view in
+/// which it changed last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MembersRequest {
+    /// The number of the list that the agent holds; zero for none.
+    pub seen: u64,
+    /// The number of the list that its software's hooks go by.
+    pub in_force: u64,
+    /// The `acks` of the last answer, when the agent waits for others to acknowledge; else absent.
+    pub acks: Option<u64>,
+}
+
+/// The answer to [`MembersRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MembersResponse {
+    /// The list's number.
+    pub at: u64,
+    /// `members` is the whole list; else only what has changed since `seen`.
+    pub whole: bool,
+    /// The members with their addresses.
+    pub members: Vec<Member>,
+    /// Who may not know every address of the asking node yet.
+    pub behind: Vec<Behind>,
+    /// Changes whenever somebody acknowledges a list, falls silent or comes back.
+    pub acks: u64,
+}
+
+/// A node in the members' list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Member {
+    /// Its number.
+    pub node: NodeId,
+    /// All its addresses.
+    pub listed: Vec<Listed>,
+}
+
+/// A member that may not know every address of another yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Behind {
+    /// Its number.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// It is reachable, and runs software or has done so: worth waiting for.
+    pub awaited: bool,
+    /// The list that its hooks go by; zero before its first, when it runs no software yet.
+    pub in_force: u64,
+}

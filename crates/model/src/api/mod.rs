@@ -1,0 +1,24 @@
+//! What agents, operators and the server say to each other under `/v1`: plain data, JSON on the wire.
+//!
+//! All times are milliseconds since the Unix epoch by the server's clock; all durations are milliseconds.
+
+mod history;
+mod members;
+mod node;
+mod operator;
+mod permits;
+mod problem;
+mod view;
+
+pub use history::{Event, NewEvent, Page};
+pub use members::{Behind, Listed, Member, MembersRequest, MembersResponse};
+pub use node::{
+    ChildState, EVENTS_PER_SYNC_MAX, Endpoint, EnrolRequest, Enrolled, NodeReport, NodeStatus,
+    Phase, Progress, REPORT_ENTRIES_MAX, SyncRequest, SyncResponse, TEXT_BYTES_MAX, told,
+};
+pub use operator::{
+    ApproveRequest, PauseRequest, PublicRequest, PublishRequest, RetireRequest, Retirement,
+};
+pub use permits::{Permit, PermitRequest};
+pub use problem::Problem;
+pub use view::{Approval, NodeFact, Pause, PermitFact, SystemView, UpgradeSummary};

@@ -1,0 +1,236 @@
+//! What a node says of itself when it enrols and in every sync, and what it is told in return.
+
+use super::{NewEvent, SystemView};
+use crate::ids::{NodeId, Place, Revision, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// `POST /v1/nodes`: a node makes itself known. Idempotent by `name`; a known name with another class is refused (409).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EnrolRequest {
+    /// The node's name, unique in the system.
+    pub name: String,
+    /// The class whose software the node runs.
+    pub class: String,
+    /// Free attributes (`region`, `replica_group`, ...) that schedules and filters look at.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// The machine's name, for people and for `upstart logs`.
+    pub host: String,
+    /// The node's data directory on that machine.
+    pub data_directory: String,
+}
+
+/// The answer to an enrolment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Enrolled {
+    /// The node's number, carried by its labels.
+    pub node: NodeId,
+    /// The system's name.
+    pub system: String,
+    /// The system's number, carried by labels: connections of other systems are never mistaken for ours.
+    pub system_id: u64,
+    /// The version at which a node that has no state yet joins: the newest at which a node of its class has settled,
+    /// else the oldest version that is neither retired nor withdrawn and has the class.
+    pub join_version: Version,
+    /// How many records of its journal the server has heard of: a node with fewer has been set back. Zero for a new node.
+    #[serde(default)]
+    pub records: u64,
+}
+
+/// `POST /v1/nodes/{id}/sync`: one round trip for everything an agent says and learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SyncRequest {
+    /// The revision of the [`SystemView`] that the agent holds; the server answers without a view when nothing changed.
+    pub seen_view: Option<u64>,
+    /// The node's report; absent means "as before" (the node still counts as reachable).
+    pub report: Option<NodeReport>,
+    /// What happened at the node since the last sync, oldest first (at most [`EVENTS_PER_SYNC_MAX`]).
+    #[serde(default)]
+    pub events: Vec<NewEvent>,
+}
+
+/// The most events that one sync carries; the rest waits for the next.
+pub const EVENTS_PER_SYNC_MAX: usize = 256;
+
+/// The longest reason, message or counter name that a node tells, in bytes.
+pub const TEXT_BYTES_MAX: usize = 4096;
+
+/// The most addresses, connection counts and counters that a node tells, each.
+pub const REPORT_ENTRIES_MAX: usize = 1024;
+
+/// As much of a text as a node may tell, its end marked where something is missing.
+pub fn told(text: &str) -> String {
+    const MARK: &str = " [...]";
+    if text.len() <= TEXT_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX - MARK.len());
+    format!("{}{MARK}", &text[..end])
+}
+
+/// The answer to a sync.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SyncResponse {
+    /// The server's clock.
+    pub now_ms: u64,
+    /// The system as the server sees it, when it differs from the view that the agent holds.
+    pub view: Option<SystemView>,
+}
+
+/// What a node says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NodeReport {
+    /// Where the node stands.
+    pub status: NodeStatus,
+    /// Where peers reach the node, for every version it answers (its own, older ones, and what is staged).
+    pub endpoints: Vec<Endpoint>,
+    /// How often the node asks the server, in milliseconds: it counts as reachable for three such times at least.
+    #[serde(default)]
+    pub poll_ms: u64,
+    /// The addresses that the node's own connections come from: labels from there are honoured.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub addresses: Vec<IpAddr>,
+    /// Open connections in the agent by the label's version; versions without one are absent.
+    pub connections: BTreeMap<Version, u64>,
+    /// Counters since the agent's first start (`calls.past`, `calls.future`, `refused`, `bypass.<reason>`, `reset.retired`, ...).
+    pub counters: BTreeMap<String, u64>,
+    /// What people should know of calls that go wrong, each matter in a line; empty where nothing does.
+    #[serde(default)]
+    pub remarks: Vec<String>,
+    /// Every version up to this one is reset at this node (the second phase of retirement waits for it).
+    pub retired_acknowledged: Version,
+    /// The highest `retry` number that the node has acted on (see [`NodeFact::retry`](super::NodeFact::retry)).
+    pub retry_acknowledged: u64,
+    /// How many records the node's journal has ever had: it never falls, unless the node's data directory is set back.
+    #[serde(default)]
+    pub records: u64,
+}
+
+/// Where a node stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NodeStatus {
+    /// The version at which the node has settled; zero before its first start.
+    pub version: Version,
+    /// The revision of that version's upgrade that is in force: of what it runs, the one that has been tried there.
+    pub revision: Revision,
+    /// The version and revision whose software it runs: an older version where the class took numbers without a restart. Absent
+    /// before its first start, and where its class has no software.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Place>,
+    /// The highest version that the node has staged (answers through future adapters); at least `version`.
+    pub staged: Version,
+    /// What the node is doing.
+    pub phase: Phase,
+    /// The version that it upgrades to, when it does; its own, or an older one whose software it runs, for a revision of that.
+    pub target: Option<Version>,
+    /// The revision of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_revision: Option<Revision>,
+    /// Why it waits or is blocked, for people.
+    pub reason: Option<String>,
+    /// Until when it waits, when that is known.
+    pub until_ms: Option<u64>,
+    /// How far the present long step has come.
+    pub progress: Option<Progress>,
+    /// The software's process.
+    pub child: ChildState,
+}
+
+impl NodeStatus {
+    /// Whether the node has tried this version, in this revision or a later one, and is back where it was.
+    pub fn is_blocked_on(&self, version: Version, revision: Revision) -> bool {
+        self.phase == Phase::Blocked
+            && self.target == Some(version)
+            && self.target_revision.unwrap_or(Revision(1)) >= revision
+    }
+}
+
+/// What a node is doing; the names of the journal's records where there is one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Has not run any version yet.
+    #[default]
+    Joining,
+    /// Runs its version, nothing to do.
+    Settled,
+    /// Downloads and prepares the next version.
+    Fetching,
+    /// The next version is staged; the schedule is asked.
+    Staged,
+    /// Drains and stops the software.
+    Stopping,
+    /// Converts the state.
+    Transforming,
+    /// Flips to the new state and software.
+    Committed,
+    /// The new software starts and shows whether it is healthy.
+    Probing,
+    /// Goes back to the old version.
+    FlippingBack,
+    /// Back at the old version, waiting for a revision, a withdrawal or `retry`.
+    Blocked,
+}
+
+/// The software's process as the agent sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ChildState {
+    /// None runs and none is wanted (before the first start, during an upgrade).
+    #[default]
+    Stopped,
+    /// Started, has not shown that it is healthy.
+    Starting,
+    /// Runs.
+    Running,
+    /// Runs, but does not answer its probe: what a failed upgrade has gone back to.
+    Silent,
+    /// Ended by itself; restarted after a back-off.
+    Crashed,
+}
+
+/// How far a long step has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Progress {
+    /// What is done: `fetch`, `snapshot`, `transform`, ...
+    pub what: String,
+    /// Done so far, in `unit`.
+    pub done: u64,
+    /// In all, in `unit`; absent when it is not known.
+    pub total: Option<u64>,
+    /// `bytes`, `files`, ...; empty for a step that cannot be counted.
+    pub unit: String,
+}
+
+/// An address at which a node answers one service at one version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Endpoint {
+    /// The version whose port this is.
+    pub version: Version,
+    /// The service's name.
+    pub service: String,
+    /// The address that peers dial.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub address: IpAddr,
+    /// The port that peers dial.
+    pub port: u16,
+}

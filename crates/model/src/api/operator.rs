@@ -1,0 +1,73 @@
+//! What operators and publishers ask for.
+
+use crate::ids::Version;
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/upgrades`: publishes an upgrade whose artifacts have been uploaded (`PUT /v1/artifacts/{sha256}`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PublishRequest {
+    /// The canonical manifest, as text (its SHA-256 is the upgrade's digest).
+    pub manifest: String,
+    /// It revises an upgrade that is there already.
+    #[serde(default)]
+    pub revise: bool,
+}
+
+/// `POST /v1/pause`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// `POST /v1/approvals`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// The version.
+    pub version: Version,
+    /// Only this class.
+    pub class: Option<String>,
+    /// Only this node, by name.
+    pub node: Option<String>,
+}
+
+/// `PUT /v1/public`: moves the public version of a service, or of all services when none is named.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PublicRequest {
+    /// `class/service`; every service when absent.
+    pub service: Option<String>,
+    /// The version that unlabelled callers get.
+    pub version: Version,
+}
+
+/// `POST /v1/retire`: retires every version up to this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RetireRequest {
+    /// The newest version to retire.
+    pub version: Version,
+    /// Close what is still open at these versions instead of refusing (status 409 otherwise says what holds them).
+    #[serde(default)]
+    pub close: bool,
+}
+
+/// The answer to [`RetireRequest`]: how far retirement has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Retirement {
+    /// Every version up to this one is being retired.
+    pub retiring_through: Version,
+    /// Every version up to this one is retired: all nodes have acknowledged.
+    pub retired_through: Version,
+    /// Nodes that have not acknowledged yet, by name.
+    pub waiting_for: Vec<String>,
+}

@@ -1,0 +1,150 @@
+//! The system as the server sees it.
+
+use super::{Listed, NodeReport};
+use crate::ids::{NodeId, PermitId, Revision, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The system as the server sees it: what schedules decide by, and what `upstart status` shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SystemView {
+    /// Rises with every change of what follows, but for counters, counts of open connections, progress and the times of
+    /// last contact: nobody decides by them, and waking every node for them would never end.
+    pub view: u64,
+    /// The system's name; empty before version 1 is published.
+    pub system: String,
+    /// The system's number in labels.
+    pub system_id: u64,
+    /// Every upgrade ever published, by version, withdrawn ones included.
+    pub upgrades: Vec<UpgradeSummary>,
+    /// Set while the system is paused: no node begins an upgrade.
+    pub paused: Option<Pause>,
+    /// The public version of each service, keyed `class/service`.
+    pub public: BTreeMap<String, Version>,
+    /// Every node that is enrolled and not forgotten.
+    pub nodes: Vec<NodeFact>,
+    /// Approvals given and not consumed: they last as long as their version.
+    pub approvals: Vec<Approval>,
+    /// Permits held now.
+    pub permits: Vec<PermitFact>,
+    /// Every version up to this one is being retired: reset it and acknowledge.
+    pub retiring_through: Version,
+    /// Every version up to this one is retired: adapters and old state may go.
+    pub retired_through: Version,
+    /// Why the server cannot store what changes, as long as it cannot: what nodes tell meanwhile is missing.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// The socket at which the server would tell its token to its own user, as long as somebody else has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_taken: Option<String>,
+}
+
+/// An upgrade as the repository lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpgradeSummary {
+    /// The version that it leads to.
+    pub version: Version,
+    /// The version that it starts from; zero for the first.
+    pub from: Version,
+    /// Its newest revision.
+    pub revision: Revision,
+    /// The manifest's SHA-256, lower-case hex.
+    pub manifest_sha256: String,
+    /// What it brings, for people.
+    pub description: String,
+    /// Withdrawn: nobody goes there.
+    pub withdrawn: bool,
+    /// When this revision was published.
+    pub published_at_ms: u64,
+    /// Who published it.
+    pub author: String,
+}
+
+/// A pause of the whole system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Pause {
+    /// Why, for people.
+    pub reason: String,
+    /// Who paused it.
+    pub author: String,
+    /// Since when.
+    pub since_ms: u64,
+}
+
+/// What the database knows of one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeFact {
+    /// The node's number.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its class at enrolment; follow the upgrades' renames from there.
+    pub class: String,
+    /// Its attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// Its machine.
+    pub host: String,
+    /// Its data directory there.
+    pub data_directory: String,
+    /// Its last report.
+    pub report: NodeReport,
+    /// When it was last heard.
+    pub seen_at_ms: u64,
+    /// It was heard within the reachability time.
+    pub reachable: bool,
+    /// When it settled at its version, or what it runs was revised.
+    pub settled_at_ms: u64,
+    /// Counts the operator's `retry` for this node; the agent acts when it rises.
+    pub retry: u64,
+    /// Its addresses in the members' list.
+    #[serde(default)]
+    pub listed: Vec<Listed>,
+    /// The members' list that its software's hooks go by, by number; zero before the first.
+    #[serde(default)]
+    pub members_seen: u64,
+}
+
+/// A person's leave for an upgrade, where its schedule asks for one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Approval {
+    /// The version approved.
+    pub version: Version,
+    /// The newest revision of it at that time. Nodes that run an older one already, and would restart for a newer one, wait for
+    /// an approval of that.
+    #[serde(default)]
+    pub revision: Revision,
+    /// Only this class; all when absent.
+    pub class: Option<String>,
+    /// Only this node, by name; all when absent.
+    pub node: Option<String>,
+    /// Who approved.
+    pub author: String,
+    /// When.
+    pub at_ms: u64,
+}
+
+/// A permit that is held, for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PermitFact {
+    /// Its number.
+    pub permit: PermitId,
+    /// Who holds it.
+    pub node: NodeId,
+    /// For which version.
+    pub version: Version,
+    /// For which revision of it.
+    #[serde(default)]
+    pub revision: Revision,
+    /// In which group.
+    pub group: String,
+    /// Confirmed: it no longer expires.
+    pub confirmed: bool,
+    /// When it was acquired.
+    pub since_ms: u64,
+}
