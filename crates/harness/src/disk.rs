@@ -137,18 +137,21 @@ fn write(path: &Path, bytes: u64, each_synced: bool) -> io::Result<()> {
 
 /// Gives this thread, and what it starts, mounts of its own.
 #[expect(unsafe_code, reason = "no dependency of this package wraps unshare(2)")]
-fn own_mounts() -> Result<(), String> {
+fn own_mounts() -> io::Result<()> {
     // SAFETY: unshare() takes an integer and touches no memory of this process.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
-        return Err(io::Error::last_os_error().to_string());
+        return Err(io::Error::last_os_error());
     }
     succeeds(Command::new("mount").args(["--make-rprivate", "/"]))
 }
 
 /// Takes the control groups away from this thread and from what it starts, as in many a container.
-pub fn hide_control_groups() -> Result<(), String> {
+///
+/// # Errors
+/// Where this user may not: what the kernel, or the program that was to do it, says.
+pub fn hide_control_groups() -> io::Result<()> {
     own_mounts()?;
-    let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
     let groups = mounts.lines().filter(|line| line.contains(" cgroup2 "));
     for place in groups.filter_map(|line| line.split(' ').nth(1)) {
         succeeds(Command::new("umount").args(["--lazy", place]))?;
@@ -156,17 +159,18 @@ pub fn hide_control_groups() -> Result<(), String> {
     Ok(())
 }
 
-fn succeeds(command: &mut Command) -> Result<(), String> {
+fn succeeds(command: &mut Command) -> io::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{name}: {error}"))?;
+    let output =
+        output.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
     match output.status.success() {
         true => Ok(()),
         false => {
             let said = String::from_utf8_lossy(&output.stderr)
                 .trim()
                 .replace('\n', "; ");
-            Err(format!("{name}: {said}"))
+            Err(io::Error::other(format!("{name}: {said}")))
         }
     }
 }

@@ -7,7 +7,7 @@ mod names;
 mod scope;
 mod template;
 
-pub use depth::{EXPRESSION_DEPTH_MAX, check as check_depth};
+pub use depth::{EXPRESSION_DEPTH_MAX, TooDeep, check as check_depth};
 pub use names::Allowed;
 pub use scope::{NodeScope, Scope, Variable};
 pub use template::Template;
@@ -58,6 +58,9 @@ pub struct ExpressionError {
 
 impl Expression {
     /// Compiles `source`, found at `key`; names other than those allowed are refused with the nearest allowed one.
+    ///
+    /// # Errors
+    /// It is too long or too deep, is no expression, or names something that is not allowed.
     pub fn compile(key: &str, source: &str, allowed: &Allowed) -> Result<Self, ExpressionError> {
         let fail = |problem: String| ExpressionError {
             key: key.to_owned(),
@@ -73,7 +76,7 @@ impl Expression {
         let program = STANDARD
             .compile(source)
             .map_err(|errors| fail(first_line(&errors)))?;
-        depth::check(program.expression()).map_err(fail)?;
+        depth::check(program.expression()).map_err(|error| fail(error.to_string()))?;
         names::check(program.expression(), allowed).map_err(fail)?;
         Ok(Self {
             key: key.to_owned(),
@@ -110,6 +113,9 @@ impl Expression {
     }
 
     /// The value as a truth; anything else is an error.
+    ///
+    /// # Errors
+    /// It fails, or gives something else.
     pub fn truth(&self, scope: &Scope) -> Result<bool, ExpressionError> {
         match self.value(scope)? {
             Value::Bool(truth) => Ok(truth),
@@ -118,6 +124,9 @@ impl Expression {
     }
 
     /// The value as a port from 1 to 65535; anything else is an error.
+    ///
+    /// # Errors
+    /// It fails, or gives something else.
     pub fn port(&self, scope: &Scope) -> Result<u16, ExpressionError> {
         let number = match self.value(scope)? {
             Value::Int(number) => u64::try_from(number).unwrap_or(0),
@@ -135,6 +144,9 @@ impl Expression {
     }
 
     /// The value as text: strings, numbers and truths have one; lists and maps do not.
+    ///
+    /// # Errors
+    /// It fails, or gives a list, a map or another value without a text.
     pub fn text(&self, scope: &Scope) -> Result<String, ExpressionError> {
         match self.value(scope)? {
             Value::String(text) => Ok(text.to_string()),

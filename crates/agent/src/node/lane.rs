@@ -287,9 +287,9 @@ impl Lane {
     }
 
     fn tell(&self, note: Note) {
-        tracing::info!(kind = note.kind, "{}", note.message);
+        tracing::info!(kind = note.kind.name(), "{}", note.message);
         self.node.link.tell(NewEvent {
-            kind: note.kind.to_owned(),
+            kind: note.kind.name().to_owned(),
             version: note.version,
             message: told(&note.message),
             node_at_ms: self.clock.now_ms(),

@@ -2,6 +2,7 @@
 //!
 //! All times are milliseconds since the Unix epoch by the server's clock; all durations are milliseconds.
 
+mod event_kind;
 mod history;
 mod members;
 mod node;
@@ -10,6 +11,7 @@ mod permits;
 mod problem;
 mod view;
 
+pub use event_kind::EventKind;
 pub use history::{Event, NewEvent, Page};
 pub use members::{Behind, Listed, Member, MembersRequest, MembersResponse};
 pub use node::{

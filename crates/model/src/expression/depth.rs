@@ -7,17 +7,22 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 /// than ten, and half of a thread's usual stack of 2 MiB holds it.
 pub const EXPRESSION_DEPTH_MAX: usize = 64;
 
+/// An expression is nested too deeply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its terms are nested more than {EXPRESSION_DEPTH_MAX} deep; write a long row of them as a list (`x in [...]`) or with parentheses around its halves"
+)]
+pub struct TooDeep;
+
 /// Refuses what is nested too deeply.
 ///
 /// # Errors
-/// Why, and what to do.
-pub fn check(expression: &IdedExpr) -> Result<(), String> {
-    if is_deeper(expression, EXPRESSION_DEPTH_MAX) {
-        return Err(format!(
-            "its terms are nested more than {EXPRESSION_DEPTH_MAX} deep; write a long row of them as a list (`x in [...]`) or with parentheses around its halves"
-        ));
+/// It is.
+pub fn check(expression: &IdedExpr) -> Result<(), TooDeep> {
+    match is_deeper(expression, EXPRESSION_DEPTH_MAX) {
+        true => Err(TooDeep),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn is_deeper(expression: &IdedExpr, left: usize) -> bool {

@@ -7,6 +7,7 @@ use super::node::{
 };
 use super::recover::after_attempt;
 use super::{Action, Note, Outcome, Output, Record, Settled};
+use crate::api::EventKind;
 
 impl NodeMachine {
     /// Takes in how `action` ended.
@@ -197,7 +198,7 @@ impl NodeMachine {
             }
             Outcome::Failed { reason } | Outcome::Refused { reason } => {
                 out.push(Output::Tell(Note {
-                    kind: "node.transform_failed",
+                    kind: EventKind::NodeTransformFailed,
                     version: self.target().map(|place| place.version),
                     message: format!("attempt {attempt}: {reason}"),
                 }));
@@ -246,7 +247,7 @@ impl NodeMachine {
                     self.joining_at(JoinAt::Probe);
                 }
                 if !done {
-                    self.tell_failed("node.after_start_failed", reason, out);
+                    self.tell_failed(EventKind::NodeAfterStartFailed, reason, out);
                 }
             }
         }
@@ -265,7 +266,7 @@ impl NodeMachine {
             None if done => self.healthy(out),
             None => {
                 let reason = and(reason, self.killed_before.as_deref());
-                self.tell_failed("node.probe_failed", &reason, out);
+                self.tell_failed(EventKind::NodeProbeFailed, &reason, out);
                 let reason = format!("the health probe failed: {reason}");
                 self.child_backoff.fail(now_ms, reason);
                 self.child = Child::Crashed;
@@ -345,7 +346,7 @@ impl NodeMachine {
     fn tell_killed(&self, killed: Option<&str>, out: &mut Vec<Output>) {
         if let Some(killed) = killed {
             out.push(Output::Tell(Note {
-                kind: "child.killed",
+                kind: EventKind::ChildKilled,
                 version: self.child_version(),
                 message: format!("the software {killed}"),
             }));
@@ -364,7 +365,7 @@ impl NodeMachine {
         self.commit(record, out);
     }
 
-    fn tell_failed(&self, kind: &'static str, reason: &str, out: &mut Vec<Output>) {
+    fn tell_failed(&self, kind: EventKind, reason: &str, out: &mut Vec<Output>) {
         out.push(Output::Tell(Note {
             kind,
             version: self.traffic().serving_version.into(),

@@ -2,7 +2,7 @@
 
 use super::node::{Child, NodeMachine, State};
 use super::{Note, Output};
-use crate::api::ChildState;
+use crate::api::{ChildState, EventKind};
 
 /// How long after its start software that does not answer yet only counts as starting.
 const STARTING_MS: u64 = 10_000;
@@ -82,9 +82,9 @@ impl NodeMachine {
         };
         if done || !was_silent {
             let kind = if done {
-                "child.healthy"
+                EventKind::ChildHealthy
             } else {
-                "child.silent"
+                EventKind::ChildSilent
             };
             out.extend(self.old_finding().map(|message| {
                 Output::Tell(Note {

@@ -2,6 +2,7 @@
 
 use super::node::{ASK_INTERVAL_MS, NodeMachine};
 use super::{Note, Outcome, Output, Place, Step, Work};
+use crate::api::EventKind;
 use crate::ids::PermitId;
 use crate::schedule::Verdict;
 
@@ -66,7 +67,7 @@ impl NodeMachine {
     fn waits(&mut self, reason: String, until_ms: Option<u64>, out: &mut Vec<Output>) {
         if self.wait.reason.as_ref() != Some(&reason) {
             out.push(Output::Tell(Note {
-                kind: "node.waits",
+                kind: EventKind::NodeWaits,
                 version: self.places_ahead().next().map(|place| place.version),
                 message: reason.clone(),
             }));

@@ -8,7 +8,7 @@ use super::{
     Action, Input, Note, Output, Place, Plan, Record, Settled, StageOutcome, StageRequest, Step,
     Traffic,
 };
-use crate::api::PermitRequest;
+use crate::api::{EventKind, PermitRequest};
 use crate::ids::{PermitId, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -338,7 +338,7 @@ impl NodeMachine {
             StageOutcome::Failed { reason } => {
                 self.stage_backoff.fail(now_ms, reason.clone());
                 out.push(Output::Tell(Note {
-                    kind: "node.stage_failed",
+                    kind: EventKind::NodeStageFailed,
                     version: Some(request.version),
                     message: reason,
                 }));
@@ -402,7 +402,7 @@ impl NodeMachine {
             *at = JoinAt::Start;
         }
         out.push(Output::Tell(Note {
-            kind: "child.crashed",
+            kind: EventKind::ChildCrashed,
             version: self.child_version(),
             message: how.to_owned(),
         }));
@@ -425,7 +425,7 @@ impl NodeMachine {
         }
         if self.halted.is_none() {
             out.push(Output::Tell(Note {
-                kind: "node.blocked",
+                kind: EventKind::NodeBlocked,
                 version: self.child_version(),
                 message: reason.clone(),
             }));

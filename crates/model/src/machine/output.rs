@@ -1,7 +1,7 @@
 //! What the machine asks of the shell.
 
 use super::record::{Record, Serving, Step};
-use crate::api::PermitRequest;
+use crate::api::{EventKind, PermitRequest};
 use crate::ids::{PermitId, Place, Revision, Version};
 
 /// One thing for the shell to do; performed strictly in the order given.
@@ -36,7 +36,7 @@ pub struct Traffic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// `node.settled`, `node.blocked`, `child.crashed`, ...
-    pub kind: &'static str,
+    pub kind: EventKind,
     /// The version it is about.
     pub version: Option<Version>,
     /// One line for people.

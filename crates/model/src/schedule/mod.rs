@@ -4,17 +4,18 @@
 mod gate;
 mod leap;
 mod parts;
+mod reason;
 mod rolling;
 #[cfg(test)]
 mod tests;
 mod written;
 
 pub use leap::leap;
+pub use reason::{Goal, NodeNames, WaitReason};
 pub use written::{After, Rolling, Schedule, ScheduleError};
 
 use crate::api::{ChildState, NodeFact, PermitRequest, SystemView};
-use crate::ids::{NodeId, Revision, Version};
-use crate::machine::Place;
+use crate::ids::{NodeId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
 
 /// A schedule's answer.
@@ -62,11 +63,11 @@ impl<'a> Facts<'a> {
         nodes.find(|fact| fact.node == self.node)
     }
 
-    /// Where the node would go, for people.
-    fn goal(&self) -> String {
-        match self.mends {
-            true => format!("revision {} of version {}", self.revision, self.version),
-            false => format!("version {}", self.version),
+    /// Where the node would go.
+    fn goal(&self) -> Goal {
+        Goal {
+            version: self.version,
+            revision: self.mends.then_some(self.revision),
         }
     }
 
@@ -104,7 +105,22 @@ impl<'a> Facts<'a> {
 }
 
 /// One part: looks at its own keys of the schedule, and agrees where they are absent.
-type Part = fn(&Schedule, &Facts<'_>) -> Verdict;
+type Part = fn(&Schedule, &Facts<'_>) -> Opinion;
+
+/// What one part says.
+enum Opinion {
+    /// It agrees.
+    Go,
+    /// It agrees once the node holds this permit.
+    Acquire(PermitRequest),
+    /// Not yet.
+    Wait {
+        /// Why.
+        reason: WaitReason,
+        /// When it is worth asking again, by the server's clock, when that is known.
+        until_ms: Option<u64>,
+    },
+}
 
 /// Every part, in the order in which their reasons are told.
 const PARTS: [Part; 8] = [
@@ -125,13 +141,13 @@ pub fn evaluate(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
     let mut leave = Verdict::Go;
     for part in PARTS {
         match part(schedule, facts) {
-            Verdict::Go => {}
-            Verdict::Acquire(request) => leave = Verdict::Acquire(request),
-            Verdict::Wait {
+            Opinion::Go => {}
+            Opinion::Acquire(request) => leave = Verdict::Acquire(request),
+            Opinion::Wait {
                 reason,
                 until_ms: its,
             } => {
-                reasons.push(reason);
+                reasons.push(reason.to_string());
                 until_ms = until_ms.zip(its).map(|(a, b): (u64, u64)| a.max(b));
             }
         }
@@ -144,24 +160,9 @@ pub fn evaluate(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
 }
 
 /// A wait whose end depends on others.
-fn wait(reason: String) -> Verdict {
-    Verdict::Wait {
+fn wait(reason: WaitReason) -> Opinion {
+    Opinion::Wait {
         reason,
         until_ms: None,
-    }
-}
-
-/// The most names in one reason; the rest is counted.
-const NAMES_MAX: usize = 5;
-
-/// `a, b, c and 4 more`.
-fn names<'a>(nodes: impl IntoIterator<Item = &'a NodeFact>) -> String {
-    let mut all: Vec<&str> = nodes.into_iter().map(|fact| fact.name.as_str()).collect();
-    all.sort_unstable();
-    let more = all.len().saturating_sub(NAMES_MAX);
-    all.truncate(NAMES_MAX);
-    match more {
-        0 => all.join(", "),
-        _ => format!("{} and {more} more", all.join(", ")),
     }
 }

@@ -1,11 +1,11 @@
 //! Order between classes, soak time, approval.
 
-use super::{Facts, Schedule, Verdict, names, wait};
+use super::{Facts, Opinion, Schedule, WaitReason, wait};
 use crate::api::{Approval, NodeFact};
 
-pub(super) fn after_classes(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+pub(super) fn after_classes(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
     let Some(after) = &schedule.after else {
-        return Verdict::Go;
+        return Opinion::Go;
     };
     let nodes: Vec<&NodeFact> = (after.classes.iter())
         .flat_map(|class| facts.class(class))
@@ -16,25 +16,29 @@ pub(super) fn after_classes(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
         .collect();
     let (there, missing): (Vec<_>, Vec<_>) =
         (missing.into_iter()).partition(|fact| facts.is_there(fact));
-    for (what, nodes) in [("at", missing), ("healthy at", there)] {
-        if !nodes.is_empty() {
-            return wait(format!(
-                "comes after {}; not yet {what} {}: {}",
-                after.classes.join(", "),
-                facts.goal(),
-                names(nodes)
-            ));
-        }
+    if !missing.is_empty() {
+        return wait(WaitReason::NotYetAt {
+            classes: after.classes.clone(),
+            goal: facts.goal(),
+            nodes: missing.into_iter().collect(),
+        });
+    }
+    if !there.is_empty() {
+        return wait(WaitReason::NotYetHealthy {
+            classes: after.classes.clone(),
+            goal: facts.goal(),
+            nodes: there.into_iter().collect(),
+        });
     }
     soak(facts, nodes, after.soak_ms, &after.classes.join(", "))
 }
 
-pub(super) fn soaked(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+pub(super) fn soaked(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
     let class = facts
         .asking()
         .and_then(|fact| (facts.class_of)(fact, facts.version));
     let Some(class) = class.filter(|_| schedule.soak_ms > 0) else {
-        return Verdict::Go;
+        return Opinion::Go;
     };
     let settled = (facts.class(&class))
         .filter(|fact| fact.node != facts.node && facts.settled(fact))
@@ -43,24 +47,25 @@ pub(super) fn soaked(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
 }
 
 /// Waits until the last of these nodes has been settled for `soak_ms`.
-fn soak(facts: &Facts<'_>, settled: Vec<&NodeFact>, soak_ms: u64, who: &str) -> Verdict {
+fn soak(facts: &Facts<'_>, settled: Vec<&NodeFact>, soak_ms: u64, who: &str) -> Opinion {
     let last = settled.iter().map(|fact| fact.settled_at_ms).max();
     let until_ms = last.map(|last| last.saturating_add(soak_ms));
     match until_ms {
-        Some(until_ms) if facts.now_ms < until_ms => Verdict::Wait {
-            reason: format!(
-                "soaks: {who} settled at {} less than {soak_ms} ms ago",
-                facts.goal()
-            ),
+        Some(until_ms) if facts.now_ms < until_ms => Opinion::Wait {
+            reason: WaitReason::Soaks {
+                who: who.to_owned(),
+                goal: facts.goal(),
+                soak_ms,
+            },
             until_ms: Some(until_ms),
         },
-        _ => Verdict::Go,
+        _ => Opinion::Go,
     }
 }
 
-pub(super) fn approved(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+pub(super) fn approved(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
     if !schedule.approval {
-        return Verdict::Go;
+        return Opinion::Go;
     }
     let asking = facts.asking();
     let class = asking.and_then(|fact| (facts.class_of)(fact, facts.version));
@@ -72,14 +77,7 @@ pub(super) fn approved(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
                 .is_none_or(|name| asking.is_some_and(|fact| fact.name == name))
     };
     if facts.view.approvals.iter().any(for_us) {
-        return Verdict::Go;
+        return Opinion::Go;
     }
-    wait(match facts.mends {
-        true => format!(
-            "{} waits for approval: `upstart approve {}`",
-            facts.goal(),
-            facts.version
-        ),
-        false => format!("waits for approval: `upstart approve {}`", facts.version),
-    })
+    wait(WaitReason::NotApproved(facts.goal()))
 }

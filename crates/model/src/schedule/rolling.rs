@@ -1,17 +1,17 @@
 //! At most k unavailable per group. What is known here saves a request that the server would refuse; the server decides.
 
-use super::{Facts, Schedule, Verdict, names, wait};
+use super::{Facts, Opinion, Schedule, WaitReason, wait};
 use crate::api::{ChildState, NodeFact, PermitRequest};
 
-pub(super) fn within_limit(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
+pub(super) fn within_limit(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
     let Some(rolling) = &schedule.rolling else {
-        return Verdict::Go;
+        return Opinion::Go;
     };
     let Some(asking) = facts.asking() else {
-        return wait("the server does not know this node yet".to_owned());
+        return wait(WaitReason::NotKnown);
     };
     let Some(class) = (facts.class_of)(asking, facts.version) else {
-        return Verdict::Go;
+        return Opinion::Go;
     };
     let attribute = rolling.group_by.as_deref();
     let value_of = |fact: &NodeFact| {
@@ -30,13 +30,13 @@ pub(super) fn within_limit(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
         .filter(|fact| fact.node != facts.node && unavailable(facts, fact))
         .collect();
     if out.len() >= rolling.max_unavailable as usize {
-        return wait(format!(
-            "at most {} of {group} may be unavailable at once: {}",
-            rolling.max_unavailable,
-            names(out)
-        ));
+        return wait(WaitReason::Limit {
+            max_unavailable: rolling.max_unavailable,
+            group,
+            nodes: out.into_iter().collect(),
+        });
     }
-    Verdict::Acquire(PermitRequest {
+    Opinion::Acquire(PermitRequest {
         node: facts.node,
         version: facts.version,
         revision: facts.revision,

@@ -3,8 +3,9 @@
 use super::Context;
 use crate::state::State;
 use crate::udb::Change;
-use model::api::{Event, NodeFact, SystemView};
+use model::api::{Event, EventKind, NodeFact, SystemView};
 use model::ids::{NodeId, Version};
+use std::fmt::Display;
 
 /// A decision in the making.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl<'a> Draft<'a> {
     /// Records what happened, under the name of who asks.
     pub(crate) fn event(
         &mut self,
-        kind: &str,
+        kind: EventKind,
         node: Option<NodeId>,
         version: Option<Version>,
         message: String,
@@ -45,11 +46,11 @@ impl<'a> Draft<'a> {
         self.event_by(author, kind, node, version, message);
     }
 
-    /// Records what happened, under another name.
+    /// Records what happened, under another name; nodes may tell kinds that this server does not know.
     pub(crate) fn event_by(
         &mut self,
         author: String,
-        kind: &str,
+        kind: impl Display,
         node: Option<NodeId>,
         version: Option<Version>,
         message: String,
@@ -60,7 +61,7 @@ impl<'a> Draft<'a> {
             at_ms: self.context.now_ms,
             author,
             node: node.map(|fact| fact.name.clone()),
-            kind: kind.to_owned(),
+            kind: kind.to_string(),
             version,
             message,
         }));

@@ -3,7 +3,7 @@
 use super::Draft;
 use crate::problem::{Kind, Refusal, refuse};
 use crate::udb::Change;
-use model::api::{EnrolRequest, Enrolled, NodeFact, NodeReport};
+use model::api::{EnrolRequest, Enrolled, EventKind, NodeFact, NodeReport};
 use model::expression::NodeScope;
 use model::ids::{NodeId, Version};
 use model::names;
@@ -151,7 +151,7 @@ fn again(
     draft.change(Change::Node(Box::new(renewed)));
     draft.event_by(
         fact.name.clone(),
-        "node.enrolled",
+        EventKind::NodeEnrolled,
         Some(fact.node),
         None,
         message,
@@ -183,6 +183,12 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Refusa
         members_seen: 0,
     })));
     let message = format!("{} enrolled as {}", request.name, request.class);
-    draft.event_by(request.name.clone(), "node.enrolled", None, None, message);
+    draft.event_by(
+        request.name.clone(),
+        EventKind::NodeEnrolled,
+        None,
+        None,
+        message,
+    );
     Ok(node)
 }

@@ -3,7 +3,7 @@
 use super::{Draft, known, permits, retire, unknown_node};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::udb::Change;
-use model::api::{Approval, ApproveRequest, NodeFact, Pause, PauseRequest, Phase};
+use model::api::{Approval, ApproveRequest, EventKind, NodeFact, Pause, PauseRequest, Phase};
 use std::sync::Arc;
 
 /// The longest reason, in bytes: it travels in every view.
@@ -25,7 +25,7 @@ pub(super) fn pause(draft: &mut Draft<'_>, request: &PauseRequest) -> Result<Pau
     };
     draft.change(Change::Pause(Some(pause.clone())));
     let message = format!("the system is paused: {}", request.reason);
-    draft.event("system.paused", None, None, message);
+    draft.event(EventKind::SystemPaused, None, None, message);
     Ok(pause)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn resume(draft: &mut Draft<'_>) {
     if draft.state.paused.is_some() {
         draft.change(Change::Pause(None));
         draft.event(
-            "system.resumed",
+            EventKind::SystemResumed,
             None,
             None,
             "the system goes on".to_owned(),
@@ -105,7 +105,7 @@ pub(super) fn approve(
         .as_ref()
         .and_then(|name| draft.state.names.get(name).copied());
     draft.event(
-        "upgrade.approved",
+        EventKind::UpgradeApproved,
         node,
         Some(version),
         format!("version {version} is approved{whom}"),
@@ -128,7 +128,7 @@ pub(super) fn retry(draft: &mut Draft<'_>, node: &str) -> Result<NodeFact, Refus
     draft.change(Change::Node(Box::new(fact.clone())));
     let message = format!("{} is to try again", fact.name);
     draft.event(
-        "node.retry",
+        EventKind::NodeRetry,
         Some(fact.node),
         fact.report.status.target,
         message,
@@ -141,7 +141,7 @@ pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), Refusal> {
     let fact = find(draft, node)?;
     permits::end_all_of(draft, fact.node);
     draft.event(
-        "node.forgotten",
+        EventKind::NodeForgotten,
         Some(fact.node),
         None,
         format!("{} is forgotten", fact.name),

@@ -6,7 +6,9 @@
 use super::{Draft, known, some_of, unknown_node};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::udb::{Change, HeldPermit};
-use model::api::{ChildState, NodeFact, NodeStatus, Permit, PermitFact, PermitRequest, Phase};
+use model::api::{
+    ChildState, EventKind, NodeFact, NodeStatus, Permit, PermitFact, PermitRequest, Phase,
+};
 use model::ids::{NodeId, PermitId, Revision, Version};
 use model::machine::Place;
 use std::collections::BTreeMap;
@@ -58,7 +60,7 @@ pub(super) fn acquire(draft: &mut Draft<'_>, request: &PermitRequest) -> Result<
     draft.change(Change::Permit(held));
     draft.event_by(
         fact.name.clone(),
-        "permit.acquired",
+        EventKind::PermitAcquired,
         Some(fact.node),
         Some(request.version),
         message,
@@ -244,7 +246,7 @@ pub(super) fn confirm(draft: &mut Draft<'_>, permit: PermitId) -> Result<PermitF
         let message = format!("{name} goes down in {}", fact.group);
         draft.event_by(
             name,
-            "permit.confirmed",
+            EventKind::PermitConfirmed,
             Some(fact.node),
             Some(fact.version),
             message,
@@ -262,7 +264,7 @@ pub(super) fn end(draft: &mut Draft<'_>, permit: PermitId) {
         draft.change(Change::EndPermit(permit));
         draft.event_by(
             name,
-            "permit.ended",
+            EventKind::PermitEnded,
             Some(held.fact.node),
             Some(held.fact.version),
             message,
@@ -280,7 +282,7 @@ pub(super) fn break_it(draft: &mut Draft<'_>, permit: PermitId) -> Result<Permit
     );
     draft.change(Change::EndPermit(permit));
     draft.event(
-        "permit.broken",
+        EventKind::PermitBroken,
         Some(held.fact.node),
         Some(held.fact.version),
         message,

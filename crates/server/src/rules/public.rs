@@ -4,7 +4,7 @@
 use super::{Draft, known, some_of};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::udb::Change;
-use model::api::PublicRequest;
+use model::api::{EventKind, PublicRequest};
 use model::bundle::PublicPolicy;
 use model::ids::Version;
 use model::release::{History, ReleaseClass};
@@ -144,7 +144,7 @@ fn move_all(
     }
     if !changed.is_empty() {
         let message = format!("version {version} is public for {}", some_of(&changed));
-        draft.event("public.moved", None, Some(version), message);
+        draft.event(EventKind::PublicMoved, None, Some(version), message);
     }
     public
 }

@@ -4,7 +4,7 @@ use super::{Draft, Publication, public};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::state::scope;
 use crate::udb::Change;
-use model::api::UpgradeSummary;
+use model::api::{EventKind, UpgradeSummary};
 use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::release::History;
@@ -73,11 +73,11 @@ fn record(
     let (version, revision) = (summary.version, summary.revision);
     if publication.revise {
         let message = format!("version {version} is revised (revision {revision})");
-        draft.event("upgrade.revised", None, Some(version), message);
+        draft.event(EventKind::UpgradeRevised, None, Some(version), message);
     } else {
         public::begin(draft, history, version);
         let message = format!("version {version} of {} is published", upgrade.system);
-        draft.event("upgrade.published", None, Some(version), message);
+        draft.event(EventKind::UpgradePublished, None, Some(version), message);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Draft, known, public, some_of};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::udb::Change;
-use model::api::{RetireRequest, Retirement};
+use model::api::{EventKind, RetireRequest, Retirement};
 use model::ids::Version;
 
 /// Begins to retire every version up to one, when nothing holds them.
@@ -29,7 +29,7 @@ pub(super) fn retire(
     drop_public(draft, version);
     draft.change(Change::Retiring(version));
     draft.event(
-        "upgrade.retiring",
+        EventKind::UpgradeRetiring,
         None,
         Some(version),
         format!("versions up to {version} are being retired"),
@@ -128,7 +128,7 @@ pub(super) fn finish(draft: &mut Draft<'_>) {
         let message = format!("versions up to {retiring_through} are retired");
         draft.event_by(
             "server".to_owned(),
-            "upgrade.retired",
+            EventKind::UpgradeRetired,
             None,
             Some(retiring_through),
             message,

@@ -2,7 +2,7 @@
 
 use super::Draft;
 use crate::udb::Change;
-use model::api::NodeFact;
+use model::api::{EventKind, NodeFact};
 
 /// How long an answer is remembered for its idempotency key: longer than anybody retries.
 const KEYS_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -33,7 +33,7 @@ fn fallen_silent(draft: &mut Draft<'_>) {
         );
         let node = fact.node;
         draft.change(Change::Node(Box::new(fact)));
-        draft.event("node.unreachable", Some(node), None, message);
+        draft.event(EventKind::NodeUnreachable, Some(node), None, message);
     }
 }
 
@@ -52,7 +52,7 @@ fn expired(draft: &mut Draft<'_>) {
         );
         draft.change(Change::EndPermit(fact.permit));
         draft.event(
-            "permit.expired",
+            EventKind::PermitExpired,
             Some(fact.node),
             Some(fact.version),
             message,

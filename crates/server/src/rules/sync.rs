@@ -5,7 +5,8 @@ use crate::problem::{Kind, Refusal, refuse};
 use crate::state::listed;
 use crate::udb::Change;
 use model::api::{
-    EVENTS_PER_SYNC_MAX, NodeFact, NodeReport, REPORT_ENTRIES_MAX, SyncRequest, TEXT_BYTES_MAX,
+    EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeReport, REPORT_ENTRIES_MAX, SyncRequest,
+    TEXT_BYTES_MAX,
 };
 use model::ids::NodeId;
 use std::collections::BTreeSet;
@@ -84,7 +85,7 @@ pub(super) fn sync(
         let message = format!("{} is heard again", before.name);
         draft.event_by(
             "server".to_owned(),
-            "node.reachable",
+            EventKind::NodeReachable,
             Some(node),
             None,
             message,

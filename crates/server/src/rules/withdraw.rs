@@ -3,7 +3,7 @@
 use super::{Draft, known, public, some_of};
 use crate::problem::{Kind, Refusal, refuse};
 use crate::udb::Change;
-use model::api::{NodeFact, Phase, UpgradeSummary};
+use model::api::{EventKind, NodeFact, Phase, UpgradeSummary};
 use model::ids::Version;
 
 /// Withdraws an upgrade; again is no error.
@@ -27,7 +27,7 @@ pub(super) fn withdraw(draft: &mut Draft<'_>, version: Version) -> Result<Upgrad
     end_permits(draft, version);
     move_public_back(draft, version, summary.from);
     draft.event(
-        "upgrade.withdrawn",
+        EventKind::UpgradeWithdrawn,
         None,
         Some(version),
         format!("version {version} is withdrawn"),

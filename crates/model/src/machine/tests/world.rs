@@ -227,8 +227,8 @@ impl World {
                 Output::Journal(record) => self.journal.push(record.clone()),
                 Output::Traffic(traffic) => self.traffic = *traffic,
                 Output::Tell(note) => {
-                    self.notes.push(note.kind.to_owned());
-                    self.told.push((note.kind, note.version));
+                    self.notes.push(note.kind.name().to_owned());
+                    self.told.push((note.kind.name(), note.version));
                 }
                 Output::Stage(request) => self.stage(*request),
                 Output::Do(action) => {

@@ -1,0 +1,114 @@
+//! The kinds of events, each with its name in the history.
+
+use std::fmt;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// What happened. Agents of other versions may tell more kinds, so that on the wire, and in the history, a kind is its name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl EventKind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A node has made itself known for the first time, or at another place.
+    NodeEnrolled = "node.enrolled",
+    /// A node that was out of reach is heard again.
+    NodeReachable = "node.reachable",
+    /// A node has not been heard for longer than it may be silent.
+    NodeUnreachable = "node.unreachable",
+    /// An operator has forgotten a node.
+    NodeForgotten = "node.forgotten",
+    /// An operator has told a node to try again.
+    NodeRetry = "node.retry",
+    /// A node fetches the version at which it joins.
+    NodeJoining = "node.joining",
+    /// A node has staged a version.
+    NodeStaged = "node.staged",
+    /// A node could not stage a version.
+    NodeStageFailed = "node.stage_failed",
+    /// A node has dropped a version that was withdrawn or retired.
+    NodeUnstaged = "node.unstaged",
+    /// A node waits, for another reason than before.
+    NodeWaits = "node.waits",
+    /// A node leaves its version.
+    NodeStopping = "node.stopping",
+    /// A node has given an upgrade up at no cost, or tries again.
+    NodeReturned = "node.returned",
+    /// A transform has failed.
+    NodeTransformFailed = "node.transform_failed",
+    /// The command after the start has failed, or the software at it.
+    NodeAfterStartFailed = "node.after_start_failed",
+    /// The software that was started is not healthy.
+    NodeProbeFailed = "node.probe_failed",
+    /// A node goes back to its old version.
+    NodeFlippingBack = "node.flipping_back",
+    /// A node is at a version.
+    NodeSettled = "node.settled",
+    /// A node has let the calls go that it held.
+    NodeReleased = "node.released",
+    /// A node is back at its old version, and waits for a revision, a withdrawal or a retry.
+    NodeBlocked = "node.blocked",
+    /// Files that were not as laid out have been laid out anew.
+    NodeMended = "node.mended",
+    /// A node's data directory is older than it was.
+    NodeSetBack = "node.set_back",
+    /// A node serves though some members do not know its addresses.
+    NodeUnknownToSome = "node.unknown_to_some",
+    /// The software has ended by itself.
+    ChildCrashed = "child.crashed",
+    /// Software that did not end when it was told to was killed.
+    ChildKilled = "child.killed",
+    /// The software that a node went back to answers its probe.
+    ChildHealthy = "child.healthy",
+    /// It does not.
+    ChildSilent = "child.silent",
+    /// An upgrade was published.
+    UpgradePublished = "upgrade.published",
+    /// A revision of one was published.
+    UpgradeRevised = "upgrade.revised",
+    /// An upgrade was withdrawn.
+    UpgradeWithdrawn = "upgrade.withdrawn",
+    /// Somebody has approved an upgrade.
+    UpgradeApproved = "upgrade.approved",
+    /// Versions are being retired.
+    UpgradeRetiring = "upgrade.retiring",
+    /// Versions are retired.
+    UpgradeRetired = "upgrade.retired",
+    /// A node has a permit.
+    PermitAcquired = "permit.acquired",
+    /// It has confirmed it.
+    PermitConfirmed = "permit.confirmed",
+    /// It no longer needs it.
+    PermitEnded = "permit.ended",
+    /// It has not confirmed it in time.
+    PermitExpired = "permit.expired",
+    /// An operator has broken it.
+    PermitBroken = "permit.broken",
+    /// A public version was moved.
+    PublicMoved = "public.moved",
+    /// The system was paused.
+    SystemPaused = "system.paused",
+    /// A pause has ended.
+    SystemResumed = "system.resumed",
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
