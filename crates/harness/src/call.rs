@@ -51,22 +51,34 @@ pub struct Caller {
 
 impl Caller {
     /// A caller that is no member and knows nothing of versions.
+    ///
+    /// # Errors
+    /// Nobody takes the connection.
     pub fn unlabelled(port: u16, dialect: u32) -> io::Result<Self> {
         Self::over(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?, dialect)
     }
 
     /// A member at this version of the system; it speaks the dialect of that number.
+    ///
+    /// # Errors
+    /// Nobody takes the connection.
     pub fn labelled(port: u16, system: u64, version: u32) -> io::Result<Self> {
         Self::labelled_as(port, system, version, version)
     }
 
     /// A member at this version of the system, which speaks that dialect.
+    ///
+    /// # Errors
+    /// Nobody takes the connection.
     pub fn labelled_as(port: u16, system: u64, version: u32, dialect: u32) -> io::Result<Self> {
         let (bytes, length) = encoded(system, version);
         Self::over(dial_with(port, &bytes[..length])?, dialect)
     }
 
     /// The same, but of the label no more than its first bytes has arrived: [`Late::arrive`] sends the rest.
+    ///
+    /// # Errors
+    /// Nobody takes the connection.
     pub fn late(port: u16, system: u64, version: u32) -> io::Result<Late> {
         let (bytes, length) = encoded(system, version);
         let (first, rest) = bytes[..length].split_at(length / 2);
@@ -77,6 +89,9 @@ impl Caller {
     }
 
     /// The same from another address of this host.
+    ///
+    /// # Errors
+    /// Nobody takes the connection, or the address is not this host's.
     pub fn labelled_from(
         source: Ipv4Addr,
         port: u16,
@@ -114,26 +129,38 @@ impl Caller {
         self.stream.get_ref().local_addr().expect("an address")
     }
 
-    /// Stores a number. An answer of another dialect is an error of the kind `InvalidData`.
+    /// Stores a number.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer is of another dialect (`InvalidData`).
     pub fn put(&mut self, name: &str, number: i64) -> io::Result<()> {
         let (method, path, body) = self.dialect.put(name, number);
         let answer = self.call(method, &path, Some(&body))?;
         self.dialect.check_put(&answer, name, number)
     }
 
-    /// Reads a number. An answer of another dialect is an error of the kind `InvalidData`.
+    /// Reads a number.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer is of another dialect (`InvalidData`).
     pub fn get(&mut self, name: &str) -> io::Result<Option<i64>> {
         let answer = self.call("GET", &self.dialect.get(name), None)?;
         self.dialect.read_get(&answer, name)
     }
 
     /// Sends a request and reads its answer; the connection stays open.
+    ///
+    /// # Errors
+    /// The connection broke before the answer was whole, or the answer is no JSON.
     pub fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
         self.send(method, path, body)?;
         self.receive()
     }
 
     /// Sends a request.
+    ///
+    /// # Errors
+    /// The connection has ended.
     pub fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<()> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let text = format!(
@@ -144,6 +171,9 @@ impl Caller {
     }
 
     /// Reads an answer.
+    ///
+    /// # Errors
+    /// The connection broke before the answer was whole, or the answer is no JSON (`InvalidData`).
     pub fn receive(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|text| text.parse().ok());
@@ -270,6 +300,9 @@ pub struct Late {
 
 impl Late {
     /// Sends what is missing of the label.
+    ///
+    /// # Errors
+    /// The connection has ended.
     pub fn arrive(mut self) -> io::Result<Caller> {
         self.caller.stream.get_mut().write_all(&self.rest)?;
         Ok(self.caller)
@@ -283,6 +316,9 @@ fn encoded(system: u64, version: u32) -> ([u8; LABEL_BYTES_MAX], usize) {
 }
 
 /// A connection whose first bytes go out with the handshake, as a member's label does.
+///
+/// # Errors
+/// Nobody takes the connection.
 pub fn dial_with(port: u16, first: &[u8]) -> io::Result<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

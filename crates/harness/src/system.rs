@@ -96,6 +96,9 @@ impl System {
     }
 
     /// The same, where a refusal is an answer.
+    ///
+    /// # Errors
+    /// The server refuses, or does not answer.
     pub fn try_ask<T>(
         &self,
         question: impl Future<Output = Result<T, ClientError>>,
@@ -114,6 +117,9 @@ impl System {
     }
 
     /// Publishes, where a refusal is an answer.
+    ///
+    /// # Errors
+    /// The server refuses, or does not answer.
     pub fn try_publish(
         &self,
         bundle: &Bundle,
@@ -139,6 +145,9 @@ impl System {
     }
 
     /// Opens a connection as a member at this version would.
+    ///
+    /// # Errors
+    /// Nobody takes the connection.
     pub fn member(&self, port: u16, version: u32) -> io::Result<Caller> {
         Caller::labelled(port, self.view().system_id, version)
     }

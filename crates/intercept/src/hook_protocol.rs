@@ -153,6 +153,9 @@ impl HookMessage {
     }
 
     /// Reads a message; bytes after it are later versions' and are skipped.
+    ///
+    /// # Errors
+    /// The bytes are cut off, or of a version or kind that is not known here.
     pub fn decode(bytes: &[u8]) -> Result<Self, HookProtocolError> {
         let malformed = HookProtocolError::Malformed(bytes.len());
         let (head, body) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(malformed)?;
@@ -196,6 +199,9 @@ impl HookReply {
     }
 
     /// Reads a reply.
+    ///
+    /// # Errors
+    /// The bytes are cut off, or of a version or kind that is not known here.
     pub fn decode(bytes: &[u8]) -> Result<Self, HookProtocolError> {
         match bytes {
             [version, _, ..] if !(VERSION_MIN..=VERSION).contains(version) => {

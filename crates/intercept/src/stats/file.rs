@@ -37,6 +37,9 @@ pub struct ProcessSeen {
 
 impl StatsFile {
     /// Opens the file, or makes it; what was counted before stays.
+    ///
+    /// # Errors
+    /// The file cannot be opened, read or written.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -71,6 +74,9 @@ impl StatsFile {
     }
 
     /// Reads counters and processes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn read(&self) -> io::Result<StatsSnapshot> {
         let words = self.words.read(COUNTERS_AT, Counter::ALL.len())?;
         let slots = self

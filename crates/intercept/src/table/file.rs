@@ -33,6 +33,9 @@ fn make(words: &Words) -> io::Result<()> {
 
 impl TableFile {
     /// Opens the file, or makes it; what was published before stays in force until the next [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// The file cannot be opened, read or written, or it is no table of this layout.
     pub fn open(path: &Path) -> Result<Self, TableError> {
         let failed = |source| TableError::File {
             path: path.to_owned(),
@@ -67,6 +70,9 @@ impl TableFile {
     }
 
     /// The table in shared memory: the one that is there, or, where nothing is yet, a new one. `name` is told where something fails.
+    ///
+    /// # Errors
+    /// Something else lies there.
     pub fn in_memory(words: &'static [AtomicU64], name: &str) -> Result<Self, TableError> {
         let path = PathBuf::from(name);
         let words = Words::Memory(words);
@@ -99,6 +105,9 @@ impl TableFile {
     }
 
     /// Puts this table in force: every hook that starts afterwards goes by it.
+    ///
+    /// # Errors
+    /// The table is too large, or the file cannot be written; the one before stays in force.
     pub fn publish(&mut self, table: &Table) -> Result<(), TableError> {
         let sections = encode(table)?;
         self.write(&sections).map_err(|source| TableError::File {
