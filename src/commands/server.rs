@@ -4,7 +4,7 @@ use crate::connection::{asked_to_end, given, no_token};
 use crate::failure::{End, Outcome, failure};
 use crate::globals::Globals;
 use clap::Args;
-use server::{Config, ServerError};
+use server::{ServerConfig, ServerError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -41,8 +41,8 @@ pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> Outcome {
     Ok(End::Yes)
 }
 
-fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Config> {
-    let mut config = Config::new(arguments.listen, arguments.data);
+fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<ServerConfig> {
+    let mut config = ServerConfig::new(arguments.listen, arguments.data);
     config.token = given(globals)?.token;
     config.reachable_ms = arguments.reachable_ms;
     Ok(config)

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the time comes from, in milliseconds since the Unix epoch.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+pub struct ServerClock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
-impl Clock {
+impl ServerClock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
@@ -32,7 +32,7 @@ impl Clock {
     }
 }
 
-impl fmt::Debug for Clock {
+impl fmt::Debug for ServerClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }

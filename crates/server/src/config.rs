@@ -1,6 +1,6 @@
 //! What a server is told at its start.
 
-use crate::Clock;
+use crate::ServerClock;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ const ARTIFACT_BYTES_MAX: u64 = model::manifest::FILE_BYTES_MAX;
 
 /// What a server is told at its start.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ServerConfig {
     /// Where to listen.
     pub listen: SocketAddr,
     /// The directory of the database and the repository; made when it is not there.
@@ -34,10 +34,10 @@ pub struct Config {
     /// The largest artifact that is stored, in bytes.
     pub artifact_bytes_max: u64,
     /// Where the time comes from.
-    pub clock: Clock,
+    pub clock: ServerClock,
 }
 
-impl Config {
+impl ServerConfig {
     /// The defaults for a server that listens at `listen` and keeps its files in `data`.
     #[must_use]
     pub fn new(listen: SocketAddr, data: PathBuf) -> Self {
@@ -49,7 +49,7 @@ impl Config {
             permit_ttl_ms: PERMIT_TTL_MS,
             sweep_ms: SWEEP_MS,
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
-            clock: Clock::system(),
+            clock: ServerClock::system(),
         }
     }
 }

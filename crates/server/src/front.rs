@@ -35,20 +35,20 @@ const SAID_PAUSE: Duration = Duration::from_secs(60);
 
 /// Those who have shown no token yet, by the order in which they came.
 #[derive(Clone, Debug, Default)]
-struct Strangers(Arc<Mutex<Waiting>>);
+struct Strangers(Arc<Mutex<Queue>>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Queue {
     last: u64,
     leave: BTreeMap<u64, Arc<Notify>>,
 }
 
 /// One connection's caller, as long as it is a stranger.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller(Arc<Place>);
+pub(crate) struct Stranger(Arc<StrangersPlace>);
 
 #[derive(Debug)]
-struct Place {
+struct StrangersPlace {
     number: u64,
     strangers: Strangers,
     /// Rung when it must go.
@@ -57,7 +57,7 @@ struct Place {
 
 impl Strangers {
     /// Gives a new one a place, if need be that of the one who has had his longest.
-    fn admit(&self) -> Caller {
+    fn admit(&self) -> Stranger {
         let mut waiting = self.lock();
         if waiting.leave.len() >= STRANGERS_MAX
             && let Some((_, oldest)) = waiting.leave.pop_first()
@@ -70,19 +70,19 @@ impl Strangers {
         waiting.leave.insert(number, Arc::clone(&leave));
         drop(waiting);
         let strangers = self.clone();
-        Caller(Arc::new(Place {
+        Stranger(Arc::new(StrangersPlace {
             number,
             strangers,
             leave,
         }))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Caller {
+impl Stranger {
     /// The caller has shown a token: it is no stranger any more.
     pub(crate) fn is_known_now(&self) {
         self.0.strangers.lock().leave.remove(&self.0.number);
@@ -94,7 +94,7 @@ impl Caller {
     }
 }
 
-impl Drop for Place {
+impl Drop for StrangersPlace {
     fn drop(&mut self) {
         self.strangers.lock().leave.remove(&self.number);
     }
@@ -147,7 +147,7 @@ fn is_scarcity(error: &io::Error) -> bool {
 async fn connection(
     stream: TcpStream,
     router: Router,
-    caller: Caller,
+    caller: Stranger,
     mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are small, and somebody waits for each of them.

@@ -1,6 +1,6 @@
 //! The upgrade server: repository, upgrade database (UDB) and HTTP interface.
 //!
-//! Requests become commands; [`rules`] decide each over the state in memory, without I/O; the keeper makes the changes
+//! Requests become commands; [`rules`] decide each over the state in memory, without I/O; the state writer makes the changes
 //! durable, a batch per transaction, and only then shows and answers them. One server serves one system.
 
 mod clock;
@@ -8,18 +8,18 @@ mod config;
 mod error;
 mod front;
 mod http;
-mod keeper;
 mod local;
 mod problem;
 mod repository;
 mod rules;
 mod serve;
 mod state;
+mod state_writer;
 pub mod token;
 pub mod udb;
 
-pub use clock::Clock;
-pub use config::{Config, REACHABLE_MS_DEFAULT};
+pub use clock::ServerClock;
+pub use config::{REACHABLE_MS_DEFAULT, ServerConfig};
 pub use error::ServerError;
 pub use http::{App, router};
 pub use problem::Kind;

@@ -67,20 +67,20 @@ kinds! {
 
 /// A request refused: the kind, and this case with what to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct RequestRefusal {
     pub(crate) kind: Kind,
     pub(crate) detail: String,
 }
 
 /// Refuses with this kind and detail.
-pub(crate) fn refuse(kind: Kind, detail: impl Into<String>) -> Refusal {
-    Refusal {
+pub(crate) fn refuse(kind: Kind, detail: impl Into<String>) -> RequestRefusal {
+    RequestRefusal {
         kind,
         detail: detail.into(),
     }
 }
 
-impl Refusal {
+impl RequestRefusal {
     /// As it goes over the wire.
     pub(crate) fn problem(&self) -> Problem {
         Problem {
@@ -92,7 +92,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for RequestRefusal {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

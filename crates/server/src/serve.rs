@@ -1,14 +1,14 @@
 //! Start and end of a server: recover, listen, serve, stop.
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::front;
 use crate::http::{App, router};
-use crate::keeper::Keeper;
 use crate::local;
-use crate::repository::{self, Repository};
-use crate::rules::Command;
-use crate::state::State;
+use crate::repository::{self, RepositoryFolder};
+use crate::rules::Order;
+use crate::state::SystemState;
+use crate::state_writer::StateWriter;
 use crate::token;
 use crate::udb::{Sqlite, Stored, Udb};
 use model::bundle::Upgrade;
@@ -41,7 +41,7 @@ pub struct Server {
     teller: local::Teller,
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    /// The keeper's task.
+    /// The state writer's task.
     keeping: JoinHandle<()>,
     /// Held as long as this process may change the directory.
     lock: File,
@@ -52,7 +52,7 @@ impl Server {
     ///
     /// # Errors
     /// The directory, the database, the repository or the address cannot be used.
-    pub async fn bind(config: Config) -> Result<Self, ServerError> {
+    pub async fn bind(config: ServerConfig) -> Result<Self, ServerError> {
         let unusable = |path: &Path| {
             let path = path.to_owned();
             move |source| ServerError::Data { path, source }
@@ -67,7 +67,7 @@ impl Server {
         };
         token::check_length(&token)?;
         let folder = data.join("repository");
-        let repository = Repository::open(folder.clone(), config.artifact_bytes_max).await;
+        let repository = RepositoryFolder::open(folder.clone(), config.artifact_bytes_max).await;
         let repository = repository.map_err(unusable(&folder))?;
         let udb: Arc<dyn Udb> = Arc::new(Sqlite::open(&data.join("udb.sqlite"))?);
         let stored = udb.load().await?;
@@ -80,9 +80,9 @@ impl Server {
         let teller = local::Teller::listen(address);
         let listener = socket.listen(BACKLOG).map_err(listen)?;
         let (stop, stopping) = watch::channel(false);
-        let (keeper, keeping) = Keeper::start(state, Arc::clone(&udb), &config);
+        let (state_writer, keeping) = StateWriter::start(state, Arc::clone(&udb), &config);
         let app = App {
-            keeper,
+            state_writer,
             repository,
             udb,
             config: Arc::new(config),
@@ -125,7 +125,7 @@ impl Server {
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             _ = &mut serving => Ok(()),
-            why = broken(self.keeping) => Err(ServerError::Broken("keeper", why)),
+            why = broken(self.keeping) => Err(ServerError::Broken("state writer", why)),
             why = broken(sweeper) => Err(ServerError::Broken("sweeper", why)),
         };
         self.stop.send_replace(true);
@@ -202,7 +202,7 @@ fn lock(data: &Path) -> Result<File, ServerError> {
 /// # Errors
 /// As [`Server::bind`] and [`Server::serve`].
 pub async fn run(
-    config: Config,
+    config: ServerConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let server = Server::bind(config).await?;
@@ -213,9 +213,9 @@ pub async fn run(
 /// Proves every published revision again from the repository, and puts static manifests where they belong.
 async fn recover(
     stored: Stored,
-    repository: &Repository,
+    repository: &RepositoryFolder,
     now_ms: u64,
-) -> Result<State, ServerError> {
+) -> Result<SystemState, ServerError> {
     let mut proved: BTreeMap<(Version, Revision), Arc<Upgrade>> = BTreeMap::new();
     for ((version, revision), summary) in &stored.upgrades {
         let broken = |reason: String| ServerError::Repository {
@@ -240,7 +240,7 @@ async fn recover(
     let find = |summary: &model::api::UpgradeSummary| {
         proved.get(&(summary.version, summary.revision)).cloned()
     };
-    State::restore(stored, find, now_ms).map_err(|version| ServerError::Repository {
+    SystemState::restore(stored, find, now_ms).map_err(|version| ServerError::Repository {
         version: version.0,
         reason: "it does not follow on the versions before it".to_owned(),
     })
@@ -253,8 +253,8 @@ async fn sweep(app: App) {
     loop {
         tick.tick().await;
         let swept = app
-            .keeper
-            .ask(Command::Sweep, "server".to_owned(), None)
+            .state_writer
+            .ask(Order::Sweep, "server".to_owned(), None)
             .await;
         if let Err(refusal) = swept {
             tracing::warn!(detail = refusal.detail, "the sweep was refused");
@@ -278,10 +278,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_whose_keeper_breaks_ends_and_says_so() {
+    async fn a_server_whose_state_writer_breaks_ends_and_says_so() {
         let folder = tempfile::tempdir().expect("a folder");
         let listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
-        let config = Config::new(listen, folder.path().to_owned());
+        let config = ServerConfig::new(listen, folder.path().to_owned());
         let mut server = Server::bind(config).await.expect("bound");
         server.keeping.abort();
         server.keeping = tokio::spawn(async { panic!("on purpose") });
@@ -289,6 +289,9 @@ mod tests {
             .serve(std::future::pending())
             .await
             .expect_err("ended");
-        assert!(matches!(error, ServerError::Broken("keeper", _)), "{error}");
+        assert!(
+            matches!(error, ServerError::Broken("state writer", _)),
+            "{error}"
+        );
     }
 }

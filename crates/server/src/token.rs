@@ -92,7 +92,7 @@ impl TokenError {
 
 /// A token as it was found.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldToken {
     /// The token.
     pub token: String,
     /// The user whose file it was in.
@@ -124,7 +124,7 @@ pub fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
 ///
 /// # Errors
 /// As [`TokenError`] tells apart.
-pub fn read(path: &Path) -> Result<Held, TokenError> {
+pub fn read(path: &Path) -> Result<HeldToken, TokenError> {
     let unusable = |source| TokenError::File {
         path: path.to_owned(),
         source,
@@ -139,7 +139,7 @@ pub fn read(path: &Path) -> Result<Held, TokenError> {
     let text = String::from_utf8_lossy(&bytes);
     let token = text.trim();
     match gate::fault(token) {
-        None => Ok(Held {
+        None => Ok(HeldToken {
             token: token.to_owned(),
             owner: about.uid(),
         }),

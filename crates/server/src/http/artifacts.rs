@@ -1,8 +1,8 @@
 //! Artifacts by digest: upload, download with ranges.
 
 use super::App;
-use super::asked::Named;
-use crate::problem::{Kind, Refusal, refuse};
+use super::request_body::Named;
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{Range, range, unusable};
 use axum::body::Body;
 use axum::extract::State;
@@ -33,7 +33,7 @@ pub(super) async fn get(
     method: Method,
     Named(name): Named<String>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, RequestRefusal> {
     let digest = digest(&name)?;
     let size = app
         .repository
@@ -80,7 +80,7 @@ pub(super) async fn head(
     app: State<App>,
     name: Named<String>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, RequestRefusal> {
     get(app, Method::HEAD, name, headers).await
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn put(
     State(app): State<App>,
     Named(name): Named<String>,
     body: Body,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, RequestRefusal> {
     app.repository.receive(digest(&name)?, body).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -117,12 +117,12 @@ fn behind(digest: Digest, size: u64) -> Response {
         .into_response()
 }
 
-fn digest(name: &str) -> Result<Digest, Refusal> {
+fn digest(name: &str) -> Result<Digest, RequestRefusal> {
     name.parse()
         .map_err(|error| refuse(Kind::BAD_REQUEST, format!("{error}.")))
 }
 
-fn unknown(digest: Digest) -> Refusal {
+fn unknown(digest: Digest) -> RequestRefusal {
     refuse(
         Kind::UNKNOWN_ARTIFACT,
         format!("There is no artifact {digest}; upload it with PUT."),

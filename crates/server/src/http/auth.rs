@@ -1,8 +1,8 @@
 //! The bearer token: asked of every request.
 
 use super::App;
-use crate::front::Caller;
-use crate::problem::{Kind, Refusal, refuse};
+use crate::front::Stranger;
+use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -14,7 +14,7 @@ pub(super) async fn check(
     State(app): State<App>,
     request: Request,
     next: Next,
-) -> Result<Response, Refusal> {
+) -> Result<Response, RequestRefusal> {
     if !carries(request.headers(), &app.token) {
         return Err(refuse(
             Kind::UNAUTHORIZED,
@@ -22,7 +22,7 @@ pub(super) async fn check(
              data directory).",
         ));
     }
-    if let Some(caller) = request.extensions().get::<Caller>() {
+    if let Some(caller) = request.extensions().get::<Stranger>() {
         caller.is_known_now();
     }
     Ok(next.run(request).await)

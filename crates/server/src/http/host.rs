@@ -2,7 +2,7 @@
 //! as its own (DNS rebinding). What listens on loopback is asked by address or as `localhost`.
 
 use super::App;
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
@@ -15,7 +15,7 @@ pub(super) async fn check(
     State(app): State<App>,
     request: Request,
     next: Next,
-) -> Result<Response, Refusal> {
+) -> Result<Response, RequestRefusal> {
     let is_inside = app.config.listen.ip().is_loopback();
     if is_inside && !is_this_host(request.uri(), request.headers()) {
         return Err(refuse(

@@ -1,10 +1,10 @@
 //! The members' list: an agent says which one its software's hooks go by, and gets the next.
 
 use super::App;
-use super::asked::{Asked, Named, Queried};
+use super::request_body::{Named, Queried, RequestBody};
 use super::sync::{WaitQuery, numbered, patience, waited};
-use crate::problem::Refusal;
-use crate::rules::Command;
+use crate::problem::RequestRefusal;
+use crate::rules::Order;
 use axum::Json;
 use axum::extract::State;
 use model::api::{MembersRequest, MembersResponse, Problem};
@@ -20,23 +20,23 @@ pub(super) async fn members(
     State(app): State<App>,
     Named(node): Named<String>,
     Queried(query): Queried<WaitQuery>,
-    asked: Asked<MembersRequest>,
-) -> Result<Json<MembersResponse>, Refusal> {
+    asked: RequestBody<MembersRequest>,
+) -> Result<Json<MembersResponse>, RequestRefusal> {
     let node = numbered(&node)?;
     let request = asked.body;
-    let mut changed = app.keeper.members();
+    let mut changed = app.state_writer.members();
     let _ = app
-        .change(Command::Members(node, request.clone()), asked.caller)
+        .change(Order::Members(node, request.clone()), asked.caller)
         .await?;
     let deadline = Instant::now() + patience(&app, &query);
     loop {
         changed.borrow_and_update();
-        if app.keeper.state().has_members_news(&request) {
+        if app.state_writer.state().has_members_news(&request) {
             break;
         }
         if !waited(&app, &mut changed, deadline).await {
             break;
         }
     }
-    Ok(Json(app.keeper.state().members_for(node, &request)))
+    Ok(Json(app.state_writer.state().members_for(node, &request)))
 }

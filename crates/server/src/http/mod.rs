@@ -1,7 +1,6 @@
 //! The HTTP interface under `/v1`: routes, and what they share. Handlers translate; rules decide.
 
 mod artifacts;
-mod asked;
 mod auth;
 mod host;
 mod members;
@@ -10,23 +9,24 @@ mod openapi;
 mod operate;
 mod pages;
 mod permits;
+mod request_body;
 mod routes;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod upgrades;
 
-use crate::config::Config;
-use crate::keeper::Keeper;
+use crate::config::ServerConfig;
 use crate::local::Missed;
-use crate::problem::{Kind, Refusal, refuse};
-use crate::repository::Repository;
-use crate::rules::Command;
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::repository::RepositoryFolder;
+use crate::rules::Order;
+use crate::state_writer::StateWriter;
 use crate::udb::Udb;
-use asked::Caller;
 use axum::extract::OriginalUri;
 use axum::http::Method;
 use axum::{Router, middleware};
+use request_body::Asker;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -35,10 +35,10 @@ use tower_http::trace::TraceLayer;
 /// What every handler works with.
 #[derive(Clone)]
 pub struct App {
-    pub(crate) keeper: Keeper,
-    pub(crate) repository: Repository,
+    pub(crate) state_writer: StateWriter,
+    pub(crate) repository: RepositoryFolder,
     pub(crate) udb: Arc<dyn Udb>,
-    pub(crate) config: Arc<Config>,
+    pub(crate) config: Arc<ServerConfig>,
     /// What every request must show.
     pub(crate) token: Arc<str>,
     /// The socket at which its own user would be told it.
@@ -49,9 +49,16 @@ pub struct App {
 
 impl App {
     /// Has a command decided and answers its reply as JSON.
-    async fn change(&self, command: Command, caller: Caller) -> Result<axum::Json<Value>, Refusal> {
-        let Caller { author, key } = caller;
-        self.keeper.ask(command, author, key).await.map(axum::Json)
+    async fn change(
+        &self,
+        command: Order,
+        caller: Asker,
+    ) -> Result<axum::Json<Value>, RequestRefusal> {
+        let Asker { author, key } = caller;
+        self.state_writer
+            .ask(command, author, key)
+            .await
+            .map(axum::Json)
     }
 }
 
@@ -71,7 +78,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn unknown_route(OriginalUri(uri): OriginalUri) -> Refusal {
+async fn unknown_route(OriginalUri(uri): OriginalUri) -> RequestRefusal {
     refuse(
         Kind::UNKNOWN_ROUTE,
         format!(
@@ -81,7 +88,7 @@ async fn unknown_route(OriginalUri(uri): OriginalUri) -> Refusal {
     )
 }
 
-async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Refusal {
+async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> RequestRefusal {
     refuse(
         Kind::METHOD_NOT_ALLOWED,
         format!(

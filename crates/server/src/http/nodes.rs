@@ -1,10 +1,10 @@
 //! Nodes: enrolment, the list, retry, forget.
 
 use super::App;
-use super::asked::{Asked, Named, Queried};
 use super::pages::PageQuery;
-use crate::problem::Refusal;
-use crate::rules::{Command, unknown_node};
+use super::request_body::{Named, Queried, RequestBody};
+use crate::problem::RequestRefusal;
+use crate::rules::{Order, unknown_node};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,9 +17,9 @@ use serde_json::Value;
 /// Makes a node known; idempotent by name.
 pub(super) async fn enrol(
     State(app): State<App>,
-    asked: Asked<EnrolRequest>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::Enrol(asked.body), asked.caller).await
+    asked: RequestBody<EnrolRequest>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::Enrol(asked.body), asked.caller).await
 }
 
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(PageQuery),
@@ -28,8 +28,8 @@ pub(super) async fn enrol(
 pub(super) async fn list(
     State(app): State<App>,
     Queried(query): Queried<PageQuery>,
-) -> Result<Json<Page<NodeFact>>, Refusal> {
-    let state = app.keeper.state();
+) -> Result<Json<Page<NodeFact>>, RequestRefusal> {
+    let state = app.state_writer.state();
     let nodes = state.names.iter().filter_map(|(name, node)| {
         let fact = state.nodes.get(node)?;
         Some((name.clone(), fact.as_ref().clone()))
@@ -44,8 +44,8 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(app): State<App>,
     Named(node): Named<String>,
-) -> Result<Json<NodeFact>, Refusal> {
-    let state = app.keeper.state();
+) -> Result<Json<NodeFact>, RequestRefusal> {
+    let state = app.state_writer.state();
     let fact = state.node(&node).ok_or_else(|| unknown_node(&node))?;
     Ok(Json(fact.as_ref().clone()))
 }
@@ -57,9 +57,9 @@ pub(super) async fn show(
 pub(super) async fn forget(
     State(app): State<App>,
     Named(node): Named<String>,
-    asked: Asked<()>,
-) -> Result<StatusCode, Refusal> {
-    app.change(Command::Forget(node), asked.caller)
+    asked: RequestBody<()>,
+) -> Result<StatusCode, RequestRefusal> {
+    app.change(Order::Forget(node), asked.caller)
         .await
         .map(|_| StatusCode::NO_CONTENT)
 }
@@ -72,7 +72,7 @@ pub(super) async fn forget(
 pub(super) async fn retry(
     State(app): State<App>,
     Named(node): Named<String>,
-    asked: Asked<()>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::Retry(node), asked.caller).await
+    asked: RequestBody<()>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::Retry(node), asked.caller).await
 }

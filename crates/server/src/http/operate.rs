@@ -1,11 +1,11 @@
 //! The system's view and history, and what operators do to the whole of it.
 
 use super::App;
-use super::asked::{Asked, Queried};
 use super::pages::limit;
+use super::request_body::{Queried, RequestBody};
 use super::sync::{WAIT_MAX, waited};
-use crate::problem::{Kind, Refusal, refuse};
-use crate::rules::Command;
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::Order;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -25,8 +25,8 @@ use utoipa::IntoParams;
 /// The whole system as the server sees it.
 pub(super) async fn system(State(app): State<App>) -> Json<SystemView> {
     let now_ms = app.config.clock.now_ms();
-    let mut view = app.keeper.state().system_view(now_ms);
-    view.trouble = app.keeper.trouble();
+    let mut view = app.state_writer.state().system_view(now_ms);
+    view.trouble = app.state_writer.trouble();
     view.socket_taken = app.missed.name();
     Json(view)
 }
@@ -50,11 +50,11 @@ pub(super) struct EventQuery {
 pub(super) async fn events(
     State(app): State<App>,
     Queried(query): Queried<EventQuery>,
-) -> Result<Json<Page<Event>>, Refusal> {
+) -> Result<Json<Page<Event>>, RequestRefusal> {
     let after = query.after.unwrap_or(0);
     let wait = Duration::from_millis(query.wait_ms.unwrap_or(0)).min(WAIT_MAX);
     let deadline = Instant::now() + wait;
-    let mut changed = app.keeper.last_event();
+    let mut changed = app.state_writer.last_event();
     loop {
         changed.borrow_and_update();
         let found = app.udb.events(after, limit(query.limit)).await;
@@ -80,9 +80,9 @@ pub(super) async fn events(
 /// Pauses the system: no node begins an upgrade.
 pub(super) async fn pause(
     State(app): State<App>,
-    asked: Asked<PauseRequest>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::Pause(asked.body), asked.caller).await
+    asked: RequestBody<PauseRequest>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::Pause(asked.body), asked.caller).await
 }
 
 #[utoipa::path(delete, path = "/v1/pause", tag = "system",
@@ -90,9 +90,9 @@ pub(super) async fn pause(
 /// Ends a pause; none is no error.
 pub(super) async fn resume(
     State(app): State<App>,
-    asked: Asked<()>,
-) -> Result<StatusCode, Refusal> {
-    app.change(Command::Resume, asked.caller)
+    asked: RequestBody<()>,
+) -> Result<StatusCode, RequestRefusal> {
+    app.change(Order::Resume, asked.caller)
         .await
         .map(|_| StatusCode::NO_CONTENT)
 }
@@ -103,9 +103,9 @@ pub(super) async fn resume(
 /// Gives a person's leave for an upgrade.
 pub(super) async fn approve(
     State(app): State<App>,
-    asked: Asked<ApproveRequest>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::Approve(asked.body), asked.caller).await
+    asked: RequestBody<ApproveRequest>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::Approve(asked.body), asked.caller).await
 }
 
 #[utoipa::path(put, path = "/v1/public", tag = "system", request_body = PublicRequest,
@@ -113,10 +113,9 @@ pub(super) async fn approve(
 /// Moves the public version of one service or of all; answers all public versions.
 pub(super) async fn set_public(
     State(app): State<App>,
-    asked: Asked<PublicRequest>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::SetPublic(asked.body), asked.caller)
-        .await
+    asked: RequestBody<PublicRequest>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::SetPublic(asked.body), asked.caller).await
 }
 
 #[utoipa::path(post, path = "/v1/retire", tag = "system", request_body = RetireRequest,
@@ -125,7 +124,7 @@ pub(super) async fn set_public(
 /// Begins to retire every version up to one; 409 says what holds them.
 pub(super) async fn retire(
     State(app): State<App>,
-    asked: Asked<RetireRequest>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::Retire(asked.body), asked.caller).await
+    asked: RequestBody<RetireRequest>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::Retire(asked.body), asked.caller).await
 }

@@ -1,9 +1,9 @@
 //! Permits: leave for one node to be unavailable.
 
 use super::App;
-use super::asked::{Asked, Named};
-use crate::problem::{Kind, Refusal, refuse};
-use crate::rules::Command;
+use super::request_body::{Named, RequestBody};
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::Order;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +11,7 @@ use model::api::{Permit, PermitFact, PermitRequest, Problem};
 use model::ids::PermitId;
 use serde_json::Value;
 
-fn number(text: &str) -> Result<PermitId, Refusal> {
+fn number(text: &str) -> Result<PermitId, RequestRefusal> {
     let wrong = |_| {
         refuse(
             Kind::BAD_REQUEST,
@@ -27,9 +27,9 @@ fn number(text: &str) -> Result<PermitId, Refusal> {
 /// Asks for leave to be unavailable; 409 says who takes the room.
 pub(super) async fn acquire(
     State(app): State<App>,
-    asked: Asked<PermitRequest>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::AcquirePermit(asked.body), asked.caller)
+    asked: RequestBody<PermitRequest>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::AcquirePermit(asked.body), asked.caller)
         .await
 }
 
@@ -40,12 +40,12 @@ pub(super) async fn acquire(
 pub(super) async fn confirm(
     State(app): State<App>,
     Named(permit): Named<String>,
-    asked: Asked<()>,
-) -> Result<Json<Value>, Refusal> {
+    asked: RequestBody<()>,
+) -> Result<Json<Value>, RequestRefusal> {
     let mut caller = asked.caller;
     // Confirming twice is the same, but a remembered answer would hide that a permit was broken meanwhile.
     caller.key = None;
-    app.change(Command::ConfirmPermit(number(&permit)?), caller)
+    app.change(Order::ConfirmPermit(number(&permit)?), caller)
         .await
 }
 
@@ -56,9 +56,9 @@ pub(super) async fn confirm(
 pub(super) async fn end(
     State(app): State<App>,
     Named(permit): Named<String>,
-    asked: Asked<()>,
-) -> Result<StatusCode, Refusal> {
-    app.change(Command::EndPermit(number(&permit)?), asked.caller)
+    asked: RequestBody<()>,
+) -> Result<StatusCode, RequestRefusal> {
+    app.change(Order::EndPermit(number(&permit)?), asked.caller)
         .await
         .map(|_| StatusCode::NO_CONTENT)
 }
@@ -71,8 +71,8 @@ pub(super) async fn end(
 pub(super) async fn break_it(
     State(app): State<App>,
     Named(permit): Named<String>,
-    asked: Asked<()>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::BreakPermit(number(&permit)?), asked.caller)
+    asked: RequestBody<()>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::BreakPermit(number(&permit)?), asked.caller)
         .await
 }

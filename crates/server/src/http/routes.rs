@@ -6,7 +6,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 /// One route.
-pub(super) struct Route {
+pub(super) struct HttpRoute {
     /// Its method, for the test of the OpenAPI document.
     #[cfg_attr(
         not(test),
@@ -17,7 +17,11 @@ pub(super) struct Route {
     pub(super) handler: MethodRouter<App>,
 }
 
-fn route<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, App>) -> Route {
+fn route<T: 'static>(
+    method: Method,
+    path: &'static str,
+    handler: impl Handler<T, App>,
+) -> HttpRoute {
     let filter = match method {
         Method::HEAD => MethodFilter::HEAD,
         Method::POST => MethodFilter::POST,
@@ -25,7 +29,7 @@ fn route<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T
         Method::DELETE => MethodFilter::DELETE,
         _ => MethodFilter::GET,
     };
-    Route {
+    HttpRoute {
         method,
         path,
         handler: on(filter, handler),
@@ -33,7 +37,7 @@ fn route<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T
 }
 
 /// Every route.
-pub(super) fn table() -> Vec<Route> {
+pub(super) fn table() -> Vec<HttpRoute> {
     vec![
         route(Method::GET, "/v1/openapi.json", openapi::document),
         route(Method::GET, "/v1/system", operate::system),

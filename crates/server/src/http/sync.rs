@@ -1,9 +1,9 @@
 //! An agent's round trip: its report in, the system's view out when it differs from what the agent holds.
 
 use super::App;
-use super::asked::{Asked, Named, Queried};
-use crate::problem::{Kind, Refusal, refuse};
-use crate::rules::{Command, check_sync};
+use super::request_body::{Named, Queried, RequestBody};
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::{Order, check_sync};
 use axum::Json;
 use axum::extract::State;
 use model::api::{Problem, SyncRequest, SyncResponse};
@@ -34,26 +34,26 @@ pub(super) async fn sync(
     State(app): State<App>,
     Named(node): Named<String>,
     Queried(query): Queried<WaitQuery>,
-    asked: Asked<SyncRequest>,
-) -> Result<Json<SyncResponse>, Refusal> {
+    asked: RequestBody<SyncRequest>,
+) -> Result<Json<SyncResponse>, RequestRefusal> {
     let node = numbered(&node)?;
     check_sync(&asked.body)?;
     let seen = asked.body.seen_view;
-    let mut changed = app.keeper.view();
+    let mut changed = app.state_writer.view();
     let _ = app
-        .change(Command::Sync(node, Box::new(asked.body)), asked.caller)
+        .change(Order::Sync(node, Box::new(asked.body)), asked.caller)
         .await?;
     let deadline = Instant::now() + patience(&app, &query);
     while Some(*changed.borrow_and_update()) == seen && waited(&app, &mut changed, deadline).await {
     }
     let now_ms = app.config.clock.now_ms();
-    let state = app.keeper.state();
+    let state = app.state_writer.state();
     let view = (Some(state.view) != seen).then(|| state.agents_view(now_ms));
     Ok(Json(SyncResponse { now_ms, view }))
 }
 
 /// The number in a path.
-pub(super) fn numbered(node: &str) -> Result<NodeId, Refusal> {
+pub(super) fn numbered(node: &str) -> Result<NodeId, RequestRefusal> {
     node.parse().map_err(|_| {
         refuse(
             Kind::BAD_REQUEST,

@@ -1,11 +1,11 @@
 //! Upgrades: publish, withdraw, the list, manifests.
 
 use super::App;
-use super::asked::{Asked, Named, Queried};
 use super::pages::PageQuery;
-use crate::problem::{Kind, Refusal, refuse};
+use super::request_body::{Named, Queried, RequestBody};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository;
-use crate::rules::{Command, Publication, unknown_version};
+use crate::rules::{Order, Publication, unknown_version};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -21,8 +21,8 @@ use serde_json::Value;
 /// Publishes an upgrade, or a revision, whose artifacts are uploaded.
 pub(super) async fn publish(
     State(app): State<App>,
-    asked: Asked<PublishRequest>,
-) -> Result<Json<Value>, Refusal> {
+    asked: RequestBody<PublishRequest>,
+) -> Result<Json<Value>, RequestRefusal> {
     let manifest = asked.body.manifest;
     let upgrade = repository::prove(&app.repository, &manifest).await?;
     let digest = app.repository.store(&manifest).await?;
@@ -32,7 +32,7 @@ pub(super) async fn publish(
         revise: asked.body.revise,
     };
     let reply = app
-        .change(Command::Publish(Box::new(publication)), asked.caller)
+        .change(Order::Publish(Box::new(publication)), asked.caller)
         .await?;
     if let Ok(summary) = serde_json::from_value::<UpgradeSummary>(reply.0.clone()) {
         // The static copy for mirrors; made again at the next start if this fails.
@@ -51,8 +51,8 @@ pub(super) async fn publish(
 pub(super) async fn list(
     State(app): State<App>,
     Queried(query): Queried<PageQuery>,
-) -> Result<Json<Page<UpgradeSummary>>, Refusal> {
-    let summaries = app.keeper.state().summaries();
+) -> Result<Json<Page<UpgradeSummary>>, RequestRefusal> {
+    let summaries = app.state_writer.state().summaries();
     let upgrades = summaries
         .into_iter()
         .map(|summary| (summary.version.to_string(), summary));
@@ -69,9 +69,9 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(app): State<App>,
     Named(version): Named<String>,
-) -> Result<Json<UpgradeSummary>, Refusal> {
+) -> Result<Json<UpgradeSummary>, RequestRefusal> {
     let version = number(&version)?;
-    let state = app.keeper.state();
+    let state = app.state_writer.state();
     state
         .summary(version)
         .map(Json)
@@ -86,9 +86,9 @@ pub(super) async fn show(
 pub(super) async fn withdraw(
     State(app): State<App>,
     Named(version): Named<String>,
-    asked: Asked<()>,
-) -> Result<Json<Value>, Refusal> {
-    app.change(Command::Withdraw(number(&version)?), asked.caller)
+    asked: RequestBody<()>,
+) -> Result<Json<Value>, RequestRefusal> {
+    app.change(Order::Withdraw(number(&version)?), asked.caller)
         .await
 }
 
@@ -100,10 +100,10 @@ pub(super) async fn withdraw(
 pub(super) async fn manifest(
     State(app): State<App>,
     Named((version, revision)): Named<(String, String)>,
-) -> Result<impl IntoResponse, Refusal> {
+) -> Result<impl IntoResponse, RequestRefusal> {
     let (version, revision) = (number(&version)?, revision.parse::<Revision>());
     let digest = {
-        let state = app.keeper.state();
+        let state = app.state_writer.state();
         let found = revision
             .ok()
             .and_then(|revision| state.revisions.get(&(version, revision)));
@@ -123,7 +123,7 @@ pub(super) async fn manifest(
     Ok((headers, text))
 }
 
-fn number(text: &str) -> Result<Version, Refusal> {
+fn number(text: &str) -> Result<Version, RequestRefusal> {
     text.parse().map_err(|_| {
         refuse(
             Kind::BAD_REQUEST,

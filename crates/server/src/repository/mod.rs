@@ -8,7 +8,7 @@ mod send;
 pub(crate) use proof::{prove, prove_again};
 pub(crate) use send::{Range, range};
 
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
 use std::io;
@@ -17,12 +17,12 @@ use tokio::fs;
 
 /// The repository's folder.
 #[derive(Clone, Debug)]
-pub(crate) struct Repository {
+pub(crate) struct RepositoryFolder {
     root: PathBuf,
     artifact_bytes_max: u64,
 }
 
-impl Repository {
+impl RepositoryFolder {
     /// Opens, or makes, the repository in this folder; what an interrupted upload has left is removed.
     pub(crate) async fn open(root: PathBuf, artifact_bytes_max: u64) -> io::Result<Self> {
         let repository = Self {
@@ -50,7 +50,7 @@ impl Repository {
     }
 
     /// An artifact's size; `None` when it is not there.
-    pub(crate) async fn size(&self, digest: Digest) -> Result<Option<u64>, Refusal> {
+    pub(crate) async fn size(&self, digest: Digest) -> Result<Option<u64>, RequestRefusal> {
         match fs::metadata(self.artifact(digest)).await {
             Ok(found) => Ok(Some(found.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -59,7 +59,7 @@ impl Repository {
     }
 
     /// A small artifact as text, checked against its digest.
-    pub(crate) async fn text(&self, digest: Digest) -> Result<String, Refusal> {
+    pub(crate) async fn text(&self, digest: Digest) -> Result<String, RequestRefusal> {
         let text = fs::read_to_string(self.artifact(digest)).await;
         let text = text.map_err(|error| unusable(&error))?;
         if Digest::of(text.as_bytes()) == digest {
@@ -100,7 +100,7 @@ async fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The repository's files cannot be used: full is another thing than broken.
-pub(crate) fn unusable(error: &io::Error) -> Refusal {
+pub(crate) fn unusable(error: &io::Error) -> RequestRefusal {
     tracing::error!(%error, "the repository's files cannot be used");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => refuse(

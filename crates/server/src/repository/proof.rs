@@ -1,7 +1,7 @@
 //! Bundles are proved from their artifacts: what is published is what was checked.
 
-use super::Repository;
-use crate::problem::{Kind, Refusal, refuse};
+use super::RepositoryFolder;
+use crate::problem::{Kind, RequestRefusal, refuse};
 use model::bundle::folder::UPGRADE_FILE_BYTES_MAX;
 use model::bundle::{BundleError, Upgrade, UpgradeFile};
 use model::manifest::{Manifest, ManifestError, UPGRADE_FILE};
@@ -15,9 +15,9 @@ const MISTAKES_SHOWN: usize = 20;
 
 /// Reads the manifest, checks that all artifacts are there with their sizes, and proves the bundle.
 pub(crate) async fn prove(
-    repository: &Repository,
+    repository: &RepositoryFolder,
     manifest: &str,
-) -> Result<Arc<Upgrade>, Refusal> {
+) -> Result<Arc<Upgrade>, RequestRefusal> {
     let manifest = parse(manifest)?;
     artifacts_are_there(repository, &manifest).await?;
     upgrade(repository, &manifest, false).await
@@ -25,13 +25,13 @@ pub(crate) async fn prove(
 
 /// Proves a bundle that was published before; of its artifacts only `upgrade.toml` must still be there.
 pub(crate) async fn prove_again(
-    repository: &Repository,
+    repository: &RepositoryFolder,
     manifest: &str,
-) -> Result<Arc<Upgrade>, Refusal> {
+) -> Result<Arc<Upgrade>, RequestRefusal> {
     upgrade(repository, &parse(manifest)?, true).await
 }
 
-fn parse(manifest: &str) -> Result<Manifest, Refusal> {
+fn parse(manifest: &str) -> Result<Manifest, RequestRefusal> {
     Manifest::parse(manifest).map_err(|error| match error {
         ManifestError::TooLarge { .. } => refuse(Kind::TOO_LARGE, format!("{error}.")),
         error => refuse(Kind::BUNDLE_REFUSED, format!("{error}.")),
@@ -39,10 +39,10 @@ fn parse(manifest: &str) -> Result<Manifest, Refusal> {
 }
 
 async fn upgrade(
-    repository: &Repository,
+    repository: &RepositoryFolder,
     manifest: &Manifest,
     again: bool,
-) -> Result<Arc<Upgrade>, Refusal> {
+) -> Result<Arc<Upgrade>, RequestRefusal> {
     let upgrade_file = manifest
         .file(UPGRADE_FILE)
         .ok_or_else(|| bundle_refused("it has no upgrade.toml"))?;
@@ -71,7 +71,10 @@ async fn upgrade(
     Ok(Arc::new(upgrade))
 }
 
-async fn artifacts_are_there(repository: &Repository, manifest: &Manifest) -> Result<(), Refusal> {
+async fn artifacts_are_there(
+    repository: &RepositoryFolder,
+    manifest: &Manifest,
+) -> Result<(), RequestRefusal> {
     let mut missing = Vec::new();
     for file in &manifest.files {
         match repository.size(file.sha256).await? {
@@ -103,7 +106,7 @@ async fn artifacts_are_there(repository: &Repository, manifest: &Manifest) -> Re
     ))
 }
 
-fn bundle_refused(problem: &str) -> Refusal {
+fn bundle_refused(problem: &str) -> RequestRefusal {
     refuse(
         Kind::BUNDLE_REFUSED,
         format!("{problem}; mend it, and try `upstart check DIR` before publishing."),

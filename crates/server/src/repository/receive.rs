@@ -1,7 +1,7 @@
 //! Uploads: streamed to a file of their own, checked, made durable, and only then given their name.
 
-use super::{Repository, sync_folder, unusable};
-use crate::problem::{Kind, Refusal, refuse};
+use super::{RepositoryFolder, sync_folder, unusable};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::body::Body;
 use http_body_util::BodyExt;
 use model::manifest::Digest;
@@ -27,9 +27,9 @@ impl Drop for Temporary {
     }
 }
 
-impl Repository {
+impl RepositoryFolder {
     /// Stores an artifact whose bytes must have this digest.
-    pub(crate) async fn receive(&self, digest: Digest, body: Body) -> Result<(), Refusal> {
+    pub(crate) async fn receive(&self, digest: Digest, body: Body) -> Result<(), RequestRefusal> {
         let path = self
             .uploads()
             .join(format!("{:032x}", rand::random::<u128>()));
@@ -54,7 +54,7 @@ impl Repository {
     }
 
     /// Stores a small artifact from memory.
-    pub(crate) async fn store(&self, content: &str) -> Result<Digest, Refusal> {
+    pub(crate) async fn store(&self, content: &str) -> Result<Digest, RequestRefusal> {
         let digest = Digest::of(content.as_bytes());
         if self.size(digest).await?.is_none() {
             self.receive(digest, Body::from(content.to_owned())).await?;
@@ -62,7 +62,7 @@ impl Repository {
         Ok(digest)
     }
 
-    async fn name(&self, path: &Path, digest: Digest) -> Result<(), Refusal> {
+    async fn name(&self, path: &Path, digest: Digest) -> Result<(), RequestRefusal> {
         let place = self.artifact(digest);
         fs::rename(path, &place)
             .await
@@ -71,7 +71,7 @@ impl Repository {
         sync_folder(&folder).await.map_err(|error| unusable(&error))
     }
 
-    async fn copy(&self, mut body: Body, file: &mut File) -> Result<Digest, Refusal> {
+    async fn copy(&self, mut body: Body, file: &mut File) -> Result<Digest, RequestRefusal> {
         let mut hasher = Sha256::new();
         let mut size: u64 = 0;
         loop {

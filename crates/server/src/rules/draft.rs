@@ -1,7 +1,7 @@
 //! A decision in the making: the state it is made on, and the changes so far.
 
-use super::Context;
-use crate::state::State;
+use super::DecisionContext;
+use crate::state::SystemState;
 use crate::udb::Change;
 use model::api::{Event, EventKind, NodeFact, SystemView};
 use model::ids::{NodeId, Version};
@@ -10,14 +10,14 @@ use std::fmt::Display;
 /// A decision in the making.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
-    pub(crate) state: &'a State,
-    pub(crate) context: &'a Context,
+    pub(crate) state: &'a SystemState,
+    pub(crate) context: &'a DecisionContext,
     pub(crate) changes: Vec<Change>,
     next_event: u64,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(state: &'a State, context: &'a Context) -> Self {
+    pub(crate) fn new(state: &'a SystemState, context: &'a DecisionContext) -> Self {
         Self {
             state,
             context,

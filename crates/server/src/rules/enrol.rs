@@ -1,7 +1,7 @@
 //! A node makes itself known, and learns where it joins.
 
 use super::Draft;
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{EnrolRequest, Enrolled, EventKind, NodeFact, NodeReport};
 use model::expression::NodeScope;
@@ -23,7 +23,10 @@ const PATH_BYTES_MAX: usize = 4096;
 const NODES_MAX: usize = 100_000;
 
 /// Enrols a node; a known name gets its number again.
-pub(super) fn enrol(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<Enrolled, Refusal> {
+pub(super) fn enrol(
+    draft: &mut Draft<'_>,
+    request: &EnrolRequest,
+) -> Result<Enrolled, RequestRefusal> {
     check(request)?;
     let Some((system, system_id)) = draft.state.system.clone() else {
         return Err(refuse(
@@ -58,7 +61,7 @@ pub(super) fn enrol(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<Enr
     })
 }
 
-fn check(request: &EnrolRequest) -> Result<(), Refusal> {
+fn check(request: &EnrolRequest) -> Result<(), RequestRefusal> {
     let invalid = |detail: &str| Err(refuse(Kind::INVALID, detail));
     if let Some(why) = names::fault(&request.name) {
         return invalid(&format!("A node's name {why}."));
@@ -81,7 +84,7 @@ fn check(request: &EnrolRequest) -> Result<(), Refusal> {
 }
 
 /// The newest version at which a node of the class has settled, else the oldest in use that has the class.
-fn join_version(draft: &Draft<'_>, lineage: &Lineage) -> Result<Version, Refusal> {
+fn join_version(draft: &Draft<'_>, lineage: &Lineage) -> Result<Version, RequestRefusal> {
     let state = draft.state;
     let class_at = |version| lineage.class(version).map(|class| class.name.clone());
     let in_use =
@@ -114,7 +117,7 @@ fn again(
     draft: &mut Draft<'_>,
     fact: &NodeFact,
     request: &EnrolRequest,
-) -> Result<NodeId, Refusal> {
+) -> Result<NodeId, RequestRefusal> {
     let now = draft.state.class_at(fact, fact.report.status.version);
     if fact.class != request.class && now.as_ref() != Some(&request.class) {
         return Err(refuse(
@@ -159,7 +162,7 @@ fn again(
     Ok(fact.node)
 }
 
-fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Refusal> {
+fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, RequestRefusal> {
     if draft.state.nodes.len() >= NODES_MAX {
         return Err(refuse(
             Kind::INVALID,

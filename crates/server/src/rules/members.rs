@@ -1,7 +1,7 @@
 //! An agent says which members' list its software's hooks go by.
 
 use super::{Draft, unknown_node};
-use crate::problem::Refusal;
+use crate::problem::RequestRefusal;
 use crate::udb::Change;
 use model::api::{MembersRequest, NodeFact};
 use model::ids::NodeId;
@@ -11,7 +11,7 @@ pub(super) fn acknowledge(
     draft: &mut Draft<'_>,
     node: NodeId,
     request: &MembersRequest,
-) -> Result<(), Refusal> {
+) -> Result<(), RequestRefusal> {
     let known = draft.state.nodes.get(&node);
     let fact = known.ok_or_else(|| unknown_node(&node.to_string()))?;
     // A number from the future was given by a server whose database is gone: it says nothing about this one's.

@@ -17,8 +17,8 @@ mod withdraw;
 pub(crate) use draft::Draft;
 pub(crate) use sync::check as check_sync;
 
-use crate::problem::Refusal;
-use crate::state::State;
+use crate::problem::RequestRefusal;
+use crate::state::SystemState;
 use model::api::{
     ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PermitRequest,
     PublicRequest, RetireRequest, SyncRequest, UpgradeSummary,
@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 /// What somebody wants done.
 #[derive(Clone, Debug)]
-pub(crate) enum Command {
+pub(crate) enum Order {
     Enrol(EnrolRequest),
     Sync(NodeId, Box<SyncRequest>),
     Members(NodeId, MembersRequest),
@@ -62,7 +62,7 @@ pub(crate) struct Publication {
 
 /// What a decision looks at besides the state.
 #[derive(Clone, Debug)]
-pub(crate) struct Context {
+pub(crate) struct DecisionContext {
     pub(crate) now_ms: u64,
     /// Who asks.
     pub(crate) author: String,
@@ -75,7 +75,7 @@ pub(crate) struct Context {
 /// A node that asks rarely is given so many of its own intervals before it counts as silent.
 const POLLS_MISSED_MAX: u64 = 3;
 
-impl Context {
+impl DecisionContext {
     /// How long a node may be silent before it counts as unreachable.
     pub(crate) fn patience_ms(&self, fact: &NodeFact) -> u64 {
         let its_own = fact.report.poll_ms.saturating_mul(POLLS_MISSED_MAX);
@@ -90,31 +90,29 @@ impl Context {
 
 /// Decides one command.
 pub(crate) fn decide<'a>(
-    state: &'a State,
-    context: &'a Context,
-    command: &Command,
-) -> Result<(Draft<'a>, Value), Refusal> {
+    state: &'a SystemState,
+    context: &'a DecisionContext,
+    command: &Order,
+) -> Result<(Draft<'a>, Value), RequestRefusal> {
     let mut draft = Draft::new(state, context);
     let reply = match command {
-        Command::Enrol(request) => value(&enrol::enrol(&mut draft, request)?),
-        Command::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
-        Command::Members(node, request) => {
-            value(&members::acknowledge(&mut draft, *node, request)?)
-        }
-        Command::Forget(node) => value(&operate::forget(&mut draft, node)?),
-        Command::Retry(node) => value(&operate::retry(&mut draft, node)?),
-        Command::AcquirePermit(request) => value(&permits::acquire(&mut draft, request)?),
-        Command::ConfirmPermit(permit) => value(&permits::confirm(&mut draft, *permit)?),
-        Command::EndPermit(permit) => value(&permits::end(&mut draft, *permit)),
-        Command::BreakPermit(permit) => value(&permits::break_it(&mut draft, *permit)?),
-        Command::Publish(publication) => value(&publish::publish(&mut draft, publication)?),
-        Command::Withdraw(version) => value(&withdraw::withdraw(&mut draft, *version)?),
-        Command::Pause(request) => value(&operate::pause(&mut draft, request)?),
-        Command::Resume => value(&operate::resume(&mut draft)),
-        Command::Approve(request) => value(&operate::approve(&mut draft, request)?),
-        Command::SetPublic(request) => value(&public::set(&mut draft, request)?),
-        Command::Retire(request) => value(&retire::retire(&mut draft, request)?),
-        Command::Sweep => value(&sweep::sweep(&mut draft)),
+        Order::Enrol(request) => value(&enrol::enrol(&mut draft, request)?),
+        Order::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
+        Order::Members(node, request) => value(&members::acknowledge(&mut draft, *node, request)?),
+        Order::Forget(node) => value(&operate::forget(&mut draft, node)?),
+        Order::Retry(node) => value(&operate::retry(&mut draft, node)?),
+        Order::AcquirePermit(request) => value(&permits::acquire(&mut draft, request)?),
+        Order::ConfirmPermit(permit) => value(&permits::confirm(&mut draft, *permit)?),
+        Order::EndPermit(permit) => value(&permits::end(&mut draft, *permit)),
+        Order::BreakPermit(permit) => value(&permits::break_it(&mut draft, *permit)?),
+        Order::Publish(publication) => value(&publish::publish(&mut draft, publication)?),
+        Order::Withdraw(version) => value(&withdraw::withdraw(&mut draft, *version)?),
+        Order::Pause(request) => value(&operate::pause(&mut draft, request)?),
+        Order::Resume => value(&operate::resume(&mut draft)),
+        Order::Approve(request) => value(&operate::approve(&mut draft, request)?),
+        Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
+        Order::Retire(request) => value(&retire::retire(&mut draft, request)?),
+        Order::Sweep => value(&sweep::sweep(&mut draft)),
     };
     Ok((draft, reply))
 }
@@ -125,14 +123,14 @@ fn value<T: serde::Serialize>(reply: &T) -> Value {
 }
 
 /// The upgrade to a version, which must be there.
-fn known(state: &State, version: Version) -> Result<UpgradeSummary, Refusal> {
+fn known(state: &SystemState, version: Version) -> Result<UpgradeSummary, RequestRefusal> {
     state
         .summary(version)
         .ok_or_else(|| unknown_version(state, version))
 }
 
 /// There is no such version; says which there are.
-pub(crate) fn unknown_version(state: &State, version: Version) -> Refusal {
+pub(crate) fn unknown_version(state: &SystemState, version: Version) -> RequestRefusal {
     let newest = state.newest_number();
     let there = match newest.0 {
         0 => "nothing is published yet".to_owned(),
@@ -145,7 +143,7 @@ pub(crate) fn unknown_version(state: &State, version: Version) -> Refusal {
 }
 
 /// There is no such node; says how to see which there are.
-pub(crate) fn unknown_node(node: &str) -> Refusal {
+pub(crate) fn unknown_node(node: &str) -> RequestRefusal {
     crate::problem::refuse(
         crate::problem::Kind::UNKNOWN_NODE,
         format!(

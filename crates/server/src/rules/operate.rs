@@ -1,7 +1,7 @@
 //! What operators do to the system and to single nodes: pause, approve, retry, forget.
 
 use super::{Draft, known, permits, retire, unknown_node};
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{Approval, ApproveRequest, EventKind, NodeFact, Pause, PauseRequest, Phase};
 use std::sync::Arc;
@@ -13,7 +13,10 @@ const REASON_BYTES_MAX: usize = 1024;
 const APPROVALS_MAX: usize = 10_000;
 
 /// No node begins an upgrade from here on.
-pub(super) fn pause(draft: &mut Draft<'_>, request: &PauseRequest) -> Result<Pause, Refusal> {
+pub(super) fn pause(
+    draft: &mut Draft<'_>,
+    request: &PauseRequest,
+) -> Result<Pause, RequestRefusal> {
     if request.reason.len() > REASON_BYTES_MAX {
         let detail = format!("The reason is longer than {REASON_BYTES_MAX} bytes; say it shorter.");
         return Err(refuse(Kind::INVALID, detail));
@@ -46,7 +49,7 @@ pub(super) fn resume(draft: &mut Draft<'_>) {
 pub(super) fn approve(
     draft: &mut Draft<'_>,
     request: &ApproveRequest,
-) -> Result<Approval, Refusal> {
+) -> Result<Approval, RequestRefusal> {
     let version = request.version;
     let refused = |detail: String| Err(refuse(Kind::APPROVAL_REFUSED, detail));
     let upgrade = known(draft.state, version)?;
@@ -114,7 +117,7 @@ pub(super) fn approve(
 }
 
 /// Tells a blocked node to try again.
-pub(super) fn retry(draft: &mut Draft<'_>, node: &str) -> Result<NodeFact, Refusal> {
+pub(super) fn retry(draft: &mut Draft<'_>, node: &str) -> Result<NodeFact, RequestRefusal> {
     let mut fact = find(draft, node)?.as_ref().clone();
     if fact.report.status.phase != Phase::Blocked {
         let detail = format!(
@@ -137,7 +140,7 @@ pub(super) fn retry(draft: &mut Draft<'_>, node: &str) -> Result<NodeFact, Refus
 }
 
 /// Forgets a node that will never come back: it holds nothing up any more.
-pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), Refusal> {
+pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), RequestRefusal> {
     let fact = find(draft, node)?;
     permits::end_all_of(draft, fact.node);
     draft.event(
@@ -151,7 +154,7 @@ pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn find(draft: &Draft<'_>, node: &str) -> Result<Arc<NodeFact>, Refusal> {
+fn find(draft: &Draft<'_>, node: &str) -> Result<Arc<NodeFact>, RequestRefusal> {
     draft
         .state
         .node(node)

@@ -4,7 +4,7 @@
 //! confirmed end by themselves; a permit's number is its fence: once ended or broken, it is refused for ever.
 
 use super::{Draft, known, some_of, unknown_node};
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::{Change, HeldPermit};
 use model::api::{
     ChildState, EventKind, NodeFact, NodeStatus, Permit, PermitFact, PermitRequest, Phase,
@@ -20,7 +20,10 @@ const MEMBERS_MAX: usize = 100_000;
 const GROUP_BYTES_MAX: usize = 1024;
 
 /// Gives a permit if the group has room for one more unavailable node.
-pub(super) fn acquire(draft: &mut Draft<'_>, request: &PermitRequest) -> Result<Permit, Refusal> {
+pub(super) fn acquire(
+    draft: &mut Draft<'_>,
+    request: &PermitRequest,
+) -> Result<Permit, RequestRefusal> {
     if request.members.len() > MEMBERS_MAX || request.group.len() > GROUP_BYTES_MAX {
         return Err(refuse(
             Kind::INVALID,
@@ -91,7 +94,11 @@ fn again(draft: &mut Draft<'_>, mut held: HeldPermit) -> Permit {
     }
 }
 
-fn may_upgrade(draft: &Draft<'_>, fact: &NodeFact, request: &PermitRequest) -> Result<(), Refusal> {
+fn may_upgrade(
+    draft: &Draft<'_>,
+    fact: &NodeFact,
+    request: &PermitRequest,
+) -> Result<(), RequestRefusal> {
     let (version, revision) = (request.version, request.revision);
     let refused = |detail: String| Err(refuse(Kind::PERMIT_REFUSED, detail));
     if let Some(pause) = &draft.state.paused {
@@ -127,7 +134,7 @@ fn nobody_is_blocked(
     draft: &Draft<'_>,
     fact: &NodeFact,
     request: &PermitRequest,
-) -> Result<(), Refusal> {
+) -> Result<(), RequestRefusal> {
     let class = draft.state.class_at(fact, request.version);
     let mut nodes = draft.state.nodes.values();
     let blocked = nodes.find(|other| {
@@ -154,7 +161,7 @@ fn would_revise(status: &NodeStatus, version: Version, revision: Revision) -> bo
     status.bundle.is_some_and(older)
 }
 
-fn has_room(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), Refusal> {
+fn has_room(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), RequestRefusal> {
     let unavailable = unavailable(draft, request);
     let taken = u32::try_from(unavailable.len()).unwrap_or(u32::MAX);
     if taken < request.max_unavailable {
@@ -178,7 +185,7 @@ fn has_room(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), Refusal> {
 }
 
 /// A schedule judges by a view, and a node may have settled since it was made: its soak time would not be kept.
-fn judged_by_what_is(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), Refusal> {
+fn judged_by_what_is(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), RequestRefusal> {
     let Some(known_ms) = request.last_settled_at_ms else {
         return Ok(());
     };
@@ -236,7 +243,10 @@ fn out_of_service(draft: &Draft<'_>, fact: &NodeFact) -> Option<&'static str> {
 }
 
 /// Makes a permit last until it is ended.
-pub(super) fn confirm(draft: &mut Draft<'_>, permit: PermitId) -> Result<PermitFact, Refusal> {
+pub(super) fn confirm(
+    draft: &mut Draft<'_>,
+    permit: PermitId,
+) -> Result<PermitFact, RequestRefusal> {
     let mut held = live(draft, permit)?;
     if held.expires_at_ms.take().is_some() {
         held.fact.confirmed = true;
@@ -273,7 +283,10 @@ pub(super) fn end(draft: &mut Draft<'_>, permit: PermitId) {
 }
 
 /// Takes a permit away from its node.
-pub(super) fn break_it(draft: &mut Draft<'_>, permit: PermitId) -> Result<PermitFact, Refusal> {
+pub(super) fn break_it(
+    draft: &mut Draft<'_>,
+    permit: PermitId,
+) -> Result<PermitFact, RequestRefusal> {
     let held = live(draft, permit)?;
     let name = draft.name(held.fact.node);
     let message = format!(
@@ -302,7 +315,7 @@ pub(super) fn end_all_of(draft: &mut Draft<'_>, node: NodeId) {
     }
 }
 
-fn live(draft: &Draft<'_>, permit: PermitId) -> Result<HeldPermit, Refusal> {
+fn live(draft: &Draft<'_>, permit: PermitId) -> Result<HeldPermit, RequestRefusal> {
     let mut permits = draft.state.live_permits(draft.now_ms());
     permits
         .find(|held| held.fact.permit == permit)

@@ -2,7 +2,7 @@
 //! both names, so that nodes on either side of the rename agree.
 
 use super::{Draft, known, some_of};
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{EventKind, PublicRequest};
 use model::bundle::PublicPolicy;
@@ -70,7 +70,7 @@ fn no_longer_first(
 pub(super) fn set(
     draft: &mut Draft<'_>,
     request: &PublicRequest,
-) -> Result<BTreeMap<String, Version>, Refusal> {
+) -> Result<BTreeMap<String, Version>, RequestRefusal> {
     let version = request.version;
     let upgrade = known(draft.state, version)?;
     let refused = |detail: String| Err(refuse(Kind::PUBLIC_REFUSED, detail));
@@ -111,7 +111,7 @@ pub(super) fn set(
 }
 
 /// The names of one service, which must be known.
-fn one(draft: &Draft<'_>, key: &str) -> Result<BTreeSet<String>, Refusal> {
+fn one(draft: &Draft<'_>, key: &str) -> Result<BTreeSet<String>, RequestRefusal> {
     let history = &draft.state.history;
     let keys = linked(history, key);
     if history

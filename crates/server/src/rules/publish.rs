@@ -1,7 +1,7 @@
 //! Publishing: the next number on the newest version, or a revision with the same versions and interfaces.
 
 use super::{Draft, Publication, public};
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::scope;
 use crate::udb::Change;
 use model::api::{EventKind, UpgradeSummary};
@@ -16,7 +16,7 @@ const SYSTEM_ID_MASK: u64 = (1 << 53) - 1;
 pub(super) fn publish(
     draft: &mut Draft<'_>,
     publication: &Publication,
-) -> Result<UpgradeSummary, Refusal> {
+) -> Result<UpgradeSummary, RequestRefusal> {
     let state = draft.state;
     let upgrade = &publication.upgrade;
     let there = state.summary(upgrade.version);
@@ -81,7 +81,7 @@ fn record(
     }
 }
 
-fn of_this_system(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<(), Refusal> {
+fn of_this_system(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<(), RequestRefusal> {
     match &draft.state.system {
         Some((name, _)) if *name != upgrade.system => Err(refused(format!(
             "The bundle is of system `{}`, this server serves `{name}`; ask the server of `{}`, or mend `system` in upgrade.toml.",
@@ -92,7 +92,7 @@ fn of_this_system(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<(), Refusal> {
 }
 
 /// The first revision of the next number, on the newest version that is not withdrawn.
-fn follows(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<Revision, Refusal> {
+fn follows(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<Revision, RequestRefusal> {
     let next = Version(draft.state.newest_number().0 + 1);
     let newest = draft.state.history.newest();
     if upgrade.version != next {
@@ -110,7 +110,7 @@ fn follows(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<Revision, Refusal> {
     Ok(Revision(1))
 }
 
-fn taken(there: &UpgradeSummary) -> Refusal {
+fn taken(there: &UpgradeSummary) -> RequestRefusal {
     let version = there.version;
     refused(match there.withdrawn {
         true => format!(
@@ -126,7 +126,7 @@ fn revises(
     draft: &Draft<'_>,
     upgrade: &Upgrade,
     there: &UpgradeSummary,
-) -> Result<Revision, Refusal> {
+) -> Result<Revision, RequestRefusal> {
     let version = there.version;
     if there.withdrawn {
         return Err(refused(format!(
@@ -148,7 +148,7 @@ fn revises(
 }
 
 /// What nodes and other versions rely on stays as it is.
-fn same_interfaces(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<(), Refusal> {
+fn same_interfaces(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<(), RequestRefusal> {
     let old = draft.state.newest_revision(upgrade.version);
     let differences = old
         .map(|old| upgrade.differences_from(&old.upgrade))
@@ -161,7 +161,7 @@ fn same_interfaces(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<(), Refusal> 
 }
 
 /// Nodes must find their class in the new version.
-fn has_room_for_nodes(draft: &Draft<'_>, history: &History) -> Result<(), Refusal> {
+fn has_room_for_nodes(draft: &Draft<'_>, history: &History) -> Result<(), RequestRefusal> {
     let scopes: Vec<_> = draft.state.nodes.values().map(|fact| scope(fact)).collect();
     let problems: Vec<String> = history
         .check_nodes(&scopes)
@@ -185,6 +185,6 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
-fn refused(detail: String) -> Refusal {
+fn refused(detail: String) -> RequestRefusal {
     refuse(Kind::PUBLISH_REFUSED, detail)
 }

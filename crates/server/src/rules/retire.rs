@@ -1,7 +1,7 @@
 //! Retirement in two phases: everybody resets the old versions and says so; only then are they gone.
 
 use super::{Draft, known, public, some_of};
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{EventKind, RetireRequest, Retirement};
 use model::ids::Version;
@@ -10,7 +10,7 @@ use model::ids::Version;
 pub(super) fn retire(
     draft: &mut Draft<'_>,
     request: &RetireRequest,
-) -> Result<Retirement, Refusal> {
+) -> Result<Retirement, RequestRefusal> {
     let version = request.version;
     known(draft.state, version)?;
     if version <= draft.state.retiring_through {
@@ -158,6 +158,6 @@ fn progress(draft: &Draft<'_>) -> Retirement {
     }
 }
 
-fn refused(detail: String) -> Refusal {
+fn refused(detail: String) -> RequestRefusal {
     refuse(Kind::RETIRE_REFUSED, detail)
 }

@@ -1,7 +1,7 @@
 //! A node reports: what it says is kept, and what matters to others wakes them.
 
 use super::{Draft, retire, unknown_node};
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::listed;
 use crate::udb::Change;
 use model::api::{
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 const ENDPOINTS_MAX: usize = 1024;
 
 /// Refuses a report that would fill memory and every view.
-pub(crate) fn check(request: &SyncRequest) -> Result<(), Refusal> {
+pub(crate) fn check(request: &SyncRequest) -> Result<(), RequestRefusal> {
     let invalid = |detail: String| Err(refuse(Kind::INVALID, detail));
     if request.events.len() > EVENTS_PER_SYNC_MAX {
         return invalid(format!(
@@ -64,7 +64,7 @@ pub(super) fn sync(
     draft: &mut Draft<'_>,
     node: NodeId,
     request: &SyncRequest,
-) -> Result<(), Refusal> {
+) -> Result<(), RequestRefusal> {
     let known = draft.state.nodes.get(&node);
     let before = known.ok_or_else(|| missing(draft, node))?;
     let mut after = NodeFact {
@@ -110,7 +110,7 @@ pub(super) fn sync(
 
 /// Numbers are given once: one that was given and is not there any more is a forgotten node's. Any other is unknown here, as in
 /// another database, which says nothing about the node.
-fn missing(draft: &Draft<'_>, node: NodeId) -> Refusal {
+fn missing(draft: &Draft<'_>, node: NodeId) -> RequestRefusal {
     if node > draft.state.last_node {
         return unknown_node(&node.to_string());
     }

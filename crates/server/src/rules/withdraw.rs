@@ -1,13 +1,16 @@
 //! Withdrawal: while no node has settled at the newest version, nor could settle there unseen.
 
 use super::{Draft, known, public, some_of};
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{EventKind, NodeFact, Phase, UpgradeSummary};
 use model::ids::Version;
 
 /// Withdraws an upgrade; again is no error.
-pub(super) fn withdraw(draft: &mut Draft<'_>, version: Version) -> Result<UpgradeSummary, Refusal> {
+pub(super) fn withdraw(
+    draft: &mut Draft<'_>,
+    version: Version,
+) -> Result<UpgradeSummary, RequestRefusal> {
     let mut summary = known(draft.state, version)?;
     if summary.withdrawn {
         return Ok(summary);
@@ -36,7 +39,7 @@ pub(super) fn withdraw(draft: &mut Draft<'_>, version: Version) -> Result<Upgrad
     Ok(summary)
 }
 
-fn nobody_there(draft: &Draft<'_>, version: Version) -> Result<(), Refusal> {
+fn nobody_there(draft: &Draft<'_>, version: Version) -> Result<(), RequestRefusal> {
     let names = |holds: &dyn Fn(&NodeFact) -> bool| -> Vec<String> {
         let nodes = draft.state.nodes.values();
         nodes
@@ -116,6 +119,6 @@ fn move_public_back(draft: &mut Draft<'_>, version: Version, from: Version) {
     draft.changes.extend(changes);
 }
 
-fn refused(detail: String) -> Refusal {
+fn refused(detail: String) -> RequestRefusal {
     refuse(Kind::WITHDRAW_REFUSED, detail)
 }

@@ -1,12 +1,12 @@
 //! How a change that was decided alters the state in memory.
 
-use super::{Published, State};
+use super::{PublishedRevision, SystemState};
 use crate::udb::{Change, KeyRecord};
 use model::api::NodeFact;
 use std::sync::Arc;
 
-impl State {
-    /// Takes the changes of one decision; the view's number is raised by the keeper, once per batch.
+impl SystemState {
+    /// Takes the changes of one decision; the view's number is raised by the state writer, once per batch.
     pub(crate) fn apply(&mut self, changes: &[Change]) {
         let mut upgrades_changed = false;
         for change in changes {
@@ -26,7 +26,7 @@ impl State {
         match change {
             Change::System { name, id } => self.system = Some((name.clone(), *id)),
             Change::Publish { summary, proved } => {
-                let published = Published {
+                let published = PublishedRevision {
                     summary: summary.clone(),
                     upgrade: Arc::clone(proved),
                 };

@@ -1,7 +1,7 @@
 //! The members' list: which addresses are members', since when, and who knows. Its number is that of the view in which it
 //! changed last; who waits for others to acknowledge it watches a counter.
 
-use super::State;
+use super::SystemState;
 use model::api::{
     Behind, ChildState, Listed, Member, MembersRequest, MembersResponse, NodeFact, NodeReport,
 };
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 /// What is known of the list beside the nodes' own facts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MemberList {
+pub(crate) struct ListChanges {
     /// The view in which the list changed last.
     pub(crate) at: u64,
     /// Counts what those wait for that want to be known: acknowledgements, nodes that fall silent or come back.
@@ -22,7 +22,7 @@ pub(crate) struct MemberList {
     whole_before: u64,
 }
 
-impl MemberList {
+impl ListChanges {
     /// The list after a start: nobody can tell what changed before it.
     pub(super) fn restored(view: u64) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl MemberList {
     }
 }
 
-impl State {
+impl SystemState {
     /// The list's number; zero is that of no list.
     fn members_at(&self) -> u64 {
         self.members.at.max(1)

@@ -7,7 +7,7 @@ mod view;
 pub(crate) use members::listed;
 
 use crate::udb::{HeldPermit, KeyRecord, Stored};
-use members::MemberList;
+use members::ListChanges;
 use model::api::{Approval, NodeFact, Pause, UpgradeSummary};
 use model::bundle::Upgrade;
 use model::expression::NodeScope;
@@ -18,18 +18,18 @@ use std::sync::Arc;
 
 /// One published revision.
 #[derive(Clone, Debug)]
-pub(crate) struct Published {
+pub(crate) struct PublishedRevision {
     pub(crate) summary: UpgradeSummary,
     pub(crate) upgrade: Arc<Upgrade>,
 }
 
 /// The system in memory.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct SystemState {
     pub(crate) generation: u64,
     pub(crate) view: u64,
     pub(crate) system: Option<(String, u64)>,
-    pub(crate) revisions: BTreeMap<(Version, Revision), Published>,
+    pub(crate) revisions: BTreeMap<(Version, Revision), PublishedRevision>,
     pub(crate) withdrawn: BTreeSet<Version>,
     /// The newest revisions of what is not withdrawn, checked against one another.
     pub(crate) history: Arc<History>,
@@ -38,7 +38,7 @@ pub(crate) struct State {
     pub(crate) approvals: Vec<Approval>,
     pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
     pub(crate) names: BTreeMap<String, NodeId>,
-    pub(crate) members: MemberList,
+    pub(crate) members: ListChanges,
     pub(crate) permits: BTreeMap<PermitId, HeldPermit>,
     pub(crate) retiring_through: Version,
     pub(crate) retired_through: Version,
@@ -48,7 +48,7 @@ pub(crate) struct State {
     pub(crate) keys: HashMap<String, Arc<KeyRecord>>,
 }
 
-impl State {
+impl SystemState {
     /// What the database holds, with each upgrade as read back from the repository. Nodes that were reachable are given
     /// one more reachability time to be heard: a restart of the server makes nobody unreachable.
     pub(crate) fn restore(
@@ -59,7 +59,7 @@ impl State {
         let mut revisions = BTreeMap::new();
         for (number, summary) in stored.upgrades {
             let upgrade = proved(&summary).ok_or(number.0)?;
-            revisions.insert(number, Published { summary, upgrade });
+            revisions.insert(number, PublishedRevision { summary, upgrade });
         }
         let nodes: BTreeMap<NodeId, Arc<NodeFact>> = stored
             .nodes
@@ -85,7 +85,7 @@ impl State {
                 .map(|fact| (fact.name.clone(), fact.node))
                 .collect(),
             nodes,
-            members: MemberList::restored(stored.view),
+            members: ListChanges::restored(stored.view),
             permits: stored.permits,
             retiring_through: stored.retiring_through,
             retired_through: stored.retired_through,
@@ -132,7 +132,7 @@ impl State {
     }
 
     /// The newest revision of a version.
-    pub(crate) fn newest_revision(&self, version: Version) -> Option<&Published> {
+    pub(crate) fn newest_revision(&self, version: Version) -> Option<&PublishedRevision> {
         self.revisions
             .range((version, Revision(0))..=(version, Revision(u32::MAX)))
             .next_back()

@@ -1,10 +1,10 @@
 //! The state as agents and people get it.
 
-use super::State;
+use super::SystemState;
 use model::api::{SystemView, UpgradeSummary};
 use model::ids::Version;
 
-impl State {
+impl SystemState {
     /// The whole view.
     pub(crate) fn system_view(&self, now_ms: u64) -> SystemView {
         let (system, system_id) = self.system.clone().unwrap_or_default();

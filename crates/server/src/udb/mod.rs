@@ -149,7 +149,7 @@ pub struct Stored {
 
 /// Changes to be made at once.
 #[derive(Clone, Debug, Default)]
-pub struct Commit {
+pub struct ChangeSet {
     /// The generation on which they were decided.
     pub expected: u64,
     /// The generation afterwards.
@@ -194,7 +194,7 @@ pub trait Udb: Send + Sync + 'static {
     async fn generation(&self) -> Result<u64, UdbError>;
 
     /// Makes changes durable, all or none.
-    async fn commit(&self, commit: Commit) -> Result<(), UdbError>;
+    async fn commit(&self, commit: ChangeSet) -> Result<(), UdbError>;
 
     /// Entries of the history after a sequence number, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError>;

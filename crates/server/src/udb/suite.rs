@@ -1,6 +1,6 @@
 //! What every backend must do: run for each of them.
 
-use super::{Change, Commit, HeldPermit, KeyRecord, Stored, Udb, UdbError};
+use super::{Change, ChangeSet, HeldPermit, KeyRecord, Stored, Udb, UdbError};
 use model::api::{Approval, Event, NodeFact, NodeReport, Pause, PermitFact, UpgradeSummary};
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -28,8 +28,8 @@ pub(crate) async fn run<U: Udb, F: Future<Output = U>>(open: impl Fn() -> F) {
 }
 
 /// A commit on this generation.
-pub(crate) fn commit(expected: u64, changes: Vec<Change>) -> Commit {
-    Commit {
+pub(crate) fn commit(expected: u64, changes: Vec<Change>) -> ChangeSet {
+    ChangeSet {
         expected,
         generation: expected + 1,
         view: expected + 10,

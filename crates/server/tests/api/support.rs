@@ -9,7 +9,7 @@ use model::api::{
 use model::bundle::read_directory;
 use model::ids::{NodeId, Version};
 use model::release::check;
-use server::{Clock, Config, Server};
+use server::{Server, ServerClock, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,15 +45,15 @@ impl Site {
         self.now_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> ServerConfig {
         let now_ms = Arc::clone(&self.now_ms);
         let listen = "127.0.0.1:0".parse().expect("an address");
-        Config {
+        ServerConfig {
             token: Some(TOKEN.to_owned()),
             sweep_ms: 5,
             artifact_bytes_max: 1 << 20,
-            clock: Clock::new(move || now_ms.load(Ordering::SeqCst)),
-            ..Config::new(listen, self.data.path().join("server"))
+            clock: ServerClock::new(move || now_ms.load(Ordering::SeqCst)),
+            ..ServerConfig::new(listen, self.data.path().join("server"))
         }
     }
 

@@ -1,6 +1,6 @@
 //! The members' list: numbers, parts, and who is behind.
 
-use super::super::Command;
+use super::super::Order;
 use super::{World, report};
 use model::api::{Endpoint, MembersRequest, MembersResponse, NodeReport};
 use model::ids::{NodeId, Version};
@@ -24,7 +24,7 @@ fn at(ports: &[u16]) -> NodeReport {
 }
 
 impl World {
-    /// A node that is settled at version 1 at these ports; each in a view of its own, as the keeper counts them.
+    /// A node that is settled at version 1 at these ports; each in a view of its own, as the state writer counts them.
     fn member(&mut self, name: &str, ports: &[u16]) -> NodeId {
         let node = self.settled(name, 1);
         self.moves(node, ports);
@@ -42,7 +42,7 @@ impl World {
             ..MembersRequest::default()
         };
         let () = self
-            .ask(Command::Members(node, request))
+            .ask(Order::Members(node, request))
             .expect("acknowledged");
     }
 
@@ -106,9 +106,7 @@ fn parts_of_the_list_are_told_and_after_a_removal_the_whole() {
     let again = world.told(a, second.at);
     assert_eq!((again.at, again.members.len()), (second.at, 0));
 
-    let () = world
-        .ask(Command::Forget("b".to_owned()))
-        .expect("forgotten");
+    let () = world.ask(Order::Forget("b".to_owned())).expect("forgotten");
     world.state.view += 1;
     let third = world.told(a, second.at);
     let told: Vec<NodeId> = third.members.iter().map(|member| member.node).collect();

@@ -5,9 +5,9 @@ mod permits;
 mod publish;
 mod retire;
 
-use super::{Command, Context, Publication, decide};
-use crate::problem::Refusal;
-use crate::state::State;
+use super::{DecisionContext, Order, Publication, decide};
+use crate::problem::RequestRefusal;
+use crate::state::SystemState;
 use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeFact, NodeReport, NodeStatus, Phase, SyncRequest,
     SystemView,
@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 /// A state, and the context in which its next command is decided.
 pub(super) struct World {
-    pub(super) state: State,
-    pub(super) context: Context,
+    pub(super) state: SystemState,
+    pub(super) context: DecisionContext,
 }
 
 pub(super) const STORAGE: &str =
@@ -33,8 +33,8 @@ pub(super) const STORAGE_CHANGED: &str = "[class.storage]\nRUN\nservice.data = {
 impl World {
     pub(super) fn new() -> Self {
         Self {
-            state: State::default(),
-            context: Context {
+            state: SystemState::default(),
+            context: DecisionContext {
                 now_ms: 1_000_000,
                 author: "tester".to_owned(),
                 reachable_ms: 15_000,
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Decides a command and takes its changes.
-    pub(super) fn ask<T: DeserializeOwned>(&mut self, command: Command) -> Result<T, Refusal> {
+    pub(super) fn ask<T: DeserializeOwned>(&mut self, command: Order) -> Result<T, RequestRefusal> {
         let (draft, reply) = decide(&self.state, &self.context, &command)?;
         let (changes, foreseen) = (draft.changes.clone(), draft.view());
         self.state.apply(&changes);
@@ -65,16 +65,21 @@ impl World {
         Ok(serde_json::from_value(reply).expect("the reply reads"))
     }
 
-    pub(super) fn refused(&mut self, command: Command) -> Refusal {
+    pub(super) fn refused(&mut self, command: Order) -> RequestRefusal {
         match self.ask::<serde_json::Value>(command) {
             Err(refusal) => refusal,
             Ok(reply) => panic!("not refused: {reply}"),
         }
     }
 
-    pub(super) fn publish(&mut self, version: u32, from: u32, part: &str) -> Result<(), Refusal> {
+    pub(super) fn publish(
+        &mut self,
+        version: u32,
+        from: u32,
+        part: &str,
+    ) -> Result<(), RequestRefusal> {
         let publication = publication(version, from, part, false);
-        self.ask::<serde_json::Value>(Command::Publish(Box::new(publication)))
+        self.ask::<serde_json::Value>(Order::Publish(Box::new(publication)))
             .map(|_| ())
     }
 
@@ -85,7 +90,7 @@ impl World {
     /// Enrols a storage node and lets it settle.
     pub(super) fn settled(&mut self, name: &str, version: u32) -> NodeId {
         let enrolled: Enrolled = self
-            .ask(Command::Enrol(enrol(name, "storage")))
+            .ask(Order::Enrol(enrol(name, "storage")))
             .expect("enrolled");
         self.report(enrolled.node, report(version));
         enrolled.node
@@ -98,7 +103,7 @@ impl World {
             events: Vec::new(),
         };
         let () = self
-            .ask(Command::Sync(node, Box::new(request)))
+            .ask(Order::Sync(node, Box::new(request)))
             .expect("synced");
     }
 }
@@ -159,7 +164,7 @@ fn a_node_joins_at_the_newest_version_at_which_one_of_its_class_has_settled() {
     let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
     let join = |world: &mut World, name: &str| -> Version {
         let enrolled: Enrolled = world
-            .ask(Command::Enrol(enrol(name, "storage")))
+            .ask(Order::Enrol(enrol(name, "storage")))
             .expect("enrolled");
         enrolled.join_version
     };
@@ -183,34 +188,31 @@ fn a_node_joins_at_the_newest_version_at_which_one_of_its_class_has_settled() {
 #[test]
 fn enrolment_is_idempotent_by_name_and_refuses_another_under_it() {
     let mut world = World::new();
-    let refusal = world.refused(Command::Enrol(enrol("a", "storage")));
+    let refusal = world.refused(Order::Enrol(enrol("a", "storage")));
     assert_eq!(refusal.kind.name, "no-system");
     world.publish(1, 0, STORAGE).expect("published");
     let a = world.settled("a", 1);
     let again: Enrolled = world
-        .ask(Command::Enrol(enrol("a", "storage")))
+        .ask(Order::Enrol(enrol("a", "storage")))
         .expect("again");
     assert_eq!(again.node, a);
     assert_eq!(
-        world.refused(Command::Enrol(enrol("a", "other"))).kind.name,
+        world.refused(Order::Enrol(enrol("a", "other"))).kind.name,
         "unknown-class"
     );
     let mut elsewhere = enrol("a", "storage");
     elsewhere.data_directory = "/elsewhere".to_owned();
-    let refusal = world.refused(Command::Enrol(elsewhere.clone()));
+    let refusal = world.refused(Order::Enrol(elsewhere.clone()));
     assert_eq!(refusal.kind.name, "enrolment-conflict");
     world.context.now_ms += 15_000;
-    let () = world.ask(Command::Sweep).expect("swept");
+    let () = world.ask(Order::Sweep).expect("swept");
     let moved: Enrolled = world
-        .ask(Command::Enrol(elsewhere))
+        .ask(Order::Enrol(elsewhere))
         .expect("it is silent: it may move");
     assert_eq!(moved.node, a);
     for bad in ["", "12", "a b", "a/b"] {
         assert_eq!(
-            world
-                .refused(Command::Enrol(enrol(bad, "storage")))
-                .kind
-                .name,
+            world.refused(Order::Enrol(enrol(bad, "storage"))).kind.name,
             "invalid",
             "{bad}"
         );
@@ -221,11 +223,9 @@ fn enrolment_is_idempotent_by_name_and_refuses_another_under_it() {
 fn a_forgotten_number_is_never_given_again() {
     let mut world = World::with(&[STORAGE]);
     let a = world.settled("a", 1);
-    let () = world
-        .ask(Command::Forget("a".to_owned()))
-        .expect("forgotten");
+    let () = world.ask(Order::Forget("a".to_owned())).expect("forgotten");
     assert_eq!(
-        world.refused(Command::Forget("a".to_owned())).kind.name,
+        world.refused(Order::Forget("a".to_owned())).kind.name,
         "unknown-node"
     );
     assert!(world.settled("a", 1) > a);
@@ -236,10 +236,10 @@ fn silence_makes_unreachable_and_the_next_sync_reachable() {
     let mut world = World::with(&[STORAGE]);
     let a = world.settled("a", 1);
     world.context.now_ms += 14_999;
-    let () = world.ask(Command::Sweep).expect("swept");
+    let () = world.ask(Order::Sweep).expect("swept");
     assert!(world.view().nodes[0].reachable);
     world.context.now_ms += 1;
-    let () = world.ask(Command::Sweep).expect("swept");
+    let () = world.ask(Order::Sweep).expect("swept");
     assert!(!world.view().nodes[0].reachable);
     world.report(a, report(1));
     assert!(world.view().nodes[0].reachable);
@@ -255,7 +255,7 @@ fn only_what_others_decide_by_wakes_them() {
             report: Some(report),
             events: Vec::new(),
         };
-        let command = Command::Sync(a, Box::new(request));
+        let command = Order::Sync(a, Box::new(request));
         let (draft, _) = decide(&world.state, &world.context, &command).expect("synced");
         let durable = draft.changes.iter().any(crate::udb::Change::is_durable);
         (
@@ -279,13 +279,13 @@ fn retry_is_for_blocked_nodes_and_counts() {
     let mut world = World::with(&[STORAGE]);
     let a = world.settled("a", 1);
     assert_eq!(
-        world.refused(Command::Retry("a".to_owned())).kind.name,
+        world.refused(Order::Retry("a".to_owned())).kind.name,
         "not-blocked"
     );
     let mut blocked = report(1);
     blocked.status.phase = Phase::Blocked;
     world.report(a, blocked);
-    let fact: model::api::NodeFact = world.ask(Command::Retry("a".to_owned())).expect("told");
+    let fact: model::api::NodeFact = world.ask(Order::Retry("a".to_owned())).expect("told");
     assert_eq!(fact.retry, 1);
 }
 
@@ -297,10 +297,10 @@ fn a_node_that_asks_rarely_is_given_three_of_its_own_intervals() {
     rare.poll_ms = 3_600_000;
     world.report(a, rare);
     world.context.now_ms += 3 * 3_600_000 - 1;
-    let () = world.ask(Command::Sweep).expect("swept");
+    let () = world.ask(Order::Sweep).expect("swept");
     assert!(world.view().nodes[0].reachable);
     world.context.now_ms += 1;
-    let () = world.ask(Command::Sweep).expect("swept");
+    let () = world.ask(Order::Sweep).expect("swept");
     assert!(!world.view().nodes[0].reachable);
 }
 
@@ -315,10 +315,10 @@ fn a_node_that_was_forgotten_is_told_to_retry_by_a_number_that_it_has_not_acted_
         blocked.retry_acknowledged = acted_on;
         let a = world.settled("a", 1);
         world.report(a, blocked.clone());
-        let told: NodeFact = world.ask(Command::Retry("a".to_owned())).expect("told");
+        let told: NodeFact = world.ask(Order::Retry("a".to_owned())).expect("told");
         assert!(told.retry > acted_on, "{} was acted on", told.retry);
         last = told.retry;
-        let () = world.ask(Command::Forget("a".to_owned())).expect("gone");
+        let () = world.ask(Order::Forget("a".to_owned())).expect("gone");
     }
     assert_eq!(last, 8);
 }

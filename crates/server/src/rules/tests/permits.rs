@@ -1,6 +1,6 @@
 //! Permits: never more than the limit, expiring, fenced, broken.
 
-use super::super::Command;
+use super::super::Order;
 use super::{STORAGE, STORAGE_CHANGED, World, publication, report};
 use model::api::{
     Approval, ApproveRequest, ChildState, PauseRequest, Permit, PermitFact, PermitRequest, Phase,
@@ -34,14 +34,14 @@ impl World {
         members: &[NodeId],
         max: u32,
     ) -> Result<PermitId, &'static str> {
-        let asked = self.ask::<Permit>(Command::AcquirePermit(request(node, members, max)));
+        let asked = self.ask::<Permit>(Order::AcquirePermit(request(node, members, max)));
         asked
             .map(|permit| permit.permit)
             .map_err(|refusal| refusal.kind.name)
     }
 
     fn confirm(&mut self, permit: PermitId) -> Result<PermitFact, &'static str> {
-        self.ask(Command::ConfirmPermit(permit))
+        self.ask(Order::ConfirmPermit(permit))
             .map_err(|refusal| refusal.kind.name)
     }
 }
@@ -58,8 +58,8 @@ fn a_group_has_room_for_as_many_as_it_says() {
     assert!(second > first);
     assert_eq!(world.acquire(c, &nodes, 2), FULL);
     assert_eq!(world.acquire(c, &nodes, 0), FULL);
-    let () = world.ask(Command::EndPermit(first)).expect("ended");
-    let () = world.ask(Command::EndPermit(first)).expect("and again");
+    let () = world.ask(Order::EndPermit(first)).expect("ended");
+    let () = world.ask(Order::EndPermit(first)).expect("and again");
     assert!(world.acquire(c, &nodes, 2).expect("room again") > second);
     assert_eq!(world.acquire(a, &nodes, 2), FULL);
 }
@@ -72,17 +72,17 @@ fn a_soak_time_that_began_anew_is_not_cut_short_by_an_old_view() {
     let known = world.state.nodes[&b].settled_at_ms;
     world.context.now_ms += 5;
     world.report(a, report(2));
-    let () = world.ask(Command::EndPermit(first)).expect("ended");
+    let () = world.ask(Order::EndPermit(first)).expect("ended");
     let mut asked = request(b, &nodes, 1);
     asked.last_settled_at_ms = Some(known);
     let refusal = world
-        .ask::<Permit>(Command::AcquirePermit(asked.clone()))
+        .ask::<Permit>(Order::AcquirePermit(asked.clone()))
         .expect_err("a has settled since");
     assert_eq!(refusal.kind.name, "permit-unavailable");
     assert!(refusal.detail.contains("a settled"), "{}", refusal.detail);
     asked.last_settled_at_ms = Some(world.state.nodes[&a].settled_at_ms);
     world
-        .ask::<Permit>(Command::AcquirePermit(asked))
+        .ask::<Permit>(Order::AcquirePermit(asked))
         .expect("judged by what is");
 }
 
@@ -113,9 +113,7 @@ fn whoever_does_not_serve_takes_room() {
     world
         .acquire(b, &nodes, 1)
         .expect("one that is away itself takes its own place");
-    let () = world
-        .ask(Command::Forget("b".to_owned()))
-        .expect("forgotten");
+    let () = world.ask(Order::Forget("b".to_owned())).expect("forgotten");
     world
         .acquire(a, &nodes, 1)
         .expect("a forgotten node is missed by nobody");
@@ -125,7 +123,7 @@ fn whoever_does_not_serve_takes_room() {
 fn a_joining_node_is_missed_by_nobody() {
     let (mut world, nodes) = three();
     let joining: model::api::Enrolled = world
-        .ask(Command::Enrol(super::enrol("d", "storage")))
+        .ask(Order::Enrol(super::enrol("d", "storage")))
         .expect("enrolled");
     let members = [nodes.as_slice(), &[joining.node]].concat();
     world.acquire(nodes[0], &members, 1).expect("room");
@@ -151,7 +149,7 @@ fn an_unconfirmed_permit_expires_by_the_servers_clock_and_a_confirmed_one_does_n
     for node in nodes {
         world.report(node, report(1));
     }
-    let () = world.ask(Command::Sweep).expect("swept");
+    let () = world.ask(Order::Sweep).expect("swept");
     assert_eq!(world.view().permits.len(), 1);
     assert_eq!(world.acquire(c, &nodes, 1), FULL);
     world.confirm(kept).expect("confirming again is the same");
@@ -163,18 +161,18 @@ fn a_broken_permit_is_refused_for_ever() {
     let [a, b, _] = nodes;
     let old = world.acquire(a, &nodes, 1).expect("room");
     world.confirm(old).expect("confirmed");
-    let broken: PermitFact = world.ask(Command::BreakPermit(old)).expect("broken");
+    let broken: PermitFact = world.ask(Order::BreakPermit(old)).expect("broken");
     assert_eq!(broken.node, a);
     let new = world.acquire(b, &nodes, 1).expect("room");
     assert_eq!(world.confirm(old).err(), Some("permit-lost"));
-    let () = world.ask(Command::EndPermit(old)).expect("no error");
+    let () = world.ask(Order::EndPermit(old)).expect("no error");
     assert_eq!(
         world.view().permits[0].permit,
         new,
         "the old number ends nobody's new one"
     );
     assert_eq!(
-        world.refused(Command::BreakPermit(old)).kind.name,
+        world.refused(Order::BreakPermit(old)).kind.name,
         "permit-lost"
     );
 }
@@ -185,12 +183,11 @@ fn a_pause_or_a_withdrawal_gives_no_leave() {
     let pause = PauseRequest {
         reason: "lunch".to_owned(),
     };
-    let _: model::api::Pause = world.ask(Command::Pause(pause)).expect("paused");
+    let _: model::api::Pause = world.ask(Order::Pause(pause)).expect("paused");
     assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
-    let () = world.ask(Command::Resume).expect("resumed");
+    let () = world.ask(Order::Resume).expect("resumed");
     let held = world.acquire(nodes[0], &nodes, 3).expect("room");
-    let _: model::api::UpgradeSummary =
-        world.ask(Command::Withdraw(Version(2))).expect("withdrawn");
+    let _: model::api::UpgradeSummary = world.ask(Order::Withdraw(Version(2))).expect("withdrawn");
     assert_eq!(world.confirm(held).err(), Some("permit-lost"));
     assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
 }
@@ -227,14 +224,14 @@ fn a_revision_is_left_for_by_those_that_run_an_older_one_and_by_nobody_else() {
     let leave = |node: NodeId, revision: u32| {
         let mut leave = request(node, &nodes, 1);
         leave.revision = Revision(revision);
-        Command::AcquirePermit(leave)
+        Order::AcquirePermit(leave)
     };
     let refused = |world: &mut World, node, revision| world.refused(leave(node, revision));
     let detail = refused(&mut world, a, 1).detail;
     assert!(detail.contains("runs no older revision"), "{detail}");
     let mended = format!("description = \"mended\"\n{STORAGE_CHANGED}");
     let _: UpgradeSummary = world
-        .ask(Command::Publish(Box::new(publication(2, 1, &mended, true))))
+        .ask(Order::Publish(Box::new(publication(2, 1, &mended, true))))
         .expect("revised");
     let detail = refused(&mut world, a, 1).detail;
     assert!(
@@ -247,7 +244,7 @@ fn a_revision_is_left_for_by_those_that_run_an_older_one_and_by_nobody_else() {
     world.context.now_ms += 77;
     world.report(a, running(2, 2));
     assert_eq!(world.state.nodes[&a].settled_at_ms, world.context.now_ms);
-    let () = world.ask(Command::EndPermit(held.permit)).expect("ended");
+    let () = world.ask(Order::EndPermit(held.permit)).expect("ended");
     let detail = refused(&mut world, a, 2).detail;
     assert!(detail.contains("runs no older revision"), "{detail}");
     // One that took a later number, and still runs the software of this version.
@@ -266,12 +263,12 @@ fn an_approval_is_of_the_newest_revision() {
             class: None,
             node: None,
         };
-        world.ask(Command::Approve(request)).expect("approved")
+        world.ask(Order::Approve(request)).expect("approved")
     };
     assert_eq!(approve(&mut world).revision, Revision(1));
     let mended = format!("description = \"mended\"\n{STORAGE_CHANGED}");
     let _: UpgradeSummary = world
-        .ask(Command::Publish(Box::new(publication(2, 1, &mended, true))))
+        .ask(Order::Publish(Box::new(publication(2, 1, &mended, true))))
         .expect("revised");
     assert_eq!(approve(&mut world).revision, Revision(2));
     approve(&mut world);

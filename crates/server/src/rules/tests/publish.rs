@@ -1,21 +1,26 @@
 //! Publishing, revising, withdrawing, and public versions along the way.
 
-use super::super::Command;
+use super::super::Order;
 use super::{STORAGE, STORAGE_CHANGED, World, publication, report};
-use crate::problem::Refusal;
+use crate::problem::RequestRefusal;
 use model::api::{ChildState, Permit, PermitRequest, Phase, PublicRequest, UpgradeSummary};
 use model::ids::{Revision, Version};
 use std::collections::BTreeMap;
 
 impl World {
-    fn revise(&mut self, version: u32, from: u32, part: &str) -> Result<UpgradeSummary, Refusal> {
-        self.ask(Command::Publish(Box::new(publication(
+    fn revise(
+        &mut self,
+        version: u32,
+        from: u32,
+        part: &str,
+    ) -> Result<UpgradeSummary, RequestRefusal> {
+        self.ask(Order::Publish(Box::new(publication(
             version, from, part, true,
         ))))
     }
 
-    fn withdraw(&mut self, version: u32) -> Result<UpgradeSummary, Refusal> {
-        self.ask(Command::Withdraw(Version(version)))
+    fn withdraw(&mut self, version: u32) -> Result<UpgradeSummary, RequestRefusal> {
+        self.ask(Order::Withdraw(Version(version)))
     }
 
     fn public(
@@ -27,12 +32,12 @@ impl World {
             service: service.map(str::to_owned),
             version: Version(version),
         };
-        self.ask(Command::SetPublic(request))
+        self.ask(Order::SetPublic(request))
             .map_err(|refusal| refusal.kind.name)
     }
 }
 
-fn kind<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> &'static str {
+fn kind<T: std::fmt::Debug>(refused: Result<T, RequestRefusal>) -> &'static str {
     refused.expect_err("refused").kind.name
 }
 
@@ -61,7 +66,7 @@ fn versions_follow_one_another_from_the_newest_in_use() {
     upgrade.system = "other".to_owned();
     foreign.upgrade = upgrade.into();
     assert_eq!(
-        world.refused(Command::Publish(Box::new(foreign))).kind.name,
+        world.refused(Order::Publish(Box::new(foreign))).kind.name,
         "publish-refused"
     );
 }
@@ -113,18 +118,18 @@ fn withdrawal_ends_where_somebody_depends_on_the_version() {
         max_unavailable: 1,
         last_settled_at_ms: None,
     };
-    let held: Permit = world.ask(Command::AcquirePermit(request)).expect("room");
+    let held: Permit = world.ask(Order::AcquirePermit(request)).expect("room");
     let _: serde_json::Value = world
-        .ask(Command::ConfirmPermit(held.permit))
+        .ask(Order::ConfirmPermit(held.permit))
         .expect("confirmed");
     assert_eq!(kind(world.withdraw(2)), "withdraw-refused");
-    let () = world.ask(Command::EndPermit(held.permit)).expect("ended");
+    let () = world.ask(Order::EndPermit(held.permit)).expect("ended");
     assert_eq!(kind(world.withdraw(1)), "withdraw-refused", "2 builds on 1");
     let mut staged = report(1);
     staged.status.staged = Version(2);
     world.report(a, staged.clone());
     world.context.now_ms += 15_000;
-    let () = world.ask(Command::Sweep).expect("swept");
+    let () = world.ask(Order::Sweep).expect("swept");
     assert_eq!(
         kind(world.withdraw(2)),
         "withdraw-refused",

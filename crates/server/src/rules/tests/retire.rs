@@ -1,19 +1,19 @@
 //! Retirement: refused with reasons while anything holds it, and over only when all have acknowledged.
 
-use super::super::Command;
+use super::super::Order;
 use super::{STORAGE, STORAGE_CHANGED, World, report};
 use model::api::{PublicRequest, RetireRequest, Retirement};
 use model::ids::Version;
 
-fn retire(version: u32, close: bool) -> Command {
-    Command::Retire(RetireRequest {
+fn retire(version: u32, close: bool) -> Order {
+    Order::Retire(RetireRequest {
         version: Version(version),
         close,
     })
 }
 
 impl World {
-    fn holds(&mut self, command: Command) -> String {
+    fn holds(&mut self, command: Order) -> String {
         let refusal = self.refused(command);
         assert_eq!(refusal.kind.name, "retire-refused");
         refusal.detail
@@ -24,7 +24,7 @@ impl World {
             service: None,
             version: Version(version),
         };
-        let _: serde_json::Value = self.ask(Command::SetPublic(request)).expect("moved");
+        let _: serde_json::Value = self.ask(Order::SetPublic(request)).expect("moved");
     }
 }
 
@@ -66,9 +66,7 @@ fn it_ends_when_every_node_that_is_not_forgotten_has_acknowledged() {
     assert_eq!(world.view().retired_through, Version(0));
     let again: Retirement = world.ask(retire(1, false)).expect("no error");
     assert_eq!(again.waiting_for, ["b"]);
-    let () = world
-        .ask(Command::Forget("b".to_owned()))
-        .expect("forgotten");
+    let () = world.ask(Order::Forget("b".to_owned())).expect("forgotten");
     assert_eq!(world.view().retired_through, Version(1));
     let done: Retirement = world.ask(retire(1, false)).expect("no error");
     assert!(done.waiting_for.is_empty());
@@ -81,7 +79,7 @@ fn a_retired_version_is_joined_and_made_public_by_nobody() {
     let done: Retirement = world.ask(retire(1, false)).expect("no node holds it");
     assert_eq!(done.retired_through, Version(1));
     let enrolled: model::api::Enrolled = world
-        .ask(Command::Enrol(super::enrol("a", "storage")))
+        .ask(Order::Enrol(super::enrol("a", "storage")))
         .expect("enrolled");
     assert_eq!(enrolled.join_version, Version(2));
     let back = PublicRequest {
@@ -89,7 +87,7 @@ fn a_retired_version_is_joined_and_made_public_by_nobody() {
         version: Version(1),
     };
     assert_eq!(
-        world.refused(Command::SetPublic(back)).kind.name,
+        world.refused(Order::SetPublic(back)).kind.name,
         "public-refused"
     );
 }
@@ -98,7 +96,7 @@ fn a_retired_version_is_joined_and_made_public_by_nobody() {
 fn a_node_that_has_not_started_holds_because_it_may_still_start_there() {
     let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
     let _: model::api::Enrolled = world
-        .ask(Command::Enrol(super::enrol("late", "storage")))
+        .ask(Order::Enrol(super::enrol("late", "storage")))
         .expect("enrolled");
     world.move_public(2);
     assert!(

@@ -4,7 +4,7 @@ mod read;
 mod schema;
 mod write;
 
-use super::{Commit, Stored, Udb, UdbError};
+use super::{ChangeSet, Stored, Udb, UdbError};
 use async_trait::async_trait;
 use model::api::Event;
 use rusqlite::{Connection, ErrorCode};
@@ -111,7 +111,7 @@ impl Udb for Sqlite {
         .await
     }
 
-    async fn commit(&self, commit: Commit) -> Result<(), UdbError> {
+    async fn commit(&self, commit: ChangeSet) -> Result<(), UdbError> {
         on(&self.writer, move |connection| {
             write::commit(connection, &commit)
         })

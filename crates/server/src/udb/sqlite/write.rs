@@ -1,13 +1,13 @@
 //! What is written: one transaction per commit.
 
 use super::{failed, read};
-use crate::udb::{Change, Commit, HeldPermit, KeyRecord, UdbError};
+use crate::udb::{Change, ChangeSet, HeldPermit, KeyRecord, UdbError};
 use model::api::{Event, NodeFact};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
 /// Makes changes durable, all or none.
-pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<(), UdbError> {
+pub(super) fn commit(connection: &mut Connection, commit: &ChangeSet) -> Result<(), UdbError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;

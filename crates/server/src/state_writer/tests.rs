@@ -1,12 +1,12 @@
 //! The keeper over a database that fails, and over one that another server changes too.
 
-use super::Keeper;
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::problem::Refusal;
-use crate::rules::{Command, Publication};
-use crate::state::State;
-use crate::udb::{Commit, Sqlite, Stored, Udb, UdbError};
+use super::StateWriter;
+use crate::clock::ServerClock;
+use crate::config::ServerConfig;
+use crate::problem::RequestRefusal;
+use crate::rules::{Order, Publication};
+use crate::state::SystemState;
+use crate::udb::{ChangeSet, Sqlite, Stored, Udb, UdbError};
 use async_trait::async_trait;
 use model::api::{EnrolRequest, Event, PauseRequest, PermitRequest};
 use model::bundle::UpgradeFile;
@@ -42,7 +42,7 @@ impl Udb for Troubled {
         self.inner.generation().await
     }
 
-    async fn commit(&self, commit: Commit) -> Result<(), UdbError> {
+    async fn commit(&self, commit: ChangeSet) -> Result<(), UdbError> {
         let trouble = self.next.lock().expect("unpoisoned").take();
         let failed = || UdbError::Failed("the cable is out".to_owned());
         match trouble {
@@ -81,19 +81,19 @@ impl World {
     }
 
     /// A server over the database as it is now.
-    async fn keeper(&self, udb: &Arc<Troubled>) -> Keeper {
+    async fn state_writer(&self, udb: &Arc<Troubled>) -> StateWriter {
         let stored = udb.load().await.expect("loads");
-        let state = State::restore(stored, |summary| Some(upgrade(summary.version)), 1000);
+        let state = SystemState::restore(stored, |summary| Some(upgrade(summary.version)), 1000);
         let udb: Arc<dyn Udb> = Arc::<Troubled>::clone(udb);
-        Keeper::start(state.expect("restores"), udb, &config(self.folder.path())).0
+        StateWriter::start(state.expect("restores"), udb, &config(self.folder.path())).0
     }
 }
 
-fn config(data: &Path) -> Config {
+fn config(data: &Path) -> ServerConfig {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    Config {
-        clock: Clock::new(|| 1000),
-        ..Config::new(listen, data.to_owned())
+    ServerConfig {
+        clock: ServerClock::new(|| 1000),
+        ..ServerConfig::new(listen, data.to_owned())
     }
 }
 
@@ -110,16 +110,16 @@ fn upgrade(version: Version) -> Arc<model::bundle::Upgrade> {
     Arc::new(file.prove(&BTreeMap::new()).expect("proves"))
 }
 
-fn publish(version: u32) -> Command {
-    Command::Publish(Box::new(Publication {
+fn publish(version: u32) -> Order {
+    Order::Publish(Box::new(Publication {
         manifest_sha256: format!("{version:064x}"),
         upgrade: upgrade(Version(version)),
         revise: false,
     }))
 }
 
-fn enrol(name: &str) -> Command {
-    Command::Enrol(EnrolRequest {
+fn enrol(name: &str) -> Order {
+    Order::Enrol(EnrolRequest {
         name: name.to_owned(),
         class: "storage".to_owned(),
         attributes: [].into(),
@@ -128,30 +128,32 @@ fn enrol(name: &str) -> Command {
     })
 }
 
-fn pause(reason: &str) -> Command {
+fn pause(reason: &str) -> Order {
     let reason = reason.to_owned();
-    Command::Pause(PauseRequest { reason })
+    Order::Pause(PauseRequest { reason })
 }
 
-async fn ask(keeper: &Keeper, command: Command) -> Result<Value, Refusal> {
-    keeper.ask(command, "tester".to_owned(), None).await
+async fn ask(state_writer: &StateWriter, command: Order) -> Result<Value, RequestRefusal> {
+    state_writer.ask(command, "tester".to_owned(), None).await
 }
 
 #[tokio::test]
 async fn a_commit_that_fails_shows_nothing_and_the_next_goes_on() {
     let world = World::new();
     let udb = world.open();
-    let keeper = world.keeper(&udb).await;
+    let state_writer = world.state_writer(&udb).await;
     for (trouble, status) in [(Trouble::Full, 507), (Trouble::Lost, 503)] {
-        let before = keeper.state().system_view(0);
+        let before = state_writer.state().system_view(0);
         *udb.next.lock().expect("unpoisoned") = Some(trouble);
-        let refusal = ask(&keeper, pause("lunch")).await.expect_err("refused");
+        let refusal = ask(&state_writer, pause("lunch"))
+            .await
+            .expect_err("refused");
         assert_eq!(refusal.kind.status, status, "{trouble:?}");
-        assert_eq!(keeper.state().system_view(0), before);
-        ask(&keeper, pause("dinner")).await.expect("goes on");
-        let paused = keeper.state().paused.clone().expect("paused");
+        assert_eq!(state_writer.state().system_view(0), before);
+        ask(&state_writer, pause("dinner")).await.expect("goes on");
+        let paused = state_writer.state().paused.clone().expect("paused");
         assert_eq!(paused.reason, "dinner");
-        ask(&keeper, Command::Resume).await.expect("goes on");
+        ask(&state_writer, Order::Resume).await.expect("goes on");
     }
     let history = udb.events(0, 100).await.expect("reads");
     let kinds: Vec<&str> = history.iter().map(|event| event.kind.as_str()).collect();
@@ -163,28 +165,28 @@ async fn a_commit_that_fails_shows_nothing_and_the_next_goes_on() {
 async fn a_commit_whose_answer_was_lost_is_found() {
     let world = World::new();
     let udb = world.open();
-    let keeper = world.keeper(&udb).await;
-    ask(&keeper, publish(1)).await.expect("published");
+    let state_writer = world.state_writer(&udb).await;
+    ask(&state_writer, publish(1)).await.expect("published");
     *udb.next.lock().expect("unpoisoned") = Some(Trouble::Unanswered);
-    ask(&keeper, publish(2)).await.expect_err("not known");
-    ask(&keeper, publish(2))
+    ask(&state_writer, publish(2)).await.expect_err("not known");
+    ask(&state_writer, publish(2))
         .await
         .expect("the same again is the same");
-    ask(&keeper, enrol("a")).await.expect("goes on");
-    assert_eq!(keeper.state().summaries().len(), 2);
+    ask(&state_writer, enrol("a")).await.expect("goes on");
+    assert_eq!(state_writer.state().summaries().len(), 2);
     assert_eq!(udb.load().await.expect("loads").upgrades.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_over_one_database_keep_one_limit() {
     let world = World::new();
-    let first = world.keeper(&world.open()).await;
+    let first = world.state_writer(&world.open()).await;
     for command in [publish(1), publish(2), enrol("a"), enrol("b")] {
         ask(&first, command).await.expect("done");
     }
     let udb = world.open();
-    let second = world.keeper(&udb).await;
-    let acquire = |keeper: Keeper, node: u32| async move {
+    let second = world.state_writer(&udb).await;
+    let acquire = |state_writer: StateWriter, node: u32| async move {
         let request = PermitRequest {
             node: NodeId(node),
             version: Version(2),
@@ -194,7 +196,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
             max_unavailable: 1,
             last_settled_at_ms: None,
         };
-        ask(&keeper, Command::AcquirePermit(request)).await
+        ask(&state_writer, Order::AcquirePermit(request)).await
     };
     for _ in 0..20 {
         let (one, two) = tokio::join!(
@@ -207,9 +209,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
             .collect();
         assert_eq!(given.len(), 1, "one server sees what the other has given");
         let permit = serde_json::from_value(given[0]["permit"].clone()).expect("a number");
-        ask(&second, Command::EndPermit(permit))
-            .await
-            .expect("ended");
+        ask(&second, Order::EndPermit(permit)).await.expect("ended");
         assert!(udb.load().await.expect("loads").permits.is_empty());
     }
 }
@@ -218,13 +218,13 @@ async fn two_servers_over_one_database_keep_one_limit() {
 async fn many_at_once_are_all_answered_in_few_commits() {
     let world = World::new();
     let udb = world.open();
-    let keeper = world.keeper(&udb).await;
-    ask(&keeper, publish(1)).await.expect("published");
+    let state_writer = world.state_writer(&udb).await;
+    ask(&state_writer, publish(1)).await.expect("published");
     let before = udb.generation().await.expect("reads");
     let mut tasks = tokio::task::JoinSet::new();
     for at in 0..200 {
-        let keeper = keeper.clone();
-        tasks.spawn(async move { ask(&keeper, enrol(&format!("n{at}"))).await });
+        let state_writer = state_writer.clone();
+        tasks.spawn(async move { ask(&state_writer, enrol(&format!("n{at}"))).await });
     }
     let answers = tasks.join_all().await;
     assert!(answers.iter().all(Result::is_ok));

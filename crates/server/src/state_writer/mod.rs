@@ -5,10 +5,10 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use crate::config::Config;
-use crate::problem::{Kind, Refusal, refuse};
-use crate::rules::Command;
-use crate::state::State;
+use crate::config::ServerConfig;
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::Order;
+use crate::state::SystemState;
 use crate::udb::Udb;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -27,18 +27,18 @@ const CONFLICTS_MAX: usize = 8;
 
 /// A command with whoever waits for its answer.
 #[derive(Debug)]
-struct Request {
-    command: Command,
+struct PendingOrder {
+    command: Order,
     author: String,
     /// The idempotency key and the request's fingerprint.
     key: Option<(String, String)>,
-    answer: oneshot::Sender<Result<Value, Refusal>>,
+    answer: oneshot::Sender<Result<Value, RequestRefusal>>,
 }
 
 /// What readers see: always a state that is durable.
 #[derive(Debug)]
-struct Shared {
-    state: RwLock<State>,
+struct DurableState {
+    state: RwLock<SystemState>,
     view: watch::Sender<u64>,
     event: watch::Sender<u64>,
     /// Why the last commit failed; none when it did not.
@@ -47,21 +47,21 @@ struct Shared {
     members: watch::Sender<(u64, u64)>,
 }
 
-/// The handle to the keeper.
+/// The handle to the state writer.
 #[derive(Clone, Debug)]
-pub(crate) struct Keeper {
-    requests: mpsc::Sender<Request>,
-    shared: Arc<Shared>,
+pub(crate) struct StateWriter {
+    requests: mpsc::Sender<PendingOrder>,
+    shared: Arc<DurableState>,
 }
 
-impl Keeper {
+impl StateWriter {
     /// Starts the task, which ends when every handle is gone. Whoever starts it watches it: nothing can be changed without it.
     pub(crate) fn start(
-        state: State,
+        state: SystemState,
         udb: Arc<dyn Udb>,
-        config: &Config,
+        config: &ServerConfig,
     ) -> (Self, JoinHandle<()>) {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(DurableState {
             view: watch::Sender::new(state.view),
             event: watch::Sender::new(state.last_event),
             members: watch::Sender::new((state.members.at, state.members.acks)),
@@ -83,12 +83,12 @@ impl Keeper {
     /// Has a command decided and made durable; answers with its reply.
     pub(crate) async fn ask(
         &self,
-        command: Command,
+        command: Order,
         author: String,
         key: Option<(String, String)>,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, RequestRefusal> {
         let (answer, answered) = oneshot::channel();
-        let request = Request {
+        let request = PendingOrder {
             command,
             author,
             key,
@@ -105,7 +105,7 @@ impl Keeper {
     }
 
     /// The durable state.
-    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, SystemState> {
         read(&self.shared.state)
     }
 
@@ -132,7 +132,7 @@ impl Keeper {
 }
 
 /// A poisoned lock only says that a reader panicked; the state is whole.
-fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+fn read(state: &RwLock<SystemState>) -> RwLockReadGuard<'_, SystemState> {
     state
         .read()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -1,6 +1,6 @@
 //! What a request asks and who asks it: body, author, idempotency key.
 
-use crate::problem::{Kind, Refusal, refuse};
+use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header as name};
@@ -19,26 +19,26 @@ const AUTHOR_UNNAMED: &str = "operator";
 
 /// Who asks, and under which idempotency key (with the request's fingerprint).
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(super) struct Asker {
     pub(super) author: String,
     pub(super) key: Option<(String, String)>,
 }
 
-/// A JSON body with its caller; `Asked<()>` for requests without a body.
-pub(super) struct Asked<T> {
+/// A JSON body with its caller; `RequestBody<()>` for requests without a body.
+pub(super) struct RequestBody<T> {
     pub(super) body: T,
-    pub(super) caller: Caller,
+    pub(super) caller: Asker,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
-    type Rejection = Refusal;
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for RequestBody<T> {
+    type Rejection = RequestRefusal;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, RequestRefusal> {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
         let body = body.map_err(|error| unread(error.as_ref()))?.to_bytes();
         check_type(&parts.headers, &body)?;
-        let caller = Caller {
+        let caller = Asker {
             author: author(&parts.headers)?,
             key: key(&parts, &body)?,
         };
@@ -58,7 +58,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
 }
 
 /// A body says that it is JSON: a form of somebody's page in a browser cannot.
-fn check_type(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+fn check_type(headers: &HeaderMap, body: &[u8]) -> Result<(), RequestRefusal> {
     let said = headers.get(name::CONTENT_TYPE);
     let said = said.and_then(|value| value.to_str().ok()).unwrap_or("");
     let kind = said.split(';').next().unwrap_or("").trim();
@@ -71,7 +71,7 @@ fn check_type(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
     ))
 }
 
-fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Refusal {
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> RequestRefusal {
     if error.is::<LengthLimitError>() {
         return refuse(
             Kind::TOO_LARGE,
@@ -84,13 +84,13 @@ fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Refusal {
     )
 }
 
-fn author(headers: &HeaderMap) -> Result<String, Refusal> {
+fn author(headers: &HeaderMap) -> Result<String, RequestRefusal> {
     let author = header(headers, "Upstart-Author")?;
     Ok(author.unwrap_or_else(|| AUTHOR_UNNAMED.to_owned()))
 }
 
 /// Only POST needs a key: the other methods are idempotent by themselves.
-fn key(parts: &Parts, body: &[u8]) -> Result<Option<(String, String)>, Refusal> {
+fn key(parts: &Parts, body: &[u8]) -> Result<Option<(String, String)>, RequestRefusal> {
     if parts.method != Method::POST {
         return Ok(None);
     }
@@ -104,7 +104,7 @@ fn key(parts: &Parts, body: &[u8]) -> Result<Option<(String, String)>, Refusal> 
     Ok(Some((key, hex::encode(fingerprint.finalize()))))
 }
 
-fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
+fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, RequestRefusal> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
@@ -122,9 +122,9 @@ fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
 pub(super) struct Queried<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
-    type Rejection = Refusal;
+    type Rejection = RequestRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RequestRefusal> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(query)) => Ok(Self(query)),
             Err(error) => Err(refuse(
@@ -139,9 +139,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
 pub(super) struct Named<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
-    type Rejection = Refusal;
+    type Rejection = RequestRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RequestRefusal> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(path)) => Ok(Self(path)),
             Err(error) => Err(refuse(

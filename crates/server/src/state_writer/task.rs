@@ -1,11 +1,11 @@
 //! The task itself: decide a batch, make it durable, show it, answer; and find out what holds when that failed.
 
-use super::{BATCH_MAX, CONFLICTS_MAX, Request, Shared, read};
-use crate::config::Config;
-use crate::problem::{Kind, Refusal, refuse};
-use crate::rules::{Context, decide};
-use crate::state::State;
-use crate::udb::{Change, Commit, KeyRecord, Udb, UdbError};
+use super::{BATCH_MAX, CONFLICTS_MAX, DurableState, PendingOrder, read};
+use crate::config::ServerConfig;
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::{DecisionContext, decide};
+use crate::state::SystemState;
+use crate::udb::{Change, ChangeSet, KeyRecord, Udb, UdbError};
 use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use serde_json::Value;
@@ -14,23 +14,23 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 
 pub(super) struct Task {
-    pub(super) working: State,
-    pub(super) shared: Arc<Shared>,
+    pub(super) working: SystemState,
+    pub(super) shared: Arc<DurableState>,
     pub(super) udb: Arc<dyn Udb>,
-    pub(super) config: Config,
+    pub(super) config: ServerConfig,
     /// The last commit failed: what the database holds is not known.
     pub(super) damaged: bool,
 }
 
 /// What a batch has come to, before it is durable.
 #[derive(Default)]
-struct Outcome {
+struct BatchOutcome {
     changes: Vec<Change>,
-    replies: Vec<Result<Value, Refusal>>,
+    replies: Vec<Result<Value, RequestRefusal>>,
 }
 
 impl Task {
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<PendingOrder>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let replies = match self.settle(&batch).await {
@@ -53,7 +53,10 @@ impl Task {
     }
 
     /// Decides a batch and makes it durable; decides again when another server was faster.
-    async fn settle(&mut self, batch: &[Request]) -> Result<Vec<Result<Value, Refusal>>, UdbError> {
+    async fn settle(
+        &mut self,
+        batch: &[PendingOrder],
+    ) -> Result<Vec<Result<Value, RequestRefusal>>, UdbError> {
         for _ in 0..CONFLICTS_MAX {
             if self.damaged {
                 self.reload().await?;
@@ -68,8 +71,8 @@ impl Task {
         Err(UdbError::Conflict)
     }
 
-    fn decide(&mut self, batch: &[Request]) -> Outcome {
-        let mut outcome = Outcome::default();
+    fn decide(&mut self, batch: &[PendingOrder]) -> BatchOutcome {
+        let mut outcome = BatchOutcome::default();
         for request in batch {
             let reply = self.decide_one(request, &mut outcome.changes);
             outcome.replies.push(reply);
@@ -79,13 +82,13 @@ impl Task {
 
     fn decide_one(
         &mut self,
-        request: &Request,
+        request: &PendingOrder,
         changes: &mut Vec<Change>,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, RequestRefusal> {
         if let Some(reply) = self.remembered(request)? {
             return Ok(reply);
         }
-        let context = Context {
+        let context = DecisionContext {
             now_ms: self.config.clock.now_ms(),
             author: request.author.clone(),
             reachable_ms: self.config.reachable_ms,
@@ -108,7 +111,7 @@ impl Task {
     }
 
     /// The answer given before under the same key.
-    fn remembered(&self, request: &Request) -> Result<Option<Value>, Refusal> {
+    fn remembered(&self, request: &PendingOrder) -> Result<Option<Value>, RequestRefusal> {
         let Some((key, fingerprint)) = &request.key else {
             return Ok(None);
         };
@@ -145,7 +148,7 @@ impl Task {
     async fn store(&mut self, changes: Vec<Change>) -> Result<(), UdbError> {
         let expected = self.working.generation;
         self.working.generation += 1;
-        let commit = Commit {
+        let commit = ChangeSet {
             expected,
             generation: self.working.generation,
             view: self.working.view,
@@ -209,7 +212,7 @@ impl Task {
         known.extend(proved(&shown));
         let stored = self.udb.load().await?;
         let now_ms = self.config.clock.now_ms();
-        let restored = State::restore(
+        let restored = SystemState::restore(
             stored,
             |summary| known.get(&(summary.version, summary.revision)).cloned(),
             now_ms,
@@ -240,14 +243,14 @@ fn moved<T: PartialEq>(to: T) -> impl FnOnce(&mut T) -> bool {
     }
 }
 
-fn proved(state: &State) -> BTreeMap<(Version, Revision), Arc<Upgrade>> {
+fn proved(state: &SystemState) -> BTreeMap<(Version, Revision), Arc<Upgrade>> {
     let revisions = state.revisions.iter();
     revisions
         .map(|(number, published)| (*number, Arc::clone(&published.upgrade)))
         .collect()
 }
 
-fn unavailable(error: &UdbError) -> Refusal {
+fn unavailable(error: &UdbError) -> RequestRefusal {
     match error {
         UdbError::Full => refuse(
             Kind::STORAGE_FULL,
