@@ -22,12 +22,12 @@ pub(crate) struct Cli {
     pub(crate) globals: Globals,
     /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: UpstartCommand,
 }
 
 /// One command each.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum UpstartCommand {
     /// Run the upgrade server: repository, upgrade database and API
     Server(c::server::ServerArgs),
     /// Run a node's agent: it runs the software and upgrades it
@@ -85,10 +85,10 @@ pub(crate) enum Command {
     Holder(c::hidden::HolderArgs),
     /// Become the child; started by its holder
     #[command(hide = true)]
-    Launch(c::hidden::Rest),
+    Launch(c::hidden::HandedOn),
     /// Become a transform; started by its agent
     #[command(hide = true)]
-    Confine(c::hidden::Rest),
+    Confine(c::hidden::HandedOn),
     /// Compile a component; started by an agent or by `check`
     #[command(hide = true)]
     CompileAdapter(c::hidden::CompileArgs),

@@ -16,27 +16,27 @@ const REFUSALS: [u16; 4] = [404, 409, 410, 422];
 
 /// A client for the servers that the arguments name, writing under the user's name.
 pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
-    let Given { token, owner } = given(globals)?;
+    let OperatorToken { token, owner } = given(globals)?;
     let client = Client::new(&globals.servers, token).map_err(explain)?;
     Ok(client.believing(owner).with_author(author()))
 }
 
 /// The bearer token as it was given.
 #[derive(Debug, Default)]
-pub(crate) struct Given {
+pub(crate) struct OperatorToken {
     pub(crate) token: Option<String>,
     /// The user whose file it was in: a server that this one runs on this host is believed, too.
     pub(crate) owner: Option<u32>,
 }
 
 /// The bearer token: from the file, else from the environment. Without one, servers on this host tell it to their user and to root.
-pub(crate) fn given(globals: &Globals) -> anyhow::Result<Given> {
+pub(crate) fn given(globals: &Globals) -> anyhow::Result<OperatorToken> {
     let Some(file) = &globals.token_file else {
         let token = from_environment()?;
-        return Ok(Given { token, owner: None });
+        return Ok(OperatorToken { token, owner: None });
     };
     let held = server::token::read(file).map_err(|error| no_token(&error))?;
-    Ok(Given {
+    Ok(OperatorToken {
         token: Some(held.token),
         owner: Some(held.owner),
     })
@@ -149,7 +149,7 @@ pub(crate) fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::explain;
-    use crate::failure::Failure;
+    use crate::failure::CommandFailure;
     use client::ClientError;
     use model::api::Problem;
 
@@ -164,7 +164,10 @@ mod tests {
                 status,
                 detail: text,
             }));
-            error.downcast_ref::<Failure>().expect("advice").refused
+            error
+                .downcast_ref::<CommandFailure>()
+                .expect("advice")
+                .refused
         };
         assert!([404, 409, 410, 422].into_iter().all(refused));
         assert!(

@@ -176,7 +176,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 /// The table of nodes, as `upstart nodes` and `upstart status` print it.
-pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> output::Table {
+pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> output::TextTable {
     let now = now_ms();
     let mut table = output::table(["NODE", "CLASS", "VERSION", "PHASE", "SOFTWARE", "REMARK"]);
     for node in nodes {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 /// How a command that worked ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum CommandEnd {
     /// Done, or yes.
     Yes,
     /// A negative answer: a check failed, a thing is not there.
@@ -19,11 +19,11 @@ pub(crate) enum End {
 }
 
 /// What every command gives back.
-pub(crate) type Outcome = anyhow::Result<End>;
+pub(crate) type CommandOutcome = anyhow::Result<CommandEnd>;
 
 /// A failure in words, with what to do next.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CommandFailure {
     /// What went wrong.
     pub(crate) what: String,
     /// What to do next.
@@ -32,17 +32,17 @@ pub(crate) struct Failure {
     pub(crate) refused: bool,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CommandFailure {}
 
 /// An error with its advice.
 pub(crate) fn failure(what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
-    Failure {
+    CommandFailure {
         what: what.into(),
         next: next.into(),
         refused: false,
@@ -52,7 +52,7 @@ pub(crate) fn failure(what: impl Into<String>, next: impl Into<String>) -> anyho
 
 /// A refusal with its advice.
 pub(crate) fn refusal(what: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
-    Failure {
+    CommandFailure {
         what: what.into(),
         next: next.into(),
         refused: true,
@@ -100,15 +100,15 @@ pub(crate) fn advice_on(
 
 /// Prints what is to be said of the outcome and gives the process's exit code: 0 yes, 1 no, 2 error.
 /// A reader of our stdout that went away (`upstart events | head`) is no error.
-pub(crate) fn exit_code(outcome: Outcome, json: bool) -> ExitCode {
+pub(crate) fn exit_code(outcome: CommandOutcome, json: bool) -> ExitCode {
     let error = match outcome {
-        Ok(End::Yes) => return ExitCode::SUCCESS,
-        Ok(End::No) => return ExitCode::from(1),
-        Ok(End::Signal(number)) => return ExitCode::from(128 + number),
+        Ok(CommandEnd::Yes) => return ExitCode::SUCCESS,
+        Ok(CommandEnd::No) => return ExitCode::from(1),
+        Ok(CommandEnd::Signal(number)) => return ExitCode::from(128 + number),
         Err(error) if is_broken_pipe(&error) => return ExitCode::SUCCESS,
         Err(error) => error,
     };
-    let (what, next, refused) = match error.downcast_ref::<Failure>() {
+    let (what, next, refused) = match error.downcast_ref::<CommandFailure>() {
         Some(failure) => (failure.what.clone(), failure.next.clone(), failure.refused),
         None => (
             sentence(&error),

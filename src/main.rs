@@ -9,13 +9,16 @@ mod globals;
 mod output;
 mod telemetry;
 
-use arguments::{Cli, Command};
+use arguments::{Cli, UpstartCommand};
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let is_daemon = matches!(cli.command, Command::Server(_) | Command::Agent(_));
+    let is_daemon = matches!(
+        cli.command,
+        UpstartCommand::Server(_) | UpstartCommand::Agent(_)
+    );
     telemetry::start(if is_daemon { "info" } else { "warn" }, cli.globals.verbose);
     let json = cli.globals.json;
     failure::exit_code(commands::run(cli), json)

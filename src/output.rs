@@ -70,19 +70,19 @@ pub(crate) fn one_line(line: &str) -> String {
 }
 
 /// A table for people: no borders to get in the way of `grep`, columns as wide as they need to be.
-pub(crate) struct Table(comfy_table::Table);
+pub(crate) struct TextTable(comfy_table::Table);
 
 /// A table with these columns.
-pub(crate) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+pub(crate) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> TextTable {
     let mut table = comfy_table::Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(cells(header));
-    Table(table)
+    TextTable(table)
 }
 
-impl Table {
+impl TextTable {
     /// Adds a row.
     pub(crate) fn add_row<const COLUMNS: usize>(&mut self, row: [impl AsRef<str>; COLUMNS]) {
         self.0.add_row(cells(row));
@@ -105,7 +105,7 @@ fn cells<const COLUMNS: usize>(row: [impl AsRef<str>; COLUMNS]) -> Vec<String> {
 }
 
 /// Prints a table without the blanks at line ends.
-pub(crate) fn print_table(table: &Table) -> anyhow::Result<()> {
+pub(crate) fn print_table(table: &TextTable) -> anyhow::Result<()> {
     for row in table.0.to_string().lines() {
         line(row.trim_end())?;
     }

@@ -33,16 +33,16 @@ pub(crate) fn start(level: &str, verbose: u8) {
         .unwrap_or_else(|| EnvFilter::new(fallback));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Line)
+        .with_writer(|| LogLine)
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .init();
 }
 
 /// Takes one line of the log; it never fails.
-struct Line;
+struct LogLine;
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
         let patience = if log.lost == 0 {

@@ -1,8 +1,8 @@
 //! `upstart agent`: runs one node's agent, told by flags or by a file with the same keys.
 
 use super::first_process;
-use crate::connection::{Given, asked_to_end, given, no_token};
-use crate::failure::{Advise, End, Outcome, failure};
+use crate::connection::{OperatorToken, asked_to_end, given, no_token};
+use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use agent::AgentError;
 use agent::config::Config;
@@ -84,7 +84,7 @@ fn passed(name: &str) -> Result<String, String> {
 }
 
 /// `upstart agent`: until SIGINT or SIGTERM; the software runs on under its holder.
-pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> CommandOutcome {
     let config = match &arguments.config {
         Some(file) => from_file(file, globals)?,
         None => from_flags(arguments, globals)?,
@@ -123,7 +123,7 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> Outcome {
     match ended {
         (Err(error), true) => Err(begin_again(error)),
         (Err(error), false) => Err(explain(error)),
-        (Ok(()), _) => Ok(End::Yes),
+        (Ok(()), _) => Ok(CommandEnd::Yes),
     }
 }
 
@@ -257,7 +257,7 @@ fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
     }
     config.data = absolute(&config.data)?;
     if config.token.is_none() {
-        let Given { token, owner } = given(globals)?;
+        let OperatorToken { token, owner } = given(globals)?;
         (config.token, config.token_owner) = (token, owner);
     }
     Ok(config)

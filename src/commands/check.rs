@@ -1,6 +1,6 @@
 //! `upstart check`: proves an upgrade's folder without a server; publishing does the same first.
 
-use crate::failure::{End, Outcome, failure, refusal, sentence};
+use crate::failure::{CommandEnd, CommandOutcome, failure, refusal, sentence};
 use crate::globals::Globals;
 use crate::output;
 use adapter::component::{CompileHelper, Compiler, Declaration};
@@ -37,7 +37,7 @@ pub(crate) struct Proved {
 }
 
 /// `upstart check`.
-pub(crate) fn run(globals: &Globals, arguments: &CheckArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &CheckArgs) -> CommandOutcome {
     let proved = match prove(&arguments.directory)? {
         Ok(proved) => proved,
         Err(errors) => return complain(globals, &errors),
@@ -248,7 +248,7 @@ fn archive_finding(path: &str, problem: &str) -> BundleError {
     BundleError::of_file(path, format!("nodes would not unpack it: {problem}"), help)
 }
 
-fn report(globals: &Globals, proved: &Proved) -> Outcome {
+fn report(globals: &Globals, proved: &Proved) -> CommandOutcome {
     let (upgrade, manifest) = (&proved.checked.upgrade, &proved.checked.manifest);
     let bytes: u64 = manifest.files.iter().map(|file| file.size).sum();
     let remarks = bundle::remarks(upgrade);
@@ -272,15 +272,15 @@ fn report(globals: &Globals, proved: &Proved) -> Outcome {
             output::line(remark)?;
         }
     }
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// Prints the findings: a negative answer.
-pub(crate) fn complain(globals: &Globals, errors: &[BundleError]) -> Outcome {
+pub(crate) fn complain(globals: &Globals, errors: &[BundleError]) -> CommandOutcome {
     if globals.json {
         let errors: Vec<_> = errors.iter().map(finding).collect();
         output::json(&json!({ "ok": false, "errors": errors }))?;
-        return Ok(End::No);
+        return Ok(CommandEnd::No);
     }
     for error in errors {
         output::line(error)?;
@@ -290,7 +290,7 @@ pub(crate) fn complain(globals: &Globals, errors: &[BundleError]) -> Outcome {
         "{count} finding{}: mend and check again",
         if count == 1 { "" } else { "s" }
     ))?;
-    Ok(End::No)
+    Ok(CommandEnd::No)
 }
 
 fn finding(error: &BundleError) -> serde_json::Value {

@@ -4,7 +4,7 @@
 use super::agent::journal_advice;
 use super::operate::done;
 use crate::connection::{connect, wait_for};
-use crate::failure::{Outcome, advice_on, failure};
+use crate::failure::{CommandOutcome, advice_on, failure};
 use crate::globals::Globals;
 use agent::holder::Original;
 use agent::{AgentError, Claimed};
@@ -29,7 +29,7 @@ fn stop_advice(original: &Original) -> String {
 }
 
 /// `upstart claim`.
-pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> CommandOutcome {
     let shown = arguments.data.display().to_string();
     become_owner(&arguments.data)?;
     let claimed = agent::claim(&arguments.data).map_err(|error| {

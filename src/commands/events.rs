@@ -1,7 +1,7 @@
 //! `upstart events`: the append-only history, and what is added to it.
 
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{End, Outcome};
+use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::output::{self, within};
 use clap::Args;
@@ -26,10 +26,10 @@ pub(crate) struct EventsArgs {
 }
 
 /// `upstart events`.
-pub(crate) fn run(globals: &Globals, arguments: &EventsArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &EventsArgs) -> CommandOutcome {
     let client = connect(globals)?;
     wait_for(print_all(&client, globals, arguments))?;
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// Prints page after page; one JSON object a line for programs.

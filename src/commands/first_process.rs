@@ -1,7 +1,7 @@
 //! The agent as the first process of a container. Its end ends everything, so that this process does nothing but look after others: it
 //! runs the agent as a child, reaps whatever loses its parent, and, asked to end, has the software end in order before it does.
 
-use crate::failure::{End, Outcome, failure};
+use crate::failure::{CommandEnd, CommandOutcome, failure};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(crate) fn is_first() -> bool {
 }
 
 /// Runs the agent that these arguments are for, and what follows its end, until nothing of the node is left.
-pub(crate) fn run(data: &Path) -> Outcome {
+pub(crate) fn run(data: &Path) -> CommandOutcome {
     // Its environment may hold the server's token.
     agent::environment::conceal();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -31,7 +31,7 @@ pub(crate) fn run(data: &Path) -> Outcome {
 }
 
 /// What goes on.
-struct Run {
+struct Supervision {
     /// The process that is waited for: the agent, then the command that stops the software.
     child: Pid,
     /// The container is to end.
@@ -40,11 +40,11 @@ struct Run {
     ended: Option<i32>,
 }
 
-async fn look_after(data: &Path) -> Outcome {
+async fn look_after(data: &Path) -> CommandOutcome {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut children = signal(SignalKind::child())?;
-    let mut run = Run {
+    let mut run = Supervision {
         child: agent()?,
         asked: false,
         ended: None,
@@ -85,7 +85,7 @@ async fn look_after(data: &Path) -> Outcome {
     }
 }
 
-impl Run {
+impl Supervision {
     /// Passes the wish on to the agent, once; the software is asked when the agent has ended.
     fn ask(&mut self) {
         if !self.asked && self.ended.is_none() {
@@ -131,11 +131,11 @@ fn code(status: WaitStatus) -> i32 {
 }
 
 /// How the container ends: in order when it was asked to and nothing is left; else with what has failed, which was said already.
-fn outcome(asked: bool, agent: i32, stop: i32) -> Outcome {
+fn outcome(asked: bool, agent: i32, stop: i32) -> CommandOutcome {
     match (asked, agent, stop) {
-        (_, 0, 0) => Ok(End::Yes),
+        (_, 0, 0) => Ok(CommandEnd::Yes),
         // The agent has said why.
-        (false, 1, 0) => Ok(End::No),
+        (false, 1, 0) => Ok(CommandEnd::No),
         (_, agent, 0) => Err(failure(
             format!("the agent ended with exit code {agent}; its software was stopped in order"),
             "see what it said above",
@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn a_container_ends_well_only_when_software_and_agent_did() {
-        assert!(matches!(outcome(true, 0, 0), Ok(End::Yes)));
-        assert!(matches!(outcome(false, 1, 0), Ok(End::No)));
+        assert!(matches!(outcome(true, 0, 0), Ok(CommandEnd::Yes)));
+        assert!(matches!(outcome(false, 1, 0), Ok(CommandEnd::No)));
         let failed = outcome(false, 2, 0).expect_err("it failed").to_string();
         assert!(failed.contains("stopped in order"), "{failed}");
         let left = outcome(true, 0, 2).expect_err("it failed").to_string();

@@ -3,7 +3,7 @@
 
 use super::reference;
 use crate::arguments::Cli;
-use crate::failure::{Advise, End, Outcome};
+use crate::failure::{Advise, CommandEnd, CommandOutcome};
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use std::io::Write;
@@ -49,7 +49,7 @@ pub(crate) enum SchemaOf {
 }
 
 /// `upstart schema`.
-pub(crate) fn schema(arguments: &SchemaArgs) -> Outcome {
+pub(crate) fn schema(arguments: &SchemaArgs) -> CommandOutcome {
     let text = match arguments.of {
         SchemaOf::Upgrade => include_str!("../../schemas/upgrade.json"),
         SchemaOf::Lens => include_str!("../../schemas/lens.json"),
@@ -57,19 +57,19 @@ pub(crate) fn schema(arguments: &SchemaArgs) -> Outcome {
         SchemaOf::Conversation => include_str!("../../schemas/conversation.json"),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// `upstart completions`.
-pub(crate) fn completions(arguments: &CompletionsArgs) -> Outcome {
+pub(crate) fn completions(arguments: &CompletionsArgs) -> CommandOutcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "upstart", &mut script);
     std::io::stdout().lock().write_all(&script)?;
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// `upstart man`.
-pub(crate) fn man(arguments: &ManArgs) -> Outcome {
+pub(crate) fn man(arguments: &ManArgs) -> CommandOutcome {
     match &arguments.output {
         _ if arguments.markdown => {
             let page = reference::page();
@@ -82,7 +82,7 @@ pub(crate) fn man(arguments: &ManArgs) -> Outcome {
             std::io::stdout().lock().write_all(&page)?;
         }
     }
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 fn pages(directory: &Path) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! The processes that an agent starts from this same binary: holder, launch, confine, compile-adapter.
 
-use crate::failure::{End, Outcome};
+use crate::failure::{CommandEnd, CommandOutcome};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,20 +15,20 @@ pub(crate) struct HolderArgs {
 
 /// Arguments that are handed on as they are.
 #[derive(Debug, Args)]
-pub(crate) struct Rest {
+pub(crate) struct HandedOn {
     /// What the holder or the agent says
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,
 }
 
 /// Owns a node's child until it is told to end.
-pub(crate) fn holder(arguments: &HolderArgs) -> Outcome {
+pub(crate) fn holder(arguments: &HolderArgs) -> CommandOutcome {
     agent::holder::run(&arguments.data)?;
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// Becomes the child. On failure the holder has been told already; the exit code is a shell's for "not executed".
-pub(crate) fn launch() -> Outcome {
+pub(crate) fn launch() -> CommandOutcome {
     let Err(error) = agent::launch::run();
     tracing::error!(%error, "the software was not executed");
     std::process::exit(agent::launch::EXIT_CODE_NOT_EXECUTED)
@@ -44,15 +44,15 @@ pub(crate) struct CompileArgs {
 }
 
 /// Compiles a component, for the agent or for `check`.
-pub(crate) fn compile(arguments: &CompileArgs) -> Outcome {
+pub(crate) fn compile(arguments: &CompileArgs) -> CommandOutcome {
     match adapter::component::compile_here(&arguments.component, &arguments.to) {
-        0 => Ok(End::Yes),
+        0 => Ok(CommandEnd::Yes),
         code => std::process::exit(code),
     }
 }
 
 /// Becomes a transform.
-pub(crate) fn confine(rest: &Rest) -> Outcome {
+pub(crate) fn confine(rest: &HandedOn) -> CommandOutcome {
     agent::confine::run(&rest.arguments)?;
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }

@@ -1,7 +1,7 @@
 //! `upstart logs`: what a node's software printed, read from its output file on this machine.
 
 use crate::connection::{connect, explain, host, wait_for};
-use crate::failure::{End, Outcome, advice_on, failure};
+use crate::failure::{CommandEnd, CommandOutcome, advice_on, failure};
 use crate::globals::Globals;
 use crate::output;
 use agent::layout::Layout;
@@ -35,7 +35,7 @@ pub(crate) struct LogsArgs {
 }
 
 /// `upstart logs`.
-pub(crate) fn run(globals: &Globals, arguments: &LogsArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &LogsArgs) -> CommandOutcome {
     let path = Layout::new(data(globals, arguments)?).output();
     let mut file = File::open(&path).map_err(|error| {
         let next =
@@ -47,16 +47,16 @@ pub(crate) fn run(globals: &Globals, arguments: &LogsArgs) -> Outcome {
     file.seek(SeekFrom::Start(start))?;
     let mut printer = Printer {
         manner: match std::io::stdout().is_terminal() {
-            _ if globals.json => Manner::Json,
-            true => Manner::Visible,
-            false => Manner::Raw,
+            _ if globals.json => PrintManner::Json,
+            true => PrintManner::Visible,
+            false => PrintManner::Raw,
         },
         unfinished: Vec::new(),
     };
     printer.print_rest(&mut file)?;
     if !arguments.follow {
         printer.finish()?;
-        return Ok(End::Yes);
+        return Ok(CommandEnd::Yes);
     }
     loop {
         std::thread::sleep(LOOK_EVERY);
@@ -131,7 +131,7 @@ fn reopened(mut file: File, path: &Path) -> anyhow::Result<File> {
 
 /// How what the software has printed is printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum PrintManner {
     /// Byte by byte, for programs and files.
     Raw,
     /// Each line with nothing in it that a terminal takes as an order.
@@ -142,7 +142,7 @@ enum Manner {
 
 /// Prints bytes as they are, or line by line.
 struct Printer {
-    manner: Manner,
+    manner: PrintManner,
     /// The beginning of a line whose end has not been written yet.
     unfinished: Vec<u8>,
 }
@@ -160,7 +160,7 @@ impl Printer {
     }
 
     fn print(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        if self.manner == Manner::Raw {
+        if self.manner == PrintManner::Raw {
             let mut stdout = std::io::stdout().lock();
             stdout.write_all(bytes)?;
             return Ok(stdout.flush()?);
@@ -183,7 +183,7 @@ impl Printer {
     fn print_line(&self, line: &[u8]) -> anyhow::Result<()> {
         let text = String::from_utf8_lossy(line);
         match self.manner {
-            Manner::Json => output::json(&serde_json::json!({ "line": text })),
+            PrintManner::Json => output::json(&serde_json::json!({ "line": text })),
             _ => output::line(text.strip_suffix('\r').unwrap_or(&text)),
         }
     }

@@ -22,42 +22,42 @@ pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod watch;
 
-use crate::arguments::{Cli, Command};
-use crate::failure::Outcome;
+use crate::arguments::{Cli, UpstartCommand};
+use crate::failure::CommandOutcome;
 
 /// Runs the command that was given.
-pub(crate) fn run(cli: Cli) -> Outcome {
+pub(crate) fn run(cli: Cli) -> CommandOutcome {
     let globals = &cli.globals;
     match cli.command {
-        Command::Server(arguments) => server::run(globals, arguments),
-        Command::Agent(arguments) => agent::run(globals, arguments),
-        Command::Check(arguments) => check::run(globals, &arguments),
-        Command::Adapter(arguments) => adapter::run(globals, &arguments),
-        Command::Lens(arguments) => lens::run(globals, &arguments),
-        Command::Publish(arguments) => publish::run(globals, &arguments),
-        Command::Withdraw(arguments) => operate::withdraw(globals, &arguments),
-        Command::Status(arguments) => status::run(globals, &arguments),
-        Command::Nodes(arguments) => nodes::run(globals, &arguments),
-        Command::Watch(arguments) => watch::run(globals, &arguments),
-        Command::Events(arguments) => events::run(globals, &arguments),
-        Command::Logs(arguments) => logs::run(globals, &arguments),
-        Command::Pause(arguments) => operate::pause(globals, &arguments),
-        Command::Resume => operate::resume(globals),
-        Command::Approve(arguments) => operate::approve(globals, &arguments),
-        Command::Retry(arguments) => operate::retry(globals, &arguments),
-        Command::Forget(arguments) => operate::forget(globals, &arguments),
-        Command::Public(arguments) => operate::public(globals, &arguments),
-        Command::Retire(arguments) => retire::run(globals, &arguments),
-        Command::Permit(arguments) => permit::run(globals, &arguments),
-        Command::Claim(arguments) => claim::run(globals, &arguments),
-        Command::Stop(arguments) => stop::run(globals, &arguments),
-        Command::Record(arguments) => record::run(globals, &arguments),
-        Command::Schema(arguments) => generate::schema(&arguments),
-        Command::Completions(arguments) => generate::completions(&arguments),
-        Command::Man(arguments) => generate::man(&arguments),
-        Command::Holder(arguments) => hidden::holder(&arguments),
-        Command::Launch(_) => hidden::launch(),
-        Command::Confine(rest) => hidden::confine(&rest),
-        Command::CompileAdapter(arguments) => hidden::compile(&arguments),
+        UpstartCommand::Server(arguments) => server::run(globals, arguments),
+        UpstartCommand::Agent(arguments) => agent::run(globals, arguments),
+        UpstartCommand::Check(arguments) => check::run(globals, &arguments),
+        UpstartCommand::Adapter(arguments) => adapter::run(globals, &arguments),
+        UpstartCommand::Lens(arguments) => lens::run(globals, &arguments),
+        UpstartCommand::Publish(arguments) => publish::run(globals, &arguments),
+        UpstartCommand::Withdraw(arguments) => operate::withdraw(globals, &arguments),
+        UpstartCommand::Status(arguments) => status::run(globals, &arguments),
+        UpstartCommand::Nodes(arguments) => nodes::run(globals, &arguments),
+        UpstartCommand::Watch(arguments) => watch::run(globals, &arguments),
+        UpstartCommand::Events(arguments) => events::run(globals, &arguments),
+        UpstartCommand::Logs(arguments) => logs::run(globals, &arguments),
+        UpstartCommand::Pause(arguments) => operate::pause(globals, &arguments),
+        UpstartCommand::Resume => operate::resume(globals),
+        UpstartCommand::Approve(arguments) => operate::approve(globals, &arguments),
+        UpstartCommand::Retry(arguments) => operate::retry(globals, &arguments),
+        UpstartCommand::Forget(arguments) => operate::forget(globals, &arguments),
+        UpstartCommand::Public(arguments) => operate::public(globals, &arguments),
+        UpstartCommand::Retire(arguments) => retire::run(globals, &arguments),
+        UpstartCommand::Permit(arguments) => permit::run(globals, &arguments),
+        UpstartCommand::Claim(arguments) => claim::run(globals, &arguments),
+        UpstartCommand::Stop(arguments) => stop::run(globals, &arguments),
+        UpstartCommand::Record(arguments) => record::run(globals, &arguments),
+        UpstartCommand::Schema(arguments) => generate::schema(&arguments),
+        UpstartCommand::Completions(arguments) => generate::completions(&arguments),
+        UpstartCommand::Man(arguments) => generate::man(&arguments),
+        UpstartCommand::Holder(arguments) => hidden::holder(&arguments),
+        UpstartCommand::Launch(_) => hidden::launch(),
+        UpstartCommand::Confine(rest) => hidden::confine(&rest),
+        UpstartCommand::CompileAdapter(arguments) => hidden::compile(&arguments),
     }
 }

@@ -1,7 +1,7 @@
 //! `upstart nodes`: a list, or everything of one node, its counters included.
 
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{End, Outcome};
+use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
@@ -20,7 +20,7 @@ pub(crate) struct NodesArgs {
 }
 
 /// `upstart nodes`.
-pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> CommandOutcome {
     let client = connect(globals)?;
     if let Some(name) = &arguments.node {
         let node = wait_for(async { client.node(name).await.map_err(explain) })?;
@@ -28,7 +28,7 @@ pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> Outcome {
             true => output::json(&node)?,
             false => print(&node)?,
         }
-        return Ok(End::Yes);
+        return Ok(CommandEnd::Yes);
     }
     let mut nodes = wait_for(all(&client))?;
     nodes.retain(|node| {
@@ -45,7 +45,7 @@ pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> Outcome {
         }
         (false, _) => output::print_table(&describe::nodes_table(nodes.iter()))?,
     }
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// Every node, page by page.

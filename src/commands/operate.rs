@@ -1,7 +1,7 @@
 //! What operators change with one request: withdraw, pause, resume, approve, retry, forget, public.
 
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{End, Outcome};
+use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
@@ -62,16 +62,16 @@ pub(crate) struct PublicArgs {
 }
 
 /// Says what was done: the answer as JSON, or a sentence.
-pub(crate) fn done(globals: &Globals, answer: &impl Serialize, sentence: &str) -> Outcome {
+pub(crate) fn done(globals: &Globals, answer: &impl Serialize, sentence: &str) -> CommandOutcome {
     match globals.json {
         true => output::json(answer)?,
         false => output::line(sentence)?,
     }
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// `upstart withdraw`.
-pub(crate) fn withdraw(globals: &Globals, arguments: &WithdrawArgs) -> Outcome {
+pub(crate) fn withdraw(globals: &Globals, arguments: &WithdrawArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let version = arguments.version;
     let summary = wait_for(async { client.withdraw(version).await.map_err(explain) })?;
@@ -84,7 +84,7 @@ pub(crate) fn withdraw(globals: &Globals, arguments: &WithdrawArgs) -> Outcome {
 }
 
 /// `upstart pause`.
-pub(crate) fn pause(globals: &Globals, arguments: &PauseArgs) -> Outcome {
+pub(crate) fn pause(globals: &Globals, arguments: &PauseArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let request = PauseRequest {
         reason: arguments.reason.clone(),
@@ -98,14 +98,14 @@ pub(crate) fn pause(globals: &Globals, arguments: &PauseArgs) -> Outcome {
 }
 
 /// `upstart resume`.
-pub(crate) fn resume(globals: &Globals) -> Outcome {
+pub(crate) fn resume(globals: &Globals) -> CommandOutcome {
     let client = connect(globals)?;
     wait_for(async { client.resume().await.map_err(explain) })?;
     done(globals, &serde_json::json!({ "paused": null }), "Resumed.")
 }
 
 /// `upstart approve`.
-pub(crate) fn approve(globals: &Globals, arguments: &ApproveArgs) -> Outcome {
+pub(crate) fn approve(globals: &Globals, arguments: &ApproveArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let request = ApproveRequest {
         version: arguments.version,
@@ -126,7 +126,7 @@ pub(crate) fn approve(globals: &Globals, arguments: &ApproveArgs) -> Outcome {
 }
 
 /// `upstart retry`.
-pub(crate) fn retry(globals: &Globals, arguments: &RetryArgs) -> Outcome {
+pub(crate) fn retry(globals: &Globals, arguments: &RetryArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let node = wait_for(async { client.retry(&arguments.node).await.map_err(explain) })?;
     let sentence = format!(
@@ -137,7 +137,7 @@ pub(crate) fn retry(globals: &Globals, arguments: &RetryArgs) -> Outcome {
 }
 
 /// `upstart forget`.
-pub(crate) fn forget(globals: &Globals, arguments: &ForgetArgs) -> Outcome {
+pub(crate) fn forget(globals: &Globals, arguments: &ForgetArgs) -> CommandOutcome {
     let client = connect(globals)?;
     wait_for(async { client.forget(&arguments.node).await.map_err(explain) })?;
     let answer = serde_json::json!({ "forgotten": arguments.node });
@@ -152,7 +152,7 @@ pub(crate) fn forget(globals: &Globals, arguments: &ForgetArgs) -> Outcome {
 }
 
 /// `upstart public`.
-pub(crate) fn public(globals: &Globals, arguments: &PublicArgs) -> Outcome {
+pub(crate) fn public(globals: &Globals, arguments: &PublicArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let request = PublicRequest {
         service: arguments.service.clone(),

@@ -2,7 +2,7 @@
 
 use super::operate::done;
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{End, Outcome};
+use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::output;
 use clap::{Args, Subcommand};
@@ -29,7 +29,7 @@ pub(crate) enum PermitCommand {
 }
 
 /// `upstart permit`.
-pub(crate) fn run(globals: &Globals, arguments: &PermitArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &PermitArgs) -> CommandOutcome {
     match arguments.command {
         PermitCommand::List => list(globals),
         PermitCommand::Break { permit } => {
@@ -41,12 +41,12 @@ pub(crate) fn run(globals: &Globals, arguments: &PermitArgs) -> Outcome {
     }
 }
 
-fn list(globals: &Globals) -> Outcome {
+fn list(globals: &Globals) -> CommandOutcome {
     let client = connect(globals)?;
     let view = wait_for(async { client.system().await.map_err(explain) })?;
     if globals.json {
         output::json(&view.permits)?;
-        return Ok(End::Yes);
+        return Ok(CommandEnd::Yes);
     }
     let mut table = output::table(["PERMIT", "NODE", "VERSION", "GROUP", "CONFIRMED"]);
     for permit in &view.permits {
@@ -60,5 +60,5 @@ fn list(globals: &Globals) -> Outcome {
         ]);
     }
     output::print_table(&table)?;
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }

@@ -3,7 +3,7 @@
 use super::check::{Proved, complain, prove};
 use super::operate::done;
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{Outcome, refusal};
+use crate::failure::{CommandOutcome, refusal};
 use crate::globals::Globals;
 use clap::Args;
 use client::{Client, ClientError};
@@ -26,7 +26,7 @@ pub(crate) struct PublishArgs {
 }
 
 /// `upstart publish`.
-pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> CommandOutcome {
     let proved = match prove(&arguments.directory)? {
         Ok(proved) => proved,
         Err(errors) => return complain(globals, &errors),

@@ -1,7 +1,7 @@
 //! `upstart record`: writes conversations of a node's live traffic, on the node's machine, for `upstart lens test`.
 
 use crate::connection::{asked_to_end, wait_for};
-use crate::failure::{Advise, End, Outcome, failure, refusal};
+use crate::failure::{Advise, CommandEnd, CommandOutcome, failure, refusal};
 use crate::globals::Globals;
 use crate::output;
 use adapter::conversation::{Conversation, SECRET_HEADERS};
@@ -54,7 +54,7 @@ pub(crate) struct RecordArgs {
 }
 
 /// `upstart record`.
-pub(crate) fn run(globals: &Globals, arguments: &RecordArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &RecordArgs) -> CommandOutcome {
     std::fs::create_dir_all(&arguments.output).advise(
         format!("cannot write into {}", arguments.output.display()),
         "give --output a directory that can be written",
@@ -108,7 +108,7 @@ fn explain(error: ControlError) -> anyhow::Error {
 }
 
 /// How a recording ended, as the agent says it.
-struct Ended {
+struct RecordingEnd {
     why: String,
     incomplete: u64,
     dropped: u64,
@@ -117,7 +117,7 @@ struct Ended {
 async fn follow(
     recordings: &mut Recordings,
     files: &mut Files<'_>,
-) -> anyhow::Result<Option<Ended>> {
+) -> anyhow::Result<Option<RecordingEnd>> {
     while let Some(answer) = recordings.next().await.map_err(explain)? {
         match answer {
             Answer::Refused { reason, next } => return Err(refusal(reason, next)),
@@ -128,7 +128,7 @@ async fn follow(
                 incomplete,
                 dropped,
             } => {
-                return Ok(Some(Ended {
+                return Ok(Some(RecordingEnd {
                     why,
                     incomplete,
                     dropped,
@@ -136,7 +136,7 @@ async fn follow(
             }
         }
     }
-    Ok(Some(Ended {
+    Ok(Some(RecordingEnd {
         why: "the agent has ended".to_owned(),
         incomplete: 0,
         dropped: 0,
@@ -198,13 +198,13 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn report(&self, ended: Option<Ended>) -> Outcome {
-        let ended = ended.unwrap_or(Ended {
+    fn report(&self, ended: Option<RecordingEnd>) -> CommandOutcome {
+        let ended = ended.unwrap_or(RecordingEnd {
             why: "it was asked to end".to_owned(),
             incomplete: 0,
             dropped: 0,
         });
-        let Ended {
+        let RecordingEnd {
             why,
             incomplete,
             dropped,
@@ -221,7 +221,11 @@ impl<'a> Files<'a> {
                 ))?;
             }
         }
-        Ok(if self.written > 0 { End::Yes } else { End::No })
+        Ok(if self.written > 0 {
+            CommandEnd::Yes
+        } else {
+            CommandEnd::No
+        })
     }
 }
 

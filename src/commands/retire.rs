@@ -2,7 +2,7 @@
 
 use super::operate::done;
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{Outcome, refusal};
+use crate::failure::{CommandOutcome, refusal};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
@@ -32,7 +32,7 @@ pub(crate) struct RetireArgs {
 }
 
 /// `upstart retire`.
-pub(crate) fn run(globals: &Globals, arguments: &RetireArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &RetireArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let version = arguments.version;
     let request = RetireRequest {

@@ -1,7 +1,7 @@
 //! `upstart server`: runs the upgrade server until it is asked to end.
 
 use crate::connection::{asked_to_end, given, no_token};
-use crate::failure::{End, Outcome, failure};
+use crate::failure::{CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use clap::Args;
 use server::{ServerConfig, ServerError};
@@ -29,7 +29,7 @@ pub(crate) struct ServerArgs {
 }
 
 /// `upstart server`.
-pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> CommandOutcome {
     let config = configuration(globals, arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -38,7 +38,7 @@ pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> Outcome {
         let end = asked_to_end()?;
         server::run(config, end).await.map_err(explain)
     })?;
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<ServerConfig> {

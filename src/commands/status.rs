@@ -1,7 +1,7 @@
 //! `upstart status`: the whole system on one screen.
 
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{End, Outcome};
+use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
@@ -12,14 +12,14 @@ use model::api::{SystemView, UpgradeSummary};
 pub(crate) struct StatusArgs {}
 
 /// `upstart status`.
-pub(crate) fn run(globals: &Globals, _arguments: &StatusArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, _arguments: &StatusArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let view = wait_for(async { client.system().await.map_err(explain) })?;
     match globals.json {
         true => output::json(&view)?,
         false => print(&view)?,
     }
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 fn print(view: &SystemView) -> anyhow::Result<()> {

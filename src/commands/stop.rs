@@ -4,7 +4,7 @@
 use super::claim::become_owner;
 use super::operate::done;
 use crate::connection::wait_for;
-use crate::failure::{Outcome, advice_on, failure, refusal, sentence};
+use crate::failure::{CommandOutcome, advice_on, failure, refusal, sentence};
 use crate::globals::Globals;
 use agent::AgentError;
 use agent::holder_client::ClientError;
@@ -23,7 +23,7 @@ pub(crate) struct StopArgs {
 }
 
 /// `upstart stop`.
-pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> CommandOutcome {
     let data = &arguments.data;
     let shown = data.display().to_string();
     let journal = Layout::new(data).journal();

@@ -1,6 +1,6 @@
 //! Artifacts by digest: upload, presence, download with resume. Digests are not checked here: the receiver does that.
 
-use crate::send::{Call, broken};
+use crate::send::{OutgoingRequest, broken};
 use crate::{Client, ClientError};
 use bytes::Bytes;
 use http::Method;
@@ -14,7 +14,7 @@ impl Client {
     /// As every request.
     pub async fn has_artifact(&self, sha256: &str) -> Result<bool, ClientError> {
         let path = ["v1", "artifacts", sha256];
-        let call = Call::new(Method::HEAD, &path, false);
+        let call = OutgoingRequest::new(Method::HEAD, &path, false);
         match self.send(&call, |request| request).await {
             Ok(_) => Ok(true),
             // The answer to HEAD has no body, hence no problem in it.
@@ -31,9 +31,11 @@ impl Client {
     /// 422 `/problems/digest-mismatch`, 413 `/problems/too-large`, 507 `/problems/storage-full`.
     pub async fn put_artifact(&self, sha256: &str, content: Bytes) -> Result<(), ClientError> {
         let path = ["v1", "artifacts", sha256];
-        self.send(&Call::put(&path), |request| request.body(content.clone()))
-            .await
-            .map(|_| ())
+        self.send(&OutgoingRequest::put(&path), |request| {
+            request.body(content.clone())
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Uploads an artifact from a file, as a stream (`PUT /v1/artifacts/{sha256}`).
@@ -63,7 +65,9 @@ impl Client {
                 Err(_) => request,
             }
         };
-        self.send(&Call::put(&segments), attempt).await.map(|_| ())
+        self.send(&OutgoingRequest::put(&segments), attempt)
+            .await
+            .map(|_| ())
     }
 
     /// Downloads an artifact from `offset` on (`GET /v1/artifacts/{sha256}` with `Range`).
@@ -73,7 +77,7 @@ impl Client {
     pub async fn artifact(&self, sha256: &str, offset: u64) -> Result<ArtifactBody, ClientError> {
         let path = ["v1", "artifacts", sha256];
         let response = self
-            .send(&Call::get(&path), |request| match offset {
+            .send(&OutgoingRequest::get(&path), |request| match offset {
                 0 => request,
                 _ => request.header(RANGE, format!("bytes={offset}-")),
             })

@@ -45,13 +45,13 @@ pub struct Client {
     /// The server that answered last.
     preferred: AtomicUsize,
     names: local::Names,
-    given: Option<Given>,
+    given: Option<GivenToken>,
     author: Option<String>,
 }
 
 /// A token that was given.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct GivenToken {
     pub(crate) token: String,
     /// The user whose file it was in.
     pub(crate) owner: Option<u32>,
@@ -93,7 +93,7 @@ impl Client {
             servers,
             preferred: AtomicUsize::new(0),
             names: local::Names::default(),
-            given: token.map(|token| Given { token, owner: None }),
+            given: token.map(|token| GivenToken { token, owner: None }),
             author: None,
         })
     }

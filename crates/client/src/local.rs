@@ -1,7 +1,7 @@
 //! Servers on this host: who has the port, by what the kernel says, and the token as they tell it to their own user and to root
 //! ([`model::gate`]). Nobody else is asked anything: what they say would be believed.
 
-use crate::Given;
+use crate::GivenToken;
 use model::gate::{self, TOKEN_BYTES_MAX};
 use reqwest::Url;
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ pub(crate) enum Why {
 
 /// How a request reaches a server.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Way {
+pub(crate) struct WayToServer {
     /// On this host: the address whose listener was looked at, for that is whom the request must reach.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) token: String,
@@ -94,13 +94,17 @@ pub(crate) struct Names(Mutex<BTreeMap<String, (Instant, Vec<SocketAddr>)>>);
 
 impl Names {
     /// Looks for a way to a server: on this host to nobody but root, this user and whose token was given, and never without a token.
-    pub(crate) async fn way(&self, server: &Url, given: Option<&Given>) -> Result<Way, Why> {
+    pub(crate) async fn way(
+        &self,
+        server: &Url,
+        given: Option<&GivenToken>,
+    ) -> Result<WayToServer, Why> {
         let mut here = self.addresses(server).await.map_err(Why::Nobody)?;
         here.retain(|address| sockets::is_here(address.ip()));
         if here.is_empty() {
             let given = given.ok_or(Why::Doubt(Doubt::Elsewhere))?;
             let token = given.token.clone();
-            return Ok(Way {
+            return Ok(WayToServer {
                 address: None,
                 token,
             });
@@ -110,7 +114,7 @@ impl Names {
             match token_here(address, given).await {
                 Ok(Some(token)) => {
                     let address = Some(address);
-                    return Ok(Way { address, token });
+                    return Ok(WayToServer { address, token });
                 }
                 Ok(None) => {}
                 Err(why) => doubt = doubt.or(Some(why)),
@@ -167,7 +171,10 @@ impl Names {
 }
 
 /// The token for who listens at an address of this host, if anybody does.
-async fn token_here(address: SocketAddr, given: Option<&Given>) -> Result<Option<String>, Doubt> {
+async fn token_here(
+    address: SocketAddr,
+    given: Option<&GivenToken>,
+) -> Result<Option<String>, Doubt> {
     let listener = sockets::listener(address);
     let listener = listener.map_err(|error| Doubt::Unknown(error.to_string()))?;
     let Some(listener) = listener else {
@@ -233,7 +240,7 @@ async fn connect(name: &str) -> io::Result<UnixStream> {
 #[cfg(test)]
 mod tests {
     use super::{Doubt, Names, Why};
-    use crate::Given;
+    use crate::GivenToken;
     use reqwest::Url;
     use std::net::{SocketAddr, TcpListener, UdpSocket};
 
@@ -291,7 +298,7 @@ mod tests {
             "{elsewhere:?}"
         );
         drop(listener);
-        let given = Given {
+        let given = GivenToken {
             token: "a token".to_owned(),
             owner: None,
         };
@@ -306,7 +313,7 @@ mod tests {
     async fn a_request_goes_to_the_address_whose_listener_was_looked_at() {
         let listener = TcpListener::bind("[::1]:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let given = Given {
+        let given = GivenToken {
             token: "a token".to_owned(),
             owner: None,
         };

@@ -1,6 +1,6 @@
 //! What agents ask: enrolment, sync, permits; and the list of nodes.
 
-use crate::send::Call;
+use crate::send::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
     EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, Permit, PermitFact,
@@ -16,7 +16,8 @@ impl Client {
     /// 409 `/problems/enrolment-conflict`: the name belongs to a node of another class. 409 `/problems/no-system`:
     /// nothing is published yet. 422 `/problems/unknown-class`.
     pub async fn enrol(&self, request: &EnrolRequest) -> Result<Enrolled, ClientError> {
-        self.tell(Call::post(&["v1", "nodes"]), request).await
+        self.tell(OutgoingRequest::post(&["v1", "nodes"]), request)
+            .await
     }
 
     /// Reports and learns (`POST /v1/nodes/{id}/sync`). With `wait`, the answer waits (at most [`crate::WAIT_MAX`]) until
@@ -33,7 +34,7 @@ impl Client {
         let node = node.to_string();
         let path = ["v1", "nodes", &node, "sync"];
         // No key: a report replaces the one before, and the history may have an event twice after a lost answer.
-        let call = Call::new(http::Method::POST, &path, false);
+        let call = OutgoingRequest::new(http::Method::POST, &path, false);
         self.tell(
             call.with("wait_ms", wait.map(|wait| wait.as_millis())),
             request,
@@ -54,7 +55,7 @@ impl Client {
     ) -> Result<MembersResponse, ClientError> {
         let node = node.to_string();
         let path = ["v1", "nodes", &node, "members"];
-        let call = Call::new(http::Method::POST, &path, false);
+        let call = OutgoingRequest::new(http::Method::POST, &path, false);
         self.tell(
             call.with("wait_ms", wait.map(|wait| wait.as_millis())),
             request,
@@ -71,7 +72,7 @@ impl Client {
         after: Option<&str>,
         limit: Option<u32>,
     ) -> Result<Page<NodeFact>, ClientError> {
-        let call = Call::get(&["v1", "nodes"]);
+        let call = OutgoingRequest::get(&["v1", "nodes"]);
         self.ask(call.with("after", after).with("limit", limit))
             .await
     }
@@ -81,7 +82,7 @@ impl Client {
     /// # Errors
     /// 404 `/problems/unknown-node`.
     pub async fn node(&self, node: &str) -> Result<NodeFact, ClientError> {
-        self.ask(Call::get(&["v1", "nodes", node])).await
+        self.ask(OutgoingRequest::get(&["v1", "nodes", node])).await
     }
 
     /// Forgets a node that will never come back, by name or number (`DELETE /v1/nodes/{node}`).
@@ -89,7 +90,8 @@ impl Client {
     /// # Errors
     /// 404 `/problems/unknown-node`.
     pub async fn forget(&self, node: &str) -> Result<(), ClientError> {
-        self.command(Call::delete(&["v1", "nodes", node])).await
+        self.command(OutgoingRequest::delete(&["v1", "nodes", node]))
+            .await
     }
 
     /// Tells a blocked node to try again, by name or number (`POST /v1/nodes/{node}/retry`).
@@ -97,7 +99,8 @@ impl Client {
     /// # Errors
     /// 404 `/problems/unknown-node`; 409 `/problems/not-blocked`.
     pub async fn retry(&self, node: &str) -> Result<NodeFact, ClientError> {
-        self.ask(Call::post(&["v1", "nodes", node, "retry"])).await
+        self.ask(OutgoingRequest::post(&["v1", "nodes", node, "retry"]))
+            .await
     }
 
     /// Asks for leave to be unavailable (`POST /v1/permits`). A node that holds a permit for that version and group
@@ -106,7 +109,8 @@ impl Client {
     /// # Errors
     /// 409 `/problems/permit-unavailable`: the group has no room now; the detail says who takes it.
     pub async fn acquire_permit(&self, request: &PermitRequest) -> Result<Permit, ClientError> {
-        self.tell(Call::post(&["v1", "permits"]), request).await
+        self.tell(OutgoingRequest::post(&["v1", "permits"]), request)
+            .await
     }
 
     /// Makes a permit last until it is ended (`POST /v1/permits/{id}/confirm`).
@@ -115,8 +119,10 @@ impl Client {
     /// 410 `/problems/permit-lost`: it expired, was ended or broken: go back and ask anew.
     pub async fn confirm_permit(&self, permit: PermitId) -> Result<PermitFact, ClientError> {
         let permit = permit.to_string();
-        self.ask(Call::post(&["v1", "permits", &permit, "confirm"]))
-            .await
+        self.ask(OutgoingRequest::post(&[
+            "v1", "permits", &permit, "confirm",
+        ]))
+        .await
     }
 
     /// Ends a permit (`DELETE /v1/permits/{id}`); one that is gone already is no error.
@@ -125,7 +131,7 @@ impl Client {
     /// As every request.
     pub async fn end_permit(&self, permit: PermitId) -> Result<(), ClientError> {
         let permit = permit.to_string();
-        self.command(Call::delete(&["v1", "permits", &permit]))
+        self.command(OutgoingRequest::delete(&["v1", "permits", &permit]))
             .await
     }
 
@@ -135,7 +141,7 @@ impl Client {
     /// 410 `/problems/permit-lost`: nobody holds it.
     pub async fn break_permit(&self, permit: PermitId) -> Result<PermitFact, ClientError> {
         let permit = permit.to_string();
-        self.ask(Call::post(&["v1", "permits", &permit, "break"]))
+        self.ask(OutgoingRequest::post(&["v1", "permits", &permit, "break"]))
             .await
     }
 }

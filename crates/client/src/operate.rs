@@ -1,6 +1,6 @@
 //! What operators ask: the system's view, its history, pause, approvals, public versions, retirement.
 
-use crate::send::Call;
+use crate::send::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
     Approval, ApproveRequest, Event, Page, Pause, PauseRequest, PublicRequest, RetireRequest,
@@ -16,7 +16,7 @@ impl Client {
     /// # Errors
     /// As every request.
     pub async fn system(&self) -> Result<SystemView, ClientError> {
-        self.ask(Call::get(&["v1", "system"])).await
+        self.ask(OutgoingRequest::get(&["v1", "system"])).await
     }
 
     /// A page of the history after a cursor, oldest first (`GET /v1/events`); [`Page::next`] is always the cursor to go
@@ -30,7 +30,7 @@ impl Client {
         limit: Option<u32>,
         wait: Option<Duration>,
     ) -> Result<Page<Event>, ClientError> {
-        let call = Call::get(&["v1", "events"])
+        let call = OutgoingRequest::get(&["v1", "events"])
             .with("after", after)
             .with("limit", limit)
             .with("wait_ms", wait.map(|wait| wait.as_millis()));
@@ -42,7 +42,8 @@ impl Client {
     /// # Errors
     /// As every request.
     pub async fn pause(&self, request: &PauseRequest) -> Result<Pause, ClientError> {
-        self.tell(Call::post(&["v1", "pause"]), request).await
+        self.tell(OutgoingRequest::post(&["v1", "pause"]), request)
+            .await
     }
 
     /// Ends a pause (`DELETE /v1/pause`); none is no error.
@@ -50,7 +51,8 @@ impl Client {
     /// # Errors
     /// As every request.
     pub async fn resume(&self) -> Result<(), ClientError> {
-        self.command(Call::delete(&["v1", "pause"])).await
+        self.command(OutgoingRequest::delete(&["v1", "pause"]))
+            .await
     }
 
     /// Gives a person's leave for an upgrade (`POST /v1/approvals`).
@@ -58,7 +60,8 @@ impl Client {
     /// # Errors
     /// 404 `/problems/unknown-version`, 404 `/problems/unknown-node`, 422 `/problems/unknown-class`.
     pub async fn approve(&self, request: &ApproveRequest) -> Result<Approval, ClientError> {
-        self.tell(Call::post(&["v1", "approvals"]), request).await
+        self.tell(OutgoingRequest::post(&["v1", "approvals"]), request)
+            .await
     }
 
     /// Moves the public version of one service or of all (`PUT /v1/public`); answers all public versions.
@@ -70,7 +73,8 @@ impl Client {
         &self,
         request: &PublicRequest,
     ) -> Result<BTreeMap<String, Version>, ClientError> {
-        self.tell(Call::put(&["v1", "public"]), request).await
+        self.tell(OutgoingRequest::put(&["v1", "public"]), request)
+            .await
     }
 
     /// Retires every version up to one (`POST /v1/retire`). The answer comes when the first phase has begun; the second
@@ -79,6 +83,7 @@ impl Client {
     /// # Errors
     /// 409 `/problems/retire-refused`: the detail says what holds these versions.
     pub async fn retire(&self, request: &RetireRequest) -> Result<Retirement, ClientError> {
-        self.tell(Call::post(&["v1", "retire"]), request).await
+        self.tell(OutgoingRequest::post(&["v1", "retire"]), request)
+            .await
     }
 }

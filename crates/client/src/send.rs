@@ -1,6 +1,6 @@
 //! One request, tried at each server in turn, and its answer read as data or as a problem.
 
-use crate::local::{Way, Why};
+use crate::local::{WayToServer, Why};
 use crate::{Client, ClientError};
 use http::{Method, StatusCode};
 use model::api::Problem;
@@ -19,7 +19,7 @@ const AUTHOR: &str = "Upstart-Author";
 const AUTHOR_BYTES_MAX: usize = 256;
 
 /// A request before it is sent: where, what, and how its query reads.
-pub(crate) struct Call<'a> {
+pub(crate) struct OutgoingRequest<'a> {
     pub(crate) method: Method,
     /// Path segments under the server's address, not yet percent-encoded.
     pub(crate) path: &'a [&'a str],
@@ -28,7 +28,7 @@ pub(crate) struct Call<'a> {
     pub(crate) idempotent: bool,
 }
 
-impl<'a> Call<'a> {
+impl<'a> OutgoingRequest<'a> {
     pub(crate) fn get(path: &'a [&'a str]) -> Self {
         Self::new(Method::GET, path, false)
     }
@@ -75,28 +75,31 @@ impl<'a> Call<'a> {
 
 impl Client {
     /// Sends without a body and reads the answer as data.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, ClientError> {
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        call: OutgoingRequest<'_>,
+    ) -> Result<T, ClientError> {
         data(self.send(&call, |request| request).await?).await
     }
 
     /// Sends data and reads the answer as data.
     pub(crate) async fn tell<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
-        call: Call<'_>,
+        call: OutgoingRequest<'_>,
         body: &B,
     ) -> Result<T, ClientError> {
         data(self.send(&call, |request| request.json(body)).await?).await
     }
 
     /// Sends and wants nothing but success.
-    pub(crate) async fn command(&self, call: Call<'_>) -> Result<(), ClientError> {
+    pub(crate) async fn command(&self, call: OutgoingRequest<'_>) -> Result<(), ClientError> {
         self.send(&call, |request| request).await.map(|_| ())
     }
 
     /// Tries each server in turn until one answers; `finish` adds the body, anew for every attempt.
     pub(crate) async fn send(
         &self,
-        call: &Call<'_>,
+        call: &OutgoingRequest<'_>,
         finish: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, ClientError> {
         self.check_author()?;
@@ -152,10 +155,10 @@ impl Client {
 
     fn request(
         &self,
-        call: &Call<'_>,
+        call: &OutgoingRequest<'_>,
         server: &Url,
         key: Option<&str>,
-        way: Way,
+        way: WayToServer,
     ) -> RequestBuilder {
         let mut url = call.url(server);
         let mut named = None;
@@ -242,7 +245,7 @@ mod tests {
     #[test]
     fn paths_and_queries_are_encoded() {
         let server = Url::parse("http://127.0.0.1:1/prefix").expect("a URL");
-        let url = Call::get(&["v1", "nodes", "a/b c"])
+        let url = OutgoingRequest::get(&["v1", "nodes", "a/b c"])
             .with("after", Some("x&y"))
             .with("limit", None::<u32>)
             .url(&server);

@@ -1,6 +1,6 @@
 //! Upgrades: publishing, withdrawing, and the manifests as static files.
 
-use crate::send::{Call, broken};
+use crate::send::{OutgoingRequest, broken};
 use crate::{Client, ClientError};
 use model::api::{Page, PublishRequest, UpgradeSummary};
 use model::ids::{Revision, Version};
@@ -13,7 +13,8 @@ impl Client {
     /// 409 `/problems/publish-refused`: the version does not follow the newest; 422 `/problems/bundle-refused`: the bundle
     /// does not hold what it must; 409 `/problems/artifacts-missing`: upload those named in the detail first.
     pub async fn publish(&self, request: &PublishRequest) -> Result<UpgradeSummary, ClientError> {
-        self.tell(Call::post(&["v1", "upgrades"]), request).await
+        self.tell(OutgoingRequest::post(&["v1", "upgrades"]), request)
+            .await
     }
 
     /// Withdraws the newest upgrade while no node has settled at it (`POST /v1/upgrades/{version}/withdraw`).
@@ -22,8 +23,10 @@ impl Client {
     /// 409 `/problems/withdraw-refused`: the detail says which node or which later upgrade holds it.
     pub async fn withdraw(&self, version: Version) -> Result<UpgradeSummary, ClientError> {
         let version = version.to_string();
-        self.ask(Call::post(&["v1", "upgrades", &version, "withdraw"]))
-            .await
+        self.ask(OutgoingRequest::post(&[
+            "v1", "upgrades", &version, "withdraw",
+        ]))
+        .await
     }
 
     /// A page of the upgrades by version, oldest first (`GET /v1/upgrades`).
@@ -35,7 +38,7 @@ impl Client {
         after: Option<&str>,
         limit: Option<u32>,
     ) -> Result<Page<UpgradeSummary>, ClientError> {
-        let call = Call::get(&["v1", "upgrades"]);
+        let call = OutgoingRequest::get(&["v1", "upgrades"]);
         self.ask(call.with("after", after).with("limit", limit))
             .await
     }
@@ -46,7 +49,8 @@ impl Client {
     /// 404 `/problems/unknown-version`.
     pub async fn upgrade(&self, version: Version) -> Result<UpgradeSummary, ClientError> {
         let version = version.to_string();
-        self.ask(Call::get(&["v1", "upgrades", &version])).await
+        self.ask(OutgoingRequest::get(&["v1", "upgrades", &version]))
+            .await
     }
 
     /// The manifest of one revision, byte for byte (`GET /v1/upgrades/{version}/revisions/{revision}/manifest`).
@@ -67,7 +71,9 @@ impl Client {
             &revision,
             "manifest",
         ];
-        let response = self.send(&Call::get(&path), |request| request).await?;
+        let response = self
+            .send(&OutgoingRequest::get(&path), |request| request)
+            .await?;
         let url = response.url().to_string();
         response.text().await.map_err(|error| broken(&url, &error))
     }

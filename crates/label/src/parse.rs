@@ -87,14 +87,14 @@ fn whole(header: &[u8]) -> Parsed {
     }
 }
 
-struct Found<'a> {
+struct FoundHeader<'a> {
     ours: Option<&'a [u8]>,
     checksum_at: Option<usize>,
 }
 
 /// Finds the two TLVs that matter; `Err` where the list does not fit its frame (with: whether ours was among them).
-fn scan(mut tlvs: &[u8], mut offset: usize) -> Result<Found<'_>, bool> {
-    let mut found = Found {
+fn scan(mut tlvs: &[u8], mut offset: usize) -> Result<FoundHeader<'_>, bool> {
+    let mut found = FoundHeader {
         ours: None,
         checksum_at: None,
     };

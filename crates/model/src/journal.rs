@@ -141,14 +141,14 @@ pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<Decoded<R>, JournalEr
     })
 }
 
-struct Frame<'a> {
+struct JournalFrame<'a> {
     sequence: u64,
     checksum: u32,
     payload: &'a [u8],
 }
 
 /// The intact frame that begins at `offset`.
-fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
+fn frame_at(bytes: &[u8], offset: usize) -> Option<JournalFrame<'_>> {
     let head = bytes.get(offset..offset.checked_add(FRAME_HEAD_BYTES)?)?;
     let length = u32::from_le_bytes(head[0..4].try_into().ok()?) as usize;
     if length == 0 || length > RECORD_BYTES_MAX {
@@ -156,7 +156,7 @@ fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
     }
     let frame = bytes.get(offset..offset + FRAME_HEAD_BYTES + length)?;
     let stated = u32::from_le_bytes(head[4..8].try_into().ok()?);
-    (stated == checksum(frame)).then_some(Frame {
+    (stated == checksum(frame)).then_some(JournalFrame {
         sequence: u64::from_le_bytes(head[8..16].try_into().ok()?),
         checksum: stated,
         payload: &frame[FRAME_HEAD_BYTES..],

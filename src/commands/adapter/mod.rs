@@ -5,7 +5,7 @@ mod place;
 mod templates;
 pub(crate) mod test;
 
-use crate::failure::Outcome;
+use crate::failure::CommandOutcome;
 use crate::globals::Globals;
 use clap::{Args, Subcommand};
 
@@ -27,7 +27,7 @@ pub(crate) enum AdapterCommand {
 }
 
 /// `upstart adapter`.
-pub(crate) fn run(globals: &Globals, arguments: &AdapterArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &AdapterArgs) -> CommandOutcome {
     match &arguments.command {
         AdapterCommand::New(arguments) => new::run(globals, arguments),
         AdapterCommand::Test(arguments) => test::run(globals, arguments),

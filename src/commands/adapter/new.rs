@@ -1,7 +1,7 @@
 //! `upstart adapter new`: a project of an adapter, in the language that its writer likes.
 
-use super::templates::{self, Template};
-use crate::failure::{Advise, End, Outcome, failure};
+use super::templates::{self, ProjectFile};
+use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use crate::output;
 use clap::{Args, ValueEnum};
@@ -36,7 +36,7 @@ pub(crate) enum Language {
 }
 
 /// `upstart adapter new`.
-pub(crate) fn run(globals: &Globals, arguments: &NewArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &NewArgs) -> CommandOutcome {
     let folder = &arguments.folder;
     let name = name(folder)?;
     if folder.exists() {
@@ -61,7 +61,7 @@ pub(crate) fn run(globals: &Globals, arguments: &NewArgs) -> Outcome {
             folder.display()
         ))?;
     }
-    Ok(End::Yes)
+    Ok(CommandEnd::Yes)
 }
 
 /// The adapter's name; languages make packages and files of it.
@@ -85,7 +85,7 @@ fn name(folder: &Path) -> anyhow::Result<&str> {
 }
 
 /// A template's file with the name put in: its path in the project, and its text.
-fn filled(template: &Template, name: &str) -> (String, String) {
+fn filled(template: &ProjectFile, name: &str) -> (String, String) {
     let fill = |text: &str| {
         text.replace("NAME", name)
             .replace("MODULE", &name.replace('-', "_"))

@@ -1,7 +1,7 @@
 //! Which adapters an argument means, and where their conversations are.
 
 use crate::commands::check::{self, complain};
-use crate::failure::{Advise, End, failure, refusal};
+use crate::failure::{Advise, CommandEnd, failure, refusal};
 use crate::globals::Globals;
 use adapter::component::{CompileHelper, Compiler, Declaration, Program};
 use adapter::conversation::FOLDER_EXTENSION;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 const UPGRADE_FILE: &str = "upgrade.toml";
 
 /// An adapter, as it is found in a file.
-pub(crate) enum Adapter {
+pub(crate) enum FileAdapter {
     /// A lens.
     Lens(Arc<Lens>),
     /// A component of calls.
@@ -23,30 +23,30 @@ pub(crate) enum Adapter {
 }
 
 /// An adapter and its file.
-pub(crate) struct Found {
+pub(crate) struct AdapterFile {
     /// The file, as it is shown.
     pub(crate) path: PathBuf,
     /// The adapter.
-    pub(crate) adapter: Adapter,
+    pub(crate) adapter: FileAdapter,
 }
 
 /// What an argument that names adapters leads to.
-pub(crate) enum Adapters {
+pub(crate) enum AdaptersFound {
     /// These.
-    Found(Vec<Found>),
+    Found(Vec<AdapterFile>),
     /// A bundle that is not sound; its findings have been told.
-    Unsound(End),
+    Unsound(CommandEnd),
 }
 
 /// The adapter of a file, or all of a folder, a bundle's or a project's.
-pub(crate) fn adapters(globals: &Globals, path: &Path) -> anyhow::Result<Adapters> {
+pub(crate) fn adapters(globals: &Globals, path: &Path) -> anyhow::Result<AdaptersFound> {
     if !path.is_dir() {
-        return Ok(Adapters::Found(vec![load(path)?]));
+        return Ok(AdaptersFound::Found(vec![load(path)?]));
     }
     let files = if path.join(UPGRADE_FILE).exists() {
         let proved = match check::prove(path)? {
             Ok(proved) => proved,
-            Err(errors) => return complain(globals, &errors).map(Adapters::Unsound),
+            Err(errors) => return complain(globals, &errors).map(AdaptersFound::Unsound),
         };
         let files = proved.checked.upgrade.adapter_files();
         files.iter().map(|file| path.join(file)).collect()
@@ -60,7 +60,7 @@ pub(crate) fn adapters(globals: &Globals, path: &Path) -> anyhow::Result<Adapter
         ));
     }
     let found = files.iter().map(|file| load(file));
-    Ok(Adapters::Found(found.collect::<anyhow::Result<_>>()?))
+    Ok(AdaptersFound::Found(found.collect::<anyhow::Result<_>>()?))
 }
 
 /// The declarations of a project's folder, by name.
@@ -77,7 +77,7 @@ fn declarations_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Reads one adapter's file; a component is compiled as nodes do it.
-fn load(path: &Path) -> anyhow::Result<Found> {
+fn load(path: &Path) -> anyhow::Result<AdapterFile> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).advise(
         format!("cannot read {shown}"),
@@ -92,16 +92,16 @@ fn load(path: &Path) -> anyhow::Result<Found> {
                     "mend the lens; docs/reference/lenses.md is the reference",
                 )
             })?;
-            Adapter::Lens(Arc::new(lens))
+            FileAdapter::Lens(Arc::new(lens))
         }
     };
-    Ok(Found {
+    Ok(AdapterFile {
         path: path.to_owned(),
         adapter,
     })
 }
 
-fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Adapter> {
+fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<FileAdapter> {
     let mend = "mend it; docs/reference/adapters.md is the reference";
     let declaration =
         Declaration::parse(shown, text).map_err(|error| refusal(error.to_string(), mend))?;
@@ -128,8 +128,8 @@ fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Adapter> {
         .map_err(|error| refusal(error.to_string(), error.hint().to_owned()))?;
     let declaration = Arc::new(declaration);
     Ok(match AdapterKind::of(&program) {
-        AdapterKind::Sessions => Adapter::Sessions(declaration, program),
-        AdapterKind::Calls | AdapterKind::Lens => Adapter::Component(declaration, program),
+        AdapterKind::Sessions => FileAdapter::Sessions(declaration, program),
+        AdapterKind::Calls | AdapterKind::Lens => FileAdapter::Component(declaration, program),
     })
 }
 

@@ -5,7 +5,7 @@
 use super::new::Language;
 
 /// A file of a project.
-pub(super) struct Template {
+pub(super) struct ProjectFile {
     /// Where it is in the project.
     pub(super) path: &'static str,
     /// What is in it.
@@ -15,7 +15,7 @@ pub(super) struct Template {
 /// A file of this text at this path.
 macro_rules! file {
     ($path:literal, $source:literal) => {
-        Template {
+        ProjectFile {
             path: $path,
             text: include_str!(concat!("../../../", $source)),
         }
@@ -23,7 +23,7 @@ macro_rules! file {
 }
 
 /// What every project has.
-const COMMON: [Template; 6] = [
+const COMMON: [ProjectFile; 6] = [
     file!(
         "NAME.adapter.toml",
         "templates/adapter/common/manifest.toml"
@@ -41,7 +41,7 @@ const COMMON: [Template; 6] = [
     file!("wit/sessions.wit", "wit/sessions.wit"),
 ];
 
-const RUST: [Template; 8] = [
+const RUST: [ProjectFile; 8] = [
     file!(".gitignore", "templates/adapter/rust/gitignore"),
     file!("Cargo.toml", "templates/adapter/rust/Cargo.toml"),
     file!("README.md", "templates/adapter/rust/README.md"),
@@ -55,7 +55,7 @@ const RUST: [Template; 8] = [
     file!("test.sh", "templates/adapter/rust/test.sh"),
 ];
 
-const C: [Template; 8] = [
+const C: [ProjectFile; 8] = [
     file!(".gitignore", "templates/adapter/c/gitignore"),
     file!("README.md", "templates/adapter/c/README.md"),
     file!("adapter.c", "templates/adapter/c/adapter.c"),
@@ -66,7 +66,7 @@ const C: [Template; 8] = [
     file!("test_rename.c", "templates/adapter/c/test_rename.c"),
 ];
 
-const JAVASCRIPT: [Template; 8] = [
+const JAVASCRIPT: [ProjectFile; 8] = [
     file!(".gitignore", "templates/adapter/javascript/gitignore"),
     file!("README.md", "templates/adapter/javascript/README.md"),
     file!("adapter.js", "templates/adapter/javascript/adapter.js"),
@@ -80,7 +80,7 @@ const JAVASCRIPT: [Template; 8] = [
     file!("test.sh", "templates/adapter/javascript/test.sh"),
 ];
 
-const PYTHON: [Template; 7] = [
+const PYTHON: [ProjectFile; 7] = [
     file!(".gitignore", "templates/adapter/python/gitignore"),
     file!("README.md", "templates/adapter/python/README.md"),
     file!("adapter.py", "templates/adapter/python/adapter.py"),
@@ -91,8 +91,8 @@ const PYTHON: [Template; 7] = [
 ];
 
 /// The files of a project in this language.
-pub(super) fn of(language: Language) -> impl Iterator<Item = &'static Template> {
-    let own: &'static [Template] = match language {
+pub(super) fn of(language: Language) -> impl Iterator<Item = &'static ProjectFile> {
+    let own: &'static [ProjectFile] = match language {
         Language::Rust => &RUST,
         Language::C => &C,
         Language::Javascript => &JAVASCRIPT,

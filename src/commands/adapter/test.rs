@@ -1,9 +1,9 @@
 //! `upstart adapter test`, and for lenses `upstart lens test`: plays recorded conversations through an adapter, as a node would, and tells
 //! what differs.
 
-use super::place::{self, Adapter, Adapters, Found};
+use super::place::{self, AdapterFile, AdaptersFound, FileAdapter};
 use crate::connection::wait_for;
-use crate::failure::{Advise, End, Outcome, failure};
+use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use crate::output;
 use adapter::LensError;
@@ -36,16 +36,16 @@ const UNFIT_FOR_SESSIONS: &str =
 /// How one conversation file went.
 struct Tested {
     file: PathBuf,
-    ending: Ending,
+    ending: TestEnding,
 }
 
-enum Ending {
+enum TestEnding {
     /// As the file says; what was said.
     Same(String),
     /// No adapter takes part in it.
     Direct,
     /// Otherwise.
-    Differs(Box<Run>),
+    Differs(Box<TestRun>),
     /// Otherwise, and the file says so now.
     Updated,
     /// The file cannot be read.
@@ -55,7 +55,7 @@ enum Ending {
 }
 
 /// What came of a file.
-struct Run {
+struct TestRun {
     title: String,
     differences: Vec<Difference>,
     failure: Option<String>,
@@ -64,10 +64,10 @@ struct Run {
 }
 
 /// `upstart adapter test`.
-pub(crate) fn run(globals: &Globals, arguments: &TestArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &TestArgs) -> CommandOutcome {
     let adapters = match place::adapters(globals, &arguments.path)? {
-        Adapters::Found(adapters) => adapters,
-        Adapters::Unsound(end) => return Ok(end),
+        AdaptersFound::Found(adapters) => adapters,
+        AdaptersFound::Unsound(end) => return Ok(end),
     };
     if arguments.conversations.is_some() && adapters.len() > 1 {
         let names: Vec<String> = adapters
@@ -98,7 +98,7 @@ pub(crate) fn run(globals: &Globals, arguments: &TestArgs) -> Outcome {
     report(&all)
 }
 
-fn one(found: &Found, file: &Path, update: bool) -> anyhow::Result<Tested> {
+fn one(found: &AdapterFile, file: &Path, update: bool) -> anyhow::Result<Tested> {
     let tested = |ending| {
         Ok(Tested {
             file: file.to_owned(),
@@ -115,29 +115,33 @@ fn one(found: &Found, file: &Path, update: bool) -> anyhow::Result<Tested> {
         Err(ending) => return tested(ending),
     };
     if run.differences.is_empty() && run.failure.is_none() {
-        return tested(Ending::Same(run.title));
+        return tested(TestEnding::Same(run.title));
     }
     if let (true, None, Some(new)) = (update, &run.failure, &run.update) {
         std::fs::write(file, new).advise(format!("cannot write {shown}"), "make it writable")?;
-        return tested(Ending::Updated);
+        return tested(TestEnding::Updated);
     }
-    tested(Ending::Differs(Box::new(run)))
+    tested(TestEnding::Differs(Box::new(run)))
 }
 
 /// Plays one file; the inner error is how it ends without being played. A component begins each without anything remembered.
-fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, Ending>> {
+fn play(
+    found: &AdapterFile,
+    shown: &str,
+    text: &str,
+) -> anyhow::Result<Result<TestRun, TestEnding>> {
     let scratch = tempfile::tempdir()?;
     let folder = scratch.path();
     if Script::is_one(text) {
         let script = match Script::parse(shown, text) {
             Ok(script) => script,
-            Err(error) => return Ok(Err(Ending::Broken(Box::new(error)))),
+            Err(error) => return Ok(Err(TestEnding::Broken(Box::new(error)))),
         };
-        let Adapter::Sessions(declaration, program) = &found.adapter else {
-            return Ok(Err(Ending::Unfit(UNFIT_FOR_CALLS)));
+        let FileAdapter::Sessions(declaration, program) = &found.adapter else {
+            return Ok(Err(TestEnding::Unfit(UNFIT_FOR_CALLS)));
         };
         let played = wait_for(async { Ok(script.play(declaration, program, folder).await) })?;
-        return Ok(Ok(Run {
+        return Ok(Ok(TestRun {
             title: script.title(),
             update: Some(played.found.to_toml()),
             differences: played.differences,
@@ -146,26 +150,26 @@ fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, En
     }
     let conversation = match Conversation::parse(shown, text) {
         Ok(conversation) => conversation,
-        Err(error) => return Ok(Err(Ending::Broken(Box::new(error)))),
+        Err(error) => return Ok(Err(TestEnding::Broken(Box::new(error)))),
     };
     if conversation.direction.is_none() {
-        return Ok(Err(Ending::Direct));
+        return Ok(Err(TestEnding::Direct));
     }
     let played = match &found.adapter {
-        Adapter::Sessions(..) => return Ok(Err(Ending::Unfit(UNFIT_FOR_SESSIONS))),
-        Adapter::Lens(_) if !conversation.is_http() => {
-            return Ok(Err(Ending::Unfit(UNFIT_FOR_LENS)));
+        FileAdapter::Sessions(..) => return Ok(Err(TestEnding::Unfit(UNFIT_FOR_SESSIONS))),
+        FileAdapter::Lens(_) if !conversation.is_http() => {
+            return Ok(Err(TestEnding::Unfit(UNFIT_FOR_LENS)));
         }
-        Adapter::Lens(lens) => {
+        FileAdapter::Lens(lens) => {
             wait_for(async { Ok(conversation::play(lens, &conversation).await) })
         }
-        Adapter::Component(declaration, program) => wait_for(async {
+        FileAdapter::Component(declaration, program) => wait_for(async {
             Ok(conversation::play_component(declaration, program, folder, &conversation).await)
         }),
     }?;
     // What the next in the chain would answer is not known where the adapter asks it something else.
     let is_known = played.found.exchanges.len() <= conversation.exchanges.len();
-    Ok(Ok(Run {
+    Ok(Ok(TestRun {
         title: conversation.title(),
         update: is_known.then(|| played.found.to_toml()),
         differences: played.differences,
@@ -173,7 +177,7 @@ fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, En
     }))
 }
 
-type Report<'l> = [(&'l Found, PathBuf, Vec<Tested>)];
+type Report<'l> = [(&'l AdapterFile, PathBuf, Vec<Tested>)];
 
 /// Whether all is well: something was tested, and nothing differs.
 fn is_good(all: &Report<'_>) -> bool {
@@ -182,16 +186,20 @@ fn is_good(all: &Report<'_>) -> bool {
         && tested.all(|one| {
             matches!(
                 one.ending,
-                Ending::Same(_) | Ending::Direct | Ending::Updated
+                TestEnding::Same(_) | TestEnding::Direct | TestEnding::Updated
             )
         })
 }
 
-fn end(all: &Report<'_>) -> End {
-    if is_good(all) { End::Yes } else { End::No }
+fn end(all: &Report<'_>) -> CommandEnd {
+    if is_good(all) {
+        CommandEnd::Yes
+    } else {
+        CommandEnd::No
+    }
 }
 
-fn report(all: &Report<'_>) -> Outcome {
+fn report(all: &Report<'_>) -> CommandOutcome {
     let (mut same, mut failed, mut direct, mut updated) = (0, 0, 0, 0);
     for (found, folder, tested) in all {
         if tested.is_empty() {
@@ -204,19 +212,19 @@ fn report(all: &Report<'_>) -> Outcome {
         for one in tested {
             let file = one.file.display();
             match &one.ending {
-                Ending::Same(title) => {
+                TestEnding::Same(title) => {
                     same += 1;
                     output::line(format!("ok      {file}: {title}"))?;
                 }
-                Ending::Direct => {
+                TestEnding::Direct => {
                     direct += 1;
                     output::line(format!("direct  {file}: no adapter takes part in it"))?;
                 }
-                Ending::Updated => {
+                TestEnding::Updated => {
                     updated += 1;
                     output::line(format!("updated {file}"))?;
                 }
-                Ending::Differs(run) => {
+                TestEnding::Differs(run) => {
                     failed += 1;
                     output::line(format!("FAILED  {file}: {}", run.title))?;
                     if let Some(failure) = &run.failure {
@@ -224,11 +232,11 @@ fn report(all: &Report<'_>) -> Outcome {
                     }
                     print_differences(&run.differences)?;
                 }
-                Ending::Broken(error) => {
+                TestEnding::Broken(error) => {
                     failed += 1;
                     output::line(format!("FAILED  {error}"))?;
                 }
-                Ending::Unfit(why) => {
+                TestEnding::Unfit(why) => {
                     failed += 1;
                     output::line(format!("FAILED  {file}: {why}"))?;
                 }
@@ -277,7 +285,7 @@ fn in_words(message: &str) -> &'static str {
     }
 }
 
-fn report_json(all: &Report<'_>) -> Outcome {
+fn report_json(all: &Report<'_>) -> CommandOutcome {
     let adapters: Vec<Value> = all
         .iter()
         .map(|(found, folder, tested)| {
@@ -293,12 +301,12 @@ fn report_json(all: &Report<'_>) -> Outcome {
 
 fn ending_json(tested: &Tested) -> Value {
     let (result, differences, error) = match &tested.ending {
-        Ending::Same(_) => ("ok", Vec::new(), None),
-        Ending::Direct => ("direct", Vec::new(), None),
-        Ending::Updated => ("updated", Vec::new(), None),
-        Ending::Differs(run) => ("differs", run.differences.clone(), run.failure.clone()),
-        Ending::Broken(error) => ("broken", Vec::new(), Some(error.to_string())),
-        Ending::Unfit(why) => ("broken", Vec::new(), Some((*why).to_owned())),
+        TestEnding::Same(_) => ("ok", Vec::new(), None),
+        TestEnding::Direct => ("direct", Vec::new(), None),
+        TestEnding::Updated => ("updated", Vec::new(), None),
+        TestEnding::Differs(run) => ("differs", run.differences.clone(), run.failure.clone()),
+        TestEnding::Broken(error) => ("broken", Vec::new(), Some(error.to_string())),
+        TestEnding::Unfit(why) => ("broken", Vec::new(), Some((*why).to_owned())),
     };
     json!({ "file": tested.file, "result": result, "differences": differences, "error": error })
 }

@@ -4,7 +4,7 @@ mod print;
 
 use super::place;
 use crate::connection::wait_for;
-use crate::failure::{Advise, End, Outcome, failure};
+use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use crate::output;
 use adapter::Direction;
@@ -31,7 +31,7 @@ pub(crate) struct ExplainArgs {
         value_name = "DIRECTION",
         required_unless_present = "conversation"
     )]
-    pub(crate) direction: Option<Way>,
+    pub(crate) direction: Option<LensWay>,
     /// A further lens of the chain, behind the first as seen from the caller (repeatable)
     #[arg(long, value_name = "LENS")]
     pub(crate) then: Vec<PathBuf>,
@@ -57,7 +57,7 @@ pub(crate) struct ExplainArgs {
 
 /// A direction, also by the side that the caller speaks.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Way {
+pub(crate) enum LensWay {
     /// The caller speaks the old version
     #[value(alias = "old")]
     Past,
@@ -66,17 +66,17 @@ pub(crate) enum Way {
     Future,
 }
 
-impl From<Way> for Direction {
-    fn from(way: Way) -> Direction {
+impl From<LensWay> for Direction {
+    fn from(way: LensWay) -> Direction {
         match way {
-            Way::Past => Direction::Past,
-            Way::Future => Direction::Future,
+            LensWay::Past => Direction::Past,
+            LensWay::Future => Direction::Future,
         }
     }
 }
 
 /// `upstart lens explain`.
-pub(crate) fn run(globals: &Globals, arguments: &ExplainArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &ExplainArgs) -> CommandOutcome {
     let conversation = conversation(arguments)?;
     let direction = arguments
         .direction
@@ -105,9 +105,9 @@ pub(crate) fn run(globals: &Globals, arguments: &ExplainArgs) -> Outcome {
         print::explanation(&explanation)?;
     }
     Ok(if is_refused(&explanation) {
-        End::No
+        CommandEnd::No
     } else {
-        End::Yes
+        CommandEnd::Yes
     })
 }
 

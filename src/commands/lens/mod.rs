@@ -4,7 +4,7 @@ mod explain;
 mod place;
 
 use super::adapter::test;
-use crate::failure::Outcome;
+use crate::failure::CommandOutcome;
 use crate::globals::Globals;
 use clap::{Args, Subcommand};
 
@@ -26,7 +26,7 @@ pub(crate) enum LensCommand {
 }
 
 /// `upstart lens`.
-pub(crate) fn run(globals: &Globals, arguments: &LensArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &LensArgs) -> CommandOutcome {
     match &arguments.command {
         LensCommand::Test(arguments) => test::run(globals, arguments),
         LensCommand::Explain(arguments) => explain::run(globals, arguments),

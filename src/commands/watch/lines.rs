@@ -2,14 +2,14 @@
 
 use super::{ASK_EVERY, Goal, Scene};
 use crate::commands::events::clock;
-use crate::failure::Outcome;
+use crate::failure::CommandOutcome;
 use crate::{describe, output};
 use client::Client;
 use model::api::{NodeFact, SystemView};
 use std::collections::BTreeMap;
 
 /// Prints changes until the goal is reached (or for ever).
-pub(super) async fn run(client: &Client, goal: &Goal, json: bool) -> Outcome {
+pub(super) async fn run(client: &Client, goal: &Goal, json: bool) -> CommandOutcome {
     let mut scene = Scene::default();
     let mut said = BTreeMap::new();
     loop {

@@ -5,7 +5,7 @@ mod screen;
 
 use crate::connection::{connect, explain, wait_for};
 use crate::describe;
-use crate::failure::{End, Outcome, refusal};
+use crate::failure::{CommandEnd, CommandOutcome, refusal};
 use crate::globals::Globals;
 use clap::Args;
 use client::{Client, ClientError};
@@ -27,7 +27,7 @@ pub(crate) struct WatchArgs {
     /// End when every node has settled at this version (`2`: its newest revision; `2.3`: that one) or beyond; exit code 1 when one
     /// blocks on its way there, the version is withdrawn, or time is up
     #[arg(long, value_name = "VERSION[.REVISION]")]
-    pub(crate) until: Option<Wanted>,
+    pub(crate) until: Option<WantedVersion>,
     /// With --until: wait at most this long
     #[arg(
         long,
@@ -40,12 +40,12 @@ pub(crate) struct WatchArgs {
 
 /// A version to wait for, in its newest revision or in this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct WantedVersion {
     version: Version,
     revision: Option<Revision>,
 }
 
-impl FromStr for Wanted {
+impl FromStr for WantedVersion {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -61,7 +61,7 @@ impl FromStr for Wanted {
     }
 }
 
-impl Wanted {
+impl WantedVersion {
     /// The revision to wait for, as things stand.
     fn revision(&self, view: &SystemView) -> Revision {
         let mut upgrades = view.upgrades.iter();
@@ -72,7 +72,7 @@ impl Wanted {
 }
 
 /// `upstart watch`.
-pub(crate) fn run(globals: &Globals, arguments: &WatchArgs) -> Outcome {
+pub(crate) fn run(globals: &Globals, arguments: &WatchArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     let goal = Goal::new(arguments);
@@ -84,7 +84,7 @@ pub(crate) fn run(globals: &Globals, arguments: &WatchArgs) -> Outcome {
 
 /// When watching ends by itself.
 struct Goal {
-    wanted: Option<Wanted>,
+    wanted: Option<WantedVersion>,
     end: Instant,
 }
 
@@ -98,14 +98,14 @@ impl Goal {
     }
 
     /// Yes when every node is there; no when one is blocked on its way there, when nobody can get there, or time is up.
-    fn reached(&self, view: &SystemView) -> Option<Outcome> {
+    fn reached(&self, view: &SystemView) -> Option<CommandOutcome> {
         let wanted = self.wanted?;
         let (version, revision) = (wanted.version, wanted.revision(view));
         let not_there: Vec<&NodeFact> = (view.nodes.iter())
             .filter(|node| !describe::is_at(&node.report.status, version, revision))
             .collect();
         if !view.nodes.is_empty() && not_there.is_empty() {
-            return Some(Ok(End::Yes));
+            return Some(Ok(CommandEnd::Yes));
         }
         if let Some(node) = not_there.iter().find(|node| stays_blocked(view, node)) {
             let reason = node.report.status.reason.clone().unwrap_or_default();
@@ -126,10 +126,10 @@ impl Goal {
     }
 
     /// How watching ends when the person at the terminal ends it.
-    fn given_up(&self) -> End {
+    fn given_up(&self) -> CommandEnd {
         match self.wanted {
-            None => End::Yes,
-            Some(_) => End::No,
+            None => CommandEnd::Yes,
+            Some(_) => CommandEnd::No,
         }
     }
 }
@@ -219,9 +219,9 @@ impl Scene {
 
 #[cfg(test)]
 mod tests {
-    use super::{Goal, Wanted};
+    use super::{Goal, WantedVersion};
     use crate::describe::is_at;
-    use crate::failure::End;
+    use crate::failure::CommandEnd;
     use model::api::{NodeFact, NodeStatus, Phase, SystemView, UpgradeSummary};
     use model::ids::{Revision, Version};
     use model::machine::Place;
@@ -289,7 +289,7 @@ mod tests {
             end: Instant::now() + Duration::from_secs(600),
         };
         goal.reached(view)
-            .map(|outcome| matches!(outcome, Ok(End::Yes)))
+            .map(|outcome| matches!(outcome, Ok(CommandEnd::Yes)))
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
             Some(true)
         );
         for wrong in ["", "x", "1.", "1.x", ".1"] {
-            assert!(wrong.parse::<Wanted>().is_err(), "{wrong}");
+            assert!(wrong.parse::<WantedVersion>().is_err(), "{wrong}");
         }
     }
 }

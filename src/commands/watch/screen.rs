@@ -2,7 +2,7 @@
 
 use super::{ASK_EVERY, Goal, Scene};
 use crate::commands::events;
-use crate::failure::{End, Outcome};
+use crate::failure::{CommandEnd, CommandOutcome};
 use crate::{describe, output};
 use client::Client;
 use model::api::{NodeFact, Phase};
@@ -26,7 +26,7 @@ const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
 
 /// Draws until `q`, Ctrl-C, or the goal. The terminal is put back however this ends.
-pub(super) fn run(client: &Client, goal: &Goal) -> Outcome {
+pub(super) fn run(client: &Client, goal: &Goal) -> CommandOutcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -47,10 +47,10 @@ pub(super) fn run(client: &Client, goal: &Goal) -> Outcome {
             break outcome;
         }
         if runtime.block_on(is_told_to_end(&mut terminate)) {
-            break Ok(End::Signal(SIGTERM));
+            break Ok(CommandEnd::Signal(SIGTERM));
         }
         match pressed(ASK_EVERY) {
-            Ok(Some(key)) if is_interrupt(key) => break Ok(End::Signal(SIGINT)),
+            Ok(Some(key)) if is_interrupt(key) => break Ok(CommandEnd::Signal(SIGINT)),
             Ok(Some(key)) if is_quit(key) => break Ok(goal.given_up()),
             Ok(Some(key)) => first_row = scrolled(first_row, key, scene.view.nodes.len()),
             Ok(None) => {

@@ -7,7 +7,7 @@ mod schedule;
 mod service;
 mod software;
 
-use super::read::{At, Source, Table, line_and_column};
+use super::read::{FileReading, KeyTable, Located, line_and_column};
 use super::{BundleError, BundleFiles, CallSettings, Settings, Upgrade};
 use crate::ids::Version;
 use crate::manifest::UPGRADE_FILE;
@@ -76,7 +76,7 @@ impl<'a> UpgradeFile<'a> {
     /// # Errors
     /// What is wrong with it, in the order of the file.
     pub fn prove(&self, files: &BundleFiles) -> Result<Upgrade, Vec<BundleError>> {
-        self.proved(Source::new(self.text, files))
+        self.proved(FileReading::new(self.text, files))
     }
 
     /// The same for a bundle that was published before: expressions that take too long, or can only fail, do so where they are
@@ -85,13 +85,13 @@ impl<'a> UpgradeFile<'a> {
     /// # Errors
     /// What is wrong with it, in the order of the file.
     pub fn prove_again(&self, files: &BundleFiles) -> Result<Upgrade, Vec<BundleError>> {
-        let mut source = Source::new(self.text, files);
+        let mut source = FileReading::new(self.text, files);
         source.again = true;
         self.proved(source)
     }
 
-    fn proved(&self, mut source: Source<'_>) -> Result<Upgrade, Vec<BundleError>> {
-        let (version, from) = versions(&Table::root(&source, self.root.get_ref()));
+    fn proved(&self, mut source: FileReading<'_>) -> Result<Upgrade, Vec<BundleError>> {
+        let (version, from) = versions(&KeyTable::root(&source, self.root.get_ref()));
         source.first = version > Version(0) && from == Some(Version(0));
         (source.version, source.from) = (version, from.unwrap_or_default());
         let upgrade = upgrade(&source, self.root.get_ref());
@@ -121,8 +121,8 @@ fn plain(message: &str) -> String {
     message.replace('\n', ", ")
 }
 
-fn upgrade<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Upgrade {
-    let table = Table::root(source, root);
+fn upgrade<'a>(source: &'a FileReading<'a>, root: &'a DeTable<'a>) -> Upgrade {
+    let table = KeyTable::root(source, root);
     let system = table.string("system");
     match &system {
         None if !table.has("system") => table.missing("system", "write `system = \"NAME\"`"),
@@ -164,9 +164,9 @@ fn upgrade<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Upgrade {
 }
 
 /// The version and its `from`; a `from` that is wrong or missing is none.
-fn versions(table: &Table<'_>) -> (Version, Option<Version>) {
+fn versions(table: &KeyTable<'_>) -> (Version, Option<Version>) {
     const NUMBERS: std::ops::RangeInclusive<u64> = 0..=u32::MAX as u64;
-    let number = |at: &At<u64>| Version(u32::try_from(at.value).unwrap_or(u32::MAX));
+    let number = |at: &Located<u64>| Version(u32::try_from(at.value).unwrap_or(u32::MAX));
     let version = table.number("version", 1..=*NUMBERS.end(), "");
     if version.is_none() && !table.has("version") {
         table.missing(
@@ -203,7 +203,7 @@ fn versions(table: &Table<'_>) -> (Version, Option<Version>) {
     (version, Some(number(&from)))
 }
 
-fn settings(table: Table<'_>) -> Settings {
+fn settings(table: KeyTable<'_>) -> Settings {
     let default = Settings::default();
     let held = table.number("held_calls_max", 1..=1_000_000, "");
     let settings = Settings {
@@ -221,7 +221,7 @@ fn settings(table: Table<'_>) -> Settings {
     settings
 }
 
-fn call_settings(table: Table<'_>) -> CallSettings {
+fn call_settings(table: KeyTable<'_>) -> CallSettings {
     let default = CallSettings::default();
     let number = |key, range, unit, otherwise: u64| {
         let found = table.number(key, range, unit);
@@ -272,7 +272,7 @@ fn call_settings(table: Table<'_>) -> CallSettings {
     calls
 }
 
-fn removed(table: &Table<'_>) -> BTreeSet<String> {
+fn removed(table: &KeyTable<'_>) -> BTreeSet<String> {
     let Some(removed) = table.table("removed") else {
         return BTreeSet::new();
     };
@@ -297,11 +297,11 @@ fn removed(table: &Table<'_>) -> BTreeSet<String> {
 }
 
 /// Names of systems and classes: lower case, digits, `-` and `_`, beginning with a letter.
-pub(super) fn check_name(source: &Source<'_>, at: &At<String>, what: &str) {
+pub(super) fn check_name(source: &FileReading<'_>, at: &Located<String>, what: &str) {
     check_letters(source, at, what, "-_");
 }
 
-fn check_letters(source: &Source<'_>, at: &At<String>, what: &str, marks: &str) {
+fn check_letters(source: &FileReading<'_>, at: &Located<String>, what: &str, marks: &str) {
     let fits = |letter: char| {
         letter.is_ascii_lowercase() || letter.is_ascii_digit() || marks.contains(letter)
     };

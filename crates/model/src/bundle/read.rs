@@ -1,10 +1,10 @@
 //! Typed reading of TOML that goes on after an error, so that people see everything that is wrong at once.
 //!
-//! A [`Table`] remembers which keys it was asked for: what is left over when it is finished is unknown.
+//! A [`KeyTable`] remembers which keys it was asked for: what is left over when it is finished is unknown.
 
 mod table;
 
-pub(super) use table::Table;
+pub(super) use table::KeyTable;
 
 use super::{BundleError, BundleFiles};
 use crate::expression::{Allowed, Expression, ExpressionError, Scope, Template};
@@ -17,7 +17,7 @@ use std::ops::Range;
 const ERRORS_MAX: usize = 100;
 
 /// The file that is read, the files beside it, and what was found wrong so far.
-pub(super) struct Source<'a> {
+pub(super) struct FileReading<'a> {
     pub(super) files: &'a BundleFiles,
     /// The version that the upgrade leads to and the one that it starts from, once they are known.
     pub(super) version: Version,
@@ -32,13 +32,13 @@ pub(super) struct Source<'a> {
 
 /// A value and where it is written.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
+pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) key: String,
     pub(super) span: Range<usize>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> FileReading<'a> {
     pub(super) fn new(text: &'a str, files: &'a BundleFiles) -> Self {
         let errors = RefCell::default();
         Self {
@@ -74,7 +74,12 @@ impl<'a> Source<'a> {
     }
 
     /// Reports something about a value.
-    pub(super) fn wrong<T>(&self, at: &At<T>, problem: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn wrong<T>(
+        &self,
+        at: &Located<T>,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.report(Some(at.span.clone()), &at.key, problem, help);
     }
 
@@ -89,7 +94,7 @@ impl<'a> Source<'a> {
         errors
     }
 
-    fn compiled<T, U>(&self, at: &At<T>, result: Result<U, ExpressionError>) -> Option<U> {
+    fn compiled<T, U>(&self, at: &Located<T>, result: Result<U, ExpressionError>) -> Option<U> {
         result
             .map_err(|error| {
                 let shown = shortened(&error.expression);
@@ -98,7 +103,7 @@ impl<'a> Source<'a> {
             .ok()
     }
 
-    pub(super) fn template(&self, at: &At<String>, allowed: &Allowed) -> Option<Template> {
+    pub(super) fn template(&self, at: &Located<String>, allowed: &Allowed) -> Option<Template> {
         if at.value.contains('\0') {
             self.wrong(at, "contains a NUL character", "");
             return None;
@@ -116,7 +121,7 @@ impl<'a> Source<'a> {
     /// An expression that is read by `give`; one that gives the same everywhere is tried at once.
     pub(super) fn expression<T>(
         &self,
-        at: &At<String>,
+        at: &Located<String>,
         allowed: &Allowed,
         give: impl FnOnce(&Expression, &Scope) -> Result<T, ExpressionError>,
     ) -> Option<Expression> {

@@ -6,11 +6,11 @@ use super::{Allowed, Expression, ExpressionError, ONE, Scope, cost};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
     source: String,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     Expression(Expression),
 }
@@ -38,9 +38,9 @@ impl Template {
                         .to_owned(),
                 })?;
                 if !text.is_empty() {
-                    parts.push(Part::Text(std::mem::take(&mut text)));
+                    parts.push(TemplatePart::Text(std::mem::take(&mut text)));
                 }
-                parts.push(Part::Expression(Expression::compile(
+                parts.push(TemplatePart::Expression(Expression::compile(
                     key,
                     &after[..end],
                     allowed,
@@ -53,7 +53,7 @@ impl Template {
         }
         text.push_str(rest);
         if !text.is_empty() {
-            parts.push(Part::Text(text));
+            parts.push(TemplatePart::Text(text));
         }
         Ok(Self {
             source: source.to_owned(),
@@ -78,7 +78,7 @@ impl Template {
     pub fn constant(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [] => Some(""),
-            [Part::Text(text)] => Some(text),
+            [TemplatePart::Text(text)] => Some(text),
             _ => None,
         }
     }
@@ -86,8 +86,8 @@ impl Template {
     /// The same as for each of its expressions.
     pub(crate) fn judge(&self) -> Result<(), ExpressionError> {
         self.parts.iter().try_for_each(|part| match part {
-            Part::Text(_) => Ok(()),
-            Part::Expression(expression) => expression.judge(),
+            TemplatePart::Text(_) => Ok(()),
+            TemplatePart::Expression(expression) => expression.judge(),
         })
     }
 
@@ -103,8 +103,8 @@ impl Template {
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Text(plain) => text.push_str(plain),
-                Part::Expression(expression) => text.push_str(&expression.text(scope)?),
+                TemplatePart::Text(plain) => text.push_str(plain),
+                TemplatePart::Expression(expression) => text.push_str(&expression.text(scope)?),
             }
         }
         Ok(text)

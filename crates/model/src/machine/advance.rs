@@ -2,8 +2,8 @@
 
 use super::health::OldHealth;
 use super::node::{
-    ASK_INTERVAL_MS, At, Child, FLIP_ATTEMPTS_MAX, FULL_RETRY_MS, JoinAt, NodeMachine,
-    RELEASE_RETRY_MS, RETURN_RETRY_MS, State,
+    ASK_INTERVAL_MS, ChildLife, FLIP_ATTEMPTS_MAX, FULL_RETRY_MS, JoinAt, MachineState,
+    NodeMachine, RELEASE_RETRY_MS, RETURN_RETRY_MS, UpgradeAt,
 };
 use super::recover::after_attempt;
 use super::{Action, Note, Outcome, Output, Record, Settled};
@@ -92,11 +92,11 @@ impl NodeMachine {
             return;
         }
         self.set_upgrade_at(match action {
-            Action::ConfirmPermit(_) => At::BeforeStop,
-            Action::BeforeStop => At::Drain,
-            Action::Drain => At::Keep,
-            Action::KeepListeners => At::Hold,
-            _ => At::Stop,
+            Action::ConfirmPermit(_) => UpgradeAt::BeforeStop,
+            Action::BeforeStop => UpgradeAt::Drain,
+            Action::Drain => UpgradeAt::Keep,
+            Action::KeepListeners => UpgradeAt::Hold,
+            _ => UpgradeAt::Stop,
         });
     }
 
@@ -110,7 +110,7 @@ impl NodeMachine {
 
     /// The record with which the node gives up what has not been committed.
     pub(super) fn give_up_because(&self, reason: String) -> Option<Record> {
-        let State::Upgrading(upgrade) = &self.state else {
+        let MachineState::Upgrading(upgrade) = &self.state else {
             return None;
         };
         Some(Record::Staged {
@@ -138,17 +138,19 @@ impl NodeMachine {
             self.start_failed(now_ms, &how, out);
             return;
         }
-        self.child = Child::Running {
+        self.child = ChildLife::Running {
             generation,
             since_ms: now_ms,
         };
         self.old_health = OldHealth::Unknown;
         self.look_at_ms = now_ms;
         match self.upgrade_at() {
-            Some(At::ProbeStart) if self.joined_probe() => self.try_settle(out),
-            Some(At::ProbeStart) => self.set_upgrade_at(At::AfterStart),
-            Some(At::BackStart) if self.old_probe_alone() => self.set_upgrade_at(At::BackProbe),
-            Some(At::BackStart) => self.block(out),
+            Some(UpgradeAt::ProbeStart) if self.joined_probe() => self.try_settle(out),
+            Some(UpgradeAt::ProbeStart) => self.set_upgrade_at(UpgradeAt::AfterStart),
+            Some(UpgradeAt::BackStart) if self.old_probe_alone() => {
+                self.set_upgrade_at(UpgradeAt::BackProbe)
+            }
+            Some(UpgradeAt::BackStart) => self.block(out),
             _ => self.joining_at(JoinAt::AfterStart),
         }
     }
@@ -156,8 +158,8 @@ impl NodeMachine {
     fn start_failed(&mut self, now_ms: u64, how: &str, out: &mut Vec<Output>) {
         self.child_down(now_ms, now_ms, how, out);
         match self.upgrade_at() {
-            Some(At::ProbeStart) => self.flip_back(how, out),
-            Some(At::BackStart) => self.block(out),
+            Some(UpgradeAt::ProbeStart) => self.flip_back(how, out),
+            Some(UpgradeAt::BackStart) => self.block(out),
             _ => {}
         }
     }
@@ -165,13 +167,14 @@ impl NodeMachine {
     fn stopped(&mut self, now_ms: u64, killed: Option<String>, out: &mut Vec<Output>) {
         self.tell_killed(killed.as_deref(), out);
         self.restart_due = false;
-        if self.child != Child::Crashed || self.halted.is_some() || self.upgrade_at().is_some() {
-            self.child = Child::Stopped;
+        if self.child != ChildLife::Crashed || self.halted.is_some() || self.upgrade_at().is_some()
+        {
+            self.child = ChildLife::Stopped;
         }
         match self.upgrade_at() {
-            Some(At::Stop) => self.after_stop(now_ms, killed, out),
-            Some(At::ProbeStop) => self.set_upgrade_at(At::ProbeStart),
-            Some(At::BackStop) => self.set_upgrade_at(At::BackFlip),
+            Some(UpgradeAt::Stop) => self.after_stop(now_ms, killed, out),
+            Some(UpgradeAt::ProbeStop) => self.set_upgrade_at(UpgradeAt::ProbeStart),
+            Some(UpgradeAt::BackStop) => self.set_upgrade_at(UpgradeAt::BackFlip),
             _ => {}
         }
     }
@@ -213,16 +216,16 @@ impl NodeMachine {
             .settled
             .as_ref()
             .is_some_and(|settled| settled.software);
-        let State::Upgrading(upgrade) = &mut self.state else {
+        let MachineState::Upgrading(upgrade) = &mut self.state else {
             return;
         };
         match upgrade.at {
-            At::Flip if done => self.commit(Record::Probing, out),
-            At::Flip if upgrade.flips_failed + 1 >= FLIP_ATTEMPTS_MAX => {
+            UpgradeAt::Flip if done => self.commit(Record::Probing, out),
+            UpgradeAt::Flip if upgrade.flips_failed + 1 >= FLIP_ATTEMPTS_MAX => {
                 self.flip_back(&format!("the flip failed: {reason}"), out);
             }
-            At::BackFlip if done && old_software => upgrade.at = At::BackStart,
-            At::BackFlip if done => self.block(out),
+            UpgradeAt::BackFlip if done && old_software => upgrade.at = UpgradeAt::BackStart,
+            UpgradeAt::BackFlip if done => self.block(out),
             _ => {
                 upgrade.flips_failed += 1;
                 self.action_backoff.fail(now_ms, reason);
@@ -232,14 +235,14 @@ impl NodeMachine {
 
     fn after_started(&mut self, done: bool, reason: &str, out: &mut Vec<Output>) {
         match self.upgrade_at() {
-            Some(At::AfterStart) if done => self.set_upgrade_at(At::Probe),
+            Some(UpgradeAt::AfterStart) if done => self.set_upgrade_at(UpgradeAt::Probe),
             Some(_) => self.flip_back(&format!("after_start failed: {reason}"), out),
             None => {
-                let up = matches!(self.child, Child::Running { .. });
+                let up = matches!(self.child, ChildLife::Running { .. });
                 self.tail.after_start &= !done && !up;
                 if matches!(
                     self.state,
-                    State::Joining {
+                    MachineState::Joining {
                         at: JoinAt::AfterStart,
                         ..
                     }
@@ -254,9 +257,9 @@ impl NodeMachine {
     }
 
     fn probed(&mut self, now_ms: u64, done: bool, reason: &str, out: &mut Vec<Output>) {
-        let up = matches!(self.child, Child::Running { .. });
+        let up = matches!(self.child, ChildLife::Running { .. });
         match self.upgrade_at() {
-            Some(At::BackProbe) => {
+            Some(UpgradeAt::BackProbe) => {
                 self.block(out);
                 self.found_old(now_ms, done, reason, out);
             }
@@ -269,7 +272,7 @@ impl NodeMachine {
                 self.tell_failed(EventKind::NodeProbeFailed, &reason, out);
                 let reason = format!("the health probe failed: {reason}");
                 self.child_backoff.fail(now_ms, reason);
-                self.child = Child::Crashed;
+                self.child = ChildLife::Crashed;
                 self.joining_at(JoinAt::Start);
                 self.restart_due = true;
             }
@@ -280,7 +283,7 @@ impl NodeMachine {
     fn healthy(&mut self, out: &mut Vec<Output>) {
         self.tail.probe = false;
         self.killed_before = None;
-        if let State::Joining {
+        if let MachineState::Joining {
             step: Some(step),
             at,
         } = &self.state
@@ -301,7 +304,7 @@ impl NodeMachine {
     /// Past the point of no return, unless what became known forbids it.
     fn try_settle(&mut self, out: &mut Vec<Output>) {
         let failure = match &self.state {
-            State::Upgrading(upgrade) => upgrade.failure.clone(),
+            MachineState::Upgrading(upgrade) => upgrade.failure.clone(),
             _ => String::new(),
         };
         if !failure.is_empty() {
@@ -315,7 +318,7 @@ impl NodeMachine {
 
     fn flip_back(&mut self, reason: &str, out: &mut Vec<Output>) {
         let known = match &self.state {
-            State::Upgrading(upgrade) => upgrade.failure.clone(),
+            MachineState::Upgrading(upgrade) => upgrade.failure.clone(),
             _ => return,
         };
         let reason = if known.is_empty() {
@@ -335,7 +338,7 @@ impl NodeMachine {
 
     /// What had to be killed for the upgrade under way.
     pub(super) fn killed_note(&self) -> Option<String> {
-        let (State::Upgrading(upgrade), Some(settled)) = (&self.state, &self.settled) else {
+        let (MachineState::Upgrading(upgrade), Some(settled)) = (&self.state, &self.settled) else {
             return None;
         };
         let killed = upgrade.killed.as_ref()?;
@@ -354,7 +357,7 @@ impl NodeMachine {
     }
 
     fn block(&mut self, out: &mut Vec<Output>) {
-        let State::Upgrading(upgrade) = &self.state else {
+        let MachineState::Upgrading(upgrade) = &self.state else {
             return;
         };
         let record = Record::Blocked {

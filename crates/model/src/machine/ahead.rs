@@ -1,13 +1,13 @@
 //! What the upgrade under way leads to.
 
-use super::node::{At, JoinAt, NodeMachine, State};
+use super::node::{JoinAt, MachineState, NodeMachine, UpgradeAt};
 use super::{Place, ProbeMode, Settled};
 use crate::ids::Version;
 
 impl NodeMachine {
     pub(super) fn settled_ahead(&self) -> Option<Settled> {
         match &self.state {
-            State::Upgrading(upgrade) => Some(upgrade.ahead.clone()),
+            MachineState::Upgrading(upgrade) => Some(upgrade.ahead.clone()),
             _ => None,
         }
     }
@@ -25,15 +25,15 @@ impl NodeMachine {
     /// Where the node is on its way to, or would be but for what blocks it.
     pub(super) fn target(&self) -> Option<Place> {
         match &self.state {
-            State::Upgrading(upgrade) => Some(upgrade.to),
-            State::Blocked { on, .. } => Some(*on),
+            MachineState::Upgrading(upgrade) => Some(upgrade.to),
+            MachineState::Blocked { on, .. } => Some(*on),
             _ => None,
         }
     }
 
     /// The upgrade under way leads through a version that has been withdrawn.
     pub(super) fn withdrawn(&self) -> bool {
-        let (State::Upgrading(upgrade), Some(plan)) = (&self.state, &self.plan) else {
+        let (MachineState::Upgrading(upgrade), Some(plan)) = (&self.state, &self.plan) else {
             return false;
         };
         let mut path = upgrade.path.iter();
@@ -43,35 +43,37 @@ impl NodeMachine {
     /// The version whose software the child is, or was when it ended.
     pub(super) fn child_version(&self) -> Option<Version> {
         match &self.state {
-            State::Joining { step, .. } => step.as_ref().map(|step| step.version),
-            State::Upgrading(upgrade) => match upgrade.at {
-                At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe | At::BackStop => {
-                    Some(upgrade.ahead.version)
-                }
+            MachineState::Joining { step, .. } => step.as_ref().map(|step| step.version),
+            MachineState::Upgrading(upgrade) => match upgrade.at {
+                UpgradeAt::ProbeStop
+                | UpgradeAt::ProbeStart
+                | UpgradeAt::AfterStart
+                | UpgradeAt::Probe
+                | UpgradeAt::BackStop => Some(upgrade.ahead.version),
                 _ => self.settled.as_ref().map(|settled| settled.version),
             },
-            State::Idle | State::Blocked { .. } => {
+            MachineState::Idle | MachineState::Blocked { .. } => {
                 self.settled.as_ref().map(|settled| settled.version)
             }
         }
     }
 
-    pub(super) fn upgrade_at(&self) -> Option<At> {
+    pub(super) fn upgrade_at(&self) -> Option<UpgradeAt> {
         match &self.state {
-            State::Upgrading(upgrade) => Some(upgrade.at),
+            MachineState::Upgrading(upgrade) => Some(upgrade.at),
             _ => None,
         }
     }
 
-    pub(super) fn set_upgrade_at(&mut self, next: At) {
-        if let State::Upgrading(upgrade) = &mut self.state {
+    pub(super) fn set_upgrade_at(&mut self, next: UpgradeAt) {
+        if let MachineState::Upgrading(upgrade) = &mut self.state {
             upgrade.at = next;
         }
     }
 
     pub(super) fn joining_at(&mut self, next: JoinAt) {
         // With a restart due, another revision was fetched meanwhile: it begins at its beginning.
-        if let State::Joining { step: Some(_), at } = &mut self.state
+        if let MachineState::Joining { step: Some(_), at } = &mut self.state
             && !self.restart_due
         {
             *at = next;

@@ -1,85 +1,87 @@
 //! What is due: looks at the state, changes nothing that a record must hold.
 
-use super::node::{At, Child, JoinAt, NodeMachine, State, Upgrade};
+use super::node::{ChildLife, JoinAt, MachineState, NodeMachine, UpgradeAt, UpgradeUnderWay};
 use super::{Action, Place, Record, Serving, Settled, Step, Work, recover::settled_after};
 use crate::ids::Version;
 
 /// The next thing on the main lane.
-pub(super) enum Decision {
+pub(super) enum LaneDecision {
     Journal(Record),
     Do(Action),
     Nothing,
 }
 
 impl NodeMachine {
-    pub(super) fn decide(&self, now_ms: u64) -> Decision {
+    pub(super) fn decide(&self, now_ms: u64) -> LaneDecision {
         if !self.action_backoff.due(now_ms) {
-            return Decision::Nothing;
+            return LaneDecision::Nothing;
         }
         match &self.state {
-            State::Joining { step: None, .. } => Decision::Nothing,
-            State::Joining {
+            MachineState::Joining { step: None, .. } => LaneDecision::Nothing,
+            MachineState::Joining {
                 step: Some(step),
                 at,
             } => self.decide_joining(now_ms, step, *at),
-            State::Upgrading(upgrade) => self.decide_upgrade(upgrade),
-            State::Idle | State::Blocked { .. } => self.decide_idle(now_ms),
+            MachineState::Upgrading(upgrade) => self.decide_upgrade(upgrade),
+            MachineState::Idle | MachineState::Blocked { .. } => self.decide_idle(now_ms),
         }
     }
 
-    fn decide_joining(&self, now_ms: u64, step: &Step, at: JoinAt) -> Decision {
+    fn decide_joining(&self, now_ms: u64, step: &Step, at: JoinAt) -> LaneDecision {
         let to = Serving {
             version: step.version,
             bundle: step.bundle,
         };
         if self.must_stop() {
-            return Decision::Do(Action::StopChild);
+            return LaneDecision::Do(Action::StopChild);
         }
         if self.halted.is_some() {
-            return Decision::Nothing;
+            return LaneDecision::Nothing;
         }
         match at {
-            JoinAt::Prepare => Decision::Do(Action::Prepare {
+            JoinAt::Prepare => LaneDecision::Do(Action::Prepare {
                 to,
                 state: step.place(),
             }),
-            _ if self.align_due => Decision::Do(self.align()),
-            JoinAt::Start if !self.child_backoff.due(now_ms) => Decision::Nothing,
-            JoinAt::Start => Decision::Do(Action::StartChild { to }),
-            JoinAt::AfterStart => Decision::Do(Action::AfterStart { to }),
-            JoinAt::Probe => Decision::Do(Action::Probe { to }),
+            _ if self.align_due => LaneDecision::Do(self.align()),
+            JoinAt::Start if !self.child_backoff.due(now_ms) => LaneDecision::Nothing,
+            JoinAt::Start => LaneDecision::Do(Action::StartChild { to }),
+            JoinAt::AfterStart => LaneDecision::Do(Action::AfterStart { to }),
+            JoinAt::Probe => LaneDecision::Do(Action::Probe { to }),
         }
     }
 
-    fn decide_upgrade(&self, upgrade: &Upgrade) -> Decision {
-        if !upgrade.failure.is_empty() && matches!(upgrade.at, At::AfterStart | At::Probe) {
-            return Decision::Journal(self.back_because(&upgrade.failure));
+    fn decide_upgrade(&self, upgrade: &UpgradeUnderWay) -> LaneDecision {
+        if !upgrade.failure.is_empty()
+            && matches!(upgrade.at, UpgradeAt::AfterStart | UpgradeAt::Probe)
+        {
+            return LaneDecision::Journal(self.back_because(&upgrade.failure));
         }
         let Some(settled) = &self.settled else {
-            return Decision::Nothing;
+            return LaneDecision::Nothing;
         };
         if upgrade.is_uncommitted()
             && let Some(reason) = self.outdated()
             && let Some(record) = self.give_up_because(reason)
         {
-            return Decision::Journal(record);
+            return LaneDecision::Journal(record);
         }
         if self.align_due && upgrade.serves_as_before() {
             // An agent that was started anew answers no one yet, and `before_stop` may need that others are answered.
-            return Decision::Do(self.align());
+            return LaneDecision::Do(self.align());
         }
         let (to, next) = (upgrade.to, upgrade.ahead.serving());
         let action = match upgrade.at {
-            At::Confirm => match upgrade.permit {
+            UpgradeAt::Confirm => match upgrade.permit {
                 Some(permit) => Action::ConfirmPermit(permit),
                 None => Action::BeforeStop,
             },
-            At::BeforeStop => Action::BeforeStop,
-            At::Drain => Action::Drain,
-            At::Keep => Action::KeepListeners,
-            At::Hold => Action::HoldCalls,
-            At::Stop | At::ProbeStop | At::BackStop => Action::StopChild,
-            At::Transform { attempt } => Action::Transform {
+            UpgradeAt::BeforeStop => Action::BeforeStop,
+            UpgradeAt::Drain => Action::Drain,
+            UpgradeAt::Keep => Action::KeepListeners,
+            UpgradeAt::Hold => Action::HoldCalls,
+            UpgradeAt::Stop | UpgradeAt::ProbeStop | UpgradeAt::BackStop => Action::StopChild,
+            UpgradeAt::Transform { attempt } => Action::Transform {
                 attempt,
                 from: settled.state,
                 to,
@@ -88,107 +90,107 @@ impl NodeMachine {
                     false => upgrade.path.clone(),
                 },
             },
-            At::Flip => Action::Flip { state: to },
-            At::ProbeStart => Action::StartChild { to: next },
-            At::AfterStart => Action::AfterStart { to: next },
-            At::Probe => Action::Probe { to: next },
-            At::BackFlip => Action::Flip {
+            UpgradeAt::Flip => Action::Flip { state: to },
+            UpgradeAt::ProbeStart => Action::StartChild { to: next },
+            UpgradeAt::AfterStart => Action::AfterStart { to: next },
+            UpgradeAt::Probe => Action::Probe { to: next },
+            UpgradeAt::BackFlip => Action::Flip {
                 state: settled.state,
             },
-            At::BackStart => Action::StartChild {
+            UpgradeAt::BackStart => Action::StartChild {
                 to: settled.serving(),
             },
-            At::BackProbe => Action::Probe {
+            UpgradeAt::BackProbe => Action::Probe {
                 to: settled.serving(),
             },
         };
-        Decision::Do(action)
+        LaneDecision::Do(action)
     }
 
-    fn decide_idle(&self, now_ms: u64) -> Decision {
+    fn decide_idle(&self, now_ms: u64) -> LaneDecision {
         let Some(settled) = &self.settled else {
-            return Decision::Nothing;
+            return LaneDecision::Nothing;
         };
         if self.must_stop() {
-            return Decision::Do(Action::StopChild);
+            return LaneDecision::Do(Action::StopChild);
         }
-        let up = matches!(self.child, Child::Running { .. });
+        let up = matches!(self.child, ChildLife::Running { .. });
         if self.may_start(settled) && !up && self.child_backoff.due(now_ms) {
             let to = settled.serving();
-            return Decision::Do(Action::StartChild { to });
+            return LaneDecision::Do(Action::StartChild { to });
         }
         if let Some(decision) = self.decide_tail(now_ms, settled, up) {
             return decision;
         }
         if let Some((request, _)) = &self.acquire {
-            return Decision::Do(Action::AcquirePermit(request.clone()));
+            return LaneDecision::Do(Action::AcquirePermit(request.clone()));
         }
         if self.look_is_due(now_ms, up) {
             let at = settled.serving();
-            return Decision::Do(Action::Look { at });
+            return LaneDecision::Do(Action::Look { at });
         }
         self.decide_next(now_ms, settled, up)
     }
 
     /// What still follows the last settling, and keeping what is served in line with what is held.
-    fn decide_tail(&self, now_ms: u64, settled: &Settled, up: bool) -> Option<Decision> {
+    fn decide_tail(&self, now_ms: u64, settled: &Settled, up: bool) -> Option<LaneDecision> {
         let at = settled.serving();
         let tail = &self.tail;
         if tail.release && (up || !settled.software) {
-            return Some(Decision::Do(Action::Release { at: at.version }));
+            return Some(LaneDecision::Do(Action::Release { at: at.version }));
         }
         if self.align_due {
-            return Some(Decision::Do(self.align()));
+            return Some(LaneDecision::Do(self.align()));
         }
         if let Some(permit) = tail.end_permit
             && !tail.release
             && self.permit_backoff.due(now_ms)
         {
-            return Some(Decision::Do(Action::EndPermit {
-                blocked: matches!(self.state, State::Blocked { .. }),
+            return Some(LaneDecision::Do(Action::EndPermit {
+                blocked: matches!(self.state, MachineState::Blocked { .. }),
                 permit,
                 at,
             }));
         }
         if tail.after_start && up {
-            return Some(Decision::Do(Action::AfterStart { to: at }));
+            return Some(LaneDecision::Do(Action::AfterStart { to: at }));
         }
         if tail.probe && up {
-            return Some(Decision::Do(Action::Probe { to: at }));
+            return Some(LaneDecision::Do(Action::Probe { to: at }));
         }
         let closed = !tail.release && !tail.after_start && !tail.probe && tail.end_permit.is_none();
-        (tail.open && closed).then_some(Decision::Journal(Record::Released))
+        (tail.open && closed).then_some(LaneDecision::Journal(Record::Released))
     }
 
-    fn decide_next(&self, now_ms: u64, settled: &Settled, up: bool) -> Decision {
+    fn decide_next(&self, now_ms: u64, settled: &Settled, up: bool) -> LaneDecision {
         let may_leave = self.tail.end_permit.is_none() && !(self.tail.release && up);
         let Some(plan) = &self.plan else {
-            return Decision::Nothing;
+            return LaneDecision::Nothing;
         };
         let chain = self.open_chain();
         let mend = self.mend().map(Step::place);
         if !may_leave || chain.is_empty() && mend.is_none() {
-            return Decision::Nothing;
+            return LaneDecision::Nothing;
         }
         if self.behind(settled) {
             if plan.paused {
-                return Decision::Nothing;
+                return LaneDecision::Nothing;
             }
             // What the node speaks is retired: it catches up before it serves, whatever the schedule says.
             let first_alive = (chain.iter()).find(|step| step.version > plan.retired_through);
             return match first_alive {
                 Some(step) if now_ms >= self.wait.not_before_ms => {
-                    Decision::Journal(self.leave_for(step.place(), None))
+                    LaneDecision::Journal(self.leave_for(step.place(), None))
                 }
-                _ => Decision::Nothing,
+                _ => LaneDecision::Nothing,
             };
         }
         if now_ms < self.wait.ask_at_ms.max(self.wait.not_before_ms) {
-            return Decision::Nothing;
+            return LaneDecision::Nothing;
         }
         let chain: Vec<Place> = chain.iter().map(Step::place).collect();
         let fetching = self.fetching_after(chain.last().map(|place| place.version));
-        Decision::Do(Action::AskSchedule {
+        LaneDecision::Do(Action::AskSchedule {
             chain,
             mend,
             fetching,
@@ -269,7 +271,7 @@ impl NodeMachine {
 
     /// A child that must not run (any more) may be running.
     fn must_stop(&self) -> bool {
-        self.restart_due || self.halted.is_some() && self.child != Child::Stopped
+        self.restart_due || self.halted.is_some() && self.child != ChildLife::Stopped
     }
 
     pub(super) fn align(&self) -> Action {
@@ -293,7 +295,10 @@ impl NodeMachine {
             times.extend(self.child_backoff.due_at_ms());
             times.extend(self.permit_backoff.due_at_ms());
             times.extend(self.next_look_ms());
-            let at_rest = matches!(self.state, State::Idle | State::Blocked { .. });
+            let at_rest = matches!(
+                self.state,
+                MachineState::Idle | MachineState::Blocked { .. }
+            );
             if at_rest && (!self.open_chain().is_empty() || self.mend().is_some()) {
                 times.push(self.wait.ask_at_ms.max(self.wait.not_before_ms));
             }

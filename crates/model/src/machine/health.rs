@@ -1,6 +1,6 @@
 //! Whether the software that a failed upgrade went back to serves: looked at until it does.
 
-use super::node::{Child, NodeMachine, State};
+use super::node::{ChildLife, MachineState, NodeMachine};
 use super::{Note, Output};
 use crate::api::{ChildState, EventKind};
 
@@ -36,12 +36,12 @@ impl NodeMachine {
 
     /// When the old software is looked at next.
     pub(super) fn next_look_ms(&self) -> Option<u64> {
-        let up = matches!(self.child, Child::Running { .. });
+        let up = matches!(self.child, ChildLife::Running { .. });
         (up && self.wants_look()).then_some(self.look_at_ms)
     }
 
     fn wants_look(&self) -> bool {
-        let blocked = matches!(self.state, State::Blocked { .. });
+        let blocked = matches!(self.state, MachineState::Blocked { .. });
         blocked && self.halted.is_none() && self.old_health != OldHealth::Healthy
     }
 
@@ -53,7 +53,7 @@ impl NodeMachine {
         reason: String,
         out: &mut Vec<Output>,
     ) {
-        let (Child::Running { since_ms, .. }, true) = (self.child, self.wants_look()) else {
+        let (ChildLife::Running { since_ms, .. }, true) = (self.child, self.wants_look()) else {
             return;
         };
         let starting = now_ms.saturating_sub(since_ms) < STARTING_MS;
@@ -101,20 +101,20 @@ impl NodeMachine {
         let settled = self.settled.as_ref().filter(|settled| settled.software)?;
         let version = settled.version;
         Some(match (self.child, &self.old_health) {
-            (Child::Running { .. }, OldHealth::Healthy) => {
+            (ChildLife::Running { .. }, OldHealth::Healthy) => {
                 format!("version {version} runs and is healthy")
             }
-            (Child::Running { .. }, OldHealth::Silent { how }) => {
+            (ChildLife::Running { .. }, OldHealth::Silent { how }) => {
                 format!("version {version} runs but does not answer: {how}")
             }
-            (Child::Running { .. }, OldHealth::Unknown) => {
+            (ChildLife::Running { .. }, OldHealth::Unknown) => {
                 format!("version {version} runs and has not answered yet")
             }
-            (Child::Crashed, _) => {
+            (ChildLife::Crashed, _) => {
                 let how = self.child_backoff.reason.as_deref().unwrap_or("it ended");
                 format!("version {version} does not run: {how}")
             }
-            (Child::Unknown | Child::Stopped, _) => {
+            (ChildLife::Unknown | ChildLife::Stopped, _) => {
                 format!("version {version} is about to be started")
             }
         })

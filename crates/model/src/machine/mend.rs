@@ -1,6 +1,6 @@
 //! Revisions of what runs: one that changes the software is tried like an upgrade, and what failed is not tried again.
 
-use super::node::{NodeMachine, State};
+use super::node::{MachineState, NodeMachine};
 use super::{Place, Step};
 
 impl NodeMachine {
@@ -46,7 +46,7 @@ impl NodeMachine {
 
     /// Why what the upgrade under way leads to is not wanted any more: it was withdrawn, or a newer revision is published.
     pub(super) fn outdated(&self) -> Option<String> {
-        let (State::Upgrading(upgrade), Some(plan)) = (&self.state, &self.plan) else {
+        let (MachineState::Upgrading(upgrade), Some(plan)) = (&self.state, &self.plan) else {
             return None;
         };
         upgrade

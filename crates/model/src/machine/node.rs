@@ -1,7 +1,7 @@
 //! The machine itself: its state, and how news changes it.
 
 use super::backoff::BackOff;
-use super::decide::Decision;
+use super::decide::LaneDecision;
 use super::health::OldHealth;
 use super::notes::note_of;
 use super::{
@@ -36,8 +36,8 @@ pub struct NodeMachine {
     // What the records say.
     pub(super) held: BTreeMap<Version, Step>,
     pub(super) settled: Option<Settled>,
-    pub(super) state: State,
-    pub(super) tail: Tail,
+    pub(super) state: MachineState,
+    pub(super) tail: FollowUp,
     /// What has failed here since the node settled: not tried again without news of it.
     pub(super) failed: BTreeSet<Place>,
     pub(super) retry_seen: u64,
@@ -45,7 +45,7 @@ pub struct NodeMachine {
     pub(super) plan: Option<Plan>,
     pub(super) running: Option<Action>,
     pub(super) staging: Option<StageRequest>,
-    pub(super) child: Child,
+    pub(super) child: ChildLife,
     pub(super) last_exit: Option<(u64, String)>,
     /// Whether the software that the node went back to serves.
     pub(super) old_health: OldHealth,
@@ -75,14 +75,17 @@ impl NodeMachine {
     pub fn state_in_force(&self) -> Option<super::Place> {
         let old = self.settled.as_ref().map(|settled| settled.state);
         match &self.state {
-            State::Idle | State::Blocked { .. } => old,
-            State::Joining { step, at } => {
+            MachineState::Idle | MachineState::Blocked { .. } => old,
+            MachineState::Joining { step, at } => {
                 let step = step.as_ref().filter(|_| *at != JoinAt::Prepare);
                 step.map(Step::place)
             }
-            State::Upgrading(upgrade) => match upgrade.at {
-                At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe => Some(upgrade.to),
-                At::Flip | At::BackStop | At::BackFlip => None,
+            MachineState::Upgrading(upgrade) => match upgrade.at {
+                UpgradeAt::ProbeStop
+                | UpgradeAt::ProbeStart
+                | UpgradeAt::AfterStart
+                | UpgradeAt::Probe => Some(upgrade.to),
+                UpgradeAt::Flip | UpgradeAt::BackStop | UpgradeAt::BackFlip => None,
                 _ => old,
             },
         }
@@ -91,13 +94,13 @@ impl NodeMachine {
 
 /// Where the node stands between records.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum State {
+pub(super) enum MachineState {
     /// No version yet; `step` once it is fetched.
     Joining { step: Option<Step>, at: JoinAt },
     /// At its version.
     Idle,
     /// Between `Stopping` and `Settled`, `Blocked` or a returned `Staged`.
-    Upgrading(Upgrade),
+    Upgrading(UpgradeUnderWay),
     /// Back at its version after a failure.
     Blocked { on: Place, reason: String },
 }
@@ -113,7 +116,7 @@ pub(super) enum JoinAt {
 
 /// An upgrade under way.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Upgrade {
+pub(super) struct UpgradeUnderWay {
     pub(super) to: Place,
     pub(super) path: Vec<Step>,
     /// It leads to a revision of what runs: the state is that version's already.
@@ -121,7 +124,7 @@ pub(super) struct Upgrade {
     /// Where the node stands once it has settled.
     pub(super) ahead: Settled,
     pub(super) permit: Option<PermitId>,
-    pub(super) at: At,
+    pub(super) at: UpgradeAt,
     /// An agent that was started anew found no child, or it ended since: it was being stopped already, so calls are held from the
     /// start. While the child runs they are not: its `before_stop` may need them.
     pub(super) childless: bool,
@@ -132,10 +135,13 @@ pub(super) struct Upgrade {
     pub(super) killed: Option<String>,
 }
 
-impl Upgrade {
+impl UpgradeUnderWay {
     /// The old software runs and is called, whatever the agent has gone through.
     pub(super) fn serves_as_before(&self) -> bool {
-        let before = matches!(self.at, At::Confirm | At::BeforeStop | At::Drain | At::Keep);
+        let before = matches!(
+            self.at,
+            UpgradeAt::Confirm | UpgradeAt::BeforeStop | UpgradeAt::Drain | UpgradeAt::Keep
+        );
         before && !self.childless
     }
 
@@ -143,20 +149,20 @@ impl Upgrade {
     pub(super) fn is_uncommitted(&self) -> bool {
         matches!(
             self.at,
-            At::Confirm
-                | At::BeforeStop
-                | At::Drain
-                | At::Keep
-                | At::Hold
-                | At::Stop
-                | At::Transform { .. }
+            UpgradeAt::Confirm
+                | UpgradeAt::BeforeStop
+                | UpgradeAt::Drain
+                | UpgradeAt::Keep
+                | UpgradeAt::Hold
+                | UpgradeAt::Stop
+                | UpgradeAt::Transform { .. }
         )
     }
 }
 
 /// The next action of an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum UpgradeAt {
     Confirm,
     BeforeStop,
     Drain,
@@ -177,7 +183,7 @@ pub(super) enum At {
 
 /// What still follows the last `Settled`, `Blocked` or returned `Staged`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tail {
+pub(super) struct FollowUp {
     /// `Released` is not recorded yet.
     pub(super) open: bool,
     pub(super) release: bool,
@@ -188,7 +194,7 @@ pub(super) struct Tail {
 
 /// The child as far as the machine knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Child {
+pub(super) enum ChildLife {
     /// The agent has just started: one may run.
     Unknown,
     Stopped,
@@ -257,9 +263,9 @@ impl NodeMachine {
         let mut action = None;
         while self.running.is_none() && action.is_none() {
             match self.decide(now_ms) {
-                Decision::Journal(record) => self.commit(record, out),
-                Decision::Do(next) => action = Some(next),
-                Decision::Nothing => break,
+                LaneDecision::Journal(record) => self.commit(record, out),
+                LaneDecision::Do(next) => action = Some(next),
+                LaneDecision::Nothing => break,
             }
         }
         if self.staging.is_none()
@@ -308,7 +314,7 @@ impl NodeMachine {
         self.child_backoff.reset();
         self.action_backoff.reset();
         let blocked_on = match &self.state {
-            State::Blocked { on, .. } => self.held.get(&on.version).cloned(),
+            MachineState::Blocked { on, .. } => self.held.get(&on.version).cloned(),
             _ => None,
         };
         self.retry_seen = retry;
@@ -347,7 +353,7 @@ impl NodeMachine {
     }
 
     fn staged(&mut self, step: Step, out: &mut Vec<Output>) {
-        if let State::Joining { .. } = self.state {
+        if let MachineState::Joining { .. } = self.state {
             self.commit(Record::Joining { step }, out);
             return;
         }
@@ -362,17 +368,19 @@ impl NodeMachine {
 
     fn child_exited(&mut self, now_ms: u64, generation: u64, how: &str, out: &mut Vec<Output>) {
         self.last_exit = Some((generation, how.to_owned()));
-        if let (Child::Unknown, State::Upgrading(upgrade)) = (self.child, &mut self.state) {
+        if let (ChildLife::Unknown, MachineState::Upgrading(upgrade)) =
+            (self.child, &mut self.state)
+        {
             upgrade.childless = true;
         }
-        if let Child::Running {
+        if let ChildLife::Running {
             generation: mine,
             since_ms,
         } = self.child
             && mine == generation
         {
             if matches!(self.running, Some(Action::StopChild)) {
-                self.child = Child::Stopped;
+                self.child = ChildLife::Stopped;
                 return;
             }
             self.child_down(now_ms, since_ms, how, out);
@@ -387,7 +395,7 @@ impl NodeMachine {
         how: &str,
         out: &mut Vec<Output>,
     ) {
-        self.child = Child::Crashed;
+        self.child = ChildLife::Crashed;
         self.old_health = OldHealth::Unknown;
         self.child_backoff.forgive(now_ms, since_ms);
         self.child_backoff.fail(now_ms, how.to_owned());
@@ -396,7 +404,7 @@ impl NodeMachine {
             None => format!("the new software ended: {how}"),
         };
         self.fail_probe(&problem);
-        if let State::Joining { at, .. } = &mut self.state
+        if let MachineState::Joining { at, .. } = &mut self.state
             && *at != JoinAt::Prepare
         {
             *at = JoinAt::Start;
@@ -410,8 +418,11 @@ impl NodeMachine {
 
     /// If an upgrade is being probed, it has failed.
     pub(super) fn fail_probe(&mut self, reason: &str) {
-        if let State::Upgrading(upgrade) = &mut self.state
-            && matches!(upgrade.at, At::ProbeStart | At::AfterStart | At::Probe)
+        if let MachineState::Upgrading(upgrade) = &mut self.state
+            && matches!(
+                upgrade.at,
+                UpgradeAt::ProbeStart | UpgradeAt::AfterStart | UpgradeAt::Probe
+            )
             && upgrade.failure.is_empty()
         {
             reason.clone_into(&mut upgrade.failure);
@@ -419,7 +430,7 @@ impl NodeMachine {
     }
 
     fn unfit(&mut self, reason: String, out: &mut Vec<Output>) {
-        if let State::Upgrading(_) = self.state {
+        if let MachineState::Upgrading(_) = self.state {
             self.fail_probe(&reason);
             return;
         }

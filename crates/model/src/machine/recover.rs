@@ -2,7 +2,9 @@
 
 use super::backoff::BackOff;
 use super::health::OldHealth;
-use super::node::{At, Child, JoinAt, NodeMachine, State, Tail, Upgrade, Wait};
+use super::node::{
+    ChildLife, FollowUp, JoinAt, MachineState, NodeMachine, UpgradeAt, UpgradeUnderWay, Wait,
+};
 use super::{Output, Place, Plan, ProbeMode, Record, Settled, Step, TRANSFORM_ATTEMPTS_MAX, Work};
 use crate::ids::{PermitId, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +51,7 @@ impl NodeMachine {
     /// way. It stands for every record given out so far: use it only when all outputs of the last step are performed.
     pub fn snapshot(&self) -> Option<Vec<Record>> {
         let settled = self.settled.clone()?;
-        if self.tail != Tail::default() {
+        if self.tail != FollowUp::default() {
             return None;
         }
         let mut records = vec![Record::Settled(settled), Record::Released];
@@ -60,8 +62,8 @@ impl NodeMachine {
             retry,
         }));
         match &self.state {
-            State::Idle => {}
-            State::Blocked { on, reason } => {
+            MachineState::Idle => {}
+            MachineState::Blocked { on, reason } => {
                 records.push(Record::Blocked {
                     on: *on,
                     reason: reason.clone(),
@@ -69,7 +71,7 @@ impl NodeMachine {
                 });
                 records.push(Record::Released);
             }
-            State::Joining { .. } | State::Upgrading(_) => return None,
+            MachineState::Joining { .. } | MachineState::Upgrading(_) => return None,
         }
         Some(records)
     }
@@ -78,17 +80,17 @@ impl NodeMachine {
         NodeMachine {
             held: BTreeMap::new(),
             settled: None,
-            state: State::Joining {
+            state: MachineState::Joining {
                 step: None,
                 at: JoinAt::Prepare,
             },
-            tail: Tail::default(),
+            tail: FollowUp::default(),
             failed: BTreeSet::new(),
             retry_seen: 0,
             plan: None,
             running: None,
             staging: None,
-            child: Child::Unknown,
+            child: ChildLife::Unknown,
             last_exit: None,
             old_health: OldHealth::default(),
             look_at_ms: 0,
@@ -110,16 +112,16 @@ impl NodeMachine {
 
     /// The table's column "after a crash here", where it differs from doing the action again.
     fn resume(&mut self, child_runs: bool, out: &mut Vec<Output>) {
-        let State::Upgrading(upgrade) = &mut self.state else {
+        let MachineState::Upgrading(upgrade) = &mut self.state else {
             return;
         };
         upgrade.childless = !child_runs;
         match upgrade.at {
-            At::Transform { attempt } => {
+            UpgradeAt::Transform { attempt } => {
                 let record = after_attempt(attempt, "the agent ended during the transform");
                 self.commit(record, out);
             }
-            At::ProbeStart => upgrade.at = At::ProbeStop,
+            UpgradeAt::ProbeStart => upgrade.at = UpgradeAt::ProbeStop,
             _ => {}
         }
     }
@@ -146,18 +148,18 @@ impl NodeMachine {
             }
             Record::Stopping { to, permit } => self.apply_stopping(*to, *permit),
             Record::Transforming { attempt, killed } => {
-                if let (State::Upgrading(upgrade), Some(_)) = (&mut self.state, killed) {
+                if let (MachineState::Upgrading(upgrade), Some(_)) = (&mut self.state, killed) {
                     upgrade.killed.clone_from(killed);
                 }
-                self.set_at(At::Transform { attempt: *attempt })
+                self.set_at(UpgradeAt::Transform { attempt: *attempt })
             }
-            Record::Committed => self.set_at(At::Flip),
-            Record::Probing => self.set_at(At::ProbeStart),
+            Record::Committed => self.set_at(UpgradeAt::Flip),
+            Record::Probing => self.set_at(UpgradeAt::ProbeStart),
             Record::FlippingBack { reason } => {
-                if let State::Upgrading(upgrade) = &mut self.state {
+                if let MachineState::Upgrading(upgrade) = &mut self.state {
                     upgrade.failure.clone_from(reason);
                 }
-                self.set_at(At::BackStop)
+                self.set_at(UpgradeAt::BackStop)
             }
             Record::Settled(settled) => self.apply_settled(settled),
             Record::Blocked { on, reason, retry } => {
@@ -165,15 +167,15 @@ impl NodeMachine {
                 self.apply_blocked(*on, reason)
             }
             Record::Released => {
-                self.tail = Tail::default();
+                self.tail = FollowUp::default();
                 self.settled.is_some()
             }
         }
     }
 
-    fn set_at(&mut self, at: At) -> bool {
+    fn set_at(&mut self, at: UpgradeAt) -> bool {
         match &mut self.state {
-            State::Upgrading(upgrade) => {
+            MachineState::Upgrading(upgrade) => {
                 upgrade.at = at;
                 true
             }
@@ -182,7 +184,7 @@ impl NodeMachine {
     }
 
     fn apply_joining(&mut self, step: &Step) -> bool {
-        let State::Joining { step: joined, at } = &mut self.state else {
+        let MachineState::Joining { step: joined, at } = &mut self.state else {
             return false;
         };
         self.restart_due |= joined.is_some();
@@ -197,13 +199,13 @@ impl NodeMachine {
     /// Whether the node is blocked on this version, or on one behind it.
     fn blocked_by(&self, version: Version) -> bool {
         let here = self.settled.as_ref().map(|settled| settled.version);
-        matches!(&self.state, State::Blocked { on, .. }
+        matches!(&self.state, MachineState::Blocked { on, .. }
             if version == on.version || Some(version) > here && version < on.version)
     }
 
     /// What has failed may be tried again.
     fn unblock(&mut self) {
-        self.state = State::Idle;
+        self.state = MachineState::Idle;
         self.failed.clear();
     }
 
@@ -221,19 +223,19 @@ impl NodeMachine {
             self.halted = None;
         }
         match (&self.state, returned) {
-            (State::Upgrading(upgrade), Some(reason)) => {
-                self.tail = Tail {
+            (MachineState::Upgrading(upgrade), Some(reason)) => {
+                self.tail = FollowUp {
                     open: true,
                     release: true,
                     end_permit: upgrade.permit,
-                    ..Tail::default()
+                    ..FollowUp::default()
                 };
                 self.wait.reason = Some(reason.to_owned());
                 self.wait.until_ms = None;
-                self.state = State::Idle;
+                self.state = MachineState::Idle;
             }
-            (State::Blocked { .. }, Some(_)) => self.unblock(),
-            (State::Blocked { .. }, None) if newer && self.blocked_by(step.version) => {
+            (MachineState::Blocked { .. }, Some(_)) => self.unblock(),
+            (MachineState::Blocked { .. }, None) if newer && self.blocked_by(step.version) => {
                 self.unblock();
             }
             _ => {}
@@ -249,17 +251,17 @@ impl NodeMachine {
             return false;
         };
         let ahead = settled_after(settled, &path, to);
-        self.tail = Tail::default();
+        self.tail = FollowUp::default();
         self.wait = Wait::default();
-        self.state = State::Upgrading(Upgrade {
+        self.state = MachineState::Upgrading(UpgradeUnderWay {
             to,
             path,
             mends,
             ahead,
             permit,
             at: match permit {
-                Some(_) => At::Confirm,
-                None => At::BeforeStop,
+                Some(_) => UpgradeAt::Confirm,
+                None => UpgradeAt::BeforeStop,
             },
             childless: false,
             flips_failed: 0,
@@ -271,11 +273,11 @@ impl NodeMachine {
 
     fn apply_settled(&mut self, settled: &Settled) -> bool {
         let (end_permit, restarted) = match &self.state {
-            State::Upgrading(upgrade) => (upgrade.permit, true),
+            MachineState::Upgrading(upgrade) => (upgrade.permit, true),
             _ => (None, false),
         };
         let joined = restarted && settled.software && settled.probe == ProbeMode::Joined;
-        self.tail = Tail {
+        self.tail = FollowUp {
             open: true,
             release: true,
             after_start: joined || !restarted && self.tail.after_start,
@@ -295,17 +297,17 @@ impl NodeMachine {
 
     fn apply_blocked(&mut self, on: Place, reason: &str) -> bool {
         let end_permit = match &self.state {
-            State::Upgrading(upgrade) => upgrade.permit,
+            MachineState::Upgrading(upgrade) => upgrade.permit,
             _ => None,
         };
-        self.tail = Tail {
+        self.tail = FollowUp {
             open: true,
             release: true,
             end_permit,
-            ..Tail::default()
+            ..FollowUp::default()
         };
         self.failed.insert(on);
-        self.state = State::Blocked {
+        self.state = MachineState::Blocked {
             on,
             reason: reason.to_owned(),
         };

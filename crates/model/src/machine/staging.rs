@@ -1,6 +1,6 @@
 //! What is to be fetched, and what is let go of.
 
-use super::node::{NodeMachine, State};
+use super::node::{MachineState, NodeMachine};
 use super::{Output, Place, Record, StageRequest, Step};
 use crate::ids::Version;
 
@@ -8,7 +8,7 @@ impl NodeMachine {
     /// The version to fetch next, if one is missing: those ahead first, in order, then mended ones that are still spoken.
     pub(super) fn wanted_stage(&self) -> Option<StageRequest> {
         let plan = self.plan.as_ref()?;
-        if let State::Joining { step, .. } = &self.state {
+        if let MachineState::Joining { step, .. } = &self.state {
             return self.wanted_join(step.as_ref());
         }
         let here = self.settled.as_ref()?.version;
@@ -60,7 +60,7 @@ impl NodeMachine {
     /// The upgrade under way goes through this version: its revision stays as it is until the upgrade has ended.
     pub(super) fn fixed_by_upgrade(&self, version: Version) -> bool {
         let here = self.settled.as_ref().map(|settled| settled.version);
-        matches!(&self.state, State::Upgrading(upgrade)
+        matches!(&self.state, MachineState::Upgrading(upgrade)
             if Some(version) >= here && version <= upgrade.ahead.version || version == upgrade.to.version)
     }
 
@@ -73,7 +73,7 @@ impl NodeMachine {
 
     fn wanted_again(&self, request: &StageRequest) -> bool {
         let planned = (self.plan.as_ref()).and_then(|plan| plan.upgrades.get(&request.version));
-        let joining = matches!(self.state, State::Joining { .. });
+        let joining = matches!(self.state, MachineState::Joining { .. });
         planned.is_some_and(|planned| planned.revision == request.revision)
             && joining == request.join
             && self.compared_with(request.version, request.running)

@@ -1,6 +1,6 @@
 //! Where the node stands, in the words of people and schedules.
 
-use super::node::{At, Child, NodeMachine, State};
+use super::node::{ChildLife, MachineState, NodeMachine, UpgradeAt};
 use super::{Place, Step};
 use crate::api::{ChildState, NodeStatus, Phase, Progress};
 use crate::ids::{Revision, Version};
@@ -73,20 +73,29 @@ impl NodeMachine {
     fn phase(&self) -> Phase {
         match &self.state {
             _ if self.halted.is_some() => Phase::Blocked,
-            State::Joining { .. } => Phase::Joining,
-            State::Blocked { .. } => Phase::Blocked,
-            State::Idle if !self.chain().is_empty() => Phase::Staged,
-            State::Idle if self.mend().is_some() => Phase::Staged,
-            State::Idle if self.next().is_some() => Phase::Fetching,
-            State::Idle => Phase::Settled,
-            State::Upgrading(upgrade) => match upgrade.at {
-                At::Confirm | At::BeforeStop | At::Drain | At::Keep | At::Hold | At::Stop => {
-                    Phase::Stopping
-                }
-                At::Transform { .. } => Phase::Transforming,
-                At::Flip => Phase::Committed,
-                At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe => Phase::Probing,
-                At::BackStop | At::BackFlip | At::BackStart | At::BackProbe => Phase::FlippingBack,
+            MachineState::Joining { .. } => Phase::Joining,
+            MachineState::Blocked { .. } => Phase::Blocked,
+            MachineState::Idle if !self.chain().is_empty() => Phase::Staged,
+            MachineState::Idle if self.mend().is_some() => Phase::Staged,
+            MachineState::Idle if self.next().is_some() => Phase::Fetching,
+            MachineState::Idle => Phase::Settled,
+            MachineState::Upgrading(upgrade) => match upgrade.at {
+                UpgradeAt::Confirm
+                | UpgradeAt::BeforeStop
+                | UpgradeAt::Drain
+                | UpgradeAt::Keep
+                | UpgradeAt::Hold
+                | UpgradeAt::Stop => Phase::Stopping,
+                UpgradeAt::Transform { .. } => Phase::Transforming,
+                UpgradeAt::Flip => Phase::Committed,
+                UpgradeAt::ProbeStop
+                | UpgradeAt::ProbeStart
+                | UpgradeAt::AfterStart
+                | UpgradeAt::Probe => Phase::Probing,
+                UpgradeAt::BackStop
+                | UpgradeAt::BackFlip
+                | UpgradeAt::BackStart
+                | UpgradeAt::BackProbe => Phase::FlippingBack,
             },
         }
     }
@@ -98,7 +107,7 @@ impl NodeMachine {
         if let Some(reason) = &self.action_backoff.reason {
             return Some(reason.clone());
         }
-        if self.child == Child::Crashed
+        if self.child == ChildLife::Crashed
             && matches!(
                 phase,
                 Phase::Joining | Phase::Settled | Phase::Staged | Phase::Fetching
@@ -107,7 +116,7 @@ impl NodeMachine {
             return self.child_backoff.reason.clone();
         }
         match (&self.state, phase) {
-            (State::Blocked { reason, .. }, _) => Some(match self.old_finding() {
+            (MachineState::Blocked { reason, .. }, _) => Some(match self.old_finding() {
                 Some(finding) => format!("{reason}; {finding}"),
                 None => reason.clone(),
             }),
@@ -118,7 +127,7 @@ impl NodeMachine {
                 failed.or(self.child_backoff.reason.as_ref()).cloned()
             }
             (_, Phase::Fetching) => self.stage_backoff.reason.clone(),
-            (State::Upgrading(upgrade), _) if !upgrade.failure.is_empty() => {
+            (MachineState::Upgrading(upgrade), _) if !upgrade.failure.is_empty() => {
                 Some(upgrade.failure.clone())
             }
             _ => None,
@@ -126,21 +135,24 @@ impl NodeMachine {
     }
 
     fn child_state(&self) -> ChildState {
-        let settled = matches!(self.state, State::Idle | State::Blocked { .. });
+        let settled = matches!(
+            self.state,
+            MachineState::Idle | MachineState::Blocked { .. }
+        );
         match self.child {
-            Child::Unknown | Child::Stopped => ChildState::Stopped,
-            Child::Crashed => ChildState::Crashed,
-            Child::Running { .. } if matches!(self.state, State::Blocked { .. }) => {
+            ChildLife::Unknown | ChildLife::Stopped => ChildState::Stopped,
+            ChildLife::Crashed => ChildState::Crashed,
+            ChildLife::Running { .. } if matches!(self.state, MachineState::Blocked { .. }) => {
                 self.old_child_state()
             }
-            Child::Running { .. } if settled && !self.tail.probe => ChildState::Running,
-            Child::Running { .. } if self.in_old_software() => ChildState::Running,
-            Child::Running { .. } => ChildState::Starting,
+            ChildLife::Running { .. } if settled && !self.tail.probe => ChildState::Running,
+            ChildLife::Running { .. } if self.in_old_software() => ChildState::Running,
+            ChildLife::Running { .. } => ChildState::Starting,
         }
     }
 
     fn in_old_software(&self) -> bool {
-        matches!(&self.state, State::Upgrading(upgrade)
-            if matches!(upgrade.at, At::Confirm | At::BeforeStop | At::Drain | At::Keep | At::Hold | At::Stop))
+        matches!(&self.state, MachineState::Upgrading(upgrade)
+            if matches!(upgrade.at, UpgradeAt::Confirm | UpgradeAt::BeforeStop | UpgradeAt::Drain | UpgradeAt::Keep | UpgradeAt::Hold | UpgradeAt::Stop))
     }
 }

@@ -1,7 +1,7 @@
 //! How traffic is treated in each state.
 
 use super::Traffic;
-use super::node::{At, NodeMachine, State, Upgrade};
+use super::node::{MachineState, NodeMachine, UpgradeAt, UpgradeUnderWay};
 use crate::ids::Version;
 
 impl NodeMachine {
@@ -10,29 +10,35 @@ impl NodeMachine {
         let settled = self.settled.as_ref();
         let here = settled.map_or(Version(0), |settled| settled.version);
         match &self.state {
-            State::Joining { step, .. } => Traffic {
+            MachineState::Joining { step, .. } => Traffic {
                 hold_calls: true,
                 serving_version: step.as_ref().map_or(Version(0), |step| step.version),
                 ..Traffic::default()
             },
-            State::Idle | State::Blocked { .. } => Traffic {
+            MachineState::Idle | MachineState::Blocked { .. } => Traffic {
                 hold_calls: self.tail.release,
                 serving_version: here,
                 ..Traffic::default()
             },
-            State::Upgrading(upgrade) => traffic_during(upgrade, here),
+            MachineState::Upgrading(upgrade) => traffic_during(upgrade, here),
         }
     }
 }
 
-fn traffic_during(upgrade: &Upgrade, here: Version) -> Traffic {
+fn traffic_during(upgrade: &UpgradeUnderWay, here: Version) -> Traffic {
     let (hold_calls, probing, serving_version) = match upgrade.at {
-        At::Confirm | At::BeforeStop | At::Drain | At::Keep => (upgrade.childless, false, here),
-        At::Hold | At::Stop | At::Transform { .. } => (true, false, here),
-        At::Flip | At::ProbeStop | At::ProbeStart | At::AfterStart | At::Probe => {
-            (true, true, upgrade.ahead.version)
+        UpgradeAt::Confirm | UpgradeAt::BeforeStop | UpgradeAt::Drain | UpgradeAt::Keep => {
+            (upgrade.childless, false, here)
         }
-        At::BackStop | At::BackFlip | At::BackStart | At::BackProbe => (true, true, here),
+        UpgradeAt::Hold | UpgradeAt::Stop | UpgradeAt::Transform { .. } => (true, false, here),
+        UpgradeAt::Flip
+        | UpgradeAt::ProbeStop
+        | UpgradeAt::ProbeStart
+        | UpgradeAt::AfterStart
+        | UpgradeAt::Probe => (true, true, upgrade.ahead.version),
+        UpgradeAt::BackStop | UpgradeAt::BackFlip | UpgradeAt::BackStart | UpgradeAt::BackProbe => {
+            (true, true, here)
+        }
     };
     Traffic {
         hold_calls,

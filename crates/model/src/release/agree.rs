@@ -1,6 +1,6 @@
 //! How an upgrade's services and schedules agree with the classes before and beside them.
 
-use super::build::Step;
+use super::build::ReleaseStep;
 use super::{HistoryError, InterfaceId, ReleaseClass};
 use crate::bundle::{ClassUpgrade, Interface, Protocol, Service};
 use crate::ids::Version;
@@ -8,7 +8,7 @@ use crate::spelling::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-impl Step<'_> {
+impl ReleaseStep<'_> {
     /// `after` names classes of this version, and no class waits for itself by a roundabout way.
     pub(super) fn check_order(
         &self,

@@ -48,7 +48,7 @@ impl Builder {
             .releases
             .get(&upgrade.from)
             .map(|release| release.classes.clone());
-        let mut step = Step {
+        let mut step = ReleaseStep {
             builder: self,
             upgrade: &upgrade,
             before: before.unwrap_or_default(),
@@ -91,13 +91,13 @@ impl Builder {
 }
 
 /// One upgrade on top of the release before it.
-pub(super) struct Step<'a> {
+pub(super) struct ReleaseStep<'a> {
     pub(super) builder: &'a mut Builder,
     pub(super) upgrade: &'a Upgrade,
     before: BTreeMap<String, Arc<ReleaseClass>>,
 }
 
-impl Step<'_> {
+impl ReleaseStep<'_> {
     fn classes(&mut self) -> Result<BTreeMap<String, Arc<ReleaseClass>>, HistoryError> {
         let mut successors: BTreeMap<&str, Vec<&ClassUpgrade>> = BTreeMap::new();
         for class in self.upgrade.classes.values().filter(|class| !class.added) {

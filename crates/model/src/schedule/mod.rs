@@ -11,7 +11,7 @@ mod tests;
 mod written;
 
 pub use leap::leap;
-pub use reason::{Goal, NodeNames, WaitReason};
+pub use reason::{NodeNames, UpgradeGoal, WaitReason};
 pub use written::{After, Rolling, Schedule, ScheduleError};
 
 use crate::api::{ChildState, NodeFact, PermitRequest, SystemView};
@@ -64,8 +64,8 @@ impl<'a> Facts<'a> {
     }
 
     /// Where the node would go.
-    fn goal(&self) -> Goal {
-        Goal {
+    fn goal(&self) -> UpgradeGoal {
+        UpgradeGoal {
             version: self.version,
             revision: self.mends.then_some(self.revision),
         }
@@ -105,7 +105,7 @@ impl<'a> Facts<'a> {
 }
 
 /// One part: looks at its own keys of the schedule, and agrees where they are absent.
-type Part = fn(&Schedule, &Facts<'_>) -> Opinion;
+type SchedulePart = fn(&Schedule, &Facts<'_>) -> Opinion;
 
 /// What one part says.
 enum Opinion {
@@ -123,7 +123,7 @@ enum Opinion {
 }
 
 /// Every part, in the order in which their reasons are told.
-const PARTS: [Part; 8] = [
+const PARTS: [SchedulePart; 8] = [
     gate::not_withdrawn,
     gate::not_paused,
     gate::not_blocked,

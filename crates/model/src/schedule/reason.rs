@@ -21,7 +21,7 @@ pub enum WaitReason {
     /// It has failed at nodes of the class.
     Blocked {
         /// What has failed.
-        goal: Goal,
+        goal: UpgradeGoal,
         /// Where.
         nodes: NodeNames,
     },
@@ -37,7 +37,7 @@ pub enum WaitReason {
         /// The classes that come first.
         classes: Vec<String>,
         /// Where they are to be.
-        goal: Goal,
+        goal: UpgradeGoal,
         /// Who is not.
         nodes: NodeNames,
     },
@@ -46,7 +46,7 @@ pub enum WaitReason {
         /// The classes that come first.
         classes: Vec<String>,
         /// Where they are.
-        goal: Goal,
+        goal: UpgradeGoal,
         /// Who has not.
         nodes: NodeNames,
     },
@@ -55,12 +55,12 @@ pub enum WaitReason {
         /// Whose nodes: a class, or several.
         who: String,
         /// Where they have settled.
-        goal: Goal,
+        goal: UpgradeGoal,
         /// For how long they must have.
         soak_ms: u64,
     },
     /// A person has to say yes.
-    NotApproved(Goal),
+    NotApproved(UpgradeGoal),
     /// The server has not told this node's facts yet.
     NotKnown,
     /// As many are unavailable as may be.
@@ -136,14 +136,14 @@ impl fmt::Display for WaitReason {
 
 /// Where a node would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Goal {
+pub struct UpgradeGoal {
     /// The version.
     pub version: Version,
     /// Its revision, where the node is at the version already.
     pub revision: Option<Revision>,
 }
 
-impl fmt::Display for Goal {
+impl fmt::Display for UpgradeGoal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(revision) = self.revision {
             write!(f, "revision {revision} of ")?;

@@ -1,4 +1,4 @@
-//! The keeper over a database that fails, and over one that another server changes too.
+//! The state writer over a database that fails, and over one that another server changes too.
 
 use super::StateWriter;
 use crate::clock::ServerClock;

@@ -1,7 +1,7 @@
 //! `[class.NAME]`: what an upgrade says about a class.
 
 use super::{check_name, lifecycle, schedule, service, software};
-use crate::bundle::read::Table;
+use crate::bundle::read::KeyTable;
 use crate::bundle::{Class, ClassUpgrade, State, Transform};
 use crate::expression::{Allowed, Expression};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 const TRANSFORM_TIMEOUT_MS: u64 = 600_000;
 
 pub(super) fn classes(
-    root: &Table<'_>,
+    root: &KeyTable<'_>,
     removed: &BTreeSet<String>,
 ) -> BTreeMap<String, ClassUpgrade> {
     let mut classes = BTreeMap::new();
@@ -29,7 +29,7 @@ pub(super) fn classes(
     classes
 }
 
-fn class(name: String, table: Table<'_>) -> ClassUpgrade {
+fn class(name: String, table: KeyTable<'_>) -> ClassUpgrade {
     let source = table.source();
     let first = source.first;
     let added = table.boolean("added", first);
@@ -78,7 +78,7 @@ fn class(name: String, table: Table<'_>) -> ClassUpgrade {
 }
 
 /// A class without software is only renamed or split.
-fn no_definition(table: &Table<'_>, added: bool, renamed: bool) {
+fn no_definition(table: &KeyTable<'_>, added: bool, renamed: bool) {
     let parts = ["service", "state", "lifecycle"];
     let part = parts.into_iter().find(|part| table.has(part));
     if added {
@@ -98,7 +98,7 @@ fn no_definition(table: &Table<'_>, added: bool, renamed: bool) {
     }
 }
 
-fn definition(table: &Table<'_>, new: bool) -> Class {
+fn definition(table: &KeyTable<'_>, new: bool) -> Class {
     let services: BTreeSet<String> = table
         .named_tables("service")
         .into_iter()
@@ -124,7 +124,7 @@ fn definition(table: &Table<'_>, new: bool) -> Class {
     }
 }
 
-fn state(table: Table<'_>, new: bool, allowed: &Allowed) -> State {
+fn state(table: KeyTable<'_>, new: bool, allowed: &Allowed) -> State {
     let source = table.source();
     let adopt = table.string("adopt");
     if let (Some(at), false) = (&adopt, new) {
@@ -175,7 +175,7 @@ fn is_within(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(plain)
 }
 
-fn transform(table: &Table<'_>, key: &'static str, allowed: &Allowed) -> Option<Transform> {
+fn transform(table: &KeyTable<'_>, key: &'static str, allowed: &Allowed) -> Option<Transform> {
     let inner = table.table(key)?;
     let command = software::command(&inner, allowed);
     let timeout_ms = inner.duration_ms("timeout_ms", TRANSFORM_TIMEOUT_MS);

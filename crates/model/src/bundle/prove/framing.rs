@@ -1,6 +1,6 @@
 //! `[class.NAME.service.NAME.framing]`: where messages end.
 
-use crate::bundle::read::{At, Table};
+use crate::bundle::read::{KeyTable, Located};
 use crate::bundle::{
     ByteOrder, Checksum, ChecksumKind, ChecksumPlace, Counts, Covers, Cut, DELIMITER_BYTES_MAX,
     Framing, HEAD_BYTES, HEAD_BYTES_MAX, LengthField, MESSAGE_BYTES_MAX, Protocol,
@@ -19,7 +19,7 @@ const KEYS: [(&str, Protocol, &str); 4] = [
 ];
 
 /// The framing of a service; none where its traffic is no stream of messages.
-pub(super) fn framing(service: &Table<'_>, protocol: Option<Protocol>) -> Option<Framing> {
+pub(super) fn framing(service: &KeyTable<'_>, protocol: Option<Protocol>) -> Option<Framing> {
     let table = service.table("framing");
     let protocol = protocol?;
     if matches!(protocol, Protocol::Http | Protocol::Resp) {
@@ -78,7 +78,7 @@ fn plain(protocol: Protocol) -> Framing {
     }
 }
 
-fn refuse_others(table: &Table<'_>, protocol: Protocol) {
+fn refuse_others(table: &KeyTable<'_>, protocol: Protocol) {
     for (key, owner, name) in KEYS {
         if owner != protocol
             && let Some(place) = table.place(key)
@@ -90,7 +90,7 @@ fn refuse_others(table: &Table<'_>, protocol: Protocol) {
 }
 
 /// Where messages end; none where it is written wrongly.
-fn cut(table: &Table<'_>, protocol: Protocol) -> Option<Cut> {
+fn cut(table: &KeyTable<'_>, protocol: Protocol) -> Option<Cut> {
     match protocol {
         Protocol::Framed => length(table).map(Cut::Length),
         Protocol::Lines => Some(delimiter(table)),
@@ -99,7 +99,7 @@ fn cut(table: &Table<'_>, protocol: Protocol) -> Option<Cut> {
     }
 }
 
-fn delimiter(table: &Table<'_>) -> Cut {
+fn delimiter(table: &KeyTable<'_>) -> Cut {
     let Some(at) = table.string("delimiter") else {
         return Cut::Delimiter(b"\n".to_vec());
     };
@@ -115,7 +115,7 @@ fn delimiter(table: &Table<'_>) -> Cut {
 
 const ORDERS: [(&str, ByteOrder); 2] = [("big", ByteOrder::Big), ("little", ByteOrder::Little)];
 
-fn length(table: &Table<'_>) -> Option<LengthField> {
+fn length(table: &KeyTable<'_>) -> Option<LengthField> {
     let Some(inner) = table.table("length") else {
         if !table.has("length") {
             table.missing("length", "write `length = { offset = 0, bytes = 4 }`");
@@ -169,7 +169,7 @@ fn length(table: &Table<'_>) -> Option<LengthField> {
 
 /// The checksum; a header that nothing else is said of reaches to its end.
 fn checksum(
-    table: &Table<'_>,
+    table: &KeyTable<'_>,
     header_bytes: &mut usize,
     length: std::ops::Range<usize>,
 ) -> Option<Checksum> {
@@ -188,7 +188,7 @@ fn checksum(
         );
     }
     let place = match inner.value("at") {
-        Some(At {
+        Some(Located {
             value: DeValue::String(_),
             ..
         }) => inner.word("at", &[("end", ChecksumPlace::End)]),
@@ -232,11 +232,11 @@ fn checksum(
 }
 
 /// A number that was checked to be small.
-fn small(at: Option<At<u64>>) -> Option<usize> {
+fn small(at: Option<Located<u64>>) -> Option<usize> {
     at.and_then(|at| usize::try_from(at.value).ok())
 }
 
-fn head_bytes(table: &Table<'_>, cut: &Cut) -> usize {
+fn head_bytes(table: &KeyTable<'_>, cut: &Cut) -> usize {
     // An adapter that gives a message another head must be able to write all of its header.
     let least = match cut {
         Cut::Length(field) if !field.header_is_framing() => field.header_bytes,

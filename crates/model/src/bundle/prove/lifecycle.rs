@@ -1,7 +1,7 @@
 //! `[class.NAME.lifecycle]`: how software is started, judged and stopped.
 
 use super::software;
-use crate::bundle::read::{At, Table};
+use crate::bundle::read::{KeyTable, Located};
 use crate::bundle::{Lifecycle, Probe, ProbeQuestion, Protocol, Service, Signal, StopTo};
 use crate::expression::{Allowed, Template};
 use crate::machine::ProbeMode;
@@ -23,8 +23,8 @@ const ALIVE_MS: u64 = 1_000;
 const STOP_TO: [(&str, StopTo); 2] = [("main", StopTo::Main), ("all", StopTo::All)];
 
 pub(super) fn lifecycle(
-    table: Option<Table<'_>>,
-    class: &Table<'_>,
+    table: Option<KeyTable<'_>>,
+    class: &KeyTable<'_>,
     services: &BTreeMap<String, Service>,
     allowed: &Allowed,
 ) -> Lifecycle {
@@ -64,7 +64,7 @@ pub(super) fn lifecycle(
 }
 
 /// Software with services says how its health is seen; a mere process is no proof that a service answers.
-fn need_probe(class: &Table<'_>, services: &BTreeMap<String, Service>) {
+fn need_probe(class: &KeyTable<'_>, services: &BTreeMap<String, Service>) {
     if let Some(name) = services.keys().next() {
         let help = format!(
             "say how to see that it is healthy: `lifecycle.probe = {{ tcp = \"{name}\" }}`, http or command"
@@ -83,7 +83,7 @@ fn default_probe() -> Probe {
     }
 }
 
-fn probe(table: Table<'_>, services: &BTreeMap<String, Service>, allowed: &Allowed) -> Probe {
+fn probe(table: KeyTable<'_>, services: &BTreeMap<String, Service>, allowed: &Allowed) -> Probe {
     let modes = [("alone", ProbeMode::Alone), ("joined", ProbeMode::Joined)];
     let probe = Probe {
         question: question(&table, services, allowed),
@@ -97,7 +97,7 @@ fn probe(table: Table<'_>, services: &BTreeMap<String, Service>, allowed: &Allow
 }
 
 fn question(
-    table: &Table<'_>,
+    table: &KeyTable<'_>,
     services: &BTreeMap<String, Service>,
     allowed: &Allowed,
 ) -> ProbeQuestion {
@@ -143,7 +143,7 @@ fn question(
 }
 
 fn http(
-    table: &Table<'_>,
+    table: &KeyTable<'_>,
     services: &BTreeMap<String, Service>,
     allowed: &Allowed,
 ) -> ProbeQuestion {
@@ -182,8 +182,8 @@ fn http(
 }
 
 fn known_service<'a>(
-    table: &Table<'_>,
-    at: &At<String>,
+    table: &KeyTable<'_>,
+    at: &Located<String>,
     services: &'a BTreeMap<String, Service>,
 ) -> Option<&'a Service> {
     let found = services.get(&at.value);
@@ -197,7 +197,7 @@ fn known_service<'a>(
     found
 }
 
-fn signal(table: &Table<'_>, at: &At<String>) -> Option<Signal> {
+fn signal(table: &KeyTable<'_>, at: &Located<String>) -> Option<Signal> {
     let name = at.value.strip_prefix("SIG").unwrap_or(&at.value);
     let found = Signal::ALL.into_iter().find(|signal| signal.name == name);
     if found.is_none() {

@@ -1,12 +1,12 @@
 //! `schedule` of a class: when its nodes may upgrade.
 
 use crate::bundle::Schedule;
-use crate::bundle::read::Table;
+use crate::bundle::read::KeyTable;
 use crate::spelling::nearest;
 use serde::Deserialize as _;
 use toml::de::ValueDeserializer;
 
-pub(super) fn schedule(table: &Table<'_>) -> Schedule {
+pub(super) fn schedule(table: &KeyTable<'_>) -> Schedule {
     let (Some(value), Some(place)) = (table.spanned("schedule"), table.value("schedule")) else {
         return Schedule::default();
     };

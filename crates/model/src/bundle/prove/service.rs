@@ -1,7 +1,7 @@
 //! `[class.NAME.service.NAME]`: ports, interfaces, adapters.
 
 use super::{check_letters, framing, software};
-use crate::bundle::read::{At, Table};
+use crate::bundle::read::{KeyTable, Located};
 use crate::bundle::{
     Adapter, Connections, Dispatch, Interface, Port, Protocol, PublicPolicy, Service,
 };
@@ -18,7 +18,10 @@ const SERVICES_MAX: usize = 64;
 /// The most networks of a service: four services' fit into a node's member table.
 const NETWORKS_MAX: usize = 64;
 
-pub(super) fn services(class: &Table<'_>, names: &BTreeSet<String>) -> BTreeMap<String, Service> {
+pub(super) fn services(
+    class: &KeyTable<'_>,
+    names: &BTreeSet<String>,
+) -> BTreeMap<String, Service> {
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
     if names.len() > SERVICES_MAX {
         class.source().wrong(
@@ -47,7 +50,7 @@ pub(super) fn services(class: &Table<'_>, names: &BTreeSet<String>) -> BTreeMap<
     services
 }
 
-fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service {
+fn service(name: String, names: &BTreeSet<String>, table: KeyTable<'_>) -> Service {
     let protocol = table.word(
         "protocol",
         &Protocol::ALL.map(|known| (known.name(), known)),
@@ -95,7 +98,7 @@ fn service(name: String, names: &BTreeSet<String>, table: Table<'_>) -> Service 
     service
 }
 
-fn port(table: &Table<'_>) -> Port {
+fn port(table: &KeyTable<'_>) -> Port {
     let computed = match table.value("port") {
         None => {
             table.missing(
@@ -104,7 +107,7 @@ fn port(table: &Table<'_>) -> Port {
             );
             None
         }
-        Some(At {
+        Some(Located {
             value: DeValue::String(_),
             ..
         }) => table
@@ -112,7 +115,7 @@ fn port(table: &Table<'_>) -> Port {
             .and_then(|at| (table.source()).expression(&at, &Allowed::LASTING, Expression::port))
             .map(Port::Computed),
         Some(
-            at @ At {
+            at @ Located {
                 value: DeValue::Integer(_),
                 ..
             },
@@ -130,12 +133,12 @@ fn port(table: &Table<'_>) -> Port {
 }
 
 /// The interface; none where it is written wrongly.
-fn interface(table: &Table<'_>) -> Option<Interface> {
+fn interface(table: &KeyTable<'_>) -> Option<Interface> {
     let source = table.source();
     let words = [("same", Interface::Same), ("changed", Interface::Changed)];
     let interface = match table.value("interface") {
         None => return Some(Interface::New),
-        Some(At {
+        Some(Located {
             value: DeValue::Table(_),
             ..
         }) => as_version(table),
@@ -148,7 +151,7 @@ fn interface(table: &Table<'_>) -> Option<Interface> {
     interface
 }
 
-fn as_version(table: &Table<'_>) -> Option<Interface> {
+fn as_version(table: &KeyTable<'_>) -> Option<Interface> {
     let inner = table.table("interface")?;
     let highest = u64::from(table.source().from.0).max(1);
     let version = inner.number("as_version", 1..=highest, "");
@@ -163,7 +166,7 @@ fn as_version(table: &Table<'_>) -> Option<Interface> {
     Some(Interface::AsVersion(Version(number)))
 }
 
-fn adapters(table: &Table<'_>, interface: Interface) -> (Adapter, Adapter) {
+fn adapters(table: &KeyTable<'_>, interface: Interface) -> (Adapter, Adapter) {
     let both = table.string("adapter");
     let sides = [
         ("past", table.string("past")),
@@ -221,7 +224,11 @@ fn adapters(table: &Table<'_>, interface: Interface) -> (Adapter, Adapter) {
 }
 
 /// How calls at the node's own version are dispatched; there must be an adapter that can be told of them.
-fn dispatch(table: &Table<'_>, interface: Option<Interface>, adapters: [&Adapter; 2]) -> Dispatch {
+fn dispatch(
+    table: &KeyTable<'_>,
+    interface: Option<Interface>,
+    adapters: [&Adapter; 2],
+) -> Dispatch {
     let words = [
         ("direct", Dispatch::Direct),
         ("observed", Dispatch::Observed),
@@ -238,21 +245,21 @@ fn dispatch(table: &Table<'_>, interface: Option<Interface>, adapters: [&Adapter
 }
 
 /// Which adapters are right is not known: their keys are not looked at.
-fn no_adapters(table: &Table<'_>) -> (Adapter, Adapter) {
+fn no_adapters(table: &KeyTable<'_>) -> (Adapter, Adapter) {
     for key in ["adapter", "past", "future"] {
         table.has(key);
     }
     (Adapter::None, Adapter::None)
 }
 
-fn adapter(table: &Table<'_>, at: &At<String>) -> Adapter {
+fn adapter(table: &KeyTable<'_>, at: &Located<String>) -> Adapter {
     if at.value == "refuse" {
         return Adapter::Refuse;
     }
     software::file(table, at).map_or(Adapter::None, Adapter::File)
 }
 
-fn advertise(table: &Table<'_>, names: &BTreeSet<String>) -> Vec<Template> {
+fn advertise(table: &KeyTable<'_>, names: &BTreeSet<String>) -> Vec<Template> {
     let allowed = Allowed::with_ports(names.clone());
     let mut addresses = Vec::new();
     for at in table.strings("advertise").unwrap_or_default() {
@@ -271,7 +278,7 @@ fn advertise(table: &Table<'_>, names: &BTreeSet<String>) -> Vec<Template> {
     addresses
 }
 
-fn networks(table: &Table<'_>, names: &BTreeSet<String>) -> Vec<Template> {
+fn networks(table: &KeyTable<'_>, names: &BTreeSet<String>) -> Vec<Template> {
     let allowed = Allowed::with_ports(names.clone());
     let mut networks = Vec::new();
     let all = table.strings("networks").unwrap_or_default();

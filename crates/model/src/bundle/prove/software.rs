@@ -1,6 +1,6 @@
 //! `[class.NAME.software]`: the program, and commands in general.
 
-use crate::bundle::read::{At, Table};
+use crate::bundle::read::{KeyTable, Located};
 use crate::bundle::{Command, Software, SoftwareKind, SoftwareSource};
 use crate::expression::{Allowed, Template};
 use crate::manifest::{Mode, check_path};
@@ -13,9 +13,9 @@ const COMMAND_TIMEOUT_MS: u64 = 30_000;
 /// The most arguments of one command.
 const ARGUMENTS_MAX: usize = 1000;
 
-pub(super) fn software(class: &Table<'_>, allowed: &Allowed) -> Software {
+pub(super) fn software(class: &KeyTable<'_>, allowed: &Allowed) -> Software {
     let none = Template::compile("", "${state}", allowed);
-    let directory = |at: Option<At<String>>| match at {
+    let directory = |at: Option<Located<String>>| match at {
         Some(at) => class.source().template(&at, allowed),
         None => none.clone().ok(),
     };
@@ -49,13 +49,13 @@ pub(super) fn software(class: &Table<'_>, allowed: &Allowed) -> Software {
 }
 
 /// The folder of the bundle with the class' software; none for an archive, or where there is no such folder.
-pub(super) fn folder(class: &Table<'_>) -> Option<String> {
+pub(super) fn folder(class: &KeyTable<'_>) -> Option<String> {
     let path = class.table("software")?.string("path")?.value;
     let path = path.trim_end_matches('/');
     is_folder(class, path).then(|| path.to_owned())
 }
 
-fn is_folder(table: &Table<'_>, path: &str) -> bool {
+fn is_folder(table: &KeyTable<'_>, path: &str) -> bool {
     let folder = format!("{path}/");
     let mut behind = table.source().files.range(folder.clone()..);
     behind
@@ -63,7 +63,7 @@ fn is_folder(table: &Table<'_>, path: &str) -> bool {
         .is_some_and(|(file, _)| file.starts_with(&folder))
 }
 
-fn software_source(table: &Table<'_>, at: &At<String>) -> Option<SoftwareSource> {
+fn software_source(table: &KeyTable<'_>, at: &Located<String>) -> Option<SoftwareSource> {
     let source = table.source();
     let path = at.value.trim_end_matches('/').to_owned();
     if let Err(error) = check_path(&path) {
@@ -96,7 +96,7 @@ fn software_source(table: &Table<'_>, at: &At<String>) -> Option<SoftwareSource>
 }
 
 /// A file of the bundle that must be there.
-pub(super) fn file(table: &Table<'_>, at: &At<String>) -> Option<String> {
+pub(super) fn file(table: &KeyTable<'_>, at: &Located<String>) -> Option<String> {
     if let Err(error) = check_path(&at.value) {
         table.source().wrong(at, error.to_string(), "");
         return None;
@@ -113,11 +113,11 @@ pub(super) fn file(table: &Table<'_>, at: &At<String>) -> Option<String> {
     Some(at.value.clone())
 }
 
-fn missing_file(table: &Table<'_>, at: &At<String>) {
+fn missing_file(table: &KeyTable<'_>, at: &Located<String>) {
     missing(table, at, &at.value);
 }
 
-fn missing(table: &Table<'_>, at: &At<String>, path: &str) {
+fn missing(table: &KeyTable<'_>, at: &Located<String>, path: &str) {
     let files = &table.source().files;
     let folders = files
         .keys()
@@ -132,7 +132,7 @@ fn missing(table: &Table<'_>, at: &At<String>, path: &str) {
 }
 
 /// A word that leads into the bundle must lead to something there, and the first to a program.
-fn check_word(table: &Table<'_>, index: usize, word: &At<String>, allowed: &Allowed) {
+fn check_word(table: &KeyTable<'_>, index: usize, word: &Located<String>, allowed: &Allowed) {
     let Some(path) = allowed.path_in_bundle(&word.value) else {
         return;
     };
@@ -155,7 +155,7 @@ fn check_word(table: &Table<'_>, index: usize, word: &At<String>, allowed: &Allo
 }
 
 /// `command` of a table: a program and its arguments.
-pub(super) fn command(table: &Table<'_>, allowed: &Allowed) -> Vec<Template> {
+pub(super) fn command(table: &KeyTable<'_>, allowed: &Allowed) -> Vec<Template> {
     let source = table.source();
     let Some(place) = table.value("command") else {
         table.missing("command", "write the program and its arguments as a list: `command = [\"PROGRAM\", \"ARGUMENT\"]`");
@@ -194,7 +194,7 @@ pub(super) fn command(table: &Table<'_>, allowed: &Allowed) -> Vec<Template> {
 
 /// `KEY = { command = [...], timeout_ms = N }`.
 pub(super) fn timed_command(
-    table: &Table<'_>,
+    table: &KeyTable<'_>,
     key: &'static str,
     allowed: &Allowed,
 ) -> Option<Command> {
@@ -208,7 +208,7 @@ pub(super) fn timed_command(
     })
 }
 
-fn environment(table: &Table<'_>, allowed: &Allowed) -> BTreeMap<String, Template> {
+fn environment(table: &KeyTable<'_>, allowed: &Allowed) -> BTreeMap<String, Template> {
     let mut environment = BTreeMap::new();
     for (name, at) in table.named_strings("environment") {
         if name.is_empty() || name.contains(['=', '\0']) {

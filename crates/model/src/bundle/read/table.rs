@@ -1,6 +1,6 @@
 //! A table of the file, asked key by key.
 
-use super::{At, Source};
+use super::{FileReading, Located};
 use crate::spelling::nearest;
 use serde_spanned::Spanned;
 use std::cell::RefCell;
@@ -8,16 +8,16 @@ use std::ops::{Range, RangeInclusive};
 use toml::de::{DeString, DeTable, DeValue};
 
 /// A table of the file.
-pub(in crate::bundle) struct Table<'a> {
-    source: &'a Source<'a>,
+pub(in crate::bundle) struct KeyTable<'a> {
+    source: &'a FileReading<'a>,
     table: &'a DeTable<'a>,
     pub(in crate::bundle) path: String,
     span: Option<Range<usize>>,
     known: RefCell<Vec<&'static str>>,
 }
 
-impl<'a> Table<'a> {
-    pub(in crate::bundle) fn root(source: &'a Source<'a>, table: &'a DeTable<'a>) -> Self {
+impl<'a> KeyTable<'a> {
+    pub(in crate::bundle) fn root(source: &'a FileReading<'a>, table: &'a DeTable<'a>) -> Self {
         Self {
             source,
             table,
@@ -27,7 +27,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(in crate::bundle) fn source(&self) -> &'a Source<'a> {
+    pub(in crate::bundle) fn source(&self) -> &'a FileReading<'a> {
         self.source
     }
 
@@ -40,8 +40,8 @@ impl<'a> Table<'a> {
     }
 
     /// The whole table as a value to point at.
-    pub(in crate::bundle) fn here(&self) -> At<()> {
-        At {
+    pub(in crate::bundle) fn here(&self) -> Located<()> {
+        Located {
             value: (),
             key: self.path.clone(),
             span: self.span.clone().unwrap_or(0..0),
@@ -62,18 +62,18 @@ impl<'a> Table<'a> {
     }
 
     /// The key's place, to report something about it.
-    pub(in crate::bundle) fn place(&self, key: &'static str) -> Option<At<()>> {
+    pub(in crate::bundle) fn place(&self, key: &'static str) -> Option<Located<()>> {
         let (written, _) = self.entry(key)?;
-        Some(At {
+        Some(Located {
             value: (),
             key: self.key_path(key),
             span: written.span(),
         })
     }
 
-    pub(in crate::bundle) fn value(&self, key: &'static str) -> Option<At<&'a DeValue<'a>>> {
+    pub(in crate::bundle) fn value(&self, key: &'static str) -> Option<Located<&'a DeValue<'a>>> {
         let (_, value) = self.entry(key)?;
-        Some(At {
+        Some(Located {
             value: value.get_ref(),
             key: self.key_path(key),
             span: value.span(),
@@ -87,7 +87,7 @@ impl<'a> Table<'a> {
 
     pub(in crate::bundle) fn expected<T>(
         &self,
-        at: &At<&DeValue<'_>>,
+        at: &Located<&DeValue<'_>>,
         expected: &str,
     ) -> Option<T> {
         self.source.wrong(
@@ -98,14 +98,14 @@ impl<'a> Table<'a> {
         None
     }
 
-    pub(in crate::bundle) fn string(&self, key: &'static str) -> Option<At<String>> {
+    pub(in crate::bundle) fn string(&self, key: &'static str) -> Option<Located<String>> {
         let at = self.value(key)?;
         self.as_string(&at)
     }
 
-    fn as_string(&self, at: &At<&'a DeValue<'a>>) -> Option<At<String>> {
+    fn as_string(&self, at: &Located<&'a DeValue<'a>>) -> Option<Located<String>> {
         match at.value {
-            DeValue::String(text) => Some(At {
+            DeValue::String(text) => Some(Located {
                 value: text.clone().into_owned(),
                 key: at.key.clone(),
                 span: at.span.clone(),
@@ -117,7 +117,7 @@ impl<'a> Table<'a> {
     pub(in crate::bundle) fn boolean(&self, key: &'static str, default: bool) -> bool {
         match self.value(key) {
             None => default,
-            Some(At {
+            Some(Located {
                 value: DeValue::Boolean(truth),
                 ..
             }) => *truth,
@@ -131,7 +131,7 @@ impl<'a> Table<'a> {
         key: &'static str,
         range: RangeInclusive<u64>,
         unit: &str,
-    ) -> Option<At<u64>> {
+    ) -> Option<Located<u64>> {
         let at = self.value(key)?;
         let (low, high) = (range.start(), range.end());
         let expected = format!("a whole number{unit} from {low} to {high}");
@@ -139,7 +139,7 @@ impl<'a> Table<'a> {
             return self.expected(&at, &expected);
         };
         match u64::from_str_radix(written.as_str(), written.radix()) {
-            Ok(value) if range.contains(&value) => Some(At {
+            Ok(value) if range.contains(&value) => Some(Located {
                 value,
                 key: at.key,
                 span: at.span,
@@ -183,14 +183,14 @@ impl<'a> Table<'a> {
     }
 
     /// A list of strings.
-    pub(in crate::bundle) fn strings(&self, key: &'static str) -> Option<Vec<At<String>>> {
+    pub(in crate::bundle) fn strings(&self, key: &'static str) -> Option<Vec<Located<String>>> {
         let at = self.value(key)?;
         let DeValue::Array(items) = at.value else {
             return self.expected(&at, "a list of strings");
         };
         let item = |(index, item): (usize, &'a Spanned<DeValue<'a>>)| {
             let key = format!("{}[{index}]", at.key);
-            self.as_string(&At {
+            self.as_string(&Located {
                 value: item.get_ref(),
                 key,
                 span: item.span(),
@@ -199,7 +199,7 @@ impl<'a> Table<'a> {
         items.iter().enumerate().map(item).collect()
     }
 
-    pub(in crate::bundle) fn table(&self, key: &'static str) -> Option<Table<'a>> {
+    pub(in crate::bundle) fn table(&self, key: &'static str) -> Option<KeyTable<'a>> {
         let (written, value) = self.entry(key)?;
         self.as_table(written, value, key)
     }
@@ -209,12 +209,12 @@ impl<'a> Table<'a> {
         written: &'a Spanned<DeString<'a>>,
         value: &'a Spanned<DeValue<'a>>,
         key: &str,
-    ) -> Option<Table<'a>> {
+    ) -> Option<KeyTable<'a>> {
         let path = self.key_path(key);
         match value.get_ref() {
             DeValue::Table(table) => {
                 let span = Some(written.span());
-                Some(Table {
+                Some(KeyTable {
                     source: self.source,
                     table,
                     path,
@@ -223,7 +223,7 @@ impl<'a> Table<'a> {
                 })
             }
             other => self.expected(
-                &At {
+                &Located {
                     value: other,
                     key: path,
                     span: value.span(),
@@ -237,7 +237,7 @@ impl<'a> Table<'a> {
     pub(in crate::bundle) fn named_tables(
         &self,
         key: &'static str,
-    ) -> Vec<(At<String>, Table<'a>)> {
+    ) -> Vec<(Located<String>, KeyTable<'a>)> {
         let Some(outer) = self.table(key) else {
             return Vec::new();
         };
@@ -246,7 +246,7 @@ impl<'a> Table<'a> {
             let table = outer.as_table(written, value, &name)?;
             let key = table.path.clone();
             Some((
-                At {
+                Located {
                     value: name,
                     key,
                     span: written.span(),
@@ -258,13 +258,16 @@ impl<'a> Table<'a> {
     }
 
     /// The strings below a key whose names are free (`environment = { NAME = "value" }`).
-    pub(in crate::bundle) fn named_strings(&self, key: &'static str) -> Vec<(String, At<String>)> {
+    pub(in crate::bundle) fn named_strings(
+        &self,
+        key: &'static str,
+    ) -> Vec<(String, Located<String>)> {
         let Some(outer) = self.table(key) else {
             return Vec::new();
         };
         let child = |(written, value): (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)| {
             let name = written.get_ref().clone().into_owned();
-            let at = At {
+            let at = Located {
                 value: value.get_ref(),
                 key: outer.key_path(&name),
                 span: value.span(),
