@@ -45,7 +45,7 @@ struct Queue {
 
 /// One connection's caller, as long as it is a stranger.
 #[derive(Clone, Debug)]
-pub(crate) struct Stranger(Arc<StrangersPlace>);
+pub(crate) struct UnknownCaller(Arc<StrangersPlace>);
 
 #[derive(Debug)]
 struct StrangersPlace {
@@ -57,7 +57,7 @@ struct StrangersPlace {
 
 impl Strangers {
     /// Gives a new one a place, if need be that of the one who has had his longest.
-    fn admit(&self) -> Stranger {
+    fn admit(&self) -> UnknownCaller {
         let mut waiting = self.lock();
         if waiting.leave.len() >= STRANGERS_MAX
             && let Some((_, oldest)) = waiting.leave.pop_first()
@@ -70,7 +70,7 @@ impl Strangers {
         waiting.leave.insert(number, Arc::clone(&leave));
         drop(waiting);
         let strangers = self.clone();
-        Stranger(Arc::new(StrangersPlace {
+        UnknownCaller(Arc::new(StrangersPlace {
             number,
             strangers,
             leave,
@@ -82,7 +82,7 @@ impl Strangers {
     }
 }
 
-impl Stranger {
+impl UnknownCaller {
     /// The caller has shown a token: it is no stranger any more.
     pub(crate) fn is_known_now(&self) {
         self.0.strangers.lock().leave.remove(&self.0.number);
@@ -147,7 +147,7 @@ fn is_scarcity(error: &io::Error) -> bool {
 async fn connection(
     stream: TcpStream,
     router: Router,
-    caller: Stranger,
+    caller: UnknownCaller,
     mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are small, and somebody waits for each of them.

@@ -45,8 +45,8 @@ thread_local! {
 
 /// Does work whose expressions share a limit; inside of other such work they share that one's.
 pub fn within<T>(limit: &'static Limit, work: impl FnOnce() -> T) -> T {
-    struct End(Option<(u64, &'static Limit)>);
-    impl Drop for End {
+    struct EndOfWork(Option<(u64, &'static Limit)>);
+    impl Drop for EndOfWork {
         fn drop(&mut self) {
             if self.0.is_none() {
                 LEFT.set(None);
@@ -54,7 +54,7 @@ pub fn within<T>(limit: &'static Limit, work: impl FnOnce() -> T) -> T {
         }
     }
     let outside = LEFT.get();
-    let _end = End(outside);
+    let _end = EndOfWork(outside);
     if outside.is_none() {
         LEFT.set(Some((limit.steps, limit)));
     }
@@ -157,45 +157,45 @@ pub fn add_tolls(env: &mut Env) {
 }
 
 type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
-type Given<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+type Evaluated<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
 /// The first argument, paid for.
 fn paid<'b, 'v>(
     arguments: Arguments<'b, 'v>,
     steps: impl FnOnce(&[CowVal<'b, 'v>]) -> u64,
-) -> Given<'b, 'v> {
+) -> Evaluated<'b, 'v> {
     pay(steps(&arguments))?;
     let first = arguments.into_iter().next();
     first.ok_or_else(|| ExecutionError::invalid_argument_count(1, 0))
 }
 
-fn toll<'b, 'v>(arguments: Arguments<'b, 'v>) -> Given<'b, 'v> {
+fn toll<'b, 'v>(arguments: Arguments<'b, 'v>) -> Evaluated<'b, 'v> {
     paid(arguments, |all| {
         all.iter().map(|one| weight(one.as_ref())).sum()
     })
 }
 
-fn toll_length<'b, 'v>(arguments: Arguments<'b, 'v>) -> Given<'b, 'v> {
+fn toll_length<'b, 'v>(arguments: Arguments<'b, 'v>) -> Evaluated<'b, 'v> {
     paid(arguments, |all| {
         all.iter().map(|one| length(one.as_ref())).sum()
     })
 }
 
-fn toll_pattern<'b, 'v>(arguments: Arguments<'b, 'v>) -> Given<'b, 'v> {
+fn toll_pattern<'b, 'v>(arguments: Arguments<'b, 'v>) -> Evaluated<'b, 'v> {
     paid(arguments, |all| {
         let lengths = all.iter().map(|one| length(one.as_ref()));
         PATTERN_STEPS.saturating_mul(1 + lengths.sum::<u64>())
     })
 }
 
-fn toll_turns<'b, 'v>(arguments: Arguments<'b, 'v>) -> Given<'b, 'v> {
+fn toll_turns<'b, 'v>(arguments: Arguments<'b, 'v>) -> Evaluated<'b, 'v> {
     paid(arguments, |all| {
         let number = all.first().and_then(|one| one.downcast_ref::<CelInt>());
         number.map_or(0, |number| u64::try_from(*number.inner()).unwrap_or(0))
     })
 }
 
-fn toll_product<'b, 'v>(arguments: Arguments<'b, 'v>) -> Given<'b, 'v> {
+fn toll_product<'b, 'v>(arguments: Arguments<'b, 'v>) -> Evaluated<'b, 'v> {
     paid(arguments, |all| {
         let weights = all.iter().map(|one| weight(one.as_ref()));
         weights.fold(1, u64::saturating_mul)

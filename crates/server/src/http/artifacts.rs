@@ -1,7 +1,7 @@
 //! Artifacts by digest: upload, download with ranges.
 
 use super::App;
-use super::request_body::Named;
+use super::json_request::Named;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{Range, range, unusable};
 use axum::body::Body;

@@ -1,7 +1,7 @@
 //! The bearer token: asked of every request.
 
 use super::App;
-use crate::front::Stranger;
+use crate::front::UnknownCaller;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -22,7 +22,7 @@ pub(super) async fn check(
              data directory).",
         ));
     }
-    if let Some(caller) = request.extensions().get::<Stranger>() {
+    if let Some(caller) = request.extensions().get::<UnknownCaller>() {
         caller.is_known_now();
     }
     Ok(next.run(request).await)

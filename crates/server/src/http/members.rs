@@ -1,7 +1,7 @@
 //! The members' list: an agent says which one its software's hooks go by, and gets the next.
 
 use super::App;
-use super::request_body::{Named, Queried, RequestBody};
+use super::json_request::{JsonRequest, Named, Queried};
 use super::sync::{WaitQuery, numbered, patience, waited};
 use crate::problem::RequestRefusal;
 use crate::rules::Order;
@@ -20,7 +20,7 @@ pub(super) async fn members(
     State(app): State<App>,
     Named(node): Named<String>,
     Queried(query): Queried<WaitQuery>,
-    asked: RequestBody<MembersRequest>,
+    asked: JsonRequest<MembersRequest>,
 ) -> Result<Json<MembersResponse>, RequestRefusal> {
     let node = numbered(&node)?;
     let request = asked.body;

@@ -3,13 +3,13 @@
 mod artifacts;
 mod auth;
 mod host;
+mod json_request;
 mod members;
 mod nodes;
 mod openapi;
 mod operate;
 mod pages;
 mod permits;
-mod request_body;
 mod routes;
 mod sync;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::udb::Udb;
 use axum::extract::OriginalUri;
 use axum::http::Method;
 use axum::{Router, middleware};
-use request_body::Asker;
+use json_request::Asker;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -1,8 +1,8 @@
 //! Nodes: enrolment, the list, retry, forget.
 
 use super::App;
+use super::json_request::{JsonRequest, Named, Queried};
 use super::pages::PageQuery;
-use super::request_body::{Named, Queried, RequestBody};
 use crate::problem::RequestRefusal;
 use crate::rules::{Order, unknown_node};
 use axum::Json;
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Makes a node known; idempotent by name.
 pub(super) async fn enrol(
     State(app): State<App>,
-    asked: RequestBody<EnrolRequest>,
+    asked: JsonRequest<EnrolRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::Enrol(asked.body), asked.caller).await
 }
@@ -57,7 +57,7 @@ pub(super) async fn show(
 pub(super) async fn forget(
     State(app): State<App>,
     Named(node): Named<String>,
-    asked: RequestBody<()>,
+    asked: JsonRequest<()>,
 ) -> Result<StatusCode, RequestRefusal> {
     app.change(Order::Forget(node), asked.caller)
         .await
@@ -72,7 +72,7 @@ pub(super) async fn forget(
 pub(super) async fn retry(
     State(app): State<App>,
     Named(node): Named<String>,
-    asked: RequestBody<()>,
+    asked: JsonRequest<()>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::Retry(node), asked.caller).await
 }

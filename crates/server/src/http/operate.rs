@@ -1,8 +1,8 @@
 //! The system's view and history, and what operators do to the whole of it.
 
 use super::App;
+use super::json_request::{JsonRequest, Queried};
 use super::pages::limit;
-use super::request_body::{Queried, RequestBody};
 use super::sync::{WAIT_MAX, waited};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::Order;
@@ -80,7 +80,7 @@ pub(super) async fn events(
 /// Pauses the system: no node begins an upgrade.
 pub(super) async fn pause(
     State(app): State<App>,
-    asked: RequestBody<PauseRequest>,
+    asked: JsonRequest<PauseRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::Pause(asked.body), asked.caller).await
 }
@@ -90,7 +90,7 @@ pub(super) async fn pause(
 /// Ends a pause; none is no error.
 pub(super) async fn resume(
     State(app): State<App>,
-    asked: RequestBody<()>,
+    asked: JsonRequest<()>,
 ) -> Result<StatusCode, RequestRefusal> {
     app.change(Order::Resume, asked.caller)
         .await
@@ -103,7 +103,7 @@ pub(super) async fn resume(
 /// Gives a person's leave for an upgrade.
 pub(super) async fn approve(
     State(app): State<App>,
-    asked: RequestBody<ApproveRequest>,
+    asked: JsonRequest<ApproveRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::Approve(asked.body), asked.caller).await
 }
@@ -113,7 +113,7 @@ pub(super) async fn approve(
 /// Moves the public version of one service or of all; answers all public versions.
 pub(super) async fn set_public(
     State(app): State<App>,
-    asked: RequestBody<PublicRequest>,
+    asked: JsonRequest<PublicRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::SetPublic(asked.body), asked.caller).await
 }
@@ -124,7 +124,7 @@ pub(super) async fn set_public(
 /// Begins to retire every version up to one; 409 says what holds them.
 pub(super) async fn retire(
     State(app): State<App>,
-    asked: RequestBody<RetireRequest>,
+    asked: JsonRequest<RetireRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::Retire(asked.body), asked.caller).await
 }

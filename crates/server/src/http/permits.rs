@@ -1,7 +1,7 @@
 //! Permits: leave for one node to be unavailable.
 
 use super::App;
-use super::request_body::{Named, RequestBody};
+use super::json_request::{JsonRequest, Named};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::Order;
 use axum::Json;
@@ -27,7 +27,7 @@ fn number(text: &str) -> Result<PermitId, RequestRefusal> {
 /// Asks for leave to be unavailable; 409 says who takes the room.
 pub(super) async fn acquire(
     State(app): State<App>,
-    asked: RequestBody<PermitRequest>,
+    asked: JsonRequest<PermitRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::AcquirePermit(asked.body), asked.caller)
         .await
@@ -40,7 +40,7 @@ pub(super) async fn acquire(
 pub(super) async fn confirm(
     State(app): State<App>,
     Named(permit): Named<String>,
-    asked: RequestBody<()>,
+    asked: JsonRequest<()>,
 ) -> Result<Json<Value>, RequestRefusal> {
     let mut caller = asked.caller;
     // Confirming twice is the same, but a remembered answer would hide that a permit was broken meanwhile.
@@ -56,7 +56,7 @@ pub(super) async fn confirm(
 pub(super) async fn end(
     State(app): State<App>,
     Named(permit): Named<String>,
-    asked: RequestBody<()>,
+    asked: JsonRequest<()>,
 ) -> Result<StatusCode, RequestRefusal> {
     app.change(Order::EndPermit(number(&permit)?), asked.caller)
         .await
@@ -71,7 +71,7 @@ pub(super) async fn end(
 pub(super) async fn break_it(
     State(app): State<App>,
     Named(permit): Named<String>,
-    asked: RequestBody<()>,
+    asked: JsonRequest<()>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::BreakPermit(number(&permit)?), asked.caller)
         .await

@@ -1,7 +1,7 @@
 //! An agent's round trip: its report in, the system's view out when it differs from what the agent holds.
 
 use super::App;
-use super::request_body::{Named, Queried, RequestBody};
+use super::json_request::{JsonRequest, Named, Queried};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::{Order, check_sync};
 use axum::Json;
@@ -34,7 +34,7 @@ pub(super) async fn sync(
     State(app): State<App>,
     Named(node): Named<String>,
     Queried(query): Queried<WaitQuery>,
-    asked: RequestBody<SyncRequest>,
+    asked: JsonRequest<SyncRequest>,
 ) -> Result<Json<SyncResponse>, RequestRefusal> {
     let node = numbered(&node)?;
     check_sync(&asked.body)?;

@@ -1,8 +1,8 @@
 //! Upgrades: publish, withdraw, the list, manifests.
 
 use super::App;
+use super::json_request::{JsonRequest, Named, Queried};
 use super::pages::PageQuery;
-use super::request_body::{Named, Queried, RequestBody};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository;
 use crate::rules::{Order, Publication, unknown_version};
@@ -21,7 +21,7 @@ use serde_json::Value;
 /// Publishes an upgrade, or a revision, whose artifacts are uploaded.
 pub(super) async fn publish(
     State(app): State<App>,
-    asked: RequestBody<PublishRequest>,
+    asked: JsonRequest<PublishRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     let manifest = asked.body.manifest;
     let upgrade = repository::prove(&app.repository, &manifest).await?;
@@ -86,7 +86,7 @@ pub(super) async fn show(
 pub(super) async fn withdraw(
     State(app): State<App>,
     Named(version): Named<String>,
-    asked: RequestBody<()>,
+    asked: JsonRequest<()>,
 ) -> Result<Json<Value>, RequestRefusal> {
     app.change(Order::Withdraw(number(&version)?), asked.caller)
         .await

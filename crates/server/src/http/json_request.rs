@@ -24,13 +24,13 @@ pub(super) struct Asker {
     pub(super) key: Option<(String, String)>,
 }
 
-/// A JSON body with its caller; `RequestBody<()>` for requests without a body.
-pub(super) struct RequestBody<T> {
+/// A JSON body with its caller; `JsonRequest<()>` for requests without a body.
+pub(super) struct JsonRequest<T> {
     pub(super) body: T,
     pub(super) caller: Asker,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for RequestBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
     type Rejection = RequestRefusal;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, RequestRefusal> {
