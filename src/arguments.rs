@@ -1,8 +1,9 @@
 //! The command line as a whole: what every command understands, and the list of commands.
 
 use crate::commands as c;
+use crate::failure::CommandOutcome;
 use crate::globals::Globals;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// What `--help` says below the options.
 const AFTER_HELP: &str = "\
@@ -92,6 +93,47 @@ pub(crate) enum UpstartCommand {
     /// Compile a component; started by an agent or by `check`
     #[command(hide = true)]
     CompileAdapter(c::hidden::CompileArgs),
+}
+
+impl Cli {
+    /// Runs the command that was given.
+    pub(crate) fn run(self) -> CommandOutcome {
+        let globals = &self.globals;
+        match self.command {
+            UpstartCommand::Server(arguments) => c::server::run(globals, arguments),
+            UpstartCommand::Agent(arguments) => c::agent::run(globals, arguments),
+            UpstartCommand::Check(arguments) => c::check::run(globals, &arguments),
+            UpstartCommand::Adapter(arguments) => c::adapter::run(globals, &arguments),
+            UpstartCommand::Lens(arguments) => c::lens::run(globals, &arguments),
+            UpstartCommand::Publish(arguments) => c::publish::run(globals, &arguments),
+            UpstartCommand::Withdraw(arguments) => c::operate::withdraw(globals, &arguments),
+            UpstartCommand::Status(arguments) => c::status::run(globals, &arguments),
+            UpstartCommand::Nodes(arguments) => c::nodes::run(globals, &arguments),
+            UpstartCommand::Watch(arguments) => c::watch::run(globals, &arguments),
+            UpstartCommand::Events(arguments) => c::events::run(globals, &arguments),
+            UpstartCommand::Logs(arguments) => c::logs::run(globals, &arguments),
+            UpstartCommand::Pause(arguments) => c::operate::pause(globals, &arguments),
+            UpstartCommand::Resume => c::operate::resume(globals),
+            UpstartCommand::Approve(arguments) => c::operate::approve(globals, &arguments),
+            UpstartCommand::Retry(arguments) => c::operate::retry(globals, &arguments),
+            UpstartCommand::Forget(arguments) => c::operate::forget(globals, &arguments),
+            UpstartCommand::Public(arguments) => c::operate::public(globals, &arguments),
+            UpstartCommand::Retire(arguments) => c::retire::run(globals, &arguments),
+            UpstartCommand::Permit(arguments) => c::permit::run(globals, &arguments),
+            UpstartCommand::Claim(arguments) => c::claim::run(globals, &arguments),
+            UpstartCommand::Stop(arguments) => c::stop::run(globals, &arguments),
+            UpstartCommand::Record(arguments) => c::record::run(globals, &arguments),
+            UpstartCommand::Schema(arguments) => c::generate::schema(&arguments),
+            UpstartCommand::Completions(arguments) => {
+                c::generate::completions(&arguments, Self::command())
+            }
+            UpstartCommand::Man(arguments) => c::generate::man(&arguments, Self::command()),
+            UpstartCommand::Holder(arguments) => c::hidden::holder(&arguments),
+            UpstartCommand::Launch(_) => c::hidden::launch(),
+            UpstartCommand::Confine(rest) => c::hidden::confine(&rest),
+            UpstartCommand::CompileAdapter(arguments) => c::hidden::compile(&arguments),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,5 +21,5 @@ fn main() -> ExitCode {
     );
     telemetry::start(if is_daemon { "info" } else { "warn" }, cli.globals.verbose);
     let json = cli.globals.json;
-    failure::exit_code(commands::run(cli), json)
+    failure::exit_code(cli.run(), json)
 }

@@ -1,10 +1,9 @@
 //! `upstart completions`, `upstart man` and `upstart schema`: files for packagers and editors. The first two are generated
-//! from the arguments themselves; that the schemas know what the parsers know is tested (tests/schemas.rs).
+//! from the arguments themselves; that the schemas know what the parsers know is tested (crates/model/tests/schema.rs, crates/adapter/tests/schema.rs).
 
 use super::reference;
-use crate::arguments::Cli;
 use crate::failure::{Advise, CommandEnd, CommandOutcome};
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::Shell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -60,34 +59,34 @@ pub(crate) fn schema(arguments: &SchemaArgs) -> CommandOutcome {
     Ok(CommandEnd::Yes)
 }
 
-/// `upstart completions`.
-pub(crate) fn completions(arguments: &CompletionsArgs) -> CommandOutcome {
+/// `upstart completions`, of this command line.
+pub(crate) fn completions(arguments: &CompletionsArgs, mut root: Command) -> CommandOutcome {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "upstart", &mut script);
+    clap_complete::generate(arguments.shell, &mut root, "upstart", &mut script);
     std::io::stdout().lock().write_all(&script)?;
     Ok(CommandEnd::Yes)
 }
 
-/// `upstart man`.
-pub(crate) fn man(arguments: &ManArgs) -> CommandOutcome {
+/// `upstart man`, of this command line.
+pub(crate) fn man(arguments: &ManArgs, root: Command) -> CommandOutcome {
     match &arguments.output {
         _ if arguments.markdown => {
-            let page = reference::page();
+            let page = reference::page(root);
             std::io::stdout().lock().write_all(page.as_bytes())?;
         }
-        Some(directory) => pages(directory)?,
+        Some(directory) => pages(directory, root)?,
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            clap_mangen::Man::new(root).render(&mut page)?;
             std::io::stdout().lock().write_all(&page)?;
         }
     }
     Ok(CommandEnd::Yes)
 }
 
-fn pages(directory: &Path) -> anyhow::Result<()> {
+fn pages(directory: &Path, root: Command) -> anyhow::Result<()> {
     let advice = "give a directory that can be written";
     let what = format!("cannot write manual pages into {}", directory.display());
     std::fs::create_dir_all(directory).advise(&what, advice)?;
-    clap_mangen::generate_to(Cli::command(), directory).advise(&what, advice)
+    clap_mangen::generate_to(root, directory).advise(&what, advice)
 }

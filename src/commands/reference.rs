@@ -1,7 +1,6 @@
 //! `upstart man --markdown`: every command on one page, for the documentation, generated from the arguments themselves.
 
-use crate::arguments::Cli;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use std::fmt::Write;
 
 /// What stands above the commands.
@@ -15,9 +14,8 @@ generated from it.
 
 ";
 
-/// The page.
-pub(super) fn page() -> String {
-    let mut root = Cli::command();
+/// The page of this command line.
+pub(super) fn page(mut root: Command) -> String {
     root.build();
     let mut page = HEAD.to_owned();
     if let Some(after) = root.get_after_help() {
