@@ -22,6 +22,8 @@ pub struct Metadata {
 pub struct Package {
     /// Its name.
     pub name: String,
+    /// Where its manifest lies.
+    pub manifest_path: PathBuf,
     /// What it depends on, of all kinds.
     pub dependencies: Vec<Dependency>,
 }

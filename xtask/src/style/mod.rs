@@ -43,7 +43,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
 fn findings() -> anyhow::Result<Vec<String>> {
     let workspace = Workspace::find()?;
     let sources = sources(&workspace)?;
-    let mut findings = arrows::findings(&workspace.metadata.packages);
+    let packages = &workspace.metadata.packages;
+    let mut findings = arrows::findings(packages, workspace.root(), &sources);
     findings.extend(sources.iter().flat_map(opening));
     findings.extend(sources.iter().flat_map(unfinished));
     let private = private_paths(&workspace);
@@ -81,6 +82,12 @@ fn sources(workspace: &Workspace) -> anyhow::Result<Vec<Source>> {
     }
     anyhow::ensure!(!sources.is_empty(), "git lists no files here");
     Ok(sources)
+}
+
+/// A page of the documentation by its file's name, in whatever folder of `docs/` it lies.
+fn page<'a>(sources: &'a [Source], name: &str) -> Option<&'a Source> {
+    let is_it = |path: &str| path.starts_with("docs/") && path.rsplit('/').next() == Some(name);
+    sources.iter().find(|source| is_it(&source.path))
 }
 
 /// Every Rust file says first what lives there.

@@ -1,13 +1,13 @@
-//! Every test that docs/reference/SPECIFICATION.md names exists.
+//! Every test that the page of promises names exists.
 
 use super::Source;
 
 /// The page of promises.
-const PAGE: &str = "docs/reference/SPECIFICATION.md";
+const PAGE: &str = "SPECIFICATION.md";
 
 pub(super) fn findings(sources: &[Source]) -> Vec<String> {
-    let Some(page) = sources.iter().find(|source| source.path == PAGE) else {
-        return vec![format!("{PAGE}: is missing")];
+    let Some(page) = super::page(sources, PAGE) else {
+        return vec![format!("docs/: {PAGE} is missing")];
     };
     let mut findings = Vec::new();
     for (index, line) in page.text.lines().enumerate() {
@@ -19,7 +19,8 @@ pub(super) fn findings(sources: &[Source]) -> Vec<String> {
             .filter(|part| is_test(part))
         {
             if !exists(named, sources) {
-                findings.push(format!("{PAGE}:{}: there is no test `{named}`", index + 1));
+                let line = index + 1;
+                findings.push(format!("{}:{line}: there is no test `{named}`", page.path));
             }
         }
     }
@@ -30,7 +31,7 @@ fn is_test(part: &str) -> bool {
     part.contains(".rs") || part.contains(".py")
 }
 
-/// `path/to/file.rs::name`, or a whole file of tests.
+/// `PATH::name`, or a whole file of tests.
 fn exists(named: &str, sources: &[Source]) -> bool {
     let (path, name) = match named.split_once("::") {
         Some((path, name)) => (path, Some(name)),
@@ -56,7 +57,10 @@ mod tests {
             path: path.to_owned(),
             text: text.to_owned(),
         };
-        let page = source(PAGE, "| a | `a.rs::here`, `a.rs::gone`, `b.rs` |\n");
+        let page = source(
+            "docs/reference/SPECIFICATION.md",
+            "| a | `a.rs::here`, `a.rs::gone`, `b.rs` |\n",
+        );
         let sources = [page, source("a.rs", "#[test]\nfn here() {}\n")];
         let found = findings(&sources);
         assert_eq!(found.len(), 2, "{found:?}");
