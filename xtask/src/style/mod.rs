@@ -1,6 +1,8 @@
 //! Style as a test: what reviewers would otherwise have to say again and again.
 
 mod arrows;
+mod circles;
+mod code;
 mod functions;
 mod specification;
 
@@ -43,8 +45,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
 fn findings() -> anyhow::Result<Vec<String>> {
     let workspace = Workspace::find()?;
     let sources = sources(&workspace)?;
+    let product = code::product(&sources);
     let packages = &workspace.metadata.packages;
     let mut findings = arrows::findings(packages, workspace.root(), &sources);
+    findings.extend(circles::findings(&product));
     findings.extend(sources.iter().flat_map(opening));
     findings.extend(sources.iter().flat_map(unfinished));
     let private = private_paths(&workspace);
