@@ -4,6 +4,7 @@ mod arrows;
 mod circles;
 mod code;
 mod functions;
+mod names;
 mod specification;
 
 use crate::workspace::Workspace;
@@ -49,6 +50,7 @@ fn findings() -> anyhow::Result<Vec<String>> {
     let packages = &workspace.metadata.packages;
     let mut findings = arrows::findings(packages, workspace.root(), &sources);
     findings.extend(circles::findings(&product));
+    findings.extend(names::findings(&product));
     findings.extend(sources.iter().flat_map(opening));
     findings.extend(sources.iter().flat_map(unfinished));
     let private = private_paths(&workspace);
