@@ -68,6 +68,11 @@ pub(super) fn findings(sources: &[Source]) -> Vec<String> {
     findings
 }
 
+/// The lengths of a file's functions, in lines.
+pub(super) fn lengths(text: &str) -> impl Iterator<Item = usize> {
+    functions(text).into_iter().map(|function| function.lines)
+}
+
 /// The functions of formatted source: the closing brace stands as deep as the line that begins the function.
 fn functions(text: &str) -> Vec<Function<'_>> {
     let lines: Vec<&str> = text.lines().collect();

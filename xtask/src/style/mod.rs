@@ -5,6 +5,7 @@ mod circles;
 mod code;
 mod functions;
 mod names;
+mod sizes;
 mod specification;
 
 use crate::workspace::Workspace;
@@ -60,6 +61,7 @@ fn findings() -> anyhow::Result<Vec<String>> {
             .flat_map(|source| machine_paths(source, &private)),
     );
     findings.extend(functions::findings(&sources));
+    findings.extend(sizes::findings(&sources));
     findings.extend(specification::findings(&sources));
     findings.extend(crate::docs::findings(&workspace)?);
     Ok(findings)
@@ -94,6 +96,12 @@ fn sources(workspace: &Workspace) -> anyhow::Result<Vec<Source>> {
 fn page<'a>(sources: &'a [Source], name: &str) -> Option<&'a Source> {
     let is_it = |path: &str| path.starts_with("docs/") && path.rsplit('/').next() == Some(name);
     sources.iter().find(|source| is_it(&source.path))
+}
+
+/// Whether a file holds nothing but tests.
+fn is_test(path: &str) -> bool {
+    path.split('/')
+        .any(|part| ["tests", "tests.rs"].contains(&part))
 }
 
 /// Every Rust file says first what lives there.
