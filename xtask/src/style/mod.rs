@@ -5,6 +5,7 @@ mod circles;
 mod code;
 mod functions;
 mod names;
+mod references;
 mod sizes;
 mod specification;
 
@@ -62,6 +63,7 @@ fn findings() -> anyhow::Result<Vec<String>> {
     );
     findings.extend(functions::findings(&sources));
     findings.extend(sizes::findings(&sources));
+    findings.extend(references::findings(&sources));
     findings.extend(specification::findings(&sources));
     findings.extend(crate::docs::findings(&workspace)?);
     Ok(findings)
