@@ -1,6 +1,6 @@
 //! Artifacts by digest: upload, presence, download with resume. Digests are not checked here: the receiver does that.
 
-use crate::send::{OutgoingRequest, broken};
+use crate::transport::{OutgoingRequest, broken};
 use crate::{Client, ClientError};
 use bytes::Bytes;
 use http::Method;

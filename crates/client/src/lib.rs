@@ -7,8 +7,8 @@ mod artifacts;
 mod error;
 mod local;
 mod nodes;
-mod operate;
-mod send;
+mod operator;
+mod transport;
 mod upgrades;
 
 pub use artifacts::ArtifactBody;

@@ -1,6 +1,6 @@
 //! What agents ask: enrolment, sync, permits; and the list of nodes.
 
-use crate::send::OutgoingRequest;
+use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
     EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, Permit, PermitFact,

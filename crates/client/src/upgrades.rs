@@ -1,6 +1,6 @@
 //! Upgrades: publishing, withdrawing, and the manifests as static files.
 
-use crate::send::{OutgoingRequest, broken};
+use crate::transport::{OutgoingRequest, broken};
 use crate::{Client, ClientError};
 use model::api::{Page, PublishRequest, UpgradeSummary};
 use model::ids::{Revision, Version};

@@ -12,11 +12,11 @@
 //!
 //! TLVs and flags that are not known are skipped, so that later labels (a MAC) reach older readers.
 
-mod encode;
-mod parse;
+mod encoding;
+mod parsing;
 
 pub use ::crc32c::crc32c;
-pub use parse::{Parsed, parse};
+pub use parsing::{Parsed, parse};
 
 use std::net::SocketAddr;
 

@@ -5,7 +5,7 @@ use super::node::{
     ASK_INTERVAL_MS, ChildLife, FLIP_ATTEMPTS_MAX, FULL_RETRY_MS, JoinAt, MachineState,
     NodeMachine, RELEASE_RETRY_MS, RETURN_RETRY_MS, UpgradeAt,
 };
-use super::recover::after_attempt;
+use super::recovery::after_attempt;
 use super::{Action, Note, Outcome, Output, Record, Settled};
 use crate::api::EventKind;
 

@@ -13,17 +13,17 @@
 mod advance;
 mod ahead;
 mod backoff;
-mod decide;
+mod decision;
+mod departure;
 mod health;
 mod input;
-mod leave;
-mod mend;
+mod mending;
 mod node;
 mod notes;
 mod output;
 mod plan;
 mod record;
-mod recover;
+mod recovery;
 mod staging;
 mod status;
 #[cfg(test)]
@@ -36,4 +36,4 @@ pub use node::{NodeMachine, TRANSFORM_ATTEMPTS_MAX};
 pub use output::{Action, Note, Output, StageRequest, Traffic};
 pub use plan::{Plan, Planned};
 pub use record::{ProbeMode, Record, Serving, Settled, Step, Work};
-pub use recover::RecoverError;
+pub use recovery::RecoverError;

@@ -1,7 +1,7 @@
 //! The machine itself: its state, and how news changes it.
 
 use super::backoff::BackOff;
-use super::decide::LaneDecision;
+use super::decision::LaneDecision;
 use super::health::OldHealth;
 use super::notes::note_of;
 use super::{

@@ -93,7 +93,7 @@ impl Settled {
     }
 }
 
-/// A journal record. `recover` has the action that comes after each: it is done again where a crash has interrupted it.
+/// A journal record. `recovery` has the action that comes after each: it is done again where a crash has interrupted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {

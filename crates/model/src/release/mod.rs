@@ -1,8 +1,8 @@
 //! The whole system at each version: upgrades say what changes, releases say what holds.
 
-mod agree;
-mod build;
+mod agreement;
 mod check;
+mod construction;
 mod error;
 mod filters;
 mod lineage;
@@ -71,7 +71,7 @@ impl History {
         upgrades: impl IntoIterator<Item = Arc<Upgrade>>,
         withdrawn: &BTreeSet<Version>,
     ) -> Result<Self, HistoryError> {
-        build::history(upgrades, withdrawn)
+        construction::history(upgrades, withdrawn)
     }
 
     /// The upgrade that leads to `version`.

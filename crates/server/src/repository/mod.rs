@@ -1,12 +1,12 @@
 //! The repository on disk: artifacts by digest, manifests as static files under the paths at which they are served, so
 //! that any web server can mirror the folder.
 
+mod download;
 mod proof;
-mod receive;
-mod send;
+mod upload;
 
+pub(crate) use download::{Range, range};
 pub(crate) use proof::{prove, prove_again};
-pub(crate) use send::{Range, range};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
 use model::ids::{Revision, Version};

@@ -1,18 +1,18 @@
 //! What every command may do, decided over the state in memory, without I/O: changes and an answer, or a refusal.
 
 mod draft;
-mod enrol;
+mod enrolment;
 mod members;
-mod operate;
+mod operator;
 mod permits;
 mod public;
-mod publish;
-mod retire;
+mod publication;
+mod retirement;
 mod sweep;
 mod sync;
 #[cfg(test)]
 mod tests;
-mod withdraw;
+mod withdrawal;
 
 pub(crate) use draft::Draft;
 pub(crate) use sync::check as check_sync;
@@ -96,22 +96,22 @@ pub(crate) fn decide<'a>(
 ) -> Result<(Draft<'a>, Value), RequestRefusal> {
     let mut draft = Draft::new(state, context);
     let reply = match command {
-        Order::Enrol(request) => value(&enrol::enrol(&mut draft, request)?),
+        Order::Enrol(request) => value(&enrolment::enrol(&mut draft, request)?),
         Order::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
         Order::Members(node, request) => value(&members::acknowledge(&mut draft, *node, request)?),
-        Order::Forget(node) => value(&operate::forget(&mut draft, node)?),
-        Order::Retry(node) => value(&operate::retry(&mut draft, node)?),
+        Order::Forget(node) => value(&operator::forget(&mut draft, node)?),
+        Order::Retry(node) => value(&operator::retry(&mut draft, node)?),
         Order::AcquirePermit(request) => value(&permits::acquire(&mut draft, request)?),
         Order::ConfirmPermit(permit) => value(&permits::confirm(&mut draft, *permit)?),
         Order::EndPermit(permit) => value(&permits::end(&mut draft, *permit)),
         Order::BreakPermit(permit) => value(&permits::break_it(&mut draft, *permit)?),
-        Order::Publish(publication) => value(&publish::publish(&mut draft, publication)?),
-        Order::Withdraw(version) => value(&withdraw::withdraw(&mut draft, *version)?),
-        Order::Pause(request) => value(&operate::pause(&mut draft, request)?),
-        Order::Resume => value(&operate::resume(&mut draft)),
-        Order::Approve(request) => value(&operate::approve(&mut draft, request)?),
+        Order::Publish(publication) => value(&publication::publish(&mut draft, publication)?),
+        Order::Withdraw(version) => value(&withdrawal::withdraw(&mut draft, *version)?),
+        Order::Pause(request) => value(&operator::pause(&mut draft, request)?),
+        Order::Resume => value(&operator::resume(&mut draft)),
+        Order::Approve(request) => value(&operator::approve(&mut draft, request)?),
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
-        Order::Retire(request) => value(&retire::retire(&mut draft, request)?),
+        Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
         Order::Sweep => value(&sweep::sweep(&mut draft)),
     };
     Ok((draft, reply))

@@ -1,6 +1,6 @@
 //! A node reports: what it says is kept, and what matters to others wakes them.
 
-use super::{Draft, retire, unknown_node};
+use super::{Draft, retirement, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::listed;
 use crate::udb::Change;
@@ -103,7 +103,7 @@ pub(super) fn sync(
         );
     }
     if acknowledged {
-        retire::finish(draft);
+        retirement::finish(draft);
     }
     Ok(())
 }

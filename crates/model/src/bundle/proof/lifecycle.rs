@@ -1,7 +1,7 @@
 //! `[class.NAME.lifecycle]`: how software is started, judged and stopped.
 
 use super::software;
-use crate::bundle::read::{KeyTable, Located};
+use crate::bundle::reader::{KeyTable, Located};
 use crate::bundle::{Lifecycle, Probe, ProbeQuestion, Protocol, Service, Signal, StopTo};
 use crate::expression::{Allowed, Template};
 use crate::machine::ProbeMode;

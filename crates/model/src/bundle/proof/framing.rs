@@ -1,6 +1,6 @@
 //! `[class.NAME.service.NAME.framing]`: where messages end.
 
-use crate::bundle::read::{KeyTable, Located};
+use crate::bundle::reader::{KeyTable, Located};
 use crate::bundle::{
     ByteOrder, Checksum, ChecksumKind, ChecksumPlace, Counts, Covers, Cut, DELIMITER_BYTES_MAX,
     Framing, HEAD_BYTES, HEAD_BYTES_MAX, LengthField, MESSAGE_BYTES_MAX, Protocol,

@@ -1,7 +1,7 @@
 //! `[class.NAME.service.NAME]`: ports, interfaces, adapters.
 
 use super::{check_letters, framing, software};
-use crate::bundle::read::{KeyTable, Located};
+use crate::bundle::reader::{KeyTable, Located};
 use crate::bundle::{
     Adapter, Connections, Dispatch, Interface, Port, Protocol, PublicPolicy, Service,
 };

@@ -1,6 +1,6 @@
 //! What operators ask: the system's view, its history, pause, approvals, public versions, retirement.
 
-use crate::send::OutgoingRequest;
+use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
     Approval, ApproveRequest, Event, Page, Pause, PauseRequest, PublicRequest, RetireRequest,

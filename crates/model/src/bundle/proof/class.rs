@@ -1,7 +1,7 @@
 //! `[class.NAME]`: what an upgrade says about a class.
 
 use super::{check_name, lifecycle, schedule, service, software};
-use crate::bundle::read::KeyTable;
+use crate::bundle::reader::KeyTable;
 use crate::bundle::{Class, ClassUpgrade, State, Transform};
 use crate::expression::{Allowed, Expression};
 use std::collections::{BTreeMap, BTreeSet};

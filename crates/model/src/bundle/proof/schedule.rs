@@ -1,7 +1,7 @@
 //! `schedule` of a class: when its nodes may upgrade.
 
 use crate::bundle::Schedule;
-use crate::bundle::read::KeyTable;
+use crate::bundle::reader::KeyTable;
 use crate::spelling::nearest;
 use serde::Deserialize as _;
 use toml::de::ValueDeserializer;

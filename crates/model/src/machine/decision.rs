@@ -1,7 +1,7 @@
 //! What is due: looks at the state, changes nothing that a record must hold.
 
 use super::node::{ChildLife, JoinAt, MachineState, NodeMachine, UpgradeAt, UpgradeUnderWay};
-use super::{Action, Place, Record, Serving, Settled, Step, Work, recover::settled_after};
+use super::{Action, Place, Record, Serving, Settled, Step, Work, recovery::settled_after};
 use crate::ids::Version;
 
 /// The next thing on the main lane.

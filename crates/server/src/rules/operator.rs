@@ -1,6 +1,6 @@
 //! What operators do to the system and to single nodes: pause, approve, retry, forget.
 
-use super::{Draft, known, permits, retire, unknown_node};
+use super::{Draft, known, permits, retirement, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{Approval, ApproveRequest, EventKind, NodeFact, Pause, PauseRequest, Phase};
@@ -150,7 +150,7 @@ pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), RequestRef
         format!("{} is forgotten", fact.name),
     );
     draft.change(Change::Forget(fact.node));
-    retire::finish(draft);
+    retirement::finish(draft);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! How an upgrade's services and schedules agree with the classes before and beside them.
 
-use super::build::ReleaseStep;
+use super::construction::ReleaseStep;
 use super::{HistoryError, InterfaceId, ReleaseClass};
 use crate::bundle::{ClassUpgrade, Interface, Protocol, Service};
 use crate::ids::Version;

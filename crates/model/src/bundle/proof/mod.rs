@@ -7,7 +7,7 @@ mod schedule;
 mod service;
 mod software;
 
-use super::read::{FileReading, KeyTable, Located, line_and_column};
+use super::reader::{FileReading, KeyTable, Located, line_and_column};
 use super::{BundleError, BundleFiles, CallSettings, Settings, Upgrade};
 use crate::ids::Version;
 use crate::manifest::UPGRADE_FILE;

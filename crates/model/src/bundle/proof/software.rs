@@ -1,6 +1,6 @@
 //! `[class.NAME.software]`: the program, and commands in general.
 
-use crate::bundle::read::{KeyTable, Located};
+use crate::bundle::reader::{KeyTable, Located};
 use crate::bundle::{Command, Software, SoftwareKind, SoftwareSource};
 use crate::expression::{Allowed, Template};
 use crate::manifest::{Mode, check_path};
