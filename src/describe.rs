@@ -35,9 +35,12 @@ pub(crate) fn child(node: &NodeFact) -> &'static str {
 
 /// The version that a node runs, and where it is going; with the revision (`2.1`) where it is not the first, or changes.
 pub(crate) fn version(status: &NodeStatus) -> String {
-    let numbers = |version: Version, revision: Revision, told: bool| match told {
-        true => format!("{version}.{revision}"),
-        false => version.to_string(),
+    let numbers = |version: Version, revision: Revision, told: bool| {
+        if told {
+            format!("{version}.{revision}")
+        } else {
+            version.to_string()
+        }
     };
     let revised = |revision: Revision| revision > Revision(1);
     let here = status.version;
@@ -59,9 +62,10 @@ pub(crate) fn version(status: &NodeStatus) -> String {
 
 /// A version, with its revision where that is not the first.
 pub(crate) fn place(version: Version, revision: Revision) -> String {
-    match revision > Revision(1) {
-        true => format!("{version}.{revision}"),
-        false => version.to_string(),
+    if revision > Revision(1) {
+        format!("{version}.{revision}")
+    } else {
+        version.to_string()
     }
 }
 

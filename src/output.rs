@@ -96,9 +96,10 @@ fn cells<const COLUMNS: usize>(row: [impl AsRef<str>; COLUMNS]) -> Vec<String> {
     cells
         .map(|(index, cell)| {
             let text = visible(cell.as_ref());
-            match index == last {
-                true => text.into_owned(),
-                false => text.replace('\n', "\\n"),
+            if index == last {
+                text.into_owned()
+            } else {
+                text.replace('\n', "\\n")
             }
         })
         .collect()

@@ -30,9 +30,9 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Says this, in pieces of at most so many bytes.
-    pub(crate) fn new(incoming: Vec<u8>, piece: usize) -> (Memory, Arc<Mutex<Seen>>) {
+    pub(crate) fn new(incoming: Vec<u8>, piece: usize) -> (Self, Arc<Mutex<Seen>>) {
         let seen = Arc::<Mutex<Seen>>::default();
-        let memory = Memory {
+        let memory = Self {
             incoming: Mutex::new(incoming),
             piece: piece.max(1),
             reads: Mutex::default(),
@@ -47,9 +47,10 @@ impl Memory {
 fn turn(blocked: &Mutex<bool>) -> io::Result<()> {
     let mut blocked = blocked.lock().expect("no panic");
     *blocked = !*blocked;
-    match *blocked {
-        true => Err(io::ErrorKind::WouldBlock.into()),
-        false => Ok(()),
+    if *blocked {
+        Err(io::ErrorKind::WouldBlock.into())
+    } else {
+        Ok(())
     }
 }
 

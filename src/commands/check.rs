@@ -133,9 +133,10 @@ pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<Bundl
                 .map(|problem| archive_finding(path, &problem)),
         );
     }
-    match findings.is_empty() {
-        true => Ok(Ok(Proved { folder, checked })),
-        false => Ok(Err(findings)),
+    if findings.is_empty() {
+        Ok(Ok(Proved { folder, checked }))
+    } else {
+        Ok(Err(findings))
     }
 }
 
@@ -170,15 +171,16 @@ fn adapter_finding(folder: &Path, path: &str, services: &[&Service]) -> Option<B
         let problem = "is empty: every call between the two versions would be refused";
         return Some(BundleError::of_file(path, problem, help));
     }
-    let error = match Declaration::is_one(&text) {
-        true => component_error(folder, path, &text, services)?,
-        false => match Lens::parse(path, &text) {
+    let error = if Declaration::is_one(&text) {
+        component_error(folder, path, &text, services)?
+    } else {
+        match Lens::parse(path, &text) {
             Err(error) => error,
             Ok(_) => {
                 let problem = unfit(AdapterKind::Lens, services)?;
                 return Some(BundleError::of_file(path, problem, ""));
             }
-        },
+        }
     };
     Some(BundleError {
         line: Some(error.line).filter(|line| *line > 0),

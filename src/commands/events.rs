@@ -50,9 +50,10 @@ async fn print_all(
             .iter()
             .filter(|event| is_wanted(event, arguments))
         {
-            match globals.json {
-                true => output::json(event)?,
-                false => output::line(sentence(event))?,
+            if globals.json {
+                output::json(event)?
+            } else {
+                output::line(sentence(event))?
             }
         }
         let is_end = page.items.is_empty() && !arguments.follow;

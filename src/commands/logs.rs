@@ -73,12 +73,13 @@ fn data(globals: &Globals, arguments: &LogsArgs) -> anyhow::Result<PathBuf> {
     let name = arguments.node.as_deref().unwrap_or_default();
     let client = connect(globals)?;
     let node = wait_for(async { client.node(name).await.map_err(explain) })?;
-    match node.host == host() {
-        true => Ok(PathBuf::from(node.data_directory)),
-        false => Err(failure(
+    if node.host == host() {
+        Ok(PathBuf::from(node.data_directory))
+    } else {
+        Err(failure(
             format!("node {name} runs on {}, this is {}", node.host, host()),
             format!("run `upstart logs --data {}` there", node.data_directory),
-        )),
+        ))
     }
 }
 
@@ -174,9 +175,10 @@ impl Printer {
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
-        match self.unfinished.is_empty() {
-            true => Ok(()),
-            false => self.print_line(&self.unfinished),
+        if self.unfinished.is_empty() {
+            Ok(())
+        } else {
+            self.print_line(&self.unfinished)
         }
     }
 

@@ -24,9 +24,10 @@ pub(crate) fn run(globals: &Globals, arguments: &NodesArgs) -> CommandOutcome {
     let client = connect(globals)?;
     if let Some(name) = &arguments.node {
         let node = wait_for(async { client.node(name).await.map_err(explain) })?;
-        match globals.json {
-            true => output::json(&node)?,
-            false => print(&node)?,
+        if globals.json {
+            output::json(&node)?
+        } else {
+            print(&node)?
         }
         return Ok(CommandEnd::Yes);
     }

@@ -63,9 +63,10 @@ pub(crate) struct PublicArgs {
 
 /// Says what was done: the answer as JSON, or a sentence.
 pub(crate) fn done(globals: &Globals, answer: &impl Serialize, sentence: &str) -> CommandOutcome {
-    match globals.json {
-        true => output::json(answer)?,
-        false => output::line(sentence)?,
+    if globals.json {
+        output::json(answer)?
+    } else {
+        output::line(sentence)?
     }
     Ok(CommandEnd::Yes)
 }

@@ -38,9 +38,10 @@ pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> CommandOutcome 
         "{} version {} revision {} (manifest {})",
         proved.checked.upgrade.system, summary.version, summary.revision, summary.manifest_sha256
     );
-    let sentence = match there == Some(summary.revision) {
-        true => format!("Nothing has changed: this is {what}."),
-        false => format!("Published {what}."),
+    let sentence = if there == Some(summary.revision) {
+        format!("Nothing has changed: this is {what}.")
+    } else {
+        format!("Published {what}.")
     };
     done(globals, &summary, &sentence)
 }
@@ -140,9 +141,10 @@ impl UploadProgress {
     fn say(&self, text: &str) {
         let mut stderr = std::io::stderr().lock();
         // A stderr that nobody reads must not end the upload.
-        let _ = match stderr.is_terminal() {
-            true => write!(stderr, "\r\x1b[2K{text}"),
-            false => writeln!(stderr, "{text}"),
+        let _ = if stderr.is_terminal() {
+            write!(stderr, "\r\x1b[2K{text}")
+        } else {
+            writeln!(stderr, "{text}")
         };
         let _ = stderr.flush();
     }

@@ -83,9 +83,10 @@ fn request(arguments: &RecordArgs) -> RecordRequest {
         service: arguments.service.clone(),
         count: arguments.count,
         seconds: arguments.seconds,
-        secrets: match arguments.with_secrets {
-            true => Vec::new(),
-            false => own.chain(further).collect(),
+        secrets: if arguments.with_secrets {
+            Vec::new()
+        } else {
+            own.chain(further).collect()
         },
     }
 }
@@ -160,11 +161,12 @@ impl<'a> Files<'a> {
     }
 
     fn begin(&self, service: &str, version: u32) -> anyhow::Result<()> {
-        match self.globals.json {
-            true => output::json(&json!({ "recording": service, "version": version })),
-            false => output::line(format!(
+        if self.globals.json {
+            output::json(&json!({ "recording": service, "version": version }))
+        } else {
+            output::line(format!(
                 "recording new connections of {service}, at version {version}; Ctrl-C ends it"
-            )),
+            ))
         }
     }
 
@@ -192,9 +194,10 @@ impl<'a> Files<'a> {
             }
         };
         self.written += 1;
-        match self.globals.json {
-            true => output::json(&json!({ "file": path })),
-            false => output::line(format!("{}: {}", path.display(), conversation.title())),
+        if self.globals.json {
+            output::json(&json!({ "file": path }))
+        } else {
+            output::line(format!("{}: {}", path.display(), conversation.title()))
         }
     }
 

@@ -15,9 +15,10 @@ pub(crate) struct StatusArgs {}
 pub(crate) fn run(globals: &Globals, _arguments: &StatusArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let view = wait_for(async { client.system().await.map_err(explain) })?;
-    match globals.json {
-        true => output::json(&view)?,
-        false => print(&view)?,
+    if globals.json {
+        output::json(&view)?
+    } else {
+        print(&view)?
     }
     Ok(CommandEnd::Yes)
 }

@@ -125,7 +125,7 @@ fn a_server_that_somebody_else_runs_is_not_believed_without_its_token() {
     // With the token it is our own business whom we believe.
     while status().code() != Some(0) {
         assert!(server.try_wait().expect("waits").is_none());
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     let without = run(upstart().args(["status", "--server", &url]));
     server.kill().expect("killed");

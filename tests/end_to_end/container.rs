@@ -194,9 +194,10 @@ fn an_agent_in_a_container_ends_its_software_in_order_and_comes_back_at_its_vers
     container.inside("for p in /proc/[0-9]*; do case $(tr '\\0' ' ' < $p/cmdline) in '/upstart/upstart agent'*) [ $p = /proc/1 ] || kill -9 ${p#/proc/};; esac; done");
     assert_eq!(answers().expect("by software that runs on"), Some(7));
     until_ok("the agent to be started again", || {
-        match container.said().contains("started again") {
-            true => Ok(()),
-            false => Err(container.said()),
+        if container.said().contains("started again") {
+            Ok(())
+        } else {
+            Err(container.said())
         }
     });
     let before = system.fact("a").seen_at_ms;

@@ -225,7 +225,7 @@ fn a_copy_is_not_claimed_while_its_original_runs_and_touches_nothing_of_it() {
         let said = std::fs::read_to_string(&log).expect("read");
         said.contains("choose another name").then_some(())
     });
-    assert!(crate::harness::pids_naming(&backup.join("current")).is_empty());
+    assert!(harness::pids_naming(&backup.join("current")).is_empty());
     assert_eq!(reads(&system, 1), 7);
     let process = rustix::process::Pid::from_child(&second);
     rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("told");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 fn a_node_joins_serves_and_logs() {
     let system = System::with(&Boxes::version(1).bundle());
     let node = system.settled_box("a", 1, 1);
-    let mut caller = crate::harness::Caller::unlabelled(system.port(1), 1).expect("connected");
+    let mut caller = harness::Caller::unlabelled(system.port(1), 1).expect("connected");
     assert_eq!(caller.get("apples").expect("answered"), None);
     caller.put("apples", 7).expect("answered");
     assert_eq!(caller.get("apples").expect("answered"), Some(7));
@@ -38,7 +38,7 @@ fn a_node_joins_serves_and_logs() {
 fn killed_software_is_started_again_after_growing_pauses() {
     let system = System::with(&Boxes::version(1).bundle());
     let node = system.settled_box("a", 1, 1);
-    let mut caller = crate::harness::Caller::unlabelled(system.port(1), 1).expect("connected");
+    let mut caller = harness::Caller::unlabelled(system.port(1), 1).expect("connected");
     caller.put("apples", 7).expect("answered");
     let mut pauses = Vec::new();
     let mut pid = node.running_child();
@@ -52,7 +52,7 @@ fn killed_software_is_started_again_after_growing_pauses() {
     assert!(pauses[2] >= Duration::from_millis(500), "{pauses:?}");
     assert!(pauses[0] < pauses[2], "{pauses:?}");
     let number = until("an answer", || {
-        let mut caller = crate::harness::Caller::unlabelled(system.port(1), 1).ok()?;
+        let mut caller = harness::Caller::unlabelled(system.port(1), 1).ok()?;
         caller.get("apples").ok()
     });
     assert_eq!(number, Some(7));
@@ -72,7 +72,7 @@ fn an_existing_directory_becomes_the_first_state_where_it_is() {
     let options = NodeOptions::new("a", system.port(1)).variable("old", old.display());
     let node = system.node(options);
     system.until_settled(&node, 1);
-    let mut caller = crate::harness::Caller::unlabelled(system.port(1), 1).expect("connected");
+    let mut caller = harness::Caller::unlabelled(system.port(1), 1).expect("connected");
     assert_eq!(caller.get("pears").expect("answered"), Some(3));
     caller.put("apples", 7).expect("answered");
     let here = std::fs::canonicalize(node.data.join("current")).expect("a state");

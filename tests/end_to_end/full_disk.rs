@@ -284,9 +284,10 @@ fn a_server_without_room_refuses_and_goes_on_with_it() {
     system.ask(system.client.resume());
     until_ok("the status to tell of no trouble", || {
         let said = status(&system);
-        match said.contains("cannot store") {
-            true => Err(said),
-            false => Ok(()),
+        if said.contains("cannot store") {
+            Err(said)
+        } else {
+            Ok(())
         }
     });
     system.try_publish(&large, false).expect("there is room");

@@ -133,9 +133,10 @@ fn a_port_that_another_program_has_is_told_and_waited_for() {
     let told = until_ok("the port to be told", || {
         let status = system.fact("a").report.status;
         let reason = status.reason.clone().unwrap_or_default();
-        match reason.contains(&system.port(2).to_string()) {
-            true => Ok(reason),
-            false => Err(format!("{status:?}")),
+        if reason.contains(&system.port(2).to_string()) {
+            Ok(reason)
+        } else {
+            Err(format!("{status:?}"))
         }
     });
     assert!(told.contains("in use"), "{told}");

@@ -133,9 +133,10 @@ fn a_worse_revision_is_tried_by_one_node_and_nobody_runs_it_by_chance() {
             let status = &fact.report.status;
             status.bundle == Some(place(2, 3)) && status.phase == Phase::Settled
         };
-        match view.nodes.iter().all(there) {
-            true => Ok(()),
-            false => Err(format!("{:?}", view.nodes)),
+        if view.nodes.iter().all(there) {
+            Ok(())
+        } else {
+            Err(format!("{:?}", view.nodes))
         }
     });
     assert_eq!(most, 1, "so many were away at once");

@@ -149,7 +149,7 @@ fn sessions_of_both_versions_lose_nothing_through_an_upgrade_under_load() {
         system.until_settled(&node, 2);
         all_reach(100);
         drop(ends);
-        let ended = running.into_iter().map(|one| one.join());
+        let ended = running.into_iter().map(std::thread::ScopedJoinHandle::join);
         ended.map(|seen| seen.expect("no wrong answer")).collect()
     });
     let mut after = PeerCaller::labelled(port, id, 2).expect("connected");

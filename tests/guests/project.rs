@@ -12,7 +12,7 @@ pub(crate) struct Tools {
 
 impl Tools {
     /// Those of this checkout.
-    pub(crate) fn find() -> Tools {
+    pub(crate) fn find() -> Self {
         let binary = Path::new(env!("CARGO_BIN_EXE_upstart"));
         // target/PROFILE/upstart
         let target = binary.ancestors().nth(2).expect("cargo put it there");
@@ -24,7 +24,7 @@ impl Tools {
         folders.extend(std::env::split_paths(
             &std::env::var_os("PATH").unwrap_or_default(),
         ));
-        Tools {
+        Self {
             target: target.to_owned(),
             path: std::env::join_paths(folders).expect("folders of a path"),
         }
@@ -56,7 +56,7 @@ pub(crate) struct Project<'t> {
 
 impl<'t> Project<'t> {
     /// A new one in this language.
-    pub(crate) fn make(tools: &'t Tools, language: &str) -> Project<'t> {
+    pub(crate) fn make(tools: &'t Tools, language: &str) -> Self {
         let name = format!("tint-{language}");
         let folder = tools.target.join("guests").join(&name);
         // One of an earlier run.

@@ -1,10 +1,10 @@
 //! What this test shares with the library's own: finding programs, network namespaces, waiting.
 
 #[path = "../../crates/preload/tests/library/harness/namespace.rs"]
-#[allow(dead_code)] // Each test uses its part.
+#[expect(dead_code)] // Each test uses its part.
 pub(crate) mod namespace;
 #[path = "../../crates/preload/tests/library/harness/programs.rs"]
-#[allow(dead_code)] // Each test uses its part.
+#[expect(dead_code)] // Each test uses its part.
 pub(crate) mod programs;
 
 use std::time::{Duration, Instant};

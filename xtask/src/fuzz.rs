@@ -35,9 +35,10 @@ pub struct Options {
 /// A target is unknown, or cannot be built or run.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let fuzz = Fuzz::new(&Workspace::find()?)?;
-    let targets = match options.targets.is_empty() {
-        true => fuzz.targets.clone(),
-        false => options.targets.clone(),
+    let targets = if options.targets.is_empty() {
+        fuzz.targets.clone()
+    } else {
+        options.targets.clone()
     };
     if let Some(unknown) = targets.iter().find(|target| !fuzz.targets.contains(target)) {
         let known = fuzz.targets.join(", ");

@@ -72,7 +72,7 @@ impl ClientError {
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
         match self {
-            ClientError::Problem(problem) => Some(&problem.kind),
+            Self::Problem(problem) => Some(&problem.kind),
             _ => None,
         }
     }
@@ -81,7 +81,7 @@ impl ClientError {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
-            ClientError::Problem(problem) => Some(problem.status),
+            Self::Problem(problem) => Some(problem.status),
             _ => None,
         }
     }
@@ -90,8 +90,8 @@ impl ClientError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } | ClientError::NotAsked { .. } => true,
-            ClientError::Problem(problem) => problem.status >= 500 || problem.status == 429,
+            Self::Unreachable { .. } | Self::NotAsked { .. } => true,
+            Self::Problem(problem) => problem.status >= 500 || problem.status == 429,
             _ => false,
         }
     }

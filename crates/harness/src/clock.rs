@@ -26,7 +26,7 @@ pub struct Clock {
 
 impl Clock {
     /// The right time.
-    pub const RIGHT: Clock = Clock { ahead_s: 0 };
+    pub const RIGHT: Self = Self { ahead_s: 0 };
 
     /// So many minutes ahead, or behind.
     pub const fn minutes_ahead(minutes: i64) -> Self {
@@ -46,10 +46,7 @@ impl Clock {
 
     /// What an agent passes on, so that its software sees this time too.
     pub fn passed(self) -> &'static [&'static str] {
-        match self == Self::RIGHT {
-            true => &[],
-            false => &VARIABLES,
-        }
+        if self == Self::RIGHT { &[] } else { &VARIABLES }
     }
 
     /// Lets a command see this time.

@@ -164,13 +164,12 @@ fn succeeds(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output();
     let output =
         output.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let said = String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .replace('\n', "; ");
-            Err(io::Error::other(format!("{name}: {said}")))
-        }
+    if output.status.success() {
+        Ok(())
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr)
+            .trim()
+            .replace('\n', "; ");
+        Err(io::Error::other(format!("{name}: {said}")))
     }
 }

@@ -205,9 +205,10 @@ impl Node {
     pub fn start_agent(&mut self) {
         assert!(self.agent.is_none(), "the agent runs");
         let options = &self.options;
-        let mut command = match options.privileged {
-            true => upstart(),
-            false => without_privileges(&upstart()),
+        let mut command = if options.privileged {
+            upstart()
+        } else {
+            without_privileges(&upstart())
         };
         command.args(["agent", "--server", &self.server, "--data"]);
         command.arg(&self.data);

@@ -49,7 +49,7 @@ number!(
 
 impl Version {
     /// The first version of every system.
-    pub const FIRST: Version = Version(1);
+    pub const FIRST: Self = Self(1);
 }
 
 /// A version's revision: what folders below `<data>/versions` are named by (`<version>.<revision>`).

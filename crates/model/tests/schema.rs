@@ -106,7 +106,7 @@ struct Schema {
 }
 
 impl Schema {
-    fn load() -> Schema {
+    fn load() -> Self {
         let text = std::fs::read_to_string(root().join("schemas/upgrade.json")).expect("there");
         let json: Value = serde_json::from_str(&text).expect("JSON");
         let mut compiled = Schemas::new();
@@ -117,7 +117,7 @@ impl Schema {
         let index = compiler
             .compile("upgrade.json", &mut compiled)
             .expect("a schema");
-        Schema {
+        Self {
             json,
             compiled,
             index,

@@ -243,7 +243,7 @@ pub unsafe extern "C-unwind" fn sendmsg(
             return errno_kept(|| {
                 connect_first(fd, to, flags)?;
                 // SAFETY: a copy of the software's header without the address.
-                sent(unsafe { next_sendmsg(fd, &plain, flags & !libc::MSG_FASTOPEN) })
+                sent(unsafe { next_sendmsg(fd, &raw const plain, flags & !libc::MSG_FASTOPEN) })
             });
         }
     }

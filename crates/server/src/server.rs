@@ -161,7 +161,7 @@ fn raise_open_files() {
 
 /// Makes the data directory, which only its owner enters: what is published may hold secrets. One that is there is closed to strangers;
 /// what its group may is left as it is.
-fn private(data: &Path) -> std::io::Result<()> {
+fn private(data: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -66,9 +66,10 @@ pub(super) fn run_all(options: &Snapshot) -> anyhow::Result<ExitCode> {
     }
     let workspace = Workspace::find()?;
     install::programs(&workspace)?;
-    let binary = match options.dev {
-        true => workspace.build(Profile::Dev)?,
-        false => workspace.build(Profile::Release)?,
+    let binary = if options.dev {
+        workspace.build(Profile::Dev)?
+    } else {
+        workspace.build(Profile::Release)?
     };
     let place = place("bench")?;
     let processes = Arc::new(Processes::default());
@@ -215,9 +216,10 @@ fn mount(kind: &str, bytes: u64, at: &Path) -> anyhow::Result<()> {
 }
 
 fn unmount(at: &Path) -> anyhow::Result<()> {
-    match at.exists() {
-        true => run(Command::new("umount").arg("--lazy").arg(at)),
-        false => Ok(()),
+    if at.exists() {
+        run(Command::new("umount").arg("--lazy").arg(at))
+    } else {
+        Ok(())
     }
 }
 

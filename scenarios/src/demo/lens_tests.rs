@@ -16,7 +16,7 @@ struct Software {
 }
 
 impl Delegate for Software {
-    fn send<'a>(&'a mut self, mut call: Call) -> Pending<'a, Result<Answer, Failure>> {
+    fn send(&mut self, mut call: Call) -> Pending<'_, Result<Answer, Failure>> {
         Box::pin(async move {
             let body = value(&mut call.body).await;
             self.asked = Some((format!("{} {}", call.head.method, call.head.uri), body));

@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// A place for a second system of the same run, in a folder of the first one's.
-    pub fn beside(other: &Place, name: &str) -> anyhow::Result<Self> {
+    pub fn beside(other: &Self, name: &str) -> anyhow::Result<Self> {
         Ok(Self {
             root: other.folder(name)?,
             base: free_block()?,

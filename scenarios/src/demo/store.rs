@@ -175,8 +175,7 @@ impl Store {
                     .start_agent(node, kill_at(&node.name).as_deref())?;
             }
             count += nodes.len();
-            let serving =
-                |view: &model::api::SystemView| view.nodes.len() == count && all_at(view, &[], 1);
+            let serving = |view: &SystemView| view.nodes.len() == count && all_at(view, &[], 1);
             self.wait("every node serves version 1", serving).await?;
         }
         for number in CLIENTS..CLIENTS + OUTSIDE {
@@ -201,7 +200,7 @@ impl Store {
 
     /// Waits until every node has staged a version.
     pub async fn staged(&self, version: u32) -> anyhow::Result<()> {
-        let staged = |view: &model::api::SystemView| {
+        let staged = |view: &SystemView| {
             view.nodes
                 .iter()
                 .all(|fact| fact.report.status.staged >= Version(version))
@@ -431,7 +430,7 @@ async fn walk(store: &Store) -> anyhow::Result<()> {
     for version in 2..=LAST {
         store.system.approve(version, None, Some(first)).await?;
     }
-    let ahead = |view: &model::api::SystemView| {
+    let ahead = |view: &SystemView| {
         view.nodes
             .iter()
             .any(|fact| fact.name == first && is_at(fact, LAST))

@@ -163,7 +163,7 @@ pub enum Refusals {
 
 impl Summary {
     /// Together with another run's: sums of what is counted, the worse of what is measured.
-    pub fn and(mut self, other: &Summary) -> Summary {
+    pub fn and(mut self, other: &Self) -> Self {
         let (calls, more) = (&mut self.calls, &other.calls);
         for (sum, number) in [
             (&mut calls.total, more.total),

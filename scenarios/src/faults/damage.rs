@@ -183,9 +183,10 @@ fn damage(path: &Path, damage: Damage) -> Saved {
 fn damaged(thing: Thing, how: Damage, runs: bool) -> Ended {
     let mut scene = Scene::staged();
     // A table that hooks have mapped is damaged under them.
-    match runs {
-        true => scene.node.end_agent(),
-        false => scene.power_cut(),
+    if runs {
+        scene.node.end_agent()
+    } else {
+        scene.power_cut()
     }
     let files = thing.files(&scene.data());
     let saved: Vec<Saved> = files.iter().map(|path| damage(path, how)).collect();
@@ -243,9 +244,10 @@ fn refusal(scene: &mut Scene) -> Option<String> {
 fn link(runs: bool) -> Ended {
     let mut scene = Scene::serving();
     scene.stage(&waiting(2));
-    match runs {
-        true => scene.node.end_agent(),
-        false => scene.power_cut(),
+    if runs {
+        scene.node.end_agent()
+    } else {
+        scene.power_cut()
     }
     let link = scene.node.data.join("current");
     let target = fs::read_link(&link).expect("a link");

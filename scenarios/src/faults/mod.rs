@@ -124,9 +124,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         rows: rows(&chosen, options.jobs),
         seconds: began.elapsed().as_secs(),
     };
-    match options.json {
-        true => eprint!("{}", report.table()),
-        false => print!("{}", report.table()),
+    if options.json {
+        eprint!("{}", report.table())
+    } else {
+        print!("{}", report.table())
     }
     if options.json {
         println!("{}", report.json()?);

@@ -82,9 +82,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !options.quick {
         install::everything(&workspace, &chosen)?;
     }
-    let upstart = match options.bare {
-        true => None,
-        false => Some(workspace.build(Profile::Dev)?),
+    let upstart = if options.bare {
+        None
+    } else {
+        Some(workspace.build(Profile::Dev)?)
     };
     let place = place("matrix")?;
     let processes = Arc::new(Processes::default());
@@ -101,9 +102,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         seconds: run.began.elapsed().as_secs(),
     };
     run.processes.end_all(&place.root);
-    match options.json {
-        true => eprint!("{}", report.table()),
-        false => print!("{}", report.table()),
+    if options.json {
+        eprint!("{}", report.table())
+    } else {
+        print!("{}", report.table())
     }
     if report.passed() == report.rows.len() {
         std::fs::remove_dir_all(&place.root)?;
@@ -112,9 +114,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     if options.write_docs {
         let path = workspace.root().join("docs/reference/compatibility.md");
-        let page = match options.only.is_empty() {
-            true => report.page(&all),
-            false => report.renewed(&std::fs::read_to_string(&path)?, &all),
+        let page = if options.only.is_empty() {
+            report.page(&all)
+        } else {
+            report.renewed(&std::fs::read_to_string(&path)?, &all)
         };
         std::fs::write(path, page)?;
     }

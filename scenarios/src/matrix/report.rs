@@ -79,9 +79,10 @@ impl Report {
         let mut text = HEAD.to_owned();
         for naive in [false, true] {
             text += if naive { NAIVE } else { REAL };
-            let (first, rule) = match naive {
-                true => ("what it does", ""),
-                false => ("program | version", "---|"),
+            let (first, rule) = if naive {
+                ("what it does", "")
+            } else {
+                ("program | version", "---|")
             };
             let _ = writeln!(
                 text,
@@ -143,9 +144,10 @@ impl Report {
 
 /// A row of the page.
 fn line(program: &Program, row: &Row) -> String {
-    let version = match program.naive {
-        true => String::new(),
-        false => format!(" {} |", version(&row.version).unwrap_or_default()),
+    let version = if program.naive {
+        String::new()
+    } else {
+        format!(" {} |", version(&row.version).unwrap_or_default())
     };
     format!(
         "| {} |{version} {} | {} | {} | {} | {} | {} | {} |\n",

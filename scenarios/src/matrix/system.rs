@@ -221,9 +221,10 @@ impl<'a> System<'a> {
         }
         fs::write(bundle.join("upgrade.toml"), self.upgrade_file(fate))?;
         let folder = bundle.display().to_string();
-        match is_revision {
-            true => self.done(&["publish", "--revise", &folder]),
-            false => self.done(&["publish", &folder]),
+        if is_revision {
+            self.done(&["publish", "--revise", &folder])
+        } else {
+            self.done(&["publish", &folder])
         }
     }
 

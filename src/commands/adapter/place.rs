@@ -83,17 +83,16 @@ fn load(path: &Path) -> anyhow::Result<AdapterFile> {
         format!("cannot read {shown}"),
         "give an adapter's file, or the folder of a bundle",
     )?;
-    let adapter = match Declaration::is_one(&text) {
-        true => component(path, &shown, &text)?,
-        false => {
-            let lens = Lens::parse(&shown, &text).map_err(|error| {
-                refusal(
-                    error.to_string(),
-                    "mend the lens; docs/reference/lenses.md is the reference",
-                )
-            })?;
-            FileAdapter::Lens(Arc::new(lens))
-        }
+    let adapter = if Declaration::is_one(&text) {
+        component(path, &shown, &text)?
+    } else {
+        let lens = Lens::parse(&shown, &text).map_err(|error| {
+            refusal(
+                error.to_string(),
+                "mend the lens; docs/reference/lenses.md is the reference",
+            )
+        })?;
+        FileAdapter::Lens(Arc::new(lens))
     };
     Ok(AdapterFile {
         path: path.to_owned(),

@@ -243,7 +243,7 @@ fn report(all: &Report<'_>) -> CommandOutcome {
             }
         }
     }
-    let mut sentence = format!("{} conversations as they should be, {failed} not", same);
+    let mut sentence = format!("{same} conversations as they should be, {failed} not");
     for (number, what) in [(direct, "direct"), (updated, "updated")] {
         if number > 0 {
             sentence.push_str(&format!(", {number} {what}"));

@@ -34,9 +34,10 @@ fn print_changes(
         if said.get(&node.name) == Some(&sentence) {
             continue;
         }
-        match json {
-            true => output::json(node)?,
-            false => output::line(format!("{} {sentence}", clock(describe::now_ms())))?,
+        if json {
+            output::json(node)?
+        } else {
+            output::line(format!("{} {sentence}", clock(describe::now_ms())))?
         }
         said.insert(node.name.clone(), sentence);
     }

@@ -76,9 +76,10 @@ pub(crate) fn run(globals: &Globals, arguments: &WatchArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     let goal = Goal::new(arguments);
-    match is_terminal && !globals.json {
-        true => screen::run(&client, &goal),
-        false => wait_for(lines::run(&client, &goal, globals.json)),
+    if is_terminal && !globals.json {
+        screen::run(&client, &goal)
+    } else {
+        wait_for(lines::run(&client, &goal, globals.json))
     }
 }
 
@@ -158,12 +159,13 @@ fn too_late(version: &str, not_there: &[&NodeFact]) -> anyhow::Error {
             )
         })
         .collect();
-    let what = match names.is_empty() {
-        true => "time is up, and there are no nodes".to_owned(),
-        false => format!(
+    let what = if names.is_empty() {
+        "time is up, and there are no nodes".to_owned()
+    } else {
+        format!(
             "time is up, and these nodes have not settled at {version}: {}",
             names.join(", ")
-        ),
+        )
     };
     refusal(
         what,

@@ -45,34 +45,34 @@ pub(super) const ALL: &[Broken] = &[
     }),
     packed("archive that leads out", |tar| file(tar, "../evil")),
     packed("archive that leads out on its way", |tar| {
-        file(tar, "a/../../evil")
+        file(tar, "a/../../evil");
     }),
     packed("archive with an absolute name", |tar| {
-        file(tar, "/etc/cron.d/evil")
+        file(tar, "/etc/cron.d/evil");
     }),
     packed("archive with a link that leads out", |tar| {
-        link(tar, EntryType::Symlink, "a/b", "../../c")
+        link(tar, EntryType::Symlink, "a/b", "../../c");
     }),
     packed("archive with an absolute link", |tar| {
-        link(tar, EntryType::Symlink, "passwd", "/etc/passwd")
+        link(tar, EntryType::Symlink, "passwd", "/etc/passwd");
     }),
     packed("archive with a hard link that leads out", |tar| {
-        link(tar, EntryType::Link, "shadow", "/etc/shadow")
+        link(tar, EntryType::Link, "shadow", "/etc/shadow");
     }),
     packed("archive with a device", |tar| {
-        link(tar, EntryType::Block, "disk", "")
+        link(tar, EntryType::Block, "disk", "");
     }),
     packed("archive with a pipe", |tar| {
-        link(tar, EntryType::Fifo, "pipe", "")
+        link(tar, EntryType::Fifo, "pipe", "");
     }),
     packed("archive with a bomb", |tar| {
-        declared(tar, EntryType::Regular, "bomb", 33 << 30)
+        declared(tar, EntryType::Regular, "bomb", 33 << 30);
     }),
     packed("archive with a name without end", |tar| {
-        declared(tar, EntryType::GNULongName, "././@LongLink", 7 << 30)
+        declared(tar, EntryType::GNULongName, "././@LongLink", 7 << 30);
     }),
     packed("archive with a sparse bomb", |tar| {
-        declared(tar, EntryType::GNUSparse, "bomb", 0)
+        declared(tar, EntryType::GNUSparse, "bomb", 0);
     }),
 ];
 

@@ -131,9 +131,10 @@ fn folder(package: &Package, root: &Path) -> String {
 
 /// Whether a row's path is this folder; `*` stands for one folder's name, and a file for the folder that it lies in.
 fn is_at(path: &str, folder: &str) -> bool {
-    let path = match path.ends_with(".rs") {
-        true => path.rsplit_once('/').map_or("", |(folder, _)| folder),
-        false => path,
+    let path = if path.ends_with(".rs") {
+        path.rsplit_once('/').map_or("", |(folder, _)| folder)
+    } else {
+        path
     };
     let (parts, others) = (path.split('/'), folder.split('/'));
     parts.clone().count() == others.clone().count()

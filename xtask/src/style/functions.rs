@@ -87,12 +87,13 @@ fn functions(text: &str) -> Vec<Function<'_>> {
                 && candidate.len() - candidate.trim_start().len() == depth
         };
         let ends_at_once = line.ends_with(';') || line.ends_with('}');
-        let length = match ends_at_once {
-            true => 1,
-            false => lines[index..]
+        let length = if ends_at_once {
+            1
+        } else {
+            lines[index..]
                 .iter()
                 .position(closes)
-                .map_or(1, |end| end + 1),
+                .map_or(1, |end| end + 1)
         };
         found.push(Function {
             name,

@@ -53,7 +53,7 @@ fn findings() -> anyhow::Result<Vec<String>> {
     let mut findings = arrows::findings(packages, workspace.root(), &sources);
     findings.extend(circles::findings(&product));
     findings.extend(names::findings(&product));
-    findings.extend(sources.iter().flat_map(opening));
+    findings.extend(sources.iter().filter_map(opening));
     findings.extend(sources.iter().flat_map(unfinished));
     let private = private_paths(&workspace);
     findings.extend(

@@ -112,9 +112,10 @@ fn members_get_labels_and_others_are_left_alone() {
         ] {
             let found = on_connect(&snapshot, address(other));
             let has_a_services_port = snapshot.service(address(other).port()).is_some();
-            let expected = match has_a_services_port {
-                true => Bypass::LikeAMember,
-                false => Bypass::NotAMember,
+            let expected = if has_a_services_port {
+                Bypass::LikeAMember
+            } else {
+                Bypass::NotAMember
             };
             assert_eq!(found, Connect::Bypass(expected), "{other}");
         }

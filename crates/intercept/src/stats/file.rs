@@ -151,7 +151,7 @@ mod tests {
             .iter()
             .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
             .collect();
-        std::fs::OpenOptions::new()
+        OpenOptions::new()
             .write(true)
             .open(&path)
             .and_then(|file| file.write_all_at(&bytes, 0))

@@ -191,9 +191,12 @@ impl<'a> StatsView<'a> {
 
     /// Notes how a handshake with data to this address went. Returns true when it has just become a slow path.
     pub fn note_path(&self, to: SocketAddr, lost: bool, now_ms: u64) -> bool {
-        let strikes = self.strike(to, lost, |strikes| match strikes >= STRIKES {
-            true => now_ms + SLOW_MS,
-            false => 0,
+        let strikes = self.strike(to, lost, |strikes| {
+            if strikes >= STRIKES {
+                now_ms + SLOW_MS
+            } else {
+                0
+            }
         });
         strikes == STRIKES
     }

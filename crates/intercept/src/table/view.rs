@@ -1,6 +1,12 @@
 //! Reading a table without locks: the hooks' side. No allocation; a torn read is noticed by the epoch and repeated.
 
-use super::layout::*;
+use super::layout::{
+    BUFFER_WORDS, ENDPOINT_WORDS, ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_WORDS, FLAG_COOKIES,
+    FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC, MAGIC_AT,
+    NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_KEPT, SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE,
+    SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCE_WORDS, SOURCES, SOURCES_AT, STOPPING_UNTIL,
+    SYSTEM, VERSION_NODE, buffer_at,
+};
 use super::{ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, VERSIONS_MAX};
 use crate::address::number;
 use std::net::{IpAddr, SocketAddr};

@@ -190,36 +190,36 @@ pub struct Signal {
 
 impl Signal {
     /// Those that make sense, and TERM, the default, first.
-    pub const ALL: [Signal; 7] = [
-        Signal {
+    pub const ALL: [Self; 7] = [
+        Self {
             name: "TERM",
             number: 15,
         },
-        Signal {
+        Self {
             name: "INT",
             number: 2,
         },
-        Signal {
+        Self {
             name: "QUIT",
             number: 3,
         },
-        Signal {
+        Self {
             name: "HUP",
             number: 1,
         },
-        Signal {
+        Self {
             name: "USR1",
             number: 10,
         },
-        Signal {
+        Self {
             name: "USR2",
             number: 12,
         },
-        Signal {
+        Self {
             name: "KILL",
             number: 9,
         },
     ];
     /// The default.
-    pub const TERM: Signal = Signal::ALL[0];
+    pub const TERM: Self = Self::ALL[0];
 }

@@ -217,7 +217,7 @@ impl Walk {
             match read_file(&path)? {
                 Ok(info) => drop(self.files.insert(name, info)),
                 Err(problem) => {
-                    self.unfit(&name, problem, "split it, or let the software fetch it")
+                    self.unfit(&name, problem, "split it, or let the software fetch it");
                 }
             }
         }

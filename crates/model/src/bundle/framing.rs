@@ -140,9 +140,9 @@ impl ChecksumKind {
     /// Its width.
     pub fn bytes(self) -> usize {
         match self {
-            ChecksumKind::Crc16Xmodem => 2,
-            ChecksumKind::Crc32 | ChecksumKind::Crc32c => 4,
-            ChecksumKind::Crc64Redis => 8,
+            Self::Crc16Xmodem => 2,
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Redis => 8,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Upgrade {
     /// What keeps this upgrade from being a revision of `old`; nothing when it may replace it. Versions, classes,
     /// filters, services, ports and interfaces stay; software, adapters, transforms, schedules and texts may change.
-    pub fn differences_from(&self, old: &Upgrade) -> Vec<BundleError> {
+    pub fn differences_from(&self, old: &Self) -> Vec<BundleError> {
         let mut found = Vec::new();
         let mut same = |key: &str, same: bool| {
             if !same {

@@ -52,8 +52,8 @@ impl Port {
     /// Its expression fails at this node, or gives no port.
     pub fn resolve(&self, scope: &Scope) -> Result<u16, ExpressionError> {
         match self {
-            Port::Fixed(port) => Ok(*port),
-            Port::Computed(expression) => expression.port(scope),
+            Self::Fixed(port) => Ok(*port),
+            Self::Computed(expression) => expression.port(scope),
         }
     }
 }
@@ -77,24 +77,24 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 6] = [
-        Protocol::Http,
-        Protocol::Resp,
-        Protocol::Framed,
-        Protocol::Lines,
-        Protocol::Netstring,
-        Protocol::Raw,
+    pub const ALL: [Self; 6] = [
+        Self::Http,
+        Self::Resp,
+        Self::Framed,
+        Self::Lines,
+        Self::Netstring,
+        Self::Raw,
     ];
 
     /// As written in the upgrade file.
     pub fn name(self) -> &'static str {
         match self {
-            Protocol::Http => "http",
-            Protocol::Resp => "resp",
-            Protocol::Framed => "framed",
-            Protocol::Lines => "lines",
-            Protocol::Netstring => "netstring",
-            Protocol::Raw => "raw",
+            Self::Http => "http",
+            Self::Resp => "resp",
+            Self::Framed => "framed",
+            Self::Lines => "lines",
+            Self::Netstring => "netstring",
+            Self::Raw => "raw",
         }
     }
 }
@@ -164,10 +164,10 @@ pub enum Adapter {
 
 impl Direction {
     /// The other one.
-    pub fn other(self) -> Direction {
+    pub fn other(self) -> Self {
         match self {
-            Direction::Past => Direction::Future,
-            Direction::Future => Direction::Past,
+            Self::Past => Self::Future,
+            Self::Future => Self::Past,
         }
     }
 }

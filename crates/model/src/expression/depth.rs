@@ -19,9 +19,10 @@ pub struct TooDeep;
 /// # Errors
 /// It is.
 pub fn check(expression: &IdedExpr) -> Result<(), TooDeep> {
-    match is_deeper(expression, EXPRESSION_DEPTH_MAX) {
-        true => Err(TooDeep),
-        false => Ok(()),
+    if is_deeper(expression, EXPRESSION_DEPTH_MAX) {
+        Err(TooDeep)
+    } else {
+        Ok(())
     }
 }
 

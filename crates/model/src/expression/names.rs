@@ -19,7 +19,7 @@ const NODE_FIELDS: &[&str] = &["name", "class", "attributes"];
 
 impl Allowed {
     /// What is known of a node before anything is chosen for it: for filters.
-    pub const NODE: Allowed = Allowed {
+    pub const NODE: Self = Self {
         roots: &["attributes", "node"],
         node: NODE_FIELDS,
         services: None,
@@ -27,7 +27,7 @@ impl Allowed {
     };
     /// What holds for a node at every version: for ports (a class that takes a number without a restart keeps them), the
     /// user, and an adopted state directory.
-    pub const LASTING: Allowed = Allowed {
+    pub const LASTING: Self = Self {
         roots: &["attributes", "node", "vars"],
         node: &["name", "attributes"],
         services: None,
@@ -37,7 +37,7 @@ impl Allowed {
     /// Everything but paths, with the ports of these services: for addresses.
     pub fn with_ports(services: BTreeSet<String>) -> Self {
         let roots = &["attributes", "node", "ports", "vars", "version"];
-        Allowed {
+        Self {
             roots,
             node: NODE_FIELDS,
             services: Some(services),
@@ -47,7 +47,7 @@ impl Allowed {
 
     /// The same, and `software` stands for this folder of the bundle.
     pub fn shipped_in(self, folder: Option<String>) -> Self {
-        Allowed { folder, ..self }
+        Self { folder, ..self }
     }
 
     /// The path in the bundle that a word of a command leads to, where it names one and nothing else.
@@ -72,7 +72,7 @@ impl Allowed {
             "vars",
             "version",
         ];
-        Allowed {
+        Self {
             roots,
             node: NODE_FIELDS,
             services: Some(services),
@@ -91,7 +91,7 @@ impl Allowed {
             "vars",
             "version",
         ];
-        Allowed {
+        Self {
             roots,
             node: NODE_FIELDS,
             services: Some(services),

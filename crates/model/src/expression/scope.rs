@@ -21,13 +21,13 @@ impl From<&str> for Variable {
     /// Text that reads as a number or a truth, and would be written the same again, is one.
     fn from(text: &str) -> Self {
         match text {
-            "true" => return Variable::Truth(true),
-            "false" => return Variable::Truth(false),
+            "true" => return Self::Truth(true),
+            "false" => return Self::Truth(false),
             _ => {}
         }
         match text.parse::<i64>() {
-            Ok(number) if number.to_string() == text => Variable::Number(number),
-            _ => Variable::Text(text.to_owned()),
+            Ok(number) if number.to_string() == text => Self::Number(number),
+            _ => Self::Text(text.to_owned()),
         }
     }
 }
@@ -106,9 +106,9 @@ impl Scope {
 impl From<&Variable> for Value {
     fn from(variable: &Variable) -> Self {
         match variable {
-            Variable::Truth(truth) => Value::Bool(*truth),
-            Variable::Number(number) => Value::Int(*number),
-            Variable::Text(text) => Value::from(text.as_str()),
+            Variable::Truth(truth) => Self::Bool(*truth),
+            Variable::Number(number) => Self::Int(*number),
+            Variable::Text(text) => Self::from(text.as_str()),
         }
     }
 }

@@ -131,9 +131,10 @@ impl NodeMachine {
             _ => return,
         };
         if let Some((_, how)) = self.last_exit.take_if(|(ended, _)| *ended == generation) {
-            let how = match how.starts_with("the software ") {
-                true => format!("as soon as it was started {how}"),
-                false => format!("ended as soon as it was started: {how}"),
+            let how = if how.starts_with("the software ") {
+                format!("as soon as it was started {how}")
+            } else {
+                format!("ended as soon as it was started: {how}")
             };
             self.start_failed(now_ms, &how, out);
             return;
@@ -148,7 +149,7 @@ impl NodeMachine {
             Some(UpgradeAt::ProbeStart) if self.joined_probe() => self.try_settle(out),
             Some(UpgradeAt::ProbeStart) => self.set_upgrade_at(UpgradeAt::AfterStart),
             Some(UpgradeAt::BackStart) if self.old_probe_alone() => {
-                self.set_upgrade_at(UpgradeAt::BackProbe)
+                self.set_upgrade_at(UpgradeAt::BackProbe);
             }
             Some(UpgradeAt::BackStart) => self.block(out),
             _ => self.joining_at(JoinAt::AfterStart),

@@ -36,7 +36,7 @@ impl BackOff {
 
     /// Forgets everything.
     pub(super) fn reset(&mut self) {
-        *self = BackOff::default();
+        *self = Self::default();
     }
 
     /// Forgets earlier failures if it went well from `since_ms` for long enough.

@@ -85,9 +85,10 @@ impl NodeMachine {
                 attempt,
                 from: settled.state,
                 to,
-                path: match upgrade.mends {
-                    true => Vec::new(),
-                    false => upgrade.path.clone(),
+                path: if upgrade.mends {
+                    Vec::new()
+                } else {
+                    upgrade.path.clone()
                 },
             },
             UpgradeAt::Flip => Action::Flip { state: to },
@@ -251,9 +252,10 @@ impl NodeMachine {
     /// The same as far as the node may go on: nowhere where one of them has failed.
     pub(super) fn open_chain(&self) -> Vec<Step> {
         let chain = self.chain();
-        match chain.iter().any(|step| self.failed.contains(&step.place())) {
-            true => Vec::new(),
-            false => chain,
+        if chain.iter().any(|step| self.failed.contains(&step.place())) {
+            Vec::new()
+        } else {
+            chain
         }
     }
 

@@ -74,11 +74,12 @@ impl NodeMachine {
     ) {
         self.look_at_ms = now_ms.saturating_add(LOOK_AGAIN_MS);
         let was_silent = matches!(self.old_health, OldHealth::Silent { .. });
-        self.old_health = match done {
-            true => OldHealth::Healthy,
-            false => OldHealth::Silent {
+        self.old_health = if done {
+            OldHealth::Healthy
+        } else {
+            OldHealth::Silent {
                 how: reason.to_owned(),
-            },
+            }
         };
         if done || !was_silent {
             let kind = if done {

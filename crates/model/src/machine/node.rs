@@ -72,7 +72,7 @@ pub struct NodeMachine {
 
 impl NodeMachine {
     /// Whose state the software is to find at its path now; `None` while that is about to change, or there is none yet.
-    pub fn state_in_force(&self) -> Option<super::Place> {
+    pub fn state_in_force(&self) -> Option<Place> {
         let old = self.settled.as_ref().map(|settled| settled.state);
         match &self.state {
             MachineState::Idle | MachineState::Blocked { .. } => old,

@@ -32,7 +32,7 @@ impl Plan {
     /// The plan that `view` holds for `node`.
     pub fn of(view: &SystemView, node: NodeId, join_version: Option<Version>) -> Self {
         let live = view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn);
-        Plan {
+        Self {
             upgrades: live
                 .map(|upgrade| {
                     let planned = Planned {

@@ -177,17 +177,17 @@ impl Record {
     /// The record's name, one of [`Record::KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
-            Record::Joining { .. } => "joining",
-            Record::Staged { .. } => "staged",
-            Record::Unstaged { .. } => "unstaged",
-            Record::Stopping { .. } => "stopping",
-            Record::Transforming { .. } => "transforming",
-            Record::Committed => "committed",
-            Record::Probing => "probing",
-            Record::FlippingBack { .. } => "flipping_back",
-            Record::Settled(_) => "settled",
-            Record::Blocked { .. } => "blocked",
-            Record::Released => "released",
+            Self::Joining { .. } => "joining",
+            Self::Staged { .. } => "staged",
+            Self::Unstaged { .. } => "unstaged",
+            Self::Stopping { .. } => "stopping",
+            Self::Transforming { .. } => "transforming",
+            Self::Committed => "committed",
+            Self::Probing => "probing",
+            Self::FlippingBack { .. } => "flipping_back",
+            Self::Settled(_) => "settled",
+            Self::Blocked { .. } => "blocked",
+            Self::Released => "released",
         }
     }
 }

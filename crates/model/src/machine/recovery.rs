@@ -30,8 +30,8 @@ impl NodeMachine {
         records: &[Record],
         plan: Option<Plan>,
         child_runs: bool,
-    ) -> Result<(NodeMachine, Vec<Output>), RecoverError> {
-        let mut machine = NodeMachine::fresh();
+    ) -> Result<(Self, Vec<Output>), RecoverError> {
+        let mut machine = Self::fresh();
         for (index, record) in records.iter().enumerate() {
             if !machine.apply(record) {
                 let kind = record.kind();
@@ -77,7 +77,7 @@ impl NodeMachine {
     }
 
     fn fresh() -> Self {
-        NodeMachine {
+        Self {
             held: BTreeMap::new(),
             settled: None,
             state: MachineState::Joining {
@@ -353,9 +353,10 @@ pub(super) fn settled_after(old: &Settled, path: &[Step], to: Place) -> Settled 
     let last_work = (path.iter().rev().map(|step| step.work)).find(|work| *work != Work::Number);
     Settled {
         version,
-        revision: match to.version == version {
-            true => to.revision,
-            false => old.revision,
+        revision: if to.version == version {
+            to.revision
+        } else {
+            old.revision
         },
         bundle: (path.iter().rev().find(|step| step.work == Work::Restart))
             .map_or(old.bundle, Step::place),

@@ -12,7 +12,7 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Digest(Sha256::digest(bytes).into())
+        Self(Sha256::digest(bytes).into())
     }
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Digest {
         }
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| fail())?;
-        Ok(Digest(bytes))
+        Ok(Self(bytes))
     }
 }
 

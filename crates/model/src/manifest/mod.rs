@@ -37,17 +37,17 @@ impl Mode {
     /// The permission bits.
     pub fn bits(self) -> u32 {
         match self {
-            Mode::Plain => 0o644,
-            Mode::Executable => 0o755,
+            Self::Plain => 0o644,
+            Self::Executable => 0o755,
         }
     }
 
     /// From permission bits: executable when its owner may run it.
     pub fn from_bits(bits: u32) -> Self {
         if bits & 0o100 == 0 {
-            Mode::Plain
+            Self::Plain
         } else {
-            Mode::Executable
+            Self::Executable
         }
     }
 }
@@ -178,7 +178,7 @@ impl Manifest {
         if text.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLarge { bytes: text.len() });
         }
-        let manifest: Manifest =
+        let manifest: Self =
             serde_json::from_str(text).map_err(|error| ManifestError::Syntax(error.to_string()))?;
         manifest.validate()?;
         if manifest.text() != text {

@@ -103,34 +103,34 @@ impl HistoryError {
     /// The upgrade that it is about, where it is one.
     pub fn version(&self) -> Option<Version> {
         match self {
-            HistoryError::Twice(version)
-            | HistoryError::OtherSystem { version, .. }
-            | HistoryError::WrongFrom { version, .. }
-            | HistoryError::Gap { version, .. }
-            | HistoryError::Class { version, .. }
-            | HistoryError::Service { version, .. }
-            | HistoryError::Split { version, .. }
-            | HistoryError::Filter { version, .. } => Some(*version),
-            HistoryError::NoSuchClass { .. } => None,
+            Self::Twice(version)
+            | Self::OtherSystem { version, .. }
+            | Self::WrongFrom { version, .. }
+            | Self::Gap { version, .. }
+            | Self::Class { version, .. }
+            | Self::Service { version, .. }
+            | Self::Split { version, .. }
+            | Self::Filter { version, .. } => Some(*version),
+            Self::NoSuchClass { .. } => None,
         }
     }
 
     /// The key of that upgrade's file that is to be changed, and what is wrong with it.
     pub fn finding(&self) -> (String, String) {
         match self {
-            HistoryError::Twice(version) => (
+            Self::Twice(version) => (
                 "version".to_owned(),
                 format!(
                     "is {version}, which another upgrade has already; use the next free number"
                 ),
             ),
-            HistoryError::OtherSystem {
+            Self::OtherSystem {
                 found, expected, ..
             } => (
                 "system".to_owned(),
                 format!("is `{found}`, but the versions before are of `{expected}`"),
             ),
-            HistoryError::WrongFrom {
+            Self::WrongFrom {
                 found, expected, ..
             } => (
                 "from".to_owned(),
@@ -138,22 +138,20 @@ impl HistoryError {
                     "is {found}, but the version before is {expected}; write `from = {expected}`"
                 ),
             ),
-            HistoryError::Gap { version, missing } => (
+            Self::Gap { version, missing } => (
                 "version".to_owned(),
                 format!(
                     "is {version}, but version {missing} is missing and was not withdrawn; use the next free number"
                 ),
             ),
-            HistoryError::Class { class, problem, .. } => {
-                (format!("class.{class}"), problem.clone())
-            }
-            HistoryError::Service {
+            Self::Class { class, problem, .. } => (format!("class.{class}"), problem.clone()),
+            Self::Service {
                 class,
                 service,
                 problem,
                 ..
             } => (format!("class.{class}.service.{service}"), problem.clone()),
-            HistoryError::Split {
+            Self::Split {
                 origin,
                 attributes,
                 outcome,
@@ -164,8 +162,8 @@ impl HistoryError {
                     "class `{origin}` splits, but for a node with {attributes} {outcome}; write filters of which exactly one holds for every node"
                 ),
             ),
-            HistoryError::Filter { source, .. } => (source.key.clone(), source.to_string()),
-            HistoryError::NoSuchClass { .. } => (String::new(), self.to_string()),
+            Self::Filter { source, .. } => (source.key.clone(), source.to_string()),
+            Self::NoSuchClass { .. } => (String::new(), self.to_string()),
         }
     }
 }

@@ -194,13 +194,10 @@ impl Lineage {
             return Public::Nobody;
         };
         let others = self.classes.values().rev();
-        let names = std::iter::once(class)
+        let mut names = std::iter::once(class)
             .chain(others)
             .map(|class| &class.name);
-        if let Some(set) = names
-            .filter_map(|name| moved.get(&format!("{name}/{service}")))
-            .next()
-        {
+        if let Some(set) = names.find_map(|name| moved.get(&format!("{name}/{service}"))) {
             return Public::At(*set);
         }
         match class

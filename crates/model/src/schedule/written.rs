@@ -92,7 +92,7 @@ impl TryFrom<Written> for Schedule {
                 soak_ms: soak_ms.unwrap_or(0),
             }),
         };
-        Ok(Schedule {
+        Ok(Self {
             rolling,
             after,
             soak_ms: written.soak_ms.unwrap_or(0),
@@ -111,7 +111,7 @@ impl From<Schedule> for Written {
             .after
             .map(|after| (after.classes, after.soak_ms))
             .unzip();
-        Written {
+        Self {
             max_unavailable,
             group_by: group_by.flatten(),
             after,

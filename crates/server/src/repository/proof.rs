@@ -58,9 +58,10 @@ async fn upgrade(
     };
     let file = UpgradeFile::parse(&text).map_err(mistakes)?;
     let files = manifest.listing();
-    let proved = match again {
-        true => file.prove_again(&files),
-        false => file.prove(&files),
+    let proved = if again {
+        file.prove_again(&files)
+    } else {
+        file.prove(&files)
     };
     let upgrade = proved.map_err(mistakes)?;
     if upgrade.manifest(&manifest.listing()) != *manifest {

@@ -171,9 +171,10 @@ fn has_room(draft: &Draft<'_>, request: &PermitRequest) -> Result<(), RequestRef
         .iter()
         .map(|(node, why)| format!("{} ({why})", draft.name(*node)))
         .collect();
-    let who = match who.is_empty() {
-        true => "nobody".to_owned(),
-        false => some_of(&who),
+    let who = if who.is_empty() {
+        "nobody".to_owned()
+    } else {
+        some_of(&who)
     };
     Err(refuse(
         Kind::PERMIT_UNAVAILABLE,

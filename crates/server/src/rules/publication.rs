@@ -112,13 +112,14 @@ fn follows(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<Revision, RequestRefu
 
 fn taken(there: &UpgradeSummary) -> RequestRefusal {
     let version = there.version;
-    refused(match there.withdrawn {
-        true => format!(
+    refused(if there.withdrawn {
+        format!(
             "Version {version} was withdrawn and its number is never reused; publish the next number."
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "Version {version} is published with other contents; publish a revision (`--revise`), or the next number."
-        ),
+        )
     })
 }
 
@@ -168,12 +169,13 @@ fn has_room_for_nodes(draft: &Draft<'_>, history: &History) -> Result<(), Reques
         .iter()
         .map(|error| with_cause(error))
         .collect();
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(refused(format!(
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(refused(format!(
             "Enrolled nodes have no place in it: {}. Mend the filters, or forget the nodes.",
             super::some_of(&problems)
-        ))),
+        )))
     }
 }
 

@@ -94,7 +94,7 @@ impl StateWriter {
             key,
             answer,
         };
-        let ended = |_| {
+        let ended = |()| {
             refuse(
                 Kind::DATABASE_UNAVAILABLE,
                 "The server is shutting down; ask again.",
@@ -133,7 +133,5 @@ impl StateWriter {
 
 /// A poisoned lock only says that a reader panicked; the state is whole.
 fn read(state: &RwLock<SystemState>) -> RwLockReadGuard<'_, SystemState> {
-    state
-        .read()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    state.read().unwrap_or_else(PoisonError::into_inner)
 }

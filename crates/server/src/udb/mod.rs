@@ -95,18 +95,18 @@ impl Change {
     pub fn is_visible(&self) -> bool {
         !matches!(
             self,
-            Change::NodeQuietly(_)
-                | Change::NodeHeard(_)
-                | Change::Event(_)
-                | Change::Key(_)
-                | Change::ForgetKeysBefore(_)
+            Self::NodeQuietly(_)
+                | Self::NodeHeard(_)
+                | Self::Event(_)
+                | Self::Key(_)
+                | Self::ForgetKeysBefore(_)
         )
     }
 
     /// It must survive a restart.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(self, Change::NodeHeard(_))
+        !matches!(self, Self::NodeHeard(_))
     }
 }
 

@@ -90,7 +90,7 @@ async fn everything_survives_a_restart_and_the_view_goes_on() {
         .expect("its number is still its own");
     let manifest = server
         .client
-        .manifest(Version(2), model::ids::Revision(2))
+        .manifest(Version(2), Revision(2))
         .await
         .expect("there");
     assert!(manifest.contains("mended"));

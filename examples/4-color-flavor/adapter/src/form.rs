@@ -57,10 +57,10 @@ pub const FLAVOURS: [&str; 4] = ["plain", "sweet", "sour", "bitter"];
 
 impl Form {
     /// The other version.
-    pub fn other(self) -> Form {
+    pub fn other(self) -> Self {
         match self {
-            Form::Colours => Form::Flavours,
-            Form::Flavours => Form::Colours,
+            Self::Colours => Self::Flavours,
+            Self::Flavours => Self::Colours,
         }
     }
 
@@ -72,19 +72,19 @@ impl Form {
     /// What a number can have.
     pub fn words(self) -> &'static [&'static str] {
         match self {
-            Form::Colours => &COLOURS,
-            Form::Flavours => &FLAVOURS,
+            Self::Colours => &COLOURS,
+            Self::Flavours => &FLAVOURS,
         }
     }
 
     fn names(self) -> Names {
         match self {
-            Form::Colours => Names {
+            Self::Colours => Names {
                 number: "number",
                 word: "colour",
                 error: "error",
             },
-            Form::Flavours => Names {
+            Self::Flavours => Names {
                 number: "item",
                 word: "flavour",
                 error: "problem",
@@ -96,28 +96,28 @@ impl Form {
     pub fn read(self, request: &Request) -> Result<Operation, Reply> {
         let parts: Vec<&str> = request.target.split('/').skip(1).collect();
         match (self, request.method.as_str(), parts.as_slice()) {
-            (Form::Colours, "GET", ["health"]) | (Form::Flavours, "GET", ["status"]) => {
+            (Self::Colours, "GET", ["health"]) | (Self::Flavours, "GET", ["status"]) => {
                 Ok(Operation::Health)
             }
-            (Form::Colours, "GET", ["numbers"]) | (Form::Flavours, "GET", ["items"]) => {
+            (Self::Colours, "GET", ["numbers"]) | (Self::Flavours, "GET", ["items"]) => {
                 Ok(Operation::List)
             }
-            (Form::Flavours, "POST", ["items"]) => {
+            (Self::Flavours, "POST", ["items"]) => {
                 let fields = fields(&request.body);
                 let number = fields["item"].as_i64().ok_or_else(|| self.no_word())?;
                 Ok(Operation::Insert(number, self.word(&fields)?))
             }
-            (Form::Colours, method, ["numbers", number, rest @ ..])
-            | (Form::Flavours, method, ["items", number, rest @ ..]) => {
+            (Self::Colours, method, ["numbers", number, rest @ ..])
+            | (Self::Flavours, method, ["items", number, rest @ ..]) => {
                 let number = canonical(number).ok_or_else(|| self.error(404, "no such path"))?;
                 let fields = fields(&request.body);
                 match (self, method, rest) {
                     (_, "GET", []) => Ok(Operation::Get(number)),
                     (_, "DELETE", []) => Ok(Operation::Delete(number)),
-                    (Form::Colours, "PUT", []) => {
+                    (Self::Colours, "PUT", []) => {
                         Ok(Operation::Insert(number, self.word(&fields)?))
                     }
-                    (Form::Colours, "PUT", ["colour"]) | (Form::Flavours, "PATCH", []) => {
+                    (Self::Colours, "PUT", ["colour"]) | (Self::Flavours, "PATCH", []) => {
                         Ok(Operation::Set(number, self.word(&fields)?))
                     }
                     _ => Err(self.error(405, "no such method")),
@@ -131,24 +131,24 @@ impl Form {
     pub fn request(self, operation: &Operation) -> Request {
         let names = self.names();
         let (method, target, body) = match (self, operation) {
-            (Form::Colours, Operation::Health) => ("GET", "/health".to_owned(), None),
-            (Form::Flavours, Operation::Health) => ("GET", "/status".to_owned(), None),
-            (Form::Colours, Operation::List) => ("GET", "/numbers".to_owned(), None),
-            (Form::Flavours, Operation::List) => ("GET", "/items".to_owned(), None),
+            (Self::Colours, Operation::Health) => ("GET", "/health".to_owned(), None),
+            (Self::Flavours, Operation::Health) => ("GET", "/status".to_owned(), None),
+            (Self::Colours, Operation::List) => ("GET", "/numbers".to_owned(), None),
+            (Self::Flavours, Operation::List) => ("GET", "/items".to_owned(), None),
             (_, Operation::Get(number)) => ("GET", self.path(*number), None),
             (_, Operation::Delete(number)) => ("DELETE", self.path(*number), None),
-            (Form::Colours, Operation::Insert(number, word)) => {
+            (Self::Colours, Operation::Insert(number, word)) => {
                 ("PUT", self.path(*number), Some(json!({ names.word: word })))
             }
-            (Form::Flavours, Operation::Insert(number, word)) => {
+            (Self::Flavours, Operation::Insert(number, word)) => {
                 let body = json!({ names.number: number, names.word: word });
                 ("POST", "/items".to_owned(), Some(body))
             }
-            (Form::Colours, Operation::Set(number, word)) => {
+            (Self::Colours, Operation::Set(number, word)) => {
                 let target = format!("{}/colour", self.path(*number));
                 ("PUT", target, Some(json!({ names.word: word })))
             }
-            (Form::Flavours, Operation::Set(number, word)) => (
+            (Self::Flavours, Operation::Set(number, word)) => (
                 "PATCH",
                 self.path(*number),
                 Some(json!({ names.word: word })),
@@ -163,8 +163,8 @@ impl Form {
 
     fn path(self, number: i64) -> String {
         match self {
-            Form::Colours => format!("/numbers/{number}"),
-            Form::Flavours => format!("/items/{number}"),
+            Self::Colours => format!("/numbers/{number}"),
+            Self::Flavours => format!("/items/{number}"),
         }
     }
 
@@ -189,8 +189,8 @@ impl Form {
     /// The reply to [`Operation::List`].
     pub fn list(self, numbers: &[i64]) -> Reply {
         let body = match self {
-            Form::Colours => json!(numbers),
-            Form::Flavours => json!({ "items": numbers }),
+            Self::Colours => json!(numbers),
+            Self::Flavours => json!({ "items": numbers }),
         };
         Reply {
             status: 200,
@@ -203,8 +203,8 @@ impl Form {
     pub fn listed(self, reply: &Reply) -> Option<Vec<i64>> {
         let body: Value = serde_json::from_slice(&reply.body).ok()?;
         let numbers = match self {
-            Form::Colours => &body,
-            Form::Flavours => &body["items"],
+            Self::Colours => &body,
+            Self::Flavours => &body["items"],
         };
         numbers.as_array()?.iter().map(Value::as_i64).collect()
     }

@@ -44,9 +44,9 @@ struct Memory {
 }
 
 impl Memory {
-    fn read(text: &str) -> Option<Memory> {
+    fn read(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
-        Some(Memory {
+        Some(Self {
             word: words.next()?.to_owned(),
             etag: words.next()?.to_owned(),
             changes: words.next()?.parse().ok()?,
@@ -54,7 +54,7 @@ impl Memory {
     }
 
     fn keep(&self, node: &mut dyn Node, number: i64) -> Result<(), Failure> {
-        let Memory {
+        let Self {
             word,
             etag,
             changes,
@@ -192,10 +192,7 @@ pub fn recover(
     is_observed: bool,
     request: &Request,
 ) -> Result<(), Failure> {
-    let spoken = match is_observed {
-        true => form.other(),
-        false => form,
-    };
+    let spoken = if is_observed { form.other() } else { form };
     let number = match spoken.read(request) {
         Ok(Operation::Insert(number, _) | Operation::Delete(number)) => number,
         _ => return Ok(()),

@@ -33,7 +33,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(form: Form, state: &Path) -> Server {
+    fn start(form: Form, state: &Path) -> Self {
         let script = match form {
             Form::Colours => "../v1/software/colours.py",
             Form::Flavours => "../v2/software/flavours.py",
@@ -48,7 +48,7 @@ impl Server {
             .stdin(Stdio::null())
             .spawn()
             .expect("python3 runs");
-        let server = Server { child, port };
+        let server = Self { child, port };
         let end = Instant::now() + START_LIMIT;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < end, "{script} does not listen");

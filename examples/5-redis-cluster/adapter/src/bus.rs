@@ -100,8 +100,8 @@ pub enum BusError {
 impl std::fmt::Display for BusError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            BusError::Malformed(what) => write!(f, "no message of the bus: {what}"),
-            BusError::BusPort { port, bus_port } => write!(
+            Self::Malformed(what) => write!(f, "no message of the bus: {what}"),
+            Self::BusPort { port, bus_port } => write!(
                 f,
                 "the bus of the node at port {port} is at {bus_port}; Redis 3.2 looks for it at {}: remove `cluster-port`",
                 u32::from(*port) + u32::from(BUS_PORT_ABOVE)

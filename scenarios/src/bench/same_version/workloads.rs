@@ -98,7 +98,7 @@ impl Load {
     /// The command line that loads a contender for about so many seconds; `rate` is what it did before.
     pub(super) fn command(self, at: Places, seconds: u64, rate: f64) -> Vec<String> {
         match self {
-            Load::Redis { clients, pipeline } => {
+            Self::Redis { clients, pipeline } => {
                 // redis-benchmark counts requests, not time.
                 let requests = (rate * seconds as f64).max(1000.0).round();
                 let (host, port) = (at.redis.ip().to_string(), at.redis.port().to_string());
@@ -125,7 +125,7 @@ impl Load {
                     "--csv",
                 ])
             }
-            Load::Http {
+            Self::Http {
                 server,
                 connections,
                 keep_alive,
@@ -149,13 +149,14 @@ impl Load {
     /// Requests a second, from what the load program printed. Any error that it saw is an error of the measurement.
     pub(super) fn rate(self, printed: &str) -> anyhow::Result<f64> {
         let rate = match self {
-            Load::Redis { .. } => redis_rate(printed),
-            Load::Http { .. } => http_rate(printed)?,
+            Self::Redis { .. } => redis_rate(printed),
+            Self::Http { .. } => http_rate(printed)?,
         };
         let rate = rate.with_context(|| format!("the load program printed no rate: {printed}"))?;
-        match rate > 0.0 {
-            true => Ok(rate),
-            false => bail!("nothing was answered: {printed}"),
+        if rate > 0.0 {
+            Ok(rate)
+        } else {
+            bail!("nothing was answered: {printed}")
         }
     }
 }

@@ -195,7 +195,7 @@ impl Run {
         processes: Arc<Processes>,
         program: PathBuf,
         first: &Path,
-    ) -> anyhow::Result<Run> {
+    ) -> anyhow::Result<Self> {
         let names = node_names();
         let servers: Vec<Server> = names
             .iter()
@@ -236,7 +236,7 @@ impl Run {
         let cluster = servers.clone();
         let ids = tokio::task::spawn_blocking(move || form(&cluster)).await??;
         watcher.say("the cluster is whole: three masters of 3.2.6 with a replica each");
-        Ok(Run {
+        Ok(Self {
             system,
             watcher,
             servers,

@@ -184,9 +184,10 @@ fn judge(
         let ask = |path: &&str| wire::ask(port, &Request::get(path));
         STATE.iter().map(ask).collect()
     };
-    let before = match request.writes() {
-        true => state(other.port)?,
-        false => Vec::new(),
+    let before = if request.writes() {
+        state(other.port)?
+    } else {
+        Vec::new()
     };
     let wanted = wire::ask(own.port, request)?;
     let refused = adapter.refused();

@@ -113,7 +113,7 @@ fn unchunked(mut rest: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 impl Answer {
     /// What is not the same in the other one, if anything.
-    pub(super) fn difference(&self, other: &Answer) -> Option<String> {
+    pub(super) fn difference(&self, other: &Self) -> Option<String> {
         if self.status != other.status {
             return Some(format!(
                 "status {} became {} {:?}",

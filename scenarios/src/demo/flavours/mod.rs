@@ -170,7 +170,7 @@ impl Run {
         program: PathBuf,
         first: &Path,
         dispatch: Dispatch,
-    ) -> anyhow::Result<Run> {
+    ) -> anyhow::Result<Self> {
         let system = System::start(place, processes, program).await?;
         system.publish(first, false)?;
         let nodes: Vec<Node> = (0..NODES)
@@ -198,7 +198,7 @@ impl Run {
                 view.nodes.len() == count && all_at(view, &[], 1)
             })
             .await?;
-        Ok(Run {
+        Ok(Self {
             system,
             watcher,
             board: Arc::new(Board::new(dispatch)),

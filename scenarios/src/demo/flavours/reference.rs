@@ -17,7 +17,7 @@ pub(super) enum Standing {
 impl Standing {
     /// Callers of this form may reach the software itself.
     fn may_be(self, form: Form) -> bool {
-        self == Standing::Unsure || self == Standing::At(form)
+        self == Self::Unsure || self == Self::At(form)
     }
 }
 
@@ -76,7 +76,7 @@ impl Number {
 
     /// It has been taken out by somebody of whom nothing else is known.
     pub(super) fn gone(&mut self) {
-        *self = Number {
+        *self = Self {
             dispatch: self.dispatch,
             words: None,
             remembered: [true; 2],

@@ -122,9 +122,10 @@ impl Worker {
     pub(super) async fn work(mut self) {
         while !self.board.state().over {
             let node = self.chance.random_range(0..self.nodes.len());
-            let form = match self.board.state().both && self.chance.random_bool(0.5) {
-                true => Form::Flavours,
-                false => Form::Colours,
+            let form = if self.board.state().both && self.chance.random_bool(0.5) {
+                Form::Flavours
+            } else {
+                Form::Colours
             };
             let at = self.chance.random_range(0..NUMBERS);
             let operation = self.operation(node, form, at);
@@ -168,9 +169,10 @@ impl Worker {
         let caller = &mut of_node.callers[usize::from(form == Form::Flavours)];
         let answered = caller.call(form.request(&operation)).await;
         // It may have changed while the call was under way.
-        let standing = match self.board.standing(node) == before {
-            true => before,
-            false => Standing::Unsure,
+        let standing = if self.board.standing(node) == before {
+            before
+        } else {
+            Standing::Unsure
         };
         match answered {
             Ok(reply) => {

@@ -67,10 +67,10 @@ pub(crate) enum LensWay {
 }
 
 impl From<LensWay> for Direction {
-    fn from(way: LensWay) -> Direction {
+    fn from(way: LensWay) -> Self {
         match way {
-            LensWay::Past => Direction::Past,
-            LensWay::Future => Direction::Future,
+            LensWay::Past => Self::Past,
+            LensWay::Future => Self::Future,
         }
     }
 }

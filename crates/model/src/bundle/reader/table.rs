@@ -199,7 +199,7 @@ impl<'a> KeyTable<'a> {
         items.iter().enumerate().map(item).collect()
     }
 
-    pub(in crate::bundle) fn table(&self, key: &'static str) -> Option<KeyTable<'a>> {
+    pub(in crate::bundle) fn table(&self, key: &'static str) -> Option<Self> {
         let (written, value) = self.entry(key)?;
         self.as_table(written, value, key)
     }
@@ -209,7 +209,7 @@ impl<'a> KeyTable<'a> {
         written: &'a Spanned<DeString<'a>>,
         value: &'a Spanned<DeValue<'a>>,
         key: &str,
-    ) -> Option<KeyTable<'a>> {
+    ) -> Option<Self> {
         let path = self.key_path(key);
         match value.get_ref() {
             DeValue::Table(table) => {
@@ -237,7 +237,7 @@ impl<'a> KeyTable<'a> {
     pub(in crate::bundle) fn named_tables(
         &self,
         key: &'static str,
-    ) -> Vec<(Located<String>, KeyTable<'a>)> {
+    ) -> Vec<(Located<String>, Self)> {
         let Some(outer) = self.table(key) else {
             return Vec::new();
         };
@@ -290,7 +290,7 @@ impl<'a> KeyTable<'a> {
     /// Reports every key that nobody asked for.
     pub(in crate::bundle) fn finish(self) {
         let known = self.known.borrow();
-        for (written, _) in self.table.iter() {
+        for (written, _) in self.table {
             let name: &str = written.get_ref();
             if known.contains(&name) {
                 continue;

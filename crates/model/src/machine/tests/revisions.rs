@@ -314,9 +314,10 @@ fn killed_at_every_boundary_the_node_runs_one_revision_wholly() {
             world.crash_in(limit);
             publish(&mut world, 2, 2);
             world.settle();
-            match broken {
-                true => runs(&world, (2, 1), 1),
-                false => runs(&world, (2, 2), 2),
+            if broken {
+                runs(&world, (2, 1), 1)
+            } else {
+                runs(&world, (2, 2), 2)
             }
             assert_eq!(world.permit_held, None, "killed at {limit}");
             if world.crash_after.is_some() {
@@ -333,7 +334,7 @@ fn what_has_failed_is_not_tried_again_because_something_else_has() {
     world.settle();
     for _ in 0..4 {
         world.fail_next("probe", failed("broken"));
-        world.fail_next("probe", crate::machine::Outcome::Done);
+        world.fail_next("probe", Outcome::Done);
     }
     world.plan.upgrades = World::new(3).plan.upgrades;
     world.tell_plan();

@@ -81,7 +81,7 @@ pub(super) fn name(action: &Action) -> &'static str {
 
 impl World {
     /// A node that is to join at version 1 of a system with versions 1 to `last`.
-    pub(super) fn new(last: u32) -> World {
+    pub(super) fn new(last: u32) -> Self {
         let upgrades = (1..=last).map(|version| {
             let planned = Planned {
                 from: Version(version - 1),
@@ -96,7 +96,7 @@ impl World {
         };
         let (machine, outputs) =
             NodeMachine::recover(0, &[], Some(plan.clone()), false).expect("fits");
-        let mut world = World {
+        let mut world = Self {
             now_ms: 0,
             machine,
             plan,
@@ -258,12 +258,13 @@ impl World {
         self.push(Input::StageDone(StageOutcome::Staged(Step {
             version: request.version,
             revision: request.revision,
-            bundle: match request.join || provider == request.version {
-                true => place,
-                false => Place {
+            bundle: if request.join || provider == request.version {
+                place
+            } else {
+                Place {
                     version: provider,
                     revision: self.plan.upgrades[&provider].revision,
-                },
+                }
             },
             as_running: running == Some(request.version) && self.as_running.contains(&place),
             from: planned.map_or(Version(0), |planned| planned.from),

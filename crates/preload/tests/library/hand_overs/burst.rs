@@ -126,7 +126,10 @@ fn burst(
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| scope.spawn(|| call_from(&mut || work())))
             .collect();
-        let ended: Vec<_> = callers.into_iter().map(|caller| caller.join()).collect();
+        let ended: Vec<_> = callers
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
         over.store(true, Ordering::Relaxed);
         agent.join().expect("the agent");
         assert!(ended.iter().all(Result::is_ok), "{}", node.counters());

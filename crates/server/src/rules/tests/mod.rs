@@ -285,7 +285,7 @@ fn retry_is_for_blocked_nodes_and_counts() {
     let mut blocked = report(1);
     blocked.status.phase = Phase::Blocked;
     world.report(a, blocked);
-    let fact: model::api::NodeFact = world.ask(Order::Retry("a".to_owned())).expect("told");
+    let fact: NodeFact = world.ask(Order::Retry("a".to_owned())).expect("told");
     assert_eq!(fact.retry, 1);
 }
 

@@ -187,7 +187,7 @@ fn a_pause_or_a_withdrawal_gives_no_leave() {
     assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
     let () = world.ask(Order::Resume).expect("resumed");
     let held = world.acquire(nodes[0], &nodes, 3).expect("room");
-    let _: model::api::UpgradeSummary = world.ask(Order::Withdraw(Version(2))).expect("withdrawn");
+    let _: UpgradeSummary = world.ask(Order::Withdraw(Version(2))).expect("withdrawn");
     assert_eq!(world.confirm(held).err(), Some("permit-lost"));
     assert_eq!(world.acquire(nodes[0], &nodes, 3), Err("permit-refused"));
 }

@@ -131,11 +131,12 @@ impl History {
 
     fn follow(&mut self, call: u64, one: Option<Event>, others: &[Event]) -> Result<(), String> {
         let before = self.worlds.clone();
-        match self.worlds.follow(one.as_ref(), others) {
-            true => Ok(()),
-            false => Err(format!(
+        if self.worlds.follow(one.as_ref(), others) {
+            Ok(())
+        } else {
+            Err(format!(
                 "call {call}: impossible: {one:?} among {others:?} after {before:?}"
-            )),
+            ))
         }
     }
 

@@ -12,8 +12,8 @@ pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Dice of this seed.
-    pub(crate) fn new(seed: u64) -> Dice {
-        Dice(seed)
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
     }
 
     /// A number below this.

@@ -42,8 +42,8 @@ pub(crate) enum Outcome {
 
 impl SetNode {
     /// A node at version 1.
-    pub(crate) fn new(adapter: Box<dyn Adapter>, is_observed: bool) -> SetNode {
-        SetNode {
+    pub(crate) fn new(adapter: Box<dyn Adapter>, is_observed: bool) -> Self {
+        Self {
             software: Software::new(),
             is_observed,
             state: BTreeMap::new(),

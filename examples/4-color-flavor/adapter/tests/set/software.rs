@@ -27,8 +27,8 @@ pub(crate) struct Software {
 
 impl Software {
     /// An empty set of version 1.
-    pub(crate) fn new() -> Software {
-        Software {
+    pub(crate) fn new() -> Self {
+        Self {
             form: Form::Colours,
             revision: 0,
             numbers: BTreeMap::new(),

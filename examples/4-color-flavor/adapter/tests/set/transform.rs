@@ -32,7 +32,7 @@ struct Transformer {
 }
 
 impl Transformer {
-    fn start() -> Transformer {
+    fn start() -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../v2/transform.py");
         let mut child = Command::new("python3")
             .args(["-c", AGAIN_AND_AGAIN])
@@ -41,7 +41,7 @@ impl Transformer {
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3 runs");
-        Transformer {
+        Self {
             given: child.stdin.take().expect("it is piped"),
             said: BufReader::new(child.stdout.take().expect("it is piped")),
             child,

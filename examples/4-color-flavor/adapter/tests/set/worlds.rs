@@ -23,11 +23,11 @@ pub(crate) enum Seen {
 
 impl Seen {
     /// What a caller at this form sees.
-    pub(crate) fn of(form: Form, reply: &Reply) -> Seen {
+    pub(crate) fn of(form: Form, reply: &Reply) -> Self {
         match (form.listed(reply), form.word_in(reply)) {
-            (Some(numbers), _) => Seen::List(numbers),
-            (None, Some(word)) => Seen::Word(reply.status, word),
-            (None, None) => Seen::Status(reply.status),
+            (Some(numbers), _) => Self::List(numbers),
+            (None, Some(word)) => Self::Word(reply.status, word),
+            (None, None) => Self::Status(reply.status),
         }
     }
 }
@@ -49,8 +49,8 @@ pub(crate) struct Event {
 
 impl Worlds {
     /// The empty set.
-    pub(crate) fn new() -> Worlds {
-        Worlds(BTreeSet::from([World::new()]))
+    pub(crate) fn new() -> Self {
+        Self(BTreeSet::from([World::new()]))
     }
 
     /// Goes on where these calls have happened: one, if it has happened, at any moment between the others, which came one after the
