@@ -6,7 +6,7 @@
 //! what the kernel gives for a caller that reset its connection in the queue: a socket that is dead.
 
 use crate::kernel::{self, Errno, Storage};
-use crate::{bind, dead, messenger, peer, state};
+use crate::{bind, dead_connection, messenger, peer, state};
 use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
 use intercept::decide::{
     Accept, Arrival, First, hand_over_counter, is_same_host, leaves_queued, on_accept, on_arrival,
@@ -54,6 +54,9 @@ impl Variant {
 
 /// The hook.
 ///
+/// # Errors
+/// The kernel's.
+///
 /// # Safety
 /// As the call: `address` and `length` are null, or the software's own to be written.
 pub unsafe fn accept(
@@ -66,7 +69,7 @@ pub unsafe fn accept(
         kernel::is_blocking(listener) && kernel::ready(listener, libc::POLLIN, 0) == Ok(true);
     loop {
         if !leave_queued(listener, must_answer)? {
-            let (new, from) = dead::connection(listener, variant.flags())?;
+            let (new, from) = dead_connection::connection(listener, variant.flags())?;
             // SAFETY: the software's own pointers.
             return unsafe { show(new, &from, None, address, length) };
         }
@@ -78,7 +81,7 @@ pub unsafe fn accept(
             return unsafe { show(new, &from, shown, address, length) };
         }
         if must_answer && kernel::ready(listener, libc::POLLIN, 0) == Ok(false) {
-            let (new, _) = dead::connection(listener, variant.flags())?;
+            let (new, _) = dead_connection::connection(listener, variant.flags())?;
             // SAFETY: the software's own pointers.
             return unsafe { show(new, &from, None, address, length) };
         }
@@ -324,7 +327,7 @@ pub fn one(listener: c_int, flags: c_int) -> Result<Result<Delivered, RawAddress
 /// # Errors
 /// The kernel's, where descriptors or ports have run out.
 pub fn dead(listener: c_int, flags: c_int, peer: Option<RawAddress>) -> Result<Delivered, Errno> {
-    let (new, from) = dead::connection(listener, flags | libc::SOCK_CLOEXEC)?;
+    let (new, from) = dead_connection::connection(listener, flags | libc::SOCK_CLOEXEC)?;
     // SAFETY: it has just been made, and nobody else has it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(new) };
     let peer = peer.unwrap_or_else(|| peer::raw(&from));

@@ -9,6 +9,9 @@ use intercept::stats::Counter;
 use libc::c_int;
 
 /// The call.
+///
+/// # Errors
+/// The kernel's.
 pub fn bind(fd: c_int, to: Given) -> Result<c_int, Errno> {
     if let Some(local) = to.address() {
         make_room(fd, local);

@@ -5,15 +5,15 @@
 //! interrupt and restart without sending anything again.
 
 use crate::kernel::{self, Errno, Given};
-use crate::labelling::{Encoded, Manner};
-use crate::{bind, cookies, late, paths, slow_path, state};
+use crate::labelling::{ConnectManner, Encoded};
+use crate::{bind, cookies, late_label, paths, slow_path, state};
 use intercept::decide::{Bypass, Connect, on_connect, on_connect_to_itself};
 use intercept::stats::{Counter, Deed};
 use libc::c_int;
 use std::net::SocketAddr;
 
 /// What a socket is before its connect.
-enum Socket {
+enum Freshness {
     /// TCP, not connecting yet.
     Fresh,
     /// TCP without fast open.
@@ -40,10 +40,13 @@ fn decide_for(fd: c_int, to: Option<SocketAddr>) -> Connect {
 }
 
 /// The hook. `nonblocking` overrides what the socket says.
+///
+/// # Errors
+/// The kernel's; ECONNREFUSED too where a member must not be reached now, and what else ends a connect whose label could not be sent.
 pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
     let manner = || match nonblocking.unwrap_or_else(|| !kernel::is_blocking(fd)) {
-        true => Manner::Asks,
-        false => Manner::Waits,
+        true => ConnectManner::Asks,
+        false => ConnectManner::Waits,
     };
     let connected = label_and_connect(fd, to, manner);
     if let Some(address) = to.address() {
@@ -52,7 +55,11 @@ pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int,
     connected
 }
 
-fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Result<c_int, Errno> {
+fn label_and_connect(
+    fd: c_int,
+    to: Given,
+    manner: impl Fn() -> ConnectManner,
+) -> Result<c_int, Errno> {
     let address = to.address();
     if let Some(address) = address {
         // Members that the table does not know yet count too: the agent asks whether the hooks saw the program connect at all.
@@ -71,7 +78,7 @@ fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Resul
     let now_ms = kernel::now_ms();
     let cookie = cookies::wanted(address, now_ms);
     let socket = socket(fd, cookie);
-    if let Socket::Other(reason) = socket {
+    if let Freshness::Other(reason) = socket {
         return plain(fd, to, reason);
     }
     let Connect::Label(label) = decision else {
@@ -80,7 +87,7 @@ fn label_and_connect(fd: c_int, to: Given, manner: impl Fn() -> Manner) -> Resul
     };
     let manner = manner();
     let label = &Encoded::new(&label);
-    if !matches!(socket, Socket::Fresh) {
+    if !matches!(socket, Freshness::Fresh) {
         return slow_path::connect(fd, to, label, manner);
     }
     if paths::is_slow(address, now_ms)
@@ -104,12 +111,12 @@ fn plain(fd: c_int, to: Given, reason: Bypass) -> Result<c_int, Errno> {
     kernel::connect(fd, to, state::mark())
 }
 
-fn socket(fd: c_int, cookie: bool) -> Socket {
+fn socket(fd: c_int, cookie: bool) -> Freshness {
     match cookies::require(fd, cookie) {
-        Ok(()) => Socket::Fresh,
-        Err(libc::EINVAL) => Socket::Other(Bypass::Underway),
-        Err(_) if kernel::is_tcp(fd) => Socket::WithoutFastOpen,
-        Err(_) => Socket::Other(Bypass::NotTcp),
+        Ok(()) => Freshness::Fresh,
+        Err(libc::EINVAL) => Freshness::Other(Bypass::Underway),
+        Err(_) if kernel::is_tcp(fd) => Freshness::WithoutFastOpen,
+        Err(_) => Freshness::Other(Bypass::NotTcp),
     }
 }
 
@@ -119,7 +126,7 @@ struct Attempt<'a> {
     to: Given,
     address: SocketAddr,
     label: &'a Encoded,
-    manner: Manner,
+    manner: ConnectManner,
     /// When it was asked for.
     now_ms: u64,
 }
@@ -147,7 +154,7 @@ impl Attempt<'_> {
                 })
             }
             // Not queued: fast open is switched off.
-            Err(libc::EOPNOTSUPP) => late::wait_until_expected(to, self.manner)
+            Err(libc::EOPNOTSUPP) => late_label::wait_until_expected(to, self.manner)
                 .and_then(|()| slow_path::connect(fd, to, label, self.manner)),
             // Not queued: the kernel distrusts the path and has sent a bare SYN.
             Err(libc::EINPROGRESS) => slow_path::connect(fd, to, label, self.manner),
@@ -162,7 +169,7 @@ impl Attempt<'_> {
     }
 
     fn finish(&self) -> Result<c_int, Errno> {
-        if self.manner != Manner::Waits {
+        if self.manner != ConnectManner::Waits {
             paths::sample(self.fd, self.address, self.now_ms);
             return Err(libc::EINPROGRESS);
         }
@@ -192,15 +199,15 @@ pub fn begin(fd: c_int, to: Given) -> Begun {
     let member = match decide_for(fd, to.address()) {
         Connect::Bypass(reason) => Err(reason),
         Connect::Label(_) | Connect::Refuse => match socket(fd, false) {
-            Socket::Other(reason) => Err(reason),
-            Socket::Fresh | Socket::WithoutFastOpen => Ok(()),
+            Freshness::Other(reason) => Err(reason),
+            Freshness::Fresh | Freshness::WithoutFastOpen => Ok(()),
         },
     };
     if let Err(reason) = member {
         state::count(reason.connect_counter());
         return Begun::Plain;
     }
-    match label_and_connect(fd, to, || Manner::AsksTheNet) {
+    match label_and_connect(fd, to, || ConnectManner::AsksTheNet) {
         Err(libc::EINPROGRESS) => Begun::Labelled,
         ended => Begun::Ended(ended),
     }

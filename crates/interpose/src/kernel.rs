@@ -84,7 +84,7 @@ pub(crate) unsafe fn call_cancellable(
 ) -> Result<usize, Errno> {
     let mut kind = 0;
     // SAFETY: no frame above holds anything that needs dropping, and the kind is put back below.
-    unsafe { pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &mut kind) };
+    unsafe { pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &raw mut kind) };
     // SAFETY: the caller's promise.
     let result = unsafe { call(number, arguments) };
     // SAFETY: `kind` is what it was before.
@@ -387,7 +387,7 @@ pub fn now_ms() -> u64 {
         tv_nsec: 0,
     };
     // SAFETY: writes one timespec; never fails for this clock, and is async-signal-safe.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 

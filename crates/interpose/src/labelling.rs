@@ -25,7 +25,7 @@ impl Encoded {
 
 /// How the caller of a connect that is labelled waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum ConnectManner {
     /// As long as the kernel does.
     Waits,
     /// Not at all: it is told EINPROGRESS.

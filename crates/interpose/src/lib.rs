@@ -4,7 +4,7 @@
 //! the library did not reach on duplicates of its sockets. It is one code, so that both decide and answer alike. The rules are the
 //! hooks', which run in signal handlers, between fork and exec and in threads that hold any lock:
 //!
-//! - no allocation, no locks, nothing that waits for the agent (but `late`, in the seconds after an operator has changed a setting of
+//! - no allocation, no locks, nothing that waits for the agent (but `late_label`, in the seconds after an operator has changed a setting of
 //!   the kernel); the holder is asked at most one bounded question;
 //! - all decisions are `intercept`'s; what is here is system calls;
 //! - these are raw system calls with a mark that the net lets pass, so that nothing meets itself or another preloaded library;
@@ -15,10 +15,10 @@ pub mod accept;
 pub mod bind;
 pub mod connect;
 mod cookies;
-mod dead;
+mod dead_connection;
 pub mod kernel;
 mod labelling;
-mod late;
+mod late_label;
 pub mod listen;
 mod messenger;
 pub mod net;

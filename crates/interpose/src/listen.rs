@@ -7,6 +7,9 @@ use intercept::stats::{Counter, Deed};
 use libc::c_int;
 
 /// The hook.
+///
+/// # Errors
+/// The kernel's.
 pub fn listen(fd: c_int, backlog: c_int) -> Result<c_int, Errno> {
     let local = kernel::local(fd).address();
     let is_service = local.is_some_and(|local| {

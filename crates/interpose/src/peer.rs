@@ -15,6 +15,9 @@ pub(crate) fn remember(fd: c_int, caller: SocketAddr) {
 
 /// The getpeername hook.
 ///
+/// # Errors
+/// The kernel's.
+///
 /// # Safety
 /// As the call.
 pub unsafe fn getpeername(

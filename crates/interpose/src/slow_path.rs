@@ -3,7 +3,7 @@
 //! Whatever goes wrong ends the attempt: an unlabelled connection never reaches a member.
 
 use crate::kernel::{self, Errno, Given};
-use crate::labelling::{Encoded, Manner};
+use crate::labelling::{ConnectManner, Encoded};
 use crate::state;
 use intercept::stats::Counter;
 use libc::c_int;
@@ -20,7 +20,7 @@ pub(crate) fn connect(
     fd: c_int,
     to: Given,
     label: &Encoded,
-    manner: Manner,
+    manner: ConnectManner,
 ) -> Result<c_int, Errno> {
     let outcome = establish(fd, to, patience(manner, NONBLOCKING_MS));
     report(fd, outcome.and_then(|()| send(fd, label)), manner)
@@ -33,10 +33,10 @@ pub(crate) fn connect_briefly(
     fd: c_int,
     to: Given,
     label: &Encoded,
-    manner: Manner,
+    manner: ConnectManner,
 ) -> Option<Result<c_int, Errno>> {
     let outcome = establish(fd, to, patience(manner, BRIEF_MS));
-    if manner != Manner::Waits && outcome == Err(libc::ETIMEDOUT) {
+    if manner != ConnectManner::Waits && outcome == Err(libc::ETIMEDOUT) {
         kernel::disconnect(fd);
         return None;
     }
@@ -44,11 +44,11 @@ pub(crate) fn connect_briefly(
 }
 
 /// A wait that is not the kernel's own has a bound.
-fn patience(manner: Manner, bound_ms: u64) -> Option<u64> {
-    (manner != Manner::Waits).then_some(bound_ms)
+fn patience(manner: ConnectManner, bound_ms: u64) -> Option<u64> {
+    (manner != ConnectManner::Waits).then_some(bound_ms)
 }
 
-fn report(fd: c_int, outcome: Result<(), Errno>, manner: Manner) -> Result<c_int, Errno> {
+fn report(fd: c_int, outcome: Result<(), Errno>, manner: ConnectManner) -> Result<c_int, Errno> {
     match outcome {
         Ok(()) => state::count(Counter::ConnectSlowPath),
         Err(_) => {
@@ -57,7 +57,7 @@ fn report(fd: c_int, outcome: Result<(), Errno>, manner: Manner) -> Result<c_int
         }
     }
     match outcome {
-        Ok(()) if manner == Manner::Asks => Err(libc::EINPROGRESS),
+        Ok(()) if manner == ConnectManner::Asks => Err(libc::EINPROGRESS),
         other => other.map(|()| 0),
     }
 }

@@ -96,7 +96,7 @@ fn identity(path: &CStr) -> u64 {
     // SAFETY: a structure of integers.
     let mut about: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: a terminated path; writes one structure.
-    let found = unsafe { libc::stat(path.as_ptr(), &mut about) };
+    let found = unsafe { libc::stat(path.as_ptr(), &raw mut about) };
     if found == 0 { about.st_ino } else { 0 }
 }
 
@@ -166,7 +166,7 @@ fn map_descriptor(fd: c_int, length: usize, access: c_int) -> Option<(&'static [
     // SAFETY: a structure of integers.
     let mut about: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: writes one structure.
-    if unsafe { libc::fstat(fd, &mut about) } != 0 || about.st_size < length as i64 {
+    if unsafe { libc::fstat(fd, &raw mut about) } != 0 || about.st_size < length as i64 {
         return None;
     }
     let protection = if access == libc::O_RDONLY {

@@ -28,7 +28,7 @@ pub fn prepare() -> Result<(), Errno> {
     let mut action: libc::sigaction = unsafe { zeroed() };
     action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
     // SAFETY: the handler does nothing.
-    if unsafe { libc::sigaction(SIGNAL, &action, std::ptr::null_mut()) } == 0 {
+    if unsafe { libc::sigaction(SIGNAL, &raw const action, std::ptr::null_mut()) } == 0 {
         Ok(())
     } else {
         Err(crate::kernel::errno())

@@ -5,9 +5,9 @@ use intercept::environment::CALL_MARK;
 use libc::c_int;
 
 /// A descriptor of ours that is closed when it is not given away.
-struct Socket(c_int);
+struct OwnSocket(c_int);
 
-impl Drop for Socket {
+impl Drop for OwnSocket {
     fn drop(&mut self) {
         kernel::close(self.0);
     }
@@ -50,16 +50,16 @@ pub(crate) fn connection(listener: c_int, flags: c_int) -> Result<(c_int, Storag
     Ok((accepted as c_int, from))
 }
 
-fn open(like: &Storage) -> Result<Socket, Errno> {
+fn open(like: &Storage) -> Result<OwnSocket, Errno> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     let arguments = [like.family() as usize, kind as usize, 0, 0, 0, 0];
     // SAFETY: no pointers.
-    unsafe { kernel::call(libc::SYS_socket, arguments) }.map(|socket| Socket(socket as c_int))
+    unsafe { kernel::call(libc::SYS_socket, arguments) }.map(|socket| OwnSocket(socket as c_int))
 }
 
 fn call(
     number: libc::c_long,
-    socket: &Socket,
+    socket: &OwnSocket,
     first: usize,
     second: usize,
 ) -> Result<usize, Errno> {

@@ -2,7 +2,7 @@
 //! run. Until every agent of the host has noticed, their software takes a connection whose label is late for one without.
 
 use crate::kernel::{self, Errno, Given, Storage};
-use crate::labelling::Manner;
+use crate::labelling::ConnectManner;
 use crate::state;
 use libc::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +22,9 @@ const PAUSE_MS: u64 = 10;
 ///
 /// # Errors
 /// ECONNREFUSED when that takes too long: an unlabelled connection never reaches a member. EINTR after a signal.
-pub(crate) fn wait_until_expected(to: Given, manner: Manner) -> Result<(), Errno> {
+pub(crate) fn wait_until_expected(to: Given, manner: ConnectManner) -> Result<(), Errno> {
     let begun_ms = kernel::now_ms();
-    let wait_ms = if manner == Manner::AsksTheNet {
+    let wait_ms = if manner == ConnectManner::AsksTheNet {
         0
     } else {
         WAIT_MS
