@@ -1,5 +1,7 @@
 //! Calls and answers on their way through a chain.
 
+use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{self, Pace};
-use crate::conversation::Taped;
 use crate::json::{Json, JsonError};
 
 /// A request.
@@ -102,8 +103,14 @@ pub enum Body {
     Json(Json),
     /// Still arriving.
     Stream(Incoming),
-    /// Still arriving, and written down on the way.
-    Taped(Box<Taped>),
+    /// Still arriving, and somebody looks on.
+    Watched(Box<dyn WatchedBody>),
+}
+
+/// A body that is still arriving while somebody looks on: it is passed on as it comes, and who looks on knows it again.
+pub trait WatchedBody:
+    HttpBody<Data = Bytes, Error = hyper::Error> + Any + fmt::Debug + Unpin + Send
+{
 }
 
 /// A body that is still arriving.
@@ -176,7 +183,7 @@ impl Body {
                 Err(BodyError::TooLarge(limits.bytes_max))
             }
             Body::Stream(stream) => collect(stream, limits.bytes_max).await,
-            Body::Taped(stream) => collect(*stream, limits.bytes_max).await,
+            Body::Watched(stream) => collect(stream, limits.bytes_max).await,
             here => Ok(here.into_written().into()),
         }
     }
@@ -184,7 +191,7 @@ impl Body {
     /// What is here of the body, as it is written: of one that still arrives nothing.
     pub(crate) fn into_written(self) -> Vec<u8> {
         match self {
-            Body::Empty | Body::Stream(_) | Body::Taped(_) => Vec::new(),
+            Body::Empty | Body::Stream(_) | Body::Watched(_) => Vec::new(),
             Body::Bytes(bytes) => bytes.into(),
             Body::Json(json) => {
                 let mut bytes = Vec::with_capacity(json.length_hint());
@@ -198,7 +205,7 @@ impl Body {
     pub(crate) async fn beginning(self, bytes_max: usize) -> Vec<u8> {
         let mut begun = match self {
             Body::Stream(stream) => begin(stream, bytes_max).await,
-            Body::Taped(stream) => begin(*stream, bytes_max).await,
+            Body::Watched(stream) => begin(stream, bytes_max).await,
             here => here.into_written(),
         };
         begun.truncate(bytes_max);
@@ -210,7 +217,7 @@ impl Body {
     pub(crate) async fn drain(self, bytes_max: usize) {
         match self {
             Body::Stream(stream) => read_out(stream, bytes_max).await,
-            Body::Taped(stream) => read_out(*stream, bytes_max).await,
+            Body::Watched(stream) => read_out(stream, bytes_max).await,
             Body::Empty | Body::Bytes(_) | Body::Json(_) => {}
         }
     }

@@ -4,14 +4,14 @@
 //! `upstart adapter test` plays them through an adapter and tells what differs, `upstart lens explain` says why. A [`Script`] is the
 //! same for a session. docs/guides/testing-lenses.md is the reference of both formats.
 
+mod body_tee;
 mod compare;
 mod content;
-mod ear;
+mod http_tap;
 mod play;
 mod read;
 mod recording;
 mod script;
-mod tape;
 mod write;
 
 use std::collections::BTreeMap;
@@ -20,12 +20,11 @@ use http::{Method, StatusCode};
 
 pub use compare::Difference;
 pub use content::Content;
-pub use ear::Ear;
+pub use http_tap::HttpTap;
 pub(crate) use play::run;
 pub use play::{Played, play, play_component};
 pub use recording::{Recording, Sink, Told};
 pub use script::{Happens, PlayedScript, Script, ScriptEvent};
-pub(crate) use tape::Taped;
 
 use crate::call::Form;
 use crate::chain::Direction;

@@ -3,12 +3,13 @@
 //! A recorded chain is the same adapters with a probe before each of them and one before the software. Chains that are
 //! not recorded have none, so that recording costs nothing where it is off.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::tape::{Tape, Taped, Unknown};
+use super::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
 use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
 use crate::call::{Answer, Body, Call, Form};
 use crate::chain::{Calls, Direction, Next, Pending};
@@ -69,7 +70,7 @@ enum Caught {
     Nothing,
     Bytes(Bytes),
     Json(Json),
-    Tape(Tape),
+    Passing(BodyCopy),
 }
 
 impl fmt::Debug for Recording {
@@ -158,15 +159,17 @@ impl Recording {
                 Caught::Json(json)
             }
             Body::Stream(stream) => {
-                let taped = Taped::new(stream, self.clone());
-                let tape = taped.tape();
-                *body = Body::Taped(Box::new(taped));
-                Caught::Tape(tape)
+                let tee = TeeBody::new(stream, self.clone());
+                let copy = tee.copy();
+                *body = Body::Watched(Box::new(tee));
+                Caught::Passing(copy)
             }
-            Body::Taped(taped) => {
-                let tape = taped.tape();
-                *body = Body::Taped(taped);
-                Caught::Tape(tape)
+            Body::Watched(watched) => {
+                let any: &dyn Any = &*watched;
+                let copy = any.downcast_ref().map(TeeBody::copy);
+                *body = Body::Watched(watched);
+                // Of a body that somebody else looks at nothing is heard: it counts as not read.
+                Caught::Passing(copy.unwrap_or_default())
             }
         }
     }
@@ -176,6 +179,9 @@ impl Recording {
         self.inner().told()
     }
 }
+
+/// The recording ends when its last body has.
+impl Kept for Recording {}
 
 impl Drop for Recording {
     fn drop(&mut self) {
@@ -304,7 +310,7 @@ impl Caught {
             Caught::Nothing => Content::default(),
             Caught::Bytes(bytes) => Content(bytes.to_vec()),
             Caught::Json(json) => Content::of_json(json),
-            Caught::Tape(tape) => match tape.whole() {
+            Caught::Passing(copy) => match copy.whole() {
                 Ok(bytes) => Content(bytes),
                 Err(why) => {
                     incomplete.get_or_insert(match why {

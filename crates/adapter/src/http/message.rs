@@ -10,8 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::call::{Answer, AwaitsContinue, Body, BodyLimits, Call};
-use crate::conversation::Taped;
+use crate::call::{Answer, AwaitsContinue, Body, BodyLimits, Call, WatchedBody};
 use crate::json::Json;
 use crate::observer::{Failure, Refusal};
 
@@ -28,7 +27,7 @@ pub(super) struct Outgoing {
 enum Content {
     Whole(Option<Bytes>),
     Stream(Incoming),
-    Taped(Box<Taped>),
+    Watched(Box<dyn WatchedBody>),
     /// Not before the software wants it.
     Awaited(Wanted),
 }
@@ -50,7 +49,7 @@ impl Outgoing {
                 Content::Whole(Some(bytes.into()))
             }
             Body::Stream(stream) => Content::Stream(stream),
-            Body::Taped(stream) => Content::Taped(stream),
+            Body::Watched(stream) => Content::Watched(stream),
         };
         Outgoing { content, end: None }
     }
@@ -87,7 +86,7 @@ impl HttpBody for Outgoing {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
             Content::Stream(stream) => ready!(Pin::new(stream).poll_frame(cx)),
-            Content::Taped(stream) => ready!(Pin::new(stream).poll_frame(cx)),
+            Content::Watched(stream) => ready!(Pin::new(stream).poll_frame(cx)),
         };
         if let (Some(Err(_)), Some(end)) = (&frame, &mut self.end) {
             end.failed();
@@ -99,7 +98,7 @@ impl HttpBody for Outgoing {
         match &self.content {
             Content::Whole(bytes) => bytes.is_none(),
             Content::Stream(stream) => stream.is_end_stream(),
-            Content::Taped(stream) => stream.is_end_stream(),
+            Content::Watched(stream) => stream.is_end_stream(),
             Content::Awaited(_) => false,
         }
     }
@@ -110,7 +109,7 @@ impl HttpBody for Outgoing {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Content::Stream(stream) => stream.size_hint(),
-            Content::Taped(stream) => stream.size_hint(),
+            Content::Watched(stream) => stream.size_hint(),
             // The head says it.
             Content::Awaited(_) => SizeHint::default(),
         }
@@ -147,7 +146,7 @@ pub(super) fn request(call: Call) -> (Request<Outgoing>, Option<Expectation>) {
             .insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     let awaits = head.extensions.remove::<AwaitsContinue>().is_some();
-    if awaits && matches!(call.body, Body::Stream(_) | Body::Taped(_)) {
+    if awaits && matches!(call.body, Body::Stream(_) | Body::Watched(_)) {
         head.headers
             .insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         let expectation = Expectation::new(call.body);

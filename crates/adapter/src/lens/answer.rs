@@ -207,7 +207,7 @@ impl Back<'_> {
                     refusal.body = Some(Json::String(text));
                     refusal.media = Some(media.unwrap_or_default().to_owned());
                 }
-                Body::Empty | Body::Stream(_) | Body::Taped(_) => {}
+                Body::Empty | Body::Stream(_) | Body::Watched(_) => {}
             }
         }
         refusal

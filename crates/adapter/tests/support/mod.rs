@@ -75,7 +75,7 @@ fn to_json(body: Body) -> Option<Json> {
         Body::Empty => None,
         Body::Json(json) => Some(sorted(json)),
         Body::Bytes(bytes) => Some(sorted(Json::parse(&bytes, 64).expect("JSON"))),
-        Body::Stream(_) | Body::Taped(_) => panic!("no streams here"),
+        Body::Stream(_) | Body::Watched(_) => panic!("no streams here"),
     }
 }
 

@@ -7,17 +7,17 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use super::recording::Recording;
+use crate::call::WatchedBody;
 
 /// The longest body that is kept; a conversation with a longer one is not told.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What has passed of a body so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tape(Arc<Mutex<Reel>>);
+pub(crate) struct BodyCopy(Arc<Mutex<Copied>>);
 
 #[derive(Debug, Default)]
-struct Reel {
+struct Copied {
     bytes: Vec<u8>,
     state: State,
 }
@@ -42,66 +42,71 @@ pub(crate) enum Unknown {
     Unread,
 }
 
-impl Tape {
-    fn reel(&self) -> MutexGuard<'_, Reel> {
+impl BodyCopy {
+    fn copied(&self) -> MutexGuard<'_, Copied> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hear(&self, bytes: &[u8]) {
-        let mut reel = self.reel();
-        if reel.state != State::Running {
+        let mut copied = self.copied();
+        if copied.state != State::Running {
             return;
         }
-        if reel.bytes.len() + bytes.len() > BODY_BYTES_MAX {
-            reel.state = State::TooLong;
-            reel.bytes = Vec::new();
+        if copied.bytes.len() + bytes.len() > BODY_BYTES_MAX {
+            copied.state = State::TooLong;
+            copied.bytes = Vec::new();
         } else {
-            reel.bytes.extend_from_slice(bytes);
+            copied.bytes.extend_from_slice(bytes);
         }
     }
 
     fn end(&self) {
-        let mut reel = self.reel();
-        if reel.state == State::Running {
-            reel.state = State::Ended;
+        let mut copied = self.copied();
+        if copied.state == State::Running {
+            copied.state = State::Ended;
         }
     }
 
     /// The whole body.
     pub(crate) fn whole(&self) -> Result<Vec<u8>, Unknown> {
-        let reel = self.reel();
-        match reel.state {
-            State::Ended => Ok(reel.bytes.clone()),
+        let copied = self.copied();
+        match copied.state {
+            State::Ended => Ok(copied.bytes.clone()),
             State::TooLong => Err(Unknown::TooLong),
             State::Running => Err(Unknown::Unread),
         }
     }
 }
 
-/// A stream with a tape beside it.
+/// What must not go before a body has passed.
+pub(crate) trait Kept: std::fmt::Debug + Send + Sync {}
+
+/// A stream that leaves a copy of what passes.
 #[derive(Debug)]
-pub struct Taped {
+pub(crate) struct TeeBody {
     stream: Incoming,
-    tape: Tape,
-    /// The recording ends when its last body has.
-    _recording: Arc<Recording>,
+    copy: BodyCopy,
+    /// Goes when the body has passed.
+    _kept: Arc<dyn Kept>,
 }
 
-impl Taped {
-    pub(crate) fn new(stream: Incoming, recording: Arc<Recording>) -> Taped {
-        Taped {
+impl TeeBody {
+    pub(crate) fn new(stream: Incoming, kept: Arc<dyn Kept>) -> TeeBody {
+        TeeBody {
             stream,
-            tape: Tape::default(),
-            _recording: recording,
+            copy: BodyCopy::default(),
+            _kept: kept,
         }
     }
 
-    pub(crate) fn tape(&self) -> Tape {
-        self.tape.clone()
+    pub(crate) fn copy(&self) -> BodyCopy {
+        self.copy.clone()
     }
 }
 
-impl HttpBody for Taped {
+impl WatchedBody for TeeBody {}
+
+impl HttpBody for TeeBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -113,15 +118,15 @@ impl HttpBody for Taped {
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.tape.hear(data);
+                    self.copy.hear(data);
                 }
                 // Whoever knows the length does not ask for the end.
                 if self.stream.is_end_stream() {
-                    self.tape.end();
+                    self.copy.end();
                 }
             }
             Some(Err(_)) => {}
-            None => self.tape.end(),
+            None => self.copy.end(),
         }
         Poll::Ready(frame)
     }

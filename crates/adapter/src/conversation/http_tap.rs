@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use crate::call::Form;
 
-use super::tape::BODY_BYTES_MAX;
+use super::body_tee::BODY_BYTES_MAX;
 use super::{
     Content, Conversation, Ending, Headers, OF_THE_TRANSFER, Reply, Request, note_untyped,
 };
@@ -25,7 +25,7 @@ const CHUNK_LINE_BYTES_MAX: usize = 4096;
 
 /// Listens to one connection.
 #[derive(Debug, Default)]
-pub struct Ear {
+pub struct HttpTap {
     requests: Side<Request>,
     answers: Side<Reply>,
     /// Requests whose answers have not passed yet.
@@ -71,7 +71,7 @@ enum Framing {
     UntilEnd,
 }
 
-/// What the ear does not understand.
+/// What the tap does not understand.
 struct Deaf;
 
 /// What a message says of its body.
@@ -81,32 +81,32 @@ struct Head {
     is_chunked: bool,
 }
 
-impl Ear {
+impl HttpTap {
     /// Hears bytes of the caller.
     pub fn hear_caller(&mut self, bytes: &[u8]) {
-        self.hear(|ear| {
-            ear.requests.unread.extend_from_slice(bytes);
-            ear.follow()
+        self.hear(|tap| {
+            tap.requests.unread.extend_from_slice(bytes);
+            tap.follow()
         });
     }
 
     /// Hears bytes of the software.
     pub fn hear_software(&mut self, bytes: &[u8]) {
-        self.hear(|ear| {
-            ear.answers.unread.extend_from_slice(bytes);
-            ear.follow()
+        self.hear(|tap| {
+            tap.answers.unread.extend_from_slice(bytes);
+            tap.follow()
         });
     }
 
     /// Hears that the software has ended its side.
     pub fn end_of_software(&mut self) {
-        self.hear(|ear| {
-            if let Some((_, body)) = &mut ear.answers.arriving
+        self.hear(|tap| {
+            if let Some((_, body)) = &mut tap.answers.arriving
                 && body.framing == Framing::UntilEnd
             {
                 body.framing = Framing::Length(0);
             }
-            ear.follow()
+            tap.follow()
         });
     }
 
@@ -120,7 +120,7 @@ impl Ear {
         self.is_deaf
     }
 
-    fn hear(&mut self, listen: impl FnOnce(&mut Ear) -> Result<(), Deaf>) {
+    fn hear(&mut self, listen: impl FnOnce(&mut HttpTap) -> Result<(), Deaf>) {
         if !self.is_deaf && listen(self).is_err() {
             self.is_deaf = true;
             self.requests = Side::default();
@@ -376,8 +376,8 @@ mod tests {
         HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nz\r\n0\r\n\r\n\
         HTTP/1.1 200 OK\r\n\r\nuntil the end";
 
-    fn listen(pieces: usize) -> Ear {
-        let mut ear = Ear::default();
+    fn listen(pieces: usize) -> HttpTap {
+        let mut tap = HttpTap::default();
         let (mut a, mut b) = (
             CALLER.as_bytes().chunks(pieces),
             SOFTWARE.as_bytes().chunks(pieces),
@@ -387,18 +387,18 @@ mod tests {
             if caller.is_none() && software.is_none() {
                 break;
             }
-            ear.hear_caller(caller.unwrap_or_default());
-            ear.hear_software(software.unwrap_or_default());
+            tap.hear_caller(caller.unwrap_or_default());
+            tap.hear_software(software.unwrap_or_default());
         }
-        ear.end_of_software();
-        ear
+        tap.end_of_software();
+        tap
     }
 
     #[test]
     fn calls_are_told_however_their_bytes_are_cut() {
         for pieces in [1, 2, 3, 7, 64, 4096] {
-            let mut ear = listen(pieces);
-            let told = ear.told();
+            let mut tap = listen(pieces);
+            let told = tap.told();
             let titles: Vec<String> = told.iter().map(Conversation::title).collect();
             assert_eq!(
                 titles,
@@ -415,7 +415,7 @@ mod tests {
             assert_eq!(told[2].sends.body, Content(b"abcde".to_vec()));
             assert_eq!(told[2].gets.body, Some(Content(b"z".to_vec())));
             assert_eq!(told[3].gets.body, Some(Content(b"until the end".to_vec())));
-            assert!(!ear.is_deaf());
+            assert!(!tap.is_deaf());
         }
     }
 
@@ -434,27 +434,27 @@ mod tests {
                 "",
             ),
         ] {
-            let mut ear = Ear::default();
-            ear.hear_caller(caller.as_bytes());
-            ear.hear_software(software.as_bytes());
-            assert!(ear.is_deaf(), "{caller}");
-            assert_eq!(ear.told(), []);
+            let mut tap = HttpTap::default();
+            tap.hear_caller(caller.as_bytes());
+            tap.hear_software(software.as_bytes());
+            assert!(tap.is_deaf(), "{caller}");
+            assert_eq!(tap.told(), []);
         }
     }
 
     #[test]
     fn nothing_grows_without_a_limit() {
-        let mut ear = Ear::default();
-        ear.hear_caller(b"PUT / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n");
+        let mut tap = HttpTap::default();
+        tap.hear_caller(b"PUT / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n");
         for _ in 0..=BODY_BYTES_MAX / 1024 {
-            ear.hear_caller(&[b'x'; 1024]);
+            tap.hear_caller(&[b'x'; 1024]);
         }
-        assert!(ear.is_deaf());
-        let mut ear = Ear::default();
+        assert!(tap.is_deaf());
+        let mut tap = HttpTap::default();
         for _ in 0..=HEAD_BYTES_MAX / 1024 {
-            ear.hear_caller(b"A: ");
-            ear.hear_caller(&[b'x'; 1021]);
+            tap.hear_caller(b"A: ");
+            tap.hear_caller(&[b'x'; 1021]);
         }
-        assert!(ear.is_deaf());
+        assert!(tap.is_deaf());
     }
 }
