@@ -22,6 +22,7 @@ mod lens;
 mod limits;
 mod messages;
 mod observer;
+mod places;
 mod presence;
 pub mod sessions;
 mod state;

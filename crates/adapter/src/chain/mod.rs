@@ -11,10 +11,11 @@ use http::StatusCode;
 use tokio::sync::RwLock;
 
 use crate::call::{Answer, Call};
-use crate::component::{ComponentStep, Places};
+use crate::component::ComponentStep;
 use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
 use crate::conversation::Recording;
 use crate::lens::Lens;
+use crate::places::Places;
 use crate::observer::{Failure, Refusal, RefusalKind};
 
 /// A boxed future, as the object-safe traits of this crate return it.

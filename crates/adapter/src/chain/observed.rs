@@ -13,8 +13,9 @@ use tokio::time::timeout;
 
 use super::{Chain, Delegate, Next, Pending, Step, Told, pass};
 use crate::call::{Answer, Body, BodyError, Call};
-use crate::component::{Asked, ComponentStep, Observation, Places};
+use crate::component::{Asked, ComponentStep, Observation};
 use crate::conflicts::{Held, Hold, Key, Locks};
+use crate::places::Places;
 use crate::observer::{Failure, Refusal};
 
 /// How long a call waits for the key of an adapter on the other side of the software. Only where the two name one thing differently can

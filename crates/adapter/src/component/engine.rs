@@ -8,6 +8,7 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::ComponentError;
+use crate::places::RUNNING_MAX;
 
 /// How often the epoch goes up: the shortest time for which a component runs before others get their turn.
 const TICK: Duration = Duration::from_micros(500);
@@ -20,9 +21,6 @@ const WASM_STACK_BYTES: usize = 512 * 1024;
 
 /// The stack that a call runs on: the component's and, at its end, the host's.
 const FIBER_STACK_BYTES: usize = 1024 * 1024;
-
-/// Most instances that answer calls at once, over all adapters of the process.
-pub(super) const RUNNING_MAX: usize = 256;
 
 /// Most instances that wait for calls, over all adapters of the process.
 pub(super) const IDLE_MAX: usize = 256;

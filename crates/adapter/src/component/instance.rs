@@ -7,9 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Engine, Store};
 
 use super::bindings::{CallsAdapter, CallsAdapterPre};
-use super::engine::{self, IDLE_MAX, RUNNING_MAX};
+use super::engine::{self, IDLE_MAX};
 use super::host::Host;
 use super::turns;
+use crate::places::Places;
 
 /// Most free instances of a component: as many as calls run at once on a large machine's processors.
 const FREE_MAX: usize = 16;
@@ -17,31 +18,8 @@ const FREE_MAX: usize = 16;
 /// How many calls an instance answers: what a guest leaks goes with it.
 const CALLS_MAX: u32 = 100_000;
 
-/// Leave for each instance that answers a call.
-static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(RUNNING_MAX)));
-
 /// Leave for each instance that waits for one.
 static IDLE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(IDLE_MAX)));
-
-/// Leave for all instances that a call may take on its way to the software: given at once, since calls that ask for more while they
-/// hold some could wait for each other for ever. An extension of the heads of a call and of all that it delegates.
-#[derive(Clone, Debug)]
-pub(crate) struct Places {
-    /// None where nobody counts any more.
-    _all: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-impl Places {
-    /// Waits until so many instances may run.
-    pub(crate) async fn take(count: usize) -> Places {
-        let count = u32::try_from(count.min(RUNNING_MAX)).unwrap_or(u32::MAX);
-        // It fails where the semaphore is closed, which nobody does.
-        let all = RUNNING.clone().acquire_many_owned(count).await.ok();
-        Places {
-            _all: all.map(Arc::new),
-        }
-    }
-}
 
 /// A running instance.
 pub(super) struct Instance<E = CallsAdapter> {

@@ -57,7 +57,7 @@ impl ComponentStep {
 
     /// What the adapter remembers.
     pub(crate) fn state_of(&self, asked: &Asked<'_>) -> Result<Arc<State>, Failure> {
-        let state = self.stores.state(self.place.state);
+        let state = self.stores.state(self.standing.state);
         state.map_err(|error| self.broken(asked.operation, Broken::State(error)))
     }
 

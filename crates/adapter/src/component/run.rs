@@ -12,11 +12,12 @@ use super::bindings::exports::upstart::adapter::calls::{Observation, Unfinished}
 use super::bindings::upstart::adapter::{messages as wit, types};
 use super::form;
 use super::host::{Asked, Context};
-use super::instance::{Instance, Places};
+use super::instance::Instance;
 use super::program::Program;
 use super::turns::{self, Work};
 use crate::call::{BodyError, BodyLimits, Form};
 use crate::chain::Next;
+use crate::places::Places;
 use crate::observer::{Failure, Refusal};
 use crate::state::{Intent, OpenIntent, State, Transaction};
 

@@ -9,7 +9,6 @@ use super::bindings::exports::upstart::adapter::calls::Unfinished;
 use super::bindings::upstart::adapter::{messages as wit, types};
 use super::declaration::Declaration;
 use super::form;
-use super::instance::Places;
 use super::operation::{Hold as Excludes, Operation};
 use super::program::Program;
 use super::run::{Broken, Delegates, Question, Ran, Said};
@@ -17,11 +16,12 @@ use crate::call::{Answer, BodyError, Call, Caller, Form};
 use crate::chain::{Calls, Direction, Next, Pending};
 use crate::conflicts::{Held, Hold, Key};
 use crate::observer::{AdapterFailure, Failure, Refusal, RefusalKind};
+use crate::places::Places;
 use crate::state::{Intent, OpenIntent, State, StateId, StateOrigin, Stores};
 
 /// Where a component stands.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Standing {
     /// Whose state it has.
     pub state: StateId,
     /// The version of its callers.
@@ -35,14 +35,14 @@ pub struct ComponentStep {
     pub(super) declaration: Arc<Declaration>,
     program: Arc<Program>,
     pub(super) stores: Arc<Stores>,
-    pub(super) place: Place,
+    pub(super) standing: Standing,
 }
 
 impl fmt::Debug for ComponentStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ComponentStep")
             .field("program", &self.program)
-            .field("place", &self.place)
+            .field("standing", &self.standing)
             .finish_non_exhaustive()
     }
 }
@@ -60,18 +60,18 @@ pub(crate) struct Asked<'s> {
 }
 
 impl ComponentStep {
-    /// A component with its declaration, at a place.
+    /// A component with its declaration, where it stands.
     pub fn new(
         declaration: Arc<Declaration>,
         program: Arc<Program>,
         stores: Arc<Stores>,
-        place: Place,
+        standing: Standing,
     ) -> ComponentStep {
         ComponentStep {
             declaration,
             program,
             stores,
-            place,
+            standing,
         }
     }
 }
@@ -84,7 +84,7 @@ impl Calls for ComponentStep {
     ) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let asked = self.take(call, false).await?;
-            let state = self.stores.state(self.place.state);
+            let state = self.stores.state(self.standing.state);
             let state =
                 state.map_err(|error| self.broken(asked.operation, Broken::State(error)))?;
             let _level = hold(&asked, &mut next).await;
@@ -168,7 +168,7 @@ impl ComponentStep {
         let known = head.extensions.get::<Caller>();
         let caller = types::Caller {
             direction: self.direction(),
-            version: known.map_or(self.place.caller_version, |caller| caller.version),
+            version: known.map_or(self.standing.caller_version, |caller| caller.version),
             address: known.map_or_else(String::new, |caller| caller.address.to_string()),
             service: known.map_or_else(String::new, |caller| caller.service.to_string()),
         };
@@ -193,7 +193,7 @@ impl ComponentStep {
     }
 
     pub(super) fn direction(&self) -> types::Direction {
-        match self.place.state.direction {
+        match self.standing.state.direction {
             Direction::Past => types::Direction::Past,
             Direction::Future => types::Direction::Future,
         }
@@ -225,13 +225,13 @@ impl ComponentStep {
         let broken = |why| self.broken(asked.operation, why);
         let start = types::Start {
             direction: self.direction(),
-            beginning: match (self.place.state.direction, state.origin) {
+            beginning: match (self.standing.state.direction, state.origin) {
                 (Direction::Future, _) => types::Beginning::Staged,
                 (Direction::Past, StateOrigin::Transformed) => types::Beginning::Transformed,
                 (Direction::Past, StateOrigin::New) => types::Beginning::Joined,
             },
-            caller_version: self.place.caller_version,
-            next_version: self.place.next_version,
+            caller_version: self.standing.caller_version,
+            next_version: self.standing.next_version,
         };
         let limits = self.declaration.limits;
         let transaction = state.transaction(limits.state_bytes, true);

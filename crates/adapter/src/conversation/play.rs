@@ -10,7 +10,7 @@ use super::recording::Recording;
 use super::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
 use crate::call::{Answer, Body, BodyLimits, Call, Form};
 use crate::chain::{Calls, Chain, Delegate, Direction, Pending};
-use crate::component::{ComponentStep, Declaration, Place, Program};
+use crate::component::{ComponentStep, Declaration, Program, Standing};
 use crate::conflicts::Conflicts;
 use crate::lens::Lens;
 use crate::limits::Limits;
@@ -45,7 +45,7 @@ pub async fn play_component(
     let step = |direction| -> Arc<dyn Calls> {
         let (caller_version, next_version) = versions(direction, conversation);
         let upgrade = caller_version.max(next_version);
-        let place = Place {
+        let standing = Standing {
             state: StateId { upgrade, direction },
             caller_version,
             next_version,
@@ -55,7 +55,7 @@ pub async fn play_component(
             declaration.clone(),
             program.clone(),
             stores,
-            place,
+            standing,
         ))
     };
     play_through(step, conversation).await

@@ -11,7 +11,7 @@ use toml::de::DeTable;
 
 use super::{Content, Difference};
 use crate::chain::Direction;
-use crate::component::{Declaration, Place, Program, SessionStep};
+use crate::component::{Declaration, Program, SessionStep, Standing};
 use crate::lens::LensError;
 use crate::lens::reader::{Node, Section, Source};
 use crate::sessions::{
@@ -197,7 +197,7 @@ impl Script {
             Direction::Past => (1, 2),
             Direction::Future => (2, 1),
         };
-        let place = Place {
+        let standing = Standing {
             state: StateId {
                 upgrade: 2,
                 direction: self.direction,
@@ -206,7 +206,7 @@ impl Script {
             next_version,
         };
         let stores = Arc::new(Stores::new(folder));
-        let adapter = SessionStep::new(declaration.clone(), program.clone(), stores, place);
+        let adapter = SessionStep::new(declaration.clone(), program.clone(), stores, standing);
         let mut playing = Playing {
             adapter: &adapter,
             head_bytes: self.head_bytes.unwrap_or(HEAD_BYTES),

@@ -187,7 +187,7 @@ fn request(template: &Template, call: &Call, scope: &Scope) -> Result<Call, Mism
     if let Some(caller) = call.head.extensions.get::<crate::call::Caller>() {
         parts.extensions.insert(caller.clone());
     }
-    if let Some(places) = call.head.extensions.get::<crate::component::Places>() {
+    if let Some(places) = call.head.extensions.get::<crate::places::Places>() {
         parts.extensions.insert(places.clone());
     }
     parts.headers = head.map_or_else(HeaderMap::new, |head| head.headers.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use adapter::component::{ComponentStep, Declaration, Place, Program};
+use adapter::component::{ComponentStep, Declaration, Standing, Program};
 use adapter::{
     Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Next,
     Pending, StateId, Stores,
@@ -166,7 +166,7 @@ pub(crate) fn step_of(
     let declaration = declaration(rest);
     let program = Program::compile("guest.wasm", component, declaration.limits());
     let program = program.unwrap_or_else(|error| panic!("{error}"));
-    let place = Place {
+    let standing = Standing {
         state: StateId { upgrade, direction },
         caller_version: versions.0,
         next_version: versions.1,
@@ -175,7 +175,7 @@ pub(crate) fn step_of(
         declaration,
         program,
         stores.clone(),
-        place,
+        standing,
     ))
 }
 

@@ -5,7 +5,7 @@ use super::actions::chain;
 use crate::layout::Layout;
 use crate::relay::{Loaded, LoadedSessions};
 use adapter::component::{
-    CompileHelper, Compiler, ComponentStep, Declaration, Place as Standing, Program, SessionStep,
+    CompileHelper, Compiler, ComponentStep, Declaration, Program, SessionStep, Standing,
 };
 use adapter::{AdapterKind, Lens, StateId, Stores};
 use model::bundle::Adapter;

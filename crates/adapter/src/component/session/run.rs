@@ -7,9 +7,10 @@ use tokio::time::timeout;
 
 use super::super::bindings::upstart::adapter::types;
 use super::super::host::{Context, Host};
-use super::super::instance::{Instance, Places, Pool};
+use super::super::instance::{Instance, Pool};
 use super::super::run::{Broken, is_out_of_memory, told};
 use super::super::turns::{self, Work};
+use crate::places::Places;
 use super::bindings::exports::upstart::adapter::sessions as wit;
 use super::bindings::{SessionsAdapter, SessionsAdapterPre};
 use crate::state::Transaction;

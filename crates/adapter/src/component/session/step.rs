@@ -7,7 +7,7 @@ use super::super::bindings::upstart::adapter::types;
 use super::super::declaration::Declaration;
 use super::super::program::Program;
 use super::super::run::Broken;
-use super::super::step::Place;
+use super::super::step::Standing;
 use super::convert;
 use super::run::{Question, Said, run};
 use crate::chain::{Direction, Pending};
@@ -22,36 +22,36 @@ pub struct SessionStep {
     declaration: Arc<Declaration>,
     program: Arc<Program>,
     stores: Arc<Stores>,
-    place: Place,
+    standing: Standing,
 }
 
 impl fmt::Debug for SessionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStep")
             .field("program", &self.program)
-            .field("place", &self.place)
+            .field("standing", &self.standing)
             .finish_non_exhaustive()
     }
 }
 
 impl SessionStep {
-    /// A component with its declaration, at a place.
+    /// A component with its declaration, where it stands.
     pub fn new(
         declaration: Arc<Declaration>,
         program: Arc<Program>,
         stores: Arc<Stores>,
-        place: Place,
+        standing: Standing,
     ) -> SessionStep {
         SessionStep {
             declaration,
             program,
             stores,
-            place,
+            standing,
         }
     }
 
     fn state(&self) -> Result<Arc<State>, Broken> {
-        Ok(self.stores.state(self.place.state)?)
+        Ok(self.stores.state(self.standing.state)?)
     }
 
     /// An event that may change the state: alone among all of the node, since what it depends on is not known.
@@ -107,14 +107,14 @@ impl SessionStep {
             return Ok(());
         }
         let start = types::Start {
-            direction: convert::way(self.place.state.direction),
-            beginning: match (self.place.state.direction, state.origin) {
+            direction: convert::way(self.standing.state.direction),
+            beginning: match (self.standing.state.direction, state.origin) {
                 (Direction::Future, _) => types::Beginning::Staged,
                 (Direction::Past, StateOrigin::Transformed) => types::Beginning::Transformed,
                 (Direction::Past, StateOrigin::New) => types::Beginning::Joined,
             },
-            caller_version: self.place.caller_version,
-            next_version: self.place.next_version,
+            caller_version: self.standing.caller_version,
+            next_version: self.standing.next_version,
         };
         let limit = self.declaration.limits().state_bytes;
         let transaction = state.transaction(limit, true);
@@ -149,7 +149,7 @@ impl Sessions for SessionStep {
     fn open<'a>(&'a self, session: u64, caller: &'a SessionCaller) -> Event<'a, Reaction> {
         Box::pin(async move {
             self.begin().await.map_err(|why| self.failed(&why))?;
-            let caller = convert::caller(caller, self.place.state.direction);
+            let caller = convert::caller(caller, self.standing.state.direction);
             self.reaction(Question::Open(session, caller)).await
         })
     }
