@@ -216,7 +216,7 @@ fn component_error(
     let error = match checked {
         Err(error) => error,
         Ok(program) => {
-            if let Some(problem) = unfit(AdapterKind::of(&program), services) {
+            if let Some(problem) = unfit(program.kind(), services) {
                 return Some(declaration.complaint(problem, ""));
             }
             return (services.iter()).find_map(|it| declaration.fits(it.protocol).err());

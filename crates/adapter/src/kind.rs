@@ -1,6 +1,5 @@
 //! Which adapters fit which protocols.
 
-use crate::component::Program;
 use model::bundle::{Dispatch, Protocol, Service};
 
 /// What an adapter is.
@@ -15,14 +14,6 @@ pub enum AdapterKind {
 }
 
 impl AdapterKind {
-    /// Of a component.
-    pub fn of(program: &Program) -> AdapterKind {
-        match program.is_of_sessions() {
-            true => AdapterKind::Sessions,
-            false => AdapterKind::Calls,
-        }
-    }
-
     /// Whether it can stand between versions that speak this.
     ///
     /// # Errors

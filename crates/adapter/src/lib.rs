@@ -18,7 +18,7 @@ mod gate;
 mod http;
 pub mod json;
 mod kind;
-mod lens;
+pub mod lens;
 mod limits;
 mod messages;
 mod observer;

@@ -25,7 +25,7 @@ const LENS: &str = r#"
 
 fn lens() -> Chain {
     let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    Chain::new(vec![(lens, Direction::Past)])
+    adapter::lens::chain(vec![(lens, Direction::Past)])
 }
 
 fn within(held: &Arc<HeldBytes>) -> Limits {

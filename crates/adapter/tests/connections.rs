@@ -34,7 +34,7 @@ fn lens() -> Arc<Lens> {
 }
 
 fn past() -> Chain {
-    Chain::new(vec![(lens(), Direction::Past)])
+    adapter::lens::chain(vec![(lens(), Direction::Past)])
 }
 
 /// Version 2: does not understand anything else.
@@ -160,7 +160,7 @@ async fn bodies_stream_past_answer_rules_that_are_about_something_else_of_the_re
         same = "POST /any"
     "#;
     let lens = Arc::new(Lens::parse("test.toml", lens).unwrap_or_else(|error| panic!("{error}")));
-    let chain = Chain::new(vec![(lens, Direction::Past)]);
+    let chain = adapter::lens::chain(vec![(lens, Direction::Past)]);
     let software = Software::start(echo).await;
     let mut node = Node::start(Some(leave(chain, software.address, 1)), limits()).await;
     let body = "x".repeat(3 << 20);

@@ -3,9 +3,16 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use adapter::conversation::{Conversation, play};
+use adapter::Lens;
+use adapter::conversation::{Conversation, Played};
 use support::{block_on, lens};
+
+async fn play(lens: &Arc<Lens>, conversation: &Conversation) -> Played {
+    let adapter = |part: adapter::conversation::Part| lens.clone().adapter(part.direction);
+    conversation.play(adapter).await
+}
 
 const LENS: &str = "
 [[operation]]

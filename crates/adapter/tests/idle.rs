@@ -139,7 +139,7 @@ fn chain_of_lenses() -> Arc<Chain> {
         rules = [{ old = 'body.name', new = 'body.title' }]
     ";
     let lens = Arc::new(Lens::parse("lens.toml", lens).expect("a lens"));
-    Arc::new(Chain::new(vec![(lens, Direction::Past)]))
+    Arc::new(adapter::lens::chain(vec![(lens, Direction::Past)]))
 }
 
 /// Serves every connection until the test ends.

@@ -431,7 +431,7 @@ fn answer_and_back(
     old: &Wire,
 ) -> Result<(), String> {
     let answer = |direction: Direction, call: &Wire, answer: &Wire| {
-        let chain = adapter::Chain::new(vec![(lens.clone(), direction)]);
+        let chain = adapter::lens::chain(vec![(lens.clone(), direction)]);
         let outcome = send(&chain, call.clone(), answer.clone());
         outcome
             .answer

@@ -116,7 +116,7 @@ impl Delegate for Way<'_> {
 }
 
 fn chain(lens: &Arc<Lens>, conflicts: &Conflicts) -> Chain {
-    Chain::within(vec![(lens.clone(), Direction::Future)], conflicts)
+    adapter::lens::chain_within(vec![(lens.clone(), Direction::Future)], conflicts)
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_deleted_thing_is_answered_as_it_was_found() {
 #[tokio::test]
 async fn the_past_adapter_needs_no_look_up() {
     let lens = vec![(lens(DELETE), Direction::Past)];
-    let chain = Chain::new(lens);
+    let chain = adapter::lens::chain(lens);
     let store = Store::default();
     let mut way = Way(&store);
     let answered = chain.call(call("DELETE", "/items/1"), &mut way).await;

@@ -104,8 +104,8 @@ proptest! {
         let rules = (0..4).map(|i| format!("{{ old = 'body.x.n{i}', new = 'body.y.z{i}', optional = true }}"));
         let rules = rules.collect::<Vec<_>>().join(",");
         let two = support::lens(&format!("[[operation]]\nold = 'POST /n'\nnew = 'POST /m'\nrequest = [{rules}]"));
-        let there = Chain::new(vec![(one.clone(), Direction::Past), (two.clone(), Direction::Past)]);
-        let back = Chain::new(vec![(two, Direction::Future), (one, Direction::Future)]);
+        let there = adapter::lens::chain(vec![(one.clone(), Direction::Past), (two.clone(), Direction::Past)]);
+        let back = adapter::lens::chain(vec![(two, Direction::Future), (one, Direction::Future)]);
         let new = post(&there, "/o", &body);
         prop_assert!(new.is_ok(), "{:?}", new);
         prop_assert_eq!(post(&back, "/m", &new.unwrap_or(Json::Null)), Ok(body));

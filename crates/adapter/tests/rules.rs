@@ -485,7 +485,7 @@ request = [
     let text = text.replace("min.", "min-").replace("from.", "from-");
     let lens = lens(&text);
     let ask = |direction, target: &str| {
-        let chain = adapter::Chain::new(vec![(lens.clone(), direction)]);
+        let chain = adapter::lens::chain(vec![(lens.clone(), direction)]);
         send(&chain, wire(&format!("GET {target}"), ""), wire("200", ""))
     };
     let past = ask(Past, "/a?x=1&views_gte=5&_sort=x&n.m_gt=6&_y=3&_sort_gte=7");

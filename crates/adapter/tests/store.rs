@@ -92,7 +92,7 @@ fn every_exchange_in_every_pair_of_versions() {
                     .map(|i| (steps[i].clone(), Direction::Future))
                     .collect()
             };
-            let outcome = send(&Chain::new(chain), at[caller].0.clone(), at[node].1.clone());
+            let outcome = send(&adapter::lens::chain(chain), at[caller].0.clone(), at[node].1.clone());
             assert_eq!(
                 outcome.seen.as_ref(),
                 Some(&at[node].0),
@@ -119,7 +119,7 @@ fn all_lenses_of_the_example_are_accepted() {
 #[test]
 fn a_refusal_far_down_the_chain_comes_in_the_callers_words() {
     let steps = [load("v2/lenses/data.toml"), load("v3/lenses/data.toml")];
-    let chain = Chain::new(steps.map(|lens| (lens, Direction::Past)).to_vec());
+    let chain = adapter::lens::chain(steps.map(|lens| (lens, Direction::Past)).to_vec());
     // Version 3 has no word for this colour; version 1 would have refused it too.
     let odd = wire(
         "PUT /records/k",

@@ -56,13 +56,13 @@ fn lens(version: usize, service: &str) -> Arc<Lens> {
 /// The chain of callers at one version on a node at another, nearest to the caller first.
 fn chain(service: &str, caller: usize, node: usize) -> Chain {
     if caller < node {
-        Chain::new(
+        adapter::lens::chain(
             (caller + 1..=node)
                 .map(|version| (lens(version, service), Direction::Past))
                 .collect(),
         )
     } else {
-        Chain::new(
+        adapter::lens::chain(
             (node + 1..=caller)
                 .rev()
                 .map(|version| (lens(version, service), Direction::Future))

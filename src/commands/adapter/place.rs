@@ -127,7 +127,7 @@ fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<Adapter> {
         .program(&name, &file, declaration.limits())
         .map_err(|error| refusal(error.to_string(), error.hint().to_owned()))?;
     let declaration = Arc::new(declaration);
-    Ok(match AdapterKind::of(&program) {
+    Ok(match program.kind() {
         AdapterKind::Sessions => Adapter::Sessions(declaration, program),
         AdapterKind::Calls | AdapterKind::Lens => Adapter::Component(declaration, program),
     })

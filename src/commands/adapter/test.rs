@@ -6,11 +6,14 @@ use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
 use crate::output;
-use adapter::LensError;
-use adapter::conversation::{self, Conversation, Difference, Script};
+use adapter::component::{ComponentStep, SessionStep, Standing};
+use adapter::conversation::{Conversation, Difference, Part, Script};
+use adapter::sessions::Sessions;
+use adapter::{Calls, LensError, Stores};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Arguments of `upstart adapter test`.
 #[derive(Debug, Args)]
@@ -136,7 +139,17 @@ fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, En
         let Adapter::Sessions(declaration, program) = &found.adapter else {
             return Ok(Err(Ending::Unfit(UNFIT_FOR_CALLS)));
         };
-        let played = wait_for(async { Ok(script.play(declaration, program, folder).await) })?;
+        let played = wait_for(async { 
+            let adapter = |part: Part| -> Arc<dyn Sessions> {
+                Arc::new(SessionStep::new(
+                    declaration.clone(),
+                    program.clone(),
+                    Arc::new(Stores::new(folder)),
+                    standing(part),
+                ))
+            };
+            Ok(script.play(adapter).await)
+         })?;
         return Ok(Ok(Run {
             title: script.title(),
             update: Some(played.found.to_toml()),
@@ -157,10 +170,19 @@ fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, En
             return Ok(Err(Ending::Unfit(UNFIT_FOR_LENS)));
         }
         Adapter::Lens(lens) => {
-            wait_for(async { Ok(conversation::play(lens, &conversation).await) })
+            let adapter = |part: Part| lens.clone().adapter(part.direction);
+            wait_for(async { Ok(conversation.play(adapter).await) })
         }
         Adapter::Component(declaration, program) => wait_for(async {
-            Ok(conversation::play_component(declaration, program, folder, &conversation).await)
+            let adapter = |part: Part| -> Arc<dyn Calls> {
+                Arc::new(ComponentStep::new(
+                    declaration.clone(),
+                    program.clone(),
+                    Arc::new(Stores::new(folder)),
+                    standing(part),
+                ))
+            };
+            Ok(conversation.play(adapter).await)
         }),
     }?;
     // What the next in the chain would answer is not known where the adapter asks it something else.
@@ -171,6 +193,11 @@ fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, En
         differences: played.differences,
         failure: played.failure,
     }))
+}
+
+/// Where an adapter stands that plays a part.
+fn standing(part: Part) -> Standing {
+    Standing::between(part.direction, part.caller_version, part.next_version)
 }
 
 type Report<'l> = [(&'l Found, PathBuf, Vec<Tested>)];

@@ -13,8 +13,6 @@ use tokio::sync::RwLock;
 use crate::call::{Answer, Call};
 use crate::component::ComponentStep;
 use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
-use crate::conversation::Recording;
-use crate::lens::Lens;
 use crate::places::Places;
 use crate::observer::{Failure, Refusal, RefusalKind};
 
@@ -219,25 +217,7 @@ impl fmt::Debug for Chain {
 }
 
 impl Chain {
-    /// A chain of lenses, the first being nearest to the caller, with conflict keys of its own.
-    pub fn new(lenses: Vec<(Arc<Lens>, Direction)>) -> Chain {
-        Chain::within(lenses, &Conflicts::default())
-    }
-
-    /// A chain of lenses, the first being nearest to the caller, one of those that lead to the
-    /// same service.
-    pub fn within(lenses: Vec<(Arc<Lens>, Direction)>, conflicts: &Conflicts) -> Chain {
-        let Some(direction) = lenses.first().map(|(_, direction)| *direction) else {
-            return Chain::empty();
-        };
-        let steps = lenses
-            .into_iter()
-            .map(|(lens, direction)| crate::lens::step(lens, direction))
-            .collect();
-        Chain::of(direction, steps, conflicts)
-    }
-
-    /// A chain of any adapters, the first being nearest to the caller.
+    /// A chain of adapters, the first being nearest to the caller.
     pub fn of(direction: Direction, steps: Vec<Arc<dyn Calls>>, conflicts: &Conflicts) -> Chain {
         let length = steps.len();
         let place = |(index, adapter)| Step {
@@ -289,12 +269,13 @@ impl Chain {
         }
     }
 
-    /// The same adapters, with what passes between them written down: for one call.
-    pub fn recorded(&self, recording: &Arc<Recording>) -> Chain {
-        // Whoever only writes down holds no key.
+    /// The same adapters with a probe before each of them and one before the software; `probe` makes the one that calls reach after so
+    /// many adapters. Probes count as no adapters and hold no conflict keys.
+    #[must_use]
+    pub fn probed(&self, probe: impl Fn(usize) -> Arc<dyn Calls>) -> Chain {
         let locks: Arc<Locks> = Arc::default();
         let probe = |depth| Step {
-            adapter: recording.probe(depth),
+            adapter: probe(depth),
             locks: locks.clone(),
         };
         let mut steps = vec![probe(0)];

@@ -12,6 +12,7 @@ use super::instance::Pool;
 use super::run::Broken;
 use super::session::SessionsAdapterPre;
 use super::{ComponentError, ComponentLimits, engine, host};
+use crate::kind::AdapterKind;
 
 /// What the contract's interfaces begin with.
 const CONTRACT: &str = "upstart:adapter/";
@@ -130,6 +131,14 @@ impl Program {
             world,
             uses_state: imports_state(component),
         }))
+    }
+
+    /// What it is as an adapter.
+    pub fn kind(&self) -> AdapterKind {
+        match self.is_of_sessions() {
+            true => AdapterKind::Sessions,
+            false => AdapterKind::Calls,
+        }
     }
 
     /// Whether it is an adapter of sessions, not of calls.

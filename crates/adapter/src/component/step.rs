@@ -30,6 +30,20 @@ pub struct Standing {
     pub next_version: u32,
 }
 
+impl Standing {
+    /// Between two versions, with the state of the upgrade to the newer one.
+    pub fn between(direction: Direction, caller_version: u32, next_version: u32) -> Standing {
+        Standing {
+            state: StateId {
+                upgrade: caller_version.max(next_version),
+                direction,
+            },
+            caller_version,
+            next_version,
+        }
+    }
+}
+
 /// A component, as one of the adapters of a chain.
 pub struct ComponentStep {
     pub(super) declaration: Arc<Declaration>,

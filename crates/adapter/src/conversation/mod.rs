@@ -21,8 +21,7 @@ use http::{Method, StatusCode};
 pub use compare::Difference;
 pub use content::Content;
 pub use http_tap::HttpTap;
-pub(crate) use play::run;
-pub use play::{Played, play, play_component};
+pub use play::{Part, Played, through};
 pub use recording::{Recording, Sink, Told};
 pub use script::{Happens, PlayedScript, Script, ScriptEvent};
 

@@ -1,7 +1,6 @@
 //! Plays conversations: the adapter itself, between the conversation's caller and a next step that answers from it.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,12 +9,9 @@ use super::recording::Recording;
 use super::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
 use crate::call::{Answer, Body, BodyLimits, Call, Form};
 use crate::chain::{Calls, Chain, Delegate, Direction, Pending};
-use crate::component::{ComponentStep, Declaration, Program, Standing};
 use crate::conflicts::Conflicts;
-use crate::lens::Lens;
 use crate::limits::Limits;
 use crate::observer::Failure;
-use crate::state::{StateId, Stores};
 
 /// How a conversation went.
 #[derive(Clone, Debug)]
@@ -28,51 +24,57 @@ pub struct Played {
     pub failure: Option<String>,
 }
 
-/// Plays a conversation through a lens. A direct one passes it by: nothing can differ.
-pub async fn play(lens: &Arc<Lens>, conversation: &Conversation) -> Played {
-    let step = |direction| crate::lens::step(lens.clone(), direction);
-    play_through(step, conversation).await
+/// An adapter's part in a conversation: what stands between which versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Past or future.
+    pub direction: Direction,
+    /// The version of the caller.
+    pub caller_version: u32,
+    /// The version of the next in the chain.
+    pub next_version: u32,
 }
 
-/// Plays a conversation through a component of calls that begins anew: what it remembers is kept in this folder, which should be empty.
-/// A direct one passes it by: nothing can differ.
-pub async fn play_component(
-    declaration: &Arc<Declaration>,
-    program: &Arc<Program>,
-    folder: &Path,
-    conversation: &Conversation,
-) -> Played {
-    let step = |direction| -> Arc<dyn Calls> {
-        let (caller_version, next_version) = versions(direction, conversation);
-        let upgrade = caller_version.max(next_version);
-        let standing = Standing {
-            state: StateId { upgrade, direction },
+impl Part {
+    /// Between the versions 1 and 2.
+    pub(super) fn of_nobody(direction: Direction) -> Part {
+        let (caller_version, next_version) = match direction {
+            Direction::Past => (1, 2),
+            Direction::Future => (2, 1),
+        };
+        Part {
+            direction,
             caller_version,
             next_version,
+        }
+    }
+
+    /// That in a conversation: the versions are 1 and 2 where nothing was recorded.
+    fn of(direction: Direction, conversation: &Conversation) -> Part {
+        let Some(origin) = &conversation.recorded else {
+            return Part::of_nobody(direction);
         };
-        let stores = Arc::new(Stores::new(folder));
-        Arc::new(ComponentStep::new(
-            declaration.clone(),
-            program.clone(),
-            stores,
-            standing,
-        ))
-    };
-    play_through(step, conversation).await
+        let (caller_version, next_version) = match direction {
+            Direction::Past => (origin.caller_version, origin.version),
+            Direction::Future => (origin.version, origin.version.saturating_sub(1)),
+        };
+        Part {
+            direction,
+            caller_version,
+            next_version,
+        }
+    }
 }
 
-/// The versions of the caller and of the next in the chain: 1 and 2 where nothing was recorded.
-fn versions(direction: Direction, conversation: &Conversation) -> (u32, u32) {
-    match (direction, &conversation.recorded) {
-        (Direction::Past, Some(origin)) => (origin.caller_version, origin.version),
-        (Direction::Future, Some(origin)) => (origin.version, origin.version.saturating_sub(1)),
-        (Direction::Past, None) => (1, 2),
-        (Direction::Future, None) => (2, 1),
+impl Conversation {
+    /// Plays it through an adapter, which is made for its part. A direct one passes it by: nothing can differ.
+    pub async fn play(&self, adapter: impl FnOnce(Part) -> Arc<dyn Calls>) -> Played {
+        play_through(adapter, self).await
     }
 }
 
 async fn play_through(
-    step: impl FnOnce(Direction) -> Arc<dyn Calls>,
+    adapter: impl FnOnce(Part) -> Arc<dyn Calls>,
     conversation: &Conversation,
 ) -> Played {
     let Some(direction) = conversation.direction else {
@@ -82,7 +84,7 @@ async fn play_through(
             failure: None,
         };
     };
-    let chain = Chain::of(direction, vec![step(direction)], &Conflicts::default());
+    let chain = Chain::of(direction, vec![adapter(Part::of(direction, conversation))], &Conflicts::default());
     let (told, outcome) = through(
         &chain,
         vec![direction],
@@ -108,24 +110,16 @@ async fn play_through(
     }
 }
 
-/// Sends a call through lenses to a next step that answers from these exchanges, in order.
-pub(crate) async fn run(
-    lenses: &[(Arc<Lens>, Direction)],
-    sends: &Request,
-    exchanges: &[Exchange],
-) -> (Vec<super::Told>, Result<Answer, Failure>) {
-    let directions = lenses.iter().map(|(_, direction)| *direction).collect();
-    through(&Chain::new(lenses.to_vec()), directions, sends, exchanges).await
-}
-
-async fn through(
+/// Sends a call through a chain, whose adapters have these directions, to a next step that answers from these exchanges, in order;
+/// gives what each adapter saw, and the end.
+pub async fn through(
     chain: &Chain,
     directions: Vec<Direction>,
     sends: &Request,
     exchanges: &[Exchange],
 ) -> (Vec<super::Told>, Result<Answer, Failure>) {
     let recording = Recording::new(directions, None);
-    let chain = chain.recorded(&recording);
+    let chain = recording.of(chain);
     let mut next = Script {
         form: sends.form,
         answers: exchanges.iter().map(|exchange| &exchange.answers),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
 use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
 use crate::call::{Answer, Body, Call, Form};
-use crate::chain::{Calls, Direction, Next, Pending};
+use crate::chain::{Calls, Chain, Direction, Next, Pending};
 use crate::json::Json;
 use crate::messages::words;
 use crate::observer::{Failure, Refusal};
@@ -92,11 +92,14 @@ impl Recording {
         })
     }
 
-    /// A step that writes down what passes it after so many adapters.
-    pub(crate) fn probe(self: &Arc<Recording>, depth: usize) -> Arc<dyn Calls> {
-        Arc::new(Probe {
-            recording: self.clone(),
-            depth,
+    /// The same adapters, with what passes between them written down here: for one call.
+    #[must_use]
+    pub fn of(self: &Arc<Recording>, chain: &Chain) -> Chain {
+        chain.probed(|depth| {
+            Arc::new(Probe {
+                recording: self.clone(),
+                depth,
+            })
         })
     }
 

@@ -1,7 +1,6 @@
 //! Scripts of sessions: what either side says, and what an adapter makes of it, event by event.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -9,15 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use toml::Value;
 use toml::de::DeTable;
 
-use super::{Content, Difference};
+use super::{Content, Difference, Part};
 use crate::chain::Direction;
-use crate::component::{Declaration, Program, SessionStep, Standing};
 use crate::lens::LensError;
 use crate::lens::reader::{Node, Section, Source};
 use crate::sessions::{
     AdapterFailed, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions, Verdict,
 };
-use crate::state::{StateId, Stores};
 
 const KEYS: [&str; 4] = ["description", "direction", "head_bytes", "event"];
 const EVENT_KEYS: [&str; 9] = [
@@ -186,29 +183,12 @@ impl Script {
         }
     }
 
-    /// Plays it through a component of sessions that begins anew: what it remembers is kept in this folder, which should be empty.
-    pub async fn play(
-        &self,
-        declaration: &Arc<Declaration>,
-        program: &Arc<Program>,
-        folder: &Path,
-    ) -> PlayedScript {
-        let (caller_version, next_version) = match self.direction {
-            Direction::Past => (1, 2),
-            Direction::Future => (2, 1),
-        };
-        let standing = Standing {
-            state: StateId {
-                upgrade: 2,
-                direction: self.direction,
-            },
-            caller_version,
-            next_version,
-        };
-        let stores = Arc::new(Stores::new(folder));
-        let adapter = SessionStep::new(declaration.clone(), program.clone(), stores, standing);
+    /// Plays it through an adapter of sessions, which is made for its part.
+    pub async fn play(&self, adapter: impl FnOnce(Part) -> Arc<dyn Sessions>) -> PlayedScript {
+        let part = Part::of_nobody(self.direction);
+        let adapter = adapter(part);
         let mut playing = Playing {
-            adapter: &adapter,
+            adapter: &*adapter,
             head_bytes: self.head_bytes.unwrap_or(HEAD_BYTES),
             memo: Vec::new(),
         };
@@ -216,7 +196,7 @@ impl Script {
             events: Vec::with_capacity(self.events.len()),
             ..self.clone()
         };
-        let played = playing.play(self, caller_version, &mut found.events).await;
+        let played = playing.play(self, part.caller_version, &mut found.events).await;
         PlayedScript {
             differences: self.differences(&found),
             found,
@@ -300,7 +280,7 @@ impl Happens {
 
 /// A session of a script.
 struct Playing<'a> {
-    adapter: &'a SessionStep,
+    adapter: &'a dyn Sessions,
     head_bytes: usize,
     memo: Vec<u8>,
 }

@@ -30,7 +30,8 @@ use std::sync::Arc;
 
 pub use error::LensError;
 
-use crate::chain::{Calls, Direction};
+use crate::chain::{Calls, Chain, Direction};
+use crate::conflicts::Conflicts;
 use operation::{Declared, Operation, RefusalForms, Unmatched};
 
 /// A lens file, parsed, proved and compiled.
@@ -54,11 +55,26 @@ impl Lens {
 
     /// The lens as one of the adapters of a chain.
     pub fn adapter(self: Arc<Self>, direction: Direction) -> Arc<dyn Calls> {
-        step(self, direction)
+        Arc::new(step::LensStep {
+            lens: self,
+            direction,
+        })
     }
 }
 
-/// A lens as a step of a chain.
-pub(crate) fn step(lens: Arc<Lens>, direction: Direction) -> Arc<dyn Calls> {
-    Arc::new(step::LensStep { lens, direction })
+/// A chain of lenses, the first being nearest to the caller, with conflict keys of its own.
+pub fn chain(lenses: Vec<(Arc<Lens>, Direction)>) -> Chain {
+    chain_within(lenses, &Conflicts::default())
+}
+
+/// A chain of lenses, the first being nearest to the caller, one of those that lead to the same service.
+pub fn chain_within(lenses: Vec<(Arc<Lens>, Direction)>, conflicts: &Conflicts) -> Chain {
+    let Some(direction) = lenses.first().map(|(_, direction)| *direction) else {
+        return Chain::empty();
+    };
+    let steps = lenses
+        .into_iter()
+        .map(|(lens, direction)| lens.adapter(direction))
+        .collect();
+    Chain::of(direction, steps, conflicts)
 }

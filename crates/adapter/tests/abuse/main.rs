@@ -49,7 +49,7 @@ const fn case(
 
 fn lens() -> Chain {
     let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    Chain::new(vec![(lens, Direction::Past)])
+    adapter::lens::chain(vec![(lens, Direction::Past)])
 }
 
 /// The statuses of everything that was answered, and how the connection ended.

@@ -7,12 +7,13 @@ mod observed;
 mod stage;
 mod state;
 
-use adapter::component::{ComponentError, Declaration, Program};
-use adapter::conversation::{Conversation, play_component};
-use adapter::{Chain, Conflicts, Direction, Lens, Stores};
+use adapter::component::{ComponentError, ComponentStep, Declaration, Program, Standing};
+use adapter::conversation::{Conversation, Part, Played};
+use adapter::{Calls, Chain, Conflicts, Direction, Lens, Stores};
 use assemble::{DELEGATE, component};
 use guests::{foreign, handling};
 use stage::{Stage, declaration, step};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Hands every call on as it is.
@@ -256,7 +257,7 @@ async fn conversations_of_every_protocol_play_through_a_component() {
         ),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
-        let played = play_component(&declared, &program, folder.path(), &same).await;
+        let played = play(&declared, &program, folder.path(), &same).await;
         assert_eq!(played.differences, [], "{}", same.title());
         assert_eq!(played.failure, None);
         let written = played.found.to_toml();
@@ -264,10 +265,28 @@ async fn conversations_of_every_protocol_play_through_a_component() {
         let again = again.unwrap_or_else(|error| panic!("{error} in {written}"));
         assert_eq!(again.differences(&same), [], "{written}");
         assert_eq!(again.to_toml(), written);
-        let played = play_component(&declared, &program, folder.path(), &other).await;
+        let played = play(&declared, &program, folder.path(), &other).await;
         let told: Vec<String> = played.differences.iter().map(ToString::to_string).collect();
         assert_eq!(told, differs);
     }
+}
+
+/// Plays a conversation through a component that begins anew.
+async fn play(
+    declaration: &Arc<Declaration>,
+    program: &Arc<Program>,
+    folder: &Path,
+    conversation: &Conversation,
+) -> Played {
+    let adapter = |part: Part| -> Arc<dyn Calls> {
+        Arc::new(ComponentStep::new(
+            declaration.clone(),
+            program.clone(),
+            Arc::new(Stores::new(folder)),
+            Standing::between(part.direction, part.caller_version, part.next_version),
+        ))
+    };
+    conversation.play(adapter).await
 }
 
 #[test]

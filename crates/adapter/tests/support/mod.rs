@@ -154,11 +154,11 @@ pub fn send(chain: &Chain, call: Wire, answer: Wire) -> Outcome {
 }
 
 pub fn past(lens: &Arc<Lens>) -> Chain {
-    Chain::new(vec![(lens.clone(), Direction::Past)])
+    adapter::lens::chain(vec![(lens.clone(), Direction::Past)])
 }
 
 pub fn future(lens: &Arc<Lens>) -> Chain {
-    Chain::new(vec![(lens.clone(), Direction::Future)])
+    adapter::lens::chain(vec![(lens.clone(), Direction::Future)])
 }
 
 /// Both adapters: an old call becomes the new one and its new answer the old one, and the other
@@ -192,7 +192,7 @@ pub fn rule(rule: &str, old: &str, new: &str) {
 #[track_caller]
 pub fn refused(rule: &str, direction: Direction, body: &str) -> Refusal {
     let text = format!("[[operation]]\nold = \"POST /x\"\nnew = \"POST /x\"\nrequest = [{rule}]\n");
-    let chain = Chain::new(vec![(lens(&text), direction)]);
+    let chain = adapter::lens::chain(vec![(lens(&text), direction)]);
     let outcome = send(&chain, wire("POST /x", body), wire("200", ""));
     assert_eq!(
         outcome.seen, None,

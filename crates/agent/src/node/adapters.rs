@@ -27,7 +27,7 @@ impl Read {
     fn kind(&self) -> AdapterKind {
         match self {
             Read::Lens(_) => AdapterKind::Lens,
-            Read::Component(_, program) => AdapterKind::of(program),
+            Read::Component(_, program) => program.kind(),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Adapter {
             .with_context(|| format!("cannot read {}", lens.display()))?;
         let lens = Arc::new(Lens::parse(&lens.display().to_string(), &text)?);
         let way = Arc::new(Way {
-            chain: Arc::new(Chain::new(vec![(lens, direction)])),
+            chain: Arc::new(::adapter::lens::chain(vec![(lens, direction)])),
             upstream: Upstream {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, software)),
                 generation: 1,

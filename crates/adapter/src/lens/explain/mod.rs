@@ -126,7 +126,9 @@ pub async fn explain(
             answers: answers.clone(),
         })
         .collect();
-    let (told, _) = conversation::run(lenses, sends, &exchanges).await;
+    let directions = lenses.iter().map(|(_, direction)| *direction).collect();
+    let chain = super::chain(lenses.to_vec());
+    let (told, _) = conversation::through(&chain, directions, sends, &exchanges).await;
     let mut steps = Vec::new();
     for (index, (lens, direction)) in lenses.iter().enumerate() {
         // A call with look-ups passes further lenses several times: the last time is the call itself.
