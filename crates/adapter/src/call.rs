@@ -109,7 +109,7 @@ pub enum Body {
 
 /// A body that is still arriving while somebody looks on: it is passed on as it comes, and who looks on knows it again.
 pub trait WatchedBody:
-    HttpBody<Data = Bytes, Error = hyper::Error> + Any + fmt::Debug + Unpin + Send
+    HttpBody<Data = Bytes, Error = hyper::Error> + Any + fmt::Debug + Unpin + Send + Sync
 {
 }
 

@@ -11,7 +11,7 @@ use http::StatusCode;
 use tokio::sync::RwLock;
 
 use crate::call::{Answer, Call};
-use crate::component::ComponentStep;
+use crate::follow::Follower;
 use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
 use crate::places::Places;
 use crate::observer::{Failure, Refusal, RefusalKind};
@@ -94,7 +94,7 @@ pub trait Calls: Send + Sync {
     }
 
     /// The adapter as one that can follow the calls at its next version.
-    fn follower(&self) -> Option<&ComponentStep> {
+    fn follower(&self) -> Option<&dyn Follower> {
         None
     }
 }

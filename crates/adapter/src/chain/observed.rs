@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{Chain, Delegate, Next, Pending, Step, Told, pass};
 use crate::call::{Answer, Body, BodyError, Call};
-use crate::component::{Asked, ComponentStep, Observation};
+use crate::follow::{Follower, Heard, Observation};
 use crate::conflicts::{Held, Hold, Key, Locks};
 use crate::places::Places;
 use crate::observer::{Failure, Refusal};
@@ -80,14 +80,7 @@ impl Delegate for Across<'_> {
 #[derive(Clone, Copy)]
 struct Line<'a> {
     steps: &'a [Step],
-    near: &'a ComponentStep,
-}
-
-/// A call at the version next to a line, as its nearest adapter has it.
-struct Heard<'a> {
-    line: Line<'a>,
-    asked: Asked<'a>,
-    state: std::sync::Arc<crate::state::State>,
+    near: &'a dyn Follower,
 }
 
 /// Makes a call through `path` and tells it to these lines. `locks` are the keys of the version that is spoken; without them the caller
@@ -102,12 +95,9 @@ async fn follow(
     let (limits, mut call) = (call.limits, call);
     let mut heard = Vec::with_capacity(lines.len());
     for line in lines {
-        let (back, asked) = line.near.hear(call).await?;
+        let (back, here) = line.near.hear(call).await?;
         call = back;
-        if let Some(asked) = asked {
-            let state = line.near.state_of(&asked)?;
-            heard.push(Heard { line, asked, state });
-        }
+        heard.extend(here.map(|here| (line, here)));
     }
     if heard.is_empty() {
         return pass(path, software, call).await;
@@ -117,11 +107,11 @@ async fn follow(
         None => None,
     };
     let mut expected = Vec::with_capacity(heard.len());
-    for Heard { line, asked, state } in &heard {
-        let key = state.locks.hold(asked.excludes(), Hold::Exclusive);
+    for (line, here) in &heard {
+        let key = here.hold();
         let key = match locks {
             Some(_) => key.await,
-            None => (timeout(KEY_WAIT, key).await).map_err(|_| line.near.waited(asked))?,
+            None => (timeout(KEY_WAIT, key).await).map_err(|_| here.waited())?,
         };
         let next = Next {
             steps: path,
@@ -129,24 +119,23 @@ async fn follow(
             software: &mut *software,
             delegates: 0,
         };
-        expected.push((key, line.near.expect(state, asked, next).await?));
+        expected.push((key, here.expect(next).await?));
     }
     let answered = match pass(path, software, call).await {
         Ok(answer) => whole(answer, limits).await,
         Err(failure) => Err(failure),
     };
-    for (Heard { line, asked, state }, (_key, expected)) in heard.iter().zip(expected) {
+    for ((line, here), (_key, mut expected)) in heard.iter().zip(expected) {
         match &answered {
             Ok(answer) => {
-                let Some((done, seen)) = line.near.follow(state, asked, &expected, answer).await
-                else {
+                let Some(seen) = expected.follow(answer).await else {
                     continue;
                 };
-                line.tell_farther(seen, asked, path, software).await;
-                line.near.close(state, asked, done, expected).await;
+                line.tell_farther(seen, &**here, path, software).await;
+                expected.close().await;
             }
             // Who refuses has changed nothing.
-            Err(Failure::Refused(_)) => line.near.forget(state, asked, expected).await,
+            Err(Failure::Refused(_)) => expected.forget().await,
             Err(_) => {}
         }
     }
@@ -154,8 +143,8 @@ async fn follow(
 }
 
 /// Holds what the call excludes at the version that is spoken: one key, or everything where the two sides name it differently.
-async fn hold<'l>(locks: &'l Locks, heard: &[Heard<'_>]) -> Held<'l> {
-    let keys: BTreeSet<Option<&str>> = heard.iter().map(|heard| heard.asked.key()).collect();
+async fn hold<'l>(locks: &'l Locks, heard: &[(Line<'_>, Box<dyn Heard + '_>)]) -> Held<'l> {
+    let keys: BTreeSet<Option<&str>> = heard.iter().map(|(_, here)| here.key()).collect();
     let mut keys = keys.into_iter();
     match (keys.next(), keys.next()) {
         (Some(Some(key)), None) => locks.hold(Key::Named(key), Hold::Exclusive).await,
@@ -188,7 +177,7 @@ impl<'a> Line<'a> {
     async fn tell_farther(
         &self,
         mut seen: Vec<Observation>,
-        asked: &Asked<'_>,
+        near: &dyn Heard,
         path: &[Step],
         software: &mut (dyn Delegate + '_),
     ) {
@@ -207,7 +196,7 @@ impl<'a> Line<'a> {
                     software: &mut *software,
                     delegates: 0,
                 };
-                farther.extend(follower.follow_farther(observation, asked, next).await);
+                farther.extend(follower.follow_farther(observation, near, next).await);
             }
             seen = farther;
         }

@@ -16,6 +16,7 @@ use crate::call::{Answer, BodyError, Call, Caller, Form};
 use crate::chain::{Calls, Direction, Next, Pending};
 use crate::conflicts::{Held, Hold, Key};
 use crate::observer::{AdapterFailure, Failure, Refusal, RefusalKind};
+use crate::follow::Follower;
 use crate::places::Places;
 use crate::state::{Intent, OpenIntent, State, StateId, StateOrigin, Stores};
 
@@ -62,7 +63,7 @@ impl fmt::Debug for ComponentStep {
 }
 
 /// A call, whole, and what it is.
-pub(crate) struct Asked<'s> {
+pub(super) struct Asked<'s> {
     pub(super) operation: &'s Operation,
     pub(super) call: Call,
     pub(super) body: Bytes,
@@ -120,7 +121,7 @@ impl Calls for ComponentStep {
         1
     }
 
-    fn follower(&self) -> Option<&ComponentStep> {
+    fn follower(&self) -> Option<&dyn Follower> {
         Some(self)
     }
 }
@@ -369,7 +370,7 @@ impl ComponentStep {
                 match refused {
                     Some(handed_on) if handed_on.reason == refusal.reason => Err(handed_on.into()),
                     _ => {
-                        let rule = self.rule(operation);
+                        let rule = self.rule(&operation.name);
                         let own = form::refused(refusal, rule, &asked.call.head);
                         Err(own.map_err(|why| broken(Broken::Trapped(why)))?.into())
                     }
@@ -426,14 +427,14 @@ impl ComponentStep {
             .await
     }
 
-    fn rule(&self, operation: &Operation) -> String {
-        format!("{}: {}", self.declaration.component_name(), operation.name)
+    fn rule(&self, operation: &str) -> String {
+        format!("{}: {operation}", self.declaration.component_name())
     }
 
     fn malformed(&self, operation: &Operation, kind: RefusalKind, reason: String) -> Failure {
         Refusal {
             kind,
-            rule: self.rule(operation),
+            rule: self.rule(&operation.name),
             reason,
             status: match kind {
                 RefusalKind::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
@@ -449,6 +450,11 @@ impl ComponentStep {
     }
 
     pub(super) fn broken(&self, operation: &Operation, why: Broken) -> Failure {
+        self.broken_in(&operation.name, why)
+    }
+
+    /// It broke in an operation of this name.
+    pub(super) fn broken_in(&self, operation: &str, why: Broken) -> Failure {
         let rule = self.rule(operation);
         tracing::warn!(target: "adapter", %rule, %why, "an adapter failed in a call");
         Failure::Adapter(Box::new(AdapterFailure {
