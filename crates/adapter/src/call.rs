@@ -73,6 +73,10 @@ impl Call {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AwaitsContinue;
 
+/// Marks a call whose answer passes unchanged, so that what comes before it (1xx) may pass too; whoever translates takes it out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PassesInterims;
+
 /// Limits of decoded bodies.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {

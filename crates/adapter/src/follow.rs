@@ -6,7 +6,7 @@
 use crate::call::{Answer, Call};
 use crate::chain::{Next, Pending};
 use crate::conflicts::Held;
-use crate::observer::Failure;
+use crate::refusal::Failure;
 
 /// An adapter as one that can follow the calls at its next version.
 pub trait Follower: Send + Sync {

@@ -92,7 +92,11 @@ fn every_exchange_in_every_pair_of_versions() {
                     .map(|i| (steps[i].clone(), Direction::Future))
                     .collect()
             };
-            let outcome = send(&adapter::lens::chain(chain), at[caller].0.clone(), at[node].1.clone());
+            let outcome = send(
+                &adapter::lens::chain(chain),
+                at[caller].0.clone(),
+                at[node].1.clone(),
+            );
             assert_eq!(
                 outcome.seen.as_ref(),
                 Some(&at[node].0),

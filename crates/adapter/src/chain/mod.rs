@@ -11,10 +11,10 @@ use http::StatusCode;
 use tokio::sync::RwLock;
 
 use crate::call::{Answer, Call};
-use crate::follow::Follower;
 use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
+use crate::follow::Follower;
 use crate::places::Places;
-use crate::observer::{Failure, Refusal, RefusalKind};
+use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// A boxed future, as the object-safe traits of this crate return it.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

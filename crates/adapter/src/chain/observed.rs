@@ -13,10 +13,10 @@ use tokio::time::timeout;
 
 use super::{Chain, Delegate, Next, Pending, Step, Told, pass};
 use crate::call::{Answer, Body, BodyError, Call};
-use crate::follow::{Follower, Heard, Observation};
 use crate::conflicts::{Held, Hold, Key, Locks};
+use crate::follow::{Follower, Heard, Observation};
 use crate::places::Places;
-use crate::observer::{Failure, Refusal};
+use crate::refusal::{Failure, Refusal};
 
 /// How long a call waits for the key of an adapter on the other side of the software. Only where the two name one thing differently can
 /// they wait for each other.

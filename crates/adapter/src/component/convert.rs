@@ -7,9 +7,9 @@ use http::{Method, Request, Response, StatusCode, Uri, request, response};
 
 use super::bindings::upstart::adapter::messages as wit;
 use crate::call::{Answer, Body, BodyLimits, Call};
-use crate::http::strip_hops;
+use crate::headers::strip_hops;
 use crate::json::Json;
-use crate::observer::{Refusal, RefusalKind};
+use crate::refusal::{Refusal, RefusalKind};
 
 /// Written anew where the message leaves.
 const LENGTHS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
@@ -129,7 +129,7 @@ pub(super) fn answer(reply: wit::HttpReply, method: &Method) -> Result<Answer, S
 /// A refusal of somebody nearer to the software, as the adapter sees it.
 pub(super) fn refusal(refusal: &Refusal) -> wit::Refusal {
     let reply = refusal.body.is_some().then(|| {
-        let (body, media) = crate::http::refusal_body(refusal);
+        let (body, media) = refusal.http_body();
         let media = Some(("content-type", media)).filter(|(_, media)| !media.is_empty());
         let others = refusal.headers.iter().filter_map(|(name, value)| {
             // It was text when the component wrote it.

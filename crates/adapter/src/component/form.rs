@@ -9,8 +9,8 @@ use super::bindings::upstart::adapter::messages as wit;
 use super::convert;
 use crate::call::{Answer, Body, BodyLimits, Call, Form};
 use crate::framing::{Codec, Cutter, Look};
-use crate::messages::words::{command, words};
-use crate::observer::{Refusal, RefusalKind};
+use crate::refusal::{Refusal, RefusalKind};
+use crate::words::{command, words};
 
 /// What values of RESP begin with; anything else is a command in words.
 const KINDS: &[u8] = b"+-:$*_#,(!=%~>|";

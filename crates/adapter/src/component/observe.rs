@@ -12,7 +12,7 @@ use crate::call::{Answer, Body, Call, Form};
 use crate::chain::{Next, Pending};
 use crate::conflicts::{Held, Hold, Key};
 use crate::follow::{Expected, Follower, Heard, Observation};
-use crate::observer::Failure;
+use crate::refusal::Failure;
 use crate::state::{OpenIntent, State, Transaction};
 
 /// A call at the next version, and what the adapter remembers.
@@ -39,7 +39,8 @@ impl Follower for ComponentStep {
     ) -> Pending<'a, Result<(Call, Option<Box<dyn Heard + 'a>>), Failure>> {
         Box::pin(async move {
             let (call, following) = self.following(call).await?;
-            let following = following.map(|following| -> Box<dyn Heard + 'a> { Box::new(following) });
+            let following =
+                following.map(|following| -> Box<dyn Heard + 'a> { Box::new(following) });
             Ok((call, following))
         })
     }

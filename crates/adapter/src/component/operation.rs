@@ -12,7 +12,7 @@ use crate::lens::expression::{Expression, Surroundings};
 use crate::lens::query::Pair;
 use crate::lens::scope::{Head, Scope};
 use crate::lens::template::{Parameters, Template};
-use crate::messages::words::words;
+use crate::words::words;
 
 /// Most words that a declared command begins with: a container and its subcommand.
 const COMMAND_WORDS_MAX: usize = 2;

@@ -18,7 +18,7 @@ use super::turns::{self, Work};
 use crate::call::{BodyError, BodyLimits, Form};
 use crate::chain::Next;
 use crate::places::Places;
-use crate::observer::{Failure, Refusal};
+use crate::refusal::{Failure, Refusal};
 use crate::state::{Intent, OpenIntent, State, Transaction};
 
 /// What a component is asked.

@@ -15,9 +15,9 @@ use super::run::{Broken, Delegates, Question, Ran, Said};
 use crate::call::{Answer, BodyError, Call, Caller, Form};
 use crate::chain::{Calls, Direction, Next, Pending};
 use crate::conflicts::{Held, Hold, Key};
-use crate::observer::{AdapterFailure, Failure, Refusal, RefusalKind};
 use crate::follow::Follower;
 use crate::places::Places;
+use crate::refusal::{AdapterFailure, Failure, Refusal, RefusalKind};
 use crate::state::{Intent, OpenIntent, State, StateId, StateOrigin, Stores};
 
 /// Where a component stands.

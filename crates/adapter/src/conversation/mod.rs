@@ -28,8 +28,8 @@ pub use script::{Happens, PlayedScript, Script, ScriptEvent};
 use crate::call::Form;
 use crate::chain::Direction;
 use crate::lens::LensError;
-use crate::messages::words::{command, words};
-use crate::observer::RefusalKind;
+use crate::refusal::RefusalKind;
+use crate::words::{command, words};
 
 /// The folder beside a lens file where its conversations are: `lens.toml` has `lens.conversations/`.
 pub const FOLDER_EXTENSION: &str = "conversations";

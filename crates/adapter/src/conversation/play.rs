@@ -11,7 +11,7 @@ use crate::call::{Answer, Body, BodyLimits, Call, Form};
 use crate::chain::{Calls, Chain, Delegate, Direction, Pending};
 use crate::conflicts::Conflicts;
 use crate::limits::Limits;
-use crate::observer::Failure;
+use crate::refusal::Failure;
 
 /// How a conversation went.
 #[derive(Clone, Debug)]
@@ -84,7 +84,11 @@ async fn play_through(
             failure: None,
         };
     };
-    let chain = Chain::of(direction, vec![adapter(Part::of(direction, conversation))], &Conflicts::default());
+    let chain = Chain::of(
+        direction,
+        vec![adapter(Part::of(direction, conversation))],
+        &Conflicts::default(),
+    );
     let (told, outcome) = through(
         &chain,
         vec![direction],
@@ -182,7 +186,7 @@ fn map(headers: &Headers) -> HeaderMap {
             }
         }
     }
-    crate::http::strip_hops(&mut map);
+    crate::headers::strip_hops(&mut map);
     map
 }
 

@@ -12,7 +12,7 @@ use crate::call::Form;
 use crate::chain::Direction;
 use crate::lens::LensError;
 use crate::lens::reader::{Node, Section, Source, nearest};
-use crate::observer::RefusalKind;
+use crate::refusal::RefusalKind;
 
 const KEYS: [&str; 5] = ["description", "direction", "recorded", "caller", "next"];
 const REQUEST_KEYS: [&str; 4] = ["request", "headers", "body", "body_base64"];

@@ -14,8 +14,8 @@ use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
 use crate::call::{Answer, Body, Call, Form};
 use crate::chain::{Calls, Chain, Direction, Next, Pending};
 use crate::json::Json;
-use crate::messages::words;
-use crate::observer::{Failure, Refusal};
+use crate::refusal::{Failure, Refusal};
+use crate::words;
 
 /// Takes what a recording has to tell, once its call has ended.
 pub type Sink = Box<dyn FnOnce(Vec<Told>) + Send>;
@@ -290,7 +290,7 @@ fn refused(form: Form, refusal: &Refusal) -> Ending {
             ..Ending::default()
         };
     }
-    let (body, media) = crate::http::refusal_body(refusal);
+    let (body, media) = refusal.http_body();
     let mut shown = headers(&refusal.headers);
     if !media.is_empty() {
         shown.insert("content-type".to_owned(), vec![media.to_owned()]);

@@ -196,7 +196,9 @@ impl Script {
             events: Vec::with_capacity(self.events.len()),
             ..self.clone()
         };
-        let played = playing.play(self, part.caller_version, &mut found.events).await;
+        let played = playing
+            .play(self, part.caller_version, &mut found.events)
+            .await;
         PlayedScript {
             differences: self.differences(&found),
             found,

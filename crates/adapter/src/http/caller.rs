@@ -14,10 +14,11 @@ use super::software::{Software, ToSoftware};
 use super::stream::Traffic;
 use super::strict;
 use crate::budget::Share;
-use crate::call::BodyLimits;
+use crate::call::{BodyLimits, PassesInterims};
 use crate::gate::{Dial, Gate};
 use crate::limits::Limits;
-use crate::observer::{Failure, Observer, Refusal, RefusalKind};
+use crate::observer::Observer;
+use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// Where requests that can be understood in two ways are refused, as it is counted.
 const AMBIGUOUS: &str = "(ambiguous)";
@@ -241,6 +242,7 @@ impl Caller {
         // Callers of HTTP/1.0 know no answers before the answer.
         if head.version == Version::HTTP_11 {
             head.extensions.insert(self.traffic.interims.clone());
+            head.extensions.insert(PassesInterims);
         }
         let request = Request::from_parts(head, body);
         let limits = BodyLimits {

@@ -15,15 +15,15 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::message::strip_hops;
 use crate::call::Body;
+use crate::headers::strip_hops;
 
 /// How long a body waits for software that does not answer `Expect: 100-continue`, as it need not: the time that callers wait too.
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
-/// The 1xx of one caller's connection on their way; an extension of the calls whose answers pass unchanged.
+/// The 1xx of one caller's connection on their way; an extension of its calls.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Interims(Arc<Way>);
+pub(super) struct Interims(Arc<Way>);
 
 #[derive(Debug, Default)]
 struct Way {

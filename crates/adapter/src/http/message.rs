@@ -6,13 +6,13 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::call::{Answer, AwaitsContinue, Body, BodyLimits, Call, WatchedBody};
-use crate::json::Json;
-use crate::observer::{Failure, Refusal};
+use crate::headers::strip_hops;
+use crate::refusal::{Failure, Refusal};
 
 use super::interim::{Expectation, Wanted};
 use super::strict;
@@ -191,7 +191,7 @@ pub(super) fn response(answer: Answer) -> Response<Outgoing> {
 
 /// A refusal as a response to the caller.
 pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
-    let (body, media) = refusal_body(&refusal);
+    let (body, media) = refusal.http_body();
     let mut response = Response::new(Outgoing::new(body));
     *response.status_mut() = refusal.status;
     *response.headers_mut() = refusal.headers.clone();
@@ -209,29 +209,6 @@ pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
     response
 }
 
-/// A refusal's body and media type: the lens' own words, else a problem (RFC 9457). An empty media
-/// type stands for none.
-pub(crate) fn refusal_body(refusal: &Refusal) -> (Body, &str) {
-    match (&refusal.body, &refusal.media) {
-        (Some(Json::String(text)), Some(media)) => (Body::Bytes(text.clone().into()), media),
-        (Some(body), _) => (Body::Json(body.clone()), "application/json"),
-        (None, _) => (Body::Json(problem(refusal)), "application/problem+json"),
-    }
-}
-
-fn problem(refusal: &Refusal) -> Json {
-    let title = refusal.status.canonical_reason().unwrap_or("Refused");
-    let text = |text: &str| Json::String(text.to_owned());
-    let members = [
-        ("type", text("about:blank")),
-        ("title", text(title)),
-        ("status", Json::Integer(i64::from(refusal.status.as_u16()))),
-        ("detail", text(&refusal.reason)),
-    ];
-    let members = members.map(|(name, value)| (name.to_owned(), value));
-    Json::Object(members.into())
-}
-
 fn incoming(body: Incoming) -> Body {
     if body.is_end_stream() {
         Body::Empty
@@ -245,43 +222,4 @@ fn describe(headers: &mut HeaderMap, body: &Body) {
     if matches!(body, Body::Bytes(_) | Body::Json(_)) {
         headers.remove(header::CONTENT_LENGTH);
     }
-}
-
-/// Removes headers that concern one connection only (RFC 9110, section 7.6.1).
-pub(crate) fn strip_hops(headers: &mut HeaderMap) {
-    // Most messages have none: found out without looking each one up.
-    if !headers.keys().any(is_hop) {
-        return;
-    }
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    let hops: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_hop(name))
-        .cloned()
-        .collect();
-    for name in hops {
-        headers.remove(name);
-    }
-}
-
-fn is_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-    )
 }

@@ -32,9 +32,6 @@ use crate::presence::{LOOK_INTERVAL, Manners};
 use caller::Caller;
 use stream::CallerStream;
 
-pub(crate) use interim::Interims;
-pub(crate) use message::{refusal_body, strip_hops};
-
 /// Why a caller's connection was reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetCause {

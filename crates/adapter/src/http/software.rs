@@ -15,11 +15,11 @@ use super::bounded::{BoundedStream, Budget, CallerSide};
 use super::interim::{Expectation, Interims};
 use super::message::{self, Outgoing};
 use crate::budget;
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, PassesInterims};
 use crate::chain::{Delegate, Pending};
 use crate::gate::{Dial, Upstream};
 use crate::limits::Limits;
-use crate::observer::Failure;
+use crate::refusal::Failure;
 
 /// An open connection to the software.
 struct Connection {
@@ -189,7 +189,8 @@ pub(super) struct ToSoftware<'s> {
 impl Delegate for ToSoftware<'_> {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
-            let interims = call.head.extensions.get::<Interims>().cloned();
+            let passes = call.head.extensions.get::<PassesInterims>();
+            let interims = passes.and_then(|_| call.head.extensions.get::<Interims>().cloned());
             let (mut request, expectation) = message::request(call);
             if interims.is_some() || expectation.is_some() {
                 listen(&mut request, interims.clone(), expectation.clone());

@@ -10,7 +10,7 @@ use super::scope::{Head, Scope};
 use super::step::{LensStep, is_encoded, set_body};
 use crate::call::{Answer, Body, BodyError, BodyLimits};
 use crate::json::Json;
-use crate::observer::{Failure, Refusal, RefusalKind};
+use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// How much of an answer that is refused is told to whoever runs the node.
 const WORDS_BYTES_MAX: usize = 300;

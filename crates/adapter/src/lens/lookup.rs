@@ -16,7 +16,7 @@ use crate::call::{Answer, Body, BodyError, BodyLimits, Call};
 use crate::chain::Next;
 use crate::conflicts::{Held, Hold, Key};
 use crate::json::Json;
-use crate::observer::{Failure, RefusalKind};
+use crate::refusal::{Failure, RefusalKind};
 
 /// A call that is made before the operation's own.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::operation::{Declared, Operation};
 use super::step::LensStep;
 use crate::call::Call;
 use crate::json::Json;
-use crate::observer::{Refusal, RefusalKind};
+use crate::refusal::{Refusal, RefusalKind};
 
 impl LensStep {
     pub(super) fn unmatched(&self, call: &Call) -> Refusal {

@@ -13,12 +13,11 @@ use super::expression::{Surroundings, request_value};
 use super::operation::{Operation, Unmatched, is_head_of_get};
 use super::rule::Remembered;
 use super::scope::{Head, Pair, Scope};
-use crate::call::{Answer, AwaitsContinue, Body, BodyError, Call};
+use crate::call::{Answer, AwaitsContinue, Body, BodyError, Call, PassesInterims};
 use crate::chain::{Calls, Direction, Next, Pending, Side};
 use crate::conflicts::Held;
-use crate::http::Interims;
 use crate::json::Json;
-use crate::observer::{Failure, Refusal, RefusalKind};
+use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// A lens and the direction that it is used in.
 pub(crate) struct LensStep {
@@ -232,7 +231,7 @@ impl LensStep {
         call.head.headers = head.headers;
         if !operation.responses.is_empty() {
             // What comes before an answer would be in the other version's words.
-            call.head.extensions.remove::<Interims>();
+            call.head.extensions.remove::<PassesInterims>();
         }
         if operation.decodes_request {
             let text = operation.text[toward as usize];

@@ -6,7 +6,6 @@
 mod software;
 mod talk;
 mod wire;
-pub(crate) mod words;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +23,9 @@ use crate::framing::Codec;
 use crate::gate::{Dial, Gate, Lease, Upstream};
 use crate::http::{ResetCause, Served};
 use crate::limits::Limits;
-use crate::observer::{Failure, Observer, Refusal};
+use crate::observer::Observer;
+use crate::refusal::{Failure, Refusal};
+use crate::words;
 use software::{Link, ToSoftware};
 use wire::Wire;
 

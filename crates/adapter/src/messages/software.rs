@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::talk::{Heard, Talk};
 use super::wire::Wire;
-use super::words::words;
 use crate::call::{Answer, Body, BodyError, Call, Form};
 use crate::chain::{Delegate, Pending};
 use crate::framing::Codec;
 use crate::gate::{Dial, Upstream};
 use crate::limits::Limits;
-use crate::observer::{Failure, Refusal, RefusalKind};
+use crate::refusal::{Failure, Refusal, RefusalKind};
+use crate::words::words;
 
 /// How long a call goes on whose caller has ended its side: it may only want no more than this answer, or be gone.
 const LEAVING: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::words::beginning;
+use crate::words::beginning;
 
 /// Kinds of subscriptions: to channels, patterns, channels of a shard.
 const KINDS: [(&str, &str, &str); 3] = [

@@ -1,7 +1,7 @@
 //! Why sessions end otherwise than by their peers' wish.
 
-use super::adapter::AdapterFailed;
 use crate::framing::FramingError;
+use crate::session::AdapterFailed;
 use std::io;
 
 /// What ended a session.

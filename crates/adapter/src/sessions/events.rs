@@ -1,10 +1,10 @@
 //! Takes messages through a session's adapters, one event at a time: this is where their order is made.
 
-use super::adapter::{Head, MEMO_BYTES_MAX, Party, Reaction, Session, SessionCaller, Verdict};
 use super::chain::SessionChain;
 use super::error::SessionError;
 use super::outlet::Outlet;
 use crate::framing::Sealed;
+use crate::session::{Head, MEMO_BYTES_MAX, Party, Reaction, Session, SessionCaller, Verdict};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -5,7 +5,6 @@
 //! without ever entering the process. Events of one session come one at a time, and what follows from them is sent in their order. Nothing
 //! grows without a limit: who sends faster than the other side reads has to wait.
 
-mod adapter;
 mod chain;
 mod error;
 mod events;
@@ -14,7 +13,7 @@ mod pump;
 mod splice;
 mod wire;
 
-pub use adapter::{
+pub use crate::session::{
     AdapterFailed, Event, Head, MEMO_BYTES_MAX, Outgoing, Party, Reaction, Session, SessionCaller,
     Sessions, Verdict,
 };

@@ -1,11 +1,11 @@
 //! One direction of a session: reads what one side says, asks the adapters, and passes on what they let pass.
 
-use super::adapter::{Head, Party};
 use super::error::SessionError;
 use super::events::{Events, Judged};
 use super::splice;
 use super::wire::Wire;
 use crate::framing::{Cutter, Frame, FramingError, Look, Sealed};
+use crate::session::{Head, Party};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice};
 

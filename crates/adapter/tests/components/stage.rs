@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use adapter::component::{ComponentStep, Declaration, Standing, Program};
+use adapter::component::{ComponentStep, Declaration, Program, Standing};
 use adapter::{
     Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Next,
     Pending, StateId, Stores,

@@ -3,7 +3,7 @@
 use super::super::bindings::upstart::adapter::types;
 use super::bindings::exports::upstart::adapter::sessions as wit;
 use crate::chain::Direction;
-use crate::sessions::{Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
+use crate::session::{Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
 
 pub(super) fn session(session: Session<'_>) -> wit::Session {
     wit::Session {

@@ -10,9 +10,9 @@ use super::super::host::{Context, Host};
 use super::super::instance::{Instance, Pool};
 use super::super::run::{Broken, is_out_of_memory, told};
 use super::super::turns::{self, Work};
-use crate::places::Places;
 use super::bindings::exports::upstart::adapter::sessions as wit;
 use super::bindings::{SessionsAdapter, SessionsAdapterPre};
+use crate::places::Places;
 use crate::state::Transaction;
 
 /// What a component is told.

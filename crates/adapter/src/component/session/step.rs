@@ -12,7 +12,7 @@ use super::convert;
 use super::run::{Question, Said, run};
 use crate::chain::{Direction, Pending};
 use crate::conflicts::{Hold, Key};
-use crate::sessions::{
+use crate::session::{
     AdapterFailed, Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict,
 };
 use crate::state::{State, StateOrigin, Stores};

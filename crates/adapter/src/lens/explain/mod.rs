@@ -17,7 +17,7 @@ use super::operation::{Alternative, Operation};
 use super::step::LensStep;
 use crate::chain::Direction;
 use crate::conversation::{self, Conversation, Exchange, Headers, Reply, Request, Told};
-use crate::observer::Refusal;
+use crate::refusal::Refusal;
 
 pub use operations::Considered;
 pub use rules::{Inside, Placed, RuleSeen};

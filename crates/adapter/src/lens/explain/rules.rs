@@ -19,7 +19,7 @@ use crate::lens::rule::{Action, Fill, Rule};
 use crate::lens::scope::{Head, Pair, Scope};
 use crate::lens::step::LensStep;
 use crate::lens::template::Template;
-use crate::observer::Refusal;
+use crate::refusal::Refusal;
 
 /// Items of an array, and members of an object, whose inner rules are shown: the others go the same way.
 const ITEMS_SHOWN_MAX: usize = 3;

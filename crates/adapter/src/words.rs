@@ -63,7 +63,7 @@ pub(crate) fn error(reason: &str) -> Vec<u8> {
 }
 
 /// The first strings of an array or a push, at most so many; numbers are taken as they stand.
-pub(super) fn beginning(value: &[u8], most: usize) -> Vec<&[u8]> {
+pub(crate) fn beginning(value: &[u8], most: usize) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let Some((header, mut rest)) = line(value) else {
         return found;
