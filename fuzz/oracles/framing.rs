@@ -1,6 +1,6 @@
 //! Framing against a reference that is slow and obviously right: it looks at a whole stream at once, byte by byte, and never goes back.
 
-use adapter::framing::{Codec, Cutter, FramingError, Look};
+use wire::framing::{Codec, Cutter, FramingError, Look};
 use model::bundle::{
     ByteOrder, Checksum, ChecksumKind, ChecksumPlace, Counts, Covers, Cut, Framing, LengthField,
 };

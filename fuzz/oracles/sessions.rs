@@ -3,7 +3,7 @@
 
 use super::framing as frames;
 use super::wire::Memory;
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::sessions::{
     AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, SessionChain,
     SessionEnd, Sessions, Verdict, serve_session,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::json::Json;
+use wire::json::Json;
 
 /// How long a body's rate is looked at as one: shorter pauses cost nothing.
 pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(10);

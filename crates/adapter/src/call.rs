@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{self, Pace};
-use crate::json::{Json, JsonError};
+use wire::json::{Json, JsonError};
 
 /// A request.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use crate::chain::{Chain, Pending};
-use crate::framing::Codec;
+use wire::framing::Codec;
 
 /// Where the software listens now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

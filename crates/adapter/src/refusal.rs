@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::call::Body;
-use crate::framing::FramingError;
-use crate::json::Json;
+use wire::framing::FramingError;
+use wire::json::Json;
 
 /// Why an adapter refused a call; the label under which refusals are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::{
     Chain, Direction, Form, HeldBytes, Lens, Limits, MessageProtocol, RefusalKind, ResetCause,
     Served,

@@ -3,7 +3,7 @@
 //! The peers are a process of their own, so that only what serving needs is in the figure: every connection has carried a message
 //! both ways, and then waits. What the kernel keeps for a socket is not in it; that is the same for any program.
 
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::sessions::{
     Event, Head, Party, Reaction, Session, SessionCaller, SessionChain, Sessions, Verdict,
     serve_session,

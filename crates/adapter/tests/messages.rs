@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::{
     Body, Call, Calls, Chain, Conflicts, Direction, Failure, Form, MessageProtocol, Next, Pending,
     Refusal, RefusalKind, ResetCause, Served,

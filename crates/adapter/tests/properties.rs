@@ -2,7 +2,7 @@
 
 mod support;
 
-use adapter::json::Json;
+use wire::json::Json;
 use adapter::{Chain, Direction, Lens};
 use proptest::prelude::*;
 use support::generate::*;

@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "the fuzz targets use more of it")]
 mod oracles;
 
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::sessions::{
     AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, SessionChain,
     SessionEnd, Sessions, Verdict, serve_session,

@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode, Uri, request, response};
 use super::bindings::upstart::adapter::messages as wit;
 use crate::call::{Answer, Body, BodyLimits, Call};
 use crate::headers::strip_hops;
-use crate::json::Json;
+use wire::json::Json;
 use crate::refusal::{Refusal, RefusalKind};
 
 /// Written anew where the message leaves.

@@ -8,9 +8,9 @@ use http::{Extensions, Method, Response, StatusCode, request};
 use super::bindings::upstart::adapter::messages as wit;
 use super::convert;
 use crate::call::{Answer, Body, BodyLimits, Call, Form};
-use crate::framing::{Codec, Cutter, Look};
+use wire::framing::{Codec, Cutter, Look};
 use crate::refusal::{Refusal, RefusalKind};
-use crate::words::{command, words};
+use wire::words::{command, words};
 
 /// What values of RESP begin with; anything else is a command in words.
 const KINDS: &[u8] = b"+-:$*_#,(!=%~>|";

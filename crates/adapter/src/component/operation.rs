@@ -7,12 +7,12 @@ use http::{Method, request};
 use super::bindings::upstart::adapter::messages as wit;
 use super::form;
 use crate::call::{BodyLimits, Form};
-use crate::json::Json;
+use wire::json::Json;
 use crate::lens::expression::{Expression, Surroundings};
 use crate::lens::query::Pair;
 use crate::lens::scope::{Head, Scope};
 use crate::lens::template::{Parameters, Template};
-use crate::words::words;
+use wire::words::words;
 
 /// Most words that a declared command begins with: a container and its subcommand.
 const COMMAND_WORDS_MAX: usize = 2;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::call::Form;
 
 use super::{Content, Conversation, Ending, Headers, Request};
-use crate::json::Json;
+use wire::json::Json;
 
 /// Most differences told of one conversation: the first ones are what matters.
 const DIFFERENCES_MAX: usize = 50;

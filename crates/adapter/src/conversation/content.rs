@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::json::Json;
+use wire::json::Json;
 
 /// Deeper bodies are compared as bytes: as deep as lenses decode by default.
 const DEPTH_MAX: usize = 128;

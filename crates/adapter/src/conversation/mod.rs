@@ -29,7 +29,7 @@ use crate::call::Form;
 use crate::chain::Direction;
 use crate::lens::LensError;
 use crate::refusal::RefusalKind;
-use crate::words::{command, words};
+use wire::words::{command, words};
 
 /// The folder beside a lens file where its conversations are: `lens.toml` has `lens.conversations/`.
 pub const FOLDER_EXTENSION: &str = "conversations";

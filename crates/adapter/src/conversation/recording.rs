@@ -13,9 +13,9 @@ use super::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
 use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
 use crate::call::{Answer, Body, Call, Form};
 use crate::chain::{Calls, Chain, Direction, Next, Pending};
-use crate::json::Json;
+use wire::json::Json;
 use crate::refusal::{Failure, Refusal};
-use crate::words;
+use wire::words;
 
 /// Takes what a recording has to tell, once its call has ended.
 pub type Sink = Box<dyn FnOnce(Vec<Told>) + Send>;

@@ -9,7 +9,7 @@ use super::rule::Remembered;
 use super::scope::{Head, Scope};
 use super::step::{LensStep, is_encoded, set_body};
 use crate::call::{Answer, Body, BodyError, BodyLimits};
-use crate::json::Json;
+use wire::json::Json;
 use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// How much of an answer that is refused is told to whoever runs the node.

@@ -17,7 +17,7 @@ use super::lookup::Answers;
 use super::scope::Scope;
 use super::types;
 use super::variables;
-use crate::json::Json;
+use wire::json::Json;
 
 /// What the expressions over one message may cost, about a quarter of a second.
 static OVER_A_MESSAGE: Limit = Limit {

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::rule::{Action, Rule};
 use super::scope::Scope;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 /// A name in a message, and the rule that it belongs to.
 pub(super) struct Found {

@@ -15,7 +15,7 @@ use super::template::Template;
 use crate::call::{Answer, Body, BodyError, BodyLimits, Call};
 use crate::chain::Next;
 use crate::conflicts::{Held, Hold, Key};
-use crate::json::Json;
+use wire::json::Json;
 use crate::refusal::{Failure, RefusalKind};
 
 /// A call that is made before the operation's own.

@@ -10,7 +10,7 @@ use super::recipe::Recipe;
 use super::rule::BySide;
 use super::template::Template;
 use crate::chain::{Direction, Side};
-use crate::json::Json;
+use wire::json::Json;
 
 /// An operation at both versions, or one that is refused.
 #[derive(Debug)]

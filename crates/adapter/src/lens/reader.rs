@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::LensError;
-use crate::json::Json;
+use wire::json::Json;
 
 /// One letter in so many may be wrong in a key for another to be offered as the one that was meant.
 const CHANGES_PART: usize = 3;

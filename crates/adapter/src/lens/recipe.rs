@@ -13,7 +13,7 @@ use super::place::Place;
 use super::rule::{Early, Rule};
 use super::scope::Scope;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 /// What happens to members that no rule mentions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

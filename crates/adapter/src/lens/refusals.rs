@@ -6,7 +6,7 @@ use super::error::Mismatch;
 use super::operation::{Declared, Operation};
 use super::step::LensStep;
 use crate::call::Call;
-use crate::json::Json;
+use wire::json::Json;
 use crate::refusal::{Refusal, RefusalKind};
 
 impl LensStep {

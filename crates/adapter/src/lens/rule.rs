@@ -11,7 +11,7 @@ use super::place::Place;
 use super::reader::Origin;
 use super::scope::Scope;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 /// A value for each side, where given.
 pub(crate) type BySide<T> = [Option<T>; 2];

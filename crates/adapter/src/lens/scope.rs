@@ -6,7 +6,7 @@ use super::error::Mismatch;
 use super::place::Place;
 pub(crate) use super::query::Pair;
 use super::template::Parameters;
-use crate::json::Json;
+use wire::json::Json;
 
 /// The parts of a message beside its body.
 #[derive(Debug, Default)]

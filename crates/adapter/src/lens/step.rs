@@ -16,7 +16,7 @@ use super::scope::{Head, Pair, Scope};
 use crate::call::{Answer, AwaitsContinue, Body, BodyError, Call, PassesInterims};
 use crate::chain::{Calls, Direction, Next, Pending, Side};
 use crate::conflicts::Held;
-use crate::json::Json;
+use wire::json::Json;
 use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// A lens and the direction that it is used in.

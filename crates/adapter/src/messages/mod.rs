@@ -5,7 +5,7 @@
 
 mod software;
 mod talk;
-mod wire;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +19,15 @@ use tokio::time::{Instant, timeout_at};
 use crate::budget::Share;
 use crate::call::{Body, BodyLimits, Call, Caller, Form};
 use crate::ending;
-use crate::framing::Codec;
+use wire::framing::Codec;
 use crate::gate::{Dial, Gate, Lease, Upstream};
 use crate::http::{ResetCause, Served};
 use crate::limits::Limits;
 use crate::observer::Observer;
 use crate::refusal::{Failure, Refusal};
-use crate::words;
+use wire::words;
 use software::{Link, ToSoftware};
-use wire::Wire;
+use stream::MessageStream;
 
 /// How long the node may take to notice that software which has ended a connection has ended itself: then the connection of a caller
 /// that has set nothing up waits for the next start. Software that goes on running meant the end for its caller.
@@ -65,7 +65,7 @@ pub async fn serve_messages(
     node: MessageNode,
 ) -> Served {
     let mut conversation = Conversation {
-        caller: Wire::new(stream, protocol.codec.clone(), &node.limits),
+        caller: MessageStream::new(stream, protocol.codec.clone(), &node.limits),
         link: None,
         ending: None,
         peer,
@@ -95,7 +95,7 @@ enum End {
 
 /// One caller's connection and its connection to the software.
 struct Conversation {
-    caller: Wire,
+    caller: MessageStream,
     link: Option<Link>,
     /// The software has ended its connection.
     ending: Option<Ending>,

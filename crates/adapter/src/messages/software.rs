@@ -9,14 +9,14 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::talk::{Heard, Talk};
-use super::wire::Wire;
+use super::stream::MessageStream;
 use crate::call::{Answer, Body, BodyError, Call, Form};
 use crate::chain::{Delegate, Pending};
-use crate::framing::Codec;
+use wire::framing::Codec;
 use crate::gate::{Dial, Upstream};
 use crate::limits::Limits;
 use crate::refusal::{Failure, Refusal, RefusalKind};
-use crate::words::words;
+use wire::words::words;
 
 /// How long a call goes on whose caller has ended its side: it may only want no more than this answer, or be gone.
 const LEAVING: Duration = Duration::from_secs(10);
@@ -24,13 +24,13 @@ const LEAVING: Duration = Duration::from_secs(10);
 /// A connection to the software, and what was agreed on it.
 pub(super) struct Link {
     pub(super) upstream: Upstream,
-    pub(super) wire: Wire,
+    pub(super) wire: MessageStream,
     pub(super) talk: Talk,
 }
 
 /// The software, as the end of one call's chain.
 pub(super) struct ToSoftware<'s> {
-    pub(super) caller: &'s mut Wire,
+    pub(super) caller: &'s mut MessageStream,
     pub(super) link: &'s mut Option<Link>,
     pub(super) peer: SocketAddr,
     pub(super) dial: &'s dyn Dial,
@@ -139,7 +139,7 @@ impl ToSoftware<'_> {
         let stream = dialled.map_err(Failure::Unreachable)?;
         *self.link = Some(Link {
             upstream: self.upstream,
-            wire: Wire::new(stream, self.codec.clone(), self.limits),
+            wire: MessageStream::new(stream, self.codec.clone(), self.limits),
             talk: Talk::default(),
         });
         Ok(())

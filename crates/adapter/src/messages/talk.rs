@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::words::beginning;
+use wire::words::beginning;
 
 /// Kinds of subscriptions: to channels, patterns, channels of a shard.
 const KINDS: [(&str, &str, &str); 3] = [

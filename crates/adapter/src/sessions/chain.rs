@@ -1,7 +1,7 @@
 //! The adapters of sessions between a caller's version and the software's, and the framing between each two of them.
 
 use crate::chain::Direction;
-use crate::framing::Codec;
+use wire::framing::Codec;
 use crate::session::Sessions;
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Why sessions end otherwise than by their peers' wish.
 
-use crate::framing::FramingError;
+use wire::framing::FramingError;
 use crate::session::AdapterFailed;
 use std::io;
 

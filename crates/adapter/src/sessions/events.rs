@@ -3,7 +3,7 @@
 use super::chain::SessionChain;
 use super::error::SessionError;
 use super::outlet::Outlet;
-use crate::framing::Sealed;
+use wire::framing::Sealed;
 use crate::session::{Head, MEMO_BYTES_MAX, Party, Reaction, Session, SessionCaller, Verdict};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -11,7 +11,7 @@ mod events;
 mod outlet;
 mod pump;
 mod splice;
-mod wire;
+mod connection;
 
 pub use crate::session::{
     AdapterFailed, Event, Head, MEMO_BYTES_MAX, Outgoing, Party, Reaction, Session, SessionCaller,
@@ -19,7 +19,7 @@ pub use crate::session::{
 };
 pub use chain::SessionChain;
 pub use error::SessionError;
-pub use wire::Wire;
+pub use connection::Wire;
 
 use crate::limits::Limits;
 use bytes::BytesMut;

@@ -1,7 +1,7 @@
 //! What is to be written to one side, in order: whole frames, and places for bodies that stream through.
 
-use super::wire::Wire;
-use crate::framing::Sealed;
+use super::connection::Wire;
+use wire::framing::Sealed;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

@@ -3,8 +3,8 @@
 use super::error::SessionError;
 use super::events::{Events, Judged};
 use super::splice;
-use super::wire::Wire;
-use crate::framing::{Cutter, Frame, FramingError, Look, Sealed};
+use super::connection::Wire;
+use wire::framing::{Cutter, Frame, FramingError, Look, Sealed};
 use crate::session::{Head, Party};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adapter::Lens;
-use adapter::json::Json;
+use wire::json::Json;
 use proptest::prelude::*;
 
 use super::{lens, sorted};

@@ -5,7 +5,7 @@ pub mod generate;
 
 use std::sync::Arc;
 
-use adapter::json::Json;
+use wire::json::Json;
 use adapter::{
     Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Lens, Pending, Refusal,
 };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::{
     Chain, Closed, Counters, Dial, Gate, Lease, Limits, MessageNode, MessageProtocol, Pending,
     Served, Upstream, serve_http, serve_messages,

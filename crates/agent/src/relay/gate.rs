@@ -4,7 +4,7 @@ use super::record::Recorder;
 use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
 use crate::dial::Way;
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::sessions::SessionChain;
 use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
 use label::{LABEL_BYTES_MAX, Label};

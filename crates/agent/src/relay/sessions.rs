@@ -1,7 +1,7 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
 use super::{Picture, Relay, reset_std};
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::sessions::{
     SessionCaller, SessionChain, SessionEnd, SessionError, Sessions, serve_session,
 };

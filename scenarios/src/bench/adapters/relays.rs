@@ -1,6 +1,6 @@
 //! What stands between sender and receiver: a session, or a relay that moves bytes by splice(2) and knows nothing of them.
 
-use adapter::framing::Codec;
+use wire::framing::Codec;
 use adapter::sessions::{
     Event, Head, Party, Reaction, Session, SessionCaller, SessionChain, SessionEnd, Sessions,
     Verdict, serve_session,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::super::error::Mismatch;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 /// `{"a": …}` at one side, `[{"<key>": "a", …}]` at the other.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::expression::{Expression, Surroundings};
 use super::recipe::Recipe;
 use super::scope::Scope;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 /// How a value changes between the versions.
 #[derive(Debug)]

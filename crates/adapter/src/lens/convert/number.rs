@@ -3,7 +3,7 @@
 use super::super::error::Mismatch;
 use super::table::brief;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 /// Most decimal places of a result; JSON readers keep about 17 digits.
 const PLACES_MAX: i32 = 18;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::error::Mismatch;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 /// A table of values: old and new.
 #[derive(Clone, Debug, Default)]

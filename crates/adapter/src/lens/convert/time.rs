@@ -4,7 +4,7 @@ use super::super::error::Mismatch;
 use super::number::{Round, Scale};
 use super::table::brief;
 use crate::chain::Side;
-use crate::json::Json;
+use wire::json::Json;
 
 const DAY_S: i64 = 86_400;
 

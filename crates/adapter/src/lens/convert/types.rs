@@ -2,7 +2,7 @@
 
 use super::super::error::Mismatch;
 use super::table::brief;
-use crate::json::Json;
+use wire::json::Json;
 
 /// A type that a value can be converted to and from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::operations::path;
 use crate::chain::Side;
 use crate::conversation::{Content, Conversation, Headers, Reply, Request};
-use crate::json::Json;
+use wire::json::Json;
 use crate::lens::convert::Convert;
 use crate::lens::expression::{Surroundings, request_value};
 use crate::lens::family;

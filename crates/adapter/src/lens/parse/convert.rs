@@ -236,7 +236,7 @@ fn named(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Table, LensError> {
 
 /// `{ old = new, … }`, or `[[old, new], …]` where old values are not strings.
 pub(super) fn table(node: &Node<'_>) -> Result<Table, LensError> {
-    use crate::json::Json;
+    use wire::json::Json;
     let mut table = Table::default();
     let hint = "a table must be one to one; for what has no way back use `otherwise`, or \
                 `to_new` and `to_old`";

@@ -19,7 +19,7 @@ use super::operation::{Declared, Operation, RefusalForms, Unmatched};
 use super::reader::{Node, Section, Source, nearest};
 use super::rule::BySide;
 use crate::chain::{Direction, Side};
-use crate::json::Json;
+use wire::json::Json;
 
 const KEYS: [&str; 8] = [
     "description",

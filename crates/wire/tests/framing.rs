@@ -1,11 +1,11 @@
 //! Framing: any cut of a stream gives the same messages, what is sealed is read again, and a slow reference agrees. The
 //! reference is the fuzz target's.
 
-#[path = "../../../fuzz/oracles/mod.rs"]
+#[path = "../../../fuzz/oracles/framing.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
-mod oracles;
+mod oracle;
 
-use adapter::framing::{Codec, FramingError};
+use wire::framing::{Codec, FramingError};
 use model::bundle::{
     ByteOrder, Checksum, ChecksumKind, ChecksumPlace, Counts, Covers, Cut, Framing, LengthField,
 };
@@ -19,7 +19,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     (any::<[u8; 8]>(), messages, damage, 0..4_usize).prop_map(
         |(setup, messages, damage, cut_off)| {
             let mut stream = setup.to_vec();
-            if let Some(framing) = oracles::framing::framing(&setup) {
+            if let Some(framing) = oracle::framing(&setup) {
                 let codec = Codec::new(framing);
                 let sealed = messages
                     .into_iter()
@@ -41,12 +41,12 @@ proptest! {
 
     #[test]
     fn any_cut_gives_the_messages_of_the_reference(input in stream()) {
-        oracles::framing::check(&input);
+        oracle::check(&input);
     }
 
     #[test]
     fn any_bytes_give_what_the_reference_says(input in prop::collection::vec(any::<u8>(), 0..200)) {
-        oracles::framing::check(&input);
+        oracle::check(&input);
     }
 }
 

@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::budget::Share;
-use crate::framing::{Codec, Cutter, FramingError, Look, Sealed};
+use wire::framing::{Codec, Cutter, FramingError, Look, Sealed};
 use crate::limits::Limits;
 use crate::presence::Manners;
 
 /// One side's connection. Dropped, it looks to the peer as if the process had died, unless it was ended in order.
-pub(super) struct Wire {
+pub(super) struct MessageStream {
     stream: TcpStream,
     /// How it was before.
     manners: Manners,
@@ -33,14 +33,14 @@ pub(super) struct Wire {
 /// What a connection may hold without asking.
 const FREE_BYTES: usize = 64 * 1024;
 
-impl Wire {
-    pub(super) fn new(stream: TcpStream, codec: Arc<Codec>, limits: &Limits) -> Wire {
+impl MessageStream {
+    pub(super) fn new(stream: TcpStream, codec: Arc<Codec>, limits: &Limits) -> MessageStream {
         let manners = Manners::of(&stream);
         // Messages are complete as they are; waiting would only delay. Without the rest the peer sees the other kind of end; it is
         // gone either way.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-        Wire {
+        MessageStream {
             stream,
             manners,
             there: BytesMut::new(),
@@ -118,7 +118,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Writes a frame, as [`Wire::write`] does.
+    /// Writes a frame, as [`MessageStream::write`] does.
     pub(super) async fn send(&mut self, frame: Sealed) -> io::Result<()> {
         let mut all = frame.before.chain(frame.message).chain(frame.after);
         self.write_all(&mut all).await

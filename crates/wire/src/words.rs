@@ -4,7 +4,7 @@
 /// The words of a command that is all there: an array of strings, or a line in words.
 ///
 /// The error says why it is none.
-pub(crate) fn words(command: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+pub fn words(command: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     if command.first() != Some(&b'*') {
         return in_words(command);
     }
@@ -41,7 +41,7 @@ fn in_words(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
 }
 
 /// A command as an array of strings.
-pub(crate) fn command(words: &[Vec<u8>]) -> Vec<u8> {
+pub fn command(words: &[Vec<u8>]) -> Vec<u8> {
     let length: usize = words.iter().map(|word| word.len() + 16).sum();
     let mut bytes = Vec::with_capacity(length + 16);
     bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
@@ -54,7 +54,7 @@ pub(crate) fn command(words: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// An error in the protocol's words; what would end it too early is left out.
-pub(crate) fn error(reason: &str) -> Vec<u8> {
+pub fn error(reason: &str) -> Vec<u8> {
     let reason: String = reason
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -63,7 +63,7 @@ pub(crate) fn error(reason: &str) -> Vec<u8> {
 }
 
 /// The first strings of an array or a push, at most so many; numbers are taken as they stand.
-pub(crate) fn beginning(value: &[u8], most: usize) -> Vec<&[u8]> {
+pub fn beginning(value: &[u8], most: usize) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let Some((header, mut rest)) = line(value) else {
         return found;

@@ -42,7 +42,7 @@ impl Json {
     }
 
     /// About how long the value is when it is written: at least what its undecoded parts and its texts need.
-    pub(crate) fn length_hint(&self) -> usize {
+    pub fn length_hint(&self) -> usize {
         match self {
             Json::Null | Json::Bool(_) => 6,
             Json::Integer(_) => 12,

@@ -137,7 +137,7 @@ impl Json {
     }
 
     /// A number from JSON text that is known to be one.
-    pub(crate) fn number(text: &str) -> Json {
+    pub fn number(text: &str) -> Json {
         match text.parse::<i64>() {
             Ok(value) if !(value == 0 && text.starts_with('-')) => Json::Integer(value),
             _ => Json::Number(text.into()),
