@@ -3,14 +3,15 @@
 
 use super::framing as frames;
 use super::wire::Memory;
-use wire::framing::Codec;
-use adapter::sessions::{
-    AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, SessionChain,
-    SessionEnd, Sessions, Verdict, serve_session,
+use adapter::sessions::{SessionChain, SessionEnd, serve_session};
+use call::{
+    AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
+    Verdict,
 };
-use adapter::{Direction, Limits, Pending};
+use call::{Direction, Limits, Pending};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use std::sync::{Arc, Mutex};
+use wire::framing::Codec;
 
 /// What an adapter of the test does with a message, as its first byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

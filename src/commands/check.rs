@@ -4,7 +4,8 @@ use crate::arguments::Globals;
 use crate::failure::{End, Outcome, failure, refusal, sentence};
 use crate::output;
 use adapter::component::{CompileHelper, Compiler, Declaration};
-use adapter::{AdapterKind, Lens, LensError};
+use adapter::{Lens, LensError};
+use call::AdapterKind;
 use clap::Args;
 use model::bundle::{
     self, BundleError, Checked, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,
@@ -231,6 +232,7 @@ fn unfit(kind: AdapterKind, services: &[&Service]) -> Option<String> {
     services
         .iter()
         .find_map(|service| kind.serves(service).err())
+        .map(|unfit| unfit.to_string())
 }
 
 /// The archives that nodes will unpack, each once.

@@ -8,12 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wire::framing::Codec;
-use adapter::{
-    Chain, Direction, Form, HeldBytes, Lens, Limits, MessageProtocol, RefusalKind, ResetCause,
-    Served,
-};
+use adapter::{Lens, MessageProtocol, ResetCause, Served};
+use call::{Chain, Direction, Form, HeldBytes, Limits, RefusalKind};
 use support::node::*;
+use wire::framing::Codec;
 
 const LENS: &str = r#"
     pass = ["* /pass/{rest*}"]

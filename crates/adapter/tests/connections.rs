@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter::{Chain, Direction, Lens, Limits, ResetCause, Served};
+use adapter::{Lens, ResetCause, Served};
 use bytes::Bytes;
+use call::{Chain, Direction, Limits};
 use http_body_util::Full;
 use hyper::Response;
 use support::node::*;

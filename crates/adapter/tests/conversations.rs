@@ -268,7 +268,7 @@ body = '{"id": 7}'
         .iter()
         .map(|exchange| exchange.answers.clone())
         .collect();
-    let lenses = [(lens, adapter::Direction::Future)];
+    let lenses = [(lens, call::Direction::Future)];
     let explained = block_on(adapter::explain::explain(
         &lenses,
         &parse(text).sends,

@@ -2,9 +2,10 @@
 
 mod support;
 
+use adapter::Lens;
 use adapter::conversation::Conversation;
 use adapter::explain::{Explanation, RuleSeen, explain};
-use adapter::{Direction, Lens};
+use call::Direction;
 use std::sync::Arc;
 use support::block_on;
 

@@ -4,7 +4,8 @@ mod support;
 
 use std::fmt::Write;
 
-use adapter::{Direction, Lens};
+use adapter::Lens;
+use call::Direction;
 use support::{past, refused, send, wire};
 
 /// Half of what threads usually have.

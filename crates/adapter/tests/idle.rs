@@ -3,15 +3,10 @@
 //! The peers are a process of their own, so that only what serving needs is in the figure: every connection has carried a message
 //! both ways, and then waits. What the kernel keeps for a socket is not in it; that is the same for any program.
 
-use wire::framing::Codec;
-use adapter::sessions::{
-    Event, Head, Party, Reaction, Session, SessionCaller, SessionChain, Sessions, Verdict,
-    serve_session,
-};
-use adapter::{
-    Chain, Closed, Counters, Dial, Direction, Gate, Lease, Lens, Limits, Pending, Upstream,
-    serve_http,
-};
+use adapter::sessions::{SessionChain, serve_session};
+use adapter::{Lens, serve_http};
+use call::{Chain, Closed, Counters, Dial, Direction, Gate, Lease, Limits, Pending, Upstream};
+use call::{Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use std::future::ready;
 use std::io::{self, BufRead, BufReader};
@@ -20,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use wire::framing::Codec;
 
 /// As many as an agent must be able to hold.
 const CONNECTIONS: usize = 8_000;

@@ -8,7 +8,8 @@ mod support {
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use adapter::{Chain, Direction, Lens, RefusalKind};
+use adapter::Lens;
+use call::{Chain, Direction, RefusalKind};
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use wire::json::Json;
-use adapter::{Direction, Lens};
+use adapter::Lens;
+use call::Direction;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use support::generate::{answering, any_json, fields, insert, lens_and_body};
 use support::*;
 use toml::Value;
+use wire::json::Json;
 
 const CASES: u32 = 64;
 
@@ -409,7 +410,7 @@ fn answer(response: &Value, tables: &Value) -> Option<(u16, BoxedStrategy<Messag
 
 /// An old request becomes a new one, and this the old one again.
 fn request_and_back(claim: &Claim, old: &Wire) -> Result<Wire, String> {
-    let seen = |chain: adapter::Chain, call: Wire| {
+    let seen = |chain: call::Chain, call: Wire| {
         let outcome = send(&chain, call, wire("200", ""));
         outcome
             .seen

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter::{
-    Answer, Call, Calls, Chain, Conflicts, Direction, Failure, Next, Pending, ResetCause, Served,
-};
+use adapter::{ResetCause, Served};
+use call::{Answer, Call, Calls, Chain, Conflicts, Direction, Failure, Next, Pending};
 use socket2::SockRef;
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -124,7 +123,7 @@ impl Calls for Twice {
                 request.headers_mut().insert("host", host);
                 Call {
                     head: request.into_parts().0,
-                    body: adapter::Body::Empty,
+                    body: call::Body::Empty,
                     limits: call.limits,
                 }
             };

@@ -5,9 +5,9 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use adapter::{
-    Answer, Body, Call, Chain, Conflicts, Delegate, Direction, Failure, Lens, LensError, Pending,
-    RefusalKind,
+use adapter::{Lens, LensError};
+use call::{
+    Answer, Body, Call, Chain, Conflicts, Delegate, Direction, Failure, Pending, RefusalKind,
 };
 use support::{LIMITS, lens};
 use tokio::sync::Notify;
@@ -245,11 +245,11 @@ fn a_write_that_depends_on_a_look_up_is_refused_by_the_check() {
 #[tokio::test]
 async fn an_operation_makes_no_more_calls_than_it_declares() {
     struct Greedy;
-    impl adapter::Calls for Greedy {
+    impl call::Calls for Greedy {
         fn handle<'a>(
             &'a self,
             _: Call,
-            mut next: adapter::Next<'a>,
+            mut next: call::Next<'a>,
         ) -> Pending<'a, Result<Answer, Failure>> {
             Box::pin(async move {
                 next.allow(1);

@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use wire::framing::Codec;
-use adapter::{
-    Body, Call, Calls, Chain, Conflicts, Direction, Failure, Form, MessageProtocol, Next, Pending,
-    Refusal, RefusalKind, ResetCause, Served,
+use adapter::{MessageProtocol, ResetCause, Served};
+use call::{
+    Body, Call, Calls, Chain, Conflicts, Direction, Failure, Form, Next, Pending, Refusal,
+    RefusalKind,
 };
 use model::bundle::{Cut, Framing};
 use socket2::SockRef;
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use wire::framing::Codec;
 
 /// The caller's `fetch` is the software's `get`, and `drop` is refused.
 struct Renaming;
@@ -28,7 +29,7 @@ impl Calls for Renaming {
         &'a self,
         mut call: Call,
         mut next: Next<'a>,
-    ) -> Pending<'a, Result<adapter::Answer, Failure>> {
+    ) -> Pending<'a, Result<call::Answer, Failure>> {
         Box::pin(async move {
             let Body::Bytes(bytes) = &call.body else {
                 panic!("a message is there whole");

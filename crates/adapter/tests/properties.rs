@@ -2,11 +2,12 @@
 
 mod support;
 
-use wire::json::Json;
-use adapter::{Chain, Direction, Lens};
+use adapter::Lens;
+use call::{Chain, Direction};
 use proptest::prelude::*;
 use support::generate::*;
 use support::*;
+use wire::json::Json;
 
 /// Numbers of exactly the same value are the same: `5.0` may come back as `5`, `2e3` as `2000`.
 fn plain(json: Json) -> Json {

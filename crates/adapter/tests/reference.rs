@@ -3,7 +3,8 @@
 mod support;
 
 use adapter::component::Declaration;
-use adapter::{Direction, ENTRIES_FILE, Lens, StateId, Stores};
+use adapter::{ENTRIES_FILE, Lens, StateId, Stores};
+use call::Direction;
 
 #[test]
 fn every_example_of_the_reference_holds() {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use adapter::{Direction::*, RefusalKind};
+use call::{Direction::*, RefusalKind};
 use support::*;
 
 #[test]

@@ -4,12 +4,12 @@
 #[expect(dead_code, reason = "the fuzz targets use more of it")]
 mod oracles;
 
-use wire::framing::Codec;
-use adapter::sessions::{
-    AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, SessionChain,
-    SessionEnd, Sessions, Verdict, serve_session,
+use adapter::sessions::{SessionChain, SessionEnd, serve_session};
+use call::{
+    AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
+    Verdict,
 };
-use adapter::{Direction, Limits, Pending};
+use call::{Direction, Limits, Pending};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use proptest::prelude::*;
 use std::future::ready;
@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use wire::framing::Codec;
 
 /// How long anything here may take: far more than it does.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -6,7 +6,8 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use adapter::{Chain, Direction, Lens, RefusalKind};
+use adapter::Lens;
+use call::{Direction, RefusalKind};
 use support::*;
 
 fn load(path: &str) -> Arc<Lens> {

@@ -2,15 +2,14 @@
 //! reference is the fuzz target's.
 
 #[path = "../../../fuzz/oracles/framing.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
 mod oracle;
 
-use wire::framing::{Codec, FramingError};
 use model::bundle::{
     ByteOrder, Checksum, ChecksumKind, ChecksumPlace, Counts, Covers, Cut, Framing, LengthField,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
+use wire::framing::{Codec, FramingError};
 
 /// A setup of the oracle's, and a stream made of frames of that framing, sometimes damaged.
 fn stream() -> impl Strategy<Value = Vec<u8>> {

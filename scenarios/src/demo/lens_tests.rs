@@ -2,7 +2,8 @@
 //! so does the answer on its way back.
 
 use super::place::repository;
-use adapter::{Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Lens, Pending};
+use adapter::Lens;
+use call::{Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Pending};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -3,9 +3,10 @@
 use crate::arguments::Globals;
 use crate::commands::check::{self, complain};
 use crate::failure::{Advise, End, failure, refusal};
+use adapter::Lens;
 use adapter::component::{CompileHelper, Compiler, Declaration, Program};
 use adapter::conversation::FOLDER_EXTENSION;
-use adapter::{AdapterKind, Lens};
+use call::AdapterKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -8,8 +8,9 @@ use crate::failure::{Advise, End, Outcome, failure};
 use crate::output;
 use adapter::component::{ComponentStep, SessionStep, Standing};
 use adapter::conversation::{Conversation, Difference, Part, Script};
-use adapter::sessions::Sessions;
-use adapter::{Calls, LensError, Stores};
+use adapter::{LensError, Stores};
+use call::Calls;
+use call::Sessions;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -139,7 +140,7 @@ fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, En
         let Adapter::Sessions(declaration, program) = &found.adapter else {
             return Ok(Err(Ending::Unfit(UNFIT_FOR_CALLS)));
         };
-        let played = wait_for(async { 
+        let played = wait_for(async {
             let adapter = |part: Part| -> Arc<dyn Sessions> {
                 Arc::new(SessionStep::new(
                     declaration.clone(),
@@ -149,7 +150,7 @@ fn play(found: &Found, shown: &str, text: &str) -> anyhow::Result<Result<Run, En
                 ))
             };
             Ok(script.play(adapter).await)
-         })?;
+        })?;
         return Ok(Ok(Run {
             title: script.title(),
             update: Some(played.found.to_toml()),

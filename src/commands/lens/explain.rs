@@ -7,9 +7,9 @@ use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
 use crate::output;
-use adapter::Direction;
 use adapter::conversation::{Content, Conversation, Exchange, Headers, Reply, Request};
 use adapter::explain::{Explanation, explain};
+use call::Direction;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -136,7 +136,7 @@ fn conversation(arguments: &ExplainArgs) -> anyhow::Result<Conversation> {
     // The same reader checks what the arguments say.
     let written = Conversation {
         sends: Request {
-            form: adapter::Form::Http,
+            form: call::Form::Http,
             method: method(arguments)?,
             target: arguments.path.clone().unwrap_or_default(),
             headers: headers(&arguments.headers)?,

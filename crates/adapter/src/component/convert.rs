@@ -6,10 +6,10 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, request, response};
 
 use super::bindings::upstart::adapter::messages as wit;
-use crate::call::{Answer, Body, BodyLimits, Call};
-use crate::headers::strip_hops;
+use call::strip_hops;
+use call::{Answer, Body, BodyLimits, Call};
+use call::{Refusal, RefusalKind};
 use wire::json::Json;
-use crate::refusal::{Refusal, RefusalKind};
 
 /// Written anew where the message leaves.
 const LENGTHS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];

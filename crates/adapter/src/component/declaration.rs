@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::call::Form;
+use call::Form;
 
 use super::operation::{Hold, Operation, Which};
 use crate::lens::LensError;

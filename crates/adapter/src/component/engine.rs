@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::ComponentError;
-use crate::places::RUNNING_MAX;
+use call::RUNNING_MAX;
 
 /// How often the epoch goes up: the shortest time for which a component runs before others get their turn.
 const TICK: Duration = Duration::from_micros(500);

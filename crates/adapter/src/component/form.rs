@@ -7,9 +7,9 @@ use http::{Extensions, Method, Response, StatusCode, request};
 
 use super::bindings::upstart::adapter::messages as wit;
 use super::convert;
-use crate::call::{Answer, Body, BodyLimits, Call, Form};
+use call::{Answer, Body, BodyLimits, Call, Form};
+use call::{Refusal, RefusalKind};
 use wire::framing::{Codec, Cutter, Look};
-use crate::refusal::{Refusal, RefusalKind};
 use wire::words::{command, words};
 
 /// What values of RESP begin with; anything else is a command in words.

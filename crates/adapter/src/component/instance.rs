@@ -10,7 +10,7 @@ use super::bindings::{CallsAdapter, CallsAdapterPre};
 use super::engine::{self, IDLE_MAX};
 use super::host::Host;
 use super::turns;
-use crate::places::Places;
+use call::Places;
 
 /// Most free instances of a component: as many as calls run at once on a large machine's processors.
 const FREE_MAX: usize = 16;

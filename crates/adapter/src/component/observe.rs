@@ -8,12 +8,12 @@ use super::form;
 use super::observed;
 use super::run::{Broken, Question, Ran, Said};
 use super::step::{Asked, ComponentStep};
-use crate::call::{Answer, Body, Call, Form};
-use crate::chain::{Next, Pending};
-use crate::conflicts::{Held, Hold, Key};
-use crate::follow::{Expected, Follower, Heard, Observation};
-use crate::refusal::Failure;
 use crate::state::{OpenIntent, State, Transaction};
+use call::Failure;
+use call::{Answer, Body, Call, Form};
+use call::{Expected, Follower, Heard, Observation};
+use call::{Held, Hold, Key};
+use call::{Next, Pending};
 
 /// A call at the next version, and what the adapter remembers.
 struct Following<'s> {

@@ -2,7 +2,7 @@
 
 use super::bindings::exports::upstart::adapter::calls::Observation as Seen;
 use super::bindings::upstart::adapter::messages as wit;
-use crate::follow::{Observation, ObservedCall, ObservedReply};
+use call::{Observation, ObservedCall, ObservedReply};
 
 fn pairs(headers: Vec<wit::Header>) -> Vec<(String, String)> {
     let pair = |header: wit::Header| (header.name, header.value);

@@ -6,12 +6,12 @@ use http::{Method, request};
 
 use super::bindings::upstart::adapter::messages as wit;
 use super::form;
-use crate::call::{BodyLimits, Form};
-use wire::json::Json;
 use crate::lens::expression::{Expression, Surroundings};
 use crate::lens::query::Pair;
 use crate::lens::scope::{Head, Scope};
 use crate::lens::template::{Parameters, Template};
+use call::{BodyLimits, Form};
+use wire::json::Json;
 use wire::words::words;
 
 /// Most words that a declared command begins with: a container and its subcommand.

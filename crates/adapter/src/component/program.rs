@@ -12,7 +12,7 @@ use super::instance::Pool;
 use super::run::Broken;
 use super::session::SessionsAdapterPre;
 use super::{ComponentError, ComponentLimits, engine, host};
-use crate::kind::AdapterKind;
+use call::AdapterKind;
 
 /// What the contract's interfaces begin with.
 const CONTRACT: &str = "upstart:adapter/";

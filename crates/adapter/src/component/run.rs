@@ -15,11 +15,11 @@ use super::host::{Asked, Context};
 use super::instance::Instance;
 use super::program::Program;
 use super::turns::{self, Work};
-use crate::call::{BodyError, BodyLimits, Form};
-use crate::chain::Next;
-use crate::places::Places;
-use crate::refusal::{Failure, Refusal};
 use crate::state::{Intent, OpenIntent, State, Transaction};
+use call::Next;
+use call::Places;
+use call::{BodyError, BodyLimits, Form};
+use call::{Failure, Refusal};
 
 /// What a component is asked.
 pub(super) enum Question {
@@ -246,11 +246,11 @@ impl Delegates<'_, '_> {
 
 /// The whole answer, as the guest is given it.
 pub(super) async fn read(
-    answer: crate::call::Answer,
+    answer: call::Answer,
     protocol: Form,
     limits: BodyLimits,
 ) -> Result<wit::Reply, Failure> {
-    let crate::call::Answer { head, body } = answer;
+    let call::Answer { head, body } = answer;
     let body = body.into_bytes(limits).await;
     let body = body.map_err(|error| match error {
         BodyError::Connection(error) => Failure::Broken(error),

@@ -12,13 +12,13 @@ use super::form;
 use super::operation::{Hold as Excludes, Operation};
 use super::program::Program;
 use super::run::{Broken, Delegates, Question, Ran, Said};
-use crate::call::{Answer, BodyError, Call, Caller, Form};
-use crate::chain::{Calls, Direction, Next, Pending};
-use crate::conflicts::{Held, Hold, Key};
-use crate::follow::Follower;
-use crate::places::Places;
-use crate::refusal::{AdapterFailure, Failure, Refusal, RefusalKind};
 use crate::state::{Intent, OpenIntent, State, StateId, StateOrigin, Stores};
+use call::Follower;
+use call::Places;
+use call::{AdapterFailure, Failure, Refusal, RefusalKind};
+use call::{Answer, BodyError, Call, Caller, Form};
+use call::{Calls, Direction, Next, Pending};
+use call::{Held, Hold, Key};
 
 /// Where a component stands.
 #[derive(Clone, Debug)]
@@ -193,7 +193,7 @@ impl ComponentStep {
         };
         let call = Call {
             head,
-            body: crate::call::Body::Empty,
+            body: call::Body::Empty,
             limits,
         };
         Ok(Asked {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::call::WatchedBody;
+use call::WatchedBody;
 
 /// The longest body that is kept; a conversation with a longer one is not told.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;

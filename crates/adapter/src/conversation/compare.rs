@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::call::Form;
+use call::Form;
 
 use super::{Content, Conversation, Ending, Headers, Request};
 use wire::json::Json;

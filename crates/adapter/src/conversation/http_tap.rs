@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use http::{Method, StatusCode};
 
-use crate::call::Form;
+use call::Form;
 
 use super::body_tee::BODY_BYTES_MAX;
 use super::{

@@ -25,10 +25,10 @@ pub use play::{Part, Played, through};
 pub use recording::{Recording, Sink, Told};
 pub use script::{Happens, PlayedScript, Script, ScriptEvent};
 
-use crate::call::Form;
-use crate::chain::Direction;
 use crate::lens::LensError;
-use crate::refusal::RefusalKind;
+use call::Direction;
+use call::Form;
+use call::RefusalKind;
 use wire::words::{command, words};
 
 /// The folder beside a lens file where its conversations are: `lens.toml` has `lens.conversations/`.

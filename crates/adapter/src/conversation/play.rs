@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::recording::Recording;
 use super::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
-use crate::call::{Answer, Body, BodyLimits, Call, Form};
-use crate::chain::{Calls, Chain, Delegate, Direction, Pending};
-use crate::conflicts::Conflicts;
-use crate::limits::Limits;
-use crate::refusal::Failure;
+use call::Conflicts;
+use call::Failure;
+use call::Limits;
+use call::{Answer, Body, BodyLimits, Call, Form};
+use call::{Calls, Chain, Delegate, Direction, Pending};
 
 /// How a conversation went.
 #[derive(Clone, Debug)]
@@ -186,7 +186,7 @@ fn map(headers: &Headers) -> HeaderMap {
             }
         }
     }
-    crate::headers::strip_hops(&mut map);
+    call::strip_hops(&mut map);
     map
 }
 

@@ -8,11 +8,11 @@ use toml::de::DeTable;
 use super::{
     Content, Conversation, Ending, Exchange, Headers, Origin, Reply, Request, assume_json,
 };
-use crate::call::Form;
-use crate::chain::Direction;
 use crate::lens::LensError;
 use crate::lens::reader::{Node, Section, Source, nearest};
-use crate::refusal::RefusalKind;
+use call::Direction;
+use call::Form;
+use call::RefusalKind;
 
 const KEYS: [&str; 5] = ["description", "direction", "recorded", "caller", "next"];
 const REQUEST_KEYS: [&str; 4] = ["request", "headers", "body", "body_base64"];

@@ -11,10 +11,10 @@ use bytes::Bytes;
 
 use super::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
 use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
-use crate::call::{Answer, Body, Call, Form};
-use crate::chain::{Calls, Chain, Direction, Next, Pending};
+use call::{Answer, Body, Call, Form};
+use call::{Calls, Chain, Direction, Next, Pending};
+use call::{Failure, Refusal};
 use wire::json::Json;
-use crate::refusal::{Failure, Refusal};
 use wire::words;
 
 /// Takes what a recording has to tell, once its call has ended.

@@ -9,10 +9,10 @@ use toml::Value;
 use toml::de::DeTable;
 
 use super::{Content, Difference, Part};
-use crate::chain::Direction;
 use crate::lens::LensError;
 use crate::lens::reader::{Node, Section, Source};
-use crate::sessions::{
+use call::Direction;
+use call::{
     AdapterFailed, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions, Verdict,
 };
 

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use toml::Value;
 
-use crate::call::Form;
+use call::Form;
 
 use super::{Content, Conversation, Ending, Headers, MEDIA_TYPE_DEFAULT, Reply, Request};
 

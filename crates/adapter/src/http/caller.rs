@@ -13,12 +13,12 @@ use super::message::{self, End, Outgoing};
 use super::software::{Software, ToSoftware};
 use super::stream::Traffic;
 use super::strict;
-use crate::budget::Share;
-use crate::call::{BodyLimits, PassesInterims};
-use crate::gate::{Dial, Gate};
-use crate::limits::Limits;
-use crate::observer::Observer;
-use crate::refusal::{Failure, Refusal, RefusalKind};
+use call::Limits;
+use call::Observer;
+use call::Share;
+use call::{BodyLimits, PassesInterims};
+use call::{Dial, Gate};
+use call::{Failure, Refusal, RefusalKind};
 
 /// Where requests that can be understood in two ways are refused, as it is counted.
 const AMBIGUOUS: &str = "(ambiguous)";
@@ -229,7 +229,7 @@ impl Caller {
 
     async fn delegate(
         &self,
-        lease: &crate::gate::Lease,
+        lease: &call::Lease,
         request: Request<Incoming>,
     ) -> Result<Response<Outgoing>, Failure> {
         if request.method() == Method::CONNECT {
@@ -251,7 +251,7 @@ impl Caller {
         };
         let mut call = message::call(request, limits);
         if let Some((version, service)) = self.gate.caller() {
-            call.head.extensions.insert(crate::call::Caller {
+            call.head.extensions.insert(call::Caller {
                 version,
                 address: self.peer,
                 service,

@@ -15,8 +15,8 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::call::Body;
-use crate::headers::strip_hops;
+use call::Body;
+use call::strip_hops;
 
 /// How long a body waits for software that does not answer `Expect: 100-continue`, as it need not: the time that callers wait too.
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);

@@ -10,9 +10,9 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::call::{Answer, AwaitsContinue, Body, BodyLimits, Call, WatchedBody};
-use crate::headers::strip_hops;
-use crate::refusal::{Failure, Refusal};
+use call::strip_hops;
+use call::{Answer, AwaitsContinue, Body, BodyLimits, Call, WatchedBody};
+use call::{Failure, Refusal};
 
 use super::interim::{Expectation, Wanted};
 use super::strict;

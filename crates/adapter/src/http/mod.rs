@@ -25,10 +25,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::ending;
-use crate::gate::{Dial, Gate};
-use crate::limits::Limits;
-use crate::observer::Observer;
 use crate::presence::{LOOK_INTERVAL, Manners};
+use call::Limits;
+use call::Observer;
+use call::{Dial, Gate};
 use caller::Caller;
 use stream::CallerStream;
 

@@ -14,12 +14,11 @@ use tokio::task::AbortHandle;
 use super::bounded::{BoundedStream, Budget, CallerSide};
 use super::interim::{Expectation, Interims};
 use super::message::{self, Outgoing};
-use crate::budget;
-use crate::call::{Answer, Call, PassesInterims};
-use crate::chain::{Delegate, Pending};
-use crate::gate::{Dial, Upstream};
-use crate::limits::Limits;
-use crate::refusal::Failure;
+use call::Failure;
+use call::Limits;
+use call::{Answer, Call, PassesInterims};
+use call::{Delegate, Pending};
+use call::{Dial, Upstream};
 
 /// An open connection to the software.
 struct Connection {
@@ -200,7 +199,7 @@ impl Delegate for ToSoftware<'_> {
                 Some(interims) => interims.before(exchange).await?,
                 None => exchange.await?,
             };
-            budget::answered();
+            call::answered();
             if expectation.is_some_and(|expected| expected.is_declined()) {
                 self.software.spend();
             }

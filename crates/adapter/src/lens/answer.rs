@@ -8,9 +8,9 @@ use super::operation::{Alternative, Operation, Statuses};
 use super::rule::Remembered;
 use super::scope::{Head, Scope};
 use super::step::{LensStep, is_encoded, set_body};
-use crate::call::{Answer, Body, BodyError, BodyLimits};
+use call::{Answer, Body, BodyError, BodyLimits};
+use call::{Failure, Refusal, RefusalKind};
 use wire::json::Json;
-use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// How much of an answer that is refused is told to whoever runs the node.
 const WORDS_BYTES_MAX: usize = 300;

@@ -8,7 +8,7 @@ use super::expression::Surroundings;
 use super::place::Place;
 use super::rule::{Action, Rule};
 use super::scope::Scope;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 /// A name in a message, and the rule that it belongs to.

@@ -12,11 +12,11 @@ use super::rule::BySide;
 use super::scope::Scope;
 use super::step::{LensStep, is_encoded, target};
 use super::template::Template;
-use crate::call::{Answer, Body, BodyError, BodyLimits, Call};
-use crate::chain::Next;
-use crate::conflicts::{Held, Hold, Key};
+use call::Next;
+use call::{Answer, Body, BodyError, BodyLimits, Call};
+use call::{Failure, RefusalKind};
+use call::{Held, Hold, Key};
 use wire::json::Json;
-use crate::refusal::{Failure, RefusalKind};
 
 /// A call that is made before the operation's own.
 #[derive(Debug)]
@@ -184,10 +184,10 @@ fn request(template: &Template, call: &Call, scope: &Scope) -> Result<Call, Mism
         .ok_or_else(|| Mismatch::new("the target is not a URI"))?;
     parts.method = template.method.clone().unwrap_or(Method::GET);
     parts.version = call.head.version;
-    if let Some(caller) = call.head.extensions.get::<crate::call::Caller>() {
+    if let Some(caller) = call.head.extensions.get::<call::Caller>() {
         parts.extensions.insert(caller.clone());
     }
-    if let Some(places) = call.head.extensions.get::<crate::places::Places>() {
+    if let Some(places) = call.head.extensions.get::<call::Places>() {
         parts.extensions.insert(places.clone());
     }
     parts.headers = head.map_or_else(HeaderMap::new, |head| head.headers.clone());

@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 pub use error::LensError;
 
-use crate::chain::{Calls, Chain, Direction};
-use crate::conflicts::Conflicts;
+use call::Conflicts;
+use call::{Calls, Chain, Direction};
 use operation::{Declared, Operation, RefusalForms, Unmatched};
 
 /// A lens file, parsed, proved and compiled.

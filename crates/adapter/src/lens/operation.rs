@@ -9,7 +9,7 @@ use super::reader::Origin;
 use super::recipe::Recipe;
 use super::rule::BySide;
 use super::template::Template;
-use crate::chain::{Direction, Side};
+use call::{Direction, Side};
 use wire::json::Json;
 
 /// An operation at both versions, or one that is refused.

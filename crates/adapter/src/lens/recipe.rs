@@ -12,7 +12,7 @@ use super::family;
 use super::place::Place;
 use super::rule::{Early, Rule};
 use super::scope::Scope;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 /// What happens to members that no rule mentions.

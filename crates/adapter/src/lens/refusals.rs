@@ -5,9 +5,9 @@ use http::StatusCode;
 use super::error::Mismatch;
 use super::operation::{Declared, Operation};
 use super::step::LensStep;
-use crate::call::Call;
+use call::Call;
+use call::{Refusal, RefusalKind};
 use wire::json::Json;
-use crate::refusal::{Refusal, RefusalKind};
 
 impl LensStep {
     pub(super) fn unmatched(&self, call: &Call) -> Refusal {

@@ -10,7 +10,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::reader::Origin;
 use super::scope::Scope;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 /// A value for each side, where given.

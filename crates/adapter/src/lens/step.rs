@@ -13,11 +13,11 @@ use super::expression::{Surroundings, request_value};
 use super::operation::{Operation, Unmatched, is_head_of_get};
 use super::rule::Remembered;
 use super::scope::{Head, Pair, Scope};
-use crate::call::{Answer, AwaitsContinue, Body, BodyError, Call, PassesInterims};
-use crate::chain::{Calls, Direction, Next, Pending, Side};
-use crate::conflicts::Held;
+use call::Held;
+use call::{Answer, AwaitsContinue, Body, BodyError, Call, PassesInterims};
+use call::{Calls, Direction, Next, Pending, Side};
+use call::{Failure, Refusal, RefusalKind};
 use wire::json::Json;
-use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// A lens and the direction that it is used in.
 pub(crate) struct LensStep {

@@ -4,8 +4,8 @@
 //! Pushes, which answer nothing, pass to the caller as they are.
 
 mod software;
-mod talk;
 mod stream;
+mod talk;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,18 +16,18 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::budget::Share;
-use crate::call::{Body, BodyLimits, Call, Caller, Form};
 use crate::ending;
-use wire::framing::Codec;
-use crate::gate::{Dial, Gate, Lease, Upstream};
 use crate::http::{ResetCause, Served};
-use crate::limits::Limits;
-use crate::observer::Observer;
-use crate::refusal::{Failure, Refusal};
-use wire::words;
+use call::Limits;
+use call::Observer;
+use call::Share;
+use call::{Body, BodyLimits, Call, Caller, Form};
+use call::{Dial, Gate, Lease, Upstream};
+use call::{Failure, Refusal};
 use software::{Link, ToSoftware};
 use stream::MessageStream;
+use wire::framing::Codec;
+use wire::words;
 
 /// How long the node may take to notice that software which has ended a connection has ended itself: then the connection of a caller
 /// that has set nothing up waits for the next start. Software that goes on running meant the end for its caller.

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::talk::{Heard, Talk};
 use super::stream::MessageStream;
-use crate::call::{Answer, Body, BodyError, Call, Form};
-use crate::chain::{Delegate, Pending};
+use super::talk::{Heard, Talk};
+use call::Limits;
+use call::{Answer, Body, BodyError, Call, Form};
+use call::{Delegate, Pending};
+use call::{Dial, Upstream};
+use call::{Failure, Refusal, RefusalKind};
 use wire::framing::Codec;
-use crate::gate::{Dial, Upstream};
-use crate::limits::Limits;
-use crate::refusal::{Failure, Refusal, RefusalKind};
 use wire::words::words;
 
 /// How long a call goes on whose caller has ended its side: it may only want no more than this answer, or be gone.

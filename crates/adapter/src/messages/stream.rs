@@ -9,10 +9,10 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::budget::Share;
-use wire::framing::{Codec, Cutter, FramingError, Look, Sealed};
-use crate::limits::Limits;
 use crate::presence::Manners;
+use call::Limits;
+use call::Share;
+use wire::framing::{Codec, Cutter, FramingError, Look, Sealed};
 
 /// One side's connection. Dropped, it looks to the peer as if the process had died, unless it was ended in order.
 pub(super) struct MessageStream {

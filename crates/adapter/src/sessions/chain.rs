@@ -1,10 +1,10 @@
 //! The adapters of sessions between a caller's version and the software's, and the framing between each two of them.
 
-use crate::chain::Direction;
-use wire::framing::Codec;
-use crate::session::Sessions;
+use call::Direction;
+use call::Sessions;
 use std::fmt;
 use std::sync::Arc;
+use wire::framing::Codec;
 
 /// One adapter or more, the first being nearest to the caller.
 pub struct SessionChain {

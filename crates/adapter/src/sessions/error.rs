@@ -1,8 +1,8 @@
 //! Why sessions end otherwise than by their peers' wish.
 
-use wire::framing::FramingError;
-use crate::session::AdapterFailed;
+use call::AdapterFailed;
 use std::io;
+use wire::framing::FramingError;
 
 /// What ended a session.
 #[derive(Debug, thiserror::Error)]

@@ -3,13 +3,13 @@
 use super::chain::SessionChain;
 use super::error::SessionError;
 use super::outlet::Outlet;
-use wire::framing::Sealed;
-use crate::session::{Head, MEMO_BYTES_MAX, Party, Reaction, Session, SessionCaller, Verdict};
+use call::{Head, MEMO_BYTES_MAX, Party, Reaction, Session, SessionCaller, Verdict};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
+use wire::framing::Sealed;
 
 /// The most messages that may follow from one event, those included that a chain's adapters send each other.
 const MESSAGES_MAX: usize = 1_024;

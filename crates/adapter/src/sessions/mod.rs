@@ -6,23 +6,19 @@
 //! grows without a limit: who sends faster than the other side reads has to wait.
 
 mod chain;
+mod connection;
 mod error;
 mod events;
 mod outlet;
 mod pump;
 mod splice;
-mod connection;
 
-pub use crate::session::{
-    AdapterFailed, Event, Head, MEMO_BYTES_MAX, Outgoing, Party, Reaction, Session, SessionCaller,
-    Sessions, Verdict,
-};
 pub use chain::SessionChain;
-pub use error::SessionError;
 pub use connection::Wire;
+pub use error::SessionError;
 
-use crate::limits::Limits;
 use bytes::BytesMut;
+use call::{Limits, Party, SessionCaller};
 use events::Events;
 use pump::Pump;
 use std::io;

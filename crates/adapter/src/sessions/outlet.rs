@@ -1,13 +1,13 @@
 //! What is to be written to one side, in order: whole frames, and places for bodies that stream through.
 
 use super::connection::Wire;
-use wire::framing::Sealed;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use wire::framing::Sealed;
 
 /// How much may wait to be written to one side before those who add to it wait too, in bytes. An adapter's messages must not
 /// be held up by a body that streams the same way, or two peers could wait for each other.

@@ -1,13 +1,13 @@
 //! One direction of a session: reads what one side says, asks the adapters, and passes on what they let pass.
 
+use super::connection::Wire;
 use super::error::SessionError;
 use super::events::{Events, Judged};
 use super::splice;
-use super::connection::Wire;
-use wire::framing::{Cutter, Frame, FramingError, Look, Sealed};
-use crate::session::{Head, Party};
 use bytes::{Buf, Bytes, BytesMut};
+use call::{Head, Party};
 use std::io::{self, IoSlice};
+use wire::framing::{Cutter, Frame, FramingError, Look, Sealed};
 
 /// How much is read at once at least, in bytes: small enough for thousands of sessions that speak at the same time.
 const READ_BYTES: usize = 16 * 1024;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::transaction::cost;
-use crate::call::Form;
+use call::Form;
 
 /// A call that an adapter has begun to delegate for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

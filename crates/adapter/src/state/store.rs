@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::keeper::{self, BEGUN, Commit, ENTRIES, INTENTS, Keeper, Unfinished};
 use super::transaction::{Transaction, cost};
 use super::{Intent, OpenIntent, StateError};
-use crate::conflicts::Locks;
+use call::Locks;
 
 /// How much of the file is kept in memory.
 const CACHE_BYTES: usize = 8 << 20;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::store::StateOrigin;
 use super::{State, StateError, transfer};
-use crate::chain::Direction;
+use call::Direction;
 
 /// Whose state: the adapters of one upgrade in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter::{Chain, Direction, Lens, Limits, ResetCause, Served};
+use adapter::{Lens, ResetCause, Served};
+use call::{Chain, Direction, Limits};
 use node::*;
 use recorder::{Reached, Recorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

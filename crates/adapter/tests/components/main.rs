@@ -9,8 +9,9 @@ mod state;
 
 use adapter::component::{ComponentError, ComponentStep, Declaration, Program, Standing};
 use adapter::conversation::{Conversation, Part, Played};
-use adapter::{Calls, Chain, Conflicts, Direction, Lens, Stores};
+use adapter::{Lens, Stores};
 use assemble::{DELEGATE, component};
+use call::{Calls, Chain, Conflicts, Direction};
 use guests::{foreign, handling};
 use stage::{Stage, declaration, step};
 use std::path::Path;
@@ -60,7 +61,7 @@ async fn a_chain_mixes_lenses_and_components() {
         assert_eq!((status, body.as_str()), (200, r#"{"a":1}"#));
         let refused = stage.ask("GET", "/other", "").await;
         assert!(
-            matches!(refused, Err(adapter::Failure::Refused(_))),
+            matches!(refused, Err(call::Failure::Refused(_))),
             "{refused:?}"
         );
     }
@@ -72,7 +73,7 @@ async fn more_calls_than_declared_are_refused() {
     let twice = handling(&format!("{DELEGATE} {DELEGATE} (i32.const 128)"));
     let stage = Stage::new(&twice, "", folder.path());
     let refused = stage.ask("POST", "/items", "x").await;
-    let Err(adapter::Failure::Refused(refusal)) = refused else {
+    let Err(call::Failure::Refused(refusal)) = refused else {
         panic!("{refused:?}")
     };
     assert!(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adapter::{Calls, Chain, Conflicts, Direction, Failure, Stores};
+use adapter::Stores;
+use call::{Calls, Chain, Conflicts, Direction, Failure};
 
 use crate::guests::{following_memory, remembering};
 use crate::stage::{Software, Stage, call, step_of};

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adapter::component::{ComponentStep, Declaration, Program, Standing};
-use adapter::{
-    Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Next,
-    Pending, StateId, Stores,
-};
+use adapter::{StateId, Stores};
 use bytes::Bytes;
+use call::{
+    Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Next,
+    Pending,
+};
 
 pub(crate) const LIMITS: BodyLimits = BodyLimits {
     bytes_max: 1 << 20,

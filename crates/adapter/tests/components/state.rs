@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter::{Direction, ENTRIES_FILE, Failure, StateId, Stores, UNFINISHED_FILE};
+use adapter::{ENTRIES_FILE, StateId, Stores, UNFINISHED_FILE};
+use call::{Direction, Failure};
 
 use crate::guests::{handling, remembering};
 use crate::stage::{Stage, call};

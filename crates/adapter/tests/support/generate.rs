@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use adapter::Lens;
-use wire::json::Json;
 use proptest::prelude::*;
+use wire::json::Json;
 
 use super::{lens, sorted};
 

@@ -5,10 +5,9 @@ pub mod generate;
 
 use std::sync::Arc;
 
+use adapter::Lens;
+use call::{Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Pending, Refusal};
 use wire::json::Json;
-use adapter::{
-    Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Lens, Pending, Refusal,
-};
 
 pub const LIMITS: BodyLimits = BodyLimits {
     bytes_max: 1 << 20,

@@ -8,12 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use wire::framing::Codec;
-use adapter::{
-    Chain, Closed, Counters, Dial, Gate, Lease, Limits, MessageNode, MessageProtocol, Pending,
-    Served, Upstream, serve_http, serve_messages,
-};
+use adapter::{MessageNode, MessageProtocol, Served, serve_http, serve_messages};
 use bytes::Bytes;
+use call::{Chain, Closed, Counters, Dial, Gate, Lease, Limits, Pending, Upstream};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use wire::framing::Codec;
 
 /// Longest that anything may take.
 pub const BOUND: Duration = Duration::from_secs(20);

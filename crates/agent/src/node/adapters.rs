@@ -7,7 +7,8 @@ use crate::relay::{Loaded, LoadedSessions};
 use adapter::component::{
     CompileHelper, Compiler, ComponentStep, Declaration, Program, SessionStep, Standing,
 };
-use adapter::{AdapterKind, Lens, StateId, Stores};
+use adapter::{Lens, StateId, Stores};
+use call::AdapterKind;
 use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;
@@ -161,10 +162,10 @@ impl Loader {
     }
 }
 
-fn side(direction: Direction) -> adapter::Direction {
+fn side(direction: Direction) -> call::Direction {
     match direction {
-        Direction::Past => adapter::Direction::Past,
-        Direction::Future => adapter::Direction::Future,
+        Direction::Past => call::Direction::Past,
+        Direction::Future => call::Direction::Future,
     }
 }
 

@@ -1,11 +1,9 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
 use super::{Picture, Relay, reset_std};
-use wire::framing::Codec;
-use adapter::sessions::{
-    SessionCaller, SessionChain, SessionEnd, SessionError, Sessions, serve_session,
-};
-use adapter::{Dial, Upstream};
+use adapter::sessions::{SessionChain, SessionEnd, SessionError, serve_session};
+use call::{Dial, Upstream};
+use call::{SessionCaller, Sessions};
 use model::ids::Version;
 use model::routing::{Direction, Step};
 use std::collections::BTreeMap;
@@ -15,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::net::TcpStream;
+use wire::framing::Codec;
 
 /// Adapters of sessions by the upgrade and the service that they belong to, and their direction.
 pub(crate) type LoadedSessions = BTreeMap<(Version, String, Direction), Arc<dyn Sessions>>;
@@ -44,8 +43,8 @@ impl Picture {
         });
         let adapters = adapters.collect::<Option<Vec<_>>>()?;
         let direction = match first.direction {
-            Direction::Past => adapter::Direction::Past,
-            Direction::Future => adapter::Direction::Future,
+            Direction::Past => call::Direction::Past,
+            Direction::Future => call::Direction::Future,
         };
         let caller = self.codec(service, caller)?;
         Some(SessionChain::new(direction, caller, adapters))

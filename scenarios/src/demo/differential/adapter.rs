@@ -1,10 +1,11 @@
 //! The real connection handler with the example's lens, in this process.
 
-use ::adapter::{
-    Chain, Closed, Dial, Direction, Failure, Gate, Lease, Lens, Limits, Observer, Pending, Refusal,
-    RefusalKind, Upstream, serve_http,
-};
+use ::adapter::{Lens, serve_http};
 use anyhow::Context;
+use call::{
+    Chain, Closed, Dial, Direction, Failure, Gate, Lease, Limits, Observer, Pending, Refusal,
+    RefusalKind, Upstream,
+};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use super::super::bindings::upstart::adapter::types;
 use super::bindings::exports::upstart::adapter::sessions as wit;
-use crate::chain::Direction;
-use crate::session::{Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
+use call::Direction;
+use call::{Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
 
 pub(super) fn session(session: Session<'_>) -> wit::Session {
     wit::Session {

@@ -12,8 +12,8 @@ use super::super::run::{Broken, is_out_of_memory, told};
 use super::super::turns::{self, Work};
 use super::bindings::exports::upstart::adapter::sessions as wit;
 use super::bindings::{SessionsAdapter, SessionsAdapterPre};
-use crate::places::Places;
 use crate::state::Transaction;
+use call::Places;
 
 /// What a component is told.
 pub(super) enum Question {

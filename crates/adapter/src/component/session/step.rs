@@ -10,12 +10,12 @@ use super::super::run::Broken;
 use super::super::step::Standing;
 use super::convert;
 use super::run::{Question, Said, run};
-use crate::chain::{Direction, Pending};
-use crate::conflicts::{Hold, Key};
-use crate::session::{
+use crate::state::{State, StateOrigin, Stores};
+use call::{
     AdapterFailed, Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict,
 };
-use crate::state::{State, StateOrigin, Stores};
+use call::{Direction, Pending};
+use call::{Hold, Key};
 
 /// A component of sessions, as one of the adapters of a chain.
 pub struct SessionStep {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::error::Mismatch;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 /// `{"a": …}` at one side, `[{"<key>": "a", …}]` at the other.

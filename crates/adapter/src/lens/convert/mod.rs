@@ -17,7 +17,7 @@ use super::error::Mismatch;
 use super::expression::{Expression, Surroundings};
 use super::recipe::Recipe;
 use super::scope::Scope;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 /// How a value changes between the versions.

@@ -2,7 +2,7 @@
 
 use super::super::error::Mismatch;
 use super::table::brief;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 /// Most decimal places of a result; JSON readers keep about 17 digits.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::error::Mismatch;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 /// A table of values: old and new.

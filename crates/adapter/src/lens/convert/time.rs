@@ -3,7 +3,7 @@
 use super::super::error::Mismatch;
 use super::number::{Round, Scale};
 use super::table::brief;
-use crate::chain::Side;
+use call::Side;
 use wire::json::Json;
 
 const DAY_S: i64 = 86_400;

@@ -5,9 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::operations::path;
-use crate::chain::Side;
 use crate::conversation::{Content, Conversation, Headers, Reply, Request};
-use wire::json::Json;
 use crate::lens::convert::Convert;
 use crate::lens::expression::{Surroundings, request_value};
 use crate::lens::family;
@@ -19,7 +17,9 @@ use crate::lens::rule::{Action, Fill, Rule};
 use crate::lens::scope::{Head, Pair, Scope};
 use crate::lens::step::LensStep;
 use crate::lens::template::Template;
-use crate::refusal::Refusal;
+use call::Refusal;
+use call::Side;
+use wire::json::Json;
 
 /// Items of an array, and members of an object, whose inner rules are shown: the others go the same way.
 const ITEMS_SHOWN_MAX: usize = 3;

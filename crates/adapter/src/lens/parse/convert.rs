@@ -6,7 +6,7 @@ use super::super::reader::{Node, Section};
 use super::super::recipe::{Recipe, Rest};
 use super::rule::{self, Rules};
 use super::{expression, word};
-use crate::chain::Side;
+use call::Side;
 
 /// The keys of which a converter is one.
 const KINDS: [&str; 12] = [

@@ -12,8 +12,8 @@ use super::super::rule::BySide;
 use super::super::template::Template;
 use super::operation::template;
 use super::{expression, when};
-use crate::chain::{Direction, Side};
-use crate::conflicts::Hold;
+use call::Hold;
+use call::{Direction, Side};
 
 /// Most look-up calls of one operation: each is a round trip of every such call.
 const LOOKUPS_MAX: usize = 8;

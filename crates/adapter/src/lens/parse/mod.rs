@@ -18,7 +18,7 @@ use super::expression::Expression;
 use super::operation::{Declared, Operation, RefusalForms, Unmatched};
 use super::reader::{Node, Section, Source, nearest};
 use super::rule::BySide;
-use crate::chain::{Direction, Side};
+use call::{Direction, Side};
 use wire::json::Json;
 
 const KEYS: [&str; 8] = [

@@ -9,7 +9,7 @@ use super::super::rule::{Action, BySide};
 use super::super::template::Template;
 use super::rule::{self, Rules};
 use super::{Shared, convert, lookup, only, refuse, response, text, when, word};
-use crate::chain::{Direction, Side};
+use call::{Direction, Side};
 
 const KEYS: [&str; 12] = [
     "name",

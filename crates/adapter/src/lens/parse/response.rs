@@ -6,7 +6,7 @@ use super::super::reader::Node;
 use super::super::recipe::Recipe;
 use super::rule::{self, Rules};
 use super::{convert, only, refuse, status, text, when};
-use crate::chain::Direction;
+use call::Direction;
 
 const KEYS: [&str; 7] = ["status", "only", "when", "refuse", "rules", "rest", "body"];
 

@@ -6,7 +6,7 @@ use super::super::place::Place;
 use super::super::reader::{Node, Section};
 use super::super::rule::{Action, BySide, Fill, GroupWay, Rule};
 use super::{Shared, convert, expression, refuse, when};
-use crate::chain::Side;
+use call::Side;
 
 /// All keys of rules; which of them go together is seen later.
 const KEYS: [&str; 26] = [

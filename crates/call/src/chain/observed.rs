@@ -11,10 +11,12 @@ use std::time::Duration;
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::timeout;
 
-use super::{Chain, Delegate, Next, Pending, Step, Told, pass};
-use crate::call::{Answer, Body, BodyError, Call};
+use super::{Chain, Delegate, Next, Step, Told, pass};
+use crate::Pending;
+use crate::body::{Body, BodyError};
+use crate::chain::{Follower, Heard, Observation};
 use crate::conflicts::{Held, Hold, Key, Locks};
-use crate::follow::{Follower, Heard, Observation};
+use crate::exchange::{Answer, Call};
 use crate::places::Places;
 use crate::refusal::{Failure, Refusal};
 
@@ -153,7 +155,7 @@ async fn hold<'l>(locks: &'l Locks, heard: &[(Line<'_>, Box<dyn Heard + '_>)]) -
 }
 
 /// An answer that has arrived whole, as those who follow are shown it.
-async fn whole(answer: Answer, limits: crate::call::BodyLimits) -> Result<Answer, Failure> {
+async fn whole(answer: Answer, limits: crate::body::BodyLimits) -> Result<Answer, Failure> {
     let Answer { head, body } = answer;
     let body = body.into_bytes(limits).await.map_err(|error| match error {
         BodyError::Connection(error) => Failure::Broken(error),

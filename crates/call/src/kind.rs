@@ -13,12 +13,35 @@ pub enum AdapterKind {
     Sessions,
 }
 
+/// Why an adapter cannot stand where a service needs one, and what could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitAdapter {
+    /// It is none of the service's protocol.
+    #[error("{what} does not understand {protocol}, which this service speaks; it needs {needed}")]
+    Protocol {
+        /// What it is.
+        what: &'static str,
+        /// What is spoken.
+        protocol: &'static str,
+        /// What could stand there.
+        needed: &'static str,
+    },
+    /// The service's dispatch is observed.
+    #[error(
+        "{what} remembers nothing of calls, so that it cannot follow them; where `dispatch` is \"observed\" it needs a component of the world `calls-adapter`"
+    )]
+    Forgetful {
+        /// What it is.
+        what: &'static str,
+    },
+}
+
 impl AdapterKind {
     /// Whether it can stand between versions that speak this.
     ///
     /// # Errors
     /// What is wrong, and what would be right.
-    fn speaks(self, protocol: Protocol) -> Result<(), String> {
+    fn speaks(self, protocol: Protocol) -> Result<(), UnfitAdapter> {
         let (what, needed) = match (self, protocol) {
             (AdapterKind::Lens | AdapterKind::Calls, Protocol::Http) => return Ok(()),
             (AdapterKind::Sessions, Protocol::Http) => (
@@ -38,10 +61,11 @@ impl AdapterKind {
                 "a component of the world `calls-adapter` or `sessions-adapter`",
             ),
         };
-        let protocol = protocol.name();
-        Err(format!(
-            "{what} does not understand {protocol}, which this service speaks; it needs {needed}"
-        ))
+        Err(UnfitAdapter::Protocol {
+            what,
+            protocol: protocol.name(),
+            needed,
+        })
     }
 }
 
@@ -50,16 +74,14 @@ impl AdapterKind {
     ///
     /// # Errors
     /// What is wrong, and what would be right.
-    pub fn serves(self, service: &Service) -> Result<(), String> {
+    pub fn serves(self, service: &Service) -> Result<(), UnfitAdapter> {
         self.speaks(service.protocol)?;
         let what = match (service.dispatch, self) {
             (Dispatch::Direct, _) | (Dispatch::Observed, AdapterKind::Calls) => return Ok(()),
             (Dispatch::Observed, AdapterKind::Lens) => "a lens",
             (Dispatch::Observed, AdapterKind::Sessions) => "a component of sessions",
         };
-        Err(format!(
-            "{what} remembers nothing of calls, so that it cannot follow them; where `dispatch` is \"observed\" it needs a component of the world `calls-adapter`"
-        ))
+        Err(UnfitAdapter::Forgetful { what })
     }
 }
 
@@ -78,7 +100,8 @@ mod tests {
         }
         let told = AdapterKind::Lens
             .speaks(Protocol::Raw)
-            .expect_err("no http");
+            .expect_err("no http")
+            .to_string();
         assert!(told.contains("does not understand raw"), "{told}");
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use crate::chain::{Chain, Pending};
+use crate::chain::Chain;
+
+use crate::Pending;
 use wire::framing::Codec;
 
 /// Where the software listens now.

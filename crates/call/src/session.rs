@@ -1,6 +1,6 @@
 //! What an adapter of sessions is: the events that it sees, and what it may answer. The same shape as `wit/sessions.wit`.
 
-use crate::chain::Pending;
+use crate::Pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -3,9 +3,10 @@
 //! Before a call is made, each adapter next to it notes durably that it will be ([`Heard::expect`]); what it has followed closes that
 //! note ([`Expected::close`]). A call that cannot be noted is not made.
 
-use crate::call::{Answer, Call};
-use crate::chain::{Next, Pending};
+use crate::Pending;
+use crate::chain::Next;
 use crate::conflicts::Held;
+use crate::exchange::{Answer, Call};
 use crate::refusal::Failure;
 
 /// An adapter as one that can follow the calls at its next version.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::call::Body;
+use crate::body::Body;
 use wire::framing::FramingError;
 use wire::json::Json;
 

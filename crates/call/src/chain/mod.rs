@@ -1,85 +1,22 @@
 //! Chains: the adapters between a caller's version and the software's, nearest to the caller first.
 
+mod follow;
 mod observed;
 
+pub use follow::{Expected, Follower, Heard, Observation, ObservedCall, ObservedReply};
+
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use http::StatusCode;
 use tokio::sync::RwLock;
 
-use crate::call::{Answer, Call};
+use crate::Pending;
 use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
-use crate::follow::Follower;
+use crate::direction::Direction;
+use crate::exchange::{Answer, Call};
 use crate::places::Places;
 use crate::refusal::{Failure, Refusal, RefusalKind};
-
-/// A boxed future, as the object-safe traits of this crate return it.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// One of the two versions that an adapter stands between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The version that the upgrade replaces.
-    Old,
-    /// The version that the upgrade brings.
-    New,
-}
-
-impl Side {
-    /// The other one.
-    pub fn other(self) -> Side {
-        match self {
-            Side::Old => Side::New,
-            Side::New => Side::Old,
-        }
-    }
-
-    /// As written in lens files: `old` or `new`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::Old => "old",
-            Side::New => "new",
-        }
-    }
-}
-
-/// Which way an adapter translates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Callers at the old version on a node at the new one.
-    Past,
-    /// Callers at the new version on a node at the old one.
-    Future,
-}
-
-impl Direction {
-    /// The side that the callers speak.
-    pub fn caller(self) -> Side {
-        match self {
-            Direction::Past => Side::Old,
-            Direction::Future => Side::New,
-        }
-    }
-
-    /// The other one.
-    pub fn other(self) -> Direction {
-        match self {
-            Direction::Past => Direction::Future,
-            Direction::Future => Direction::Past,
-        }
-    }
-
-    /// As written in messages: `past` or `future`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Direction::Past => "past",
-            Direction::Future => "future",
-        }
-    }
-}
 
 /// An adapter of a protocol whose traffic is calls: a request, then its answer.
 ///
@@ -136,7 +73,7 @@ impl<'a> Next<'a> {
     }
 
     /// How many calls may still be delegated.
-    pub(crate) fn left(&self) -> u32 {
+    pub fn left(&self) -> u32 {
         self.delegates
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::chain::Direction;
+use crate::direction::Direction;
 
 /// What an operation excludes others from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Conflicts {
 /// The locks of one level. A call takes those of its first adapter first, so that calls never wait
 /// for each other in a circle.
 #[derive(Default)]
-pub(crate) struct Locks {
+pub struct Locks {
     node: RwLock<()>,
     /// Only keys that calls hold or wait for: as many as there are such calls at most.
     named: Mutex<HashMap<String, Arc<RwLock<()>>>>,
@@ -118,7 +118,8 @@ impl Locks {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn hold(&self, key: Key<'_>, hold: Hold) -> Held<'_> {
+    /// Waits until no other call holds the key, and holds it.
+    pub async fn hold(&self, key: Key<'_>, hold: Hold) -> Held<'_> {
         let Key::Named(name) = key else {
             let node = self.node.write().await;
             return Held {

@@ -54,7 +54,7 @@ impl HeldBytes {
 
 /// What one call holds.
 #[derive(Clone, Debug)]
-pub(crate) struct Share(Arc<Held>);
+pub struct Share(Arc<Held>);
 
 #[derive(Debug)]
 struct Held {
@@ -74,7 +74,8 @@ impl Drop for Held {
 }
 
 impl Share {
-    pub(crate) fn of(budget: &Arc<HeldBytes>, rate_min: usize) -> Share {
+    /// A share of which nothing is taken; `rate_min` is how many bytes in a second the caller must send at least, zero: no matter how few.
+    pub fn of(budget: &Arc<HeldBytes>, rate_min: usize) -> Share {
         Share(Arc::new(Held {
             budget: budget.clone(),
             taken: AtomicUsize::new(0),
@@ -84,17 +85,17 @@ impl Share {
     }
 
     /// Runs a call that takes from this share.
-    pub(crate) async fn used_by<T>(&self, call: impl Future<Output = T>) -> T {
+    pub async fn used_by<T>(&self, call: impl Future<Output = T>) -> T {
         SHARE.scope(self.clone(), call).await
     }
 
     /// The software has answered.
-    pub(crate) fn answered(&self) {
+    pub fn answered(&self) {
         self.0.is_answered.store(true, Ordering::Relaxed);
     }
 
     /// Takes so many bytes more; says whether they were there.
-    pub(crate) fn take(&self, bytes: usize) -> bool {
+    pub fn take(&self, bytes: usize) -> bool {
         let taken = self.0.budget.take(bytes);
         if taken {
             self.0.taken.fetch_add(bytes, Ordering::Relaxed);
@@ -103,7 +104,7 @@ impl Share {
     }
 
     /// Gives back all that it has.
-    pub(crate) fn give_back(&self) {
+    pub fn give_back(&self) {
         let taken = self.0.taken.swap(0, Ordering::Relaxed);
         self.0.budget.used.fetch_sub(taken, Ordering::Relaxed);
     }
@@ -115,7 +116,7 @@ pub(crate) fn hold(bytes: usize) -> bool {
 }
 
 /// The call that runs has its first answer.
-pub(crate) fn answered() {
+pub fn answered() {
     // Without a share there is nothing to say.
     let _ = SHARE.try_with(Share::answered);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::chain::Direction;
+use crate::direction::Direction;
 use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// Told about every call.

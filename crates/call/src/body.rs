@@ -1,81 +1,16 @@
-//! Calls and answers on their way through a chain.
+//! Bodies on their way through a chain: read and decoded no further than somebody needs them.
 
 use std::any::Any;
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as HttpBody, Frame, Incoming};
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{self, Pace};
 use wire::json::{Json, JsonError};
-
-/// A request.
-#[derive(Debug)]
-pub struct Call {
-    /// Method, target, headers.
-    pub head: http::request::Parts,
-    /// Body.
-    pub body: Body,
-    /// How much of a body, its answer's included, may be decoded.
-    pub limits: BodyLimits,
-}
-
-/// Who made a call, as adapters are told; an extension of its head.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The version on the connection's label.
-    pub version: u32,
-    /// Its address, as the software would see it.
-    pub address: SocketAddr,
-    /// The service that was called.
-    pub service: Arc<str>,
-}
-
-/// What a call and its answer are; an extension of their heads where they are not of HTTP. The body is then all there is of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// A request of HTTP.
-    #[default]
-    Http,
-    /// A command of RESP, and one value; of a subscription all values that confirm it.
-    Resp,
-    /// A message without its framing.
-    Message,
-}
-
-impl Form {
-    pub(crate) fn of(extensions: &http::Extensions) -> Form {
-        extensions.get().copied().unwrap_or_default()
-    }
-}
-
-impl Call {
-    /// A call that is a message, or a command as it stands on the wire.
-    pub fn message(form: Form, message: Bytes, caller: Option<Caller>, limits: BodyLimits) -> Call {
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        head.extensions.insert(form);
-        if let Some(caller) = caller {
-            head.extensions.insert(caller);
-        }
-        let body = Body::Bytes(message);
-        Call { head, body, limits }
-    }
-}
-
-/// Marks a call whose caller sends the body only when told to go on (`Expect: 100-continue`).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AwaitsContinue;
-
-/// Marks a call whose answer passes unchanged, so that what comes before it (1xx) may pass too; whoever translates takes it out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PassesInterims;
 
 /// Limits of decoded bodies.
 #[derive(Clone, Copy, Debug)]
@@ -84,15 +19,6 @@ pub struct BodyLimits {
     pub bytes_max: usize,
     /// Nesting.
     pub depth_max: usize,
-}
-
-/// The answer to a call.
-#[derive(Debug)]
-pub struct Answer {
-    /// Status, headers.
-    pub head: http::response::Parts,
-    /// Body.
-    pub body: Body,
 }
 
 /// A body, decoded no further than its chain needs.
@@ -164,7 +90,7 @@ impl Body {
     }
 
     /// Reads the body in place as text, which then is a JSON string.
-    pub(crate) async fn decode_text(&mut self, limits: BodyLimits) -> Result<(), BodyError> {
+    pub async fn decode_text(&mut self, limits: BodyLimits) -> Result<(), BodyError> {
         let bytes = match std::mem::take(self) {
             Body::Empty => return Ok(()),
             Body::Json(json) => {
@@ -181,7 +107,7 @@ impl Body {
     }
 
     /// The whole body, as it is written.
-    pub(crate) async fn into_bytes(self, limits: BodyLimits) -> Result<Bytes, BodyError> {
+    pub async fn into_bytes(self, limits: BodyLimits) -> Result<Bytes, BodyError> {
         match self {
             Body::Bytes(bytes) if bytes.len() > limits.bytes_max => {
                 Err(BodyError::TooLarge(limits.bytes_max))
@@ -193,7 +119,7 @@ impl Body {
     }
 
     /// What is here of the body, as it is written: of one that still arrives nothing.
-    pub(crate) fn into_written(self) -> Vec<u8> {
+    pub fn into_written(self) -> Vec<u8> {
         match self {
             Body::Empty | Body::Stream(_) | Body::Watched(_) => Vec::new(),
             Body::Bytes(bytes) => bytes.into(),
@@ -206,7 +132,7 @@ impl Body {
     }
 
     /// The first bytes of a body, as far as they come soon.
-    pub(crate) async fn beginning(self, bytes_max: usize) -> Vec<u8> {
+    pub async fn beginning(self, bytes_max: usize) -> Vec<u8> {
         let mut begun = match self {
             Body::Stream(stream) => begin(stream, bytes_max).await,
             Body::Watched(stream) => begin(stream, bytes_max).await,
@@ -218,7 +144,7 @@ impl Body {
 
     /// Reads what is left of a body and forgets it, so that its connection can go on after an
     /// answer that did not need it; gives up beyond the limit.
-    pub(crate) async fn drain(self, bytes_max: usize) {
+    pub async fn drain(self, bytes_max: usize) {
         match self {
             Body::Stream(stream) => read_out(stream, bytes_max).await,
             Body::Watched(stream) => read_out(stream, bytes_max).await,
