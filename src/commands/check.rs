@@ -3,10 +3,11 @@
 use crate::arguments::Globals;
 use crate::failure::{End, Outcome, failure, refusal, sentence};
 use crate::output;
+use adapter::Lens;
 use adapter::component::{CompileHelper, Compiler, Declaration};
-use adapter::{Lens, LensError};
 use call::AdapterKind;
 use clap::Args;
+use declaration::DeclarationError;
 use model::bundle::{
     self, BundleError, Checked, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,
 };
@@ -194,7 +195,7 @@ fn component_error(
     path: &str,
     text: &str,
     services: &[&Service],
-) -> Option<LensError> {
+) -> Option<DeclarationError> {
     let declaration = match Declaration::parse(path, text) {
         Ok(declaration) => declaration,
         Err(error) => return Some(error),

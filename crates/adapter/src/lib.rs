@@ -17,6 +17,6 @@ pub mod sessions;
 mod state;
 
 pub use http::{ResetCause, Served, serve_http};
-pub use lens::{Lens, LensError, explain};
+pub use lens::{Lens, explain};
 pub use messages::{MessageNode, MessageProtocol, serve_messages};
 pub use state::{ENTRIES_FILE, StateError, StateId, StateOrigin, Stores, UNFINISHED_FILE};

@@ -5,10 +5,11 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use adapter::{Lens, LensError};
+use adapter::Lens;
 use call::{
     Answer, Body, Call, Chain, Conflicts, Delegate, Direction, Failure, Pending, RefusalKind,
 };
+use declaration::DeclarationError;
 use support::{LIMITS, lens};
 use tokio::sync::Notify;
 
@@ -205,7 +206,7 @@ async fn calls_with_the_same_key_run_one_at_a_time_and_others_do_not_wait() {
     assert!(answers.0.is_ok() && answers.2.is_ok() && answers.3.is_ok());
 }
 
-fn error(text: &str) -> LensError {
+fn error(text: &str) -> DeclarationError {
     Lens::parse("x.toml", text).expect_err("refused")
 }
 

@@ -6,12 +6,13 @@ use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
 use crate::output;
+use adapter::Stores;
 use adapter::component::{ComponentStep, SessionStep, Standing};
 use adapter::conversation::{Conversation, Difference, Part, Script};
-use adapter::{LensError, Stores};
 use call::Calls;
 use call::Sessions;
 use clap::Args;
+use declaration::DeclarationError;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,7 +54,7 @@ enum Ending {
     /// Otherwise, and the file says so now.
     Updated,
     /// The file cannot be read.
-    Broken(Box<LensError>),
+    Broken(Box<DeclarationError>),
     /// It is something else than what the adapter takes part in, as this says.
     Unfit(&'static str),
 }

@@ -8,9 +8,9 @@ use toml::de::DeTable;
 use call::Form;
 
 use super::operation::{Hold, Operation, Which};
-use crate::lens::LensError;
-use crate::lens::expression::Expression;
-use crate::lens::reader::{Node, Section, Source};
+use declaration::DeclarationError;
+use declaration::expression::Expression;
+use declaration::reader::{Node, Section, Source};
 use model::bundle::Protocol;
 
 /// Most operations of a component: they are searched one by one.
@@ -87,7 +87,7 @@ impl Declaration {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
-    pub fn parse(file: &str, text: &str) -> Result<Declaration, LensError> {
+    pub fn parse(file: &str, text: &str) -> Result<Declaration, DeclarationError> {
         let source = Source { file, text };
         let table = DeTable::parse(text)
             .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
@@ -163,7 +163,7 @@ impl Declaration {
     ///
     /// # Errors
     /// The first operation that is none of this protocol.
-    pub fn fits(&self, protocol: Protocol) -> Result<(), LensError> {
+    pub fn fits(&self, protocol: Protocol) -> Result<(), DeclarationError> {
         let form = match protocol {
             Protocol::Http => Form::Http,
             Protocol::Resp => Form::Resp,
@@ -180,7 +180,7 @@ impl Declaration {
                 "only `call = \"*\"` is known here: what a message is, the component finds out"
             }
         };
-        Err(LensError {
+        Err(DeclarationError {
             file: self.file.clone(),
             line: self.places.get(&other.name).copied().unwrap_or_default(),
             key: "call".to_owned(),
@@ -190,8 +190,8 @@ impl Declaration {
     }
 
     /// What is wrong with the component itself, at the place where it is named.
-    pub fn complaint(&self, message: impl Into<String>, hint: &str) -> LensError {
-        LensError {
+    pub fn complaint(&self, message: impl Into<String>, hint: &str) -> DeclarationError {
+        DeclarationError {
             file: self.file.clone(),
             line: self.line,
             key: "component".to_owned(),
@@ -201,7 +201,7 @@ impl Declaration {
     }
 }
 
-fn component(root: &Section<'_>) -> Result<(String, usize), LensError> {
+fn component(root: &Section<'_>) -> Result<(String, usize), DeclarationError> {
     let Some(node) = root.get("component") else {
         let error = root.error("`component` is missing");
         return Err(error.hint("name the component beside this file: component = \"colors.wasm\""));
@@ -218,7 +218,7 @@ fn component(root: &Section<'_>) -> Result<(String, usize), LensError> {
     }
 }
 
-fn limits(node: &Node<'_>) -> Result<ComponentLimits, LensError> {
+fn limits(node: &Node<'_>) -> Result<ComponentLimits, DeclarationError> {
     let section = node.section()?;
     section.known(&LIMITS)?;
     let mut limits = ComponentLimits::default();
@@ -240,7 +240,7 @@ fn limits(node: &Node<'_>) -> Result<ComponentLimits, LensError> {
     Ok(limits)
 }
 
-fn within(node: &Node<'_>, range: &std::ops::RangeInclusive<i64>) -> Result<u64, LensError> {
+fn within(node: &Node<'_>, range: &std::ops::RangeInclusive<i64>) -> Result<u64, DeclarationError> {
     let number = node.integer()?;
     match u64::try_from(number) {
         Ok(positive) if range.contains(&number) => Ok(positive),
@@ -251,7 +251,7 @@ fn within(node: &Node<'_>, range: &std::ops::RangeInclusive<i64>) -> Result<u64,
     }
 }
 
-fn operation(node: &Node<'_>) -> Result<Operation, LensError> {
+fn operation(node: &Node<'_>) -> Result<Operation, DeclarationError> {
     let section = node.section()?;
     section.known(&OPERATION)?;
     let Some(call) = section.get("call") else {
@@ -287,7 +287,7 @@ fn operation(node: &Node<'_>) -> Result<Operation, LensError> {
     })
 }
 
-fn expression(node: &Node<'_>) -> Result<Expression, LensError> {
+fn expression(node: &Node<'_>) -> Result<Expression, DeclarationError> {
     let expression = Expression::compile(node.text()?).map_err(|message| node.error(message))?;
     let unknown =
         (expression.variables().iter()).find(|variable| !VARIABLES.contains(&variable.as_str()));

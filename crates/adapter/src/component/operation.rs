@@ -6,11 +6,11 @@ use http::{Method, request};
 
 use super::bindings::upstart::adapter::messages as wit;
 use super::form;
-use crate::lens::expression::{Expression, Surroundings};
-use crate::lens::query::Pair;
-use crate::lens::scope::{Head, Scope};
-use crate::lens::template::{Parameters, Template};
 use call::{BodyLimits, Form};
+use declaration::expression::{Expression, Surroundings};
+use declaration::query::Pair;
+use declaration::scope::{Head, Scope};
+use declaration::template::{Parameters, Template};
 use wire::json::Json;
 use wire::words::words;
 
@@ -48,7 +48,7 @@ impl Which {
             return Ok(Which::Others);
         }
         if text.contains('/') {
-            return Template::parse(text).map(Which::Request);
+            return Ok(Template::parse(text).map(Which::Request)?);
         }
         let words: Vec<String> = text.split(' ').map(str::to_ascii_uppercase).collect();
         let is_word = |word: &String| {

@@ -25,10 +25,10 @@ pub use play::{Part, Played, through};
 pub use recording::{Recording, Sink, Told};
 pub use script::{Happens, PlayedScript, Script, ScriptEvent};
 
-use crate::lens::LensError;
 use call::Direction;
 use call::Form;
 use call::RefusalKind;
+use declaration::DeclarationError;
 use wire::words::{command, words};
 
 /// The folder beside a lens file where its conversations are: `lens.toml` has `lens.conversations/`.
@@ -128,7 +128,7 @@ pub struct Ending {
 
 impl Conversation {
     /// Reads a conversation file; `file` is how messages name it.
-    pub fn parse(file: &str, text: &str) -> Result<Conversation, LensError> {
+    pub fn parse(file: &str, text: &str) -> Result<Conversation, DeclarationError> {
         read::conversation(file, text)
     }
 

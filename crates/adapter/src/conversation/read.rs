@@ -8,11 +8,11 @@ use toml::de::DeTable;
 use super::{
     Content, Conversation, Ending, Exchange, Headers, Origin, Reply, Request, assume_json,
 };
-use crate::lens::LensError;
-use crate::lens::reader::{Node, Section, Source, nearest};
 use call::Direction;
 use call::Form;
 use call::RefusalKind;
+use declaration::DeclarationError;
+use declaration::reader::{Node, Section, Source, nearest};
 
 const KEYS: [&str; 5] = ["description", "direction", "recorded", "caller", "next"];
 const REQUEST_KEYS: [&str; 4] = ["request", "headers", "body", "body_base64"];
@@ -26,7 +26,7 @@ const VALUE_KEYS: [&str; 2] = ["value", "value_base64"];
 /// Most exchanges of one conversation: an adapter asks a few look-ups at most.
 const EXCHANGES_MAX: usize = 64;
 
-pub(super) fn conversation(file: &str, text: &str) -> Result<Conversation, LensError> {
+pub(super) fn conversation(file: &str, text: &str) -> Result<Conversation, DeclarationError> {
     let source = Source { file, text };
     let table = DeTable::parse(text)
         .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
@@ -58,7 +58,7 @@ pub(super) fn conversation(file: &str, text: &str) -> Result<Conversation, LensE
     })
 }
 
-fn needed<'t>(section: &Section<'t>, name: &'static str) -> Result<Node<'t>, LensError> {
+fn needed<'t>(section: &Section<'t>, name: &'static str) -> Result<Node<'t>, DeclarationError> {
     section.get(name).ok_or_else(|| {
         let error = section.error(format!("`{name}` is missing"));
         error.hint(match name {
@@ -71,7 +71,7 @@ fn needed<'t>(section: &Section<'t>, name: &'static str) -> Result<Node<'t>, Len
     })
 }
 
-fn direction(root: &Section<'_>) -> Result<Option<Direction>, LensError> {
+fn direction(root: &Section<'_>) -> Result<Option<Direction>, DeclarationError> {
     let node = needed(root, "direction")?;
     Ok(match one_of(&node, &["past", "future", "direct"])? {
         "past" => Some(Direction::Past),
@@ -80,7 +80,7 @@ fn direction(root: &Section<'_>) -> Result<Option<Direction>, LensError> {
     })
 }
 
-fn one_of<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, LensError> {
+fn one_of<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, DeclarationError> {
     let found = node.text()?;
     if known.contains(&found) {
         return Ok(found);
@@ -92,7 +92,7 @@ fn one_of<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, LensError> {
     })
 }
 
-fn origin(node: &Node<'_>) -> Result<Origin, LensError> {
+fn origin(node: &Node<'_>) -> Result<Origin, DeclarationError> {
     let section = node.section()?;
     section.known(&["service", "caller_version", "version"])?;
     let number = |name| {
@@ -107,7 +107,7 @@ fn origin(node: &Node<'_>) -> Result<Origin, LensError> {
     })
 }
 
-fn exchange(node: &Node<'_>, form: Form) -> Result<Exchange, LensError> {
+fn exchange(node: &Node<'_>, form: Form) -> Result<Exchange, DeclarationError> {
     let section = node.section()?;
     section.known(&["gets", "answers"])?;
     let gets = needed(&section, "gets")?;
@@ -121,7 +121,7 @@ fn exchange(node: &Node<'_>, form: Form) -> Result<Exchange, LensError> {
     })
 }
 
-fn request(node: &Node<'_>) -> Result<Request, LensError> {
+fn request(node: &Node<'_>) -> Result<Request, DeclarationError> {
     let section = node.section()?;
     if COMMAND_KEYS.iter().any(|key| section.has(key)) {
         section.known(&COMMAND_KEYS)?;
@@ -152,7 +152,7 @@ fn request(node: &Node<'_>) -> Result<Request, LensError> {
 }
 
 /// A command, by its words.
-fn command(section: &Section<'_>) -> Result<Request, LensError> {
+fn command(section: &Section<'_>) -> Result<Request, DeclarationError> {
     let [text, encoded] = COMMAND_KEYS.map(|key| section.get(key));
     let mut words = Vec::new();
     match (text, encoded) {
@@ -175,7 +175,7 @@ fn command(section: &Section<'_>) -> Result<Request, LensError> {
     }
 }
 
-fn decoded(node: &Node<'_>) -> Result<Vec<u8>, LensError> {
+fn decoded(node: &Node<'_>) -> Result<Vec<u8>, DeclarationError> {
     let bytes = STANDARD.decode(node.text()?);
     bytes.map_err(|error| node.error(format!("not base64: {error}")))
 }
@@ -196,7 +196,7 @@ fn request_line(text: &str) -> Option<(Method, String)> {
     (uri.authority().is_none() && target.starts_with('/')).then(|| (method, target.to_owned()))
 }
 
-fn reply(node: &Node<'_>, form: Form) -> Result<Reply, LensError> {
+fn reply(node: &Node<'_>, form: Form) -> Result<Reply, DeclarationError> {
     let section = node.section()?;
     if let Some(keys) = answer_keys(form) {
         section.known(&keys)?;
@@ -216,7 +216,7 @@ fn reply(node: &Node<'_>, form: Form) -> Result<Reply, LensError> {
     })
 }
 
-fn ending(node: &Node<'_>, form: Form) -> Result<Ending, LensError> {
+fn ending(node: &Node<'_>, form: Form) -> Result<Ending, DeclarationError> {
     let section = node.section()?;
     match answer_keys(form) {
         Some([text, encoded]) => section.known(&["refused", text, encoded])?,
@@ -266,7 +266,7 @@ fn ending(node: &Node<'_>, form: Form) -> Result<Ending, LensError> {
     })
 }
 
-fn status(node: &Node<'_>) -> Result<StatusCode, LensError> {
+fn status(node: &Node<'_>) -> Result<StatusCode, DeclarationError> {
     let code = node.integer()?;
     let status = u16::try_from(code)
         .ok()
@@ -276,7 +276,10 @@ fn status(node: &Node<'_>) -> Result<StatusCode, LensError> {
 }
 
 /// Bytes, as text or in base64 under one of these two keys.
-fn content(section: &Section<'_>, keys: &[&'static str; 2]) -> Result<Option<Content>, LensError> {
+fn content(
+    section: &Section<'_>,
+    keys: &[&'static str; 2],
+) -> Result<Option<Content>, DeclarationError> {
     let [text, encoded] = *keys;
     match (section.get(text), section.get(encoded)) {
         (Some(_), Some(node)) => {
@@ -289,7 +292,7 @@ fn content(section: &Section<'_>, keys: &[&'static str; 2]) -> Result<Option<Con
 }
 
 /// The headers, with the media type that goes without saying; `None` where nothing is said at all.
-fn headers(section: &Section<'_>, body: &Content) -> Result<Option<Headers>, LensError> {
+fn headers(section: &Section<'_>, body: &Content) -> Result<Option<Headers>, DeclarationError> {
     let mut headers = Headers::new();
     let node = section.get("headers");
     if let Some(node) = &node {

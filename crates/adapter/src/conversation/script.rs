@@ -9,12 +9,12 @@ use toml::Value;
 use toml::de::DeTable;
 
 use super::{Content, Difference, Part};
-use crate::lens::LensError;
-use crate::lens::reader::{Node, Section, Source};
 use call::Direction;
 use call::{
     AdapterFailed, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions, Verdict,
 };
+use declaration::DeclarationError;
+use declaration::reader::{Node, Section, Source};
 
 const KEYS: [&str; 4] = ["description", "direction", "head_bytes", "event"];
 const EVENT_KEYS: [&str; 9] = [
@@ -97,7 +97,7 @@ impl Script {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
-    pub fn parse(file: &str, text: &str) -> Result<Script, LensError> {
+    pub fn parse(file: &str, text: &str) -> Result<Script, DeclarationError> {
         let source = Source { file, text };
         let table = DeTable::parse(text)
             .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
@@ -361,7 +361,7 @@ impl Playing<'_> {
     }
 }
 
-fn event(node: &Node<'_>) -> Result<ScriptEvent, LensError> {
+fn event(node: &Node<'_>) -> Result<ScriptEvent, DeclarationError> {
     let section = node.section()?;
     section.known(&EVENT_KEYS)?;
     let said = message(&section)?;
@@ -402,7 +402,7 @@ fn event(node: &Node<'_>) -> Result<ScriptEvent, LensError> {
 }
 
 /// A message and whose it is.
-fn message(section: &Section<'_>) -> Result<Option<(Party, Vec<u8>)>, LensError> {
+fn message(section: &Section<'_>) -> Result<Option<(Party, Vec<u8>)>, DeclarationError> {
     let mut found = None;
     for (party, text, encoded) in [
         (Party::Caller, "caller", "caller_base64"),

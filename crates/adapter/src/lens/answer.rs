@@ -2,14 +2,14 @@
 
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::error::Mismatch;
-use super::expression::Surroundings;
 use super::operation::{Alternative, Operation, Statuses};
 use super::rule::Remembered;
-use super::scope::{Head, Scope};
 use super::step::{LensStep, is_encoded, set_body};
 use call::{Answer, Body, BodyError, BodyLimits};
 use call::{Failure, Refusal, RefusalKind};
+use declaration::Mismatch;
+use declaration::expression::Surroundings;
+use declaration::scope::{Head, Scope};
 use wire::json::Json;
 
 /// How much of an answer that is refused is told to whoever runs the node.

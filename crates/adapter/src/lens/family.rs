@@ -3,12 +3,12 @@
 //! A name belongs to the most particular rule whose pattern it fits and whose condition holds; one
 //! that another rule names in full belongs to that rule.
 
-use super::error::Mismatch;
-use super::expression::Surroundings;
-use super::place::Place;
 use super::rule::{Action, Rule};
-use super::scope::Scope;
 use call::Side;
+use declaration::Mismatch;
+use declaration::expression::Surroundings;
+use declaration::place::Place;
+use declaration::scope::Scope;
 use wire::json::Json;
 
 /// A name in a message, and the rule that it belongs to.

@@ -5,17 +5,18 @@ use cel::Value;
 use http::header::{self, HeaderMap};
 use http::{Method, Request};
 
-use super::error::Mismatch;
-use super::expression::{Expression, Surroundings, answer_value, object};
 use super::operation::Operation;
 use super::rule::BySide;
-use super::scope::Scope;
 use super::step::{LensStep, is_encoded, target};
-use super::template::Template;
 use call::Next;
 use call::{Answer, Body, BodyError, BodyLimits, Call};
 use call::{Failure, RefusalKind};
 use call::{Held, Hold, Key};
+use declaration::Mismatch;
+use declaration::expression::{Expression, Surroundings};
+use declaration::lookup::{LookupAnswers, answer_value};
+use declaration::scope::Scope;
+use declaration::template::Template;
 use wire::json::Json;
 
 /// A call that is made before the operation's own.
@@ -28,44 +29,6 @@ pub(crate) struct Lookup {
     pub(crate) templates: BySide<Template>,
     /// Whether it is needed, judged on the caller's request.
     pub(crate) when: BySide<Expression>,
-}
-
-/// The answers to an operation's look-up calls.
-#[derive(Debug)]
-pub(crate) struct Answers {
-    /// As expressions see them.
-    pub(crate) seen: Value,
-    /// Their bodies where they were successful, by name.
-    bodies: Vec<(String, Option<Json>)>,
-}
-
-impl Answers {
-    /// Answers that were seen, by the names of their look-ups.
-    pub(crate) fn of(made: Vec<(String, u16, HeaderMap, Option<Json>)>) -> Answers {
-        let seen = made.iter().map(|(name, status, headers, body)| {
-            (name.clone(), answer_value(*status, headers, body.as_ref()))
-        });
-        Answers {
-            seen: object(seen.collect::<Vec<_>>().into_iter()),
-            bodies: made
-                .into_iter()
-                .map(|(name, status, _, body)| (name, body.filter(|_| status / 100 == 2)))
-                .collect(),
-        }
-    }
-
-    /// What the answer to a look-up holds at a place of its body.
-    pub(crate) fn get(&self, name: &str, steps: &[String]) -> Result<Option<Json>, Mismatch> {
-        let made = self.bodies.iter().find(|(n, _)| n == name);
-        let Some((_, body)) = made else {
-            return Err(Mismatch::new(format!("the look-up `{name}` was not made")));
-        };
-        let Some(body) = body else {
-            let what = format!("the look-up `{name}` found nothing");
-            return Err(Mismatch::new(what));
-        };
-        Ok(body.at(steps))
-    }
 }
 
 /// The conflict key of an operation, and how it is held.
@@ -126,7 +89,7 @@ impl LensStep {
         call: &Call,
         scope: &Scope,
         next: &mut Next<'_>,
-    ) -> Result<Answers, Failure> {
+    ) -> Result<LookupAnswers, Failure> {
         let mut answers = Vec::with_capacity(operation.lookups.len());
         let mut bodies = Vec::with_capacity(operation.lookups.len());
         for lookup in &operation.lookups {
@@ -164,10 +127,7 @@ impl LensStep {
             };
             bodies.push((lookup.name.clone(), found));
         }
-        Ok(Answers {
-            seen: object(answers.into_iter()),
-            bodies,
-        })
+        Ok(LookupAnswers::new(answers, bodies))
     }
 }
 

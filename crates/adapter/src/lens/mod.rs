@@ -6,29 +6,19 @@
 
 mod answer;
 mod convert;
-mod error;
 pub mod explain;
-pub(crate) mod expression;
 mod family;
 mod lookup;
 mod operation;
 mod parse;
-mod pattern;
-mod place;
-pub(crate) mod query;
-pub(crate) mod reader;
 mod recipe;
 mod refusals;
 mod rule;
-pub(crate) mod scope;
 mod step;
-pub(crate) mod template;
-mod types;
-mod variables;
 
 use std::sync::Arc;
 
-pub use error::LensError;
+use declaration::DeclarationError;
 
 use call::Conflicts;
 use call::{Calls, Chain, Direction};
@@ -49,7 +39,7 @@ pub struct Lens {
 
 impl Lens {
     /// Parses and proves a lens file; `file` is how messages name it.
-    pub fn parse(file: &str, text: &str) -> Result<Lens, LensError> {
+    pub fn parse(file: &str, text: &str) -> Result<Lens, DeclarationError> {
         parse::lens(file, text)
     }
 

@@ -2,14 +2,14 @@
 
 use http::{Method, StatusCode};
 
-use super::expression::Expression;
 use super::lookup::{Conflict, Lookup};
-use super::place::Place;
-use super::reader::Origin;
 use super::recipe::Recipe;
 use super::rule::BySide;
-use super::template::Template;
 use call::{Direction, Side};
+use declaration::expression::Expression;
+use declaration::place::Place;
+use declaration::reader::Origin;
+use declaration::template::Template;
 use wire::json::Json;
 
 /// An operation at both versions, or one that is refused.
@@ -60,7 +60,7 @@ impl Operation {
                 answer.recipe.uses(variable) || conditions.any(|when| when.uses(variable))
             })
         };
-        let remembers_request = answers(super::expression::REQUEST);
+        let remembers_request = answers(declaration::expression::REQUEST);
         // A body that no answer is about need not be held.
         let remembers_body = answers("request.body");
         let remembers_query = answers("request.query") || answers("request.queries");

@@ -6,13 +6,13 @@
 
 use std::borrow::Cow;
 
-use super::error::Mismatch;
-use super::expression::{Surroundings, over_a_message};
 use super::family;
-use super::place::Place;
 use super::rule::{Early, Rule};
-use super::scope::Scope;
 use call::Side;
+use declaration::Mismatch;
+use declaration::expression::{Surroundings, over_a_message};
+use declaration::place::Place;
+use declaration::scope::Scope;
 use wire::json::Json;
 
 /// What happens to members that no rule mentions.

@@ -2,11 +2,11 @@
 
 use http::StatusCode;
 
-use super::error::Mismatch;
 use super::operation::{Declared, Operation};
 use super::step::LensStep;
 use call::Call;
 use call::{Refusal, RefusalKind};
+use declaration::Mismatch;
 use wire::json::Json;
 
 impl LensStep {

@@ -3,14 +3,14 @@
 use cel::Value;
 
 use super::convert::{Convert, Way};
-use super::error::Mismatch;
-use super::expression::{Expression, Surroundings};
-use super::lookup::Answers;
-use super::pattern::Pattern;
-use super::place::Place;
-use super::reader::Origin;
-use super::scope::Scope;
 use call::Side;
+use declaration::Mismatch;
+use declaration::expression::{Expression, Surroundings};
+use declaration::lookup::LookupAnswers;
+use declaration::pattern::Pattern;
+use declaration::place::Place;
+use declaration::reader::Origin;
+use declaration::scope::Scope;
 use wire::json::Json;
 
 /// A value for each side, where given.
@@ -402,5 +402,5 @@ impl Convert {
 pub(crate) struct Remembered {
     pub(crate) echoes: Vec<Option<Json>>,
     pub(crate) request: Option<Value>,
-    pub(crate) lookup: Option<Answers>,
+    pub(crate) lookup: Option<LookupAnswers>,
 }

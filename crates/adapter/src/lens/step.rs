@@ -8,15 +8,15 @@ use http::{Method, Uri};
 
 use super::Lens;
 use super::answer::Back;
-use super::error::Mismatch;
-use super::expression::{Surroundings, request_value};
 use super::operation::{Operation, Unmatched, is_head_of_get};
 use super::rule::Remembered;
-use super::scope::{Head, Pair, Scope};
 use call::Held;
 use call::{Answer, AwaitsContinue, Body, BodyError, Call, PassesInterims};
 use call::{Calls, Direction, Next, Pending, Side};
 use call::{Failure, Refusal, RefusalKind};
+use declaration::Mismatch;
+use declaration::expression::{Surroundings, request_value};
+use declaration::scope::{Head, Pair, Scope};
 use wire::json::Json;
 
 /// A lens and the direction that it is used in.

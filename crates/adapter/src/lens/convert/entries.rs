@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::super::error::Mismatch;
 use call::Side;
+use declaration::Mismatch;
 use wire::json::Json;
 
 /// `{"a": …}` at one side, `[{"<key>": "a", …}]` at the other.

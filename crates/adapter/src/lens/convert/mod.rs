@@ -13,11 +13,11 @@ pub(crate) use table::Table;
 pub(crate) use time::{Time, TimeForm};
 pub(crate) use types::Type;
 
-use super::error::Mismatch;
-use super::expression::{Expression, Surroundings};
 use super::recipe::Recipe;
-use super::scope::Scope;
 use call::Side;
+use declaration::Mismatch;
+use declaration::expression::{Expression, Surroundings};
+use declaration::scope::Scope;
 use wire::json::Json;
 
 /// How a value changes between the versions.

@@ -1,8 +1,8 @@
 //! Scaling of numbers in exact decimal arithmetic.
 
-use super::super::error::Mismatch;
 use super::table::brief;
 use call::Side;
+use declaration::Mismatch;
 use wire::json::Json;
 
 /// Most decimal places of a result; JSON readers keep about 17 digits.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::error::Mismatch;
 use call::Side;
+use declaration::Mismatch;
 use wire::json::Json;
 
 /// A table of values: old and new.

@@ -1,9 +1,9 @@
 //! Times: numbers since the epoch in several units, and RFC 3339 text in UTC.
 
-use super::super::error::Mismatch;
 use super::number::{Round, Scale};
 use super::table::brief;
 use call::Side;
+use declaration::Mismatch;
 use wire::json::Json;
 
 const DAY_S: i64 = 86_400;

@@ -1,7 +1,7 @@
 //! Conversions between JSON types, each exact both ways.
 
-use super::super::error::Mismatch;
 use super::table::brief;
+use declaration::Mismatch;
 use wire::json::Json;
 
 /// A type that a value can be converted to and from.

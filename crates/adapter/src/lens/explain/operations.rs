@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::Explainer;
 use super::rules;
 use crate::conversation::{Reply, Request};
-use crate::lens::expression::Surroundings;
 use crate::lens::operation::{Alternative, Operation, Statuses, is_head_of_get};
-use crate::lens::template::Template;
+use declaration::expression::Surroundings;
+use declaration::template::Template;
 
 /// An operation or a response that was looked at.
 #[derive(Clone, Debug, Serialize)]

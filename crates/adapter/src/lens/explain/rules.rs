@@ -7,18 +7,18 @@ use serde::Serialize;
 use super::operations::path;
 use crate::conversation::{Content, Conversation, Headers, Reply, Request};
 use crate::lens::convert::Convert;
-use crate::lens::expression::{Surroundings, request_value};
 use crate::lens::family;
-use crate::lens::lookup::Answers;
 use crate::lens::operation::{Alternative, Operation};
-use crate::lens::place::Place;
 use crate::lens::recipe::Recipe;
 use crate::lens::rule::{Action, Fill, Rule};
-use crate::lens::scope::{Head, Pair, Scope};
 use crate::lens::step::LensStep;
-use crate::lens::template::Template;
 use call::Refusal;
 use call::Side;
+use declaration::expression::{Surroundings, request_value};
+use declaration::lookup::LookupAnswers;
+use declaration::place::Place;
+use declaration::scope::{Head, Pair, Scope};
+use declaration::template::Template;
 use wire::json::Json;
 
 /// Items of an array, and members of an object, whose inner rules are shown: the others go the same way.
@@ -80,7 +80,7 @@ pub(super) struct Caller<'a> {
     method: &'a str,
     request: Value,
     echoes: Vec<Option<Json>>,
-    lookup: Option<Answers>,
+    lookup: Option<LookupAnswers>,
 }
 
 impl Caller<'_> {
@@ -102,7 +102,7 @@ impl Caller<'_> {
             method,
             request: request_value(&scope, method, &sends.target),
             echoes: echoes.collect(),
-            lookup: (!operation.lookups.is_empty()).then(|| Answers::of(made)),
+            lookup: (!operation.lookups.is_empty()).then(|| LookupAnswers::of(made)),
         }
     }
 

@@ -1,12 +1,12 @@
 //! Parses converters.
 
 use super::super::convert::{Convert, Entries, Round, Scale, Table, Time, TimeForm, Type, Way};
-use super::super::error::LensError;
-use super::super::reader::{Node, Section};
 use super::super::recipe::{Recipe, Rest};
 use super::rule::{self, Rules};
 use super::{expression, word};
 use call::Side;
+use declaration::DeclarationError;
+use declaration::reader::{Node, Section};
 
 /// The keys of which a converter is one.
 const KINDS: [&str; 12] = [
@@ -28,7 +28,7 @@ const KINDS: [&str; 12] = [
 pub(super) fn parse<'n>(
     section: &Section<'n>,
     rules: &mut Rules<'_, 'n>,
-) -> Result<Convert, LensError> {
+) -> Result<Convert, DeclarationError> {
     let both_types =
         |a: &str, b: &str| matches!((a, b), ("convert", "scale") | ("scale", "convert"));
     let present: Vec<&str> = KINDS.into_iter().filter(|kind| section.has(kind)).collect();
@@ -78,7 +78,7 @@ fn structural<'n>(
     section: &Section<'n>,
     rest: Rest,
     rules: &mut Rules<'_, 'n>,
-) -> Result<Convert, LensError> {
+) -> Result<Convert, DeclarationError> {
     if let Some(node) = section.get("wrap") {
         return side(&node).map(Convert::Wrap);
     }
@@ -115,7 +115,7 @@ fn structural<'n>(
 }
 
 /// A computed value without the way back.
-pub(super) fn one_way(node: &Node<'_>, missing: &str) -> LensError {
+pub(super) fn one_way(node: &Node<'_>, missing: &str) -> DeclarationError {
     node.error(format!(
         "nothing says how to go back: `{missing}` is missing"
     ))
@@ -124,7 +124,7 @@ pub(super) fn one_way(node: &Node<'_>, missing: &str) -> LensError {
     ))
 }
 
-fn way(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Way, LensError> {
+fn way(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Way, DeclarationError> {
     Ok(match node.text()? {
         "refuse" => Way::Refuse,
         "drop" => Way::Drop,
@@ -133,7 +133,11 @@ fn way(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Way, LensError> {
 }
 
 /// The converter of items: a table with a converter, or an array of rules for objects.
-fn inner<'n>(node: &Node<'n>, rest: Rest, rules: &mut Rules<'_, 'n>) -> Result<Convert, LensError> {
+fn inner<'n>(
+    node: &Node<'n>,
+    rest: Rest,
+    rules: &mut Rules<'_, 'n>,
+) -> Result<Convert, DeclarationError> {
     if node.is_array() {
         return fields(node, rest, rules);
     }
@@ -144,7 +148,7 @@ fn inner<'n>(node: &Node<'n>, rest: Rest, rules: &mut Rules<'_, 'n>) -> Result<C
 }
 
 /// The rules of all objects inside, in place or by the name of a set.
-fn everywhere<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Convert, LensError> {
+fn everywhere<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Convert, DeclarationError> {
     let named = match node.is_text() {
         true => rule::set(node, rules)?,
         false => node.clone(),
@@ -166,13 +170,13 @@ fn fields<'n>(
     node: &Node<'n>,
     rest: Rest,
     rules: &mut Rules<'_, 'n>,
-) -> Result<Convert, LensError> {
+) -> Result<Convert, DeclarationError> {
     let parsed = rules.nested(|rules| rule::parse_all(&node.items()?, rules))?;
     Ok(Convert::Fields(Box::new(Recipe::new(parsed, rest))))
 }
 
 /// What happens to members that no rule mentions.
-pub(super) fn rest(section: &Section<'_>) -> Result<Rest, LensError> {
+pub(super) fn rest(section: &Section<'_>) -> Result<Rest, DeclarationError> {
     let Some(node) = section.get("rest") else {
         return Ok(Rest::Keep);
     };
@@ -183,7 +187,7 @@ pub(super) fn rest(section: &Section<'_>) -> Result<Rest, LensError> {
     })
 }
 
-fn round(section: &Section<'_>) -> Result<Round, LensError> {
+fn round(section: &Section<'_>) -> Result<Round, DeclarationError> {
     let Some(node) = section.get("round") else {
         return Ok(Round::Never);
     };
@@ -193,7 +197,7 @@ fn round(section: &Section<'_>) -> Result<Round, LensError> {
     })
 }
 
-fn side(node: &Node<'_>) -> Result<Side, LensError> {
+fn side(node: &Node<'_>) -> Result<Side, DeclarationError> {
     Ok(if word(node, &["old", "new"])? == "old" {
         Side::Old
     } else {
@@ -206,7 +210,7 @@ fn mapped(
     node: &Node<'_>,
     otherwise: Option<Node<'_>>,
     rules: &Rules<'_, '_>,
-) -> Result<Convert, LensError> {
+) -> Result<Convert, DeclarationError> {
     let mut found = if node.is_text() {
         named(node, rules)?
     } else {
@@ -221,7 +225,7 @@ fn mapped(
     Ok(Convert::Map(found))
 }
 
-fn named(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Table, LensError> {
+fn named(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Table, DeclarationError> {
     let name = node.text()?;
     let tables = &rules.shared.tables;
     tables.get(name).cloned().ok_or_else(|| {
@@ -235,7 +239,7 @@ fn named(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Table, LensError> {
 }
 
 /// `{ old = new, … }`, or `[[old, new], …]` where old values are not strings.
-pub(super) fn table(node: &Node<'_>) -> Result<Table, LensError> {
+pub(super) fn table(node: &Node<'_>) -> Result<Table, DeclarationError> {
     use wire::json::Json;
     let mut table = Table::default();
     let hint = "a table must be one to one; for what has no way back use `otherwise`, or \
@@ -259,14 +263,14 @@ pub(super) fn table(node: &Node<'_>) -> Result<Table, LensError> {
 }
 
 /// `[old, new]`, both of a few words.
-fn pair<'t>(node: &Node<'t>, known: &[&str]) -> Result<[&'t str; 2], LensError> {
+fn pair<'t>(node: &Node<'t>, known: &[&str]) -> Result<[&'t str; 2], DeclarationError> {
     match &node.items()?[..] {
         [old, new] => Ok([word(old, known)?, word(new, known)?]),
         _ => Err(node.error("[old, new] was expected")),
     }
 }
 
-fn types(node: &Node<'_>) -> Result<[Type; 2], LensError> {
+fn types(node: &Node<'_>) -> Result<[Type; 2], DeclarationError> {
     let names = pair(node, &Type::NAMES)?;
     match names.map(Type::parse) {
         [Some(old), Some(new)] => Ok([old, new]),
@@ -274,7 +278,7 @@ fn types(node: &Node<'_>) -> Result<[Type; 2], LensError> {
     }
 }
 
-fn time(node: &Node<'_>, round: Round) -> Result<Time, LensError> {
+fn time(node: &Node<'_>, round: Round) -> Result<Time, DeclarationError> {
     let names = pair(node, &TimeForm::NAMES)?;
     match names.map(TimeForm::parse) {
         [Some(old), Some(new)] => Ok(Time { old, new, round }),
@@ -283,7 +287,11 @@ fn time(node: &Node<'_>, round: Round) -> Result<Time, LensError> {
 }
 
 /// An integer, or a fraction as in `"1/60"`.
-fn scale(node: &Node<'_>, types: Option<[Type; 2]>, round: Round) -> Result<Scale, LensError> {
+fn scale(
+    node: &Node<'_>,
+    types: Option<[Type; 2]>,
+    round: Round,
+) -> Result<Scale, DeclarationError> {
     let factors = if node.is_text() {
         let text = node.text()?;
         let (times, by) = text.split_once('/').unwrap_or((text, "1"));
@@ -312,7 +320,7 @@ fn scale(node: &Node<'_>, types: Option<[Type; 2]>, round: Round) -> Result<Scal
     })
 }
 
-fn entries(node: &Node<'_>) -> Result<Entries, LensError> {
+fn entries(node: &Node<'_>) -> Result<Entries, DeclarationError> {
     let section = node.section()?;
     let missing = |what: &str| node.error(format!("`entries` needs `{what}`"));
     let object = side(&section.get("object").ok_or_else(|| missing("object"))?)?;

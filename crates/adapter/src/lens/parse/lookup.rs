@@ -2,18 +2,18 @@
 
 use http::{Method, header};
 
-use super::super::error::LensError;
-use super::super::expression::{Expression, LOOKUP};
 use super::super::lookup::{Conflict, Lookup};
 use super::super::operation::Operation;
-use super::super::place::Place;
-use super::super::reader::{Node, Section};
 use super::super::rule::BySide;
-use super::super::template::Template;
 use super::operation::template;
 use super::{expression, when};
 use call::Hold;
 use call::{Direction, Side};
+use declaration::DeclarationError;
+use declaration::expression::{Expression, LOOKUP};
+use declaration::place::Place;
+use declaration::reader::{Node, Section};
+use declaration::template::Template;
 
 /// Most look-up calls of one operation: each is a round trip of every such call.
 const LOOKUPS_MAX: usize = 8;
@@ -21,7 +21,7 @@ const LOOKUPS_MAX: usize = 8;
 const VARIABLES: [&str; 6] = ["method", "path", "query", "queries", "header", "body"];
 
 /// `lookup = { item = "GET /items/{id}", … }`.
-pub(super) fn lookups(section: &Section<'_>) -> Result<Vec<Lookup>, LensError> {
+pub(super) fn lookups(section: &Section<'_>) -> Result<Vec<Lookup>, DeclarationError> {
     let Some(node) = section.get("lookup") else {
         return Ok(Vec::new());
     };
@@ -35,7 +35,7 @@ pub(super) fn lookups(section: &Section<'_>) -> Result<Vec<Lookup>, LensError> {
         .collect()
 }
 
-fn lookup(name: &str, node: &Node<'_>) -> Result<Lookup, LensError> {
+fn lookup(name: &str, node: &Node<'_>) -> Result<Lookup, DeclarationError> {
     let name = name.to_owned();
     if node.is_text() {
         let template = safe(node)?;
@@ -67,7 +67,7 @@ fn lookup(name: &str, node: &Node<'_>) -> Result<Lookup, LensError> {
 }
 
 /// A look-up changes nothing.
-fn safe(node: &Node<'_>) -> Result<Template, LensError> {
+fn safe(node: &Node<'_>) -> Result<Template, DeclarationError> {
     let template = template(node)?;
     match &template.method {
         Some(method) if method.is_safe() => Ok(template),
@@ -76,7 +76,7 @@ fn safe(node: &Node<'_>) -> Result<Template, LensError> {
 }
 
 /// `conflict_key`: an expression for both sides, or one for each.
-pub(super) fn key(section: &Section<'_>) -> Result<BySide<Expression>, LensError> {
+pub(super) fn key(section: &Section<'_>) -> Result<BySide<Expression>, DeclarationError> {
     let Some(node) = section.get("conflict_key") else {
         return Ok([None, None]);
     };
@@ -125,7 +125,7 @@ fn is_safe(template: &Template) -> bool {
 /// Between a look-up and a write, callers of the software's own version may write too, past all
 /// adapters. So what was read may fill an answer, but must not decide what is written, unless the
 /// software itself compares it.
-pub(super) fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), LensError> {
+pub(super) fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), DeclarationError> {
     for caller in [Side::Old, Side::New] {
         let direction = match caller {
             Side::Old => Direction::Past,

@@ -13,12 +13,12 @@ use toml::de::DeTable;
 
 use super::Lens;
 use super::convert::Table;
-use super::error::LensError;
-use super::expression::Expression;
 use super::operation::{Declared, Operation, RefusalForms, Unmatched};
-use super::reader::{Node, Section, Source, nearest};
 use super::rule::BySide;
 use call::{Direction, Side};
+use declaration::DeclarationError;
+use declaration::expression::Expression;
+use declaration::reader::{Node, Section, Source, nearest};
 use wire::json::Json;
 
 const KEYS: [&str; 8] = [
@@ -43,7 +43,7 @@ pub(super) struct Shared<'t> {
 }
 
 /// Parses a whole file.
-pub(super) fn lens(file: &str, text: &str) -> Result<Lens, LensError> {
+pub(super) fn lens(file: &str, text: &str) -> Result<Lens, DeclarationError> {
     let source = Source { file, text };
     let table = DeTable::parse(text)
         .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
@@ -104,7 +104,7 @@ fn routes(
     operations: &[Operation],
     nodes: &[Node<'_>],
     side: Side,
-) -> Result<Vec<usize>, LensError> {
+) -> Result<Vec<usize>, DeclarationError> {
     let direction = if side == Side::Old {
         Direction::Past
     } else {
@@ -152,7 +152,7 @@ fn routes(
 }
 
 /// The named tables of `[map.NAME]`.
-fn tables(root: &Section<'_>) -> Result<HashMap<String, Table>, LensError> {
+fn tables(root: &Section<'_>) -> Result<HashMap<String, Table>, DeclarationError> {
     let mut tables = HashMap::new();
     if let Some(node) = root.get("map") {
         for (name, node) in node.section()?.nodes() {
@@ -163,7 +163,7 @@ fn tables(root: &Section<'_>) -> Result<HashMap<String, Table>, LensError> {
 }
 
 /// The named sets of rules of `[rules]`.
-fn sets<'t>(root: &Section<'t>) -> Result<HashMap<String, Node<'t>>, LensError> {
+fn sets<'t>(root: &Section<'t>) -> Result<HashMap<String, Node<'t>>, DeclarationError> {
     let Some(node) = root.get("rules") else {
         return Ok(HashMap::new());
     };
@@ -174,7 +174,7 @@ fn sets<'t>(root: &Section<'t>) -> Result<HashMap<String, Node<'t>>, LensError> 
     Ok(sets.into_iter().collect())
 }
 
-fn refusal_forms(node: &Node<'_>) -> Result<RefusalForms, LensError> {
+fn refusal_forms(node: &Node<'_>) -> Result<RefusalForms, DeclarationError> {
     let section = node.section()?;
     let mut forms = RefusalForms::default();
     if let Some(node) = section.get("malformed") {
@@ -208,7 +208,7 @@ fn refusal_forms(node: &Node<'_>) -> Result<RefusalForms, LensError> {
 }
 
 /// A status as a number.
-fn status(node: &Node<'_>) -> Result<StatusCode, LensError> {
+fn status(node: &Node<'_>) -> Result<StatusCode, DeclarationError> {
     let code = node.integer()?;
     let status = u16::try_from(code)
         .ok()
@@ -218,7 +218,7 @@ fn status(node: &Node<'_>) -> Result<StatusCode, LensError> {
 }
 
 /// One of a few words.
-fn word<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, LensError> {
+fn word<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, DeclarationError> {
     let found = node.text()?;
     if known.contains(&found) {
         return Ok(found);
@@ -230,7 +230,7 @@ fn word<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, LensError> {
     })
 }
 
-fn only(section: &Section<'_>) -> Result<Option<Direction>, LensError> {
+fn only(section: &Section<'_>) -> Result<Option<Direction>, DeclarationError> {
     section
         .get("only")
         .map(|node| {
@@ -243,7 +243,7 @@ fn only(section: &Section<'_>) -> Result<Option<Direction>, LensError> {
 }
 
 /// An expression that may use only these variables.
-fn expression(node: &Node<'_>, variables: &[&str]) -> Result<Expression, LensError> {
+fn expression(node: &Node<'_>, variables: &[&str]) -> Result<Expression, DeclarationError> {
     let expression = Expression::compile(node.text()?).map_err(|message| node.error(message))?;
     for variable in expression.variables() {
         if !variables.contains(&variable.as_str()) {
@@ -255,7 +255,7 @@ fn expression(node: &Node<'_>, variables: &[&str]) -> Result<Expression, LensErr
 }
 
 /// `when = { old = "…", new = "…" }`.
-fn when(section: &Section<'_>, variables: &[&str]) -> Result<BySide<Expression>, LensError> {
+fn when(section: &Section<'_>, variables: &[&str]) -> Result<BySide<Expression>, DeclarationError> {
     let Some(node) = section.get("when") else {
         return Ok([None, None]);
     };
@@ -275,7 +275,10 @@ fn when(section: &Section<'_>, variables: &[&str]) -> Result<BySide<Expression>,
 }
 
 /// `refuse = { status = …, reason = …, body = …, content_type = … }`; gives its number.
-fn refuse(section: &Section<'_>, shared: &mut Shared<'_>) -> Result<Option<usize>, LensError> {
+fn refuse(
+    section: &Section<'_>,
+    shared: &mut Shared<'_>,
+) -> Result<Option<usize>, DeclarationError> {
     let Some(node) = section.get("refuse") else {
         return Ok(None);
     };
@@ -284,7 +287,7 @@ fn refuse(section: &Section<'_>, shared: &mut Shared<'_>) -> Result<Option<usize
 }
 
 /// A refusal in words of its own; the reason is known where something went wrong.
-fn declared(node: &Node<'_>, needs_reason: bool) -> Result<Declared, LensError> {
+fn declared(node: &Node<'_>, needs_reason: bool) -> Result<Declared, DeclarationError> {
     let inner = node.section()?;
     let missing = |what: &str| node.error(format!("a refusal needs a {what}"));
     let status = status(&inner.get("status").ok_or_else(|| missing("status"))?)?;
@@ -307,7 +310,7 @@ fn declared(node: &Node<'_>, needs_reason: bool) -> Result<Declared, LensError> 
 }
 
 /// What a refusal's body of text is; empty for an answer that does not say.
-fn content_type(node: &Node<'_>, body: Option<&Json>) -> Result<String, LensError> {
+fn content_type(node: &Node<'_>, body: Option<&Json>) -> Result<String, DeclarationError> {
     let media = node.text()?;
     if http::HeaderValue::from_str(media).is_err() {
         return Err(node.error("it is not a header's value"));
@@ -320,7 +323,7 @@ fn content_type(node: &Node<'_>, body: Option<&Json>) -> Result<String, LensErro
 }
 
 /// `body = { old = "json", new = "text" }`: which sides have text instead of JSON.
-fn text(section: &Section<'_>) -> Result<[bool; 2], LensError> {
+fn text(section: &Section<'_>) -> Result<[bool; 2], DeclarationError> {
     let Some(node) = section.get("body") else {
         return Ok([false; 2]);
     };

@@ -1,15 +1,15 @@
 //! Parses operations and proves that their paths can be made both ways.
 
-use super::super::error::LensError;
 use super::super::operation::Operation;
-use super::super::place::Place;
-use super::super::reader::{Node, Section};
 use super::super::recipe::{Recipe, Rest};
 use super::super::rule::{Action, BySide};
-use super::super::template::Template;
 use super::rule::{self, Rules};
 use super::{Shared, convert, lookup, only, refuse, response, text, when, word};
 use call::{Direction, Side};
+use declaration::DeclarationError;
+use declaration::place::Place;
+use declaration::reader::{Node, Section};
+use declaration::template::Template;
 
 const KEYS: [&str; 12] = [
     "name",
@@ -27,7 +27,7 @@ const KEYS: [&str; 12] = [
 ];
 
 /// An operation that is the same at both versions: `pass = ["GET /health"]`.
-pub(super) fn passed(node: &Node<'_>) -> Result<Operation, LensError> {
+pub(super) fn passed(node: &Node<'_>) -> Result<Operation, DeclarationError> {
     let template = template(node)?;
     let mut operation = empty(node, node.text()?.to_owned());
     operation.templates = [Some(template.clone()), Some(template)];
@@ -58,7 +58,7 @@ fn empty(node: &Node<'_>, name: String) -> Operation {
     }
 }
 
-pub(super) fn template(node: &Node<'_>) -> Result<Template, LensError> {
+pub(super) fn template(node: &Node<'_>) -> Result<Template, DeclarationError> {
     Template::parse(node.text()?).map_err(|message| node.error(message))
 }
 
@@ -67,7 +67,7 @@ pub(super) fn parse<'n>(
     node: &Node<'n>,
     common: &[Node<'n>],
     shared: &mut Shared<'n>,
-) -> Result<Operation, LensError> {
+) -> Result<Operation, DeclarationError> {
     let section = node.section()?;
     section.known(&KEYS)?;
     let (text, templates) = templates(&section)?;
@@ -109,7 +109,7 @@ pub(super) fn parse<'n>(
 }
 
 /// `old` and `new`, or `same` for both.
-fn templates(section: &Section<'_>) -> Result<(String, BySide<Template>), LensError> {
+fn templates(section: &Section<'_>) -> Result<(String, BySide<Template>), DeclarationError> {
     let same = section.get("same");
     let old = section.get("old");
     let new = section.get("new");
@@ -138,7 +138,7 @@ fn templates(section: &Section<'_>) -> Result<(String, BySide<Template>), LensEr
 fn request<'n>(
     section: &Section<'n>,
     rules: &mut Rules<'_, 'n>,
-) -> Result<(Recipe, [bool; 2]), LensError> {
+) -> Result<(Recipe, [bool; 2]), DeclarationError> {
     let Some(node) = section.get("request") else {
         return Ok((Recipe::new(Vec::new(), Rest::Keep), [false; 2]));
     };
@@ -154,7 +154,7 @@ fn request<'n>(
     Ok((Recipe::new(parsed, rest), text))
 }
 
-fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), LensError> {
+fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), DeclarationError> {
     let [Some(old), Some(new)] = &operation.templates else {
         let side = if operation.templates[0].is_some() {
             Side::Old
@@ -195,7 +195,11 @@ fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), LensError> 
 }
 
 /// Every parameter of the target is given, and none of the source is lost.
-fn paths(operation: &Operation, toward: Side, section: &Section<'_>) -> Result<(), LensError> {
+fn paths(
+    operation: &Operation,
+    toward: Side,
+    section: &Section<'_>,
+) -> Result<(), DeclarationError> {
     let parameters = |side: Side| {
         let template = operation.templates[side as usize].as_ref();
         template.map(Template::parameters).unwrap_or_default()
@@ -217,7 +221,7 @@ fn paths(operation: &Operation, toward: Side, section: &Section<'_>) -> Result<(
                 && !parameters(side).contains(&name.as_str())
             {
                 let message = format!("the {} path has no parameter `{name}`", side.name());
-                return Err(LensError {
+                return Err(DeclarationError {
                     line: rule.origin.line,
                     ..section.error(message)
                 });

@@ -1,12 +1,12 @@
 //! Parses the answers of an operation.
 
-use super::super::error::LensError;
 use super::super::operation::{Alternative, Statuses};
-use super::super::reader::Node;
 use super::super::recipe::Recipe;
 use super::rule::{self, Rules};
 use super::{convert, only, refuse, status, text, when};
 use call::Direction;
+use declaration::DeclarationError;
+use declaration::reader::Node;
 
 const KEYS: [&str; 7] = ["status", "only", "when", "refuse", "rules", "rest", "body"];
 
@@ -14,7 +14,7 @@ const KEYS: [&str; 7] = ["status", "only", "when", "refuse", "rules", "rest", "b
 pub(super) fn parse<'n>(
     node: &Node<'n>,
     rules: &mut Rules<'_, 'n>,
-) -> Result<Alternative, LensError> {
+) -> Result<Alternative, DeclarationError> {
     let section = node.section()?;
     section.known(&KEYS)?;
     let Some(status) = section.get("status") else {
@@ -40,7 +40,7 @@ pub(super) fn parse<'n>(
     })
 }
 
-fn statuses(node: &Node<'_>) -> Result<[Statuses; 2], LensError> {
+fn statuses(node: &Node<'_>) -> Result<[Statuses; 2], DeclarationError> {
     if node.is_table() {
         let sides = node.section()?;
         let missing = |what: &str| node.error(format!("`{what}` is missing"));
@@ -58,7 +58,7 @@ fn statuses(node: &Node<'_>) -> Result<[Statuses; 2], LensError> {
     Ok([both, both])
 }
 
-fn one(node: &Node<'_>) -> Result<Statuses, LensError> {
+fn one(node: &Node<'_>) -> Result<Statuses, DeclarationError> {
     if !node.is_text() {
         return Ok(Statuses::Code(status(node)?.as_u16()));
     }
@@ -81,7 +81,7 @@ pub(super) fn prove(
     nodes: &[Node<'_>],
     own: usize,
     only: Option<Direction>,
-) -> Result<(), LensError> {
+) -> Result<(), DeclarationError> {
     let directions = [Direction::Past, Direction::Future].into_iter();
     for direction in directions.filter(|direction| only.is_none_or(|only| only == *direction)) {
         let from = direction.caller().other();

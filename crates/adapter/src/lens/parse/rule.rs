@@ -1,12 +1,12 @@
 //! Parses rules.
 
-use super::super::error::LensError;
-use super::super::expression::{LOOKUP, REQUEST, VARIABLES};
-use super::super::place::Place;
-use super::super::reader::{Node, Section};
 use super::super::rule::{Action, BySide, Fill, GroupWay, Rule};
 use super::{Shared, convert, expression, refuse, when};
 use call::Side;
+use declaration::DeclarationError;
+use declaration::expression::{LOOKUP, REQUEST, VARIABLES};
+use declaration::place::Place;
+use declaration::reader::{Node, Section};
 
 /// All keys of rules; which of them go together is seen later.
 const KEYS: [&str; 26] = [
@@ -60,8 +60,8 @@ impl Rules<'_, '_> {
     /// Parses something inside an object.
     pub(super) fn nested<T>(
         &mut self,
-        parse: impl FnOnce(&mut Self) -> Result<T, LensError>,
-    ) -> Result<T, LensError> {
+        parse: impl FnOnce(&mut Self) -> Result<T, DeclarationError>,
+    ) -> Result<T, DeclarationError> {
         let outside = std::mem::replace(&mut self.inside, true);
         let parsed = parse(self);
         self.inside = outside;
@@ -91,7 +91,7 @@ impl Rules<'_, '_> {
         variables
     }
 
-    fn place(&self, node: &Node<'_>) -> Result<Place, LensError> {
+    fn place(&self, node: &Node<'_>) -> Result<Place, DeclarationError> {
         let text = node.text()?;
         let place = if self.inside {
             Place::parse_inner(text)
@@ -113,7 +113,7 @@ fn spread<'n>(
     nodes: &[Node<'n>],
     rules: &Rules<'_, 'n>,
     depth: usize,
-) -> Result<Vec<Node<'n>>, LensError> {
+) -> Result<Vec<Node<'n>>, DeclarationError> {
     let mut all = Vec::with_capacity(nodes.len());
     for node in nodes {
         let named = match node.is_table() {
@@ -135,7 +135,10 @@ fn spread<'n>(
 }
 
 /// A set of rules by its name.
-pub(super) fn set<'n>(node: &Node<'_>, rules: &Rules<'_, 'n>) -> Result<Node<'n>, LensError> {
+pub(super) fn set<'n>(
+    node: &Node<'_>,
+    rules: &Rules<'_, 'n>,
+) -> Result<Node<'n>, DeclarationError> {
     let name = node.text()?;
     let sets = &rules.shared.sets;
     sets.get(name).cloned().ok_or_else(|| {
@@ -154,7 +157,7 @@ pub(super) fn set<'n>(node: &Node<'_>, rules: &Rules<'_, 'n>) -> Result<Node<'n>
 pub(super) fn parse_all<'n>(
     nodes: &[Node<'n>],
     rules: &mut Rules<'_, 'n>,
-) -> Result<Vec<Rule>, LensError> {
+) -> Result<Vec<Rule>, DeclarationError> {
     let mut parsed = Vec::with_capacity(nodes.len());
     let nodes = &spread(nodes, rules, 0)?;
     for node in nodes {
@@ -179,7 +182,7 @@ pub(super) fn parse_all<'n>(
     Ok(parsed)
 }
 
-fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, LensError> {
+fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, DeclarationError> {
     let section = node.section()?;
     section.known(&KEYS)?;
     let old = section.get("old");
@@ -225,7 +228,7 @@ fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, LensErr
 }
 
 /// Whether a rule is for all names of a form.
-fn family(nodes: [&Option<Node<'_>>; 2], rules: &Rules<'_, '_>) -> Result<bool, LensError> {
+fn family(nodes: [&Option<Node<'_>>; 2], rules: &Rules<'_, '_>) -> Result<bool, DeclarationError> {
     for node in nodes.into_iter().flatten() {
         if node.is_text() && rules.place(node)?.pattern().is_some() {
             return Ok(true);
@@ -235,7 +238,7 @@ fn family(nodes: [&Option<Node<'_>>; 2], rules: &Rules<'_, '_>) -> Result<bool, 
 }
 
 /// Only what is found on one side can be named on the other, by the same hole.
-fn prove_family(section: &Section<'_>, rule: &Rule) -> Result<(), LensError> {
+fn prove_family(section: &Section<'_>, rule: &Rule) -> Result<(), DeclarationError> {
     match &rule.action {
         Action::Pair {
             places: [old, new],
@@ -282,7 +285,7 @@ fn pair<'n>(
     section: &Section<'n>,
     nodes: [Node<'n>; 2],
     rules: &mut Rules<'_, 'n>,
-) -> Result<Action, LensError> {
+) -> Result<Action, DeclarationError> {
     let places = [rules.place(&nodes[0])?, rules.place(&nodes[1])?];
     let optional = section.flag("optional")?;
     let mut default: BySide<_> = [None, None];
@@ -305,7 +308,7 @@ fn single<'n>(
     side: Side,
     node: &Node<'n>,
     rules: &mut Rules<'_, 'n>,
-) -> Result<Action, LensError> {
+) -> Result<Action, DeclarationError> {
     let place = rules.place(node)?;
     let lossy = section.flag("lossy")?;
     let optional = section.flag("optional")?;
@@ -338,7 +341,7 @@ fn echo<'n>(
     node: &Node<'n>,
     side: Side,
     rules: &mut Rules<'_, 'n>,
-) -> Result<Fill, LensError> {
+) -> Result<Fill, DeclarationError> {
     let text = node.text()?;
     if text.starts_with("lookup.") {
         return found(section, node, rules);
@@ -360,7 +363,7 @@ fn found<'n>(
     section: &Section<'n>,
     node: &Node<'n>,
     rules: &mut Rules<'_, 'n>,
-) -> Result<Fill, LensError> {
+) -> Result<Fill, DeclarationError> {
     let wrong = || node.error("what a look-up found is `lookup.NAME.body`, or a place inside it");
     let text = node.text()?.strip_prefix("lookup.").ok_or_else(wrong)?;
     let (name, place) = text.split_once('.').ok_or_else(wrong)?;
@@ -383,7 +386,7 @@ fn refusing(
     nodes: [Option<Node<'_>>; 2],
     conditions: &BySide<super::Expression>,
     rules: &mut Rules<'_, '_>,
-) -> Result<Action, LensError> {
+) -> Result<Action, DeclarationError> {
     let Some(declared) = refuse(section, rules.shared)? else {
         return Err(section.error("a refusal was expected"));
     };
@@ -412,7 +415,7 @@ fn group(
     section: &Section<'_>,
     nodes: [Option<Node<'_>>; 2],
     rules: &mut Rules<'_, '_>,
-) -> Result<Action, LensError> {
+) -> Result<Action, DeclarationError> {
     let mut places = [Vec::new(), Vec::new()];
     for (side, node) in places.iter_mut().zip(&nodes) {
         let Some(node) = node else { continue };
@@ -445,7 +448,7 @@ fn group_way(
     node: &Node<'_>,
     places: &mut Vec<Place>,
     rules: &Rules<'_, '_>,
-) -> Result<GroupWay, LensError> {
+) -> Result<GroupWay, DeclarationError> {
     if node.is_text() {
         return match node.text()? {
             "refuse" => Ok(GroupWay::Refuse),

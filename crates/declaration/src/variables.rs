@@ -24,7 +24,7 @@ const KNOWN: [&str; 13] = [
 ];
 
 /// The free variables of an expression.
-pub(super) fn free(expression: &IdedExpr) -> Vec<String> {
+pub(crate) fn free(expression: &IdedExpr) -> Vec<String> {
     let mut found = BTreeSet::new();
     walk(expression, &mut Vec::new(), &mut found);
     found.into_iter().collect()
@@ -32,7 +32,7 @@ pub(super) fn free(expression: &IdedExpr) -> Vec<String> {
 
 /// The members of a variable that an expression uses (`request.query`); none where it uses the variable in another way, and so
 /// perhaps all of it.
-pub(super) fn members(expression: &IdedExpr, variable: &str) -> Option<BTreeSet<String>> {
+pub(crate) fn members(expression: &IdedExpr, variable: &str) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     all_are_members(expression, variable, &mut found).then_some(found)
 }

@@ -2,18 +2,27 @@
 
 use std::fmt;
 
+use crate::error::Complaint;
+
 /// A name with one hole in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     /// How the file calls what stands in the hole.
-    pub(crate) hole: String,
+    pub hole: String,
     before: String,
     after: String,
 }
 
 impl Pattern {
     /// Parses a name; `None` where it has no hole.
-    pub(crate) fn parse(name: &str) -> Result<Option<Pattern>, String> {
+    ///
+    /// # Errors
+    /// It has more than one hole, or one without a name.
+    pub fn parse(name: &str) -> Result<Option<Pattern>, Complaint> {
+        Pattern::read(name).map_err(Complaint::from)
+    }
+
+    fn read(name: &str) -> Result<Option<Pattern>, String> {
         if !name.contains(['{', '}']) {
             return Ok(None);
         }
@@ -37,7 +46,7 @@ impl Pattern {
     }
 
     /// What stands in the hole of a name that is of this form.
-    pub(crate) fn hole_of<'n>(&self, name: &'n str) -> Option<&'n str> {
+    pub fn hole_of<'n>(&self, name: &'n str) -> Option<&'n str> {
         let inner = name.strip_prefix(self.before.as_str())?;
         inner
             .strip_suffix(self.after.as_str())
@@ -45,12 +54,12 @@ impl Pattern {
     }
 
     /// The name with this in the hole.
-    pub(crate) fn fill(&self, inner: &str) -> String {
+    pub fn fill(&self, inner: &str) -> String {
         format!("{}{inner}{}", self.before, self.after)
     }
 
     /// The more of a name is given, the more particular is the pattern.
-    pub(crate) fn given(&self) -> usize {
+    pub fn given(&self) -> usize {
         self.before.len() + self.after.len()
     }
 }

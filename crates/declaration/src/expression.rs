@@ -1,6 +1,6 @@
 //! CEL expressions: conditions and computed values.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
@@ -12,11 +12,12 @@ use cel::{Context, Env, ExecutionError, IdedExpr, Value, extensions};
 use model::expression::cost::{self, Limit};
 use model::expression::{EXPRESSION_BYTES_MAX, check_depth};
 
-use super::error::Mismatch;
-use super::lookup::Answers;
-use super::scope::Scope;
-use super::types;
-use super::variables;
+use crate::error::{Complaint, Mismatch};
+use crate::lookup::LookupAnswers;
+use crate::scope::Scope;
+use crate::types;
+use crate::value::{from_cel, headers, queries, string, strings, to_cel};
+use crate::variables;
 use wire::json::Json;
 
 /// What the expressions over one message may cost, about a quarter of a second.
@@ -42,16 +43,16 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
 });
 
 /// The variables that expressions may use.
-pub(crate) const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 10] = [
     "value", "name", "this", "method", "path", "query", "queries", "header", "body", "status",
 ];
 /// The answers to the look-up calls of an operation, by their names.
-pub(crate) const LOOKUP: &str = "lookup";
+pub const LOOKUP: &str = "lookup";
 /// The caller's request, in answers.
-pub(crate) const REQUEST: &str = "request";
+pub const REQUEST: &str = "request";
 
 /// A compiled expression.
-pub(crate) struct Expression {
+pub struct Expression {
     text: String,
     /// With its tolls.
     program: IdedExpr,
@@ -68,22 +69,31 @@ impl fmt::Debug for Expression {
 
 /// What an expression sees of a message beside its scope.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Surroundings<'c> {
-    pub(crate) method: &'c str,
-    pub(crate) status: Option<u16>,
+pub struct Surroundings<'c> {
+    /// The method of the request.
+    pub method: &'c str,
+    /// The status, in answers.
+    pub status: Option<u16>,
     /// The caller's request, prepared by [`request_value`].
-    pub(crate) request: Option<&'c Value>,
+    pub request: Option<&'c Value>,
     /// Values that answers echo from the caller's request.
-    pub(crate) echoes: &'c [Option<Json>],
+    pub echoes: &'c [Option<Json>],
     /// The answers to look-up calls.
-    pub(crate) lookup: Option<&'c Answers>,
+    pub lookup: Option<&'c LookupAnswers>,
     /// What stands in the hole of the name that a pattern was found for.
-    pub(crate) name: Option<&'c str>,
+    pub name: Option<&'c str>,
 }
 
 impl Expression {
-    /// Compiles; the error says what is wrong in one line.
-    pub(crate) fn compile(text: &str) -> Result<Expression, String> {
+    /// Compiles.
+    ///
+    /// # Errors
+    /// It is no CEL, too long, too deep, or can only fail.
+    pub fn compile(text: &str) -> Result<Expression, Complaint> {
+        Expression::read(text).map_err(Complaint::from)
+    }
+
+    fn read(text: &str) -> Result<Expression, String> {
         if text.len() > EXPRESSION_BYTES_MAX {
             return Err(format!(
                 "the expression is longer than {EXPRESSION_BYTES_MAX} bytes"
@@ -113,12 +123,12 @@ impl Expression {
     }
 
     /// The expression as it is written.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Whether it uses a variable, or this member of the caller's request (`request.body`).
-    pub(crate) fn uses(&self, variable: &str) -> bool {
+    pub fn uses(&self, variable: &str) -> bool {
         match variable.split_once('.') {
             Some((REQUEST, member)) => {
                 self.uses(REQUEST)
@@ -128,12 +138,13 @@ impl Expression {
         }
     }
 
-    pub(crate) fn variables(&self) -> &[String] {
+    /// The variables that it uses.
+    pub fn variables(&self) -> &[String] {
         &self.variables
     }
 
     /// Evaluates over a message; `value` is the one a rule has at hand.
-    pub(crate) fn evaluate(
+    pub fn evaluate(
         &self,
         scope: &Scope,
         value: Option<&Json>,
@@ -157,12 +168,12 @@ impl Expression {
     }
 
     /// Evaluates a condition.
-    pub(crate) fn holds(&self, scope: &Scope, around: Surroundings<'_>) -> Result<bool, Mismatch> {
+    pub fn holds(&self, scope: &Scope, around: Surroundings<'_>) -> Result<bool, Mismatch> {
         self.holds_for(scope, None, around)
     }
 
     /// Evaluates a condition over the value that a rule has at hand.
-    pub(crate) fn holds_for(
+    pub fn holds_for(
         &self,
         scope: &Scope,
         value: Option<&Json>,
@@ -180,7 +191,7 @@ impl Expression {
 }
 
 /// Does work over one message, whose expressions share a limit.
-pub(super) fn over_a_message<T>(work: impl FnOnce() -> T) -> T {
+pub fn over_a_message<T>(work: impl FnOnce() -> T) -> T {
     cost::within(&OVER_A_MESSAGE, work)
 }
 
@@ -239,7 +250,7 @@ fn variable_value(
 
 /// A caller's request as the variable `request` shows it in answers; `target` is its path and
 /// query as they came.
-pub(crate) fn request_value(scope: &Scope, method: &str, target: &str) -> Value {
+pub fn request_value(scope: &Scope, method: &str, target: &str) -> Value {
     let around = Surroundings {
         method,
         ..Surroundings::default()
@@ -252,24 +263,6 @@ pub(crate) fn request_value(scope: &Scope, method: &str, target: &str) -> Value 
         .into_iter()
         .filter_map(member)
         .chain([(Key::String(Arc::new("target".to_owned())), string(target))]);
-    Value::Map(Map {
-        map: Arc::new(members.collect()),
-    })
-}
-
-/// An answer to a look-up call as expressions see it.
-pub(crate) fn answer_value(status: u16, header: &http::HeaderMap, body: Option<&Json>) -> Value {
-    let members = [
-        ("status", Value::Int(i64::from(status))),
-        ("header", headers(header)),
-        ("body", body.map_or(Value::Null, to_cel)),
-    ];
-    object(members.into_iter().map(|(n, value)| (n.to_owned(), value)))
-}
-
-/// An object of some values.
-pub(crate) fn object(members: impl Iterator<Item = (String, Value)>) -> Value {
-    let members = members.map(|(name, value)| (Key::String(Arc::new(name)), value));
     Value::Map(Map {
         map: Arc::new(members.collect()),
     })
@@ -296,83 +289,4 @@ fn at<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
         };
     }
     Ok(found)
-}
-
-fn string(text: &str) -> Value {
-    Value::String(Arc::new(text.to_owned()))
-}
-
-/// All values of each query parameter.
-fn queries(head: &super::scope::Head) -> Value {
-    let mut all: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-    for pair in head.query.iter().flatten() {
-        all.entry(&pair.name).or_default().push(string(&pair.value));
-    }
-    object(
-        all.into_iter()
-            .map(|(name, values)| (name.to_owned(), Value::List(Arc::new(values)))),
-    )
-}
-
-fn strings(members: impl Iterator<Item = (String, String)>) -> Value {
-    let members =
-        members.map(|(name, value)| (Key::String(Arc::new(name)), Value::String(Arc::new(value))));
-    Value::Map(Map {
-        map: Arc::new(members.collect()),
-    })
-}
-
-fn headers(headers: &http::HeaderMap) -> Value {
-    strings(headers.iter().filter_map(|(name, value)| {
-        Some((
-            name.as_str().to_owned(),
-            std::str::from_utf8(value.as_bytes()).ok()?.to_owned(),
-        ))
-    }))
-}
-
-fn to_cel(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Integer(value) => Value::Int(*value),
-        Json::Number(text) => match text.parse::<u64>() {
-            Ok(value) => Value::UInt(value),
-            Err(_) => Value::Float(text.parse().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Value::String(Arc::new(text.clone())),
-        Json::Array(items) => Value::List(Arc::new(items.iter().map(to_cel).collect())),
-        Json::Object(members) => {
-            let members = members
-                .iter()
-                .map(|(name, value)| (Key::String(Arc::new(name.clone())), to_cel(value)));
-            Value::Map(Map {
-                map: Arc::new(members.collect::<HashMap<_, _>>()),
-            })
-        }
-        Json::Undecoded(_) => to_cel(&json.clone().decoded()),
-    }
-}
-
-fn from_cel(value: &Value) -> Option<Json> {
-    Some(match value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::Bool(*value),
-        Value::Int(value) => Json::Integer(*value),
-        Value::UInt(value) => Json::number(&value.to_string()),
-        Value::Float(value) => Json::from_f64(*value)?,
-        Value::String(text) => Json::String(text.to_string()),
-        Value::Timestamp(time) => Json::String(time.to_rfc3339()),
-        Value::List(items) => Json::Array(items.iter().map(from_cel).collect::<Option<_>>()?),
-        Value::Map(map) => {
-            let member = |(key, value): (&Key, &Value)| {
-                let Key::String(name) = key else { return None };
-                Some((name.to_string(), from_cel(value)?))
-            };
-            let mut members = map.map.iter().map(member).collect::<Option<Vec<_>>>()?;
-            members.sort_by(|a, b| a.0.cmp(&b.0));
-            Json::Object(members)
-        }
-        _ => return None,
-    })
 }

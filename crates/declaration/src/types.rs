@@ -76,7 +76,7 @@ const OF_TEXT: [(&str, Type); 17] = [
 const OF_LISTS_TOO: [&str; 4] = ["join", "reverse", "format", "contains"];
 
 /// Says what can only fail in an expression, if anything can.
-pub(super) fn check(expression: &IdedExpr) -> Result<(), String> {
+pub(crate) fn check(expression: &IdedExpr) -> Result<(), String> {
     infer(expression, &mut Vec::new()).map(drop)
 }
 
@@ -283,7 +283,7 @@ fn calculated(operator: &str, a: Type, b: Type) -> Result<Type, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expression::Expression;
+    use crate::expression::Expression;
 
     fn problem(text: &str) -> Option<String> {
         Expression::compile(text).err()

@@ -6,26 +6,29 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::LensError;
+use crate::error::DeclarationError;
 use wire::json::Json;
 
 /// One letter in so many may be wrong in a key for another to be offered as the one that was meant.
 const CHANGES_PART: usize = 3;
 
 /// The file being read.
-pub(crate) struct Source<'t> {
-    pub(crate) file: &'t str,
-    pub(crate) text: &'t str,
+pub struct Source<'t> {
+    /// The file, as messages name it.
+    pub file: &'t str,
+    /// What is in it.
+    pub text: &'t str,
 }
 
 impl Source<'_> {
-    pub(crate) fn error(
+    /// What is wrong with these bytes of it, which stand under this key.
+    pub fn error(
         &self,
         span: Range<usize>,
         key: &str,
         message: impl Into<String>,
-    ) -> LensError {
-        LensError {
+    ) -> DeclarationError {
+        DeclarationError {
             file: self.file.to_owned(),
             line: self.line(span.start),
             key: key.to_owned(),
@@ -43,28 +46,32 @@ impl Source<'_> {
 
 /// Where in its file a part of a lens is written, for explanations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub struct Origin {
     /// Line, from 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// The text, on one line.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 /// A value and the key it stands under.
 #[derive(Clone)]
-pub(crate) struct Node<'t> {
-    pub(crate) source: &'t Source<'t>,
-    pub(crate) key: String,
-    pub(crate) value: &'t Spanned<DeValue<'t>>,
+pub struct Node<'t> {
+    /// The file.
+    pub source: &'t Source<'t>,
+    /// The key, dotted.
+    pub key: String,
+    /// The value.
+    pub value: &'t Spanned<DeValue<'t>>,
 }
 
 impl<'t> Node<'t> {
-    pub(crate) fn error(&self, message: impl Into<String>) -> LensError {
+    /// What is wrong with it.
+    pub fn error(&self, message: impl Into<String>) -> DeclarationError {
         self.source.error(self.value.span(), &self.key, message)
     }
 
     /// Where it is written.
-    pub(crate) fn origin(&self) -> Origin {
+    pub fn origin(&self) -> Origin {
         let span = self.value.span();
         let text = self.source.text.get(span.clone()).unwrap_or_default();
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -74,28 +81,40 @@ impl<'t> Node<'t> {
         }
     }
 
-    fn wrong(&self, wanted: &str) -> LensError {
+    fn wrong(&self, wanted: &str) -> DeclarationError {
         self.error(format!(
             "{wanted} was expected, not {}",
             self.value.get_ref().type_str()
         ))
     }
 
-    pub(crate) fn text(&self) -> Result<&'t str, LensError> {
+    /// A string.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn text(&self) -> Result<&'t str, DeclarationError> {
         self.value
             .get_ref()
             .as_str()
             .ok_or_else(|| self.wrong("a string"))
     }
 
-    pub(crate) fn flag(&self) -> Result<bool, LensError> {
+    /// True or false.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn flag(&self) -> Result<bool, DeclarationError> {
         self.value
             .get_ref()
             .as_bool()
             .ok_or_else(|| self.wrong("true or false"))
     }
 
-    pub(crate) fn integer(&self) -> Result<i64, LensError> {
+    /// An integer.
+    ///
+    /// # Errors
+    /// It is none, or has more than 64 bits.
+    pub fn integer(&self) -> Result<i64, DeclarationError> {
         let value = self
             .value
             .get_ref()
@@ -105,7 +124,11 @@ impl<'t> Node<'t> {
             .map_err(|_| self.error("the integer is too large"))
     }
 
-    pub(crate) fn items(&self) -> Result<Vec<Node<'t>>, LensError> {
+    /// The items of an array.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn items(&self) -> Result<Vec<Node<'t>>, DeclarationError> {
         let array = self
             .value
             .get_ref()
@@ -121,7 +144,11 @@ impl<'t> Node<'t> {
             .collect())
     }
 
-    pub(crate) fn section(&self) -> Result<Section<'t>, LensError> {
+    /// A table.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn section(&self) -> Result<Section<'t>, DeclarationError> {
         let table = self
             .value
             .get_ref()
@@ -135,20 +162,26 @@ impl<'t> Node<'t> {
         ))
     }
 
-    pub(crate) fn is_text(&self) -> bool {
+    /// Whether it is a string.
+    pub fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }
 
-    pub(crate) fn is_array(&self) -> bool {
+    /// Whether it is an array.
+    pub fn is_array(&self) -> bool {
         self.value.get_ref().is_array()
     }
 
-    pub(crate) fn is_table(&self) -> bool {
+    /// Whether it is a table.
+    pub fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
     }
 
     /// The value as JSON.
-    pub(crate) fn json(&self) -> Result<Json, LensError> {
+    ///
+    /// # Errors
+    /// JSON has no such number.
+    pub fn json(&self) -> Result<Json, DeclarationError> {
         Ok(match self.value.get_ref() {
             DeValue::String(text) => Json::String(text.to_string()),
             DeValue::Integer(_) => Json::Integer(self.integer()?),
@@ -171,7 +204,7 @@ impl<'t> Node<'t> {
                     members
                         .into_iter()
                         .map(member)
-                        .collect::<Result<_, LensError>>()?,
+                        .collect::<Result<_, DeclarationError>>()?,
                 )
             }
         })
@@ -179,16 +212,19 @@ impl<'t> Node<'t> {
 }
 
 /// A table; remembers which keys were asked for, so that the others can be refused.
-pub(crate) struct Section<'t> {
-    pub(crate) source: &'t Source<'t>,
-    pub(crate) key: String,
+pub struct Section<'t> {
+    /// The file.
+    pub source: &'t Source<'t>,
+    /// The key, dotted; empty for the whole file.
+    pub key: String,
     table: &'t DeTable<'t>,
     span: Range<usize>,
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'t> Section<'t> {
-    pub(crate) fn new(
+    /// A table at these bytes of a file, under this key.
+    pub fn new(
         source: &'t Source<'t>,
         key: String,
         table: &'t DeTable<'t>,
@@ -203,7 +239,8 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(crate) fn error(&self, message: impl Into<String>) -> LensError {
+    /// What is wrong with it.
+    pub fn error(&self, message: impl Into<String>) -> DeclarationError {
         self.source.error(self.span.clone(), &self.key, message)
     }
 
@@ -215,7 +252,8 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(crate) fn get(&self, name: &'static str) -> Option<Node<'t>> {
+    /// The value of a key.
+    pub fn get(&self, name: &'static str) -> Option<Node<'t>> {
         self.asked.borrow_mut().push(name);
         let value = self.table.get(name)?;
         Some(Node {
@@ -225,12 +263,13 @@ impl<'t> Section<'t> {
         })
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    /// Whether it has a key, without asking for it.
+    pub fn has(&self, name: &str) -> bool {
         self.table.contains_key(name)
     }
 
     /// All members, under whatever keys.
-    pub(crate) fn nodes(&self) -> Vec<(String, Node<'t>)> {
+    pub fn nodes(&self) -> Vec<(String, Node<'t>)> {
         let nodes = self.table.iter().map(|(name, value)| {
             let node = Node {
                 source: self.source,
@@ -244,11 +283,19 @@ impl<'t> Section<'t> {
         nodes
     }
 
-    pub(crate) fn text(&self, name: &'static str) -> Result<Option<&'t str>, LensError> {
+    /// The string of a key; none where it is absent.
+    ///
+    /// # Errors
+    /// It is no string.
+    pub fn text(&self, name: &'static str) -> Result<Option<&'t str>, DeclarationError> {
         self.get(name).map(|node| node.text()).transpose()
     }
 
-    pub(crate) fn flag(&self, name: &'static str) -> Result<bool, LensError> {
+    /// The flag of a key; false where it is absent.
+    ///
+    /// # Errors
+    /// It is neither true nor false.
+    pub fn flag(&self, name: &'static str) -> Result<bool, DeclarationError> {
         Ok(self
             .get(name)
             .map(|node| node.flag())
@@ -256,11 +303,19 @@ impl<'t> Section<'t> {
             .unwrap_or(false))
     }
 
-    pub(crate) fn json(&self, name: &'static str) -> Result<Option<Json>, LensError> {
+    /// The value of a key as JSON; none where it is absent.
+    ///
+    /// # Errors
+    /// JSON has no such value.
+    pub fn json(&self, name: &'static str) -> Result<Option<Json>, DeclarationError> {
         self.get(name).map(|node| node.json()).transpose()
     }
 
-    pub(crate) fn items(&self, name: &'static str) -> Result<Vec<Node<'t>>, LensError> {
+    /// The items of a key; none where it is absent.
+    ///
+    /// # Errors
+    /// It is no array.
+    pub fn items(&self, name: &'static str) -> Result<Vec<Node<'t>>, DeclarationError> {
         Ok(self
             .get(name)
             .map(|node| node.items())
@@ -269,12 +324,18 @@ impl<'t> Section<'t> {
     }
 
     /// Refuses every key that was never asked for.
-    pub(crate) fn finish(&self) -> Result<(), LensError> {
+    ///
+    /// # Errors
+    /// The first of them.
+    pub fn finish(&self) -> Result<(), DeclarationError> {
         self.known(&self.asked.borrow())
     }
 
     /// Refuses every key but these: asked first, so that a misspelt key is not reported as missing.
-    pub(crate) fn known(&self, known: &[&'static str]) -> Result<(), LensError> {
+    ///
+    /// # Errors
+    /// The first of the others, with the key that may have been meant.
+    pub fn known(&self, known: &[&'static str]) -> Result<(), DeclarationError> {
         for (name, _) in self.table.iter() {
             let found = name.get_ref().as_ref();
             if known.contains(&found) {
@@ -302,7 +363,7 @@ fn listed(known: &[&str]) -> String {
 }
 
 /// The known word that takes the fewest changes to become the one found; none if it takes many.
-pub(crate) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let changes = |word: &str| strsim::osa_distance(found, word);
     let best = known.iter().min_by_key(|word| changes(word))?;
     (changes(best) * CHANGES_PART <= found.chars().count().max(CHANGES_PART)).then_some(*best)

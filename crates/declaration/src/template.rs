@@ -6,6 +6,8 @@ use std::fmt;
 use http::Method;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use crate::error::Complaint;
+
 /// What is escaped in a path segment (RFC 3986, section 3.3: everything that is not a pchar).
 const SEGMENT: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -35,18 +37,25 @@ enum Segment {
 
 /// A method and a path with parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template {
+pub struct Template {
     /// `None` for `*`: any.
-    pub(crate) method: Option<Method>,
+    pub method: Option<Method>,
     segments: Vec<Segment>,
 }
 
 /// Parameters of a path, decoded.
-pub(crate) type Parameters = Vec<(String, String)>;
+pub type Parameters = Vec<(String, String)>;
 
 impl Template {
     /// Parses `METHOD /path/{parameter}/{rest*}`.
-    pub(crate) fn parse(text: &str) -> Result<Template, String> {
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str) -> Result<Template, Complaint> {
+        Template::read(text).map_err(Complaint::from)
+    }
+
+    fn read(text: &str) -> Result<Template, String> {
         let wrong = || format!("`{text}` is not a method and a path, as in \"GET /items/{{id}}\"");
         let (method, path) = text.split_once(' ').ok_or_else(wrong)?;
         let method = match method {
@@ -78,7 +87,7 @@ impl Template {
     }
 
     /// The same path with any method.
-    pub(crate) fn of_any_method(&self) -> Template {
+    pub fn of_any_method(&self) -> Template {
         Template {
             method: None,
             segments: self.segments.clone(),
@@ -86,7 +95,7 @@ impl Template {
     }
 
     /// The names of its parameters.
-    pub(crate) fn parameters(&self) -> Vec<&str> {
+    pub fn parameters(&self) -> Vec<&str> {
         self.segments
             .iter()
             .filter_map(|segment| match segment {
@@ -97,7 +106,7 @@ impl Template {
     }
 
     /// Whether the method and the pre-split path are of its form.
-    pub(crate) fn matches(&self, method: &Method, path: &[&str]) -> bool {
+    pub fn matches(&self, method: &Method, path: &[&str]) -> bool {
         if self.method.as_ref().is_some_and(|m| m != method) {
             return false;
         }
@@ -117,7 +126,7 @@ impl Template {
     }
 
     /// The parameters of a path that matches; `None` where one is not UTF-8.
-    pub(crate) fn extract(&self, path: &[&str]) -> Option<Parameters> {
+    pub fn extract(&self, path: &[&str]) -> Option<Parameters> {
         let mut parameters = Vec::new();
         for (index, segment) in self.segments.iter().enumerate() {
             match segment {
@@ -135,7 +144,7 @@ impl Template {
     }
 
     /// The path with these parameters, or the name of the one that is missing.
-    pub(crate) fn fill(&self, parameters: &Parameters) -> Result<String, &str> {
+    pub fn fill(&self, parameters: &Parameters) -> Result<String, &str> {
         let mut path = String::with_capacity(64);
         for segment in &self.segments {
             path.push('/');
@@ -160,7 +169,7 @@ impl Template {
     }
 
     /// Whether some request matches both, as far as the forms tell.
-    pub(crate) fn overlaps(&self, other: &Template) -> bool {
+    pub fn overlaps(&self, other: &Template) -> bool {
         let methods = match (&self.method, &other.method) {
             (Some(a), Some(b)) => a == b,
             _ => true,
@@ -183,7 +192,7 @@ impl Template {
 
     /// More particular templates are tried first: literals before parameters before a rest, a
     /// method before any.
-    pub(crate) fn rank(&self) -> (Vec<u8>, bool) {
+    pub fn rank(&self) -> (Vec<u8>, bool) {
         let kinds = self.segments.iter().map(|segment| match segment {
             Segment::Literal(_) => 0,
             Segment::Parameter(_) => 1,

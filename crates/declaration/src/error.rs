@@ -1,10 +1,10 @@
-//! What is wrong with a lens file, and where.
+//! What is wrong with a file that declares something, and where; and with a message that does not fit what is declared.
 
 use std::fmt;
 
-/// What is wrong with a lens file.
+/// What is wrong with a file: a lens, the declaration of a component, a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LensError {
+pub struct DeclarationError {
     /// The file, as it was named.
     pub file: String,
     /// Line, from 1.
@@ -17,7 +17,7 @@ pub struct LensError {
     pub hint: Option<String>,
 }
 
-impl fmt::Display for LensError {
+impl fmt::Display for DeclarationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", self.file, self.line)?;
         if !self.key.is_empty() {
@@ -31,29 +31,47 @@ impl fmt::Display for LensError {
     }
 }
 
-impl std::error::Error for LensError {}
+impl std::error::Error for DeclarationError {}
 
-impl LensError {
+impl DeclarationError {
     /// The same, with what to do about it.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> LensError {
+    pub fn hint(mut self, hint: impl Into<String>) -> DeclarationError {
         self.hint = Some(hint.into());
         self
     }
 }
 
+/// Why a text in a file is not what its key needs, in one line: without the file and the place, which whoever reads the file knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Complaint(String);
+
+impl From<String> for Complaint {
+    fn from(text: String) -> Complaint {
+        Complaint(text)
+    }
+}
+
+impl From<Complaint> for String {
+    fn from(complaint: Complaint) -> String {
+        complaint.0
+    }
+}
+
 /// A value that the rules cannot express at the other version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mismatch {
+pub struct Mismatch {
     /// The rule, as places; never a value.
-    pub(crate) rule: String,
+    pub rule: String,
     /// What is wrong, for people.
-    pub(crate) what: String,
+    pub what: String,
     /// A rule that refuses in so many words: its index among the lens' declared refusals.
-    pub(crate) declared: Option<usize>,
+    pub declared: Option<usize>,
 }
 
 impl Mismatch {
-    pub(crate) fn new(what: impl Into<String>) -> Mismatch {
+    /// One that no rule is named for yet; `what` is wrong, for people.
+    pub fn new(what: impl Into<String>) -> Mismatch {
         Mismatch {
             rule: String::new(),
             what: what.into(),
@@ -62,7 +80,7 @@ impl Mismatch {
     }
 
     /// Names the rule, outermost first.
-    pub(crate) fn within(mut self, rule: &str) -> Mismatch {
+    pub fn within(mut self, rule: &str) -> Mismatch {
         self.rule = if self.rule.is_empty() {
             rule.to_owned()
         } else {

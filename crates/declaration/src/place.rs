@@ -4,11 +4,12 @@ use std::fmt;
 
 use http::HeaderName;
 
-use super::pattern::Pattern;
+use crate::error::Complaint;
+use crate::pattern::Pattern;
 
 /// A place in one version's form of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub enum Place {
     /// A parameter of the path template: `path.id`.
     Path(String),
     /// A query parameter that occurs once: `query.limit`.
@@ -28,7 +29,14 @@ pub(crate) enum Place {
 
 impl Place {
     /// Parses a place of a whole message.
-    pub(crate) fn parse(text: &str) -> Result<Place, String> {
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str) -> Result<Place, Complaint> {
+        Place::read(text).map_err(Complaint::from)
+    }
+
+    fn read(text: &str) -> Result<Place, String> {
         let steps = split(text)?;
         let Some((root, rest)) = steps.split_first() else {
             return Err("a place is empty".to_owned());
@@ -66,16 +74,19 @@ impl Place {
     }
 
     /// Parses a place inside an object.
-    pub(crate) fn parse_inner(text: &str) -> Result<Place, String> {
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse_inner(text: &str) -> Result<Place, Complaint> {
         if text == "." {
-            Ok(Place::Body(Vec::new()))
-        } else {
-            in_body(text, &split(text)?)
+            return Ok(Place::Body(Vec::new()));
         }
+        let place = split(text).and_then(|steps| in_body(text, &steps));
+        place.map_err(Complaint::from)
     }
 
     /// The pattern, where it stands for many places.
-    pub(crate) fn pattern(&self) -> Option<&Pattern> {
+    pub fn pattern(&self) -> Option<&Pattern> {
         match self {
             Place::QueryNames(pattern) | Place::BodyNames(_, pattern) => Some(pattern),
             _ => None,
@@ -83,7 +94,7 @@ impl Place {
     }
 
     /// The place that a pattern means for one name in its hole.
-    pub(crate) fn filled(&self, inner: &str) -> Place {
+    pub fn filled(&self, inner: &str) -> Place {
         match self {
             Place::QueryNames(pattern) => Place::Query(pattern.fill(inner)),
             Place::BodyNames(steps, pattern) => {
@@ -96,7 +107,7 @@ impl Place {
     }
 
     /// Whether it lies in the query.
-    pub(crate) fn is_query(&self) -> bool {
+    pub fn is_query(&self) -> bool {
         matches!(
             self,
             Place::Query(_) | Place::QueryAll(_) | Place::QueryNames(_)
@@ -104,7 +115,7 @@ impl Place {
     }
 
     /// How deep it lies in the body; other places count as deepest.
-    pub(crate) fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         match self {
             Place::Body(steps) => steps.len(),
             Place::BodyNames(steps, _) => steps.len() + 1,
@@ -112,7 +123,8 @@ impl Place {
         }
     }
 
-    pub(crate) fn is_body(&self) -> bool {
+    /// Whether it lies in the body.
+    pub fn is_body(&self) -> bool {
         matches!(self, Place::Body(_) | Place::BodyNames(..))
     }
 }

@@ -2,32 +2,35 @@
 
 use http::header::{HeaderMap, HeaderValue};
 
-use super::error::Mismatch;
-use super::place::Place;
-pub(crate) use super::query::Pair;
-use super::template::Parameters;
+use crate::error::Mismatch;
+use crate::place::Place;
+pub use crate::query::Pair;
+use crate::template::Parameters;
 use wire::json::Json;
 
 /// The parts of a message beside its body.
 #[derive(Debug, Default)]
-pub(crate) struct Head {
-    pub(crate) parameters: Parameters,
+pub struct Head {
+    /// What stands in the template of the path, by name.
+    pub parameters: Parameters,
     /// Decoded; `None` until a rule needs it.
-    pub(crate) query: Option<Vec<Pair>>,
-    pub(crate) headers: HeaderMap,
+    pub query: Option<Vec<Pair>>,
+    /// All headers.
+    pub headers: HeaderMap,
 }
 
 /// What rules are applied to: values are taken out, then the results are put in.
 #[derive(Debug, Default)]
-pub(crate) struct Scope {
+pub struct Scope {
     /// `None` inside an object.
-    pub(crate) head: Option<Head>,
+    pub head: Option<Head>,
     /// The body, or the object at hand.
-    pub(crate) body: Option<Json>,
+    pub body: Option<Json>,
 }
 
 impl Scope {
-    pub(crate) fn inner(body: Json) -> Scope {
+    /// An object inside a message.
+    pub fn inner(body: Json) -> Scope {
         Scope {
             head: None,
             body: Some(body),
@@ -35,7 +38,7 @@ impl Scope {
     }
 
     /// A copy of the value at a place; `None` where nothing is there.
-    pub(crate) fn get(&self, place: &Place) -> Result<Option<Json>, Mismatch> {
+    pub fn get(&self, place: &Place) -> Result<Option<Json>, Mismatch> {
         let Place::Body(steps) = place else {
             return self.get_head(place);
         };
@@ -82,7 +85,7 @@ impl Scope {
     }
 
     /// The names in the holes of a pattern, as far as the message has such names.
-    pub(crate) fn names(&self, place: &Place) -> Vec<String> {
+    pub fn names(&self, place: &Place) -> Vec<String> {
         let mut names = Vec::new();
         match place {
             Place::QueryNames(pattern) => {
@@ -115,7 +118,7 @@ impl Scope {
     }
 
     /// Takes the value out, perhaps undecoded; objects that this empties go too, save the body itself.
-    pub(crate) fn take(&mut self, place: &Place) -> Result<Option<Json>, Mismatch> {
+    pub fn take(&mut self, place: &Place) -> Result<Option<Json>, Mismatch> {
         if let Place::Body(steps) = place {
             return Ok(match (&mut self.body, steps.split_first()) {
                 (body, None) => body.take(),
@@ -143,7 +146,7 @@ impl Scope {
     }
 
     /// Puts a value where nothing is yet.
-    pub(crate) fn put(&mut self, place: &Place, value: Json) -> Result<(), Mismatch> {
+    pub fn put(&mut self, place: &Place, value: Json) -> Result<(), Mismatch> {
         if let Place::Body(steps) = place {
             return put_member(&mut self.body, steps, value);
         }

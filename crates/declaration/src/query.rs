@@ -4,17 +4,18 @@ use form_urlencoded::byte_serialize;
 
 /// One parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pair {
+pub struct Pair {
     /// Decoded.
-    pub(crate) name: String,
+    pub name: String,
     /// Decoded.
-    pub(crate) value: String,
+    pub value: String,
     /// As it came; `None` for what a rule has put.
     raw: Option<String>,
 }
 
 impl Pair {
-    pub(crate) fn new(name: String, value: String) -> Pair {
+    /// One that a rule has put.
+    pub fn new(name: String, value: String) -> Pair {
         Pair {
             name,
             value,
@@ -22,7 +23,8 @@ impl Pair {
         }
     }
 
-    pub(crate) fn parse(query: Option<&str>) -> Vec<Pair> {
+    /// Those of a query, in their order.
+    pub fn parse(query: Option<&str>) -> Vec<Pair> {
         let parts = query
             .unwrap_or("")
             .split('&')
@@ -42,7 +44,8 @@ impl Pair {
             .collect()
     }
 
-    pub(crate) fn print(pairs: &[Pair]) -> Option<String> {
+    /// The query of these; none where there are none.
+    pub fn print(pairs: &[Pair]) -> Option<String> {
         if pairs.is_empty() {
             return None;
         }
