@@ -3,13 +3,13 @@
 
 use super::framing as frames;
 use super::wire::Memory;
-use adapter::sessions::{SessionChain, SessionEnd, serve_session};
 use call::{
     AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
     Verdict,
 };
 use call::{Direction, Limits, Pending};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
+use serve::{SessionChain, SessionEnd, serve_session};
 use std::sync::{Arc, Mutex};
 use wire::framing::Codec;
 
@@ -295,7 +295,7 @@ fn compare(outcome: &Outcome, expected: Option<&Expected>, links: &[Framing]) {
         told.iter()
             .all(|message| codec.seal(message.clone()).is_ok())
     };
-    if let SessionEnd::Reset(adapter::sessions::SessionError::Framing(_)) = outcome.end {
+    if let SessionEnd::Reset(serve::SessionError::Framing(_)) = outcome.end {
         // A message for one framing may not be one for the next: then some message must be so.
         let last = links.len() - 1;
         let all = (0..2).all(|from| {

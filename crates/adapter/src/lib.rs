@@ -8,15 +8,8 @@
 
 pub mod component;
 pub mod conversation;
-mod ending;
-mod http;
 pub mod lens;
-mod messages;
-mod presence;
-pub mod sessions;
 mod state;
 
-pub use http::{ResetCause, Served, serve_http};
 pub use lens::{Lens, explain};
-pub use messages::{MessageNode, MessageProtocol, serve_messages};
 pub use state::{ENTRIES_FILE, StateError, StateId, StateOrigin, Stores, UNFINISHED_FILE};

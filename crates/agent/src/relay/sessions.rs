@@ -1,11 +1,11 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
 use super::{Picture, Relay, reset_std};
-use adapter::sessions::{SessionChain, SessionEnd, SessionError, serve_session};
 use call::{Dial, Upstream};
 use call::{SessionCaller, Sessions};
 use model::ids::Version;
 use model::routing::{Direction, Step};
+use serve::{SessionChain, SessionEnd, SessionError, serve_session};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -138,7 +138,7 @@ impl Relay {
 }
 
 /// An error with what caused it, in one line.
-fn told(error: &adapter::sessions::SessionError) -> String {
+fn told(error: &serve::SessionError) -> String {
     let mut told = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {

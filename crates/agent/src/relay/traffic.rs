@@ -3,11 +3,11 @@
 use super::sessions::LoadedSessions;
 use crate::knowledge::Knowledge;
 use crate::node::Unsure;
-use adapter::sessions::SessionChain;
 use call::{Calls, Chain, Conflicts, Upstream};
 use model::bundle::{CallSettings, Connections, Protocol};
 use model::ids::Version;
 use model::routing::{Direction, Route, Standing, Step};
+use serve::SessionChain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};

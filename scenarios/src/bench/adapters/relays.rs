@@ -1,11 +1,11 @@
 //! What stands between sender and receiver: a session, or a relay that moves bytes by splice(2) and knows nothing of them.
 
-use adapter::sessions::{SessionChain, SessionEnd, serve_session};
 use anyhow::bail;
 use call::{Direction, Limits, Pending};
 use call::{Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use serve::{SessionChain, SessionEnd, serve_session};
 use std::future::ready;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;

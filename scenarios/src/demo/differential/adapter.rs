@@ -1,11 +1,12 @@
 //! The real connection handler with the example's lens, in this process.
 
-use ::adapter::{Lens, serve_http};
+use ::adapter::Lens;
 use anyhow::Context;
 use call::{
     Chain, Closed, Dial, Direction, Failure, Gate, Lease, Limits, Observer, Pending, Refusal,
     RefusalKind, Upstream,
 };
+use serve::serve_http;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -16,8 +16,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::ending;
-use crate::http::{ResetCause, Served};
+use crate::ending::{self, ResetCause, Served};
 use call::Limits;
 use call::Observer;
 use call::Share;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter::{MessageProtocol, ResetCause, Served};
 use call::{
     Body, Call, Calls, Chain, Conflicts, Direction, Failure, Form, Next, Pending, Refusal,
     RefusalKind,
 };
 use model::bundle::{Cut, Framing};
+use serve::{MessageProtocol, ResetCause, Served};
 use socket2::SockRef;
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adapter::{Lens, MessageProtocol, ResetCause, Served};
+use adapter::Lens;
 use call::{Chain, Direction, Form, HeldBytes, Limits, RefusalKind};
+use serve::{MessageProtocol, ResetCause, Served};
 use support::node::*;
 use wire::framing::Codec;
 

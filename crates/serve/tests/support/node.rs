@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter::{MessageNode, MessageProtocol, Served, serve_http, serve_messages};
 use bytes::Bytes;
 use call::{Chain, Closed, Counters, Dial, Gate, Lease, Limits, Pending, Upstream};
 use http_body_util::{BodyExt, Full};
@@ -16,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use serve::{MessageNode, MessageProtocol, Served, serve_http, serve_messages};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter::{Lens, ResetCause, Served};
+use adapter::Lens;
 use bytes::Bytes;
 use call::{Chain, Direction, Limits};
 use http_body_util::Full;
 use hyper::Response;
+use serve::{ResetCause, Served};
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

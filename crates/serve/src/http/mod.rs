@@ -24,35 +24,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::ending;
+use crate::ending::{self, ResetCause, Served};
 use crate::presence::{LOOK_INTERVAL, Manners};
 use call::Limits;
 use call::Observer;
 use call::{Dial, Gate};
 use caller::Caller;
 use stream::CallerStream;
-
-/// Why a caller's connection was reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetCause {
-    /// The node took no more calls of it.
-    Closed,
-    /// The software could not be reached, or failed during a call.
-    Software,
-    /// The caller's side failed: its connection broke, or a head did not arrive in time.
-    Caller,
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-pub enum Served {
-    /// In order.
-    Closed,
-    /// By a reset.
-    Reset(ResetCause),
-    /// At a message boundary, to go on raw.
-    GiveBack(TcpStream),
-}
 
 /// Serves a caller's connection until it ends or is given back. Dropping the future resets the
 /// connection, as the death of the process would.

@@ -3,11 +3,12 @@
 //! The peers are a process of their own, so that only what serving needs is in the figure: every connection has carried a message
 //! both ways, and then waits. What the kernel keeps for a socket is not in it; that is the same for any program.
 
-use adapter::sessions::{SessionChain, serve_session};
-use adapter::{Lens, serve_http};
+use adapter::Lens;
 use call::{Chain, Closed, Counters, Dial, Direction, Gate, Lease, Limits, Pending, Upstream};
 use call::{Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
+use serve::serve_http;
+use serve::{SessionChain, serve_session};
 use std::future::ready;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter::{ResetCause, Served};
 use call::{Answer, Call, Calls, Chain, Conflicts, Direction, Failure, Next, Pending};
+use serve::{ResetCause, Served};
 use socket2::SockRef;
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -4,7 +4,6 @@
 #[expect(dead_code, reason = "the fuzz targets use more of it")]
 mod oracles;
 
-use adapter::sessions::{SessionChain, SessionEnd, serve_session};
 use call::{
     AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
     Verdict,
@@ -12,6 +11,7 @@ use call::{
 use call::{Direction, Limits, Pending};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use proptest::prelude::*;
+use serve::{SessionChain, SessionEnd, serve_session};
 use std::future::ready;
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Software that answers what it should not: it costs the call at most, and the caller gets one answer that can be read
 //! in one way only, or a connection that ends as at a dead process.
 
-use adapter::{ResetCause, Served};
 use call::{Chain, Limits};
+use serve::{ResetCause, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
-use super::ResetCause;
 use super::message::{self, End, Outgoing};
 use super::software::{Software, ToSoftware};
 use super::stream::Traffic;
 use super::strict;
+use crate::ending::ResetCause;
 use call::Limits;
 use call::Observer;
 use call::Share;

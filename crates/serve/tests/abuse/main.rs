@@ -11,10 +11,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter::{Lens, ResetCause, Served};
+use adapter::Lens;
 use call::{Chain, Direction, Limits};
 use node::*;
 use recorder::{Reached, Recorder};
+use serve::{ResetCause, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A lens that lets calls through but for one, whose body it needs.

@@ -1,4 +1,4 @@
-//! The orderly end of a caller's connection.
+//! How a caller's connection ends, and its orderly end.
 //!
 //! A socket that is closed with unread bytes in it is reset by the kernel, and a reset takes away what the caller has not read yet:
 //! the answer to a request whose body was still coming. So the caller is told the end, and what it still sends is read and forgotten
@@ -9,6 +9,28 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// Why a caller's connection was reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetCause {
+    /// The node took no more calls of it.
+    Closed,
+    /// The software could not be reached, or failed during a call.
+    Software,
+    /// The caller's side failed: its connection broke, or a head did not arrive in time.
+    Caller,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum Served {
+    /// In order.
+    Closed,
+    /// By a reset.
+    Reset(ResetCause),
+    /// At a message boundary, to go on raw.
+    GiveBack(TcpStream),
+}
 
 /// How long a caller may go on sending.
 pub(crate) const LINGER: Duration = Duration::from_secs(30);
