@@ -7,7 +7,6 @@
 //! remember is kept by [`Stores`].
 
 pub mod component;
-pub mod conversation;
 pub mod lens;
 mod state;
 

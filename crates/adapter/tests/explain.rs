@@ -3,9 +3,9 @@
 mod support;
 
 use adapter::Lens;
-use adapter::conversation::Conversation;
 use adapter::explain::{Explanation, RuleSeen, explain};
 use call::Direction;
+use conversation::Conversation;
 use std::sync::Arc;
 use support::block_on;
 

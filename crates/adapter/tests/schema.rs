@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use adapter::Lens;
 use adapter::component::Declaration;
-use adapter::conversation::{Conversation, Script};
 use boon::{Compiler, SchemaIndex, Schemas};
+use conversation::{Conversation, Script};
 use serde_json::Value;
 
 fn root() -> PathBuf {

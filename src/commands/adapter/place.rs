@@ -5,8 +5,8 @@ use crate::commands::check::{self, complain};
 use crate::failure::{Advise, End, failure, refusal};
 use adapter::Lens;
 use adapter::component::{CompileHelper, Compiler, Declaration, Program};
-use adapter::conversation::FOLDER_EXTENSION;
 use call::AdapterKind;
+use conversation::FOLDER_EXTENSION;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -8,10 +8,10 @@ mod stage;
 mod state;
 
 use adapter::component::{ComponentError, ComponentStep, Declaration, Program, Standing};
-use adapter::conversation::{Conversation, Part, Played};
 use adapter::{Lens, Stores};
 use assemble::{DELEGATE, component};
 use call::{Calls, Chain, Conflicts, Direction};
+use conversation::{Conversation, Part, Played};
 use guests::{foreign, handling};
 use stage::{Stage, declaration, step};
 use std::path::Path;

@@ -3,8 +3,8 @@
 
 use super::gate::steps_of;
 use super::traffic::Traffic;
-use adapter::conversation::{Conversation, Origin, Recording, Told};
 use call::Chain;
+use conversation::{Conversation, Origin, Recording, Told};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Direct connections while they are recorded: bytes pass as they are in both directions, and an ear hears copies of them.
 
 use super::record::Recorder;
-use adapter::conversation::HttpTap;
+use conversation::HttpTap;
 use model::ids::Version;
 use std::io;
 use std::pin::Pin;

@@ -15,9 +15,9 @@ use serde::Serialize;
 use super::Lens;
 use super::operation::{Alternative, Operation};
 use super::step::LensStep;
-use crate::conversation::{self, Conversation, Exchange, Headers, Reply, Request, Told};
 use call::Direction;
 use call::Refusal;
+use conversation::{self, Conversation, Exchange, Headers, Reply, Request, Told};
 
 pub use operations::Considered;
 pub use rules::{Inside, Placed, RuleSeen};

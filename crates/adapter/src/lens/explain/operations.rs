@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::Explainer;
 use super::rules;
-use crate::conversation::{Reply, Request};
 use crate::lens::operation::{Alternative, Operation, Statuses, is_head_of_get};
+use conversation::{Reply, Request};
 use declaration::expression::Surroundings;
 use declaration::template::Template;
 

@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::operations::path;
-use crate::conversation::{Content, Conversation, Headers, Reply, Request};
 use crate::lens::convert::Convert;
 use crate::lens::family;
 use crate::lens::operation::{Alternative, Operation};
@@ -14,6 +13,7 @@ use crate::lens::rule::{Action, Fill, Rule};
 use crate::lens::step::LensStep;
 use call::Refusal;
 use call::Side;
+use conversation::{Content, Conversation, Headers, Reply, Request};
 use declaration::expression::{Surroundings, request_value};
 use declaration::lookup::LookupAnswers;
 use declaration::place::Place;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::recording::Recording;
-use super::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
+use crate::recording::Recording;
+use crate::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
 use call::Conflicts;
 use call::Failure;
 use call::Limits;
@@ -37,7 +37,7 @@ pub struct Part {
 
 impl Part {
     /// Between the versions 1 and 2.
-    pub(super) fn of_nobody(direction: Direction) -> Part {
+    pub(crate) fn of_nobody(direction: Direction) -> Part {
         let (caller_version, next_version) = match direction {
             Direction::Past => (1, 2),
             Direction::Future => (2, 1),
@@ -121,7 +121,7 @@ pub async fn through(
     directions: Vec<Direction>,
     sends: &Request,
     exchanges: &[Exchange],
-) -> (Vec<super::Told>, Result<Answer, Failure>) {
+) -> (Vec<crate::Told>, Result<Answer, Failure>) {
     let recording = Recording::new(directions, None);
     let chain = recording.of(chain);
     let mut next = Script {

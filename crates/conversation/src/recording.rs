@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
-use super::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
+use crate::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
+use crate::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
 use call::{Answer, Body, Call, Form};
 use call::{Calls, Chain, Direction, Next, Pending};
 use call::{Failure, Refusal};
@@ -243,7 +243,7 @@ impl Seen {
         let mut request = self.request.clone();
         request.body = self.request_body.content(incomplete);
         match request.form {
-            Form::Http => super::note_untyped(&mut request.headers, &request.body),
+            Form::Http => crate::note_untyped(&mut request.headers, &request.body),
             // Whatever way it was sent.
             Form::Resp => request = Request::of_command(&request.words()),
             Form::Message => {}
@@ -262,7 +262,7 @@ impl Seen {
         let mut reply = reply.clone();
         reply.body = body.content(incomplete);
         if self.request.form == Form::Http {
-            super::note_untyped(&mut reply.headers, &reply.body);
+            crate::note_untyped(&mut reply.headers, &reply.body);
         }
         reply
     }

@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 
 use call::Form;
 
-use super::body_tee::BODY_BYTES_MAX;
-use super::{
+use crate::body_tee::BODY_BYTES_MAX;
+use crate::{
     Content, Conversation, Ending, Headers, OF_THE_TRANSFER, Reply, Request, note_untyped,
 };
 

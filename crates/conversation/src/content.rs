@@ -42,7 +42,7 @@ impl Content {
 }
 
 /// JSON as people read it: on one line where it fits, else a member a line.
-pub(super) fn pretty(json: &Json) -> String {
+pub(crate) fn pretty(json: &Json) -> String {
     let mut text = String::new();
     lay_out(json, 0, &mut text);
     text

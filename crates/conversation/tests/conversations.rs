@@ -1,16 +1,17 @@
 //! The format of conversations, playing them, and what is said of those that differ.
 
+#[path = "../../adapter/tests/support/mod.rs"]
 mod support;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use adapter::Lens;
-use adapter::conversation::{Conversation, Played};
+use conversation::{Conversation, Played};
 use support::{block_on, lens};
 
 async fn play(lens: &Arc<Lens>, conversation: &Conversation) -> Played {
-    let adapter = |part: adapter::conversation::Part| lens.clone().adapter(part.direction);
+    let adapter = |part: conversation::Part| lens.clone().adapter(part.direction);
     conversation.play(adapter).await
 }
 

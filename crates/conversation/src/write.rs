@@ -8,9 +8,9 @@ use toml::Value;
 
 use call::Form;
 
-use super::{Content, Conversation, Ending, Headers, MEDIA_TYPE_DEFAULT, Reply, Request};
+use crate::{Content, Conversation, Ending, Headers, MEDIA_TYPE_DEFAULT, Reply, Request};
 
-pub(super) fn conversation(conversation: &Conversation) -> String {
+pub(crate) fn conversation(conversation: &Conversation) -> String {
     let mut out = String::new();
     if let Some(description) = &conversation.description {
         key(&mut out, "description", &quoted(description));

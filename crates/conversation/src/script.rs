@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use toml::Value;
 use toml::de::DeTable;
 
-use super::{Content, Difference, Part};
+use crate::{Content, Difference, Part};
 use call::Direction;
 use call::{
     AdapterFailed, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions, Verdict,

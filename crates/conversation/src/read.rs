@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use toml::de::DeTable;
 
-use super::{
+use crate::{
     Content, Conversation, Ending, Exchange, Headers, Origin, Reply, Request, assume_json,
 };
 use call::Direction;
@@ -26,7 +26,7 @@ const VALUE_KEYS: [&str; 2] = ["value", "value_base64"];
 /// Most exchanges of one conversation: an adapter asks a few look-ups at most.
 const EXCHANGES_MAX: usize = 64;
 
-pub(super) fn conversation(file: &str, text: &str) -> Result<Conversation, DeclarationError> {
+pub(crate) fn conversation(file: &str, text: &str) -> Result<Conversation, DeclarationError> {
     let source = Source { file, text };
     let table = DeTable::parse(text)
         .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;

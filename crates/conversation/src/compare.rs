@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use call::Form;
 
-use super::{Content, Conversation, Ending, Headers, Request};
+use crate::{Content, Conversation, Ending, Headers, Request};
 use wire::json::Json;
 
 /// Most differences told of one conversation: the first ones are what matters.
@@ -174,7 +174,7 @@ impl Finder<'_> {
     }
 }
 
-pub(super) fn conversations(expected: &Conversation, found: &Conversation) -> Vec<Difference> {
+pub(crate) fn conversations(expected: &Conversation, found: &Conversation) -> Vec<Difference> {
     let mut differences = Vec::new();
     let (a, b) = (&expected.exchanges, &found.exchanges);
     for index in 0..a.len().max(b.len()) {
@@ -185,7 +185,7 @@ pub(super) fn conversations(expected: &Conversation, found: &Conversation) -> Ve
         match (a.get(index), b.get(index)) {
             (Some(a), Some(b)) => finder.request(&a.gets, &b.gets),
             (a, b) => {
-                let shown = |side: Option<&super::Exchange>| side.map(|side| side.gets.line());
+                let shown = |side: Option<&crate::Exchange>| side.map(|side| side.gets.line());
                 let place = match expected.sends.form {
                     Form::Http => "request",
                     Form::Resp => "command",
