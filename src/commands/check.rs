@@ -4,9 +4,9 @@ use crate::arguments::Globals;
 use crate::failure::{End, Outcome, failure, refusal, sentence};
 use crate::output;
 use adapter::Lens;
-use adapter::component::{CompileHelper, Compiler, Declaration};
 use call::AdapterKind;
 use clap::Args;
+use component::{CompileHelper, Compiler, Declaration};
 use declaration::DeclarationError;
 use model::bundle::{
     self, BundleError, Checked, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,

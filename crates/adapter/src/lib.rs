@@ -6,9 +6,6 @@
 //! reference. [`component`] runs adapters in WebAssembly; docs/reference/adapters.md is theirs. What these
 //! remember is kept by [`Stores`].
 
-pub mod component;
 pub mod lens;
-mod state;
 
 pub use lens::{Lens, explain};
-pub use state::{ENTRIES_FILE, StateError, StateId, StateOrigin, Stores, UNFINISHED_FILE};

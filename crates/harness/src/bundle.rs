@@ -75,7 +75,7 @@ pub(crate) async fn publish(
     });
     for path in checked.upgrade.adapter_files() {
         let text = std::fs::read_to_string(folder.join(path)).expect("the lens is there");
-        if adapter::component::Declaration::is_one(&text) {
+        if component::Declaration::is_one(&text) {
             continue;
         }
         adapter::Lens::parse(path, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
     (
         "docs/reference/adapters.md",
-        "crates/adapter/tests/reference.rs",
+        "crates/component/tests/reference.rs",
     ),
     (
         "docs/reference/lenses.md",
@@ -36,7 +36,7 @@ const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
     ),
     (
         "docs/guides/testing-lenses.md",
-        "crates/adapter/tests/schema.rs",
+        "crates/component/tests/schema.rs",
     ),
     (
         "docs/reference/upgrade-file.md",
