@@ -3,11 +3,11 @@
 use crate::arguments::Globals;
 use crate::failure::{End, Outcome, failure, refusal, sentence};
 use crate::output;
-use adapter::Lens;
 use call::AdapterKind;
 use clap::Args;
 use component::{CompileHelper, Compiler, Declaration};
 use declaration::DeclarationError;
+use lens::Lens;
 use model::bundle::{
     self, BundleError, Checked, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,
 };

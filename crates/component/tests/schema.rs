@@ -1,16 +1,16 @@
 //! The JSON schemas of lenses, components' files and conversations know every key that the parsers know and no other, accept every example and
 //! refuse what is misspelt. When this fails after a change of the language: mend schemas/lens.json.
 
-#[path = "../../adapter/tests/support/mod.rs"]
+#[path = "../../lens/tests/support/plain.rs"]
 mod support;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use adapter::Lens;
 use boon::{Compiler, SchemaIndex, Schemas};
 use component::Declaration;
 use conversation::{Conversation, Script};
+use lens::Lens;
 use serde_json::Value;
 
 fn root() -> PathBuf {

@@ -1,14 +1,18 @@
 //! The format of conversations, playing them, and what is said of those that differ.
 
-#[path = "../../adapter/tests/support/mod.rs"]
+#[path = "../../lens/tests/support/plain.rs"]
 mod support;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use adapter::Lens;
 use conversation::{Conversation, Played};
-use support::{block_on, lens};
+use lens::Lens;
+use support::block_on;
+
+fn lens(text: &str) -> Arc<Lens> {
+    Arc::new(Lens::parse("test.toml", text).unwrap_or_else(|error| panic!("{error}")))
+}
 
 async fn play(lens: &Arc<Lens>, conversation: &Conversation) -> Played {
     let adapter = |part: conversation::Part| lens.clone().adapter(part.direction);
@@ -270,7 +274,7 @@ body = '{"id": 7}'
         .map(|exchange| exchange.answers.clone())
         .collect();
     let lenses = [(lens, call::Direction::Future)];
-    let explained = block_on(adapter::explain::explain(
+    let explained = block_on(lens::explain::explain(
         &lenses,
         &parse(text).sends,
         &answers,

@@ -286,7 +286,7 @@ mod tests {
     use crate::expression::Expression;
 
     fn problem(text: &str) -> Option<String> {
-        Expression::compile(text).err()
+        Expression::compile(text).err().map(String::from)
     }
 
     #[test]

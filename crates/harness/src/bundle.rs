@@ -78,7 +78,7 @@ pub(crate) async fn publish(
         if component::Declaration::is_one(&text) {
             continue;
         }
-        adapter::Lens::parse(path, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        lens::Lens::parse(path, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     }
     for file in &checked.manifest.files {
         let digest = file.sha256.to_string();

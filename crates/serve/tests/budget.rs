@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adapter::Lens;
 use call::{Chain, Direction, Form, HeldBytes, Limits, RefusalKind};
+use lens::Lens;
 use serve::{MessageProtocol, ResetCause, Served};
 use support::node::*;
 use wire::framing::Codec;
@@ -24,7 +24,7 @@ const LENS: &str = r#"
 
 fn lens() -> Chain {
     let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    adapter::lens::chain(vec![(lens, Direction::Past)])
+    lens::chain(vec![(lens, Direction::Past)])
 }
 
 fn within(held: &Arc<HeldBytes>) -> Limits {

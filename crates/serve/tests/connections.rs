@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter::Lens;
 use bytes::Bytes;
 use call::{Chain, Direction, Limits};
 use http_body_util::Full;
 use hyper::Response;
+use lens::Lens;
 use serve::{ResetCause, Served};
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +36,7 @@ fn lens() -> Arc<Lens> {
 }
 
 fn past() -> Chain {
-    adapter::lens::chain(vec![(lens(), Direction::Past)])
+    lens::chain(vec![(lens(), Direction::Past)])
 }
 
 /// Version 2: does not understand anything else.
@@ -162,7 +162,7 @@ async fn bodies_stream_past_answer_rules_that_are_about_something_else_of_the_re
         same = "POST /any"
     "#;
     let lens = Arc::new(Lens::parse("test.toml", lens).unwrap_or_else(|error| panic!("{error}")));
-    let chain = adapter::lens::chain(vec![(lens, Direction::Past)]);
+    let chain = lens::chain(vec![(lens, Direction::Past)]);
     let software = Software::start(echo).await;
     let mut node = Node::start(Some(leave(chain, software.address, 1)), limits()).await;
     let body = "x".repeat(3 << 20);

@@ -3,9 +3,9 @@
 //! The peers are a process of their own, so that only what serving needs is in the figure: every connection has carried a message
 //! both ways, and then waits. What the kernel keeps for a socket is not in it; that is the same for any program.
 
-use adapter::Lens;
 use call::{Chain, Closed, Counters, Dial, Direction, Gate, Lease, Limits, Pending, Upstream};
 use call::{Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict};
+use lens::Lens;
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use serve::serve_http;
 use serve::{SessionChain, serve_session};
@@ -136,7 +136,7 @@ fn chain_of_lenses() -> Arc<Chain> {
         rules = [{ old = 'body.name', new = 'body.title' }]
     ";
     let lens = Arc::new(Lens::parse("lens.toml", lens).expect("a lens"));
-    Arc::new(adapter::lens::chain(vec![(lens, Direction::Past)]))
+    Arc::new(lens::chain(vec![(lens, Direction::Past)]))
 }
 
 /// Serves every connection until the test ends.

@@ -8,8 +8,8 @@ mod support {
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use adapter::Lens;
 use call::{Chain, Direction, RefusalKind};
+use lens::Lens;
 use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,7 +28,7 @@ const LENS: &str = r#"
 
 fn lens() -> Chain {
     let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    adapter::lens::chain(vec![(lens, Direction::Past)])
+    lens::chain(vec![(lens, Direction::Past)])
 }
 
 async fn head(stream: &mut TcpStream) -> String {

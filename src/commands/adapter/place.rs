@@ -3,10 +3,10 @@
 use crate::arguments::Globals;
 use crate::commands::check::{self, complain};
 use crate::failure::{Advise, End, failure, refusal};
-use adapter::Lens;
 use call::AdapterKind;
 use component::{CompileHelper, Compiler, Declaration, Program};
 use conversation::FOLDER_EXTENSION;
+use lens::Lens;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

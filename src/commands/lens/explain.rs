@@ -7,10 +7,10 @@ use crate::arguments::Globals;
 use crate::connection::wait_for;
 use crate::failure::{Advise, End, Outcome, failure};
 use crate::output;
-use adapter::explain::{Explanation, explain};
 use call::Direction;
 use clap::{Args, ValueEnum};
 use conversation::{Content, Conversation, Exchange, Headers, Reply, Request};
+use lens::explain::{Explanation, explain};
 use std::path::PathBuf;
 
 /// Arguments of `upstart lens explain`.

@@ -32,7 +32,7 @@ const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
     ),
     (
         "docs/reference/lenses.md",
-        "crates/adapter/tests/reference.rs",
+        "crates/lens/tests/reference.rs",
     ),
     (
         "docs/guides/testing-lenses.md",

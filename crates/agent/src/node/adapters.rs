@@ -4,12 +4,12 @@ use super::Node;
 use super::actions::chain;
 use crate::layout::Layout;
 use crate::relay::{Loaded, LoadedSessions};
-use adapter::Lens;
 use call::AdapterKind;
 use component::{
     CompileHelper, Compiler, ComponentStep, Declaration, Program, SessionStep, Standing,
 };
 use component::{StateId, Stores};
+use lens::Lens;
 use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;

@@ -7,13 +7,13 @@ mod observed;
 mod stage;
 mod state;
 
-use adapter::Lens;
 use assemble::{DELEGATE, component};
 use call::{Calls, Chain, Conflicts, Direction};
 use component::Stores;
 use component::{ComponentError, ComponentStep, Declaration, Program, Standing};
 use conversation::{Conversation, Part, Played};
 use guests::{foreign, handling};
+use lens::Lens;
 use stage::{Stage, declaration, step};
 use std::path::Path;
 use std::sync::Arc;

@@ -11,8 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter::Lens;
 use call::{Chain, Direction, Limits};
+use lens::Lens;
 use node::*;
 use recorder::{Reached, Recorder};
 use serve::{ResetCause, Served};
@@ -51,7 +51,7 @@ const fn case(
 
 fn lens() -> Chain {
     let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    adapter::lens::chain(vec![(lens, Direction::Past)])
+    lens::chain(vec![(lens, Direction::Past)])
 }
 
 /// The statuses of everything that was answered, and how the connection ended.

@@ -1,6 +1,6 @@
 //! The real connection handler with the example's lens, in this process.
 
-use ::adapter::Lens;
+use ::lens::Lens;
 use anyhow::Context;
 use call::{
     Chain, Closed, Dial, Direction, Failure, Gate, Lease, Limits, Observer, Pending, Refusal,
@@ -85,7 +85,7 @@ impl Adapter {
             .with_context(|| format!("cannot read {}", lens.display()))?;
         let lens = Arc::new(Lens::parse(&lens.display().to_string(), &text)?);
         let way = Arc::new(Way {
-            chain: Arc::new(::adapter::lens::chain(vec![(lens, direction)])),
+            chain: Arc::new(::lens::chain(vec![(lens, direction)])),
             upstream: Upstream {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, software)),
                 generation: 1,
