@@ -4,10 +4,9 @@
 use super::framing as frames;
 use super::wire::Memory;
 use call::{
-    AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
-    Verdict,
+    AdapterFailed, Direction, Event, Head, Limits, Outgoing, Party, Pending, Reaction, Session,
+    SessionCaller, Sessions, Verdict,
 };
-use call::{Direction, Limits, Pending};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use serve::{SessionChain, SessionEnd, serve_session};
 use std::sync::{Arc, Mutex};

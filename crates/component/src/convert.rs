@@ -7,8 +7,7 @@ use http::{Method, Request, Response, StatusCode, Uri, request, response};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use call::strip_hops;
-use call::{Answer, Body, BodyLimits, Call};
-use call::{Refusal, RefusalKind};
+use call::{Answer, Body, BodyLimits, Call, Refusal, RefusalKind};
 use wire::json::Json;
 
 /// Written anew where the message leaves.

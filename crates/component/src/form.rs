@@ -7,8 +7,7 @@ use http::{Extensions, Method, Response, StatusCode, request};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::convert;
-use call::{Answer, Body, BodyLimits, Call, Form};
-use call::{Refusal, RefusalKind};
+use call::{Answer, Body, BodyLimits, Call, Form, Refusal, RefusalKind};
 use wire::framing::{Codec, Cutter, Look};
 use wire::words::{command, words};
 

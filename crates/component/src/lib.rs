@@ -4,6 +4,7 @@
 //! docs/reference/adapters.md is the reference, `wit/` the contract. Whatever a component does costs at most the call that it does it
 //! in: it is limited in time, memory and state, shares no memory with anything, and reaches nothing but what it is given.
 
+mod asked;
 mod bindings;
 mod compile;
 mod convert;
@@ -19,6 +20,7 @@ mod operation;
 mod program;
 mod run;
 mod session;
+mod standing;
 mod state;
 mod step;
 mod turns;
@@ -28,5 +30,6 @@ pub use declared::{ComponentLimits, Declaration};
 pub use error::ComponentError;
 pub use program::Program;
 pub use session::SessionStep;
+pub use standing::Standing;
 pub use state::{ENTRIES_FILE, StateError, StateId, StateOrigin, Stores, UNFINISHED_FILE};
-pub use step::{ComponentStep, Standing};
+pub use step::ComponentStep;

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::asked::Asked;
 use crate::bindings::exports::upstart::adapter::calls::Observation as Seen;
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::form;
 use crate::observed;
 use crate::run::{Broken, Question, Ran, Said};
 use crate::state::{OpenIntent, State, Transaction};
-use crate::step::{Asked, ComponentStep};
-use call::Failure;
-use call::{Answer, Body, Call, Form};
-use call::{Expected, Follower, Heard, Observation};
-use call::{Held, Hold, Key};
-use call::{Next, Pending};
+use crate::step::ComponentStep;
+use call::{
+    Answer, Body, Call, Expected, Failure, Follower, Form, Heard, Held, Hold, Key, Next,
+    Observation, Pending,
+};
 
 /// A call at the next version, and what the adapter remembers.
 struct Following<'s> {

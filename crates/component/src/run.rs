@@ -16,10 +16,7 @@ use crate::instance::Instance;
 use crate::program::Program;
 use crate::state::{Intent, OpenIntent, State, Transaction};
 use crate::turns::{self, Work};
-use call::Next;
-use call::Places;
-use call::{BodyError, BodyLimits, Form};
-use call::{Failure, Refusal};
+use call::{BodyError, BodyLimits, Failure, Form, Next, Places, Refusal};
 
 /// What a component is asked.
 pub(crate) enum Question {

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use crate::asked::Asked;
 use crate::bindings::exports::upstart::adapter::calls::Unfinished;
 use crate::bindings::upstart::adapter::{messages as wit, types};
 use crate::declared::Declaration;
@@ -12,38 +11,12 @@ use crate::form;
 use crate::operation::{Hold as Excludes, Operation};
 use crate::program::Program;
 use crate::run::{Broken, Delegates, Question, Ran, Said};
-use crate::state::{Intent, OpenIntent, State, StateId, StateOrigin, Stores};
-use call::Follower;
-use call::Places;
-use call::{AdapterFailure, Failure, Refusal, RefusalKind};
-use call::{Answer, BodyError, Call, Caller, Form};
-use call::{Calls, Direction, Next, Pending};
-use call::{Held, Hold, Key};
-
-/// Where a component stands.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    /// Whose state it has.
-    pub state: StateId,
-    /// The version of its callers.
-    pub caller_version: u32,
-    /// The version of the next in the chain.
-    pub next_version: u32,
-}
-
-impl Standing {
-    /// Between two versions, with the state of the upgrade to the newer one.
-    pub fn between(direction: Direction, caller_version: u32, next_version: u32) -> Standing {
-        Standing {
-            state: StateId {
-                upgrade: caller_version.max(next_version),
-                direction,
-            },
-            caller_version,
-            next_version,
-        }
-    }
-}
+use crate::standing::Standing;
+use crate::state::{Intent, OpenIntent, State, StateOrigin, Stores};
+use call::{
+    AdapterFailure, Answer, BodyError, Call, Caller, Calls, Direction, Failure, Follower, Form,
+    Held, Hold, Key, Next, Pending, Places, Refusal, RefusalKind,
+};
 
 /// A component, as one of the adapters of a chain.
 pub struct ComponentStep {
@@ -60,18 +33,6 @@ impl fmt::Debug for ComponentStep {
             .field("standing", &self.standing)
             .finish_non_exhaustive()
     }
-}
-
-/// A call, whole, and what it is.
-pub(crate) struct Asked<'s> {
-    pub(crate) operation: &'s Operation,
-    pub(crate) call: Call,
-    pub(crate) body: Bytes,
-    pub(crate) request: wit::Call,
-    caller: types::Caller,
-    pub(crate) key: Option<String>,
-    /// Leave for this adapter and those below.
-    pub(crate) places: Places,
 }
 
 impl ComponentStep {
@@ -462,32 +423,6 @@ impl ComponentStep {
             reason: why.to_string(),
             timed_out: matches!(why, Broken::Time(_)),
         }))
-    }
-}
-
-impl Asked<'_> {
-    /// What is written down before the first delegate.
-    pub(crate) fn intent(&self) -> Intent {
-        let pair = |header: &wit::Header| (header.name.clone(), header.value.clone());
-        let (method, target, headers) = match &self.request {
-            wit::Call::Http(request) => {
-                let headers = request.headers.iter().map(pair).collect();
-                (request.method.clone(), request.target.clone(), headers)
-            }
-            wit::Call::Resp(_) | wit::Call::Message(_) => Default::default(),
-        };
-        Intent {
-            form: Form::of(&self.call.head.extensions),
-            key: self.key.clone(),
-            version: self.caller.version,
-            address: self.caller.address.clone(),
-            service: self.caller.service.clone(),
-            observed: false,
-            method,
-            target,
-            headers,
-            body: self.body.to_vec(),
-        }
     }
 }
 

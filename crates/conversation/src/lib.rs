@@ -25,9 +25,7 @@ pub use play::{Part, Played, through};
 pub use recording::{Recording, Sink, Told};
 pub use script::{Happens, PlayedScript, Script, ScriptEvent};
 
-use call::Direction;
-use call::Form;
-use call::RefusalKind;
+use call::{Direction, Form, RefusalKind};
 use declaration::DeclarationError;
 use wire::words::{command, words};
 

@@ -7,11 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::recording::Recording;
 use crate::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
-use call::Conflicts;
-use call::Failure;
-use call::Limits;
-use call::{Answer, Body, BodyLimits, Call, Form};
-use call::{Calls, Chain, Delegate, Direction, Pending};
+use call::{
+    Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Form,
+    Limits, Pending,
+};
 
 /// How a conversation went.
 #[derive(Clone, Debug)]

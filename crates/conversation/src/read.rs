@@ -8,9 +8,7 @@ use toml::de::DeTable;
 use crate::{
     Content, Conversation, Ending, Exchange, Headers, Origin, Reply, Request, assume_json,
 };
-use call::Direction;
-use call::Form;
-use call::RefusalKind;
+use call::{Direction, Form, RefusalKind};
 use declaration::DeclarationError;
 use declaration::reader::{Node, Section, Source, nearest};
 

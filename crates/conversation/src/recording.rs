@@ -11,9 +11,7 @@ use bytes::Bytes;
 
 use crate::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
 use crate::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
-use call::{Answer, Body, Call, Form};
-use call::{Calls, Chain, Direction, Next, Pending};
-use call::{Failure, Refusal};
+use call::{Answer, Body, Call, Calls, Chain, Direction, Failure, Form, Next, Pending, Refusal};
 use wire::json::Json;
 use wire::words;
 

@@ -9,9 +9,9 @@ use toml::Value;
 use toml::de::DeTable;
 
 use crate::{Content, Difference, Part};
-use call::Direction;
 use call::{
-    AdapterFailed, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions, Verdict,
+    AdapterFailed, Direction, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
+    Verdict,
 };
 use declaration::DeclarationError;
 use declaration::reader::{Node, Section, Source};

@@ -20,8 +20,7 @@ use std::sync::Arc;
 
 use declaration::DeclarationError;
 
-use call::Conflicts;
-use call::{Calls, Chain, Direction};
+use call::{Calls, Chain, Conflicts, Direction};
 use operation::{Declared, Operation, RefusalForms, Unmatched};
 
 /// A lens file, parsed, proved and compiled.

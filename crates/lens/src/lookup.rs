@@ -8,10 +8,9 @@ use http::{Method, Request};
 use crate::operation::Operation;
 use crate::rule::BySide;
 use crate::step::{LensStep, is_encoded, target};
-use call::Next;
-use call::{Answer, Body, BodyError, BodyLimits, Call};
-use call::{Failure, RefusalKind};
-use call::{Held, Hold, Key};
+use call::{
+    Answer, Body, BodyError, BodyLimits, Call, Failure, Held, Hold, Key, Next, RefusalKind,
+};
 use declaration::Mismatch;
 use declaration::expression::{Expression, Surroundings};
 use declaration::lookup::{LookupAnswers, answer_value};

@@ -4,8 +4,7 @@ use http::StatusCode;
 
 use crate::operation::{Declared, Operation};
 use crate::step::LensStep;
-use call::Call;
-use call::{Refusal, RefusalKind};
+use call::{Call, Refusal, RefusalKind};
 use declaration::Mismatch;
 use wire::json::Json;
 

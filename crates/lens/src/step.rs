@@ -10,10 +10,10 @@ use crate::Lens;
 use crate::answer::Back;
 use crate::operation::{Operation, Unmatched, is_head_of_get};
 use crate::rule::Remembered;
-use call::Held;
-use call::{Answer, AwaitsContinue, Body, BodyError, Call, PassesInterims};
-use call::{Calls, Direction, Next, Pending, Side};
-use call::{Failure, Refusal, RefusalKind};
+use call::{
+    Answer, AwaitsContinue, Body, BodyError, Call, Calls, Direction, Failure, Held, Next,
+    PassesInterims, Pending, Refusal, RefusalKind, Side,
+};
 use declaration::Mismatch;
 use declaration::expression::{Surroundings, request_value};
 use declaration::scope::{Head, Pair, Scope};

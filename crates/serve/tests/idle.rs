@@ -3,8 +3,10 @@
 //! The peers are a process of their own, so that only what serving needs is in the figure: every connection has carried a message
 //! both ways, and then waits. What the kernel keeps for a socket is not in it; that is the same for any program.
 
-use call::{Chain, Closed, Counters, Dial, Direction, Gate, Lease, Limits, Pending, Upstream};
-use call::{Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict};
+use call::{
+    Chain, Closed, Counters, Dial, Direction, Event, Gate, Head, Lease, Limits, Party, Pending,
+    Reaction, Session, SessionCaller, Sessions, Upstream, Verdict,
+};
 use lens::Lens;
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use serve::serve_http;

@@ -5,10 +5,9 @@
 mod oracles;
 
 use call::{
-    AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
-    Verdict,
+    AdapterFailed, Direction, Event, Head, Limits, Outgoing, Party, Pending, Reaction, Session,
+    SessionCaller, Sessions, Verdict,
 };
-use call::{Direction, Limits, Pending};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use proptest::prelude::*;
 use serve::{SessionChain, SessionEnd, serve_session};

@@ -1,8 +1,7 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
 use super::{Picture, Relay, reset_std};
-use call::{Dial, Upstream};
-use call::{SessionCaller, Sessions};
+use call::{Dial, SessionCaller, Sessions, Upstream};
 use model::ids::Version;
 use model::routing::{Direction, Step};
 use serve::{SessionChain, SessionEnd, SessionError, serve_session};

@@ -2,8 +2,7 @@
 
 use super::bindings::exports::upstart::adapter::sessions as wit;
 use crate::bindings::upstart::adapter::types;
-use call::Direction;
-use call::{Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
+use call::{Direction, Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
 
 pub(super) fn session(session: Session<'_>) -> wit::Session {
     wit::Session {

@@ -9,13 +9,12 @@ use crate::bindings::upstart::adapter::types;
 use crate::declared::Declaration;
 use crate::program::Program;
 use crate::run::Broken;
+use crate::standing::Standing;
 use crate::state::{State, StateOrigin, Stores};
-use crate::step::Standing;
 use call::{
-    AdapterFailed, Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict,
+    AdapterFailed, Direction, Event, Head, Hold, Key, Party, Pending, Reaction, Session,
+    SessionCaller, Sessions, Verdict,
 };
-use call::{Direction, Pending};
-use call::{Hold, Key};
 
 /// A component of sessions, as one of the adapters of a chain.
 pub struct SessionStep {

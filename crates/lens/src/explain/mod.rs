@@ -7,6 +7,7 @@
 
 mod operations;
 mod rules;
+mod scopes;
 
 use std::sync::Arc;
 
@@ -15,8 +16,7 @@ use serde::Serialize;
 use super::Lens;
 use super::operation::{Alternative, Operation};
 use super::step::LensStep;
-use call::Direction;
-use call::Refusal;
+use call::{Direction, Refusal};
 use conversation::{self, Conversation, Exchange, Headers, Reply, Request, Told};
 
 pub use operations::Considered;
@@ -172,7 +172,7 @@ impl Explainer<'_> {
     fn exchanges(&self, operation: Option<&Operation>) -> (&[Exchange], Option<&Exchange>) {
         let all = &self.conversation().exchanges;
         let lookups = operation.map_or(0, |operation| {
-            rules::lookups(self.step, operation, self.conversation()).len()
+            scopes::lookups(self.step, operation, self.conversation()).len()
         });
         let (before, main) = all.split_at(lookups.min(all.len()));
         (before, main.first())

@@ -4,7 +4,7 @@ use http::Method;
 use serde::Serialize;
 
 use super::Explainer;
-use super::rules;
+use super::scopes;
 use crate::operation::{Alternative, Operation, Statuses, is_head_of_get};
 use conversation::{Reply, Request};
 use declaration::expression::Surroundings;
@@ -78,7 +78,7 @@ impl Explainer<'_> {
             return Fit::Is;
         };
         let is_text = operation.text[self.step.caller() as usize];
-        let scope = rules::request_scope(Some(template), sends, is_text);
+        let scope = scopes::request_scope(Some(template), sends, is_text);
         let around = Surroundings {
             method: sends.method.as_str(),
             ..Surroundings::default()
@@ -133,8 +133,8 @@ impl Explainer<'_> {
         }
         let when = alternative.when[side as usize].as_ref()?;
         let is_text = alternative.text[side as usize];
-        let scope = rules::answer_scope(&answered.headers, &answered.body, is_text);
-        let caller = rules::Caller::of(self.step, operation, self.conversation());
+        let scope = scopes::answer_scope(&answered.headers, &answered.body, is_text);
+        let caller = scopes::Caller::of(self.step, operation, self.conversation());
         match when.holds(&scope, caller.around(answered.status)) {
             Ok(true) => None,
             Ok(false) => Some(format!("its condition does not hold: {}", when.text())),

@@ -13,12 +13,9 @@ use super::software::{Software, ToSoftware};
 use super::stream::Traffic;
 use super::strict;
 use crate::ending::ResetCause;
-use call::Limits;
-use call::Observer;
-use call::Share;
-use call::{BodyLimits, PassesInterims};
-use call::{Dial, Gate};
-use call::{Failure, Refusal, RefusalKind};
+use call::{
+    BodyLimits, Dial, Failure, Gate, Limits, Observer, PassesInterims, Refusal, RefusalKind, Share,
+};
 
 /// Where requests that can be understood in two ways are refused, as it is counted.
 const AMBIGUOUS: &str = "(ambiguous)";

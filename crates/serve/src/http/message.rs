@@ -11,8 +11,7 @@ use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use call::strip_hops;
-use call::{Answer, AwaitsContinue, Body, BodyLimits, Call, WatchedBody};
-use call::{Failure, Refusal};
+use call::{Answer, AwaitsContinue, Body, BodyLimits, Call, Failure, Refusal, WatchedBody};
 
 use super::interim::{Expectation, Wanted};
 use super::strict;

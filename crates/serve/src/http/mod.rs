@@ -26,9 +26,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::ending::{self, ResetCause, Served};
 use crate::presence::{LOOK_INTERVAL, Manners};
-use call::Limits;
-use call::Observer;
-use call::{Dial, Gate};
+use call::{Dial, Gate, Limits, Observer};
 use caller::Caller;
 use stream::CallerStream;
 

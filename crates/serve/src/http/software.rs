@@ -14,11 +14,7 @@ use tokio::task::AbortHandle;
 use super::bounded::{BoundedStream, Budget, CallerSide};
 use super::interim::{Expectation, Interims};
 use super::message::{self, Outgoing};
-use call::Failure;
-use call::Limits;
-use call::{Answer, Call, PassesInterims};
-use call::{Delegate, Pending};
-use call::{Dial, Upstream};
+use call::{Answer, Call, Delegate, Dial, Failure, Limits, PassesInterims, Pending, Upstream};
 
 /// An open connection to the software.
 struct Connection {

@@ -17,12 +17,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ending::{self, ResetCause, Served};
-use call::Limits;
-use call::Observer;
-use call::Share;
-use call::{Body, BodyLimits, Call, Caller, Form};
-use call::{Dial, Gate, Lease, Upstream};
-use call::{Failure, Refusal};
+use call::{
+    Body, BodyLimits, Call, Caller, Dial, Failure, Form, Gate, Lease, Limits, Observer, Refusal,
+    Share, Upstream,
+};
 use software::{Link, ToSoftware};
 use stream::MessageStream;
 use wire::framing::Codec;

@@ -10,11 +10,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::stream::MessageStream;
 use super::talk::{Heard, Talk};
-use call::Limits;
-use call::{Answer, Body, BodyError, Call, Form};
-use call::{Delegate, Pending};
-use call::{Dial, Upstream};
-use call::{Failure, Refusal, RefusalKind};
+use call::{
+    Answer, Body, BodyError, Call, Delegate, Dial, Failure, Form, Limits, Pending, Refusal,
+    RefusalKind, Upstream,
+};
 use wire::framing::Codec;
 use wire::words::words;
 

@@ -10,8 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::presence::Manners;
-use call::Limits;
-use call::Share;
+use call::{Limits, Share};
 use wire::framing::{Codec, Cutter, FramingError, Look, Sealed};
 
 /// One side's connection. Dropped, it looks to the peer as if the process had died, unless it was ended in order.

@@ -1,7 +1,6 @@
 //! The adapters of sessions between a caller's version and the software's, and the framing between each two of them.
 
-use call::Direction;
-use call::Sessions;
+use call::{Direction, Sessions};
 use std::fmt;
 use std::sync::Arc;
 use wire::framing::Codec;

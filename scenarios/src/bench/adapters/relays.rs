@@ -1,8 +1,10 @@
 //! What stands between sender and receiver: a session, or a relay that moves bytes by splice(2) and knows nothing of them.
 
 use anyhow::bail;
-use call::{Direction, Limits, Pending};
-use call::{Event, Head, Party, Reaction, Session, SessionCaller, Sessions, Verdict};
+use call::{
+    Direction, Event, Head, Limits, Party, Pending, Reaction, Session, SessionCaller, Sessions,
+    Verdict,
+};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use serve::{SessionChain, SessionEnd, serve_session};
