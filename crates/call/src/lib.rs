@@ -43,7 +43,7 @@ pub use kind::{AdapterKind, UnfitAdapter};
 pub use limits::Limits;
 pub use observer::{Counted, Counters, Observer};
 pub use places::{Places, RUNNING_MAX};
-pub use refusal::{AdapterFailure, Failure, Refusal, RefusalKind};
+pub use refusal::{AdapterFailure, Failure, Refusal, RefusalBody, RefusalKind, RefusalWords};
 pub use session::{
     AdapterFailed, Event, Head, MEMO_BYTES_MAX, Outgoing, Party, Reaction, Session, SessionCaller,
     Sessions, Verdict,

@@ -1,7 +1,7 @@
 //! How calls end without an answer of the software: refusals and failures.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use crate::body::Body;
 use wire::framing::FramingError;
@@ -61,54 +61,133 @@ pub struct Refusal {
     pub rule: String,
     /// Why, for people.
     pub reason: String,
-    /// The answer's status.
-    pub status: StatusCode,
-    /// The answer's body in the protocol's own words; without one it is a problem (RFC 9457).
-    pub body: Option<Json>,
-    /// What the body is, where it is not JSON: then it is a string, written as it is. Empty for an
-    /// answer that does not say.
-    pub media: Option<String>,
-    /// The answer's other headers, in a component's own words.
-    pub headers: http::HeaderMap,
-    /// The answer, where calls are not of HTTP: a value of RESP, or a message without its framing. Then only this counts.
-    pub message: Option<Bytes>,
+    /// How the caller is told.
+    pub words: RefusalWords,
     /// What the software had answered, where that is what was refused: for whoever runs the node, not for the caller.
     pub cause: Option<String>,
 }
 
+/// The words in which a caller is told a refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RefusalWords {
+    /// An answer of HTTP. Where calls are not of HTTP the node says the reason in the protocol's words, if it has some for that.
+    Http {
+        /// Its status.
+        status: StatusCode,
+        /// Its headers beside the media type, in an adapter's own words.
+        headers: HeaderMap,
+        /// Its body.
+        body: RefusalBody,
+    },
+    /// An adapter's own, where calls are not of HTTP: a value of RESP, or a message without its framing.
+    Message(Bytes),
+}
+
+/// The body of a refusal that is an answer of HTTP.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RefusalBody {
+    /// The node's words: a problem (RFC 9457).
+    Problem,
+    /// An adapter's own words, as JSON.
+    Json(Json),
+    /// An adapter's own words.
+    Text {
+        /// Its media type; empty for an answer that does not say.
+        media: String,
+        /// The text.
+        text: String,
+    },
+}
+
+impl RefusalBody {
+    /// An adapter's own words; of this media type where they are text, else JSON.
+    pub fn own(body: Json, media: Option<String>) -> RefusalBody {
+        match (body, media) {
+            (Json::String(text), Some(media)) => RefusalBody::Text { media, text },
+            (body, _) => RefusalBody::Json(body),
+        }
+    }
+}
+
 impl Refusal {
-    /// Its body and media type as an answer of HTTP: the adapter's own words, else a problem (RFC 9457). An empty media type stands for none.
-    pub fn http_body(&self) -> (Body, &str) {
-        match (&self.body, &self.media) {
-            (Some(Json::String(text)), Some(media)) => (Body::Bytes(text.clone().into()), media),
-            (Some(body), _) => (Body::Json(body.clone()), "application/json"),
-            (None, _) => (Body::Json(problem(self)), "application/problem+json"),
+    /// A refusal in the node's own words: of HTTP a problem with this status.
+    pub fn new(
+        kind: RefusalKind,
+        rule: impl Into<String>,
+        reason: impl Into<String>,
+        status: StatusCode,
+    ) -> Refusal {
+        Refusal {
+            kind,
+            rule: rule.into(),
+            reason: reason.into(),
+            words: RefusalWords::Http {
+                status,
+                headers: HeaderMap::new(),
+                body: RefusalBody::Problem,
+            },
+            cause: None,
         }
     }
 
     /// An answer that cannot be shown to the caller's version.
     pub fn of_answer(reason: String) -> Refusal {
-        Refusal {
-            kind: RefusalKind::Response,
-            rule: "(answer)".to_owned(),
-            reason,
-            status: StatusCode::BAD_GATEWAY,
-            body: None,
-            media: None,
-            headers: http::HeaderMap::new(),
-            message: None,
-            cause: None,
+        let kind = RefusalKind::Response;
+        Refusal::new(kind, "(answer)", reason, StatusCode::BAD_GATEWAY)
+    }
+
+    /// The same with this body.
+    #[must_use]
+    pub fn with_body(mut self, own: RefusalBody) -> Refusal {
+        if let RefusalWords::Http { body, .. } = &mut self.words {
+            *body = own;
+        }
+        self
+    }
+
+    /// Its status as an answer of HTTP.
+    pub fn status(&self) -> StatusCode {
+        match &self.words {
+            RefusalWords::Http { status, .. } => *status,
+            RefusalWords::Message(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+
+    /// An adapter's own words, where they are JSON.
+    pub fn json(&self) -> Option<&Json> {
+        match &self.words {
+            RefusalWords::Http {
+                body: RefusalBody::Json(json),
+                ..
+            } => Some(json),
+            _ => None,
+        }
+    }
+
+    /// Its body and media type as an answer of HTTP: the adapter's own words, else a problem (RFC 9457). An empty media type stands for none.
+    pub fn http_body(&self) -> (Body, &str) {
+        match &self.words {
+            RefusalWords::Http {
+                body: RefusalBody::Text { media, text },
+                ..
+            } => (Body::Bytes(text.clone().into()), media),
+            RefusalWords::Http {
+                body: RefusalBody::Json(json),
+                ..
+            } => (Body::Json(json.clone()), "application/json"),
+            _ => (Body::Json(problem(self)), "application/problem+json"),
         }
     }
 }
 
 fn problem(refusal: &Refusal) -> Json {
-    let title = refusal.status.canonical_reason().unwrap_or("Refused");
+    let status = refusal.status();
+    let title = status.canonical_reason().unwrap_or("Refused");
     let text = |text: &str| Json::String(text.to_owned());
     let members = [
         ("type", text("about:blank")),
         ("title", text(title)),
-        ("status", Json::Integer(i64::from(refusal.status.as_u16()))),
+        ("status", Json::Integer(i64::from(status.as_u16()))),
         ("detail", text(&refusal.reason)),
     ];
     let members = members.map(|(name, value)| (name.to_owned(), value));
@@ -129,23 +208,15 @@ pub struct AdapterFailure {
 impl AdapterFailure {
     /// As the caller is told: a problem, 500 or 504.
     pub fn told(&self) -> Refusal {
-        Refusal {
-            kind: RefusalKind::Response,
-            rule: self.rule.clone(),
-            reason: format!(
-                "the adapter between the two versions failed ({}): {}; whether the call had an effect is not known",
-                self.rule, self.reason
-            ),
-            status: match self.timed_out {
-                true => StatusCode::GATEWAY_TIMEOUT,
-                false => StatusCode::INTERNAL_SERVER_ERROR,
-            },
-            body: None,
-            media: None,
-            headers: http::HeaderMap::new(),
-            message: None,
-            cause: None,
-        }
+        let reason = format!(
+            "the adapter between the two versions failed ({}): {}; whether the call had an effect is not known",
+            self.rule, self.reason
+        );
+        let status = match self.timed_out {
+            true => StatusCode::GATEWAY_TIMEOUT,
+            false => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Refusal::new(RefusalKind::Response, &self.rule, reason, status)
     }
 }
 

@@ -7,8 +7,7 @@ use http::{Method, Request, Response, StatusCode, Uri, request, response};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use call::strip_hops;
-use call::{Answer, Body, BodyLimits, Call, Refusal, RefusalKind};
-use wire::json::Json;
+use call::{Answer, Body, BodyLimits, Call, Refusal, RefusalBody, RefusalKind, RefusalWords};
 
 /// Written anew where the message leaves.
 const LENGTHS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
@@ -127,24 +126,33 @@ pub(crate) fn answer(reply: wit::HttpReply, method: &Method) -> Result<Answer, S
 
 /// A refusal of somebody nearer to the software, as the adapter sees it.
 pub(crate) fn refusal(refusal: &Refusal) -> wit::Refusal {
-    let reply = refusal.body.is_some().then(|| {
-        let (body, media) = refusal.http_body();
-        let media = Some(("content-type", media)).filter(|(_, media)| !media.is_empty());
-        let others = refusal.headers.iter().filter_map(|(name, value)| {
-            // It was text when the component wrote it.
-            Some((name.as_str(), value.to_str().ok()?))
-        });
-        wit::HttpReply {
-            status: refusal.status.as_u16(),
-            headers: (media.into_iter().chain(others))
-                .map(|(name, value)| wit::Header {
-                    name: name.to_owned(),
-                    value: value.to_owned(),
-                })
-                .collect(),
-            body: body.into_written(),
+    let reply = match &refusal.words {
+        RefusalWords::Http {
+            body: RefusalBody::Problem,
+            ..
         }
-    });
+        | RefusalWords::Message(_) => None,
+        RefusalWords::Http {
+            status, headers, ..
+        } => {
+            let (body, media) = refusal.http_body();
+            let media = Some(("content-type", media)).filter(|(_, media)| !media.is_empty());
+            let others = headers.iter().filter_map(|(name, value)| {
+                // It was text when the component wrote it.
+                Some((name.as_str(), value.to_str().ok()?))
+            });
+            Some(wit::HttpReply {
+                status: status.as_u16(),
+                headers: (media.into_iter().chain(others))
+                    .map(|(name, value)| wit::Header {
+                        name: name.to_owned(),
+                        value: value.to_owned(),
+                    })
+                    .collect(),
+                body: body.into_written(),
+            })
+        }
+    };
     wit::Refusal {
         reason: refusal.reason.clone(),
         reply: reply.map(wit::Reply::Http),
@@ -157,17 +165,8 @@ pub(crate) fn refused(
     reply: Option<wit::HttpReply>,
     rule: String,
 ) -> Result<Refusal, String> {
-    let mut own = Refusal {
-        kind: RefusalKind::Declared,
-        rule,
-        reason,
-        status: StatusCode::UNPROCESSABLE_ENTITY,
-        body: None,
-        media: None,
-        headers: http::HeaderMap::new(),
-        message: None,
-        cause: None,
-    };
+    let kind = RefusalKind::Declared;
+    let mut own = Refusal::new(kind, rule, reason, StatusCode::UNPROCESSABLE_ENTITY);
     let Some(reply) = reply else {
         return Ok(own);
     };
@@ -176,10 +175,14 @@ pub(crate) fn refused(
     let mut answer = answer(reply, &Method::GET)?;
     let media = answer.head.headers.remove(header::CONTENT_TYPE);
     let media = media.as_ref().and_then(|media| media.to_str().ok());
-    own.status = answer.head.status;
-    own.body = Some(Json::String(text));
-    own.media = Some(media.unwrap_or_default().to_owned());
-    own.headers = answer.head.headers;
+    own.words = RefusalWords::Http {
+        status: answer.head.status,
+        headers: answer.head.headers,
+        body: RefusalBody::Text {
+            media: media.unwrap_or_default().to_owned(),
+            text,
+        },
+    };
     Ok(own)
 }
 
@@ -204,7 +207,10 @@ mod tests {
         };
         let own = refused("too many".to_owned(), Some(reply), "rule".to_owned());
         let own = own.expect("what HTTP allows");
-        assert_eq!(own.headers.len(), 1, "{own:?}");
+        let RefusalWords::Http { headers, .. } = &own.words else {
+            panic!("{own:?}");
+        };
+        assert_eq!(headers.len(), 1, "{own:?}");
         let handed_on = refusal(&own);
         let Some(wit::Reply::Http(shown)) = handed_on.reply else {
             panic!("{handed_on:?}");

@@ -7,7 +7,7 @@ use http::{Extensions, Method, Response, StatusCode, request};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::convert;
-use call::{Answer, Body, BodyLimits, Call, Form, Refusal, RefusalKind};
+use call::{Answer, Body, BodyLimits, Call, Form, Refusal, RefusalKind, RefusalWords};
 use wire::framing::{Codec, Cutter, Look};
 use wire::words::{command, words};
 
@@ -91,7 +91,7 @@ pub(crate) fn answer(reply: wit::Reply, asked: &request::Parts) -> Result<Answer
 
 /// A refusal of somebody nearer to the software, as the adapter sees it.
 pub(crate) fn refusal(form: Form, refusal: &Refusal) -> wit::Refusal {
-    let Some(message) = &refusal.message else {
+    let RefusalWords::Message(message) = &refusal.words else {
         return match form {
             Form::Http => convert::refusal(refusal),
             Form::Resp | Form::Message => wit::Refusal {
@@ -122,17 +122,13 @@ pub(crate) fn refused(
         (Some(wit::Reply::Http(reply)), Form::Http) => Some(reply),
         (reply, Form::Resp | Form::Message) => {
             let message = reply.map(|reply| message(reply, form)).transpose()?;
-            return Ok(Refusal {
-                kind: RefusalKind::Declared,
-                rule,
-                reason: refusal.reason,
-                status: StatusCode::UNPROCESSABLE_ENTITY,
-                body: None,
-                media: None,
-                headers: http::HeaderMap::new(),
-                message,
-                cause: None,
-            });
+            let kind = RefusalKind::Declared;
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let mut own = Refusal::new(kind, rule, refusal.reason, status);
+            if let Some(message) = message {
+                own.words = RefusalWords::Message(message);
+            }
+            return Ok(own);
         }
         (None, Form::Http) => None,
         (Some(_), Form::Http) => return Err(OTHER_PROTOCOL.to_owned()),

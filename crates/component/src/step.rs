@@ -393,20 +393,15 @@ impl ComponentStep {
     }
 
     fn malformed(&self, operation: &Operation, kind: RefusalKind, reason: String) -> Failure {
-        Refusal {
+        Refusal::new(
             kind,
-            rule: self.rule(&operation.name),
+            self.rule(&operation.name),
             reason,
-            status: match kind {
+            match kind {
                 RefusalKind::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
                 _ => http::StatusCode::BAD_REQUEST,
             },
-            body: None,
-            media: None,
-            headers: http::HeaderMap::new(),
-            message: None,
-            cause: None,
-        }
+        )
         .into()
     }
 

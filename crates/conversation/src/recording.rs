@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
-use crate::{Content, Conversation, Ending, Exchange, Reply, Request, headers};
-use call::{Answer, Body, Call, Calls, Chain, Direction, Failure, Form, Next, Pending, Refusal};
+use crate::{Content, Conversation, Ending, Exchange, Headers, Reply, Request, headers};
+use call::{
+    Answer, Body, Call, Calls, Chain, Direction, Failure, Form, Next, Pending, Refusal,
+    RefusalWords,
+};
 use wire::json::Json;
 use wire::words;
 
@@ -280,7 +283,10 @@ impl Seen {
 /// A refusal as the caller gets it; of messages there may be none, and the connection ends.
 fn refused(form: Form, refusal: &Refusal) -> Ending {
     if form != Form::Http {
-        let own = refusal.message.as_ref().map(|message| message.to_vec());
+        let own = match &refusal.words {
+            RefusalWords::Message(message) => Some(message.to_vec()),
+            RefusalWords::Http { .. } => None,
+        };
         let host = || (form == Form::Resp).then(|| words::error(&refusal.reason));
         return Ending {
             refused: Some(refusal.kind),
@@ -289,13 +295,16 @@ fn refused(form: Form, refusal: &Refusal) -> Ending {
         };
     }
     let (body, media) = refusal.http_body();
-    let mut shown = headers(&refusal.headers);
+    let mut shown = match &refusal.words {
+        RefusalWords::Http { headers: own, .. } => headers(own),
+        RefusalWords::Message(_) => Headers::new(),
+    };
     if !media.is_empty() {
         shown.insert("content-type".to_owned(), vec![media.to_owned()]);
     }
     Ending {
         refused: Some(refusal.kind),
-        status: Some(refusal.status),
+        status: Some(refusal.status()),
         headers: Some(shown),
         body: Some(match &body {
             Body::Json(json) => Content::of_json(json),

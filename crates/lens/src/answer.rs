@@ -5,11 +5,12 @@ use http::{HeaderValue, Method, StatusCode, header};
 use crate::operation::{Alternative, Operation, Statuses};
 use crate::rule::Remembered;
 use crate::step::{LensStep, is_encoded, set_body};
-use call::{Answer, Body, BodyError, BodyLimits, Failure, Refusal, RefusalKind};
+use call::{
+    Answer, Body, BodyError, BodyLimits, Failure, Refusal, RefusalBody, RefusalKind, RefusalWords,
+};
 use declaration::Mismatch;
 use declaration::expression::Surroundings;
 use declaration::scope::{Head, Scope};
-use wire::json::Json;
 
 /// How much of an answer that is refused is told to whoever runs the node.
 const WORDS_BYTES_MAX: usize = 300;
@@ -181,30 +182,32 @@ impl Back<'_> {
     /// A refusal of an adapter further on, in the words of the caller's version where the rules
     /// can say it; else as a problem with the same status.
     pub(crate) async fn refusal(&self, mut refusal: Refusal) -> Refusal {
-        let Some(body) = refusal.body.take() else {
+        let RefusalWords::Http { status, body, .. } = &mut refusal.words else {
             return refusal;
         };
         let (mut head, ()) = http::Response::new(()).into_parts();
-        head.status = refusal.status;
-        let body = match (body, refusal.media.take()) {
-            (Json::String(text), Some(media)) => {
+        head.status = *status;
+        let sent = match std::mem::replace(body, RefusalBody::Problem) {
+            RefusalBody::Problem => return refusal,
+            RefusalBody::Text { media, text } => {
                 if let Ok(media) = HeaderValue::try_from(media) {
                     head.headers.insert(header::CONTENT_TYPE, media);
                 }
                 Body::Bytes(text.into())
             }
-            (body, _) => Body::Json(body),
+            RefusalBody::Json(json) => Body::Json(json),
         };
-        if let Ok(answer) = self.answer(Answer { head, body }).await {
-            refusal.status = answer.head.status;
+        if let Ok(answer) = self.answer(Answer { head, body: sent }).await {
+            *status = answer.head.status;
             let media = answer.head.headers.get(header::CONTENT_TYPE);
             let media = media.and_then(|media| media.to_str().ok());
             match answer.body {
-                Body::Json(body) => refusal.body = Some(body),
+                Body::Json(json) => *body = RefusalBody::Json(json),
                 Body::Bytes(text) => {
-                    let text = String::from_utf8_lossy(&text).into_owned();
-                    refusal.body = Some(Json::String(text));
-                    refusal.media = Some(media.unwrap_or_default().to_owned());
+                    *body = RefusalBody::Text {
+                        media: media.unwrap_or_default().to_owned(),
+                        text: String::from_utf8_lossy(&text).into_owned(),
+                    };
                 }
                 Body::Empty | Body::Stream(_) | Body::Watched(_) => {}
             }

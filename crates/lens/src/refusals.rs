@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::operation::{Declared, Operation};
 use crate::step::LensStep;
-use call::{Call, Refusal, RefusalKind};
+use call::{Call, Refusal, RefusalBody, RefusalKind};
 use declaration::Mismatch;
 use wire::json::Json;
 
@@ -36,16 +36,13 @@ impl LensStep {
             .body
             .as_ref()
             .or(self.lens.refusals.bodies[self.caller() as usize].as_ref());
-        Refusal {
-            kind,
-            rule: rule.to_owned(),
-            reason: reason.to_owned(),
-            status: declared.status,
-            body: body.map(|body| fill(body, reason, declared.status)),
-            media: declared.media.clone(),
-            headers: http::HeaderMap::new(),
-            message: None,
-            cause: None,
+        let refusal = Refusal::new(kind, rule, reason, declared.status);
+        match body {
+            Some(body) => {
+                let body = fill(body, reason, declared.status);
+                refusal.with_body(RefusalBody::own(body, declared.media.clone()))
+            }
+            None => refusal,
         }
     }
 
@@ -84,16 +81,10 @@ impl LensStep {
         };
         let body = forms.bodies[self.caller() as usize].as_ref();
         let body = body.map(|body| fill(body, &reason, status));
-        Refusal {
-            kind,
-            rule,
-            reason,
-            status,
-            body,
-            media: None,
-            headers: http::HeaderMap::new(),
-            message: None,
-            cause: None,
+        let refusal = Refusal::new(kind, rule, reason, status);
+        match body {
+            Some(body) => refusal.with_body(RefusalBody::Json(body)),
+            None => refusal,
         }
     }
 }

@@ -134,5 +134,5 @@ fn a_refusal_far_down_the_chain_comes_in_the_callers_words() {
         .answer
         .expect_err("refused");
     assert_eq!(refusal.kind, RefusalKind::Request);
-    assert_eq!(refusal.body, Some(json(r#"{"error":"bad call"}"#)));
+    assert_eq!(refusal.json(), Some(&json(r#"{"error":"bad call"}"#)));
 }

@@ -46,17 +46,12 @@ impl Calls for Renaming {
 }
 
 fn refused() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Declared,
-        rule: "drop".to_owned(),
-        reason: "the other version never\r\ndrops anything".to_owned(),
-        status: http::StatusCode::UNPROCESSABLE_ENTITY,
-        body: None,
-        media: None,
-        headers: http::HeaderMap::new(),
-        message: None,
-        cause: None,
-    }
+    Refusal::new(
+        RefusalKind::Declared,
+        "drop",
+        "the other version never\r\ndrops anything",
+        http::StatusCode::UNPROCESSABLE_ENTITY,
+    )
 }
 
 fn renaming() -> Chain {

@@ -108,17 +108,12 @@ fn pass<'a>(
 }
 
 fn too_many() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Response,
-        rule: "(delegates)".to_owned(),
-        reason: "the adapter makes more calls than its operation declares".to_owned(),
-        status: StatusCode::BAD_GATEWAY,
-        body: None,
-        media: None,
-        headers: http::HeaderMap::new(),
-        message: None,
-        cause: None,
-    }
+    Refusal::new(
+        RefusalKind::Response,
+        "(delegates)",
+        "the adapter makes more calls than its operation declares",
+        StatusCode::BAD_GATEWAY,
+    )
 }
 
 /// The adapters that a call passes; empty where caller and software share an interface.

@@ -269,7 +269,7 @@ fn refused(refusal: &Refusal, of_answer: bool) -> Refused {
         kind: refusal.kind.name(),
         rule: refusal.rule.clone(),
         reason: refusal.reason.clone(),
-        status: refusal.status.as_u16(),
+        status: refusal.status().as_u16(),
         of_answer,
     }
 }

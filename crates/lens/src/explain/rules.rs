@@ -1,6 +1,5 @@
 //! What each rule found before, and what stands at its places afterwards.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::scopes::{Caller, answer_scope, request_scope};
@@ -11,12 +10,10 @@ use crate::recipe::Recipe;
 use crate::rule::{Action, Fill, Rule};
 use crate::step::LensStep;
 use call::{Refusal, Side};
-use conversation::{Content, Conversation, Headers, Reply, Request};
-use declaration::expression::{Surroundings, request_value};
-use declaration::lookup::LookupAnswers;
+use conversation::{Conversation, Headers, Reply, Request};
+use declaration::expression::Surroundings;
 use declaration::place::Place;
-use declaration::scope::{Head, Pair, Scope};
-use declaration::template::Template;
+use declaration::scope::Scope;
 use wire::json::Json;
 
 /// Items of an array, and members of an object, whose inner rules are shown: the others go the same way.

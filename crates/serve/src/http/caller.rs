@@ -119,20 +119,15 @@ impl Caller {
         if !error.is_parse() {
             return;
         }
-        self.observer.refused(&Refusal {
-            kind: match error.is_parse_too_large() {
+        self.observer.refused(&Refusal::new(
+            match error.is_parse_too_large() {
                 true => RefusalKind::TooLarge,
                 false => RefusalKind::Malformed,
             },
-            rule: format!("({error})"),
-            reason: error.to_string(),
-            status: StatusCode::BAD_REQUEST,
-            body: None,
-            media: None,
-            headers: http::HeaderMap::new(),
-            message: None,
-            cause: None,
-        });
+            format!("({error})"),
+            error.to_string(),
+            StatusCode::BAD_REQUEST,
+        ));
     }
 
     /// The caller has gone while its call ran.
@@ -270,33 +265,23 @@ fn last(response: &mut Response<Outgoing>) {
 }
 
 fn tunnel() -> Refusal {
-    Refusal {
-        kind: RefusalKind::Unmatched,
-        rule: "(CONNECT)".to_owned(),
-        reason: "tunnels are not calls".to_owned(),
-        status: StatusCode::NOT_IMPLEMENTED,
-        body: None,
-        media: None,
-        headers: http::HeaderMap::new(),
-        message: None,
-        cause: None,
-    }
+    Refusal::new(
+        RefusalKind::Unmatched,
+        "(CONNECT)",
+        "tunnels are not calls",
+        StatusCode::NOT_IMPLEMENTED,
+    )
 }
 
 fn ambiguous(problem: &str) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Malformed,
-        rule: AMBIGUOUS.to_owned(),
-        reason: format!(
+    Refusal::new(
+        RefusalKind::Malformed,
+        AMBIGUOUS.to_owned(),
+        format!(
             "the request can be understood in two ways: {problem}; nothing was done, and the connection ends"
         ),
-        status: StatusCode::BAD_REQUEST,
-        body: None,
-        media: None,
-        headers: http::HeaderMap::new(),
-        message: None,
-        cause: None,
-    }
+        StatusCode::BAD_REQUEST,
+    )
 }
 
 /// Whether the caller means to go on with the connection after this request.

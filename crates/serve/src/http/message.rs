@@ -11,7 +11,9 @@ use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use call::strip_hops;
-use call::{Answer, AwaitsContinue, Body, BodyLimits, Call, Failure, Refusal, WatchedBody};
+use call::{
+    Answer, AwaitsContinue, Body, BodyLimits, Call, Failure, Refusal, RefusalWords, WatchedBody,
+};
 
 use super::interim::{Expectation, Wanted};
 use super::strict;
@@ -192,8 +194,10 @@ pub(super) fn response(answer: Answer) -> Response<Outgoing> {
 pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
     let (body, media) = refusal.http_body();
     let mut response = Response::new(Outgoing::new(body));
-    *response.status_mut() = refusal.status;
-    *response.headers_mut() = refusal.headers.clone();
+    *response.status_mut() = refusal.status();
+    if let RefusalWords::Http { headers, .. } = &refusal.words {
+        response.headers_mut().clone_from(headers);
+    }
     // Whoever answers by himself says when (RFC 9110, section 6.6.1).
     let now = httpdate::fmt_http_date(SystemTime::now());
     if let Ok(now) = HeaderValue::try_from(now) {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::ending::{self, ResetCause, Served};
 use call::{
     Body, BodyLimits, Call, Caller, Dial, Failure, Form, Gate, Lease, Limits, Observer, Refusal,
-    Share, Upstream,
+    RefusalWords, Share, Upstream,
 };
 use software::{Link, ToSoftware};
 use stream::MessageStream;
@@ -298,10 +298,10 @@ impl Conversation {
 
     /// A refusal as the caller is told it; none where its protocol has no words for that: the connection ends.
     fn own_words(&self, refusal: Refusal) -> Option<Bytes> {
-        match (refusal.message, self.protocol.form) {
-            (Some(message), _) => Some(message),
-            (None, Form::Resp) => Some(words::error(&refusal.reason).into()),
-            (None, _) => {
+        match (refusal.words, self.protocol.form) {
+            (RefusalWords::Message(message), _) => Some(message),
+            (RefusalWords::Http { .. }, Form::Resp) => Some(words::error(&refusal.reason).into()),
+            (RefusalWords::Http { .. }, _) => {
                 tracing::debug!(peer = %self.peer, reason = %refusal.reason, "a call was refused");
                 None
             }

@@ -146,16 +146,11 @@ impl ToSoftware<'_> {
 }
 
 fn refused(reason: String) -> Failure {
-    Refusal {
-        kind: RefusalKind::Request,
-        rule: "(software)".to_owned(),
+    Refusal::new(
+        RefusalKind::Request,
+        "(software)",
         reason,
-        status: http::StatusCode::BAD_REQUEST,
-        body: None,
-        media: None,
-        headers: http::HeaderMap::new(),
-        message: None,
-        cause: None,
-    }
+        http::StatusCode::BAD_REQUEST,
+    )
     .into()
 }
