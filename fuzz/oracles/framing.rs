@@ -1,10 +1,10 @@
 //! Framing against a reference that is slow and obviously right: it looks at a whole stream at once, byte by byte, and never goes back.
 
-use adapter::framing::{Codec, Cutter, FramingError, Look};
 use model::bundle::{
     ByteOrder, Checksum, ChecksumKind, ChecksumPlace, Counts, Covers, Cut, Framing, LengthField,
 };
 use std::sync::Arc;
+use wire::framing::{Codec, Cutter, FramingError, Look};
 
 /// The longest message here: small, so that limits are met.
 const MESSAGE_BYTES_MAX: u64 = 300;

@@ -3,14 +3,14 @@
 
 use super::framing as frames;
 use super::wire::Memory;
-use adapter::framing::Codec;
-use adapter::sessions::{
-    AdapterFailed, Event, Head, Outgoing, Party, Reaction, Session, SessionCaller, SessionChain,
-    SessionEnd, Sessions, Verdict, serve_session,
+use call::{
+    AdapterFailed, Direction, Event, Head, Limits, Outgoing, Party, Pending, Reaction, Session,
+    SessionCaller, Sessions, Verdict,
 };
-use adapter::{Direction, Limits, Pending};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
+use serve::{SessionChain, SessionEnd, serve_session};
 use std::sync::{Arc, Mutex};
+use wire::framing::Codec;
 
 /// What an adapter of the test does with a message, as its first byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +294,7 @@ fn compare(outcome: &Outcome, expected: Option<&Expected>, links: &[Framing]) {
         told.iter()
             .all(|message| codec.seal(message.clone()).is_ok())
     };
-    if let SessionEnd::Reset(adapter::sessions::SessionError::Framing(_)) = outcome.end {
+    if let SessionEnd::Reset(serve::SessionError::Framing(_)) = outcome.end {
         // A message for one framing may not be one for the next: then some message must be so.
         let last = links.len() - 1;
         let all = (0..2).all(|from| {

@@ -1,7 +1,7 @@
 //! A connection in memory: what comes is known, what goes is kept, and both come to pieces.
 
-use adapter::sessions::Wire;
 use bytes::{BufMut, BytesMut};
+use serve::Wire;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;

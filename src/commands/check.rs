@@ -3,9 +3,11 @@
 use crate::failure::{CommandEnd, CommandOutcome, failure, refusal, sentence};
 use crate::globals::Globals;
 use crate::output;
-use adapter::component::{CompileHelper, Compiler, Declaration};
-use adapter::{AdapterKind, Lens, LensError};
+use call::AdapterKind;
 use clap::Args;
+use component::{CompileHelper, Compiler, Declaration};
+use declaration::DeclarationError;
+use lens::Lens;
 use model::bundle::{
     self, BundleError, Folder, FolderError, Service, SoftwareKind, Upgrade, UpgradeFile,
 };
@@ -195,7 +197,7 @@ fn component_error(
     path: &str,
     text: &str,
     services: &[&Service],
-) -> Option<LensError> {
+) -> Option<DeclarationError> {
     let declaration = match Declaration::parse(path, text) {
         Ok(declaration) => declaration,
         Err(error) => return Some(error),
@@ -218,7 +220,7 @@ fn component_error(
     let error = match checked {
         Err(error) => error,
         Ok(program) => {
-            if let Some(problem) = unfit(AdapterKind::of(&program), services) {
+            if let Some(problem) = unfit(program.kind(), services) {
                 return Some(declaration.complaint(problem, ""));
             }
             return (services.iter()).find_map(|it| declaration.fits(it.protocol).err());
@@ -233,6 +235,7 @@ fn unfit(kind: AdapterKind, services: &[&Service]) -> Option<String> {
     services
         .iter()
         .find_map(|service| kind.serves(service).err())
+        .map(|unfit| unfit.to_string())
 }
 
 /// The archives that nodes will unpack, each once.

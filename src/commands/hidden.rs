@@ -45,7 +45,7 @@ pub(crate) struct CompileArgs {
 
 /// Compiles a component, for the agent or for `check`.
 pub(crate) fn compile(arguments: &CompileArgs) -> CommandOutcome {
-    match adapter::component::compile_here(&arguments.component, &arguments.to) {
+    match component::compile_here(&arguments.component, &arguments.to) {
         0 => Ok(CommandEnd::Yes),
         code => std::process::exit(code),
     }

@@ -4,11 +4,11 @@ use crate::connection::{asked_to_end, wait_for};
 use crate::failure::{Advise, CommandEnd, CommandOutcome, failure, refusal};
 use crate::globals::Globals;
 use crate::output;
-use adapter::conversation::{Conversation, SECRET_HEADERS};
 use agent::control::{
     self, Answer, ControlError, RECORDED_MAX, RECORDED_SECONDS_MAX, RecordRequest, Recordings,
 };
 use clap::Args;
+use conversation::{Conversation, SECRET_HEADERS};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};

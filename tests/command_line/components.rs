@@ -1,11 +1,11 @@
 //! `check` of bundles with components, and the process that compiles them.
 
-#[path = "../../crates/adapter/tests/components/assemble.rs"]
+#[path = "../../crates/component/tests/components/assemble.rs"]
 mod assemble;
 
 use crate::upstart::{run, upstart};
-use adapter::component::{CompileHelper, Compiler, Declaration};
 use assemble::{DELEGATE, HANDLE, component, of_world};
+use component::{CompileHelper, Compiler, Declaration};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 

@@ -1,6 +1,6 @@
 //! Whole systems: a real server, real agents, real software, and what the product promises of them.
 
-#[path = "../../crates/adapter/tests/components/assemble.rs"]
+#[path = "../../crates/component/tests/components/assemble.rs"]
 mod assemble;
 mod catching_up;
 mod clocks;

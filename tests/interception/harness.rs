@@ -4,7 +4,6 @@
 #[expect(dead_code)] // Each test uses its part.
 pub(crate) mod namespace;
 #[path = "../../crates/preload/tests/library/harness/programs.rs"]
-#[expect(dead_code)] // Each test uses its part.
 pub(crate) mod programs;
 
 use std::time::{Duration, Instant};

@@ -75,10 +75,10 @@ pub(crate) async fn publish(
     });
     for path in checked.upgrade.adapter_files() {
         let text = std::fs::read_to_string(folder.join(path)).expect("the lens is there");
-        if adapter::component::Declaration::is_one(&text) {
+        if component::Declaration::is_one(&text) {
             continue;
         }
-        adapter::Lens::parse(path, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        lens::Lens::parse(path, &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     }
     for file in &checked.manifest.files {
         let digest = file.sha256.to_string();

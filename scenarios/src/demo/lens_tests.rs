@@ -2,7 +2,8 @@
 //! so does the answer on its way back.
 
 use super::place::repository;
-use adapter::{Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Lens, Pending};
+use call::{Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Pending};
+use lens::Lens;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -56,13 +57,13 @@ fn lens(version: usize, service: &str) -> Arc<Lens> {
 /// The chain of callers at one version on a node at another, nearest to the caller first.
 fn chain(service: &str, caller: usize, node: usize) -> Chain {
     if caller < node {
-        Chain::new(
+        lens::chain(
             (caller + 1..=node)
                 .map(|version| (lens(version, service), Direction::Past))
                 .collect(),
         )
     } else {
-        Chain::new(
+        lens::chain(
             (node + 1..=caller)
                 .rev()
                 .map(|version| (lens(version, service), Direction::Future))

@@ -3,9 +3,10 @@
 use crate::commands::check::{self, complain};
 use crate::failure::{Advise, CommandEnd, failure, refusal};
 use crate::globals::Globals;
-use adapter::component::{CompileHelper, Compiler, Declaration, Program};
-use adapter::conversation::FOLDER_EXTENSION;
-use adapter::{AdapterKind, Lens};
+use call::AdapterKind;
+use component::{CompileHelper, Compiler, Declaration, Program};
+use conversation::FOLDER_EXTENSION;
+use lens::Lens;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -126,7 +127,7 @@ fn component(path: &Path, shown: &str, text: &str) -> anyhow::Result<FileAdapter
         .program(&name, &file, declaration.limits())
         .map_err(|error| refusal(error.to_string(), error.hint().to_owned()))?;
     let declaration = Arc::new(declaration);
-    Ok(match AdapterKind::of(&program) {
+    Ok(match program.kind() {
         AdapterKind::Sessions => FileAdapter::Sessions(declaration, program),
         AdapterKind::Calls | AdapterKind::Lens => FileAdapter::Component(declaration, program),
     })

@@ -6,11 +6,15 @@ use crate::connection::wait_for;
 use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use crate::output;
-use adapter::LensError;
-use adapter::conversation::{self, Conversation, Difference, Script};
+use call::{Calls, Sessions};
 use clap::Args;
+use component::Stores;
+use component::{ComponentStep, SessionStep, Standing};
+use conversation::{Conversation, Difference, Part, Script};
+use declaration::DeclarationError;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Arguments of `upstart adapter test`.
 #[derive(Debug, Args)]
@@ -49,7 +53,7 @@ enum TestEnding {
     /// Otherwise, and the file says so now.
     Updated,
     /// The file cannot be read.
-    Broken(Box<LensError>),
+    Broken(Box<DeclarationError>),
     /// It is something else than what the adapter takes part in, as this says.
     Unfit(&'static str),
 }
@@ -140,7 +144,17 @@ fn play(
         let FileAdapter::Sessions(declaration, program) = &found.adapter else {
             return Ok(Err(TestEnding::Unfit(UNFIT_FOR_CALLS)));
         };
-        let played = wait_for(async { Ok(script.play(declaration, program, folder).await) })?;
+        let played = wait_for(async {
+            let adapter = |part: Part| -> Arc<dyn Sessions> {
+                Arc::new(SessionStep::new(
+                    declaration.clone(),
+                    program.clone(),
+                    Arc::new(Stores::new(folder)),
+                    standing(part),
+                ))
+            };
+            Ok(script.play(adapter).await)
+        })?;
         return Ok(Ok(TestRun {
             title: script.title(),
             update: Some(played.found.to_toml()),
@@ -161,10 +175,19 @@ fn play(
             return Ok(Err(TestEnding::Unfit(UNFIT_FOR_LENS)));
         }
         FileAdapter::Lens(lens) => {
-            wait_for(async { Ok(conversation::play(lens, &conversation).await) })
+            let adapter = |part: Part| lens.clone().adapter(part.direction);
+            wait_for(async { Ok(conversation.play(adapter).await) })
         }
         FileAdapter::Component(declaration, program) => wait_for(async {
-            Ok(conversation::play_component(declaration, program, folder, &conversation).await)
+            let adapter = |part: Part| -> Arc<dyn Calls> {
+                Arc::new(ComponentStep::new(
+                    declaration.clone(),
+                    program.clone(),
+                    Arc::new(Stores::new(folder)),
+                    standing(part),
+                ))
+            };
+            Ok(conversation.play(adapter).await)
         }),
     }?;
     // What the next in the chain would answer is not known where the adapter asks it something else.
@@ -175,6 +198,11 @@ fn play(
         differences: played.differences,
         failure: played.failure,
     }))
+}
+
+/// Where an adapter stands that plays a part.
+fn standing(part: Part) -> Standing {
+    Standing::between(part.direction, part.caller_version, part.next_version)
 }
 
 type Report<'l> = [(&'l AdapterFile, PathBuf, Vec<Tested>)];

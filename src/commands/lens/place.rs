@@ -1,7 +1,7 @@
 //! The lens of a file.
 
 use crate::failure::{Advise, refusal};
-use adapter::Lens;
+use lens::Lens;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -28,15 +28,15 @@ use std::process::ExitCode;
 const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
     (
         "docs/reference/adapters.md",
-        "crates/adapter/tests/reference.rs",
+        "crates/component/tests/reference.rs",
     ),
     (
         "docs/reference/lenses.md",
-        "crates/adapter/tests/reference.rs",
+        "crates/lens/tests/reference.rs",
     ),
     (
         "docs/guides/testing-lenses.md",
-        "crates/adapter/tests/schema.rs",
+        "crates/component/tests/schema.rs",
     ),
     (
         "docs/reference/upgrade-file.md",

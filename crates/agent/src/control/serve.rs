@@ -6,7 +6,7 @@ use super::{
 };
 use crate::node::Node;
 use crate::relay::Recorder;
-use adapter::conversation::Conversation;
+use conversation::Conversation;
 use model::bundle::Protocol;
 use std::io;
 use std::os::unix::fs::PermissionsExt;

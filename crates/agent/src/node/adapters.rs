@@ -4,10 +4,12 @@ use super::Node;
 use super::actions::chain;
 use crate::layout::Layout;
 use crate::relay::{Loaded, LoadedSessions};
-use adapter::component::{
-    CompileHelper, Compiler, ComponentStep, Declaration, Place as Standing, Program, SessionStep,
+use call::AdapterKind;
+use component::{
+    CompileHelper, Compiler, ComponentStep, Declaration, Program, SessionStep, Standing,
 };
-use adapter::{AdapterKind, Lens, StateId, Stores};
+use component::{StateId, Stores};
+use lens::Lens;
 use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;
@@ -27,7 +29,7 @@ impl Read {
     fn kind(&self) -> AdapterKind {
         match self {
             Read::Lens(_) => AdapterKind::Lens,
-            Read::Component(_, program) => AdapterKind::of(program),
+            Read::Component(_, program) => program.kind(),
         }
     }
 }
@@ -161,10 +163,10 @@ impl Loader {
     }
 }
 
-fn side(direction: Direction) -> adapter::Direction {
+fn side(direction: Direction) -> call::Direction {
     match direction {
-        Direction::Past => adapter::Direction::Past,
-        Direction::Future => adapter::Direction::Future,
+        Direction::Past => call::Direction::Past,
+        Direction::Future => call::Direction::Future,
     }
 }
 

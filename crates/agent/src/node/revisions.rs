@@ -4,7 +4,7 @@
 use super::Node;
 use super::actions::chain;
 use crate::layout::Layout;
-use adapter::component::Declaration;
+use component::Declaration;
 use model::bundle::{Class, Shipped, Upgrade, UpgradeFile};
 use model::machine::Place;
 use model::manifest::{Digest, Manifest, UPGRADE_FILE};

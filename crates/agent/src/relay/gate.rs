@@ -4,18 +4,18 @@ use super::record::Recorder;
 use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
 use crate::dial::Way;
-use adapter::framing::Codec;
-use adapter::sessions::SessionChain;
-use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
+use call::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
 use label::{LABEL_BYTES_MAX, Label};
 use model::ids::Version;
 use model::routing::Route;
+use serve::SessionChain;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use wire::framing::Codec;
 
 /// Calls that wait now, over all connections of this process (one node each).
 static HELD: AtomicUsize = AtomicUsize::new(0);

@@ -25,7 +25,7 @@ pub(crate) use workers::Workers;
 use crate::agent_key::AgentKey;
 use crate::dial::{self, FastOpen, FastOpenSeen, Way};
 use crate::holder_client::HolderClient;
-use adapter::{Dial, Form, HeldBytes, Limits, MessageNode, MessageProtocol, Served, Upstream};
+use call::{Dial, Form, HeldBytes, Limits, Upstream};
 use first_bytes::FirstBytes;
 use gate::{Admission, CallGate, LabelledDial};
 use intercept::decide;
@@ -33,6 +33,7 @@ use intercept::holder::HandOverReason;
 use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Connections, Protocol};
 use model::ids::{NodeId, Version};
+use serve::{MessageNode, MessageProtocol, Served};
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io;
@@ -464,7 +465,7 @@ impl Relay {
         let dial = self.dial(caller.local);
         let (limits, observer) = (self.limits(), self.tally.clone());
         let served =
-            adapter::serve_http(caller.stream, caller.peer, gate, dial, limits, observer).await;
+            serve::serve_http(caller.stream, caller.peer, gate, dial, limits, observer).await;
         self.served(served, caller.local, caller.peer).await
     }
 
@@ -482,7 +483,7 @@ impl Relay {
             observer: self.tally.clone(),
         };
         // Away from this task's own state: thousands of them wait.
-        let served = Box::pin(adapter::serve_messages(
+        let served = Box::pin(serve::serve_messages(
             caller.stream,
             caller.peer,
             protocol,

@@ -3,8 +3,8 @@
 
 use super::gate::steps_of;
 use super::traffic::Traffic;
-use adapter::Chain;
-use adapter::conversation::{Conversation, Origin, Recording, Told};
+use call::Chain;
+use conversation::{Conversation, Origin, Recording, Told};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -98,7 +98,7 @@ impl Recorder {
         caller: Version,
     ) -> Chain {
         let Some(direction) = chain.direction() else {
-            return chain.recorded(&Recording::new(Vec::new(), None));
+            return Recording::new(Vec::new(), None).of(chain);
         };
         let upgrades = steps_of(traffic, service, caller);
         let recorder = self.clone();
@@ -109,7 +109,7 @@ impl Recorder {
             }
         };
         let recording = Recording::new(vec![direction; chain.len()], Some(Box::new(sink)));
-        chain.recorded(&recording)
+        recording.of(chain)
     }
 
     fn take(&self, told: Told, caller: Version, upgrade: Version) {

@@ -1,13 +1,10 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
 use super::{Picture, Relay, reset_std};
-use adapter::framing::Codec;
-use adapter::sessions::{
-    SessionCaller, SessionChain, SessionEnd, SessionError, Sessions, serve_session,
-};
-use adapter::{Dial, Upstream};
+use call::{Dial, SessionCaller, Sessions, Upstream};
 use model::ids::Version;
 use model::routing::{Direction, Step};
+use serve::{SessionChain, SessionEnd, SessionError, serve_session};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::net::TcpStream;
+use wire::framing::Codec;
 
 /// Adapters of sessions by the upgrade and the service that they belong to, and their direction.
 pub(crate) type LoadedSessions = BTreeMap<(Version, String, Direction), Arc<dyn Sessions>>;
@@ -44,8 +42,8 @@ impl Picture {
         });
         let adapters = adapters.collect::<Option<Vec<_>>>()?;
         let direction = match first.direction {
-            Direction::Past => adapter::Direction::Past,
-            Direction::Future => adapter::Direction::Future,
+            Direction::Past => call::Direction::Past,
+            Direction::Future => call::Direction::Future,
         };
         let caller = self.codec(service, caller)?;
         Some(SessionChain::new(direction, caller, adapters))
@@ -139,7 +137,7 @@ impl Relay {
 }
 
 /// An error with what caused it, in one line.
-fn told(error: &adapter::sessions::SessionError) -> String {
+fn told(error: &serve::SessionError) -> String {
     let mut told = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {

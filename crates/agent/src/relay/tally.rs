@@ -1,7 +1,7 @@
 //! What the relay counts: calls, refusals, resets, open connections by their label.
 
 use super::remarks::Remarks;
-use adapter::{Counters, Direction, Failure, Observer, Refusal, RefusalKind};
+use call::{Counters, Direction, Failure, Observer, Refusal, RefusalKind};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

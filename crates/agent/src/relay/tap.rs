@@ -1,7 +1,7 @@
 //! Direct connections while they are recorded: bytes pass as they are in both directions, and an ear hears copies of them.
 
 use super::record::Recorder;
-use adapter::conversation::Ear;
+use conversation::HttpTap;
 use model::ids::Version;
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ enum Speaker {
 
 /// What the two sides of a connection share.
 struct Shared {
-    ear: Mutex<Ear>,
+    ear: Mutex<HttpTap>,
     recorder: Arc<Recorder>,
     version: Version,
     node: Version,

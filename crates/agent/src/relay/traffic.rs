@@ -3,11 +3,11 @@
 use super::sessions::LoadedSessions;
 use crate::knowledge::Knowledge;
 use crate::node::Unsure;
-use adapter::sessions::SessionChain;
-use adapter::{Calls, Chain, Conflicts, Upstream};
+use call::{Calls, Chain, Conflicts, Upstream};
 use model::bundle::{CallSettings, Connections, Protocol};
 use model::ids::Version;
 use model::routing::{Direction, Route, Standing, Step};
+use serve::SessionChain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -317,8 +317,8 @@ impl Adapters {
         let adapters = self.all(service, steps)?;
         let mut chain = match steps.first().map(|step| step.direction) {
             None => Chain::empty(),
-            Some(Direction::Past) => Chain::of(adapter::Direction::Past, adapters, &conflicts),
-            Some(Direction::Future) => Chain::of(adapter::Direction::Future, adapters, &conflicts),
+            Some(Direction::Past) => Chain::of(call::Direction::Past, adapters, &conflicts),
+            Some(Direction::Future) => Chain::of(call::Direction::Future, adapters, &conflicts),
         };
         if !told.is_empty() {
             let outer = self.all(service, &told.outer)?;

@@ -1,17 +1,17 @@
 //! What stands between sender and receiver: a session, or a relay that moves bytes by splice(2) and knows nothing of them.
 
-use adapter::framing::Codec;
-use adapter::sessions::{
-    Event, Head, Party, Reaction, Session, SessionCaller, SessionChain, SessionEnd, Sessions,
-    Verdict, serve_session,
-};
-use adapter::{Direction, Limits, Pending};
 use anyhow::bail;
+use call::{
+    Direction, Event, Head, Limits, Party, Pending, Reaction, Session, SessionCaller, Sessions,
+    Verdict,
+};
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use serve::{SessionChain, SessionEnd, serve_session};
 use std::future::ready;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use wire::framing::Codec;
 
 /// The size of the relay's pipe, in bytes: what an unprivileged process may ask for.
 const PIPE_BYTES: usize = 1 << 20;

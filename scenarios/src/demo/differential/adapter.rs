@@ -1,10 +1,12 @@
 //! The real connection handler with the example's lens, in this process.
 
-use ::adapter::{
-    Chain, Closed, Dial, Direction, Failure, Gate, Lease, Lens, Limits, Observer, Pending, Refusal,
-    RefusalKind, Upstream, serve_http,
-};
+use ::lens::Lens;
 use anyhow::Context;
+use call::{
+    Chain, Closed, Dial, Direction, Failure, Gate, Lease, Limits, Observer, Pending, Refusal,
+    RefusalKind, Upstream,
+};
+use serve::serve_http;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -83,7 +85,7 @@ impl Adapter {
             .with_context(|| format!("cannot read {}", lens.display()))?;
         let lens = Arc::new(Lens::parse(&lens.display().to_string(), &text)?);
         let way = Arc::new(Way {
-            chain: Arc::new(Chain::new(vec![(lens, direction)])),
+            chain: Arc::new(::lens::chain(vec![(lens, direction)])),
             upstream: Upstream {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, software)),
                 generation: 1,

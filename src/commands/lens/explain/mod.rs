@@ -7,10 +7,10 @@ use crate::connection::wait_for;
 use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use crate::output;
-use adapter::Direction;
-use adapter::conversation::{Content, Conversation, Exchange, Headers, Reply, Request};
-use adapter::explain::{Explanation, explain};
+use call::Direction;
 use clap::{Args, ValueEnum};
+use conversation::{Content, Conversation, Exchange, Headers, Reply, Request};
+use lens::explain::{Explanation, explain};
 use std::path::PathBuf;
 
 /// Arguments of `upstart lens explain`.
@@ -136,7 +136,7 @@ fn conversation(arguments: &ExplainArgs) -> anyhow::Result<Conversation> {
     // The same reader checks what the arguments say.
     let written = Conversation {
         sends: Request {
-            form: adapter::Form::Http,
+            form: call::Form::Http,
             method: method(arguments)?,
             target: arguments.path.clone().unwrap_or_default(),
             headers: headers(&arguments.headers)?,

@@ -1,7 +1,7 @@
 //! Explanations as people read them.
 
 use crate::output;
-use adapter::explain::{Considered, Explanation, Placed, Refused, RuleSeen, Shown, Step};
+use lens::explain::{Considered, Explanation, Placed, Refused, RuleSeen, Shown, Step};
 
 /// Prints the way there, lens by lens, and the way back.
 pub(super) fn explanation(explanation: &Explanation) -> anyhow::Result<()> {

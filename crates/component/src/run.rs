@@ -1,0 +1,258 @@
+//! One run of a component: within its time, its delegates made for it, its end told clearly.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::Extensions;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::bindings::exports::upstart::adapter::calls::{Observation, Unfinished};
+use crate::bindings::upstart::adapter::{messages as wit, types};
+use crate::form;
+use crate::host::{Asked, Context};
+use crate::instance::Instance;
+use crate::program::Program;
+use crate::state::{Intent, OpenIntent, State, Transaction};
+use crate::turns::{self, Work};
+use call::{BodyError, BodyLimits, Failure, Form, Next, Places, Refusal};
+
+/// What a component is asked.
+pub(crate) enum Question {
+    Init(types::Start),
+    Handle(wit::Call, types::Caller),
+    Recover(Unfinished),
+    Observe(Observation),
+}
+
+/// What it says: only calls have a reply.
+pub(crate) enum Said {
+    Reply(Result<wit::Reply, wit::Failure>),
+    Done(Result<(), String>),
+    Observed(Result<Vec<Observation>, String>),
+}
+
+/// How a run ended that gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// It took too long.
+    #[error("it did not answer within {} ms", .0.as_millis())]
+    Time(Duration),
+    /// It may not have so much memory.
+    #[error("it needs more memory than its limit of {0} MiB")]
+    Memory(usize),
+    /// It trapped, or did what the contract does not allow.
+    #[error("{0}")]
+    Trapped(String),
+    /// Its intent could not be made durable.
+    #[error("{0}")]
+    State(#[from] crate::state::StateError),
+}
+
+/// Where a run's delegates go, and what is written down before the first.
+pub(crate) struct Delegates<'r, 'n> {
+    pub(crate) next: &'r mut Next<'n>,
+    pub(crate) limits: BodyLimits,
+    pub(crate) extensions: Extensions,
+    /// What is to become durable before the first, and the state's limit; taken then.
+    pub(crate) intent: Option<(Arc<State>, Intent, u64)>,
+    pub(crate) open: Option<OpenIntent>,
+    /// How the last one failed, if it did: handed on where the adapter does so too.
+    pub(crate) failed: Option<Failure>,
+    pub(crate) refused: Option<Refusal>,
+}
+
+/// A run that came to its end.
+pub(crate) struct Ran {
+    pub(crate) said: Said,
+    pub(crate) transaction: Option<Transaction>,
+}
+
+impl Program {
+    /// Asks an instance; one that breaks is dropped with all it has changed.
+    pub(crate) async fn run(
+        &self,
+        places: &Places,
+        question: Question,
+        transaction: Option<Transaction>,
+        time: Duration,
+        memory_mib: usize,
+        delegates: Option<&mut Delegates<'_, '_>>,
+    ) -> Result<Ran, Broken> {
+        let ran = self.attempt(places, question, transaction, time, memory_mib, delegates);
+        let ran = ran.await;
+        if ran.is_err() {
+            self.calls()?.suspect.store(true, Ordering::Relaxed);
+        }
+        ran
+    }
+
+    async fn attempt(
+        &self,
+        places: &Places,
+        question: Question,
+        transaction: Option<Transaction>,
+        time: Duration,
+        memory_mib: usize,
+        mut delegates: Option<&mut Delegates<'_, '_>>,
+    ) -> Result<Ran, Broken> {
+        let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
+        let pool = self.calls()?;
+        let active = pool.enter().map_err(trapped)?;
+        let began = Instant::now();
+        let mut instance = self.instance(places, time, memory_mib).await?;
+        let (asks, mut asked) = mpsc::channel(1);
+        let host = instance.store.data_mut();
+        host.context = Some(Context {
+            asks: delegates.is_some().then_some(asks),
+            transaction,
+        });
+        host.limits().exceeded = false;
+        let turn = instance.store.data().turn.clone();
+        let mut deadline = began + time;
+        let (said, mut instance) = {
+            let is_suspect = pool.suspect.load(Ordering::Relaxed);
+            let places = places.clone();
+            let mut guest = Work::begin(is_suspect, &turn, async move {
+                turns::begin(&mut instance.store);
+                let said = instance.ask(question).await;
+                // What is aborted may go on until its next turn: it has its place, and the clock, until then.
+                drop((active, places));
+                (said, instance)
+            });
+            let ended = loop {
+                tokio::select! {
+                    biased;
+                    () = sleep_until(deadline) => return Err(Broken::Time(time)),
+                    Some(Asked { call, reply }) = asked.recv() => {
+                        let Some(delegates) = delegates.as_deref_mut() else {
+                            continue;
+                        };
+                        let (began, may) = (Instant::now(), delegates.next.left() > 0);
+                        let replied = delegates.make(call).await?;
+                        // The guest waits for nothing else.
+                        let _ = reply.send(replied);
+                        // What the next one takes is not the adapter's time; asking for more than is declared is.
+                        if may {
+                            deadline += began.elapsed();
+                        }
+                    }
+                    ended = &mut guest => break ended,
+                }
+            };
+            ended.ok_or_else(|| Broken::Trapped("the agent ends".to_owned()))?
+        };
+        let said = said.map_err(|error| match instance.store.data_mut().limits().exceeded {
+            true => Broken::Memory(memory_mib),
+            false => trapped(error),
+        })?;
+        let host = instance.store.data_mut();
+        host.turn.end();
+        let context = host.context.take();
+        pool.give_back(instance);
+        Ok(Ran {
+            said,
+            transaction: context.and_then(|context| context.transaction),
+        })
+    }
+}
+
+impl Program {
+    /// An instance, within a call's time.
+    async fn instance(
+        &self,
+        places: &Places,
+        time: Duration,
+        memory_mib: usize,
+    ) -> Result<Instance, Broken> {
+        let taken = tokio::time::timeout(time, self.calls()?.take(places)).await;
+        let taken = taken.map_err(|_| Broken::Time(time))?;
+        taken.map_err(|error| match is_out_of_memory(&error) {
+            true => Broken::Memory(memory_mib),
+            false => Broken::Trapped(told(&error)),
+        })
+    }
+}
+
+pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    format!("{error:#}").contains("memory minimum size")
+}
+
+/// A trap in one line: where it happened inside the guest is for its author, in the log.
+pub(crate) fn told(error: &wasmtime::Error) -> String {
+    let cause = match error.downcast_ref::<wasmtime::Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    tracing::debug!(target: "adapter", "{error:?}");
+    cause
+}
+
+impl Instance {
+    async fn ask(&mut self, question: Question) -> wasmtime::Result<Said> {
+        let calls = self.exports.upstart_adapter_calls();
+        let store = &mut self.store;
+        Ok(match question {
+            Question::Init(start) => Said::Done(calls.call_init(store, start).await?),
+            Question::Handle(call, caller) => {
+                Said::Reply(calls.call_handle(store, &call, &caller).await?)
+            }
+            Question::Recover(unfinished) => {
+                Said::Done(calls.call_on_recover(store, &unfinished).await?)
+            }
+            Question::Observe(seen) => Said::Observed(calls.call_observe(store, &seen).await?),
+        })
+    }
+}
+
+impl Delegates<'_, '_> {
+    /// What is left of them: the intent, and how the last one failed.
+    pub(crate) fn end(self) -> (Option<OpenIntent>, Option<Failure>, Option<Refusal>) {
+        (self.open, self.failed, self.refused)
+    }
+
+    /// Makes one call for the guest. The outer error ends the run.
+    async fn make(&mut self, call: wit::Call) -> Result<Result<wit::Reply, wit::Failure>, Broken> {
+        let protocol = Form::of(&self.extensions);
+        let call = form::delegated(call, self.limits, &self.extensions);
+        let call = call.map_err(Broken::Trapped)?;
+        if let Some((state, intent, limit)) = self.intent.take() {
+            self.open = Some(state.intend(intent, limit).await?);
+        }
+        let answered = match self.next.delegate(call).await {
+            Ok(answer) => read(answer, protocol, self.limits).await,
+            Err(failure) => Err(failure),
+        };
+        (self.failed, self.refused) = (None, None);
+        Ok(match answered {
+            Ok(reply) => Ok(reply),
+            Err(Failure::Refused(refusal)) => {
+                let told = form::refusal(protocol, &refusal);
+                self.refused = Some(*refusal);
+                Err(wit::Failure::Refused(told))
+            }
+            Err(failure) => {
+                let told = failure.to_string();
+                self.failed = Some(failure);
+                Err(wit::Failure::Crashed(told))
+            }
+        })
+    }
+}
+
+/// The whole answer, as the guest is given it.
+pub(crate) async fn read(
+    answer: call::Answer,
+    protocol: Form,
+    limits: BodyLimits,
+) -> Result<wit::Reply, Failure> {
+    let call::Answer { head, body } = answer;
+    let body = body.into_bytes(limits).await;
+    let body = body.map_err(|error| match error {
+        BodyError::Connection(error) => Failure::Broken(error),
+        error => Refusal::of_answer(error.to_string()).into(),
+    })?;
+    let reply = form::replied(protocol, &head, body.into());
+    reply.map_err(|what| Refusal::of_answer(format!("the answer: {what}")).into())
+}

@@ -1,0 +1,115 @@
+//! One event of a session in a component: within its time, its end told clearly.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::bindings::exports::upstart::adapter::sessions as wit;
+use super::bindings::{SessionsAdapter, SessionsAdapterPre};
+use crate::bindings::upstart::adapter::types;
+use crate::host::{Context, Host};
+use crate::instance::{Instance, Pool};
+use crate::run::{Broken, is_out_of_memory, told};
+use crate::state::Transaction;
+use crate::turns::{self, Work};
+use call::Places;
+
+/// What a component is told.
+pub(super) enum Question {
+    Init(types::Start),
+    Open(u64, types::Caller),
+    Head(wit::Session, wit::Side, wit::Head),
+    Message(wit::Session, wit::Side, Vec<u8>),
+    Timer(wit::Session),
+    Closed(wit::Session),
+}
+
+/// What it says.
+pub(super) enum Said {
+    Begun(Result<(), String>),
+    Reaction(wit::Reaction),
+    Verdict(wit::Verdict),
+    Nothing,
+}
+
+/// Tells an instance; one that breaks is dropped with all it has changed.
+pub(super) async fn run(
+    pool: &Pool<SessionsAdapterPre<Host>>,
+    question: Question,
+    transaction: Option<Transaction>,
+    time: Duration,
+    memory_mib: usize,
+) -> Result<(Said, Option<Transaction>), Broken> {
+    let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
+    let active = pool.enter().map_err(trapped)?;
+    let asking = async {
+        let places = Places::take(1).await;
+        let taken = pool.take(&places).await;
+        let mut instance = taken.map_err(|error| match is_out_of_memory(&error) {
+            true => Broken::Memory(memory_mib),
+            false => trapped(error),
+        })?;
+        let host = instance.store.data_mut();
+        host.context = Some(Context {
+            asks: None,
+            transaction,
+        });
+        host.limits().exceeded = false;
+        let turn = instance.store.data().turn.clone();
+        let is_suspect = pool.suspect.load(Ordering::Relaxed);
+        let guest = Work::begin(is_suspect, &turn, async move {
+            turns::begin(&mut instance.store);
+            let said = instance.tell(question).await;
+            // What is aborted may go on until its next turn: it has its place, and the clock, until then.
+            drop((active, places));
+            (said, instance)
+        });
+        let ended = guest.await;
+        let (said, mut instance) =
+            ended.ok_or_else(|| Broken::Trapped("the agent ends".to_owned()))?;
+        let host = instance.store.data_mut();
+        let said = said.map_err(|error| match host.limits().exceeded {
+            true => Broken::Memory(memory_mib),
+            false => trapped(error),
+        })?;
+        host.turn.end();
+        let context = host.context.take();
+        pool.give_back(instance);
+        Ok((said, context.and_then(|context| context.transaction)))
+    };
+    let ran = timeout(time, asking).await;
+    let ran = ran.unwrap_or(Err(Broken::Time(time)));
+    if ran.is_err() {
+        pool.suspect.store(true, Ordering::Relaxed);
+    }
+    ran
+}
+
+impl Instance<SessionsAdapter> {
+    async fn tell(&mut self, question: Question) -> wasmtime::Result<Said> {
+        let sessions = self.exports.upstart_adapter_sessions();
+        let store = &mut self.store;
+        Ok(match question {
+            Question::Init(start) => Said::Begun(sessions.call_init(store, start).await?),
+            Question::Open(id, caller) => {
+                Said::Reaction(sessions.call_open(store, id, &caller).await?)
+            }
+            Question::Head(session, side, head) => {
+                Said::Verdict(sessions.call_on_head(store, &session, side, &head).await?)
+            }
+            Question::Message(session, side, message) => Said::Reaction(
+                sessions
+                    .call_on_message(store, &session, side, &message)
+                    .await?,
+            ),
+            Question::Timer(session) => {
+                Said::Reaction(sessions.call_on_timer(store, &session).await?)
+            }
+            Question::Closed(session) => {
+                sessions.call_closed(store, &session).await?;
+                Said::Nothing
+            }
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! A component of sessions in its place in a chain: each event is one run of an instance, and one transaction on the adapter's state.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::convert;
+use super::run::{Question, Said, run};
+use crate::bindings::upstart::adapter::types;
+use crate::declared::Declaration;
+use crate::program::Program;
+use crate::run::Broken;
+use crate::standing::Standing;
+use crate::state::{State, StateOrigin, Stores};
+use call::{
+    AdapterFailed, Direction, Event, Head, Hold, Key, Party, Pending, Reaction, Session,
+    SessionCaller, Sessions, Verdict,
+};
+
+/// A component of sessions, as one of the adapters of a chain.
+pub struct SessionStep {
+    declaration: Arc<Declaration>,
+    program: Arc<Program>,
+    stores: Arc<Stores>,
+    standing: Standing,
+}
+
+impl fmt::Debug for SessionStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionStep")
+            .field("program", &self.program)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SessionStep {
+    /// A component with its declaration, where it stands.
+    pub fn new(
+        declaration: Arc<Declaration>,
+        program: Arc<Program>,
+        stores: Arc<Stores>,
+        standing: Standing,
+    ) -> SessionStep {
+        SessionStep {
+            declaration,
+            program,
+            stores,
+            standing,
+        }
+    }
+
+    fn state(&self) -> Result<Arc<State>, Broken> {
+        Ok(self.stores.state(self.standing.state)?)
+    }
+
+    /// An event that may change the state: alone among all of the node, since what it depends on is not known.
+    async fn changing(&self, question: Question) -> Result<Said, Broken> {
+        if !self.program.uses_state() {
+            return self.run(question, None).await.map(|(said, _)| said);
+        }
+        let state = self.state()?;
+        let _alone = state.locks.hold(Key::Node, Hold::Exclusive).await;
+        let limit = self.declaration.limits().state_bytes;
+        let transaction = state.transaction(limit, true);
+        let (said, transaction) = self.run(question, Some(transaction)).await?;
+        if let Some(transaction) = transaction {
+            state.finish(transaction, None).await?;
+        }
+        Ok(said)
+    }
+
+    /// An event that only looks.
+    async fn looking(&self, question: Question) -> Result<Said, Broken> {
+        let transaction = match self.program.uses_state() {
+            true => Some(self.state()?.transaction(0, false)),
+            false => None,
+        };
+        self.run(question, transaction).await.map(|(said, _)| said)
+    }
+
+    async fn run(
+        &self,
+        question: Question,
+        transaction: Option<crate::state::Transaction>,
+    ) -> Result<(Said, Option<crate::state::Transaction>), Broken> {
+        let limits = self.declaration.limits();
+        let mib = limits.memory_bytes >> 20;
+        run(
+            self.program.sessions()?,
+            question,
+            transaction,
+            limits.time,
+            mib,
+        )
+        .await
+    }
+
+    /// Lets the adapter begin, if it has not.
+    async fn begin(&self) -> Result<(), Broken> {
+        let (state, name) = (self.state()?, &self.declaration.file);
+        if state.has_begun(name) {
+            return Ok(());
+        }
+        let _alone = state.recovery.lock().await;
+        if state.has_begun(name) {
+            return Ok(());
+        }
+        let start = types::Start {
+            direction: convert::way(self.standing.state.direction),
+            beginning: match (self.standing.state.direction, state.origin) {
+                (Direction::Future, _) => types::Beginning::Staged,
+                (Direction::Past, StateOrigin::Transformed) => types::Beginning::Transformed,
+                (Direction::Past, StateOrigin::New) => types::Beginning::Joined,
+            },
+            caller_version: self.standing.caller_version,
+            next_version: self.standing.next_version,
+        };
+        let limit = self.declaration.limits().state_bytes;
+        let transaction = state.transaction(limit, true);
+        let ran = self.run(Question::Init(start), Some(transaction)).await?;
+        match ran {
+            (Said::Begun(Ok(())), Some(transaction)) => Ok(state.begin(name, transaction).await?),
+            (Said::Begun(Err(why)), _) => Err(Broken::Trapped(format!("it cannot begin: {why}"))),
+            _ => Err(something_else()),
+        }
+    }
+
+    fn failed(&self, why: &Broken) -> AdapterFailed {
+        let component = self.declaration.component_name();
+        tracing::warn!(target: "adapter", %component, %why, "an adapter failed in a session");
+        AdapterFailed(format!("{component}: {why}"))
+    }
+
+    async fn reaction(&self, question: Question) -> Result<Reaction, AdapterFailed> {
+        match self.changing(question).await {
+            Ok(Said::Reaction(reaction)) => Ok(convert::reaction(reaction)),
+            Ok(_) => Err(self.failed(&something_else())),
+            Err(why) => Err(self.failed(&why)),
+        }
+    }
+}
+
+fn something_else() -> Broken {
+    Broken::Trapped("it said something else".to_owned())
+}
+
+impl Sessions for SessionStep {
+    fn open<'a>(&'a self, session: u64, caller: &'a SessionCaller) -> Event<'a, Reaction> {
+        Box::pin(async move {
+            self.begin().await.map_err(|why| self.failed(&why))?;
+            let caller = convert::caller(caller, self.standing.state.direction);
+            self.reaction(Question::Open(session, caller)).await
+        })
+    }
+
+    fn on_head<'a>(
+        &'a self,
+        session: Session<'a>,
+        sender: Party,
+        head: Head<'a>,
+    ) -> Event<'a, Verdict> {
+        Box::pin(async move {
+            let session = convert::session(session);
+            let question = Question::Head(session, convert::side(sender), convert::head(head));
+            match self.looking(question).await {
+                Ok(Said::Verdict(verdict)) => Ok(convert::verdict(verdict)),
+                Ok(_) => Err(self.failed(&something_else())),
+                Err(why) => Err(self.failed(&why)),
+            }
+        })
+    }
+
+    fn on_message<'a>(
+        &'a self,
+        session: Session<'a>,
+        sender: Party,
+        message: &'a [u8],
+    ) -> Event<'a, Reaction> {
+        let session = convert::session(session);
+        let question = Question::Message(session, convert::side(sender), message.to_vec());
+        Box::pin(self.reaction(question))
+    }
+
+    fn on_timer<'a>(&'a self, session: Session<'a>) -> Event<'a, Reaction> {
+        Box::pin(self.reaction(Question::Timer(convert::session(session))))
+    }
+
+    fn closed<'a>(&'a self, session: Session<'a>) -> Pending<'a, ()> {
+        let question = Question::Closed(convert::session(session));
+        Box::pin(async move {
+            if let Err(why) = self.changing(question).await {
+                self.failed(&why);
+            }
+        })
+    }
+}

@@ -1,0 +1,435 @@
+//! A component in its place in a chain.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::asked::Asked;
+use crate::bindings::exports::upstart::adapter::calls::Unfinished;
+use crate::bindings::upstart::adapter::{messages as wit, types};
+use crate::declared::Declaration;
+use crate::form;
+use crate::operation::{Hold as Excludes, Operation};
+use crate::program::Program;
+use crate::run::{Broken, Delegates, Question, Ran, Said};
+use crate::standing::Standing;
+use crate::state::{Intent, OpenIntent, State, StateOrigin, Stores};
+use call::{
+    AdapterFailure, Answer, BodyError, Call, Caller, Calls, Direction, Failure, Follower, Form,
+    Held, Hold, Key, Next, Pending, Places, Refusal, RefusalKind,
+};
+
+/// A component, as one of the adapters of a chain.
+pub struct ComponentStep {
+    pub(crate) declaration: Arc<Declaration>,
+    program: Arc<Program>,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) standing: Standing,
+}
+
+impl fmt::Debug for ComponentStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ComponentStep")
+            .field("program", &self.program)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ComponentStep {
+    /// A component with its declaration, where it stands.
+    pub fn new(
+        declaration: Arc<Declaration>,
+        program: Arc<Program>,
+        stores: Arc<Stores>,
+        standing: Standing,
+    ) -> ComponentStep {
+        ComponentStep {
+            declaration,
+            program,
+            stores,
+            standing,
+        }
+    }
+}
+
+impl Calls for ComponentStep {
+    fn handle<'a>(
+        &'a self,
+        call: Call,
+        mut next: Next<'a>,
+    ) -> Pending<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            let asked = self.take(call, false).await?;
+            let state = self.stores.state(self.standing.state);
+            let state =
+                state.map_err(|error| self.broken(asked.operation, Broken::State(error)))?;
+            let _level = hold(&asked, &mut next).await;
+            let _node = match &asked.operation.hold {
+                Excludes::Nothing => None,
+                Excludes::Node => Some(state.locks.hold(Key::Node, Hold::Exclusive).await),
+                Excludes::Key(_) => {
+                    let key = Key::Named(asked.key.as_deref().unwrap_or_default());
+                    Some(state.locks.hold(key, how(asked.operation)).await)
+                }
+            };
+            self.begin(&state, &asked).await?;
+            self.recover(&state, &asked, &mut next).await?;
+            self.answer(&state, asked, &mut next).await
+        })
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn follower(&self) -> Option<&dyn Follower> {
+        Some(self)
+    }
+}
+
+fn how(operation: &Operation) -> Hold {
+    match operation.reads {
+        true => Hold::Shared,
+        false => Hold::Exclusive,
+    }
+}
+
+/// Waits for the conflict key among all adapters of the service.
+async fn hold<'a>(asked: &Asked<'_>, next: &mut Next<'a>) -> Option<Held<'a>> {
+    match &asked.operation.hold {
+        Excludes::Nothing => None,
+        Excludes::Node => Some(next.hold(Key::Node, Hold::Exclusive).await),
+        Excludes::Key(_) => {
+            let key = Key::Named(asked.key.as_deref().unwrap_or_default());
+            Some(next.hold(key, how(asked.operation)).await)
+        }
+    }
+}
+
+impl ComponentStep {
+    /// Reads a call whole, and finds out what it is: one to be answered, or one that others answer and this adapter follows.
+    pub(crate) async fn take(&self, call: Call, follows: bool) -> Result<Asked<'_>, Failure> {
+        let Call { head, body, limits } = call;
+        let form = Form::of(&head.extensions);
+        // What else a call is, is in its body.
+        let mut operation = match form {
+            Form::Http => self.operation(&head),
+            Form::Resp | Form::Message => &self.declaration.other,
+        };
+        let body = body.into_bytes(limits).await.map_err(|error| match error {
+            BodyError::Connection(error) => Failure::Caller(error),
+            error @ BodyError::TooLarge(_) => {
+                self.malformed(operation, RefusalKind::TooLarge, error.to_string())
+            }
+            error => self.malformed(operation, RefusalKind::Malformed, error.to_string()),
+        })?;
+        let malformed = |what| self.malformed(operation, RefusalKind::Malformed, what);
+        let request = form::given(&head, &body).map_err(malformed)?;
+        if form != Form::Http {
+            operation = self.operation_of(&request);
+        }
+        let malformed = |what| self.malformed(operation, RefusalKind::Malformed, what);
+        let key = match &operation.hold {
+            Excludes::Key(key) => match operation.key(key, &head, &body, limits) {
+                Ok(key) => Some(key),
+                // What it is for others nobody here may refuse.
+                Err(_) if follows => None,
+                Err(what) => {
+                    let what = format!("its conflict key cannot be computed: {what}");
+                    return Err(malformed(what));
+                }
+            },
+            Excludes::Node | Excludes::Nothing => None,
+        };
+        let known = head.extensions.get::<Caller>();
+        let caller = types::Caller {
+            direction: self.direction(),
+            version: known.map_or(self.standing.caller_version, |caller| caller.version),
+            address: known.map_or_else(String::new, |caller| caller.address.to_string()),
+            service: known.map_or_else(String::new, |caller| caller.service.to_string()),
+        };
+        let places = match head.extensions.get::<Places>() {
+            Some(places) => places.clone(),
+            None => Places::take(self.instances()).await,
+        };
+        let call = Call {
+            head,
+            body: call::Body::Empty,
+            limits,
+        };
+        Ok(Asked {
+            operation,
+            call,
+            body,
+            request,
+            caller,
+            key,
+            places,
+        })
+    }
+
+    pub(crate) fn direction(&self) -> types::Direction {
+        match self.standing.state.direction {
+            Direction::Past => types::Direction::Past,
+            Direction::Future => types::Direction::Future,
+        }
+    }
+
+    pub(crate) fn operation(&self, head: &http::request::Parts) -> &Operation {
+        let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
+        let found = self.declaration.operations.iter();
+        let mut found = found.filter(|operation| operation.is_request(&head.method, &path));
+        found.next().unwrap_or(&self.declaration.other)
+    }
+
+    fn operation_of(&self, call: &wit::Call) -> &Operation {
+        let mut operations = self.declaration.operations.iter();
+        let found = operations.find(|operation| operation.is(call));
+        found.unwrap_or(&self.declaration.other)
+    }
+
+    /// Lets the adapter begin, if it has not.
+    pub(crate) async fn begin(&self, state: &Arc<State>, asked: &Asked<'_>) -> Result<(), Failure> {
+        let name = &self.declaration.file;
+        if state.has_begun(name) {
+            return Ok(());
+        }
+        let _alone = state.recovery.lock().await;
+        if state.has_begun(name) {
+            return Ok(());
+        }
+        let broken = |why| self.broken(asked.operation, why);
+        let start = types::Start {
+            direction: self.direction(),
+            beginning: match (self.standing.state.direction, state.origin) {
+                (Direction::Future, _) => types::Beginning::Staged,
+                (Direction::Past, StateOrigin::Transformed) => types::Beginning::Transformed,
+                (Direction::Past, StateOrigin::New) => types::Beginning::Joined,
+            },
+            caller_version: self.standing.caller_version,
+            next_version: self.standing.next_version,
+        };
+        let limits = self.declaration.limits;
+        let transaction = state.transaction(limits.state_bytes, true);
+        let ran = self.run(
+            &asked.places,
+            Question::Init(start),
+            Some(transaction),
+            None,
+        );
+        let transaction = done(ran.await.map_err(broken)?, "begin").map_err(broken)?;
+        let begun = state.begin(name, transaction).await;
+        begun.map_err(|error| broken(Broken::State(error)))
+    }
+
+    /// Recovers from calls with this key of which nobody knows how far they came.
+    pub(crate) async fn recover(
+        &self,
+        state: &Arc<State>,
+        asked: &Asked<'_>,
+        next: &mut Next<'_>,
+    ) -> Result<(), Failure> {
+        if matches!(asked.operation.hold, Excludes::Nothing) {
+            return Ok(());
+        }
+        let broken = |why| self.broken(asked.operation, why);
+        let settled = state.settle().await;
+        settled.map_err(|error| broken(Broken::State(error)))?;
+        let key = asked.key.as_deref();
+        if state.unfinished(key).is_none() {
+            return Ok(());
+        }
+        let _alone = state.recovery.lock().await;
+        while let Some((id, intent)) = state.unfinished(key) {
+            let (unfinished, delegates) = self.unfinished(&intent);
+            next.allow(delegates);
+            let transaction = state.transaction(self.declaration.limits.state_bytes, true);
+            let mut delegates = self.delegates(asked, next, None);
+            let question = Question::Recover(unfinished);
+            let ran = self.run(
+                &asked.places,
+                question,
+                Some(transaction),
+                Some(&mut delegates),
+            );
+            let ran = ran.await.map_err(broken)?;
+            let transaction = match (done(ran, "recover"), delegates.failed.take()) {
+                (Ok(transaction), _) => transaction,
+                (Err(_), Some(failure)) => return Err(failure),
+                (Err(why), None) => return Err(broken(why)),
+            };
+            let recovered = state.recovered(id, intent, transaction).await;
+            recovered.map_err(|error| broken(Broken::State(error)))?;
+        }
+        Ok(())
+    }
+
+    /// An unfinished call as the adapter is told it, and how many calls it may make to look.
+    fn unfinished(&self, intent: &Intent) -> (Unfinished, u32) {
+        let header = |(name, value): &(String, String)| wit::Header {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        let call = form::written(intent.form, &intent.body).unwrap_or_else(|| {
+            wit::Call::Http(wit::HttpRequest {
+                method: intent.method.clone(),
+                target: intent.target.clone(),
+                headers: intent.headers.iter().map(header).collect(),
+                body: intent.body.clone(),
+            })
+        });
+        let caller = types::Caller {
+            direction: self.direction(),
+            version: intent.version,
+            address: intent.address.clone(),
+            service: intent.service.clone(),
+        };
+        let delegates = self.operation_of(&call).delegates;
+        let observed = intent.observed;
+        let unfinished = Unfinished {
+            call,
+            caller,
+            observed,
+        };
+        (unfinished, delegates.max(1))
+    }
+
+    /// Asks the component, and makes durable what it has changed.
+    async fn answer(
+        &self,
+        state: &Arc<State>,
+        asked: Asked<'_>,
+        next: &mut Next<'_>,
+    ) -> Result<Answer, Failure> {
+        let operation = asked.operation;
+        let broken = |why| self.broken(operation, why);
+        next.allow(operation.delegates);
+        let (may_write, limit) = (operation.may_write(), self.declaration.limits.state_bytes);
+        let intent = may_write.then(|| (state.clone(), asked.intent(), limit));
+        let transaction = (!matches!(operation.hold, Excludes::Nothing))
+            .then(|| state.transaction(limit, may_write));
+        let mut delegates = self.delegates(&asked, next, intent);
+        let question = Question::Handle(asked.request.clone(), asked.caller.clone());
+        let ran = self.run(&asked.places, question, transaction, Some(&mut delegates));
+        let Ran { said, transaction } = ran.await.map_err(broken)?;
+        let Said::Reply(said) = said else {
+            return Err(broken(Broken::Trapped("it said something else".to_owned())));
+        };
+        let (open, failed, refused) = delegates.end();
+        match said {
+            Ok(reply) => {
+                let answer = form::answer(reply, &asked.call.head);
+                let answer = answer.map_err(|why| broken(Broken::Trapped(why)))?;
+                if let Some(transaction) = transaction {
+                    let finished = state.finish(transaction, open).await;
+                    finished.map_err(|error| broken(Broken::State(error)))?;
+                }
+                Ok(answer)
+            }
+            Err(wit::Failure::Refused(refusal)) => {
+                self.unchanged(state, open).await.map_err(broken)?;
+                match refused {
+                    Some(handed_on) if handed_on.reason == refusal.reason => Err(handed_on.into()),
+                    _ => {
+                        let rule = self.rule(&operation.name);
+                        let own = form::refused(refusal, rule, &asked.call.head);
+                        Err(own.map_err(|why| broken(Broken::Trapped(why)))?.into())
+                    }
+                }
+            }
+            // What was delegated may have happened: the intent stays open.
+            Err(wit::Failure::Crashed(why)) => match failed {
+                Some(failure) => Err(failure),
+                None => Err(broken(Broken::Trapped(format!("it gave up: {why}")))),
+            },
+        }
+    }
+
+    /// Closes the intent of a call that was refused: nothing is changed.
+    async fn unchanged(&self, state: &Arc<State>, open: Option<OpenIntent>) -> Result<(), Broken> {
+        let nothing = state.transaction(0, false);
+        Ok(state.finish(nothing, open).await?)
+    }
+
+    fn delegates<'r, 'n>(
+        &self,
+        asked: &Asked<'_>,
+        next: &'r mut Next<'n>,
+        intent: Option<(Arc<State>, Intent, u64)>,
+    ) -> Delegates<'r, 'n> {
+        let mut extensions = http::Extensions::new();
+        extensions.insert(Form::of(&asked.call.head.extensions));
+        extensions.insert(asked.places.clone());
+        if let Some(caller) = asked.call.head.extensions.get::<Caller>() {
+            extensions.insert(caller.clone());
+        }
+        Delegates {
+            next,
+            limits: asked.call.limits,
+            extensions,
+            intent,
+            open: None,
+            failed: None,
+            refused: None,
+        }
+    }
+
+    pub(crate) async fn run(
+        &self,
+        places: &Places,
+        question: Question,
+        transaction: Option<crate::state::Transaction>,
+        delegates: Option<&mut Delegates<'_, '_>>,
+    ) -> Result<Ran, Broken> {
+        let limits = self.declaration.limits;
+        let mib = limits.memory_bytes >> 20;
+        self.program
+            .run(places, question, transaction, limits.time, mib, delegates)
+            .await
+    }
+
+    fn rule(&self, operation: &str) -> String {
+        format!("{}: {operation}", self.declaration.component_name())
+    }
+
+    fn malformed(&self, operation: &Operation, kind: RefusalKind, reason: String) -> Failure {
+        Refusal::new(
+            kind,
+            self.rule(&operation.name),
+            reason,
+            match kind {
+                RefusalKind::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
+                _ => http::StatusCode::BAD_REQUEST,
+            },
+        )
+        .into()
+    }
+
+    pub(crate) fn broken(&self, operation: &Operation, why: Broken) -> Failure {
+        self.broken_in(&operation.name, why)
+    }
+
+    /// It broke in an operation of this name.
+    pub(crate) fn broken_in(&self, operation: &str, why: Broken) -> Failure {
+        let rule = self.rule(operation);
+        tracing::warn!(target: "adapter", %rule, %why, "an adapter failed in a call");
+        Failure::Adapter(Box::new(AdapterFailure {
+            rule,
+            reason: why.to_string(),
+            timed_out: matches!(why, Broken::Time(_)),
+        }))
+    }
+}
+
+/// What the adapter changed while it began or recovered.
+fn done(ran: Ran, what: &str) -> Result<crate::state::Transaction, Broken> {
+    let why = match ran.said {
+        Said::Done(Ok(())) => match ran.transaction {
+            Some(transaction) => return Ok(transaction),
+            None => "it has no state".to_owned(),
+        },
+        Said::Done(Err(why)) => format!("it cannot {what}: {why}"),
+        Said::Reply(_) | Said::Observed(_) => "it said something else".to_owned(),
+    };
+    Err(Broken::Trapped(why))
+}

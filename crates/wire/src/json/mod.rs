@@ -1,0 +1,196 @@
+//! JSON as it passes through a lens: exact numbers, order and unknown members preserved.
+
+mod parse;
+mod scan;
+mod undecoded;
+mod write;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+pub use parse::JsonError;
+pub use undecoded::Undecoded;
+
+/// A JSON value. Numbers keep their text, objects the order of their members: what no rule
+/// touches leaves as it came.
+#[derive(Clone, Debug)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// A number that is an integer of 64 bits, written plainly.
+    Integer(i64),
+    /// Any other number, as its text.
+    Number(Box<str>),
+    /// A string.
+    String(String),
+    /// An array.
+    Array(Vec<Json>),
+    /// An object; of members with the same name the last one counts.
+    Object(Vec<(String, Json)>),
+    /// An object or array inside a message that nobody has asked for yet. Only messages as they
+    /// arrive have such parts; [`Json::decoded`] and [`Json::open`] make them what they are.
+    Undecoded(Undecoded),
+}
+
+impl Json {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Integer(_) => "an integer",
+            Json::Number(_) => "a number",
+            Json::String(_) => "a string",
+            Json::Array(_) => "an array",
+            Json::Object(_) => "an object",
+            Json::Undecoded(undecoded) => undecoded.kind(),
+        }
+    }
+
+    /// The value with nothing left undecoded, however deep.
+    pub fn decoded(self) -> Json {
+        match self {
+            Json::Undecoded(undecoded) => undecoded.decode(),
+            Json::Array(items) => Json::Array(items.into_iter().map(Json::decoded).collect()),
+            Json::Object(members) => Json::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name, value.decoded()))
+                    .collect(),
+            ),
+            other => other,
+        }
+    }
+
+    /// Decodes the value itself where it is not yet; what it contains may stay undecoded.
+    pub fn open(&mut self) -> &mut Json {
+        if let Json::Undecoded(undecoded) = self {
+            *self = undecoded.decode_outside();
+        }
+        self
+    }
+
+    /// A copy of the value at the end of a path of members, with nothing left undecoded.
+    pub fn at(&self, path: &[String]) -> Option<Json> {
+        let mut value = self;
+        for (index, name) in path.iter().enumerate() {
+            if let Json::Undecoded(undecoded) = value {
+                return undecoded.decode_outside().at(&path[index..]);
+            }
+            value = value.get(name)?;
+        }
+        Some(value.clone().decoded())
+    }
+
+    /// The member of a decoded object.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        match self {
+            Json::Object(members) => members
+                .iter()
+                .rev()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The member of an object, to be changed.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
+        match self.open() {
+            Json::Object(members) => members
+                .iter_mut()
+                .rev()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v.open()),
+            _ => None,
+        }
+    }
+
+    /// Takes the member out of an object, with any namesakes before it.
+    pub fn remove(&mut self, name: &str) -> Option<Json> {
+        let Json::Object(members) = self.open() else {
+            return None;
+        };
+        let index = members.iter().rposition(|(n, _)| n == name)?;
+        let (_, value) = members.remove(index);
+        if members.iter().any(|(n, _)| n == name) {
+            members.retain(|(n, _)| n != name);
+        }
+        Some(value)
+    }
+
+    /// Whether it is an object or array without content.
+    pub fn is_vacant(&self) -> bool {
+        match self {
+            Json::Object(members) => members.is_empty(),
+            Json::Array(items) => items.is_empty(),
+            Json::Undecoded(undecoded) => undecoded.decode_outside().is_vacant(),
+            _ => false,
+        }
+    }
+
+    /// A number from a float; `None` if it is not finite.
+    pub fn from_f64(value: f64) -> Option<Json> {
+        serde_json::Number::from_f64(value).map(|n| Json::number(&n.to_string()))
+    }
+
+    /// A number from JSON text that is known to be one.
+    pub fn number(text: &str) -> Json {
+        match text.parse::<i64>() {
+            Ok(value) if !(value == 0 && text.starts_with('-')) => Json::Integer(value),
+            _ => Json::Number(text.into()),
+        }
+    }
+}
+
+/// Whether a part has been decoded makes no difference.
+impl PartialEq for Json {
+    fn eq(&self, other: &Json) -> bool {
+        match (self, other) {
+            (Json::Null, Json::Null) => true,
+            (Json::Bool(one), Json::Bool(other)) => one == other,
+            (Json::Integer(one), Json::Integer(other)) => one == other,
+            (Json::Number(one), Json::Number(other)) => one == other,
+            (Json::String(one), Json::String(other)) => one == other,
+            (Json::Array(one), Json::Array(other)) => one == other,
+            (Json::Object(one), Json::Object(other)) => one == other,
+            (Json::Undecoded(one), Json::Undecoded(other)) => {
+                one.text() == other.text() || one.decode() == other.decode()
+            }
+            (Json::Undecoded(part), value) | (value, Json::Undecoded(part)) => {
+                part.decode() == *value
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Json {}
+
+impl Hash for Json {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if let Json::Undecoded(part) = self {
+            return part.decode().hash(state);
+        }
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Json::Null | Json::Undecoded(_) => {}
+            Json::Bool(value) => value.hash(state),
+            Json::Integer(value) => value.hash(state),
+            Json::Number(text) => text.hash(state),
+            Json::String(text) => text.hash(state),
+            Json::Array(items) => items.hash(state),
+            Json::Object(members) => members.hash(state),
+        }
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        f.write_str(&String::from_utf8_lossy(&out))
+    }
+}
