@@ -2,6 +2,7 @@
 
 use crate::holder_client::HolderClient;
 use crate::relay::Traffic;
+use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::KeptListener;
 use rustix::net::{SendFlags, SocketAddrAny};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::net::TcpStream;
 
 /// `TCP_FASTOPEN_NO_COOKIE` (linux/tcp.h): data may go out with the handshake without a cookie.
@@ -36,7 +37,7 @@ impl Way {
     /// Notes what is kept.
     pub(crate) fn set_held(&self, kept: &[KeptListener]) {
         let ports = kept.iter().map(|kept| kept.address.port()).collect();
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = ports;
+        *self.held.write().unpoisoned() = ports;
     }
 
     /// Connects to the software, with `label` as the first bytes of the stream.
@@ -44,9 +45,7 @@ impl Way {
     /// # Errors
     /// As [`dial`]; what the holder says where it is asked.
     pub(crate) async fn dial(&self, software: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
-        let is_held = (self.held.read())
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&software.port());
+        let is_held = (self.held.read()).unpoisoned().contains(&software.port());
         if is_held {
             self.until_listening(software.port()).await;
         }
@@ -164,7 +163,7 @@ impl FastOpenSeen {
     }
 
     fn take(&self, look: io::Result<FastOpen>) -> FastOpen {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock().unpoisoned();
         match look {
             Ok(settings) => {
                 *seen = Seen {

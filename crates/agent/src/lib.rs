@@ -32,6 +32,7 @@ mod sync;
 pub mod transform;
 mod tree;
 pub mod trust;
+mod unpoisoned;
 mod vital;
 
 pub use config::Config;

@@ -4,6 +4,7 @@ use super::Node;
 use super::actions::chain;
 use crate::layout::Layout;
 use crate::relay::{Loaded, LoadedSessions};
+use crate::unpoisoned::Unpoisoned as _;
 use adapter::component::{
     CompileHelper, Compiler, ComponentStep, Declaration, Place as Standing, Program, SessionStep,
 };
@@ -14,7 +15,7 @@ use model::machine::Place;
 use model::routing::Direction;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A file of an `adapter` key, read and proved.
 #[derive(Clone)]
@@ -108,7 +109,7 @@ impl Loader {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Read>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        self.read.lock().unpoisoned()
     }
 
     fn load(

@@ -3,12 +3,12 @@
 use super::Node;
 use crate::relay;
 use crate::sync;
+use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::{ChildExit, Interception, Killed};
 use model::bundle::Signal;
 use model::machine::Serving;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 /// One start of the software. The last one is kept on disk, so that the next agent knows what runs under the holder.
@@ -153,14 +153,14 @@ impl Node {
     /// Takes in how a child ended: what had to be killed is told when the stop ends.
     pub(super) fn note_killed(&self, exit: &ChildExit) {
         if let Some(killed) = &exit.killed {
-            let mut noted = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut noted = self.killed.lock().unpoisoned();
             *noted = Some(killed_text(killed));
         }
     }
 
     /// What had to be killed of the last child, once.
     pub(super) fn take_killed(&self) -> Option<String> {
-        let mut noted = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.killed.lock().unpoisoned();
         noted.take()
     }
 

@@ -4,13 +4,14 @@
 use super::Node;
 use crate::members::{Address, MemberList};
 use crate::sync;
+use crate::unpoisoned::Unpoisoned as _;
 use client::ClientError;
 use model::api::{MembersResponse, NewEvent, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -71,7 +72,7 @@ impl Members {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unpoisoned()
     }
 
     /// The list's number, where members listen, and where their connections come from.

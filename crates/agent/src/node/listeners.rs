@@ -2,13 +2,14 @@
 //! no connection is lost with an agent; the agent accepts and serves.
 
 use super::Node;
+use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::KeptListener;
 use model::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
@@ -49,9 +50,7 @@ impl Node {
     }
 
     pub(super) fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
-        self.listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.listeners.lock().unpoisoned()
     }
 
     /// Opens the ports of every version that the node answers beside its own, closes those of no version, and accepts. New

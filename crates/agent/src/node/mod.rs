@@ -33,6 +33,7 @@ use crate::layout::Layout;
 use crate::relay::{Identity, Relay, Tally, Traffic};
 use crate::shared::Shared;
 use crate::sync::{self, Link};
+use crate::unpoisoned::Unpoisoned as _;
 use client::Client;
 use intercept::stats::StatsFile;
 use intercept::table::TableFile;
@@ -45,7 +46,7 @@ use model::ids::Version;
 use model::machine;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
@@ -164,23 +165,20 @@ impl Node {
     }
 
     fn progress(&self) -> Option<Progress> {
-        self.progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.progress.lock().unpoisoned().clone()
     }
 
     fn set_progress(&self, progress: Option<Progress>) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+        *self.progress.lock().unpoisoned() = progress;
     }
 
     fn note_state(&self, place: Option<machine::Place>) {
-        *(self.state_in_force.lock()).unwrap_or_else(PoisonError::into_inner) = place;
+        *(self.state_in_force.lock()).unpoisoned() = place;
     }
 
     /// Whose state the software is to find at its path; `None` while that is about to change.
     fn state_in_force(&self) -> Option<machine::Place> {
-        *(self.state_in_force.lock()).unwrap_or_else(PoisonError::into_inner)
+        *(self.state_in_force.lock()).unpoisoned()
     }
 
     /// Takes in what was learned: routes and public versions follow.
@@ -202,7 +200,7 @@ impl Node {
     /// Puts the machine's wishes for traffic into force.
     fn apply_traffic(self: &Arc<Self>, wished: machine::Traffic) {
         let began = {
-            let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut flags = self.flags.lock().unpoisoned();
             flags.told = true;
             flags.probing = wished.probing;
             flags.refuse_members = wished.refuse_members;
@@ -241,10 +239,7 @@ impl Node {
 
     /// The software is started to be probed, in an upgrade.
     fn probing(&self) -> bool {
-        self.flags
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .probing
+        self.flags.lock().unpoisoned().probing
     }
 
     /// Tells the hooks that the software is being stopped, for so long at most; zero: that it is not.
@@ -253,7 +248,7 @@ impl Node {
             Ok(0) => 0,
             ms => interpose::kernel::now_ms().saturating_add(ms.unwrap_or(u64::MAX)),
         };
-        (self.flags.lock().unwrap_or_else(PoisonError::into_inner)).stopping_until_ms = until_ms;
+        (self.flags.lock().unpoisoned()).stopping_until_ms = until_ms;
         self.publish_table();
     }
 
@@ -263,11 +258,7 @@ impl Node {
         let limit = self.traffic.picture().hold_limit;
         tokio::spawn(async move {
             tokio::time::sleep(limit).await;
-            let since = node
-                .flags
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .held_since;
+            let since = node.flags.lock().unpoisoned().held_since;
             if since.is_none_or(|since| since.elapsed() < limit) {
                 return;
             }
@@ -285,15 +276,13 @@ impl Node {
 
     /// Nothing but the release holds calls from here on.
     fn release_begins(&self) {
-        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flags = self.flags.lock().unpoisoned();
         flags.releasing_since.get_or_insert_with(Instant::now);
     }
 
     /// Calls go on: says how long they were held, and how much of it the release took.
     fn end_unavailability(&self, version: Version) {
-        let since = (self.flags.lock().unwrap_or_else(PoisonError::into_inner))
-            .releasing_since
-            .take();
+        let since = (self.flags.lock().unpoisoned()).releasing_since.take();
         let Some(since_ms) = sync::load::<u64>(&self.held_file()) else {
             return;
         };

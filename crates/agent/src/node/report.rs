@@ -1,14 +1,15 @@
 //! What the node says about itself.
 
 use super::Node;
+use crate::unpoisoned::Unpoisoned as _;
 use crate::{kernel, limits};
 use intercept::holder::Interception;
 use intercept::stats::Counter;
 use model::api::{ChildState, NodeReport, NodeStatus, Phase, REPORT_ENTRIES_MAX, told};
 use model::ids::Version;
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For so long after the last caller was reset for want of a descriptor that is told.
@@ -28,7 +29,7 @@ pub(super) struct Hindered {
 
 impl Node {
     fn hindered(&self) -> MutexGuard<'_, Hindered> {
-        self.hindered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hindered.lock().unpoisoned()
     }
 
     /// The node's report, but for what the journal knows; the machine says where it stands, and which `retry` it has acted on.

@@ -4,6 +4,7 @@
 use super::Node;
 use super::actions::chain;
 use crate::layout::Layout;
+use crate::unpoisoned::Unpoisoned as _;
 use adapter::component::Declaration;
 use model::bundle::{Class, Shipped, Upgrade, UpgradeFile};
 use model::machine::Place;
@@ -11,7 +12,7 @@ use model::manifest::{Digest, Manifest, UPGRADE_FILE};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// One revision of an upgrade.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Revisions(Mutex<BTreeMap<Place, Revision>>);
 impl Revisions {
     /// Reads what a bundle says of itself, by the manifest that lies beside it.
     fn read(&self, layout: &Layout, place: Place) -> Result<Revision, String> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock().unpoisoned();
         if let Some(revision) = known.get(&place) {
             return Ok(revision.clone());
         }

@@ -4,9 +4,10 @@
 use super::Node;
 use super::actions::chain;
 use crate::snapshot::{self, Declared};
+use crate::unpoisoned::Unpoisoned as _;
 use model::machine::Place;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a look at the state holds: walking a large tree takes seconds.
@@ -128,5 +129,5 @@ impl Node {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().unpoisoned()
 }

@@ -3,9 +3,9 @@
 use super::Node;
 use crate::dial::FastOpen;
 use crate::relay::Picture;
+use crate::unpoisoned::Unpoisoned as _;
 use intercept::table::{ENDPOINTS_MAX, NETWORKS_MAX, Service, Table};
 use std::net::IpAddr;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// The declared networks, as many as the table has room for.
@@ -28,12 +28,12 @@ impl Node {
     /// Puts the present picture in force for the hooks.
     pub(crate) fn publish_table(&self) {
         // Made under the lock: an older picture must not replace a newer one.
-        let mut file = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if !(self.flags.lock().unwrap_or_else(PoisonError::into_inner)).told {
+        let mut file = self.table.lock().unpoisoned();
+        if !(self.flags.lock().unpoisoned()).told {
             return;
         }
         let fast_open = self.relay.fast_open.now();
-        *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner) = Some(fast_open);
+        *(self.fast_open.lock()).unpoisoned() = Some(fast_open);
         let (members, table) = self.table(fast_open);
         match file.publish(&table) {
             Ok(()) => self.members.put_in_force(members),
@@ -46,7 +46,7 @@ impl Node {
     /// Tells the hooks what an operator has set anew in the kernel: whether a label can be late depends on it.
     pub(super) fn follow_kernel_settings(&self) {
         let now = self.relay.fast_open.now();
-        let known = *(self.fast_open.lock()).unwrap_or_else(PoisonError::into_inner);
+        let known = *(self.fast_open.lock()).unpoisoned();
         if let Some(known) = known
             && now != known
         {
@@ -66,7 +66,7 @@ impl Node {
     /// The number of the members' list, and the table made with it.
     fn table(&self, fast_open: FastOpen) -> (u64, Table) {
         let picture = self.traffic.picture();
-        let flags = *self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        let flags = *self.flags.lock().unpoisoned();
         let (at, endpoints, sources) = self.members.addresses();
         let kept = self.kept_ports();
         let serving = picture.standing.version;

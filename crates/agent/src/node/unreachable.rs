@@ -4,11 +4,11 @@
 use super::Node;
 use super::child::Running;
 use crate::kernel::{Socket, owners};
+use crate::unpoisoned::Unpoisoned as _;
 use intercept::stats::{Counter, Deed, StatsSnapshot};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::time::Instant;
 
 /// Looking through a machine's connections takes at most one part of so many of a processor's time: where tens of thousands stand
@@ -48,7 +48,7 @@ impl Node {
     }
 
     fn missed_connection(&self) -> Option<String> {
-        let mut look = (self.connections_look.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut look = (self.connections_look.lock()).unpoisoned();
         if !look.is_due() {
             return None;
         }

@@ -4,6 +4,7 @@ use super::record::Recorder;
 use super::traffic::{Decision, Picture, Traffic, Waiting};
 use super::{Identity, Tally};
 use crate::dial::Way;
+use crate::unpoisoned::Unpoisoned as _;
 use adapter::framing::Codec;
 use adapter::sessions::SessionChain;
 use adapter::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
@@ -13,7 +14,7 @@ use model::routing::Route;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -134,7 +135,7 @@ impl CallGate {
     fn leave_as_before(&self) -> Option<Leave> {
         // Counted before the look, as below.
         let running = self.traffic.begin();
-        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let decided = self.decided.lock().unpoisoned();
         let (picture, known) = decided.as_ref()?;
         if !self.traffic.is_current(picture) {
             return None;
@@ -146,7 +147,7 @@ impl CallGate {
     }
 
     fn remember(&self, picture: Arc<Picture>, known: Known) {
-        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decided = self.decided.lock().unpoisoned();
         *decided = Some((picture, known));
     }
 
@@ -203,10 +204,7 @@ impl CallGate {
         if self.carried.load(Ordering::Relaxed) {
             return false;
         }
-        let mut first = self
-            .first_generation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.first_generation.lock().unpoisoned();
         *first.get_or_insert(generation) != generation
     }
 }

@@ -14,6 +14,7 @@ mod tap;
 mod traffic;
 mod workers;
 
+use crate::unpoisoned::Unpoisoned as _;
 pub(crate) use commands::Commands;
 pub(crate) use record::{Recorder, Recorders};
 use sessions::Caller;
@@ -39,7 +40,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -144,7 +145,7 @@ impl Relay {
     fn place(self: &Arc<Self>, from: IpAddr) -> Result<OpenPlace, &'static str> {
         let picture = self.traffic.picture();
         let calls = &picture.calls;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unpoisoned();
         if open.all >= calls.connections_max as usize {
             return Err("reset.too_many_connections");
         }
@@ -674,7 +675,7 @@ struct OpenPlace(Arc<Relay>, IpAddr);
 
 impl Drop for OpenPlace {
     fn drop(&mut self) {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.0.open.lock().unpoisoned();
         open.all -= 1;
         if let Some(of_address) = open.by_address.get_mut(&self.1) {
             *of_address -= 1;

@@ -3,12 +3,13 @@
 
 use super::gate::steps_of;
 use super::traffic::Traffic;
+use crate::unpoisoned::Unpoisoned as _;
 use adapter::Chain;
 use adapter::conversation::{Conversation, Origin, Recording, Told};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 /// How many conversations wait for whoever records; more are dropped and counted, since traffic never waits for a recorder.
@@ -36,9 +37,7 @@ pub(crate) struct Recorder {
 
 impl Recorders {
     fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Recorder>>> {
-        self.by_service
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.by_service.lock().unpoisoned()
     }
 
     /// Begins to record a service; `None` where somebody does already.

@@ -3,6 +3,7 @@
 use super::sessions::LoadedSessions;
 use crate::knowledge::Knowledge;
 use crate::node::Unsure;
+use crate::unpoisoned::Unpoisoned as _;
 use adapter::sessions::SessionChain;
 use adapter::{Calls, Chain, Conflicts, Upstream};
 use model::bundle::{CallSettings, Connections, Protocol};
@@ -11,7 +12,7 @@ use model::routing::{Direction, Route, Standing, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -307,7 +308,7 @@ impl Adapters {
     }
 
     fn chain(&self, service: &str, steps: &[Step], told: Told) -> Option<Arc<Chain>> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock().unpoisoned();
         let key = (service.to_owned(), steps.to_vec(), told);
         if let Some(chain) = made.get(&key) {
             return Some(chain.clone());
@@ -350,7 +351,7 @@ impl Adapters {
     }
 
     fn conflicts(&self, service: &str, is_observed: bool) -> Arc<Conflicts> {
-        let mut all = (self.conflicts.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut all = (self.conflicts.lock()).unpoisoned();
         let own = all.entry(service.to_owned()).or_default().clone();
         match is_observed {
             // Calls that began before are excluded too.

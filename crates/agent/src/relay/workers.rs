@@ -1,10 +1,11 @@
 //! The threads that serve connections. A connection stays on one of them with all that its calls need, so that no call
 //! is passed between threads.
 
+use crate::unpoisoned::Unpoisoned as _;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -74,7 +75,7 @@ impl Workers {
     /// Ends the threads and drops what runs on them: connections are reset, as by the death of the process.
     pub(crate) fn end(&self) {
         let running = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut running = self.running.lock().unpoisoned();
             std::mem::take(&mut *running)
         };
         for Running { end, thread } in running {
