@@ -1,7 +1,7 @@
 //! The running software as the agent knows it, across restarts of the agent.
 
 use super::Node;
-use crate::relay;
+use crate::relay::ListeningSoftware;
 use crate::sync;
 use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::{ChildExit, Interception, Killed};
@@ -193,7 +193,7 @@ impl Node {
     }
 
     fn show_child(&self) {
-        let child = self.child().map(|child| relay::Child {
+        let child = self.child().map(|child| ListeningSoftware {
             generation: child.start.generation,
             listening: child.listening,
         });

@@ -7,7 +7,7 @@ use crate::sync;
 use crate::unpoisoned::Unpoisoned as _;
 use client::ClientError;
 use model::api::{MembersResponse, NewEvent, Progress};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -302,6 +302,3 @@ impl Node {
         });
     }
 }
-
-/// By this node's port: members' addresses from which a call without a label may be a member's.
-pub(crate) type Unsure = BTreeMap<u16, BTreeSet<IpAddr>>;

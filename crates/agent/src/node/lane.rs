@@ -4,6 +4,7 @@ use super::fault::Fault;
 use super::{Learned, Node, actions, stage};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
+use crate::relay::{Arrival, ConnectionEnds};
 use model::api::{NewEvent, NodeReport, NodeStatus, told};
 use model::machine::{
     Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
@@ -156,7 +157,11 @@ impl Lane {
                 peer,
                 connection,
             } => {
-                self.node.relay.adopt(connection, Some(reason), local, peer);
+                self.node.relay.adopt(Arrival {
+                    connection,
+                    handed_over: Some(reason),
+                    ends: ConnectionEnds { local, peer },
+                });
                 Vec::new()
             }
             Notice::Lost { peer } => {

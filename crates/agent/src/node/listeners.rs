@@ -2,6 +2,7 @@
 //! no connection is lost with an agent; the agent accepts and serves.
 
 use super::Node;
+use crate::relay::{Arrival, ConnectionEnds};
 use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::KeptListener;
 use model::ids::Version;
@@ -36,7 +37,7 @@ impl Node {
 
     /// Takes over what the holder kept for an earlier agent; the hooks are told with the first table that is published.
     pub(super) fn adopt_kept(&self, kept: Vec<KeptListener>) {
-        self.relay.way.set_held(&kept);
+        self.relay.software_dial.set_kept(&kept);
         self.listeners().kept = kept;
     }
 
@@ -185,8 +186,11 @@ async fn accept(
             return Ok(());
         };
         let local = stream.local_addr().unwrap_or(address);
-        node.relay
-            .adopt(stream.into_std()?.into(), None, local, peer);
+        node.relay.adopt(Arrival {
+            connection: stream.into_std()?.into(),
+            handed_over: None,
+            ends: ConnectionEnds { local, peer },
+        });
     }
 }
 

@@ -21,7 +21,6 @@ mod table;
 mod unreachable;
 
 pub(crate) use actions::chain;
-pub(crate) use known::Unsure;
 pub use start::{AgentError, Claimed, Runner, claim, run, runner, stop};
 
 use crate::config::Config;
@@ -30,7 +29,7 @@ use crate::holder_client::HolderClient;
 use crate::household::Household;
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
-use crate::relay::{Identity, Relay, Tally, Traffic};
+use crate::relay::{Identity, LiveTraffic, Relay, Tally};
 use crate::shared::Shared;
 use crate::sync::{self, Link};
 use crate::unpoisoned::Unpoisoned as _;
@@ -64,7 +63,7 @@ pub(crate) struct Node {
     join_version: AtomicU32,
     client: Arc<Client>,
     holder: HolderClient,
-    traffic: Arc<Traffic>,
+    traffic: Arc<LiveTraffic>,
     relay: Arc<Relay>,
     tally: Arc<Tally>,
     link: Link,

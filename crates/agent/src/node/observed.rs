@@ -3,7 +3,7 @@
 use super::Node;
 use crate::household::Household;
 use crate::kernel::{self, Owner};
-use crate::relay::Observed;
+use crate::relay::{Observed, ResetReason};
 use crate::sync;
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -45,8 +45,8 @@ impl Node {
         let picture = self.traffic.picture();
         let ports = picture.knowledge.ports(picture.standing.version);
         let was = &picture.observed;
-        let told = ports.keys().filter(|name| picture.is_told(name));
-        let observed = told.map(|name| {
+        let followed = ports.keys().filter(|name| picture.is_followed(name));
+        let observed = followed.map(|name| {
             let now = match was.get(name) {
                 // Its connections have come to the agent ever since.
                 Some(Observed::Before | Observed::InForce) => Observed::InForce,
@@ -75,7 +75,8 @@ impl Node {
         if !at.is_empty() {
             let ended = self.end_all(&at).await?;
             tracing::info!(services = ?begins, version = %picture.standing.version, ended, "observes all calls from now on");
-            self.tally.add("reset.observed", ended as u64);
+            self.tally
+                .add(ResetReason::Observed.counter(), ended as u64);
         }
         // Durable before an adapter can remember anything that depends on it.
         self.note_observed(picture.observed.keys().collect())?;

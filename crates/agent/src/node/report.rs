@@ -1,6 +1,7 @@
 //! What the node says about itself.
 
 use super::Node;
+use crate::relay::ResetReason;
 use crate::unpoisoned::Unpoisoned as _;
 use crate::{kernel, limits};
 use intercept::holder::Interception;
@@ -109,7 +110,7 @@ impl Node {
 
     /// A caller was reset for want of a descriptor.
     pub(super) fn note_scarcity(&self) {
-        self.tally.count("reset.no_descriptors");
+        self.tally.reset(ResetReason::NoDescriptors);
         let mut hindered = self.hindered();
         if hindered
             .scarce

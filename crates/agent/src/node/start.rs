@@ -20,7 +20,7 @@ use crate::household::Household;
 use crate::journal::{Journal, JournalError};
 use crate::knowledge::Knowledge;
 use crate::layout::Layout;
-use crate::relay::{Identity, Picture, Relay, Tally, Traffic, Workers};
+use crate::relay::{Identity, LiveTraffic, Picture, Relay, Tally, Workers};
 use crate::repository::Repository;
 use crate::shared::Shared;
 use crate::trust::{self, Distrust};
@@ -442,7 +442,7 @@ impl Parts {
         let shared = self.shared(&household)?;
         let table = shared.table()?;
         let stats = shared.stats().map_err(at(self.layout.root()))?;
-        let traffic = Traffic::new(first_picture(), self.link.wake.clone());
+        let traffic = LiveTraffic::new(first_picture(), self.link.wake.clone());
         let tally = Arc::new(Tally::default());
         let relay = Relay::new(
             identity.clone(),

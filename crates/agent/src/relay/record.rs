@@ -2,10 +2,10 @@
 //! the agent; those from before, and all of them while nobody records, know nothing of it.
 
 use super::gate::steps_of;
-use super::traffic::Traffic;
+use super::traffic::LiveTraffic;
 use crate::unpoisoned::Unpoisoned as _;
 use adapter::Chain;
-use adapter::conversation::{Conversation, Origin, Recording, Told};
+use adapter::conversation::{Conversation, Origin, Recording, Told as Recorded};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,7 +92,7 @@ impl Recorder {
     pub(super) fn record(
         self: &Arc<Self>,
         chain: &Chain,
-        traffic: &Traffic,
+        traffic: &LiveTraffic,
         service: &str,
         caller: Version,
     ) -> Chain {
@@ -101,7 +101,7 @@ impl Recorder {
         };
         let upgrades = steps_of(traffic, service, caller);
         let recorder = self.clone();
-        let sink = move |told: Vec<Told>| {
+        let sink = move |told: Vec<Recorded>| {
             for one in told {
                 let upgrade = upgrades.get(one.step).copied().unwrap_or_default();
                 recorder.take(one, caller, upgrade);
@@ -111,7 +111,7 @@ impl Recorder {
         chain.recorded(&recording)
     }
 
-    fn take(&self, told: Told, caller: Version, upgrade: Version) {
+    fn take(&self, told: Recorded, caller: Version, upgrade: Version) {
         if told.incomplete.is_some() {
             self.incomplete.fetch_add(1, Ordering::Relaxed);
         } else {

@@ -1,6 +1,7 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
-use super::{Picture, Relay, reset_std};
+use super::serving::AdmittedCaller;
+use super::{Picture, Relay, ResetReason, reset_std};
 use adapter::framing::Codec;
 use adapter::sessions::{
     SessionCaller, SessionChain, SessionEnd, SessionError, Sessions, serve_session,
@@ -10,26 +11,15 @@ use model::ids::Version;
 use model::routing::{Direction, Step};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tokio::net::TcpStream;
 
 /// Adapters of sessions by the upgrade and the service that they belong to, and their direction.
 pub(crate) type LoadedSessions = BTreeMap<(Version, String, Direction), Arc<dyn Sessions>>;
 
 /// The number of the next session of this process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
-
-/// A connection of a caller at another version.
-pub(super) struct Caller {
-    pub(super) stream: TcpStream,
-    pub(super) service: Arc<str>,
-    pub(super) version: Version,
-    pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
-}
 
 impl Picture {
     /// The adapters of a service where they are of sessions, and the framing on both sides of each.
@@ -72,12 +62,12 @@ impl Relay {
     /// Serves a session until one of its sides ends it, or the node flips.
     pub(super) async fn session(
         &self,
-        caller: Caller,
+        caller: AdmittedCaller,
         chain: Arc<SessionChain>,
         upstream: Upstream,
     ) -> io::Result<()> {
-        let dial = self.dial(caller.local);
-        let software = match dial.dial(upstream, caller.peer).await {
+        let dial = self.labelled_dial(caller.ends);
+        let software = match dial.dial(upstream, caller.ends.peer).await {
             Ok(software) => software,
             Err(error) => {
                 reset_std(caller.stream.into_std()?);
@@ -90,7 +80,7 @@ impl Relay {
         }
         let who = SessionCaller {
             version: caller.version.0,
-            address: caller.peer,
+            address: caller.ends.peer,
             service: caller.service,
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +91,7 @@ impl Relay {
         // Away from this task's own state: thousands of them wait.
         let (counter, why) = match Box::pin(end).await {
             SessionEnd::Finished => ("sessions.finished", None),
-            SessionEnd::Over => ("reset.session_flipped", None),
+            SessionEnd::Over => (ResetReason::SessionFlipped.counter(), None),
             SessionEnd::Closed(why) => ("sessions.closed_by_adapter", Some(why)),
             SessionEnd::Reset(error) => {
                 let why = told(&error);
@@ -111,7 +101,7 @@ impl Relay {
                     let remarks = &self.tally.remarks;
                     remarks.note(Instant::now(), "sessions.failed", &who.service, text);
                 }
-                ("reset.session_failed", Some(why))
+                (ResetReason::SessionFailed.counter(), Some(why))
             }
         };
         self.tally.count(counter);

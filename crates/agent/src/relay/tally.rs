@@ -1,5 +1,6 @@
 //! What the relay counts: calls, refusals, resets, open connections by their label.
 
+use super::ResetReason;
 use super::remarks::Remarks;
 use crate::unpoisoned::Unpoisoned as _;
 use adapter::{Counters, Direction, Failure, Observer, Refusal, RefusalKind};
@@ -25,6 +26,11 @@ impl Tally {
     /// Counts one of these.
     pub(crate) fn count(&self, name: &str) {
         self.add(name, 1);
+    }
+
+    /// Counts a connection that is reset.
+    pub(crate) fn reset(&self, why: ResetReason) {
+        self.count(why.counter());
     }
 
     /// Counts so many of these.

@@ -1,8 +1,9 @@
 //! How the node treats calls right now: the picture that connections decide by, replaced as a whole when anything changes.
 
+use super::ResetReason;
 use super::sessions::LoadedSessions;
 use crate::knowledge::Knowledge;
-use crate::node::Unsure;
+use crate::members::Unsure;
 use crate::unpoisoned::Unpoisoned as _;
 use adapter::sessions::SessionChain;
 use adapter::{Calls, Chain, Conflicts, Upstream};
@@ -33,7 +34,7 @@ pub(crate) struct Picture {
     /// The held calls' patience is over: they fail as in a crash.
     pub(crate) given_up: bool,
     /// The running software; none while it is down.
-    pub(crate) child: Option<Child>,
+    pub(crate) child: Option<ListeningSoftware>,
     /// Services whose dispatch is observed, by how far that is.
     pub(crate) observed: Arc<BTreeMap<String, Observed>>,
     /// Services' public versions, as the operator set them.
@@ -63,7 +64,7 @@ pub(crate) enum Observed {
 
 /// The running software as the relay sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Child {
+pub(crate) struct ListeningSoftware {
     /// Which start.
     pub(crate) generation: u64,
     /// Where the hooks saw it listen.
@@ -79,14 +80,14 @@ pub(crate) enum Decision {
     /// Through adapters of sessions.
     Session(Arc<SessionChain>, Upstream),
     /// Not now; look again when the picture changes.
-    Wait(Waiting),
-    /// Never: reset, and count it under this name.
-    Reset(&'static str),
+    Wait(WaitReason),
+    /// Never.
+    Reset(ResetReason),
 }
 
 /// Why a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
+pub(crate) enum WaitReason {
     /// The node upgrades.
     Held,
     /// The caller's version is not staged here yet.
@@ -134,66 +135,66 @@ impl Picture {
     /// What to do with a caller at `label` on `service`.
     pub(crate) fn decide(&self, service: &str, label: Version) -> Decision {
         match self.knowledge.route(service, self.standing, label) {
-            Route::NotStaged => Decision::Wait(Waiting::NotStaged),
-            Route::Retired => Decision::Reset("reset.retired"),
-            Route::Withdrawn => Decision::Reset("reset.withdrawn"),
-            Route::NoSuchService => Decision::Reset("reset.no_such_service"),
-            Route::Refused(_) => Decision::Reset("reset.refused_interface"),
+            Route::NotStaged => Decision::Wait(WaitReason::NotStaged),
+            Route::Retired => Decision::Reset(ResetReason::Retired),
+            Route::Withdrawn => Decision::Reset(ResetReason::Withdrawn),
+            Route::NoSuchService => Decision::Reset(ResetReason::NoSuchService),
+            Route::Refused(_) => Decision::Reset(ResetReason::RefusedInterface),
             _ if self.observed.get(service) == Some(&Observed::Before) => {
-                Decision::Wait(Waiting::NotStaged)
+                Decision::Wait(WaitReason::NotStaged)
             }
-            Route::Direct => match self.told(service, &[]) {
-                told if told.is_empty() => self.with_software(service, Decision::Direct),
-                told => self.translate(service, &[], told),
+            Route::Direct => match self.followers(service, &[]) {
+                nobody if nobody.is_empty() => self.with_software(service, Decision::Direct),
+                followers => self.translate(service, &[], followers),
             },
             Route::Chain(steps) if self.begins_for(service, &steps) => {
-                Decision::Wait(Waiting::NotStaged)
+                Decision::Wait(WaitReason::NotStaged)
             }
             Route::Chain(steps) => {
                 if let Some(chain) = self.session_chain(service, &steps) {
                     let chain = Arc::new(chain);
                     return self.with_software(service, |to| Decision::Session(chain, to));
                 }
-                self.translate(service, &steps, self.told(service, &steps))
+                self.translate(service, &steps, self.followers(service, &steps))
             }
         }
     }
 
-    fn translate(&self, service: &str, steps: &[Step], told: Told) -> Decision {
-        match self.adapters.chain(service, steps, told) {
+    fn translate(&self, service: &str, steps: &[Step], followers: CallFollowers) -> Decision {
+        match self.adapters.chain(service, steps, followers) {
             Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
             // Nothing that is loaded later would make one chain of them.
             None if self.adapters.are_mixed(service, steps) => {
-                Decision::Reset("reset.calls_and_sessions_mixed")
+                Decision::Reset(ResetReason::CallsAndSessionsMixed)
             }
-            None => Decision::Wait(Waiting::NotStaged),
+            None => Decision::Wait(WaitReason::NotStaged),
         }
     }
 
     /// Whether the calls of the software's own callers pass the agent, or are about to.
     pub(crate) fn observes(&self, service: &str) -> bool {
-        self.observed.contains_key(service) || self.is_told(service)
+        self.observed.contains_key(service) || self.is_followed(service)
     }
 
     /// Whether there are adapters that are told of the calls of the software's own callers.
-    pub(crate) fn is_told(&self, service: &str) -> bool {
-        !self.told(service, &[]).is_empty()
+    pub(crate) fn is_followed(&self, service: &str) -> bool {
+        !self.followers(service, &[]).is_empty()
     }
 
     /// Who is told of the calls that pass these adapters.
-    fn told(&self, service: &str, steps: &[Step]) -> Told {
+    fn followers(&self, service: &str, steps: &[Step]) -> CallFollowers {
         let direction = steps.first().map_or(Direction::Past, |step| step.direction);
-        let followers = |direction| self.knowledge.followers(service, self.standing, direction);
-        let mut outer = followers(direction);
+        let of_calls = |direction| self.knowledge.followers(service, self.standing, direction);
+        let mut outer = of_calls(direction);
         let passed = steps.iter().rev();
         // Adapters farther away learn through those that are passed: all of them must follow.
         match outer.len() >= steps.len() && passed.eq(&outer[..steps.len()]) {
             true => drop(outer.drain(..steps.len())),
             false => outer.clear(),
         }
-        Told {
+        CallFollowers {
             outer,
-            across: followers(direction.other()),
+            across: of_calls(direction.other()),
         }
     }
 
@@ -205,14 +206,14 @@ impl Picture {
 
     fn with_software(&self, service: &str, then: impl FnOnce(Upstream) -> Decision) -> Decision {
         if self.given_up {
-            return Decision::Reset("reset.held_too_long");
+            return Decision::Reset(ResetReason::HeldTooLong);
         }
         if self.hold {
-            return Decision::Wait(Waiting::Held);
+            return Decision::Wait(WaitReason::Held);
         }
         match self.upstream(service) {
             Some(upstream) => then(upstream),
-            None => Decision::Reset("reset.software_down"),
+            None => Decision::Reset(ResetReason::SoftwareDown),
         }
     }
 
@@ -266,21 +267,21 @@ fn dial_address(listening: &[SocketAddr], port: u16, local: Option<IpAddr>) -> S
 
 /// Who is told of the calls of a chain, in each line the nearest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Told {
+struct CallFollowers {
     /// Adapters beyond the caller; without a chain the past ones.
     outer: Vec<Step>,
     /// Adapters on the other side of the software.
     across: Vec<Step>,
 }
 
-impl Told {
+impl CallFollowers {
     fn is_empty(&self) -> bool {
         self.outer.is_empty() && self.across.is_empty()
     }
 }
 
 /// A service, the adapters on the way to its software, and those that are told.
-type Way = (String, Vec<Step>, Told);
+type ChainKey = (String, Vec<Step>, CallFollowers);
 
 /// Under which name observed services keep their conflict keys: no service is called so.
 const OBSERVED: &str = "";
@@ -290,7 +291,7 @@ const OBSERVED: &str = "";
 pub(crate) struct Adapters {
     loaded: Loaded,
     pub(super) sessions: LoadedSessions,
-    made: Mutex<BTreeMap<Way, Arc<Chain>>>,
+    made: Mutex<BTreeMap<ChainKey, Arc<Chain>>>,
     /// The conflict keys of each service: older chains, whose calls still run, share them. Observed services have them together: a call of
     /// one may be told to adapters that remember calls of another.
     conflicts: Arc<Mutex<BTreeMap<String, Arc<Conflicts>>>>,
@@ -307,23 +308,23 @@ impl Adapters {
         }
     }
 
-    fn chain(&self, service: &str, steps: &[Step], told: Told) -> Option<Arc<Chain>> {
+    fn chain(&self, service: &str, steps: &[Step], followers: CallFollowers) -> Option<Arc<Chain>> {
         let mut made = self.made.lock().unpoisoned();
-        let key = (service.to_owned(), steps.to_vec(), told);
+        let key = (service.to_owned(), steps.to_vec(), followers);
         if let Some(chain) = made.get(&key) {
             return Some(chain.clone());
         }
-        let told = &key.2;
-        let conflicts = self.conflicts(service, !told.is_empty());
+        let followers = &key.2;
+        let conflicts = self.conflicts(service, !followers.is_empty());
         let adapters = self.all(service, steps)?;
         let mut chain = match steps.first().map(|step| step.direction) {
             None => Chain::empty(),
             Some(Direction::Past) => Chain::of(adapter::Direction::Past, adapters, &conflicts),
             Some(Direction::Future) => Chain::of(adapter::Direction::Future, adapters, &conflicts),
         };
-        if !told.is_empty() {
-            let outer = self.all(service, &told.outer)?;
-            let across = self.all(service, &told.across)?;
+        if !followers.is_empty() {
+            let outer = self.all(service, &followers.outer)?;
+            let across = self.all(service, &followers.across)?;
             chain = chain.observed(outer, across, &conflicts);
         }
         let chain = Arc::new(chain);
@@ -362,7 +363,7 @@ impl Adapters {
 }
 
 /// The picture, who watches it, and how many calls run by it.
-pub(crate) struct Traffic {
+pub(crate) struct LiveTraffic {
     picture: watch::Sender<Arc<Picture>>,
     running: AtomicUsize,
     idle: Notify,
@@ -370,7 +371,7 @@ pub(crate) struct Traffic {
     pub(crate) wake: Arc<Notify>,
 }
 
-impl Traffic {
+impl LiveTraffic {
     /// Begins with this picture.
     pub(crate) fn new(picture: Picture, wake: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
@@ -403,9 +404,9 @@ impl Traffic {
     }
 
     /// Counts a call as running until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Running {
+    pub(crate) fn begin(self: &Arc<Self>) -> RunningCall {
         self.running.fetch_add(1, Ordering::SeqCst);
-        Running(self.clone())
+        RunningCall(self.clone())
     }
 
     /// How many calls run.
@@ -429,9 +430,9 @@ impl Traffic {
 }
 
 /// A running call.
-pub(crate) struct Running(Arc<Traffic>);
+pub(crate) struct RunningCall(Arc<LiveTraffic>);
 
-impl Drop for Running {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_waiters();

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 /// Threads, each with a runtime of its own.
 pub(crate) struct Workers {
     workers: Vec<Worker>,
-    running: Mutex<Vec<Running>>,
+    running: Mutex<Vec<WorkerThread>>,
 }
 
 /// What work is given to.
@@ -24,7 +24,7 @@ struct Worker {
 }
 
 /// What ends a worker.
-struct Running {
+struct WorkerThread {
     end: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -50,7 +50,7 @@ impl Workers {
                     // An answer or the sender's end: both mean that it is over. What still runs is dropped with the runtime.
                     let _ = runtime.block_on(ended);
                 })?;
-            running.push(Running { end, thread });
+            running.push(WorkerThread { end, thread });
         }
         Ok(Self {
             workers,
@@ -78,7 +78,7 @@ impl Workers {
             let mut running = self.running.lock().unpoisoned();
             std::mem::take(&mut *running)
         };
-        for Running { end, thread } in running {
+        for WorkerThread { end, thread } in running {
             // It may have ended by a panic.
             let _ = end.send(());
             let _ = thread.join();

@@ -269,8 +269,8 @@ impl Software for Probed<'_> {
             .picture()
             .upstream(service)
             .ok_or_else(down)?;
-        let way = &self.node.relay.way;
-        way.dial(upstream.address, &bytes[..length]).await
+        let dial = &self.node.relay.software_dial;
+        dial.dial(upstream.address, &bytes[..length]).await
     }
 
     async fn run(&self, command: &[String], limit: Duration) -> Result<(), String> {
