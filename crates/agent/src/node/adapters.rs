@@ -1,7 +1,7 @@
 //! The adapters of the versions that the node answers: lenses and components, loaded from their bundles.
 
 use super::Node;
-use super::actions::chain;
+use crate::error_chain::chain;
 use crate::layout::Layout;
 use crate::relay::{Loaded, LoadedSessions};
 use crate::unpoisoned::Unpoisoned as _;
@@ -117,7 +117,7 @@ impl Loader {
         node: &Node,
         places: &BTreeMap<Version, Place>,
     ) -> Result<(Loaded, LoadedSessions), String> {
-        let knowledge = node.knowledge();
+        let catalog = node.catalog();
         let (mut loaded, mut sessions) = (Loaded::new(), LoadedSessions::new());
         let mut used = Vec::new();
         for (version, place) in places {
@@ -125,7 +125,7 @@ impl Loader {
             let Some(class) = node.shipped_class(*place)? else {
                 continue;
             };
-            let before = (knowledge.history().release(*version)).map(|release| release.from);
+            let before = (catalog.history().release(*version)).map(|release| release.from);
             for (service, definition) in &class.services {
                 for direction in [Direction::Past, Direction::Future] {
                     let Adapter::File(path) = definition.adapter(direction) else {

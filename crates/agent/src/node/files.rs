@@ -2,8 +2,8 @@
 //! deleted is mended from the artifact, and told.
 
 use super::Node;
-use super::actions::chain;
 use super::revisions::keep_manifest;
+use crate::error_chain::chain;
 use crate::fetch::{self, FetchError, Fetcher, Wanted};
 use model::api::{NewEvent, told};
 use model::bundle::SoftwareKind;
@@ -94,9 +94,9 @@ impl Node {
     }
 
     fn learned_manifest(&self, place: Place) -> Option<Manifest> {
-        let learned = self.learned.borrow().clone()?;
-        let newest = learned.knowledge.newest_place(place.version) == Some(place);
-        let published = learned.upgrades.get(&place.version).filter(|_| newest)?;
+        let update = self.catalog_updates.borrow().clone()?;
+        let newest = update.catalog.newest_place(place.version) == Some(place);
+        let published = update.upgrades.get(&place.version).filter(|_| newest)?;
         let laid_out = self.layout.bundle(place).is_dir();
         laid_out.then(|| (*published.manifest).clone())
     }

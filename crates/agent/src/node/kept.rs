@@ -1,7 +1,7 @@
 //! The software's own listeners in the holder's hands: kept while it is stopped for an upgrade, let go of when it listens.
 
 use super::Node;
-use super::actions::chain;
+use crate::error_chain::chain;
 use intercept::holder::KeptListener;
 use model::machine::Traffic;
 use std::collections::BTreeSet;
@@ -33,8 +33,8 @@ impl Node {
         if wished.hold_calls || !self.traffic.picture().hold {
             return;
         }
-        let knowledge = self.knowledge();
-        let own = knowledge.ports(wished.serving_version);
+        let catalog = self.catalog();
+        let own = catalog.ports(wished.serving_version);
         let ports: BTreeSet<u16> = own.values().copied().collect();
         if self.kept_ports().is_disjoint(&ports) {
             return;
@@ -69,6 +69,6 @@ impl Node {
 
     fn own_ports(&self) -> BTreeSet<u16> {
         let serving = self.traffic.picture().standing.version;
-        self.knowledge().ports(serving).values().copied().collect()
+        self.catalog().ports(serving).values().copied().collect()
     }
 }

@@ -208,8 +208,8 @@ impl Node {
     /// Every address at which the node answers, or will, and those that its own connections come from.
     fn own_addresses(&self) -> BTreeSet<Address> {
         let picture = self.traffic.picture();
-        let live = picture.knowledge.live_versions(picture.standing);
-        let endpoints = picture.knowledge.endpoints(&live).into_iter();
+        let live = picture.catalog.live_versions(picture.standing);
+        let endpoints = picture.catalog.endpoints(&live).into_iter();
         endpoints
             .map(|endpoint| (endpoint.address, Some(endpoint.port)))
             .chain(self.config.addresses.iter().map(|address| (*address, None)))

@@ -59,16 +59,12 @@ impl Node {
     pub(super) async fn serve_listeners(self: &Arc<Self>) -> Result<(), String> {
         let _one = self.listening.lock().await;
         let standing = self.traffic.picture().standing;
-        let knowledge = self.knowledge();
-        let own: BTreeSet<u16> = knowledge
-            .ports(standing.version)
-            .values()
-            .copied()
-            .collect();
-        let live = knowledge.live_versions(standing);
+        let catalog = self.catalog();
+        let own: BTreeSet<u16> = catalog.ports(standing.version).values().copied().collect();
+        let live = catalog.live_versions(standing);
         let wanted: BTreeSet<u16> = live
             .iter()
-            .flat_map(|version: &Version| knowledge.answered_ports(*version, standing))
+            .flat_map(|version: &Version| catalog.answered_ports(*version, standing))
             .filter(|port| !own.contains(port))
             .collect();
         let mut kept = self
@@ -121,7 +117,7 @@ impl Node {
 
     /// The software is about to take these ports itself.
     pub(super) fn leave_ports(&self, version: Version) {
-        let own: BTreeSet<u16> = self.knowledge().ports(version).values().copied().collect();
+        let own: BTreeSet<u16> = self.catalog().ports(version).values().copied().collect();
         let numbers: Vec<u64> = (self.listeners().kept.iter())
             .filter(|kept| own.contains(&kept.address.port()))
             .map(|kept| kept.listener)

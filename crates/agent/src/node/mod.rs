@@ -2,14 +2,15 @@
 
 mod actions;
 mod adapters;
+mod catalog_updates;
 mod child;
+mod clock;
 mod fault;
 mod files;
 mod kept;
 mod known;
-mod lane;
-mod learn;
 mod listeners;
+mod main_loop;
 mod observed;
 mod render;
 mod report;
@@ -20,25 +21,24 @@ mod start;
 mod table;
 mod unreachable;
 
-pub(crate) use actions::chain;
 pub use start::{AgentError, Claimed, Runner, claim, run, runner, stop};
 
 use crate::config::Config;
 use crate::dial::FastOpen;
 use crate::holder_client::HolderClient;
 use crate::household::Household;
-use crate::knowledge::Knowledge;
 use crate::layout::Layout;
+use crate::node_catalog::NodeCatalog;
 use crate::relay::{Identity, LiveTraffic, Relay, Tally};
 use crate::shared::Shared;
 use crate::sync::{self, Link};
 use crate::unpoisoned::Unpoisoned as _;
+use catalog_updates::CatalogUpdate;
 use client::Client;
+use clock::Clock;
 use intercept::stats::StatsFile;
 use intercept::table::TableFile;
 use known::Members;
-use lane::Clock;
-use learn::Learned;
 use model::api::{NewEvent, Progress};
 use model::bundle::{Protocol, Settings};
 use model::ids::Version;
@@ -103,7 +103,7 @@ pub(crate) struct Node {
     align_wanted: Notify,
     /// One change of the kept listeners at a time.
     listening: AsyncMutex<()>,
-    learned: watch::Receiver<Option<Arc<Learned>>>,
+    catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
 }
 
 /// What the hooks are told beside the table's contents, and since when calls are held.
@@ -122,8 +122,8 @@ struct Flags {
 
 impl Node {
     /// What the repository says.
-    fn knowledge(&self) -> Arc<Knowledge> {
-        self.traffic.picture().knowledge.clone()
+    fn catalog(&self) -> Arc<NodeCatalog> {
+        self.traffic.picture().catalog.clone()
     }
 
     /// The node's data directory.
@@ -144,7 +144,7 @@ impl Node {
     /// The node's class and what its services speak, at its present version.
     pub(crate) fn services(&self) -> (String, Vec<(String, Protocol)>) {
         let picture = self.traffic.picture();
-        let Some(class) = picture.knowledge.class_at(picture.standing.version) else {
+        let Some(class) = picture.catalog.class_at(picture.standing.version) else {
             return (String::new(), Vec::new());
         };
         let services = class.definition.services.iter();
@@ -156,7 +156,7 @@ impl Node {
     fn settings(&self) -> Settings {
         let picture = self.traffic.picture();
         let newest = picture.standing.staged.max(picture.standing.version);
-        picture.knowledge.settings(newest)
+        picture.catalog.settings(newest)
     }
 
     fn join_version(&self) -> Version {
@@ -181,10 +181,10 @@ impl Node {
     }
 
     /// Takes in what was learned: routes and public versions follow.
-    fn take_in(&self, learned: &Learned) {
-        let view = &learned.view;
+    fn take_in(&self, update: &CatalogUpdate) {
+        let view = &update.view;
         self.traffic.change(|picture| {
-            picture.knowledge = learned.knowledge.clone();
+            picture.catalog = update.catalog.clone();
             picture.public = Arc::new(view.public.clone());
             let standing = &mut picture.standing;
             standing.retired_through = standing

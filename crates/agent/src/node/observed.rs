@@ -43,7 +43,7 @@ impl Node {
     /// callers at later versions wait.
     pub(super) fn observe(&self) {
         let picture = self.traffic.picture();
-        let ports = picture.knowledge.ports(picture.standing.version);
+        let ports = picture.catalog.ports(picture.standing.version);
         let was = &picture.observed;
         let followed = ports.keys().filter(|name| picture.is_followed(name));
         let observed = followed.map(|name| {
@@ -62,7 +62,7 @@ impl Node {
     /// agent's. Then callers at later versions are served.
     pub(super) async fn begin_to_observe(&self) -> Result<(), String> {
         let picture = self.traffic.picture();
-        let ports = picture.knowledge.ports(picture.standing.version);
+        let ports = picture.catalog.ports(picture.standing.version);
         let begins: BTreeSet<&String> = (picture.observed.iter())
             .filter(|(_, state)| **state == Observed::Begins)
             .map(|(name, _)| name)

@@ -56,7 +56,7 @@ impl Node {
     /// Everything that expressions of what runs can see.
     pub(super) fn scope(&self, serving: Serving, class: &Class) -> Scope {
         let Serving { version, bundle } = serving;
-        let mut scope = self.knowledge().scope_at(version);
+        let mut scope = self.catalog().scope_at(version);
         scope.state = Some(self.layout.current().display().to_string());
         scope.bundle = Some(self.layout.bundle(bundle).display().to_string());
         let software = class.software.source.as_ref();

@@ -64,8 +64,8 @@ impl Node {
         let counters = self.counters();
         NodeReport {
             endpoints: picture
-                .knowledge
-                .endpoints(&picture.knowledge.live_versions(picture.standing)),
+                .catalog
+                .endpoints(&picture.catalog.live_versions(picture.standing)),
             poll_ms: self.config.poll_ms,
             addresses: self.config.addresses.clone(),
             retired_acknowledged: if still_open { Version(0) } else { retiring },

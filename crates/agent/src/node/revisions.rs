@@ -2,7 +2,7 @@
 //! one, and a transform is that of the revision to which it leads.
 
 use super::Node;
-use super::actions::chain;
+use crate::error_chain::chain;
 use crate::layout::Layout;
 use crate::unpoisoned::Unpoisoned as _;
 use adapter::component::Declaration;
@@ -91,8 +91,8 @@ impl Node {
     /// What the node's class is in this bundle, if the bundle says something of it.
     pub(super) fn shipped_class(&self, bundle: Place) -> Result<Option<Arc<Class>>, String> {
         let revision = self.revisions.read(&self.layout, bundle)?;
-        let knowledge = self.knowledge();
-        let class = knowledge.class_at(bundle.version);
+        let catalog = self.catalog();
+        let class = catalog.class_at(bundle.version);
         let mentioned = class.and_then(|class| revision.upgrade.classes.get(&class.name));
         let definition = mentioned.and_then(|class| class.definition.clone());
         Ok(definition.map(Arc::new))

@@ -2,7 +2,7 @@
 //! full would cost its callers something at every try.
 
 use super::Node;
-use super::actions::chain;
+use crate::error_chain::chain;
 use crate::snapshot::{self, Declared};
 use crate::unpoisoned::Unpoisoned as _;
 use model::machine::Place;
@@ -66,7 +66,7 @@ impl Node {
 
     /// What of the state no copy can have as it is, and the version that it is copied for declares.
     pub(super) fn declared(&self, to: Place) -> Declared {
-        let provided_by = (self.knowledge().class_at(to.version)).map(|class| class.provided_by);
+        let provided_by = (self.catalog().class_at(to.version)).map(|class| class.provided_by);
         let mut staged = self.staged_places().into_iter().rev();
         let bundle = match provided_by {
             Some(version) if version != to.version => staged.find(|place| place.version == version),

@@ -1,8 +1,8 @@
 //! Staging: everything that a version needs is fetched, verified and unpacked before anything is served by it.
 
 use super::Node;
-use super::actions::chain;
-use super::learn::Learned;
+use super::catalog_updates::CatalogUpdate;
+use crate::error_chain::chain;
 use crate::fetch::{self, Fetcher, Wanted};
 use model::api::Progress;
 use model::bundle::SoftwareKind;
@@ -22,27 +22,26 @@ pub(super) async fn stage(node: &Arc<Node>, request: StageRequest) -> StageOutco
 }
 
 async fn run(node: &Arc<Node>, request: StageRequest) -> Result<Step, String> {
-    let learned = node.learned.borrow().clone();
-    let learned =
-        learned.ok_or("nothing has been heard from the server since the agent started")?;
+    let update = node.catalog_updates.borrow().clone();
+    let update = update.ok_or("nothing has been heard from the server since the agent started")?;
     let place = Place {
         version: request.version,
         revision: request.revision,
     };
-    if learned.knowledge.newest_place(request.version) != Some(place) {
+    if update.catalog.newest_place(request.version) != Some(place) {
         return Err(format!(
             "revision {place} is not what the repository lists any more"
         ));
     }
-    fits(&learned, request.version)?;
-    for version in needed(&learned, request) {
-        let place = learned
-            .knowledge
+    fits(&update, request.version)?;
+    for version in needed(&update, request) {
+        let place = update
+            .catalog
             .newest_place(version)
             .ok_or_else(|| format!("version {version} is not in the repository"))?;
-        bring(node, &learned, place).await?;
+        bring(node, &update, place).await?;
     }
-    let mut step = step(&learned, place)?;
+    let mut step = step(&update, place)?;
     if let Some(running) = request.running.filter(|it| it.version == place.version) {
         step.as_running = node.runs_as(place, running)?;
     }
@@ -50,12 +49,12 @@ async fn run(node: &Arc<Node>, request: StageRequest) -> Result<Step, String> {
 }
 
 /// The node has a place in the version: its class is one of those that a split leaves, its ports can be computed.
-fn fits(learned: &Learned, version: Version) -> Result<(), String> {
-    if let Some(problem) = learned.knowledge.problem(version) {
+fn fits(update: &CatalogUpdate, version: Version) -> Result<(), String> {
+    if let Some(problem) = update.catalog.problem(version) {
         return Err(problem.to_owned());
     }
-    let problem = learned
-        .knowledge
+    let problem = update
+        .catalog
         .lineage()
         .and_then(|lineage| lineage.problem());
     match problem {
@@ -66,28 +65,28 @@ fn fits(learned: &Learned, version: Version) -> Result<(), String> {
 
 /// The versions whose bundles must lie here: the version itself; the one that provides the files of a class that it only
 /// renumbers; and, for a node that joins, those whose adapters callers at older versions need.
-fn needed(learned: &Learned, request: StageRequest) -> BTreeSet<Version> {
-    let knowledge = &learned.knowledge;
+fn needed(update: &CatalogUpdate, request: StageRequest) -> BTreeSet<Version> {
+    let catalog = &update.catalog;
     let mut needed = BTreeSet::from([request.version]);
     needed.extend(
-        knowledge
+        catalog
             .class_at(request.version)
             .map(|class| class.provided_by),
     );
     if request.join {
-        let retired = learned
+        let retired = update
             .view
             .retired_through
-            .max(learned.view.retiring_through);
-        let older = knowledge.history().versions();
+            .max(update.view.retiring_through);
+        let older = catalog.history().versions();
         needed.extend(older.filter(|version| *version > retired && *version < request.version));
     }
     needed
 }
 
 /// Fetches and lays out one bundle; what is there already is kept.
-async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), String> {
-    let published = learned
+async fn bring(node: &Arc<Node>, update: &CatalogUpdate, place: Place) -> Result<(), String> {
+    let published = update
         .upgrades
         .get(&place.version)
         .ok_or_else(|| format!("version {place} is not known"))?;
@@ -113,7 +112,7 @@ async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), 
     } else {
         node.check_bundle(place).await?;
     }
-    let Some(class) = learned.knowledge.class_at(place.version) else {
+    let Some(class) = update.catalog.class_at(place.version) else {
         return Ok(());
     };
     if class.provided_by != place.version {
@@ -141,26 +140,26 @@ async fn bring(node: &Arc<Node>, learned: &Learned, place: Place) -> Result<(), 
     super::adapters::prepare(node, place, files).await
 }
 
-fn step(learned: &Learned, place: Place) -> Result<Step, String> {
-    let knowledge = &learned.knowledge;
-    let release = knowledge
+fn step(update: &CatalogUpdate, place: Place) -> Result<Step, String> {
+    let catalog = &update.catalog;
+    let release = catalog
         .history()
         .release(place.version)
         .ok_or_else(|| format!("version {} is not in the repository", place.version))?;
-    let work = knowledge
+    let work = catalog
         .lineage()
         .map(|lineage| lineage.work(place.version))
         .ok_or("the node's class is not known")?;
-    let probe = knowledge
+    let probe = catalog
         .class_at(place.version)
         .map_or(ProbeMode::Alone, |class| {
             class.definition.lifecycle.probe.mode
         });
-    let provided_by = knowledge
+    let provided_by = catalog
         .class_at(place.version)
         .map(|class| class.provided_by);
     let bundle = match provided_by.filter(|version| *version != place.version) {
-        Some(older) => (knowledge.newest_place(older))
+        Some(older) => (catalog.newest_place(older))
             .ok_or_else(|| format!("version {older} is not in the repository"))?,
         None => place,
     };

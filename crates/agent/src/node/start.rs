@@ -1,12 +1,12 @@
 //! How an agent starts: it takes the node's lock, adopts what runs, and goes on where the journal ends.
 
-use super::actions::chain;
+use super::catalog_updates::{self, CatalogUpdate};
 use super::child::{self, Running, Start, StopManner};
+use super::clock::Clock;
 use super::fault::Fault;
 use super::known::{self, FIRST_LIST_LIMIT, Members};
-use super::lane::{Clock, Ended, Lane};
-use super::learn::{self, Learned};
 use super::listeners::Listeners;
+use super::main_loop::{Ended, MainLoop};
 use super::revisions::Revisions;
 use super::room::Room;
 use super::{Flags, Node};
@@ -14,12 +14,13 @@ use crate::agent_key::AgentKey;
 use crate::config::Config;
 use crate::contact::{Answer, Contact};
 use crate::dial::FastOpen;
+use crate::error_chain::chain;
 use crate::holder::{self, Original, Owner};
 use crate::holder_client::{self, HolderClient, Notices};
 use crate::household::Household;
 use crate::journal::{Journal, JournalError};
-use crate::knowledge::Knowledge;
 use crate::layout::Layout;
+use crate::node_catalog::NodeCatalog;
 use crate::relay::{Identity, LiveTraffic, Picture, Relay, Tally, Workers};
 use crate::repository::Repository;
 use crate::shared::Shared;
@@ -206,16 +207,16 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let mut repository = Repository::new(client.clone(), layout.cache().join("repository"));
     let cached = link.view.borrow().clone();
     let first = match cached {
-        Some(view) => learn::learn(&mut repository, view, &config)
+        Some(view) => catalog_updates::update_of(&mut repository, view, &config)
             .await
             .inspect_err(|problem| tracing::warn!(problem, "the cached view cannot be used yet"))
             .ok()
             .map(Arc::new),
         None => None,
     };
-    let (learned_sender, learned) = watch::channel(None);
+    let (update_sender, updates) = watch::channel(None);
     let views = link.view.clone();
-    let learning = learn::follow(repository, config.clone(), views, learned_sender);
+    let learning = catalog_updates::follow(repository, config.clone(), views, update_sender);
     vital.spawn("learning of upgrades", learning);
 
     let parts = Parts {
@@ -227,7 +228,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         enrolled,
         client,
         link,
-        learned: learned.clone(),
+        catalog_updates: updates.clone(),
         fast_open,
     };
     let node = parts.assemble()?;
@@ -274,7 +275,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     });
     vital.spawn("control socket", crate::control::serve(node.clone()));
     let relay = node.relay.clone();
-    let lane = Lane {
+    let main_loop = MainLoop {
         clock: node.clock,
         node,
         machine,
@@ -288,7 +289,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let ended = tokio::select! {
         biased;
         broken = watch_of_vital.broken() => Err(broken),
-        ended = lane.run(outputs, notices, learned, stop) => Ok(ended),
+        ended = main_loop.run(outputs, notices, updates, stop) => Ok(ended),
     };
     relay.workers.end();
     match ended {
@@ -412,7 +413,7 @@ struct Parts {
     enrolled: Enrolled,
     client: Arc<Client>,
     link: sync::Link,
-    learned: watch::Receiver<Option<Arc<Learned>>>,
+    catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
     fast_open: FastOpen,
 }
 
@@ -492,7 +493,7 @@ impl Parts {
             announcing: AtomicBool::new(false),
             align_wanted: Notify::new(),
             listening: AsyncMutex::new(()),
-            learned: self.learned,
+            catalog_updates: self.catalog_updates,
         });
         node.recall_observed();
         node.adopt(state);
@@ -547,7 +548,7 @@ fn hook_socket(layout: &Layout) -> Result<String, AgentError> {
 /// Before anything is known, calls wait.
 fn first_picture() -> Picture {
     Picture {
-        knowledge: Arc::new(Knowledge::default()),
+        catalog: Arc::new(NodeCatalog::default()),
         standing: Standing {
             version: Version(0),
             staged: Version(0),

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 /// The declared networks, as many as the table has room for.
 fn networks(picture: &Picture) -> Vec<(IpAddr, u8)> {
-    let mut all = picture.knowledge.networks(picture.standing);
+    let mut all = picture.catalog.networks(picture.standing);
     if all.len() > NETWORKS_MAX {
         tracing::error!(
             declared = all.len(),
@@ -71,11 +71,11 @@ impl Node {
         let kept = self.kept_ports();
         let serving = picture.standing.version;
         let services = picture
-            .knowledge
+            .catalog
             .ports(serving)
             .iter()
             .map(|(name, port)| {
-                let versions = picture.knowledge.same_interface(name, picture.standing);
+                let versions = picture.catalog.same_interface(name, picture.standing);
                 let public = picture.public_version(name);
                 // Of a service that is recorded or observed no connection is the software's at once: the agent gets them all.
                 let direct = !self.relay.recorders.has(name) && !picture.observes(name);

@@ -109,7 +109,7 @@ impl Node {
     fn unseen_listeners(&self, child: &Running) -> Vec<Socket> {
         let picture = self.traffic.picture();
         let declared: BTreeSet<u16> = picture
-            .knowledge
+            .catalog
             .ports(picture.standing.version)
             .values()
             .copied()

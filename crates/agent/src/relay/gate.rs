@@ -268,7 +268,7 @@ impl Gate for CallGate {
 /// The upgrades whose adapters stand between a caller's version and the node's, nearest to the caller first.
 pub(super) fn steps_of(traffic: &LiveTraffic, service: &str, caller: Version) -> Vec<Version> {
     let picture = traffic.picture();
-    match picture.knowledge.route(service, picture.standing, caller) {
+    match picture.catalog.route(service, picture.standing, caller) {
         Route::Chain(steps) => steps.iter().map(|step| step.upgrade).collect(),
         _ => Vec::new(),
     }

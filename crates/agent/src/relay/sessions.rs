@@ -43,7 +43,7 @@ impl Picture {
 
     /// The versions before and behind an adapter, as a caller's messages pass it.
     fn versions_around(&self, step: Step) -> Option<(Version, Version)> {
-        let release = self.knowledge.history().release(step.upgrade)?;
+        let release = self.catalog.history().release(step.upgrade)?;
         Some(match step.direction {
             Direction::Past => (release.from, step.upgrade),
             Direction::Future => (step.upgrade, release.from),
@@ -52,7 +52,7 @@ impl Picture {
 
     /// The framing of a service at a version: versions of one interface have the same.
     pub(super) fn codec(&self, service: &str, version: Version) -> Option<Arc<Codec>> {
-        let class = self.knowledge.class_at(version)?;
+        let class = self.catalog.class_at(version)?;
         let framing = class.definition.services.get(service)?.framing.clone()?;
         Some(Arc::new(Codec::new(framing)))
     }

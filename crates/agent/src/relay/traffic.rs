@@ -2,8 +2,8 @@
 
 use super::ResetReason;
 use super::sessions::LoadedSessions;
-use crate::knowledge::Knowledge;
 use crate::members::Unsure;
+use crate::node_catalog::NodeCatalog;
 use crate::unpoisoned::Unpoisoned as _;
 use adapter::sessions::SessionChain;
 use adapter::{Calls, Chain, Conflicts, Upstream};
@@ -24,7 +24,7 @@ pub(crate) type Loaded = BTreeMap<(Version, String, Direction), Arc<dyn Calls>>;
 #[derive(Clone)]
 pub(crate) struct Picture {
     /// What the repository says, as it concerns this node.
-    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) catalog: Arc<NodeCatalog>,
     /// Where the node stands.
     pub(crate) standing: Standing,
     /// The adapters that are loaded.
@@ -97,7 +97,7 @@ pub(crate) enum WaitReason {
 impl Picture {
     /// Takes the bounds of holding from the upgrade that led to the present version.
     pub(crate) fn set_bounds(&mut self) {
-        let settings = self.knowledge.settings(self.standing.version);
+        let settings = self.catalog.settings(self.standing.version);
         self.hold_limit = Duration::from_millis(settings.hold_ms);
         self.held_calls_max = settings.held_calls_max as usize;
         self.calls = settings.calls;
@@ -106,18 +106,18 @@ impl Picture {
     /// Whether a label from this address is honoured: it is a member's, or of a declared network.
     pub(crate) fn honours(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        let networks = self.knowledge.networks(self.standing);
+        let networks = self.catalog.networks(self.standing);
         self.sources.contains(&peer) || networks.iter().any(|network| network.contains(peer))
     }
 
     /// The service on a local port, as callers at `label` know it.
     pub(crate) fn service_at(&self, port: u16, label: Option<Version>) -> Option<&str> {
-        self.knowledge.service_at(port, label, self.standing)
+        self.catalog.service_at(port, label, self.standing)
     }
 
     /// The version at which a caller without a label is served.
     pub(crate) fn public_version(&self, service: &str) -> Option<Version> {
-        self.knowledge
+        self.catalog
             .public_version(service, self.standing.version, &self.public)
     }
 
@@ -127,14 +127,14 @@ impl Picture {
         let unsure = self.unsure.get(&port);
         unsure.is_some_and(|from| from.contains(&peer.to_canonical()))
             && self.public_version(service).is_some_and(|public| {
-                self.knowledge
+                self.catalog
                     .speaks_otherwise(service, public, self.standing)
             })
     }
 
     /// What to do with a caller at `label` on `service`.
     pub(crate) fn decide(&self, service: &str, label: Version) -> Decision {
-        match self.knowledge.route(service, self.standing, label) {
+        match self.catalog.route(service, self.standing, label) {
             Route::NotStaged => Decision::Wait(WaitReason::NotStaged),
             Route::Retired => Decision::Reset(ResetReason::Retired),
             Route::Withdrawn => Decision::Reset(ResetReason::Withdrawn),
@@ -184,7 +184,7 @@ impl Picture {
     /// Who is told of the calls that pass these adapters.
     fn followers(&self, service: &str, steps: &[Step]) -> CallFollowers {
         let direction = steps.first().map_or(Direction::Past, |step| step.direction);
-        let of_calls = |direction| self.knowledge.followers(service, self.standing, direction);
+        let of_calls = |direction| self.catalog.followers(service, self.standing, direction);
         let mut outer = of_calls(direction);
         let passed = steps.iter().rev();
         // Adapters farther away learn through those that are passed: all of them must follow.
@@ -220,7 +220,7 @@ impl Picture {
     /// Where the software listens for a service, if it runs.
     pub(crate) fn upstream(&self, service: &str) -> Option<Upstream> {
         let child = self.child.as_ref()?;
-        let port = *self.knowledge.ports(self.standing.version).get(service)?;
+        let port = *self.catalog.ports(self.standing.version).get(service)?;
         Some(Upstream {
             address: dial_address(&child.listening, port, None),
             generation: child.generation,
@@ -239,7 +239,7 @@ impl Picture {
 
     /// Whether a service's connections may wait through a restart, and what is spoken on it.
     pub(crate) fn manner(&self, service: &str) -> Option<(Protocol, Connections)> {
-        let class = self.knowledge.class_at(self.standing.version)?;
+        let class = self.catalog.class_at(self.standing.version)?;
         class
             .definition
             .services

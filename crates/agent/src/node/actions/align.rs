@@ -65,12 +65,12 @@ fn places(node: &Node, held: &[Place]) -> BTreeMap<Version, Place> {
 /// Deletes folders that nothing needs; what cannot be deleted is tried again next time. Staging goes on meanwhile: the
 /// newest revision of a version that is spoken, or will be, is left alone whether it is held yet or not.
 fn sweep(node: &Node, held: &[Place], used: &Used, retired_through: Version) {
-    let knowledge = node.knowledge();
-    if knowledge.lineage().is_none() {
+    let catalog = node.catalog();
+    if catalog.lineage().is_none() {
         return;
     }
-    let provided_by = |version| (knowledge.class_at(version)).map(|class| class.provided_by);
-    let alive = (knowledge.history().versions()).filter(|version| *version > retired_through);
+    let provided_by = |version| (catalog.class_at(version)).map(|class| class.provided_by);
+    let alive = (catalog.history().versions()).filter(|version| *version > retired_through);
     let mut needed: BTreeSet<Version> = alive.filter_map(provided_by).collect();
     for place in held {
         needed.insert(place.version);
@@ -93,7 +93,7 @@ fn sweep(node: &Node, held: &[Place], used: &Used, retired_through: Version) {
         let superseded = (held.iter())
             .any(|other| other.version == place.version && other.revision > place.revision);
         let withdrawn =
-            knowledge.history().release(place.version).is_none() && !held.contains(&place);
+            catalog.history().release(place.version).is_none() && !held.contains(&place);
         let bundle_goes = superseded || withdrawn || retired && !needed.contains(&place.version);
         let bundle_goes = bundle_goes && !runs;
         let state_goes = match retired || withdrawn {

@@ -1,6 +1,6 @@
 //! Starting and stopping the software.
 
-use super::chain;
+use crate::error_chain::chain;
 use crate::node::Node;
 use crate::node::child::{Running, Start};
 use intercept::holder::ChildSpec;

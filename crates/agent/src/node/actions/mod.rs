@@ -12,7 +12,7 @@ use super::Node;
 use model::machine::{Action, Outcome};
 use std::sync::Arc;
 
-/// Performs one action of the main lane.
+/// Performs one action of the main loop.
 pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
     match action {
         Action::Align {
@@ -66,21 +66,6 @@ fn outcome(result: Result<(), String>) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(reason) => Outcome::Failed { reason },
     }
-}
-
-/// An error with everything under it, for people: `cannot copy a: no space left`.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// New calls are still served; a moment without any is as good as it gets, and under load it may not come.

@@ -1,7 +1,7 @@
 //! Leave to upgrade: the schedule's word, and permits.
 
-use super::chain;
-use crate::node::{Learned, Node};
+use crate::error_chain::chain;
+use crate::node::{CatalogUpdate, Node};
 use crate::sync::Told;
 use client::ClientError;
 use model::api::{NodeFact, PermitRequest};
@@ -73,16 +73,16 @@ fn wait(reason: String) -> Verdict {
 
 /// The schedule's word on a revision of what runs.
 fn scheduled_mend(node: &Node, mend: Place) -> Result<Verdict, String> {
-    let learned = heard(node)?;
-    if learned.knowledge.newest_place(mend.version) != Some(mend) {
+    let update = heard(node)?;
+    if update.catalog.newest_place(mend.version) != Some(mend) {
         return Err(format!("revision {mend} is not the newest any more"));
     }
-    let Some(class) = learned.knowledge.class_at(mend.version) else {
+    let Some(class) = update.catalog.class_at(mend.version) else {
         return Ok(Verdict::Go);
     };
-    let class_of = class_of(&learned);
+    let class_of = class_of(&update);
     let facts = Facts {
-        view: &learned.view,
+        view: &update.view,
         node: node.identity.node,
         version: mend.version,
         revision: mend.revision,
@@ -95,9 +95,9 @@ fn scheduled_mend(node: &Node, mend: Place) -> Result<Verdict, String> {
     Ok(evaluate(&class.schedule, &facts))
 }
 
-fn heard(node: &Node) -> Result<Arc<Learned>, String> {
-    let learned = node.learned.borrow().clone();
-    learned
+fn heard(node: &Node) -> Result<Arc<CatalogUpdate>, String> {
+    let update = node.catalog_updates.borrow().clone();
+    update
         .ok_or_else(|| "nothing has been heard from the server since the agent started".to_owned())
 }
 
@@ -107,8 +107,8 @@ fn servers_now_ms(node: &Node) -> u64 {
 }
 
 /// Follows a node's class through the versions.
-fn class_of(learned: &Learned) -> impl Fn(&NodeFact, Version) -> Option<String> {
-    let history = learned.knowledge.history();
+fn class_of(update: &CatalogUpdate) -> impl Fn(&NodeFact, Version) -> Option<String> {
+    let history = update.catalog.history();
     |fact: &NodeFact, version: Version| {
         let scope = NodeScope {
             name: fact.name.clone(),
@@ -139,8 +139,8 @@ async fn ask_ahead(node: &Node, chain: &[Place], fetching: Option<Version>) -> O
 
 /// Why there is no room for the way to `to`, if anything is copied on it.
 async fn lacks_room(node: &Node, chain: &[Place], to: Version) -> Option<String> {
-    let knowledge = node.knowledge();
-    let lineage = knowledge.lineage()?;
+    let catalog = node.catalog();
+    let lineage = catalog.lineage()?;
     let mut way = chain.iter().filter(|place| place.version <= to);
     let copies = way.any(|place| lineage.work(place.version) == Work::Restart);
     let end = chain.iter().find(|place| place.version == to)?;
@@ -155,11 +155,11 @@ fn scheduled(
     chain: &[Place],
     fetching: Option<Version>,
 ) -> Result<(Verdict, Version), String> {
-    let learned = heard(node)?;
-    let class_of = class_of(&learned);
+    let update = heard(node)?;
+    let class_of = class_of(&update);
     let ahead: Vec<Version> = chain.iter().map(|place| place.version).collect();
     let mut facts = Facts {
-        view: &learned.view,
+        view: &update.view,
         node: node.identity.node,
         version: *ahead.first().ok_or("no version is staged")?,
         revision: Revision::default(),
@@ -184,8 +184,8 @@ fn scheduled(
     facts.version = to;
     facts.revision = (chain.iter().find(|place| place.version == to))
         .map_or(Revision::default(), |place| place.revision);
-    facts.require_staged = learned.knowledge.settings(to).require_staged;
-    let schedule = match learned.knowledge.class_at(to) {
+    facts.require_staged = update.catalog.settings(to).require_staged;
+    let schedule = match update.catalog.class_at(to) {
         Some(class) => class.schedule.clone(),
         None => return Ok((Verdict::Go, to)),
     };

@@ -1,6 +1,6 @@
 //! The state directory: prepared, transformed on a copy, flipped by one rename.
 
-use super::chain;
+use crate::error_chain::chain;
 use crate::node::Node;
 use crate::snapshot::{self, Declared, SnapshotError};
 use crate::transform::{Transform, TransformError};
@@ -355,12 +355,12 @@ async fn transform_step(
 
 /// Resolves when the repository lists this revision no more as the newest: what is made for it is not waited for.
 async fn outdated(node: &Node, place: Place) {
-    let mut learned = node.learned.clone();
-    let gone = learned.wait_for(|learned| {
-        let knowledge = learned.as_ref().map(|learned| &learned.knowledge);
-        knowledge.is_some_and(|knowledge| {
-            knowledge.newest_place(place.version) != Some(place)
-                || knowledge.history().release(place.version).is_none()
+    let mut update = node.catalog_updates.clone();
+    let gone = update.wait_for(|update| {
+        let catalog = update.as_ref().map(|update| &update.catalog);
+        catalog.is_some_and(|catalog| {
+            catalog.newest_place(place.version) != Some(place)
+                || catalog.history().release(place.version).is_none()
         })
     });
     if gone.await.is_err() {

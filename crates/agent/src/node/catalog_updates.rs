@@ -1,7 +1,8 @@
-//! Learning: a new view becomes knowledge of every upgrade that it lists.
+//! What the repository says follows the server's views: each new view becomes a new catalog of every upgrade that it lists.
 
 use crate::config::Config;
-use crate::knowledge::Knowledge;
+use crate::error_chain::chain;
+use crate::node_catalog::NodeCatalog;
 use crate::repository::{Published, Repository};
 use model::api::SystemView;
 use model::ids::Version;
@@ -15,35 +16,35 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A view with everything that follows from it.
 #[derive(Debug)]
-pub(crate) struct Learned {
+pub(crate) struct CatalogUpdate {
     pub(crate) view: Arc<SystemView>,
-    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) catalog: Arc<NodeCatalog>,
     pub(crate) upgrades: BTreeMap<Version, Published>,
 }
 
-/// Turns a view into knowledge.
+/// Turns a view into a catalog.
 ///
 /// # Errors
 /// What is missing or wrong, for people.
-pub(super) async fn learn(
+pub(super) async fn update_of(
     repository: &mut Repository,
     view: Arc<SystemView>,
     config: &Config,
-) -> Result<Learned, String> {
+) -> Result<CatalogUpdate, String> {
     let (history, upgrades) = repository
         .history(&view)
         .await
-        .map_err(|error| super::actions::chain(&error))?;
+        .map_err(|error| chain(&error))?;
     let revisions = view
         .upgrades
         .iter()
         .map(|upgrade| (upgrade.version, upgrade.revision))
         .collect();
-    let knowledge =
-        Knowledge::new(history, revisions, config).map_err(|error| error.to_string())?;
-    Ok(Learned {
+    let catalog =
+        NodeCatalog::new(history, revisions, config).map_err(|error| error.to_string())?;
+    Ok(CatalogUpdate {
         view,
-        knowledge: Arc::new(knowledge),
+        catalog: Arc::new(catalog),
         upgrades,
     })
 }
@@ -53,15 +54,15 @@ pub(super) async fn follow(
     mut repository: Repository,
     config: Config,
     mut views: watch::Receiver<Option<Arc<SystemView>>>,
-    learned: watch::Sender<Option<Arc<Learned>>>,
+    update: watch::Sender<Option<Arc<CatalogUpdate>>>,
 ) {
     loop {
         let view = views.borrow_and_update().clone();
         let mut failed = false;
         if let Some(view) = view {
-            match learn(&mut repository, view, &config).await {
+            match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
-                    learned.send_replace(Some(Arc::new(fresh)));
+                    update.send_replace(Some(Arc::new(fresh)));
                 }
                 Err(problem) => {
                     tracing::warn!(problem, "the repository cannot be read");

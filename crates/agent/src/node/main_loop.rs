@@ -1,7 +1,8 @@
-//! The main lane: feeds the node machine and performs what it asks, strictly in order.
+//! The main loop: feeds the node machine and performs what it asks, strictly in order.
 
+use super::clock::Clock;
 use super::fault::Fault;
-use super::{Learned, Node, actions, stage};
+use super::{CatalogUpdate, Node, actions, stage};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{Arrival, ConnectionEnds};
@@ -10,7 +11,7 @@ use model::machine::{
     Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
 };
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -20,30 +21,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a full disk is looked at again for a record that waits.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Milliseconds since the Unix epoch that never go back: the wall clock at the start, and the monotonic clock from there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    begun: Instant,
-    begun_ms: u64,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            begun: Instant::now(),
-            begun_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    pub(super) fn now_ms(&self) -> u64 {
-        self.begun_ms + u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(0)
-    }
-}
-
-/// Why the lane ended.
+/// Why the main loop ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The agent was asked to go; the software runs on.
@@ -54,7 +32,7 @@ pub(super) enum Ended {
     Journal(JournalError),
 }
 
-pub(super) struct Lane {
+pub(super) struct MainLoop {
     pub(super) node: Arc<Node>,
     pub(super) machine: NodeMachine,
     pub(super) journal: Journal,
@@ -67,22 +45,22 @@ pub(super) struct Lane {
     pub(super) staging: Option<JoinHandle<StageOutcome>>,
 }
 
-/// What woke the lane.
+/// What woke the loop.
 enum News {
     Machine(Input),
-    Learned,
+    Catalog,
     Holder(Option<Notice>),
     Report,
     Asked,
 }
 
-impl Lane {
+impl MainLoop {
     /// Runs until the agent is asked to go.
     pub(super) async fn run(
         mut self,
         first: Vec<Output>,
         mut notices: Notices,
-        mut learned: watch::Receiver<Option<Arc<Learned>>>,
+        mut update: watch::Receiver<Option<Arc<CatalogUpdate>>>,
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
         let mut outputs = first;
@@ -102,7 +80,7 @@ impl Lane {
                 outcome = finished(&mut self.staging) => News::Machine(Input::StageDone(outcome)),
                 notice = notices.recv() => News::Holder(notice),
                 // Whoever learns may have broken down: the agent's start watches that.
-                Ok(()) = learned.changed() => News::Learned,
+                Ok(()) = update.changed() => News::Catalog,
                 () = wake => News::Machine(Input::Tick),
                 () = self.node.align_wanted.notified() => News::Machine(Input::Align),
                 _ = report.tick() => News::Report,
@@ -110,7 +88,7 @@ impl Lane {
             };
             outputs = match news {
                 News::Machine(input) => self.step(input),
-                News::Learned => self.learn(learned.borrow_and_update().clone()),
+                News::Catalog => self.learn(update.borrow_and_update().clone()),
                 News::Holder(Some(notice)) => self.notice(notice),
                 News::Holder(None) => return Ended::HolderGone,
                 News::Report => self.look_around(),
@@ -136,13 +114,13 @@ impl Lane {
         Self::sleep_until(self.machine.wake_at_ms(), self.clock.now_ms())
     }
 
-    fn learn(&mut self, learned: Option<Arc<Learned>>) -> Vec<Output> {
-        let Some(learned) = learned else {
+    fn learn(&mut self, update: Option<Arc<CatalogUpdate>>) -> Vec<Output> {
+        let Some(update) = update else {
             return Vec::new();
         };
-        self.node.take_in(&learned);
+        self.node.take_in(&update);
         let plan = Plan::of(
-            &learned.view,
+            &update.view,
             self.node.identity.node,
             Some(self.node.join_version()),
         );
