@@ -3,9 +3,10 @@
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::node_catalog::NodeCatalog;
-use crate::repository::{Published, Repository};
+use crate::repository::{Published, Repository, RepositoryError};
 use model::api::SystemView;
 use model::ids::Version;
+use model::release::HistoryError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,26 +23,33 @@ pub(crate) struct CatalogUpdate {
     pub(crate) upgrades: BTreeMap<Version, Published>,
 }
 
+/// Why there is no catalog of a view.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CatalogError {
+    /// An upgrade that it lists cannot be had.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The node has no place in it.
+    #[error("{0}")]
+    History(HistoryError),
+}
+
 /// Turns a view into a catalog.
 ///
 /// # Errors
-/// What is missing or wrong, for people.
+/// Something is missing or wrong.
 pub(super) async fn update_of(
     repository: &mut Repository,
     view: Arc<SystemView>,
     config: &Config,
-) -> Result<CatalogUpdate, String> {
-    let (history, upgrades) = repository
-        .history(&view)
-        .await
-        .map_err(|error| chain(&error))?;
+) -> Result<CatalogUpdate, CatalogError> {
+    let (history, upgrades) = repository.history(&view).await?;
     let revisions = view
         .upgrades
         .iter()
         .map(|upgrade| (upgrade.version, upgrade.revision))
         .collect();
-    let catalog =
-        NodeCatalog::new(history, revisions, config).map_err(|error| error.to_string())?;
+    let catalog = NodeCatalog::new(history, revisions, config).map_err(CatalogError::History)?;
     Ok(CatalogUpdate {
         view,
         catalog: Arc::new(catalog),
@@ -64,8 +72,8 @@ pub(super) async fn follow(
                 Ok(fresh) => {
                     update.send_replace(Some(Arc::new(fresh)));
                 }
-                Err(problem) => {
-                    tracing::warn!(problem, "the repository cannot be read");
+                Err(error) => {
+                    tracing::warn!(problem = chain(&error), "the repository cannot be read");
                     failed = true;
                 }
             }

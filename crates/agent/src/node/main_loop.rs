@@ -1,12 +1,13 @@
 //! The main loop: feeds the node machine and performs what it asks, strictly in order.
 
-use super::clock::Clock;
 use super::fault::Fault;
-use super::{CatalogUpdate, Node, actions, stage};
+use super::report;
+use super::staging::Staging;
+use super::{CatalogUpdate, Node, actions};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{Arrival, ConnectionEnds};
-use model::api::{NewEvent, NodeReport, NodeStatus, told};
+use model::api::{NodeReport, NodeStatus, told};
 use model::machine::{
     Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
 };
@@ -32,17 +33,17 @@ pub(super) enum Ended {
     Journal(JournalError),
 }
 
+/// Where the node stands, and what it does just now.
 pub(super) struct MainLoop {
-    pub(super) node: Arc<Node>,
-    pub(super) machine: NodeMachine,
-    pub(super) journal: Journal,
-    pub(super) clock: Clock,
-    pub(super) report: watch::Sender<Option<NodeReport>>,
-    pub(super) fault: Fault,
+    node: Arc<Node>,
+    machine: NodeMachine,
+    journal: Journal,
+    report: watch::Sender<Option<NodeReport>>,
+    fault: Fault,
     /// What the last look found wrong with the child's interception.
-    pub(super) suspected: Option<String>,
-    pub(super) action: Option<JoinHandle<Outcome>>,
-    pub(super) staging: Option<JoinHandle<StageOutcome>>,
+    suspected: Option<String>,
+    action: Option<JoinHandle<Outcome>>,
+    staging: Option<JoinHandle<StageOutcome>>,
 }
 
 /// What woke the loop.
@@ -55,12 +56,31 @@ enum News {
 }
 
 impl MainLoop {
+    /// A loop that does nothing yet.
+    pub(super) fn new(
+        node: Arc<Node>,
+        machine: NodeMachine,
+        journal: Journal,
+        report: watch::Sender<Option<NodeReport>>,
+    ) -> Self {
+        Self {
+            node,
+            machine,
+            journal,
+            report,
+            fault: Fault::from_environment(),
+            suspected: None,
+            action: None,
+            staging: None,
+        }
+    }
+
     /// Runs until the agent is asked to go.
     pub(super) async fn run(
         mut self,
         first: Vec<Output>,
         mut notices: Notices,
-        mut update: watch::Receiver<Option<Arc<CatalogUpdate>>>,
+        mut updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
         let mut outputs = first;
@@ -80,15 +100,15 @@ impl MainLoop {
                 outcome = finished(&mut self.staging) => News::Machine(Input::StageDone(outcome)),
                 notice = notices.recv() => News::Holder(notice),
                 // Whoever learns may have broken down: the agent's start watches that.
-                Ok(()) = update.changed() => News::Catalog,
+                Ok(()) = updates.changed() => News::Catalog,
                 () = wake => News::Machine(Input::Tick),
-                () = self.node.align_wanted.notified() => News::Machine(Input::Align),
+                () = self.node.membership.align_wanted.notified() => News::Machine(Input::Align),
                 _ = report.tick() => News::Report,
                 _ = stop.changed() => News::Asked,
             };
             outputs = match news {
                 News::Machine(input) => self.step(input),
-                News::Catalog => self.learn(update.borrow_and_update().clone()),
+                News::Catalog => self.follow(updates.borrow_and_update().clone()),
                 News::Holder(Some(notice)) => self.notice(notice),
                 News::Holder(None) => return Ended::HolderGone,
                 News::Report => self.look_around(),
@@ -98,7 +118,8 @@ impl MainLoop {
     }
 
     fn step(&mut self, input: Input) -> Vec<Output> {
-        self.machine.step(self.clock.now_ms(), input)
+        self.machine
+            .step(self.node.surroundings.clock.now_ms(), input)
     }
 
     async fn sleep_until(at_ms: Option<u64>, now_ms: u64) {
@@ -111,18 +132,21 @@ impl MainLoop {
     }
 
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
-        Self::sleep_until(self.machine.wake_at_ms(), self.clock.now_ms())
+        Self::sleep_until(
+            self.machine.wake_at_ms(),
+            self.node.surroundings.clock.now_ms(),
+        )
     }
 
-    fn learn(&mut self, update: Option<Arc<CatalogUpdate>>) -> Vec<Output> {
+    fn follow(&mut self, update: Option<Arc<CatalogUpdate>>) -> Vec<Output> {
         let Some(update) = update else {
             return Vec::new();
         };
         self.node.take_in(&update);
         let plan = Plan::of(
             &update.view,
-            self.node.identity.node,
-            Some(self.node.join_version()),
+            self.node.surroundings.identity.node,
+            Some(self.node.surroundings.join_version),
         );
         self.step(Input::Plan(plan))
     }
@@ -144,24 +168,24 @@ impl MainLoop {
             }
             Notice::Lost { peer } => {
                 tracing::debug!(%peer, "no descriptor is left for a connection");
-                self.node.note_scarcity();
+                self.node.inspection.note_scarcity();
                 Vec::new()
             }
             Notice::Listening(address) => {
-                self.node.child_listens(address);
+                self.node.child.listens(address);
                 Vec::new()
             }
             Notice::Kept(kept) => {
-                self.node.set_kept(kept);
+                self.node.listeners.set_kept(kept);
                 Vec::new()
             }
             Notice::ChildExited(exit) => {
                 let mut how = describe_exit(&exit);
-                if let Some(why) = self.node.never_reached(exit.generation) {
+                if let Some(why) = self.node.inspection.never_reached(exit.generation) {
                     how = format!("{how}; {why}");
                 }
-                self.node.note_killed(&exit);
-                self.node.child_ended(exit.generation);
+                self.node.child.note_killed(&exit);
+                self.node.child.ended(exit.generation);
                 self.step(Input::ChildExited {
                     generation: exit.generation,
                     how,
@@ -172,15 +196,15 @@ impl MainLoop {
 
     /// Looks for what nobody tells: another setting of the kernel, a child that the library does not reach.
     fn look_around(&mut self) -> Vec<Output> {
-        self.node.follow_kernel_settings();
-        self.node.follow_forgetting();
-        self.node.look_at_software();
+        self.node.hook_table.follow_kernel_settings();
+        self.node.hook_table.follow_forgetting();
+        self.node.inspection.look_at_software();
         // A listener that was kept listens from bind on, before the hook sees listen: only what stays so is believed.
-        let seen = self.node.unreachable_program();
+        let seen = self.node.inspection.unreachable_program();
         let before = std::mem::replace(&mut self.suspected, seen.clone());
         match seen {
             Some(reason) if before.as_ref() == Some(&reason) => {
-                self.node.unfit.send_replace(Some(reason.clone()));
+                self.node.child.declare_unfit(reason.clone());
                 self.step(Input::Unfit { reason })
             }
             _ => Vec::new(),
@@ -196,8 +220,8 @@ impl MainLoop {
                     self.fault.recorded(&record);
                 }
                 Output::Traffic(traffic) => {
-                    self.node.let_go_before(&traffic).await;
-                    self.node.apply_traffic(traffic);
+                    self.node.listeners.let_go_before(&traffic).await;
+                    self.node.held_calls.apply(traffic);
                 }
                 Output::Tell(note) => self.tell(note),
                 Output::Do(action) => {
@@ -233,7 +257,7 @@ impl MainLoop {
             Err(error @ JournalError::NoSpace { .. }) => Some(error.to_string()),
             Err(error) => return Err(error),
         };
-        self.node.note_journal_room(problem);
+        self.node.state.space.note_journal(problem);
         Ok(())
     }
 
@@ -255,7 +279,7 @@ impl MainLoop {
 
     fn begin(&mut self, action: Action) {
         tracing::debug!(?action, "begins");
-        self.node.note_state(self.machine.state_in_force());
+        self.node.state.note_in_force(self.machine.state_in_force());
         let node = self.node.clone();
         self.action = Some(tokio::spawn(async move {
             actions::perform(&node, action).await
@@ -263,47 +287,39 @@ impl MainLoop {
     }
 
     fn stage(&mut self, request: StageRequest) {
-        let node = self.node.clone();
-        self.staging = Some(tokio::spawn(
-            async move { stage::stage(&node, request).await },
-        ));
+        let staging = Staging {
+            surroundings: self.node.surroundings.clone(),
+            bundles: self.node.bundles.clone(),
+            adapters: self.node.adapters.loader.clone(),
+        };
+        self.staging = Some(tokio::spawn(async move { staging.run(request).await }));
     }
 
     fn tell(&self, note: Note) {
         tracing::info!(kind = note.kind, "{}", note.message);
-        self.node.link.tell(NewEvent {
-            kind: note.kind.to_owned(),
-            version: note.version,
-            message: told(&note.message),
-            node_at_ms: self.clock.now_ms(),
-        });
+        (self.node.surroundings).tell(note.kind, note.version, told(&note.message));
     }
 
     /// Reports a reason that the machine does not know.
     fn report_reason(&self, reason: &str) {
-        let mut status = self.machine.status(self.node.progress());
+        let mut status = self.machine.status(self.node.surroundings.progress.now());
         status.reason = Some(reason.to_owned());
         self.publish(status);
     }
 
     fn publish_report(&self) {
-        self.publish(self.machine.status(self.node.progress()));
+        self.publish(self.machine.status(self.node.surroundings.progress.now()));
     }
 
     fn publish(&self, status: NodeStatus) {
         let version = Some(status.version);
-        for news in self.node.tally.remarks.news() {
-            self.node.link.tell(NewEvent {
-                kind: news.kind.to_owned(),
-                version,
-                message: told(&news.text),
-                node_at_ms: self.clock.now_ms(),
-            });
+        for news in self.node.relay.tally.remarks.news() {
+            (self.node.surroundings).tell(news.kind, version, told(&news.text));
         }
         let retry_acknowledged = self.machine.retry_acknowledged();
         let report = NodeReport {
             records: self.journal.total(),
-            ..self.node.report(status, retry_acknowledged)
+            ..report::report(&self.node, status, retry_acknowledged)
         };
         self.report.send_if_modified(|present| {
             let urgent = present

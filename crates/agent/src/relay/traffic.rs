@@ -7,7 +7,8 @@ use crate::node_catalog::NodeCatalog;
 use crate::unpoisoned::Unpoisoned as _;
 use adapter::sessions::SessionChain;
 use adapter::{Calls, Chain, Conflicts, Upstream};
-use model::bundle::{CallSettings, Connections, Protocol};
+use model::api::SystemView;
+use model::bundle::{CallSettings, Connections, Protocol, Settings};
 use model::ids::Version;
 use model::routing::{Direction, Route, Standing, Step};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,6 +96,51 @@ pub(crate) enum WaitReason {
 }
 
 impl Picture {
+    /// Before anything is known, calls wait.
+    pub(crate) fn first() -> Self {
+        Self {
+            catalog: Arc::new(NodeCatalog::default()),
+            standing: Standing {
+                version: Version(0),
+                staged: Version(0),
+                retired_through: Version(0),
+            },
+            adapters: Arc::default(),
+            hold: true,
+            given_up: false,
+            child: None,
+            observed: Arc::new(BTreeMap::new()),
+            public: Arc::new(BTreeMap::new()),
+            sources: Arc::new(BTreeSet::new()),
+            unsure: Arc::new(BTreeMap::new()),
+            hold_limit: Duration::from_secs(30),
+            held_calls_max: 4_096,
+            calls: CallSettings::default(),
+        }
+    }
+
+    /// Takes in what the repository and the server say: routes and public versions follow.
+    pub(crate) fn follow(&mut self, catalog: Arc<NodeCatalog>, view: &SystemView) {
+        self.catalog = catalog;
+        self.public = Arc::new(view.public.clone());
+        let standing = &mut self.standing;
+        standing.retired_through = standing
+            .retired_through
+            .max(view.retiring_through)
+            .max(view.retired_through);
+        self.set_bounds();
+    }
+
+    /// The node's class and what its services speak, at its present version.
+    pub(crate) fn services(&self) -> (String, Vec<(String, Protocol)>) {
+        let Some(class) = self.catalog.class_at(self.standing.version) else {
+            return (String::new(), Vec::new());
+        };
+        let services = class.definition.services.iter();
+        let services = services.map(|(name, service)| (name.clone(), service.protocol));
+        (class.name.clone(), services.collect())
+    }
+
     /// Takes the bounds of holding from the upgrade that led to the present version.
     pub(crate) fn set_bounds(&mut self) {
         let settings = self.catalog.settings(self.standing.version);
@@ -385,6 +431,18 @@ impl LiveTraffic {
     /// The picture now.
     pub(crate) fn picture(&self) -> Arc<Picture> {
         self.picture.borrow().clone()
+    }
+
+    /// What the repository says, as it concerns this node.
+    pub(crate) fn catalog(&self) -> Arc<NodeCatalog> {
+        self.picture.borrow().catalog.clone()
+    }
+
+    /// What holds for the upgrade under way, or for the last one.
+    pub(crate) fn settings(&self) -> Settings {
+        let picture = self.picture();
+        let newest = picture.standing.staged.max(picture.standing.version);
+        picture.catalog.settings(newest)
     }
 
     /// Whether this is the picture now.
