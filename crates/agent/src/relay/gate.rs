@@ -1,7 +1,8 @@
 //! Leave for each call of a connection, and the connection to the software that carries it.
 
+use super::picture::{Decision, Picture, WaitReason};
 use super::record::Recorder;
-use super::traffic::{Decision, LiveTraffic, Picture, RunningCall, WaitReason};
+use super::traffic::{LiveTraffic, RunningCall};
 use super::{ResetReason, Tally};
 use crate::unpoisoned::Unpoisoned as _;
 use adapter::framing::Codec;

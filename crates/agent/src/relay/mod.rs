@@ -1,15 +1,17 @@
 //! Connections that the accept hook gave away, and those of listeners that the agent serves.
 //!
 //! A connection's way through the files: it comes ([`arrival`]), what it says first makes a caller of it, the caller gets leave ([`gate`])
-//! by the picture of the moment ([`traffic`]), and is served ([`serving`]): through adapters, as a session ([`sessions`]), or by the
+//! by the picture of the moment ([`picture`]), and is served ([`serving`]): through adapters, as a session ([`sessions`]), or by the
 //! software itself, to which it is given back as it is ([`giving_back`]).
 
 mod arrival;
+mod chains;
 mod commands;
 mod first_bytes;
 mod gate;
 mod giving_back;
 mod open_connections;
+mod picture;
 mod reasons;
 mod record;
 mod remarks;
@@ -22,13 +24,15 @@ mod traffic;
 mod workers;
 
 pub(crate) use arrival::{Arrival, ConnectionEnds};
+pub(crate) use chains::Loaded;
 pub(crate) use commands::Commands;
+pub(crate) use picture::{ListeningSoftware, Observed, Picture};
 pub(crate) use reasons::ResetReason;
 pub(crate) use record::{Recorder, Recorders};
 pub(crate) use sessions::LoadedSessions;
 pub(crate) use software_dial::SoftwareDial;
 pub(crate) use tally::Tally;
-pub(crate) use traffic::{ListeningSoftware, LiveTraffic, Loaded, Observed, Picture};
+pub(crate) use traffic::LiveTraffic;
 pub(crate) use workers::Workers;
 
 use crate::agent_key::AgentKey;
