@@ -2,7 +2,7 @@
 
 use super::first_bytes::{self, FirstBytes};
 use super::serving::RelayedCaller;
-use super::{Picture, Relay, ResetReason};
+use super::{Relay, ResetReason};
 use crate::dial;
 use intercept::decide;
 use intercept::holder::HandOverReason;
@@ -46,9 +46,9 @@ impl Relay {
         let stream = std::net::TcpStream::from(connection);
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream)?;
-        let picture = self.traffic.picture();
+        let here = self.traffic.picture();
         // What the node itself has there: callers that say no version, and those of the agent's own, mean that.
-        let own_service = picture.service_at(ends.local.port(), None);
+        let own_service = here.service_at(ends.local.port(), None);
         let is_held = matches!(
             handed_over,
             Some(HandOverReason::Probing | HandOverReason::Held)
@@ -57,9 +57,12 @@ impl Relay {
             // A connection of the agent's own command reaches the software although calls are held.
             return self.give_back_to(stream, own_service, None).await;
         }
-        let honoured = picture.honours(ends.peer.ip());
+        let honoured = here.honours(ends.peer.ip());
+        let callers_speak_first = own_service
+            .and_then(|service| here.manner(service))
+            .is_some_and(|(protocol, _)| matches!(protocol, Protocol::Http | Protocol::Resp));
         let first = self
-            .first_bytes(&mut stream, handed_over, ends, &picture)
+            .first_bytes(&mut stream, handed_over, ends, callers_speak_first)
             .await?;
         let label = match first {
             FirstBytes::Label(label) if self.is_own(&label) => {
@@ -90,7 +93,8 @@ impl Relay {
             service: service.into(),
             label,
         };
-        drop(picture);
+        // A connection may last: it keeps no picture.
+        drop((here, picture));
         self.serve_caller(caller).await
     }
 
@@ -100,17 +104,13 @@ impl Relay {
         stream: &mut TcpStream,
         handed_over: Option<HandOverReason>,
         ends: ConnectionEnds,
-        picture: &Picture,
+        callers_speak_first: bool,
     ) -> io::Result<FirstBytes> {
         let prompt = handed_over == Some(HandOverReason::Held) && self.is_prompt(stream, ends);
         if handed_over == Some(HandOverReason::Public) || prompt && !first_bytes::has_come(stream) {
             return Ok(FirstBytes::Unlabelled);
         }
-        let speaks_first = picture
-            .service_at(ends.local.port(), None)
-            .and_then(|service| picture.manner(service))
-            .is_some_and(|(protocol, _)| matches!(protocol, Protocol::Http | Protocol::Resp));
-        first_bytes::read(stream, speaks_first).await
+        first_bytes::read(stream, callers_speak_first).await
     }
 
     /// Whether a label, if there is one, has come by now: of an outsider, or on this host, with no packet lost. The same facts as
