@@ -94,7 +94,7 @@ impl Relay {
             SessionEnd::Over => (ResetReason::SessionFlipped.counter(), None),
             SessionEnd::Closed(why) => ("sessions.closed_by_adapter", Some(why)),
             SessionEnd::Reset(error) => {
-                let why = told(&error);
+                let why = with_causes(&error);
                 // That a connection breaks is the way of the world; that an adapter does is not.
                 if !matches!(error, SessionError::Connection(_)) {
                     let text = format!("sessions of `{}` are reset: {why}", who.service);
@@ -129,12 +129,12 @@ impl Relay {
 }
 
 /// An error with what caused it, in one line.
-fn told(error: &adapter::sessions::SessionError) -> String {
-    let mut told = error.to_string();
+fn with_causes(error: &adapter::sessions::SessionError) -> String {
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
-        told = format!("{told}: {next}");
+        text = format!("{text}: {next}");
         cause = next.source();
     }
-    told
+    text
 }

@@ -7,7 +7,7 @@ use crate::node::held_listeners::HeldListeners;
 use crate::node::state_directory::StateDirectory;
 use crate::node::surroundings::{NothingHeard, Surroundings};
 use crate::relay::LiveTraffic;
-use crate::sync::Told;
+use crate::sync::HeardByServer;
 use client::ClientError;
 use model::api::{NodeFact, PermitRequest};
 use model::expression::NodeScope;
@@ -230,8 +230,8 @@ impl<'n> Leave<'n> {
 
     /// Gives a permit back, once the server knows what the node runs.
     pub(super) async fn end(&self, permit: PermitId, at: Serving, blocked: bool) -> Outcome {
-        let mut heard = self.surroundings.link.told.clone();
-        let is_that = |heard: Told| {
+        let mut heard = self.surroundings.link.heard.clone();
+        let is_that = |heard: HeardByServer| {
             heard.version == at.version
                 && heard.bundle.is_none_or(|bundle| bundle == at.bundle)
                 && (heard.blocked || !blocked)
