@@ -1,79 +1,16 @@
 //! Connections of the agent's own to the software: the label rides with the handshake, as the hooks' does.
 
-use crate::holder_client::HolderClient;
-use crate::relay::Traffic;
-use intercept::holder::KeptListener;
+use crate::unpoisoned::Unpoisoned as _;
 use rustix::net::{SendFlags, SocketAddrAny};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock};
 use tokio::net::TcpStream;
 
 /// `TCP_FASTOPEN_NO_COOKIE` (linux/tcp.h): data may go out with the handshake without a cookie.
 const TCP_FASTOPEN_NO_COOKIE: libc::c_int = 34;
-
-/// How the software is reached: past what is kept for it, where callers are held there.
-pub(crate) struct Way {
-    holder: HolderClient,
-    traffic: Arc<Traffic>,
-    /// The ports at which something is kept.
-    held: RwLock<BTreeSet<u16>>,
-}
-
-impl Way {
-    /// A way beside which nothing is kept yet.
-    pub(crate) fn new(holder: HolderClient, traffic: Arc<Traffic>) -> Self {
-        Self {
-            holder,
-            traffic,
-            held: RwLock::default(),
-        }
-    }
-
-    /// Notes what is kept.
-    pub(crate) fn set_held(&self, kept: &[KeptListener]) {
-        let ports = kept.iter().map(|kept| kept.address.port()).collect();
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = ports;
-    }
-
-    /// Connects to the software, with `label` as the first bytes of the stream.
-    ///
-    /// # Errors
-    /// As [`dial`]; what the holder says where it is asked.
-    pub(crate) async fn dial(&self, software: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
-        let is_held = (self.held.read())
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&software.port());
-        if is_held {
-            self.until_listening(software.port()).await;
-        }
-        let socket = socket(software)?;
-        if is_held {
-            // From the address that is dialled: by that the program that steers callers knows who is of this host.
-            let from = SocketAddr::new(software.ip(), 0);
-            socket.bind(&from.into())?;
-            let from = socket.local_addr()?.as_socket().map_or(0, |at| at.port());
-            (self.holder.let_through(from).await).map_err(io::Error::other)?;
-        }
-        connect(socket, software, label).await
-    }
-}
-
-impl Way {
-    /// Before the software listens by itself, what is kept would take the connection. Software that takes too long is as dead.
-    async fn until_listening(&self, port: u16) {
-        let limit = self.traffic.picture().hold_limit;
-        let mut pictures = self.traffic.watch();
-        let listens = pictures.wait_for(|picture| {
-            let child = picture.child.as_ref();
-            child.is_some_and(|child| child.listening.iter().any(|at| at.port() == port))
-        });
-        let _ = tokio::time::timeout(limit, listens).await;
-    }
-}
 
 /// Connects to `address` with `label` as the first bytes of the stream, there already when the peer accepts.
 ///
@@ -83,7 +20,11 @@ pub async fn dial(address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
     connect(socket(address)?, address, label).await
 }
 
-fn socket(address: SocketAddr) -> io::Result<Socket> {
+/// A socket from which `address` can be dialled.
+///
+/// # Errors
+/// The system has none left.
+pub(crate) fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -93,7 +34,15 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn connect(socket: Socket, address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
+/// As [`dial`], from this socket.
+///
+/// # Errors
+/// The same.
+pub(crate) async fn connect(
+    socket: Socket,
+    address: SocketAddr,
+    label: &[u8],
+) -> io::Result<TcpStream> {
     allow_data_in_handshake(&socket)?;
     send_with_handshake(rustix::fd::AsFd::as_fd(&socket), address, label)?;
     let stream = TcpStream::from_std(socket.into())?;
@@ -164,7 +113,7 @@ impl FastOpenSeen {
     }
 
     fn take(&self, look: io::Result<FastOpen>) -> FastOpen {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock().unpoisoned();
         match look {
             Ok(settings) => {
                 *seen = Seen {

@@ -12,6 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 /// An address in the list, without its number.
 pub(crate) type Address = (IpAddr, Option<u16>);
 
+/// By this node's port: members' addresses from which a call without a label may be a member's.
+pub(crate) type Unsure = BTreeMap<u16, BTreeSet<IpAddr>>;
+
 /// The list as the agent holds it; kept on disk, so that the next agent does not put an older one in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MemberList {
@@ -104,8 +107,8 @@ impl MemberList {
 
     /// Where a caller without a label may be a member that did not know better: by this node's port, the members' addresses.
     /// A member that has no list yet runs no software.
-    pub(crate) fn unsure(&self, node: NodeId) -> BTreeMap<u16, BTreeSet<IpAddr>> {
-        let mut unsure: BTreeMap<u16, BTreeSet<IpAddr>> = BTreeMap::new();
+    pub(crate) fn unsure(&self, node: NodeId) -> Unsure {
+        let mut unsure = Unsure::new();
         for (port, behind) in self.behind_at(node) {
             let listed = self.nodes.get(&behind.node).into_iter().flatten();
             let addresses = listed.map(|listed| listed.address.to_canonical());

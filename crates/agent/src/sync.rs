@@ -102,7 +102,7 @@ pub(crate) struct Link {
     /// How far the server's clock is ahead of this machine's, in milliseconds.
     pub(crate) ahead_ms: Arc<AtomicI64>,
     /// What the server last heard this node to run; none before the first answer.
-    pub(crate) told: watch::Receiver<Option<Told>>,
+    pub(crate) heard: watch::Receiver<Option<HeardByServer>>,
     /// The last view; none before the first answer.
     pub(crate) view: watch::Receiver<Option<Arc<SystemView>>>,
     /// An operator has forgotten the node.
@@ -111,7 +111,7 @@ pub(crate) struct Link {
 
 /// What the server was told that a node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct HeardByServer {
     /// The version at which it has settled.
     pub(crate) version: Version,
     /// Whose software it runs, where it runs some.
@@ -139,7 +139,7 @@ pub(crate) fn start(
 ) -> Link {
     let cache = layout.cache().join("view.json");
     let (view_sender, view) = watch::channel(load::<SystemView>(&cache).map(Arc::new));
-    let (told_sender, told) = watch::channel(None);
+    let (heard_sender, heard) = watch::channel(None);
     let (events, event_receiver) = mpsc::unbounded_channel();
     let wake = Arc::new(Notify::new());
     let (forgotten, is_forgotten) = watch::channel(false);
@@ -153,7 +153,7 @@ pub(crate) fn start(
         events: event_receiver,
         waiting: VecDeque::new(),
         view: view_sender,
-        told: told_sender,
+        heard: heard_sender,
         ahead_ms: Arc::default(),
         reached: false,
         forgotten,
@@ -165,7 +165,7 @@ pub(crate) fn start(
         wake,
         events,
         ahead_ms,
-        told,
+        heard,
         view,
         forgotten: is_forgotten,
     }
@@ -181,7 +181,7 @@ struct Conversation {
     events: mpsc::UnboundedReceiver<NewEvent>,
     waiting: VecDeque<NewEvent>,
     view: watch::Sender<Option<Arc<SystemView>>>,
-    told: watch::Sender<Option<Told>>,
+    heard: watch::Sender<Option<HeardByServer>>,
     ahead_ms: Arc<AtomicI64>,
     /// The server has answered since this agent started: only then is the cached view's number worth telling.
     reached: bool,
@@ -202,12 +202,12 @@ impl Conversation {
             self.note(&synced);
             let pause = match synced {
                 Ok(()) => {
-                    let told = report.as_ref().map(|report| Told {
+                    let heard = report.as_ref().map(|report| HeardByServer {
                         version: report.status.version,
                         bundle: report.status.bundle,
                         blocked: report.status.phase == Phase::Blocked,
                     });
-                    self.told.send_replace(told);
+                    self.heard.send_replace(heard);
                     sent = report;
                     jittered(self.poll)
                 }

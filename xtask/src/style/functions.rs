@@ -5,11 +5,6 @@ use super::{FUNCTION_LINES_MAX, Source};
 /// Longer functions that read better whole: file, function, why.
 pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
-        "crates/agent/src/node/start.rs",
-        "run",
-        "the order in which an agent starts is the story",
-    ),
-    (
         "tests/end_to_end/cross_version.rs",
         "callers_of_every_kind_lose_no_call_through_an_upgrade",
         "one scenario, told in order",

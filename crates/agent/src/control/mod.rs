@@ -8,7 +8,7 @@ mod ask;
 mod serve;
 
 pub use ask::{ControlError, Recordings, record};
-pub(crate) use serve::serve;
+pub(crate) use serve::{RecordableNode, serve};
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

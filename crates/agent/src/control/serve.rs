@@ -4,12 +4,13 @@ use super::{
     Answer, RECORDED_BYTES_MAX, RECORDED_MAX, RECORDED_SECONDS_MAX, RecordRequest, Request,
     socket_path,
 };
-use crate::node::Node;
-use crate::relay::Recorder;
+use crate::relay::{Recorder, Recorders};
 use conversation::Conversation;
 use model::bundle::Protocol;
+use model::ids::Version;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,9 +31,27 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// How long a command may take to read what it is told before it counts as gone.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
+/// The node, as far as commands ask for it.
+pub(crate) trait RecordableNode: Send + Sync + 'static {
+    /// Its data directory.
+    fn data(&self) -> &Path;
+
+    /// Whoever records what passes its services.
+    fn recorders(&self) -> &Recorders;
+
+    /// The version that it serves at.
+    fn version(&self) -> Version;
+
+    /// Its class and what its services speak, at its present version.
+    fn services(&self) -> (String, Vec<(String, Protocol)>);
+
+    /// Lets the hooks know that a recording has begun or ended: a recorded service's connections are the agent's.
+    fn show_recording(&self);
+}
+
 /// Serves the control socket until the agent ends.
-pub(crate) async fn serve(node: Arc<Node>) {
-    let listener = match listen(&node) {
+pub(crate) async fn serve(node: Arc<impl RecordableNode>) {
+    let listener = match listen(&*node) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::warn!(%error, "no control socket: `upstart record` cannot reach this agent");
@@ -52,7 +71,7 @@ pub(crate) async fn serve(node: Arc<Node>) {
         };
         let node = node.clone();
         tokio::spawn(async move {
-            if let Err(error) = command(&node, stream).await {
+            if let Err(error) = command(&*node, stream).await {
                 tracing::debug!(%error, "a command failed");
             }
             drop(place);
@@ -61,7 +80,7 @@ pub(crate) async fn serve(node: Arc<Node>) {
 }
 
 /// The journal's lock says that no other agent of this directory listens: a socket that is there is a dead one's.
-fn listen(node: &Node) -> io::Result<UnixListener> {
+fn listen(node: &impl RecordableNode) -> io::Result<UnixListener> {
     let path = socket_path(node.data());
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -72,7 +91,7 @@ fn listen(node: &Node) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn command(node: &Arc<Node>, stream: UnixStream) -> io::Result<()> {
+async fn command(node: &impl RecordableNode, stream: UnixStream) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     let own = rustix::process::geteuid().as_raw();
     if peer != 0 && peer != own {
@@ -96,20 +115,20 @@ async fn say(write: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<u64> {
 }
 
 /// Ends a recording, whatever ends the task.
-struct Ends<'n> {
-    node: &'n Node,
+struct Ends<'n, N: RecordableNode> {
+    node: &'n N,
     service: &'n str,
 }
 
-impl Drop for Ends<'_> {
+impl<N: RecordableNode> Drop for Ends<'_, N> {
     fn drop(&mut self) {
-        self.node.relay().recorders.end(self.service);
-        self.node.publish_table();
+        self.node.recorders().end(self.service);
+        self.node.show_recording();
     }
 }
 
 async fn record(
-    node: &Arc<Node>,
+    node: &impl RecordableNode,
     request: RecordRequest,
     mut read: BufReader<OwnedReadHalf>,
     write: &mut OwnedWriteHalf,
@@ -119,10 +138,7 @@ async fn record(
         Err(refusal) => return say(write, &refusal).await.map(|_| ()),
     };
     let service = request.service.as_str();
-    let begun = node
-        .relay()
-        .recorders
-        .begin(service, &class, request.secrets);
+    let begun = (node.recorders()).begin(service, &class, request.secrets);
     let Some((recorder, told)) = begun else {
         let reason = format!("somebody records {class}/{service} already");
         let next = "end that recording first".to_owned();
@@ -131,7 +147,7 @@ async fn record(
             .map(|_| ());
     };
     let ends = Ends { node, service };
-    node.publish_table();
+    node.show_recording();
     let version = node.version().0;
     let name = format!("{class}/{service}");
     say(
@@ -161,7 +177,7 @@ fn ended(recorder: &Recorder, why: &str) -> Answer {
 }
 
 /// The class, if a service of it can be recorded.
-fn recordable(node: &Node, service: &str) -> Result<String, Answer> {
+fn recordable(node: &impl RecordableNode, service: &str) -> Result<String, Answer> {
     let (class, known) = node.services();
     let refused = |reason: String, next: String| Err(Answer::Refused { reason, next });
     match known.iter().find(|(name, _)| name == service) {

@@ -43,7 +43,7 @@ pub fn inspect(archive: &Path, gzip: bool) -> Result<(), String> {
         .and_then(|()| each_entry(archive, gzip, |entry| std::io::copy(entry, &mut sink())));
     looked.map_err(|error| match error {
         FetchError::Archive { problem, .. } => problem,
-        other => crate::node::chain(&other),
+        other => crate::error_chain::chain(&other),
     })
 }
 

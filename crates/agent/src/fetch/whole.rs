@@ -2,6 +2,7 @@
 
 use super::unpack::each_entry;
 use super::{FetchError, disk, open_to_all, sync, unpack, with_suffix};
+use crate::unpoisoned::Unpoisoned as _;
 use model::manifest::{Digest, Manifest, ManifestFile};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tar::EntryType;
 
 /// How much is read at once.
@@ -47,14 +48,14 @@ pub struct Looked {
 
 impl Looked {
     fn is_as_before(&self, path: &Path) -> bool {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.lock().unpoisoned();
         let before = files.get(path).copied();
         before.is_some() && before == Stamp::of(path)
     }
 
     /// Notes what a file was before it was read: what changes meanwhile is read again.
     fn note(&self, path: &Path, stamp: Option<Stamp>) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock().unpoisoned();
         match stamp {
             Some(stamp) => drop(files.insert(path.to_owned(), stamp)),
             None => drop(files.remove(path)),
@@ -148,7 +149,7 @@ pub fn mend_unpacked(
     }
     let known = {
         let unpacked = looked.unpacked.lock();
-        let unpacked = unpacked.unwrap_or_else(PoisonError::into_inner);
+        let unpacked = unpacked.unpoisoned();
         unpacked.get(target).cloned()
     };
     if known.is_some_and(|all| {
@@ -180,7 +181,7 @@ pub fn mend_unpacked(
             looked.note(&here, Stamp::of(&here));
         }
     }
-    let mut unpacked = (looked.unpacked.lock()).unwrap_or_else(PoisonError::into_inner);
+    let mut unpacked = (looked.unpacked.lock()).unpoisoned();
     unpacked.insert(target.to_owned(), all);
     Ok(differing)
 }

@@ -10,6 +10,7 @@ mod wire;
 pub use error::ClientError;
 
 use crate::holder::{self, Owner};
+use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::{
     ChildExit, ChildSpec, HandOverReason, HolderState, Interception, KeptListener, ReplyBody,
     Request, RequestBody,
@@ -20,7 +21,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
@@ -432,7 +433,7 @@ impl Drop for Ticket<'_> {
 }
 
 fn lock(waiting: &Mutex<Option<Waiting>>) -> std::sync::MutexGuard<'_, Option<Waiting>> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    waiting.lock().unpoisoned()
 }
 
 fn in_the_way(owner: Owner, data: &Path) -> ClientError {

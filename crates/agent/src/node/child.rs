@@ -1,19 +1,22 @@
 //! The running software as the agent knows it, across restarts of the agent.
 
-use super::Node;
-use crate::relay;
+use super::surroundings::Surroundings;
+use crate::household::Household;
+use crate::relay::{ListeningSoftware, LiveTraffic};
 use crate::sync;
-use intercept::holder::{ChildExit, Interception, Killed};
-use model::bundle::Signal;
+use crate::unpoisoned::Unpoisoned as _;
+use intercept::holder::{ChildExit, Interception, Killed, RunningChild};
+use model::bundle::{Class, Signal, StopTo};
 use model::machine::Serving;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// One start of the software. The last one is kept on disk, so that the next agent knows what runs under the holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Start {
+pub(super) struct ChildStart {
     /// Rises with every start.
     pub(super) generation: u64,
     /// Which software.
@@ -36,6 +39,15 @@ pub(super) struct StopManner {
 }
 
 impl StopManner {
+    /// How the software of a class is asked to end.
+    pub(super) fn of(class: &Class) -> Self {
+        Self {
+            signal: class.lifecycle.stop_signal.number,
+            to_all: class.lifecycle.stop_signal_to == StopTo::All,
+            grace_ms: class.lifecycle.stop_grace_ms,
+        }
+    }
+
     pub(super) fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
     }
@@ -54,8 +66,8 @@ impl Default for StopManner {
 
 /// The child, as long as anything of it is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Running {
-    pub(super) start: Start,
+pub(super) struct KnownChild {
+    pub(super) start: ChildStart,
     /// Where the hooks saw it listen.
     pub(super) listening: Vec<SocketAddr>,
     /// How it is intercepted.
@@ -64,7 +76,7 @@ pub(super) struct Running {
     pub(super) process: Option<i32>,
 }
 
-impl Start {
+impl ChildStart {
     /// A start that no record tells of: its software is nobody's wish.
     pub(super) fn unknown(generation: u64) -> Self {
         Self {
@@ -76,46 +88,121 @@ impl Start {
     }
 }
 
-impl Node {
-    /// Takes over a child that runs already.
-    pub(super) fn adopted(&self, running: Running) {
-        self.child.send_replace(Some(running));
-        self.show_child();
+/// Whoever looks after the child: what is known of it, for as long as anything of it is left.
+pub(super) struct ChildKeeper {
+    surroundings: Arc<Surroundings>,
+    traffic: Arc<LiveTraffic>,
+    present: watch::Sender<Option<KnownChild>>,
+    /// Whose processes the software's are.
+    household: Household,
+    /// Why the software that runs can never be healthy, when that is certain.
+    unfit: watch::Sender<Option<String>>,
+    /// What had to be killed of the last child, until it is told.
+    killed: Mutex<Option<String>>,
+}
+
+/// Why the software will not listen.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum ChildGone {
+    /// Nobody looks after it any more.
+    #[error("the agent ends")]
+    AgentEnds,
+    /// Nothing is left of it.
+    #[error("the software ended")]
+    Ended,
+}
+
+impl ChildKeeper {
+    pub(super) fn new(
+        surroundings: &Arc<Surroundings>,
+        traffic: &Arc<LiveTraffic>,
+        household: Household,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            surroundings: surroundings.clone(),
+            traffic: traffic.clone(),
+            present: watch::Sender::new(None),
+            household,
+            unfit: watch::Sender::new(None),
+            killed: Mutex::default(),
+        })
+    }
+
+    /// Takes over what runs under the holder.
+    pub(super) fn adopt(&self, running: Option<RunningChild>, listening: Vec<SocketAddr>) {
+        let Some(running) = running else {
+            return;
+        };
+        let start = self
+            .last_start()
+            .filter(|start| start.generation == running.generation)
+            .unwrap_or_else(|| ChildStart::unknown(running.generation));
+        if running.generation == 0 {
+            tracing::info!(
+                "ends what a lost holder has left of the software, before it is started"
+            );
+        } else {
+            tracing::info!(version = %start.serving.version, bundle = %start.serving.bundle, pid = running.pid, "adopts the running software");
+        }
+        self.present.send_replace(Some(KnownChild {
+            start,
+            listening,
+            interception: running.interception,
+            process: running.pid,
+        }));
+        self.show();
     }
 
     /// The child, if anything of one is left.
-    pub(super) fn child(&self) -> Option<Running> {
-        self.child.borrow().clone()
+    pub(super) fn present(&self) -> Option<KnownChild> {
+        self.present.borrow().clone()
+    }
+
+    /// Where the software's processes are found.
+    pub(super) fn household(&self) -> &Household {
+        &self.household
+    }
+
+    /// It is certain that the software that runs can never be healthy.
+    pub(super) fn declare_unfit(&self, why: String) {
+        self.unfit.send_replace(Some(why));
+    }
+
+    /// Resolves when that is certain, with why; `None` when nobody looks any more.
+    pub(super) async fn until_unfit(&self) -> Option<String> {
+        let mut unfit = self.unfit.subscribe();
+        let why = unfit.wait_for(Option::is_some).await;
+        why.ok().and_then(|why| why.clone())
     }
 
     /// The number of the next start, durable before it is used.
-    pub(super) fn next_generation(&self) -> Result<u64, String> {
+    pub(super) fn next_generation(&self) -> u64 {
         let last = self.last_start().map_or(0, |start| start.generation);
-        Ok(last.max(self.clock.now_ms()) + 1)
+        last.max(self.surroundings.clock.now_ms()) + 1
     }
 
     /// The last start that was recorded.
-    pub(super) fn last_start(&self) -> Option<Start> {
-        sync::load(&self.layout.start())
+    pub(super) fn last_start(&self) -> Option<ChildStart> {
+        sync::load(&self.surroundings.layout.start())
     }
 
     /// Records a start before it is made.
-    pub(super) fn child_starts(&self, start: Start) {
-        sync::save_small(&self.layout.start(), &start);
+    pub(super) fn starts(&self, start: ChildStart) {
+        sync::save_small(&self.surroundings.layout.start(), &start);
         self.unfit.send_replace(None);
-        self.child.send_replace(Some(Running {
+        self.present.send_replace(Some(KnownChild {
             start,
             listening: Vec::new(),
             interception: Interception::default(),
             process: None,
         }));
-        self.show_child();
+        self.show();
     }
 
     /// It is known which process the child is, and how it is intercepted.
-    pub(super) fn child_runs(&self, process: i32, interception: Interception) {
+    pub(super) fn runs(&self, process: i32, interception: Interception) {
         say(&interception);
-        self.child.send_if_modified(|child| {
+        self.present.send_if_modified(|child| {
             if let Some(child) = child {
                 child.process = Some(process);
                 child.interception = interception;
@@ -125,20 +212,20 @@ impl Node {
     }
 
     /// The hooks saw the child listen.
-    pub(super) fn child_listens(&self, address: SocketAddr) {
-        self.child.send_if_modified(|child| match child {
+    pub(super) fn listens(&self, address: SocketAddr) {
+        self.present.send_if_modified(|child| match child {
             Some(child) if !child.listening.contains(&address) => {
                 child.listening.push(address);
                 true
             }
             _ => false,
         });
-        self.show_child();
+        self.show();
     }
 
     /// Nothing is left of a child.
-    pub(super) fn child_ended(&self, generation: u64) {
-        self.child.send_if_modified(|child| {
+    pub(super) fn ended(&self, generation: u64) {
+        self.present.send_if_modified(|child| {
             let ended = child
                 .as_ref()
                 .is_some_and(|child| child.start.generation == generation);
@@ -147,26 +234,26 @@ impl Node {
             }
             ended
         });
-        self.show_child();
+        self.show();
     }
 
     /// Takes in how a child ended: what had to be killed is told when the stop ends.
     pub(super) fn note_killed(&self, exit: &ChildExit) {
         if let Some(killed) = &exit.killed {
-            let mut noted = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut noted = self.killed.lock().unpoisoned();
             *noted = Some(killed_text(killed));
         }
     }
 
     /// What had to be killed of the last child, once.
     pub(super) fn take_killed(&self) -> Option<String> {
-        let mut noted = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.killed.lock().unpoisoned();
         noted.take()
     }
 
     /// Waits until nothing is left of a child; false when it takes longer than `limit`.
-    pub(super) async fn child_gone(&self, generation: u64, limit: Duration) -> bool {
-        let mut child = self.child.subscribe();
+    pub(super) async fn gone(&self, generation: u64, limit: Duration) -> bool {
+        let mut child = self.present.subscribe();
         let gone = child.wait_for(|child| {
             child
                 .as_ref()
@@ -176,8 +263,8 @@ impl Node {
     }
 
     /// Waits until the hooks have seen the child listen on this port; an error when the child ends before.
-    pub(super) async fn child_listening_on(&self, port: u16) -> Result<(), String> {
-        let mut child = self.child.subscribe();
+    pub(super) async fn listening_on(&self, port: u16) -> Result<(), ChildGone> {
+        let mut child = self.present.subscribe();
         let state = child
             .wait_for(|child| {
                 child.as_ref().is_none_or(|child| {
@@ -185,15 +272,15 @@ impl Node {
                 })
             })
             .await
-            .map_err(|_| "the agent ends".to_owned())?;
+            .map_err(|_| ChildGone::AgentEnds)?;
         match state.as_ref() {
             Some(_) => Ok(()),
-            None => Err("the software ended".to_owned()),
+            None => Err(ChildGone::Ended),
         }
     }
 
-    fn show_child(&self) {
-        let child = self.child().map(|child| relay::Child {
+    fn show(&self) {
+        let child = self.present().map(|child| ListeningSoftware {
             generation: child.start.generation,
             listening: child.listening,
         });

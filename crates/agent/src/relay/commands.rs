@@ -2,10 +2,11 @@
 //! the agent's own reach it.
 
 use crate::kernel::{connection, family, owners};
+use crate::unpoisoned::Unpoisoned as _;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The commands that run now, by process.
 #[derive(Default)]
@@ -21,9 +22,7 @@ impl Commands {
     }
 
     fn processes(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.processes.lock().unpoisoned()
     }
 
     /// Whether a connection from `peer` to `local` on this host was made by such a command, or by a child of it.

@@ -1,19 +1,16 @@
 //! Leave for each call of a connection, and the connection to the software that carries it.
 
+use super::picture::{Decision, Picture, WaitReason};
 use super::record::Recorder;
-use super::traffic::{Decision, Picture, Traffic, Waiting};
-use super::{Identity, Tally};
-use crate::dial::Way;
-use call::{Chain, Closed, Dial, Gate, Lease, Pending, Upstream};
-use label::{LABEL_BYTES_MAX, Label};
+use super::traffic::{LiveTraffic, RunningCall};
+use super::{ResetReason, Tally};
+use crate::unpoisoned::Unpoisoned as _;
+use call::{Chain, Closed, Gate, Lease, Pending, Upstream};
 use model::ids::Version;
 use model::routing::Route;
 use serve::SessionChain;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tokio::net::TcpStream;
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::time::Instant;
 use wire::framing::Codec;
 
@@ -29,13 +26,13 @@ pub(super) enum Admission {
     /// It is a session, served through these.
     Session(Arc<SessionChain>, Upstream),
     /// It is reset, and why, as it is counted.
-    Closed(&'static str),
+    Closed(ResetReason),
 }
 
 /// The gate of one connection: the label that it was born with never changes. Without one it has the version that is public when it is
 /// first served, and keeps that.
 pub(super) struct CallGate {
-    traffic: Arc<Traffic>,
+    traffic: Arc<LiveTraffic>,
     tally: Arc<Tally>,
     service: Arc<str>,
     label: Option<Version>,
@@ -48,26 +45,26 @@ pub(super) struct CallGate {
     /// Who recorded the service when the connection began.
     recorder: Option<Arc<Recorder>>,
     /// What was decided last, and by which picture: most calls meet the same one.
-    decided: Mutex<Option<(Arc<Picture>, Known)>>,
+    decided: Mutex<Option<(Arc<Picture>, LastDecision)>>,
 }
 
 /// A decision that holds as long as its picture does.
 #[derive(Clone)]
-enum Known {
+enum LastDecision {
     Direct(Upstream),
     Translate(Arc<Chain>, Upstream),
 }
 
 enum Leave {
-    Direct(Upstream, super::traffic::Running),
-    Translate(Arc<Chain>, Upstream, super::traffic::Running),
+    Direct(Upstream, RunningCall),
+    Translate(Arc<Chain>, Upstream, RunningCall),
     Session(Arc<SessionChain>, Upstream),
-    Closed(&'static str),
+    Closed(ResetReason),
 }
 
 impl CallGate {
     pub(super) fn new(
-        traffic: Arc<Traffic>,
+        traffic: Arc<LiveTraffic>,
         tally: Arc<Tally>,
         service: Arc<str>,
         label: Option<Version>,
@@ -113,6 +110,11 @@ impl CallGate {
         self.carried.store(carried, Ordering::Relaxed);
     }
 
+    /// Whoever records the service now, and has since the connection began.
+    pub(super) fn recorder(&self) -> Option<Arc<Recorder>> {
+        self.recorder.clone().filter(|recorder| recorder.is_on())
+    }
+
     /// Waits until it is clear who serves the connection.
     pub(super) async fn admit(&self) -> Admission {
         match self.leave().await {
@@ -134,19 +136,19 @@ impl CallGate {
     fn leave_as_before(&self) -> Option<Leave> {
         // Counted before the look, as below.
         let running = self.traffic.begin();
-        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let decided = self.decided.lock().unpoisoned();
         let (picture, known) = decided.as_ref()?;
         if !self.traffic.is_current(picture) {
             return None;
         }
         Some(match known.clone() {
-            Known::Direct(to) => Leave::Direct(to, running),
-            Known::Translate(chain, to) => Leave::Translate(chain, to, running),
+            LastDecision::Direct(to) => Leave::Direct(to, running),
+            LastDecision::Translate(chain, to) => Leave::Translate(chain, to, running),
         })
     }
 
-    fn remember(&self, picture: Arc<Picture>, known: Known) {
-        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+    fn remember(&self, picture: Arc<Picture>, known: LastDecision) {
+        let mut decided = self.decided.lock().unpoisoned();
         *decided = Some((picture, known));
     }
 
@@ -160,7 +162,7 @@ impl CallGate {
             let picture = pictures.borrow_and_update().clone();
             // Of a call that was held it counts what is public now.
             let Some(version) = self.version_in(&picture) else {
-                return Leave::Closed("reset.no_public_version");
+                return Leave::Closed(ResetReason::NoPublicVersion);
             };
             let decision = picture.decide(&self.service, version);
             if !matches!(decision, Decision::Wait(_)) {
@@ -168,11 +170,11 @@ impl CallGate {
             }
             let waiting = match decision {
                 Decision::Direct(to) => {
-                    self.remember(picture, Known::Direct(to));
+                    self.remember(picture, LastDecision::Direct(to));
                     return Leave::Direct(to, running);
                 }
                 Decision::Translate(chain, to) => {
-                    self.remember(picture, Known::Translate(chain.clone(), to));
+                    self.remember(picture, LastDecision::Translate(chain.clone(), to));
                     return Leave::Translate(chain, to, running);
                 }
                 Decision::Session(chain, to) => return Leave::Session(chain, to),
@@ -180,20 +182,20 @@ impl CallGate {
                 Decision::Wait(waiting) => waiting,
             };
             drop(running);
-            if waiting == Waiting::NotStaged {
+            if waiting == WaitReason::NotStaged {
                 self.traffic.wake.notify_one();
             }
             if held.is_none() {
-                match Held::one_more(picture.held_calls_max) {
+                match HeldCall::one_more(picture.held_calls_max) {
                     Some(place) => held = Some(place),
-                    None => return Leave::Closed("reset.too_many_held"),
+                    None => return Leave::Closed(ResetReason::TooManyHeld),
                 }
             }
             let deadline = begun + picture.hold_limit;
             drop(picture);
             match tokio::time::timeout_at(deadline, pictures.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Leave::Closed("reset.held_too_long"),
+                Ok(Err(_)) | Err(_) => return Leave::Closed(ResetReason::HeldTooLong),
             }
         }
     }
@@ -203,10 +205,7 @@ impl CallGate {
         if self.carried.load(Ordering::Relaxed) {
             return false;
         }
-        let mut first = self
-            .first_generation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.first_generation.lock().unpoisoned();
         *first.get_or_insert(generation) != generation
     }
 }
@@ -245,16 +244,16 @@ impl Gate for CallGate {
                 }
                 Leave::Session(..) => {
                     // It was one of calls when the connection began.
-                    self.tally.count("reset.protocol_changed");
+                    self.tally.reset(ResetReason::ProtocolChanged);
                     return Err(Closed);
                 }
                 Leave::Closed(why) => {
-                    self.tally.count(why);
+                    self.tally.reset(why);
                     return Err(Closed);
                 }
             };
             if self.outlived(upstream.generation) {
-                self.tally.count("reset.connection_state");
+                self.tally.reset(ResetReason::ConnectionState);
                 return Err(Closed);
             }
             Ok(Lease {
@@ -268,18 +267,18 @@ impl Gate for CallGate {
 }
 
 /// The upgrades whose adapters stand between a caller's version and the node's, nearest to the caller first.
-pub(super) fn steps_of(traffic: &Traffic, service: &str, caller: Version) -> Vec<Version> {
+pub(super) fn steps_of(traffic: &LiveTraffic, service: &str, caller: Version) -> Vec<Version> {
     let picture = traffic.picture();
-    match picture.knowledge.route(service, picture.standing, caller) {
+    match picture.catalog.route(service, picture.standing, caller) {
         Route::Chain(steps) => steps.iter().map(|step| step.upgrade).collect(),
         _ => Vec::new(),
     }
 }
 
 /// A place among the calls that wait.
-struct Held;
+struct HeldCall;
 
-impl Held {
+impl HeldCall {
     fn one_more(limit: usize) -> Option<Self> {
         if HELD.fetch_add(1, Ordering::Relaxed) < limit {
             return Some(Self);
@@ -289,53 +288,8 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldCall {
     fn drop(&mut self) {
         HELD.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Opens connections to the software that show it the true caller.
-pub(super) struct LabelledDial {
-    identity: Identity,
-    traffic: Arc<Traffic>,
-    way: Arc<Way>,
-    /// The address that the caller dialled.
-    local: SocketAddr,
-}
-
-impl LabelledDial {
-    pub(super) fn new(
-        identity: Identity,
-        traffic: Arc<Traffic>,
-        way: Arc<Way>,
-        local: SocketAddr,
-    ) -> Self {
-        Self {
-            identity,
-            traffic,
-            way,
-            local,
-        }
-    }
-}
-
-impl Dial for LabelledDial {
-    fn dial(&self, upstream: Upstream, caller: SocketAddr) -> Pending<'_, io::Result<TcpStream>> {
-        Box::pin(async move {
-            let picture = self.traffic.picture();
-            let label = Label {
-                system: self.identity.system,
-                version: picture.standing.version.0,
-                node: self.identity.node.0,
-                caller: Some((caller, self.local)),
-                token: None,
-                agent_key: Some(self.identity.agent_key.value()),
-            };
-            let mut bytes = [0; LABEL_BYTES_MAX];
-            let length = label.encode(&mut bytes);
-            let software = picture.beside(upstream, self.local.ip());
-            self.way.dial(software, &bytes[..length]).await
-        })
     }
 }

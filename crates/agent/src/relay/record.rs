@@ -2,13 +2,14 @@
 //! the agent; those from before, and all of them while nobody records, know nothing of it.
 
 use super::gate::steps_of;
-use super::traffic::Traffic;
+use super::traffic::LiveTraffic;
+use crate::unpoisoned::Unpoisoned as _;
 use call::Chain;
-use conversation::{Conversation, Origin, Recording, Told};
+use conversation::{Conversation, Origin, Recording, Told as Recorded};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 /// How many conversations wait for whoever records; more are dropped and counted, since traffic never waits for a recorder.
@@ -36,9 +37,7 @@ pub(crate) struct Recorder {
 
 impl Recorders {
     fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Recorder>>> {
-        self.by_service
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.by_service.lock().unpoisoned()
     }
 
     /// Begins to record a service; `None` where somebody does already.
@@ -93,7 +92,7 @@ impl Recorder {
     pub(super) fn record(
         self: &Arc<Self>,
         chain: &Chain,
-        traffic: &Traffic,
+        traffic: &LiveTraffic,
         service: &str,
         caller: Version,
     ) -> Chain {
@@ -102,7 +101,7 @@ impl Recorder {
         };
         let upgrades = steps_of(traffic, service, caller);
         let recorder = self.clone();
-        let sink = move |told: Vec<Told>| {
+        let sink = move |told: Vec<Recorded>| {
             for one in told {
                 let upgrade = upgrades.get(one.step).copied().unwrap_or_default();
                 recorder.take(one, caller, upgrade);
@@ -112,7 +111,7 @@ impl Recorder {
         recording.of(chain)
     }
 
-    fn take(&self, told: Told, caller: Version, upgrade: Version) {
+    fn take(&self, told: Recorded, caller: Version, upgrade: Version) {
         if told.incomplete.is_some() {
             self.incomplete.fetch_add(1, Ordering::Relaxed);
         } else {

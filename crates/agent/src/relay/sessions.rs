@@ -1,17 +1,16 @@
 //! Sessions: foreign connections whose protocol has no request and reply, each with a connection of its own to the software.
 
-use super::{Picture, Relay, reset_std};
+use super::serving::AdmittedCaller;
+use super::{Picture, Relay, ResetReason, reset_std};
 use call::{Dial, SessionCaller, Sessions, Upstream};
 use model::ids::Version;
 use model::routing::{Direction, Step};
 use serve::{SessionChain, SessionEnd, SessionError, serve_session};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tokio::net::TcpStream;
 use wire::framing::Codec;
 
 /// Adapters of sessions by the upgrade and the service that they belong to, and their direction.
@@ -19,15 +18,6 @@ pub(crate) type LoadedSessions = BTreeMap<(Version, String, Direction), Arc<dyn 
 
 /// The number of the next session of this process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
-
-/// A connection of a caller at another version.
-pub(super) struct Caller {
-    pub(super) stream: TcpStream,
-    pub(super) service: Arc<str>,
-    pub(super) version: Version,
-    pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
-}
 
 impl Picture {
     /// The adapters of a service where they are of sessions, and the framing on both sides of each.
@@ -51,7 +41,7 @@ impl Picture {
 
     /// The versions before and behind an adapter, as a caller's messages pass it.
     fn versions_around(&self, step: Step) -> Option<(Version, Version)> {
-        let release = self.knowledge.history().release(step.upgrade)?;
+        let release = self.catalog.history().release(step.upgrade)?;
         Some(match step.direction {
             Direction::Past => (release.from, step.upgrade),
             Direction::Future => (step.upgrade, release.from),
@@ -60,7 +50,7 @@ impl Picture {
 
     /// The framing of a service at a version: versions of one interface have the same.
     pub(super) fn codec(&self, service: &str, version: Version) -> Option<Arc<Codec>> {
-        let class = self.knowledge.class_at(version)?;
+        let class = self.catalog.class_at(version)?;
         let framing = class.definition.services.get(service)?.framing.clone()?;
         Some(Arc::new(Codec::new(framing)))
     }
@@ -70,12 +60,12 @@ impl Relay {
     /// Serves a session until one of its sides ends it, or the node flips.
     pub(super) async fn session(
         &self,
-        caller: Caller,
+        caller: AdmittedCaller,
         chain: Arc<SessionChain>,
         upstream: Upstream,
     ) -> io::Result<()> {
-        let dial = self.dial(caller.local);
-        let software = match dial.dial(upstream, caller.peer).await {
+        let dial = self.labelled_dial(caller.ends);
+        let software = match dial.dial(upstream, caller.ends.peer).await {
             Ok(software) => software,
             Err(error) => {
                 reset_std(caller.stream.into_std()?);
@@ -88,7 +78,7 @@ impl Relay {
         }
         let who = SessionCaller {
             version: caller.version.0,
-            address: caller.peer,
+            address: caller.ends.peer,
             service: caller.service,
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -99,17 +89,17 @@ impl Relay {
         // Away from this task's own state: thousands of them wait.
         let (counter, why) = match Box::pin(end).await {
             SessionEnd::Finished => ("sessions.finished", None),
-            SessionEnd::Over => ("reset.session_flipped", None),
+            SessionEnd::Over => (ResetReason::SessionFlipped.counter(), None),
             SessionEnd::Closed(why) => ("sessions.closed_by_adapter", Some(why)),
             SessionEnd::Reset(error) => {
-                let why = told(&error);
+                let why = with_causes(&error);
                 // That a connection breaks is the way of the world; that an adapter does is not.
                 if !matches!(error, SessionError::Connection(_)) {
                     let text = format!("sessions of `{}` are reset: {why}", who.service);
                     let remarks = &self.tally.remarks;
                     remarks.note(Instant::now(), "sessions.failed", &who.service, text);
                 }
-                ("reset.session_failed", Some(why))
+                (ResetReason::SessionFailed.counter(), Some(why))
             }
         };
         self.tally.count(counter);
@@ -137,12 +127,12 @@ impl Relay {
 }
 
 /// An error with what caused it, in one line.
-fn told(error: &serve::SessionError) -> String {
-    let mut told = error.to_string();
+fn with_causes(error: &serve::SessionError) -> String {
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
-        told = format!("{told}: {next}");
+        text = format!("{text}: {next}");
         cause = next.source();
     }
-    told
+    text
 }

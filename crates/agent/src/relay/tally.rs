@@ -1,11 +1,13 @@
 //! What the relay counts: calls, refusals, resets, open connections by their label.
 
+use super::ResetReason;
 use super::remarks::Remarks;
+use crate::unpoisoned::Unpoisoned as _;
 use call::{Counters, Direction, Failure, Observer, Refusal, RefusalKind};
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// The agent's counters.
@@ -26,9 +28,14 @@ impl Tally {
         self.add(name, 1);
     }
 
+    /// Counts a connection that is reset.
+    pub(crate) fn reset(&self, why: ResetReason) {
+        self.count(why.counter());
+    }
+
     /// Counts so many of these.
     pub(crate) fn add(&self, name: &str, number: u64) {
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named = self.named.lock().unpoisoned();
         match named.get_mut(name) {
             Some(counter) => *counter += number,
             None => drop(named.insert(name.to_owned(), number)),
@@ -60,16 +67,12 @@ impl Tally {
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<Version, u64>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unpoisoned()
     }
 
     /// Every counter by its name; those of calls are `calls.direct`, `calls.past.N` and `calls.future.N` (N: length of the chain).
     pub(crate) fn read(&self) -> BTreeMap<String, u64> {
-        let mut all = self
-            .named
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut all = self.named.lock().unpoisoned().clone();
         let counted = self.calls.read();
         all.insert("calls.direct".to_owned(), counted.direct);
         all.insert("calls.failed".to_owned(), counted.failed);

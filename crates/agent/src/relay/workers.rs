@@ -1,10 +1,11 @@
 //! The threads that serve connections. A connection stays on one of them with all that its calls need, so that no call
 //! is passed between threads.
 
+use crate::unpoisoned::Unpoisoned as _;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 /// Threads, each with a runtime of its own.
 pub(crate) struct Workers {
     workers: Vec<Worker>,
-    running: Mutex<Vec<Running>>,
+    running: Mutex<Vec<WorkerThread>>,
 }
 
 /// What work is given to.
@@ -23,7 +24,7 @@ struct Worker {
 }
 
 /// What ends a worker.
-struct Running {
+struct WorkerThread {
     end: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -49,7 +50,7 @@ impl Workers {
                     // An answer or the sender's end: both mean that it is over. What still runs is dropped with the runtime.
                     let _ = runtime.block_on(ended);
                 })?;
-            running.push(Running { end, thread });
+            running.push(WorkerThread { end, thread });
         }
         Ok(Self {
             workers,
@@ -74,10 +75,10 @@ impl Workers {
     /// Ends the threads and drops what runs on them: connections are reset, as by the death of the process.
     pub(crate) fn end(&self) {
         let running = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut running = self.running.lock().unpoisoned();
             std::mem::take(&mut *running)
         };
-        for Running { end, thread } in running {
+        for WorkerThread { end, thread } in running {
             // It may have ended by a panic.
             let _ = end.send(());
             let _ = thread.join();

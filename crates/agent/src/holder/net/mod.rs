@@ -14,6 +14,7 @@ mod parking;
 mod repeats;
 mod threads;
 
+use crate::unpoisoned::Unpoisoned as _;
 use interpose::net::alarm;
 use interpose::net::notice::Notices;
 use interpose::state;
@@ -24,7 +25,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use threads::Threads;
 
 /// Processes that are remembered to have called themselves while they were being stopped.
@@ -125,5 +126,5 @@ pub(super) fn learn_files(environment: &BTreeMap<String, String>) -> bool {
 
 /// Nothing that is kept under these locks is left half changed by a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().unpoisoned()
 }

@@ -2,6 +2,7 @@
 
 use super::calls::Outcome;
 use super::lock;
+use crate::unpoisoned::Unpoisoned as _;
 use interpose::accept::Delivered;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex};
@@ -44,7 +45,7 @@ impl Repeats {
                 return Some(answer);
             }
             let waited = self.answered.wait_timeout(begun, FIRST_TRY_LIMIT);
-            let (again, limit) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            let (again, limit) = waited.unpoisoned();
             begun = again;
             if limit.timed_out() {
                 break;

@@ -1,23 +1,22 @@
 //! Starting and stopping the software.
 
-use super::chain;
+use crate::error_chain::chain;
+use crate::holder_client::ClientError;
+use crate::holder_client::HolderClient;
 use crate::node::Node;
-use crate::node::child::{Running, Start};
+use crate::node::bundles::BundleError;
+use crate::node::child::{ChildKeeper, ChildStart, KnownChild, StopManner};
+use crate::node::hook_table::HookTable;
+use crate::node::rendering::RenderError;
+use crate::node::state_directory::StateError;
 use intercept::holder::ChildSpec;
 use model::machine::{Outcome, Serving};
-use std::sync::Arc;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the kernel may take to empty a cgroup after everything in it was killed.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
-
-/// Lets the holder duplicate the child's listeners, so that the kernel goes on queueing.
-pub(super) async fn keep_listeners(node: &Arc<Node>) -> Result<(), String> {
-    match node.child() {
-        Some(_) => node.keep_own().await,
-        None => Ok(()),
-    }
-}
 
 /// How long the hooks have to give away what they accepted before they were told to leave the queues alone: a hand-over takes
 /// some microseconds.
@@ -27,106 +26,155 @@ const HAND_OVER_LIMIT: Duration = Duration::from_millis(5);
 /// serves on, and must not find nobody.
 const UNASKED_LIMIT: Duration = Duration::from_millis(250);
 
-/// Stops the child: signal, grace, kill, all of it by the holder. Answers when nothing of it is left.
-pub(super) async fn stop(node: &Arc<Node>) -> Outcome {
-    if let Some(child) = node.child() {
-        node.set_stopping(UNASKED_LIMIT);
-        tokio::time::sleep(HAND_OVER_LIMIT).await;
-        let ended = end(node, &child).await;
-        node.set_stopping(Duration::ZERO);
-        if let Err(reason) = ended {
-            return Outcome::Failed { reason };
+/// The software cannot be killed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the software cannot be killed: a process of it hangs in the kernel")]
+struct Unkillable;
+
+/// What stopping the software needs of the node.
+pub(super) struct ChildStop<'n> {
+    child: &'n ChildKeeper,
+    holder: &'n HolderClient,
+    hook_table: &'n HookTable,
+}
+
+impl<'n> ChildStop<'n> {
+    pub(super) fn of(node: &'n Node) -> Self {
+        Self {
+            child: &node.child,
+            holder: &node.surroundings.holder,
+            hook_table: &node.hook_table,
         }
     }
-    // It may have been killed while no agent ran.
-    match node.take_killed() {
-        Some(what) => Outcome::Killed { what },
-        None => Outcome::Done,
+
+    /// Stops the child: signal, grace, kill, all of it by the holder. Answers when nothing of it is left.
+    pub(super) async fn run(&self) -> Outcome {
+        if let Some(child) = self.child.present() {
+            self.hook_table.set_stopping(UNASKED_LIMIT);
+            tokio::time::sleep(HAND_OVER_LIMIT).await;
+            let ended = self.end(&child).await;
+            self.hook_table.set_stopping(Duration::ZERO);
+            if let Err(error) = ended {
+                return Outcome::Failed {
+                    reason: error.to_string(),
+                };
+            }
+        }
+        // It may have been killed while no agent ran.
+        match self.child.take_killed() {
+            Some(what) => Outcome::Killed { what },
+            None => Outcome::Done,
+        }
+    }
+
+    async fn end(&self, child: &KnownChild) -> Result<(), Unkillable> {
+        let manner = child.start.stop;
+        let asked = (self.holder).stop(manner.signal, manner.to_all, manner.grace());
+        // A child that ends by itself between the look and the signal is what is wanted.
+        if let Err(error) = asked.await {
+            tracing::debug!(%error, "cannot stop the child");
+        }
+        // From here on the holder ends it, whatever becomes of this agent.
+        let limit = manner.grace().saturating_add(KILL_LIMIT);
+        self.hook_table.set_stopping(limit);
+        match self.child.gone(child.start.generation, limit).await {
+            true => Ok(()),
+            false => Err(Unkillable),
+        }
     }
 }
 
-async fn end(node: &Arc<Node>, child: &Running) -> Result<(), String> {
-    let manner = child.start.stop;
-    let asked = node
-        .holder
-        .stop(manner.signal, manner.to_all, manner.grace())
-        .await;
-    // A child that ends by itself between the look and the signal is what is wanted.
-    if let Err(error) = asked {
-        tracing::debug!(%error, "cannot stop the child");
-    }
-    // From here on the holder ends it, whatever becomes of this agent.
-    let limit = manner.grace().saturating_add(KILL_LIMIT);
-    node.set_stopping(limit);
-    if node.child_gone(child.start.generation, limit).await {
-        return Ok(());
-    }
-    Err("the software cannot be killed: a process of it hangs in the kernel".to_owned())
+/// Why the software was not started.
+#[derive(Debug, thiserror::Error)]
+enum LaunchError {
+    /// Its bundle is not what it should be.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// It is not clear how.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// It would not find its state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Its hooks would not know the agent.
+    #[error("cannot write {path}")]
+    Key {
+        /// Where the key lies.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The holder cannot start it.
+    #[error("the software cannot be started")]
+    Holder(#[source] ClientError),
 }
 
 /// Sees to it that the software of `to` runs.
-pub(super) async fn start(node: &Arc<Node>, to: Serving) -> Outcome {
-    if let Some(child) = node.child() {
+pub(super) async fn start(node: &Node, to: Serving) -> Outcome {
+    if let Some(child) = node.child.present() {
         // Any other software was stopped before: what runs is this, perhaps under an older number.
         if child.start.serving != Serving::default() {
             return Outcome::Started {
                 generation: child.start.generation,
             };
         }
-        if let Outcome::Failed { reason } = stop(node).await {
+        if let Outcome::Failed { reason } = ChildStop::of(node).run().await {
             return Outcome::Failed { reason };
         }
     }
     match launch(node, to).await {
         Ok(generation) => Outcome::Started { generation },
-        Err(reason) => Outcome::Failed { reason },
+        Err(error) => Outcome::Failed {
+            reason: chain(&error),
+        },
     }
 }
 
-async fn launch(node: &Arc<Node>, to: Serving) -> Result<u64, String> {
-    node.check_software(to.bundle).await?;
-    let class = node.definition(to.bundle)?;
-    let rendered = node.render(to)?;
-    node.check_current()?;
-    if !node.probing() {
+/// Starts the software: nearly every owner has a part in it.
+async fn launch(node: &Node, to: Serving) -> Result<u64, LaunchError> {
+    node.bundles.check_software(to.bundle).await?;
+    let class = node.bundles.definition(to.bundle)?;
+    let rendered = node.rendering.render(to)?;
+    node.state.check_current()?;
+    if !node.hook_table.is_probing() {
         // During an upgrade calls are held, and the addresses are known since the version was staged.
-        node.until_known().await;
+        node.membership.until_known().await;
     }
-    let key = &node.identity.agent_key;
-    key.renew().map_err(|error| {
-        format!(
-            "cannot write {}: {error}",
-            node.layout.agent_key().display()
-        )
+    let surroundings = &node.surroundings;
+    let key = &surroundings.identity.agent_key;
+    key.renew().map_err(|source| LaunchError::Key {
+        path: surroundings.layout.agent_key(),
+        source,
     })?;
-    node.publish_table();
-    let start = Start {
-        generation: node.next_generation()?,
+    node.hook_table.publish();
+    let start = ChildStart {
+        generation: node.child.next_generation(),
         serving: to,
-        loads_before: node.library_loads(),
-        stop: Node::stop_manner(&class),
+        loads_before: node.inspection.library_loads(),
+        stop: StopManner::of(&class),
     };
     let spec = ChildSpec {
         generation: start.generation,
-        environment: node.child_environment(&rendered),
+        environment: node.rendering.child_environment(&rendered),
         command: rendered.command,
         directory: rendered.directory,
         user: rendered.user,
-        output: node.layout.output().display().to_string(),
+        output: surroundings.layout.output().display().to_string(),
         refuse_io_uring: rendered.refuse_io_uring,
         no_new_privileges: rendered.no_new_privileges,
     };
-    node.prepare_shared_files(spec.user.as_deref())?;
-    node.child_starts(start);
-    match node.holder.start_told(spec).await {
+    node.rendering.prepare_shared_files(spec.user.as_deref())?;
+    node.child.starts(start);
+    match surroundings.holder.start_told(spec).await {
         Ok((pid, interception)) => {
             tracing::info!(pid, version = %to.version, bundle = %to.bundle, "the software runs");
-            node.child_runs(pid, interception);
+            node.child.runs(pid, interception);
             Ok(start.generation)
         }
         Err(error) => {
-            node.child_ended(start.generation);
-            Err(format!("the software cannot be started: {}", chain(&error)))
+            node.child.ended(start.generation);
+            Err(LaunchError::Holder(error))
         }
     }
 }

@@ -4,16 +4,20 @@ use super::bound::Bound;
 use crate::household::{Household, Stranger};
 use crate::launch;
 use crate::node::Node;
-use crate::probe::{self, Question, Software, Timing};
+use crate::node::bundles::{BundleError, Bundles};
+use crate::node::child::ChildKeeper;
+use crate::node::rendering::{RenderError, Rendering};
+use crate::node::surroundings::Surroundings;
+use crate::probe::{self, ProbeError, Question, Software, Timing};
+use crate::relay::Relay;
 use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Command, ProbeQuestion};
-use model::expression::Scope;
+use model::expression::{ExpressionError, Scope};
 use model::machine::Serving;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt as _};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -27,115 +31,213 @@ const TAKEN_LOOK: Duration = Duration::from_millis(200);
 const TAKEN_LOOKS: u32 = 5;
 
 /// What a command needs to be run like the software: its environment, directory and user.
-struct Manner {
+struct CommandManner {
     environment: std::collections::BTreeMap<String, String>,
     directory: String,
     user: Option<String>,
     scope: Scope,
 }
 
-/// The command before the software is stopped for an upgrade.
-pub(super) async fn before_stop(node: &Arc<Node>) -> Result<(), String> {
-    let Some(child) = node.child() else {
-        return Ok(());
-    };
-    let class = node.definition(child.start.serving.bundle)?;
-    match &class.lifecycle.before_stop {
-        Some(command) => run("before_stop", node, child.start.serving, command).await,
-        None => Ok(()),
+/// What runs commands beside the software, and asks whether it is healthy.
+#[derive(Clone, Copy)]
+pub(super) struct SoftwareCommands<'n> {
+    surroundings: &'n Surroundings,
+    relay: &'n Relay,
+    child: &'n ChildKeeper,
+    bundles: &'n Bundles,
+    rendering: &'n Rendering,
+}
+
+/// Why the software is not taken for ready.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommandError {
+    /// Its bundle does not say what to run.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// What it says makes no command here.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The command failed.
+    #[error("`{name}` {problem}")]
+    Failed {
+        /// The command's key in the upgrade file.
+        name: &'static str,
+        /// How.
+        problem: String,
+    },
+    /// It is not healthy.
+    #[error(transparent)]
+    Unhealthy(#[from] ProbeError),
+    /// It did not answer as it should, asked once.
+    #[error("{0}")]
+    Unanswered(String),
+}
+
+impl From<ExpressionError> for CommandError {
+    fn from(error: ExpressionError) -> Self {
+        Self::Render(error.into())
     }
 }
 
-/// The command after the software was started.
-pub(super) async fn after_start(node: &Arc<Node>, to: Serving) -> Result<(), String> {
-    let class = node.definition(to.bundle)?;
-    match &class.lifecycle.after_start {
-        Some(command) => run("after_start", node, to, command).await,
-        None => Ok(()),
-    }
-}
-
-fn manner(node: &Node, serving: Serving) -> Result<Manner, String> {
-    let class = node.definition(serving.bundle)?;
-    let rendered = node.render(serving)?;
-    Ok(Manner {
-        environment: node.command_environment(&rendered),
-        directory: rendered.directory,
-        user: rendered.user,
-        scope: node.scope(serving, &class),
-    })
-}
-
-async fn run(
-    name: &str,
-    node: &Arc<Node>,
-    serving: Serving,
-    command: &Command,
-) -> Result<(), String> {
-    let manner = manner(node, serving)?;
-    let words = command
-        .command
-        .iter()
-        .map(|template| template.render(&manner.scope))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| error.to_string())?;
-    let limit = Duration::from_millis(command.timeout_ms);
-    execute(node, &words, &manner, limit)
-        .await
-        .map_err(|problem| format!("`{name}` {problem}"))
-}
-
-/// Runs a command to its end; what went wrong is told with the end of its output.
-async fn execute(
-    node: &Arc<Node>,
-    words: &[String],
-    manner: &Manner,
-    limit: Duration,
-) -> Result<(), String> {
-    let (program, arguments) = words.split_first().ok_or("has no program")?;
-    let log = node.layout.root().join("command.log");
-    let output = std::fs::File::create(&log)
-        .map_err(|error| format!("cannot be run: {}: {error}", log.display()))?;
-    let mut command = std::process::Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(&manner.environment)
-        .current_dir(&manner.directory)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().map_err(|error| error.to_string())?)
-        .stderr(output)
-        .process_group(0);
-    if let Some(user) = &manner.user {
-        let (uid, gid) = launch::user::ids(user).map_err(|error| error.to_string())?;
-        command.uid(uid).gid(gid);
-    }
-    let mut child =
-        Bound::start(command).map_err(|error| format!("cannot be run: {program}: {error}"))?;
-    let process = child.process();
-    let number = process.map_or(0, |process| process.as_raw_nonzero().get());
-    let _own = node.relay.commands.running(number);
-    let ended = tokio::time::timeout(limit, child.end()).await;
-    let output = match tail(&log) {
-        output if output.is_empty() => " and printed nothing".to_owned(),
-        output => format!(": {output}"),
-    };
-    match ended {
-        Err(_) => {
-            if let Some(group) = process {
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            }
-            Err(format!(
-                "did not end within {} ms{output}",
-                limit.as_millis()
-            ))
+impl<'n> SoftwareCommands<'n> {
+    pub(super) fn of(node: &'n Node) -> Self {
+        Self {
+            surroundings: &node.surroundings,
+            relay: &node.relay,
+            child: &node.child,
+            bundles: &node.bundles,
+            rendering: &node.rendering,
         }
-        Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(match (status.code(), status.signal()) {
-            (None, Some(signal)) => format!("was ended by signal {signal}{output}"),
-            (code, _) => format!("ended with exit code {}{output}", code.unwrap_or(-1)),
-        }),
+    }
+
+    /// The command before the software is stopped for an upgrade.
+    pub(super) async fn before_stop(&self) -> Result<(), CommandError> {
+        let Some(child) = self.child.present() else {
+            return Ok(());
+        };
+        let serving = child.start.serving;
+        let class = self.bundles.definition(serving.bundle)?;
+        match &class.lifecycle.before_stop {
+            Some(command) => self.run_named("before_stop", serving, command).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The command after the software was started.
+    pub(super) async fn after_start(&self, to: Serving) -> Result<(), CommandError> {
+        let class = self.bundles.definition(to.bundle)?;
+        match &class.lifecycle.after_start {
+            Some(command) => self.run_named("after_start", to, command).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Probes software until it is healthy, or cannot become healthy.
+    pub(super) async fn probe(&self, to: Serving) -> Result<(), CommandError> {
+        let (question, timing) = self.asked(to)?;
+        let software = Probed::new(*self, to)?;
+        Ok(probe::probe(&software, &question, &timing).await?)
+    }
+
+    /// Asks its probe's question of software once.
+    pub(super) async fn look(&self, at: Serving) -> Result<(), CommandError> {
+        let (question, timing) = self.asked(at)?;
+        let software = Probed::new(*self, at)?;
+        let answer = probe::look(&software, &question, &timing).await;
+        answer.map_err(CommandError::Unanswered)
+    }
+
+    fn manner(&self, serving: Serving) -> Result<CommandManner, CommandError> {
+        let class = self.bundles.definition(serving.bundle)?;
+        let rendered = self.rendering.render(serving)?;
+        Ok(CommandManner {
+            environment: self.rendering.command_environment(&rendered),
+            directory: rendered.directory,
+            user: rendered.user,
+            scope: self.rendering.scope(serving, &class),
+        })
+    }
+
+    async fn run_named(
+        &self,
+        name: &'static str,
+        serving: Serving,
+        command: &Command,
+    ) -> Result<(), CommandError> {
+        let manner = self.manner(serving)?;
+        let words = command
+            .command
+            .iter()
+            .map(|template| template.render(&manner.scope))
+            .collect::<Result<Vec<_>, _>>()?;
+        let limit = Duration::from_millis(command.timeout_ms);
+        self.execute(&words, &manner, limit)
+            .await
+            .map_err(|problem| CommandError::Failed { name, problem })
+    }
+
+    /// Runs a command to its end; what went wrong is told with the end of its output.
+    async fn execute(
+        &self,
+        words: &[String],
+        manner: &CommandManner,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let (program, arguments) = words.split_first().ok_or("has no program")?;
+        let log = self.surroundings.layout.root().join("command.log");
+        let output = std::fs::File::create(&log)
+            .map_err(|error| format!("cannot be run: {}: {error}", log.display()))?;
+        let mut command = std::process::Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(&manner.environment)
+            .current_dir(&manner.directory)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(|error| error.to_string())?)
+            .stderr(output)
+            .process_group(0);
+        if let Some(user) = &manner.user {
+            let (uid, gid) = launch::user::ids(user).map_err(|error| error.to_string())?;
+            command.uid(uid).gid(gid);
+        }
+        let mut child =
+            Bound::start(command).map_err(|error| format!("cannot be run: {program}: {error}"))?;
+        let process = child.process();
+        let number = process.map_or(0, |process| process.as_raw_nonzero().get());
+        let _own = self.relay.commands.running(number);
+        let ended = tokio::time::timeout(limit, child.end()).await;
+        let output = match tail(&log) {
+            output if output.is_empty() => " and printed nothing".to_owned(),
+            output => format!(": {output}"),
+        };
+        match ended {
+            Err(_) => {
+                if let Some(group) = process {
+                    let _ =
+                        rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+                }
+                Err(format!(
+                    "did not end within {} ms{output}",
+                    limit.as_millis()
+                ))
+            }
+            Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(match (status.code(), status.signal()) {
+                (None, Some(signal)) => format!("was ended by signal {signal}{output}"),
+                (code, _) => format!("ended with exit code {}{output}", code.unwrap_or(-1)),
+            }),
+        }
+    }
+
+    /// What the probe of software asks, how long and how often.
+    fn asked(&self, serving: Serving) -> Result<(Question, Timing), CommandError> {
+        let class = self.bundles.definition(serving.bundle)?;
+        let probe = &class.lifecycle.probe;
+        let scope = self.rendering.scope(serving, &class);
+        let question = match &probe.question {
+            ProbeQuestion::Http { service, path } => Question::Http {
+                service: service.clone(),
+                path: path.render(&scope)?,
+            },
+            ProbeQuestion::Command(words) => Question::Command(
+                words
+                    .iter()
+                    .map(|word| word.render(&scope))
+                    .collect::<Result<_, _>>()?,
+            ),
+            ProbeQuestion::Tcp { service } => Question::Tcp {
+                service: service.clone(),
+            },
+            ProbeQuestion::Alive { alive_ms } => Question::Alive(Duration::from_millis(*alive_ms)),
+        };
+        let timing = Timing {
+            limit: Duration::from_millis(probe.timeout_ms),
+            attempt_limit: Duration::from_millis(probe.attempt_timeout_ms),
+            interval: Duration::from_millis(probe.interval_ms),
+        };
+        Ok((question, timing))
     }
 }
 
@@ -146,65 +248,19 @@ fn tail(log: &std::path::Path) -> String {
     String::from_utf8_lossy(&bytes[from..]).trim().to_owned()
 }
 
-/// Probes software until it is healthy, or cannot become healthy.
-pub(super) async fn probe(node: &Arc<Node>, to: Serving) -> Result<(), String> {
-    let (question, timing) = asked(node, to)?;
-    let software = Probed::new(node, to)?;
-    probe::probe(&software, &question, &timing)
-        .await
-        .map_err(|error| error.to_string())
-}
-
-/// Asks its probe's question of software once.
-pub(super) async fn look(node: &Arc<Node>, at: Serving) -> Result<(), String> {
-    let (question, timing) = asked(node, at)?;
-    let software = Probed::new(node, at)?;
-    probe::look(&software, &question, &timing).await
-}
-
-/// What the probe of software asks, how long and how often.
-fn asked(node: &Arc<Node>, serving: Serving) -> Result<(Question, Timing), String> {
-    let class = node.definition(serving.bundle)?;
-    let probe = &class.lifecycle.probe;
-    let scope = node.scope(serving, &class);
-    let question = match &probe.question {
-        ProbeQuestion::Http { service, path } => Question::Http {
-            service: service.clone(),
-            path: path.render(&scope).map_err(|error| error.to_string())?,
-        },
-        ProbeQuestion::Command(words) => Question::Command(
-            words
-                .iter()
-                .map(|word| word.render(&scope))
-                .collect::<Result<_, _>>()
-                .map_err(|error| error.to_string())?,
-        ),
-        ProbeQuestion::Tcp { service } => Question::Tcp {
-            service: service.clone(),
-        },
-        ProbeQuestion::Alive { alive_ms } => Question::Alive(Duration::from_millis(*alive_ms)),
-    };
-    let timing = Timing {
-        limit: Duration::from_millis(probe.timeout_ms),
-        attempt_limit: Duration::from_millis(probe.attempt_timeout_ms),
-        interval: Duration::from_millis(probe.interval_ms),
-    };
-    Ok((question, timing))
-}
-
 /// The software under probe.
-struct Probed<'a> {
-    node: &'a Arc<Node>,
-    manner: Manner,
+struct Probed<'n> {
+    commands: SoftwareCommands<'n>,
+    manner: CommandManner,
     generation: u64,
 }
 
-impl<'a> Probed<'a> {
-    fn new(node: &'a Arc<Node>, serving: Serving) -> Result<Self, String> {
+impl<'n> Probed<'n> {
+    fn new(commands: SoftwareCommands<'n>, serving: Serving) -> Result<Self, CommandError> {
         Ok(Self {
-            node,
-            manner: manner(node, serving)?,
-            generation: node.child().map_or(0, |child| child.start.generation),
+            manner: commands.manner(serving)?,
+            generation: (commands.child.present()).map_or(0, |child| child.start.generation),
+            commands,
         })
     }
 
@@ -212,12 +268,12 @@ impl<'a> Probed<'a> {
     /// addresses of the machine another node may have the port by right.
     async fn port_taken(&self, service: &str) -> Option<(SocketAddr, Stranger)> {
         let port = self.address(service)?.port();
-        let child = self.node.child()?;
+        let child = self.commands.child.present()?;
         if child.listening.iter().any(|seen| seen.port() == port) {
             return None;
         }
         let household = self.household();
-        let own = self.node.config.addresses.clone();
+        let own = self.commands.surroundings.config.addresses.clone();
         let look = move || {
             let mut places = own.iter().map(|ip| SocketAddr::new(*ip, port));
             places.find_map(|at| Some((at, household.taken(at).ok()??)))
@@ -244,10 +300,10 @@ impl<'a> Probed<'a> {
 
 impl Software for Probed<'_> {
     async fn dial(&self, service: &str) -> io::Result<TcpStream> {
-        let picture = self.node.traffic.picture();
+        let picture = self.commands.relay.traffic.picture();
         let down = || io::Error::new(io::ErrorKind::NotConnected, "the software does not run");
         let upstream = picture.upstream(service).ok_or_else(down)?;
-        let identity = &self.node.identity;
+        let identity = &self.commands.surroundings.identity;
         let label = Label {
             system: identity.system,
             version: picture.standing.version.0,
@@ -259,39 +315,36 @@ impl Software for Probed<'_> {
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);
         // The address at which it listens is the one to ask.
-        self.node
-            .child_listening_on(upstream.address.port())
+        (self.commands.child)
+            .listening_on(upstream.address.port())
             .await
             .map_err(io::Error::other)?;
         let upstream = self
-            .node
+            .commands
+            .relay
             .traffic
             .picture()
             .upstream(service)
             .ok_or_else(down)?;
-        let way = &self.node.relay.way;
-        way.dial(upstream.address, &bytes[..length]).await
+        let dial = &self.commands.relay.software_dial;
+        dial.dial(upstream.address, &bytes[..length]).await
     }
 
     async fn run(&self, command: &[String], limit: Duration) -> Result<(), String> {
-        execute(self.node, command, &self.manner, limit).await
+        (self.commands.execute(command, &self.manner, limit)).await
     }
 
     async fn ended(&self) -> String {
         while !self
-            .node
-            .child_gone(self.generation, Duration::from_secs(3_600))
+            .commands
+            .child
+            .gone(self.generation, Duration::from_secs(3_600))
             .await
         {}
         "it has no process left; see `upstart logs`".to_owned()
     }
 
     async fn hopeless(&self, service: Option<&str>) -> String {
-        let mut unfit = self.node.unfit.subscribe();
-        let unfit = async {
-            let known = unfit.wait_for(Option::is_some).await;
-            known.ok().and_then(|why| why.clone())
-        };
         let taken = async {
             match service {
                 Some(service) => self.port_stays_taken(service).await,
@@ -299,17 +352,17 @@ impl Software for Probed<'_> {
             }
         };
         tokio::select! {
-            Some(why) = unfit => why,
+            Some(why) = self.commands.child.until_unfit() => why,
             why = taken => why,
         }
     }
 
     fn address(&self, service: &str) -> Option<SocketAddr> {
-        let upstream = self.node.traffic.picture().upstream(service)?;
+        let upstream = self.commands.relay.traffic.picture().upstream(service)?;
         Some(upstream.address)
     }
 
     fn household(&self) -> Household {
-        self.node.household.clone()
+        self.commands.child.household().clone()
     }
 }

@@ -6,14 +6,28 @@ mod child;
 mod commands;
 mod permits;
 mod release;
-mod state;
+mod transform_state;
 
 use super::Node;
-use model::machine::{Action, Outcome};
-use std::sync::Arc;
+use super::bundles::UsedPlaces;
+use super::rendering::{RenderError, Rendering};
+use super::state_directory::{StateDirectory, StateError};
+use crate::error_chain::chain;
+use crate::relay::LiveTraffic;
+use child::ChildStop;
+use commands::SoftwareCommands;
+use model::machine::{Action, Outcome, Place, Serving};
+use permits::Leave;
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+use transform_state::StateTransform;
 
-/// Performs one action of the main lane.
-pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
+/// How long the node looks for a moment without calls while it still serves: holding ends the search anyway.
+const DRAIN_SERVING: Duration = Duration::from_millis(20);
+
+/// Performs one action of the main loop.
+pub(super) async fn perform(node: &Node, action: Action) -> Outcome {
     match action {
         Action::Align {
             held,
@@ -22,27 +36,36 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
             retired_through,
             known: _,
         } => {
-            let used = align::Used { state, bundle };
-            outcome(align::align(node, &held, used, retired_through).await)
+            let used = UsedPlaces {
+                held: &held,
+                state,
+                bundle,
+                running: None,
+                retired_through,
+            };
+            outcome(align::align(node, used).await)
         }
-        Action::Prepare { to, state } => outcome(state::prepare(node, to, state)),
+        Action::Prepare { to, state } => outcome(prepare(&node.rendering, &node.state, to, state)),
         Action::AskSchedule {
             chain,
             mend,
             fetching,
-        } => permits::ask(node, &chain, mend, fetching).await,
-        Action::AcquirePermit(request) => permits::acquire(node, &request).await,
-        Action::ConfirmPermit(permit) => permits::confirm(node, permit).await,
+        } => Leave::of(node).ask(&chain, mend, fetching).await,
+        Action::AcquirePermit(request) => Leave::of(node).acquire(&request).await,
+        Action::ConfirmPermit(permit) => Leave::of(node).confirm(permit).await,
         Action::EndPermit {
             permit,
             at,
             blocked,
-        } => permits::end(node, permit, at, blocked).await,
-        Action::BeforeStop => outcome(commands::before_stop(node).await),
-        Action::Drain => drain(node).await,
-        Action::KeepListeners => outcome(child::keep_listeners(node).await),
-        Action::HoldCalls => hold(node).await,
-        Action::StopChild => child::stop(node).await,
+        } => Leave::of(node).end(permit, at, blocked).await,
+        Action::BeforeStop => outcome(SoftwareCommands::of(node).before_stop().await),
+        Action::Drain => drain(&node.relay.traffic).await,
+        Action::KeepListeners => match node.child.present() {
+            Some(_) => outcome(node.listeners.keep_own().await),
+            None => Outcome::Done,
+        },
+        Action::HoldCalls => hold(&node.relay.traffic).await,
+        Action::StopChild => ChildStop::of(node).run().await,
         Action::Transform {
             attempt,
             from,
@@ -50,59 +73,64 @@ pub(super) async fn perform(node: &Arc<Node>, action: Action) -> Outcome {
             path,
         } => {
             tracing::info!(attempt, %from, %to, "transforms the state");
-            state::transform(node, from, to, &path).await
+            StateTransform::of(node).run(from, to, &path).await
         }
-        Action::Flip { state } => outcome(state::flip(node, state)),
+        Action::Flip { state } => outcome(node.state.flip(state)),
         Action::StartChild { to } => child::start(node, to).await,
-        Action::AfterStart { to } => outcome(commands::after_start(node, to).await),
-        Action::Probe { to } => outcome(commands::probe(node, to).await),
-        Action::Look { at } => outcome(commands::look(node, at).await),
-        Action::Release { .. } => outcome(release::release(node).await),
+        Action::AfterStart { to } => outcome(SoftwareCommands::of(node).after_start(to).await),
+        Action::Probe { to } => outcome(SoftwareCommands::of(node).probe(to).await),
+        Action::Look { at } => outcome(SoftwareCommands::of(node).look(at).await),
+        Action::Release { .. } => {
+            outcome(release::release(&node.held_calls, &node.listeners).await)
+        }
     }
 }
 
-fn outcome(result: Result<(), String>) -> Outcome {
+fn outcome<E: Error>(result: Result<(), E>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done,
-        Err(reason) => Outcome::Failed { reason },
+        Err(error) => Outcome::Failed {
+            reason: chain(&error),
+        },
     }
 }
 
-/// An error with everything under it, for people: `cannot copy a: no space left`.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
+/// Why there is no first state.
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    /// It is not clear what it is to be.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// It cannot be made.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Makes the first state, as the software's upgrade file wants it.
+fn prepare(
+    rendering: &Rendering,
+    state: &StateDirectory,
+    to: Serving,
+    place: Place,
+) -> Result<(), PrepareError> {
+    let rendered = rendering.render(to)?;
+    let adopted = rendered.adopt.as_deref().map(Path::new);
+    Ok(state.prepare(place, adopted, rendered.user.as_deref())?)
 }
 
 /// New calls are still served; a moment without any is as good as it gets, and under load it may not come.
-async fn drain(node: &Arc<Node>) -> Outcome {
-    let quiet = node.traffic.quiet(DRAIN_SERVING).await;
+async fn drain(traffic: &LiveTraffic) -> Outcome {
+    let quiet = traffic.quiet(DRAIN_SERVING).await;
     tracing::debug!(quiet, "drained");
     Outcome::Done
 }
 
-/// How long the node looks for a moment without calls while it still serves: holding ends the search anyway.
-const DRAIN_SERVING: std::time::Duration = std::time::Duration::from_millis(20);
-
 /// Calls are held from before this on: those that run get the time to end.
-async fn hold(node: &Arc<Node>) -> Outcome {
-    let limit = node.settings().drain_ms;
-    if !node
-        .traffic
-        .quiet(std::time::Duration::from_millis(limit))
-        .await
-    {
+async fn hold(traffic: &LiveTraffic) -> Outcome {
+    let limit = traffic.settings().drain_ms;
+    if !traffic.quiet(Duration::from_millis(limit)).await {
         tracing::warn!(
-            calls = node.traffic.running(),
+            calls = traffic.running(),
             "calls still run after {limit} ms: they fail as in a crash"
         );
     }

@@ -1,14 +1,14 @@
 //! Where there is no net under the software: programs that the preloaded library cannot reach (static ones, Go, another libc, an
 //! emptied environment, set-uid) are noticed by what they do. Half intercepted is worse than stopped.
 
-use super::Node;
-use super::child::Running;
+use super::Inspection;
 use crate::kernel::{Socket, owners};
+use crate::node::child::KnownChild;
+use crate::unpoisoned::Unpoisoned as _;
 use intercept::stats::{Counter, Deed, StatsSnapshot};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::time::Instant;
 
 /// Looking through a machine's connections takes at most one part of so many of a processor's time: where tens of thousands stand
@@ -38,23 +38,26 @@ impl ConnectionsLook {
     }
 }
 
-impl Node {
+impl Inspection {
     /// What is wrong with the running child, if the library does not reach all of it: a declared port is listening, or a
     /// member is connected, and the hooks never saw it.
-    pub(super) fn unreachable_program(&self) -> Option<String> {
-        let child = self.child().filter(|child| !child.interception.net)?;
+    pub(in crate::node) fn unreachable_program(&self) -> Option<String> {
+        let child = self
+            .child
+            .present()
+            .filter(|child| !child.interception.net)?;
         self.missed(self.unseen_listeners(&child))
             .or_else(|| self.missed_connection())
     }
 
     fn missed_connection(&self) -> Option<String> {
-        let mut look = (self.connections_look.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut look = (self.connections.lock()).unpoisoned();
         if !look.is_due() {
             return None;
         }
         let began = Instant::now();
-        let mut to_members = look_at(self.household.connections())?;
-        to_members.retain(|socket| self.members.listens(&socket.remote));
+        let mut to_members = look_at(self.child.household().connections())?;
+        to_members.retain(|socket| self.membership.listens(&socket.remote));
         let missed = self.missed(to_members);
         look.looked(began, missed.is_some());
         missed
@@ -66,7 +69,7 @@ impl Node {
             return None;
         }
         let stats = self.stats.read().ok()?;
-        let processes = look_at(self.household.members())?;
+        let processes = look_at(self.child.household().members())?;
         let inodes: BTreeSet<u64> = suspects.iter().map(|socket| socket.inode).collect();
         let owners = look_at(owners(&processes, &inodes))?;
         suspects.iter().find_map(|socket| {
@@ -83,15 +86,19 @@ impl Node {
     }
 
     /// How often the library has been loaded into a process of this node.
-    pub(super) fn library_loads(&self) -> Option<u64> {
+    pub(in crate::node) fn library_loads(&self) -> Option<u64> {
         let stats = self.stats.read().ok()?;
         Some(stats.get(Counter::Loaded) + stats.get(Counter::LoadedWithoutTable))
     }
 
     /// Said of a child that has ended, when the library was never loaded since it was started: it may well have ended
     /// because of that, since the ports of software that is not reached are in use by what is kept for it.
-    pub(super) fn never_reached(&self, generation: u64) -> Option<String> {
-        let start = self.child().filter(|child| !child.interception.net)?.start;
+    pub(in crate::node) fn never_reached(&self, generation: u64) -> Option<String> {
+        let start = self
+            .child
+            .present()
+            .filter(|child| !child.interception.net)?
+            .start;
         let loaded = start.generation != generation || self.library_loads() != start.loads_before;
         (!loaded && start.loads_before.is_some())
             .then(|| format!("Upstart's library was not in its calls: {CANNOT_BE_REACHED}"))
@@ -99,22 +106,22 @@ impl Node {
 
     /// Whether the library is in a process (one that has ended counts as reached: it is no danger any more).
     fn library_in(&self, pid: i32) -> bool {
-        let folder = self.layout.library().display().to_string();
+        let folder = self.surroundings.layout.library().display().to_string();
         std::fs::read_to_string(format!("/proc/{pid}/maps"))
             .is_ok_and(|maps| maps.contains(&folder) || maps.is_empty())
             || !Path::new(&format!("/proc/{pid}")).exists()
     }
 
     /// Listeners at declared ports that the hooks did not see.
-    fn unseen_listeners(&self, child: &Running) -> Vec<Socket> {
-        let picture = self.traffic.picture();
+    fn unseen_listeners(&self, child: &KnownChild) -> Vec<Socket> {
+        let picture = self.relay.traffic.picture();
         let declared: BTreeSet<u16> = picture
-            .knowledge
+            .catalog
             .ports(picture.standing.version)
             .values()
             .copied()
             .collect();
-        let mut found = look_at(self.household.listeners()).unwrap_or_default();
+        let mut found = look_at(self.child.household().listeners()).unwrap_or_default();
         found.retain(|socket| {
             let port = socket.local.port();
             declared.contains(&port) && !child.listening.iter().any(|seen| seen.port() == port)

@@ -1,15 +1,18 @@
-//! The main lane: feeds the node machine and performs what it asks, strictly in order.
+//! The main loop: feeds the node machine and performs what it asks, strictly in order.
 
 use super::fault::Fault;
-use super::{Learned, Node, actions, stage};
+use super::report;
+use super::staging::Staging;
+use super::{CatalogUpdate, Node, actions};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
-use model::api::{NewEvent, NodeReport, NodeStatus, told};
+use crate::relay::{Arrival, ConnectionEnds};
+use model::api::{NodeReport, NodeStatus, told};
 use model::machine::{
     Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
 };
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,30 +22,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a full disk is looked at again for a record that waits.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Milliseconds since the Unix epoch that never go back: the wall clock at the start, and the monotonic clock from there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    begun: Instant,
-    begun_ms: u64,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            begun: Instant::now(),
-            begun_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    pub(super) fn now_ms(&self) -> u64 {
-        self.begun_ms + u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(0)
-    }
-}
-
-/// Why the lane ended.
+/// Why the main loop ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The agent was asked to go; the software runs on.
@@ -53,35 +33,54 @@ pub(super) enum Ended {
     Journal(JournalError),
 }
 
-pub(super) struct Lane {
-    pub(super) node: Arc<Node>,
-    pub(super) machine: NodeMachine,
-    pub(super) journal: Journal,
-    pub(super) clock: Clock,
-    pub(super) report: watch::Sender<Option<NodeReport>>,
-    pub(super) fault: Fault,
+/// Where the node stands, and what it does just now.
+pub(super) struct MainLoop {
+    node: Arc<Node>,
+    machine: NodeMachine,
+    journal: Journal,
+    report: watch::Sender<Option<NodeReport>>,
+    fault: Fault,
     /// What the last look found wrong with the child's interception.
-    pub(super) suspected: Option<String>,
-    pub(super) action: Option<JoinHandle<Outcome>>,
-    pub(super) staging: Option<JoinHandle<StageOutcome>>,
+    suspected: Option<String>,
+    action: Option<JoinHandle<Outcome>>,
+    staging: Option<JoinHandle<StageOutcome>>,
 }
 
-/// What woke the lane.
+/// What woke the loop.
 enum News {
     Machine(Input),
-    Learned,
+    Catalog,
     Holder(Option<Notice>),
     Report,
     Asked,
 }
 
-impl Lane {
+impl MainLoop {
+    /// A loop that does nothing yet.
+    pub(super) fn new(
+        node: Arc<Node>,
+        machine: NodeMachine,
+        journal: Journal,
+        report: watch::Sender<Option<NodeReport>>,
+    ) -> Self {
+        Self {
+            node,
+            machine,
+            journal,
+            report,
+            fault: Fault::from_environment(),
+            suspected: None,
+            action: None,
+            staging: None,
+        }
+    }
+
     /// Runs until the agent is asked to go.
     pub(super) async fn run(
         mut self,
         first: Vec<Output>,
         mut notices: Notices,
-        mut learned: watch::Receiver<Option<Arc<Learned>>>,
+        mut updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
         let mut outputs = first;
@@ -101,15 +100,15 @@ impl Lane {
                 outcome = finished(&mut self.staging) => News::Machine(Input::StageDone(outcome)),
                 notice = notices.recv() => News::Holder(notice),
                 // Whoever learns may have broken down: the agent's start watches that.
-                Ok(()) = learned.changed() => News::Learned,
+                Ok(()) = updates.changed() => News::Catalog,
                 () = wake => News::Machine(Input::Tick),
-                () = self.node.align_wanted.notified() => News::Machine(Input::Align),
+                () = self.node.membership.align_wanted.notified() => News::Machine(Input::Align),
                 _ = report.tick() => News::Report,
                 _ = stop.changed() => News::Asked,
             };
             outputs = match news {
                 News::Machine(input) => self.step(input),
-                News::Learned => self.learn(learned.borrow_and_update().clone()),
+                News::Catalog => self.follow(updates.borrow_and_update().clone()),
                 News::Holder(Some(notice)) => self.notice(notice),
                 News::Holder(None) => return Ended::HolderGone,
                 News::Report => self.look_around(),
@@ -119,7 +118,8 @@ impl Lane {
     }
 
     fn step(&mut self, input: Input) -> Vec<Output> {
-        self.machine.step(self.clock.now_ms(), input)
+        self.machine
+            .step(self.node.surroundings.clock.now_ms(), input)
     }
 
     async fn sleep_until(at_ms: Option<u64>, now_ms: u64) {
@@ -132,18 +132,21 @@ impl Lane {
     }
 
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
-        Self::sleep_until(self.machine.wake_at_ms(), self.clock.now_ms())
+        Self::sleep_until(
+            self.machine.wake_at_ms(),
+            self.node.surroundings.clock.now_ms(),
+        )
     }
 
-    fn learn(&mut self, learned: Option<Arc<Learned>>) -> Vec<Output> {
-        let Some(learned) = learned else {
+    fn follow(&mut self, update: Option<Arc<CatalogUpdate>>) -> Vec<Output> {
+        let Some(update) = update else {
             return Vec::new();
         };
-        self.node.take_in(&learned);
+        self.node.take_in(&update);
         let plan = Plan::of(
-            &learned.view,
-            self.node.identity.node,
-            Some(self.node.join_version()),
+            &update.view,
+            self.node.surroundings.identity.node,
+            Some(self.node.surroundings.join_version),
         );
         self.step(Input::Plan(plan))
     }
@@ -156,29 +159,33 @@ impl Lane {
                 peer,
                 connection,
             } => {
-                self.node.relay.adopt(connection, Some(reason), local, peer);
+                self.node.relay.adopt(Arrival {
+                    connection,
+                    handed_over: Some(reason),
+                    ends: ConnectionEnds { local, peer },
+                });
                 Vec::new()
             }
             Notice::Lost { peer } => {
                 tracing::debug!(%peer, "no descriptor is left for a connection");
-                self.node.note_scarcity();
+                self.node.inspection.note_scarcity();
                 Vec::new()
             }
             Notice::Listening(address) => {
-                self.node.child_listens(address);
+                self.node.child.listens(address);
                 Vec::new()
             }
             Notice::Kept(kept) => {
-                self.node.set_kept(kept);
+                self.node.listeners.set_kept(kept);
                 Vec::new()
             }
             Notice::ChildExited(exit) => {
                 let mut how = describe_exit(&exit);
-                if let Some(why) = self.node.never_reached(exit.generation) {
+                if let Some(why) = self.node.inspection.never_reached(exit.generation) {
                     how = format!("{how}; {why}");
                 }
-                self.node.note_killed(&exit);
-                self.node.child_ended(exit.generation);
+                self.node.child.note_killed(&exit);
+                self.node.child.ended(exit.generation);
                 self.step(Input::ChildExited {
                     generation: exit.generation,
                     how,
@@ -189,15 +196,15 @@ impl Lane {
 
     /// Looks for what nobody tells: another setting of the kernel, a child that the library does not reach.
     fn look_around(&mut self) -> Vec<Output> {
-        self.node.follow_kernel_settings();
-        self.node.follow_forgetting();
-        self.node.look_at_software();
+        self.node.hook_table.follow_kernel_settings();
+        self.node.hook_table.follow_forgetting();
+        self.node.inspection.look_at_software();
         // A listener that was kept listens from bind on, before the hook sees listen: only what stays so is believed.
-        let seen = self.node.unreachable_program();
+        let seen = self.node.inspection.unreachable_program();
         let before = std::mem::replace(&mut self.suspected, seen.clone());
         match seen {
             Some(reason) if before.as_ref() == Some(&reason) => {
-                self.node.unfit.send_replace(Some(reason.clone()));
+                self.node.child.declare_unfit(reason.clone());
                 self.step(Input::Unfit { reason })
             }
             _ => Vec::new(),
@@ -213,8 +220,8 @@ impl Lane {
                     self.fault.recorded(&record);
                 }
                 Output::Traffic(traffic) => {
-                    self.node.let_go_before(&traffic).await;
-                    self.node.apply_traffic(traffic);
+                    self.node.listeners.let_go_before(&traffic).await;
+                    self.node.held_calls.apply(traffic);
                 }
                 Output::Tell(note) => self.tell(note),
                 Output::Do(action) => {
@@ -250,7 +257,7 @@ impl Lane {
             Err(error @ JournalError::NoSpace { .. }) => Some(error.to_string()),
             Err(error) => return Err(error),
         };
-        self.node.note_journal_room(problem);
+        self.node.state.space.note_journal(problem);
         Ok(())
     }
 
@@ -272,7 +279,7 @@ impl Lane {
 
     fn begin(&mut self, action: Action) {
         tracing::debug!(?action, "begins");
-        self.node.note_state(self.machine.state_in_force());
+        self.node.state.note_in_force(self.machine.state_in_force());
         let node = self.node.clone();
         self.action = Some(tokio::spawn(async move {
             actions::perform(&node, action).await
@@ -280,47 +287,39 @@ impl Lane {
     }
 
     fn stage(&mut self, request: StageRequest) {
-        let node = self.node.clone();
-        self.staging = Some(tokio::spawn(
-            async move { stage::stage(&node, request).await },
-        ));
+        let staging = Staging {
+            surroundings: self.node.surroundings.clone(),
+            bundles: self.node.bundles.clone(),
+            adapters: self.node.adapters.loader.clone(),
+        };
+        self.staging = Some(tokio::spawn(async move { staging.run(request).await }));
     }
 
     fn tell(&self, note: Note) {
         tracing::info!(kind = note.kind.name(), "{}", note.message);
-        self.node.link.tell(NewEvent {
-            kind: note.kind.name().to_owned(),
-            version: note.version,
-            message: told(&note.message),
-            node_at_ms: self.clock.now_ms(),
-        });
+        (self.node.surroundings).tell(note.kind.name(), note.version, told(&note.message));
     }
 
     /// Reports a reason that the machine does not know.
     fn report_reason(&self, reason: &str) {
-        let mut status = self.machine.status(self.node.progress());
+        let mut status = self.machine.status(self.node.surroundings.progress.now());
         status.reason = Some(reason.to_owned());
         self.publish(status);
     }
 
     fn publish_report(&self) {
-        self.publish(self.machine.status(self.node.progress()));
+        self.publish(self.machine.status(self.node.surroundings.progress.now()));
     }
 
     fn publish(&self, status: NodeStatus) {
         let version = Some(status.version);
-        for news in self.node.tally.remarks.news() {
-            self.node.link.tell(NewEvent {
-                kind: news.kind.to_owned(),
-                version,
-                message: told(&news.text),
-                node_at_ms: self.clock.now_ms(),
-            });
+        for news in self.node.relay.tally.remarks.news() {
+            (self.node.surroundings).tell(news.kind, version, told(&news.text));
         }
         let retry_acknowledged = self.machine.retry_acknowledged();
         let report = NodeReport {
             records: self.journal.total(),
-            ..self.node.report(status, retry_acknowledged)
+            ..report::report(&self.node, status, retry_acknowledged)
         };
         self.report.send_if_modified(|present| {
             let urgent = present

@@ -1,9 +1,10 @@
 //! Observed dispatch begins, and stays: every call of the software's own callers passes the agent, and none of them another way.
 
-use super::Node;
 use crate::household::Household;
 use crate::kernel::{self, Owner};
-use crate::relay::Observed;
+use crate::node::child::ChildKeeper;
+use crate::node::surroundings::Surroundings;
+use crate::relay::{Observed, Relay, ResetReason};
 use crate::sync;
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -26,27 +27,74 @@ const LOOKS: u32 = 3;
 /// How long it is tried, until the node says that it cannot.
 const LIMIT: Duration = Duration::from_secs(10);
 
-impl Node {
+/// Which services are observed, as the picture and a file in the data directory say it.
+pub(in crate::node) struct ObservedDispatch {
+    surroundings: Arc<Surroundings>,
+    relay: Arc<Relay>,
+    child: Arc<ChildKeeper>,
+}
+
+/// Why it cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::node) enum ObserveError {
+    /// The next agent would not know of it.
+    #[error("cannot note which services are observed")]
+    Note(#[source] io::Error),
+    /// Connections that nobody is told of may be left.
+    #[error("cannot see which connections the software has")]
+    Look(#[source] io::Error),
+    /// Connections are left that nobody is told of.
+    #[error(
+        "the software still has {connections} connections of callers whose calls the adapters would not be told of, and they cannot be ended{}; \
+         end them, or let the agent run as root", why(.problem)
+    )]
+    Left {
+        /// How many.
+        connections: usize,
+        /// Why they could not be ended.
+        problem: Option<Errno>,
+    },
+}
+
+fn why(problem: &Option<Errno>) -> String {
+    problem.map_or_else(String::new, |error| format!(" ({error})"))
+}
+
+impl ObservedDispatch {
+    pub(in crate::node) fn new(
+        surroundings: &Arc<Surroundings>,
+        relay: &Arc<Relay>,
+        child: &Arc<ChildKeeper>,
+    ) -> Self {
+        Self {
+            surroundings: surroundings.clone(),
+            relay: relay.clone(),
+            child: child.clone(),
+        }
+    }
+
     fn observed_file(&self) -> PathBuf {
-        self.layout.root().join("observed.json")
+        self.surroundings.layout.root().join("observed.json")
     }
 
     /// What was observed when an earlier agent ended. Its adapters remember something: until they are loaded, calls wait.
-    pub(super) fn recall_observed(&self) {
+    pub(in crate::node) fn recall(&self) {
         let before: BTreeSet<String> = sync::load(&self.observed_file()).unwrap_or_default();
         let before = before.into_iter().map(|name| (name, Observed::Before));
         let before = Arc::new(before.collect());
-        self.traffic.change(|picture| picture.observed = before);
+        self.relay
+            .traffic
+            .change(|picture| picture.observed = before);
     }
 
     /// Finds out what is observed with the adapters that are loaded now. Until the table says so, and no older connection is left,
     /// callers at later versions wait.
-    pub(super) fn observe(&self) {
-        let picture = self.traffic.picture();
-        let ports = picture.knowledge.ports(picture.standing.version);
+    pub(in crate::node) fn observe(&self) {
+        let picture = self.relay.traffic.picture();
+        let ports = picture.catalog.ports(picture.standing.version);
         let was = &picture.observed;
-        let told = ports.keys().filter(|name| picture.is_told(name));
-        let observed = told.map(|name| {
+        let followed = ports.keys().filter(|name| picture.is_followed(name));
+        let observed = followed.map(|name| {
             let now = match was.get(name) {
                 // Its connections have come to the agent ever since.
                 Some(Observed::Before | Observed::InForce) => Observed::InForce,
@@ -55,14 +103,16 @@ impl Node {
             (name.clone(), now)
         });
         let observed = Arc::new(observed.collect());
-        self.traffic.change(|picture| picture.observed = observed);
+        self.relay
+            .traffic
+            .change(|picture| picture.observed = observed);
     }
 
     /// Ends the connections that the software has had directly from before: the table tells its hooks already that new ones are the
     /// agent's. Then callers at later versions are served.
-    pub(super) async fn begin_to_observe(&self) -> Result<(), String> {
-        let picture = self.traffic.picture();
-        let ports = picture.knowledge.ports(picture.standing.version);
+    pub(in crate::node) async fn begin(&self) -> Result<(), ObserveError> {
+        let picture = self.relay.traffic.picture();
+        let ports = picture.catalog.ports(picture.standing.version);
         let begins: BTreeSet<&String> = (picture.observed.iter())
             .filter(|(_, state)| **state == Observed::Begins)
             .map(|(name, _)| name)
@@ -75,43 +125,44 @@ impl Node {
         if !at.is_empty() {
             let ended = self.end_all(&at).await?;
             tracing::info!(services = ?begins, version = %picture.standing.version, ended, "observes all calls from now on");
-            self.tally.add("reset.observed", ended as u64);
+            self.relay
+                .tally
+                .add(ResetReason::Observed.counter(), ended as u64);
         }
         // Durable before an adapter can remember anything that depends on it.
         self.note_observed(picture.observed.keys().collect())?;
         let observed = picture.observed.keys();
         let observed = observed.map(|name| (name.clone(), Observed::InForce));
         let observed = Arc::new(observed.collect());
-        self.traffic.change(|picture| picture.observed = observed);
+        self.relay
+            .traffic
+            .change(|picture| picture.observed = observed);
         Ok(())
     }
 
-    fn note_observed(&self, names: BTreeSet<&String>) -> Result<(), String> {
+    fn note_observed(&self, names: BTreeSet<&String>) -> Result<(), ObserveError> {
         let file = self.observed_file();
         let noted: BTreeSet<String> = sync::load(&file).unwrap_or_default();
         if noted.iter().eq(names.iter().copied()) {
             return Ok(());
         }
-        sync::save_durably(&file, &names)
-            .map_err(|error| format!("cannot note which services are observed: {error}"))
+        sync::save_durably(&file, &names).map_err(ObserveError::Note)
     }
 
     /// Ends all connections at these ports that the software did not get from the agent; how many there were.
-    async fn end_all(&self, ports: &BTreeSet<u16>) -> Result<usize, String> {
+    async fn end_all(&self, ports: &BTreeSet<u16>) -> Result<usize, ObserveError> {
         let last = Instant::now() + LIMIT;
         let (mut seen, mut ended, mut quiet) = (BTreeSet::new(), BTreeSet::new(), 0);
         let mut problem = None;
         loop {
-            if self.child().is_none() {
+            if self.child.present().is_none() {
                 return Ok(ended.len());
             }
-            let household = self.household.clone();
+            let household = self.child.household().clone();
             let at = ports.clone();
             let found = tokio::task::spawn_blocking(move || direct(&household, &at));
             let found = found.await.map_err(io::Error::other).flatten();
-            let found = found.map_err(|error| {
-                format!("cannot see which connections the software has: {error}")
-            })?;
+            let found = found.map_err(ObserveError::Look)?;
             quiet = match found.is_empty() && self.relay.returning() == 0 {
                 true => quiet + 1,
                 false => 0,
@@ -126,12 +177,11 @@ impl Node {
                 }
             }
             if Instant::now() > last {
-                let why = problem.map_or_else(String::new, |error| format!(" ({error})"));
-                return Err(format!(
-                    "the software still has {} connections of callers whose calls the adapters would not be told of, and they cannot be ended{why}; \
-                     end them, or let the agent run as root",
-                    found.len()
-                ));
+                let connections = found.len();
+                return Err(ObserveError::Left {
+                    connections,
+                    problem,
+                });
             }
             seen = found.into_keys().collect();
             tokio::time::sleep(LOOK).await;

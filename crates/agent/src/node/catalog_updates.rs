@@ -1,10 +1,12 @@
-//! Learning: a new view becomes knowledge of every upgrade that it lists.
+//! What the repository says follows the server's views: each new view becomes a new catalog of every upgrade that it lists.
 
 use crate::config::Config;
-use crate::knowledge::Knowledge;
-use crate::repository::{Published, Repository};
+use crate::error_chain::chain;
+use crate::node_catalog::NodeCatalog;
+use crate::repository::{Published, Repository, RepositoryError};
 use model::api::SystemView;
 use model::ids::Version;
+use model::release::HistoryError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,35 +17,42 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A view with everything that follows from it.
 #[derive(Debug)]
-pub(crate) struct Learned {
+pub(crate) struct CatalogUpdate {
     pub(crate) view: Arc<SystemView>,
-    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) catalog: Arc<NodeCatalog>,
     pub(crate) upgrades: BTreeMap<Version, Published>,
 }
 
-/// Turns a view into knowledge.
+/// Why there is no catalog of a view.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CatalogError {
+    /// An upgrade that it lists cannot be had.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The node has no place in it.
+    #[error("{0}")]
+    History(HistoryError),
+}
+
+/// Turns a view into a catalog.
 ///
 /// # Errors
-/// What is missing or wrong, for people.
-pub(super) async fn learn(
+/// Something is missing or wrong.
+pub(super) async fn update_of(
     repository: &mut Repository,
     view: Arc<SystemView>,
     config: &Config,
-) -> Result<Learned, String> {
-    let (history, upgrades) = repository
-        .history(&view)
-        .await
-        .map_err(|error| super::actions::chain(&error))?;
+) -> Result<CatalogUpdate, CatalogError> {
+    let (history, upgrades) = repository.history(&view).await?;
     let revisions = view
         .upgrades
         .iter()
         .map(|upgrade| (upgrade.version, upgrade.revision))
         .collect();
-    let knowledge =
-        Knowledge::new(history, revisions, config).map_err(|error| error.to_string())?;
-    Ok(Learned {
+    let catalog = NodeCatalog::new(history, revisions, config).map_err(CatalogError::History)?;
+    Ok(CatalogUpdate {
         view,
-        knowledge: Arc::new(knowledge),
+        catalog: Arc::new(catalog),
         upgrades,
     })
 }
@@ -53,18 +62,18 @@ pub(super) async fn follow(
     mut repository: Repository,
     config: Config,
     mut views: watch::Receiver<Option<Arc<SystemView>>>,
-    learned: watch::Sender<Option<Arc<Learned>>>,
+    update: watch::Sender<Option<Arc<CatalogUpdate>>>,
 ) {
     loop {
         let view = views.borrow_and_update().clone();
         let mut failed = false;
         if let Some(view) = view {
-            match learn(&mut repository, view, &config).await {
+            match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
-                    learned.send_replace(Some(Arc::new(fresh)));
+                    update.send_replace(Some(Arc::new(fresh)));
                 }
-                Err(problem) => {
-                    tracing::warn!(problem, "the repository cannot be read");
+                Err(error) => {
+                    tracing::warn!(problem = chain(&error), "the repository cannot be read");
                     failed = true;
                 }
             }

@@ -1,11 +1,10 @@
 //! What was laid out is what was published: looked at before adapters are loaded and before the software starts. What was edited or
 //! deleted is mended from the artifact, and told.
 
-use super::Node;
-use super::actions::chain;
-use super::revisions::keep_manifest;
+use super::{BundleError, Bundles};
+use crate::error_chain::chain;
 use crate::fetch::{self, FetchError, Fetcher, Wanted};
-use model::api::{NewEvent, told};
+use model::api::told;
 use model::bundle::SoftwareKind;
 use model::machine::Place;
 use model::manifest::{Manifest, ManifestFile};
@@ -15,15 +14,18 @@ use std::sync::Arc;
 /// How many files are named when some were mended.
 const NAMED_MAX: usize = 5;
 
-impl Node {
+impl Bundles {
     /// Makes the bundle of a place, if it lies here, what was published.
-    pub(super) async fn check_bundle(self: &Arc<Self>, place: Place) -> Result<(), String> {
+    pub(in crate::node) async fn check_bundle(
+        self: &Arc<Self>,
+        place: Place,
+    ) -> Result<(), BundleError> {
         let Some(manifest) = self.manifest_of(place) else {
             // It is being fetched, or was laid out by nobody.
             return Ok(());
         };
         let manifest = Arc::new(manifest);
-        let bundle = self.layout.bundle(place);
+        let bundle = self.layout().bundle(place);
         let damaged = self.damaged(&manifest, &bundle).await?;
         if damaged.is_empty() {
             return Ok(());
@@ -36,21 +38,22 @@ impl Node {
             .await
             .and_then(|()| {
                 let damaged: Vec<&ManifestFile> = damaged.iter().collect();
-                fetch::mend(&self.layout.artifacts(), &damaged, &bundle)
+                fetch::mend(&self.layout().artifacts(), &damaged, &bundle)
             })
-            .map_err(|error| {
-                format!(
-                    "files of version {place} are not what was published ({}) and cannot be mended: {}",
-                    named(&names),
-                    chain(&error)
-                )
+            .map_err(|source| BundleError::Unmended {
+                place,
+                files: named(&names),
+                source,
             })?;
         self.tell_mended(place, &names);
         Ok(())
     }
 
     /// The same with what was unpacked from the archive of its software.
-    pub(super) async fn check_software(self: &Arc<Self>, place: Place) -> Result<(), String> {
+    pub(in crate::node) async fn check_software(
+        self: &Arc<Self>,
+        place: Place,
+    ) -> Result<(), BundleError> {
         self.check_bundle(place).await?;
         let class = self.definition(place)?;
         let Some(source) = &class.software.source else {
@@ -60,19 +63,14 @@ impl Node {
             return Ok(());
         }
         let gzip = source.kind == SoftwareKind::TarGz;
-        let archive = self.layout.bundle(place).join(&source.path);
-        let target = self.layout.unpacked(place, &source.path);
-        let node = self.clone();
+        let archive = self.layout().bundle(place).join(&source.path);
+        let target = self.layout().unpacked(place, &source.path);
+        let bundles = self.clone();
         let mended = tokio::task::spawn_blocking(move || {
-            fetch::mend_unpacked(&node.looked, &archive, gzip, &target)
+            fetch::mend_unpacked(&bundles.looked, &archive, gzip, &target)
         });
-        let mended = mended.await.map_err(|error| error.to_string())?;
-        let mended = mended.map_err(|error| {
-            format!(
-                "the software of version {place} cannot be compared with its archive: {}",
-                chain(&error)
-            )
-        })?;
+        let mended = mended.await.map_err(BundleError::Broken)?;
+        let mended = mended.map_err(|source| BundleError::Archive { place, source })?;
         if !mended.is_empty() {
             self.tell_mended(place, &mended);
         }
@@ -81,23 +79,23 @@ impl Node {
 
     /// What a bundle that lies here was laid out by.
     fn manifest_of(&self, place: Place) -> Option<Manifest> {
-        let kept = std::fs::read_to_string(self.layout.manifest(place)).ok();
+        let kept = std::fs::read_to_string(self.layout().manifest(place)).ok();
         if let Some(manifest) = kept.and_then(|text| Manifest::parse(&text).ok()) {
             return Some(manifest);
         }
         // Edited or deleted itself: what was learned says the same of the newest revision.
-        let manifest = self.learned_manifest(place)?;
-        if let Err(problem) = keep_manifest(&self.layout, place, &manifest) {
-            tracing::warn!(problem, "a manifest is not mended");
+        let manifest = self.published_manifest(place)?;
+        if let Err(error) = self.keep_manifest(place, &manifest) {
+            tracing::warn!(problem = chain(&error), "a manifest is not mended");
         }
         Some(manifest)
     }
 
-    fn learned_manifest(&self, place: Place) -> Option<Manifest> {
-        let learned = self.learned.borrow().clone()?;
-        let newest = learned.knowledge.newest_place(place.version) == Some(place);
-        let published = learned.upgrades.get(&place.version).filter(|_| newest)?;
-        let laid_out = self.layout.bundle(place).is_dir();
+    fn published_manifest(&self, place: Place) -> Option<Manifest> {
+        let update = self.surroundings.catalog_update().ok()?;
+        let newest = update.catalog.newest_place(place.version) == Some(place);
+        let published = update.upgrades.get(&place.version).filter(|_| newest)?;
+        let laid_out = self.layout().bundle(place).is_dir();
         laid_out.then(|| (*published.manifest).clone())
     }
 
@@ -105,20 +103,20 @@ impl Node {
         self: &Arc<Self>,
         manifest: &Arc<Manifest>,
         bundle: &Path,
-    ) -> Result<Vec<ManifestFile>, String> {
-        let (node, manifest, bundle) = (self.clone(), manifest.clone(), bundle.to_owned());
+    ) -> Result<Vec<ManifestFile>, BundleError> {
+        let (bundles, manifest, bundle) = (self.clone(), manifest.clone(), bundle.to_owned());
         let looked = tokio::task::spawn_blocking(move || {
-            let damaged = fetch::damaged(&node.looked, &manifest, &bundle);
+            let damaged = fetch::damaged(&bundles.looked, &manifest, &bundle);
             damaged.into_iter().cloned().collect()
         });
-        looked.await.map_err(|error| error.to_string())
+        looked.await.map_err(BundleError::Broken)
     }
 
     /// Fetches the artifacts that are not here, or are not what their names say.
     async fn fetch_again(&self, damaged: &[ManifestFile]) -> Result<(), FetchError> {
         let mut wanted = Vec::new();
         for file in damaged {
-            let artifact = self.layout.artifacts().join(file.sha256.to_string());
+            let artifact = self.layout().artifacts().join(file.sha256.to_string());
             if fetch::digest_of(&artifact).ok() != Some(file.sha256) {
                 // Cut, edited or gone: a length says nothing of what is in it.
                 let _ = std::fs::remove_file(&artifact);
@@ -131,7 +129,7 @@ impl Node {
         if wanted.is_empty() {
             return Ok(());
         }
-        let fetcher = Fetcher::new(self.client.clone(), self.layout.artifacts());
+        let fetcher = Fetcher::new(self.surroundings.client.clone(), self.layout().artifacts());
         fetcher.fetch(&wanted, |_, _| {}).await
     }
 
@@ -141,12 +139,8 @@ impl Node {
             named(names)
         );
         tracing::warn!("{message}");
-        self.link.tell(NewEvent {
-            kind: "node.mended".to_owned(),
-            version: Some(place.version),
-            message: told(&message),
-            node_at_ms: self.clock.now_ms(),
-        });
+        self.surroundings
+            .tell("node.mended", Some(place.version), told(&message));
     }
 }
 

@@ -1,14 +1,19 @@
 //! What the upgrade file says, as it reads at this node: command lines, environments, directories.
 
-use super::Node;
-use super::child::StopManner;
+use super::bundles::{BundleError, Bundles};
+use super::surroundings::Surroundings;
+use crate::layout::Layout;
+use crate::relay::LiveTraffic;
+use crate::shared::Shared;
 use crate::{environment, launch};
 use intercept::environment as variable;
-use model::bundle::{Class, SoftwareKind, SoftwareSource, StopTo};
+use model::bundle::{Class, SoftwareKind, SoftwareSource};
 use model::expression::{ExpressionError, Scope, Template};
 use model::machine::{Place, Serving};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The software of a class as it is started here.
 pub(super) struct Rendered {
@@ -32,33 +37,77 @@ pub(super) struct RenderedTransform {
     pub(super) timeout_ms: u64,
 }
 
-impl Node {
-    /// The bundles that lie here, in order.
-    pub(super) fn staged_places(&self) -> Vec<Place> {
-        let mut places = self.places_on_disk();
-        places.retain(|place| self.layout.bundle(*place).is_dir());
-        places
+/// What renders what the upgrade file says.
+pub(super) struct Rendering {
+    surroundings: Arc<Surroundings>,
+    traffic: Arc<LiveTraffic>,
+    bundles: Arc<Bundles>,
+    /// The copy of the preloaded library that new children get.
+    library: PathBuf,
+    /// Where table and counters lie.
+    shared: Shared,
+    /// The holder's socket for hooks.
+    hook_socket: String,
+}
+
+/// Why nothing can be made of what the upgrade file says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RenderError {
+    /// The file cannot be had.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// An expression has no value here.
+    #[error("{0}")]
+    Expression(ExpressionError),
+    /// There is nothing to be rendered.
+    #[error("the class has no transform")]
+    NoTransform,
+    /// The software's user must not have what it needs.
+    #[error("cannot let user {user} write to the node's counters")]
+    Counters {
+        /// Who that is.
+        user: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<ExpressionError> for RenderError {
+    fn from(error: ExpressionError) -> Self {
+        Self::Expression(error)
+    }
+}
+
+impl Rendering {
+    pub(super) fn new(
+        surroundings: &Arc<Surroundings>,
+        traffic: &Arc<LiveTraffic>,
+        bundles: &Arc<Bundles>,
+        library: PathBuf,
+        shared: Shared,
+        hook_socket: String,
+    ) -> Self {
+        Self {
+            surroundings: surroundings.clone(),
+            traffic: traffic.clone(),
+            bundles: bundles.clone(),
+            library,
+            shared,
+            hook_socket,
+        }
     }
 
-    /// What lies here, bundles or what is left of them, in order.
-    pub(super) fn places_on_disk(&self) -> Vec<Place> {
-        let Ok(entries) = std::fs::read_dir(self.layout.versions()) else {
-            return Vec::new();
-        };
-        let mut places: Vec<Place> = entries
-            .flatten()
-            .filter_map(|entry| parse_place(entry.file_name().to_str()?))
-            .collect();
-        places.sort_unstable();
-        places
+    fn layout(&self) -> &Layout {
+        &self.surroundings.layout
     }
 
     /// Everything that expressions of what runs can see.
     pub(super) fn scope(&self, serving: Serving, class: &Class) -> Scope {
         let Serving { version, bundle } = serving;
-        let mut scope = self.knowledge().scope_at(version);
-        scope.state = Some(self.layout.current().display().to_string());
-        scope.bundle = Some(self.layout.bundle(bundle).display().to_string());
+        let mut scope = self.traffic.catalog().scope_at(version);
+        scope.state = Some(self.layout().current().display().to_string());
+        scope.bundle = Some(self.layout().bundle(bundle).display().to_string());
         let software = class.software.source.as_ref();
         scope.software =
             software.map(|source| self.software_path(bundle, source).display().to_string());
@@ -68,14 +117,14 @@ impl Node {
     /// Where the unpacked software of a bundle lies.
     pub(super) fn software_path(&self, place: Place, source: &SoftwareSource) -> PathBuf {
         match source.kind {
-            SoftwareKind::Folder => self.layout.bundle(place).join(&source.path),
-            SoftwareKind::Tar | SoftwareKind::TarGz => self.layout.unpacked(place, &source.path),
+            SoftwareKind::Folder => self.layout().bundle(place).join(&source.path),
+            SoftwareKind::Tar | SoftwareKind::TarGz => self.layout().unpacked(place, &source.path),
         }
     }
 
     /// The software of a bundle as it is started here.
-    pub(super) fn render(&self, serving: Serving) -> Result<Rendered, String> {
-        let class = self.definition(serving.bundle)?;
+    pub(super) fn render(&self, serving: Serving) -> Result<Rendered, RenderError> {
+        let class = self.bundles.definition(serving.bundle)?;
         let scope = self.scope(serving, &class);
         let software = &class.software;
         let render = || -> Result<Rendered, ExpressionError> {
@@ -93,12 +142,12 @@ impl Node {
                 no_new_privileges: software.no_new_privileges,
             })
         };
-        render().map_err(|error| error.to_string())
+        Ok(render()?)
     }
 
     /// The transform of the upgrade that leads to a place.
-    pub(super) fn render_transform(&self, place: Place) -> Result<RenderedTransform, String> {
-        let class = self.definition(place)?;
+    pub(super) fn render_transform(&self, place: Place) -> Result<RenderedTransform, RenderError> {
+        let class = self.bundles.definition(place)?;
         let serving = Serving {
             version: place.version,
             bundle: place,
@@ -108,38 +157,23 @@ impl Node {
             .state
             .transform
             .as_ref()
-            .ok_or("the class has no transform")?;
-        let bundle = self.layout.bundle(place);
+            .ok_or(RenderError::NoTransform)?;
+        let bundle = self.layout().bundle(place);
         let render = || -> Result<RenderedTransform, ExpressionError> {
             let user = optional(class.software.user.as_ref(), &scope)?;
             Ok(RenderedTransform {
                 command: texts(&transform.command, &scope)?,
                 environment: environment::of_software(
                     user.as_deref(),
-                    &self.config.pass_environment,
+                    &self.surroundings.config.pass_environment,
                 ),
                 directory: bundle.clone(),
-                readable: vec![self.layout.version(place)],
+                readable: vec![self.layout().version(place)],
                 user,
                 timeout_ms: transform.timeout_ms,
             })
         };
-        render().map_err(|error| error.to_string())
-    }
-
-    /// Whether a revision of an upgrade transforms this node's state.
-    pub(super) fn transforms_at(&self, place: Place) -> Result<bool, String> {
-        let class = self.shipped_class(place)?;
-        Ok(class.is_some_and(|class| class.state.transform.is_some()))
-    }
-
-    /// How the software of a class is asked to end.
-    pub(super) fn stop_manner(class: &Class) -> StopManner {
-        StopManner {
-            signal: class.lifecycle.stop_signal.number,
-            to_all: class.lifecycle.stop_signal_to == StopTo::All,
-            grace_ms: class.lifecycle.stop_grace_ms,
-        }
+        Ok(render()?)
     }
 
     /// The software's whole environment: what commands beside it get, and the library's.
@@ -158,22 +192,23 @@ impl Node {
     }
 
     /// Lets the software's user read the table and the library, and write the counters.
-    pub(super) fn prepare_shared_files(&self, user: Option<&str>) -> Result<(), String> {
+    pub(super) fn prepare_shared_files(&self, user: Option<&str>) -> Result<(), RenderError> {
         let Some(user) = user else {
             return Ok(());
         };
-        let give = || -> std::io::Result<()> {
+        let give = || -> io::Result<()> {
             let (uid, gid) = launch::user::ids(user)?;
             self.shared.give_stats(uid, gid)
         };
-        give().map_err(|error| {
-            format!("cannot let user {user} write to the node's counters: {error}")
+        give().map_err(|source| RenderError::Counters {
+            user: user.to_owned(),
+            source,
         })
     }
 
     /// What commands beside the software get: what everybody gets, what the node's configuration passes on, and what the upgrade file says.
     pub(super) fn command_environment(&self, rendered: &Rendered) -> BTreeMap<String, String> {
-        let passed = &self.config.pass_environment;
+        let passed = &self.surroundings.config.pass_environment;
         let mut all = environment::of_software(rendered.user.as_deref(), passed);
         all.extend(rendered.environment.clone());
         all
@@ -189,12 +224,4 @@ fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, Expressio
 
 fn optional(template: Option<&Template>, scope: &Scope) -> Result<Option<String>, ExpressionError> {
     template.map(|template| template.render(scope)).transpose()
-}
-
-fn parse_place(name: &str) -> Option<Place> {
-    let (version, revision) = name.split_once('.')?;
-    Some(Place {
-        version: version.parse().ok()?,
-        revision: revision.parse().ok()?,
-    })
 }

@@ -1,18 +1,21 @@
 //! Being known before serving: the members' list is followed by a long poll of its own, put in force, acknowledged; and
 //! no address is served before every reachable member has acknowledged the list that has it.
 
-use super::Node;
+use super::hook_table::{HookTable, MemberAddresses};
+use super::surroundings::Surroundings;
 use crate::members::{Address, MemberList};
+use crate::relay::LiveTraffic;
 use crate::sync;
+use crate::unpoisoned::Unpoisoned as _;
 use client::ClientError;
-use model::api::{MembersResponse, NewEvent, Progress};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use model::api::MembersResponse;
+use model::ids::NodeId;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// Two questions for the list are at least so far apart: many nodes that join at once are answered together.
@@ -34,61 +37,71 @@ const KNOWN_LIMIT: Duration = Duration::from_secs(30);
 /// How long an agent that has just started waits for the server before it goes on with what it knows.
 pub(super) const FIRST_LIST_LIMIT: Duration = Duration::from_secs(2);
 
-/// The members as this node knows them.
-pub(super) struct Members {
-    held: Mutex<Held>,
-    /// The number of the list in the hooks' table.
-    in_force: watch::Sender<u64>,
+/// What this node knows of the members, and which of its own addresses they know.
+pub(super) struct Membership {
+    surroundings: Arc<Surroundings>,
+    traffic: Arc<LiveTraffic>,
+    hook_table: Arc<HookTable>,
+    known: Mutex<KnownMembers>,
     /// Counts the answers: whoever waits to be known looks again.
     answers: watch::Sender<u64>,
+    /// The node waits in the background until it is known.
+    announcing: AtomicBool,
+    /// Rung when the node is known at more addresses than when ports were aligned last.
+    pub(super) align_wanted: Notify,
 }
 
-#[derive(Default)]
-struct Held {
+struct KnownMembers {
     list: MemberList,
-    endpoints: BTreeSet<SocketAddr>,
-    sources: BTreeSet<IpAddr>,
+    addresses: MemberAddresses,
     /// Own addresses that have been waited for: the others know them.
     announced: BTreeSet<Address>,
 }
 
-impl Members {
+fn addresses(list: &MemberList) -> MemberAddresses {
+    MemberAddresses {
+        at: list.at,
+        endpoints: Arc::new(list.endpoints()),
+        sources: Arc::new(list.sources()),
+    }
+}
+
+impl Membership {
     /// What an earlier agent knew.
-    pub(super) fn load(file: &Path, node: model::ids::NodeId) -> Self {
-        let list: MemberList = sync::load(file).unwrap_or_default();
-        let announced = list.of(node);
-        let held = Held {
-            endpoints: list.endpoints(),
-            sources: list.sources(),
-            announced,
+    pub(super) fn load(
+        surroundings: &Arc<Surroundings>,
+        traffic: &Arc<LiveTraffic>,
+        hook_table: &Arc<HookTable>,
+    ) -> Arc<Self> {
+        let list: MemberList = sync::load(&surroundings.layout.members()).unwrap_or_default();
+        let known = KnownMembers {
+            announced: list.of(surroundings.identity.node),
+            addresses: addresses(&list),
             list,
         };
-        Self {
-            held: Mutex::new(held),
-            in_force: watch::Sender::new(0),
+        hook_table.set_members(known.addresses.clone());
+        Arc::new(Self {
+            surroundings: surroundings.clone(),
+            traffic: traffic.clone(),
+            hook_table: hook_table.clone(),
+            known: Mutex::new(known),
             answers: watch::Sender::new(0),
-        }
+            announcing: AtomicBool::new(false),
+            align_wanted: Notify::new(),
+        })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, KnownMembers> {
+        self.known.lock().unpoisoned()
     }
 
-    /// The list's number, where members listen, and where their connections come from.
-    pub(super) fn addresses(&self) -> (u64, BTreeSet<SocketAddr>, BTreeSet<IpAddr>) {
-        let held = self.held();
-        (held.list.at, held.endpoints.clone(), held.sources.clone())
+    fn me(&self) -> NodeId {
+        self.surroundings.identity.node
     }
 
     /// Whether a member listens there.
     pub(super) fn listens(&self, address: &SocketAddr) -> bool {
-        self.held().endpoints.contains(address)
-    }
-
-    /// The hooks go by this list now.
-    pub(super) fn put_in_force(&self, at: u64) {
-        self.in_force
-            .send_if_modified(|before| std::mem::replace(before, at) != at);
+        self.known().addresses.endpoints.contains(address)
     }
 
     /// Waits until the server has answered once since the agent started.
@@ -97,61 +110,14 @@ impl Members {
         let _ = self.answers.subscribe().wait_for(|count| *count > 0).await;
     }
 
-    fn announced(&self, wanted: &BTreeSet<Address>) -> bool {
-        wanted.is_subset(&self.held().announced)
+    fn has_announced(&self, wanted: &BTreeSet<Address>) -> bool {
+        wanted.is_subset(&self.known().announced)
     }
 
-    fn take(&self, list: MemberList) {
-        let mut held = self.held();
-        held.endpoints = list.endpoints();
-        held.sources = list.sources();
-        held.list = list;
-    }
-}
-
-/// Follows the list for as long as the node lives.
-pub(super) async fn follow(node: Weak<Node>) {
-    let mut told = false;
-    loop {
-        let Some(here) = node.upgrade() else { return };
-        let mut in_force = here.members.in_force.subscribe();
-        let question = here
-            .members
-            .held()
-            .list
-            .question(*in_force.borrow_and_update());
-        let client = here.client.clone();
-        let me = here.identity.node;
-        drop(here);
-        let asking = client.members(me, &question, Some(QUESTION_WAIT));
-        let answer = tokio::select! {
-            answer = tokio::time::timeout(QUESTION_LIMIT, asking) => answer,
-            // What is in force now is told at once: others wait for it.
-            _ = in_force.changed() => continue,
-        };
-        let pause = match (answer, node.upgrade()) {
-            (_, None) => return,
-            (Ok(Ok(answer)), Some(here)) => {
-                here.take_members(answer).await;
-                told = false;
-                QUESTION_GAP
-            }
-            (Ok(Err(error)), Some(here)) => {
-                tracing::debug!(%error, "the members' list cannot be had");
-                told = told || here.tells_whom_it_resets(&error);
-                RETRY_PAUSE
-            }
-            (Err(_), Some(_)) => QUESTION_GAP,
-        };
-        tokio::time::sleep(pause).await;
-    }
-}
-
-impl Node {
     /// Says who is not served while the list cannot be had, if that may be anybody.
     fn tells_whom_it_resets(&self, error: &ClientError) -> bool {
-        let held = self.members.held();
-        let names = held.list.unsure_names(self.identity.node);
+        let known = self.known();
+        let names = known.list.unsure_names(self.me());
         if names.is_empty() {
             return false;
         }
@@ -164,25 +130,29 @@ impl Node {
     }
 
     async fn take_members(&self, answer: MembersResponse) {
-        let before = self.members.held().list.clone();
+        let before = self.known().list.clone();
         let list = before.with(answer);
-        if list.must_be_kept(&before, self.identity.node) {
+        if list.must_be_kept(&before, self.me()) {
             self.keep_list(list.clone()).await;
         }
         let changed = !list.says_as(&before);
-        self.members.take(list);
+        {
+            let mut known = self.known();
+            known.addresses = addresses(&list);
+            known.list = list;
+            self.hook_table.set_members(known.addresses.clone());
+        }
         if changed {
             self.show_members();
-            self.publish_table();
+            self.hook_table.publish();
         }
-        self.members.answers.send_modify(|count| *count += 1);
+        self.answers.send_modify(|count| *count += 1);
     }
 
     /// On disk before it is in force and acknowledged: the next agent must not go back behind it, and judges callers as this one does,
-    /// though it hears nothing of the server. Beside the runtime, which a
-    /// slow disk must not hold up.
+    /// though it hears nothing of the server. Beside the runtime, which a slow disk must not hold up.
     async fn keep_list(&self, list: MemberList) {
-        let file = self.layout.members();
+        let file = self.surroundings.layout.members();
         let kept = tokio::task::spawn_blocking(move || sync::save_durably(&file, &list)).await;
         match kept {
             Ok(Ok(())) => {}
@@ -194,9 +164,9 @@ impl Node {
     /// Lets connections be judged by the present list.
     pub(super) fn show_members(&self) {
         let (sources, unsure) = {
-            let held = self.members.held();
-            let unsure = held.list.unsure(self.identity.node);
-            (Arc::new(held.sources.clone()), Arc::new(unsure))
+            let known = self.known();
+            let unsure = known.list.unsure(self.me());
+            (known.addresses.sources.clone(), Arc::new(unsure))
         };
         self.traffic.change(|picture| {
             picture.sources = sources;
@@ -207,27 +177,33 @@ impl Node {
     /// Every address at which the node answers, or will, and those that its own connections come from.
     fn own_addresses(&self) -> BTreeSet<Address> {
         let picture = self.traffic.picture();
-        let live = picture.knowledge.live_versions(picture.standing);
-        let endpoints = picture.knowledge.endpoints(&live).into_iter();
+        let live = picture.catalog.live_versions(picture.standing);
+        let endpoints = picture.catalog.endpoints(&live).into_iter();
         endpoints
             .map(|endpoint| (endpoint.address, Some(endpoint.port)))
-            .chain(self.config.addresses.iter().map(|address| (*address, None)))
+            .chain(
+                self.surroundings
+                    .config
+                    .addresses
+                    .iter()
+                    .map(|address| (*address, None)),
+            )
             .collect()
     }
 
     /// Whether every reachable member has been given the time to learn all addresses of this node.
     pub(super) fn is_known(&self) -> bool {
-        self.members.announced(&self.own_addresses())
+        self.has_announced(&self.own_addresses())
     }
 
     /// Waits until every reachable member's hooks know the addresses of this node, with a limit.
     pub(super) async fn until_known(&self) {
         let wanted = self.own_addresses();
-        if self.members.announced(&wanted) {
+        if self.has_announced(&wanted) {
             return;
         }
-        let mut answers = self.members.answers.subscribe();
-        let heard = self.members.heard();
+        let mut answers = self.answers.subscribe();
+        let heard = self.heard();
         let mut missing = Vec::new();
         if tokio::time::timeout(FIRST_LIST_LIMIT, heard).await.is_ok() {
             let deadline = Instant::now() + KNOWN_LIMIT;
@@ -240,22 +216,22 @@ impl Node {
                 }
                 missing.clear();
             }
-            self.set_progress(None);
+            self.surroundings.progress.clear();
         }
         if !missing.is_empty() {
             self.complain(&missing);
         }
-        self.members.held().announced.extend(wanted);
+        self.known().announced.extend(wanted);
     }
 
     /// Who does not know these addresses yet (nobody by name while the server itself has not listed them); `None` when
     /// all do, this node's own hooks included.
     fn ignorant(&self, wanted: &BTreeSet<Address>) -> Option<Vec<String>> {
-        let ignorant = (self.members.held().list).ignorant(self.identity.node, wanted);
+        let ignorant = (self.known().list).ignorant(self.me(), wanted);
         let Some(ignorant) = ignorant else {
             return Some(Vec::new());
         };
-        let own_hooks = *self.members.in_force.borrow() >= ignorant.needed;
+        let own_hooks = *self.hook_table.members_in_force().borrow() >= ignorant.needed;
         let known = own_hooks && ignorant.awaited.is_empty();
         (!known).then_some(ignorant.awaited)
     }
@@ -266,12 +242,7 @@ impl Node {
             [name] => format!("make itself known to {name}"),
             [name, others @ ..] => format!("make itself known to {name} and {} more", others.len()),
         };
-        self.set_progress(Some(Progress {
-            what,
-            done: 0,
-            total: None,
-            unit: String::new(),
-        }));
+        self.surroundings.progress.show(what);
     }
 
     fn complain(&self, missing: &[String]) {
@@ -280,12 +251,7 @@ impl Node {
             missing.join(", ")
         );
         tracing::warn!("{message}");
-        self.link.tell(NewEvent {
-            kind: "node.unknown_to_some".to_owned(),
-            version: None,
-            message,
-            node_at_ms: self.clock.now_ms(),
-        });
+        (self.surroundings).tell("node.unknown_to_some", None, message);
     }
 
     /// Waits in the background until the node is known, then has what is served aligned again.
@@ -293,14 +259,47 @@ impl Node {
         if self.announcing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let node = self.clone();
+        let membership = self.clone();
         tokio::spawn(async move {
-            node.until_known().await;
-            node.announcing.store(false, Ordering::Release);
-            node.align_wanted.notify_one();
+            membership.until_known().await;
+            membership.announcing.store(false, Ordering::Release);
+            membership.align_wanted.notify_one();
         });
     }
 }
 
-/// By this node's port: members' addresses from which a call without a label may be a member's.
-pub(crate) type Unsure = BTreeMap<u16, BTreeSet<IpAddr>>;
+/// Follows the list for as long as the node lives.
+pub(super) async fn follow(membership: Weak<Membership>) {
+    let mut has_warned = false;
+    loop {
+        let Some(here) = membership.upgrade() else {
+            return;
+        };
+        let mut in_force = here.hook_table.members_in_force();
+        let question = (here.known().list).question(*in_force.borrow_and_update());
+        let client = here.surroundings.client.clone();
+        let me = here.me();
+        drop(here);
+        let asking = client.members(me, &question, Some(QUESTION_WAIT));
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(QUESTION_LIMIT, asking) => answer,
+            // What is in force now is told at once: others wait for it.
+            _ = in_force.changed() => continue,
+        };
+        let pause = match (answer, membership.upgrade()) {
+            (_, None) => return,
+            (Ok(Ok(answer)), Some(here)) => {
+                here.take_members(answer).await;
+                has_warned = false;
+                QUESTION_GAP
+            }
+            (Ok(Err(error)), Some(here)) => {
+                tracing::debug!(%error, "the members' list cannot be had");
+                has_warned = has_warned || here.tells_whom_it_resets(&error);
+                RETRY_PAUSE
+            }
+            (Err(_), Some(_)) => QUESTION_GAP,
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -17,7 +17,7 @@ static NO_PORTS: LazyLock<BTreeMap<String, u16>> = LazyLock::new(BTreeMap::new);
 
 /// Everything that is derived from the history for one node; replaced as a whole when an upgrade is published.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Knowledge {
+pub(crate) struct NodeCatalog {
     history: History,
     lineage: Option<Lineage>,
     scope: Scope,
@@ -31,7 +31,7 @@ pub(crate) struct Knowledge {
     declared: BTreeMap<Version, Vec<Network>>,
 }
 
-impl Knowledge {
+impl NodeCatalog {
     /// Derives everything.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Knowledge {
             node,
             ..Scope::default()
         };
-        let mut knowledge = Self {
+        let mut catalog = Self {
             history,
             lineage: Some(lineage),
             scope,
@@ -63,8 +63,8 @@ impl Knowledge {
             configured: config.networks.clone(),
             declared: BTreeMap::new(),
         };
-        knowledge.compute_ports(config);
-        Ok(knowledge)
+        catalog.compute_ports(config);
+        Ok(catalog)
     }
 
     fn compute_ports(&mut self, config: &Config) {

@@ -1,12 +1,13 @@
 //! Room on the node's disk. An upgrade for which there is none is not begun: stopping the software only to find the disk
 //! full would cost its callers something at every try.
 
-use super::Node;
-use super::actions::chain;
+use crate::error_chain::chain;
+use crate::layout::Layout;
 use crate::snapshot::{self, Declared};
+use crate::unpoisoned::Unpoisoned as _;
 use model::machine::Place;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a look at the state holds: walking a large tree takes seconds.
@@ -22,10 +23,13 @@ const MORE_BYTES: u64 = 8 << 20;
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// What is known of the room.
-#[derive(Debug, Default)]
-pub(super) struct Room {
+#[derive(Debug)]
+pub(super) struct DiskSpace {
+    root: PathBuf,
+    /// The state that would be copied.
+    state: PathBuf,
     ran_out: Mutex<Option<RanOut>>,
-    looked: Mutex<Option<Looked>>,
+    looked: Mutex<Option<StateLook>>,
     journal: Mutex<Option<String>>,
 }
 
@@ -40,71 +44,65 @@ struct RanOut {
 
 /// A look at the state that would be copied.
 #[derive(Clone, Debug)]
-struct Looked {
+struct StateLook {
     to: Place,
     problem: Option<String>,
     at: Instant,
 }
 
-impl Node {
-    /// Notes that an upgrade ran out of room, after what it had made was removed.
-    pub(super) fn ran_out_of_room(&self, to: Place, reason: &str) {
-        let note = RanOut {
-            to,
-            available: snapshot::available(self.layout.root()).unwrap_or(0),
-            reason: reason.to_owned(),
-            at: Instant::now(),
-        };
-        *lock(&self.room.ran_out) = Some(note);
-    }
-
-    /// Notes whether the journal has room for an upgrade.
-    pub(super) fn note_journal_room(&self, problem: Option<String>) {
-        *lock(&self.room.journal) = problem;
-    }
-
-    /// What of the state no copy can have as it is, and the version that it is copied for declares.
-    pub(super) fn declared(&self, to: Place) -> Declared {
-        let provided_by = (self.knowledge().class_at(to.version)).map(|class| class.provided_by);
-        let mut staged = self.staged_places().into_iter().rev();
-        let bundle = match provided_by {
-            Some(version) if version != to.version => staged.find(|place| place.version == version),
-            _ => Some(to),
-        };
-        let definition = self.definition(bundle.unwrap_or(to));
-        let state = definition
-            .map(|class| class.state.clone())
-            .unwrap_or_default();
-        Declared {
-            shared: state.shared.iter().map(PathBuf::from).collect(),
-            set_user_id: state.set_user_id,
-            seen_at: Some(self.layout.current()),
+impl DiskSpace {
+    pub(super) fn of(layout: &Layout) -> Self {
+        Self {
+            root: layout.root().to_owned(),
+            state: layout.current(),
+            ran_out: Mutex::default(),
+            looked: Mutex::default(),
+            journal: Mutex::default(),
         }
     }
 
+    /// Notes that an upgrade ran out of room, after what it had made was removed.
+    pub(super) fn note_ran_out(&self, to: Place, reason: &str) {
+        let note = RanOut {
+            to,
+            available: snapshot::available(&self.root).unwrap_or(0),
+            reason: reason.to_owned(),
+            at: Instant::now(),
+        };
+        *self.ran_out.lock().unpoisoned() = Some(note);
+    }
+
+    /// Notes whether the journal has room for an upgrade.
+    pub(super) fn note_journal(&self, problem: Option<String>) {
+        *self.journal.lock().unpoisoned() = problem;
+    }
+
     /// Why an upgrade to `to` would run out of room, or its copy of the state be none; `None` where nothing says so.
-    pub(super) async fn lacks_room(&self, to: Place) -> Option<String> {
-        if let Some(problem) = lock(&self.room.journal).clone() {
+    pub(super) async fn lacking(
+        &self,
+        to: Place,
+        declared: impl FnOnce() -> Declared,
+    ) -> Option<String> {
+        if let Some(problem) = self.journal.lock().unpoisoned().clone() {
             return Some(problem);
         }
         if let Some(problem) = self.ran_out_before(to) {
             return Some(problem);
         }
-        if let Some(looked) = lock(&self.room.looked).clone()
+        if let Some(looked) = self.looked.lock().unpoisoned().clone()
             && looked.to == to
             && looked.at.elapsed() < looked.problem.as_ref().map_or(FOUND_HOLDS, |_| FULL_HOLDS)
         {
             return looked.problem;
         }
-        let (state, root) = (self.layout.current(), self.layout.root().to_owned());
-        let declared = self.declared(to);
+        let (state, root, declared) = (self.state.clone(), self.root.clone(), declared());
         let look = tokio::task::spawn_blocking(move || snapshot::check(&state, &root, &declared));
         // What cannot be looked at now is found out, and told, when it is copied.
         let problem = match look.await {
             Ok(Err(error)) if error.is_no_space() || error.is_unfit() => Some(chain(&error)),
             _ => None,
         };
-        *lock(&self.room.looked) = Some(Looked {
+        *self.looked.lock().unpoisoned() = Some(StateLook {
             to,
             problem: problem.clone(),
             at: Instant::now(),
@@ -113,9 +111,9 @@ impl Node {
     }
 
     fn ran_out_before(&self, to: Place) -> Option<String> {
-        let mut ran_out = lock(&self.room.ran_out);
+        let mut ran_out = self.ran_out.lock().unpoisoned();
         let before = ran_out.clone()?;
-        let available = snapshot::available(self.layout.root()).unwrap_or(u64::MAX);
+        let available = snapshot::available(&self.root).unwrap_or(u64::MAX);
         let worth_a_try = available >= before.available.saturating_add(MORE_BYTES)
             || before.to != to
             || before.at.elapsed() > TRIED_AGAIN_AFTER;
@@ -125,8 +123,4 @@ impl Node {
         }
         Some(before.reason)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

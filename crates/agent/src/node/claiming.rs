@@ -1,0 +1,39 @@
+//! A copied, moved or restored data directory becomes a node's own.
+
+use super::agent_error::{AgentError, at};
+use crate::holder;
+use crate::journal::Journal;
+use crate::layout::Layout;
+use crate::sync;
+use model::ids::NodeId;
+use std::path::Path;
+
+/// A directory that has become a node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// How many records its journal has ever had.
+    pub records: u64,
+    /// The node's number at its server, where it has one.
+    pub node: Option<NodeId>,
+}
+
+/// Makes a copied, moved or restored data directory the node's own; the next agent starts in it, under a holder of its own. No agent may
+/// run there, and nothing of the original's on this machine.
+///
+/// # Errors
+/// It is no node's directory, an agent runs there, something of the original runs, or what is in it is damaged.
+pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
+    let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
+    let is_held = holder::is_its_own(layout.root());
+    if !is_held && let Some(original) = holder::original(layout.root()) {
+        return Err(AgentError::OriginalLives(original));
+    }
+    // What holds this very directory goes on doing so.
+    let forget = || match is_held {
+        true => Ok(()),
+        false => holder::forget(layout.root()),
+    };
+    let records = Journal::claim(&layout.journal(), forget)?;
+    let node = sync::enrolled(&layout).map(|enrolled| enrolled.node);
+    Ok(Claimed { records, node })
+}

@@ -1,0 +1,137 @@
+//! A connection as it comes: who it is from is found out by what it says first.
+
+use super::first_bytes::{self, FirstBytes};
+use super::serving::RelayedCaller;
+use super::{Relay, ResetReason};
+use crate::dial;
+use intercept::decide;
+use intercept::holder::HandOverReason;
+use label::Label;
+use model::bundle::Protocol;
+use model::ids::Version;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::net::TcpStream;
+
+/// A connection that nobody has looked at yet.
+pub(crate) struct Arrival {
+    /// The connection.
+    pub(crate) connection: OwnedFd,
+    /// Why the accept hook gave it away; none for one that the agent accepted itself.
+    pub(crate) handed_over: Option<HandOverReason>,
+    /// Where it leads.
+    pub(crate) ends: ConnectionEnds,
+}
+
+/// The addresses of a connection's two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionEnds {
+    /// This node's: the address that the caller dialled.
+    pub(crate) local: SocketAddr,
+    /// The caller's.
+    pub(crate) peer: SocketAddr,
+}
+
+impl Relay {
+    /// Serves a connection until it ends or is the software's.
+    pub(super) async fn serve_arrival(self: &Arc<Self>, arrival: Arrival) -> io::Result<()> {
+        let Arrival {
+            connection,
+            handed_over,
+            ends,
+        } = arrival;
+        let stream = std::net::TcpStream::from(connection);
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream)?;
+        let here = self.traffic.picture();
+        // What the node itself has there: callers that say no version, and those of the agent's own, mean that.
+        let own_service = here.service_at(ends.local.port(), None);
+        let is_held = matches!(
+            handed_over,
+            Some(HandOverReason::Probing | HandOverReason::Held)
+        );
+        if is_held && self.commands.own(ends.peer, ends.local) {
+            // A connection of the agent's own command reaches the software although calls are held.
+            return self.give_back_to(stream, own_service, None).await;
+        }
+        let honoured = here.honours(ends.peer.ip());
+        let callers_speak_first = own_service
+            .and_then(|service| here.manner(service))
+            .is_some_and(|(protocol, _)| matches!(protocol, Protocol::Http | Protocol::Resp));
+        let first = self
+            .first_bytes(&mut stream, handed_over, ends, callers_speak_first)
+            .await?;
+        let label = match first {
+            FirstBytes::Label(label) if self.is_own(&label) => {
+                return (self.take_back(stream, &label, handed_over, own_service)).await;
+            }
+            _ if self.forgotten.load(Ordering::Relaxed) => {
+                return self.reset(stream, ResetReason::Forgotten);
+            }
+            FirstBytes::Label(label) if label.system != self.identity.system => {
+                return self.reset(stream, ResetReason::OtherSystem);
+            }
+            FirstBytes::Label(_) if !honoured => {
+                return self.reset(stream, ResetReason::LabelNotHonoured);
+            }
+            FirstBytes::Label(label) => Some(Version(label.version)),
+            FirstBytes::Unlabelled => None,
+            FirstBytes::Damaged => return self.reset(stream, ResetReason::DamagedLabel),
+            FirstBytes::Silent => return self.reset(stream, ResetReason::Silent),
+            FirstBytes::Ended => return Ok(()),
+        };
+        let picture = self.traffic.picture();
+        let Some(service) = picture.service_at(ends.local.port(), label) else {
+            return self.reset(stream, ResetReason::NoSuchService);
+        };
+        let caller = RelayedCaller {
+            stream,
+            ends,
+            service: service.into(),
+            label,
+        };
+        // A connection may last: it keeps no picture.
+        drop((here, picture));
+        self.serve_caller(caller).await
+    }
+
+    /// What a connection says first, as far as it has to be waited for.
+    async fn first_bytes(
+        &self,
+        stream: &mut TcpStream,
+        handed_over: Option<HandOverReason>,
+        ends: ConnectionEnds,
+        callers_speak_first: bool,
+    ) -> io::Result<FirstBytes> {
+        let prompt = handed_over == Some(HandOverReason::Held) && self.is_prompt(stream, ends);
+        if handed_over == Some(HandOverReason::Public) || prompt && !first_bytes::has_come(stream) {
+            return Ok(FirstBytes::Unlabelled);
+        }
+        first_bytes::read(stream, callers_speak_first).await
+    }
+
+    /// Whether a label, if there is one, has come by now: of an outsider, or on this host, with no packet lost. The same facts as
+    /// those by which the accept hook decides.
+    fn is_prompt(&self, stream: &TcpStream, ends: ConnectionEnds) -> bool {
+        let ConnectionEnds { local, peer } = ends;
+        let same_host = decide::is_same_host(local.ip(), peer.ip());
+        if same_host && dial::was_repeated(stream) {
+            return false;
+        }
+        let picture = self.traffic.picture();
+        let settings = self.fast_open.now();
+        let has_no_cookie = peer.ip().to_canonical().is_loopback() || !settings.takes;
+        !picture.honours(peer.ip())
+            || same_host
+                && has_no_cookie
+                && settings.always_sends
+                && picture.sources.contains(&peer.ip().to_canonical())
+    }
+
+    fn is_own(&self, label: &Label) -> bool {
+        label.agent_key == Some(self.identity.agent_key.value())
+    }
+}
