@@ -4,7 +4,7 @@ use super::node::{ChildLife, JoinAt, MachineState, NodeMachine, UpgradeAt, Upgra
 use super::{Action, Place, Record, Serving, Settled, Step, Work, recovery::settled_after};
 use crate::ids::Version;
 
-/// The next thing on the main lane.
+/// The next thing on the main loop.
 pub(super) enum LaneDecision {
     Journal(Record),
     Do(Action),

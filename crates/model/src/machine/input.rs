@@ -14,7 +14,7 @@ pub enum Input {
     Plan(Plan),
     /// More can be served than when it was aligned last: the node has become known.
     Align,
-    /// The main lane's action ended.
+    /// The main loop's action ended.
     Done(Outcome),
     /// The staging ended.
     StageDone(StageOutcome),
@@ -32,7 +32,7 @@ pub enum Input {
     },
 }
 
-/// How an action of the main lane ended.
+/// How an action of the main loop ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// As wished.

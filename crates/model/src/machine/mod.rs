@@ -2,7 +2,7 @@
 //!
 //! The shell (the agent) feeds [`NodeMachine::step`] and performs the [`Output`]s strictly in order: a
 //! [`Output::Journal`] is durable before the next output begins, a [`Output::Traffic`] is in force before it. At most
-//! one [`Action`] of the main lane runs at a time and is answered with [`Input::Done`]; beside it at most one staging
+//! one [`Action`] of the main loop runs at a time and is answered with [`Input::Done`]; beside it at most one staging
 //! ([`Output::Stage`]) runs and is answered with [`Input::StageDone`]. Between steps the shell sleeps until
 //! [`NodeMachine::wake_at_ms`] and then gives [`Input::Tick`].
 //!

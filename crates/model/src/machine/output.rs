@@ -11,9 +11,9 @@ pub enum Output {
     Journal(Record),
     /// Put these flags into force (the member table, the agent's gate) before anything that follows.
     Traffic(Traffic),
-    /// Begin this action on the main lane. Always the last output of a step; answered by [`super::Input::Done`].
+    /// Begin this action on the main loop. Always the last output of a step; answered by [`super::Input::Done`].
     Do(Action),
-    /// Begin staging, beside the main lane; answered by [`super::Input::StageDone`].
+    /// Begin staging, beside the main loop; answered by [`super::Input::StageDone`].
     Stage(StageRequest),
     /// Tell people (an event for the history).
     Tell(Note),
@@ -57,7 +57,7 @@ pub struct StageRequest {
     pub running: Option<Place>,
 }
 
-/// Something for the shell's main lane. Each begins by looking at what is already done, and may be asked for again.
+/// Something for the shell's main loop. Each begins by looking at what is already done, and may be asked for again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Make what is served equal to this: ports and adapters of every held version are open and loaded, those of others
