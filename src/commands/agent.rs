@@ -103,7 +103,7 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> CommandOutcome {
         let mut agent = pin!(agent::run(config, asked));
         tokio::select! {
             ended = &mut agent => {
-                let is_left = matches!(ended, Err(AgentError::HolderGone));
+                let is_left = matches!(ended, Err(AgentError::HolderGone | AgentError::Renumbered));
                 let pause = if is_left { AGAIN_PAUSE } else { Duration::ZERO };
                 // Asked while it waits, it ends.
                 let again = tokio::select! {
@@ -162,7 +162,9 @@ fn explain(error: AgentError) -> anyhow::Error {
         AgentError::Holder(ClientError::Locked { .. }) => {
             "find out what that process is and end it, then start the agent again; nobody but root and the agent's user can open the lock from now on"
         }
-        AgentError::HolderGone => "start the agent again: it goes on with what is there",
+        AgentError::HolderGone | AgentError::Renumbered => {
+            "start the agent again: it goes on with what is there"
+        }
         _ => "start the agent again; -v says more",
     };
     let what = anyhow::Error::from(error)

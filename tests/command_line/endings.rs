@@ -69,6 +69,7 @@ fn told(server: &Server, bundle: &std::path::Path, words: &[&str]) -> Command {
 /// Makes a node known that never settles.
 fn enrol(server: &Server) {
     let request = EnrolRequest {
+        system_id: None,
         name: "a".to_owned(),
         class: "echo".to_owned(),
         attributes: [].into(),

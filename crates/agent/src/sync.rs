@@ -7,13 +7,13 @@ use crate::layout::Layout;
 use crate::vital::Vital;
 use client::{Client, ClientError};
 use model::api::{
-    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeReport, Phase, SyncRequest,
-    SystemView,
+    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeIdentity, NodeReport, Phase,
+    SyncRequest, SystemView,
 };
 use model::ids::{NodeId, Version};
 use model::machine::Place;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -50,20 +50,15 @@ pub(crate) async fn enrol(
     layout: &Layout,
     claimed: bool,
 ) -> Result<(Enrolled, bool), ClientError> {
-    let request = EnrolRequest {
-        name: config.name.clone(),
-        class: config.class.clone(),
-        attributes: config.attributes.clone(),
-        host: host_name(),
-        data_directory: layout.root().display().to_string(),
-    };
+    let known = enrolled(layout, Some(&config.name));
+    let request = request(config, layout, known.as_ref());
     match client.enrol(&request).await {
         Ok(enrolled) => {
-            save(&enrolment(layout), &enrolled);
+            keep(layout, &config.name, &enrolled);
             Ok((enrolled, true))
         }
         Err(error) if claimed && error.kind() == Some(CONFLICT) => Err(error),
-        Err(error) => match enrolled(layout) {
+        Err(error) => match known {
             Some(enrolled) => {
                 tracing::warn!(
                     "the upgrade server does not take this node ({error}): it goes on as its journal says, and asks again"
@@ -75,9 +70,41 @@ pub(crate) async fn enrol(
     }
 }
 
-/// What a server last said to the node's enrolment.
-pub(crate) fn enrolled(layout: &Layout) -> Option<Enrolled> {
-    load(&enrolment(layout))
+fn request(config: &Config, layout: &Layout, known: Option<&Enrolled>) -> EnrolRequest {
+    EnrolRequest {
+        name: config.name.clone(),
+        class: config.class.clone(),
+        attributes: config.attributes.clone(),
+        host: host_name(),
+        data_directory: layout.root().display().to_string(),
+        system_id: known.map(|known| known.system_id),
+    }
+}
+
+/// What a server has said to the enrolment of a node of this name.
+#[derive(Debug, Deserialize, Serialize)]
+struct KeptEnrolment {
+    #[serde(flatten)]
+    enrolled: Enrolled,
+    /// None where an agent from before this was kept has written it.
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// What a server last said to the node's enrolment; under another name the node is another one.
+pub(crate) fn enrolled(layout: &Layout, name: Option<&str>) -> Option<Enrolled> {
+    let kept: KeptEnrolment = load(&enrolment(layout))?;
+    let is_its = match (&kept.name, name) {
+        (Some(then), Some(now)) => then == now,
+        _ => true,
+    };
+    is_its.then_some(kept.enrolled)
+}
+
+fn keep(layout: &Layout, name: &str, enrolled: &Enrolled) {
+    let name = Some(name.to_owned());
+    let enrolled = enrolled.clone();
+    save(&enrolment(layout), &KeptEnrolment { enrolled, name });
 }
 
 fn enrolment(layout: &Layout) -> PathBuf {
@@ -107,6 +134,8 @@ pub(crate) struct Link {
     pub(crate) view: watch::Receiver<Option<Arc<SystemView>>>,
     /// An operator has forgotten the node.
     pub(crate) forgotten: watch::Receiver<bool>,
+    /// The server has given the node another number: the agent is to begin anew.
+    pub(crate) renumbered: watch::Receiver<bool>,
 }
 
 /// What the server was told that a node runs.
@@ -131,8 +160,8 @@ impl Link {
 /// Starts the conversation. It ends with the runtime.
 pub(crate) fn start(
     client: Arc<Client>,
-    node: NodeId,
-    poll: Duration,
+    config: &Config,
+    enrolled: &Enrolled,
     layout: &Layout,
     report: watch::Receiver<Option<NodeReport>>,
     vital: &Vital,
@@ -143,10 +172,17 @@ pub(crate) fn start(
     let (events, event_receiver) = mpsc::unbounded_channel();
     let wake = Arc::new(Notify::new());
     let (forgotten, is_forgotten) = watch::channel(false);
+    let (renumbered, is_renumbered) = watch::channel(false);
     let conversation = Conversation {
         client,
-        node,
-        poll,
+        node: enrolled.node,
+        identity: NodeIdentity {
+            system_id: enrolled.system_id,
+            name: config.name.clone(),
+        },
+        enrolling: request(config, layout, Some(enrolled)),
+        layout: layout.clone(),
+        poll: Duration::from_millis(config.poll_ms),
         cache: cache.into_boxed_path(),
         wake: wake.clone(),
         report,
@@ -157,6 +193,7 @@ pub(crate) fn start(
         ahead_ms: Arc::default(),
         reached: false,
         forgotten,
+        renumbered,
         contact: Contact::default(),
     };
     let ahead_ms = conversation.ahead_ms.clone();
@@ -168,12 +205,17 @@ pub(crate) fn start(
         heard,
         view,
         forgotten: is_forgotten,
+        renumbered: is_renumbered,
     }
 }
 
 struct Conversation {
     client: Arc<Client>,
     node: NodeId,
+    identity: NodeIdentity,
+    /// How the node enrols again.
+    enrolling: EnrolRequest,
+    layout: Layout,
     poll: Duration,
     cache: Box<Path>,
     wake: Arc<Notify>,
@@ -187,6 +229,7 @@ struct Conversation {
     reached: bool,
     /// The server has said that the node was forgotten.
     forgotten: watch::Sender<bool>,
+    renumbered: watch::Sender<bool>,
     /// What was said of the server.
     contact: Contact,
 }
@@ -213,6 +256,9 @@ impl Conversation {
                 }
                 Err(error) => {
                     self.note_forgotten(&error);
+                    if error.kind() == Some(CONFLICT) {
+                        self.enrol_again().await;
+                    }
                     jittered(self.poll.min(RETRY_PAUSE))
                 }
             };
@@ -256,6 +302,21 @@ impl Conversation {
         }
     }
 
+    /// Asks for a number where the server knows this one as another node's. A server of another system gives none.
+    async fn enrol_again(&mut self) {
+        let Ok(enrolled) = self.client.enrol(&self.enrolling).await else {
+            return;
+        };
+        if enrolled.node != self.node && !*self.renumbered.borrow() {
+            tracing::warn!(
+                number = %enrolled.node,
+                "the server has given this node another number: the agent begins anew with it"
+            );
+            keep(&self.layout, &self.identity.name, &enrolled);
+            self.renumbered.send_replace(true);
+        }
+    }
+
     fn collect_events(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             self.waiting.push_back(event);
@@ -271,6 +332,7 @@ impl Conversation {
         let request = SyncRequest {
             seen_view: if self.reached { seen_view } else { None },
             report,
+            identity: Some(self.identity.clone()),
             events: self.waiting.iter().take(count).cloned().collect(),
         };
         let answer = self.client.sync(self.node, &request, None).await;

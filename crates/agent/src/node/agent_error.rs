@@ -69,6 +69,9 @@ pub enum AgentError {
     /// The holder has gone while the agent ran.
     #[error("the node's holder has gone, or a newer agent has taken the node over")]
     HolderGone,
+    /// The server knows the node by another number now.
+    #[error("the server has given the node another number")]
+    Renumbered,
     /// A task without which it cannot go on has broken.
     #[error("the {task} has broken down ({why}); the software runs on")]
     Broken {
@@ -107,6 +110,7 @@ impl Ended {
         match self {
             Ended::Asked => Ok(()),
             Ended::HolderGone => Err(AgentError::HolderGone),
+            Ended::Renumbered => Err(AgentError::Renumbered),
             Ended::Journal(error) => Err(error.into()),
         }
     }

@@ -34,6 +34,6 @@ pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
         false => holder::forget(layout.root()),
     };
     let records = Journal::claim(&layout.journal(), forget)?;
-    let node = sync::enrolled(&layout).map(|enrolled| enrolled.node);
+    let node = sync::enrolled(&layout, None).map(|enrolled| enrolled.node);
     Ok(Claimed { records, node })
 }

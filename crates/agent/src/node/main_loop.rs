@@ -29,6 +29,8 @@ pub(super) enum Ended {
     Asked,
     /// The holder has gone, or a newer agent has taken the node.
     HolderGone,
+    /// The server has given the node another number.
+    Renumbered,
     /// The journal cannot be written: nothing may go on.
     Journal(JournalError),
 }
@@ -52,6 +54,7 @@ enum News {
     Catalog,
     Holder(Option<Notice>),
     Report,
+    Renumbered,
     Asked,
 }
 
@@ -84,6 +87,7 @@ impl MainLoop {
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
         let mut outputs = first;
+        let mut renumbered = self.node.surroundings.link.renumbered.clone();
         let mut report = tokio::time::interval(REPORT_INTERVAL);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -104,6 +108,7 @@ impl MainLoop {
                 () = wake => News::Machine(Input::Tick),
                 () = self.node.membership.align_wanted.notified() => News::Machine(Input::Align),
                 _ = report.tick() => News::Report,
+                Ok(()) = renumbered.changed() => News::Renumbered,
                 _ = stop.changed() => News::Asked,
             };
             outputs = match news {
@@ -112,6 +117,7 @@ impl MainLoop {
                 News::Holder(Some(notice)) => self.notice(notice),
                 News::Holder(None) => return Ended::HolderGone,
                 News::Report => self.look_around(),
+                News::Renumbered => return Ended::Renumbered,
                 News::Asked => return Ended::Asked,
             };
         }

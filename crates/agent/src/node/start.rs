@@ -57,9 +57,14 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let answered = enrolment.answered;
     let (vital, mut watch_of_vital) = Vital::new();
     let (report, reports) = watch::channel(None);
-    let poll = Duration::from_millis(config.poll_ms);
-    let me = enrolment.enrolled.node;
-    let mut link = sync::start(client.clone(), me, poll, &layout, reports, &vital);
+    let mut link = sync::start(
+        client.clone(),
+        &config,
+        &enrolment.enrolled,
+        &layout,
+        reports,
+        &vital,
+    );
     if answered && holder.state().child.is_none() {
         // Nothing runs that could serve meanwhile: what is started should be what is wanted now, not when it was cached.
         let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;

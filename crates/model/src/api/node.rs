@@ -22,6 +22,20 @@ pub struct EnrolRequest {
     pub host: String,
     /// The node's data directory on that machine.
     pub data_directory: String,
+    /// The system that the node has been enrolled in; absent at its first enrolment. A server of another system refuses it.
+    #[serde(default)]
+    pub system_id: Option<u64>,
+}
+
+/// Whose a node's number is: the database that has given it. Another one gives the same numbers to others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NodeIdentity {
+    /// The system's number.
+    pub system_id: u64,
+    /// The node's name.
+    pub name: String,
 }
 
 /// The answer to an enrolment.
@@ -51,6 +65,9 @@ pub struct SyncRequest {
     pub seen_view: Option<u64>,
     /// The node's report; absent means "as before" (the node still counts as reachable).
     pub report: Option<NodeReport>,
+    /// Who the agent takes itself for; a server that knows its number as another's refuses it.
+    #[serde(default)]
+    pub identity: Option<NodeIdentity>,
     /// What happened at the node since the last sync, oldest first (at most [`EVENTS_PER_SYNC_MAX`]).
     #[serde(default)]
     pub events: Vec<NewEvent>,

@@ -34,6 +34,15 @@ pub(super) fn enrol(
             "This server has no system yet: publish version 1 first (`upstart publish DIR`), then enrol nodes.",
         ));
     };
+    if request.system_id.is_some_and(|its| its != system_id) {
+        return Err(refuse(
+            Kind::ENROLMENT_CONFLICT,
+            format!(
+                "Node `{}` is of another system than this server's `{system}`; give the agent the address of its own server, or begin a new node with an empty data directory.",
+                request.name
+            ),
+        ));
+    }
     let scope = NodeScope {
         name: request.name.clone(),
         class: request.class.clone(),

@@ -5,8 +5,8 @@ use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::listed;
 use crate::udb::Change;
 use model::api::{
-    EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeReport, REPORT_ENTRIES_MAX, SyncRequest,
-    TEXT_BYTES_MAX,
+    EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeIdentity, NodeReport, REPORT_ENTRIES_MAX,
+    SyncRequest, TEXT_BYTES_MAX,
 };
 use model::ids::NodeId;
 use std::collections::BTreeSet;
@@ -67,6 +67,9 @@ pub(super) fn sync(
 ) -> Result<(), RequestRefusal> {
     let known = draft.state.nodes.get(&node);
     let before = known.ok_or_else(|| missing(draft, node))?;
+    if let Some(identity) = &request.identity {
+        check_identity(draft, before, identity)?;
+    }
     let mut after = NodeFact {
         seen_at_ms: draft.now_ms(),
         reachable: true,
@@ -106,6 +109,29 @@ pub(super) fn sync(
         retirement::finish(draft);
     }
     Ok(())
+}
+
+/// A database that was set back, or is another one, gives numbers again: who comes under one must be the node that has it here.
+fn check_identity(
+    draft: &Draft<'_>,
+    here: &NodeFact,
+    identity: &NodeIdentity,
+) -> Result<(), RequestRefusal> {
+    let (system, system_id) = draft.state.system.clone().unwrap_or_default();
+    let why = if system_id != identity.system_id {
+        format!("this is the server of another system, `{system}`")
+    } else if here.name != identity.name {
+        format!(
+            "this server knows {} as `{}`: its database is not the one in which the node was enrolled, or has been set back",
+            here.node, here.name
+        )
+    } else {
+        return Ok(());
+    };
+    Err(refuse(
+        Kind::ENROLMENT_CONFLICT,
+        format!("Node `{}` is not known here: {why}.", identity.name),
+    ))
 }
 
 /// Numbers are given once: one that was given and is not there any more is a forgotten node's. Any other is unknown here, as in

@@ -120,6 +120,7 @@ fn publish(version: u32) -> Order {
 
 fn enrol(name: &str) -> Order {
     Order::Enrol(EnrolRequest {
+        system_id: None,
         name: name.to_owned(),
         class: "storage".to_owned(),
         attributes: [].into(),

@@ -142,6 +142,7 @@ impl Running {
 
     pub(crate) async fn enrol(&self, name: &str) -> Result<Enrolled, ClientError> {
         let request = EnrolRequest {
+            system_id: None,
             name: name.to_owned(),
             class: "storage".to_owned(),
             attributes: [].into(),
@@ -157,6 +158,7 @@ impl Running {
         report: NodeReport,
     ) -> Result<SyncResponse, ClientError> {
         let request = SyncRequest {
+            identity: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),

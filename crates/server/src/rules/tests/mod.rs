@@ -9,8 +9,8 @@ use super::{DecisionContext, Order, Publication, decide};
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
-    ChildState, EnrolRequest, Enrolled, NodeFact, NodeReport, NodeStatus, Phase, SyncRequest,
-    SystemView,
+    ChildState, EnrolRequest, Enrolled, NodeFact, NodeIdentity, NodeReport, NodeStatus, Phase,
+    SyncRequest, SystemView,
 };
 use model::bundle::{BundleFiles, FileInfo};
 use model::ids::{NodeId, Version};
@@ -98,6 +98,7 @@ impl World {
 
     pub(super) fn report(&mut self, node: NodeId, report: NodeReport) {
         let request = SyncRequest {
+            identity: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
@@ -110,6 +111,7 @@ impl World {
 
 pub(super) fn enrol(name: &str, class: &str) -> EnrolRequest {
     EnrolRequest {
+        system_id: None,
         name: name.to_owned(),
         class: class.to_owned(),
         attributes: [].into(),
@@ -246,11 +248,52 @@ fn silence_makes_unreachable_and_the_next_sync_reachable() {
 }
 
 #[test]
+fn a_number_that_is_anothers_here_is_refused() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    let (_, system_id) = world.state.system.clone().expect("a system");
+    let mut come_as = |name: &str, system_id: u64| {
+        let request = SyncRequest {
+            seen_view: None,
+            report: Some(report(1)),
+            identity: Some(NodeIdentity {
+                system_id,
+                name: name.to_owned(),
+            }),
+            events: Vec::new(),
+        };
+        world.ask::<()>(Order::Sync(a, Box::new(request)))
+    };
+    come_as("a", system_id).expect("itself");
+    for (name, its_system) in [("b", system_id), ("a", system_id + 1)] {
+        let refusal = come_as(name, its_system).expect_err(name);
+        assert_eq!(refusal.kind.name, "enrolment-conflict");
+    }
+}
+
+#[test]
+fn a_node_of_another_system_is_not_enrolled() {
+    let mut world = World::with(&[STORAGE]);
+    let (_, system_id) = world.state.system.clone().expect("a system");
+    let mut come_from = |its_system| {
+        let request = EnrolRequest {
+            system_id: Some(its_system),
+            ..enrol("a", "storage")
+        };
+        world.ask::<Enrolled>(Order::Enrol(request))
+    };
+    let refusal = come_from(system_id + 1).expect_err("another system's");
+    assert_eq!(refusal.kind.name, "enrolment-conflict");
+    come_from(system_id).expect("enrolled");
+}
+
+#[test]
 fn only_what_others_decide_by_wakes_them() {
     let mut world = World::with(&[STORAGE]);
     let a = world.settled("a", 1);
     let visible = |world: &World, report: NodeReport| {
         let request = SyncRequest {
+            identity: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
