@@ -153,6 +153,7 @@ fn explain(error: AgentError) -> anyhow::Error {
         AgentError::File { .. } => {
             "the agent's user must be able to read and write everything below --data"
         }
+        AgentError::Unfit(..) => "give another --data",
         AgentError::Distrust(_) => {
             "see to it that only root and the agent's user can write there (`chown`, `chmod go-w`, `setfacl -b`), or give another --data"
         }

@@ -14,11 +14,13 @@ use crate::udb::{Sqlite, Stored, Udb};
 use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
+use rustix::fs::OFlags;
 use rustix::process::Resource;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,12 +164,25 @@ fn raise_open_files() {
 /// Makes the data directory, which only its owner enters: what is published may hold secrets. One that is there is closed to strangers;
 /// what its group may is left as it is.
 fn private(data: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(data)?;
-    let mode = std::fs::metadata(data)?.permissions().mode();
+    let about = std::fs::metadata(data)?;
+    let user = rustix::process::geteuid().as_raw();
+    if ![0, user].contains(&about.uid()) {
+        return Err(io::Error::other(format!(
+            "it belongs to user {}, who could put a token and upgrades of his own there",
+            about.uid()
+        )));
+    }
+    if about.mode() & 0o1000 != 0 {
+        return Err(io::Error::other(
+            "everybody makes files there, as its sticky bit says: give the server a folder of its own",
+        ));
+    }
+    let mode = about.permissions().mode();
     match mode & 0o007 {
         0 => Ok(()),
         _ => std::fs::set_permissions(data, PermissionsExt::from_mode(mode & !0o007)),
@@ -189,7 +204,14 @@ fn lock(data: &Path) -> Result<File, ServerError> {
         path: path.clone(),
         source,
     };
-    let file = File::create(&path).map_err(unusable)?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        // Whatever a link there leads to is nobody's lock.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ServerError::InUse(data.to_owned())),
@@ -293,5 +315,46 @@ mod tests {
             matches!(error, ServerError::Broken("state writer", _)),
             "{error}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{lock, private};
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    #[test]
+    fn a_link_in_the_locks_place_empties_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = folder.path().join("other");
+        std::fs::write(&other, "kept").expect("written");
+        let data = folder.path().join("data");
+        private(&data).expect("made");
+        symlink(&other, data.join("lock")).expect("linked");
+        assert!(lock(&data).is_err());
+        assert_eq!(std::fs::read_to_string(&other).expect("read"), "kept");
+    }
+
+    #[test]
+    fn a_folder_of_somebody_elses_or_of_everybodys_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        private(folder.path()).expect("its own");
+        set_permissions(folder.path(), Permissions::from_mode(0o1777)).expect("set");
+        let told = private(folder.path()).expect_err("everybody's").to_string();
+        assert!(told.contains("sticky"), "{told}");
+        let mode = std::fs::metadata(folder.path())
+            .expect("there")
+            .permissions();
+        assert_eq!(mode.mode() & 0o7777, 0o1777, "left as it was");
+        set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("set");
+        if chown(folder.path(), Some(1234), None).is_err() {
+            println!(
+                "SKIPPED: a_folder_of_somebody_elses_or_of_everybodys_is_refused: only root gives folders away"
+            );
+            return;
+        }
+        let told = private(folder.path()).expect_err("another's").to_string();
+        assert!(told.contains("belongs to user 1234"), "{told}");
     }
 }

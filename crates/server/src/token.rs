@@ -39,6 +39,14 @@ pub enum TokenError {
         /// Its mode.
         mode: u32,
     },
+    /// Somebody else has put it into the data directory.
+    #[error("the token file {} belongs to user {owner}, who knows what is in it", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// What it holds is no token.
     #[error("the token file {} holds no token: {why}", path.display())]
     Unfit {
@@ -71,6 +79,10 @@ impl TokenError {
             }
             Self::Open { path, .. } => format!(
                 "`chmod 600 {}`, or 640 with a group of its own; if it was open for long, put another token in it",
+                path.display()
+            ),
+            Self::Foreign { path, .. } => format!(
+                "remove {}: the server makes another at its next start; find out who could write there",
                 path.display()
             ),
             Self::Unfit {
@@ -178,6 +190,11 @@ pub fn check_private(path: &Path, about: &Metadata) -> Result<(), TokenError> {
 pub(crate) fn of_data(data: &Path) -> Result<String, TokenError> {
     let path = path(data);
     match read(&path) {
+        // Whoever has put it there knows it.
+        Ok(held) if ![0, rustix::process::geteuid().as_raw()].contains(&held.owner) => {
+            let owner = held.owner;
+            Err(TokenError::Foreign { path, owner })
+        }
         Ok(held) => Ok(held.token),
         Err(TokenError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             make(data, &path).map_err(|source| TokenError::File { path, source })
@@ -226,6 +243,23 @@ mod tests {
         assert_eq!(about.permissions().mode() & 0o7777, 0o600);
         let other = tempfile::tempdir().expect("a folder");
         assert_ne!(of_data(other.path()).expect("made"), made);
+    }
+
+    #[test]
+    fn a_token_that_somebody_else_has_put_there_is_none() {
+        let data = tempfile::tempdir().expect("a folder");
+        of_data(data.path()).expect("made");
+        if std::os::unix::fs::chown(path(data.path()), Some(1234), None).is_err() {
+            println!(
+                "SKIPPED: a_token_that_somebody_else_has_put_there_is_none: only root gives files away"
+            );
+            return;
+        }
+        let error = of_data(data.path()).expect_err("another's");
+        assert!(
+            matches!(error, TokenError::Foreign { owner: 1234, .. }),
+            "{error}"
+        );
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub enum AgentError {
     /// No node can have that name.
     #[error("`{0}` is no node's name: one {1}")]
     Name(String, &'static str),
+    /// The data directory cannot be one.
+    #[error("{} cannot be a data directory: {}", .0.display(), .1)]
+    Unfit(PathBuf, &'static str),
     /// Others than the agent's user can change what it runs.
     #[error("the data directory is not safe")]
     Distrust(#[from] Distrust),

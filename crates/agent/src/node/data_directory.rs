@@ -15,6 +15,9 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
     }
     make_folder(data, 0o711).map_err(at(data))?;
     let data = std::fs::canonicalize(data).map_err(at(data))?;
+    if let Some(why) = unfit(&data) {
+        return Err(AgentError::Unfit(data, why));
+    }
     trust::check(&data)?;
     for (name, mode) in [
         ("versions", 0o711),
@@ -29,6 +32,18 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
             .map_err(at(&folder))?;
     }
     Ok(data)
+}
+
+/// Why a path cannot be a data directory's. The dynamic linker cuts `LD_PRELOAD` at blanks and colons (ld.so(8)): it would load what
+/// lies at the first part, whoever has put it there.
+fn unfit(data: &Path) -> Option<&'static str> {
+    match data.to_str() {
+        None => Some("its path is no UTF-8"),
+        Some(path) if path.contains(|at: char| at == ':' || at.is_whitespace()) => Some(
+            "its path has a blank or a colon, at which the library that it holds could not be preloaded",
+        ),
+        Some(_) => None,
+    }
 }
 
 /// Makes a folder with this mode, whatever the umask; one that is there stays as it is.
@@ -46,5 +61,23 @@ fn narrow(folder: &Path, mode: u32) -> io::Result<()> {
     match present & !mode {
         0 => Ok(()),
         _ => std::fs::set_permissions(folder, Permissions::from_mode(present & mode)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_path_that_cuts_the_librarys_is_refused() {
+        for path in ["/srv/a b", "/srv/a:b", "/srv/a\tb", "/srv/a\n"] {
+            assert!(unfit(Path::new(path)).is_some(), "{path:?}");
+        }
+        assert!(unfit(Path::new(OsStr::from_bytes(b"/srv/\xff"))).is_some());
+        for path in ["/srv/node-1", "/srv/k\u{f6}ln", "/srv/$HOME"] {
+            assert_eq!(unfit(Path::new(path)), None, "{path:?}");
+        }
     }
 }
