@@ -81,19 +81,17 @@ fn functions(text: &str) -> Vec<Function<'_>> {
             candidate.trim_start().starts_with('}')
                 && candidate.len() - candidate.trim_start().len() == depth
         };
-        let ends_at_once = line.ends_with(';') || line.ends_with('}');
-        let length = if ends_at_once {
-            1
-        } else {
-            lines[index..]
-                .iter()
-                .position(closes)
-                .map_or(1, |end| end + 1)
+        // Of a trait's methods some have no body: those end with a semicolon.
+        let ends_head = |line: &&str| line.ends_with([';', '{', '}']);
+        let head_ends = index + lines[index..].iter().position(ends_head).unwrap_or(0);
+        let end = match lines[head_ends].ends_with('{') {
+            true => lines[index..].iter().position(closes).unwrap_or(0),
+            false => head_ends - index,
         };
         found.push(Function {
             name,
             line: index + 1,
-            lines: length,
+            lines: end + 1,
         });
     }
     found
@@ -142,6 +140,13 @@ mod tests {
                 lines: 1
             }
         );
+    }
+
+    #[test]
+    fn a_method_without_a_body_ends_with_its_semicolon() {
+        let text = "trait A {\n    fn one(\n        &self,\n    ) -> u8;\n\n    fn two();\n}\n\nimpl B {\n    fn three() {\n    }\n}\n";
+        let lines: Vec<usize> = lengths(text).collect();
+        assert_eq!(lines, [3, 1, 2]);
     }
 
     #[test]
