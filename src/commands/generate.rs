@@ -1,5 +1,5 @@
 //! `upstart completions`, `upstart man` and `upstart schema`: files for packagers and editors. The first two are generated
-//! from the arguments themselves; that the schemas know what the parsers know is tested (crates/model/tests/schema.rs, crates/adapter/tests/schema.rs).
+//! from the arguments themselves; that the schemas know what the parsers know is tested (crates/model/tests/schema.rs, crates/component/tests/schema.rs).
 
 use super::reference;
 use crate::failure::{Advise, CommandEnd, CommandOutcome};

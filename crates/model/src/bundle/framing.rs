@@ -1,4 +1,4 @@
-//! How a service's byte stream is cut into messages, as declared in the upgrade file. What cuts is in the adapter crate.
+//! How a service's byte stream is cut into messages, as declared in the upgrade file. What cuts is in the crate `wire`.
 
 /// The longest head that an adapter is shown before the rest of its message is there, in bytes; a header is no longer either.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;

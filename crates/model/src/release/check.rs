@@ -17,7 +17,7 @@ pub struct Checked {
 }
 
 /// Checks a bundle as far as it can be checked without the system and without reading lenses: what `upstart check DIR`
-/// does before it has the adapter crate look at each of [`Upgrade::lenses`]. `text` is that of `upgrade.toml`.
+/// does before it has the crates `lens` and `component` look at each of [`Upgrade::lenses`]. `text` is that of `upgrade.toml`.
 ///
 /// # Errors
 /// Everything that is wrong with it.

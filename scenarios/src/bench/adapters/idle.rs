@@ -1,4 +1,4 @@
-//! What an idle connection takes in the process that serves it: the adapter crate's own test says, run here with what the
+//! What an idle connection takes in the process that serves it: the own test of the crate `serve` says, run here with what the
 //! release is built with.
 
 use anyhow::{Context, bail};
