@@ -2,9 +2,10 @@
 
 use http::{HeaderValue, Method, StatusCode, header};
 
+use crate::message::{is_encoded, set_body};
 use crate::operation::{Alternative, Operation, Statuses};
-use crate::rule::Remembered;
-use crate::step::{LensStep, is_encoded, set_body};
+use crate::recipe::rule::Remembered;
+use crate::step::LensStep;
 use call::{
     Answer, Body, BodyError, BodyLimits, Failure, Refusal, RefusalBody, RefusalKind, RefusalWords,
 };

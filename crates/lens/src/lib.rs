@@ -5,16 +5,15 @@
 //! must say so, or the file is refused. docs/reference/lenses.md is the reference.
 
 mod answer;
-mod convert;
 pub mod explain;
-mod family;
 mod lookup;
+mod message;
 mod operation;
 mod parse;
 mod recipe;
 mod refusals;
-mod rule;
 mod step;
+mod translate;
 
 use std::sync::Arc;
 

@@ -5,38 +5,16 @@ use cel::Value;
 use http::header::{self, HeaderMap};
 use http::{Method, Request};
 
+use crate::message::{is_encoded, target};
 use crate::operation::Operation;
-use crate::rule::BySide;
-use crate::step::{LensStep, is_encoded, target};
-use call::{
-    Answer, Body, BodyError, BodyLimits, Call, Failure, Held, Hold, Key, Next, RefusalKind,
-};
+use crate::step::LensStep;
+use call::{Answer, Body, BodyError, BodyLimits, Call, Failure, Held, Key, Next, RefusalKind};
 use declaration::Mismatch;
-use declaration::expression::{Expression, Surroundings};
+use declaration::expression::Surroundings;
 use declaration::lookup::{LookupAnswers, answer_value};
 use declaration::scope::Scope;
 use declaration::template::Template;
 use wire::json::Json;
-
-/// A call that is made before the operation's own.
-#[derive(Debug)]
-pub(crate) struct Lookup {
-    /// Expressions find its answer under this name.
-    pub(crate) name: String,
-    /// What is called, by the side that the software speaks; parameters are those of the caller's
-    /// path.
-    pub(crate) templates: BySide<Template>,
-    /// Whether it is needed, judged on the caller's request.
-    pub(crate) when: BySide<Expression>,
-}
-
-/// The conflict key of an operation, and how it is held.
-#[derive(Debug)]
-pub(crate) struct Conflict {
-    pub(crate) hold: Hold,
-    /// Over the caller's request; without one it is the whole node.
-    pub(crate) key: Option<Expression>,
-}
 
 /// Headers that concern the body of the caller's own request, or make its answer depend on what the
 /// caller has: a look-up has no body and wants the whole answer.

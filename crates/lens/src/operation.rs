@@ -2,10 +2,9 @@
 
 use http::{Method, StatusCode};
 
-use crate::lookup::{Conflict, Lookup};
 use crate::recipe::Recipe;
-use crate::rule::BySide;
-use call::{Direction, Side};
+use crate::recipe::rule::BySide;
+use call::{Direction, Hold, Side};
 use declaration::expression::Expression;
 use declaration::place::Place;
 use declaration::reader::Origin;
@@ -92,6 +91,26 @@ impl Operation {
         self.remembers_request = remembers_request;
         self.decodes_response = self.responses.iter().any(Alternative::needs_body);
     }
+}
+
+/// A call that is made before the operation's own.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    /// Expressions find its answer under this name.
+    pub(crate) name: String,
+    /// What is called, by the side that the software speaks; parameters are those of the caller's
+    /// path.
+    pub(crate) templates: BySide<Template>,
+    /// Whether it is needed, judged on the caller's request.
+    pub(crate) when: BySide<Expression>,
+}
+
+/// The conflict key of an operation, and how it is held.
+#[derive(Debug)]
+pub(crate) struct Conflict {
+    pub(crate) hold: Hold,
+    /// Over the caller's request; without one it is the whole node.
+    pub(crate) key: Option<Expression>,
 }
 
 /// One kind of answer of an operation.

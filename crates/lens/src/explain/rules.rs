@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::scopes::{Caller, answer_scope, request_scope};
-use crate::convert::Convert;
-use crate::family;
 use crate::operation::{Alternative, Operation};
 use crate::recipe::Recipe;
-use crate::rule::{Action, Fill, Rule};
+use crate::recipe::convert::Convert;
+use crate::recipe::family;
+use crate::recipe::rule::{Action, Fill, Rule};
 use crate::step::LensStep;
 use call::{Refusal, Side};
 use conversation::{Conversation, Headers, Reply, Request};

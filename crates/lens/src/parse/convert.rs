@@ -2,7 +2,7 @@
 
 use super::rule::{self, Rules};
 use super::{expression, word};
-use crate::convert::{Convert, Entries, Round, Scale, Table, Time, TimeForm, Type, Way};
+use crate::recipe::convert::{Convert, Entries, Round, Scale, Table, Time, TimeForm, Type, Way};
 use crate::recipe::{Recipe, Rest};
 use call::Side;
 use declaration::DeclarationError;

@@ -4,9 +4,8 @@ use http::{Method, header};
 
 use super::operation::template;
 use super::{expression, when};
-use crate::lookup::{Conflict, Lookup};
-use crate::operation::Operation;
-use crate::rule::BySide;
+use crate::operation::{Conflict, Lookup, Operation};
+use crate::recipe::rule::BySide;
 use call::{Direction, Hold, Side};
 use declaration::DeclarationError;
 use declaration::expression::{Expression, LOOKUP};

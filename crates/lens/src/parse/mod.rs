@@ -12,9 +12,9 @@ use http::StatusCode;
 use toml::de::DeTable;
 
 use super::Lens;
-use super::convert::Table;
 use super::operation::{Declared, Operation, RefusalForms, Unmatched};
-use super::rule::BySide;
+use super::recipe::convert::Table;
+use super::recipe::rule::BySide;
 use call::{Direction, Side};
 use declaration::DeclarationError;
 use declaration::expression::Expression;

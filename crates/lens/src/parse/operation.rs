@@ -3,8 +3,8 @@
 use super::rule::{self, Rules};
 use super::{Shared, convert, lookup, only, refuse, response, text, when, word};
 use crate::operation::Operation;
+use crate::recipe::rule::{Action, BySide};
 use crate::recipe::{Recipe, Rest};
-use crate::rule::{Action, BySide};
 use call::{Direction, Side};
 use declaration::DeclarationError;
 use declaration::place::Place;
@@ -231,7 +231,7 @@ fn paths(
     for name in parameters(toward) {
         let given = rules.iter().any(|rule| {
             let filled = match &rule.action {
-                Action::Single { fill, .. } => !matches!(fill, crate::rule::Fill::Nothing),
+                Action::Single { fill, .. } => !matches!(fill, crate::recipe::rule::Fill::Nothing),
                 Action::Refuse { .. } => false,
                 _ => true,
             };

@@ -1,7 +1,7 @@
 //! Parses rules.
 
 use super::{Shared, convert, expression, refuse, when};
-use crate::rule::{Action, BySide, Fill, GroupWay, Rule};
+use crate::recipe::rule::{Action, BySide, Fill, GroupWay, Rule};
 use call::Side;
 use declaration::DeclarationError;
 use declaration::expression::{LOOKUP, REQUEST, VARIABLES};

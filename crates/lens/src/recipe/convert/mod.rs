@@ -13,7 +13,7 @@ pub(crate) use table::Table;
 pub(crate) use time::{Time, TimeForm};
 pub(crate) use types::Type;
 
-use super::recipe::Recipe;
+use super::Recipe;
 use call::Side;
 use declaration::Mismatch;
 use declaration::expression::{Expression, Surroundings};

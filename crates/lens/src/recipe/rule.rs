@@ -2,7 +2,7 @@
 
 use cel::Value;
 
-use crate::convert::{Convert, Way};
+use crate::recipe::convert::{Convert, Way};
 use call::Side;
 use declaration::Mismatch;
 use declaration::expression::{Expression, Surroundings};

@@ -4,15 +4,18 @@
 //! first taken out of the message (deepest places first), then put where they belong (shallowest
 //! first); what no rule mentions stays where it is.
 
+pub(crate) mod convert;
+pub(crate) mod family;
+pub(crate) mod rule;
+
 use std::borrow::Cow;
 
-use crate::family;
-use crate::rule::{Early, Rule};
 use call::Side;
 use declaration::Mismatch;
 use declaration::expression::{Surroundings, over_a_message};
 use declaration::place::Place;
 use declaration::scope::Scope;
+use rule::{Early, Rule};
 use wire::json::Json;
 
 /// What happens to members that no rule mentions.

@@ -3,7 +3,7 @@
 //! A name belongs to the most particular rule whose pattern it fits and whose condition holds; one
 //! that another rule names in full belongs to that rule.
 
-use crate::rule::{Action, Rule};
+use crate::recipe::rule::{Action, Rule};
 use call::Side;
 use declaration::Mismatch;
 use declaration::expression::Surroundings;
