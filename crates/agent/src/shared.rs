@@ -26,7 +26,7 @@ pub(crate) struct Shared {
 
 /// Which segments they are, for the next agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Noted {
+struct SharingNote {
     /// Numbers count from one boot to the next, and in one namespace.
     boot: String,
     namespace: PathBuf,
@@ -66,7 +66,7 @@ impl Shared {
 
     /// Where it cannot be noted, the next agent asks the software, or makes new ones.
     fn note(&self, data: &Path) {
-        let noted = Noted {
+        let noted = SharingNote {
             boot: boot(),
             namespace: namespace(),
             table: (self.table.id, self.table.mark),
@@ -108,7 +108,7 @@ impl Shared {
 
     /// Those that are noted, if they are there still.
     fn there(data: &Path, writable: bool) -> Option<Self> {
-        let noted: Noted = crate::sync::load(&path(data))?;
+        let noted: SharingNote = crate::sync::load(&path(data))?;
         if noted.boot != boot() || noted.namespace != namespace() {
             return None;
         }

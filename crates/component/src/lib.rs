@@ -6,6 +6,7 @@
 
 mod asked;
 mod bindings;
+mod chain_place;
 mod compile;
 mod convert;
 mod declared;
@@ -20,16 +21,15 @@ mod operation;
 mod program;
 mod run;
 mod session;
-mod standing;
 mod state;
 mod step;
 mod turns;
 
+pub use chain_place::ChainPlace;
 pub use compile::{COMPILE_COMMAND, CompileHelper, Compiler, compile_here};
 pub use declared::{ComponentLimits, Declaration};
 pub use error::ComponentError;
 pub use program::Program;
 pub use session::SessionStep;
-pub use standing::Standing;
 pub use state::{ENTRIES_FILE, StateError, StateId, StateOrigin, Stores, UNFINISHED_FILE};
 pub use step::ComponentStep;

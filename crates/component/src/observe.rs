@@ -23,7 +23,7 @@ struct Following<'s> {
 }
 
 /// A call that is about to be made.
-struct Noted<'h, 's> {
+struct NotedCall<'h, 's> {
     of: &'h Following<'s>,
     open: OpenIntent,
     /// Everything before it has been followed, or recovered from.
@@ -78,7 +78,7 @@ impl ComponentStep {
         if !asked.operation.may_write() {
             return Ok((call, None));
         }
-        let state = self.stores.state(self.standing.state);
+        let state = self.stores.state(self.place.state);
         let state = state.map_err(|error| self.broken(asked.operation, Broken::State(error)))?;
         let following = Following {
             step: self,
@@ -161,7 +161,7 @@ impl<'s> Following<'s> {
         self.step.broken(self.asked.operation, why)
     }
 
-    async fn note(&self, mut next: Next<'_>) -> Result<Noted<'_, 's>, Failure> {
+    async fn note(&self, mut next: Next<'_>) -> Result<NotedCall<'_, 's>, Failure> {
         let (step, state, asked) = (self.step, &self.state, &self.asked);
         // What cannot be recovered from now is tried again before whatever comes next.
         let is_next = step.begin(state, asked).await.is_ok()
@@ -171,7 +171,7 @@ impl<'s> Following<'s> {
         let open = state.intend(intent, step.declaration.limits().state_bytes);
         let open = open.await;
         let open = open.map_err(|error| self.broken(Broken::State(error)))?;
-        Ok(Noted {
+        Ok(NotedCall {
             of: self,
             open,
             is_next,
@@ -205,7 +205,7 @@ impl<'s> Following<'s> {
     }
 }
 
-impl Noted<'_, '_> {
+impl NotedCall<'_, '_> {
     async fn follow_answer(&mut self, answer: &Answer) -> Option<Vec<Observation>> {
         if !self.is_next {
             return None;
@@ -232,7 +232,7 @@ impl Noted<'_, '_> {
     }
 }
 
-impl Expected for Noted<'_, '_> {
+impl Expected for NotedCall<'_, '_> {
     fn follow<'a>(&'a mut self, answer: &'a Answer) -> Pending<'a, Option<Vec<Observation>>> {
         Box::pin(self.follow_answer(answer))
     }

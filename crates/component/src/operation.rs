@@ -7,7 +7,7 @@ use http::{Method, request};
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::form;
 use call::{BodyLimits, Form};
-use declaration::expression::{Expression, Surroundings};
+use declaration::expression::{Expression, ExpressionContext};
 use declaration::query::Pair;
 use declaration::scope::{Head, Scope};
 use declaration::template::{Parameters, Template};
@@ -174,9 +174,9 @@ impl Operation {
                 Scope::inner(Json::String(text))
             }
         };
-        let around = Surroundings {
+        let around = ExpressionContext {
             method: head.method.as_str(),
-            ..Surroundings::default()
+            ..ExpressionContext::default()
         };
         match expression.evaluate(&scope, None, around) {
             Ok(Json::String(key)) => Ok(key),

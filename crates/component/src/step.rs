@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::asked::Asked;
 use crate::bindings::exports::upstart::adapter::calls::Unfinished;
 use crate::bindings::upstart::adapter::{messages as wit, types};
+use crate::chain_place::ChainPlace;
 use crate::declared::Declaration;
 use crate::form;
 use crate::operation::{Hold as Excludes, Operation};
 use crate::program::Program;
 use crate::run::{Broken, Delegates, Question, Ran, Said};
-use crate::standing::Standing;
 use crate::state::{Intent, OpenIntent, State, StateOrigin, Stores};
 use call::{
     AdapterFailure, Answer, BodyError, Call, Caller, Calls, Direction, Failure, Follower, Form,
@@ -23,14 +23,14 @@ pub struct ComponentStep {
     pub(crate) declaration: Arc<Declaration>,
     program: Arc<Program>,
     pub(crate) stores: Arc<Stores>,
-    pub(crate) standing: Standing,
+    pub(crate) place: ChainPlace,
 }
 
 impl fmt::Debug for ComponentStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ComponentStep")
             .field("program", &self.program)
-            .field("standing", &self.standing)
+            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }
@@ -41,13 +41,13 @@ impl ComponentStep {
         declaration: Arc<Declaration>,
         program: Arc<Program>,
         stores: Arc<Stores>,
-        standing: Standing,
+        place: ChainPlace,
     ) -> ComponentStep {
         ComponentStep {
             declaration,
             program,
             stores,
-            standing,
+            place,
         }
     }
 }
@@ -60,7 +60,7 @@ impl Calls for ComponentStep {
     ) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let asked = self.take(call, false).await?;
-            let state = self.stores.state(self.standing.state);
+            let state = self.stores.state(self.place.state);
             let state =
                 state.map_err(|error| self.broken(asked.operation, Broken::State(error)))?;
             let _level = hold(&asked, &mut next).await;
@@ -144,7 +144,7 @@ impl ComponentStep {
         let known = head.extensions.get::<Caller>();
         let caller = types::Caller {
             direction: self.direction(),
-            version: known.map_or(self.standing.caller_version, |caller| caller.version),
+            version: known.map_or(self.place.caller_version, |caller| caller.version),
             address: known.map_or_else(String::new, |caller| caller.address.to_string()),
             service: known.map_or_else(String::new, |caller| caller.service.to_string()),
         };
@@ -169,7 +169,7 @@ impl ComponentStep {
     }
 
     pub(crate) fn direction(&self) -> types::Direction {
-        match self.standing.state.direction {
+        match self.place.state.direction {
             Direction::Past => types::Direction::Past,
             Direction::Future => types::Direction::Future,
         }
@@ -201,13 +201,13 @@ impl ComponentStep {
         let broken = |why| self.broken(asked.operation, why);
         let start = types::Start {
             direction: self.direction(),
-            beginning: match (self.standing.state.direction, state.origin) {
+            beginning: match (self.place.state.direction, state.origin) {
                 (Direction::Future, _) => types::Beginning::Staged,
                 (Direction::Past, StateOrigin::Transformed) => types::Beginning::Transformed,
                 (Direction::Past, StateOrigin::New) => types::Beginning::Joined,
             },
-            caller_version: self.standing.caller_version,
-            next_version: self.standing.next_version,
+            caller_version: self.place.caller_version,
+            next_version: self.place.next_version,
         };
         let limits = self.declaration.limits;
         let transaction = state.transaction(limits.state_bytes, true);

@@ -14,10 +14,10 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What has passed of a body so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct BodyCopy(Arc<Mutex<Copied>>);
+pub(crate) struct BodyCopy(Arc<Mutex<CopiedBytes>>);
 
 #[derive(Debug, Default)]
-struct Copied {
+struct CopiedBytes {
     bytes: Vec<u8>,
     state: State,
 }
@@ -43,7 +43,7 @@ pub(crate) enum Unknown {
 }
 
 impl BodyCopy {
-    fn copied(&self) -> MutexGuard<'_, Copied> {
+    fn copied(&self) -> MutexGuard<'_, CopiedBytes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +79,7 @@ impl BodyCopy {
 }
 
 /// What must not go before a body has passed.
-pub(crate) trait Kept: std::fmt::Debug + Send + Sync {}
+pub(crate) trait KeptAlive: std::fmt::Debug + Send + Sync {}
 
 /// A stream that leaves a copy of what passes.
 #[derive(Debug)]
@@ -87,11 +87,11 @@ pub(crate) struct TeeBody {
     stream: Incoming,
     copy: BodyCopy,
     /// Goes when the body has passed.
-    _kept: Arc<dyn Kept>,
+    _kept: Arc<dyn KeptAlive>,
 }
 
 impl TeeBody {
-    pub(crate) fn new(stream: Incoming, kept: Arc<dyn Kept>) -> TeeBody {
+    pub(crate) fn new(stream: Incoming, kept: Arc<dyn KeptAlive>) -> TeeBody {
         TeeBody {
             stream,
             copy: BodyCopy::default(),

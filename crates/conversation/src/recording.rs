@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::body_tee::{BodyCopy, Kept, TeeBody, Unknown};
+use crate::body_tee::{BodyCopy, KeptAlive, TeeBody, Unknown};
 use crate::{Content, Conversation, Ending, Exchange, Headers, Reply, Request, headers};
 use call::{
     Answer, Body, Call, Calls, Chain, Direction, Failure, Form, Next, Pending, Refusal,
@@ -185,7 +185,7 @@ impl Recording {
 }
 
 /// The recording ends when its last body has.
-impl Kept for Recording {}
+impl KeptAlive for Recording {}
 
 impl Drop for Recording {
     fn drop(&mut self) {

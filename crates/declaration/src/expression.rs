@@ -69,7 +69,7 @@ impl fmt::Debug for Expression {
 
 /// What an expression sees of a message beside its scope.
 #[derive(Clone, Copy, Default)]
-pub struct Surroundings<'c> {
+pub struct ExpressionContext<'c> {
     /// The method of the request.
     pub method: &'c str,
     /// The status, in answers.
@@ -148,7 +148,7 @@ impl Expression {
         &self,
         scope: &Scope,
         value: Option<&Json>,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<Json, Mismatch> {
         let result = over_a_message(|| {
             let mut context = Context::with_env(ENVIRONMENT.clone());
@@ -168,7 +168,7 @@ impl Expression {
     }
 
     /// Evaluates a condition.
-    pub fn holds(&self, scope: &Scope, around: Surroundings<'_>) -> Result<bool, Mismatch> {
+    pub fn holds(&self, scope: &Scope, around: ExpressionContext<'_>) -> Result<bool, Mismatch> {
         self.holds_for(scope, None, around)
     }
 
@@ -177,7 +177,7 @@ impl Expression {
         &self,
         scope: &Scope,
         value: Option<&Json>,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<bool, Mismatch> {
         match self.evaluate(scope, value, around)? {
             Json::Bool(holds) => Ok(holds),
@@ -226,7 +226,7 @@ fn variable_value(
     name: &str,
     scope: &Scope,
     value: Option<&Json>,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Option<Value> {
     let head = scope.head.as_ref();
     match name {
@@ -251,9 +251,9 @@ fn variable_value(
 /// A caller's request as the variable `request` shows it in answers; `target` is its path and
 /// query as they came.
 pub fn request_value(scope: &Scope, method: &str, target: &str) -> Value {
-    let around = Surroundings {
+    let around = ExpressionContext {
         method,
-        ..Surroundings::default()
+        ..ExpressionContext::default()
     };
     let member = |name: &str| {
         let value = variable_value(name, scope, None, around)?;

@@ -10,7 +10,7 @@ use call::{
     Answer, Body, BodyError, BodyLimits, Failure, Refusal, RefusalBody, RefusalKind, RefusalWords,
 };
 use declaration::Mismatch;
-use declaration::expression::Surroundings;
+use declaration::expression::ExpressionContext;
 use declaration::scope::{Head, Scope};
 
 /// How much of an answer that is refused is told to whoever runs the node.
@@ -27,8 +27,8 @@ pub(crate) struct Back<'s> {
 }
 
 impl Back<'_> {
-    fn around(&self, status: StatusCode) -> Surroundings<'_> {
-        Surroundings {
+    fn around(&self, status: StatusCode) -> ExpressionContext<'_> {
+        ExpressionContext {
             method: self.method.as_str(),
             status: Some(status.as_u16()),
             request: self.remembered.request.as_ref(),

@@ -10,7 +10,7 @@ use crate::operation::Operation;
 use crate::step::LensStep;
 use call::{Answer, Body, BodyError, BodyLimits, Call, Failure, Held, Key, Next, RefusalKind};
 use declaration::Mismatch;
-use declaration::expression::Surroundings;
+use declaration::expression::ExpressionContext;
 use declaration::lookup::{LookupAnswers, answer_value};
 use declaration::scope::Scope;
 use declaration::template::Template;
@@ -43,9 +43,9 @@ impl LensStep {
         let Some(conflict) = &operation.conflict[self.caller() as usize] else {
             return Ok(None);
         };
-        let around = Surroundings {
+        let around = ExpressionContext {
             method: method.as_str(),
-            ..Surroundings::default()
+            ..ExpressionContext::default()
         };
         let Some(key) = &conflict.key else {
             return Ok(Some(next.hold(Key::Node, conflict.hold).await));
@@ -74,9 +74,9 @@ impl LensStep {
                 let mismatch = mismatch.within(&format!("lookup.{}", lookup.name));
                 Failure::from(self.mismatch(RefusalKind::Request, operation, mismatch))
             };
-            let around = Surroundings {
+            let around = ExpressionContext {
                 method: call.head.method.as_str(),
-                ..Surroundings::default()
+                ..ExpressionContext::default()
             };
             if let Some(when) = &lookup.when[self.caller() as usize]
                 && !when.holds(scope, around).map_err(refuse)?

@@ -14,7 +14,7 @@ use call::{
     Pending, Refusal, RefusalKind, Side,
 };
 use declaration::Mismatch;
-use declaration::expression::{Surroundings, request_value};
+use declaration::expression::{ExpressionContext, request_value};
 use declaration::scope::{Head, Pair, Scope};
 
 impl Calls for LensStep {
@@ -66,9 +66,9 @@ impl LensStep {
             };
             let scope = self.scope(operation, call).await?;
             let method = call.head.method.as_str();
-            let around = Surroundings {
+            let around = ExpressionContext {
                 method,
-                ..Surroundings::default()
+                ..ExpressionContext::default()
             };
             let holds = when.holds(&scope, around);
             restore(call, scope);
@@ -189,10 +189,10 @@ impl LensStep {
             next.allow(1 + operation.lookups.len() as u32);
             remembered.lookup = Some(self.look_up(operation, &call, &scope, next).await?);
         }
-        let around = Surroundings {
+        let around = ExpressionContext {
             method: call.head.method.as_str(),
             lookup: remembered.lookup.as_ref(),
-            ..Surroundings::default()
+            ..ExpressionContext::default()
         };
         operation
             .request

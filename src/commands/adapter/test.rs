@@ -9,7 +9,7 @@ use crate::output;
 use call::{Calls, Sessions};
 use clap::Args;
 use component::Stores;
-use component::{ComponentStep, SessionStep, Standing};
+use component::{ComponentStep, SessionStep, ChainPlace};
 use conversation::{Conversation, Difference, Part, Script};
 use declaration::DeclarationError;
 use serde_json::{Value, json};
@@ -150,7 +150,7 @@ fn play(
                     declaration.clone(),
                     program.clone(),
                     Arc::new(Stores::new(folder)),
-                    standing(part),
+                    chain_place(part),
                 ))
             };
             Ok(script.play(adapter).await)
@@ -184,7 +184,7 @@ fn play(
                     declaration.clone(),
                     program.clone(),
                     Arc::new(Stores::new(folder)),
-                    standing(part),
+                    chain_place(part),
                 ))
             };
             Ok(conversation.play(adapter).await)
@@ -201,8 +201,8 @@ fn play(
 }
 
 /// Where an adapter stands that plays a part.
-fn standing(part: Part) -> Standing {
-    Standing::between(part.direction, part.caller_version, part.next_version)
+fn chain_place(part: Part) -> ChainPlace {
+    ChainPlace::between(part.direction, part.caller_version, part.next_version)
 }
 
 type Report<'l> = [(&'l AdapterFile, PathBuf, Vec<Tested>)];

@@ -23,7 +23,7 @@ use std::sync::mpsc;
 
 /// What a holder notes for its successors.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Noted {
+pub(super) struct HolderNote {
     /// The boot of which it is true.
     boot: String,
     /// The control group's directory and the number that the kernel gave it.
@@ -38,7 +38,7 @@ pub(super) struct Noted {
     home: Option<Birth>,
 }
 
-impl Noted {
+impl HolderNote {
     /// What is noted in a directory, whosever it is, of this boot.
     fn read(data: &Path) -> Option<Self> {
         sync::load(&path(data)).filter(|noted: &Self| noted.boot == boot())
@@ -69,14 +69,14 @@ fn path(data: &Path) -> PathBuf {
 /// Writes notes in a thread of its own: a disk may take seconds, and the holder never waits.
 #[derive(Debug)]
 pub(super) struct Notes {
-    sender: mpsc::Sender<Noted>,
+    sender: mpsc::Sender<HolderNote>,
     home: Option<Birth>,
 }
 
 impl Notes {
     /// The notes of a data directory; they end with the holder.
     pub(super) fn begin(data: &Path) -> io::Result<Self> {
-        let (sender, notes) = mpsc::channel::<Noted>();
+        let (sender, notes) = mpsc::channel::<HolderNote>();
         let path = path(data);
         std::thread::Builder::new()
             .name("notes".to_owned())
@@ -94,7 +94,7 @@ impl Notes {
     /// Notes where the child is to be found.
     pub(super) fn note(&self, group: &Group, main: Option<i32>, user: Option<u32>) {
         let directory = group.directory();
-        let noted = Noted {
+        let noted = HolderNote {
             boot: boot(),
             group: directory.and_then(|group| Some((group.to_owned(), number(group)?))),
             main: main.and_then(Stray::of),
@@ -111,7 +111,7 @@ impl Notes {
 /// # Errors
 /// It cannot be said what was left.
 pub(super) fn group(data: &Path) -> io::Result<Group> {
-    let noted = Noted::read(data)
+    let noted = HolderNote::read(data)
         .filter(|noted| !noted.is_anothers(data))
         .unwrap_or_default();
     // Another directory may have been in this place, and what it has left is not this one's.
@@ -129,7 +129,7 @@ pub(super) fn group(data: &Path) -> io::Result<Group> {
 
 /// Forgets what is noted in a copy of another directory, so that this one's holder has a name of its own.
 pub(super) fn forget_anothers(data: &Path) -> io::Result<()> {
-    let noted: Option<Noted> = sync::load(&path(data));
+    let noted: Option<HolderNote> = sync::load(&path(data));
     match noted.is_some_and(|noted| noted.is_anothers(data)) {
         true => forget(data).map_err(|(_, error)| error),
         false => Ok(()),
@@ -167,7 +167,7 @@ pub(super) fn original(data: &Path) -> Option<Original> {
             data,
         });
     }
-    let noted = Noted::read(data)?;
+    let noted = HolderNote::read(data)?;
     let group = noted.group();
     let main = noted.main.filter(Stray::lives).map(|main| main.pid);
     let left = group
@@ -181,7 +181,7 @@ pub(super) fn original(data: &Path) -> Option<Original> {
 
 /// Whether what is noted in a directory was noted by a holder of this very one, of which it is no copy.
 pub(super) fn is_its_own(data: &Path) -> bool {
-    let noted_in = Noted::read(data).and_then(|noted| noted.home);
+    let noted_in = HolderNote::read(data).and_then(|noted| noted.home);
     let here = Birth::at(data);
     noted_in
         .zip(here)

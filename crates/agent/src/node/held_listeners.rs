@@ -7,7 +7,7 @@ use super::inspection::Inspection;
 use super::membership::Membership;
 use super::surroundings::Surroundings;
 use crate::holder_client::ClientError;
-use crate::relay::{Arrival, ConnectionEnds, Relay};
+use crate::relay::{ArrivingConnection, ConnectionEnds, Relay};
 use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::KeptListener;
 use model::ids::Version;
@@ -316,7 +316,7 @@ async fn accept(
             return Ok(());
         };
         let local = stream.local_addr().unwrap_or(address);
-        listeners.relay.adopt(Arrival {
+        listeners.relay.adopt(ArrivingConnection {
             connection: stream.into_std()?.into(),
             handed_over: None,
             ends: ConnectionEnds { local, peer },

@@ -6,7 +6,7 @@ use super::staging::Staging;
 use super::{CatalogUpdate, Node, actions};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
-use crate::relay::{Arrival, ConnectionEnds};
+use crate::relay::{ArrivingConnection, ConnectionEnds};
 use model::api::{NodeReport, NodeStatus, told};
 use model::machine::{
     Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
@@ -165,7 +165,7 @@ impl MainLoop {
                 peer,
                 connection,
             } => {
-                self.node.relay.adopt(Arrival {
+                self.node.relay.adopt(ArrivingConnection {
                     connection,
                     handed_over: Some(reason),
                     ends: ConnectionEnds { local, peer },

@@ -1,6 +1,6 @@
 //! What the upgrade file says, as it reads at this node: command lines, environments, directories.
 
-use super::bundles::{BundleError, Bundles};
+use super::bundles::{Bundles, UnusableBundle};
 use super::surroundings::Surroundings;
 use crate::layout::Layout;
 use crate::relay::LiveTraffic;
@@ -55,7 +55,7 @@ pub(super) struct Rendering {
 pub(super) enum RenderError {
     /// The file cannot be had.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] UnusableBundle),
     /// An expression has no value here.
     #[error("{0}")]
     Expression(ExpressionError),

@@ -1,7 +1,7 @@
 //! Staging: everything that a version needs is fetched, verified and unpacked before anything is served by it.
 
 use super::adapters::{AdapterError, AdapterLoader};
-use super::bundles::{BundleError, Bundles};
+use super::bundles::{Bundles, UnusableBundle};
 use super::catalog_updates::CatalogUpdate;
 use super::surroundings::{NothingHeard, Surroundings};
 use crate::error_chain::chain;
@@ -52,7 +52,7 @@ enum StageError {
     NoClass,
     /// Its bundle is not what it should be.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] UnusableBundle),
     /// Its files cannot be had, or not laid out.
     #[error(transparent)]
     Fetch(#[from] FetchError),

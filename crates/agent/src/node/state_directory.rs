@@ -28,7 +28,7 @@ pub(super) struct StateDirectory {
 
 /// Why the software cannot have its state.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StateError {
+pub(super) enum StateDirectoryError {
     /// None can be made.
     #[error("cannot prepare the state at {path}")]
     Prepare {
@@ -76,7 +76,7 @@ impl StateDirectory {
     }
 
     /// Sees to it that the software's path leads to the state that the journal names.
-    pub(super) fn check_current(&self) -> Result<(), StateError> {
+    pub(super) fn check_current(&self) -> Result<(), StateDirectoryError> {
         let in_force = *self.in_force.lock().unpoisoned();
         match in_force {
             Some(place) => self.point(place),
@@ -90,14 +90,14 @@ impl StateDirectory {
         place: Place,
         adopted: Option<&Path>,
         user: Option<&str>,
-    ) -> Result<(), StateError> {
+    ) -> Result<(), StateDirectoryError> {
         let state = self.layout().state(place);
         if std::fs::symlink_metadata(&state).is_err() {
             let made = match adopted {
                 Some(directory) => adopt(directory, &state),
                 None => make_state(&state, user),
             };
-            made.map_err(|source| StateError::Prepare {
+            made.map_err(|source| StateDirectoryError::Prepare {
                 path: state,
                 source,
             })?;
@@ -106,7 +106,7 @@ impl StateDirectory {
     }
 
     /// Lets `current` lead to this state.
-    pub(super) fn flip(&self, to: Place) -> Result<(), StateError> {
+    pub(super) fn flip(&self, to: Place) -> Result<(), StateDirectoryError> {
         // What a transform that was given up has left; the next one would delete it too.
         if let Err(error) = remove(&self.work_folder()) {
             tracing::warn!(%error, "a half-made state stays for now");
@@ -145,7 +145,7 @@ impl StateDirectory {
     }
 
     /// Lets `current` lead to this state, by a link that means the same wherever the data directory lies.
-    fn point(&self, to: Place) -> Result<(), StateError> {
+    fn point(&self, to: Place) -> Result<(), StateDirectoryError> {
         let (current, state) = (self.layout().current(), self.layout().state(to));
         let target = self.layout().state_from_root(to);
         let flipped = || -> io::Result<()> {
@@ -179,7 +179,7 @@ impl StateDirectory {
             std::fs::rename(&fresh, &current)?;
             std::fs::File::open(self.layout().root())?.sync_all()
         };
-        flipped().map_err(|source| StateError::Point {
+        flipped().map_err(|source| StateDirectoryError::Point {
             path: current.clone(),
             state: state.clone(),
             source,

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 
 /// A connection that nobody has looked at yet.
-pub(crate) struct Arrival {
+pub(crate) struct ArrivingConnection {
     /// The connection.
     pub(crate) connection: OwnedFd,
     /// Why the accept hook gave it away; none for one that the agent accepted itself.
@@ -37,8 +37,11 @@ pub(crate) struct ConnectionEnds {
 
 impl Relay {
     /// Serves a connection until it ends or is the software's.
-    pub(super) async fn serve_arrival(self: &Arc<Self>, arrival: Arrival) -> io::Result<()> {
-        let Arrival {
+    pub(super) async fn serve_arrival(
+        self: &Arc<Self>,
+        arrival: ArrivingConnection,
+    ) -> io::Result<()> {
+        let ArrivingConnection {
             connection,
             handed_over,
             ends,

@@ -1,6 +1,6 @@
 //! Leave for each call of a connection, and the connection to the software that carries it.
 
-use super::picture::{Decision, Picture, WaitReason};
+use super::picture::{Decision, HoldReason, Picture};
 use super::record::Recorder;
 use super::traffic::{LiveTraffic, RunningCall};
 use super::{ResetReason, Tally};
@@ -55,7 +55,7 @@ enum LastDecision {
     Translate(Arc<Chain>, Upstream),
 }
 
-enum Leave {
+enum CallLeave {
     Direct(Upstream, RunningCall),
     Translate(Arc<Chain>, Upstream, RunningCall),
     Session(Arc<SessionChain>, Upstream),
@@ -118,14 +118,14 @@ impl CallGate {
     /// Waits until it is clear who serves the connection.
     pub(super) async fn admit(&self) -> Admission {
         match self.leave().await {
-            Leave::Direct(upstream, _) => Admission::Direct(upstream),
-            Leave::Translate(..) => Admission::Translate,
-            Leave::Session(chain, upstream) => Admission::Session(chain, upstream),
-            Leave::Closed(why) => Admission::Closed(why),
+            CallLeave::Direct(upstream, _) => Admission::Direct(upstream),
+            CallLeave::Translate(..) => Admission::Translate,
+            CallLeave::Session(chain, upstream) => Admission::Session(chain, upstream),
+            CallLeave::Closed(why) => Admission::Closed(why),
         }
     }
 
-    async fn leave(&self) -> Leave {
+    async fn leave(&self) -> CallLeave {
         match self.leave_as_before() {
             Some(leave) => leave,
             None => self.leave_anew().await,
@@ -133,7 +133,7 @@ impl CallGate {
     }
 
     /// Leave by the picture that decided last, if it is still there.
-    fn leave_as_before(&self) -> Option<Leave> {
+    fn leave_as_before(&self) -> Option<CallLeave> {
         // Counted before the look, as below.
         let running = self.traffic.begin();
         let decided = self.decided.lock().unpoisoned();
@@ -142,8 +142,8 @@ impl CallGate {
             return None;
         }
         Some(match known.clone() {
-            LastDecision::Direct(to) => Leave::Direct(to, running),
-            LastDecision::Translate(chain, to) => Leave::Translate(chain, to, running),
+            LastDecision::Direct(to) => CallLeave::Direct(to, running),
+            LastDecision::Translate(chain, to) => CallLeave::Translate(chain, to, running),
         })
     }
 
@@ -152,7 +152,7 @@ impl CallGate {
         *decided = Some((picture, known));
     }
 
-    async fn leave_anew(&self) -> Leave {
+    async fn leave_anew(&self) -> CallLeave {
         let mut pictures = self.traffic.watch();
         let begun = Instant::now();
         let mut held = None;
@@ -162,7 +162,7 @@ impl CallGate {
             let picture = pictures.borrow_and_update().clone();
             // Of a call that was held it counts what is public now.
             let Some(version) = self.version_in(&picture) else {
-                return Leave::Closed(ResetReason::NoPublicVersion);
+                return CallLeave::Closed(ResetReason::NoPublicVersion);
             };
             let decision = picture.decide(&self.service, version);
             if !matches!(decision, Decision::Wait(_)) {
@@ -171,31 +171,31 @@ impl CallGate {
             let waiting = match decision {
                 Decision::Direct(to) => {
                     self.remember(picture, LastDecision::Direct(to));
-                    return Leave::Direct(to, running);
+                    return CallLeave::Direct(to, running);
                 }
                 Decision::Translate(chain, to) => {
                     self.remember(picture, LastDecision::Translate(chain.clone(), to));
-                    return Leave::Translate(chain, to, running);
+                    return CallLeave::Translate(chain, to, running);
                 }
-                Decision::Session(chain, to) => return Leave::Session(chain, to),
-                Decision::Reset(why) => return Leave::Closed(why),
+                Decision::Session(chain, to) => return CallLeave::Session(chain, to),
+                Decision::Reset(why) => return CallLeave::Closed(why),
                 Decision::Wait(waiting) => waiting,
             };
             drop(running);
-            if waiting == WaitReason::NotStaged {
+            if waiting == HoldReason::NotStaged {
                 self.traffic.wake.notify_one();
             }
             if held.is_none() {
                 match HeldCall::one_more(picture.held_calls_max) {
                     Some(place) => held = Some(place),
-                    None => return Leave::Closed(ResetReason::TooManyHeld),
+                    None => return CallLeave::Closed(ResetReason::TooManyHeld),
                 }
             }
             let deadline = begun + picture.hold_limit;
             drop(picture);
             match tokio::time::timeout_at(deadline, pictures.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Leave::Closed(ResetReason::HeldTooLong),
+                Ok(Err(_)) | Err(_) => return CallLeave::Closed(ResetReason::HeldTooLong),
             }
         }
     }
@@ -236,18 +236,18 @@ impl Gate for CallGate {
     fn enter(&self) -> Pending<'_, Result<Lease, Closed>> {
         Box::pin(async move {
             let (chain, upstream, give_back, running) = match self.leave().await {
-                Leave::Direct(upstream, running) => {
+                CallLeave::Direct(upstream, running) => {
                     (Arc::new(Chain::empty()), upstream, true, running)
                 }
-                Leave::Translate(chain, upstream, running) => {
+                CallLeave::Translate(chain, upstream, running) => {
                     (self.recorded(chain), upstream, false, running)
                 }
-                Leave::Session(..) => {
+                CallLeave::Session(..) => {
                     // It was one of calls when the connection began.
                     self.tally.reset(ResetReason::ProtocolChanged);
                     return Err(Closed);
                 }
-                Leave::Closed(why) => {
+                CallLeave::Closed(why) => {
                     self.tally.reset(why);
                     return Err(Closed);
                 }

@@ -23,7 +23,7 @@ mod tap;
 mod traffic;
 mod workers;
 
-pub(crate) use arrival::{Arrival, ConnectionEnds};
+pub(crate) use arrival::{ArrivingConnection, ConnectionEnds};
 pub(crate) use chains::Loaded;
 pub(crate) use commands::Commands;
 pub(crate) use picture::{ListeningSoftware, Observed, Picture};
@@ -134,7 +134,7 @@ impl Relay {
     }
 
     /// Takes a connection over; it is served by a task of its own.
-    pub(crate) fn adopt(self: &Arc<Self>, arrival: Arrival) {
+    pub(crate) fn adopt(self: &Arc<Self>, arrival: ArrivingConnection) {
         let peer = arrival.ends.peer;
         let place = match self.open.place(peer.ip(), &self.traffic.picture().calls) {
             Ok(place) => place,

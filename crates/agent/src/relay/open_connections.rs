@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 
 /// Open connections by the address that they come from.
 #[derive(Debug, Default)]
-pub(super) struct OpenConnections(Mutex<Counted>);
+pub(super) struct OpenConnections(Mutex<ConnectionCounts>);
 
 #[derive(Debug, Default)]
-struct Counted {
+struct ConnectionCounts {
     all: usize,
     by_address: BTreeMap<IpAddr, usize>,
 }

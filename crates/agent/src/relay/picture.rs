@@ -75,14 +75,14 @@ pub(crate) enum Decision {
     /// Through adapters of sessions.
     Session(Arc<SessionChain>, Upstream),
     /// Not now; look again when the picture changes.
-    Wait(WaitReason),
+    Wait(HoldReason),
     /// Never.
     Reset(ResetReason),
 }
 
 /// Why a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitReason {
+pub(crate) enum HoldReason {
     /// The node upgrades.
     Held,
     /// The caller's version is not staged here yet.
@@ -175,20 +175,20 @@ impl Picture {
     /// What to do with a caller at `label` on `service`.
     pub(crate) fn decide(&self, service: &str, label: Version) -> Decision {
         match self.catalog.route(service, self.standing, label) {
-            Route::NotStaged => Decision::Wait(WaitReason::NotStaged),
+            Route::NotStaged => Decision::Wait(HoldReason::NotStaged),
             Route::Retired => Decision::Reset(ResetReason::Retired),
             Route::Withdrawn => Decision::Reset(ResetReason::Withdrawn),
             Route::NoSuchService => Decision::Reset(ResetReason::NoSuchService),
             Route::Refused(_) => Decision::Reset(ResetReason::RefusedInterface),
             _ if self.observed.get(service) == Some(&Observed::Before) => {
-                Decision::Wait(WaitReason::NotStaged)
+                Decision::Wait(HoldReason::NotStaged)
             }
             Route::Direct => match self.followers(service, &[]) {
                 nobody if nobody.is_empty() => self.with_software(service, Decision::Direct),
                 followers => self.translate(service, &[], followers),
             },
             Route::Chain(steps) if self.begins_for(service, &steps) => {
-                Decision::Wait(WaitReason::NotStaged)
+                Decision::Wait(HoldReason::NotStaged)
             }
             Route::Chain(steps) => {
                 if let Some(chain) = self.session_chain(service, &steps) {
@@ -207,7 +207,7 @@ impl Picture {
             None if self.adapters.are_mixed(service, steps) => {
                 Decision::Reset(ResetReason::CallsAndSessionsMixed)
             }
-            None => Decision::Wait(WaitReason::NotStaged),
+            None => Decision::Wait(HoldReason::NotStaged),
         }
     }
 
@@ -249,7 +249,7 @@ impl Picture {
             return Decision::Reset(ResetReason::HeldTooLong);
         }
         if self.hold {
-            return Decision::Wait(WaitReason::Held);
+            return Decision::Wait(HoldReason::Held);
         }
         match self.upstream(service) {
             Some(upstream) => then(upstream),

@@ -65,7 +65,7 @@ impl Workers {
             .iter()
             .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         let Some(worker) = least else { return };
-        let counted = Counted::one_more(&worker.load);
+        let counted = CountedTask::one_more(&worker.load);
         worker.runtime.spawn(async move {
             let _counted = counted;
             task.await;
@@ -87,16 +87,16 @@ impl Workers {
 }
 
 /// A task, counted until it is dropped.
-struct Counted(Arc<AtomicUsize>);
+struct CountedTask(Arc<AtomicUsize>);
 
-impl Counted {
+impl CountedTask {
     fn one_more(load: &Arc<AtomicUsize>) -> Self {
         load.fetch_add(1, Ordering::Relaxed);
         Self(load.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedTask {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::convert;
 use super::run::{Question, Said, run};
 use crate::bindings::upstart::adapter::types;
+use crate::chain_place::ChainPlace;
 use crate::declared::Declaration;
 use crate::program::Program;
 use crate::run::Broken;
-use crate::standing::Standing;
 use crate::state::{State, StateOrigin, Stores};
 use call::{
     AdapterFailed, Direction, Event, Head, Hold, Key, Party, Pending, Reaction, Session,
@@ -21,14 +21,14 @@ pub struct SessionStep {
     declaration: Arc<Declaration>,
     program: Arc<Program>,
     stores: Arc<Stores>,
-    standing: Standing,
+    place: ChainPlace,
 }
 
 impl fmt::Debug for SessionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStep")
             .field("program", &self.program)
-            .field("standing", &self.standing)
+            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }
@@ -39,18 +39,18 @@ impl SessionStep {
         declaration: Arc<Declaration>,
         program: Arc<Program>,
         stores: Arc<Stores>,
-        standing: Standing,
+        place: ChainPlace,
     ) -> SessionStep {
         SessionStep {
             declaration,
             program,
             stores,
-            standing,
+            place,
         }
     }
 
     fn state(&self) -> Result<Arc<State>, Broken> {
-        Ok(self.stores.state(self.standing.state)?)
+        Ok(self.stores.state(self.place.state)?)
     }
 
     /// An event that may change the state: alone among all of the node, since what it depends on is not known.
@@ -106,14 +106,14 @@ impl SessionStep {
             return Ok(());
         }
         let start = types::Start {
-            direction: convert::way(self.standing.state.direction),
-            beginning: match (self.standing.state.direction, state.origin) {
+            direction: convert::way(self.place.state.direction),
+            beginning: match (self.place.state.direction, state.origin) {
                 (Direction::Future, _) => types::Beginning::Staged,
                 (Direction::Past, StateOrigin::Transformed) => types::Beginning::Transformed,
                 (Direction::Past, StateOrigin::New) => types::Beginning::Joined,
             },
-            caller_version: self.standing.caller_version,
-            next_version: self.standing.next_version,
+            caller_version: self.place.caller_version,
+            next_version: self.place.next_version,
         };
         let limit = self.declaration.limits().state_bytes;
         let transaction = state.transaction(limit, true);
@@ -148,7 +148,7 @@ impl Sessions for SessionStep {
     fn open<'a>(&'a self, session: u64, caller: &'a SessionCaller) -> Event<'a, Reaction> {
         Box::pin(async move {
             self.begin().await.map_err(|why| self.failed(&why))?;
-            let caller = convert::caller(caller, self.standing.state.direction);
+            let caller = convert::caller(caller, self.place.state.direction);
             self.reaction(Question::Open(session, caller)).await
         })
     }

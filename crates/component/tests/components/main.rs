@@ -10,7 +10,7 @@ mod state;
 use assemble::{DELEGATE, component};
 use call::{Calls, Chain, Conflicts, Direction};
 use component::Stores;
-use component::{ComponentError, ComponentStep, Declaration, Program, Standing};
+use component::{ChainPlace, ComponentError, ComponentStep, Declaration, Program};
 use conversation::{Conversation, Part, Played};
 use guests::{foreign, handling};
 use lens::Lens;
@@ -285,7 +285,7 @@ async fn play(
             declaration.clone(),
             program.clone(),
             Arc::new(Stores::new(folder)),
-            Standing::between(part.direction, part.caller_version, part.next_version),
+            ChainPlace::between(part.direction, part.caller_version, part.next_version),
         ))
     };
     conversation.play(adapter).await

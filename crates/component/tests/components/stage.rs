@@ -10,7 +10,7 @@ use call::{
     Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Next,
     Pending,
 };
-use component::{ComponentStep, Declaration, Program, Standing};
+use component::{ChainPlace, ComponentStep, Declaration, Program};
 use component::{StateId, Stores};
 
 pub(crate) const LIMITS: BodyLimits = BodyLimits {
@@ -167,7 +167,7 @@ pub(crate) fn step_of(
     let declaration = declaration(rest);
     let program = Program::compile("guest.wasm", component, declaration.limits());
     let program = program.unwrap_or_else(|error| panic!("{error}"));
-    let standing = Standing {
+    let place = ChainPlace {
         state: StateId { upgrade, direction },
         caller_version: versions.0,
         next_version: versions.1,
@@ -176,7 +176,7 @@ pub(crate) fn step_of(
         declaration,
         program,
         stores.clone(),
-        standing,
+        place,
     ))
 }
 

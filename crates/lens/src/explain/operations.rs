@@ -7,7 +7,7 @@ use super::Explainer;
 use super::scopes;
 use crate::operation::{Alternative, Operation, Statuses, is_head_of_get};
 use conversation::{Reply, Request};
-use declaration::expression::Surroundings;
+use declaration::expression::ExpressionContext;
 use declaration::template::Template;
 
 /// An operation or a response that was looked at.
@@ -79,9 +79,9 @@ impl Explainer<'_> {
         };
         let is_text = operation.text[self.step.caller() as usize];
         let scope = scopes::request_scope(Some(template), sends, is_text);
-        let around = Surroundings {
+        let around = ExpressionContext {
             method: sends.method.as_str(),
-            ..Surroundings::default()
+            ..ExpressionContext::default()
         };
         match when.holds(&scope, around) {
             Ok(true) => Fit::Is,

@@ -11,7 +11,7 @@ use crate::recipe::rule::{Action, Fill, Rule};
 use crate::step::LensStep;
 use call::{Refusal, Side};
 use conversation::{Conversation, Headers, Reply, Request};
-use declaration::expression::Surroundings;
+use declaration::expression::ExpressionContext;
 use declaration::place::Place;
 use declaration::scope::Scope;
 use wire::json::Json;
@@ -63,7 +63,7 @@ struct Passage<'a> {
     /// `None` where the message was refused.
     after: Option<&'a Scope>,
     toward: Side,
-    around: Surroundings<'a>,
+    around: ExpressionContext<'a>,
     /// The refusal's rule, without its operation, and its reason.
     failed: Option<(&'a str, &'a str)>,
     /// It is an object inside a message: places are relative to it.

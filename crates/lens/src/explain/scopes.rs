@@ -7,7 +7,7 @@ use super::operations::path;
 use crate::operation::Operation;
 use crate::step::LensStep;
 use conversation::{Content, Conversation, Headers, Request};
-use declaration::expression::{Surroundings, request_value};
+use declaration::expression::{ExpressionContext, request_value};
 use declaration::lookup::LookupAnswers;
 use declaration::scope::{Head, Pair, Scope};
 use declaration::template::Template;
@@ -45,17 +45,17 @@ impl Caller<'_> {
     }
 
     /// What surrounds the request.
-    pub(super) fn asked(&self) -> Surroundings<'_> {
-        Surroundings {
+    pub(super) fn asked(&self) -> ExpressionContext<'_> {
+        ExpressionContext {
             method: self.method,
             lookup: self.lookup.as_ref(),
-            ..Surroundings::default()
+            ..ExpressionContext::default()
         }
     }
 
     /// What surrounds an answer.
-    pub(super) fn around(&self, status: StatusCode) -> Surroundings<'_> {
-        Surroundings {
+    pub(super) fn around(&self, status: StatusCode) -> ExpressionContext<'_> {
+        ExpressionContext {
             status: Some(status.as_u16()),
             request: Some(&self.request),
             echoes: &self.echoes,
@@ -73,9 +73,9 @@ pub(super) fn lookups(
     let (side, sends) = (step.caller(), &conversation.sends);
     let template = operation.templates[side as usize].as_ref();
     let scope = request_scope(template, sends, operation.text[side as usize]);
-    let around = Surroundings {
+    let around = ExpressionContext {
         method: sends.method.as_str(),
-        ..Surroundings::default()
+        ..ExpressionContext::default()
     };
     let needed = operation.lookups.iter().filter(|lookup| {
         let when = lookup.when[side as usize].as_ref();

@@ -6,7 +6,7 @@
 use crate::recipe::rule::{Action, Rule};
 use call::Side;
 use declaration::Mismatch;
-use declaration::expression::Surroundings;
+use declaration::expression::ExpressionContext;
 use declaration::place::Place;
 use declaration::scope::Scope;
 use wire::json::Json;
@@ -34,7 +34,7 @@ pub(crate) fn find(
     order: &[usize],
     scope: &Scope,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Vec<Found>, Mismatch> {
     let from = toward.other();
     let mut taken: Vec<Place> = Vec::new();
@@ -47,7 +47,7 @@ pub(crate) fn find(
                 if taken.contains(&own) || is_named(rules, from, &own) {
                     continue;
                 }
-                let around = Surroundings {
+                let around = ExpressionContext {
                     name: Some(&name),
                     ..around
                 };
@@ -85,7 +85,7 @@ fn judge(
     own: &Place,
     scope: &Scope,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Option<Option<Option<Json>>>, Mismatch> {
     let value = scope.get(own)?;
     if let Some(when) = &rule.when[toward.other() as usize]
@@ -115,10 +115,10 @@ pub(crate) fn take(
     found: Found,
     scope: &mut Scope,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Option<(Place, Json)>, Mismatch> {
     let name = found.name.as_str();
-    let around = Surroundings {
+    let around = ExpressionContext {
         name: Some(name),
         ..around
     };

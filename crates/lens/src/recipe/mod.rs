@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use call::Side;
 use declaration::Mismatch;
-use declaration::expression::{Surroundings, over_a_message};
+use declaration::expression::{ExpressionContext, over_a_message};
 use declaration::place::Place;
 use declaration::scope::Scope;
 use rule::{Early, Rule};
@@ -109,7 +109,7 @@ impl Recipe {
         &self,
         scope: &mut Scope,
         toward: Side,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<(), Mismatch> {
         over_a_message(|| self.apply_all(scope, toward, around))
     }
@@ -118,7 +118,7 @@ impl Recipe {
         &self,
         scope: &mut Scope,
         toward: Side,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<(), Mismatch> {
         let had_members = matches!(&scope.body, Some(Json::Object(members)) if !members.is_empty());
         let mut early = Vec::new();

@@ -5,7 +5,7 @@ use cel::Value;
 use crate::recipe::convert::{Convert, Way};
 use call::Side;
 use declaration::Mismatch;
-use declaration::expression::{Expression, Surroundings};
+use declaration::expression::{Expression, ExpressionContext};
 use declaration::lookup::LookupAnswers;
 use declaration::pattern::Pattern;
 use declaration::place::Place;
@@ -184,7 +184,7 @@ impl Rule {
         &self,
         scope: &Scope,
         toward: Side,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<Early, Mismatch> {
         let from = toward.other();
         if self.family {
@@ -251,7 +251,7 @@ impl Rule {
         early: Early,
         scope: &mut Scope,
         toward: Side,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
         mut put: impl FnMut(&'r Place, Json),
     ) -> Result<(), Mismatch> {
         if matches!(early, Early::Skip) || self.family {
@@ -333,7 +333,7 @@ fn paired(
     optional: bool,
     default: Option<&Json>,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Option<Json>, Mismatch> {
     match (found, early) {
         (Some(_), Early::Value(value)) => Ok(value),
@@ -350,7 +350,7 @@ impl Fill {
         &self,
         optional: bool,
         toward: Side,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<Option<Json>, Mismatch> {
         match self {
             Fill::Nothing => Ok(None),

@@ -3,7 +3,7 @@
 use crate::error_chain::chain;
 use crate::node::Node;
 use crate::node::adapters::{AdapterError, ObserveError};
-use crate::node::bundles::{BundleError, Bundles, UsedPlaces};
+use crate::node::bundles::{Bundles, UnusableBundle, UsedPlaces};
 use crate::node::held_listeners::ListenerError;
 use model::ids::Version;
 use model::machine::Place;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(super) enum AlignError {
     /// A bundle is not what it should be.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] UnusableBundle),
     /// Adapters cannot be loaded.
     #[error(transparent)]
     Adapters(#[from] AdapterError),

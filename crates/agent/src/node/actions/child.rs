@@ -4,11 +4,11 @@ use crate::error_chain::chain;
 use crate::holder_client::ClientError;
 use crate::holder_client::HolderClient;
 use crate::node::Node;
-use crate::node::bundles::BundleError;
+use crate::node::bundles::UnusableBundle;
 use crate::node::child::{ChildKeeper, ChildStart, KnownChild, StopManner};
 use crate::node::hook_table::HookTable;
 use crate::node::rendering::RenderError;
-use crate::node::state_directory::StateError;
+use crate::node::state_directory::StateDirectoryError;
 use intercept::holder::ChildSpec;
 use model::machine::{Outcome, Serving};
 use std::io;
@@ -86,16 +86,16 @@ impl<'n> ChildStop<'n> {
 
 /// Why the software was not started.
 #[derive(Debug, thiserror::Error)]
-enum LaunchError {
+enum StartError {
     /// Its bundle is not what it should be.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] UnusableBundle),
     /// It is not clear how.
     #[error(transparent)]
     Render(#[from] RenderError),
     /// It would not find its state.
     #[error(transparent)]
-    State(#[from] StateError),
+    State(#[from] StateDirectoryError),
     /// Its hooks would not know the agent.
     #[error("cannot write {path}")]
     Key {
@@ -132,7 +132,7 @@ pub(super) async fn start(node: &Node, to: Serving) -> Outcome {
 }
 
 /// Starts the software: nearly every owner has a part in it.
-async fn launch(node: &Node, to: Serving) -> Result<u64, LaunchError> {
+async fn launch(node: &Node, to: Serving) -> Result<u64, StartError> {
     node.bundles.check_software(to.bundle).await?;
     let class = node.bundles.definition(to.bundle)?;
     let rendered = node.rendering.render(to)?;
@@ -143,7 +143,7 @@ async fn launch(node: &Node, to: Serving) -> Result<u64, LaunchError> {
     }
     let surroundings = &node.surroundings;
     let key = &surroundings.identity.agent_key;
-    key.renew().map_err(|source| LaunchError::Key {
+    key.renew().map_err(|source| StartError::Key {
         path: surroundings.layout.agent_key(),
         source,
     })?;
@@ -174,7 +174,7 @@ async fn launch(node: &Node, to: Serving) -> Result<u64, LaunchError> {
         }
         Err(error) => {
             node.child.ended(start.generation);
-            Err(LaunchError::Holder(error))
+            Err(StartError::Holder(error))
         }
     }
 }

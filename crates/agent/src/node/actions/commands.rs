@@ -4,7 +4,7 @@ use super::bound::Bound;
 use crate::household::{Household, Stranger};
 use crate::launch;
 use crate::node::Node;
-use crate::node::bundles::{BundleError, Bundles};
+use crate::node::bundles::{Bundles, UnusableBundle};
 use crate::node::child::ChildKeeper;
 use crate::node::rendering::{RenderError, Rendering};
 use crate::node::surroundings::Surroundings;
@@ -53,7 +53,7 @@ pub(super) struct SoftwareCommands<'n> {
 pub(super) enum CommandError {
     /// Its bundle does not say what to run.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] UnusableBundle),
     /// What it says makes no command here.
     #[error(transparent)]
     Render(#[from] RenderError),

@@ -11,7 +11,7 @@ mod transform_state;
 use super::Node;
 use super::bundles::UsedPlaces;
 use super::rendering::{RenderError, Rendering};
-use super::state_directory::{StateDirectory, StateError};
+use super::state_directory::{StateDirectory, StateDirectoryError};
 use crate::error_chain::chain;
 use crate::relay::LiveTraffic;
 use child::ChildStop;
@@ -103,7 +103,7 @@ enum PrepareError {
     Render(#[from] RenderError),
     /// It cannot be made.
     #[error(transparent)]
-    State(#[from] StateError),
+    State(#[from] StateDirectoryError),
 }
 
 /// Makes the first state, as the software's upgrade file wants it.

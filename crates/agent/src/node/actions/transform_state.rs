@@ -3,7 +3,7 @@
 use crate::error_chain::chain;
 use crate::node::Node;
 use crate::node::adapters::{AdapterError, AdapterLoader};
-use crate::node::bundles::{BundleError, Bundles};
+use crate::node::bundles::{Bundles, UnusableBundle};
 use crate::node::rendering::{RenderError, Rendering};
 use crate::node::state_directory::StateDirectory;
 use crate::node::surroundings::Surroundings;
@@ -57,8 +57,8 @@ impl From<TransformError> for Broken {
     }
 }
 
-impl From<BundleError> for Broken {
-    fn from(error: BundleError) -> Self {
+impl From<UnusableBundle> for Broken {
+    fn from(error: UnusableBundle) -> Self {
         Broken::Failed(chain(&error))
     }
 }

@@ -1,13 +1,13 @@
 //! The adapters of the versions that the node answers: lenses and components, loaded from their bundles.
 
 use crate::error_chain::chain;
-use crate::node::bundles::{BundleError, Bundles, read_text};
+use crate::node::bundles::{Bundles, UnusableBundle, read_text};
 use crate::node::surroundings::Surroundings;
 use crate::relay::{LiveTraffic, Loaded, LoadedSessions};
 use crate::unpoisoned::Unpoisoned as _;
 use call::AdapterKind;
 use component::{
-    CompileHelper, Compiler, ComponentStep, Declaration, Program, SessionStep, Standing, StateId,
+    ChainPlace, CompileHelper, Compiler, ComponentStep, Declaration, Program, SessionStep, StateId,
     Stores,
 };
 use lens::Lens;
@@ -51,7 +51,7 @@ pub(in crate::node) struct AdapterLoader {
 pub(in crate::node) enum AdapterError {
     /// Their bundle cannot be read.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(#[from] UnusableBundle),
     /// One of them cannot be read, proved or compiled, or does not fit its service.
     #[error("{0}")]
     Unfit(String),
@@ -204,7 +204,7 @@ impl AdapterLoader {
                     used.push(bundle.join(path));
                     let (key, stores) =
                         ((*version, service.clone(), direction), self.stores.clone());
-                    let standing = standing(*version, before.unwrap_or_default(), direction);
+                    let between = chain_place(*version, before.unwrap_or_default(), direction);
                     match read {
                         ReadAdapter::Lens(lens) => {
                             drop(loaded.insert(key, lens.adapter(side(direction))))
@@ -212,11 +212,11 @@ impl AdapterLoader {
                         ReadAdapter::Component(declaration, program)
                             if program.is_of_sessions() =>
                         {
-                            let step = SessionStep::new(declaration, program, stores, standing);
+                            let step = SessionStep::new(declaration, program, stores, between);
                             sessions.insert(key, Arc::new(step));
                         }
                         ReadAdapter::Component(declaration, program) => {
-                            let step = ComponentStep::new(declaration, program, stores, standing);
+                            let step = ComponentStep::new(declaration, program, stores, between);
                             loaded.insert(key, Arc::new(step));
                         }
                     }
@@ -246,12 +246,12 @@ fn state_id(upgrade: Version, direction: Direction) -> StateId {
     }
 }
 
-fn standing(upgrade: Version, before: Version, direction: Direction) -> Standing {
+fn chain_place(upgrade: Version, before: Version, direction: Direction) -> ChainPlace {
     let (caller, next) = match direction {
         Direction::Past => (before, upgrade),
         Direction::Future => (upgrade, before),
     };
-    Standing {
+    ChainPlace {
         state: state_id(upgrade, direction),
         caller_version: caller.0,
         next_version: next.0,

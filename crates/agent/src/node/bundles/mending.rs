@@ -1,7 +1,7 @@
 //! What was laid out is what was published: looked at before adapters are loaded and before the software starts. What was edited or
 //! deleted is mended from the artifact, and told.
 
-use super::{BundleError, Bundles};
+use super::{Bundles, UnusableBundle};
 use crate::error_chain::chain;
 use crate::fetch::{self, FetchError, Fetcher, Wanted};
 use model::api::told;
@@ -19,7 +19,7 @@ impl Bundles {
     pub(in crate::node) async fn check_bundle(
         self: &Arc<Self>,
         place: Place,
-    ) -> Result<(), BundleError> {
+    ) -> Result<(), UnusableBundle> {
         let Some(manifest) = self.manifest_of(place) else {
             // It is being fetched, or was laid out by nobody.
             return Ok(());
@@ -40,7 +40,7 @@ impl Bundles {
                 let damaged: Vec<&ManifestFile> = damaged.iter().collect();
                 fetch::mend(&self.layout().artifacts(), &damaged, &bundle)
             })
-            .map_err(|source| BundleError::Unmended {
+            .map_err(|source| UnusableBundle::Unmended {
                 place,
                 files: named(&names),
                 source,
@@ -53,7 +53,7 @@ impl Bundles {
     pub(in crate::node) async fn check_software(
         self: &Arc<Self>,
         place: Place,
-    ) -> Result<(), BundleError> {
+    ) -> Result<(), UnusableBundle> {
         self.check_bundle(place).await?;
         let class = self.definition(place)?;
         let Some(source) = &class.software.source else {
@@ -69,8 +69,8 @@ impl Bundles {
         let mended = tokio::task::spawn_blocking(move || {
             fetch::mend_unpacked(&bundles.looked, &archive, gzip, &target)
         });
-        let mended = mended.await.map_err(BundleError::Broken)?;
-        let mended = mended.map_err(|source| BundleError::Archive { place, source })?;
+        let mended = mended.await.map_err(UnusableBundle::Broken)?;
+        let mended = mended.map_err(|source| UnusableBundle::Archive { place, source })?;
         if !mended.is_empty() {
             self.tell_mended(place, &mended);
         }
@@ -103,13 +103,13 @@ impl Bundles {
         self: &Arc<Self>,
         manifest: &Arc<Manifest>,
         bundle: &Path,
-    ) -> Result<Vec<ManifestFile>, BundleError> {
+    ) -> Result<Vec<ManifestFile>, UnusableBundle> {
         let (bundles, manifest, bundle) = (self.clone(), manifest.clone(), bundle.to_owned());
         let looked = tokio::task::spawn_blocking(move || {
             let damaged = fetch::damaged(&bundles.looked, &manifest, &bundle);
             damaged.into_iter().cloned().collect()
         });
-        looked.await.map_err(BundleError::Broken)
+        looked.await.map_err(UnusableBundle::Broken)
     }
 
     /// Fetches the artifacts that are not here, or are not what their names say.

@@ -33,7 +33,7 @@ pub(super) struct Bundles {
 
 /// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BundleError {
+pub(super) enum UnusableBundle {
     /// A file of it cannot be read.
     #[error("cannot read {path}")]
     Read {
@@ -135,7 +135,10 @@ impl Bundles {
     }
 
     /// What the node's class is in this bundle, if the bundle says something of it.
-    pub(super) fn shipped_class(&self, bundle: Place) -> Result<Option<Arc<Class>>, BundleError> {
+    pub(super) fn shipped_class(
+        &self,
+        bundle: Place,
+    ) -> Result<Option<Arc<Class>>, UnusableBundle> {
         let revision = self.revisions.read(self.layout(), bundle)?;
         let catalog = self.traffic.catalog();
         let class = catalog.class_at(bundle.version);
@@ -145,19 +148,19 @@ impl Bundles {
     }
 
     /// The definition of what runs from a bundle.
-    pub(super) fn definition(&self, bundle: Place) -> Result<Arc<Class>, BundleError> {
+    pub(super) fn definition(&self, bundle: Place) -> Result<Arc<Class>, UnusableBundle> {
         self.shipped_class(bundle)?
-            .ok_or(BundleError::NoSoftware { place: bundle })
+            .ok_or(UnusableBundle::NoSoftware { place: bundle })
     }
 
     /// Whether a revision of an upgrade transforms this node's state.
-    pub(super) fn transforms_at(&self, place: Place) -> Result<bool, BundleError> {
+    pub(super) fn transforms_at(&self, place: Place) -> Result<bool, UnusableBundle> {
         let class = self.shipped_class(place)?;
         Ok(class.is_some_and(|class| class.state.transform.is_some()))
     }
 
     /// Whether nodes that run the software of one bundle need no restart for another revision of it.
-    pub(super) fn runs_as(&self, new: Place, old: Place) -> Result<bool, BundleError> {
+    pub(super) fn runs_as(&self, new: Place, old: Place) -> Result<bool, UnusableBundle> {
         let (new_class, old_class) = (self.definition(new)?, self.definition(old)?);
         let (new_files, old_files) = (self.files(new)?, self.files(old)?);
         let new = Shipped {
@@ -173,7 +176,7 @@ impl Bundles {
     }
 
     /// A bundle's files, and those of them that adapters consist of.
-    fn files(&self, bundle: Place) -> Result<(BundleFiles, BTreeSet<String>), BundleError> {
+    fn files(&self, bundle: Place) -> Result<(BundleFiles, BTreeSet<String>), UnusableBundle> {
         let revision = self.revisions.read(self.layout(), bundle)?;
         let mut adapters = BTreeSet::new();
         for file in revision.upgrade.adapter_files() {
@@ -193,7 +196,7 @@ impl Bundles {
         &self,
         place: Place,
         manifest: &Manifest,
-    ) -> Result<(), BundleError> {
+    ) -> Result<(), UnusableBundle> {
         let path = self.layout().manifest(place);
         let keep = || -> io::Result<()> {
             std::fs::create_dir_all(self.layout().version(place))?;
@@ -207,15 +210,15 @@ impl Bundles {
 }
 
 /// Reads a file of a bundle.
-pub(super) fn read_text(path: &Path) -> Result<String, BundleError> {
-    std::fs::read_to_string(path).map_err(|source| BundleError::Read {
+pub(super) fn read_text(path: &Path) -> Result<String, UnusableBundle> {
+    std::fs::read_to_string(path).map_err(|source| UnusableBundle::Read {
         path: path.to_owned(),
         source,
     })
 }
 
-fn read_manifest(path: PathBuf) -> Result<Manifest, BundleError> {
-    Manifest::parse(&read_text(&path)?).map_err(|source| BundleError::Manifest { path, source })
+fn read_manifest(path: PathBuf) -> Result<Manifest, UnusableBundle> {
+    Manifest::parse(&read_text(&path)?).map_err(|source| UnusableBundle::Manifest { path, source })
 }
 
 fn parse_place(name: &str) -> Option<Place> {

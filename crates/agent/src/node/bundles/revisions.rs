@@ -1,7 +1,7 @@
 //! What each revision says that lies here: what runs is started, judged and stopped by the word of its own bundle, not by that of a newer
 //! one, and a transform is that of the revision to which it leads.
 
-use super::{BundleError, read_manifest, read_text};
+use super::{UnusableBundle, read_manifest, read_text};
 use crate::layout::Layout;
 use crate::unpoisoned::Unpoisoned as _;
 use model::bundle::{Upgrade, UpgradeFile};
@@ -23,7 +23,11 @@ pub(super) struct ReadRevisions(Mutex<BTreeMap<Place, ReadRevision>>);
 
 impl ReadRevisions {
     /// Reads what a bundle says of itself, by the manifest that lies beside it.
-    pub(super) fn read(&self, layout: &Layout, place: Place) -> Result<ReadRevision, BundleError> {
+    pub(super) fn read(
+        &self,
+        layout: &Layout,
+        place: Place,
+    ) -> Result<ReadRevision, UnusableBundle> {
         let mut known = self.0.lock().unpoisoned();
         if let Some(revision) = known.get(&place) {
             return Ok(revision.clone());
@@ -35,19 +39,19 @@ impl ReadRevisions {
     }
 }
 
-fn read(layout: &Layout, place: Place) -> Result<ReadRevision, BundleError> {
+fn read(layout: &Layout, place: Place) -> Result<ReadRevision, UnusableBundle> {
     let path = layout.bundle(place).join(UPGRADE_FILE);
     let listed = read_manifest(layout.manifest(place))?;
     let upgrade = read_text(&path)?;
     let digest = Some(Digest::of(upgrade.as_bytes()));
     if listed.file(UPGRADE_FILE).map(|file| file.sha256) != digest {
-        return Err(BundleError::Changed { path });
+        return Err(UnusableBundle::Changed { path });
     }
     let proved = UpgradeFile::parse(&upgrade).and_then(|file| file.prove_again(&listed.listing()));
     let upgrade = proved.map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let problems = lines.join("; ");
-        BundleError::UpgradeFile { path, problems }
+        UnusableBundle::UpgradeFile { path, problems }
     })?;
     Ok(ReadRevision {
         manifest: Arc::new(listed),

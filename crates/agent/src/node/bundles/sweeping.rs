@@ -1,6 +1,6 @@
 //! Folders that nothing needs any more are deleted.
 
-use super::{BundleError, Bundles, read_manifest};
+use super::{Bundles, UnusableBundle, read_manifest};
 use crate::error_chain::chain;
 use crate::tree::remove;
 use model::ids::Version;
@@ -103,7 +103,7 @@ impl Bundles {
     }
 
     /// The artifacts that a bundle is made of.
-    fn listed_artifacts(&self, bundle: Place) -> Result<Vec<String>, BundleError> {
+    fn listed_artifacts(&self, bundle: Place) -> Result<Vec<String>, UnusableBundle> {
         let manifest = read_manifest(self.layout().manifest(bundle))?;
         let files = manifest.files.iter();
         Ok(files.map(|file| file.sha256.to_string()).collect())

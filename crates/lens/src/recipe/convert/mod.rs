@@ -16,7 +16,7 @@ pub(crate) use types::Type;
 use super::Recipe;
 use call::Side;
 use declaration::Mismatch;
-use declaration::expression::{Expression, Surroundings};
+use declaration::expression::{Expression, ExpressionContext};
 use declaration::scope::Scope;
 use wire::json::Json;
 
@@ -73,7 +73,7 @@ impl Convert {
         &self,
         value: Json,
         toward: Side,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<Option<Json>, Mismatch> {
         let value = self.decoded(value);
         Ok(Some(match self {
@@ -124,7 +124,7 @@ impl Convert {
         scope: &Scope,
         value: Json,
         toward: Side,
-        around: Surroundings<'_>,
+        around: ExpressionContext<'_>,
     ) -> Result<Option<Json>, Mismatch> {
         let Convert::Compute { to_new, to_old } = self else {
             return self.apply(value, toward, around);
@@ -161,7 +161,7 @@ fn each(
     convert: &Convert,
     value: Json,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Vec<Json>, Mismatch> {
     let Json::Array(items) = value else {
         return Err(wanted("an array", &value));
@@ -178,7 +178,7 @@ fn everywhere(
     recipe: &Recipe,
     value: Json,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Json, Mismatch> {
     match value {
         Json::Array(items) => {
@@ -203,7 +203,7 @@ fn values(
     convert: &Convert,
     value: Json,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Vec<(String, Json)>, Mismatch> {
     let Json::Object(members) = value else {
         return Err(wanted("an object", &value));
@@ -221,7 +221,7 @@ fn through(
     steps: &[Convert],
     value: Json,
     toward: Side,
-    around: Surroundings<'_>,
+    around: ExpressionContext<'_>,
 ) -> Result<Option<Json>, Mismatch> {
     let mut value = Some(value);
     for index in 0..steps.len() {

@@ -6,7 +6,7 @@ use crate::state::StateId;
 
 /// Where a component stands.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct ChainPlace {
     /// Whose state it has.
     pub state: StateId,
     /// The version of its callers.
@@ -15,10 +15,10 @@ pub struct Standing {
     pub next_version: u32,
 }
 
-impl Standing {
+impl ChainPlace {
     /// Between two versions, with the state of the upgrade to the newer one.
-    pub fn between(direction: Direction, caller_version: u32, next_version: u32) -> Standing {
-        Standing {
+    pub fn between(direction: Direction, caller_version: u32, next_version: u32) -> ChainPlace {
+        ChainPlace {
             state: StateId {
                 upgrade: caller_version.max(next_version),
                 direction,
