@@ -9,7 +9,7 @@ use crate::output;
 use call::{Calls, Sessions};
 use clap::Args;
 use component::Stores;
-use component::{ComponentStep, SessionStep, ChainPlace};
+use component::{ChainPlace, ComponentStep, SessionStep};
 use conversation::{Conversation, Difference, Part, Script};
 use declaration::DeclarationError;
 use serde_json::{Value, json};
@@ -135,33 +135,52 @@ fn play(
     text: &str,
 ) -> anyhow::Result<Result<TestRun, TestEnding>> {
     let scratch = tempfile::tempdir()?;
-    let folder = scratch.path();
-    if Script::is_one(text) {
-        let script = match Script::parse(shown, text) {
-            Ok(script) => script,
-            Err(error) => return Ok(Err(TestEnding::Broken(Box::new(error)))),
-        };
-        let FileAdapter::Sessions(declaration, program) = &found.adapter else {
-            return Ok(Err(TestEnding::Unfit(UNFIT_FOR_CALLS)));
-        };
-        let played = wait_for(async {
-            let adapter = |part: Part| -> Arc<dyn Sessions> {
-                Arc::new(SessionStep::new(
-                    declaration.clone(),
-                    program.clone(),
-                    Arc::new(Stores::new(folder)),
-                    chain_place(part),
-                ))
-            };
-            Ok(script.play(adapter).await)
-        })?;
-        return Ok(Ok(TestRun {
-            title: script.title(),
-            update: Some(played.found.to_toml()),
-            differences: played.differences,
-            failure: played.failure,
-        }));
+    match Script::is_one(text) {
+        true => play_session(found, shown, text, scratch.path()),
+        false => play_calls(found, shown, text, scratch.path()),
     }
+}
+
+/// Plays a session; what components remember of it is in the folder.
+fn play_session(
+    found: &AdapterFile,
+    shown: &str,
+    text: &str,
+    folder: &Path,
+) -> anyhow::Result<Result<TestRun, TestEnding>> {
+    let script = match Script::parse(shown, text) {
+        Ok(script) => script,
+        Err(error) => return Ok(Err(TestEnding::Broken(Box::new(error)))),
+    };
+    let FileAdapter::Sessions(declaration, program) = &found.adapter else {
+        return Ok(Err(TestEnding::Unfit(UNFIT_FOR_CALLS)));
+    };
+    let played = wait_for(async {
+        let adapter = |part: Part| -> Arc<dyn Sessions> {
+            Arc::new(SessionStep::new(
+                declaration.clone(),
+                program.clone(),
+                Arc::new(Stores::new(folder)),
+                chain_place(part),
+            ))
+        };
+        Ok(script.play(adapter).await)
+    })?;
+    Ok(Ok(TestRun {
+        title: script.title(),
+        update: Some(played.found.to_toml()),
+        differences: played.differences,
+        failure: played.failure,
+    }))
+}
+
+/// Plays calls; what components remember of them is in the folder.
+fn play_calls(
+    found: &AdapterFile,
+    shown: &str,
+    text: &str,
+    folder: &Path,
+) -> anyhow::Result<Result<TestRun, TestEnding>> {
     let conversation = match Conversation::parse(shown, text) {
         Ok(conversation) => conversation,
         Err(error) => return Ok(Err(TestEnding::Broken(Box::new(error)))),
@@ -200,7 +219,7 @@ fn play(
     }))
 }
 
-/// Where an adapter stands that plays a part.
+/// The place in a chain of an adapter that plays a part.
 fn chain_place(part: Part) -> ChainPlace {
     ChainPlace::between(part.direction, part.caller_version, part.next_version)
 }
