@@ -6,6 +6,7 @@
 
 mod asked;
 mod bindings;
+mod broken;
 mod chain_place;
 mod compile;
 mod convert;
@@ -21,6 +22,7 @@ mod operation;
 mod program;
 mod run;
 mod session;
+mod session_bindings;
 mod state;
 mod step;
 mod turns;

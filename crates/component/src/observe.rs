@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::asked::Asked;
 use crate::bindings::exports::upstart::adapter::calls::Observation as Seen;
 use crate::bindings::upstart::adapter::messages as wit;
+use crate::broken::Broken;
 use crate::form;
 use crate::observed;
-use crate::run::{Broken, Question, Ran, Said};
+use crate::run::{Question, Ran, Said};
 use crate::state::{OpenIntent, State, Transaction};
 use crate::step::ComponentStep;
 use call::{

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use wasmtime::component::{Component, types::ComponentItem};
 
 use crate::bindings::CallsAdapterPre;
+use crate::broken::Broken;
 use crate::engine::MEMORIES_PER_COMPONENT_MAX;
 use crate::host::Host;
 use crate::instance::Pool;
-use crate::run::Broken;
-use crate::session::SessionsAdapterPre;
+use crate::session_bindings::SessionsAdapterPre;
 use crate::{ComponentError, ComponentLimits, engine, host};
 use call::AdapterKind;
 

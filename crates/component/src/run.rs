@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::bindings::exports::upstart::adapter::calls::{Observation, Unfinished};
 use crate::bindings::upstart::adapter::{messages as wit, types};
+use crate::broken::{Broken, is_out_of_memory, told};
 use crate::form;
 use crate::host::{Asked, Context};
 use crate::instance::Instance;
@@ -31,23 +32,6 @@ pub(crate) enum Said {
     Reply(Result<wit::Reply, wit::Failure>),
     Done(Result<(), String>),
     Observed(Result<Vec<Observation>, String>),
-}
-
-/// How a run ended that gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    /// It took too long.
-    #[error("it did not answer within {} ms", .0.as_millis())]
-    Time(Duration),
-    /// It may not have so much memory.
-    #[error("it needs more memory than its limit of {0} MiB")]
-    Memory(usize),
-    /// It trapped, or did what the contract does not allow.
-    #[error("{0}")]
-    Trapped(String),
-    /// Its intent could not be made durable.
-    #[error("{0}")]
-    State(#[from] crate::state::StateError),
 }
 
 /// Where a run's delegates go, and what is written down before the first.
@@ -173,20 +157,6 @@ impl Program {
             false => Broken::Trapped(told(&error)),
         })
     }
-}
-
-pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
-    format!("{error:#}").contains("memory minimum size")
-}
-
-/// A trap in one line: where it happened inside the guest is for its author, in the log.
-pub(crate) fn told(error: &wasmtime::Error) -> String {
-    let cause = match error.downcast_ref::<wasmtime::Trap>() {
-        Some(trap) => trap.to_string(),
-        None => error.root_cause().to_string(),
-    };
-    tracing::debug!(target: "adapter", "{error:?}");
-    cause
 }
 
 impl Instance {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::asked::Asked;
 use crate::bindings::exports::upstart::adapter::calls::Unfinished;
 use crate::bindings::upstart::adapter::{messages as wit, types};
+use crate::broken::Broken;
 use crate::chain_place::ChainPlace;
 use crate::declared::Declaration;
 use crate::form;
 use crate::operation::{Hold as Excludes, Operation};
 use crate::program::Program;
-use crate::run::{Broken, Delegates, Question, Ran, Said};
+use crate::run::{Delegates, Question, Ran, Said};
 use crate::state::{Intent, OpenIntent, State, StateOrigin, Stores};
 use call::{
     AdapterFailure, Answer, BodyError, Call, Caller, Calls, Direction, Failure, Follower, Form,

@@ -3,66 +3,19 @@
 use super::code::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Circles that are there: crate, modules, why. The list only gets shorter.
-const KNOWN: &[(&str, &[&str], &str)] = &[
-    (
-        "adapter",
-        &[
-            "call",
-            "chain",
-            "component",
-            "conflicts",
-            "conversation",
-            "gate",
-            "http",
-            "lens",
-            "messages",
-            "observer",
-            "sessions",
-            "state",
-        ],
-        "grown together; the crate is being cut along what its parts are for",
-    ),
-    (
-        "agent",
-        &["control", "dial", "fetch", "node", "relay"],
-        "what is asked of an agent, and what it does, still know each other",
-    ),
-];
-
 /// A crate's modules and those that each uses, with the place of one use.
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, String>>;
 
 pub(super) fn findings(product: &[Code<'_>]) -> Vec<String> {
     let crates: BTreeSet<&str> = product.iter().map(|file| file.of).collect();
     let mut found = Vec::new();
-    let mut circles = Vec::new();
     for of in crates {
         let files: Vec<&Code<'_>> = product.iter().filter(|file| file.of == of).collect();
         let arrows = arrows(&files);
-        for circle in circles_of(&arrows) {
-            if !KNOWN.iter().any(|known| is_known(known, of, &circle)) {
-                found.push(described(of, &circle, &arrows));
-            }
-            circles.push((of, circle));
-        }
+        let circles = circles_of(&arrows);
+        found.extend(circles.iter().map(|circle| described(of, circle, &arrows)));
     }
-    let gone = KNOWN.iter().filter(|known| {
-        let mut circles = circles.iter();
-        !circles.any(|(of, circle)| is_known(known, of, circle))
-    });
-    found.extend(gone.map(|(of, modules, _)| {
-        format!(
-            "crate `{of}`: the circle of {} is gone or smaller: take it off the known circles of {}",
-            modules.join(", "),
-            file!()
-        )
-    }));
     found
-}
-
-fn is_known(known: &(&str, &[&str], &str), of: &str, circle: &BTreeSet<&str>) -> bool {
-    known.0 == of && known.1.iter().copied().collect::<BTreeSet<_>>() == *circle
 }
 
 /// A circle with the place of each arrow in it.
@@ -220,13 +173,6 @@ mod tests {
         }
     }
 
-    /// What is found beside the known circles, which are in other crates.
-    fn circles(sources: &[Source]) -> Vec<String> {
-        let mut found = of(sources);
-        found.retain(|finding| finding.starts_with("crate `new`"));
-        found
-    }
-
     #[test]
     fn circles_are_found_however_they_are_written() {
         let straight = "use crate::b::{B, C};";
@@ -246,14 +192,14 @@ mod tests {
                 file("a.rs", straight),
                 file("b.rs", back),
             ];
-            assert_eq!(circles(&sources).len(), 1, "{back}");
+            assert_eq!(of(&sources).len(), 1, "{back}");
         }
         let deeper = [
             file("a/mod.rs", straight),
             file("b.rs", ""),
             file("b/c/d.rs", "use super::super::super::a::A;"),
         ];
-        assert_eq!(circles(&deeper).len(), 1);
+        assert_eq!(of(&deeper).len(), 1);
     }
 
     #[test]
@@ -266,12 +212,6 @@ mod tests {
             ),
             file("b/c.rs", "use super::a;"),
         ];
-        assert_eq!(circles(&sources), Vec::<String>::new());
-    }
-
-    #[test]
-    fn known_circles_that_are_gone_are_found_and_have_reasons() {
-        assert_eq!(of(&[]).len(), KNOWN.len());
-        assert!(KNOWN.iter().all(|(.., reason)| reason.len() > 10));
+        assert_eq!(of(&sources), Vec::<String>::new());
     }
 }

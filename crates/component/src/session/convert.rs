@@ -1,7 +1,7 @@
 //! Between sessions as the engine has them and sessions as the contract has them.
 
-use super::bindings::exports::upstart::adapter::sessions as wit;
 use crate::bindings::upstart::adapter::types;
+use crate::session_bindings::exports::upstart::adapter::sessions as wit;
 use call::{Direction, Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
 
 pub(super) fn session(session: Session<'_>) -> wit::Session {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::bindings::exports::upstart::adapter::sessions as wit;
-use super::bindings::{SessionsAdapter, SessionsAdapterPre};
 use crate::bindings::upstart::adapter::types;
+use crate::broken::{Broken, is_out_of_memory, told};
 use crate::host::{Context, Host};
 use crate::instance::{Instance, Pool};
-use crate::run::{Broken, is_out_of_memory, told};
+use crate::session_bindings::exports::upstart::adapter::sessions as wit;
+use crate::session_bindings::{SessionsAdapter, SessionsAdapterPre};
 use crate::state::Transaction;
 use crate::turns::{self, Work};
 use call::Places;

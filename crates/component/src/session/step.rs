@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::convert;
 use super::run::{Question, Said, run};
 use crate::bindings::upstart::adapter::types;
+use crate::broken::Broken;
 use crate::chain_place::ChainPlace;
 use crate::declared::Declaration;
 use crate::program::Program;
-use crate::run::Broken;
 use crate::state::{State, StateOrigin, Stores};
 use call::{
     AdapterFailed, Direction, Event, Head, Hold, Key, Party, Pending, Reaction, Session,
