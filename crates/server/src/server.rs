@@ -287,6 +287,8 @@ async fn sweep(app: App) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     #[tokio::test]
     async fn a_task_that_breaks_is_noticed_and_one_that_ends_is_not() {
@@ -316,13 +318,6 @@ mod tests {
             "{error}"
         );
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{lock, private};
-    use std::fs::{Permissions, set_permissions};
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     #[test]
     fn a_link_in_the_locks_place_empties_nothing() {
