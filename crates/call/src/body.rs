@@ -73,6 +73,9 @@ pub enum BodyError {
 
 impl Body {
     /// Reads and decodes the body in place; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read whole, or is not JSON.
     pub async fn decode(&mut self, limits: BodyLimits) -> Result<Option<&mut Json>, BodyError> {
         let bytes = match std::mem::take(self) {
             Body::Empty => return Ok(None),
@@ -90,6 +93,9 @@ impl Body {
     }
 
     /// Reads the body in place as text, which then is a JSON string.
+    ///
+    /// # Errors
+    /// It cannot be read whole, or is not text.
     pub async fn decode_text(&mut self, limits: BodyLimits) -> Result<(), BodyError> {
         let bytes = match std::mem::take(self) {
             Body::Empty => return Ok(()),
@@ -107,6 +113,9 @@ impl Body {
     }
 
     /// The whole body, as it is written.
+    ///
+    /// # Errors
+    /// It is longer than the limit, comes too slowly or breaks off, or the node holds as much as it may.
     pub async fn into_bytes(self, limits: BodyLimits) -> Result<Bytes, BodyError> {
         match self {
             Body::Bytes(bytes) if bytes.len() > limits.bytes_max => {

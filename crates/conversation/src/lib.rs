@@ -126,6 +126,9 @@ pub struct Ending {
 
 impl Conversation {
     /// Reads a conversation file; `file` is how messages name it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
     pub fn parse(file: &str, text: &str) -> Result<Conversation, DeclarationError> {
         read::conversation(file, text)
     }

@@ -144,6 +144,9 @@ impl Expression {
     }
 
     /// Evaluates over a message; `value` is the one a rule has at hand.
+    ///
+    /// # Errors
+    /// It fails over this message, costs too much, or gives what JSON cannot hold.
     pub fn evaluate(
         &self,
         scope: &Scope,
@@ -168,11 +171,17 @@ impl Expression {
     }
 
     /// Evaluates a condition.
+    ///
+    /// # Errors
+    /// It fails, or gives no boolean.
     pub fn holds(&self, scope: &Scope, around: ExpressionContext<'_>) -> Result<bool, Mismatch> {
         self.holds_for(scope, None, around)
     }
 
     /// Evaluates a condition over the value that a rule has at hand.
+    ///
+    /// # Errors
+    /// It fails, or gives no boolean.
     pub fn holds_for(
         &self,
         scope: &Scope,

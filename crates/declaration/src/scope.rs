@@ -38,6 +38,9 @@ impl Scope {
     }
 
     /// A copy of the value at a place; `None` where nothing is there.
+    ///
+    /// # Errors
+    /// What is there is not one text.
     pub fn get(&self, place: &Place) -> Result<Option<Json>, Mismatch> {
         let Place::Body(steps) = place else {
             return self.get_head(place);
@@ -118,6 +121,9 @@ impl Scope {
     }
 
     /// Takes the value out, perhaps undecoded; objects that this empties go too, save the body itself.
+    ///
+    /// # Errors
+    /// What is there is not one text.
     pub fn take(&mut self, place: &Place) -> Result<Option<Json>, Mismatch> {
         if let Place::Body(steps) = place {
             return Ok(match (&mut self.body, steps.split_first()) {
@@ -146,6 +152,9 @@ impl Scope {
     }
 
     /// Puts a value where nothing is yet.
+    ///
+    /// # Errors
+    /// There is a value already, or the place cannot hold this one.
     pub fn put(&mut self, place: &Place, value: Json) -> Result<(), Mismatch> {
         if let Place::Body(steps) = place {
             return put_member(&mut self.body, steps, value);

@@ -144,6 +144,9 @@ impl Template {
     }
 
     /// The path with these parameters, or the name of the one that is missing.
+    ///
+    /// # Errors
+    /// The name of a parameter that is missing or empty.
     pub fn fill(&self, parameters: &Parameters) -> Result<String, &str> {
         let mut path = String::with_capacity(64);
         for segment in &self.segments {

@@ -17,9 +17,8 @@ mod translate;
 
 use std::sync::Arc;
 
-use declaration::DeclarationError;
-
 use call::{Calls, Chain, Conflicts, Direction};
+use declaration::DeclarationError;
 use operation::{Declared, Operation, RefusalForms, Unmatched};
 
 /// A lens file, parsed, proved and compiled.
@@ -37,6 +36,9 @@ pub struct Lens {
 
 impl Lens {
     /// Parses and proves a lens file; `file` is how messages name it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place and what to do.
     pub fn parse(file: &str, text: &str) -> Result<Lens, DeclarationError> {
         parse::lens(file, text)
     }

@@ -3,7 +3,8 @@
 
 /// The words of a command that is all there: an array of strings, or a line in words.
 ///
-/// The error says why it is none.
+/// # Errors
+/// Why it is none.
 pub fn words(command: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     if command.first() != Some(&b'*') {
         return in_words(command);

@@ -1,9 +1,11 @@
 //! Chains: the adapters between a caller's version and the software's, nearest to the caller first.
 
 mod follow;
+mod observation;
 mod observed;
 
-pub use follow::{Expected, Follower, Heard, Observation, ObservedCall, ObservedReply};
+pub use follow::{Expected, Follower, Heard};
+pub use observation::{Observation, ObservedCall, ObservedReply};
 
 use std::fmt;
 use std::sync::Arc;
@@ -78,6 +80,9 @@ impl<'a> Next<'a> {
     }
 
     /// Passes a call on to the next adapter, or to the software.
+    ///
+    /// # Errors
+    /// Of the adapters below or the software; a refusal where no more calls may be delegated.
     pub fn delegate(&mut self, call: Call) -> Pending<'_, Result<Answer, Failure>> {
         let Some(left) = self.delegates.checked_sub(1) else {
             return Box::pin(std::future::ready(Err(too_many().into())));
@@ -244,6 +249,9 @@ impl Chain {
     }
 
     /// Answers a call through all adapters and the software.
+    ///
+    /// # Errors
+    /// The first adapter's or the software's, as the caller is to be told it.
     pub fn call<'a>(
         &'a self,
         call: Call,

@@ -20,12 +20,18 @@ pub struct JsonError {
 
 impl Json {
     /// Decodes one value that is the whole input, nested at most `depth_max` deep.
+    ///
+    /// # Errors
+    /// It is not JSON, or nested more deeply.
     pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Json, JsonError> {
         parse(bytes, depth_max, None)
     }
 
     /// The same, but of what the outermost object or array contains, objects and arrays are only
     /// checked and stay [`Json::Undecoded`].
+    ///
+    /// # Errors
+    /// It is not JSON, or nested more deeply.
     pub fn parse_outside(bytes: Bytes, depth_max: usize) -> Result<Json, JsonError> {
         // Places in it are kept in 32 bits.
         if u32::try_from(bytes.len()).is_err() {
