@@ -99,13 +99,11 @@ pub(crate) fn advice_on(
 }
 
 /// Prints what is to be said of the outcome and gives the process's exit code: 0 yes, 1 no, 2 error.
-/// A reader of our stdout that went away (`upstart events | head`) is no error.
 pub(crate) fn exit_code(outcome: CommandOutcome, json: bool) -> ExitCode {
     let error = match outcome {
         Ok(CommandEnd::Yes) => return ExitCode::SUCCESS,
         Ok(CommandEnd::No) => return ExitCode::from(1),
         Ok(CommandEnd::Signal(number)) => return ExitCode::from(128 + number),
-        Err(error) if is_broken_pipe(&error) => return ExitCode::SUCCESS,
         Err(error) => error,
     };
     let (what, next, refused) = match error.downcast_ref::<CommandFailure>() {
@@ -131,11 +129,4 @@ pub(crate) fn exit_code(outcome: CommandOutcome, json: bool) -> ExitCode {
 pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let parts: Vec<String> = error.chain().map(ToString::to_string).collect();
     parts.join(": ")
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

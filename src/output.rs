@@ -7,17 +7,39 @@ use comfy_table::{ContentArrangement, presets};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the reader of our stdout has gone (`upstart events | head`).
+static READER_HAS_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Prints these bytes. A reader that has gone is no error, nor an answer: what the command does, or what its exit code is to say, goes on
+/// without a word; a command that only prints looks at [`reader_has_gone`].
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            READER_HAS_GONE.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Whether nobody reads any more what is printed.
+pub(crate) fn reader_has_gone() -> bool {
+    READER_HAS_GONE.load(Ordering::Relaxed)
+}
 
 /// Prints one line, or more of our own.
 pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     let text = text.to_string();
-    Ok(writeln!(std::io::stdout().lock(), "{}", visible(&text))?)
+    bytes(format!("{}\n", visible(&text)).as_bytes())
 }
 
 /// Prints one value as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string(value)?;
-    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+    bytes(format!("{text}\n").as_bytes())
 }
 
 /// A text in which nothing is an order to a terminal: such characters are written as `\x1b` or `\u{202e}`. Line ends and tabs stay.

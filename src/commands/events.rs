@@ -56,7 +56,7 @@ async fn print_all(
                 output::line(sentence(event))?
             }
         }
-        let is_end = page.items.is_empty() && !arguments.follow;
+        let is_end = (page.items.is_empty() && !arguments.follow) || output::reader_has_gone();
         match page.next {
             Some(next) if !is_end => after = next,
             _ => return Ok(()),

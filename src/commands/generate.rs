@@ -3,9 +3,9 @@
 
 use super::reference;
 use crate::failure::{Advise, CommandEnd, CommandOutcome};
+use crate::output;
 use clap::{Args, Command, ValueEnum};
 use clap_complete::Shell;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `upstart completions`.
@@ -55,7 +55,7 @@ pub(crate) fn schema(arguments: &SchemaArgs) -> CommandOutcome {
         SchemaOf::Adapter => include_str!("../../schemas/adapter.json"),
         SchemaOf::Conversation => include_str!("../../schemas/conversation.json"),
     };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    output::bytes(text.as_bytes())?;
     Ok(CommandEnd::Yes)
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn schema(arguments: &SchemaArgs) -> CommandOutcome {
 pub(crate) fn completions(arguments: &CompletionsArgs, mut root: Command) -> CommandOutcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut root, "upstart", &mut script);
-    std::io::stdout().lock().write_all(&script)?;
+    output::bytes(&script)?;
     Ok(CommandEnd::Yes)
 }
 
@@ -72,13 +72,13 @@ pub(crate) fn man(arguments: &ManArgs, root: Command) -> CommandOutcome {
     match &arguments.output {
         _ if arguments.markdown => {
             let page = reference::page(root);
-            std::io::stdout().lock().write_all(page.as_bytes())?;
+            output::bytes(page.as_bytes())?;
         }
         Some(directory) => pages(directory, root)?,
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(root).render(&mut page)?;
-            std::io::stdout().lock().write_all(&page)?;
+            output::bytes(&page)?;
         }
     }
     Ok(CommandEnd::Yes)

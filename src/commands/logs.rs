@@ -7,7 +7,7 @@ use crate::output;
 use agent::layout::Layout;
 use clap::Args;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,11 +58,12 @@ pub(crate) fn run(globals: &Globals, arguments: &LogsArgs) -> CommandOutcome {
         printer.finish()?;
         return Ok(CommandEnd::Yes);
     }
-    loop {
+    while !output::reader_has_gone() {
         std::thread::sleep(LOOK_EVERY);
         file = reopened(file, &path)?;
         printer.print_rest(&mut file)?;
     }
+    Ok(CommandEnd::Yes)
 }
 
 /// The node's data directory: as given, or as the server knows it, if it is on this machine.
@@ -153,7 +154,7 @@ impl Printer {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let length = file.read(&mut piece)?;
-            if length == 0 {
+            if length == 0 || output::reader_has_gone() {
                 return Ok(());
             }
             self.print(&piece[..length])?;
@@ -162,9 +163,7 @@ impl Printer {
 
     fn print(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         if self.manner == PrintManner::Raw {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(bytes)?;
-            return Ok(stdout.flush()?);
+            return output::bytes(bytes);
         }
         self.unfinished.extend_from_slice(bytes);
         while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {

@@ -145,6 +145,36 @@ fn no_command_minds_a_reader_that_has_gone() {
     }
 }
 
+/// What it waits for is not there when its reader goes: the exit code says what came of it.
+#[test]
+fn a_reader_that_goes_takes_no_answer_away() {
+    let (server, bundle) = server();
+    enrol(&server);
+    let ends = |words: &[&str], code: i32| {
+        for json in [false, true] {
+            let (reader, writer) = pipe().expect("a pipe");
+            drop(reader);
+            let mut command = told(&server, &bundle, words);
+            if json {
+                command.arg("--json");
+            }
+            let output = command.stdout(writer).output().expect("runs");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
+        }
+    };
+    ends(&["watch"], 0);
+    ends(&["events", "--follow"], 0);
+    ends(&["logs", "--follow", "--data", "DATA"], 0);
+    ends(&["watch", "--until", "1", "--timeout", "1"], 1);
+    ends(&["retire", "1", "--wait", "1"], 1);
+    std::fs::write(bundle.join("odd\\name"), "").expect("written");
+    ends(&["check", "BUNDLE"], 1);
+    ends(&["publish", "BUNDLE"], 1);
+    std::fs::write(bundle.join("lens.toml"), "").expect("written");
+    ends(&["lens", "test", "BUNDLE"], 1);
+}
+
 #[test]
 fn what_cannot_be_written_is_an_error() {
     let (server, bundle) = server();

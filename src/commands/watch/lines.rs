@@ -2,7 +2,7 @@
 
 use super::{ASK_EVERY, Goal, Scene};
 use crate::commands::events::clock;
-use crate::failure::CommandOutcome;
+use crate::failure::{CommandEnd, CommandOutcome};
 use crate::{describe, output};
 use client::Client;
 use model::api::{NodeFact, SystemView};
@@ -17,6 +17,10 @@ pub(super) async fn run(client: &Client, goal: &Goal, json: bool) -> CommandOutc
         print_changes(&scene.view, &mut said, json)?;
         if let Some(outcome) = goal.reached(&scene.view) {
             return outcome;
+        }
+        // Who waits for a version wants to know whether it is there, whoever reads how it gets there.
+        if goal.wanted.is_none() && output::reader_has_gone() {
+            return Ok(CommandEnd::Yes);
         }
         // Ctrl-C ends it as it ends every program: it has not reached its goal.
         tokio::time::sleep(ASK_EVERY).await;
