@@ -7,6 +7,8 @@ use model::gate;
 use server::token::TokenError;
 use std::env::VarError;
 use std::future::Future;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// Holds the bearer token itself; an argument would show in `ps`.
 const TOKEN_VARIABLE: &str = "UPSTART_TOKEN";
@@ -18,7 +20,40 @@ const REFUSALS: [u16; 4] = [404, 409, 410, 422];
 pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
     let OperatorToken { token, owner } = given(globals)?;
     let client = Client::new(&globals.servers, token).map_err(explain)?;
-    Ok(client.believing(owner).with_author(author()))
+    let client = client.believing(owner).with_author(author());
+    Ok(client.telling_silence(tell_silence))
+}
+
+fn tell_silence(server: &str) {
+    let server = crate::output::within(server);
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "waiting: the upgrade server at {server} has taken the request and has not answered yet"
+    );
+}
+
+/// The longest time that a command waits: what is written beyond it means that.
+const SECONDS_MAX: u64 = 100 * 365 * 24 * 60 * 60;
+
+/// How long a request may take although the time of its command is up: a command says how things stand in the end.
+const LAST_ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// The end of a wait of so many seconds.
+pub(crate) fn end_after(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds.min(SECONDS_MAX))
+}
+
+/// Waits for an answer until the command's time is up.
+pub(crate) async fn until<T>(
+    client: &Client,
+    end: Instant,
+    answer: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let limit = end.saturating_duration_since(Instant::now());
+    let limit = limit.max(LAST_ANSWER_LIMIT);
+    let answer = tokio::time::timeout(limit, answer).await;
+    answer.unwrap_or_else(|_| Err(client.silent(limit)))
 }
 
 /// The bearer token as it was given.
@@ -107,6 +142,10 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         ClientError::Unreachable { .. } => failure(
             error.to_string(),
             "start one with `upstart server --data DIR`, or name it with --server URL",
+        ),
+        ClientError::Silent { .. } => failure(
+            error.to_string(),
+            "see whether it stands still (stopped, or its disk hangs) or is overloaded, and let it go on or start it again; nodes go on meanwhile",
         ),
         ClientError::NotAsked { doubt, .. } => failure(error.to_string(), doubt.advice()),
         ClientError::Token(_) => failure(

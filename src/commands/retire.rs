@@ -1,7 +1,7 @@
 //! `upstart retire`: asks for the retirement of old versions and, if wanted, waits until every node has done it.
 
 use super::operate::done;
-use crate::connection::{connect, explain, wait_for};
+use crate::connection::{connect, end_after, explain, until, wait_for};
 use crate::failure::{CommandOutcome, refusal};
 use crate::globals::Globals;
 use crate::output;
@@ -43,7 +43,7 @@ pub(crate) fn run(globals: &Globals, arguments: &RetireArgs) -> CommandOutcome {
         let Some(seconds) = arguments.wait else {
             return client.retire(&request).await.map_err(explain);
         };
-        let end = Instant::now() + Duration::from_secs(seconds);
+        let end = end_after(seconds);
         let begun = begun(&client, &request, end).await?;
         acknowledged(&client, begun, version, end).await
     })?;
@@ -67,7 +67,7 @@ async fn begun(
 ) -> anyhow::Result<Retirement> {
     let mut said = String::new();
     loop {
-        let error = match client.retire(request).await {
+        let error = match until(client, end, client.retire(request)).await {
             Ok(begun) => return Ok(begun),
             Err(error) => error,
         };
@@ -101,7 +101,8 @@ async fn acknowledged(
             ));
         }
         tokio::time::sleep(ASK_EVERY).await;
-        let view = client.system().await.map_err(explain)?;
+        let view = until(client, end, client.system()).await;
+        let view = view.map_err(explain)?;
         let waiting = view
             .nodes
             .iter()

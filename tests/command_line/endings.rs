@@ -11,9 +11,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
+const SIGSTOP: i32 = 19;
 
 /// No text: what a file's name, an argument and a variable may hold all the same.
 const NO_TEXT: &[u8] = b"\xff\xfe";
@@ -84,11 +86,15 @@ fn enrol(server: &Server) {
     runtime.block_on(client.enrol(&request)).expect("enrolled");
 }
 
-fn signalled(child: &mut Child, signal: i32) -> ExitStatus {
-    let pid = i32::try_from(child.id()).expect("a process");
+fn signal(process: u32, signal: i32) {
+    let pid = i32::try_from(process).expect("a process");
     let pid = rustix::process::Pid::from_raw(pid).expect("a process");
     let signal = rustix::process::Signal::from_named_raw(signal).expect("a signal");
     rustix::process::kill_process(pid, signal).expect("signalled");
+}
+
+fn signalled(child: &mut Child, number: i32) -> ExitStatus {
+    signal(child.id(), number);
     child.wait().expect("it ends")
 }
 
@@ -115,6 +121,41 @@ fn what_waits_ends_by_the_signal_and_never_as_if_it_had_what_it_waited_for() {
             assert_eq!(ended.signal(), Some(signal), "{words:?}: {ended}");
         }
     }
+}
+
+/// It takes requests and answers none: the time that a command was given holds all the same, and others say what they wait for.
+#[test]
+fn a_server_that_stands_still_is_said_to_and_holds_no_command_beyond_its_time() {
+    let (server, bundle) = server();
+    signal(server.process(), SIGSTOP);
+    let begun = Instant::now();
+    for words in [
+        &["watch", "--until", "1", "--timeout", "1"][..],
+        &["retire", "1", "--wait", "1"],
+    ] {
+        let said = run(&mut told(&server, &bundle, words))
+            .expect_advice(2)
+            .stderr();
+        assert!(
+            said.contains("does not answer") && said.contains("stands still"),
+            "{said}"
+        );
+    }
+    // Without a token's file it is the server that does not tell its token.
+    let mut unknowing = told(&server, &bundle, &["watch", "--until", "1"]);
+    let said = run(unknowing.env_remove("UPSTART_TOKEN_FILE")).expect_advice(2);
+    assert!(said.stderr().contains("stands still"), "{}", said.stderr());
+    assert!(!said.stderr().contains("end the program"), "{}", said.stderr());
+    let mut status = told(&server, &bundle, &["status"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut line = String::new();
+    let stderr = status.stderr.take().expect("piped");
+    BufReader::new(stderr).read_line(&mut line).expect("a line");
+    assert!(line.contains("has not answered yet"), "{line}");
+    signalled(&mut status, SIGTERM);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }
 
 #[test]

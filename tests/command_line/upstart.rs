@@ -168,6 +168,11 @@ impl Server {
         end(&mut self.child)
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its address.
     pub(crate) fn url(&self) -> &str {
         &self.url

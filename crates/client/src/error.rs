@@ -18,6 +18,14 @@ pub enum ClientError {
         /// What the last attempt met.
         reason: String,
     },
+    /// It has taken the request and says nothing: it stands still, or its network swallows what it says.
+    #[error("the upgrade server at {servers} has taken the request and does not answer: {reason}")]
+    Silent {
+        /// The addresses tried, for people.
+        servers: String,
+        /// How long it was waited for.
+        reason: String,
+    },
     /// It is not believed, or it would not believe us: it was asked nothing.
     #[error("the upgrade server at {server} is not asked: {doubt}")]
     NotAsked {
@@ -90,7 +98,7 @@ impl ClientError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NotAsked { .. } => true,
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::NotAsked { .. } => true,
             Self::Problem(problem) => problem.status >= 500 || problem.status == 429,
             _ => false,
         }

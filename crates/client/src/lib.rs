@@ -34,6 +34,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may stay silent: above what a long poll may wait, so that only a dead server meets it.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
+/// After how long it is said that a server is silent: it answers at once, but for what is sent by the piece or waits on purpose.
+const SILENCE_TOLD: Duration = Duration::from_secs(5);
+
 /// The longest wait that the server grants a long poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -47,6 +50,7 @@ pub struct Client {
     names: local::Names,
     given: Option<GivenToken>,
     author: Option<String>,
+    tell_silence: Option<fn(&str)>,
 }
 
 /// A token that was given.
@@ -95,6 +99,7 @@ impl Client {
             names: local::Names::default(),
             given: token.map(|token| GivenToken { token, owner: None }),
             author: None,
+            tell_silence: None,
         })
     }
 
@@ -111,6 +116,13 @@ impl Client {
     #[must_use]
     pub fn with_author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
+        self
+    }
+
+    /// The same client, which says of a server that takes a request and keeps silent where it is, before it is given up.
+    #[must_use]
+    pub fn telling_silence(mut self, tell: fn(&str)) -> Self {
+        self.tell_silence = Some(tell);
         self
     }
 

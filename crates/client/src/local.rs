@@ -38,8 +38,8 @@ pub enum Doubt {
     /// Somebody else has taken its place at the Unix socket where it would tell the token.
     #[error("a program of user {0} has taken the socket at which it would tell its token, `@{1}`")]
     Squatter(u32, String),
-    /// Nobody answers at that Unix socket.
-    #[error("nobody answers at the socket at which it would tell its token, `@{0}`: {1}")]
+    /// Nobody answers at that Unix socket: the server stands still, or others fill its queue.
+    #[error("it does not answer at the socket at which it tells its token, `@{0}`: {1}")]
     Silent(String, String),
     /// It is on another host, where only who has the token is served.
     #[error("it is on another host, and no token is given")]
@@ -58,9 +58,12 @@ impl Doubt {
             Self::Stranger(user) => format!(
                 "end that program if it is not your server; if it is, give its token in a file that belongs to user {user} and that you can read: --token-file FILE"
             ),
-            Self::Squatter(..) | Self::Silent(..) => {
+            Self::Squatter(..) => {
                 format!("end the program that has it (`ss -xlp` names it), or {GIVE}")
             }
+            Self::Silent(..) => format!(
+                "see whether the server stands still (stopped, or its disk hangs): let it go on, or start it again; if others fill that socket (`ss -xp` names them), end them, or {GIVE}"
+            ),
             Self::Mute => format!("see what listens there (`ss -tlp` names it), or {GIVE}"),
             Self::Untold | Self::Elsewhere => format!("{GIVE}, or UPSTART_TOKEN"),
             Self::Unknown(_) => {
@@ -200,7 +203,7 @@ async fn told(name: &str) -> Result<String, Doubt> {
     match tokio::time::timeout(ANSWER_LIMIT, ask(name)).await {
         Ok(Ok(told)) => told,
         Ok(Err(error)) => Err(silent(error.to_string())),
-        Err(_) => Err(silent("it takes no caller".to_owned())),
+        Err(_) => Err(silent("nothing came for 3 s".to_owned())),
     }
 }
 

@@ -1,12 +1,13 @@
 //! One request, tried at each server in turn, and its answer read as data or as a problem.
 
 use crate::local::{WayToServer, Why};
-use crate::{Client, ClientError};
+use crate::{Client, ClientError, SILENCE_LIMIT, SILENCE_TOLD};
 use http::{Method, StatusCode};
 use model::api::Problem;
 use reqwest::{RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::future::Future;
 use std::sync::atomic::Ordering;
 
 /// The header that makes a repeated change happen once.
@@ -107,7 +108,7 @@ impl Client {
             .idempotent
             .then(|| format!("{:032x}", rand::random::<u128>()));
         let first = self.preferred.load(Ordering::Relaxed);
-        let (mut reason, mut not_asked) = (String::new(), None);
+        let (mut reason, mut not_asked, mut is_silent) = (String::new(), None, false);
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
             let server = &self.servers[index];
@@ -124,19 +125,57 @@ impl Client {
                 }
             };
             let request = self.request(call, server, key.as_deref(), way);
-            match finish(request).send().await {
+            match self.listened_to(call, server, finish(request).send()).await {
                 Ok(response) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     return accept(response).await;
                 }
-                Err(error) => reason = innermost(&error),
+                Err(error) => {
+                    is_silent = error.is_timeout() && !error.is_connect();
+                    reason = innermost(&error);
+                }
             }
+        }
+        if is_silent && not_asked.is_none() {
+            return Err(self.silent(SILENCE_LIMIT));
         }
         // Somebody is there: that is nearer to the cause than where nobody is.
         Err(not_asked.unwrap_or_else(|| ClientError::Unreachable {
             servers: self.servers().join(", "),
             reason,
         }))
+    }
+
+    /// A server that has kept silent so long.
+    #[must_use]
+    pub fn silent(&self, waited: std::time::Duration) -> ClientError {
+        ClientError::Silent {
+            servers: self.servers().join(", "),
+            reason: format!("nothing came for {} s", waited.as_secs()),
+        }
+    }
+
+    /// Waits for an answer, and says of a server that owes one that it keeps silent.
+    async fn listened_to<T>(
+        &self,
+        call: &OutgoingRequest<'_>,
+        server: &Url,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        // A long poll waits on purpose, and what is uploaded takes its time.
+        let waits =
+            call.method == Method::PUT || call.query.iter().any(|(name, _)| *name == "wait_ms");
+        let Some(tell) = self.tell_silence.filter(|_| !waits) else {
+            return answer.await;
+        };
+        let mut answer = std::pin::pin!(answer);
+        match tokio::time::timeout(SILENCE_TOLD, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                tell(server.as_str());
+                answer.await
+            }
+        }
     }
 
     /// Whether the author can be told, as the server will take it.

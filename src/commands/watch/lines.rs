@@ -13,7 +13,7 @@ pub(super) async fn run(client: &Client, goal: &Goal, json: bool) -> CommandOutc
     let mut scene = Scene::default();
     let mut said = BTreeMap::new();
     loop {
-        scene.refresh(client).await?;
+        scene.refresh(client, goal).await?;
         print_changes(&scene.view, &mut said, json)?;
         if let Some(outcome) = goal.reached(&scene.view) {
             return outcome;

@@ -3,7 +3,7 @@
 mod lines;
 mod screen;
 
-use crate::connection::{connect, explain, wait_for};
+use crate::connection::{connect, end_after, explain, until, wait_for};
 use crate::describe;
 use crate::failure::{CommandEnd, CommandOutcome, refusal};
 use crate::globals::Globals;
@@ -91,11 +91,15 @@ struct Goal {
 
 impl Goal {
     fn new(arguments: &WatchArgs) -> Self {
-        let end = Instant::now() + Duration::from_secs(arguments.timeout);
         Self {
             wanted: arguments.until,
-            end,
+            end: end_after(arguments.timeout),
         }
+    }
+
+    /// Whether there was a time to reach it, and that is up.
+    fn is_too_late(&self) -> bool {
+        self.wanted.is_some() && Instant::now() >= self.end
     }
 
     /// Yes when every node is there; no when one is blocked on its way there, when nobody can get there, or time is up.
@@ -184,11 +188,15 @@ struct Scene {
 }
 
 impl Scene {
-    /// Asks the server; a server that is away for a while is a remark in the view, not the end of it.
-    async fn refresh(&mut self, client: &Client) -> anyhow::Result<()> {
-        match self.fetch(client).await {
+    /// Asks the server; a server that is away for a while is a remark in the view, not the end of it, unless the time is up.
+    async fn refresh(&mut self, client: &Client, goal: &Goal) -> anyhow::Result<()> {
+        let fetched = match goal.wanted {
+            Some(_) => until(client, goal.end, self.fetch(client)).await,
+            None => self.fetch(client).await,
+        };
+        match fetched {
             Ok(()) => self.trouble = None,
-            Err(error) if error.is_temporary() && self.view.view > 0 => {
+            Err(error) if error.is_temporary() && self.view.view > 0 && !goal.is_too_late() => {
                 self.trouble = Some(error.to_string());
             }
             Err(error) => return Err(explain(error)),

@@ -32,7 +32,7 @@ pub(super) fn run(client: &Client, goal: &Goal) -> CommandOutcome {
         .build()?;
     let mut scene = Scene::default();
     // The first answer comes before the screen is taken: an error stays readable.
-    runtime.block_on(scene.refresh(client))?;
+    runtime.block_on(scene.refresh(client, goal))?;
     let mut terminate = {
         let _entered = runtime.enter();
         signal(SignalKind::terminate())?
@@ -54,7 +54,7 @@ pub(super) fn run(client: &Client, goal: &Goal) -> CommandOutcome {
             Ok(Some(key)) if is_quit(key) => break Ok(goal.given_up()),
             Ok(Some(key)) => first_row = scrolled(first_row, key, scene.view.nodes.len()),
             Ok(None) => {
-                if let Err(error) = runtime.block_on(scene.refresh(client)) {
+                if let Err(error) = runtime.block_on(scene.refresh(client, goal)) {
                     break Err(error);
                 }
             }
