@@ -26,6 +26,11 @@ use std::time::Duration;
 /// How long an agent whose holder is gone waits before it begins anew: something that ends holders at once must not keep a processor busy.
 const AGAIN_PAUSE: Duration = Duration::from_millis(500);
 
+/// The longest pause between two questions to the server, and the most threads for calls: beyond them lies no use, but an agent that
+/// seems dead, or dies.
+const POLL_MS_MAX: u64 = 3_600_000;
+const CALL_THREADS_MAX: u64 = 1_024;
+
 /// What `upstart help agent` says below the options.
 const AFTER_HELP: &str = "\
 It runs in the foreground, and says what it does on stderr: let a service manager keep it. SIGTERM or Ctrl-C ends it with exit code 0, and only it: the software
@@ -64,9 +69,10 @@ pub(crate) struct AgentArgs {
     pub(crate) pass_environment: Vec<String>,
     /// How often the server is asked, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = agent::config::POLL_MS_DEFAULT)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=POLL_MS_MAX))]
     pub(crate) poll_ms: u64,
     /// How many threads serve calls of other versions [default: one for each processor]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) call_threads: Option<NonZeroUsize>,
 }
 
@@ -76,6 +82,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+/// Reads a number of threads.
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number: &NonZeroUsize| number.get() as u64 <= CALL_THREADS_MAX)
+        .ok_or_else(|| format!("give a number from 1 to {CALL_THREADS_MAX}"))
 }
 
 /// Reads the name of a variable that is passed on.
@@ -253,6 +267,15 @@ fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
     for name in &config.pass_environment {
         agent::environment::may_be_passed(name)
             .map_err(|why| failure(format!("{what}: {why}"), "mend `pass_environment`"))?;
+    }
+    for (key, number, most) in [
+        ("poll_ms", config.poll_ms, POLL_MS_MAX),
+        ("call_threads", config.call_threads.get() as u64, CALL_THREADS_MAX),
+    ] {
+        if !(1..=most).contains(&number) {
+            let why = format!("{what}: `{key}` is {number}");
+            return Err(failure(why, format!("give a number from 1 to {most}")));
+        }
     }
     if config.token.is_some() {
         server::token::check_private(file, &about).map_err(|error| no_token(&error))?;

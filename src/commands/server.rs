@@ -8,6 +8,9 @@ use server::{ServerConfig, ServerError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// The longest silence of a node that may count as none: a day.
+const REACHABLE_MS_MAX: u64 = 86_400_000;
+
 /// What `upstart help server` says below the options.
 const AFTER_HELP: &str = "\
 It runs in the foreground, and says what it does on stderr: let a service manager keep it. SIGTERM or Ctrl-C ends it with exit code 0; nodes go on without it.";
@@ -25,6 +28,7 @@ pub(crate) struct ServerArgs {
     pub(crate) listen: SocketAddr,
     /// A node counts as reachable for so long after it was last heard
     #[arg(long, value_name = "MS", default_value_t = server::REACHABLE_MS_DEFAULT)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=REACHABLE_MS_MAX))]
     pub(crate) reachable_ms: u64,
 }
 

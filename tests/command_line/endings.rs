@@ -159,6 +159,54 @@ fn a_server_that_stands_still_is_said_to_and_holds_no_command_beyond_its_time() 
 }
 
 #[test]
+fn no_number_is_too_large_to_be_refused_or_taken() {
+    const MOST: &str = "18446744073709551615";
+    let (server, bundle) = server();
+    enrol(&server);
+    for words in [
+        &["watch", "--until", "1", "--timeout", MOST][..],
+        &["retire", "1", "--wait", MOST],
+    ] {
+        let mut child = told(&server, &bundle, words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(child.try_wait().expect("waits").is_none(), "{words:?}");
+        assert_eq!(signalled(&mut child, SIGTERM).signal(), Some(SIGTERM));
+    }
+    let agent = ["agent", "--data", "DATA", "--name", "n", "--class", "echo"];
+    for (words, code) in [
+        (&["events", "--after", MOST][..], 0),
+        (&["watch", "--until", "4294967295.4294967295", "--timeout", "0"], 1),
+        (&["logs", "--data", "DATA", "-n", MOST], 0),
+        (
+            &["record", "--data", "DATA", "--service", "s", "--output", "DATA", "--seconds", MOST],
+            2,
+        ),
+        (&["server", "--data", "DATA", "--reachable-ms", MOST], 2),
+        (&["server", "--data", "DATA", "--reachable-ms", "0"], 2),
+        (&[&agent[..], &["--poll-ms", MOST]].concat(), 2),
+        (&[&agent[..], &["--poll-ms", "0"]].concat(), 2),
+        (&[&agent[..], &["--call-threads", "1000000"]].concat(), 2),
+        (&[&agent[..], &["--call-threads", "0"]].concat(), 2),
+    ] {
+        let answer = run(&mut told(&server, &bundle, words)).expect(code);
+        assert!(!answer.stderr().contains("panicked"), "{words:?}");
+    }
+    let file = server.folder().join("agent.toml");
+    let text = "data = 'd'\nname = 'n'\nclass = 'echo'\nservers = ['http://127.0.0.1:1']\n";
+    for (key, code) in [("poll_ms = 0", 2), ("call_threads = 1000000", 2)] {
+        std::fs::write(&file, format!("{text}{key}\n")).expect("written");
+        let said = run(server.upstart().args(["agent", "--config"]).arg(&file))
+            .expect_advice(code)
+            .stderr();
+        assert!(said.contains("to 3600000") || said.contains("to 1024"), "{said}");
+    }
+}
+
+#[test]
 fn a_server_that_is_asked_to_end_ends_well() {
     for signal in [SIGINT, SIGTERM] {
         let mut server = Server::start();
