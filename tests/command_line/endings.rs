@@ -206,6 +206,41 @@ fn no_number_is_too_large_to_be_refused_or_taken() {
     }
 }
 
+/// A device that has no end, a pipe that nobody writes into, and what is larger than any lens.
+#[test]
+fn what_is_no_file_is_not_read_and_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (pipe, large) = (folder.path().join("pipe"), folder.path().join("large"));
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("runs");
+    assert!(made.success());
+    let file = std::fs::File::create(&large).expect("made");
+    file.set_len(1 << 40).expect("a sparse file");
+    let lens = folder.path().join("lens.toml");
+    std::fs::write(&lens, "").expect("written");
+    let explain = ["lens", "explain"];
+    let call = ["POST", "/", "--direction", "past", "-d"];
+    for odd in [std::path::Path::new("/dev/zero"), &pipe, &large] {
+        let odd = odd.to_str().expect("text");
+        let body = format!("@{odd}");
+        for words in [
+            &["lens", "test", odd][..],
+            &["adapter", "test", odd],
+            &[&explain[..], &[odd, "GET", "/", "--direction", "past"]].concat(),
+            &[&explain[..], &["--conversation", odd, "lens.toml"]].concat(),
+            &[&explain[..], &["lens.toml"], &call[..], &[&body]].concat(),
+        ] {
+            let answer = run(crate::upstart::upstart()
+                .current_dir(folder.path())
+                .args(words));
+            let said = answer.expect_advice(2).stderr();
+            assert!(
+                said.contains("no regular file") || said.contains("16 MiB"),
+                "{words:?}: {said}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_server_that_is_asked_to_end_ends_well() {
     for signal in [SIGINT, SIGTERM] {

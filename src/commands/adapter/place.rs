@@ -80,7 +80,7 @@ fn declarations_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// Reads one adapter's file; a component is compiled as nodes do it.
 fn load(path: &Path) -> anyhow::Result<AdapterFile> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).advise(
+    let text = crate::files::read_text(path).advise(
         format!("cannot read {shown}"),
         "give an adapter's file, or the folder of a bundle",
     )?;

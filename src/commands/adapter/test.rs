@@ -110,7 +110,7 @@ fn one(found: &AdapterFile, file: &Path, update: bool) -> anyhow::Result<Tested>
         })
     };
     let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file).advise(
+    let text = crate::files::read_text(file).advise(
         format!("cannot read {shown}"),
         "make it a readable UTF-8 file",
     )?;

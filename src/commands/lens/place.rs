@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(crate) fn load(path: &Path) -> anyhow::Result<Arc<Lens>> {
     let shown = path.display().to_string();
     let text =
-        std::fs::read_to_string(path).advise(format!("cannot read {shown}"), "give a lens file")?;
+        crate::files::read_text(path).advise(format!("cannot read {shown}"), "give a lens file")?;
     let lens = Lens::parse(&shown, &text).map_err(|error| {
         refusal(
             error.to_string(),

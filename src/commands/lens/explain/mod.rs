@@ -119,7 +119,7 @@ fn is_refused(explanation: &Explanation) -> bool {
 fn conversation(arguments: &ExplainArgs) -> anyhow::Result<Conversation> {
     if let Some(file) = &arguments.conversation {
         let shown = file.display().to_string();
-        let text = std::fs::read_to_string(file)
+        let text = crate::files::read_text(file)
             .advise(format!("cannot read {shown}"), "give a conversation file")?;
         let conversation = Conversation::parse(&shown, &text).advise(
             "the conversation cannot be read",
@@ -211,7 +211,7 @@ fn body(written: Option<&str>) -> anyhow::Result<Content> {
     };
     match written.strip_prefix('@') {
         None => Ok(Content(written.as_bytes().to_vec())),
-        Some(file) => std::fs::read(file)
+        Some(file) => crate::files::read(file.as_ref())
             .map(Content)
             .advise(format!("cannot read {file}"), "give a file behind the @"),
     }
