@@ -16,6 +16,9 @@ const TOKEN_VARIABLE: &str = "UPSTART_TOKEN";
 /// The statuses by which a server that understood the request says no.
 const REFUSALS: [u16; 4] = [404, 409, 410, 422];
 
+/// The problem of a request that no server understands: its address has a path too many, or it is of another version.
+const UNKNOWN_ROUTE: &str = "/problems/unknown-route";
+
 /// A client for the servers that the arguments name, writing under the user's name.
 pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
     let OperatorToken { token, owner } = given(globals)?;
@@ -130,6 +133,10 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         ClientError::Problem(problem) if problem.status == 401 || problem.status == 403 => failure(
             error.to_string(),
             "give the server's token with --token-file FILE or UPSTART_TOKEN; it is the file `token` in the server's data directory",
+        ),
+        ClientError::Problem(problem) if problem.kind == UNKNOWN_ROUTE => failure(
+            error.to_string(),
+            "look at the path of the server's address: --server http://HOST:PORT, without one unless it is behind a gateway",
         ),
         ClientError::Problem(problem) if REFUSALS.contains(&problem.status) => refusal(
             error.to_string(),

@@ -226,6 +226,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
             "see `upstart help agent`",
         )
     };
+    arguments.addresses.iter().try_for_each(own_address)?;
     let given = given(globals)?;
     let mut addresses = arguments.addresses;
     if addresses.is_empty() {
@@ -254,6 +255,18 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
     })
 }
 
+/// Refuses what is nobody's own address: peers could not reach the node there.
+fn own_address(address: &IpAddr) -> anyhow::Result<()> {
+    let is_broadcast = *address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if !(address.is_unspecified() || address.is_multicast() || is_broadcast) {
+        return Ok(());
+    }
+    Err(failure(
+        format!("{address} is not the address of one host: peers cannot reach the node there"),
+        "give --address (`addresses` in the configuration) an address of this host that peers reach, as `ip address` lists them",
+    ))
+}
+
 /// The file's keys; the token may come from the global options, so that it need not stand in the file.
 fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
     let what = format!("cannot read the agent's configuration {}", file.display());
@@ -264,6 +277,7 @@ fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
             "mend the file; `upstart help agent` names its keys",
         )
     })?;
+    config.addresses.iter().try_for_each(own_address)?;
     for name in &config.pass_environment {
         agent::environment::may_be_passed(name)
             .map_err(|why| failure(format!("{what}: {why}"), "mend `pass_environment`"))?;

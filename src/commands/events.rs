@@ -38,6 +38,10 @@ async fn print_all(
     globals: &Globals,
     arguments: &EventsArgs,
 ) -> anyhow::Result<()> {
+    let node = match &arguments.node {
+        Some(node) => Some(known(client, node).await?),
+        None => None,
+    };
     let mut after = arguments.after.to_string();
     loop {
         let wait = arguments.follow.then_some(client::WAIT_MAX);
@@ -48,7 +52,7 @@ async fn print_all(
         for event in page
             .items
             .iter()
-            .filter(|event| is_wanted(event, arguments))
+            .filter(|event| is_wanted(event, node.as_ref(), arguments))
         {
             if globals.json {
                 output::json(event)?
@@ -64,11 +68,33 @@ async fn print_all(
     }
 }
 
-fn is_wanted(event: &Event, arguments: &EventsArgs) -> bool {
-    let node = arguments
-        .node
-        .as_ref()
-        .is_none_or(|node| event.node.as_ref() == Some(node));
+/// The node's name, if there is such a node or was one: of one that was forgotten the history still tells.
+async fn known(client: &Client, node: &str) -> anyhow::Result<String> {
+    let unknown = match client.node(node).await {
+        Ok(fact) => return Ok(fact.name),
+        Err(error) if matches!(error.status(), Some(404 | 410)) => error,
+        Err(error) => return Err(explain(error)),
+    };
+    let mut after = None;
+    loop {
+        let page = client.events(after.as_deref(), None, None).await;
+        let page = page.map_err(explain)?;
+        if page
+            .items
+            .iter()
+            .any(|event| event.node.as_deref() == Some(node))
+        {
+            return Ok(node.to_owned());
+        }
+        match page.next {
+            Some(next) if !page.items.is_empty() => after = Some(next),
+            _ => return Err(explain(unknown)),
+        }
+    }
+}
+
+fn is_wanted(event: &Event, node: Option<&String>, arguments: &EventsArgs) -> bool {
+    let node = node.is_none_or(|node| event.node.as_ref() == Some(node));
     let kind = arguments
         .kind
         .as_ref()

@@ -242,6 +242,52 @@ fn what_is_no_file_is_not_read_and_not_waited_for() {
 }
 
 #[test]
+fn what_is_not_there_is_a_negative_answer_and_what_was_forgotten_is_still_told_of() {
+    let (server, bundle) = server();
+    enrol(&server);
+    let of = |node: &str| run(&mut told(&server, &bundle, &["events", "--node", node]));
+    let said = of("nobody").expect_advice(1).stderr();
+    assert!(said.contains("nobody"), "{said}");
+    let number = of("1").expect(0).stdout();
+    assert_ne!(number, "");
+    assert_eq!(of("a").expect(0).stdout(), number);
+    run(&mut told(&server, &bundle, &["forget", "a"])).expect(0);
+    let after = of("a").expect(0).stdout();
+    assert!(after.starts_with(&number) && after != number, "{after}");
+    let never = run(&mut told(&server, &bundle, &["permit", "break", "9"]));
+    let said = never.expect_advice(1).stderr();
+    assert!(said.contains("No permit 9 was given"), "{said}");
+    // Another path than the server's is an error, not its answer.
+    let elsewhere = format!("{}/elsewhere", server.url());
+    for words in [&["status"][..], &["pause"], &["events", "--node", "a"]] {
+        let mut command = told(&server, &bundle, words);
+        let said = run(command.args(["--server", &elsewhere])).expect_advice(2);
+        assert!(said.stderr().contains("path"), "{}", said.stderr());
+    }
+}
+
+#[test]
+fn an_address_that_is_no_hosts_own_is_no_nodes_either() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("agent.toml");
+    for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+        let mut flags = crate::upstart::upstart();
+        flags.args(["agent", "--name", "n", "--class", "c", "--address", address]);
+        let flags = run(flags.arg("--data").arg(folder.path().join("data")));
+        let text = format!(
+            "data = 'd'\nname = 'n'\nclass = 'c'\nservers = ['http://127.0.0.1:1']\naddresses = ['{address}']\n"
+        );
+        std::fs::write(&file, text).expect("written");
+        let mut from_file = crate::upstart::upstart();
+        let from_file = run(from_file.args(["agent", "--config"]).arg(&file));
+        for answer in [flags, from_file] {
+            let said = answer.expect_advice(2).stderr();
+            assert!(said.contains(address) && said.contains("--address"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_server_that_is_asked_to_end_ends_well() {
     for signal in [SIGINT, SIGTERM] {
         let mut server = Server::start();

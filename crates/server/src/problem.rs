@@ -49,7 +49,7 @@ kinds! {
     APPROVAL_REFUSED "approval-refused" 409 "The version cannot be approved";
     PUBLIC_REFUSED "public-refused" 409 "The public version cannot be moved there";
     RETIRE_REFUSED "retire-refused" 409 "The versions are still in use";
-    PERMIT_LOST "permit-lost" 410 "The permit is no longer held";
+    PERMIT_LOST "permit-lost" 410 "The permit is not held";
     NODE_FORGOTTEN "node-forgotten" 410 "The node was forgotten by an operator";
     TOO_LARGE "too-large" 413 "The body is too large";
     UNSUPPORTED_TYPE "unsupported-type" 415 "The body is no JSON";

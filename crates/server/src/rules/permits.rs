@@ -322,9 +322,11 @@ fn live(draft: &Draft<'_>, permit: PermitId) -> Result<HeldPermit, RequestRefusa
         .find(|held| held.fact.permit == permit)
         .cloned()
         .ok_or_else(|| {
-            refuse(
-                Kind::PERMIT_LOST,
-                format!("Permit {permit} has expired, was ended or broken; acquire a new one."),
-            )
+            let why = if permit.0 == 0 || permit > draft.state.last_permit {
+                format!("No permit {permit} was given yet; `upstart permit list` lists those that are held.")
+            } else {
+                format!("Permit {permit} has expired, was ended or broken; acquire a new one.")
+            };
+            refuse(Kind::PERMIT_LOST, why)
         })
 }
