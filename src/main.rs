@@ -5,6 +5,7 @@ mod commands;
 mod connection;
 mod describe;
 mod failure;
+mod file_limit;
 mod files;
 mod globals;
 mod output;

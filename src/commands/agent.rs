@@ -3,6 +3,7 @@
 use super::first_process;
 use crate::connection::{OperatorToken, asked_to_end, given, no_token};
 use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
+use crate::file_limit;
 use crate::globals::Globals;
 use agent::AgentError;
 use agent::config::Config;
@@ -106,6 +107,7 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> CommandOutcome {
     if first_process::is_first() {
         return first_process::run(&config.data);
     }
+    file_limit::survive()?;
     agent::limits::tighten_umask();
     agent::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -162,6 +164,9 @@ fn explain(error: AgentError) -> anyhow::Error {
         }
         AgentError::Name(..) => "give another --name (`name` in the configuration)",
         AgentError::NoHandshakeData => "set it for good in /etc/sysctl.d",
+        error if file_limit::advice(error).is_some() => {
+            file_limit::advice(error).unwrap_or_default()
+        }
         AgentError::Library(_) => "build or install it: `cargo build --package preload`",
         AgentError::Journal(error) => journal_advice(error),
         AgentError::File { .. } => {
@@ -284,7 +289,11 @@ fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
     }
     for (key, number, most) in [
         ("poll_ms", config.poll_ms, POLL_MS_MAX),
-        ("call_threads", config.call_threads.get() as u64, CALL_THREADS_MAX),
+        (
+            "call_threads",
+            config.call_threads.get() as u64,
+            CALL_THREADS_MAX,
+        ),
     ] {
         if !(1..=most).contains(&number) {
             let why = format!("{what}: `{key}` is {number}");

@@ -1,6 +1,7 @@
 //! The processes that an agent starts from this same binary: holder, launch, confine, compile-adapter.
 
 use crate::failure::{CommandEnd, CommandOutcome};
+use crate::file_limit;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) struct HandedOn {
 
 /// Owns a node's child until it is told to end.
 pub(crate) fn holder(arguments: &HolderArgs) -> CommandOutcome {
+    file_limit::survive()?;
     agent::holder::run(&arguments.data)?;
     Ok(CommandEnd::Yes)
 }

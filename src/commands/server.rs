@@ -1,12 +1,14 @@
 //! `upstart server`: runs the upgrade server until it is asked to end.
 
 use crate::connection::{asked_to_end, given, no_token};
-use crate::failure::{CommandEnd, CommandOutcome, failure};
+use crate::failure::{CommandEnd, CommandOutcome, failure, sentence};
+use crate::file_limit;
 use crate::globals::Globals;
 use clap::Args;
+use rustix::process::{Resource, getrlimit};
 use server::{ServerConfig, ServerError};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The longest silence of a node that may count as none: a day.
 const REACHABLE_MS_MAX: u64 = 86_400_000;
@@ -34,13 +36,17 @@ pub(crate) struct ServerArgs {
 
 /// `upstart server`.
 pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> CommandOutcome {
+    file_limit::survive()?;
+    let data = arguments.data.clone();
     let config = configuration(globals, arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let end = asked_to_end()?;
-        server::run(config, end).await.map_err(explain)
+        server::run(config, end)
+            .await
+            .map_err(|error| explain(error, &data))
     })?;
     Ok(CommandEnd::Yes)
 }
@@ -52,9 +58,40 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     Ok(config)
 }
 
-fn explain(error: ServerError) -> anyhow::Error {
+/// What to do where nothing better is known.
+const KEEP: &str = "keep the data directory as it is and look at the cause; nodes go on meanwhile";
+
+/// With less room than this a database does not begin; SQLite does not always tell that from other trouble with a disk.
+const ROOM_BYTES_MIN: u64 = 64 * 1024;
+
+/// How much room there is for what is written below a directory.
+fn room(directory: &Path) -> Option<u64> {
+    let mut there = directory.ancestors();
+    let about = there.find_map(|directory| rustix::fs::statvfs(directory).ok())?;
+    Some(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+fn explain(error: ServerError, data: &Path) -> anyhow::Error {
     if let ServerError::Token(error) = &error {
         return no_token(error);
+    }
+    if matches!(error, ServerError::Udb(_)) {
+        let what = sentence(&error.into());
+        let shown = data.display();
+        if let Some(room) = room(data).filter(|room| *room < ROOM_BYTES_MIN) {
+            return failure(
+                format!("{what}: the disk of {shown} is full, it has room for {room} bytes"),
+                "free some space and start the server again; nodes go on meanwhile",
+            );
+        }
+        let limit = getrlimit(Resource::Fsize).current;
+        let next = match limit {
+            Some(limit) => format!(
+                "no file may have more than {limit} bytes here: raise that limit (`ulimit -f unlimited`) and start the server again; nodes go on meanwhile"
+            ),
+            None => KEEP.to_owned(),
+        };
+        return failure(what, next);
     }
     let next = match &error {
         ServerError::Listen { .. } => "end what listens there, or give another --listen IP:PORT",
@@ -63,9 +100,7 @@ fn explain(error: ServerError) -> anyhow::Error {
             "start the server again, nothing is lost; report this with the server's log"
         }
         ServerError::InUse(_) => "end that server, or give another --data DIR",
-        _ => "keep the data directory as it is and look at the cause; nodes go on meanwhile",
+        _ => KEEP,
     };
-    let error = anyhow::Error::from(error);
-    let parts: Vec<String> = error.chain().map(ToString::to_string).collect();
-    failure(parts.join(": "), next)
+    failure(sentence(&error.into()), next)
 }

@@ -145,7 +145,11 @@ fn a_server_that_stands_still_is_said_to_and_holds_no_command_beyond_its_time() 
     let mut unknowing = told(&server, &bundle, &["watch", "--until", "1"]);
     let said = run(unknowing.env_remove("UPSTART_TOKEN_FILE")).expect_advice(2);
     assert!(said.stderr().contains("stands still"), "{}", said.stderr());
-    assert!(!said.stderr().contains("end the program"), "{}", said.stderr());
+    assert!(
+        !said.stderr().contains("end the program"),
+        "{}",
+        said.stderr()
+    );
     let mut status = told(&server, &bundle, &["status"])
         .stderr(Stdio::piped())
         .spawn()
@@ -155,7 +159,11 @@ fn a_server_that_stands_still_is_said_to_and_holds_no_command_beyond_its_time() 
     BufReader::new(stderr).read_line(&mut line).expect("a line");
     assert!(line.contains("has not answered yet"), "{line}");
     signalled(&mut status, SIGTERM);
-    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -179,10 +187,29 @@ fn no_number_is_too_large_to_be_refused_or_taken() {
     let agent = ["agent", "--data", "DATA", "--name", "n", "--class", "echo"];
     for (words, code) in [
         (&["events", "--after", MOST][..], 0),
-        (&["watch", "--until", "4294967295.4294967295", "--timeout", "0"], 1),
+        (
+            &[
+                "watch",
+                "--until",
+                "4294967295.4294967295",
+                "--timeout",
+                "0",
+            ],
+            1,
+        ),
         (&["logs", "--data", "DATA", "-n", MOST], 0),
         (
-            &["record", "--data", "DATA", "--service", "s", "--output", "DATA", "--seconds", MOST],
+            &[
+                "record",
+                "--data",
+                "DATA",
+                "--service",
+                "s",
+                "--output",
+                "DATA",
+                "--seconds",
+                MOST,
+            ],
             2,
         ),
         (&["server", "--data", "DATA", "--reachable-ms", MOST], 2),
@@ -202,7 +229,10 @@ fn no_number_is_too_large_to_be_refused_or_taken() {
         let said = run(server.upstart().args(["agent", "--config"]).arg(&file))
             .expect_advice(code)
             .stderr();
-        assert!(said.contains("to 3600000") || said.contains("to 1024"), "{said}");
+        assert!(
+            said.contains("to 3600000") || said.contains("to 1024"),
+            "{said}"
+        );
     }
 }
 
@@ -248,12 +278,14 @@ fn what_is_not_there_is_a_negative_answer_and_what_was_forgotten_is_still_told_o
     let of = |node: &str| run(&mut told(&server, &bundle, &["events", "--node", node]));
     let said = of("nobody").expect_advice(1).stderr();
     assert!(said.contains("nobody"), "{said}");
-    let number = of("1").expect(0).stdout();
-    assert_ne!(number, "");
-    assert_eq!(of("a").expect(0).stdout(), number);
+    let before = of("a").expect(0).stdout();
+    assert_eq!(of("1").expect(0).stdout(), before);
     run(&mut told(&server, &bundle, &["forget", "a"])).expect(0);
     let after = of("a").expect(0).stdout();
-    assert!(after.starts_with(&number) && after != number, "{after}");
+    assert!(
+        after.starts_with(&before) && after.contains("node.forgotten"),
+        "{after}"
+    );
     let never = run(&mut told(&server, &bundle, &["permit", "break", "9"]));
     let said = never.expect_advice(1).stderr();
     assert!(said.contains("No permit 9 was given"), "{said}");
@@ -282,8 +314,55 @@ fn an_address_that_is_no_hosts_own_is_no_nodes_either() {
         let from_file = run(from_file.args(["agent", "--config"]).arg(&file));
         for answer in [flags, from_file] {
             let said = answer.expect_advice(2).stderr();
-            assert!(said.contains(address) && said.contains("--address"), "{said}");
+            assert!(
+                said.contains(address) && said.contains("--address"),
+                "{said}"
+            );
         }
+    }
+}
+
+/// An agent's and a server's command lines, for a shell that has limited them: `$0` is the binary, `$1` a directory.
+const AGENT: &str = "exec \"$0\" agent --data \"$1/node\" --name n --class echo";
+const SERVER: &str = "exec \"$0\" server --data \"$1/udb\" --listen 127.0.0.1:0";
+
+fn in_a_shell(server: &Server, shell: &[&str], script: &str) -> String {
+    let folder = server.folder().join("small");
+    std::fs::create_dir_all(&folder).expect("made");
+    let mut command = Command::new(shell[0]);
+    command.args(&shell[1..]).args(["sh", "-c", script]);
+    command.arg(env!("CARGO_BIN_EXE_upstart")).arg(folder);
+    command.env("UPSTART_SERVER", server.url());
+    command.env("UPSTART_TOKEN", TOKEN);
+    run(&mut command).expect_advice(2).stderr()
+}
+
+#[test]
+fn a_limit_of_files_sizes_ends_nobody_without_a_word() {
+    let (server, _) = server();
+    for (limit, script) in [("64", AGENT), ("4", SERVER)] {
+        let script = format!("ulimit -f {limit}; {script}");
+        let said = in_a_shell(&server, &["env"], &script);
+        assert!(said.contains("ulimit -f"), "{said}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_is_said_to_be() {
+    let spaces = ["unshare", "--map-root-user", "--mount"];
+    let tried = Command::new(spaces[0])
+        .args(&spaces[1..])
+        .arg("true")
+        .status();
+    if !tried.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: a_disk_that_is_full_is_said_to_be: needs a mount namespace");
+        return;
+    }
+    let (server, _) = server();
+    for (size, script) in [("600k", AGENT), ("16k", SERVER)] {
+        let script = format!("mount -t tmpfs -o size={size} none \"$1\" && {script}");
+        let said = in_a_shell(&server, &spaces, &script);
+        assert!(said.contains("is full"), "{said}");
     }
 }
 
