@@ -14,6 +14,9 @@ const FUSE: i64 = 0x6573_5546;
 /// What it says of btrfs, whose snapshots keep inodes and times of birth, and are subvolumes of their own.
 const BTRFS: i64 = 0x9123_683e;
 
+/// What it says of overlayfs, where a folder may have another inode after each mount (filesystems/overlayfs in the kernel's manual).
+const OVERLAY: i64 = 0x794c_7630;
+
 /// A file that is no copy of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Birth {
@@ -74,6 +77,14 @@ impl Birth {
             && subvolumes.is_none_or(|(then, now)| then == now)
             && devices.is_none_or(|(then, now)| !then.is_beside(now))
     }
+}
+
+/// Whether the inodes of folders last there.
+///
+/// # Errors
+/// It cannot be looked at.
+pub(crate) fn folders_last(folder: &Path) -> io::Result<bool> {
+    Ok(![FUSE, OVERLAY].contains(&rustix::fs::statfs(folder)?.f_type))
 }
 
 impl Device {

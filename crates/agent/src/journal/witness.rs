@@ -6,7 +6,7 @@
 //! one of hard links.
 
 use super::{JournalError, broken, disk, files};
-use crate::birth::Birth;
+use crate::birth::{self, Birth};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -57,7 +57,7 @@ pub(super) struct Said {
     pub(super) total: u64,
     /// None where the file system knows no lasting identity.
     pub(super) birth: Option<Birth>,
-    /// The inode of the folder, where the file has a lasting identity.
+    /// The inode of the folder, where that lasts.
     #[serde(default)]
     pub(super) folder: Option<u64>,
     /// Somebody has said that this directory is the node's, whatever the server has heard of another.
@@ -178,7 +178,8 @@ fn identity(file: &File, path: &Path) -> Result<(Option<Birth>, Option<u64>), Jo
     let birth = Birth::of(file).map_err(disk("look at", path))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let about = std::fs::metadata(folder).map_err(disk("look at", folder))?;
-    Ok((birth, birth.map(|_| about.ino())))
+    let lasts = birth::folders_last(folder).map_err(disk("look at", folder))?;
+    Ok((birth, birth.filter(|_| lasts).map(|_| about.ino())))
 }
 
 /// Beside the journal.
