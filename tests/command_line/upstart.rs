@@ -5,6 +5,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen.
@@ -191,8 +192,14 @@ impl Drop for Server {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port at which nothing listens now, of this program's own range: below the ephemeral one, and beside the harness's.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static STEP: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = STEP.fetch_add(1, Ordering::Relaxed);
+        let port = 30_000 + ((std::process::id().wrapping_mul(29) + step) % 2_500) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

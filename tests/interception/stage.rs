@@ -176,13 +176,13 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// A port at which nothing listens now, outside the ephemeral range.
+/// A port at which nothing listens now, of this program's own range: below the ephemeral one, and beside the harness's.
 fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + ((std::process::id().wrapping_mul(41) + step) % 10_000) as u16;
+        let port = 27_500 + ((std::process::id().wrapping_mul(41) + step) % 2_500) as u16;
         if TcpListener::bind(("0.0.0.0", port)).is_ok() {
             return port;
         }

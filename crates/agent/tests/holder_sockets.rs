@@ -16,9 +16,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use support::{Node, exit, hook, next};
 
+/// An address at which nothing listens now, of the range of this crate's tests: below the ephemeral one, and beside the harness's.
 fn free_address() -> SocketAddr {
-    let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-    probe.local_addr().unwrap()
+    static STEP: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let step = STEP.fetch_add(1, Ordering::Relaxed);
+        let port = 25_000 + (u64::from(std::process::id()) * 41 + step) % 2_500;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn variable(name: &str) -> String {

@@ -39,12 +39,12 @@ fn compile_source(folder: &Path, source: &str, compiler: &str, options: &[&str])
     program
 }
 
-/// A port at which nothing listens now, outside the ephemeral range.
+/// A port at which nothing listens now, of this program's own range: below the ephemeral one, and beside the harness's.
 fn free_port() -> u16 {
     static STEP: AtomicU32 = AtomicU32::new(0);
     loop {
         let step = STEP.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + ((std::process::id().wrapping_mul(41) + step) % 20_000) as u16;
+        let port = 25_000 + ((std::process::id().wrapping_mul(41) + step) % 2_500) as u16;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }

@@ -131,12 +131,12 @@ pub(crate) fn library() -> PathBuf {
         .expect("libupstart_preload.so beside the test")
 }
 
-/// A port at which nothing listens now; never the same twice in this process, and outside the ephemeral range.
+/// A port at which nothing listens now, never the same twice in this process, of this program's own range: below the ephemeral one, and beside the harness's.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + ((std::process::id().wrapping_mul(37) + step) % 20_000) as u16;
+        let port = 20_000 + ((std::process::id().wrapping_mul(37) + step) % 5_000) as u16;
         let free =
             ["127.0.0.1", "::1"].map(|ip| SocketAddr::new(ip.parse().expect("an address"), port));
         if free
