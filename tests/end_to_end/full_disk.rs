@@ -139,6 +139,28 @@ fn no_room_for_a_snapshot_is_seen_before_anything_is_stopped() {
 }
 
 #[test]
+fn no_files_left_for_a_snapshot_is_seen_before_anything_is_stopped() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let place = system.folder().join("a");
+    let Some(disk) = Disk::with_files("full_disk::files", 400, &place) else {
+        return;
+    };
+    let node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+    let pid = put(port, 7);
+    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
+    system.until_staged(&node, 2);
+    disk.use_up_files("ballast");
+    system.approve(2, None);
+    let reason = until_full(&system, &node, Phase::Staged);
+    assert!(reason.contains("files (inodes), 0 are free"), "{reason}");
+    serves_on(&system, &node, port, 7, pid);
+    assert!(system.events_of(&node, "node.stopping").is_empty());
+    std::fs::remove_dir_all(place.join("ballast")).expect("removed");
+    ends_upgraded(&system, &node, port, 7);
+}
+
+#[test]
 fn a_transform_that_fills_the_disk_is_no_attempt_and_waits_for_more_room() {
     let system = System::with(&Boxes::version(1).bundle());
     let place = system.folder().join("a");
@@ -390,6 +412,13 @@ fn a_disk_that_fails_ends_the_agent_and_not_the_software() {
     system.until_staged(&node, 2);
     disk.shut_down();
     system.approve(2, None);
+    // What cannot be read is not copied, and nothing is begun.
+    system.until_fact(&node, "told", |fact| {
+        let reason = fact.report.status.reason.as_deref();
+        reason.is_some_and(|reason| reason.contains("the state cannot be copied"))
+    });
+    assert_eq!(node.running_child(), pid);
+    system.ask(system.client.withdraw(Version(2)));
     let said = node.until_agent_gives_up();
     assert!(said.contains("journal"), "{said}");
     // Nothing was flipped or stopped: what the software makes of a disk without answers is its own matter.

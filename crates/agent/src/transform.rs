@@ -3,7 +3,7 @@
 use crate::confine::{Ended, Orders, Verdict};
 use crate::environment;
 use crate::holder;
-use crate::snapshot;
+use crate::snapshot::FreeRoom;
 use crate::tree;
 use std::collections::BTreeMap;
 use std::io;
@@ -223,7 +223,7 @@ impl Transform {
 }
 
 fn is_full(path: &Path) -> bool {
-    snapshot::available(path).is_ok_and(|available| available < FULL_BYTES)
+    FreeRoom::at(path).is_ok_and(|free| free.bytes < FULL_BYTES || free.files == Some(0))
 }
 
 fn not_run(what: &'static str) -> impl FnOnce(io::Error) -> TransformError {

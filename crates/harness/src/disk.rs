@@ -23,6 +23,21 @@ impl Disk {
     /// Makes one of `kind` (`ext4`, `xfs`, `btrfs`) with so many MiB and mounts it at `place`. `None`, and a note, where
     /// that cannot be done.
     pub fn mount(test: &str, kind: &str, mebibytes: u64, place: &Path) -> Option<Self> {
+        Self::make(test, kind, &[], mebibytes, place)
+    }
+
+    /// The same, an ext4 that can have so many files.
+    pub fn with_files(test: &str, files: u64, place: &Path) -> Option<Self> {
+        Self::make(test, "ext4", &["-N", &files.to_string()], 128, place)
+    }
+
+    fn make(
+        test: &str,
+        kind: &str,
+        options: &[&str],
+        mebibytes: u64,
+        place: &Path,
+    ) -> Option<Self> {
         if let Err(why) = own_mounts() {
             println!("SKIPPED: {test}: cannot mount: {why}");
             return None;
@@ -36,7 +51,7 @@ impl Disk {
             _ => &["-q", "-f"],
         };
         let mut make = Command::new(format!("/usr/sbin/mkfs.{kind}"));
-        make.args(quiet).arg(&image);
+        make.args(quiet).args(options).arg(&image);
         let mut mount = Command::new("mount");
         mount
             .args(["-t", kind, "-o", "loop"])
@@ -80,6 +95,16 @@ impl Disk {
         // What is left of a block.
         let mut file = OpenOptions::new().append(true).open(path).expect("there");
         while file.write_all(&[1; 512]).is_ok() {}
+    }
+
+    /// Makes empty files in a folder until there can be no more.
+    pub fn use_up_files(&self, folder: &str) {
+        let folder = self.place.join(folder);
+        std::fs::create_dir(&folder).expect("made");
+        let full =
+            (0..).find_map(|number: u64| File::create(folder.join(number.to_string())).err());
+        let full = full.expect("it ends");
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
     }
 
     /// Lets everything on it fail from now on, as when the device is gone (`EXT4_IOC_SHUTDOWN`, without a flush).

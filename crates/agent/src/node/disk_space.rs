@@ -3,7 +3,7 @@
 
 use crate::error_chain::chain;
 use crate::layout::Layout;
-use crate::snapshot::{self, Declared};
+use crate::snapshot::{self, Declared, FreeRoom, SnapshotError};
 use crate::unpoisoned::Unpoisoned as _;
 use model::machine::Place;
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ const FULL_HOLDS: Duration = Duration::from_secs(3);
 
 /// How much more must be free than when an upgrade ran out of room, before it is tried again.
 const MORE_BYTES: u64 = 8 << 20;
+
+/// The same for files, where the file system counts them.
+const MORE_FILES: u64 = 64;
 
 /// After this it is tried again all the same: the state may have shrunk, which frees nothing elsewhere.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(600);
@@ -37,7 +40,7 @@ pub(super) struct DiskSpace {
 #[derive(Clone, Debug)]
 struct RanOut {
     to: Place,
-    available: u64,
+    free: Option<FreeRoom>,
     reason: String,
     at: Instant,
 }
@@ -65,7 +68,7 @@ impl DiskSpace {
     pub(super) fn note_ran_out(&self, to: Place, reason: &str) {
         let note = RanOut {
             to,
-            available: snapshot::available(&self.root).unwrap_or(0),
+            free: FreeRoom::at(&self.root).ok(),
             reason: reason.to_owned(),
             at: Instant::now(),
         };
@@ -97,9 +100,9 @@ impl DiskSpace {
         }
         let (state, root, declared) = (self.state.clone(), self.root.clone(), declared());
         let look = tokio::task::spawn_blocking(move || snapshot::check(&state, &root, &declared));
-        // What cannot be looked at now is found out, and told, when it is copied.
         let problem = match look.await {
-            Ok(Err(error)) if error.is_no_space() || error.is_unfit() => Some(chain(&error)),
+            Ok(Err(error)) if !error.is_passing() => Some(told(&error)),
+            // What the software has just removed is looked for again, and told, when it is copied.
             _ => None,
         };
         *self.looked.lock().unpoisoned() = Some(StateLook {
@@ -113,8 +116,7 @@ impl DiskSpace {
     fn ran_out_before(&self, to: Place) -> Option<String> {
         let mut ran_out = self.ran_out.lock().unpoisoned();
         let before = ran_out.clone()?;
-        let available = snapshot::available(&self.root).unwrap_or(u64::MAX);
-        let worth_a_try = available >= before.available.saturating_add(MORE_BYTES)
+        let worth_a_try = has_more(before.free, FreeRoom::at(&self.root).ok())
             || before.to != to
             || before.at.elapsed() > TRIED_AGAIN_AFTER;
         if worth_a_try {
@@ -122,5 +124,27 @@ impl DiskSpace {
             return None;
         }
         Some(before.reason)
+    }
+}
+
+/// Whether there is more room than when an upgrade ran out of it. What cannot be looked at is tried.
+fn has_more(before: Option<FreeRoom>, now: Option<FreeRoom>) -> bool {
+    let Some((before, now)) = before.zip(now) else {
+        return true;
+    };
+    let more_files = before.files.zip(now.files);
+    now.bytes >= before.bytes.saturating_add(MORE_BYTES)
+        || more_files.is_some_and(|(before, now)| now >= before.saturating_add(MORE_FILES))
+}
+
+/// A look that failed, and what to do.
+fn told(error: &SnapshotError) -> String {
+    let cause = chain(error);
+    match error {
+        SnapshotError::Io { path, .. } => format!(
+            "the state cannot be copied: {cause}; put {} right (a missing one: back, or from a backup of the whole data directory), and the upgrade goes on by itself",
+            path.display()
+        ),
+        _ => cause,
     }
 }

@@ -12,13 +12,16 @@ mod attributes;
 mod copy;
 mod declared;
 mod plan;
+mod room;
 mod sync;
 
 pub use declared::Declared;
+pub(crate) use room::FreeRoom;
 pub use sync::sync_tree;
 
 use crate::tree::{self, Folder};
 use plan::Plan;
+use room::full_or;
 use rustix::fs::Stat;
 use std::fs;
 use std::io;
@@ -61,6 +64,18 @@ pub enum SnapshotError {
         /// Bytes that are free.
         available: u64,
     },
+    /// The file system can have no more files (inodes), or could not.
+    #[error(
+        "no space left: a copy of the state needs {needed} files (inodes), {available} are free at {path}; remove some, and the upgrade goes on by itself"
+    )]
+    NoFiles {
+        /// Where the copy would be.
+        path: PathBuf,
+        /// Files and folders that the copy takes.
+        needed: u64,
+        /// How many more there can be.
+        available: u64,
+    },
     /// What no copy can have as it is.
     #[error("the state cannot be copied: {path} {problem}")]
     Unfit {
@@ -82,6 +97,9 @@ pub enum SnapshotError {
     },
 }
 
+/// What fails where the whole state is missing.
+const FIND: &str = "find the state";
+
 /// Copies the tree at `from` to `to`, which must not exist, and makes it durable. Blocks: call it on a blocking thread.
 ///
 /// # Errors
@@ -93,7 +111,7 @@ pub fn snapshot(
     declared: &Declared,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Copied, SnapshotError> {
-    let from = fs::canonicalize(from).map_err(failed("find", from))?;
+    let from = fs::canonicalize(from).map_err(failed(FIND, from))?;
     let state = Folder::open(&from).map_err(failed("open", &from))?;
     let room = to.parent().unwrap_or(Path::new("."));
     let plan = Plan::make(&from, &state, declared)?;
@@ -138,7 +156,7 @@ pub fn check_whole(from: &Path, declared: &Declared) -> Result<(), SnapshotError
 }
 
 fn look(from: &Path, declared: &Declared) -> Result<Plan, SnapshotError> {
-    let from = fs::canonicalize(from).map_err(failed("find", from))?;
+    let from = fs::canonicalize(from).map_err(failed(FIND, from))?;
     let state = Folder::open(&from).map_err(failed("open", &from))?;
     Plan::make(&from, &state, declared)
 }
@@ -146,19 +164,17 @@ fn look(from: &Path, declared: &Declared) -> Result<Plan, SnapshotError> {
 impl SnapshotError {
     /// The disk is full, or would be.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, SnapshotError::NoSpace { .. })
+        matches!(
+            self,
+            SnapshotError::NoSpace { .. } | SnapshotError::NoFiles { .. }
+        )
     }
 
-    /// Nobody but people can change that.
-    pub fn is_unfit(&self) -> bool {
-        matches!(self, SnapshotError::Unfit { .. })
+    /// The software has removed something while it was looked for.
+    pub fn is_passing(&self) -> bool {
+        let vanished = |source: &io::Error| source.kind() == io::ErrorKind::NotFound;
+        matches!(self, SnapshotError::Io { what, source, .. } if *what != FIND && vanished(source))
     }
-}
-
-/// Bytes that are free for the ordinary user on the file system of this path.
-pub(crate) fn available(path: &Path) -> io::Result<u64> {
-    let figures = rustix::fs::statvfs(path)?;
-    Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 
 /// The bytes on disk, which holes do not take (never more than the length, which the last block exceeds).
@@ -170,22 +186,4 @@ fn allocated(stat: &Stat) -> u64 {
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
     let path = path.to_owned();
     move |source| SnapshotError::Io { what, path, source }
-}
-
-/// The error as a full disk where it is one: in the folder `room`, where `needed` bytes were to be.
-fn full_or(
-    what: &'static str,
-    path: &Path,
-    room: &Path,
-    error: io::Error,
-    needed: u64,
-) -> SnapshotError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SnapshotError::NoSpace {
-            path: room.to_owned(),
-            needed,
-            available: available(room).unwrap_or(0),
-        },
-        _ => failed(what, path)(error),
-    }
 }

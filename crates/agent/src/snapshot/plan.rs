@@ -1,7 +1,7 @@
 //! Looking through a tree before it is copied: what it holds, and whether a copy can have it.
 
 use super::declared::{Declared, Place};
-use super::{SnapshotError, allocated, available, copy, failed};
+use super::{SnapshotError, allocated, copy, room};
 use crate::tree::{Folder, kind};
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
@@ -10,6 +10,9 @@ use std::path::Path;
 
 /// What a directory entry is taken to cost beside its contents when space is checked.
 const ENTRY_BYTES: u64 = 4096;
+
+/// The files of one upgrade beside the copy: its folders, and what is written at its end.
+const OWN_FILES: u64 = 16;
 
 /// What a tree holds.
 #[derive(Debug, Default)]
@@ -50,22 +53,12 @@ impl Plan {
         Ok(look.plan)
     }
 
-    /// Refuses a copy in the folder `parent` for which there is no space. Reflinks take none worth counting.
+    /// Refuses a copy in the folder `parent` for which there is no room.
     pub(super) fn check_space(&self, parent: &Path) -> Result<(), SnapshotError> {
         let sample = self.sample.as_ref();
-        if sample.is_some_and(|sample| copy::can_clone(sample, parent)) {
-            return Ok(());
-        }
-        let needed = self.bytes + self.entries * ENTRY_BYTES;
-        let available = available(parent).map_err(failed("look at the file system of", parent))?;
-        match needed > available {
-            true => Err(SnapshotError::NoSpace {
-                path: parent.to_owned(),
-                needed,
-                available,
-            }),
-            false => Ok(()),
-        }
+        let shares = sample.is_some_and(|sample| copy::can_clone(sample, parent));
+        let bytes = (!shares).then(|| self.bytes + self.entries * ENTRY_BYTES);
+        room::check(parent, bytes, self.entries + OWN_FILES)
     }
 }
 

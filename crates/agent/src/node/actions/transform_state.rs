@@ -7,7 +7,7 @@ use crate::node::bundles::{Bundles, UnusableBundle};
 use crate::node::rendering::{RenderError, Rendering};
 use crate::node::state_directory::StateDirectory;
 use crate::node::surroundings::Surroundings;
-use crate::snapshot::{self, Declared, SnapshotError};
+use crate::snapshot::{self, Declared, FreeRoom, SnapshotError};
 use crate::transform::{Transform, TransformError};
 use crate::tree::{self, remove};
 use model::machine::{Outcome, Place, Step};
@@ -39,7 +39,9 @@ enum Broken {
 impl From<SnapshotError> for Broken {
     fn from(error: SnapshotError) -> Self {
         match error {
-            SnapshotError::NoSpace { .. } => Broken::NoSpace(chain(&error)),
+            SnapshotError::NoSpace { .. } | SnapshotError::NoFiles { .. } => {
+                Broken::NoSpace(chain(&error))
+            }
             SnapshotError::Io { ref source, .. } if is_full(source) => {
                 Broken::NoSpace(format!("no space left: {}", chain(&error)))
             }
@@ -164,7 +166,7 @@ impl<'n> StateTransform<'n> {
 
     /// What follows, and the new software, write too: better to go back now than to fail half-way.
     fn leaves_room(&self) -> Result<(), Broken> {
-        match snapshot::available(self.surroundings.layout.root()) {
+        match FreeRoom::at(self.surroundings.layout.root()).map(|free| free.bytes) {
             Ok(available) if available < LEFT_BYTES_MIN => Err(Broken::NoSpace(format!(
                 "no space left: the new state leaves {available} bytes free; free at least {LEFT_BYTES_MIN} more on the disk of {}",
                 self.surroundings.layout.root().display()
