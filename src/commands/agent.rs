@@ -173,6 +173,7 @@ fn explain(error: AgentError) -> anyhow::Error {
             "the agent's user must be able to read and write everything below --data"
         }
         AgentError::Unfit(..) => "give another --data",
+        AgentError::NotANodes(..) => "give --data an empty folder, or one that is not there yet",
         AgentError::Distrust(_) => {
             "see to it that only root and the agent's user can write there (`chown`, `chmod go-w`, `setfacl -b`), or give another --data"
         }
@@ -282,6 +283,10 @@ fn from_file(file: &Path, globals: &Globals) -> anyhow::Result<Config> {
             "mend the file; `upstart help agent` names its keys",
         )
     })?;
+    agent::trust::check_file(file).advise(
+        &what,
+        "see to it that only root and the agent's user can write there (`chown`, `chmod go-w`, `setfacl -b`), or give --config another file",
+    )?;
     config.addresses.iter().try_for_each(own_address)?;
     for name in &config.pass_environment {
         agent::environment::may_be_passed(name)

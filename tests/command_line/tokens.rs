@@ -83,6 +83,42 @@ fn a_server_makes_its_token_and_commands_of_its_user_find_it() {
     run(given.arg(&file)).expect(0);
 }
 
+/// It says what is run, with or without a token in it.
+#[test]
+fn a_configuration_that_others_may_write_is_refused() {
+    let test = "a_configuration_that_others_may_write_is_refused";
+    if !can_be_nobody(test) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let (own, open) = (folder.path().join("own"), folder.path().join("open"));
+    for folder in [&own, &open] {
+        std::fs::create_dir(folder).expect("made");
+    }
+    let text = "data = 'd'\nname = 'a'\nclass = 'box'\nservers = ['http://127.0.0.1:1']\n";
+    let refused = |file: &Path, problem: &str| {
+        let mut agent = upstart();
+        let said = run(agent.args(["agent", "--config"]).arg(file)).expect_advice(2);
+        assert!(said.stderr().contains(problem), "{}", said.stderr());
+        assert!(!folder.path().join("d").exists());
+    };
+    let file = own.join("agent.toml");
+    std::fs::write(&file, text).expect("written");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o646)).expect("opened");
+    refused(&file, "can be written by everybody");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("closed");
+    chown(&file, Some(NOBODY), None).expect("given away");
+    refused(&file, "belongs to user 65534");
+    chown(&file, Some(0), None).expect("taken back");
+    // Whoever may write into the folder puts another file or link there.
+    std::fs::set_permissions(&open, Permissions::from_mode(0o777)).expect("opened");
+    let (within, link) = (open.join("agent.toml"), open.join("link.toml"));
+    std::fs::write(&within, text).expect("written");
+    std::os::unix::fs::symlink(&file, &link).expect("made");
+    refused(&within, "can be written by everybody");
+    refused(&link, "can be written by everybody");
+}
+
 #[test]
 fn other_users_are_not_told_the_token_and_can_do_nothing() {
     let test = "other_users_are_not_told_the_token_and_can_do_nothing";

@@ -20,7 +20,7 @@ const DEFAULT_LIST: &str = "system.posix_acl_default";
 const LIST_BYTES_MAX: usize = 64 * 1024;
 
 /// What the agent uses in the data directory: whoever changes it decides what runs.
-const USED: [&str; 19] = [
+pub(crate) const USED: [&str; 19] = [
     "adapters",
     "agent.key",
     "agent.sock",
@@ -48,10 +48,8 @@ const USED_OF_A_VERSION: [&str; 3] = ["bundle", "software", "manifest.json"];
 /// Why a path is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Distrust {
-    /// Somebody else owns a folder of it, or may write there.
-    #[error(
-        "{path} {problem}: whoever that is could put other programs into the data directory, which run with the agent's rights"
-    )]
+    /// Somebody else owns it or a folder of it, or may write there.
+    #[error("{path} {problem}: whoever that is would decide what runs with the agent's rights")]
     Open {
         /// The folder.
         path: PathBuf,
@@ -92,6 +90,24 @@ pub(crate) fn check(data: &Path) -> Result<(), Distrust> {
         }
     }
     Ok(())
+}
+
+/// Looks at a file that says what an agent runs, and at every folder above it, by its real path and as it was given.
+///
+/// # Errors
+/// One of them can be changed by somebody else than root and this process's user.
+pub fn check_file(file: &Path) -> Result<(), Distrust> {
+    let judge = Judge::new();
+    let look = |source| Distrust::Look {
+        path: file.to_owned(),
+        source,
+    };
+    let given = std::path::absolute(file).map_err(look)?;
+    let real = std::fs::canonicalize(file).map_err(look)?;
+    for path in real.ancestors().skip(1).chain(given.ancestors().skip(1)) {
+        judge.look(path, Place::Above)?;
+    }
+    judge.look(&real, Place::Within)
 }
 
 /// Where a path lies.

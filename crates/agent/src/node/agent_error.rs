@@ -30,6 +30,9 @@ pub enum AgentError {
     /// The data directory cannot be one.
     #[error("{} cannot be a data directory: {}", .0.display(), .1)]
     Unfit(PathBuf, &'static str),
+    /// The data directory is a folder that has something else in it.
+    #[error("{} is no node's data directory: it holds `{}`, which is no agent's", .0.display(), .1)]
+    NotANodes(PathBuf, &'static str),
     /// Others than the agent's user can change what it runs.
     #[error("the data directory is not safe")]
     Distrust(#[from] Distrust),

@@ -15,6 +15,9 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
     }
     make_folder(data, 0o711).map_err(at(data))?;
     let data = std::fs::canonicalize(data).map_err(at(data))?;
+    if let Some(name) = somebody_elses(&data).map_err(at(&data))? {
+        return Err(AgentError::NotANodes(data, name));
+    }
     if let Some(why) = unfit(&data) {
         return Err(AgentError::Unfit(data, why));
     }
@@ -46,6 +49,35 @@ fn unfit(data: &Path) -> Option<&'static str> {
     }
 }
 
+/// What shows that a folder is somebody else's: a server's database, or something of a name that the agent would take for its own
+/// where no agent has been. What people keep beside a node's files (a log, a state that is adopted) is left alone.
+fn somebody_elses(data: &Path) -> io::Result<Option<&'static str>> {
+    const SERVERS: &str = "udb.sqlite";
+    // The lock is made before anything else; where it and the journal are missing, that is told as what it is.
+    const NODES: [&str; 4] = ["journal", "journal.lock", "current", "start.json"];
+    let is_there = |name: &str| match std::fs::symlink_metadata(data.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        looked => looked.map(|_| true),
+    };
+    if is_there(SERVERS)? {
+        return Ok(Some(SERVERS));
+    }
+    for name in NODES {
+        if is_there(name)? {
+            return Ok(None);
+        }
+    }
+    for name in trust::USED {
+        // An agent that was killed while it made them has left them empty.
+        let is_empty =
+            || std::fs::read_dir(data.join(name)).is_ok_and(|mut them| them.next().is_none());
+        if is_there(name)? && !is_empty() {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// Makes a folder with this mode, whatever the umask; one that is there stays as it is.
 fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(folder) {
@@ -69,6 +101,36 @@ mod tests {
     use super::*;
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_folder_that_is_a_servers_or_has_something_elses_files_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path();
+        let refused = |name: &str| {
+            let refused = prepare(data);
+            let why = refused.expect_err("refused").to_string();
+            assert!(why.contains(&format!("holds `{name}`")), "{why}");
+            assert_eq!(std::fs::read_dir(data).expect("listed").count(), 1);
+        };
+        std::fs::write(data.join("udb.sqlite"), "").expect("written");
+        refused("udb.sqlite");
+        std::fs::remove_file(data.join("udb.sqlite")).expect("removed");
+        std::fs::create_dir(data.join("lib")).expect("made");
+        std::fs::write(data.join("lib/libc.so"), "").expect("written");
+        refused("lib");
+        // What a node has left is a node's.
+        std::fs::write(data.join("journal.lock"), "").expect("written");
+        assert!(prepare(data).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_is_half_made_or_has_files_of_people_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("lost+found")).expect("made");
+        std::fs::create_dir(folder.path().join("versions")).expect("made");
+        std::fs::write(folder.path().join("agent.log"), "").expect("written");
+        assert!(prepare(folder.path()).is_ok());
+    }
 
     #[test]
     fn a_path_that_cuts_the_librarys_is_refused() {
