@@ -20,12 +20,23 @@ pub(crate) struct ClaimArgs {
     pub(crate) data: PathBuf,
 }
 
-fn stop_advice(original: &Original) -> String {
-    let data = original.data.as_ref();
-    let data = data.map_or("DIR".to_owned(), |data| data.display().to_string());
-    format!(
-        "one of them can be the node: keep the original, or end its agent, run `upstart stop --data {data}`, then claim this"
-    )
+/// What to do about the original that runs while a copy of its directory is to be claimed or stopped.
+pub(super) fn stop_advice(original: &Original, copy: &Path) -> String {
+    let is_here = |data: &PathBuf| std::fs::canonicalize(copy).is_ok_and(|copy| copy == *data);
+    let process = original.process;
+    match &original.data {
+        Some(data) if is_here(data) => format!(
+            "the node's own directory was moved away or deleted, and process {process} runs for it: move that one back and run `upstart stop --data {}`; where it is gone for good, end process {process} and what it leaves (`kill {process}`; this names the next one), then `upstart claim --data {0}` the copy",
+            data.display()
+        ),
+        data => {
+            let data = data.as_ref();
+            let data = data.map_or("DIR".to_owned(), |data| data.display().to_string());
+            format!(
+                "one of them can be the node: keep the original, or end its agent, run `upstart stop --data {data}`, then claim this"
+            )
+        }
+    }
 }
 
 /// `upstart claim`.
@@ -35,7 +46,7 @@ pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> CommandOutcome {
     let claimed = agent::claim(&arguments.data).map_err(|error| {
         let next = match &error {
             AgentError::Journal(error) => journal_advice(error).to_owned(),
-            AgentError::OriginalLives(original) => stop_advice(original),
+            AgentError::OriginalLives(original) => stop_advice(original, &arguments.data),
             _ => "give --data a node's data directory".to_owned(),
         };
         let next = advice_on(&error, &arguments.data, next);

@@ -1,7 +1,8 @@
 //! `upstart stop`: ends a node's software and its holder, when its agent has ended: an agent's own end leaves both
 //! running, so that agents can be replaced.
 
-use super::claim::become_owner;
+use super::agent::journal_advice;
+use super::claim::{become_owner, stop_advice};
 use super::operate::done;
 use crate::connection::wait_for;
 use crate::failure::{CommandOutcome, advice_on, failure, refusal, sentence};
@@ -26,28 +27,46 @@ pub(crate) struct StopArgs {
 pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> CommandOutcome {
     let data = &arguments.data;
     let shown = data.display().to_string();
-    let journal = Layout::new(data).journal();
-    let there = journal.try_exists().map_err(|error| {
-        let next = advice_on(&error, data, "look at the disk (its permissions, `dmesg`)");
-        failure(
-            format!("cannot look at {}: {error}", journal.display()),
-            next,
-        )
-    });
-    if !there? {
+    if !is_a_nodes(data)? {
         return Err(failure(
             format!("{shown} is no node's data directory"),
             "give --data the directory that the node's agent was given",
         ));
     }
     become_owner(data)?;
-    wait_for(async {
+    let damage = wait_for(async {
         agent::stop(data)
             .await
             .map_err(|error| explain(error, data))
     })?;
-    let sentence = "No software of the node runs any more, nor its holder; an agent starts both.";
-    done(globals, &json!({ "stopped": shown }), sentence)
+    let damage = damage.map(|damage| {
+        let advice = journal_advice(&damage);
+        (sentence(&damage.into()), advice)
+    });
+    let next = match &damage {
+        None => "an agent starts both.".to_owned(),
+        Some((damage, advice)) => format!("no agent starts them, since {damage}: {advice}."),
+    };
+    let document = json!({ "stopped": shown, "journal_damage": damage.map(|(damage, _)| damage) });
+    let sentence = format!("No software of the node runs any more, nor its holder; {next}");
+    done(globals, &document, &sentence)
+}
+
+/// Whether a node has been in a directory, as one of its files shows.
+fn is_a_nodes(data: &Path) -> anyhow::Result<bool> {
+    let layout = Layout::new(data);
+    for trace in [layout.journal(), layout.start(), layout.current()] {
+        match trace.symlink_metadata() {
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let next = advice_on(&error, data, "look at the disk (its permissions, `dmesg`)");
+                let what = format!("cannot look at {}: {error}", trace.display());
+                return Err(failure(what, next));
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn an_agent_runs(directory: &Path) -> anyhow::Error {
@@ -95,12 +114,22 @@ fn explain(error: AgentError, directory: &Path) -> anyhow::Error {
             format!("cannot stop the node in {data}: {error}"),
             "find out what that process is and end it, then run this again; nothing of the node was touched",
         ),
+        AgentError::OriginalLives(original) => failure(
+            format!(
+                "{data} is a copy of a node's directory; for the original, process {} runs",
+                original.process
+            ),
+            stop_advice(&original, directory),
+        ),
         error @ AgentError::LeftBehind(_) => failure(
             format!("cannot stop the node in {data}: {error}"),
             "end them by their numbers (of another user's: as root), then run this again",
         ),
         error => {
-            let next = "run the command again with -v to see more";
+            let next = match &error {
+                AgentError::Journal(error) => journal_advice(error),
+                _ => "run the command again with -v to see more",
+            };
             let next = advice_on(&error, directory, next);
             let error = anyhow::Error::from(error);
             failure(

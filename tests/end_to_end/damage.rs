@@ -1,7 +1,7 @@
 //! Data directories that are not what they were: journals lost or cut, copies, backups. Nothing is begun over what is there, and nobody
 //! runs on a state that is not his.
 
-use crate::harness::{Boxes, Caller, Node, System, until, until_ok, upstart};
+use crate::harness::{Boxes, Caller, Node, System, alive, until, until_ok, upstart};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -90,6 +90,74 @@ fn a_lost_or_cut_journal_begins_nothing_over_what_is_there() {
         }
     }
     node.start_agent();
+    system.until_settled(&node, 2);
+    assert_eq!(reads(&system, 2), 7);
+}
+
+#[test]
+fn software_beside_a_damaged_journal_is_ended_by_stop() {
+    let (system, mut node) = serving();
+    let mut caller = Caller::unlabelled(system.port(1), 1).expect("connected");
+    caller.get("apples").expect("answered");
+    let pid = caller.last.as_ref().expect("an answer").pid();
+    node.end_agent();
+    let journal = node.data.join("journal");
+    let good = std::fs::read(&journal).expect("read");
+    std::fs::write(&journal, "no journal").expect("damaged");
+    let output = node.try_stop();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && !alive(pid), "{output:?}");
+    assert!(said.contains("no agent starts them, since"), "{said}");
+    std::fs::write(&journal, &good).expect("restored");
+    let output = node.try_stop();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("an agent starts both"), "{said}");
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 7);
+}
+
+#[test]
+fn a_copy_in_the_place_of_a_directory_whose_software_runs_has_a_way_out() {
+    let (system, mut node) = serving();
+    let pid = node.running_child();
+    node.end_agent();
+    let moved = system.folder().join("moved");
+    copy(&node.data, &system.folder().join("backup"));
+    std::fs::rename(&node.data, &moved).expect("moved");
+    std::fs::rename(system.folder().join("backup"), &node.data).expect("in its place");
+    let stopped = node.try_stop();
+    let mut claim = upstart();
+    let claimed = claim.args(["claim", "--data"]).arg(&node.data).output();
+    for output in [stopped, claimed.expect("runs")] {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("move that one back"), "{said}");
+        assert!(alive(pid), "{said}");
+    }
+    // What is advised.
+    std::fs::rename(&node.data, system.folder().join("backup")).expect("moved");
+    std::fs::rename(&moved, &node.data).expect("moved back");
+    node.stop_software();
+    assert!(!alive(pid));
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 7);
+}
+
+#[test]
+fn a_state_that_is_missing_is_seen_before_the_software_is_stopped() {
+    let (system, node) = serving();
+    let pid = node.running_child();
+    let state = node.data.join("versions/1.1/state");
+    let aside = system.folder().join("aside");
+    std::fs::rename(&state, &aside).expect("moved");
+    system.publish(&Boxes::version(2).bundle());
+    system.until_fact(&node, "told", |fact| {
+        let reason = fact.report.status.reason.as_deref();
+        reason.is_some_and(|reason| reason.contains("cannot find the state"))
+    });
+    assert!(alive(pid), "the software was stopped");
+    assert!(system.events_of(&node, "node.stopping").is_empty());
+    std::fs::rename(&aside, &state).expect("put back");
     system.until_settled(&node, 2);
     assert_eq!(reads(&system, 2), 7);
 }

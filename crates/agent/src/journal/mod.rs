@@ -38,6 +38,12 @@ pub struct Journal {
     failed: bool,
 }
 
+/// No agent runs the node as long as this lives.
+#[derive(Debug)]
+pub struct JournalLock {
+    _file: File,
+}
+
 impl Journal {
     /// Locks, opens (or makes) the journal at `path`, drops a torn last record, and reads the rest. One is made only where nothing
     /// shows that there has been one.
@@ -109,6 +115,21 @@ impl Journal {
     /// How many records have ever been written here.
     pub fn total(&self) -> u64 {
         self.witness.said.total
+    }
+
+    /// Keeps agents away for whoever ends what runs here, whatever has become of the journal's records.
+    ///
+    /// # Errors
+    /// An agent runs there, it is in a copied directory, or the disk fails.
+    pub fn lock_only(path: &Path) -> Result<JournalLock, JournalError> {
+        let lock = lock(path)?;
+        match Witness::open(path)? {
+            Some(witness) if witness.is_copy()? => {
+                let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+                Err(JournalError::Copy { folder })
+            }
+            _ => Ok(JournalLock { _file: lock }),
+        }
     }
 
     /// Compares with what the server has heard of this node: whoever has written fewer records than that has been set back. One that was

@@ -4,7 +4,8 @@ use super::agent_error::{AgentError, at};
 use super::child::{self, ChildStart, StopManner};
 use crate::holder::{self, Owner};
 use crate::holder_client::{self, HolderClient, Notices};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
+use crate::kernel;
 use crate::layout::Layout;
 use crate::sync;
 use intercept::holder::ChildExit;
@@ -17,17 +18,24 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How often [`stop`] looks whether the holder has ended.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Stops a node's software and its holder, for good: nothing of the node runs afterwards. No agent may run.
+/// Stops a node's software and its holder, for good: nothing of the node runs afterwards. No agent may run. Gives what keeps the next
+/// agent from starting, if the journal is not what was written.
 ///
-/// Whatever has become of the node's holder: where none answers, another one finds by the kernel what was left.
+/// Whatever has become of the node's holder and of its journal: where no holder answers, another one finds by the kernel what was left.
 ///
 /// # Errors
-/// An agent runs, or something of the software is left, or may be.
-pub async fn stop(data: &Path) -> Result<(), AgentError> {
+/// An agent runs, it is a copy of a node's directory, or something of the software is left, or may be.
+pub async fn stop(data: &Path) -> Result<Option<JournalError>, AgentError> {
     let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
-    let _lock = Journal::open(&layout.journal())?;
-    let binary = std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?;
-    let (holder, mut notices) = HolderClient::attach_or_spawn(&binary, layout.root()).await?;
+    let lock = Journal::lock_only(&layout.journal());
+    if matches!(lock, Err(JournalError::Copy { .. }))
+        && let Some(original) = holder::original(layout.root())
+    {
+        return Err(AgentError::OriginalLives(original));
+    }
+    let lock = lock?;
+    let (holder, mut notices) =
+        HolderClient::attach_or_spawn(Path::new(kernel::OWN_PROGRAM), layout.root()).await?;
     if holder.state().child.is_some() {
         end_child(&holder, &mut notices, &last_manner(&layout)).await;
     }
@@ -41,7 +49,10 @@ pub async fn stop(data: &Path) -> Result<(), AgentError> {
     // One that does not end is seen by what it leaves.
     let _ = tokio::time::timeout(STOP_GRACE, gone).await;
     match holder::left_behind(layout.root()).map_err(at(Path::new("/proc")))? {
-        left if left.is_empty() => Ok(()),
+        left if left.is_empty() => {
+            drop(lock);
+            Ok(Journal::open(&layout.journal()).err())
+        }
         left => Err(AgentError::LeftBehind(left)),
     }
 }
@@ -61,7 +72,7 @@ pub fn runner(data: &Path) -> Option<Runner> {
     let process = holder::locker_of(&lock)?;
     Some(Runner {
         process,
-        stands_still: crate::kernel::stands_still(process),
+        stands_still: kernel::stands_still(process),
     })
 }
 
