@@ -139,6 +139,37 @@ fn a_nodes_changed_address_is_known_before_its_software_starts() {
 }
 
 #[test]
+fn software_that_runs_keeps_the_variables_that_it_was_started_with() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    let pid = node.running_child();
+    let ports = || {
+        let endpoints = system.fact("a").report.endpoints;
+        endpoints.iter().map(|it| it.port).collect::<Vec<_>>()
+    };
+    node.end_agent();
+    node.options.variables = vec![("port".to_owned(), system.port(2).to_string())];
+    node.start_agent();
+    let told = format!("port: {} instead of {}", system.port(1), system.port(2));
+    system.until_fact(&node, "told", |fact| {
+        let mut remarks = fact.report.remarks.iter();
+        remarks.any(|remark| remark.contains(&told) && remark.contains("upstart stop"))
+    });
+    assert_eq!((ports(), node.running_child()), (vec![system.port(1)], pid));
+    assert_eq!(system.events_of(&node, "node.variables_kept").len(), 1);
+    // What is advised.
+    node.end_agent();
+    node.stop_software();
+    node.start_agent();
+    until("the software to listen", || {
+        (!refused(system.port(2))).then_some(())
+    });
+    system.until_fact(&node, "without a remark", |fact| {
+        fact.report.remarks.is_empty() && fact.report.endpoints[0].port == system.port(2)
+    });
+}
+
+#[test]
 fn a_member_that_cannot_be_told_is_never_answered_at_another_version() {
     let (system, _settled, mut front) = at_two();
     front.kill_agent();

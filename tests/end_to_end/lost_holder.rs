@@ -2,7 +2,8 @@
 //! its end is always there.
 
 use crate::harness::{
-    Boxes, Caller, Frozen, Node, System, alive, hide_control_groups, kill, refused, until, until_ok,
+    Boxes, Caller, Frozen, Node, NodeOptions, System, alive, hide_control_groups, kill, program,
+    refused, until, until_ok,
 };
 use model::api::ChildState;
 
@@ -80,6 +81,32 @@ fn a_holder_that_stands_still_is_named_by_stop_and_its_software_can_be_ended() {
     until("the holder to end", || (!alive(holder)).then_some(()));
     drop(frozen);
     stops(&node, pid, port);
+}
+
+/// As a package manager replaces it under a running agent.
+#[test]
+fn an_agent_whose_program_was_removed_and_put_back_outlives_its_holder() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let folder = system.folder().join("bin");
+    std::fs::create_dir(&folder).expect("made");
+    let own = program();
+    for name in ["upstart", "libupstart_preload.so"] {
+        std::fs::copy(own.with_file_name(name), folder.join(name)).expect("copied");
+    }
+    let program = folder.join("upstart");
+    let options = NodeOptions::new("a", system.port(1)).program(&program);
+    let mut node = system.node(options);
+    system.until_settled(&node, 1);
+    let (agent, pid) = (node.agent(), node.running_child());
+    std::fs::remove_file(&program).expect("removed");
+    std::fs::copy(own, &program).expect("put back");
+    kill(node.holder().expect("a holder runs"));
+    until("the software to run again", || {
+        node.child().filter(|again| *again != pid)
+    });
+    assert!(!node.agent_has_ended() && node.agent() == agent);
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&node, 2);
 }
 
 #[test]

@@ -20,6 +20,6 @@ pub use clock::Clock;
 pub use disk::{Disk, hide_control_groups};
 pub use node::{Frozen, Node, NodeOptions};
 pub use process::{alive, kill, pids_naming, signal};
-pub use server::{Server, upstart};
+pub use server::{Server, program, upstart};
 pub use system::System;
 pub use wait::{until, until_ok};

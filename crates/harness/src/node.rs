@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::process;
-use super::server::{logged, upstart};
+use super::server::{logged, upstart, upstart_at};
 use super::wait::{until, until_ok};
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub environment: Vec<(String, OsString)>,
     /// Which of them it passes on.
     pub passed: Vec<String>,
+    /// The program of its agent; the one under test otherwise.
+    pub program: Option<PathBuf>,
 }
 
 impl NodeOptions {
@@ -57,6 +59,7 @@ impl NodeOptions {
             privileged: true,
             environment: Vec::new(),
             passed: Vec::new(),
+            program: None,
         }
     }
 
@@ -111,6 +114,12 @@ impl NodeOptions {
     /// On a host whose clock shows this.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Its agent is this program.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -205,11 +214,11 @@ impl Node {
     pub fn start_agent(&mut self) {
         assert!(self.agent.is_none(), "the agent runs");
         let options = &self.options;
-        let mut command = if options.privileged {
-            upstart()
-        } else {
-            without_privileges(&upstart())
-        };
+        let program = options.program.as_deref();
+        let mut command = program.map_or_else(upstart, upstart_at);
+        if !options.privileged {
+            command = without_privileges(&command);
+        }
         command.args(["agent", "--server", &self.server, "--data"]);
         command.arg(&self.data);
         command.args(["--name", &options.name, "--class", &options.class]);
@@ -303,10 +312,12 @@ impl Node {
         let Some(mut child) = self.agent.take() else {
             return;
         };
-        process::signal(
-            i32::try_from(child.id()).expect("a process id"),
-            libc::SIGTERM,
-        );
+        let pid = i32::try_from(child.id()).expect("a process id");
+        // One that has just begun would die of the signal.
+        until("the agent to hear signals", || {
+            process::catches(pid, libc::SIGTERM).then_some(())
+        });
+        process::signal(pid, libc::SIGTERM);
         let status = until("the agent to end", || child.try_wait().expect("waits"));
         assert!(status.success(), "the agent ended with {status}");
     }

@@ -10,6 +10,18 @@ pub fn signal(pid: i32, signal: libc::c_int) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// Whether a process has a handler of its own for a signal, or has ended.
+pub(crate) fn catches(pid: i32, signal: libc::c_int) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return true;
+    };
+    let mut lines = status.lines();
+    let caught = lines.find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // One that has ended and is not reaped yet catches nothing.
+    caught.is_some_and(|mask| mask >> (signal - 1) & 1 == 1) || !alive(pid)
+}
+
 /// Kills one process.
 pub fn kill(pid: i32) {
     signal(pid, libc::SIGKILL);

@@ -15,7 +15,7 @@ const REACHABLE_MS: u64 = 3_000;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The binary under test: cargo puts it where it puts this program, or one folder above where this is a test.
-pub(crate) fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this program has a path");
     let folders = own.ancestors().skip(1).take(2);
     let mut candidates = folders.map(|folder| folder.join("upstart"));
@@ -26,7 +26,12 @@ pub(crate) fn program() -> PathBuf {
 
 /// The binary under test, without what the surroundings say.
 pub fn upstart() -> Command {
-    let mut command = Command::new(program());
+    upstart_at(&program())
+}
+
+/// A copy of the binary under test, in the same way.
+pub(crate) fn upstart_at(program: &Path) -> Command {
+    let mut command = Command::new(program);
     let ours = std::env::vars_os().map(|(name, _)| name);
     for name in ours.filter(|name| name.to_string_lossy().starts_with("UPSTART_")) {
         command.env_remove(name);

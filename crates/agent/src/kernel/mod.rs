@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+/// The program of whoever executes it: the one that runs, even where its file was replaced or removed.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// All processes that can be seen.
 ///
 /// # Errors

@@ -22,10 +22,10 @@ use crate::holder;
 use crate::holder_client::HolderClient;
 use crate::household::Household;
 use crate::layout::Layout;
-use crate::library;
 use crate::relay::{Identity, LiveTraffic, Picture, Relay, Tally, Workers};
 use crate::shared::Shared;
 use crate::sync::Link;
+use crate::{kernel, library};
 use client::Client;
 use intercept::holder::HolderState;
 use intercept::stats::StatsFile;
@@ -54,7 +54,7 @@ impl HostTools {
         }
         Ok(Self {
             library: library::install(&layout.library()).map_err(AgentError::Library)?,
-            binary: std::env::current_exe().map_err(at(Path::new("/proc/self/exe")))?,
+            binary: PathBuf::from(kernel::OWN_PROGRAM),
             fast_open,
         })
     }
@@ -70,6 +70,7 @@ pub(super) struct Parts {
     pub(super) client: Arc<Client>,
     pub(super) link: Link,
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
+    pub(super) variables_kept: Option<String>,
 }
 
 impl Parts {
@@ -119,6 +120,7 @@ impl Parts {
             link: self.link,
             catalog_updates: self.catalog_updates,
             progress: ShownProgress::default(),
+            variables_kept: self.variables_kept,
         });
         let hook_table = HookTable::new(&surroundings, &relay, table);
         let child = ChildKeeper::new(&surroundings, &relay.traffic, household);

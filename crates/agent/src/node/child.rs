@@ -2,20 +2,23 @@
 
 use super::surroundings::Surroundings;
 use crate::household::Household;
+use crate::layout::Layout;
 use crate::relay::{ListeningSoftware, LiveTraffic};
 use crate::sync;
 use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::{ChildExit, Interception, Killed, RunningChild};
 use model::bundle::{Class, Signal, StopTo};
+use model::expression::Variable;
 use model::machine::Serving;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// One start of the software. The last one is kept on disk, so that the next agent knows what runs under the holder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ChildStart {
     /// Rises with every start.
     pub(super) generation: u64,
@@ -27,6 +30,9 @@ pub(super) struct ChildStart {
     /// How it is stopped, for `upstart stop`, which knows no upgrade.
     #[serde(default)]
     pub(super) stop: StopManner,
+    /// The node's variables, after which its ports and its command were made. Absent in what agents before 0.2 have written.
+    #[serde(default)]
+    pub(super) variables: Option<BTreeMap<String, Variable>>,
 }
 
 /// How software is asked to end.
@@ -84,8 +90,46 @@ impl ChildStart {
             serving: Serving::default(),
             loads_before: None,
             stop: StopManner::default(),
+            variables: None,
         }
     }
+
+    /// The start of what runs under a holder, where it was recorded.
+    pub(super) fn of(layout: &Layout, running: &RunningChild) -> Option<Self> {
+        let last: Option<Self> = sync::load(&layout.start());
+        last.filter(|start| start.generation == running.generation)
+    }
+}
+
+/// Software that runs was started with the node's variables of that time, after which its ports were made: they stay in force
+/// until nothing of it runs. Gives them, where the agent was given others.
+pub(super) fn kept_variables(
+    given: &BTreeMap<String, Variable>,
+    start: ChildStart,
+) -> Option<BTreeMap<String, Variable>> {
+    start.variables.filter(|kept| kept != given)
+}
+
+/// The variables that differ, as `kept` has them and as they were `given`.
+pub(super) fn differences(
+    kept: &BTreeMap<String, Variable>,
+    given: &BTreeMap<String, Variable>,
+) -> String {
+    let names: BTreeSet<&String> = kept.keys().chain(given.keys()).collect();
+    let shown = |variables: &BTreeMap<String, Variable>, name: &String| {
+        (variables.get(name)).map_or("not set".to_owned(), ToString::to_string)
+    };
+    let differing = names
+        .into_iter()
+        .filter(|name| kept.get(*name) != given.get(*name))
+        .map(|name| {
+            format!(
+                "{name}: {} instead of {}",
+                shown(kept, name),
+                shown(given, name)
+            )
+        });
+    differing.collect::<Vec<_>>().join(", ")
 }
 
 /// Whoever looks after the child: what is known of it, for as long as anything of it is left.
@@ -133,9 +177,7 @@ impl ChildKeeper {
         let Some(running) = running else {
             return;
         };
-        let start = self
-            .last_start()
-            .filter(|start| start.generation == running.generation)
+        let start = ChildStart::of(&self.surroundings.layout, &running)
             .unwrap_or_else(|| ChildStart::unknown(running.generation));
         if running.generation == 0 {
             tracing::info!(

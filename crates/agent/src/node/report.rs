@@ -65,7 +65,8 @@ fn remarks(node: &Node, counters: &BTreeMap<String, u64>) -> Vec<String> {
         tally.bypassed(*times);
     }
     let recent = tally.remarks.recent(Instant::now());
-    recent.iter().map(|remark| told(remark)).collect()
+    let lasting = node.surroundings.variables_kept.iter();
+    lasting.chain(&recent).map(|remark| told(remark)).collect()
 }
 
 /// The agent's counters and the hooks', by name.

@@ -4,6 +4,7 @@ use super::Node;
 use super::agent_error::AgentError;
 use super::assembly::{HostTools, Parts};
 use super::catalog_updates::{self, CatalogUpdate};
+use super::child::{self, ChildStart};
 use super::enrolment::Enrolling;
 use super::main_loop::MainLoop;
 use super::membership::{self, FIRST_LIST_LIMIT};
@@ -17,6 +18,7 @@ use crate::sync::Link;
 use crate::vital::Vital;
 use crate::{environment, sync};
 use client::Client;
+use model::api::EventKind;
 use model::machine::{NodeMachine, Output, Plan, Record};
 use model::names;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
     let (holder, notices) = HolderClient::attach_or_spawn(&tools.binary, &config.data).await?;
+    let variables_kept = keep_variables(&mut config, &layout, &holder);
     let mut enrolling = Enrolling {
         client: &client,
         config: &config,
@@ -80,9 +83,11 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         client,
         link,
         catalog_updates: updates.clone(),
+        variables_kept,
     }
     .assemble()?;
     node.remark_set_back(enrolment.behind);
+    node.tell_kept_variables();
     node.look_after_members(&vital, answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
@@ -96,6 +101,18 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     };
     relay.workers.end();
     ended?.into_result()
+}
+
+/// Keeps the variables of what runs; says where the agent was given others.
+fn keep_variables(config: &mut Config, layout: &Layout, holder: &HolderClient) -> Option<String> {
+    let start = ChildStart::of(layout, holder.state().child.as_ref()?)?;
+    let kept = child::kept_variables(&config.variables, start)?;
+    let differing = child::differences(&kept, &config.variables);
+    config.variables = kept;
+    Some(format!(
+        "the software keeps the variables that it was started with ({differing}): end the agent, `upstart stop --data {}`, and start the agent again, which gives it the new ones",
+        layout.root().display()
+    ))
 }
 
 fn client(config: &Config) -> Result<Client, AgentError> {
@@ -146,6 +163,15 @@ impl Node {
                 "goes on from an older state, which was claimed: {behind} records that the server has heard of are not in its journal, and what was acknowledged since may be lost"
             ),
         );
+    }
+
+    /// Tells that the software keeps variables which are not those that the agent was given, if it does.
+    fn tell_kept_variables(&self) {
+        if let Some(text) = &self.surroundings.variables_kept {
+            tracing::warn!("{text}");
+            let kind = EventKind::NodeVariablesKept.name();
+            self.surroundings.tell(kind, None, text.clone());
+        }
     }
 
     /// Follows the members' list.

@@ -31,6 +31,8 @@ pub(super) struct Surroundings {
     /// What the repository says, anew with every view; none before the first.
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
     pub(super) progress: ShownProgress,
+    /// What is to be told where the software has other variables than the agent was given.
+    pub(super) variables_kept: Option<String>,
 }
 
 /// The server has said nothing yet.

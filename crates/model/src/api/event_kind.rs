@@ -67,6 +67,8 @@ kinds! {
     NodeMended = "node.mended",
     /// A node's data directory is older than it was.
     NodeSetBack = "node.set_back",
+    /// The agent was given other variables than those with which the software runs, which keeps them.
+    NodeVariablesKept = "node.variables_kept",
     /// A node serves though some members do not know its addresses.
     NodeUnknownToSome = "node.unknown_to_some",
     /// The software has ended by itself.

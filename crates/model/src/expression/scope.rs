@@ -4,6 +4,7 @@ use crate::ids::Version;
 use cel::{Context, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 /// A variable that the node's configuration gives (`--var base=7100`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,16 @@ impl From<&str> for Variable {
         match text.parse::<i64>() {
             Ok(number) if number.to_string() == text => Self::Number(number),
             _ => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truth(truth) => write!(f, "{truth}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => write!(f, "{text}"),
         }
     }
 }

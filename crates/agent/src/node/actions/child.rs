@@ -153,9 +153,11 @@ async fn launch(node: &Node, to: Serving) -> Result<u64, StartError> {
         serving: to,
         loads_before: node.inspection.library_loads(),
         stop: StopManner::of(&class),
+        variables: Some(surroundings.config.variables.clone()),
     };
+    let generation = start.generation;
     let spec = ChildSpec {
-        generation: start.generation,
+        generation,
         environment: node.rendering.child_environment(&rendered),
         command: rendered.command,
         directory: rendered.directory,
@@ -170,10 +172,10 @@ async fn launch(node: &Node, to: Serving) -> Result<u64, StartError> {
         Ok((pid, interception)) => {
             tracing::info!(pid, version = %to.version, bundle = %to.bundle, "the software runs");
             node.child.runs(pid, interception);
-            Ok(start.generation)
+            Ok(generation)
         }
         Err(error) => {
-            node.child.ended(start.generation);
+            node.child.ended(generation);
             Err(StartError::Holder(error))
         }
     }
