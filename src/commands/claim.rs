@@ -2,15 +2,15 @@
 //! there: the original may live, and what was written since a backup is not in it.
 
 use super::agent::journal_advice;
+use super::node_directory::{become_owner, stop_advice};
 use super::operate::done;
 use crate::connection::{connect, wait_for};
 use crate::failure::{CommandOutcome, advice_on, failure};
 use crate::globals::Globals;
-use agent::holder::Original;
 use agent::{AgentError, Claimed};
 use clap::Args;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Arguments of `upstart claim`.
 #[derive(Debug, Args)]
@@ -18,25 +18,6 @@ pub(crate) struct ClaimArgs {
     /// The data directory; the one that it was copied from must not be used any more
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
-}
-
-/// What to do about the original that runs while a copy of its directory is to be claimed or stopped.
-pub(super) fn stop_advice(original: &Original, copy: &Path) -> String {
-    let is_here = |data: &PathBuf| std::fs::canonicalize(copy).is_ok_and(|copy| copy == *data);
-    let process = original.process;
-    match &original.data {
-        Some(data) if is_here(data) => format!(
-            "the node's own directory was moved away or deleted, and process {process} runs for it: move that one back and run `upstart stop --data {}`; where it is gone for good, end process {process} and what it leaves (`kill {process}`; this names the next one), then `upstart claim --data {0}` the copy",
-            data.display()
-        ),
-        data => {
-            let data = data.as_ref();
-            let data = data.map_or("DIR".to_owned(), |data| data.display().to_string());
-            format!(
-                "one of them can be the node: keep the original, or end its agent, run `upstart stop --data {data}`, then claim this"
-            )
-        }
-    }
 }
 
 /// `upstart claim`.
@@ -70,21 +51,6 @@ pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> CommandOutcome {
         format!("{shown} is the node's data directory from now on; start its agent.{more}");
     let document = json!({ "claimed": shown, "missing_records": missing.ok() });
     done(globals, &document, &sentence)
-}
-
-/// What root does in another user's directory it does as that user.
-pub(super) fn become_owner(data: &Path) -> Result<(), anyhow::Error> {
-    match agent::launch::become_owner(data) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            let shown = data.display();
-            Err(failure(
-                format!("cannot become the owner of {shown}: {error}"),
-                format!("run this as the owner of {shown}"),
-            ))
-        }
-        // One that is not there is told of by whatever looks for it.
-        _ => Ok(()),
-    }
 }
 
 /// How many records of the node the server has heard of that this directory does not have; else why it is not known.

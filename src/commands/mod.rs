@@ -10,6 +10,7 @@ pub(crate) mod generate;
 pub(crate) mod hidden;
 pub(crate) mod lens;
 pub(crate) mod logs;
+mod node_directory;
 pub(crate) mod nodes;
 pub(crate) mod operate;
 pub(crate) mod permit;

@@ -2,7 +2,7 @@
 //! running, so that agents can be replaced.
 
 use super::agent::journal_advice;
-use super::claim::{become_owner, stop_advice};
+use super::node_directory::{become_owner, is_a_nodes, stop_advice};
 use super::operate::done;
 use crate::connection::wait_for;
 use crate::failure::{CommandOutcome, advice_on, failure, refusal, sentence};
@@ -10,7 +10,6 @@ use crate::globals::Globals;
 use agent::AgentError;
 use agent::holder_client::ClientError;
 use agent::journal::JournalError;
-use agent::layout::Layout;
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -50,23 +49,6 @@ pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> CommandOutcome {
     let document = json!({ "stopped": shown, "journal_damage": damage.map(|(damage, _)| damage) });
     let sentence = format!("No software of the node runs any more, nor its holder; {next}");
     done(globals, &document, &sentence)
-}
-
-/// Whether a node has been in a directory, as one of its files shows.
-fn is_a_nodes(data: &Path) -> anyhow::Result<bool> {
-    let layout = Layout::new(data);
-    for trace in [layout.journal(), layout.start(), layout.current()] {
-        match trace.symlink_metadata() {
-            Ok(_) => return Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let next = advice_on(&error, data, "look at the disk (its permissions, `dmesg`)");
-                let what = format!("cannot look at {}: {error}", trace.display());
-                return Err(failure(what, next));
-            }
-        }
-    }
-    Ok(false)
 }
 
 fn an_agent_runs(directory: &Path) -> anyhow::Error {

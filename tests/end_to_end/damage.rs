@@ -3,7 +3,8 @@
 
 use crate::harness::{Boxes, Caller, Node, System, alive, until, until_ok, upstart};
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -114,6 +115,43 @@ fn software_beside_a_damaged_journal_is_ended_by_stop() {
     assert!(said.contains("an agent starts both"), "{said}");
     node.start_agent();
     assert_eq!(reads(&system, 1), 7);
+}
+
+/// What root makes there would be root's, and what its user puts in the way would be followed with root's rights.
+#[test]
+fn root_stops_and_claims_in_another_users_directory_as_that_user() {
+    const NOBODY: u32 = 65_534;
+    let test = "root_stops_and_claims_in_another_users_directory_as_that_user";
+    let mut other = upstart();
+    let can = other.uid(NOBODY).gid(NOBODY).arg("--version").output();
+    if !rustix::process::geteuid().is_root() || can.is_err() {
+        println!("SKIPPED: {test}: needs root, and a program that everybody may run");
+        return;
+    }
+    let (system, mut node) = serving();
+    node.end_agent();
+    node.stop_software();
+    std::fs::set_permissions(system.folder(), Permissions::from_mode(0o755)).expect("opened");
+    let theirs = system.folder().join("theirs");
+    copy(&node.data, &theirs);
+    let mut given = Command::new("chown");
+    let given = given
+        .args(["-R", &NOBODY.to_string()])
+        .arg(&theirs)
+        .status();
+    assert!(given.expect("runs").success());
+    for command in ["claim", "stop"] {
+        let _ = std::fs::remove_file(theirs.join("journal.lock"));
+        let output = upstart().args([command, "--data"]).arg(&theirs).output();
+        let output = output.expect("runs");
+        assert!(output.status.success(), "{command}: {output:?}");
+        for entry in std::fs::read_dir(&theirs).expect("listed") {
+            let path = entry.expect("an entry").path();
+            let owner = path.symlink_metadata().expect("there").uid();
+            assert_eq!(owner, NOBODY, "{command}: {}", path.display());
+        }
+        assert!(theirs.join("journal.lock").exists(), "{command}");
+    }
 }
 
 #[test]

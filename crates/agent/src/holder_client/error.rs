@@ -47,8 +47,35 @@ pub enum ClientError {
     Garbled(String),
     /// The connection failed.
     #[error("cannot speak to the holder")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// It could not be started.
     #[error("cannot start the holder")]
     Spawn(#[from] HolderError),
+}
+
+impl From<io::Error> for ClientError {
+    /// A holder that dies resets its connections: whoever has just connected is told so, too.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Gone,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_says_that_the_holder_has_gone() {
+        for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe] {
+            assert!(matches!(
+                ClientError::from(io::Error::from(kind)),
+                ClientError::Gone
+            ));
+        }
+        let other = ClientError::from(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(matches!(other, ClientError::Io(_)));
+    }
 }

@@ -55,17 +55,27 @@ impl<'a> Draft<'a> {
         version: Option<Version>,
         message: String,
     ) {
-        let node = node.and_then(|node| self.state.nodes.get(&node));
+        let node = node.and_then(|node| self.known_name(node));
         self.changes.push(Change::Event(Event {
             sequence: self.next_event,
             at_ms: self.context.now_ms,
             author,
-            node: node.map(|fact| fact.name.clone()),
+            node,
             kind: kind.to_string(),
             version,
             message,
         }));
         self.next_event += 1;
+    }
+
+    /// The name of a node, one of this very change included.
+    fn known_name(&self, node: NodeId) -> Option<String> {
+        let mut changes = self.changes.iter();
+        let new = changes.find_map(|change| match change {
+            Change::Node(fact) if fact.node == node => Some(fact.name.clone()),
+            _ => None,
+        });
+        new.or_else(|| Some(self.state.nodes.get(&node)?.name.clone()))
     }
 
     /// The name of a node, for people.

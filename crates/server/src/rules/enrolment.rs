@@ -198,7 +198,7 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Reques
     draft.event_by(
         request.name.clone(),
         EventKind::NodeEnrolled,
-        None,
+        Some(node),
         None,
         message,
     );

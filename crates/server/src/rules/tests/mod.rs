@@ -8,6 +8,7 @@ mod retire;
 use super::{DecisionContext, Order, Publication, decide};
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
+use crate::udb::Change;
 use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeFact, NodeIdentity, NodeReport, NodeStatus, Phase,
     SyncRequest, SystemView,
@@ -219,6 +220,19 @@ fn enrolment_is_idempotent_by_name_and_refuses_another_under_it() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn a_nodes_first_event_names_it() {
+    let world = World::with(&[STORAGE]);
+    let first = Order::Enrol(enrol("a", "storage"));
+    let (draft, _) = decide(&world.state, &world.context, &first).expect("enrolled");
+    let mut changes = draft.changes.iter();
+    let named = changes.find_map(|change| match change {
+        Change::Event(event) => event.node.clone(),
+        _ => None,
+    });
+    assert_eq!(named.as_deref(), Some("a"));
 }
 
 #[test]
