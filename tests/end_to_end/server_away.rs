@@ -2,6 +2,8 @@
 
 use crate::harness::{Boxes, Caller, Node, System, until, until_ok};
 use model::api::Phase;
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn a_node_serves_both_versions_without_the_server_and_goes_on_when_it_is_back() {
@@ -149,4 +151,59 @@ fn a_server_that_does_not_answer_is_said_in_the_agents_log() {
     node.until_said("the node serves on, and upgrades wait");
     system.server.resume();
     node.until_said("the upgrade server answers again");
+}
+
+/// Puts a server's database back to what was copied.
+fn set_back(system: &mut System, copied: &Path) {
+    system.server.kill();
+    let data = system.server.data().to_owned();
+    std::fs::remove_dir_all(&data).expect("removed");
+    copy(copied, &data);
+    system.server.resume();
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut command = Command::new("cp");
+    let copied = command.arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("runs").success());
+}
+
+/// It gives the first one's number to the second.
+#[test]
+fn a_server_that_was_set_back_takes_no_node_for_another() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let copied = system.folder().join("copied");
+    system.server.kill();
+    copy(system.server.data(), &copied);
+    system.server.resume();
+    let mut first = system.settled_box("a", 1, 1);
+    let pid = first.running_child();
+    let number = system.fact("a").node;
+    first.end_agent();
+    set_back(&mut system, &copied);
+    let second = system.settled_box("b", 2, 1);
+    assert_eq!(system.fact("b").node, number);
+    first.start_agent();
+    system.until_settled(&first, 1);
+    assert_ne!(system.fact("a").node, number);
+    // It was given another number, and its software did not notice.
+    assert_eq!(first.running_child(), pid);
+    system.publish(&Boxes::version(2).bundle());
+    for (node, port) in [(&first, 1), (&second, 2)] {
+        system.until_settled(node, 2);
+        let mut caller = system.member(system.port(port), 2).expect("connected");
+        caller.put("apples", i64::from(port)).expect("answered");
+    }
+    // The same while its agent runs.
+    set_back(&mut system, &copied);
+    let third = system.settled_box("c", 3, 1);
+    assert_eq!(system.fact("c").node, number);
+    for name in ["a", "b"] {
+        until("it to enrol anew", || {
+            let nodes = system.view().nodes;
+            let mut own = nodes.iter().filter(|fact| fact.name == name);
+            own.any(|fact| fact.node != number).then_some(())
+        });
+    }
+    drop(third);
 }
