@@ -64,14 +64,15 @@ impl Catalogue {
                 .map_err(|error| malformed(error.to_string()))?;
             let digest = <[u8; 32]>::try_from(target.hashes.sha256.as_ref())
                 .map_err(|_| malformed("its digest is no SHA-256".to_owned()))?;
-            let upgrade = catalogue
-                .upgrades
-                .entry(place.version)
-                .or_insert_with(|| SignedUpgrade {
-                    from: particulars.from,
-                    withdrawn: particulars.withdrawn,
-                    revisions: BTreeMap::new(),
-                });
+            let upgrade =
+                catalogue
+                    .upgrades
+                    .entry(place.version)
+                    .or_insert_with(|| SignedUpgrade {
+                        from: particulars.from,
+                        withdrawn: particulars.withdrawn,
+                        revisions: BTreeMap::new(),
+                    });
             if (upgrade.from, upgrade.withdrawn) != (particulars.from, particulars.withdrawn) {
                 let problem = "another revision says otherwise from where it starts, or whether it is withdrawn";
                 return Err(malformed(problem.to_owned()));
@@ -141,7 +142,9 @@ pub(crate) fn add(
                 "publish the next number",
             ));
         }
-        (Some((&revision, known)), _) if *known == signed => return Ok(Place { version, revision }),
+        (Some((&revision, known)), _) if *known == signed => {
+            return Ok(Place { version, revision });
+        }
         (Some(_), _) if !revise => {
             return Err(refused(
                 format!("version {version} is signed with other contents"),

@@ -44,7 +44,9 @@ pub async fn drill(
     };
     let trust = repository.trust();
     let roots = chain(trust, &transport).await?;
-    let documents = trust.documents().map(|(name, bytes)| (name, bytes.to_vec()));
+    let documents = trust
+        .documents()
+        .map(|(name, bytes)| (name, bytes.to_vec()));
     for (name, bytes) in roots.into_iter().chain(documents) {
         let path = copy.join(name);
         replace(&path, &bytes).map_err(|source| SignError::Disk { path, source })?;

@@ -2,9 +2,7 @@
 
 use crate::error::SignError;
 use crate::transport::open_file;
-use aws_lc_rs::signature::{
-    self, Ed25519KeyPair, UnparsedPublicKey, VerificationAlgorithm,
-};
+use aws_lc_rs::signature::{self, Ed25519KeyPair, UnparsedPublicKey, VerificationAlgorithm};
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};
@@ -68,7 +66,8 @@ pub fn make_key(path: &Path) -> Result<PublicKey, SignError> {
     let document = made
         .to_pkcs8v1()
         .map_err(|error| fault(error.to_string()))?;
-    let text = pem::encode(&pem::Pem::new("PRIVATE KEY", document.as_ref()));
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    let text = pem::encode_config(&pem::Pem::new("PRIVATE KEY", document.as_ref()), lines);
     let opened = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -76,7 +75,9 @@ pub fn make_key(path: &Path) -> Result<PublicKey, SignError> {
         .open(path);
     match opened {
         Ok(mut file) => {
-            let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+            let written = file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.sync_all());
             if let Err(error) = written {
                 // Half a key would be taken for one that is there.
                 let _ = std::fs::remove_file(path);
@@ -95,7 +96,10 @@ pub(crate) fn read_private_key(path: &Path) -> Result<Box<dyn Sign>, SignError> 
     if mode & 0o077 != 0 {
         return Err(key_fault(
             path,
-            format!("others can read or write this key (mode {:04o})", mode & 0o7777),
+            format!(
+                "others can read or write this key (mode {:04o})",
+                mode & 0o7777
+            ),
             "make it its owner's alone with `chmod 600`; if others may have read it, rotate it away (`upstart keys rotate`)",
         ));
     }
@@ -120,8 +124,7 @@ pub fn read_public_key(path: &Path) -> Result<PublicKey, SignError> {
         let advice = "give a key as PEM: Ed25519, ECDSA P-256 or RSA";
         key_fault(path, problem, advice)
     };
-    let parsed =
-        pem::parse(&text).map_err(|error| unknown(format!("it is no PEM: {error}")))?;
+    let parsed = pem::parse(&text).map_err(|error| unknown(format!("it is no PEM: {error}")))?;
     if parsed.tag() != "PUBLIC KEY" {
         return PublicKey::of(read_private_key(path)?.tuf_key());
     }

@@ -25,6 +25,9 @@ mod trust;
 mod verifier;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use archive::{ArchiveTransport, pack};
 pub use catalogue::{Catalogue, SignedManifest, SignedUpgrade};
 pub use drill::{DrillOutcome, drill};

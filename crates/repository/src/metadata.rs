@@ -1,6 +1,6 @@
 //! What all metadata has in common: its names in a repository, its bytes, the limits of its size, the system that it is of.
 
-use crate::error::TrustError;
+use crate::error::{SignError, TrustError};
 use model::manifest::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use tough::schema::{Hashes, Metafile, Role, RoleType, Root, Signed, Snapshot, Ta
 pub(crate) const SPECIFICATION: &str = "1.0.33";
 /// The field in which metadata says of which system it is.
 const SYSTEM_FIELD: &str = "x-upstart-system";
+/// System numbers keep to 53 bits, so that every reader of JSON keeps them exactly; zero stays free for "none".
+const NUMBER_MASK: u64 = (1 << 53) - 1;
 /// The largest root, in bytes: some hundred keys.
 pub(crate) const ROOT_BYTES_MAX: u64 = 512 << 10;
 /// The largest timestamp, in bytes: it names one document.
@@ -55,6 +57,24 @@ impl fmt::Display for SystemIdentity {
 pub(crate) type ExtraFields = HashMap<String, serde_json::Value>;
 
 impl SystemIdentity {
+    /// A new system of this name, with a number that is drawn.
+    ///
+    /// # Errors
+    /// The name cannot be one, or there is no chance to be had.
+    pub fn drawn(name: &str) -> Result<Self, SignError> {
+        let refused = |problem: String, advice| SignError::Refused { problem, advice };
+        if let Some(fault) = model::names::fault(name) {
+            let problem = format!("a system's name {fault}");
+            return Err(refused(problem, "give the name that upgrade.toml says"));
+        }
+        let mut bytes = [0; 8];
+        aws_lc_rs::rand::fill(&mut bytes)
+            .map_err(|_| refused("there are no random numbers".to_owned(), "try again"))?;
+        let number = (u64::from_be_bytes(bytes) & NUMBER_MASK).max(1);
+        let name = name.to_owned();
+        Ok(Self { name, number })
+    }
+
     /// As a field of metadata.
     pub(crate) fn fields(&self) -> ExtraFields {
         let value = serde_json::json!({ "name": self.name, "number": self.number });

@@ -87,11 +87,7 @@ impl Transport for OneFile {
 }
 
 /// Copies an artifact unless it is there: whether it was copied.
-async fn copy(
-    from: &dyn Transport,
-    to: &Path,
-    file: &ManifestFile,
-) -> Result<bool, TrustError> {
+async fn copy(from: &dyn Transport, to: &Path, file: &ManifestFile) -> Result<bool, TrustError> {
     let name = artifact_path(file.sha256);
     let path = to.join(&name);
     let failed = |source| TrustError::Transport {

@@ -76,13 +76,18 @@ pub(crate) fn following(
     for beginning in &change.remove {
         let id = named(&root, beginning)?;
         for keys in root.roles.values_mut() {
-            keys.keyids.retain(|key| hex::encode(key.as_ref() as &[u8]) != id);
+            keys.keyids
+                .retain(|key| hex::encode(key.as_ref() as &[u8]) != id);
         }
     }
     for (role, threshold) in &change.thresholds {
         set_threshold(&mut root, *role, *threshold)?;
     }
-    let used: Vec<_> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
+    let used: Vec<_> = root
+        .roles
+        .values()
+        .flat_map(|keys| keys.keyids.clone())
+        .collect();
     root.keys.retain(|id, _| used.contains(id));
     checked(root)
 }
@@ -106,7 +111,10 @@ pub(crate) fn named(root: &Root, beginning: &str) -> Result<String, SignError> {
 
 fn add(root: &mut Root, role: RoleType, key: &PublicKey) -> Result<(), SignError> {
     let id = key.key.key_id().map_err(|error| {
-        refused(format!("key {}: {error}", short(&key.id)), "use another key")
+        refused(
+            format!("key {}: {error}", short(&key.id)),
+            "use another key",
+        )
     })?;
     root.keys.insert(id.clone(), key.key.clone());
     if let Some(keys) = root.roles.get_mut(&role)

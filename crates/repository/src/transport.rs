@@ -53,10 +53,9 @@ pub(crate) fn open_file(path: &std::path::Path) -> std::io::Result<Option<std::f
     match opened {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(file) if !file.metadata()?.is_file() => Err(Error::new(
-            ErrorKind::InvalidInput,
-            "it is no regular file",
-        )),
+        Ok(file) if !file.metadata()?.is_file() => {
+            Err(Error::new(ErrorKind::InvalidInput, "it is no regular file"))
+        }
         Ok(file) => Ok(Some(file)),
     }
 }
@@ -132,7 +131,10 @@ pub(crate) async fn read(
             seconds: patience.as_secs(),
         })?;
     let bytes = read.map_err(|source| failed(name, source))?;
-    if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 > bytes_max) {
+    if bytes
+        .as_ref()
+        .is_some_and(|bytes| bytes.len() as u64 > bytes_max)
+    {
         return Err(TrustError::TooLarge {
             name: name.to_owned(),
             bytes_max,
@@ -172,14 +174,20 @@ pub async fn copy_verified(
         }
         copied += count as u64;
         if copied > size {
-            return Err(altered(format!("it has more than the {size} bytes that were signed")));
+            return Err(altered(format!(
+                "it has more than the {size} bytes that were signed"
+            )));
         }
         hash.update(bytes);
-        to.write_all(bytes).await.map_err(|source| failed(name, source))?;
+        to.write_all(bytes)
+            .await
+            .map_err(|source| failed(name, source))?;
     }
     to.flush().await.map_err(|source| failed(name, source))?;
     if copied < size {
-        return Err(altered(format!("it has {copied} bytes, {size} were signed")));
+        return Err(altered(format!(
+            "it has {copied} bytes, {size} were signed"
+        )));
     }
     if hash.finish().as_ref() != sha256.0 {
         return Err(altered("its digest is another one".to_owned()));

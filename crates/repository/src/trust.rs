@@ -301,7 +301,9 @@ fn matches<T: Metadata>(
     };
     if wanted.version != found.version() {
         let (wanted, found) = (wanted.version, found.version());
-        return Err(mixed(format!("version {wanted} is wanted, this is {found}")));
+        return Err(mixed(format!(
+            "version {wanted} is wanted, this is {found}"
+        )));
     }
     let digest = Digest::of(&found.bytes);
     match &wanted.hashes {
@@ -312,11 +314,7 @@ fn matches<T: Metadata>(
     }
 }
 
-fn not_older(
-    document: &str,
-    trusted: NonZeroU64,
-    found: NonZeroU64,
-) -> Result<(), TrustError> {
+fn not_older(document: &str, trusted: NonZeroU64, found: NonZeroU64) -> Result<(), TrustError> {
     if found >= trusted {
         return Ok(());
     }

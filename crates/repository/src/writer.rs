@@ -7,7 +7,8 @@ use crate::catalogue::{self, Catalogue};
 use crate::error::{SignError, TrustError};
 use crate::keys::PublicKey;
 use crate::metadata::{
-    Document, Metadata, SNAPSHOT_META, SPECIFICATION, SystemIdentity, TARGETS_META, next,
+    Document, Metadata, SNAPSHOT_META, SPECIFICATION, SystemIdentity, TARGETS_META, TIMESTAMP_PATH,
+    next,
 };
 use crate::roots::{self, RoleRule, RootChange};
 use crate::sign::{Signer, keys_of, sign, threshold};
@@ -91,16 +92,21 @@ impl RepositoryWriter {
             trust,
         };
         let sealed = writer.sealed(&writer.trust, targets, signers, now).await?;
-        let first = path.join(writer.trust.root.path());
-        if first.exists() {
+        if Self::exists(path) {
             return Err(SignError::Refused {
-                problem: format!("{} is there already", first.display()),
+                problem: format!("{} holds a repository already", path.display()),
                 advice: "choose another folder: a repository keeps its first root",
             });
         }
+        let first = path.join(writer.trust.root.path());
         write(&first, &writer.trust.root.bytes)?;
         writer.commit(&sealed, now)?;
         Ok(writer)
+    }
+
+    /// Whether a folder holds a repository. The timestamp is written last: without it, one was only begun, and may be begun anew.
+    pub fn exists(path: &Path) -> bool {
+        path.join(TIMESTAMP_PATH).exists()
     }
 
     /// The repository in this folder. What has expired may be renewed, so it is no error here.
@@ -134,6 +140,26 @@ impl RepositoryWriter {
     /// Its folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether an earlier root had a key whose number begins so, and this one has not.
+    ///
+    /// # Errors
+    /// An earlier root cannot be read.
+    pub async fn had_key(&self, beginning: &str) -> Result<bool, SignError> {
+        let has = |root: &Root| roots::named(root, beginning).is_ok();
+        if has(&self.trust.root.content.signed) {
+            return Ok(false);
+        }
+        let transport = DirectoryTransport {
+            path: self.path.clone(),
+        };
+        for (_, bytes) in crate::mirror::chain(&self.trust, &transport).await? {
+            if has(&Document::<Root>::read(&bytes)?.content.signed) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Every role with its keys.
@@ -264,9 +290,18 @@ impl RepositoryWriter {
         rotated.take_root(&root.bytes)?;
         let vouching = &root.content.signed;
         let is_good = [
-            self.trust.targets.as_ref().is_some_and(|it| signed_by(vouching, it).is_ok()),
-            self.trust.snapshot.as_ref().is_some_and(|it| signed_by(vouching, it).is_ok()),
-            self.trust.timestamp.as_ref().is_some_and(|it| signed_by(vouching, it).is_ok()),
+            self.trust
+                .targets
+                .as_ref()
+                .is_some_and(|it| signed_by(vouching, it).is_ok()),
+            self.trust
+                .snapshot
+                .as_ref()
+                .is_some_and(|it| signed_by(vouching, it).is_ok()),
+            self.trust
+                .timestamp
+                .as_ref()
+                .is_some_and(|it| signed_by(vouching, it).is_ok()),
         ];
         let mut following = Following::default();
         if is_good != [true; 3] {
