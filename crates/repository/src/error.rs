@@ -1,6 +1,6 @@
 //! Why something is not trusted, and what to do about it.
 
-use crate::metadata::SystemIdentity;
+use crate::system::SystemIdentity;
 use std::path::PathBuf;
 
 /// Why what a repository holds is not trusted.

@@ -14,12 +14,14 @@ mod archive;
 mod catalogue;
 mod drill;
 mod error;
+mod following;
 mod keys;
 mod metadata;
 mod mirror;
 mod roots;
 mod sign;
 mod store;
+mod system;
 mod transport;
 mod trust;
 mod verifier;
@@ -32,16 +34,17 @@ pub use archive::{ArchiveTransport, pack};
 pub use catalogue::{Catalogue, SignedManifest, SignedUpgrade};
 pub use drill::{DrillOutcome, drill};
 pub use error::{SignError, TrustError};
+pub use following::{
+    DAYS_MAX, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS, sign_upgrade, sign_withdrawal,
+};
 pub use keys::{PublicKey, make_key, read_public_key, short};
-pub use metadata::{ROLES, SystemIdentity, artifact_path, manifest_path};
+pub use metadata::{ROLES, artifact_path, manifest_path};
 pub use mirror::{Mirrored, mirror, store_artifact};
-pub use roots::{RoleRule, RootChange};
+pub use roots::{RoleRule, RootChange, new_system};
 pub use sign::Signer;
+pub use system::SystemIdentity;
 pub use tough::schema::RoleType;
 pub use transport::{Bytes, DirectoryTransport, Transport, WebTransport, copy_verified};
 pub use trust::{ExpiredMetadata, Trust};
 pub use verifier::Verifier;
-pub use writer::{
-    DAYS_MAX, RepositoryWriter, RoleStanding, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS,
-    sign_upgrade, sign_withdrawal,
-};
+pub use writer::{RepositoryWriter, RoleStanding};

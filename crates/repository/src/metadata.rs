@@ -1,20 +1,15 @@
-//! What all metadata has in common: its names in a repository, its bytes, the limits of its size, the system that it is of.
+//! What all metadata has in common: its names in a repository, its bytes, the limits of its size.
 
-use crate::error::{SignError, TrustError};
+use crate::error::TrustError;
+use crate::system::ExtraFields;
 use model::manifest::Digest;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fmt;
 use std::num::NonZeroU64;
 use tough::schema::{Hashes, Metafile, Role, RoleType, Root, Signed, Snapshot, Targets, Timestamp};
 
 /// The version of the TUF specification that is followed.
 pub(crate) const SPECIFICATION: &str = "1.0.33";
-/// The field in which metadata says of which system it is.
-const SYSTEM_FIELD: &str = "x-upstart-system";
-/// System numbers keep to 53 bits, so that every reader of JSON keeps them exactly; zero stays free for "none".
-const NUMBER_MASK: u64 = (1 << 53) - 1;
 /// The largest root, in bytes: some hundred keys.
 pub(crate) const ROOT_BYTES_MAX: u64 = 512 << 10;
 /// The largest timestamp, in bytes: it names one document.
@@ -37,56 +32,6 @@ pub const ROLES: [RoleType; 4] = [
     RoleType::Snapshot,
     RoleType::Timestamp,
 ];
-
-/// The system that a repository is of. Two systems may have one name, but hardly one number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SystemIdentity {
-    /// Its name, as upgrade files say it.
-    pub name: String,
-    /// Its number, drawn once.
-    pub number: u64,
-}
-
-impl fmt::Display for SystemIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (number {})", self.name, self.number)
-    }
-}
-
-/// The fields that metadata has beyond the specification's.
-pub(crate) type ExtraFields = HashMap<String, serde_json::Value>;
-
-impl SystemIdentity {
-    /// A new system of this name, with a number that is drawn.
-    ///
-    /// # Errors
-    /// The name cannot be one, or there is no chance to be had.
-    pub fn drawn(name: &str) -> Result<Self, SignError> {
-        let refused = |problem: String, advice| SignError::Refused { problem, advice };
-        if let Some(fault) = model::names::fault(name) {
-            let problem = format!("a system's name {fault}");
-            return Err(refused(problem, "give the name that upgrade.toml says"));
-        }
-        let mut bytes = [0; 8];
-        aws_lc_rs::rand::fill(&mut bytes)
-            .map_err(|_| refused("there are no random numbers".to_owned(), "try again"))?;
-        let number = (u64::from_be_bytes(bytes) & NUMBER_MASK).max(1);
-        let name = name.to_owned();
-        Ok(Self { name, number })
-    }
-
-    /// As a field of metadata.
-    pub(crate) fn fields(&self) -> ExtraFields {
-        let value = serde_json::json!({ "name": self.name, "number": self.number });
-        HashMap::from([(SYSTEM_FIELD.to_owned(), value)])
-    }
-
-    /// From the fields of metadata.
-    pub(crate) fn of(fields: &ExtraFields) -> Option<Self> {
-        let value = fields.get(SYSTEM_FIELD)?;
-        serde_json::from_value(value.clone()).ok()
-    }
-}
 
 /// One kind of metadata: how large it may be, and where it says of which system it is.
 pub(crate) trait Metadata: Role + Clone + DeserializeOwned {
@@ -126,14 +71,14 @@ pub(crate) const TIMESTAMP_PATH: &str = "metadata/timestamp.json";
 
 /// Signed metadata with the bytes that it was read from, or is written as.
 #[derive(Clone, Debug)]
-pub(crate) struct Document<T> {
+pub(crate) struct SignedDocument<T> {
     /// What was read.
     pub(crate) content: Signed<T>,
     /// The bytes.
     pub(crate) bytes: Vec<u8>,
 }
 
-impl<T: Metadata> Document<T> {
+impl<T: Metadata> SignedDocument<T> {
     /// Reads metadata. Nothing of it is believed yet.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, TrustError> {
         let content: Signed<T> =

@@ -5,7 +5,7 @@ use crate::metadata::{Metadata, artifact_path, manifest_path};
 use crate::store::replace;
 use crate::transport::{DirectoryTransport, Transport, copy_verified};
 use crate::trust::Trust;
-use crate::verifier::{Verifier, needed};
+use crate::verifier::{self, Verifier, needed};
 use model::manifest::{Digest, ManifestFile};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -38,7 +38,7 @@ pub async fn mirror(
     let mut files = BTreeMap::new();
     let mut mirrored = Mirrored::default();
     for (place, signed) in verifier.catalogue().manifests() {
-        let manifest = verifier.manifest(from, place).await?;
+        let manifest = verifier::manifest(verifier.trust(), from, place, signed).await?;
         let name = manifest_path(place, signed.sha256);
         keep(to, &name, manifest.text().as_bytes())?;
         mirrored.manifests += 1;

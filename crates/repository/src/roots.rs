@@ -2,7 +2,8 @@
 
 use crate::error::SignError;
 use crate::keys::{PublicKey, short};
-use crate::metadata::{ROLES, SPECIFICATION, SystemIdentity, next};
+use crate::metadata::{ROLES, SPECIFICATION, next};
+use crate::system::SystemIdentity;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use tough::schema::{RoleKeys, RoleType, Root};
@@ -27,6 +28,29 @@ pub struct RootChange {
     pub remove: Vec<String>,
     /// How many must sign for a role.
     pub thresholds: Vec<(RoleType, u64)>,
+}
+
+/// System numbers keep to 53 bits, so that every reader of JSON keeps them exactly; zero stays free for "none".
+const NUMBER_MASK: u64 = (1 << 53) - 1;
+
+/// A new system of this name, with a number that is drawn.
+///
+/// # Errors
+/// The name cannot be one, or there are no random numbers.
+pub fn new_system(name: &str) -> Result<SystemIdentity, SignError> {
+    if let Some(fault) = model::names::fault(name) {
+        return Err(refused(
+            format!("a system's name {fault}"),
+            "give the name that upgrade.toml says",
+        ));
+    }
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| refused("there are no random numbers".to_owned(), "try again"))?;
+    Ok(SystemIdentity {
+        name: name.to_owned(),
+        number: (u64::from_be_bytes(bytes) & NUMBER_MASK).max(1),
+    })
 }
 
 /// The first root of a system.

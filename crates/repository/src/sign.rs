@@ -2,7 +2,7 @@
 
 use crate::error::SignError;
 use crate::keys::{PublicKey, read_private_key, short};
-use crate::metadata::{Document, Metadata};
+use crate::metadata::{Metadata, SignedDocument};
 use crate::trust::signed_by;
 use aws_lc_rs::rand::SystemRandom;
 use std::fmt;
@@ -136,7 +136,7 @@ pub(crate) async fn sign<T: Metadata>(
     content: T,
     roots: &[&Root],
     signers: &[Signer],
-) -> Result<Document<T>, SignError> {
+) -> Result<SignedDocument<T>, SignError> {
     let bytes = content
         .canonical_form()
         .map_err(|error| SignError::Refused {
@@ -173,7 +173,7 @@ pub(crate) async fn sign<T: Metadata>(
         .signatures
         .sort_by(|one, other| one.keyid.cmp(&other.keyid));
     match lacking(&signed, roots)? {
-        None => Ok(Document::write(signed)),
+        None => Ok(SignedDocument::write(signed)),
         Some(missing) => Err(missing),
     }
 }
@@ -184,7 +184,7 @@ fn lacking<T: Metadata>(
     roots: &[&Root],
 ) -> Result<Option<SignError>, SignError> {
     use crate::error::TrustError;
-    let document = Document::write(signed.clone());
+    let document = SignedDocument::write(signed.clone());
     for root in roots {
         let valid = match signed_by(root, &document) {
             Ok(()) => continue,

@@ -1,7 +1,7 @@
 //! The trusted state on disk: one file that is replaced as a whole, so that it is always of one moment.
 
 use crate::error::TrustError;
-use crate::metadata::Document;
+use crate::metadata::SignedDocument;
 use crate::trust::Trust;
 use model::manifest::Digest;
 use serde::{Deserialize, Serialize};
@@ -61,8 +61,9 @@ pub(crate) fn load(path: &Path) -> Result<Trust, TrustError> {
 
 fn document<T: crate::metadata::Metadata>(
     text: Option<String>,
-) -> Result<Option<Document<T>>, TrustError> {
-    text.map(|text| Document::read(text.as_bytes())).transpose()
+) -> Result<Option<SignedDocument<T>>, TrustError> {
+    text.map(|text| SignedDocument::read(text.as_bytes()))
+        .transpose()
 }
 
 /// Replaces the state, unless it is the same.

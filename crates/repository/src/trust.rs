@@ -3,7 +3,8 @@
 
 use crate::catalogue::Catalogue;
 use crate::error::TrustError;
-use crate::metadata::{Document, Metadata, SNAPSHOT_META, SystemIdentity, TARGETS_META};
+use crate::metadata::{Metadata, SNAPSHOT_META, SignedDocument, TARGETS_META};
+use crate::system::SystemIdentity;
 use model::manifest::Digest;
 use std::num::NonZeroU64;
 use tough::schema::{Error, Metafile, RoleType, Root, Snapshot, Targets, Timestamp};
@@ -12,11 +13,11 @@ use tough::schema::{Error, Metafile, RoleType, Root, Snapshot, Targets, Timestam
 #[derive(Clone, Debug)]
 pub struct Trust {
     pub(crate) system: SystemIdentity,
-    pub(crate) root: Document<Root>,
-    pub(crate) timestamp: Option<Document<Timestamp>>,
-    pub(crate) snapshot: Option<Document<Snapshot>>,
+    pub(crate) root: SignedDocument<Root>,
+    pub(crate) timestamp: Option<SignedDocument<Timestamp>>,
+    pub(crate) snapshot: Option<SignedDocument<Snapshot>>,
     /// What was taken last. It stays when keys are rotated, so that what runs can be started again.
-    pub(crate) targets: Option<Document<Targets>>,
+    pub(crate) targets: Option<SignedDocument<Targets>>,
     /// The lowest version of targets that is taken.
     pub(crate) targets_floor: u64,
 }
@@ -36,7 +37,7 @@ impl Trust {
     /// # Errors
     /// It is no root, or not signed by itself.
     pub fn pin(bytes: &[u8]) -> Result<Self, TrustError> {
-        let root = Document::<Root>::read(bytes)?;
+        let root = SignedDocument::<Root>::read(bytes)?;
         signed_by(&root.content.signed, &root)?;
         let fields = root.content.signed.extra();
         let system = SystemIdentity::of(fields).ok_or_else(|| TrustError::Malformed {
@@ -95,7 +96,7 @@ impl Trust {
 
     /// Takes the next root: signed by the trusted one, by itself, and with the next number.
     pub(crate) fn take_root(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
-        let root = Document::<Root>::read(bytes)?;
+        let root = SignedDocument::<Root>::read(bytes)?;
         signed_by(&self.root.content.signed, &root)?;
         if root.version() != crate::metadata::next(self.root.version()) {
             return Err(TrustError::RootSkipped {
@@ -130,7 +131,7 @@ impl Trust {
         bytes: &[u8],
         now: jiff::Timestamp,
     ) -> Result<(), TrustError> {
-        let new = Document::<Timestamp>::read(bytes)?;
+        let new = SignedDocument::<Timestamp>::read(bytes)?;
         self.vouched_for(&new)?;
         let reference = reference(&new, &new.content.signed.meta, SNAPSHOT_META)?;
         if let Some(old) = &self.timestamp {
@@ -154,8 +155,10 @@ impl Trust {
     pub(crate) fn wanted_snapshot(&self) -> Option<&Metafile> {
         let timestamp = self.timestamp.as_ref()?;
         let wanted = timestamp.content.signed.meta.get(SNAPSHOT_META)?;
-        let there = self.snapshot.as_ref();
-        (!there.is_some_and(|there| matches("snapshot", wanted, there).is_ok())).then_some(wanted)
+        let is_there = self.snapshot.as_ref().is_some_and(|there| {
+            matches("snapshot", wanted, there).is_ok() && self.vouched_for(there).is_ok()
+        });
+        (!is_there).then_some(wanted)
     }
 
     /// Takes the snapshot that the timestamp names.
@@ -164,7 +167,7 @@ impl Trust {
         bytes: &[u8],
         now: jiff::Timestamp,
     ) -> Result<(), TrustError> {
-        let new = Document::<Snapshot>::read(bytes)?;
+        let new = SignedDocument::<Snapshot>::read(bytes)?;
         if let Some(wanted) = self.wanted_snapshot() {
             matches("snapshot", wanted, &new)?;
         }
@@ -196,7 +199,7 @@ impl Trust {
         bytes: &[u8],
         now: jiff::Timestamp,
     ) -> Result<(), TrustError> {
-        let new = Document::<Targets>::read(bytes)?;
+        let new = SignedDocument::<Targets>::read(bytes)?;
         if let Some(wanted) = self.wanted_targets() {
             matches("targets", wanted, &new)?;
         }
@@ -227,13 +230,13 @@ impl Trust {
     /// Whether the root vouches for it, as a document of this system.
     pub(crate) fn vouched_for<T: Metadata>(
         &self,
-        document: &Document<T>,
+        document: &SignedDocument<T>,
     ) -> Result<(), TrustError> {
         signed_by(&self.root.content.signed, document)?;
         self.of_this_system(document)
     }
 
-    fn of_this_system<T: Metadata>(&self, document: &Document<T>) -> Result<(), TrustError> {
+    fn of_this_system<T: Metadata>(&self, document: &SignedDocument<T>) -> Result<(), TrustError> {
         let found = SystemIdentity::of(document.content.signed.extra());
         if found.as_ref() == Some(&self.system) {
             return Ok(());
@@ -249,7 +252,7 @@ impl Trust {
 /// Whether as many keys of the role have signed as the root asks for.
 pub(crate) fn signed_by<T: Metadata>(
     root: &Root,
-    document: &Document<T>,
+    document: &SignedDocument<T>,
 ) -> Result<(), TrustError> {
     let name = T::TYPE.to_string();
     root.verify_role(&document.content)
@@ -280,7 +283,7 @@ fn has_lost_key(old: &Root, new: &Root, role: RoleType) -> bool {
 }
 
 fn reference<'a, T: Metadata>(
-    document: &Document<T>,
+    document: &SignedDocument<T>,
     meta: &'a std::collections::HashMap<String, Metafile>,
     name: &str,
 ) -> Result<&'a Metafile, TrustError> {
@@ -293,7 +296,7 @@ fn reference<'a, T: Metadata>(
 fn matches<T: Metadata>(
     name: &str,
     wanted: &Metafile,
-    found: &Document<T>,
+    found: &SignedDocument<T>,
 ) -> Result<(), TrustError> {
     let mixed = |problem| TrustError::Mixed {
         document: name.to_owned(),
@@ -325,7 +328,10 @@ fn not_older(document: &str, trusted: NonZeroU64, found: NonZeroU64) -> Result<(
     })
 }
 
-fn current<T: Metadata>(document: &Document<T>, now: jiff::Timestamp) -> Result<(), TrustError> {
+fn current<T: Metadata>(
+    document: &SignedDocument<T>,
+    now: jiff::Timestamp,
+) -> Result<(), TrustError> {
     let (document, expired) = end(document);
     if now < expired {
         return Ok(());
@@ -333,10 +339,10 @@ fn current<T: Metadata>(document: &Document<T>, now: jiff::Timestamp) -> Result<
     Err(TrustError::Expired { document, expired })
 }
 
-fn end<T: Metadata>(document: &Document<T>) -> (String, jiff::Timestamp) {
+fn end<T: Metadata>(document: &SignedDocument<T>) -> (String, jiff::Timestamp) {
     (T::TYPE.to_string(), document.content.signed.expires())
 }
 
-fn named<T: Metadata>(document: &Document<T>) -> (String, &[u8]) {
+fn named<T: Metadata>(document: &SignedDocument<T>) -> (String, &[u8]) {
     (document.path(), &document.bytes)
 }

@@ -2,7 +2,8 @@
 
 use crate::catalogue::{Catalogue, SignedManifest};
 use crate::error::TrustError;
-use crate::metadata::{Metadata, ROOTS_MAX, SystemIdentity, TIMESTAMP_PATH, next};
+use crate::metadata::{Metadata, ROOTS_MAX, TIMESTAMP_PATH, next};
+use crate::system::SystemIdentity;
 use crate::transport::{Transport, copy_verified, read};
 use crate::trust::{ExpiredMetadata, Trust};
 use crate::{artifact_path, manifest_path, store};

@@ -3,33 +3,26 @@
 //! Publishers sign targets where they are ([`sign_upgrade`]), whoever serves the repository seals them with a snapshot and a timestamp
 //! ([`RepositoryWriter::seal`]); one hand that holds all keys does both.
 
-use crate::catalogue::{self, Catalogue};
 use crate::error::{SignError, TrustError};
-use crate::keys::PublicKey;
-use crate::metadata::{
-    Document, Metadata, SNAPSHOT_META, SPECIFICATION, SystemIdentity, TARGETS_META, TIMESTAMP_PATH,
-    next,
+use crate::following::{
+    SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS, after, next_snapshot, next_targets,
+    next_timestamp, sign_upgrade, sign_withdrawal,
 };
+use crate::keys::PublicKey;
+use crate::metadata::{Metadata, SPECIFICATION, SignedDocument, TIMESTAMP_PATH, next};
 use crate::roots::{self, RoleRule, RootChange};
 use crate::sign::{Signer, keys_of, sign, threshold};
 use crate::store::replace;
+use crate::system::SystemIdentity;
 use crate::transport::DirectoryTransport;
 use crate::trust::{Trust, signed_by};
 use crate::{manifest_path, verifier};
-use jiff::{SignedDuration, Timestamp as Time};
+use jiff::Timestamp as Time;
 use model::ids::{Place, Version};
 use model::manifest::Manifest;
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use tough::schema::{RoleType, Root, Snapshot, Targets, Timestamp};
-
-/// For how many days roots and targets are good: what people sign by hand.
-pub const SIGNED_BY_PEOPLE_DAYS: u32 = 365;
-/// For how many days snapshots and timestamps are good: for so long may somebody who has taken the server hide what is new.
-pub const SIGNED_BY_SERVER_DAYS: u32 = 30;
-/// The longest time that metadata is good for, in days.
-pub const DAYS_MAX: u32 = 3650;
 
 /// A repository with what it vouches for now.
 #[derive(Debug)]
@@ -55,11 +48,11 @@ pub struct RoleStanding {
 
 /// Documents that follow on those that are there.
 #[derive(Default)]
-struct Following {
-    root: Option<Document<Root>>,
-    targets: Option<Document<Targets>>,
-    snapshot: Option<Document<Snapshot>>,
-    timestamp: Option<Document<Timestamp>>,
+struct FollowingDocuments {
+    root: Option<SignedDocument<Root>>,
+    targets: Option<SignedDocument<Targets>>,
+    snapshot: Option<SignedDocument<Snapshot>>,
+    timestamp: Option<SignedDocument<Timestamp>>,
 }
 
 impl RepositoryWriter {
@@ -155,7 +148,7 @@ impl RepositoryWriter {
             path: self.path.clone(),
         };
         for (_, bytes) in crate::mirror::chain(&self.trust, &transport).await? {
-            if has(&Document::<Root>::read(&bytes)?.content.signed) {
+            if has(&SignedDocument::<Root>::read(&bytes)?.content.signed) {
                 return Ok(true);
             }
         }
@@ -227,7 +220,7 @@ impl RepositoryWriter {
         signers: &[Signer],
         now: Time,
     ) -> Result<(), SignError> {
-        let targets = Document::<Targets>::read(targets)?;
+        let targets = SignedDocument::<Targets>::read(targets)?;
         self.trust.vouched_for(&targets)?;
         let sealed = self.sealed(&self.trust, targets, signers, now).await?;
         self.commit(&sealed, now)
@@ -244,7 +237,7 @@ impl RepositoryWriter {
         signers: &[Signer],
         now: Time,
     ) -> Result<(), SignError> {
-        let mut following = Following::default();
+        let mut following = FollowingDocuments::default();
         let people = after(now, days.unwrap_or(SIGNED_BY_PEOPLE_DAYS));
         if roles.contains(&RoleType::Root) {
             let before = &self.trust.root.content.signed;
@@ -303,7 +296,7 @@ impl RepositoryWriter {
                 .as_ref()
                 .is_some_and(|it| signed_by(vouching, it).is_ok()),
         ];
-        let mut following = Following::default();
+        let mut following = FollowingDocuments::default();
         if is_good != [true; 3] {
             let targets = match &self.trust.targets {
                 Some(targets) if is_good[0] => targets.clone(),
@@ -322,17 +315,17 @@ impl RepositoryWriter {
     async fn sealed(
         &self,
         vouching: &Trust,
-        targets: Document<Targets>,
+        targets: SignedDocument<Targets>,
         signers: &[Signer],
         now: Time,
-    ) -> Result<Following, SignError> {
+    ) -> Result<FollowingDocuments, SignError> {
         let root = &vouching.root.content.signed;
         let end = after(now, SIGNED_BY_SERVER_DAYS);
         let snapshot = next_snapshot(&self.trust, Some(&targets), end);
         let snapshot = sign(snapshot, &[root], signers).await?;
         let timestamp = next_timestamp(&self.trust, Some(&snapshot), end);
         let timestamp = sign(timestamp, &[root], signers).await?;
-        Ok(Following {
+        Ok(FollowingDocuments {
             root: None,
             targets: Some(targets),
             snapshot: Some(snapshot),
@@ -340,13 +333,30 @@ impl RepositoryWriter {
         })
     }
 
-    /// Writes what an agent would take, and nothing else.
-    fn commit(&mut self, following: &Following, now: Time) -> Result<(), SignError> {
+    /// Writes what an agent would take, and nothing else; and only on top of what was read.
+    fn commit(&mut self, following: &FollowingDocuments, now: Time) -> Result<(), SignError> {
+        let metadata = self.path.join("metadata");
+        let disk = |source| SignError::Disk {
+            path: metadata.clone(),
+            source,
+        };
+        // Held until the end of this function; it ends with its holder, too.
+        let lock = std::fs::File::open(&metadata).map_err(disk)?;
+        lock.lock().map_err(disk)?;
+        let there = std::fs::read(self.path.join(TIMESTAMP_PATH)).ok();
+        let known = self.trust.timestamp.as_ref().map(|known| &known.bytes);
+        let next_root = Root::path(next(self.trust.root_version()));
+        if there.as_ref() != known || self.path.join(next_root).exists() {
+            return Err(SignError::Refused {
+                problem: format!("{} was changed meanwhile", self.path.display()),
+                advice: "run the command again: it then goes on from what is there now",
+            });
+        }
         self.take(following, now)?;
         self.write(following)
     }
 
-    fn take(&mut self, following: &Following, now: Time) -> Result<(), TrustError> {
+    fn take(&mut self, following: &FollowingDocuments, now: Time) -> Result<(), TrustError> {
         let mut trust = self.trust.clone();
         if let Some(root) = &following.root {
             trust.take_root(&root.bytes)?;
@@ -368,8 +378,8 @@ impl RepositoryWriter {
     }
 
     /// In the order in which a reader may meet them: the timestamp, which names all others, last.
-    fn write(&self, following: &Following) -> Result<(), SignError> {
-        let Following {
+    fn write(&self, following: &FollowingDocuments) -> Result<(), SignError> {
+        let FollowingDocuments {
             root,
             targets,
             snapshot,
@@ -388,98 +398,7 @@ impl RepositoryWriter {
     }
 }
 
-/// Signs targets with an upgrade or a revision added: none where it is signed already. This is a publisher's part, and needs no other key.
-///
-/// # Errors
-/// The number cannot be, or the keys do not suffice.
-pub async fn sign_upgrade(
-    trust: &Trust,
-    manifest: &Manifest,
-    revise: bool,
-    signers: &[Signer],
-    now: Time,
-) -> Result<(Place, Option<Vec<u8>>), SignError> {
-    if manifest.system != trust.system.name {
-        return Err(SignError::Refused {
-            problem: format!(
-                "the upgrade is of system {}, the repository of {}",
-                manifest.system, trust.system.name
-            ),
-            advice: "use the repository of that system, or mend `system` in upgrade.toml",
-        });
-    }
-    let mut targets = next_targets(trust, after(now, SIGNED_BY_PEOPLE_DAYS))?;
-    let place = catalogue::add(&mut targets, manifest, revise)?;
-    Ok((place, signed_if_changed(trust, targets, signers).await?))
-}
-
-/// Signs targets with the newest version withdrawn: none where it is already.
-///
-/// # Errors
-/// It is not the newest version, or the keys do not suffice.
-pub async fn sign_withdrawal(
-    trust: &Trust,
-    version: Version,
-    signers: &[Signer],
-    now: Time,
-) -> Result<Option<Vec<u8>>, SignError> {
-    let mut targets = next_targets(trust, after(now, SIGNED_BY_PEOPLE_DAYS))?;
-    catalogue::withdraw(&mut targets, version)?;
-    signed_if_changed(trust, targets, signers).await
-}
-
-async fn signed_if_changed(
-    trust: &Trust,
-    targets: Targets,
-    signers: &[Signer],
-) -> Result<Option<Vec<u8>>, SignError> {
-    if Catalogue::of(&targets)? == trust.catalogue() {
-        return Ok(None);
-    }
-    let signed = sign(targets, &[&trust.root.content.signed], signers).await?;
-    Ok(Some(signed.bytes))
-}
-
-/// The targets that are trusted, with the next number.
-fn next_targets(trust: &Trust, expires: Time) -> Result<Targets, SignError> {
-    let there = trust.targets.as_ref().ok_or_else(|| TrustError::Missing {
-        name: TARGETS_META.to_owned(),
-    })?;
-    let mut targets = there.content.signed.clone();
-    targets.version = next(targets.version);
-    targets.expires = expires;
-    Ok(targets)
-}
-
-fn next_snapshot(trust: &Trust, of: Option<&Document<Targets>>, expires: Time) -> Snapshot {
-    let before = trust.snapshot.as_ref();
-    let version = before.map_or(NonZeroU64::MIN, |before| next(before.version()));
-    let mut snapshot = Snapshot::new(SPECIFICATION.to_owned(), version, expires);
-    let named = of.map(|targets| (TARGETS_META.to_owned(), targets.reference()));
-    snapshot.meta = named.into_iter().collect::<HashMap<_, _>>();
-    snapshot._extra = trust.system.fields();
-    snapshot
-}
-
-fn next_timestamp(trust: &Trust, of: Option<&Document<Snapshot>>, expires: Time) -> Timestamp {
-    let before = trust.timestamp.as_ref();
-    let version = before.map_or(NonZeroU64::MIN, |before| next(before.version()));
-    let mut timestamp = Timestamp::new(SPECIFICATION.to_owned(), version, expires);
-    let named = of.map(|snapshot| (SNAPSHOT_META.to_owned(), snapshot.reference()));
-    timestamp.meta = named.into_iter().collect::<HashMap<_, _>>();
-    timestamp._extra = trust.system.fields();
-    timestamp
-}
-
-/// The end of a time of so many days, in whole seconds as metadata has them.
-fn after(now: Time, days: u32) -> Time {
-    let seconds = i64::from(days.min(DAYS_MAX)) * 24 * 60 * 60;
-    let now = Time::from_second(now.as_second()).unwrap_or(now);
-    now.saturating_add(SignedDuration::from_secs(seconds))
-        .unwrap_or(Time::MAX)
-}
-
-fn dated<T: Metadata>(document: &Document<T>) -> (NonZeroU64, Time) {
+fn dated<T: Metadata>(document: &SignedDocument<T>) -> (NonZeroU64, Time) {
     (document.version(), document.content.signed.expires())
 }
 

@@ -7,7 +7,7 @@ use crate::globals::Globals;
 use crate::output;
 use clap::Args;
 use repository::{
-    PublicKey, RepositoryWriter, RoleRule, RoleType, Signer, SystemIdentity, make_key,
+    PublicKey, RepositoryWriter, RoleRule, RoleType, Signer, SystemIdentity, make_key, new_system,
     read_public_key, short,
 };
 use serde::Serialize;
@@ -137,7 +137,7 @@ async fn create(arguments: &MakeKeysArgs, keys: &[MadeKey]) -> anyhow::Result<Re
         rule(RoleType::Snapshot, 1),
         rule(RoleType::Timestamp, 1),
     ];
-    let system = SystemIdentity::drawn(&arguments.system).map_err(unsigned)?;
+    let system = new_system(&arguments.system).map_err(unsigned)?;
     let mut signers = Vec::new();
     for key in keys {
         signers.extend(Signer::read(&key.file).map_err(unsigned)?);

@@ -2,7 +2,7 @@
 
 use super::{Site, days_later, files, manifest, noon, place, versions};
 use crate::TrustError as E;
-use crate::metadata::{Document, next};
+use crate::metadata::{SignedDocument, next};
 use model::ids::Version;
 use std::fs;
 use tough::schema::{Snapshot, Timestamp};
@@ -150,7 +150,7 @@ async fn a_signature_under_anothers_number_does_not_count() {
     targets.version = next(targets.version);
     let mut targets = site.put(targets, &["alice", "bob"]).await.content;
     targets.signatures[1].sig = targets.signatures[0].sig.clone();
-    let targets = Document::write(targets);
+    let targets = SignedDocument::write(targets);
     fs::write(site.path(&targets.path()), &targets.bytes).expect("written");
     site.seal(&targets).await;
     let error = client.refuses(&site).await;
@@ -179,7 +179,8 @@ async fn a_snapshot_that_is_rolled_back_is_refused() {
     site.publish(2, "two").await;
     let mut client = site.client().await;
     // A thief of the server's key names the old one in a new timestamp.
-    let old: Document<Snapshot> = site.read(&format!("metadata/{}.snapshot.json", old.version));
+    let old: SignedDocument<Snapshot> =
+        site.read(&format!("metadata/{}.snapshot.json", old.version));
     let mut timestamp = site.timestamp();
     timestamp.version = next(timestamp.version);
     timestamp
@@ -349,7 +350,7 @@ async fn metadata_of_another_system_is_refused_though_the_keys_are_the_same() {
         let error = client.refuses(&other).await;
         let is_right = matches!(error, E::OtherSystem { .. } | E::Contradiction { .. });
         assert!(is_right, "{error}");
-        let one: Document<Timestamp> = other.read("metadata/timestamp.json");
+        let one: SignedDocument<Timestamp> = other.read("metadata/timestamp.json");
         let mut later = one.content.signed;
         later.version = "99".parse().expect("a number");
         other.put(later, &["server"]).await;

@@ -7,7 +7,7 @@ mod interoperation;
 mod signing;
 mod web;
 
-use crate::metadata::{Document, Metadata};
+use crate::metadata::{Metadata, SignedDocument};
 use crate::{
     Catalogue, DirectoryTransport, RepositoryWriter, RoleRule, RoleType, Signer, SystemIdentity,
     TrustError, Verifier, make_key, store_artifact,
@@ -136,9 +136,9 @@ impl Site {
         self.writer.path().join(name)
     }
 
-    pub(crate) fn read<T: Metadata>(&self, name: &str) -> Document<T> {
+    pub(crate) fn read<T: Metadata>(&self, name: &str) -> SignedDocument<T> {
         let bytes = std::fs::read(self.path(name)).expect("it is there");
-        Document::read(&bytes).expect("metadata")
+        SignedDocument::read(&bytes).expect("metadata")
     }
 
     pub(crate) fn root(&self) -> Root {
@@ -161,14 +161,14 @@ impl Site {
     }
 
     /// Writes a document as an attacker does who has these keys.
-    pub(crate) async fn put<T: Metadata>(&self, content: T, keys: &[&str]) -> Document<T> {
+    pub(crate) async fn put<T: Metadata>(&self, content: T, keys: &[&str]) -> SignedDocument<T> {
         let document = forged(content, &self.signers(keys)).await;
         std::fs::write(self.path(&document.path()), &document.bytes).expect("written");
         document
     }
 
     /// Seals targets as a thief of the server's key does.
-    pub(crate) async fn seal(&self, targets: &Document<Targets>) {
+    pub(crate) async fn seal(&self, targets: &SignedDocument<Targets>) {
         let mut snapshot = self.snapshot();
         snapshot.version = crate::metadata::next(snapshot.version);
         snapshot
@@ -184,7 +184,7 @@ impl Site {
 }
 
 /// Signs, whether or not it suffices.
-pub(crate) async fn forged<T: Metadata>(content: T, signers: &[Signer]) -> Document<T> {
+pub(crate) async fn forged<T: Metadata>(content: T, signers: &[Signer]) -> SignedDocument<T> {
     let bytes = content.canonical_form().expect("a form");
     let mut signatures = Vec::new();
     for signer in signers {
@@ -195,7 +195,7 @@ pub(crate) async fn forged<T: Metadata>(content: T, signers: &[Signer]) -> Docum
             sig: pair.sign(&bytes, &random).await.expect("signed").into(),
         });
     }
-    Document::write(Signed {
+    SignedDocument::write(Signed {
         signed: content,
         signatures,
     })

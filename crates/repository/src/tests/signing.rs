@@ -282,3 +282,27 @@ async fn the_drill_asks_commands_too() {
     let error = drilled.map(|_| ()).expect_err("the command fails");
     assert!(matches!(error, SignError::Command { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn who_writes_at_the_same_time_does_not_undo_what_the_other_wrote() {
+    let mut site = Site::new().await;
+    let signers = site.signers(&KEYS);
+    let open = RepositoryWriter::open(site.writer.path()).await;
+    let mut other = open.expect("a repository");
+    let one = manifest(1, "one");
+    let published = site.writer.publish(&one, false, &signers, noon()).await;
+    published.expect("published");
+    for roles in [&[RoleType::Timestamp][..], &[RoleType::Root]] {
+        let refused = other.renew(roles, None, &signers, noon()).await;
+        let refused = refused.expect_err("it knows nothing of version 1");
+        assert!(
+            refused.to_string().contains("changed meanwhile"),
+            "{refused}"
+        );
+    }
+    let again = RepositoryWriter::open(site.writer.path()).await;
+    assert_eq!(
+        versions(&again.expect("a repository").trust().catalogue()),
+        [1]
+    );
+}
