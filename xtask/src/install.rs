@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-pub const DEBIAN: [&str; 24] = [
+pub const DEBIAN: [&str; 25] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
@@ -24,6 +24,7 @@ pub const DEBIAN: [&str; 24] = [
     "nftables",
     "nginx",
     "nodejs",
+    "openssl",
     "postgresql",
     "python3",
     "python3-venv",

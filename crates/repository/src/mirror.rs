@@ -3,13 +3,14 @@
 use crate::error::TrustError;
 use crate::metadata::{Metadata, artifact_path, manifest_path};
 use crate::store::replace;
-use crate::transport::{DirectoryTransport, Transport, copy_verified};
+use crate::transport::{Bytes, DirectoryTransport, Transport, copy_verified};
 use crate::trust::Trust;
 use crate::verifier::{self, Verifier, needed};
+use async_trait::async_trait;
 use model::manifest::{Digest, ManifestFile};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tough::schema::Root;
 
 /// What a copy brought.
@@ -57,7 +58,7 @@ pub async fn mirror(
     Ok(mirrored)
 }
 
-/// Puts a file into a repository's folder as an artifact; gives its digest.
+/// Puts a file into a repository's folder as an artifact, unless it is there: whether it was copied.
 ///
 /// # Errors
 /// The file is not what the manifest says, or cannot be read or written.
@@ -66,23 +67,17 @@ pub async fn store_artifact(
     from: &Path,
     repository: &Path,
 ) -> Result<bool, TrustError> {
-    let transport = OneFile {
-        path: DirectoryTransport {
-            path: from.to_owned(),
-        },
-    };
-    copy(&transport, repository, file).await
+    let from = OneFile(from.to_owned());
+    copy(&from, repository, file).await
 }
 
 /// A transport of one file, whatever it is asked for.
-struct OneFile {
-    path: DirectoryTransport,
-}
+struct OneFile(PathBuf);
 
-#[async_trait::async_trait]
+#[async_trait]
 impl Transport for OneFile {
-    async fn open(&self, _name: &str) -> std::io::Result<Option<crate::transport::Bytes>> {
-        self.path.open("").await
+    async fn open(&self, _name: &str) -> std::io::Result<Option<Bytes>> {
+        DirectoryTransport::open_path(&self.0)
     }
 }
 

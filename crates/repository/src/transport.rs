@@ -38,8 +38,15 @@ pub struct DirectoryTransport {
 #[async_trait]
 impl Transport for DirectoryTransport {
     async fn open(&self, name: &str) -> std::io::Result<Option<Bytes>> {
-        Ok(open_file(&self.path.join(name))?
-            .map(|file| Box::new(tokio::fs::File::from_std(file)) as Bytes))
+        Self::open_path(&self.path.join(name))
+    }
+}
+
+impl DirectoryTransport {
+    /// Opens a file; none if it is not there.
+    pub(crate) fn open_path(path: &std::path::Path) -> std::io::Result<Option<Bytes>> {
+        let file = open_file(path)?;
+        Ok(file.map(|file| Box::new(tokio::fs::File::from_std(file)) as Bytes))
     }
 }
 
