@@ -2,7 +2,7 @@
 
 use crate::error::SignError;
 use crate::keys::{make_key, read_private_key};
-use crate::metadata::{Metadata, ROLES};
+use crate::metadata::ROLES;
 use crate::mirror::chain;
 use crate::roots::{self, RootChange};
 use crate::sign::{Signer, keys_of};
@@ -10,7 +10,6 @@ use crate::store::replace;
 use crate::transport::DirectoryTransport;
 use crate::verifier::Verifier;
 use crate::writer::RepositoryWriter;
-use tough::schema::Root;
 
 /// What a drill showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +72,5 @@ pub async fn drill(
     let copy = DirectoryTransport { path: copy };
     client.refresh(&copy, now).await?;
     let root = client.root_version().get();
-    debug_assert!(copy.path.join(Root::path(client.root_version())).exists());
     Ok((DrillOutcome { key: lost, root }, left))
 }

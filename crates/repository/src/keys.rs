@@ -13,6 +13,10 @@ use tough::sign::Sign;
 
 /// The longest key file, in bytes: an RSA key of 16,384 bits.
 const KEY_FILE_BYTES_MAX: u64 = 16 << 10;
+/// What private keys can be.
+const PRIVATE_KEYS: &str = "give a private key as PEM (PKCS #8): Ed25519, ECDSA P-256 or RSA";
+/// What a file with a public key says of itself.
+const PUBLIC_TAG: &str = "PUBLIC KEY";
 /// What stands before the 32 bytes of an Ed25519 key in a public key file (RFC 8410).
 const ED25519_PREFIX: [u8; 12] = [48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0];
 /// How much of a key's number people see: enough to tell the keys of one system apart.
@@ -103,15 +107,20 @@ pub(crate) fn read_private_key(path: &Path) -> Result<Box<dyn Sign>, SignError> 
             "make it its owner's alone with `chmod 600`; if others may have read it, rotate it away (`upstart keys rotate`)",
         ));
     }
-    const ADVICE: &str = "give a private key as PEM (PKCS #8): Ed25519, ECDSA P-256 or RSA";
     let parsed = pem::parse(&text)
-        .map_err(|error| key_fault(path, format!("it is no PEM: {error}"), ADVICE))?;
+        .map_err(|error| key_fault(path, format!("it is no PEM: {error}"), PRIVATE_KEYS))?;
     if let Ok(pair) = tough::sign::parse_keypair(parsed.contents()) {
         return Ok(Box::new(pair));
     }
     let pair = tough::sign::parse_keypair(&text)
-        .map_err(|_| key_fault(path, "it is no private key".to_owned(), ADVICE))?;
+        .map_err(|_| key_fault(path, "it is no private key".to_owned(), PRIVATE_KEYS))?;
     Ok(Box::new(pair))
+}
+
+/// Whether a file holds a public key, as PEM.
+pub(crate) fn is_public_key(path: &Path) -> Result<bool, SignError> {
+    let (text, _) = read(path)?;
+    Ok(pem::parse(&text).is_ok_and(|parsed| parsed.tag() == PUBLIC_TAG))
 }
 
 /// Reads a public key, or that of a private one.
@@ -125,7 +134,7 @@ pub fn read_public_key(path: &Path) -> Result<PublicKey, SignError> {
         key_fault(path, problem, advice)
     };
     let parsed = pem::parse(&text).map_err(|error| unknown(format!("it is no PEM: {error}")))?;
-    if parsed.tag() != "PUBLIC KEY" {
+    if parsed.tag() != PUBLIC_TAG {
         return PublicKey::of(read_private_key(path)?.tuf_key());
     }
     if let Some(public) = parsed.contents().strip_prefix(&ED25519_PREFIX) {

@@ -1,7 +1,7 @@
 //! Signing: by keys in files, or by commands that know keys which no file holds (a hardware token's).
 
-use crate::error::SignError;
-use crate::keys::{PublicKey, read_private_key, short};
+use crate::error::{SignError, TrustError};
+use crate::keys::{PublicKey, is_public_key, read_private_key, short};
 use crate::metadata::{Metadata, SignedDocument};
 use crate::trust::signed_by;
 use aws_lc_rs::rand::SystemRandom;
@@ -33,7 +33,7 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// The key in a file, or every key in a folder's files `*.pem`.
+    /// The key in a file, or every private key in a folder's files `*.pem`.
     ///
     /// # Errors
     /// A file cannot be read, is no key, or others can read it.
@@ -48,7 +48,8 @@ impl Signer {
         let mut signers = Vec::new();
         for entry in std::fs::read_dir(path).map_err(disk)? {
             let file = entry.map_err(disk)?.path();
-            if file.extension().is_some_and(|ending| ending == "pem") {
+            let is_key = file.extension().is_some_and(|ending| ending == "pem");
+            if is_key && !is_public_key(&file)? {
                 signers.push(Self::Key(read_private_key(&file)?));
             }
         }
@@ -183,7 +184,6 @@ fn lacking<T: Metadata>(
     signed: &Signed<T>,
     roots: &[&Root],
 ) -> Result<Option<SignError>, SignError> {
-    use crate::error::TrustError;
     let document = SignedDocument::write(signed.clone());
     for root in roots {
         let valid = match signed_by(root, &document) {

@@ -220,11 +220,12 @@ impl Trust {
 
     /// Whether all of what is trusted is good at this time.
     pub(crate) fn nothing_has_expired(&self, now: jiff::Timestamp) -> Result<(), TrustError> {
-        for found in self.expired(now) {
-            let ExpiredMetadata { document, expired } = found;
-            return Err(TrustError::Expired { document, expired });
+        match self.expired(now).pop() {
+            Some(ExpiredMetadata { document, expired }) => {
+                Err(TrustError::Expired { document, expired })
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether the root vouches for it, as a document of this system.

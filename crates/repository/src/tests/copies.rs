@@ -4,6 +4,7 @@ use super::{Client, Site, manifest, noon, versions};
 use crate::TrustError as E;
 use crate::{ArchiveTransport, Mirrored, RepositoryWriter, Transport, mirror, pack};
 use std::path::Path;
+use tar::EntryType as Kind;
 
 async fn taken(client: &mut Client, from: &dyn Transport, to: &Path) -> Result<Mirrored, E> {
     mirror(&mut client.verifier, from, to, noon()).await
@@ -92,7 +93,6 @@ async fn an_archive_with_anything_odd_is_refused() {
         archive.finish().expect("an archive");
         ArchiveTransport::open(&path)
     };
-    use tar::EntryType as Kind;
     archive(vec![entry(Kind::Regular, "metadata/1.root.json")]).expect("it is good");
     archive(vec![entry(Kind::Fifo, "metadata/1.root.json")]).expect_err("a pipe");
     let twice = vec![entry(Kind::Regular, "a"), entry(Kind::Regular, "a")];

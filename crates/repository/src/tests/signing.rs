@@ -248,7 +248,13 @@ async fn a_command_signs() {
         .rotate(&change, &signers, noon())
         .await
         .expect("added");
-    let mut signers = site.signers(&["alice", "server"]);
+    let folder = tempfile::tempdir().expect("a directory");
+    for (from, to) in [(&public, "token.pem"), (&site.key("alice"), "alice.pem")] {
+        std::fs::copy(from, folder.path().join(to)).expect("copied");
+    }
+    let mut signers = Signer::read(folder.path()).expect("public keys do not sign");
+    assert_eq!(signers.len(), 1);
+    signers.extend(site.signers(&["server"]));
     signers.push(Signer::Command(format!(
         "openssl dgst -sha256 -sign {file}"
     )));

@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// How an answer begins.
+const HEAD: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
+
 /// What a web server does when it is asked for this.
 #[derive(Clone, Copy)]
 enum Harm {
@@ -48,7 +51,6 @@ async fn answer(
     }
     let request = String::from_utf8_lossy(&request).into_owned();
     let path = request.split(' ').nth(1).unwrap_or_default();
-    const HEAD: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
     match harm {
         _ if !path.contains(harmed) => {}
         Harm::None => {}
