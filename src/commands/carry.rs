@@ -95,8 +95,15 @@ pub(crate) fn import(globals: &Globals, arguments: &ImportArgs) -> CommandOutcom
         );
         Box::new(opened?)
     };
-    let mut verifier = trusting(&to.join(TRUSTED_FILE), arguments.root.as_deref())?;
-    let mirrored = wait_for(taken(&mut verifier, &*transport, to))?;
+    let state = to.join(TRUSTED_FILE);
+    let is_first = !state.exists();
+    let mut verifier = trusting(&state, arguments.root.as_deref())?;
+    let mirrored = wait_for(taken(&mut verifier, &*transport, to));
+    if is_first && mirrored.is_err() {
+        // A root that did not fit is not to stay. If it does, the next import says of which system it is.
+        let _ = std::fs::remove_file(&state);
+    }
+    let mirrored = mirrored?;
     let answer = serde_json::json!({
         "system": verifier.system(), "root": verifier.root_version(), "upgrades": mirrored.manifests,
         "artifacts": mirrored.artifacts, "copied": mirrored.copied,

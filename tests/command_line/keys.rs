@@ -287,6 +287,12 @@ fn a_repository_travels_to_a_site_without_a_network() {
     other(at, &["export", "shop.tar"]).expect(0);
     let refused = other(at, &import).expect_advice(2);
     assert!(refused.stderr().contains("--root"), "{}", refused.stderr());
+    let stranger = made();
+    let wrong = stranger.path().join("repository/metadata/1.root.json");
+    let wrong = wrong.display().to_string();
+    let refused = other(at, &[&import[..], &["--root", &wrong]].concat()).expect_advice(1);
+    let told = refused.stderr();
+    assert!(told.contains("no key that may sign it"), "{told}");
     let first = other(at, &[&import[..], &root, &["--json"]].concat());
     assert_eq!(first.expect(0).json()["root"], 1);
     other(at, &import).expect(0);
@@ -305,7 +311,6 @@ fn a_repository_travels_to_a_site_without_a_network() {
     other(at, &["export", "folder"]).expect(0);
     other(at, &["export", "folder"]).expect(0);
     other(at, &["import", "folder", "--repository", "site"]).expect(0);
-    let stranger = made();
     other(stranger.path(), &["export", "shop.tar"]).expect(0);
     let strange = stranger.path().join("shop.tar").display().to_string();
     let refused = other(at, &["import", &strange, "--repository", "site"]).expect_advice(1);

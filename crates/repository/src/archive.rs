@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use aws_lc_rs::digest::{Context, SHA256};
 use model::manifest::{Digest, ManifestFile};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Error, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::{File, Permissions};
+use std::io::{BufWriter, Error, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
 
@@ -91,23 +92,23 @@ pub async fn pack(repository: &RepositoryWriter, file: &Path) -> Result<(), Sign
     }
     let documents = trust.documents();
     small.extend(documents.map(|(name, bytes)| (name, bytes.to_vec())));
-    let mut fresh = file.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
     let disk = |source| SignError::Disk {
         path: file.to_owned(),
         source,
     };
-    let written = write(&fresh, &small, &artifacts, repository.path());
-    if written.is_err() {
-        // Half an archive is of no use; that it cannot be removed changes nothing.
-        let _ = std::fs::remove_file(&fresh);
-    }
-    written?;
-    std::fs::rename(&fresh, file).map_err(disk)
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    // It goes away by itself unless it gets its name.
+    let fresh = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(disk)?;
+    write(fresh.as_file(), file, &small, &artifacts, repository.path())?;
+    fresh.persist(file).map_err(|error| disk(error.error))?;
+    Ok(())
 }
 
 fn write(
+    file: &File,
     to: &Path,
     small: &[(String, Vec<u8>)],
     artifacts: &BTreeMap<Digest, ManifestFile>,
@@ -117,7 +118,7 @@ fn write(
         path: to.to_owned(),
         source,
     };
-    let mut archive = tar::Builder::new(BufWriter::new(File::create(to).map_err(disk)?));
+    let mut archive = tar::Builder::new(BufWriter::new(file));
     for (name, bytes) in small {
         let mut header = header(bytes.len() as u64);
         archive
@@ -146,10 +147,10 @@ fn write(
         }
     }
     let buffered = archive.into_inner().map_err(disk)?;
-    let mut file = buffered
+    let file = buffered
         .into_inner()
         .map_err(|error| disk(error.into_error()))?;
-    file.flush().and_then(|()| file.sync_all()).map_err(disk)
+    file.sync_all().map_err(disk)
 }
 
 /// A header without anything of this machine or moment in it.

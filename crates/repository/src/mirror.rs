@@ -34,6 +34,13 @@ pub async fn mirror(
     to: &Path,
     now: jiff::Timestamp,
 ) -> Result<Mirrored, TrustError> {
+    // Two copies at once would write the same files. Held to the end of this function.
+    let lock = std::fs::create_dir_all(to).and_then(|()| std::fs::File::open(to));
+    let lock = lock.and_then(|folder| folder.lock().map(|()| folder));
+    let _lock = lock.map_err(|source| TrustError::Transport {
+        name: to.display().to_string(),
+        source,
+    })?;
     verifier.refresh(from, now).await?;
     let roots = chain(verifier.trust(), from).await?;
     let mut files = BTreeMap::new();
