@@ -402,3 +402,31 @@ async fn with_one_version() -> (Site, super::Client) {
     let client = site.client().await;
     (site, client)
 }
+
+#[tokio::test]
+async fn a_flipped_bit_adds_nothing_to_what_is_trusted() {
+    let mut site = Site::new().await;
+    site.publish(1, "one").await;
+    let good = site.client().await.verifier.catalogue();
+    let numbers = (site.targets().version, site.snapshot().version);
+    let names = [
+        "metadata/timestamp.json".to_owned(),
+        format!("metadata/{}.snapshot.json", numbers.1),
+        format!("metadata/{}.targets.json", numbers.0),
+    ];
+    for path in names.iter().map(|name| site.path(name)) {
+        let bytes = fs::read(&path).expect("it is there");
+        // Every place, with bits that differ from place to place.
+        for place in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1 << (place % 8);
+            fs::write(&path, &flipped).expect("written");
+            let mut trust = crate::Trust::pin(site.writer.root()).expect("a root");
+            let taken = crate::verifier::bring_forward(&mut trust, &site.transport(), noon()).await;
+            let found = trust.catalogue();
+            let is_same = taken.is_ok() && found == good;
+            assert!(is_same || found.upgrades.is_empty(), "{path:?} at {place}");
+        }
+        fs::write(&path, &bytes).expect("written");
+    }
+}
