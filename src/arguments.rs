@@ -75,6 +75,12 @@ pub(crate) enum UpstartCommand {
     Claim(c::claim::ClaimArgs),
     /// End a node's software and its holder, after its agent has ended
     Stop(c::stop::StopArgs),
+    /// Make, list, renew and rotate the keys that sign upgrades
+    Keys(c::keys::KeysArgs),
+    /// Write a signed repository into one file, or into a folder
+    Export(c::carry::ExportArgs),
+    /// Verify a signed repository that was exported, and take it
+    Import(c::carry::ImportArgs),
     /// Print a JSON schema, for editors
     Schema(c::generate::SchemaArgs),
     /// Print a shell's completion script
@@ -123,6 +129,9 @@ impl Cli {
             UpstartCommand::Claim(arguments) => c::claim::run(globals, &arguments),
             UpstartCommand::Stop(arguments) => c::stop::run(globals, &arguments),
             UpstartCommand::Record(arguments) => c::record::run(globals, &arguments),
+            UpstartCommand::Keys(arguments) => c::keys::run(globals, &arguments),
+            UpstartCommand::Export(arguments) => c::carry::export(globals, &arguments),
+            UpstartCommand::Import(arguments) => c::carry::import(globals, &arguments),
             UpstartCommand::Schema(arguments) => c::generate::schema(&arguments),
             UpstartCommand::Completions(arguments) => {
                 c::generate::completions(&arguments, Self::command())

@@ -2,12 +2,14 @@
 
 pub(crate) mod adapter;
 pub(crate) mod agent;
+pub(crate) mod carry;
 pub(crate) mod check;
 pub(crate) mod claim;
 pub(crate) mod events;
 mod first_process;
 pub(crate) mod generate;
 pub(crate) mod hidden;
+pub(crate) mod keys;
 pub(crate) mod lens;
 pub(crate) mod logs;
 mod node_directory;

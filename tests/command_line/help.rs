@@ -3,7 +3,7 @@
 use crate::upstart::{run, upstart};
 
 /// Every command that people see.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 29] = [
     "server",
     "agent",
     "check",
@@ -27,6 +27,9 @@ const COMMANDS: [&str; 26] = [
     "permit",
     "claim",
     "stop",
+    "keys",
+    "export",
+    "import",
     "schema",
     "completions",
     "man",

