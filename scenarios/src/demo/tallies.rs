@@ -126,6 +126,7 @@ mod tests {
             seen_at_ms: 0,
             reachable: true,
             settled_at_ms: 0,
+            steady_since_ms: 0,
             retry: 0,
             listed: Vec::new(),
             members_seen: 0,

@@ -149,11 +149,7 @@ impl MainLoop {
             return Vec::new();
         };
         self.node.take_in(&update);
-        let plan = Plan::of(
-            &update.view,
-            self.node.surroundings.identity.node,
-            Some(self.node.surroundings.join_version),
-        );
+        let plan = Plan::of(&update.view, Some(self.node.surroundings.join_version));
         self.step(Input::Plan(plan))
     }
 

@@ -22,6 +22,6 @@ pub use node::{
 pub use operator::{
     ApproveRequest, PauseRequest, PublicRequest, PublishRequest, RetireRequest, Retirement,
 };
-pub use permits::{Permit, PermitRequest};
+pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;
-pub use view::{Approval, NodeFact, Pause, PermitFact, SystemView, UpgradeSummary};
+pub use view::{Approval, NodeFact, NodeView, Pause, PermitFact, SystemView, UpgradeSummary};

@@ -1,6 +1,6 @@
 //! What a node says of itself when it enrols and in every sync, and what it is told in return.
 
-use super::{NewEvent, SystemView};
+use super::{NewEvent, NodeView};
 use crate::ids::{NodeId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub struct Enrolled {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
-    /// The revision of the [`SystemView`] that the agent holds; the server answers without a view when nothing changed.
+    /// The number of the [`NodeView`] that the agent holds; the server answers without a view when nothing changed.
     pub seen_view: Option<u64>,
     /// The node's report; absent means "as before" (the node still counts as reachable).
     pub report: Option<NodeReport>,
@@ -98,8 +98,8 @@ pub fn told(text: &str) -> String {
 pub struct SyncResponse {
     /// The server's clock.
     pub now_ms: u64,
-    /// The system as the server sees it, when it differs from the view that the agent holds.
-    pub view: Option<SystemView>,
+    /// What the node needs to know of the system, when it differs from the view that the agent holds.
+    pub view: Option<NodeView>,
 }
 
 /// What a node says about itself.
@@ -171,7 +171,12 @@ impl NodeStatus {
     pub fn is_blocked_on(&self, version: Version, revision: Revision) -> bool {
         self.phase == Phase::Blocked
             && self.target == Some(version)
-            && self.target_revision.unwrap_or(Revision(1)) >= revision
+            && self.tried_revision() >= revision
+    }
+
+    /// The revision of the target; an agent from before there were any tells none.
+    pub fn tried_revision(&self) -> Revision {
+        self.target_revision.unwrap_or(Revision(1))
     }
 }
 

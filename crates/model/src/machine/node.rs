@@ -8,7 +8,7 @@ use super::{
     Action, Input, Note, Output, Place, Plan, Record, Settled, StageOutcome, StageRequest, Step,
     Traffic,
 };
-use crate::api::{EventKind, PermitRequest};
+use crate::api::EventKind;
 use crate::ids::{PermitId, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,6 @@ pub struct NodeMachine {
     /// An alignment runs that began before there was more to align.
     pub(super) align_again: bool,
     pub(super) restart_due: bool,
-    pub(super) acquire: Option<(PermitRequest, Place)>,
     pub(super) wait: Wait,
     pub(super) child_backoff: BackOff,
     pub(super) stage_backoff: BackOff,

@@ -5,8 +5,8 @@ use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::listed;
 use crate::udb::Change;
 use model::api::{
-    EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeIdentity, NodeReport, REPORT_ENTRIES_MAX,
-    SyncRequest, TEXT_BYTES_MAX,
+    ChildState, EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeIdentity, NodeReport,
+    REPORT_ENTRIES_MAX, SyncRequest, TEXT_BYTES_MAX,
 };
 use model::ids::NodeId;
 use std::collections::BTreeSet;
@@ -80,6 +80,9 @@ pub(super) fn sync(
         if is.version != was.version || is.bundle != was.bundle {
             after.settled_at_ms = draft.now_ms();
         }
+        if begins_anew(before, request, report) {
+            after.steady_since_ms = draft.now_ms();
+        }
         // The change is visible: the view that comes has the next number.
         after.listed = listed(&before.listed, report, draft.state.view + 1);
         after.report = report.clone();
@@ -109,6 +112,17 @@ pub(super) fn sync(
         retirement::finish(draft);
     }
     Ok(())
+}
+
+/// Whether a soak time begins anew: the node is elsewhere, its software has crashed, or is well again.
+fn begins_anew(before: &NodeFact, request: &SyncRequest, report: &NodeReport) -> bool {
+    let (is, was) = (&report.status, &before.report.status);
+    let moved = is.version != was.version || is.bundle != was.bundle;
+    // A crash may be over before it could be reported as a state.
+    let mut events = request.events.iter();
+    let crashed = events.any(|event| event.kind == EventKind::ChildCrashed.name());
+    let recovered = is.child == ChildState::Running && was.child != ChildState::Running;
+    moved || crashed || recovered
 }
 
 /// A database that was set back, or is another one, gives numbers again: who comes under one must be the node that has it here.

@@ -215,6 +215,7 @@ fn node(number: u32, name: &str) -> NodeFact {
         seen_at_ms: 1,
         reachable: true,
         settled_at_ms: 1,
+        steady_since_ms: 1,
         retry: 2,
         listed: Vec::new(),
         members_seen: 0,

@@ -226,7 +226,10 @@ fn a_label_that_cannot_be_prompt_any_more_waits_until_that_is_known() {
         let mut expected = encoded(&Label::plain(SYSTEM, 2, 1));
         expected.extend(b"hello");
         let mut first = vec![0; expected.len()];
-        given.stream.read_exact(&mut first).expect("its first bytes");
+        given
+            .stream
+            .read_exact(&mut first)
+            .expect("its first bytes");
         assert_eq!(first, expected);
         given.stream.write_all(b"!").expect("an answer");
         server.kill().expect("killed");

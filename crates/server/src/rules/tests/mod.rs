@@ -4,16 +4,17 @@ mod members;
 mod permits;
 mod publish;
 mod retire;
+mod verdicts;
 
 use super::{DecisionContext, Order, Publication, decide};
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeFact, NodeIdentity, NodeReport, NodeStatus, Phase,
-    SyncRequest, SystemView,
+    SyncRequest, SystemView, VerdictAnswer, VerdictRequest,
 };
 use model::bundle::{BundleFiles, FileInfo};
-use model::ids::{NodeId, Version};
+use model::ids::{NodeId, PermitId, Place, Revision, Version};
 use model::manifest::{Digest, Mode};
 use model::release::check;
 use serde::de::DeserializeOwned;
@@ -96,6 +97,31 @@ impl World {
         enrolled.node
     }
 
+    /// A node asks whether it may go to a place.
+    pub(super) fn judge(&mut self, node: NodeId, version: u32, revision: u32) -> VerdictAnswer {
+        self.ask(question(node, version, revision)).expect("judged")
+    }
+
+    /// The permit of a node that may go to version 2.
+    pub(super) fn go(&mut self, node: NodeId) -> PermitId {
+        match self.judge(node, 2, 1) {
+            VerdictAnswer::Go { permit, .. } => permit,
+            waits => panic!("{waits:?}"),
+        }
+    }
+
+    /// Why a node may not go to version 2, by code, and in words.
+    pub(super) fn waits(&mut self, node: NodeId) -> (Vec<String>, String) {
+        match self.judge(node, 2, 1) {
+            VerdictAnswer::Wait { reasons, .. } => {
+                let codes = reasons.iter().map(|cause| cause.code.clone()).collect();
+                let texts: Vec<String> = reasons.into_iter().map(|cause| cause.text).collect();
+                (codes, texts.join("; "))
+            }
+            goes => panic!("{goes:?}"),
+        }
+    }
+
     pub(super) fn report(&mut self, node: NodeId, report: NodeReport) {
         let request = SyncRequest {
             identity: None,
@@ -107,6 +133,22 @@ impl World {
             .ask(Order::Sync(node, Box::new(request)))
             .expect("synced");
     }
+}
+
+/// Whether a node may go to a place ahead.
+pub(super) fn question(node: NodeId, version: u32, revision: u32) -> Order {
+    let place = Place {
+        version: Version(version),
+        revision: Revision(revision),
+    };
+    Order::Judge(
+        node,
+        VerdictRequest {
+            ahead: vec![place],
+            coming: None,
+            mends: false,
+        },
+    )
 }
 
 pub(super) fn enrol(name: &str, class: &str) -> EnrolRequest {
@@ -132,6 +174,20 @@ pub(super) fn report(version: u32) -> NodeReport {
         },
         ..NodeReport::default()
     }
+}
+
+/// The same of one that has staged the next version too.
+pub(super) fn staged(version: u32) -> NodeReport {
+    let mut staged = report(version);
+    staged.status.staged = Version(version + 1);
+    staged.status.phase = Phase::Staged;
+    staged
+}
+
+/// A second version of storage, with this schedule.
+pub(super) fn scheduled(schedule: &str) -> String {
+    let class = format!("[class.storage]\nschedule = {{ {schedule} }}\n");
+    STORAGE_CHANGED.replace("[class.storage]\n", &class)
 }
 
 /// A proved upgrade whose digest is that of its text.
