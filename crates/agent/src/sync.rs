@@ -8,7 +8,7 @@ use crate::vital::Vital;
 use client::{Client, ClientError};
 use model::api::{
     EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeIdentity, NodeReport, NodeView,
-    Phase, SyncRequest,
+    Phase, SyncNumber, SyncRequest,
 };
 use model::ids::{NodeId, Version};
 use model::machine::Place;
@@ -188,6 +188,10 @@ pub(crate) fn start(
         view: view_sender,
         heard: heard_sender,
         reached: false,
+        sent: SyncNumber {
+            life: rand::random(),
+            number: 0,
+        },
         forgotten,
         renumbered,
         contact: Contact::default(),
@@ -220,6 +224,8 @@ struct Conversation {
     heard: watch::Sender<Option<HeardByServer>>,
     /// The server has answered since this agent started: only then is the cached view's number worth telling.
     reached: bool,
+    /// The last message of this agent.
+    sent: SyncNumber,
     /// The server has said that the node was forgotten.
     forgotten: watch::Sender<bool>,
     renumbered: watch::Sender<bool>,
@@ -321,11 +327,13 @@ impl Conversation {
 
     async fn sync(&mut self, report: Option<NodeReport>) -> Result<(), ClientError> {
         let count = self.waiting.len().min(EVENTS_PER_SYNC_MAX);
+        self.sent.number += 1;
         let seen_view = self.view.borrow().as_ref().map(|view| view.view);
         let request = SyncRequest {
             seen_view: if self.reached { seen_view } else { None },
             report,
             identity: Some(self.identity.clone()),
+            number: Some(self.sent),
             events: self.waiting.iter().take(count).cloned().collect(),
         };
         let answer = self.client.sync(self.node, &request, None).await;

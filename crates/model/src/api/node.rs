@@ -68,9 +68,23 @@ pub struct SyncRequest {
     /// Who the agent takes itself for; a server that knows its number as another's refuses it.
     #[serde(default)]
     pub identity: Option<NodeIdentity>,
+    /// Which of the agent's messages this is; absent where nobody counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<SyncNumber>,
     /// What happened at the node since the last sync, oldest first (at most [`EVENTS_PER_SYNC_MAX`]).
     #[serde(default)]
     pub events: Vec<NewEvent>,
+}
+
+/// Which message of an agent a sync is. One that comes late, or twice, is known by it, and rewrites nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SyncNumber {
+    /// A random number that the agent chose when it started.
+    pub life: u64,
+    /// Rises with each message of that life.
+    pub number: u64,
 }
 
 /// The most events that one sync carries; the rest waits for the next.

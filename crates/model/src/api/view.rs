@@ -1,6 +1,6 @@
 //! The system as the server sees it.
 
-use super::{Listed, NodeReport};
+use super::{Listed, NodeReport, SyncNumber};
 use crate::ids::{NodeId, PermitId, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -126,6 +126,9 @@ pub struct NodeFact {
     /// Since when it has been there without a crash: soak times count from here.
     #[serde(default)]
     pub steady_since_ms: u64,
+    /// The last message that was taken from each life of its agent, the newest life last.
+    #[serde(default)]
+    pub taken: Vec<SyncNumber>,
     /// Counts the operator's `retry` for this node; the agent acts when it rises.
     pub retry: u64,
     /// Its addresses in the members' list.

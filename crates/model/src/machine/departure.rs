@@ -18,15 +18,16 @@ impl NodeMachine {
             }
             Outcome::Waits {
                 reason,
+                kind,
                 until_ms,
                 ask_again_ms,
             } => {
                 let pause_ms = ask_again_ms.unwrap_or(ASK_INTERVAL_MS);
                 self.wait.ask_at_ms = now_ms.saturating_add(pause_ms);
-                self.waits(reason, until_ms, out);
+                self.waits(reason, kind, until_ms, out);
             }
             Outcome::Failed { reason } | Outcome::Refused { reason } => {
-                self.waits(reason, None, out);
+                self.waits(reason.clone(), reason, None, out);
             }
             _ => {}
         }
@@ -56,8 +57,15 @@ impl NodeMachine {
         self.tail.end_permit = Some(permit);
     }
 
-    fn waits(&mut self, reason: String, until_ms: Option<u64>, out: &mut Vec<Output>) {
-        if self.wait.reason.as_ref() != Some(&reason) {
+    fn waits(
+        &mut self,
+        reason: String,
+        kind: String,
+        until_ms: Option<u64>,
+        out: &mut Vec<Output>,
+    ) {
+        let is_news = self.wait.reason.is_none() || self.wait.kind != kind;
+        if is_news {
             out.push(Output::Tell(Note {
                 kind: EventKind::NodeWaits,
                 version: self.places_ahead().next().map(|place| place.version),
@@ -65,6 +73,7 @@ impl NodeMachine {
             }));
         }
         self.wait.reason = Some(reason);
+        self.wait.kind = kind;
         self.wait.until_ms = until_ms;
     }
 }

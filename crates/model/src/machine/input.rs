@@ -57,6 +57,8 @@ pub enum Outcome {
     Waits {
         /// Why, for people.
         reason: String,
+        /// What kind of reason it is: while it stays the same, who and how many changes without being news.
+        kind: String,
         /// Until when, by the server's clock, when that is known.
         until_ms: Option<u64>,
         /// How soon it is worth asking again, in milliseconds; as often as usual when nobody says.

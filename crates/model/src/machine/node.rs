@@ -208,6 +208,8 @@ pub(super) enum ChildLife {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) reason: Option<String>,
+    /// What kind of reason that is.
+    pub(super) kind: String,
     pub(super) until_ms: Option<u64>,
     /// When the schedule is asked again; news of the system bring it forward, down to `not_before_ms`.
     pub(super) ask_at_ms: u64,

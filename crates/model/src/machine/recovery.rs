@@ -230,6 +230,7 @@ impl NodeMachine {
                     ..FollowUp::default()
                 };
                 self.wait.reason = Some(reason.to_owned());
+                self.wait.kind = reason.to_owned();
                 self.wait.until_ms = None;
                 self.state = MachineState::Idle;
             }

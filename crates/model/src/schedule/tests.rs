@@ -29,6 +29,7 @@ fn node(id: u32, class: &str, version: u32) -> NodeFact {
         reachable: true,
         settled_at_ms: 1_000,
         steady_since_ms: 1_000,
+        taken: Vec::new(),
         retry: 0,
         listed: Vec::new(),
         members_seen: 0,

@@ -191,6 +191,7 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Reques
         reachable: true,
         settled_at_ms: 0,
         steady_since_ms: 0,
+        taken: Vec::new(),
         retry: 0,
         listed: Vec::new(),
         members_seen: 0,

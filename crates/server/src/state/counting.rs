@@ -3,8 +3,9 @@
 use super::{SystemState, scope};
 use model::api::NodeFact;
 use model::fleet::{ClassSeat, ClassSeats, CountedNode, Fleet};
-use model::ids::NodeId;
+use model::ids::{NodeId, Version};
 use model::release::ReleaseClass;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl SystemState {
@@ -33,13 +34,18 @@ impl SystemState {
         }
     }
 
-    /// A node's class at every version that is not retired, and the group in which that version's schedule limits it.
+    /// A node's class at every version that is not retired, and at those whose software runs there, and the group in which that version's schedule limits it.
     fn seats(&self, fact: &NodeFact) -> ClassSeats {
         let Ok(lineage) = self.history.lineage(&scope(fact), None) else {
             return ClassSeats::new();
         };
         let alive = (self.history.versions()).filter(|version| *version > self.retired_through);
-        let seats = alive.filter_map(|version| {
+        let wanted = alive.flat_map(|version| {
+            let provider = lineage.class(version).map(|class| class.provided_by);
+            [Some(version), provider].into_iter().flatten()
+        });
+        let wanted: BTreeSet<Version> = wanted.collect();
+        let seats = wanted.into_iter().filter_map(|version| {
             let class = lineage.class(version)?;
             let seat = ClassSeat {
                 class: Arc::from(class.name.as_str()),

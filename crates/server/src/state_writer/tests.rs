@@ -199,6 +199,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
             seen_view: None,
             report: Some(staged),
             identity: None,
+            number: None,
             events: Vec::new(),
         };
         let order = Order::Sync(NodeId(node), Box::new(request));

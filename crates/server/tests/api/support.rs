@@ -190,6 +190,7 @@ impl Running {
     ) -> Result<SyncResponse, ClientError> {
         let request = SyncRequest {
             identity: None,
+            number: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),

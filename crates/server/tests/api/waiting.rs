@@ -13,6 +13,7 @@ const PROMPT: Duration = Duration::from_secs(5);
 fn silent(seen: u64) -> SyncRequest {
     SyncRequest {
         identity: None,
+        number: None,
         seen_view: Some(seen),
         report: None,
         events: Vec::new(),
@@ -181,7 +182,6 @@ fn at(port: u16) -> SyncRequest {
         port,
     }];
     SyncRequest {
-        identity: None,
         report: Some(report),
         ..silent(0)
     }

@@ -63,10 +63,12 @@ impl<'n> Leave<'n> {
         match self.ask_to_mend(mend).await {
             Outcome::Waits {
                 reason,
+                kind,
                 ask_again_ms,
                 ..
             } => Outcome::Waits {
                 reason: format!("{ahead}; {reason}"),
+                kind,
                 until_ms: None,
                 ask_again_ms,
             },
@@ -131,9 +133,11 @@ impl<'n> Leave<'n> {
                 ask_again_ms,
                 ..
             }) => {
-                let texts: Vec<String> = reasons.into_iter().map(|cause| cause.text).collect();
+                let kinds: Vec<&str> = reasons.iter().map(|cause| &*cause.code).collect();
+                let texts: Vec<&str> = reasons.iter().map(|cause| &*cause.text).collect();
                 Outcome::Waits {
                     reason: texts.join("; "),
+                    kind: kinds.join(" "),
                     until_ms,
                     ask_again_ms: Some(ask_again_ms),
                 }
@@ -203,6 +207,7 @@ impl<'n> Leave<'n> {
 /// A wait whose end nobody knows.
 fn waits(reason: String) -> Outcome {
     Outcome::Waits {
+        kind: reason.clone(),
         reason,
         until_ms: None,
         ask_again_ms: None,

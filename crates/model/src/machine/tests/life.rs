@@ -213,6 +213,29 @@ fn versions_are_staged_ahead_and_taken_one_at_a_time() {
 }
 
 #[test]
+fn a_wait_is_told_once_however_often_who_is_waited_for_changes() {
+    let mut world = World::new(2);
+    let mut told = Vec::new();
+    for (reason, expected) in [
+        ("not yet: a", 1),
+        ("not yet: b", 1),
+        ("paused", 2),
+        ("not yet: c", 3),
+    ] {
+        world.verdict = Verdict::Wait {
+            reason: reason.to_owned(),
+            until_ms: None,
+        };
+        world.run(world.now_ms + 5_000, 5_000);
+        let shown = world.machine.status(None).reason;
+        assert_eq!(shown.as_deref(), Some(reason), "people see what is so now");
+        let waits = world.notes.iter().filter(|note| *note == "node.waits");
+        told.push((waits.count(), expected));
+    }
+    assert!(told.iter().all(|(is, expected)| is == expected), "{told:?}");
+}
+
+#[test]
 fn a_node_that_was_away_catches_up_in_one_transform() {
     let mut world = World::new(1);
     world.settle();

@@ -52,6 +52,12 @@ pub(super) enum Verdict {
     },
 }
 
+/// What kind of reason it is: its words up to the names.
+fn kind(reason: &str) -> String {
+    let (kind, _) = reason.split_once(": ").unwrap_or((reason, ""));
+    kind.to_owned()
+}
+
 pub(super) fn place(version: u32, revision: u32) -> Place {
     Place {
         version: Version(version),
@@ -318,6 +324,7 @@ impl World {
                         Outcome::Permit { permit, to }
                     }
                     Verdict::Wait { reason, until_ms } => Outcome::Waits {
+                        kind: kind(&reason),
                         reason,
                         until_ms,
                         ask_again_ms: None,

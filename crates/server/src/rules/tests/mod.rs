@@ -11,7 +11,7 @@ use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeFact, NodeIdentity, NodeReport, NodeStatus, Phase,
-    SyncRequest, SystemView, VerdictAnswer, VerdictRequest,
+    SyncNumber, SyncRequest, SystemView, VerdictAnswer, VerdictRequest,
 };
 use model::bundle::{BundleFiles, FileInfo};
 use model::ids::{NodeId, PermitId, Place, Revision, Version};
@@ -125,6 +125,7 @@ impl World {
     pub(super) fn report(&mut self, node: NodeId, report: NodeReport) {
         let request = SyncRequest {
             identity: None,
+            number: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
@@ -312,6 +313,7 @@ fn a_number_that_is_anothers_here_is_refused() {
         let request = SyncRequest {
             seen_view: None,
             report: Some(report(1)),
+            number: None,
             identity: Some(NodeIdentity {
                 system_id,
                 name: name.to_owned(),
@@ -350,6 +352,7 @@ fn only_what_others_decide_by_wakes_them() {
     let visible = |world: &World, report: NodeReport| {
         let request = SyncRequest {
             identity: None,
+            number: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
@@ -420,4 +423,30 @@ fn a_node_that_was_forgotten_is_told_to_retry_by_a_number_that_it_has_not_acted_
         let () = world.ask(Order::Forget("a".to_owned())).expect("gone");
     }
     assert_eq!(last, 8);
+}
+
+#[test]
+fn a_report_that_comes_late_or_twice_rewrites_nothing() {
+    let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
+    let a = world.settled("a", 1);
+    let mut say = |life: u64, number: u64, version: u32| {
+        let request = SyncRequest {
+            seen_view: None,
+            report: Some(report(version)),
+            identity: None,
+            number: Some(SyncNumber { life, number }),
+            events: Vec::new(),
+        };
+        let taken = world.ask::<()>(Order::Sync(a, Box::new(request)));
+        let taken = taken.map_err(|refusal| refusal.kind.name);
+        (taken, world.state.nodes[&a].report.status.version.0)
+    };
+    assert_eq!(say(7, 1, 1), (Ok(()), 1));
+    assert_eq!(say(7, 3, 2), (Ok(()), 2));
+    let late = Err("outdated-report");
+    assert_eq!(say(7, 2, 1), (late, 2), "it was overtaken");
+    assert_eq!(say(7, 3, 1), (late, 2), "it comes twice");
+    assert_eq!(say(9, 1, 2), (Ok(()), 2), "the agent was started anew");
+    assert_eq!(say(7, 4, 1), (late, 2), "the life before it");
+    assert_eq!(say(9, 2, 2), (Ok(()), 2));
 }

@@ -1,16 +1,20 @@
 //! Verdicts: in the order in which nodes came, by what is counted, and true after a crash.
 
-use super::super::Order;
+use super::super::{Order, decide};
 use super::permits::three;
 use super::{World, report, staged};
 use crate::udb::Change;
-use model::api::{ChildState, EventKind, NewEvent, NodeReport, SyncRequest, VerdictAnswer};
-use model::ids::{NodeId, Version};
+use model::api::{
+    ChildState, EventKind, NewEvent, NodeReport, PermitFact, SyncRequest, VerdictAnswer,
+};
+use model::ids::{NodeId, PermitId, Version};
 use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 impl World {
     /// A report with what has happened since the last.
-    fn tells(&mut self, node: NodeId, report: NodeReport, kinds: &[EventKind]) {
+    fn tells(&mut self, node: NodeId, report: Option<NodeReport>, kinds: &[EventKind]) {
         let events = kinds.iter().map(|kind| NewEvent {
             kind: kind.name().to_owned(),
             version: None,
@@ -19,8 +23,9 @@ impl World {
         });
         let request = SyncRequest {
             identity: None,
+            number: None,
             seen_view: None,
-            report: Some(report),
+            report,
             events: events.collect(),
         };
         let () = self
@@ -71,14 +76,14 @@ fn a_crash_after_settling_keeps_the_others_away_until_the_software_was_well_for_
     // Healthy for a second and a half each time, and the soak time of the first settling is long over.
     for _ in 0..6 {
         world.context.now_ms += 1_500;
-        world.tells(a, down.clone(), &[EventKind::ChildCrashed]);
+        world.tells(a, Some(down.clone()), &[EventKind::ChildCrashed]);
         assert!(!world.waits(b).0.is_empty());
-        world.tells(a, report(2), &[]);
+        world.tells(a, Some(report(2)), &[]);
         assert_eq!(world.waits(b).0, ["soaks"]);
     }
-    // One that was over before it could be reported as a state counts too.
+    // One that was over before it could be reported as a state counts too, also where the report is as before.
     world.context.now_ms += 3_999;
-    world.tells(a, report(2), &[EventKind::ChildCrashed]);
+    world.tells(a, None, &[EventKind::ChildCrashed]);
     world.context.now_ms += 3_999;
     world.report(b, staged(1));
     assert_eq!(world.waits(b).0, ["soaks"]);
@@ -138,8 +143,110 @@ fn a_nodes_view_is_as_long_in_a_large_system_as_in_a_small_one() {
         println!("{nodes} nodes: a node's view has {own} bytes, the system's {whole}");
         own
     };
-    let (ten, many) = (length(10), length(300));
+    let (ten, many) = (length(10), length(100));
+    length(1_000);
     assert!(many.abs_diff(ten) < 8, "{ten} and {many} bytes");
+}
+
+/// What is written, and by whom what was told.
+struct Writing {
+    world: World,
+    rows: usize,
+    events: usize,
+    /// What kind of reason each node waited for last.
+    told: BTreeMap<NodeId, String>,
+}
+
+impl Writing {
+    /// Decides an order, and counts what it writes.
+    fn order<T: DeserializeOwned>(&mut self, order: &Order) -> T {
+        let world = &mut self.world;
+        let (draft, reply) = decide(&world.state, &world.context, order).expect("taken");
+        let changes = draft.changes;
+        for change in &changes {
+            match change {
+                Change::Event(_) => self.events += 1,
+                other => self.rows += usize::from(other.is_durable()),
+            }
+        }
+        world.state.apply(&changes);
+        serde_json::from_value(reply).expect("the reply reads")
+    }
+
+    fn report(&mut self, node: NodeId, report: NodeReport, news: Option<EventKind>) {
+        let event = |kind: EventKind| NewEvent {
+            kind: kind.name().to_owned(),
+            version: None,
+            message: String::new(),
+            node_at_ms: 0,
+        };
+        let request = SyncRequest {
+            identity: None,
+            number: None,
+            seen_view: None,
+            report: Some(report),
+            events: news.map(event).into_iter().collect(),
+        };
+        let () = self.order(&Order::Sync(node, Box::new(request)));
+    }
+
+    /// A node asks, and tells why it waits, as agents do.
+    fn asks(&mut self, node: NodeId) -> Option<PermitId> {
+        match self.order(&super::question(node, 2, 1)) {
+            VerdictAnswer::Go { permit, .. } => Some(permit),
+            VerdictAnswer::Wait { reasons, .. } => {
+                let mut waits = staged(1);
+                waits.status.reason = Some(reasons[0].text.clone());
+                let kind = reasons[0].code.clone();
+                let is_news = self.told.insert(node, kind.clone()) != Some(kind);
+                self.report(node, waits, is_news.then_some(EventKind::NodeWaits));
+                None
+            }
+        }
+    }
+}
+
+/// Rows and events that a rolling upgrade of so many nodes writes, while all others ask and tell what they are told.
+fn written(count: u32) -> (usize, usize) {
+    let mut world = World::with(&[super::STORAGE, &super::scheduled("max_unavailable = 1")]);
+    let mut left: Vec<NodeId> = (0..count)
+        .map(|at| world.settled(&format!("n{at}"), 1))
+        .collect();
+    for node in &left {
+        world.report(*node, staged(1));
+    }
+    let mut writing = Writing {
+        world,
+        rows: 0,
+        events: 0,
+        told: BTreeMap::new(),
+    };
+    while !left.is_empty() {
+        let asked = left.iter().map(|node| (*node, writing.asks(*node)));
+        let going: Vec<_> = asked
+            .filter_map(|(node, permit)| Some((node, permit?)))
+            .collect();
+        assert_eq!(going.len(), 1, "one at a time");
+        for (node, permit) in going {
+            let _: PermitFact = writing.order(&Order::ConfirmPermit(permit));
+            writing.report(node, report(2), Some(EventKind::NodeSettled));
+            let () = writing.order(&Order::EndPermit(permit));
+            left.retain(|other| *other != node);
+        }
+    }
+    let (rows, events) = (writing.rows, writing.events);
+    println!("{count} nodes: {rows} rows and {events} events are written");
+    (rows, events)
+}
+
+#[test]
+fn a_rolling_upgrade_writes_as_much_for_each_node_in_a_large_system_as_in_a_small_one() {
+    let (small, large) = (written(10), written(100));
+    assert!(large.0 <= small.0 * 10 + 10, "{small:?} and {large:?} rows");
+    assert!(
+        large.1 <= small.1 * 10 + 10,
+        "{small:?} and {large:?} events"
+    );
 }
 
 /// Something that happens to one of three nodes.
@@ -181,6 +288,7 @@ proptest! {
                     report.status.child = child;
                     let request = SyncRequest {
                         identity: None,
+                        number: None,
                         seen_view: None,
                         report: Some(report),
                         events: Vec::new(),
