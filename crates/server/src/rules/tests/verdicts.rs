@@ -153,8 +153,10 @@ struct Writing {
     world: World,
     rows: usize,
     events: usize,
-    /// What kind of reason each node waited for last.
-    told: BTreeMap<NodeId, String>,
+    /// What kind of reason each node waited for last, and in which words.
+    told: BTreeMap<NodeId, (String, String)>,
+    /// How often the words were others, and the kind the same: each was a row and an event once.
+    reworded: usize,
 }
 
 impl Writing {
@@ -197,8 +199,11 @@ impl Writing {
             VerdictAnswer::Wait { reasons, .. } => {
                 let mut waits = staged(1);
                 waits.status.reason = Some(reasons[0].text.clone());
-                let kind = reasons[0].code.clone();
-                let is_news = self.told.insert(node, kind.clone()) != Some(kind);
+                let (kind, text) = (reasons[0].code.clone(), reasons[0].text.clone());
+                let before = self.told.insert(node, (kind.clone(), text.clone()));
+                let is_news = before.as_ref().is_none_or(|before| before.0 != kind);
+                self.reworded +=
+                    usize::from(before.is_some_and(|before| before.1 != text) && !is_news);
                 self.report(node, waits, is_news.then_some(EventKind::NodeWaits));
                 None
             }
@@ -220,6 +225,7 @@ fn written(count: u32) -> (usize, usize) {
         rows: 0,
         events: 0,
         told: BTreeMap::new(),
+        reworded: 0,
     };
     while !left.is_empty() {
         let asked = left.iter().map(|node| (*node, writing.asks(*node)));
@@ -235,7 +241,12 @@ fn written(count: u32) -> (usize, usize) {
         }
     }
     let (rows, events) = (writing.rows, writing.events);
-    println!("{count} nodes: {rows} rows and {events} events are written");
+    let reworded = writing.reworded;
+    println!(
+        "{count} nodes: {rows} rows and {events} events are written, and were {} and {} once",
+        rows + reworded,
+        events + reworded
+    );
     (rows, events)
 }
 
