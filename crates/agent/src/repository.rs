@@ -1,7 +1,7 @@
 //! The repository as this node has it: manifests and upgrade files of every version, verified by digest, on disk.
 
 use client::{Client, ClientError};
-use model::api::{SystemView, UpgradeSummary};
+use model::api::{NodeView, UpgradeSummary};
 use model::bundle::{Upgrade, UpgradeFile};
 use model::ids::Version;
 use model::manifest::{Digest, MANIFEST_BYTES_MAX, Manifest, UPGRADE_FILE};
@@ -69,7 +69,7 @@ impl Repository {
     /// An upgrade that is neither on disk nor to be had, or that is not what the view says.
     pub(crate) async fn history(
         &mut self,
-        view: &SystemView,
+        view: &NodeView,
     ) -> Result<(History, BTreeMap<Version, Published>), RepositoryError> {
         let mut upgrades = BTreeMap::new();
         for summary in view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn) {

@@ -1,4 +1,4 @@
-//! The conversation with the upgrade server: enrolment, reports out, the system's view in; all of it cached on disk, so
+//! The conversation with the upgrade server: enrolment, reports out, the node's view in; all of it cached on disk, so
 //! that a node goes on at its version, and recovers, while the server is away.
 
 use crate::config::Config;
@@ -7,8 +7,8 @@ use crate::layout::Layout;
 use crate::vital::Vital;
 use client::{Client, ClientError};
 use model::api::{
-    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeIdentity, NodeReport, Phase,
-    SyncRequest, SystemView,
+    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeIdentity, NodeReport, NodeView,
+    Phase, SyncNumber, SyncRequest,
 };
 use model::ids::{NodeId, Version};
 use model::machine::Place;
@@ -19,8 +19,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Two syncs are at least so far apart, however much happens.
@@ -126,12 +125,10 @@ pub(crate) struct Link {
     pub(crate) wake: Arc<Notify>,
     /// What happened, for the history.
     events: mpsc::UnboundedSender<NewEvent>,
-    /// How far the server's clock is ahead of this machine's, in milliseconds.
-    pub(crate) ahead_ms: Arc<AtomicI64>,
     /// What the server last heard this node to run; none before the first answer.
     pub(crate) heard: watch::Receiver<Option<HeardByServer>>,
     /// The last view; none before the first answer.
-    pub(crate) view: watch::Receiver<Option<Arc<SystemView>>>,
+    pub(crate) view: watch::Receiver<Option<Arc<NodeView>>>,
     /// An operator has forgotten the node.
     pub(crate) forgotten: watch::Receiver<bool>,
     /// The server has given the node another number: the agent is to begin anew.
@@ -167,7 +164,7 @@ pub(crate) fn start(
     vital: &Vital,
 ) -> Link {
     let cache = layout.cache().join("view.json");
-    let (view_sender, view) = watch::channel(load::<SystemView>(&cache).map(Arc::new));
+    let (view_sender, view) = watch::channel(load::<NodeView>(&cache).map(Arc::new));
     let (heard_sender, heard) = watch::channel(None);
     let (events, event_receiver) = mpsc::unbounded_channel();
     let wake = Arc::new(Notify::new());
@@ -190,18 +187,19 @@ pub(crate) fn start(
         waiting: VecDeque::new(),
         view: view_sender,
         heard: heard_sender,
-        ahead_ms: Arc::default(),
         reached: false,
+        sent: SyncNumber {
+            life: rand::random(),
+            number: 0,
+        },
         forgotten,
         renumbered,
         contact: Contact::default(),
     };
-    let ahead_ms = conversation.ahead_ms.clone();
     vital.spawn("conversation with the server", conversation.run());
     Link {
         wake,
         events,
-        ahead_ms,
         heard,
         view,
         forgotten: is_forgotten,
@@ -222,11 +220,12 @@ struct Conversation {
     report: watch::Receiver<Option<NodeReport>>,
     events: mpsc::UnboundedReceiver<NewEvent>,
     waiting: VecDeque<NewEvent>,
-    view: watch::Sender<Option<Arc<SystemView>>>,
+    view: watch::Sender<Option<Arc<NodeView>>>,
     heard: watch::Sender<Option<HeardByServer>>,
-    ahead_ms: Arc<AtomicI64>,
     /// The server has answered since this agent started: only then is the cached view's number worth telling.
     reached: bool,
+    /// The last message of this agent.
+    sent: SyncNumber,
     /// The server has said that the node was forgotten.
     forgotten: watch::Sender<bool>,
     renumbered: watch::Sender<bool>,
@@ -328,24 +327,19 @@ impl Conversation {
 
     async fn sync(&mut self, report: Option<NodeReport>) -> Result<(), ClientError> {
         let count = self.waiting.len().min(EVENTS_PER_SYNC_MAX);
+        self.sent.number += 1;
         let seen_view = self.view.borrow().as_ref().map(|view| view.view);
         let request = SyncRequest {
             seen_view: if self.reached { seen_view } else { None },
             report,
             identity: Some(self.identity.clone()),
+            number: Some(self.sent),
             events: self.waiting.iter().take(count).cloned().collect(),
         };
         let answer = self.client.sync(self.node, &request, None).await;
         self.reached = answer.is_ok();
         let answer = answer?;
         self.waiting.drain(..count);
-        let here = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let here_ms = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);
-        let there_ms = i64::try_from(answer.now_ms).unwrap_or(i64::MAX);
-        self.ahead_ms
-            .store(there_ms.saturating_sub(here_ms), Ordering::Relaxed);
         if let Some(view) = answer.view {
             save(&self.cache, &view);
             self.view.send_replace(Some(Arc::new(view)));

@@ -76,7 +76,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The problem's stable type (`/problems/permit-unavailable`), where the server gave one.
+    /// The problem's stable type (`/problems/permit-lost`), where the server gave one.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
         match self {

@@ -3,8 +3,8 @@
 use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
-    EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, Permit, PermitFact,
-    PermitRequest, SyncRequest, SyncResponse,
+    EnrolRequest, Enrolled, MembersRequest, MembersResponse, NodeFact, Page, PermitFact,
+    SyncRequest, SyncResponse, VerdictAnswer, VerdictRequest,
 };
 use model::ids::{NodeId, PermitId};
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Client {
     }
 
     /// Reports and learns (`POST /v1/nodes/{id}/sync`). With `wait`, the answer waits (at most [`crate::WAIT_MAX`]) until
-    /// the system's view differs from `seen_view`.
+    /// the node's view differs from `seen_view`.
     ///
     /// # Errors
     /// 404 `/problems/unknown-node`: the node was forgotten.
@@ -103,20 +103,28 @@ impl Client {
             .await
     }
 
-    /// Asks for leave to be unavailable (`POST /v1/permits`). A node that holds a permit for that version and group
-    /// gets the same one again.
+    /// Asks whether a node may go (`POST /v1/nodes/{id}/verdict`). One that may holds a permit from then on, and gets the
+    /// same again while it holds it.
     ///
     /// # Errors
-    /// 409 `/problems/permit-unavailable`: the group has no room now; the detail says who takes it.
-    pub async fn acquire_permit(&self, request: &PermitRequest) -> Result<Permit, ClientError> {
-        self.tell(OutgoingRequest::post(&["v1", "permits"]), request)
-            .await
+    /// 404 `/problems/unknown-node`; 409 `/problems/permit-refused`: it is where it wants to go, as far as the server knows.
+    pub async fn verdict(
+        &self,
+        node: NodeId,
+        request: &VerdictRequest,
+    ) -> Result<VerdictAnswer, ClientError> {
+        let node = node.to_string();
+        let path = ["v1", "nodes", &node, "verdict"];
+        // No key: an answer that was remembered would be an old one.
+        let call = OutgoingRequest::new(http::Method::POST, &path, false);
+        self.tell(call, request).await
     }
 
     /// Makes a permit last until it is ended (`POST /v1/permits/{id}/confirm`).
     ///
     /// # Errors
-    /// 410 `/problems/permit-lost`: it expired, was ended or broken: go back and ask anew.
+    /// 410 `/problems/permit-lost`: it expired, was ended or broken; 409 `/problems/permit-refused`: the system was paused, or
+    /// a newer revision published. Stay, and ask anew.
     pub async fn confirm_permit(&self, permit: PermitId) -> Result<PermitFact, ClientError> {
         let permit = permit.to_string();
         self.ask(OutgoingRequest::post(&[

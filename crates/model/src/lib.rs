@@ -3,6 +3,7 @@
 pub mod api;
 pub mod bundle;
 pub mod expression;
+pub mod fleet;
 pub mod gate;
 pub mod ids;
 pub mod journal;

@@ -126,6 +126,8 @@ mod tests {
             seen_at_ms: 0,
             reachable: true,
             settled_at_ms: 0,
+            steady_since_ms: 0,
+            taken: Vec::new(),
             retry: 0,
             listed: Vec::new(),
             members_seen: 0,

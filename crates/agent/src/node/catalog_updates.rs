@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::error_chain::chain;
 use crate::node_catalog::NodeCatalog;
 use crate::repository::{Published, Repository, RepositoryError};
-use model::api::SystemView;
+use model::api::NodeView;
 use model::ids::Version;
 use model::release::HistoryError;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A view with everything that follows from it.
 #[derive(Debug)]
 pub(crate) struct CatalogUpdate {
-    pub(crate) view: Arc<SystemView>,
+    pub(crate) view: Arc<NodeView>,
     pub(crate) catalog: Arc<NodeCatalog>,
     pub(crate) upgrades: BTreeMap<Version, Published>,
 }
@@ -40,7 +40,7 @@ pub(super) enum CatalogError {
 /// Something is missing or wrong.
 pub(super) async fn update_of(
     repository: &mut Repository,
-    view: Arc<SystemView>,
+    view: Arc<NodeView>,
     config: &Config,
 ) -> Result<CatalogUpdate, CatalogError> {
     let (history, upgrades) = repository.history(&view).await?;
@@ -61,7 +61,7 @@ pub(super) async fn update_of(
 pub(super) async fn follow(
     mut repository: Repository,
     config: Config,
-    mut views: watch::Receiver<Option<Arc<SystemView>>>,
+    mut views: watch::Receiver<Option<Arc<NodeView>>>,
     update: watch::Sender<Option<Arc<CatalogUpdate>>>,
 ) {
     loop {

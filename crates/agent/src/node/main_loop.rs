@@ -7,7 +7,7 @@ use super::{CatalogUpdate, Node, actions};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{ArrivingConnection, ConnectionEnds};
-use model::api::{NodeReport, NodeStatus, told};
+use model::api::{NodeReport, NodeStatus, Phase, told};
 use model::machine::{
     Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
 };
@@ -149,11 +149,7 @@ impl MainLoop {
             return Vec::new();
         };
         self.node.take_in(&update);
-        let plan = Plan::of(
-            &update.view,
-            self.node.surroundings.identity.node,
-            Some(self.node.surroundings.join_version),
-        );
+        let plan = Plan::of(&update.view, Some(self.node.surroundings.join_version));
         self.step(Input::Plan(plan))
     }
 
@@ -339,11 +335,23 @@ impl MainLoop {
 
 /// Whether a report is worth a sync of its own: counters and connections wait for the next.
 fn is_news(before: &NodeReport, after: &NodeReport) -> bool {
-    before.status != after.status
+    !is_the_same_standing(&before.status, &after.status)
         || before.remarks.len() != after.remarks.len()
         || before.endpoints != after.endpoints
         || before.retired_acknowledged != after.retired_acknowledged
         || before.retry_acknowledged != after.retry_acknowledged
+}
+
+/// Whether a node stands where it stood; who it waits for changes with every step of the others, and can wait too.
+fn is_the_same_standing(before: &NodeStatus, after: &NodeStatus) -> bool {
+    let (mut was, mut is) = (before.clone(), after.clone());
+    for status in [&mut was, &mut is] {
+        if status.phase == Phase::Staged {
+            status.reason = status.reason.take().map(|_| String::new());
+            status.until_ms = None;
+        }
+    }
+    was == is
 }
 
 /// Waits for a task, if there is one; a panic in it counts as a failure of what it did.

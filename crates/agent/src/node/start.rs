@@ -194,9 +194,8 @@ impl Node {
         if let Some(first) = first {
             self.take_in(first);
         }
-        let me = self.surroundings.identity.node;
         let join_version = Some(self.surroundings.join_version);
-        let plan = first.map(|first| Plan::of(&first.view, me, join_version));
+        let plan = first.map(|first| Plan::of(&first.view, join_version));
         let child_runs = self.child.present().is_some();
         let now_ms = self.surroundings.clock.now_ms();
         let recovered = NodeMachine::recover(now_ms, records, plan, child_runs);

@@ -5,7 +5,7 @@ use super::chains::{Adapters, CallFollowers};
 use crate::members::Unsure;
 use crate::node_catalog::NodeCatalog;
 use call::{Chain, Upstream};
-use model::api::SystemView;
+use model::api::NodeView;
 use model::bundle::{CallSettings, Connections, Protocol};
 use model::ids::Version;
 use model::routing::{Direction, Route, Standing, Step};
@@ -114,7 +114,7 @@ impl Picture {
     }
 
     /// Takes in what the repository and the server say: routes and public versions follow.
-    pub(crate) fn follow(&mut self, catalog: Arc<NodeCatalog>, view: &SystemView) {
+    pub(crate) fn follow(&mut self, catalog: Arc<NodeCatalog>, view: &NodeView) {
         self.catalog = catalog;
         self.public = Arc::new(view.public.clone());
         let standing = &mut self.standing;

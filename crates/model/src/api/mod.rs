@@ -16,12 +16,12 @@ pub use history::{Event, NewEvent, Page};
 pub use members::{Behind, Listed, Member, MembersRequest, MembersResponse};
 pub use node::{
     ChildState, EVENTS_PER_SYNC_MAX, Endpoint, EnrolRequest, Enrolled, NodeIdentity, NodeReport,
-    NodeStatus, Phase, Progress, REPORT_ENTRIES_MAX, SyncRequest, SyncResponse, TEXT_BYTES_MAX,
-    told,
+    NodeStatus, Phase, Progress, REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, SyncResponse,
+    TEXT_BYTES_MAX, told,
 };
 pub use operator::{
     ApproveRequest, PauseRequest, PublicRequest, PublishRequest, RetireRequest, Retirement,
 };
-pub use permits::{Permit, PermitRequest};
+pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;
-pub use view::{Approval, NodeFact, Pause, PermitFact, SystemView, UpgradeSummary};
+pub use view::{Approval, NodeFact, NodeView, Pause, PermitFact, SystemView, UpgradeSummary};

@@ -1,6 +1,6 @@
 //! What a node says of itself when it enrols and in every sync, and what it is told in return.
 
-use super::{NewEvent, SystemView};
+use super::{NewEvent, NodeView};
 use crate::ids::{NodeId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,16 +61,30 @@ pub struct Enrolled {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
-    /// The revision of the [`SystemView`] that the agent holds; the server answers without a view when nothing changed.
+    /// The number of the [`NodeView`] that the agent holds; the server answers without a view when nothing changed.
     pub seen_view: Option<u64>,
     /// The node's report; absent means "as before" (the node still counts as reachable).
     pub report: Option<NodeReport>,
     /// Who the agent takes itself for; a server that knows its number as another's refuses it.
     #[serde(default)]
     pub identity: Option<NodeIdentity>,
+    /// Which of the agent's messages this is; absent where nobody counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<SyncNumber>,
     /// What happened at the node since the last sync, oldest first (at most [`EVENTS_PER_SYNC_MAX`]).
     #[serde(default)]
     pub events: Vec<NewEvent>,
+}
+
+/// Which message of an agent a sync is. One that comes late, or twice, is known by it, and rewrites nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SyncNumber {
+    /// A random number that the agent chose when it started.
+    pub life: u64,
+    /// Rises with each message of that life.
+    pub number: u64,
 }
 
 /// The most events that one sync carries; the rest waits for the next.
@@ -98,8 +112,8 @@ pub fn told(text: &str) -> String {
 pub struct SyncResponse {
     /// The server's clock.
     pub now_ms: u64,
-    /// The system as the server sees it, when it differs from the view that the agent holds.
-    pub view: Option<SystemView>,
+    /// What the node needs to know of the system, when it differs from the view that the agent holds.
+    pub view: Option<NodeView>,
 }
 
 /// What a node says about itself.
@@ -171,7 +185,12 @@ impl NodeStatus {
     pub fn is_blocked_on(&self, version: Version, revision: Revision) -> bool {
         self.phase == Phase::Blocked
             && self.target == Some(version)
-            && self.target_revision.unwrap_or(Revision(1)) >= revision
+            && self.tried_revision() >= revision
+    }
+
+    /// The revision of the target; an agent from before there were any tells none.
+    pub fn tried_revision(&self) -> Revision {
+        self.target_revision.unwrap_or(Revision(1))
     }
 }
 

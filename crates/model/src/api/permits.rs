@@ -1,39 +1,66 @@
-//! Leave for one node to be unavailable.
+//! Leave for one node to be unavailable: a node asks whether it may go, and gets a permit, or why not.
 
-use crate::ids::{NodeId, PermitId, Revision, Version};
+use crate::ids::{PermitId, Place, Version};
 use serde::{Deserialize, Serialize};
 
-/// `POST /v1/permits`: a node asks for leave to be unavailable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The most versions that a node asks for at once: more are not alive at any time.
+pub const AHEAD_MAX: usize = 1024;
+
+/// `POST /v1/nodes/{id}/verdict`: a node asks whether it may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-pub struct PermitRequest {
-    /// The node that asks.
-    pub node: NodeId,
-    /// The version it wants to upgrade to, or whose revision it wants to try.
-    pub version: Version,
-    /// The revision of it.
-    #[serde(default)]
-    pub revision: Revision,
-    /// The group in which unavailability is limited: the class and, where the schedule says so, an attribute's value
-    /// (`storage`, `storage/replica_group=a`).
-    pub group: String,
-    /// The members of the group, so that crashed or unreachable ones count as unavailable.
-    pub members: Vec<NodeId>,
-    /// At most so many of the group may be unavailable at once, this node included.
-    pub max_unavailable: u32,
-    /// Where a soak time must pass: the last time that any node settled, by the server's clock, as the schedule knew it
-    /// (milliseconds since 1970). Refused if one has settled since: the soak time has begun anew.
+pub struct VerdictRequest {
+    /// The staged versions from where the node is on, in order, each in the revision that is staged; or the one revision of
+    /// what it runs.
+    pub ahead: Vec<Place>,
+    /// The version behind them that the node is making ready: one that was away may wait for it, to go further at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_settled_at_ms: Option<u64>,
+    pub coming: Option<Version>,
+    /// It is a revision of what the node runs.
+    #[serde(default)]
+    pub mends: bool,
 }
 
-/// A permit as it is given. A refusal is a 409 problem whose `detail` says why.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The answer to [`VerdictRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Permit {
-    /// Its number.
-    pub permit: PermitId,
-    /// It ends by itself after this time unless it is confirmed before.
-    pub expires_in_ms: u64,
+#[serde(rename_all = "snake_case")]
+pub enum VerdictAnswer {
+    /// The node may go. It confirms the permit before it leaves, and ends it when it is where it wanted to be, or back.
+    Go {
+        /// How far: the first version that was asked for, or a later one for a node that was away.
+        to: Version,
+        /// Its leave.
+        permit: PermitId,
+        /// The permit ends by itself after this time unless it is confirmed before.
+        expires_in_ms: u64,
+    },
+    /// Not yet.
+    Wait {
+        /// For which version.
+        to: Version,
+        /// Every part of the schedule that waits; at least one.
+        reasons: Vec<WaitCause>,
+        /// When it is over, by the server's clock, when that is known.
+        until_ms: Option<u64>,
+        /// How soon it is worth asking again.
+        ask_again_ms: u64,
+    },
+}
+
+/// Why a node waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WaitCause {
+    /// What kind of reason, for programs: `paused`, `not_staged`, `soaks`, `limit`, ...
+    pub code: String,
+    /// The reason, for people.
+    pub text: String,
+    /// How many nodes it is about, where it is about nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Of how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
 }

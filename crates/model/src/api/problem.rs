@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// What kind of problem, a stable relative reference such as `/problems/permit-unavailable`.
+    /// What kind of problem, a stable relative reference such as `/problems/permit-lost`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words.

@@ -1,16 +1,16 @@
 //! The system as the server sees it.
 
-use super::{Listed, NodeReport};
+use super::{Listed, NodeReport, SyncNumber};
 use crate::ids::{NodeId, PermitId, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The system as the server sees it: what schedules decide by, and what `upstart status` shows.
+/// The system as the server sees it, for people: what `upstart status` shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SystemView {
     /// Rises with every change of what follows, but for counters, counts of open connections, progress and the times of
-    /// last contact: nobody decides by them, and waking every node for them would never end.
+    /// last contact.
     pub view: u64,
     /// The system's name; empty before version 1 is published.
     pub system: String,
@@ -38,6 +38,31 @@ pub struct SystemView {
     /// The socket at which the server would tell its token to its own user, as long as somebody else has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_taken: Option<String>,
+}
+
+/// The system as one node needs it: what holds for all, and what the server says of this node alone. No other node is in it,
+/// so that it costs the same however many there are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeView {
+    /// Rises with every change of what follows, and with nothing else.
+    pub view: u64,
+    /// The system's name; empty before version 1 is published.
+    pub system: String,
+    /// The system's number in labels.
+    pub system_id: u64,
+    /// Every upgrade ever published, by version, withdrawn ones included.
+    pub upgrades: Vec<UpgradeSummary>,
+    /// Set while the system is paused: no node begins an upgrade.
+    pub paused: Option<Pause>,
+    /// The public version of each service, keyed `class/service`.
+    pub public: BTreeMap<String, Version>,
+    /// Every version up to this one is being retired: reset it and acknowledge.
+    pub retiring_through: Version,
+    /// Every version up to this one is retired: adapters and old state may go.
+    pub retired_through: Version,
+    /// Counts the operator's `retry` for this node; the agent acts when it rises.
+    pub retry: u64,
 }
 
 /// An upgrade as the repository lists it.
@@ -98,6 +123,12 @@ pub struct NodeFact {
     pub reachable: bool,
     /// When it settled at its version, or what it runs was revised.
     pub settled_at_ms: u64,
+    /// Since when it has been there without a crash: soak times count from here.
+    #[serde(default)]
+    pub steady_since_ms: u64,
+    /// The last message that was taken from each life of its agent, the newest life last.
+    #[serde(default)]
+    pub taken: Vec<SyncNumber>,
     /// Counts the operator's `retry` for this node; the agent acts when it rises.
     pub retry: u64,
     /// Its addresses in the members' list.

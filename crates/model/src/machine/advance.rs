@@ -36,8 +36,7 @@ impl NodeMachine {
             _ => None,
         };
         match action {
-            Action::AskSchedule { .. } => self.scheduled(now_ms, outcome, out),
-            Action::AcquirePermit(_) => self.permit_answered(now_ms, outcome, out),
+            Action::AskSchedule { .. } => self.judged(now_ms, outcome, out),
             Action::StartChild { .. } => self.started(now_ms, outcome, out),
             Action::StopChild if done => self.stopped(now_ms, killed, out),
             Action::Look { .. } => self.looked(now_ms, done, reason, out),
@@ -81,14 +80,19 @@ impl NodeMachine {
         reason: String,
         out: &mut Vec<Output>,
     ) {
-        let permit_refused = matches!(action, Action::ConfirmPermit(_));
+        let is_confirmation = matches!(action, Action::ConfirmPermit(_));
         if !done {
-            let pause_ms = if permit_refused {
+            let pause_ms = if is_confirmation {
                 ASK_INTERVAL_MS
             } else {
                 RETURN_RETRY_MS
             };
             self.give_up(now_ms, pause_ms, reason, out);
+            return;
+        }
+        let number = self.settled_ahead().filter(|_| self.takes_only_a_number());
+        if let (true, Some(settled)) = (is_confirmation, number) {
+            self.commit(Record::Settled(settled), out);
             return;
         }
         self.set_upgrade_at(match action {

@@ -1,7 +1,7 @@
 //! What the upgrade under way leads to.
 
 use super::node::{JoinAt, MachineState, NodeMachine, UpgradeAt};
-use super::{Place, ProbeMode, Settled};
+use super::{Place, ProbeMode, Settled, Work};
 use crate::ids::Version;
 
 impl NodeMachine {
@@ -10,6 +10,12 @@ impl NodeMachine {
             MachineState::Upgrading(upgrade) => Some(upgrade.ahead.clone()),
             _ => None,
         }
+    }
+
+    /// The upgrade under way leaves the software alone.
+    pub(super) fn takes_only_a_number(&self) -> bool {
+        matches!(&self.state, MachineState::Upgrading(upgrade)
+            if upgrade.path.iter().all(|step| step.work == Work::Number))
     }
 
     pub(super) fn joined_probe(&self) -> bool {

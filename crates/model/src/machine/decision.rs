@@ -123,9 +123,6 @@ impl NodeMachine {
         if let Some(decision) = self.decide_tail(now_ms, settled, up) {
             return decision;
         }
-        if let Some((request, _)) = &self.acquire {
-            return LaneDecision::Do(Action::AcquirePermit(request.clone()));
-        }
         if self.look_is_due(now_ms, up) {
             let at = settled.serving();
             return LaneDecision::Do(Action::Look { at });

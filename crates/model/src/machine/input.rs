@@ -3,7 +3,6 @@
 use super::plan::Plan;
 use super::record::Step;
 use crate::ids::{PermitId, Version};
-use crate::schedule::Verdict;
 
 /// One piece of news.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,16 +46,25 @@ pub enum Outcome {
         /// Which start.
         generation: u64,
     },
-    /// The schedule's answer, and the version to go to if it is a leave.
-    Scheduled {
-        /// May the node go?
-        verdict: Verdict,
+    /// The server gives leave.
+    Permit {
+        /// Its number.
+        permit: PermitId,
         /// How far in one: the chain's first, or a later one when the node catches up; the version of what runs for its revision.
         to: Version,
     },
-    /// A permit is given.
-    Permit(PermitId),
-    /// The permit is refused, has expired, or could not be confirmed.
+    /// The node is to wait.
+    Waits {
+        /// Why, for people.
+        reason: String,
+        /// What kind of reason it is: while it stays the same, who and how many changes without being news.
+        kind: String,
+        /// Until when, by the server's clock, when that is known.
+        until_ms: Option<u64>,
+        /// How soon it is worth asking again, in milliseconds; as often as usual when nobody says.
+        ask_again_ms: Option<u64>,
+    },
+    /// The permit has expired, or could not be confirmed.
     Refused {
         /// Why, for people.
         reason: String,

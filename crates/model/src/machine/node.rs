@@ -8,7 +8,7 @@ use super::{
     Action, Input, Note, Output, Place, Plan, Record, Settled, StageOutcome, StageRequest, Step,
     Traffic,
 };
-use crate::api::{EventKind, PermitRequest};
+use crate::api::EventKind;
 use crate::ids::{PermitId, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,6 @@ pub struct NodeMachine {
     /// An alignment runs that began before there was more to align.
     pub(super) align_again: bool,
     pub(super) restart_due: bool,
-    pub(super) acquire: Option<(PermitRequest, Place)>,
     pub(super) wait: Wait,
     pub(super) child_backoff: BackOff,
     pub(super) stage_backoff: BackOff,
@@ -209,6 +208,8 @@ pub(super) enum ChildLife {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) reason: Option<String>,
+    /// What kind of reason that is.
+    pub(super) kind: String,
     pub(super) until_ms: Option<u64>,
     /// When the schedule is asked again; news of the system bring it forward, down to `not_before_ms`.
     pub(super) ask_at_ms: u64,

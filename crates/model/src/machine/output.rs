@@ -1,7 +1,7 @@
 //! What the machine asks of the shell.
 
 use super::record::{Record, Serving, Step};
-use crate::api::{EventKind, PermitRequest};
+use crate::api::EventKind;
 use crate::ids::{PermitId, Place, Revision, Version};
 
 /// One thing for the shell to do; performed strictly in the order given.
@@ -81,8 +81,8 @@ pub enum Action {
         /// Where its state goes.
         state: Place,
     },
-    /// Evaluate the schedule for the first of these versions, and how far to go in one; where it waits, or there is none, for the
-    /// revision. Answer `Scheduled`.
+    /// Ask the server for leave to the first of these versions, or further in one; where that waits, or there is none, to the
+    /// revision. Answer `Permit` or `Waits`.
     AskSchedule {
         /// The staged versions from here on, in order.
         chain: Vec<Place>,
@@ -91,8 +91,6 @@ pub enum Action {
         /// The version behind them that is being fetched now: a node that was away may wait for it, to go further at once.
         fetching: Option<Version>,
     },
-    /// Ask the server for a permit. Answer `Permit` or `Refused`.
-    AcquirePermit(PermitRequest),
     /// Confirm the permit, trying until it expires. Answer `Done`, or `Refused`. A permit that is confirmed already is confirmed.
     ConfirmPermit(PermitId),
     /// Run the command `before_stop`. With no child, nothing. Answer `Done` or `Failed`.

@@ -1,7 +1,7 @@
-//! The part of the system's view that decides where a node goes.
+//! The part of the node's view that decides where a node goes.
 
-use crate::api::SystemView;
-use crate::ids::{NodeId, Revision, Version};
+use crate::api::NodeView;
+use crate::ids::{Revision, Version};
 use std::collections::BTreeMap;
 
 /// An upgrade that is not withdrawn.
@@ -29,8 +29,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan that `view` holds for `node`.
-    pub fn of(view: &SystemView, node: NodeId, join_version: Option<Version>) -> Self {
+    /// The plan that a view holds.
+    pub fn of(view: &NodeView, join_version: Option<Version>) -> Self {
         let live = view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn);
         Self {
             upgrades: live
@@ -44,7 +44,7 @@ impl Plan {
                 .collect(),
             retired_through: view.retired_through,
             paused: view.paused.is_some(),
-            retry: (view.nodes.iter().find(|fact| fact.node == node)).map_or(0, |fact| fact.retry),
+            retry: view.retry,
             join_version,
         }
     }

@@ -99,7 +99,6 @@ impl NodeMachine {
             align_due: true,
             align_again: false,
             restart_due: false,
-            acquire: None,
             wait: Wait::default(),
             child_backoff: BackOff::default(),
             stage_backoff: BackOff::default(),
@@ -231,6 +230,7 @@ impl NodeMachine {
                     ..FollowUp::default()
                 };
                 self.wait.reason = Some(reason.to_owned());
+                self.wait.kind = reason.to_owned();
                 self.wait.until_ms = None;
                 self.state = MachineState::Idle;
             }
@@ -251,7 +251,13 @@ impl NodeMachine {
             return false;
         };
         let ahead = settled_after(settled, &path, to);
-        self.tail = FollowUp::default();
+        // What still follows the start of software that goes on running still does.
+        let goes_on = path.iter().all(|step| step.work == Work::Number);
+        self.tail = FollowUp {
+            after_start: goes_on && self.tail.after_start,
+            probe: goes_on && self.tail.probe,
+            ..FollowUp::default()
+        };
         self.wait = Wait::default();
         self.state = MachineState::Upgrading(UpgradeUnderWay {
             to,
@@ -273,7 +279,10 @@ impl NodeMachine {
 
     fn apply_settled(&mut self, settled: &Settled) -> bool {
         let (end_permit, restarted) = match &self.state {
-            MachineState::Upgrading(upgrade) => (upgrade.permit, true),
+            MachineState::Upgrading(upgrade) => {
+                let only_number = upgrade.path.iter().all(|step| step.work == Work::Number);
+                (upgrade.permit, !only_number)
+            }
             _ => (None, false),
         };
         let joined = restarted && settled.software && settled.probe == ProbeMode::Joined;

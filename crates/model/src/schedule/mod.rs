@@ -1,5 +1,5 @@
-//! When a node may upgrade: a table of parts, each of which must agree. Pure over what the server says, the node and
-//! the time.
+//! When a node may upgrade: a table of parts, each of which must agree. Pure over the nodes as they
+//! are counted, what people have said, and the time.
 
 mod gate;
 mod leap;
@@ -11,25 +11,22 @@ mod tests;
 mod written;
 
 pub use leap::leap;
-pub use reason::{NodeNames, UpgradeGoal, WaitReason};
+pub use reason::{UpgradeGoal, WaitReason};
 pub use written::{After, Rolling, Schedule, ScheduleError};
 
-use crate::api::{ChildState, NodeFact, PermitRequest, SystemView};
-use crate::ids::{NodeId, Place, Revision, Version};
-use serde::{Deserialize, Serialize};
+use crate::api::{Approval, Pause, UpgradeSummary};
+use crate::fleet::{ClassSeat, CountedNode, Fleet};
+use crate::ids::{Revision, Version};
 
 /// A schedule's answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The node may begin now.
     Go,
-    /// The node may begin once it holds this permit.
-    Acquire(PermitRequest),
     /// Not yet.
     Wait {
-        /// Why, for people.
-        reason: String,
+        /// Why, in the order of the parts; at least one.
+        reasons: Vec<WaitReason>,
         /// When it is worth asking again, by the server's clock, when that is known.
         until_ms: Option<u64>,
     },
@@ -38,10 +35,16 @@ pub enum Verdict {
 /// What a schedule looks at.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
-    /// The system as the server sees it.
-    pub view: &'a SystemView,
-    /// The node that asks.
-    pub node: NodeId,
+    /// The upgrade to the version, as it is listed; none where it is not.
+    pub upgrade: Option<&'a UpgradeSummary>,
+    /// Set while the system is paused.
+    pub paused: Option<&'a Pause>,
+    /// What people have approved.
+    pub approvals: &'a [Approval],
+    /// Every node, counted.
+    pub fleet: &'a Fleet,
+    /// The node that asks, as it is counted there.
+    pub asking: &'a CountedNode,
     /// The version it would upgrade to.
     pub version: Version,
     /// The revision of it.
@@ -50,19 +53,13 @@ pub struct Facts<'a> {
     pub mends: bool,
     /// That upgrade wants every reachable node to have staged before any flips.
     pub require_staged: bool,
+    /// How many nodes of its group have waited longer than it for room, and still do; counted up to the limit.
+    pub before_it: usize,
     /// The server's clock.
     pub now_ms: u64,
-    /// The class of a node at a version (renames and splits followed); `None` where it has none.
-    pub class_of: &'a dyn Fn(&NodeFact, Version) -> Option<String>,
 }
 
 impl<'a> Facts<'a> {
-    /// The node that asks, as the server knows it.
-    fn asking(&self) -> Option<&'a NodeFact> {
-        let mut nodes = self.view.nodes.iter();
-        nodes.find(|fact| fact.node == self.node)
-    }
-
     /// Where the node would go.
     fn goal(&self) -> UpgradeGoal {
         UpgradeGoal {
@@ -71,36 +68,17 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The nodes of this class at the version in question.
-    fn class(&self, class: &str) -> impl Iterator<Item = &'a NodeFact> + use<'a, '_> {
-        let of_class = {
-            let class = class.to_owned();
-            let facts = *self;
-            move |fact: &&NodeFact| {
-                (facts.class_of)(fact, facts.version).is_some_and(|its| its == class)
-            }
-        };
-        self.view.nodes.iter().filter(of_class)
+    /// The oldest revision of the version that counts as being there.
+    fn oldest(&self) -> Revision {
+        match self.mends {
+            true => self.revision,
+            false => Revision(0),
+        }
     }
 
-    /// Whether a node has settled at the version, and its software has shown that it is healthy where it is judged with its peers.
-    fn settled(&self, fact: &NodeFact) -> bool {
-        self.is_there(fact) && fact.report.status.child != ChildState::Starting
-    }
-
-    /// Whether a node has tried what the asking one would, and is back where it was.
-    fn is_blocked(&self, fact: &NodeFact) -> bool {
-        let status = &fact.report.status;
-        status.is_blocked_on(self.version, self.revision)
-    }
-
-    /// Whether a node is at the version or further, and runs no older revision of it than the one that the asking node would try.
-    fn is_there(&self, fact: &NodeFact) -> bool {
-        let status = &fact.report.status;
-        let behind = |bundle: Place| {
-            bundle.version == self.version && bundle.revision < self.revision && self.mends
-        };
-        status.version >= self.version && !status.bundle.is_some_and(behind)
+    /// The class of the asking node at the version; none where it has none.
+    fn seat(&self) -> Option<&'a ClassSeat> {
+        self.asking.seats.get(&self.version)
     }
 }
 
@@ -111,8 +89,6 @@ type SchedulePart = fn(&Schedule, &Facts<'_>) -> Opinion;
 enum Opinion {
     /// It agrees.
     Go,
-    /// It agrees once the node holds this permit.
-    Acquire(PermitRequest),
     /// Not yet.
     Wait {
         /// Why.
@@ -138,25 +114,20 @@ const PARTS: [SchedulePart; 8] = [
 pub fn evaluate(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
     let mut reasons = Vec::new();
     let mut until_ms = Some(0);
-    let mut leave = Verdict::Go;
     for part in PARTS {
-        match part(schedule, facts) {
-            Opinion::Go => {}
-            Opinion::Acquire(request) => leave = Verdict::Acquire(request),
-            Opinion::Wait {
-                reason,
-                until_ms: its,
-            } => {
-                reasons.push(reason.to_string());
-                until_ms = until_ms.zip(its).map(|(a, b): (u64, u64)| a.max(b));
-            }
+        if let Opinion::Wait {
+            reason,
+            until_ms: its,
+        } = part(schedule, facts)
+        {
+            reasons.push(reason);
+            until_ms = until_ms.zip(its).map(|(a, b): (u64, u64)| a.max(b));
         }
     }
     if reasons.is_empty() {
-        return leave;
+        return Verdict::Go;
     }
-    let reason = reasons.join("; ");
-    Verdict::Wait { reason, until_ms }
+    Verdict::Wait { reasons, until_ms }
 }
 
 /// A wait whose end depends on others.

@@ -1,55 +1,72 @@
 //! Order between classes, soak time, approval.
 
 use super::{Facts, Opinion, Schedule, WaitReason, wait};
-use crate::api::{Approval, NodeFact};
+use crate::api::Approval;
+use crate::fleet::{ClassTally, SomeNodes};
 
 pub(super) fn after_classes(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
     let Some(after) = &schedule.after else {
         return Opinion::Go;
     };
-    let nodes: Vec<&NodeFact> = (after.classes.iter())
-        .flat_map(|class| facts.class(class))
-        .filter(|fact| fact.node != facts.node)
+    let tallies: Vec<&ClassTally> = (after.classes.iter())
+        .filter_map(|class| facts.fleet.class(facts.version, class))
         .collect();
-    let missing: Vec<&NodeFact> = (nodes.iter().copied())
-        .filter(|fact| !facts.settled(fact))
-        .collect();
-    let (there, missing): (Vec<_>, Vec<_>) =
-        (missing.into_iter()).partition(|fact| facts.is_there(fact));
-    if !missing.is_empty() {
+    let (oldest, asking) = (facts.oldest(), facts.asking);
+    let (classes, goal) = (after.classes.clone(), facts.goal());
+    let missing = tallies.iter().map(|class| class.not_there(oldest, asking));
+    if let Some(nodes) = sum(missing) {
         return wait(WaitReason::NotYetAt {
-            classes: after.classes.clone(),
-            goal: facts.goal(),
-            nodes: missing.into_iter().collect(),
+            classes,
+            goal,
+            nodes,
         });
     }
-    if !there.is_empty() {
+    let ill = tallies
+        .iter()
+        .map(|class| class.not_healthy(oldest, asking));
+    if let Some(nodes) = sum(ill) {
         return wait(WaitReason::NotYetHealthy {
-            classes: after.classes.clone(),
-            goal: facts.goal(),
-            nodes: there.into_iter().collect(),
+            classes,
+            goal,
+            nodes,
         });
     }
-    soak(facts, nodes, after.soak_ms, &after.classes.join(", "))
+    let since = tallies
+        .iter()
+        .filter_map(|class| class.steady_since_ms(oldest, asking));
+    soak(facts, since.max(), after.soak_ms, &after.classes.join(", "))
 }
 
+/// The nodes of several classes, if there are any.
+fn sum(parts: impl Iterator<Item = SomeNodes>) -> Option<SomeNodes> {
+    parts
+        .reduce(SomeNodes::and)
+        .filter(|nodes| !nodes.is_empty())
+}
+
+/// A crash begins the soak anew, and none passes while the software is down.
 pub(super) fn soaked(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
-    let class = facts
-        .asking()
-        .and_then(|fact| (facts.class_of)(fact, facts.version));
-    let Some(class) = class.filter(|_| schedule.soak_ms > 0) else {
+    let Some(seat) = facts.seat().filter(|_| schedule.soak_ms > 0) else {
         return Opinion::Go;
     };
-    let settled = (facts.class(&class))
-        .filter(|fact| fact.node != facts.node && facts.settled(fact))
-        .collect();
-    soak(facts, settled, schedule.soak_ms, &class)
+    let Some(class) = facts.fleet.class(facts.version, &seat.class) else {
+        return Opinion::Go;
+    };
+    let (oldest, asking) = (facts.oldest(), facts.asking);
+    let nodes = class.failing(oldest, asking);
+    if !nodes.is_empty() {
+        return wait(WaitReason::Failing {
+            goal: facts.goal(),
+            nodes,
+        });
+    }
+    let since_ms = class.steady_since_ms(oldest, asking);
+    soak(facts, since_ms, schedule.soak_ms, &seat.class)
 }
 
-/// Waits until the last of these nodes has been settled for `soak_ms`.
-fn soak(facts: &Facts<'_>, settled: Vec<&NodeFact>, soak_ms: u64, who: &str) -> Opinion {
-    let last = settled.iter().map(|fact| fact.settled_at_ms).max();
-    let until_ms = last.map(|last| last.saturating_add(soak_ms));
+/// Waits until the last of these nodes has been well for `soak_ms`.
+fn soak(facts: &Facts<'_>, since_ms: Option<u64>, soak_ms: u64, who: &str) -> Opinion {
+    let until_ms = since_ms.map(|since_ms| since_ms.saturating_add(soak_ms));
     match until_ms {
         Some(until_ms) if facts.now_ms < until_ms => Opinion::Wait {
             reason: WaitReason::Soaks {
@@ -67,16 +84,14 @@ pub(super) fn approved(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
     if !schedule.approval {
         return Opinion::Go;
     }
-    let asking = facts.asking();
-    let class = asking.and_then(|fact| (facts.class_of)(fact, facts.version));
+    let class = facts.seat().map(|seat| &*seat.class);
     let for_us = |approval: &Approval| {
         approval.version == facts.version
             && (approval.revision >= facts.revision || !facts.mends)
-            && (approval.class.is_none() || approval.class == class)
-            && (approval.node.as_deref())
-                .is_none_or(|name| asking.is_some_and(|fact| fact.name == name))
+            && (approval.class.is_none() || approval.class.as_deref() == class)
+            && (approval.node.as_deref()).is_none_or(|name| *facts.asking.name == *name)
     };
-    if facts.view.approvals.iter().any(for_us) {
+    if facts.approvals.iter().any(for_us) {
         return Opinion::Go;
     }
     wait(WaitReason::NotApproved(facts.goal()))

@@ -1,6 +1,6 @@
 //! Why a node waits, as data; [`Display`](std::fmt::Display) has the words.
 
-use crate::api::NodeFact;
+use crate::fleet::SomeNodes;
 use crate::ids::{Revision, Version};
 use std::fmt;
 
@@ -11,6 +11,17 @@ pub enum WaitReason {
     Withdrawn(Version),
     /// The server does not list the version.
     NotPublished(Version),
+    /// A newer revision of it is published.
+    NotNewest {
+        /// The version.
+        version: Version,
+        /// The revision that was asked for.
+        revision: Revision,
+        /// The newest one.
+        newest: Revision,
+    },
+    /// A version further ahead, which the others of its class run, is about to be there.
+    Fetches(Version),
     /// Somebody has paused the system.
     Paused {
         /// Who.
@@ -23,14 +34,14 @@ pub enum WaitReason {
         /// What has failed.
         goal: UpgradeGoal,
         /// Where.
-        nodes: NodeNames,
+        nodes: SomeNodes,
     },
     /// Somebody who is reachable could not answer callers at the version yet.
     NotStaged {
         /// The version.
         version: Version,
         /// Who.
-        nodes: NodeNames,
+        nodes: SomeNodes,
     },
     /// Nodes of classes that come first are not there yet.
     NotYetAt {
@@ -39,7 +50,7 @@ pub enum WaitReason {
         /// Where they are to be.
         goal: UpgradeGoal,
         /// Who is not.
-        nodes: NodeNames,
+        nodes: SomeNodes,
     },
     /// Nodes of classes that come first are there, and have not shown that they are healthy.
     NotYetHealthy {
@@ -48,7 +59,7 @@ pub enum WaitReason {
         /// Where they are.
         goal: UpgradeGoal,
         /// Who has not.
-        nodes: NodeNames,
+        nodes: SomeNodes,
     },
     /// Others have settled too recently.
     Soaks {
@@ -61,8 +72,13 @@ pub enum WaitReason {
     },
     /// A person has to say yes.
     NotApproved(UpgradeGoal),
-    /// The server has not told this node's facts yet.
-    NotKnown,
+    /// Nodes of the class are there, and their software is not well: the soak time begins when it is.
+    Failing {
+        /// Where they are.
+        goal: UpgradeGoal,
+        /// Who.
+        nodes: SomeNodes,
+    },
     /// As many are unavailable as may be.
     Limit {
         /// How many may be.
@@ -70,17 +86,83 @@ pub enum WaitReason {
         /// In which group.
         group: String,
         /// Who is.
-        nodes: NodeNames,
+        nodes: SomeNodes,
     },
+}
+
+impl WaitReason {
+    /// What kind of reason it is, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Withdrawn(_) => "withdrawn",
+            Self::NotPublished(_) => "not_published",
+            Self::NotNewest { .. } => "not_newest",
+            Self::Fetches(_) => "fetches",
+            Self::Paused { .. } => "paused",
+            Self::Blocked { .. } => "blocked",
+            Self::NotStaged { .. } => "not_staged",
+            Self::NotYetAt { .. } => "not_yet_at",
+            Self::NotYetHealthy { .. } => "not_yet_healthy",
+            Self::Soaks { .. } => "soaks",
+            Self::NotApproved(_) => "not_approved",
+            Self::Failing { .. } => "failing",
+            Self::Limit { .. } => "limit",
+        }
+    }
+
+    /// The nodes that it is about, where it counts some.
+    pub fn nodes(&self) -> Option<&SomeNodes> {
+        match self {
+            Self::Blocked { nodes, .. }
+            | Self::NotStaged { nodes, .. }
+            | Self::NotYetAt { nodes, .. }
+            | Self::NotYetHealthy { nodes, .. }
+            | Self::Failing { nodes, .. }
+            | Self::Limit { nodes, .. } => Some(nodes),
+            Self::Withdrawn(_)
+            | Self::NotPublished(_)
+            | Self::NotNewest { .. }
+            | Self::Fetches(_)
+            | Self::Paused { .. }
+            | Self::Soaks { .. }
+            | Self::NotApproved(_) => None,
+        }
+    }
+}
+
+impl WaitReason {
+    /// The words for what people have done to the version or the system.
+    fn of_the_plan(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Withdrawn(version) => write!(f, "version {version} was withdrawn"),
+            Self::NotPublished(version) => write!(f, "version {version} is not published"),
+            Self::Fetches(version) => write!(
+                f,
+                "makes version {version} ready, which the others of its class run"
+            ),
+            Self::NotNewest {
+                version,
+                revision,
+                newest,
+            } => write!(
+                f,
+                "revision {newest} of version {version} is the newest, not {revision}"
+            ),
+            Self::Paused { author, reason } if reason.is_empty() => write!(f, "paused by {author}"),
+            Self::Paused { author, reason } => write!(f, "paused by {author}: {reason}"),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Withdrawn(version) => write!(f, "version {version} was withdrawn"),
-            Self::NotPublished(version) => write!(f, "version {version} is not published"),
-            Self::Paused { author, reason } if reason.is_empty() => write!(f, "paused by {author}"),
-            Self::Paused { author, reason } => write!(f, "paused by {author}: {reason}"),
+            Self::Withdrawn(_)
+            | Self::NotPublished(_)
+            | Self::NotNewest { .. }
+            | Self::Fetches(_)
+            | Self::Paused { .. } => self.of_the_plan(f),
             Self::Blocked { goal, nodes } => write!(
                 f,
                 "{goal} has failed and is blocked at {nodes}; next: `upstart retry` there, or `upstart publish DIR --revise`"
@@ -121,14 +203,22 @@ impl fmt::Display for WaitReason {
                 }
                 write!(f, "waits for approval: `upstart approve {}`", goal.version)
             }
-            Self::NotKnown => f.write_str("the server does not know this node yet"),
+            Self::Failing { goal, nodes } => write!(
+                f,
+                "soaks when the software is well at {goal}: it has crashed or does not answer at {nodes}"
+            ),
             Self::Limit {
                 max_unavailable,
                 group,
                 nodes,
             } => write!(
                 f,
-                "at most {max_unavailable} of {group} may be unavailable at once: {nodes}"
+                "at most {max_unavailable} of {group} may be unavailable at once: {}",
+                if nodes.is_empty() {
+                    "others have waited longer".to_owned()
+                } else {
+                    nodes.to_string()
+                }
             ),
         }
     }
@@ -149,31 +239,5 @@ impl fmt::Display for UpgradeGoal {
             write!(f, "revision {revision} of ")?;
         }
         write!(f, "version {}", self.version)
-    }
-}
-
-/// The most names in one reason; the rest is counted.
-const NAMES_MAX: usize = 5;
-
-/// Nodes by name: `a, b, c and 4 more`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeNames(Vec<String>);
-
-impl<'a> FromIterator<&'a NodeFact> for NodeNames {
-    fn from_iter<I: IntoIterator<Item = &'a NodeFact>>(nodes: I) -> Self {
-        let mut all: Vec<String> = nodes.into_iter().map(|fact| fact.name.clone()).collect();
-        all.sort_unstable();
-        Self(all)
-    }
-}
-
-impl fmt::Display for NodeNames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.len().min(NAMES_MAX);
-        f.write_str(&self.0[..shown].join(", "))?;
-        match self.0.len() - shown {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
     }
 }

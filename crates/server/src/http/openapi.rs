@@ -14,7 +14,7 @@ use utoipa::OpenApi;
     paths(
         document, operate::system, operate::events, operate::pause, operate::resume, operate::approve,
         operate::set_public, operate::retire, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
-        sync::sync, members::members, permits::acquire, permits::end, permits::confirm, permits::break_it, upgrades::list,
+        sync::sync, members::members, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
         artifacts::put
     ),

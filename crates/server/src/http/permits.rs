@@ -2,13 +2,14 @@
 
 use super::App;
 use super::json_request::{JsonRequest, Named};
+use super::sync::numbered;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::Order;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use model::api::{Permit, PermitFact, PermitRequest, Problem};
-use model::ids::PermitId;
+use model::api::{PermitFact, Problem, VerdictAnswer, VerdictRequest};
+use model::ids::{NodeId, PermitId};
 use serde_json::Value;
 
 fn number(text: &str) -> Result<PermitId, RequestRefusal> {
@@ -21,16 +22,20 @@ fn number(text: &str) -> Result<PermitId, RequestRefusal> {
     text.parse().map_err(wrong)
 }
 
-#[utoipa::path(post, path = "/v1/permits", tag = "permits", request_body = PermitRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
-    responses((status = 200, body = Permit), (status = "default", body = Problem, content_type = "application/problem+json")))]
-/// Asks for leave to be unavailable; 409 says who takes the room.
-pub(super) async fn acquire(
+#[utoipa::path(post, path = "/v1/nodes/{node}/verdict", tag = "permits", request_body = VerdictRequest,
+    params(("node" = NodeId, Path, description = "The node's number")),
+    responses((status = 200, body = VerdictAnswer), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Says whether a node may go: a permit, or why it waits and when it is worth asking again.
+pub(super) async fn judge(
     State(app): State<App>,
-    asked: JsonRequest<PermitRequest>,
+    Named(node): Named<String>,
+    asked: JsonRequest<VerdictRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
-    app.change(Order::AcquirePermit(asked.body), asked.caller)
-        .await
+    let node = numbered(&node)?;
+    let mut caller = asked.caller;
+    // Who asks wants to know what is so now.
+    caller.key = None;
+    app.change(Order::Judge(node, asked.body), caller).await
 }
 
 #[utoipa::path(post, path = "/v1/permits/{permit}/confirm", tag = "permits",

@@ -54,7 +54,7 @@ pub(super) fn table() -> Vec<HttpRoute> {
         route(Method::POST, "/v1/nodes/{node}/retry", nodes::retry),
         route(Method::POST, "/v1/nodes/{node}/sync", sync::sync),
         route(Method::POST, "/v1/nodes/{node}/members", members::members),
-        route(Method::POST, "/v1/permits", permits::acquire),
+        route(Method::POST, "/v1/nodes/{node}/verdict", permits::judge),
         route(Method::DELETE, "/v1/permits/{permit}", permits::end),
         route(
             Method::POST,

@@ -1,4 +1,4 @@
-//! An agent's round trip: its report in, the system's view out when it differs from what the agent holds.
+//! An agent's round trip: its report in, the node's view out when it differs from what the agent holds.
 
 use super::App;
 use super::json_request::{JsonRequest, Named, Queried};
@@ -22,7 +22,7 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct WaitQuery {
-    /// Wait so long, in milliseconds (at most 30000, and at most half of the reachability time), for the view to change.
+    /// Wait so long, in milliseconds (at most 30000, and at most half of the reachability time), for the view or the list to change.
     wait_ms: Option<u64>,
 }
 
@@ -39,16 +39,21 @@ pub(super) async fn sync(
     let node = numbered(&node)?;
     check_sync(&asked.body)?;
     let seen = asked.body.seen_view;
-    let mut changed = app.state_writer.view();
+    let mut changed = app.state_writer.told();
     let _ = app
         .change(Order::Sync(node, Box::new(asked.body)), asked.caller)
         .await?;
     let deadline = Instant::now() + patience(&app, &query);
-    while Some(*changed.borrow_and_update()) == seen && waited(&app, &mut changed, deadline).await {
+    loop {
+        changed.borrow_and_update();
+        let is_news = Some(app.state_writer.state().told.number(node)) != seen;
+        if is_news || !waited(&app, &mut changed, deadline).await {
+            break;
+        }
     }
     let now_ms = app.config.clock.now_ms();
     let state = app.state_writer.state();
-    let view = (Some(state.view) != seen).then(|| state.agents_view(now_ms));
+    let view = (Some(state.told.number(node)) != seen).then(|| state.node_view(node));
     Ok(Json(SyncResponse { now_ms, view }))
 }
 

@@ -190,6 +190,8 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Reques
         seen_at_ms: draft.now_ms(),
         reachable: true,
         settled_at_ms: 0,
+        steady_since_ms: 0,
+        taken: Vec::new(),
         retry: 0,
         listed: Vec::new(),
         members_seen: 0,

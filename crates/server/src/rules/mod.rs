@@ -12,6 +12,7 @@ mod sweep;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod withdrawal;
 
 pub(crate) use draft::Draft;
@@ -20,8 +21,8 @@ pub(crate) use sync::check as check_sync;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
-    ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PermitRequest,
-    PublicRequest, RetireRequest, SyncRequest, UpgradeSummary,
+    ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PublicRequest,
+    RetireRequest, SyncRequest, UpgradeSummary, VerdictRequest,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -36,7 +37,7 @@ pub(crate) enum Order {
     Members(NodeId, MembersRequest),
     Forget(String),
     Retry(String),
-    AcquirePermit(PermitRequest),
+    Judge(NodeId, VerdictRequest),
     ConfirmPermit(PermitId),
     EndPermit(PermitId),
     BreakPermit(PermitId),
@@ -101,7 +102,7 @@ pub(crate) fn decide<'a>(
         Order::Members(node, request) => value(&members::acknowledge(&mut draft, *node, request)?),
         Order::Forget(node) => value(&operator::forget(&mut draft, node)?),
         Order::Retry(node) => value(&operator::retry(&mut draft, node)?),
-        Order::AcquirePermit(request) => value(&permits::acquire(&mut draft, request)?),
+        Order::Judge(node, request) => value(&verdicts::judge(&mut draft, *node, request)?),
         Order::ConfirmPermit(permit) => value(&permits::confirm(&mut draft, *permit)?),
         Order::EndPermit(permit) => value(&permits::end(&mut draft, *permit)),
         Order::BreakPermit(permit) => value(&permits::break_it(&mut draft, *permit)?),

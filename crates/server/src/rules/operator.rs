@@ -142,7 +142,7 @@ pub(super) fn retry(draft: &mut Draft<'_>, node: &str) -> Result<NodeFact, Reque
 /// Forgets a node that will never come back: it holds nothing up any more.
 pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), RequestRefusal> {
     let fact = find(draft, node)?;
-    permits::end_all_of(draft, fact.node);
+    permits::end_of(draft, fact.node);
     draft.event(
         EventKind::NodeForgotten,
         Some(fact.node),

@@ -14,6 +14,9 @@ const KEYS_MAX: usize = 20_000;
 pub(super) fn sweep(draft: &mut Draft<'_>) {
     fallen_silent(draft);
     expired(draft);
+    for node in draft.state.queue.gone(draft.now_ms()) {
+        draft.change(Change::Unqueue(node));
+    }
     forget_keys(draft);
 }
 

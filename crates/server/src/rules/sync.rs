@@ -5,14 +5,17 @@ use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::listed;
 use crate::udb::Change;
 use model::api::{
-    EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeIdentity, NodeReport, REPORT_ENTRIES_MAX,
-    SyncRequest, TEXT_BYTES_MAX,
+    ChildState, EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeIdentity, NodeReport, Phase,
+    REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, TEXT_BYTES_MAX,
 };
 use model::ids::NodeId;
 use std::collections::BTreeSet;
 
 /// The most endpoints of a node: services times versions that live at once.
 const ENDPOINTS_MAX: usize = 1024;
+
+/// How many lives of an agent are remembered: a message of an older one is not under way any more.
+const LIVES_MAX: usize = 4;
 
 /// Refuses a report that would fill memory and every view.
 pub(crate) fn check(request: &SyncRequest) -> Result<(), RequestRefusal> {
@@ -70,7 +73,12 @@ pub(super) fn sync(
     if let Some(identity) = &request.identity {
         check_identity(draft, before, identity)?;
     }
+    let taken = match request.number {
+        Some(number) => take(before, number)?,
+        None => before.taken.clone(),
+    };
     let mut after = NodeFact {
+        taken,
         seen_at_ms: draft.now_ms(),
         reachable: true,
         ..before.as_ref().clone()
@@ -83,6 +91,9 @@ pub(super) fn sync(
         // The change is visible: the view that comes has the next number.
         after.listed = listed(&before.listed, report, draft.state.view + 1);
         after.report = report.clone();
+    }
+    if begins_anew(before, &after, request) {
+        after.steady_since_ms = draft.now_ms();
     }
     if !before.reachable {
         let message = format!("{} is heard again", before.name);
@@ -109,6 +120,41 @@ pub(super) fn sync(
         retirement::finish(draft);
     }
     Ok(())
+}
+
+/// The messages that are taken once this one is. One that comes late, or again, is refused: a later one has been heard.
+fn take(before: &NodeFact, now: SyncNumber) -> Result<Vec<SyncNumber>, RequestRefusal> {
+    let mut taken = before.taken.clone();
+    let is_newest = taken.last().is_none_or(|last| last.life == now.life);
+    let known = taken.iter().position(|last| last.life == now.life);
+    match known {
+        Some(at) if !is_newest || taken[at].number >= now.number => {
+            return Err(refuse(
+                Kind::OUTDATED_REPORT,
+                format!(
+                    "A later report of {} has been heard; nothing of this one counts. If another agent of this name runs, end one of them.",
+                    before.name
+                ),
+            ));
+        }
+        Some(at) => taken[at] = now,
+        None => taken.push(now),
+    }
+    if taken.len() > LIVES_MAX {
+        taken.remove(0);
+    }
+    Ok(taken)
+}
+
+/// Whether a soak time begins anew: the node is elsewhere, its software has crashed, or is well again.
+fn begins_anew(before: &NodeFact, after: &NodeFact, request: &SyncRequest) -> bool {
+    let (is, was) = (&after.report.status, &before.report.status);
+    let moved = is.version != was.version || is.bundle != was.bundle;
+    // A crash may be over before it could be reported as a state.
+    let mut events = request.events.iter();
+    let crashed = events.any(|event| event.kind == EventKind::ChildCrashed.name());
+    let recovered = is.child == ChildState::Running && was.child != ChildState::Running;
+    moved || crashed || recovered
 }
 
 /// A database that was set back, or is another one, gives numbers again: who comes under one must be the node that has it here.
@@ -169,8 +215,14 @@ fn weighed(before: &NodeFact, after: NodeFact) -> Change {
 fn loud(fact: &NodeFact) -> NodeFact {
     let mut fact = fact.clone();
     fact.seen_at_ms = 0;
+    fact.taken.clear();
     fact.report.counters.clear();
     fact.report.connections.clear();
     fact.report.status.progress = None;
+    if fact.report.status.phase == Phase::Staged {
+        // Who is waited for changes with every step of the others.
+        fact.report.status.reason = None;
+        fact.report.status.until_ms = None;
+    }
     fact
 }

@@ -11,11 +11,17 @@ impl SystemState {
         let mut upgrades_changed = false;
         for change in changes {
             upgrades_changed |= matches!(change, Change::Publish { .. } | Change::Withdraw(_));
+            if change.is_told_to_all() {
+                self.told.all_changed(self.view + 1);
+            }
             self.apply_one(change);
         }
         if upgrades_changed {
             match self.history_with(None, None) {
-                Ok(history) => self.history = Arc::new(history),
+                Ok(history) => {
+                    self.history = Arc::new(history);
+                    self.count_all();
+                }
                 // The rules have built this very history before they agreed.
                 Err(error) => tracing::error!(%error, "the history does not follow"),
             }
@@ -51,17 +57,31 @@ impl SystemState {
                 if let Some(fact) = self.nodes.remove(node) {
                     self.members.forget(*node, self.view + 1);
                     self.names.remove(&fact.name);
+                    self.told.forget(*node);
+                    self.queue.remove(*node);
+                    self.count(*node, true);
                 }
             }
             Change::Permit(held) => {
                 self.last_permit = self.last_permit.max(held.fact.permit);
                 self.permits.insert(held.fact.permit, held.clone());
+                self.holders.insert(held.fact.node, held.fact.permit);
+                self.queue.remove(held.fact.node);
+                self.count(held.fact.node, true);
             }
             Change::EndPermit(permit) => {
-                self.permits.remove(permit);
+                if let Some(held) = self.permits.remove(permit) {
+                    self.holders.remove(&held.fact.node);
+                    self.count(held.fact.node, true);
+                }
             }
+            Change::Queue(queued) => self.queue.put(queued),
+            Change::Unqueue(node) => self.queue.remove(*node),
             Change::Retiring(version) => self.retiring_through = *version,
-            Change::Retired(version) => self.retired_through = *version,
+            Change::Retired(version) => {
+                self.retired_through = *version;
+                self.count_all();
+            }
             Change::Event(event) => self.last_event = event.sequence,
             Change::Key(record) => self.put_key(record),
             Change::ForgetKeysBefore(at_ms) => self.keys.retain(|_, record| record.at_ms >= *at_ms),
@@ -71,9 +91,16 @@ impl SystemState {
     fn put_node(&mut self, fact: &NodeFact) {
         let before = self.nodes.get(&fact.node).map(AsRef::as_ref);
         self.members.put(before, fact, self.view + 1);
+        if before.is_none_or(|before| before.retry != fact.retry) {
+            self.told.own_changed(fact.node, self.view + 1);
+        }
+        let same_seats = before.is_some_and(|before| {
+            (&before.class, &before.attributes) == (&fact.class, &fact.attributes)
+        });
         self.last_node = self.last_node.max(fact.node);
         self.names.insert(fact.name.clone(), fact.node);
         self.nodes.insert(fact.node, Arc::new(fact.clone()));
+        self.count(fact.node, same_seats);
     }
 
     fn put_key(&mut self, record: &KeyRecord) {

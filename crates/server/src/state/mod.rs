@@ -1,7 +1,9 @@
 //! The system in memory: what the database holds, and what was heard since.
 
 mod apply;
+mod counting;
 mod members;
+mod queue;
 mod view;
 
 pub(crate) use members::listed;
@@ -11,10 +13,13 @@ use members::ListChanges;
 use model::api::{Approval, NodeFact, Pause, UpgradeSummary};
 use model::bundle::Upgrade;
 use model::expression::NodeScope;
+use model::fleet::Fleet;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use model::release::{History, HistoryError};
+use queue::PermitQueue;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use view::ViewNumbers;
 
 /// One published revision.
 #[derive(Clone, Debug)]
@@ -39,7 +44,15 @@ pub(crate) struct SystemState {
     pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
     pub(crate) names: BTreeMap<String, NodeId>,
     pub(crate) members: ListChanges,
+    /// What agents are told, by when it changed last.
+    pub(crate) told: ViewNumbers,
+    /// The nodes, counted.
+    pub(crate) fleet: Fleet,
+    /// Who waits for room in a group.
+    pub(crate) queue: PermitQueue,
     pub(crate) permits: BTreeMap<PermitId, HeldPermit>,
+    /// Whose permit is which: a node holds one at most.
+    pub(crate) holders: BTreeMap<NodeId, PermitId>,
     pub(crate) retiring_through: Version,
     pub(crate) retired_through: Version,
     pub(crate) last_node: NodeId,
@@ -86,7 +99,13 @@ impl SystemState {
                 .collect(),
             nodes,
             members: ListChanges::restored(stored.view),
+            holders: (stored.permits.values())
+                .map(|held| (held.fact.node, held.fact.permit))
+                .collect(),
             permits: stored.permits,
+            told: ViewNumbers::restored(stored.view),
+            fleet: Fleet::default(),
+            queue: PermitQueue::default(),
             retiring_through: stored.retiring_through,
             retired_through: stored.retired_through,
             last_node: stored.last_node,
@@ -101,6 +120,7 @@ impl SystemState {
         };
         let history = state.history_with(None, None);
         state.history = Arc::new(history.map_err(|_| state.newest_number())?);
+        state.count_all();
         Ok(state)
     }
 
@@ -150,15 +170,13 @@ impl SystemState {
 
     /// The permit of a node that still counts at this time.
     pub(crate) fn permit_of(&self, node: NodeId, now_ms: u64) -> Option<&HeldPermit> {
-        self.live_permits(now_ms)
-            .find(|held| held.fact.node == node)
+        let held = self.permits.get(self.holders.get(&node)?)?;
+        held.lives(now_ms).then_some(held)
     }
 
     /// Every permit that still counts at this time.
     pub(crate) fn live_permits(&self, now_ms: u64) -> impl Iterator<Item = &HeldPermit> {
-        self.permits
-            .values()
-            .filter(move |held| held.expires_at_ms.is_none_or(|at| at > now_ms))
+        self.permits.values().filter(move |held| held.lives(now_ms))
     }
 
     /// The class of a node at a version.

@@ -1,8 +1,54 @@
 //! The state as agents and people get it.
 
 use super::SystemState;
-use model::api::{SystemView, UpgradeSummary};
-use model::ids::Version;
+use model::api::{NodeView, SystemView, UpgradeSummary};
+use model::ids::{NodeId, Version};
+use std::collections::BTreeMap;
+
+/// The views in which what nodes are told changed last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ViewNumbers {
+    /// What all are told.
+    all: u64,
+    /// What each is told of itself.
+    own: BTreeMap<NodeId, u64>,
+    /// The last of all these.
+    pub(crate) last: u64,
+}
+
+impl ViewNumbers {
+    /// After a start: nobody can tell what changed before it.
+    pub(super) fn restored(view: u64) -> Self {
+        Self {
+            all: view,
+            own: BTreeMap::new(),
+            last: view,
+        }
+    }
+
+    /// What all are told changes in the view that comes.
+    pub(super) fn all_changed(&mut self, view: u64) {
+        self.all = view;
+        self.last = view;
+    }
+
+    /// What a node is told of itself changes in the view that comes.
+    pub(super) fn own_changed(&mut self, node: NodeId, view: u64) {
+        self.own.insert(node, view);
+        self.last = view;
+    }
+
+    /// A node is told nothing any more.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.own.remove(&node);
+    }
+
+    /// The number of a node's view.
+    pub(crate) fn number(&self, node: NodeId) -> u64 {
+        let own = self.own.get(&node).copied();
+        self.all.max(own.unwrap_or(0))
+    }
+}
 
 impl SystemState {
     /// The whole view.
@@ -32,16 +78,20 @@ impl SystemState {
         }
     }
 
-    /// The view as agents get it: without counters and addresses, most of it, by which no schedule decides. Members'
-    /// addresses come with the members' list.
-    pub(crate) fn agents_view(&self, now_ms: u64) -> SystemView {
-        let mut view = self.system_view(now_ms);
-        for fact in &mut view.nodes {
-            fact.report.counters.clear();
-            fact.report.endpoints.clear();
-            fact.listed.clear();
+    /// What a node needs to know.
+    pub(crate) fn node_view(&self, node: NodeId) -> NodeView {
+        let (system, system_id) = self.system.clone().unwrap_or_default();
+        NodeView {
+            view: self.told.number(node),
+            system,
+            system_id,
+            upgrades: self.summaries(),
+            paused: self.paused.clone(),
+            public: self.public.clone(),
+            retiring_through: self.retiring_through,
+            retired_through: self.retired_through,
+            retry: self.nodes.get(&node).map_or(0, |fact| fact.retry),
         }
-        view
     }
 
     /// The newest revision of every version, oldest version first.

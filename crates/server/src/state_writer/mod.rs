@@ -39,7 +39,8 @@ struct PendingOrder {
 #[derive(Debug)]
 struct DurableState {
     state: RwLock<SystemState>,
-    view: watch::Sender<u64>,
+    /// The view in which what some node is told changed last.
+    told: watch::Sender<u64>,
     event: watch::Sender<u64>,
     /// Why the last commit failed; none when it did not.
     trouble: Mutex<Option<String>>,
@@ -62,7 +63,7 @@ impl StateWriter {
         config: &ServerConfig,
     ) -> (Self, JoinHandle<()>) {
         let shared = Arc::new(DurableState {
-            view: watch::Sender::new(state.view),
+            told: watch::Sender::new(state.told.last),
             event: watch::Sender::new(state.last_event),
             members: watch::Sender::new((state.members.at, state.members.acks)),
             state: RwLock::new(state.clone()),
@@ -115,9 +116,9 @@ impl StateWriter {
         trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The view's number, to wait for its change.
-    pub(crate) fn view(&self) -> watch::Receiver<u64> {
-        self.shared.view.subscribe()
+    /// Changes when some node has to be told something else.
+    pub(crate) fn told(&self) -> watch::Receiver<u64> {
+        self.shared.told.subscribe()
     }
 
     /// What changes with the members' list and with who knows it.

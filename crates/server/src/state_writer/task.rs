@@ -193,7 +193,9 @@ impl Task {
 
     fn announce(&self) {
         let members = (self.working.members.at, self.working.members.acks);
-        self.shared.view.send_if_modified(moved(self.working.view));
+        self.shared
+            .told
+            .send_if_modified(moved(self.working.told.last));
         self.shared
             .event
             .send_if_modified(moved(self.working.last_event));

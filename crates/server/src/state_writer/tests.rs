@@ -8,9 +8,11 @@ use crate::rules::{Order, Publication};
 use crate::state::SystemState;
 use crate::udb::{ChangeSet, Sqlite, Stored, Udb, UdbError};
 use async_trait::async_trait;
-use model::api::{EnrolRequest, Event, PauseRequest, PermitRequest};
+use model::api::{
+    ChildState, EnrolRequest, Event, NodeReport, PauseRequest, SyncRequest, VerdictRequest,
+};
 use model::bundle::UpgradeFile;
-use model::ids::{NodeId, Revision, Version};
+use model::ids::{NodeId, Place, Revision, Version};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -104,7 +106,8 @@ fn upgrade(version: Version) -> Arc<model::bundle::Upgrade> {
     };
     let text = format!(
         "system = \"store\"\nversion = {version}\n{from}[class.storage]\n\
-         software = {{ command = [\"true\"] }}\nlifecycle.probe = {{ alive_ms = 1 }}"
+         software = {{ command = [\"true\"] }}\nlifecycle.probe = {{ alive_ms = 1 }}\n\
+         schedule = {{ max_unavailable = 1 }}"
     );
     let file = UpgradeFile::parse(&text).expect("reads");
     Arc::new(file.prove(&BTreeMap::new()).expect("proves"))
@@ -187,17 +190,31 @@ async fn two_servers_over_one_database_keep_one_limit() {
     }
     let udb = world.open();
     let second = world.state_writer(&udb).await;
-    let acquire = |state_writer: StateWriter, node: u32| async move {
-        let request = PermitRequest {
-            node: NodeId(node),
-            version: Version(2),
-            revision: Revision(1),
-            group: "storage".to_owned(),
-            members: vec![NodeId(1), NodeId(2)],
-            max_unavailable: 1,
-            last_settled_at_ms: None,
+    for node in [1, 2] {
+        let mut staged = NodeReport::default();
+        staged.status.staged = Version(2);
+        staged.status.version = Version(1);
+        staged.status.child = ChildState::Running;
+        let request = SyncRequest {
+            seen_view: None,
+            report: Some(staged),
+            identity: None,
+            number: None,
+            events: Vec::new(),
         };
-        ask(&state_writer, Order::AcquirePermit(request)).await
+        let order = Order::Sync(NodeId(node), Box::new(request));
+        ask(&first, order).await.expect("heard");
+    }
+    let acquire = |state_writer: StateWriter, node: u32| async move {
+        let request = VerdictRequest {
+            ahead: vec![Place {
+                version: Version(2),
+                revision: Revision(1),
+            }],
+            coming: None,
+            mends: false,
+        };
+        ask(&state_writer, Order::Judge(NodeId(node), request)).await
     };
     for _ in 0..20 {
         let (one, two) = tokio::join!(
@@ -207,9 +224,10 @@ async fn two_servers_over_one_database_keep_one_limit() {
         let given: Vec<Value> = [one, two]
             .into_iter()
             .filter_map(|asked| asked.expect("no panic").ok())
+            .filter(|answer| !answer["go"].is_null())
             .collect();
         assert_eq!(given.len(), 1, "one server sees what the other has given");
-        let permit = serde_json::from_value(given[0]["permit"].clone()).expect("a number");
+        let permit = serde_json::from_value(given[0]["go"]["permit"].clone()).expect("a number");
         ask(&second, Order::EndPermit(permit)).await.expect("ended");
         assert!(udb.load().await.expect("loads").permits.is_empty());
     }

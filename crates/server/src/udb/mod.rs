@@ -27,6 +27,26 @@ pub struct HeldPermit {
     pub expires_at_ms: Option<u64>,
 }
 
+impl HeldPermit {
+    /// Whether it still counts at this time.
+    pub(crate) fn lives(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms)
+    }
+}
+
+/// A node that waits for room in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedNode {
+    /// Who.
+    pub node: NodeId,
+    /// For which version.
+    pub version: Version,
+    /// In which group.
+    pub group: String,
+    /// It has gone elsewhere if it has not asked again by then.
+    pub good_until_ms: u64,
+}
+
 /// An answered change, kept so that its repetition is answered without happening again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyRecord {
@@ -73,6 +93,10 @@ pub enum Change {
     NodeHeard(Box<NodeFact>),
     /// A node is forgotten.
     Forget(NodeId),
+    /// A node waits for room in a group, or still does; kept in memory only.
+    Queue(QueuedNode),
+    /// A node waits for room no longer.
+    Unqueue(NodeId),
     /// A permit is given or confirmed.
     Permit(HeldPermit),
     /// A permit ends.
@@ -97,16 +121,34 @@ impl Change {
             self,
             Self::NodeQuietly(_)
                 | Self::NodeHeard(_)
+                | Self::Queue(_)
+                | Self::Unqueue(_)
                 | Self::Event(_)
                 | Self::Key(_)
                 | Self::ForgetKeysBefore(_)
         )
     }
 
+    /// Every node is told of it.
+    #[must_use]
+    pub fn is_told_to_all(&self) -> bool {
+        matches!(
+            self,
+            Self::System { .. }
+                | Self::Publish { .. }
+                | Self::Withdraw(_)
+                | Self::Public(..)
+                | Self::Pause(_)
+                | Self::Approve(_)
+                | Self::Retiring(_)
+                | Self::Retired(_)
+        )
+    }
+
     /// It must survive a restart.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(self, Self::NodeHeard(_))
+        !matches!(self, Self::NodeHeard(_) | Self::Queue(_) | Self::Unqueue(_))
     }
 }
 

@@ -215,6 +215,8 @@ fn node(number: u32, name: &str) -> NodeFact {
         seen_at_ms: 1,
         reachable: true,
         settled_at_ms: 1,
+        steady_since_ms: 1,
+        taken: Vec::new(),
         retry: 2,
         listed: Vec::new(),
         members_seen: 0,

@@ -1,8 +1,8 @@
 //! Permits over HTTP: many ask at once, and never more than the limit hold one.
 
-use crate::support::{Running, Site, client, kind};
-use model::api::PermitRequest;
-use model::ids::{NodeId, PermitId, Revision, Version};
+use crate::support::{Running, Site, client, kind, question};
+use model::api::VerdictAnswer;
+use model::ids::PermitId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,46 +13,35 @@ const LIMIT: u32 = 3;
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn request(node: NodeId, members: &[NodeId]) -> PermitRequest {
-    PermitRequest {
-        node,
-        version: Version(2),
-        revision: Revision(1),
-        group: "storage".to_owned(),
-        members: members.to_vec(),
-        max_unavailable: LIMIT,
-        last_settled_at_ms: None,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn never_more_than_the_limit_hold_a_permit_at_once() {
     let site = Site::new();
     let server = site.start().await;
     let names: Vec<String> = (0..12).map(|at| format!("n{at}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let nodes = server.populate(&names).await;
+    let nodes = server.populate_limited(&names, LIMIT).await;
     let holding = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let mut tasks = tokio::task::JoinSet::new();
-    for node in nodes.clone() {
-        let (client, members) = (client(&server.url), nodes.clone());
+    for node in nodes {
+        let client = client(&server.url);
         let (holding, most) = (Arc::clone(&holding), Arc::clone(&most));
         tasks.spawn(async move {
             let mut given: Vec<PermitId> = Vec::new();
             while given.len() < 3 {
-                let Ok(permit) = client.acquire_permit(&request(node, &members)).await else {
+                let answer = client.verdict(node, &question(1)).await;
+                let VerdictAnswer::Go { permit, .. } = answer.expect("judged") else {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                client.confirm_permit(permit.permit).await.expect("held");
+                client.confirm_permit(permit).await.expect("held");
                 let now = holding.fetch_add(1, Ordering::SeqCst) + 1;
                 most.fetch_max(now, Ordering::SeqCst);
                 let held = client.system().await.expect("answers").permits.len();
                 assert!(held <= LIMIT as usize, "{held} permits");
                 holding.fetch_sub(1, Ordering::SeqCst);
-                client.end_permit(permit.permit).await.expect("ended");
-                given.push(permit.permit);
+                client.end_permit(permit).await.expect("ended");
+                given.push(permit);
             }
             given
         });
@@ -72,15 +61,11 @@ async fn never_more_than_the_limit_hold_a_permit_at_once() {
 async fn time_takes_what_is_not_confirmed_and_operators_take_the_rest() {
     let site = Site::new();
     let server = site.start().await;
-    let nodes = server.populate(&["a", "b"]).await;
-    let lost = server
-        .client
-        .acquire_permit(&request(nodes[0], &nodes))
-        .await
-        .expect("room");
+    let nodes = server.populate_limited(&["a", "b"], 1).await;
+    let lost = server.go(nodes[0]).await;
     site.pass_ms(60_000);
     assert_eq!(
-        kind(server.client.confirm_permit(lost.permit).await),
+        kind(server.client.confirm_permit(lost).await),
         "/problems/permit-lost"
     );
     // The history tells of it with the next sweep.
@@ -95,28 +80,16 @@ async fn time_takes_what_is_not_confirmed_and_operators_take_the_rest() {
     (tokio::time::timeout(PATIENCE, swept).await).expect("swept");
     for node in &nodes {
         server
-            .report(*node, crate::support::report(1))
+            .report(*node, crate::support::staged())
             .await
             .expect("heard");
     }
-    let kept = server
-        .client
-        .acquire_permit(&request(nodes[1], &nodes))
-        .await
-        .expect("room");
-    server
-        .client
-        .confirm_permit(kept.permit)
-        .await
-        .expect("held");
-    let broken = server
-        .client
-        .break_permit(kept.permit)
-        .await
-        .expect("broken");
+    let kept = server.go(nodes[1]).await;
+    server.client.confirm_permit(kept).await.expect("held");
+    let broken = server.client.break_permit(kept).await.expect("broken");
     assert_eq!((broken.node, broken.confirmed), (nodes[1], true));
     assert_eq!(
-        kind(server.client.confirm_permit(kept.permit).await),
+        kind(server.client.confirm_permit(kept).await),
         "/problems/permit-lost"
     );
     let history = server.client.events(None, None, None).await;

@@ -1,7 +1,7 @@
 //! What a server promised it still knows after a restart.
 
-use crate::support::{Running, Site, bundle, report};
-use model::api::{ApproveRequest, PauseRequest, PermitRequest, PublicRequest};
+use crate::support::{Running, Site, bundle, report, staged};
+use model::api::{ApproveRequest, PauseRequest, PublicRequest, VerdictAnswer};
 use model::ids::{NodeId, PermitId, Revision, Version};
 use server::ServerError;
 
@@ -11,21 +11,13 @@ async fn change_everything(server: &Running, nodes: &[NodeId]) -> PermitId {
         .publish(&bundle(2, "mended"), true)
         .await
         .expect("revised");
-    let request = PermitRequest {
-        node: nodes[0],
-        version: Version(2),
-        revision: Revision(2),
-        group: "storage".to_owned(),
-        members: nodes.to_vec(),
-        max_unavailable: 1,
-        last_settled_at_ms: None,
+    for node in nodes {
+        server.report(*node, staged()).await.expect("heard");
+    }
+    let VerdictAnswer::Go { permit, .. } = server.judge(nodes[0], 2).await else {
+        panic!("it may not go");
     };
-    let permit = server.client.acquire_permit(&request).await.expect("room");
-    server
-        .client
-        .confirm_permit(permit.permit)
-        .await
-        .expect("held");
+    server.client.confirm_permit(permit).await.expect("held");
     let approval = ApproveRequest {
         version: Version(2),
         class: None,
@@ -41,7 +33,7 @@ async fn change_everything(server: &Running, nodes: &[NodeId]) -> PermitId {
         reason: "restart".to_owned(),
     };
     server.client.pause(&pause).await.expect("paused");
-    permit.permit
+    permit
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use client::{Client, ClientError};
 use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, PublishRequest, SyncRequest,
-    SyncResponse, UpgradeSummary,
+    SyncResponse, UpgradeSummary, VerdictAnswer, VerdictRequest,
 };
 use model::bundle::read_directory;
-use model::ids::{NodeId, Version};
+use model::ids::{NodeId, PermitId, Place, Revision, Version};
 use model::release::check;
 use server::{Server, ServerClock, ServerConfig};
 use std::path::Path;
@@ -140,6 +140,37 @@ impl Running {
         nodes
     }
 
+    /// Publishes two versions, of which the second has a limit, and enrols nodes that have staged that.
+    pub(crate) async fn populate_limited(&self, names: &[&str], limit: u32) -> Vec<NodeId> {
+        self.publish(&bundle(1, ""), false)
+            .await
+            .expect("published");
+        let schedule = format!("[class.storage]\nschedule = {{ max_unavailable = {limit} }}");
+        let limited = bundle(2, "").replace("[class.storage]", &schedule);
+        self.publish(&limited, false).await.expect("published");
+        let mut nodes = Vec::new();
+        for name in names {
+            let enrolled = self.enrol(name).await.expect("enrolled");
+            self.report(enrolled.node, staged()).await.expect("heard");
+            nodes.push(enrolled.node);
+        }
+        nodes
+    }
+
+    /// A node that has staged a revision of version 2 asks whether it may go.
+    pub(crate) async fn judge(&self, node: NodeId, revision: u32) -> VerdictAnswer {
+        let asked = self.client.verdict(node, &question(revision)).await;
+        asked.expect("judged")
+    }
+
+    /// The permit of a node that may go.
+    pub(crate) async fn go(&self, node: NodeId) -> PermitId {
+        match self.judge(node, 1).await {
+            VerdictAnswer::Go { permit, .. } => permit,
+            waits => panic!("{waits:?}"),
+        }
+    }
+
     pub(crate) async fn enrol(&self, name: &str) -> Result<Enrolled, ClientError> {
         let request = EnrolRequest {
             system_id: None,
@@ -159,6 +190,7 @@ impl Running {
     ) -> Result<SyncResponse, ClientError> {
         let request = SyncRequest {
             identity: None,
+            number: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
@@ -194,6 +226,25 @@ pub(crate) fn report(version: u32) -> NodeReport {
             ..NodeStatus::default()
         },
         ..NodeReport::default()
+    }
+}
+
+/// The report of a healthy node that has staged version 2.
+pub(crate) fn staged() -> NodeReport {
+    let mut staged = report(1);
+    staged.status.staged = Version(2);
+    staged
+}
+
+/// Whether a node may go to a revision of version 2.
+pub(crate) fn question(revision: u32) -> VerdictRequest {
+    VerdictRequest {
+        ahead: vec![Place {
+            version: Version(2),
+            revision: Revision(revision),
+        }],
+        coming: None,
+        mends: false,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Long polls: the answer comes with the change, and at once when the server stops.
 
-use crate::support::{Site, client, report};
+use crate::support::{Running, Site, client, report};
 use model::api::{MembersRequest, NewEvent, PauseRequest, SyncRequest};
+use model::ids::NodeId;
 use std::time::{Duration, Instant};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(30));
@@ -12,10 +13,38 @@ const PROMPT: Duration = Duration::from_secs(5);
 fn silent(seen: u64) -> SyncRequest {
     SyncRequest {
         identity: None,
+        number: None,
         seen_view: Some(seen),
         report: None,
         events: Vec::new(),
     }
+}
+
+/// The number of the view that a node is told now.
+async fn seen(server: &Running, node: NodeId) -> u64 {
+    let told = server.client.sync(node, &silent(0), None).await;
+    told.expect("answers").view.expect("a view").view
+}
+
+#[tokio::test]
+async fn a_report_of_another_node_neither_ends_a_wait_nor_is_told() {
+    let site = Site::new();
+    let server = site.start().await;
+    let nodes = server.populate(&["a", "b"]).await;
+    let (a, b) = (nodes[0], nodes[1]);
+    let held = seen(&server, a).await;
+    let waiting = client(&server.url);
+    let wait = tokio::spawn(async move { waiting.sync(a, &silent(held), LONG).await });
+    let mut last = report(1);
+    for at in 0..50 {
+        last.status.reason = Some(format!("reason {at}"));
+        server.report(b, last.clone()).await.expect("heard");
+    }
+    assert!(!wait.is_finished(), "it was woken by others");
+    assert_eq!(seen(&server, a).await, held);
+    server.stop().await;
+    let answer = wait.await.expect("no panic").expect("answers");
+    assert_eq!(answer.view, None);
 }
 
 #[tokio::test]
@@ -23,7 +52,7 @@ async fn an_unchanged_view_is_not_sent_again_and_a_changed_one_ends_the_wait() {
     let site = Site::new();
     let server = site.start().await;
     let node = server.populate(&["a"]).await[0];
-    let seen = server.client.system().await.expect("answers").view;
+    let seen = seen(&server, node).await;
     let same = server
         .client
         .sync(node, &silent(seen), None)
@@ -104,7 +133,7 @@ async fn stopping_ends_every_wait() {
     let site = Site::new();
     let server = site.start().await;
     let node = server.populate(&["a"]).await[0];
-    let seen = server.client.system().await.expect("answers").view;
+    let seen = seen(&server, node).await;
     let (one, two) = (client(&server.url), client(&server.url));
     let sync = tokio::spawn(async move { one.sync(node, &silent(seen), LONG).await });
     let events = tokio::spawn(async move { two.events(Some("1000"), None, LONG).await });
@@ -153,7 +182,6 @@ fn at(port: u16) -> SyncRequest {
         port,
     }];
     SyncRequest {
-        identity: None,
         report: Some(report),
         ..silent(0)
     }

@@ -51,7 +51,6 @@ pub(super) async fn perform(node: &Node, action: Action) -> Outcome {
             mend,
             fetching,
         } => Leave::of(node).ask(&chain, mend, fetching).await,
-        Action::AcquirePermit(request) => Leave::of(node).acquire(&request).await,
         Action::ConfirmPermit(permit) => Leave::of(node).confirm(permit).await,
         Action::EndPermit {
             permit,

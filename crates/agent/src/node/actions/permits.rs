@@ -1,21 +1,20 @@
-//! Leave to upgrade: the schedule's word, and permits.
+//! Leave to upgrade: the server's word on it, and permits. The node adds what only it knows: its ports, its disk.
 
 use crate::error_chain::chain;
 use crate::node::Node;
-use crate::node::catalog_updates::CatalogUpdate;
 use crate::node::held_listeners::HeldListeners;
 use crate::node::state_directory::StateDirectory;
-use crate::node::surroundings::{NothingHeard, Surroundings};
+use crate::node::surroundings::Surroundings;
 use crate::relay::LiveTraffic;
 use crate::sync::HeardByServer;
 use client::ClientError;
-use model::api::{NodeFact, PermitRequest};
-use model::expression::NodeScope;
-use model::ids::{PermitId, Revision, Version};
+use model::api::{VerdictAnswer, VerdictRequest};
+use model::ids::{PermitId, Version};
 use model::machine::{Outcome, Place, Serving, Work};
-use model::schedule::{Facts, Verdict, evaluate, leap};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+/// How long an answer is waited for: nothing else is begun meanwhile, not even a start of crashed software.
+const JUDGE_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a permit is tried to be confirmed while no server answers: about as long as it is valid unconfirmed.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
@@ -34,23 +33,6 @@ pub(super) struct Leave<'n> {
     state: &'n StateDirectory,
 }
 
-/// Why a schedule has nothing to say.
-#[derive(Debug, thiserror::Error)]
-enum NotAsked {
-    /// It is not known yet.
-    #[error(transparent)]
-    NothingHeard(#[from] NothingHeard),
-    /// Another revision has come.
-    #[error("revision {revision} is not the newest any more")]
-    Outdated {
-        /// Which was to be asked for.
-        revision: Place,
-    },
-    /// There is nowhere to go.
-    #[error("no version is staged")]
-    NothingStaged,
-}
-
 impl<'n> Leave<'n> {
     pub(super) fn of(node: &'n Node) -> Self {
         Self {
@@ -61,7 +43,7 @@ impl<'n> Leave<'n> {
         }
     }
 
-    /// Asks the schedule of the version to go to; where that waits, or there is none, that of a revision of what runs.
+    /// Asks for leave to the version to go to; where that waits, or there is none, to a revision of what runs.
     pub(super) async fn ask(
         &self,
         chain: &[Place],
@@ -71,85 +53,101 @@ impl<'n> Leave<'n> {
         let Some(mend) = mend else {
             return self.ask_ahead(chain, fetching).await;
         };
-        let ahead = match chain.is_empty() {
-            true => None,
-            false => Some(self.ask_ahead(chain, fetching).await),
+        if chain.is_empty() {
+            return self.ask_to_mend(mend).await;
+        }
+        let ahead = match self.ask_ahead(chain, fetching).await {
+            Outcome::Waits { reason, .. } => reason,
+            answered => return answered,
         };
-        let ahead_reason = match ahead {
-            Some(Outcome::Scheduled {
-                verdict: Verdict::Wait { reason, .. },
+        match self.ask_to_mend(mend).await {
+            Outcome::Waits {
+                reason,
+                kind,
+                ask_again_ms,
                 ..
-            }) => Some(reason),
-            Some(leave) => return leave,
-            None => None,
-        };
-        let mut verdict = match self.scheduled_mend(mend) {
-            Ok(verdict) => verdict,
-            Err(why) => wait(why.to_string()),
-        };
-        if !matches!(verdict, Verdict::Wait { .. })
-            && let Some(reason) = self.state.lacks_room(mend).await
-        {
-            verdict = wait(reason);
-        }
-        if let (Verdict::Wait { reason, until_ms }, Some(ahead)) = (&mut verdict, ahead_reason) {
-            *reason = format!("{ahead}; {reason}");
-            *until_ms = None;
-        }
-        Outcome::Scheduled {
-            verdict,
-            to: mend.version,
+            } => Outcome::Waits {
+                reason: format!("{ahead}; {reason}"),
+                kind,
+                until_ms: None,
+                ask_again_ms,
+            },
+            answered => answered,
         }
     }
 
-    /// The schedule's word on a revision of what runs.
-    fn scheduled_mend(&self, mend: Place) -> Result<Verdict, NotAsked> {
-        let update = self.surroundings.catalog_update()?;
-        if update.catalog.newest_place(mend.version) != Some(mend) {
-            return Err(NotAsked::Outdated { revision: mend });
+    /// Asks for leave to a revision of what runs.
+    async fn ask_to_mend(&self, mend: Place) -> Outcome {
+        if let Some(reason) = self.state.lacks_room(mend).await {
+            return waits(reason);
         }
-        let Some(class) = update.catalog.class_at(mend.version) else {
-            return Ok(Verdict::Go);
-        };
-        let class_of = class_of(&update);
-        let facts = Facts {
-            view: &update.view,
-            node: self.surroundings.identity.node,
-            version: mend.version,
-            revision: mend.revision,
+        let request = VerdictRequest {
+            ahead: vec![mend],
+            coming: None,
             mends: true,
-            // Its interfaces are those of the revision that runs.
-            require_staged: false,
-            now_ms: self.servers_now_ms(),
-            class_of: &class_of,
         };
-        Ok(evaluate(&class.schedule, &facts))
+        self.judged(&request).await
     }
 
-    fn servers_now_ms(&self) -> u64 {
-        let ahead_ms = self.surroundings.link.ahead_ms.load(Ordering::Relaxed);
-        self.surroundings
-            .clock
-            .now_ms()
-            .saturating_add_signed(ahead_ms)
-    }
-
+    /// Asks for leave to versions whose ports are open: others call them there as soon as the node is at one.
     async fn ask_ahead(&self, chain: &[Place], fetching: Option<Version>) -> Outcome {
-        let next = chain.first().map_or(Version(0), |place| place.version);
-        let wait = |reason, to| Outcome::Scheduled {
-            verdict: wait(reason),
-            to,
+        let opened = self.listeners.opened();
+        let (open, rest): (Vec<Place>, Vec<Place>) =
+            (chain.iter()).partition(|place| place.version <= opened);
+        let Some(first) = open.first() else {
+            return waits("makes the new version's ports known to the other nodes".to_owned());
         };
-        let (verdict, to) = match self.scheduled(chain, fetching) {
-            Ok(answer) => answer,
-            Err(why) => return wait(why.to_string(), next),
+        let first = first.version;
+        if let Some(reason) = self.lacks_room_for(chain, first).await {
+            return waits(reason);
+        }
+        let request = VerdictRequest {
+            ahead: open,
+            coming: rest.first().map(|place| place.version).or(fetching),
+            mends: false,
         };
-        if !matches!(verdict, Verdict::Wait { .. })
+        let answered = self.judged(&request).await;
+        if let Outcome::Permit { permit, to } = answered
+            && to > first
             && let Some(reason) = self.lacks_room_for(chain, to).await
         {
-            return wait(reason, to);
+            // It would expire; others need not wait for that.
+            let _ = self.surroundings.client.end_permit(permit).await;
+            return waits(reason);
         }
-        Outcome::Scheduled { verdict, to }
+        answered
+    }
+
+    /// What the server says.
+    async fn judged(&self, request: &VerdictRequest) -> Outcome {
+        let node = self.surroundings.identity.node;
+        let asked = self.surroundings.client.verdict(node, request);
+        let Ok(answer) = tokio::time::timeout(JUDGE_LIMIT, asked).await else {
+            return waits("the server does not say whether this node may go".to_owned());
+        };
+        match answer {
+            Ok(VerdictAnswer::Go { to, permit, .. }) => Outcome::Permit { permit, to },
+            Ok(VerdictAnswer::Wait {
+                reasons,
+                until_ms,
+                ask_again_ms,
+                ..
+            }) => {
+                let kinds: Vec<&str> = reasons.iter().map(|cause| &*cause.code).collect();
+                let texts: Vec<&str> = reasons.iter().map(|cause| &*cause.text).collect();
+                Outcome::Waits {
+                    reason: texts.join("; "),
+                    kind: kinds.join(" "),
+                    until_ms,
+                    ask_again_ms: Some(ask_again_ms),
+                }
+            }
+            Err(ClientError::Problem(problem)) => waits(problem.detail),
+            Err(error) => waits(format!(
+                "the server does not say whether this node may go: {}",
+                chain(&error)
+            )),
+        }
     }
 
     /// Why there is no room for the way to `to`, if anything is copied on it.
@@ -162,56 +160,6 @@ impl<'n> Leave<'n> {
         match copies {
             true => self.state.lacks_room(*end).await,
             false => None,
-        }
-    }
-
-    fn scheduled(
-        &self,
-        chain: &[Place],
-        fetching: Option<Version>,
-    ) -> Result<(Verdict, Version), NotAsked> {
-        let update = self.surroundings.catalog_update()?;
-        let class_of = class_of(&update);
-        let ahead: Vec<Version> = chain.iter().map(|place| place.version).collect();
-        let mut facts = Facts {
-            view: &update.view,
-            node: self.surroundings.identity.node,
-            version: *ahead.first().ok_or(NotAsked::NothingStaged)?,
-            revision: Revision::default(),
-            mends: false,
-            require_staged: true,
-            now_ms: self.servers_now_ms(),
-            class_of: &class_of,
-        };
-        let to = leap(&facts, &ahead).unwrap_or(facts.version);
-        if let Some(further) = fetching
-            && leap(&facts, &[&ahead[..], &[further]].concat()) == Some(further)
-        {
-            let reason = format!("fetches version {further}, which the others of its class run");
-            let until_ms = None;
-            return Ok((Verdict::Wait { reason, until_ms }, to));
-        }
-        if self.listeners.opened() < to {
-            let reason = "makes the new version's ports known to the other nodes".to_owned();
-            let until_ms = None;
-            return Ok((Verdict::Wait { reason, until_ms }, to));
-        }
-        facts.version = to;
-        facts.revision = (chain.iter().find(|place| place.version == to))
-            .map_or(Revision::default(), |place| place.revision);
-        facts.require_staged = update.catalog.settings(to).require_staged;
-        let schedule = match update.catalog.class_at(to) {
-            Some(class) => class.schedule.clone(),
-            None => return Ok((Verdict::Go, to)),
-        };
-        Ok((evaluate(&schedule, &facts), to))
-    }
-
-    /// Asks for a permit.
-    pub(super) async fn acquire(&self, request: &PermitRequest) -> Outcome {
-        match self.surroundings.client.acquire_permit(request).await {
-            Ok(permit) => Outcome::Permit(permit.permit),
-            Err(error) => refused(&error),
         }
     }
 
@@ -257,23 +205,12 @@ impl<'n> Leave<'n> {
 }
 
 /// A wait whose end nobody knows.
-fn wait(reason: String) -> Verdict {
-    Verdict::Wait {
+fn waits(reason: String) -> Outcome {
+    Outcome::Waits {
+        kind: reason.clone(),
         reason,
         until_ms: None,
-    }
-}
-
-/// Follows a node's class through the versions.
-fn class_of(update: &CatalogUpdate) -> impl Fn(&NodeFact, Version) -> Option<String> {
-    let history = update.catalog.history();
-    |fact: &NodeFact, version: Version| {
-        let scope = NodeScope {
-            name: fact.name.clone(),
-            class: fact.class.clone(),
-            attributes: fact.attributes.clone(),
-        };
-        history.class_at(&scope, None, version).ok().flatten()
+        ask_again_ms: None,
     }
 }
 

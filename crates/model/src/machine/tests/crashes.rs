@@ -1,22 +1,13 @@
 //! The agent killed at every boundary between outputs, with and without other trouble.
 
-use super::world::{World, failed, place};
-use crate::api::{PermitRequest, Phase};
-use crate::ids::{NodeId, Revision, Version};
+use super::world::{Verdict, World, failed, place};
+use crate::api::Phase;
+use crate::ids::Version;
 use crate::machine::{Outcome, ProbeMode, Work};
-use crate::schedule::Verdict;
 use proptest::prelude::*;
 
 fn acquire() -> Verdict {
-    Verdict::Acquire(PermitRequest {
-        node: NodeId(1),
-        version: Version(2),
-        revision: Revision(1),
-        group: "storage".to_owned(),
-        members: vec![],
-        max_unavailable: 1,
-        last_settled_at_ms: None,
-    })
+    Verdict::Go
 }
 
 /// Runs to the end and checks that the node is at one version, wholly.
@@ -171,7 +162,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         failing.prop_map(Trouble::Fail),
         Just(Trouble::NoSpace),
         (1u32..5).prop_map(Trouble::Revise),
-        prop::sample::select(vec!["acquire", "confirm", "ask"]).prop_map(Trouble::Refuse),
+        prop::sample::select(vec!["confirm", "ask"]).prop_map(Trouble::Refuse),
     ]
 }
 

@@ -1,25 +1,12 @@
 //! A node's life when all goes well.
 
-use super::world::{World, failed, place};
-use crate::api::{ChildState, PermitRequest, Phase};
-use crate::ids::{NodeId, Revision, Version};
+use super::world::{Verdict, World, failed, place};
+use crate::api::{ChildState, Phase};
+use crate::ids::{Revision, Version};
 use crate::machine::{NodeMachine, Output, Planned, ProbeMode, Record, Work};
-use crate::schedule::Verdict;
 
 fn kinds(world: &World) -> Vec<&'static str> {
     world.journal.iter().map(Record::kind).collect()
-}
-
-fn permit_request() -> PermitRequest {
-    PermitRequest {
-        node: NodeId(1),
-        version: Version(2),
-        revision: Revision(1),
-        group: "storage".to_owned(),
-        members: vec![NodeId(1)],
-        max_unavailable: 1,
-        last_settled_at_ms: None,
-    }
 }
 
 #[test]
@@ -59,7 +46,7 @@ fn a_node_joins_at_the_version_its_enrolment_says_and_stages_the_older_ones_afte
 fn an_upgrade_takes_every_record_in_order() {
     let mut world = World::new(1);
     world.settle();
-    world.verdict = Verdict::Acquire(permit_request());
+    world.verdict = Verdict::Go;
     world.plan.upgrades.insert(
         Version(2),
         Planned {
@@ -85,7 +72,6 @@ fn an_upgrade_takes_every_record_in_order() {
     let expected = [
         "align",
         "ask",
-        "acquire",
         "confirm",
         "before_stop",
         "drain",
@@ -133,7 +119,14 @@ fn a_joined_probe_comes_after_the_release() {
     world.settle();
     assert_eq!(
         world.actions,
-        ["start", "release", "align", "after_start", "probe"]
+        [
+            "start",
+            "release",
+            "align",
+            "end_permit",
+            "after_start",
+            "probe"
+        ]
     );
 }
 
@@ -153,6 +146,7 @@ fn a_failed_joined_probe_only_restarts_the_child() {
             "start",
             "release",
             "align",
+            "end_permit",
             "after_start",
             "probe",
             "stop",
@@ -170,12 +164,13 @@ fn an_unmentioned_class_takes_the_number_without_a_restart() {
     world
         .works
         .insert(Version(2), (Work::Number, ProbeMode::Alone));
-    world.verdict = Verdict::Acquire(permit_request());
+    world.verdict = Verdict::Go;
     world.settle();
     assert_eq!(world.machine.status(None).version, Version(2));
     assert_eq!(world.state, Some(place(1, 1)));
     assert!(!world.actions.contains(&"stop".to_owned()));
-    assert!(!world.actions.contains(&"acquire".to_owned()));
+    assert!(world.actions.contains(&"confirm".to_owned()));
+    assert_eq!(world.permit_held, None, "it was ended");
     assert_eq!(world.generation, 1);
 }
 
@@ -215,6 +210,29 @@ fn versions_are_staged_ahead_and_taken_one_at_a_time() {
             .count(),
         2
     );
+}
+
+#[test]
+fn a_wait_is_told_once_however_often_who_is_waited_for_changes() {
+    let mut world = World::new(2);
+    let mut told = Vec::new();
+    for (reason, expected) in [
+        ("not yet: a", 1),
+        ("not yet: b", 1),
+        ("paused", 2),
+        ("not yet: c", 3),
+    ] {
+        world.verdict = Verdict::Wait {
+            reason: reason.to_owned(),
+            until_ms: None,
+        };
+        world.run(world.now_ms + 5_000, 5_000);
+        let shown = world.machine.status(None).reason;
+        assert_eq!(shown.as_deref(), Some(reason), "people see what is so now");
+        let waits = world.notes.iter().filter(|note| *note == "node.waits");
+        told.push((waits.count(), expected));
+    }
+    assert!(told.iter().all(|(is, expected)| is == expected), "{told:?}");
 }
 
 #[test]

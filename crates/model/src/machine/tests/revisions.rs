@@ -1,10 +1,9 @@
 //! Revisions of what runs: tried like an upgrade where they change the software, in force at once where they do not.
 
-use super::world::{World, failed, place};
-use crate::api::{PermitRequest, Phase};
-use crate::ids::{NodeId, Revision, Version};
+use super::world::{Verdict, World, failed, place};
+use crate::api::Phase;
+use crate::ids::{Revision, Version};
 use crate::machine::{Action, Input, Outcome, Output, ProbeMode, Record, Work};
-use crate::schedule::Verdict;
 
 /// A node settled at version 2, for which revision 2 of that is about to appear.
 fn revised() -> World {
@@ -29,15 +28,7 @@ fn waits() -> Verdict {
 }
 
 fn permit() -> Verdict {
-    Verdict::Acquire(PermitRequest {
-        node: NodeId(1),
-        version: Version(2),
-        revision: Revision(2),
-        group: "storage".to_owned(),
-        members: vec![NodeId(1)],
-        max_unavailable: 1,
-        last_settled_at_ms: None,
-    })
+    Verdict::Go
 }
 
 /// What runs, which state it has, and what the status says of it.
@@ -83,7 +74,6 @@ fn a_revision_of_what_runs_is_tried_like_an_upgrade() {
     let expected = [
         "align",
         "ask",
-        "acquire",
         "confirm",
         "before_stop",
         "drain",

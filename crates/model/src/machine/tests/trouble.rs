@@ -1,10 +1,9 @@
 //! What goes wrong, one thing at a time.
 
-use super::world::{World, failed, place};
-use crate::api::{ChildState, PermitRequest, Phase};
-use crate::ids::{NodeId, Revision, Version};
+use super::world::{Verdict, World, failed, place};
+use crate::api::{ChildState, Phase};
+use crate::ids::{Revision, Version};
 use crate::machine::{Input, NodeMachine, Outcome, Record, TRANSFORM_ATTEMPTS_MAX};
-use crate::schedule::Verdict;
 
 /// A node settled at 1 for which version 2 is about to appear.
 fn settled() -> World {
@@ -64,7 +63,15 @@ fn a_failed_probe_flips_back_and_blocks() {
         .expect("stopped");
     assert_eq!(
         world.actions[back..],
-        ["stop", "flip", "start", "probe", "release", "align"]
+        [
+            "stop",
+            "flip",
+            "start",
+            "probe",
+            "release",
+            "align",
+            "end_permit"
+        ]
     );
 }
 
@@ -240,19 +247,11 @@ fn a_full_disk_is_no_attempt() {
 #[test]
 fn a_permit_that_is_not_confirmed_costs_nothing_and_is_ended() {
     let mut world = settled();
-    world.verdict = Verdict::Acquire(PermitRequest {
-        node: NodeId(1),
-        version: Version(2),
-        revision: Revision(1),
-        group: "storage".to_owned(),
-        members: vec![],
-        max_unavailable: 1,
-        last_settled_at_ms: None,
-    });
+    world.verdict = Verdict::Go;
     let reason = "broken by an operator".to_owned();
     world.fail_next("confirm", Outcome::Refused { reason });
     let reason = "one is out already".to_owned();
-    world.fail_next("acquire", Outcome::Refused { reason });
+    world.fail_next("ask", Outcome::Refused { reason });
     assert!(world.run_to("end_permit"));
     assert!(!world.actions.contains(&"stop".to_owned()));
     let returned = |record: &Record| {

@@ -5,7 +5,6 @@ use crate::machine::{
     Action, Input, NodeMachine, Outcome, Output, Place, Plan, Planned, ProbeMode, Record,
     StageOutcome, StageRequest, Step, Traffic, Work,
 };
-use crate::schedule::Verdict;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What survives an agent's crash, what the world would answer, and what has been observed.
@@ -43,6 +42,22 @@ pub(super) struct World {
     performed: u64,
 }
 
+/// What the server says to a node that asks.
+#[derive(Clone, Debug)]
+pub(super) enum Verdict {
+    Go,
+    Wait {
+        reason: String,
+        until_ms: Option<u64>,
+    },
+}
+
+/// What kind of reason it is: its words up to the names.
+fn kind(reason: &str) -> String {
+    let (kind, _) = reason.split_once(": ").unwrap_or((reason, ""));
+    kind.to_owned()
+}
+
 pub(super) fn place(version: u32, revision: u32) -> Place {
     Place {
         version: Version(version),
@@ -61,7 +76,6 @@ pub(super) fn name(action: &Action) -> &'static str {
         Action::Align { .. } => "align",
         Action::Prepare { .. } => "prepare",
         Action::AskSchedule { .. } => "ask",
-        Action::AcquirePermit(_) => "acquire",
         Action::ConfirmPermit(_) => "confirm",
         Action::BeforeStop => "before_stop",
         Action::Drain => "drain",
@@ -303,12 +317,19 @@ impl World {
                 let last = self.leap.min(chain.len());
                 let ahead = chain[..last].last();
                 let to = ahead.or(mend.as_ref()).expect("a place to go to").version;
-                let verdict = self.verdict.clone();
-                return Outcome::Scheduled { verdict, to };
-            }
-            Action::AcquirePermit(_) => {
-                self.permit_held = Some(PermitId(self.now_ms));
-                return Outcome::Permit(PermitId(self.now_ms));
+                return match self.verdict.clone() {
+                    Verdict::Go => {
+                        let permit = PermitId(self.now_ms);
+                        self.permit_held = Some(permit);
+                        Outcome::Permit { permit, to }
+                    }
+                    Verdict::Wait { reason, until_ms } => Outcome::Waits {
+                        kind: kind(&reason),
+                        reason,
+                        until_ms,
+                        ask_again_ms: None,
+                    },
+                };
             }
             Action::StopChild => {
                 if let Some((_, generation)) = self.child.take() {

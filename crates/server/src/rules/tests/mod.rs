@@ -4,6 +4,7 @@ mod members;
 mod permits;
 mod publish;
 mod retire;
+mod verdicts;
 
 use super::{DecisionContext, Order, Publication, decide};
 use crate::problem::RequestRefusal;
@@ -11,10 +12,10 @@ use crate::state::SystemState;
 use crate::udb::Change;
 use model::api::{
     ChildState, EnrolRequest, Enrolled, NodeFact, NodeIdentity, NodeReport, NodeStatus, Phase,
-    SyncRequest, SystemView,
+    SyncNumber, SyncRequest, SystemView, VerdictAnswer, VerdictRequest,
 };
 use model::bundle::{BundleFiles, FileInfo};
-use model::ids::{NodeId, Version};
+use model::ids::{NodeId, PermitId, Place, Revision, Version};
 use model::manifest::{Digest, Mode};
 use model::release::check;
 use serde::de::DeserializeOwned;
@@ -97,9 +98,35 @@ impl World {
         enrolled.node
     }
 
+    /// A node asks whether it may go to a place.
+    pub(super) fn judge(&mut self, node: NodeId, version: u32, revision: u32) -> VerdictAnswer {
+        self.ask(question(node, version, revision)).expect("judged")
+    }
+
+    /// The permit of a node that may go to version 2.
+    pub(super) fn go(&mut self, node: NodeId) -> PermitId {
+        match self.judge(node, 2, 1) {
+            VerdictAnswer::Go { permit, .. } => permit,
+            waits => panic!("{waits:?}"),
+        }
+    }
+
+    /// Why a node may not go to version 2, by code, and in words.
+    pub(super) fn waits(&mut self, node: NodeId) -> (Vec<String>, String) {
+        match self.judge(node, 2, 1) {
+            VerdictAnswer::Wait { reasons, .. } => {
+                let codes = reasons.iter().map(|cause| cause.code.clone()).collect();
+                let texts: Vec<String> = reasons.into_iter().map(|cause| cause.text).collect();
+                (codes, texts.join("; "))
+            }
+            goes => panic!("{goes:?}"),
+        }
+    }
+
     pub(super) fn report(&mut self, node: NodeId, report: NodeReport) {
         let request = SyncRequest {
             identity: None,
+            number: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
@@ -108,6 +135,22 @@ impl World {
             .ask(Order::Sync(node, Box::new(request)))
             .expect("synced");
     }
+}
+
+/// Whether a node may go to a place ahead.
+pub(super) fn question(node: NodeId, version: u32, revision: u32) -> Order {
+    let place = Place {
+        version: Version(version),
+        revision: Revision(revision),
+    };
+    Order::Judge(
+        node,
+        VerdictRequest {
+            ahead: vec![place],
+            coming: None,
+            mends: false,
+        },
+    )
 }
 
 pub(super) fn enrol(name: &str, class: &str) -> EnrolRequest {
@@ -133,6 +176,20 @@ pub(super) fn report(version: u32) -> NodeReport {
         },
         ..NodeReport::default()
     }
+}
+
+/// The same of one that has staged the next version too.
+pub(super) fn staged(version: u32) -> NodeReport {
+    let mut staged = report(version);
+    staged.status.staged = Version(version + 1);
+    staged.status.phase = Phase::Staged;
+    staged
+}
+
+/// A second version of storage, with this schedule.
+pub(super) fn scheduled(schedule: &str) -> String {
+    let class = format!("[class.storage]\nschedule = {{ {schedule} }}\n");
+    STORAGE_CHANGED.replace("[class.storage]\n", &class)
 }
 
 /// A proved upgrade whose digest is that of its text.
@@ -270,6 +327,7 @@ fn a_number_that_is_anothers_here_is_refused() {
         let request = SyncRequest {
             seen_view: None,
             report: Some(report(1)),
+            number: None,
             identity: Some(NodeIdentity {
                 system_id,
                 name: name.to_owned(),
@@ -308,6 +366,7 @@ fn only_what_others_decide_by_wakes_them() {
     let visible = |world: &World, report: NodeReport| {
         let request = SyncRequest {
             identity: None,
+            number: None,
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
@@ -378,4 +437,30 @@ fn a_node_that_was_forgotten_is_told_to_retry_by_a_number_that_it_has_not_acted_
         let () = world.ask(Order::Forget("a".to_owned())).expect("gone");
     }
     assert_eq!(last, 8);
+}
+
+#[test]
+fn a_report_that_comes_late_or_twice_rewrites_nothing() {
+    let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
+    let a = world.settled("a", 1);
+    let mut say = |life: u64, number: u64, version: u32| {
+        let request = SyncRequest {
+            seen_view: None,
+            report: Some(report(version)),
+            identity: None,
+            number: Some(SyncNumber { life, number }),
+            events: Vec::new(),
+        };
+        let taken = world.ask::<()>(Order::Sync(a, Box::new(request)));
+        let taken = taken.map_err(|refusal| refusal.kind.name);
+        (taken, world.state.nodes[&a].report.status.version.0)
+    };
+    assert_eq!(say(7, 1, 1), (Ok(()), 1));
+    assert_eq!(say(7, 3, 2), (Ok(()), 2));
+    let late = Err("outdated-report");
+    assert_eq!(say(7, 2, 1), (late, 2), "it was overtaken");
+    assert_eq!(say(7, 3, 1), (late, 2), "it comes twice");
+    assert_eq!(say(9, 1, 2), (Ok(()), 2), "the agent was started anew");
+    assert_eq!(say(7, 4, 1), (late, 2), "the life before it");
+    assert_eq!(say(9, 2, 2), (Ok(()), 2));
 }

@@ -3,7 +3,7 @@
 use super::super::Order;
 use super::{STORAGE, STORAGE_CHANGED, World, publication, report};
 use crate::problem::RequestRefusal;
-use model::api::{ChildState, Permit, PermitRequest, Phase, PublicRequest, UpgradeSummary};
+use model::api::{ChildState, Phase, PublicRequest, UpgradeSummary};
 use model::ids::{Revision, Version};
 use std::collections::BTreeMap;
 
@@ -109,21 +109,10 @@ fn withdrawal_ends_where_somebody_depends_on_the_version() {
     flipping.status.phase = Phase::Blocked;
     flipping.status.child = ChildState::Running;
     world.report(a, flipping);
-    let request = PermitRequest {
-        node: a,
-        version: Version(2),
-        revision: Revision(1),
-        group: "storage".to_owned(),
-        members: vec![a],
-        max_unavailable: 1,
-        last_settled_at_ms: None,
-    };
-    let held: Permit = world.ask(Order::AcquirePermit(request)).expect("room");
-    let _: serde_json::Value = world
-        .ask(Order::ConfirmPermit(held.permit))
-        .expect("confirmed");
+    let held = world.go(a);
+    let _: serde_json::Value = world.ask(Order::ConfirmPermit(held)).expect("confirmed");
     assert_eq!(kind(world.withdraw(2)), "withdraw-refused");
-    let () = world.ask(Order::EndPermit(held.permit)).expect("ended");
+    let () = world.ask(Order::EndPermit(held)).expect("ended");
     assert_eq!(kind(world.withdraw(1)), "withdraw-refused", "2 builds on 1");
     let mut staged = report(1);
     staged.status.staged = Version(2);

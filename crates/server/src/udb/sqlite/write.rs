@@ -50,7 +50,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
             [text(approval)?],
         ),
         Change::Node(fact) | Change::NodeQuietly(fact) => put_node(to, fact),
-        Change::NodeHeard(_) => Ok(()),
+        Change::NodeHeard(_) | Change::Queue(_) | Change::Unqueue(_) => Ok(()),
         Change::Forget(node) => run(to, "DELETE FROM nodes WHERE node = ?1", [node.0]),
         Change::Permit(held) => put_permit(to, held),
         Change::EndPermit(permit) => run(to, "DELETE FROM permits WHERE permit = ?1", [permit.0]),

@@ -1,0 +1,260 @@
+//! A node asks whether it may go: the schedule of the upgrade as it is published now is asked, and a node that may holds a
+//! permit from the same moment on.
+
+use super::{Draft, permits, unknown_node};
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::udb::{Change, QueuedNode};
+use model::api::{AHEAD_MAX, NodeFact, NodeStatus, VerdictAnswer, VerdictRequest, WaitCause};
+use model::fleet::{ClassSeat, CountedNode};
+use model::ids::{NodeId, Place, Revision, Version};
+use model::schedule::{Facts, Schedule, Verdict, WaitReason, evaluate, leap};
+
+/// How soon a node asks again whose turn it is when there is room: soon, and few do.
+const NEXT_ASKS_MS: u64 = 200;
+
+/// How soon a node asks again whose poll interval is not known.
+const POLL_MS_ASSUMED: u64 = 1_000;
+
+/// The longest pause between two questions: what ends a wait early is learnt within it.
+const PAUSE_MS_MAX: u64 = 60_000;
+
+/// A node that has not asked again in so many of the pauses that it was told has gone elsewhere.
+const PAUSES_MISSED_MAX: u64 = 3;
+
+/// How much later than it was told a node may ask.
+const LATE_MS: u64 = 1_000;
+
+/// What a node asks: who it is, and where it would go.
+struct AskedVerdict<'a> {
+    fact: &'a NodeFact,
+    asking: &'a CountedNode,
+    to: Place,
+    mends: bool,
+}
+
+/// Why a node waits, and until when if that is known.
+type VerdictWait = (Vec<WaitReason>, Option<u64>);
+
+/// Judges, and gives the permit or says why not.
+pub(super) fn judge(
+    draft: &mut Draft<'_>,
+    node: NodeId,
+    request: &VerdictRequest,
+) -> Result<VerdictAnswer, RequestRefusal> {
+    if request.ahead.len() > AHEAD_MAX {
+        let detail = format!("A node asks for {AHEAD_MAX} versions at most.");
+        return Err(refuse(Kind::INVALID, detail));
+    }
+    let state = draft.state;
+    let known = state.nodes.get(&node).zip(state.fleet.node(node));
+    let (fact, asking) = known.ok_or_else(|| unknown_node(&node.to_string()))?;
+    let question = AskedVerdict {
+        fact,
+        asking,
+        to: goal(draft, asking, request)?,
+        mends: request.mends,
+    };
+    question.may_be_asked()?;
+    if let Some(coming) = question.awaits(draft, request) {
+        let waiting = (vec![WaitReason::Fetches(coming)], None);
+        return Ok(wait(draft, &question, &waiting, pause_ms(fact)));
+    }
+    let schedule = question.schedule(draft);
+    let before_it = question.before_it(draft, &schedule);
+    match question.judged(draft, &schedule, before_it) {
+        Verdict::Go => {
+            let group = question.group().unwrap_or_else(|| question.class());
+            Ok(permits::give(draft, node, question.to, group.to_owned()))
+        }
+        Verdict::Wait { reasons, until_ms } => {
+            let waiting = (reasons, until_ms);
+            let its_turn = before_it < limit(&schedule);
+            let ask_again_ms = ask_again_ms(draft, fact, &waiting, its_turn);
+            queue(draft, &question, &waiting, ask_again_ms);
+            Ok(wait(draft, &question, &waiting, ask_again_ms))
+        }
+    }
+}
+
+impl AskedVerdict<'_> {
+    /// A node does not go where it is, as far as this server knows.
+    fn may_be_asked(&self) -> Result<(), RequestRefusal> {
+        let (status, to) = (&self.fact.report.status, self.to);
+        let wanted = match self.mends {
+            true => would_revise(status, to.version, to.revision),
+            false => to.version > status.version,
+        };
+        if wanted {
+            return Ok(());
+        }
+        Err(refuse(
+            Kind::PERMIT_REFUSED,
+            format!(
+                "Node {} is at version {} already, and runs no older revision of version {}.",
+                self.fact.name, status.version, to.version
+            ),
+        ))
+    }
+
+    /// The version that a node which was away makes ready, where the others of its class run that.
+    fn awaits(&self, draft: &Draft<'_>, request: &VerdictRequest) -> Option<Version> {
+        let coming = request.coming.filter(|_| !self.mends)?;
+        let versions = request.ahead.iter().map(|place| place.version);
+        let further: Vec<Version> = versions.chain([coming]).collect();
+        let goes_there = leap(&draft.state.fleet, self.asking, &further) == Some(coming);
+        goes_there.then_some(coming)
+    }
+
+    fn seat(&self) -> Option<&ClassSeat> {
+        self.asking.seats.get(&self.to.version)
+    }
+
+    fn class(&self) -> &str {
+        self.seat().map_or(&self.fact.class, |seat| &seat.class)
+    }
+
+    fn group(&self) -> Option<&str> {
+        self.seat()?.group.as_deref()
+    }
+
+    /// The schedule of the node's class at the version; an empty one where it has none there.
+    fn schedule(&self, draft: &Draft<'_>) -> Schedule {
+        let release = draft.state.history.release(self.to.version);
+        let seat = self.seat();
+        let class = release
+            .zip(seat)
+            .and_then(|(release, seat)| release.classes.get(&*seat.class));
+        class.map_or_else(Schedule::default, |class| class.schedule.clone())
+    }
+
+    /// How many have waited longer than it. Who is unavailable already takes no more room, and waits for nobody's turn.
+    fn before_it(&self, draft: &Draft<'_>, schedule: &Schedule) -> usize {
+        let takes_room = self.asking.absence().is_none();
+        self.group().filter(|_| takes_room).map_or(0, |group| {
+            let group = (self.to.version, group);
+            let queue = &draft.state.queue;
+            queue.before(self.fact.node, group, draft.now_ms(), limit(schedule))
+        })
+    }
+
+    fn judged(&self, draft: &Draft<'_>, schedule: &Schedule, before_it: usize) -> Verdict {
+        let (state, to) = (draft.state, self.to);
+        let upgrade = state.summary(to.version);
+        let release = state.history.release(to.version);
+        let wants_all = release.is_none_or(|release| release.settings.require_staged);
+        let facts = Facts {
+            upgrade: upgrade.as_ref(),
+            paused: state.paused.as_ref(),
+            approvals: &state.approvals,
+            fleet: &state.fleet,
+            asking: self.asking,
+            version: to.version,
+            revision: to.revision,
+            mends: self.mends,
+            // The interfaces of a revision are those of what runs.
+            require_staged: wants_all && !self.mends,
+            before_it,
+            now_ms: draft.now_ms(),
+        };
+        evaluate(schedule, &facts)
+    }
+}
+
+fn limit(schedule: &Schedule) -> usize {
+    let rolling = schedule.rolling.as_ref();
+    rolling.map_or(0, |rolling| rolling.max_unavailable as usize)
+}
+
+/// Whether a node waits for room in its group, and for nothing else.
+fn only_for_room((reasons, _): &VerdictWait) -> bool {
+    matches!(reasons[..], [WaitReason::Limit { .. }])
+}
+
+fn ask_again_ms(draft: &Draft<'_>, fact: &NodeFact, waiting: &VerdictWait, its_turn: bool) -> u64 {
+    match waiting.1 {
+        Some(until_ms) => until_ms
+            .saturating_sub(draft.now_ms())
+            .clamp(1, PAUSE_MS_MAX),
+        None if only_for_room(waiting) && its_turn => NEXT_ASKS_MS.min(pause_ms(fact)),
+        None => pause_ms(fact),
+    }
+}
+
+/// Gives a node that waits for room its place. Who waits for something else meanwhile keeps its own, and takes none.
+fn queue(
+    draft: &mut Draft<'_>,
+    question: &AskedVerdict<'_>,
+    waiting: &VerdictWait,
+    ask_again_ms: u64,
+) {
+    let node = question.fact.node;
+    let Some(group) = question.group() else {
+        return;
+    };
+    if only_for_room(waiting) || draft.state.queue.has(node) {
+        let patience_ms = PAUSES_MISSED_MAX * ask_again_ms + LATE_MS;
+        draft.change(Change::Queue(QueuedNode {
+            node,
+            version: question.to.version,
+            group: group.to_owned(),
+            good_until_ms: draft.now_ms().saturating_add(patience_ms),
+        }));
+    }
+}
+
+/// Where the node would go in one.
+fn goal(
+    draft: &Draft<'_>,
+    asking: &CountedNode,
+    request: &VerdictRequest,
+) -> Result<Place, RequestRefusal> {
+    let versions: Vec<Version> = request.ahead.iter().map(|place| place.version).collect();
+    let version = match request.mends {
+        true => versions.first().copied(),
+        false => leap(&draft.state.fleet, asking, &versions),
+    };
+    let mut ahead = request.ahead.iter();
+    let to = ahead.find(|place| Some(place.version) == version);
+    to.copied().ok_or_else(|| {
+        let detail = "A node asks for one version at least; say which are staged in `ahead`.";
+        refuse(Kind::INVALID, detail)
+    })
+}
+
+/// Whether a node runs the software of this version in an older revision.
+fn would_revise(status: &NodeStatus, version: Version, revision: Revision) -> bool {
+    let older = |bundle: Place| bundle.version == version && bundle.revision < revision;
+    status.bundle.is_some_and(older)
+}
+
+fn pause_ms(fact: &NodeFact) -> u64 {
+    match fact.report.poll_ms {
+        0 => POLL_MS_ASSUMED,
+        poll_ms => poll_ms.min(PAUSE_MS_MAX),
+    }
+}
+
+/// A node that waits is not about to leave: what it held is nobody's any more.
+fn wait(
+    draft: &mut Draft<'_>,
+    question: &AskedVerdict<'_>,
+    (reasons, until_ms): &VerdictWait,
+    ask_again_ms: u64,
+) -> VerdictAnswer {
+    permits::end_of(draft, question.fact.node);
+    let causes = reasons.iter().map(|reason| {
+        let nodes = reason.nodes();
+        WaitCause {
+            code: reason.code().to_owned(),
+            text: reason.to_string(),
+            count: nodes.map(|nodes| nodes.count as u64),
+            of: nodes.map(|nodes| nodes.of as u64),
+        }
+    });
+    VerdictAnswer::Wait {
+        to: question.to.version,
+        reasons: causes.collect(),
+        until_ms: *until_ms,
+        ask_again_ms,
+    }
+}
