@@ -1,6 +1,11 @@
-//! A connection that was reset before it was accepted, as the kernel gives it: made of two sockets of our own.
+//! A connection whose caller had gone before it was accepted, as the kernel gives it: made of two sockets of our own.
+//!
+//! Where callers speak first this one has closed it and then reset it: software reads an end, as of any caller that asks nothing, and
+//! has nothing to complain of. Elsewhere it was only reset: software that writes first would get SIGPIPE after an end (the kernel's
+//! error is EPIPE then), and gets ECONNRESET.
 
 use crate::kernel::{self, Errno, Storage};
+use crate::state;
 use intercept::environment::CALL_MARK;
 use libc::c_int;
 
@@ -13,8 +18,8 @@ impl Drop for OwnSocket {
     }
 }
 
-/// A connection at this listener's address (at another port) whose caller has reset it, and that caller's address; `flags` are those
-/// of accept4.
+/// A connection at this listener's address (at another port) whose caller has gone, and that caller's address; `flags` are those of
+/// accept4.
 ///
 /// # Errors
 /// What the kernel says where descriptors or ports have run out.
@@ -44,10 +49,27 @@ pub(crate) fn connection(listener: c_int, flags: c_int) -> Result<(c_int, Storag
     ];
     // SAFETY: an address of ours and its length. It does not wait: the caller is in the queue.
     let accepted = unsafe { kernel::call(libc::SYS_accept4, arguments) }?;
+    if callers_begin(listener) {
+        let arguments = [caller.0 as usize, libc::SHUT_WR as usize, 0, 0, 0, 0];
+        // SAFETY: no pointers.
+        unsafe { kernel::call(libc::SYS_shutdown, arguments) }?;
+    }
     kernel::reset(caller.0);
     // Closed by now.
     std::mem::forget(caller);
     Ok((accepted as c_int, from))
+}
+
+fn callers_begin(listener: c_int) -> bool {
+    let local = kernel::local(listener).address();
+    local.is_some_and(|local| {
+        let begin = state::table(|table| {
+            table
+                .service(local.port())
+                .is_some_and(|it| it.callers_begin())
+        });
+        begin == Some(true)
+    })
 }
 
 fn open(like: &Storage) -> Result<OwnSocket, Errno> {

@@ -183,6 +183,9 @@ impl HookTable {
             kept: beside.kept_ports.contains(&port),
             unsure: picture.unsure.contains_key(&port),
             public_direct: direct && public.is_some_and(|version| versions.contains(&version)),
+            callers_begin: picture
+                .manner(name)
+                .is_some_and(|(protocol, _)| protocol.callers_begin()),
             versions: versions
                 .iter()
                 .filter(|_| direct)

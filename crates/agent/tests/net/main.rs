@@ -58,6 +58,7 @@ fn publish(node: &Node, ports: &[u16]) {
         kept: false,
         unsure: false,
         public_direct: true,
+        callers_begin: false,
         versions: vec![1, 2],
     });
     let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];

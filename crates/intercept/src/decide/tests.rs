@@ -23,6 +23,7 @@ fn table() -> Table {
                 kept: true,
                 unsure: false,
                 public_direct: true,
+                callers_begin: false,
                 versions: vec![1, 2],
             },
             Service {
@@ -30,6 +31,7 @@ fn table() -> Table {
                 kept: false,
                 unsure: false,
                 public_direct: false,
+                callers_begin: false,
                 versions: vec![2],
             },
         ],

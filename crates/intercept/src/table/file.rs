@@ -3,9 +3,9 @@
 use super::layout::{
     ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_BYTES, FILE_WORDS, FLAG_COOKIES,
     FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC, MAGIC_AT,
-    NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_KEPT, SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE,
-    SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCES, SOURCES_AT, STOPPING_UNTIL, SYSTEM,
-    VERSION_NODE, buffer_at, halves,
+    NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN, SERVICE_KEPT,
+    SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE, SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCES,
+    SOURCES_AT, STOPPING_UNTIL, SYSTEM, VERSION_NODE, buffer_at, halves,
 };
 use super::{
     ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, Service, Table, TableError,
@@ -215,6 +215,7 @@ fn service(service: &Service) -> [u64; SERVICE_WORDS] {
         | flag(service.kept, SERVICE_KEPT)
         | flag(service.public_direct, SERVICE_PUBLIC_DIRECT)
         | flag(service.unsure, SERVICE_UNSURE)
+        | flag(service.callers_begin, SERVICE_CALLERS_BEGIN)
         | (newest.len() as u64) << 32;
     for (index, version) in newest.iter().enumerate() {
         words[1 + index / 2] |= u64::from(*version) << (32 * (index % 2));

@@ -35,6 +35,7 @@ pub(super) const FLAG_COOKIES: u64 = 8;
 pub(super) const SERVICE_KEPT: u64 = 1 << 16;
 pub(super) const SERVICE_PUBLIC_DIRECT: u64 = 1 << 17;
 pub(super) const SERVICE_UNSURE: u64 = 1 << 18;
+pub(super) const SERVICE_CALLERS_BEGIN: u64 = 1 << 19;
 pub(super) const SERVICE_WORDS: usize = 1 + VERSIONS_MAX / 2;
 pub(super) const NETWORK_WORDS: usize = 3;
 pub(super) const ENDPOINT_WORDS: usize = 3;

@@ -70,6 +70,8 @@ pub struct Service {
     pub unsure: bool,
     /// Callers without a label are the software's own (the public version has the present interface).
     pub public_direct: bool,
+    /// Its callers speak first, as its protocol has it.
+    pub callers_begin: bool,
     /// Versions with the present interface, the present one included.
     pub versions: Vec<u32>,
 }

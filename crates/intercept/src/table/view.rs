@@ -3,9 +3,9 @@
 use super::layout::{
     BUFFER_WORDS, ENDPOINT_WORDS, ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_WORDS, FLAG_COOKIES,
     FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC, MAGIC_AT,
-    NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_KEPT, SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE,
-    SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCE_WORDS, SOURCES, SOURCES_AT, STOPPING_UNTIL,
-    SYSTEM, VERSION_NODE, buffer_at,
+    NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN, SERVICE_KEPT,
+    SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE, SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCE_WORDS,
+    SOURCES, SOURCES_AT, STOPPING_UNTIL, SYSTEM, VERSION_NODE, buffer_at,
 };
 use super::{ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, VERSIONS_MAX};
 use crate::address::number;
@@ -174,6 +174,11 @@ impl ServiceView<'_> {
     /// See [`super::Service::unsure`].
     pub fn unsure(&self) -> bool {
         self.head & SERVICE_UNSURE != 0
+    }
+
+    /// See [`super::Service::callers_begin`].
+    pub fn callers_begin(&self) -> bool {
+        self.head & SERVICE_CALLERS_BEGIN != 0
     }
 
     /// This version has the present interface.

@@ -86,6 +86,11 @@ impl Protocol {
         Self::Raw,
     ];
 
+    /// Whether it is certain that callers speak first.
+    pub fn callers_begin(self) -> bool {
+        matches!(self, Self::Http | Self::Resp)
+    }
+
     /// As written in the upgrade file.
     pub fn name(self) -> &'static str {
         match self {

@@ -199,6 +199,27 @@ fn a_blocking_accept_at_a_ready_listener_gets_a_dead_connection_for_a_foreign_on
     server.expect("done");
 }
 
+/// A reset would be a failure to software, with a line in its log for each connection that was given away.
+#[test]
+fn a_dead_connection_has_just_ended_where_callers_speak_first() {
+    if !has_gcc("blocking accept") {
+        return;
+    }
+    let port = free_port();
+    let mut begun = table(&[port]);
+    begun.services[0].callers_begin = true;
+    let node = Node::new(&begun);
+    let mut server = Server::start(&node, "steps", port, 2);
+    let _foreign = dial(server.address, &encoded(&label(3)));
+    server.step();
+    assert_eq!(node.holder.wait_handed_over(1).len(), 1);
+    server.expect("read the end");
+    server.step();
+    let own = dial(server.address, &encoded(&label(2)));
+    assert_eq!(ask(own, "the next"), "the next");
+    server.expect("done");
+}
+
 #[test]
 fn a_blocking_accept_goes_on_to_who_waits_behind_a_foreign_one() {
     if !has_gcc("blocking accept") {

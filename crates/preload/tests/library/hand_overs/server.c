@@ -55,6 +55,7 @@ static int echo(int fd) {
     char text[4096];
     ssize_t got = read(fd, text, sizeof text);
     if (got > 0) write(fd, text, got);
+    if (got == 0) printf("read the end\n");
     if (got < 0 && errno != EAGAIN) printf("read %s\n", strerrorname_np(errno));
     return got > 0;
 }

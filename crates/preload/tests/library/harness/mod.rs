@@ -99,6 +99,7 @@ pub(crate) fn table(ports: &[u16]) -> Table {
         kept: false,
         unsure: false,
         public_direct: true,
+        callers_begin: false,
         versions: vec![1, 2],
     });
     let endpoints = ports
