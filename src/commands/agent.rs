@@ -32,6 +32,9 @@ const AGAIN_PAUSE: Duration = Duration::from_millis(500);
 const POLL_MS_MAX: u64 = 3_600_000;
 const CALL_THREADS_MAX: u64 = 1_024;
 
+/// The longest configuration.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
 /// What `upstart help agent` says below the options.
 const AFTER_HELP: &str = "\
 It runs in the foreground, and says what it does on stderr: let a service manager keep it. SIGTERM or Ctrl-C ends it with exit code 0, and only it: the software
@@ -324,6 +327,10 @@ fn read_file(file: &Path) -> anyhow::Result<(String, Metadata)> {
     let opened = server::token::open(file).advise(&what, next)?;
     let (mut opened, about) =
         opened.ok_or_else(|| failure(format!("{what}: it is no regular file"), next))?;
+    if about.len() > CONFIG_BYTES_MAX {
+        let length = about.len();
+        return Err(failure(format!("{what}: it has {length} bytes"), next));
+    }
     let mut text = String::new();
     opened.read_to_string(&mut text).advise(&what, next)?;
     Ok((text, about))

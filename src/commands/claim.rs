@@ -2,7 +2,7 @@
 //! there: the original may live, and what was written since a backup is not in it.
 
 use super::agent::journal_advice;
-use super::node_directory::{become_owner, stop_advice};
+use super::node_directory::{become_owner, is_a_nodes, stop_advice};
 use super::operate::done;
 use crate::connection::{connect, wait_for};
 use crate::failure::{CommandOutcome, advice_on, failure};
@@ -23,11 +23,18 @@ pub(crate) struct ClaimArgs {
 /// `upstart claim`.
 pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> CommandOutcome {
     let shown = arguments.data.display().to_string();
+    if !is_a_nodes(&arguments.data)? {
+        return Err(failure(
+            format!("{shown} is no node's data directory"),
+            "give --data the copy of a directory that a node's agent was given",
+        ));
+    }
     become_owner(&arguments.data)?;
     let claimed = agent::claim(&arguments.data).map_err(|error| {
         let next = match &error {
             AgentError::Journal(error) => journal_advice(error).to_owned(),
             AgentError::OriginalLives(original) => stop_advice(original, &arguments.data),
+            AgentError::NothingToClaim(_) => "start its agent; or, if this is a backup that was put back while the software ran, end that first with `upstart stop`, then claim it".to_owned(),
             _ => "give --data a node's data directory".to_owned(),
         };
         let next = advice_on(&error, &arguments.data, next);

@@ -1,23 +1,27 @@
 //! What the commands on a node's data directory share.
 
-use crate::failure::{advice_on, failure};
+use crate::failure::{Advise, advice_on, failure};
 use agent::holder::Original;
 use agent::layout::Layout;
 use std::path::{Path, PathBuf};
 
-/// What root does in another user's directory it does as that user.
+/// What root does in another user's directory it does as that user, and nobody else chooses which directory that is.
 pub(super) fn become_owner(data: &Path) -> Result<(), anyhow::Error> {
+    let shown = data.display();
     match agent::launch::become_owner(data) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            let shown = data.display();
-            Err(failure(
+            return Err(failure(
                 format!("cannot become the owner of {shown}: {error}"),
                 format!("run this as the owner of {shown}"),
-            ))
+            ));
         }
         // One that is not there is told of by whatever looks for it.
-        _ => Ok(()),
+        _ => {}
     }
+    agent::trust::check_way(data).advise(
+        format!("{shown} may lead to another directory than you mean"),
+        "give --data the directory's own path, in which only root and its owner can change a folder (`realpath` shows it)",
+    )
 }
 
 /// Whether a node has been in a directory, as one of its files shows.

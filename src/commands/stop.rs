@@ -40,6 +40,12 @@ pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> CommandOutcome {
     })?;
     let damage = damage.map(|damage| {
         let advice = journal_advice(&damage);
+        // It was, just now.
+        let untouched = advice.starts_with("the software was not touched");
+        let advice = advice
+            .split_once("; ")
+            .filter(|_| untouched)
+            .map_or(advice, |(_, rest)| rest);
         (sentence(&damage.into()), advice)
     });
     let next = match &damage {
@@ -102,6 +108,13 @@ fn explain(error: AgentError, directory: &Path) -> anyhow::Error {
                 original.process
             ),
             stop_advice(&original, directory),
+        ),
+        AgentError::AnotherWasHere(before) => failure(
+            format!(
+                "nothing of the node that is in {data} now runs; but another directory was in this place, and process {} is its holder",
+                before.process
+            ),
+            "put that one back (move it back, or unmount what covers it) and run this again; where it was moved for good, give --data its new path",
         ),
         error @ AgentError::LeftBehind(_) => failure(
             format!("cannot stop the node in {data}: {error}"),

@@ -1,7 +1,9 @@
 //! Data directories that are not what they were: journals lost or cut, copies, backups. Nothing is begun over what is there, and nobody
 //! runs on a state that is not his.
 
-use crate::harness::{Boxes, Caller, Node, System, alive, until, until_ok, upstart};
+use crate::harness::{
+    Boxes, Caller, Node, NodeOptions, System, alive, refused, until, until_ok, upstart,
+};
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -152,6 +154,127 @@ fn root_stops_and_claims_in_another_users_directory_as_that_user() {
         }
         assert!(theirs.join("journal.lock").exists(), "{command}");
     }
+}
+
+/// Its software finds nothing at its paths any more, or another node's files.
+#[test]
+fn software_whose_directory_was_moved_is_started_anew_at_the_new_path() {
+    let (system, mut node) = serving();
+    let pid = node.running_child();
+    node.end_agent();
+    let (before, moved) = (node.data.clone(), system.folder().join("moved"));
+    std::fs::rename(&before, &moved).expect("moved");
+    node.data.clone_from(&moved);
+    node.start_agent();
+    until("the software to be ended", || (!alive(pid)).then_some(()));
+    put(&system, 1, 8);
+    assert!(moved.join("current/boxes.json").exists());
+    assert_eq!(reads(&system, 1), 8);
+    // Nobody made anything at the old path.
+    assert!(!before.exists());
+    node.end_agent();
+    node.stop_software();
+    node.start_agent();
+    assert_eq!(reads(&system, 1), 8);
+}
+
+/// As after a move, or a mount: an agent there must not meet the holder of what was there before.
+#[test]
+fn a_holder_makes_nothing_in_a_directory_that_took_its_own_ones_place() {
+    let (system, mut node) = serving();
+    let pid = node.running_child();
+    node.end_agent();
+    let (before, moved) = (node.data.clone(), system.folder().join("moved"));
+    std::fs::rename(&before, &moved).expect("moved");
+    std::fs::create_dir(&before).expect("made");
+    // It looks after its socket every two seconds.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    let made: Vec<_> = std::fs::read_dir(&before).expect("listed").collect();
+    assert!(made.is_empty(), "{made:?}");
+    // A new node there runs beside the old one's software, and its end is told apart.
+    let mut options = NodeOptions::new("b", system.port(2));
+    options.data = Some(before);
+    node.data.clone_from(&moved);
+    let mut other = system.node(options);
+    system.until_settled(&other, 1);
+    assert!(alive(pid), "the software of what was there before");
+    other.end_agent();
+    let stopped = other.try_stop();
+    let said = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert_eq!(stopped.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("another directory was in this place"),
+        "{said}"
+    );
+    assert!(alive(pid) && refused(system.port(2)));
+    node.stop_software();
+    assert!(!alive(pid));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_journal_holds_nobody_up() {
+    let (_system, mut node) = serving();
+    node.end_agent();
+    node.stop_software();
+    for name in ["journal", "journal.witness", "start.json", "holder.child"] {
+        let (path, aside) = (node.data.join(name), node.data.join("aside"));
+        std::fs::rename(&path, &aside).expect("moved");
+        let made = Command::new("mkfifo").arg(&path).status().expect("runs");
+        assert!(made.success());
+        let mut stop = Command::new("timeout");
+        stop.arg("20")
+            .arg(harness::program())
+            .args(["stop", "--data"]);
+        let output = stop.arg(&node.data).output().expect("runs");
+        assert_ne!(output.status.code(), Some(124), "{name}: {output:?}");
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::rename(&aside, &path).expect("put back");
+    }
+}
+
+/// A link that somebody else can change leads to a directory of his choice.
+#[test]
+fn root_stops_and_claims_nothing_by_way_of_another_users_link() {
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: root_stops_and_claims_nothing_by_way_of_another_users_link: needs root");
+        return;
+    }
+    let (system, mut node) = serving();
+    let pid = node.running_child();
+    node.end_agent();
+    let theirs = system.folder().join("theirs");
+    std::fs::create_dir(&theirs).expect("made");
+    let link = theirs.join("a");
+    std::os::unix::fs::symlink(&node.data, &link).expect("linked");
+    std::os::unix::fs::chown(&theirs, Some(NOBODY), Some(NOBODY)).expect("given away");
+    for command in ["stop", "claim"] {
+        let output = upstart().args([command, "--data"]).arg(&link).output();
+        let output = output.expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{command}: {said}");
+        assert!(
+            said.contains("may lead to another directory"),
+            "{command}: {said}"
+        );
+    }
+    assert!(alive(pid));
+}
+
+#[test]
+fn what_needs_no_claim_and_what_is_no_nodes_is_not_claimed() {
+    let (system, node) = serving();
+    let refused = |data: &Path, words: &str| {
+        let claimed = upstart().args(["claim", "--data"]).arg(data).output();
+        let output = claimed.expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(words), "{said}");
+    };
+    refused(&node.data, "already, and its holder runs");
+    let empty = system.folder().join("empty");
+    std::fs::create_dir(&empty).expect("made");
+    refused(&empty, "is no node's data directory");
+    assert!(std::fs::read_dir(&empty).expect("listed").next().is_none());
 }
 
 #[test]

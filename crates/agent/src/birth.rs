@@ -79,6 +79,15 @@ impl Birth {
     }
 }
 
+/// Whether the same folder as when this was noted is at its path still: it may have been moved away, or something mounted over it.
+/// Where folders cannot be told apart, it is taken for the same.
+pub(crate) fn is_in_place(path: &Path, noted: Option<Birth>) -> bool {
+    match noted {
+        None => true,
+        Some(noted) => Birth::at(path).is_some_and(|there| noted.is_of(&there)),
+    }
+}
+
 /// Whether the inodes of folders last there.
 ///
 /// # Errors

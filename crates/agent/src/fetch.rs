@@ -6,6 +6,8 @@ mod unpack;
 mod whole;
 
 pub use assemble::assemble;
+
+use crate::snapshot::FreeRoom;
 pub use download::{Fetcher, Wanted};
 pub use unpack::{inspect, unpack};
 pub use whole::{Looked, damaged, digest_of, mend, mend_unpacked};
@@ -74,8 +76,13 @@ pub(crate) fn disk(what: &'static str, path: &Path) -> impl FnOnce(io::Error) ->
     let path = path.to_owned();
     move |source| match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::NoSpace {
+            missing: match FreeRoom::at(path.parent().unwrap_or(&path)) {
+                Ok(FreeRoom { files: Some(0), .. }) => {
+                    "there can be no more files (inodes)".to_owned()
+                }
+                _ => source.to_string(),
+            },
             path,
-            missing: source.to_string(),
         },
         _ => FetchError::Disk { what, path, source },
     }

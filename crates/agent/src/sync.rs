@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -355,7 +356,17 @@ fn jittered(interval: Duration) -> Duration {
 
 /// Reads a cached document; whatever is wrong with it, it counts as absent: the server has the original.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    let mut options = OpenOptions::new();
+    // A pipe in its place is not waited for.
+    let mut file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    let mut bytes = Vec::new();
+    let is_file = file.metadata().ok()?.is_file();
+    is_file.then(|| file.read_to_end(&mut bytes).ok())??;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// Writes a document through a rename, and is sure that it survives a power cut.

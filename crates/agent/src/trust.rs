@@ -110,6 +110,26 @@ pub fn check_file(file: &Path) -> Result<(), Distrust> {
     judge.look(&real, Place::Within)
 }
 
+/// Looks at the way to a data directory, by its real path and as it was given: whoever can change it chooses another one.
+///
+/// # Errors
+/// One of its folders can be changed by somebody else than root and this process's user.
+pub fn check_way(data: &Path) -> Result<(), Distrust> {
+    let judge = Judge::new();
+    let look = |source| Distrust::Look {
+        path: data.to_owned(),
+        source,
+    };
+    let given = std::path::absolute(data).map_err(look)?;
+    let real = std::fs::canonicalize(data).map_err(look)?;
+    let above = real.ancestors().chain(given.ancestors()).skip(1);
+    for path in above.filter(|path| *path != given) {
+        judge.look(path, Place::Above)?;
+    }
+    // A link, where that is one.
+    judge.look(&given, Place::Above)
+}
+
 /// Where a path lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {

@@ -40,6 +40,8 @@ pub struct NodeOptions {
     pub passed: Vec<String>,
     /// The program of its agent; the one under test otherwise.
     pub program: Option<PathBuf>,
+    /// Its data directory, where that is not called as it is.
+    pub data: Option<PathBuf>,
 }
 
 impl NodeOptions {
@@ -60,6 +62,7 @@ impl NodeOptions {
             environment: Vec::new(),
             passed: Vec::new(),
             program: None,
+            data: None,
         }
     }
 
@@ -200,7 +203,7 @@ impl Node {
     pub(crate) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
         let name = options.name.replace(':', "-");
         let mut node = Self {
-            data: folder.join(&name),
+            data: (options.data.clone()).unwrap_or_else(|| folder.join(&name)),
             log: folder.join(format!("{name}.log")),
             options,
             server,

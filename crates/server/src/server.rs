@@ -182,6 +182,11 @@ fn private(data: &Path) -> io::Result<()> {
             "everybody makes files there, as its sticky bit says: give the server a folder of its own",
         ));
     }
+    if data.join("journal.witness").symlink_metadata().is_ok() {
+        return Err(io::Error::other(
+            "it is a node's data directory: give the server a folder of its own",
+        ));
+    }
     let mode = about.permissions().mode();
     match mode & 0o007 {
         0 => Ok(()),

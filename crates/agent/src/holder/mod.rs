@@ -97,9 +97,12 @@ pub fn run(data: &Path) -> Result<(), HolderError> {
         detach::report(begun.as_ref().map(|_| ()));
     }
     let (service, lock) = begun?;
+    let home = service.home;
     let ended = service.serve().map_err(failed("serve"));
     // Removed before the lock goes, so that no successor's socket is removed. A path that stays is replaced by it.
-    let _ = fs::remove_file(socket_path(data));
+    if crate::birth::is_in_place(data, home) {
+        let _ = fs::remove_file(socket_path(data));
+    }
     drop(lock);
     ended
 }
@@ -156,6 +159,14 @@ pub(crate) fn left_behind(data: &Path) -> io::Result<Vec<i32>> {
 /// Who runs on this machine for the directory that this one is a copy of, or for itself.
 pub(crate) fn original(data: &Path) -> Option<Original> {
     remains::original(data)
+}
+
+/// A holder that was started for the directory that was at this path before: that one was moved away, or something was mounted over it.
+///
+/// # Errors
+/// It cannot be said.
+pub(crate) fn of_what_was_here(data: &Path) -> io::Result<Option<Original>> {
+    remains::of_what_was_here(data)
 }
 
 /// Whether what is noted in a directory was noted by a holder of this very one, of which it is no copy.

@@ -7,7 +7,7 @@
 
 use super::group::{Group, Stray};
 use super::group_name;
-use crate::birth::{Birth, boot};
+use crate::birth::{Birth, boot, is_in_place};
 use crate::sync;
 use intercept::environment;
 use rustix::fs::FlockOperation;
@@ -77,18 +77,15 @@ impl Notes {
     /// The notes of a data directory; they end with the holder.
     pub(super) fn begin(data: &Path) -> io::Result<Self> {
         let (sender, notes) = mpsc::channel::<HolderNote>();
-        let path = path(data);
+        let (data, home) = (data.to_owned(), Birth::at(data));
         std::thread::Builder::new()
             .name("notes".to_owned())
             .spawn(move || {
-                notes
-                    .iter()
-                    .for_each(|noted| sync::save_small(&path, &noted))
+                for noted in notes.iter().filter(|_| is_in_place(&data, home)) {
+                    sync::save_small(&path(&data), &noted);
+                }
             })?;
-        Ok(Self {
-            sender,
-            home: Birth::at(data),
-        })
+        Ok(Self { sender, home })
     }
 
     /// Notes where the child is to be found.
@@ -177,6 +174,23 @@ pub(super) fn original(data: &Path) -> Option<Original> {
         process: main.or(left)?,
         data: group.and_then(|group| group.owner()),
     })
+}
+
+/// A holder that was started for the directory that was at this path before: that one was moved away, or something was mounted over it.
+pub(super) fn of_what_was_here(data: &Path) -> io::Result<Option<Original>> {
+    let own = locker_of(&super::lock_path(data));
+    let processes = crate::kernel::processes()?.into_iter();
+    // A path of another mount namespace (a container's) leads to another directory anyway.
+    let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let here = mounts("self");
+    let found = processes
+        .filter(|process| Some(*process) != own && super::is_holder(*process))
+        .filter(|process| mounts(&process.to_string()) == here)
+        .find(|holder| data_of(*holder).as_deref() == Some(data));
+    Ok(found.map(|process| Original {
+        process,
+        data: Some(data.to_owned()),
+    }))
 }
 
 /// Whether what is noted in a directory was noted by a holder of this very one, of which it is no copy.

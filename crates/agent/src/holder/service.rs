@@ -9,6 +9,7 @@ use super::listeners::Listeners;
 use super::output::Output;
 use super::remains::Notes;
 use super::stopping::Stopping;
+use crate::birth::Birth;
 use crate::seldom::Seldom;
 use intercept::holder::ChildExit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -41,6 +42,8 @@ const ACCEPT_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLO
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) data: PathBuf,
+    /// Which directory that is.
+    pub(super) home: Option<Birth>,
     pub(super) agent_listener: OwnedFd,
     hook_listener: OwnedFd,
     pub(super) group: Group,
@@ -100,6 +103,7 @@ impl Service {
         let child = (!group.is_empty().unwrap_or(false)).then(Child::left_behind);
         Self {
             data: data.to_owned(),
+            home: Birth::at(data),
             agent_listener,
             hook_listener,
             group,

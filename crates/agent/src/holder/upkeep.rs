@@ -4,6 +4,7 @@ use super::child;
 use super::detach::LOG_BYTES_MAX;
 use super::output::OUTPUT_BYTES_MAX;
 use super::service::{SOCKET_TICK, Service, TICK};
+use crate::birth::is_in_place;
 use intercept::holder::{Event, ReplyBody};
 use std::time::Instant;
 
@@ -81,7 +82,8 @@ impl Service {
             return;
         }
         self.last_look = now;
-        if !super::socket_path(&self.data).exists() {
+        // Another directory may be in this place: its agent must not find this holder there.
+        if self.is_in_place() && !super::socket_path(&self.data).exists() {
             match super::listen_for_agents(&self.data) {
                 Ok(listener) => {
                     tracing::warn!("the socket for agents was gone and is there again");
@@ -90,6 +92,11 @@ impl Service {
                 Err(error) => tracing::warn!(%error, "the socket for agents is gone"),
             }
         }
+    }
+
+    /// Whether the data directory is where it was.
+    pub(super) fn is_in_place(&self) -> bool {
+        is_in_place(&self.data, self.home)
     }
 
     fn end_child(&mut self) {

@@ -15,18 +15,28 @@ use std::path::{Path, PathBuf};
 /// How much is preallocated at a time: some hundred upgrades.
 pub(super) const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// How files of the journal are opened: no link is followed.
+/// How files of the journal are opened: no link is followed, and no pipe waited for.
 pub(super) fn unlinked() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.custom_flags(libc::O_NOFOLLOW);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     options
+}
+
+/// Refuses what is no regular file.
+pub(super) fn regular(file: File, path: &Path) -> Result<File, JournalError> {
+    match file.metadata().map_err(disk("look at", path))?.is_file() {
+        true => Ok(file),
+        false => Err(disk("read", path)(io::Error::other(
+            "it is no regular file",
+        ))),
+    }
 }
 
 /// The journal's file and what is in it; none where there is certainly none.
 pub(super) fn read(path: &Path) -> Result<Option<(File, Vec<u8>)>, JournalError> {
     let file = match unlinked().read(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(disk("open", path))?,
+        opened => regular(opened.map_err(disk("open", path))?, path)?,
     };
     let mut bytes = Vec::new();
     (&file)
@@ -123,6 +133,7 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
         .mode(0o600)
         .open(&path)
         .map_err(disk("open", &path))?;
+    let file = regular(file, &path)?;
     // Whoever can open it can lock it; one of a former agent may be open to all.
     file.set_permissions(Permissions::from_mode(0o600))
         .map_err(disk("set the mode of", &path))?;

@@ -117,6 +117,14 @@ impl Journal {
         self.witness.said.total
     }
 
+    /// Whether its witness says that this directory is a copy of another, or nothing at all.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn is_copied(path: &Path) -> Result<bool, JournalError> {
+        Witness::open(path)?.map_or(Ok(true), |witness| witness.is_copy())
+    }
+
     /// Keeps agents away for whoever ends what runs here, whatever has become of the journal's records.
     ///
     /// # Errors

@@ -85,7 +85,7 @@ impl Witness {
         let path = path_of(journal);
         let file = match files::unlinked().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(disk("open", &path))?,
+            opened => files::regular(opened.map_err(disk("open", &path))?, &path)?,
         };
         let mut bytes = Vec::new();
         (&file)

@@ -72,6 +72,12 @@ pub enum AgentError {
     /// The directory's original is not out of use.
     #[error("the node that it is a copy of runs here still: process {} is its holder or its software{}", .0.process, place(.0))]
     OriginalLives(Original),
+    /// It is the node's own, whose software runs.
+    #[error("{} is the node's own directory already, and its holder runs", .0.display())]
+    NothingToClaim(PathBuf),
+    /// The directory of another holder was in this place.
+    #[error("another data directory was in this place, moved away since or covered by a mount, and process {} is its holder", .0.process)]
+    AnotherWasHere(Original),
     /// The holder has gone while the agent ran.
     #[error("the node's holder has gone, or a newer agent has taken the node over")]
     HolderGone,

@@ -16,6 +16,7 @@ use super::rendering::Rendering;
 use super::state_directory::StateDirectory;
 use super::surroundings::{ShownProgress, Surroundings};
 use crate::agent_key::AgentKey;
+use crate::birth::Birth;
 use crate::config::Config;
 use crate::dial::FastOpen;
 use crate::holder;
@@ -108,6 +109,7 @@ impl Parts {
             Workers::start(self.config.call_threads).map_err(AgentError::Workers)?,
             self.tools.fast_open,
         );
+        let home = Birth::at(self.layout.root());
         let surroundings = Arc::new(Surroundings {
             config: self.config,
             layout: self.layout,
@@ -121,6 +123,7 @@ impl Parts {
             catalog_updates: self.catalog_updates,
             progress: ShownProgress::default(),
             variables_kept: self.variables_kept,
+            home,
         });
         let hook_table = HookTable::new(&surroundings, &relay, table);
         let child = ChildKeeper::new(&surroundings, &relay.traffic, household);

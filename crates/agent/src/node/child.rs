@@ -1,6 +1,7 @@
 //! The running software as the agent knows it, across restarts of the agent.
 
 use super::surroundings::Surroundings;
+use crate::birth::{Birth, is_in_place};
 use crate::household::Household;
 use crate::layout::Layout;
 use crate::relay::{ListeningSoftware, LiveTraffic};
@@ -13,6 +14,7 @@ use model::machine::Serving;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,6 +35,9 @@ pub(super) struct ChildStart {
     /// The node's variables, after which its ports and its command were made. Absent in what agents before 0.2 have written.
     #[serde(default)]
     pub(super) variables: Option<BTreeMap<String, Variable>>,
+    /// The data directory, to which its paths lead. Absent in what agents before 0.2 have written.
+    #[serde(default)]
+    pub(super) root: Option<PathBuf>,
 }
 
 /// How software is asked to end.
@@ -91,7 +96,16 @@ impl ChildStart {
             loads_before: None,
             stop: StopManner::default(),
             variables: None,
+            root: None,
         }
+    }
+
+    /// Where the directory was when the software was started, if that path leads there no more.
+    pub(super) fn left(layout: &Layout) -> Option<PathBuf> {
+        let last: Self = sync::load(&layout.start())?;
+        let here = Birth::at(layout.root());
+        last.root
+            .filter(|root| root != layout.root() && !is_in_place(root, here))
     }
 
     /// The start of what runs under a holder, where it was recorded.

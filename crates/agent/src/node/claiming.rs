@@ -24,7 +24,13 @@ pub struct Claimed {
 /// It is no node's directory, an agent runs there, something of the original runs, or what is in it is damaged.
 pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
     let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
+    // Where it cannot be read, nothing can be said of it.
+    let journal = layout.journal();
+    std::fs::File::open(&journal).map_err(at(&journal))?;
     let is_held = holder::is_its_own(layout.root());
+    if is_held && holder::owner(layout.root()).is_some() && !Journal::is_copied(&journal)? {
+        return Err(AgentError::NothingToClaim(layout.root().to_owned()));
+    }
     if !is_held && let Some(original) = holder::original(layout.root()) {
         return Err(AgentError::OriginalLives(original));
     }

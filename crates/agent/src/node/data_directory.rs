@@ -59,13 +59,13 @@ fn somebody_elses(data: &Path) -> io::Result<Option<&'static str>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         looked => looked.map(|_| true),
     };
-    if is_there(SERVERS)? {
-        return Ok(Some(SERVERS));
-    }
     for name in NODES {
         if is_there(name)? {
             return Ok(None);
         }
+    }
+    if is_there(SERVERS)? {
+        return Ok(Some(SERVERS));
     }
     for name in trust::USED {
         // An agent that was killed while it made them has left them empty.

@@ -8,8 +8,10 @@ use super::child::{self, ChildStart};
 use super::enrolment::Enrolling;
 use super::main_loop::MainLoop;
 use super::membership::{self, FIRST_LIST_LIMIT};
+use super::stopping;
 use crate::config::Config;
 use crate::error_chain::chain;
+use crate::holder;
 use crate::holder_client::HolderClient;
 use crate::journal::Journal;
 use crate::layout::Layout;
@@ -45,6 +47,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let (mut journal, records) = Journal::open(&layout.journal())?;
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
+    end_what_was_left(&layout).await?;
     let (holder, notices) = HolderClient::attach_or_spawn(&tools.binary, &config.data).await?;
     let variables_kept = keep_variables(&mut config, &layout, &holder);
     let mut enrolling = Enrolling {
@@ -101,6 +104,22 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     };
     relay.workers.end();
     ended?.into_result()
+}
+
+/// A directory that was renamed while its software ran: that finds nothing at its paths any more, or another node's files.
+async fn end_what_was_left(layout: &Layout) -> Result<(), AgentError> {
+    let Some(left) = ChildStart::left(layout) else {
+        return Ok(());
+    };
+    if holder::owner(layout.root()).is_none() {
+        return Ok(());
+    }
+    tracing::warn!(
+        from = %left.display(),
+        to = %layout.root().display(),
+        "the data directory was moved while its software ran, whose paths lead there no more: it is ended, and started anew"
+    );
+    stopping::end_all(layout).await
 }
 
 /// Keeps the variables of what runs; says where the agent was given others.

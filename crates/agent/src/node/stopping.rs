@@ -34,10 +34,24 @@ pub async fn stop(data: &Path) -> Result<Option<JournalError>, AgentError> {
         return Err(AgentError::OriginalLives(original));
     }
     let lock = lock?;
+    end_all(&layout).await?;
+    let before = holder::of_what_was_here(layout.root()).map_err(at(Path::new("/proc")))?;
+    if let Some(before) = before {
+        return Err(AgentError::AnotherWasHere(before));
+    }
+    drop(lock);
+    Ok(Journal::open(&layout.journal()).err())
+}
+
+/// Ends the software and the holder of a node whose lock the caller has.
+///
+/// # Errors
+/// Something of the software is left, or may be.
+pub(super) async fn end_all(layout: &Layout) -> Result<(), AgentError> {
     let (holder, mut notices) =
         HolderClient::attach_or_spawn(Path::new(kernel::OWN_PROGRAM), layout.root()).await?;
     if holder.state().child.is_some() {
-        end_child(&holder, &mut notices, &last_manner(&layout)).await;
+        end_child(&holder, &mut notices, &last_manner(layout)).await;
     }
     holder.exit().await?;
     // It answers before it has tidied the directory, which may be deleted as soon as this returns.
@@ -49,10 +63,7 @@ pub async fn stop(data: &Path) -> Result<Option<JournalError>, AgentError> {
     // One that does not end is seen by what it leaves.
     let _ = tokio::time::timeout(STOP_GRACE, gone).await;
     match holder::left_behind(layout.root()).map_err(at(Path::new("/proc")))? {
-        left if left.is_empty() => {
-            drop(lock);
-            Ok(Journal::open(&layout.journal()).err())
-        }
+        left if left.is_empty() => Ok(()),
         left => Err(AgentError::LeftBehind(left)),
     }
 }

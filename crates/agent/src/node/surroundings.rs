@@ -2,6 +2,7 @@
 
 use super::catalog_updates::CatalogUpdate;
 use super::clock::Clock;
+use crate::birth::Birth;
 use crate::config::Config;
 use crate::holder_client::HolderClient;
 use crate::layout::Layout;
@@ -33,6 +34,8 @@ pub(super) struct Surroundings {
     pub(super) progress: ShownProgress,
     /// What is to be told where the software has other variables than the agent was given.
     pub(super) variables_kept: Option<String>,
+    /// Which directory the data directory is.
+    pub(super) home: Option<Birth>,
 }
 
 /// The server has said nothing yet.

@@ -154,6 +154,7 @@ async fn launch(node: &Node, to: Serving) -> Result<u64, StartError> {
         loads_before: node.inspection.library_loads(),
         stop: StopManner::of(&class),
         variables: Some(surroundings.config.variables.clone()),
+        root: Some(surroundings.layout.root().to_owned()),
     };
     let generation = start.generation;
     let spec = ChildSpec {

@@ -6,6 +6,7 @@ mod unreachable;
 use super::child::ChildKeeper;
 use super::membership::Membership;
 use super::surroundings::Surroundings;
+use crate::birth::is_in_place;
 use crate::relay::{Relay, ResetReason};
 use crate::unpoisoned::Unpoisoned as _;
 use crate::{kernel, limits};
@@ -72,6 +73,13 @@ impl Inspection {
 
     /// What keeps the node from what it should do, whatever that is.
     pub(super) fn hindrance(&self) -> Option<String> {
+        let root = self.surroundings.layout.root();
+        if !is_in_place(root, self.surroundings.home) {
+            return Some(format!(
+                "the data directory is no longer at {0}: move it back there (or unmount what covers it); or end the agent and start it with the new path, which starts the software anew",
+                root.display()
+            ));
+        }
         if let Some(process) = self.surroundings.holder.is_silent() {
             return Some(format!(
                 "the node's holder, process {process}, does not answer: let it go on with `kill -CONT {process}`, or end it with `kill -KILL {process}`, which restarts the software"
