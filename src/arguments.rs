@@ -9,8 +9,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 const AFTER_HELP: &str = "\
 Exit codes: 0 done or yes; 1 a negative answer (a check failed, the server refused what was asked as things stand, a wait was in vain); 2 an
 error (wrong arguments, a missing or wrong token, a server that does not answer or is in trouble, such as a full disk). What Ctrl-C or another
-signal ends, ends by it (130, 143 in a shell); a server, an agent or a recording that is asked to end so has done its work. A
-reader that goes away is no error: what only prints ends with 0, and what does, judges or waits goes on to its true end.
+signal ends, ends by it (130, 143 in a shell); a server, an agent or a recording that is asked to end so has done its work.
+When the reader of a pipe closes it (`| head`), a command that only prints ends with 0; any other goes on, and ends with the code of its result.
 `upstart help COMMAND` explains one command; `upstart man --output DIR` writes manual pages.";
 
 /// Upgrades the software of distributed systems automatically while they keep serving.

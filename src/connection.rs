@@ -3,6 +3,7 @@
 use crate::failure::{failure, refusal};
 use crate::globals::Globals;
 use client::{Client, ClientError};
+use model::api::Problem;
 use model::gate;
 use server::token::TokenError;
 use std::env::VarError;
@@ -138,10 +139,9 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
             error.to_string(),
             "look at the path of the server's address: --server http://HOST:PORT, without one unless it is behind a gateway",
         ),
-        ClientError::Problem(problem) if REFUSALS.contains(&problem.status) => refusal(
-            error.to_string(),
-            "see `upstart status` for how the system stands",
-        ),
+        ClientError::Problem(problem) if REFUSALS.contains(&problem.status) => {
+            refusal(error.to_string(), advice(problem))
+        }
         ClientError::Problem(_) => failure(
             error.to_string(),
             "look at the server's own messages, then try again",
@@ -174,6 +174,21 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
             "make the file readable and run the command again; uploads are resumed",
         ),
         ClientError::Setup(source) => failure(format!("{error}: {source}"), "report this"),
+    }
+}
+
+/// What to do about a refusal; nothing where it says so itself.
+fn advice(problem: &Problem) -> &'static str {
+    if problem.detail.contains("`upstart ") {
+        return "";
+    }
+    match problem.kind.as_str() {
+        "/problems/publish-refused" => {
+            "`upstart status` lists what is published; mend upgrade.toml and publish again"
+        }
+        "/problems/unknown-version" => "`upstart status` lists the versions",
+        "/problems/not-blocked" => "`upstart nodes` shows which nodes are blocked",
+        _ => "see `upstart status` for how the system stands",
     }
 }
 

@@ -79,11 +79,11 @@ pub(crate) fn progress(progress: &Progress) -> String {
     } = progress;
     match total {
         Some(total) if *total > 0 => {
-            format!("{what} {}% of {total} {unit}", percent(*done, *total))
+            format!("{what}: {}% of {total} {unit}", percent(*done, *total))
         }
         // A step that cannot be counted.
         _ if unit.is_empty() => what.clone(),
-        _ => format!("{what} {done} {unit}"),
+        _ => format!("{what}: {done} {unit}"),
     }
 }
 
@@ -114,19 +114,19 @@ pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
     match next_step(node) {
         None => text,
         // A reason of several lines ends with what something has printed.
-        Some(step) if text.contains('\n') => format!("{}\n{step}", text.trim_end()),
-        Some(step) => format!("{text}; {step}"),
+        Some(step) if text.contains('\n') => format!("{}\nnext: {step}", text.trim_end()),
+        Some(step) => format!("{text}; next: {step}"),
     }
 }
 
 /// What frees a blocked node.
-fn next_step(node: &NodeFact) -> Option<String> {
+pub(crate) fn next_step(node: &NodeFact) -> Option<String> {
     let status = &node.report.status;
     if status.phase != Phase::Blocked {
         return None;
     }
     let retry = format!("`upstart retry {}`", node.name);
-    let step = match status.target {
+    Some(match status.target {
         None => retry,
         Some(target) if target > status.version => {
             format!("{retry}, `upstart publish DIR --revise`, or `upstart withdraw {target}`")
@@ -134,8 +134,7 @@ fn next_step(node: &NodeFact) -> Option<String> {
         Some(_) => format!(
             "{retry}, or `upstart publish DIR --revise` (with the folder of the revision before to take this one back)"
         ),
-    };
-    Some(format!("next: {step}"))
+    })
 }
 
 /// How an upgrade stands.
@@ -209,9 +208,9 @@ mod tests {
             total: Some(200),
             unit: "bytes".to_owned(),
         };
-        assert_eq!(progress(&known), "fetch 25% of 200 bytes");
+        assert_eq!(progress(&known), "fetch: 25% of 200 bytes");
         known.total = None;
-        assert_eq!(progress(&known), "fetch 50 bytes");
+        assert_eq!(progress(&known), "fetch: 50 bytes");
         known.unit.clear();
         assert_eq!(progress(&known), "fetch");
     }

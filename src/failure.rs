@@ -26,7 +26,7 @@ pub(crate) type CommandOutcome = anyhow::Result<CommandEnd>;
 pub(crate) struct CommandFailure {
     /// What went wrong.
     pub(crate) what: String,
-    /// What to do next.
+    /// What to do next; empty where the message says it.
     pub(crate) next: String,
     /// The other side understood and said no: exit code 1 instead of 2.
     pub(crate) refused: bool,
@@ -117,7 +117,10 @@ pub(crate) fn exit_code(outcome: CommandOutcome, json: bool) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     // A closed stderr leaves nobody to tell; the exit code still says it.
     let (said, advice) = (output::within(&what), output::within(&next));
-    let _ = writeln!(stderr, "upstart: {said}\n  next: {advice}");
+    let _ = writeln!(stderr, "upstart: {said}");
+    if !next.is_empty() {
+        let _ = writeln!(stderr, "  next: {advice}");
+    }
     if json {
         let line = serde_json::json!({ "error": what, "next": next, "refused": refused });
         let _ = writeln!(std::io::stdout().lock(), "{line}");

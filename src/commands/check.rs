@@ -70,9 +70,12 @@ fn history_finding(proved: &Proved, after: &[PathBuf]) -> anyhow::Result<Option<
             }
         }
     }
+    let all = || std::iter::once(proved).chain(&earlier);
+    if let Some(refused) = beginning_missing(all().map(|one| &one.checked.upgrade)) {
+        return Err(refused);
+    }
     // A number that no folder has was withdrawn: only the server knows better.
-    let upgrades: Vec<_> = std::iter::once(proved)
-        .chain(&earlier)
+    let upgrades: Vec<_> = all()
         .map(|one| Arc::new(one.checked.upgrade.clone()))
         .collect();
     let published: BTreeSet<Version> = upgrades.iter().map(|upgrade| upgrade.version).collect();
@@ -82,6 +85,22 @@ fn history_finding(proved: &Proved, after: &[PathBuf]) -> anyhow::Result<Option<
         .filter(|version| !published.contains(version));
     let history = History::new(upgrades, &withdrawn.collect());
     Ok(history.err().map(|error| placed(&error, proved, &earlier)))
+}
+
+/// Why the upgrades cannot be judged together: the first of them builds on one that is not given.
+fn beginning_missing<'a>(upgrades: impl Iterator<Item = &'a Upgrade>) -> Option<anyhow::Error> {
+    let first = upgrades.min_by_key(|upgrade| upgrade.version)?;
+    let missing = first.from;
+    if first.version.0 <= 1 || missing.0 == 0 {
+        return None;
+    }
+    Some(refusal(
+        format!(
+            "`--after` needs the whole history: version {missing} is missing, on which version {} builds",
+            first.version
+        ),
+        "give the folder of every earlier version, such as `--after v1 --after v2`",
+    ))
 }
 
 /// What is wrong with a history, at its place: in the upgrade that is checked, or in an earlier one.

@@ -1,11 +1,12 @@
 //! What operators change with one request: withdraw, pause, resume, approve, retry, forget, public.
 
 use crate::connection::{connect, explain, wait_for};
+use crate::describe;
 use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
-use model::api::{ApproveRequest, PauseRequest, PublicRequest};
+use model::api::{ApproveRequest, NodeFact, PauseRequest, PublicRequest};
 use model::ids::Version;
 use serde::Serialize;
 
@@ -90,19 +91,36 @@ pub(crate) fn pause(globals: &Globals, arguments: &PauseArgs) -> CommandOutcome 
     let request = PauseRequest {
         reason: arguments.reason.clone(),
     };
-    let pause = wait_for(async { client.pause(&request).await.map_err(explain) })?;
-    done(
-        globals,
-        &pause,
-        "Paused: no node begins an upgrade; those under way finish. `upstart resume` ends it.",
-    )
+    let (before, pause) = wait_for(async {
+        let before = client.system().await.ok();
+        Ok((before, client.pause(&request).await.map_err(explain)?))
+    })?;
+    let mut sentence =
+        "Paused: no node begins an upgrade; those under way finish. `upstart resume` ends it."
+            .to_owned();
+    let before = before.and_then(|view| view.paused);
+    if let Some(before) = before.filter(|before| before.author != pause.author) {
+        let (author, reason) = (before.author, before.reason);
+        sentence.push_str(&format!(
+            "\nThis replaces the pause by {author}, whose reason was: {reason}"
+        ));
+    }
+    done(globals, &pause, &sentence)
 }
 
 /// `upstart resume`.
 pub(crate) fn resume(globals: &Globals) -> CommandOutcome {
     let client = connect(globals)?;
-    wait_for(async { client.resume().await.map_err(explain) })?;
-    done(globals, &serde_json::json!({ "paused": null }), "Resumed.")
+    let before = wait_for(async {
+        let before = client.system().await.ok();
+        client.resume().await.map_err(explain)?;
+        Ok(before)
+    })?;
+    let sentence = match before {
+        Some(view) if view.paused.is_none() => "Nothing was paused.",
+        _ => "Resumed.",
+    };
+    done(globals, &serde_json::json!({ "paused": null }), sentence)
 }
 
 /// `upstart approve`.
@@ -113,17 +131,23 @@ pub(crate) fn approve(globals: &Globals, arguments: &ApproveArgs) -> CommandOutc
         class: arguments.class.clone(),
         node: arguments.node.clone(),
     };
-    let approval = wait_for(async { client.approve(&request).await.map_err(explain) })?;
+    let (approval, view) = wait_for(async {
+        let approval = client.approve(&request).await.map_err(explain)?;
+        Ok((approval, client.system().await.ok()))
+    })?;
     let whom = match (&approval.node, &approval.class) {
         (Some(node), _) => format!("node {node}"),
         (None, Some(class)) => format!("class {class}"),
         (None, None) => "every node".to_owned(),
     };
-    done(
-        globals,
-        &approval,
-        &format!("Version {} is approved for {whom}.", approval.version),
-    )
+    let mut sentence = format!("Version {} is approved for {whom}.", approval.version);
+    let nodes = view.map(|view| view.nodes).unwrap_or_default();
+    let is_there =
+        |node: &NodeFact| describe::is_at(&node.report.status, approval.version, approval.revision);
+    if !nodes.is_empty() && nodes.iter().all(is_there) {
+        sentence.push_str(" Every node has settled there already: nothing waits for this.");
+    }
+    done(globals, &approval, &sentence)
 }
 
 /// `upstart retry`.

@@ -34,8 +34,15 @@ pub(crate) fn run(globals: &Globals, arguments: &PermitArgs) -> CommandOutcome {
         PermitCommand::List => list(globals),
         PermitCommand::Break { permit } => {
             let client = connect(globals)?;
-            let fact = wait_for(async { client.break_permit(permit).await.map_err(explain) })?;
-            let sentence = format!("Permit {permit} of node {} is broken.", fact.node);
+            let (fact, view) = wait_for(async {
+                let fact = client.break_permit(permit).await.map_err(explain)?;
+                Ok((fact, client.system().await.ok()))
+            })?;
+            // It is broken whether or not the node's name can be said.
+            let nodes = view.map(|view| view.nodes).unwrap_or_default();
+            let node = nodes.iter().find(|node| node.node == fact.node);
+            let name = node.map_or_else(|| fact.node.to_string(), |node| node.name.clone());
+            let sentence = format!("Permit {permit} of node {name} is broken.");
             done(globals, &fact, &sentence)
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct RetireArgs {
     /// Close what is still open at these versions instead of being refused
     #[arg(long)]
     pub(crate) close: bool,
-    /// Wait until nobody uses them any more and every node has acknowledged, at most this long
+    /// Wait until nobody uses them any more and every node has acknowledged, at most this long (300 seconds if no number is given)
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
     pub(crate) wait: Option<u64>,
 }
@@ -51,7 +51,7 @@ pub(crate) fn run(globals: &Globals, arguments: &RetireArgs) -> CommandOutcome {
         format!("Every version up to {version} is retired.")
     } else {
         format!(
-            "Versions up to {version} are being retired; to acknowledge: {}.",
+            "Versions up to {version} are being retired; waiting for nodes {}.",
             retirement.waiting_for.join(", ")
         )
     };

@@ -142,3 +142,21 @@ fn an_upgrade_is_checked_against_those_before_it() {
     let text = check(&second).expect(1).stdout();
     assert!(text.contains("interface"), "{text}");
 }
+
+/// Nothing is wrong with the files: what is missing is said, and no change of a good file is advised.
+#[test]
+fn a_history_without_its_beginning_is_said_to_be_incomplete() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (second, third) = (folder.path().join("v2"), folder.path().join("v3"));
+    write(&second, SECOND);
+    let next = SECOND.replace("version = 2", "version = 3");
+    write(&third, &next.replace("from = 1", "from = 2"));
+    let mut command = upstart();
+    command.arg("check").arg(&third).arg("--after").arg(&second);
+    let said = run(&mut command).expect(1).stderr();
+    assert!(
+        said.contains("needs the whole history: version 1 is missing, on which version 2 builds"),
+        "{said}"
+    );
+    assert!(said.contains("--after v1 --after v2"), "{said}");
+}

@@ -131,7 +131,7 @@ fn a_node_that_its_server_refuses_starts_its_software_and_is_heard_when_it_is_ta
     std::fs::rename(&data, &aside).expect("moved");
     system.server.resume();
     rebooted(&mut node, port);
-    node.until_said("the upgrade server refuses this node: There is no such node");
+    node.until_said("the upgrade server refuses this node: No node `");
 
     // The right one again.
     system.server.kill();

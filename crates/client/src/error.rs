@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The server answered with a problem: it understood the request and refused it, or could not serve it.
-    #[error("{}: {}", .0.title, .0.detail)]
+    #[error("{}", said(.0))]
     Problem(Problem),
     /// No server could be reached, or the connection broke before the answer was whole.
     #[error("no upgrade server answers at {servers}: {reason}")]
@@ -102,5 +102,26 @@ impl ClientError {
             Self::Problem(problem) => problem.status >= 500 || problem.status == 429,
             _ => false,
         }
+    }
+}
+
+/// The problems whose detail says by itself what was refused: their title would say it twice.
+const SAID_BY_DETAIL: [&str; 7] = [
+    "/problems/unknown-node",
+    "/problems/unknown-version",
+    "/problems/unknown-service",
+    "/problems/unknown-class",
+    "/problems/not-blocked",
+    "/problems/approval-refused",
+    "/problems/permit-lost",
+];
+
+/// A problem for people.
+fn said(problem: &Problem) -> String {
+    let Problem { title, detail, .. } = problem;
+    if SAID_BY_DETAIL.contains(&problem.kind.as_str()) && !detail.is_empty() {
+        detail.clone()
+    } else {
+        format!("{title}: {detail}")
     }
 }

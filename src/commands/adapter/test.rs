@@ -299,7 +299,7 @@ fn report(all: &Report<'_>) -> CommandOutcome {
     output::line(sentence)?;
     if all.iter().all(|(_, _, tested)| tested.is_empty()) {
         output::line(
-            "nothing was tested: write a conversation (docs/reference/lenses.md), or record some with `upstart record`",
+            "nothing was tested: write a conversation (docs/guides/testing-lenses.md), or record some with `upstart record`",
         )?;
     }
     Ok(end(all))

@@ -116,7 +116,8 @@ impl Goal {
             let reason = node.report.status.reason.clone().unwrap_or_default();
             return Some(Err(refusal(
                 format!("{} is blocked on its way: {reason}", node.name),
-                "publish a revision, withdraw the version, or `upstart retry` the node",
+                describe::next_step(node)
+                    .unwrap_or_else(|| format!("`upstart retry {}`", node.name)),
             )));
         }
         let mut upgrades = view.upgrades.iter();
@@ -164,7 +165,7 @@ fn too_late(version: &str, not_there: &[&NodeFact]) -> anyhow::Error {
         })
         .collect();
     let what = if names.is_empty() {
-        "time is up, and there are no nodes".to_owned()
+        "time is up, and there are no nodes yet: start an agent".to_owned()
     } else {
         format!(
             "time is up, and these nodes have not settled at {version}: {}",

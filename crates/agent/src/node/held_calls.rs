@@ -137,7 +137,7 @@ impl HeldCalls {
         let release_ms = u64::try_from(release.as_millis()).unwrap_or(u64::MAX);
         tally.add(&format!("release_ms.{version}"), release_ms);
         let message =
-            format!("calls were held for {ms} ms, {release_ms} of them by the release itself");
+            format!("calls were held for {ms} ms, the release took {release_ms} ms of that");
         self.surroundings
             .tell("node.released", Some(version), message);
         if let Err(error) = std::fs::remove_file(self.held_file()) {

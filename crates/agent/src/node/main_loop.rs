@@ -182,7 +182,7 @@ impl MainLoop {
                 Vec::new()
             }
             Notice::ChildExited(exit) => {
-                let mut how = describe_exit(&exit);
+                let mut how = describe_exit(&exit, &self.node.surroundings.config.name);
                 if let Some(why) = self.node.inspection.never_reached(exit.generation) {
                     how = format!("{how}; {why}");
                 }
@@ -383,12 +383,14 @@ impl Panicked for StageOutcome {
     }
 }
 
-fn describe_exit(exit: &intercept::holder::ChildExit) -> String {
+fn describe_exit(exit: &intercept::holder::ChildExit, node: &str) -> String {
     match (exit.code, exit.signal) {
-        (Some(code), _) => format!("the software ended with exit code {code}; see `upstart logs`"),
-        (None, Some(signal)) => {
-            format!("the software was killed by signal {signal}; see `upstart logs`")
+        (Some(code), _) => {
+            format!("the software ended with exit code {code}; see `upstart logs {node}`")
         }
-        (None, None) => "the software ended; see `upstart logs`".to_owned(),
+        (None, Some(signal)) => {
+            format!("the software was killed by signal {signal}; see `upstart logs {node}`")
+        }
+        (None, None) => format!("the software ended; see `upstart logs {node}`"),
     }
 }

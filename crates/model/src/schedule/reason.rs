@@ -155,6 +155,15 @@ impl WaitReason {
     }
 }
 
+/// The command that lets blocked nodes try again, ready to copy where it is one node.
+fn retry_of(nodes: &str) -> String {
+    if nodes.contains(' ') {
+        "`upstart retry NODE` for each".to_owned()
+    } else {
+        format!("`upstart retry {nodes}`")
+    }
+}
+
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -165,7 +174,8 @@ impl fmt::Display for WaitReason {
             | Self::Paused { .. } => self.of_the_plan(f),
             Self::Blocked { goal, nodes } => write!(
                 f,
-                "{goal} has failed and is blocked at {nodes}; next: `upstart retry` there, or `upstart publish DIR --revise`"
+                "{goal} has failed and is blocked at {nodes}; next: {}, or `upstart publish DIR --revise`",
+                retry_of(&nodes.to_string())
             ),
             Self::NotStaged { version, nodes } => {
                 write!(

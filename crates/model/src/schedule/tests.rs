@@ -122,7 +122,7 @@ fn what_is_blocked_at_one_of_the_class_is_not_begun_at_others_before_somebody_sa
     let (reason, until) = waits(ask(&none, &system(nodes(&failed)), 0));
     assert_eq!(
         reason,
-        "version 2 has failed and is blocked at a-2; next: `upstart retry` there, or `upstart publish DIR --revise`"
+        "version 2 has failed and is blocked at a-2; next: `upstart retry a-2`, or `upstart publish DIR --revise`"
     );
     assert_eq!(until, None);
     let free = |change: &dyn Fn(&mut NodeFact)| {

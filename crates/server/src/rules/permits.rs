@@ -76,7 +76,7 @@ pub(super) fn confirm(
         let fact = held.fact.clone();
         draft.change(Change::Permit(held));
         let name = draft.name(fact.node);
-        let message = format!("{name} goes down in {}", fact.group);
+        let message = format!("{name} begins to be unavailable in {}", fact.group);
         draft.event_by(
             name,
             EventKind::PermitConfirmed,
@@ -161,7 +161,9 @@ fn live(draft: &Draft<'_>, permit: PermitId) -> Result<HeldPermit, RequestRefusa
                 "No permit {permit} was given yet; `upstart permit list` lists those that are held."
             )
         } else {
-            format!("Permit {permit} has expired, was ended or broken; ask for a new one.")
+            format!(
+                "Permit {permit} is not held any more: it has expired, was ended or broken. There is nothing to do; `upstart permit list` lists those that are held."
+            )
         };
         refuse(Kind::PERMIT_LOST, why)
     })

@@ -95,6 +95,12 @@ fn of_this_system(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<(), RequestRef
 fn follows(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<Revision, RequestRefusal> {
     let next = Version(draft.state.newest_number().0 + 1);
     let newest = draft.state.history.newest();
+    if upgrade.version != next && next.0 == 1 {
+        return Err(refused(format!(
+            "Nothing is published yet, and the bundle says version {}; publish version 1 first.",
+            upgrade.version
+        )));
+    }
     if upgrade.version != next {
         return Err(refused(format!(
             "The next version is {next}, the bundle says {}; numbers follow one another and are never reused: write `version = {next}`.",

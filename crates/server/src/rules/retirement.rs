@@ -65,7 +65,8 @@ fn holders(draft: &Draft<'_>, version: Version, close: bool) -> Vec<String> {
                 .map(|(_, count)| *count);
             match counts.sum::<u64>() {
                 0 => None,
-                count => Some(format!("{} ({count})", fact.name)),
+                1 => Some(format!("{} (1 connection)", fact.name)),
+                count => Some(format!("{} ({count} connections)", fact.name)),
             }
         })
         .collect();

@@ -17,9 +17,15 @@ pub(super) fn withdraw(
     }
     let newest = draft.state.history.newest();
     if newest != version {
-        return Err(refused(format!(
-            "Version {newest} builds on version {version}; withdraw {newest} first."
-        )));
+        let nodes = draft.state.nodes.values();
+        let mut settled = nodes.map(|fact| fact.report.status.version);
+        return Err(refused(if settled.any(|at| at >= version) {
+            format!(
+                "Version {newest} builds on version {version}, and nodes have settled at version {version} or beyond, so it stays."
+            )
+        } else {
+            format!("Version {newest} builds on version {version}; withdraw {newest} first.")
+        }));
     }
     nobody_there(draft, version)?;
     draft

@@ -185,7 +185,7 @@ impl<'n> StateTransform<'n> {
                 let (done, total) = (progress.bytes, progress.bytes_total);
                 surroundings
                     .progress
-                    .show_bytes("snapshot".to_owned(), done, total);
+                    .show_bytes("copying the state".to_owned(), done, total);
             })
         });
         match copied.await {
