@@ -87,7 +87,9 @@ impl Answer {
     pub(crate) fn expect_advice(self, code: i32) -> Self {
         let answer = self.expect(code);
         let stderr = answer.stderr();
-        assert!(stderr.contains("next: "), "no advice in: {stderr}");
+        // Where the error names a command, that is what to do.
+        let is_advised = stderr.contains("next: ") || stderr.contains("`upstart ");
+        assert!(is_advised, "no advice in: {stderr}");
         assert!(
             !stderr.contains("panicked") && !stderr.contains("backtrace"),
             "{stderr}"

@@ -75,6 +75,11 @@ impl DiskSpace {
         *self.ran_out.lock().unpoisoned() = Some(note);
     }
 
+    /// The state is looked at anew the next time: what was found a while ago must not decide whether software is stopped.
+    pub(super) fn forget_look(&self) {
+        *self.looked.lock().unpoisoned() = None;
+    }
+
     /// Notes whether the journal has room for an upgrade.
     pub(super) fn note_journal(&self, problem: Option<String>) {
         *self.journal.lock().unpoisoned() = problem;

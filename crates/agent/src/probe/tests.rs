@@ -177,9 +177,15 @@ async fn software_that_resets_what_it_accepts_is_not_healthy() {
         let connection = socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO));
         connection.expect("set");
     });
-    let error = probe(&software, &tcp(), &timing(300)).await;
-    let error = error.expect_err("unhealthy").to_string();
-    assert!(error.contains("reset"), "{error}");
+    // Between its accept and its reset a processor may be with others, and a look in between sees software that has accepted.
+    for _ in 0..10 {
+        if let Err(error) = probe(&software, &tcp(), &timing(300)).await {
+            let error = error.to_string();
+            assert!(error.contains("reset"), "{error}");
+            return;
+        }
+    }
+    panic!("never seen to be unhealthy");
 }
 
 #[tokio::test]

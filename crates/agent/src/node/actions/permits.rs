@@ -86,7 +86,21 @@ impl<'n> Leave<'n> {
             coming: None,
             mends: true,
         };
-        self.judged(&request).await
+        let answered = self.judged(&request).await;
+        let Outcome::Permit { permit, .. } = answered else {
+            return answered;
+        };
+        self.state.space.forget_look();
+        match self.state.lacks_room(mend).await {
+            Some(reason) => self.give_back(permit, reason).await,
+            None => answered,
+        }
+    }
+
+    /// Waits without a permit, which would expire: others need not wait for that.
+    async fn give_back(&self, permit: PermitId, reason: String) -> Outcome {
+        let _ = self.surroundings.client.end_permit(permit).await;
+        waits(reason)
     }
 
     /// Asks for leave to versions whose ports are open: others call them there as soon as the node is at one.
@@ -107,15 +121,14 @@ impl<'n> Leave<'n> {
             mends: false,
         };
         let answered = self.judged(&request).await;
-        if let Outcome::Permit { permit, to } = answered
-            && to > first
-            && let Some(reason) = self.lacks_room_for(chain, to).await
-        {
-            // It would expire; others need not wait for that.
-            let _ = self.surroundings.client.end_permit(permit).await;
-            return waits(reason);
+        let Outcome::Permit { permit, to } = answered else {
+            return answered;
+        };
+        self.state.space.forget_look();
+        match self.lacks_room_for(chain, to).await {
+            Some(reason) => self.give_back(permit, reason).await,
+            None => answered,
         }
-        answered
     }
 
     /// What the server says.

@@ -37,7 +37,11 @@ fn everything_that_holds_a_version_is_told_at_once() {
     busy.connections.insert(Version(1), 2);
     world.report(b, busy.clone());
     let told = world.holds(retire(1, false));
-    for holder in ["a (at version 1)", "b (2)", "storage/data (version 1)"] {
+    for holder in [
+        "a (at version 1)",
+        "b (2 connections)",
+        "storage/data (version 1)",
+    ] {
         assert!(told.contains(holder), "{told}");
     }
     assert!(world.holds(retire(2, false)).contains("newest"));
