@@ -1,4 +1,5 @@
-//! Whether the schedule's limits held, judged from the server's history: of a class at most one node was away at a time.
+//! Whether the schedule's limits held, judged from the server's history: of a class that has a limit at most one node was away at a
+//! time.
 
 use crate::demo::store::Store;
 use model::api::Event;
@@ -6,6 +7,9 @@ use std::collections::BTreeSet;
 
 /// The most nodes of a class that the store's upgrades let be unavailable at once.
 const UNAVAILABLE_MAX: usize = 1;
+
+/// The classes of which they say so: the others' nodes hold permits too, as many as like.
+const LIMITED: [&str; 2] = ["storage", "gateway"];
 
 /// What exceeded a limit; empty when nothing did.
 pub(super) async fn exceeded(store: &Store) -> anyhow::Result<Vec<String>> {
@@ -25,7 +29,8 @@ fn judge(events: &[Event]) -> Vec<String> {
     let mut silent = BTreeSet::<String>::new();
     let mut found = Vec::new();
     for event in events {
-        let Some(node) = event.node.clone() else {
+        let limited = |node: &String| LIMITED.contains(&class(node));
+        let Some(node) = event.node.clone().filter(limited) else {
             continue;
         };
         match event.kind.as_str() {
@@ -80,23 +85,38 @@ mod tests {
     #[test]
     fn one_after_the_other_is_within_the_limit() {
         let lines = [
-            ("a-1", "permit.acquired"),
-            ("b-1", "permit.acquired"),
-            ("a-1", "permit.ended"),
-            ("a-2", "permit.acquired"),
-            ("a-2", "permit.expired"),
-            ("a-3", "node.unreachable"),
-            ("a-3", "node.reachable"),
-            ("a-1", "permit.acquired"),
+            ("storage-1", "permit.acquired"),
+            ("gateway-1", "permit.acquired"),
+            ("storage-1", "permit.ended"),
+            ("storage-2", "permit.acquired"),
+            ("storage-2", "permit.expired"),
+            ("storage-3", "node.unreachable"),
+            ("storage-3", "node.reachable"),
+            ("storage-1", "permit.acquired"),
         ];
         assert_eq!(judge(&history(&lines)), Vec::<String>::new());
     }
 
     #[test]
     fn two_at_a_time_and_one_beside_a_silent_one_are_not() {
-        let twice = [("a-1", "permit.acquired"), ("a-2", "permit.acquired")];
+        let twice = [
+            ("storage-1", "permit.acquired"),
+            ("storage-2", "permit.acquired"),
+        ];
         assert_eq!(judge(&history(&twice)).len(), 1);
-        let beside = [("a-1", "node.unreachable"), ("a-2", "permit.acquired")];
+        let beside = [
+            ("storage-1", "node.unreachable"),
+            ("storage-2", "permit.acquired"),
+        ];
         assert_eq!(judge(&history(&beside)).len(), 1);
+    }
+
+    #[test]
+    fn a_class_without_a_limit_keeps_none() {
+        let both = [
+            ("client-1", "permit.acquired"),
+            ("client-2", "permit.acquired"),
+        ];
+        assert_eq!(judge(&history(&both)), Vec::<String>::new());
     }
 }
