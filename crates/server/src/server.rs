@@ -337,6 +337,14 @@ mod tests {
     }
 
     #[test]
+    fn a_nodes_data_directory_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("journal.witness"), "").expect("written");
+        let told = private(folder.path()).expect_err("a node's").to_string();
+        assert!(told.contains("node's data directory"), "{told}");
+    }
+
+    #[test]
     fn a_folder_of_somebody_elses_or_of_everybodys_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         private(folder.path()).expect("its own");
