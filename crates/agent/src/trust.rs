@@ -92,42 +92,21 @@ pub(crate) fn check(data: &Path) -> Result<(), Distrust> {
     Ok(())
 }
 
-/// Looks at a file that says what an agent runs, and at every folder above it, by its real path and as it was given.
+/// Looks at a file that says what an agent runs, and at the way to it.
 ///
 /// # Errors
 /// One of them can be changed by somebody else than root and this process's user.
 pub fn check_file(file: &Path) -> Result<(), Distrust> {
-    let judge = Judge::new();
-    let look = |source| Distrust::Look {
-        path: file.to_owned(),
-        source,
-    };
-    let given = std::path::absolute(file).map_err(look)?;
-    let real = std::fs::canonicalize(file).map_err(look)?;
-    for path in real.ancestors().skip(1).chain(given.ancestors().skip(1)) {
-        judge.look(path, Place::Above)?;
-    }
-    judge.look(&real, Place::Within)
+    let real = Judge::new().way(file)?;
+    Judge::new().look(&real, Place::Within)
 }
 
-/// Looks at the way to a data directory, by its real path and as it was given: whoever can change it chooses another one.
+/// Looks at the way to a data directory: whoever can change it chooses another one.
 ///
 /// # Errors
-/// One of its folders can be changed by somebody else than root and this process's user.
+/// Part of it can be changed by somebody else than root and this process's user.
 pub fn check_way(data: &Path) -> Result<(), Distrust> {
-    let judge = Judge::new();
-    let look = |source| Distrust::Look {
-        path: data.to_owned(),
-        source,
-    };
-    let given = std::path::absolute(data).map_err(look)?;
-    let real = std::fs::canonicalize(data).map_err(look)?;
-    let above = real.ancestors().chain(given.ancestors()).skip(1);
-    for path in above.filter(|path| *path != given) {
-        judge.look(path, Place::Above)?;
-    }
-    // A link, where that is one.
-    judge.look(&given, Place::Above)
+    Judge::new().way(data).map(|_| ())
 }
 
 /// Where a path lies.
@@ -154,6 +133,21 @@ impl Judge {
             group: rustix::process::getegid().as_raw(),
             hidden: hidden_owner(),
         }
+    }
+
+    /// Looks at the folders above a path, as it was given and as it really is, and at what was given, which may be a link. Gives the
+    /// real path.
+    fn way(&self, path: &Path) -> Result<PathBuf, Distrust> {
+        let look = |source| Distrust::Look {
+            path: path.to_owned(),
+            source,
+        };
+        let given = std::path::absolute(path).map_err(look)?;
+        let real = std::fs::canonicalize(path).map_err(look)?;
+        for folder in real.ancestors().skip(1).chain(given.ancestors()) {
+            self.look(folder, Place::Above)?;
+        }
+        Ok(real)
     }
 
     /// What is not there, nobody else has made.
@@ -324,6 +318,35 @@ mod tests {
 
     fn set_mode(path: &Path, mode: u32) {
         set_permissions(path, Permissions::from_mode(mode)).expect("set");
+    }
+
+    /// In a sticky folder everybody makes links, and each owner changes his.
+    #[test]
+    fn a_way_that_goes_by_anothers_link_is_not_trusted() {
+        let (_place, above, data) = place();
+        let open = above.join("open");
+        std::fs::create_dir(&open).expect("made");
+        set_mode(&open, 0o1777);
+        let (link, file) = (open.join("link"), above.join("agent.toml"));
+        std::fs::write(&file, "").expect("written");
+        set_mode(&file, 0o644);
+        std::os::unix::fs::symlink(&data, &link).expect("linked");
+        assert!(check_way(&link).is_ok() && check_way(&data).is_ok());
+        let own = open.join("agent.toml");
+        std::os::unix::fs::symlink(&file, &own).expect("linked");
+        assert!(check_file(&own).is_ok());
+        if !rustix::process::geteuid().is_root() {
+            println!(
+                "SKIPPED: a_way_that_goes_by_anothers_link_is_not_trusted: only root gives links away"
+            );
+            return;
+        }
+        for anothers in [&link, &own] {
+            std::os::unix::fs::lchown(anothers, Some(1234), None).expect("given");
+        }
+        let told = check_way(&link).expect_err("another's link").to_string();
+        assert!(told.contains("belongs to user 1234"), "{told}");
+        assert!(check_file(&own).is_err());
     }
 
     #[test]

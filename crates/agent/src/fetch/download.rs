@@ -1,6 +1,7 @@
 //! Artifacts from the server: resumed where they broke off, checked, and there whole or not at all.
 
 use super::{FetchError, disk, sync, with_suffix};
+use crate::snapshot::FreeRoom;
 use client::{Client, ClientError};
 use model::manifest::{Digest, Manifest};
 use rand::RngExt as _;
@@ -137,10 +138,9 @@ impl Fetcher {
     }
 
     fn check_space(&self, missing: u64, copies: u64) -> Result<(), FetchError> {
-        let Ok(disk) = rustix::fs::statvfs(&self.folder) else {
+        let Ok(FreeRoom { bytes: free, .. }) = FreeRoom::at(&self.folder) else {
             return Ok(());
         };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let needed = missing.saturating_add(copies).saturating_add(SPARE_BYTES);
         if needed <= free {
             return Ok(());

@@ -83,7 +83,7 @@ impl Service {
         }
         self.last_look = now;
         // Another directory may be in this place: its agent must not find this holder there.
-        if self.is_in_place() && !super::socket_path(&self.data).exists() {
+        if is_in_place(&self.data, self.home) && !super::socket_path(&self.data).exists() {
             match super::listen_for_agents(&self.data) {
                 Ok(listener) => {
                     tracing::warn!("the socket for agents was gone and is there again");
@@ -92,11 +92,6 @@ impl Service {
                 Err(error) => tracing::warn!(%error, "the socket for agents is gone"),
             }
         }
-    }
-
-    /// Whether the data directory is where it was.
-    pub(super) fn is_in_place(&self) -> bool {
-        is_in_place(&self.data, self.home)
     }
 
     fn end_child(&mut self) {

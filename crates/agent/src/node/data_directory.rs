@@ -14,6 +14,7 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
         std::fs::create_dir_all(parent).map_err(at(parent))?;
     }
     make_folder(data, 0o711).map_err(at(data))?;
+    trust::check_way(data)?;
     let data = std::fs::canonicalize(data).map_err(at(data))?;
     if let Some(name) = somebody_elses(&data).map_err(at(&data))? {
         return Err(AgentError::NotANodes(data, name));
