@@ -216,7 +216,13 @@ fn a_pipe_in_the_place_of_the_journal_holds_nobody_up() {
     let (_system, mut node) = serving();
     node.end_agent();
     node.stop_software();
-    for name in ["journal", "journal.witness", "start.json", "holder.child"] {
+    for name in [
+        "journal",
+        "journal.lock",
+        "journal.witness",
+        "start.json",
+        "holder.child",
+    ] {
         let (path, aside) = (node.data.join(name), node.data.join("aside"));
         std::fs::rename(&path, &aside).expect("moved");
         let made = Command::new("mkfifo").arg(&path).status().expect("runs");
