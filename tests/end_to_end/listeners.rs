@@ -275,3 +275,22 @@ fn after_an_upgrade_the_port_is_the_softwares_alone_again() {
     });
     assert_eq!(call(system.port(1)), Ok(2));
 }
+
+#[test]
+fn software_that_does_not_share_its_address_is_started_again_beside_its_own_ended_connections() {
+    let kinds = ["no_reuse_address"];
+    let system = System::with(&bundle(&kinds, 1, false));
+    let nodes = nodes(&system, &kinds, 1);
+    assert_eq!(call(system.port(1)), Ok(1));
+    let software = || crate::harness::pids_naming(&nodes[0].data.join("versions"));
+    let killed = software();
+    assert_eq!(killed.len(), 1, "{killed:?}");
+    crate::harness::kill(killed[0]);
+    until("another process to answer", || {
+        (software() != killed && call(system.port(1)) == Ok(1)).then_some(())
+    });
+    let crashes = (system.events().into_iter())
+        .filter(|event| event.kind == "child.crashed")
+        .count();
+    assert_eq!(crashes, 1, "the one that was killed");
+}

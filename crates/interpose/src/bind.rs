@@ -1,5 +1,5 @@
-//! Binding a port beside what the holder keeps there over a restart: the holder is asked to make room, then the real call binds the
-//! software's own socket.
+//! Binding a service's port, beside what the holder keeps there over a restart and what is left of ended connections: room is made,
+//! then the real call binds the software's own socket.
 
 use crate::kernel::{self, Errno, Given};
 use crate::{messenger, state};
@@ -33,9 +33,18 @@ pub fn bind(fd: c_int, to: Given) -> Result<c_int, Errno> {
     .map(|_| 0)
 }
 
-/// Asks the holder to make room for a socket that is about to be bound there, where something is kept.
+/// Makes room for a socket that is about to be bound there, if that is a service's: the holder is asked where something is kept.
+///
+/// Connections that have ended (TIME_WAIT) keep the kernel from giving their address to a socket without `SO_REUSEADDR` for a minute:
+/// the next version, and the same one after a crash, would have to wait for it. Whoever listens there keeps it all the same.
 pub fn make_room(fd: c_int, local: std::net::SocketAddr) {
-    if state::table(|table| on_bind(&table, local.port())) != Some(true) || !kernel::is_tcp(fd) {
+    if !is_service(local.port()) || !kernel::is_tcp(fd) {
+        return;
+    }
+    if kernel::option::<c_int>(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR) == Ok(0) {
+        let _ = kernel::set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, &1);
+    }
+    if state::table(|table| on_bind(&table, local.port())) != Some(true) {
         return;
     }
     let made = messenger::is_so(&HookMessage::Bind { local }, Some(fd));
@@ -44,6 +53,11 @@ pub fn make_room(fd: c_int, local: std::net::SocketAddr) {
     } else {
         Counter::BindNotKept
     });
+}
+
+/// Whether a service of this node has that port.
+pub fn is_service(port: u16) -> bool {
+    state::table(|table| table.service(port).is_some()) == Some(true)
 }
 
 /// Whether `SO_REUSEPORT` is set on a socket only for what is kept beside it: the software has not set it.

@@ -1,5 +1,6 @@
 //! Listening: the real call, then the holder is told, so that the agent knows that hooks see this listener.
 
+use crate::bind::is_service;
 use crate::kernel::{self, Errno};
 use crate::{cookies, messenger, state};
 use intercept::hook_protocol::HookMessage;
@@ -12,12 +13,7 @@ use libc::c_int;
 /// The kernel's.
 pub fn listen(fd: c_int, backlog: c_int) -> Result<c_int, Errno> {
     let local = kernel::local(fd).address();
-    let is_service = local.is_some_and(|local| {
-        state::table(|table| table.service(local.port()).is_some()) == Some(true)
-    });
-    if is_service {
-        leave_the_address(fd);
-    }
+    let is_service = local.is_some_and(|local| is_service(local.port()));
     // SAFETY: no pointers.
     unsafe {
         kernel::call(
@@ -42,12 +38,4 @@ pub fn listen(fd: c_int, backlog: c_int) -> Result<c_int, Errno> {
         });
     }
     Ok(0)
-}
-
-/// The connections of a listener without `SO_REUSEADDR` keep everybody from its address for a minute after they have ended
-/// (TIME_WAIT), the next version of the same software too.
-fn leave_the_address(fd: c_int) {
-    if kernel::option::<c_int>(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR) == Ok(0) {
-        let _ = kernel::set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, &1);
-    }
 }

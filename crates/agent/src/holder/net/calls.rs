@@ -199,25 +199,20 @@ impl Caller<'_> {
         )
     }
 
-    /// Every bind is the kernel's, with the software's own rights; where something is kept, room is made for it first.
+    /// Every bind is the kernel's, with the software's own rights; at a service's port, room is made for it first.
     fn bind(&self) -> bool {
         // Who waits at a listener that was closed meanwhile keeps it open.
         self.shared.parking.sweep(self.shared);
-        let to = self.address();
-        let port = to.as_ref().and_then(Storage::address).map(|to| to.port());
-        let kept =
-            port.is_some_and(|port| state::table(|table| on_bind(&table, port)) == Some(true));
-        let outcome = match to {
-            Some(to) if kept => match self.socket() {
+        let local = self.address().and_then(|to| to.address());
+        let outcome = match local.filter(|local| bind::is_service(local.port())) {
+            Some(local) => match self.socket() {
                 Ok(socket) => {
-                    if let Some(local) = to.address() {
-                        bind::make_room(socket.as_raw_fd(), local);
-                    }
+                    bind::make_room(socket.as_raw_fd(), local);
                     Outcome::GoOn
                 }
                 Err(outcome) => outcome,
             },
-            _ => Outcome::GoOn,
+            None => Outcome::GoOn,
         };
         self.end(outcome)
     }
