@@ -44,8 +44,8 @@ runs on under its holder, for the next agent (`upstart stop` ends both).";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct AgentArgs {
-    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, addresses, networks, pass_environment, poll_ms, call_threads
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "addresses", "networks", "pass_environment", "poll_ms", "call_threads"])]
+    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, root, addresses, networks, pass_environment, poll_ms, call_threads
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "root", "addresses", "networks", "pass_environment", "poll_ms", "call_threads"])]
     pub(crate) config: Option<PathBuf>,
     /// The node's data directory; one node each
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
@@ -62,6 +62,10 @@ pub(crate) struct AgentArgs {
     /// A variable for command lines and ports: a whole number, true, false, else text (repeatable)
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) variables: Vec<(String, String)>,
+    /// The first root of the system's signed repository (metadata/1.root.json), which the node trusts from its first start on; without
+    /// it, the server is believed that once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) root: Option<PathBuf>,
     /// An address at which peers reach the node (repeatable) [default: 127.0.0.1]
     #[arg(long = "address", value_name = "IP")]
     pub(crate) addresses: Vec<IpAddr>,
@@ -254,6 +258,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
         servers: globals.servers.clone(),
         token: given.token,
         token_owner: given.owner,
+        root: arguments.root.as_deref().map(absolute).transpose()?,
         addresses,
         networks: arguments.networks,
         pass_environment: arguments.pass_environment,

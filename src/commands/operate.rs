@@ -1,5 +1,6 @@
 //! What operators change with one request: withdraw, pause, resume, approve, retry, forget, public.
 
+use super::publish::{SigningArgs, unpublished};
 use crate::connection::{connect, explain, wait_for};
 use crate::describe;
 use crate::failure::{CommandEnd, CommandOutcome};
@@ -15,6 +16,8 @@ use serde::Serialize;
 pub(crate) struct WithdrawArgs {
     /// The newest version; its number is never used again
     pub(crate) version: Version,
+    #[command(flatten)]
+    pub(crate) signing: SigningArgs,
 }
 
 /// Arguments of `upstart pause`.
@@ -76,7 +79,12 @@ pub(crate) fn done(globals: &Globals, answer: &impl Serialize, sentence: &str) -
 pub(crate) fn withdraw(globals: &Globals, arguments: &WithdrawArgs) -> CommandOutcome {
     let client = connect(globals)?;
     let version = arguments.version;
-    let summary = wait_for(async { client.withdraw(version).await.map_err(explain) })?;
+    let system = wait_for(async { client.system().await.map_err(explain) })?.system;
+    let keys = arguments.signing.keys(&system)?;
+    let summary = wait_for(async {
+        let withdrawn = client.withdraw_signed(&keys, version).await;
+        withdrawn.map_err(unpublished)
+    })?;
     let next = version.0 + 1;
     let from = summary.from;
     let sentence = format!(

@@ -1,13 +1,13 @@
 //! `upstart publish`: checks an upgrade's folder, uploads what the repository lacks, then publishes.
 
 use super::check::{Proved, complain, prove};
+use super::keys::unsigned;
 use super::operate::done;
 use crate::connection::{connect, explain, wait_for};
-use crate::failure::{CommandOutcome, refusal};
+use crate::failure::{CommandOutcome, failure, refusal};
 use crate::globals::Globals;
 use clap::Args;
-use client::{Client, ClientError};
-use model::api::{PublishRequest, UpgradeSummary};
+use client::{Client, ClientError, PublishError, Published, PublisherKeys, usual_keys};
 use model::ids::Revision;
 use model::manifest::{Digest, ManifestFile};
 use std::collections::BTreeMap;
@@ -23,6 +23,57 @@ pub(crate) struct PublishArgs {
     /// Mend an upgrade that is published already: same versions and interfaces, new contents
     #[arg(long)]
     pub(crate) revise: bool,
+    #[command(flatten)]
+    pub(crate) signing: SigningArgs,
+}
+
+/// With which keys an upgrade is signed.
+#[derive(Debug, Args)]
+pub(crate) struct SigningArgs {
+    /// The folder of the system's keys (*.pem); a new system's are made there [default: ~/.config/upstart/keys/SYSTEM]
+    #[arg(long, value_name = "DIR", env = "UPSTART_KEYS")]
+    pub(crate) keys: Option<PathBuf>,
+    /// A command that signs with a key which no file holds, such as a hardware token's: it gets the bytes on stdin and
+    /// writes the signature to stdout (repeatable)
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) sign_with: Vec<String>,
+}
+
+impl SigningArgs {
+    /// The keys of a system.
+    pub(crate) fn keys(&self, system: &str) -> anyhow::Result<PublisherKeys> {
+        let folder = match &self.keys {
+            Some(folder) => folder.clone(),
+            None => usual_keys(&configuration()?, system),
+        };
+        Ok(PublisherKeys {
+            folder,
+            commands: self.sign_with.clone(),
+        })
+    }
+}
+
+/// Where the user's configuration lies, as the XDG base directories say.
+fn configuration() -> anyhow::Result<PathBuf> {
+    let absolute = |name| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let home = || absolute("HOME").map(|home| home.join(".config"));
+    absolute("XDG_CONFIG_HOME").or_else(home).ok_or_else(|| {
+        failure(
+            "there is no home directory to keep the system's keys in",
+            "name a folder for them: --keys DIR",
+        )
+    })
+}
+
+/// Why something could not be signed and published.
+pub(crate) fn unpublished(error: PublishError) -> anyhow::Error {
+    match error {
+        PublishError::Server(error) => explain(error),
+        PublishError::Sign(error) => unsigned(error),
+    }
 }
 
 /// `upstart publish`.
@@ -33,7 +84,9 @@ pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> CommandOutcome 
     };
     let client = connect(globals)?;
     let there = wait_for(published(&client, &proved))?;
-    let summary = wait_for(upload_and_publish(&client, &proved, arguments.revise))?;
+    let keys = arguments.signing.keys(&proved.checked.upgrade.system)?;
+    let published = wait_for(upload_and_publish(&client, &proved, arguments.revise, &keys))?;
+    let summary = published.summary;
     let what = format!(
         "{} version {} revision {} (manifest {})",
         proved.checked.upgrade.system, summary.version, summary.revision, summary.manifest_sha256
@@ -42,6 +95,14 @@ pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> CommandOutcome 
         format!("Nothing has changed: this is {what}.")
     } else {
         format!("Published {what}.")
+    };
+    let sentence = if published.made_keys {
+        format!(
+            "{sentence}\nIts keys were made in {}: whoever has them decides what nodes run, so keep them safe (`upstart keys --help`).",
+            crate::output::within(&keys.folder.display().to_string())
+        )
+    } else {
+        sentence
     };
     done(globals, &summary, &sentence)
 }
@@ -61,7 +122,8 @@ async fn upload_and_publish(
     client: &Client,
     proved: &Proved,
     revise: bool,
-) -> anyhow::Result<UpgradeSummary> {
+    keys: &PublisherKeys,
+) -> anyhow::Result<Published> {
     let missing = missing(client, &proved.checked.manifest.files).await?;
     let total: u64 = missing.iter().map(|file| file.size).sum();
     let mut progress = UploadProgress {
@@ -79,11 +141,9 @@ async fn upload_and_publish(
         progress.sent += file.size;
     }
     progress.end();
-    let request = PublishRequest {
-        manifest: proved.checked.manifest.text(),
-        revise,
-    };
-    client.publish(&request).await.map_err(explain)
+    let manifest = &proved.checked.manifest;
+    let published = client.publish_signed(keys, manifest, revise).await;
+    published.map_err(unpublished)
 }
 
 /// Why a file could not be uploaded: most often somebody has written into it since it was read.

@@ -99,6 +99,7 @@ fn explain(error: ServerError, data: &Path) -> anyhow::Error {
         ServerError::Broken(..) => {
             "start the server again, nothing is lost; report this with the server's log"
         }
+        ServerError::Key(error) => error.advice(),
         ServerError::InUse(_) => "end that server, or give another --data DIR",
         _ => KEEP,
     };

@@ -21,6 +21,7 @@ pub(crate) fn upstart() -> Command {
         "UPSTART_SERVER",
         "UPSTART_TOKEN",
         "UPSTART_TOKEN_FILE",
+        "UPSTART_KEYS",
         "UPSTART_LOG",
     ] {
         command.env_remove(variable);
@@ -162,7 +163,8 @@ impl Server {
         let mut command = upstart();
         command
             .env("UPSTART_SERVER", &self.url)
-            .env("UPSTART_TOKEN_FILE", &self.token);
+            .env("UPSTART_TOKEN_FILE", &self.token)
+            .env("UPSTART_KEYS", self.data.path().join("keys"));
         command
     }
 

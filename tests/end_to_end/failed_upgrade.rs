@@ -113,7 +113,7 @@ fn a_withdrawal_frees_the_node_and_its_number_is_skipped() {
     let (system, node) = with_apples(&Boxes::version(1));
     system.publish(&unhealthy().bundle());
     blocked(&system, &node);
-    system.ask(system.client.withdraw(Version(2)));
+    system.withdraw(Version(2));
     let fact = system.until_settled(&node, 1);
     assert_eq!(fact.report.status.staged, Version(1));
     let answer = system

@@ -257,7 +257,7 @@ fn a_record_that_finds_no_room_waits_for_it() {
     use_up_journal(&node);
     node.start_agent();
     // Letting go of a withdrawn version is a record too.
-    system.ask(system.client.withdraw(Version(2)));
+    system.withdraw(Version(2));
     until_full(&system, &node, Phase::Settled);
     serves_on(&system, &node, port, 7, pid);
     disk.remove("ballast");
@@ -286,7 +286,8 @@ fn a_server_without_room_refuses_and_goes_on_with_it() {
         .bundle()
         .file("software/large", vec![b'y'; 1 << 20]);
     let refused = system.try_publish(&large, false).expect_err("no room");
-    assert_eq!(status_of(&refused), Some(507), "{refused:?}");
+    let said = format!("{refused:?}");
+    assert_eq!(status_of(refused), Some(507), "{said}");
     // Until the room that the database has of its own is used up.
     let why = "x".repeat(1_000);
     let pause = || {
@@ -298,7 +299,8 @@ fn a_server_without_room_refuses_and_goes_on_with_it() {
     let refused = (0..5_000)
         .find_map(|_| pause().err())
         .expect("the database is full at last");
-    assert_eq!(status_of(&refused), Some(507), "{refused:?}");
+    let said = format!("{refused:?}");
+    assert_eq!(status_of(refused), Some(507), "{said}");
     let said = status(&system);
     assert!(said.contains("cannot store what changes"), "{said}");
     serves_on(&system, &node, port, 7, pid);
@@ -390,10 +392,10 @@ fn status(system: &System) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn status_of(error: &client::ClientError) -> Option<u16> {
-    match error {
-        client::ClientError::Problem(problem) => Some(problem.status),
-        _ => None,
+fn status_of(error: impl Into<client::PublishError>) -> Option<u16> {
+    match error.into() {
+        client::PublishError::Server(error) => error.status(),
+        client::PublishError::Sign(_) => None,
     }
 }
 
@@ -418,7 +420,7 @@ fn a_disk_that_fails_ends_the_agent_and_not_the_software() {
         reason.is_some_and(|reason| reason.contains("the state cannot be copied"))
     });
     assert_eq!(node.running_child(), pid);
-    system.ask(system.client.withdraw(Version(2)));
+    system.withdraw(Version(2));
     let said = node.until_agent_gives_up();
     assert!(said.contains("journal"), "{said}");
     // Nothing was flipped or stopped: what the software makes of a disk without answers is its own matter.

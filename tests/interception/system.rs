@@ -90,6 +90,7 @@ impl<'a> System<'a> {
             (None, _) => Command::new(binary),
         };
         command
+            .env("UPSTART_KEYS", self.path("keys"))
             .args([
                 "--server",
                 &format!("http://{}", self.api),

@@ -35,6 +35,10 @@ pub struct Config {
     /// The user whose file the token was in: a server that this one runs on this host is believed, too.
     #[serde(skip)]
     pub token_owner: Option<u32>,
+    /// The first root of the system's signed repository (`metadata/1.root.json`), to be trusted from the first start on; without it, the
+    /// server is believed that once.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
     /// The addresses at which peers reach the node, where the upgrade file names none.
     #[serde(default = "default_addresses")]
     pub addresses: Vec<IpAddr>,

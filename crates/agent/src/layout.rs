@@ -80,6 +80,11 @@ impl Layout {
         self.root.join("agent.key")
     }
 
+    /// What the node trusts of the signed repository.
+    pub fn trusted(&self) -> PathBuf {
+        self.root.join("trusted.json")
+    }
+
     /// What the software prints.
     pub fn output(&self) -> PathBuf {
         self.root.join("output.log")

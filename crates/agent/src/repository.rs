@@ -1,14 +1,19 @@
-//! The repository as this node has it: manifests and upgrade files of every version, verified by digest, on disk.
+//! The repository as this node has it: manifests and upgrade files of every version, as publishers signed them, on disk.
 
+mod trusted;
+
+use crate::layout::Layout;
 use client::{Client, ClientError};
 use model::api::{NodeView, UpgradeSummary};
 use model::bundle::{Upgrade, UpgradeFile};
-use model::ids::Version;
+use model::ids::{Place, Version};
 use model::manifest::{Digest, MANIFEST_BYTES_MAX, Manifest, UPGRADE_FILE};
 use model::release::{History, HistoryError};
+use repository::TrustError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use trusted::TrustedUpgrades;
 
 /// Why the repository cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +35,40 @@ pub(crate) enum RepositoryError {
         /// What is wrong.
         problem: String,
     },
+    /// Its publishers have not signed what the server lists.
+    #[error("upgrade {place} is not signed as the server lists it")]
+    Unsigned {
+        /// Which one.
+        place: Place,
+    },
+    /// What the server has as signed metadata is not to be trusted.
+    #[error("the signed repository is not trusted")]
+    Untrusted(#[source] TrustError),
+    /// The server is another system's.
+    #[error("this node trusts the publishers of system {trusted}, and the server's has the number {found}")]
+    OtherSystem {
+        /// The system that is trusted.
+        trusted: String,
+        /// The number that the server says.
+        found: u64,
+    },
     /// The upgrades do not follow on one another.
     #[error("the upgrades do not follow on one another")]
     History(#[from] HistoryError),
+}
+
+impl RepositoryError {
+    /// The publishers' signatures are in the way: nothing new is taken until somebody has seen to it.
+    pub(crate) fn is_distrust(&self) -> bool {
+        match self {
+            Self::Unsigned { .. } | Self::OtherSystem { .. } => true,
+            Self::Untrusted(error) => !matches!(
+                error,
+                TrustError::Transport { .. } | TrustError::TooSlow { .. }
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// One upgrade with its manifest.
@@ -50,19 +86,21 @@ pub(crate) struct Repository {
     client: Arc<Client>,
     folder: PathBuf,
     known: BTreeMap<String, Published>,
+    trusted: TrustedUpgrades,
 }
 
 impl Repository {
-    /// A repository that keeps what it learns in `folder`.
-    pub(crate) fn new(client: Arc<Client>, folder: PathBuf) -> Self {
+    /// A repository that keeps what it learns in `layout`'s cache, and what it trusts beside; `root` is the first root if it was given.
+    pub(crate) fn new(client: Arc<Client>, layout: &Layout, root: Option<PathBuf>) -> Self {
         Self {
+            trusted: TrustedUpgrades::new(client.clone(), layout.trusted(), root),
             client,
-            folder,
+            folder: layout.cache().join("repository"),
             known: BTreeMap::new(),
         }
     }
 
-    /// Learns every upgrade that the view lists, from the disk where it is there, and builds the history. Also gives
+    /// Learns every upgrade that the view lists and its publishers have signed, from the disk where it is there, and builds the history. Also gives
     /// each upgrade by its version.
     ///
     /// # Errors
@@ -71,6 +109,7 @@ impl Repository {
         &mut self,
         view: &NodeView,
     ) -> Result<(History, BTreeMap<Version, Published>), RepositoryError> {
+        self.trusted.check(view).await?;
         let mut upgrades = BTreeMap::new();
         for summary in view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn) {
             upgrades.insert(summary.version, self.upgrade(summary).await?);

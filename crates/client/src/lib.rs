@@ -8,12 +8,14 @@ mod error;
 mod local;
 mod nodes;
 mod operator;
+mod signed;
 mod transport;
 mod upgrades;
 
 pub use artifacts::ArtifactBody;
 pub use error::ClientError;
 pub use local::Doubt;
+pub use signed::{PublishError, Published, PublisherKeys, usual_keys};
 
 use model::gate;
 use reqwest::Url;

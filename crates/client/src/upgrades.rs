@@ -2,7 +2,7 @@
 
 use crate::transport::{OutgoingRequest, broken};
 use crate::{Client, ClientError};
-use model::api::{Page, PublishRequest, UpgradeSummary};
+use model::api::{Page, PublishRequest, UpgradeSummary, WithdrawRequest};
 use model::ids::{Revision, Version};
 
 impl Client {
@@ -10,6 +10,7 @@ impl Client {
     /// again is no error.
     ///
     /// # Errors
+    /// 422 `/problems/unsigned`: its publishers have not signed it ([`Client::publish_signed`] does);
     /// 409 `/problems/publish-refused`: the version does not follow the newest; 422 `/problems/bundle-refused`: the bundle
     /// does not hold what it must; 409 `/problems/artifacts-missing`: upload those named in the detail first.
     pub async fn publish(&self, request: &PublishRequest) -> Result<UpgradeSummary, ClientError> {
@@ -21,12 +22,14 @@ impl Client {
     ///
     /// # Errors
     /// 409 `/problems/withdraw-refused`: the detail says which node or which later upgrade holds it.
-    pub async fn withdraw(&self, version: Version) -> Result<UpgradeSummary, ClientError> {
+    pub async fn withdraw(
+        &self,
+        version: Version,
+        request: &WithdrawRequest,
+    ) -> Result<UpgradeSummary, ClientError> {
         let version = version.to_string();
-        self.ask(OutgoingRequest::post(&[
-            "v1", "upgrades", &version, "withdraw",
-        ]))
-        .await
+        let path = ["v1", "upgrades", &version, "withdraw"];
+        self.tell(OutgoingRequest::post(&path), request).await
     }
 
     /// A page of the upgrades by version, oldest first (`GET /v1/upgrades`).

@@ -1,7 +1,7 @@
 //! Bundles, written by the tests and published as `upstart publish` does it.
 
-use client::{Client, ClientError};
-use model::api::{PublishRequest, UpgradeSummary};
+use client::{Client, PublishError, PublisherKeys};
+use model::api::UpgradeSummary;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -67,7 +67,8 @@ pub(crate) async fn publish(
     client: &Client,
     folder: &Path,
     revise: bool,
-) -> Result<UpgradeSummary, ClientError> {
+    keys: &PublisherKeys,
+) -> Result<UpgradeSummary, PublishError> {
     let read = model::bundle::read_directory(folder).expect("the bundle is readable");
     let checked = model::release::check(&read.upgrade_toml, &read.files).unwrap_or_else(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -88,6 +89,6 @@ pub(crate) async fn publish(
                 .await?;
         }
     }
-    let manifest = checked.manifest.text();
-    client.publish(&PublishRequest { manifest, revise }).await
+    let published = client.publish_signed(keys, &checked.manifest, revise).await?;
+    Ok(published.summary)
 }

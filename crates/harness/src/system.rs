@@ -7,7 +7,7 @@ use super::node::{Node, NodeOptions};
 use super::place::Ports;
 use super::server::{self, Server};
 use super::wait::until_ok;
-use client::{Client, ClientError};
+use client::{Client, ClientError, PublishError, PublisherKeys};
 use model::api::{ApproveRequest, Event, NodeFact, Phase, SystemView, UpgradeSummary};
 use model::ids::Version;
 use std::cell::Cell;
@@ -124,12 +124,29 @@ impl System {
         &self,
         bundle: &Bundle,
         revise: bool,
-    ) -> Result<UpgradeSummary, ClientError> {
+    ) -> Result<UpgradeSummary, PublishError> {
         let number = self.bundles.get();
         self.bundles.set(number + 1);
         let folder = self.folder.path().join(format!("bundle-{number}"));
         bundle.write(&folder);
-        self.try_ask(bundle::publish(&self.client, &folder, revise))
+        let keys = self.keys();
+        let publishing = bundle::publish(&self.client, &folder, revise, &keys);
+        self.runtime.block_on(publishing)
+    }
+
+    /// The keys of its publisher.
+    pub fn keys(&self) -> PublisherKeys {
+        PublisherKeys {
+            folder: self.folder.path().join("keys"),
+            commands: Vec::new(),
+        }
+    }
+
+    /// Withdraws the newest upgrade.
+    pub fn withdraw(&self, version: Version) -> UpgradeSummary {
+        let keys = self.keys();
+        let withdrawing = self.client.withdraw_signed(&keys, version);
+        self.runtime.block_on(withdrawing).expect("withdrawn")
     }
 
     /// Starts a node.

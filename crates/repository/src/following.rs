@@ -3,7 +3,9 @@
 use crate::catalogue::{self, Catalogue};
 use crate::error::{SignError, TrustError};
 use crate::metadata::{SNAPSHOT_META, SPECIFICATION, SignedDocument, TARGETS_META, next};
+use crate::roots::{self, RoleRule};
 use crate::sign::{Signer, sign};
+use crate::system::SystemIdentity;
 use crate::trust::Trust;
 use jiff::{SignedDuration, Timestamp as Time};
 use model::ids::{Place, Version};
@@ -18,6 +20,55 @@ pub const SIGNED_BY_PEOPLE_DAYS: u32 = 365;
 pub const SIGNED_BY_SERVER_DAYS: u32 = 30;
 /// The longest time that metadata is good for, in days.
 pub const DAYS_MAX: u32 = 3650;
+
+/// What a repository begins with: as people sign it, before a server has sealed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstDocuments {
+    /// The first root.
+    pub root: Vec<u8>,
+    /// The first targets.
+    pub targets: Vec<u8>,
+}
+
+/// An upgrade that was there before its repository was signed.
+#[derive(Clone, Debug)]
+pub struct EarlierUpgrade {
+    /// Its newest revision.
+    pub place: Place,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Whether it was withdrawn.
+    pub withdrawn: bool,
+}
+
+/// Signs the first root of a system, and its first targets: of a new system these list nothing.
+///
+/// # Errors
+/// The keys do not suffice.
+pub async fn sign_first(
+    system: &SystemIdentity,
+    rules: &[RoleRule],
+    upgrades: &[EarlierUpgrade],
+    signers: &[Signer],
+    now: Time,
+) -> Result<FirstDocuments, SignError> {
+    let end = after(now, SIGNED_BY_PEOPLE_DAYS);
+    let root = roots::first(system, rules, end)?;
+    let root = sign(root.clone(), &[&root], signers).await?;
+    let mut targets = Targets {
+        delegations: None,
+        _extra: system.fields(),
+        ..Targets::new(SPECIFICATION.to_owned(), NonZeroU64::MIN, end)
+    };
+    for upgrade in upgrades {
+        catalogue::adopt(&mut targets, upgrade)?;
+    }
+    let targets = sign(targets, &[&root.content.signed], signers).await?;
+    Ok(FirstDocuments {
+        root: root.bytes,
+        targets: targets.bytes,
+    })
+}
 
 /// Signs targets with an upgrade or a revision added: none where it is signed already. This is a publisher's part, and needs no other key.
 ///

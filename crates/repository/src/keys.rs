@@ -4,9 +4,9 @@ use crate::error::SignError;
 use crate::transport::open_file;
 use aws_lc_rs::signature::{self, Ed25519KeyPair, UnparsedPublicKey, VerificationAlgorithm};
 use std::collections::HashMap;
-use std::fs::OpenOptions;
+use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use tough::schema::key::{Ed25519Key, Ed25519Scheme, Key};
 use tough::sign::Sign;
@@ -38,6 +38,24 @@ impl PublicKey {
         })?;
         let id = hex::encode(id.as_ref() as &[u8]);
         Ok(Self { key, id })
+    }
+
+    /// As metadata lists it: JSON.
+    pub fn text(&self) -> String {
+        // Plain data with string keys always serialises.
+        serde_json::to_string(&self.key).unwrap_or_default()
+    }
+
+    /// Reads a key as metadata lists it.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str) -> Result<Self, SignError> {
+        let key = serde_json::from_str(text).map_err(|error| SignError::Refused {
+            problem: format!("this is no public key: {error}"),
+            advice: "use a server and a command line of one release",
+        })?;
+        Self::of(key)
     }
 
     /// Whether it has made this signature of these bytes.
@@ -72,24 +90,21 @@ pub fn make_key(path: &Path) -> Result<PublicKey, SignError> {
         .map_err(|error| fault(error.to_string()))?;
     let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     let text = pem::encode_config(&pem::Pem::new("PRIVATE KEY", document.as_ref()), lines);
-    let opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    match opened {
-        Ok(mut file) => {
-            let written = file
-                .write_all(text.as_bytes())
-                .and_then(|()| file.sync_all());
-            if let Err(error) = written {
-                // Half a key would be taken for one that is there.
-                let _ = std::fs::remove_file(path);
-                return Err(fault(error.to_string()));
-            }
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    // It gets its name when it is whole, and goes away by itself otherwise: half a key would be taken for one that is there.
+    let mut fresh = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(|error| fault(error.to_string()))?;
+    fresh
+        .write_all(text.as_bytes())
+        .and_then(|()| fresh.as_file().sync_all())
+        .map_err(|error| fault(error.to_string()))?;
+    match fresh.persist_noclobber(path) {
+        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => {
+            return Err(fault(error.error.to_string()));
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(fault(error.to_string())),
+        _ => {}
     }
     PublicKey::of(read_private_key(path)?.tuf_key())
 }

@@ -35,7 +35,8 @@ pub use catalogue::{Catalogue, SignedManifest, SignedUpgrade};
 pub use drill::{DrillOutcome, drill};
 pub use error::{SignError, TrustError};
 pub use following::{
-    DAYS_MAX, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS, sign_upgrade, sign_withdrawal,
+    DAYS_MAX, EarlierUpgrade, FirstDocuments, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS,
+    sign_first, sign_upgrade, sign_withdrawal,
 };
 pub use keys::{PublicKey, make_key, read_public_key, short};
 pub use metadata::{ROLES, artifact_path, manifest_path};
@@ -46,5 +47,5 @@ pub use system::SystemIdentity;
 pub use tough::schema::RoleType;
 pub use transport::{Bytes, DirectoryTransport, Transport, WebTransport, copy_verified};
 pub use trust::{ExpiredMetadata, Trust};
-pub use verifier::Verifier;
+pub use verifier::{Verifier, first_root};
 pub use writer::{RepositoryWriter, RoleStanding};

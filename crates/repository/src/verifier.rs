@@ -61,7 +61,7 @@ impl Verifier {
     }
 
     /// What is trusted.
-    pub(crate) fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> &Trust {
         &self.trust
     }
 
@@ -157,6 +157,15 @@ pub(crate) async fn bring_forward(
 /// What is read of a document: no more than was signed, and never more than the limit.
 fn length(signed: Option<u64>, bytes_max: u64) -> u64 {
     signed.map_or(bytes_max, |signed| signed.min(bytes_max))
+}
+
+/// The first root of a repository. Whoever pins it believes this way to it once.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub async fn first_root(transport: &dyn Transport) -> Result<Vec<u8>, TrustError> {
+    let name = Root::path(NonZeroU64::MIN);
+    needed(transport, &name, Root::BYTES_MAX).await
 }
 
 /// A document that must be there.

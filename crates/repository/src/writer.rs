@@ -3,13 +3,14 @@
 //! Publishers sign targets where they are ([`sign_upgrade`]), whoever serves the repository seals them with a snapshot and a timestamp
 //! ([`RepositoryWriter::seal`]); one hand that holds all keys does both.
 
+use crate::catalogue::Catalogue;
 use crate::error::{SignError, TrustError};
 use crate::following::{
-    SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS, after, next_snapshot, next_targets,
-    next_timestamp, sign_upgrade, sign_withdrawal,
+    FirstDocuments, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS, after, next_snapshot,
+    next_targets, next_timestamp, sign_first, sign_upgrade, sign_withdrawal,
 };
 use crate::keys::PublicKey;
-use crate::metadata::{Metadata, SPECIFICATION, SignedDocument, TIMESTAMP_PATH, next};
+use crate::metadata::{Metadata, SignedDocument, TIMESTAMP_PATH, next};
 use crate::roots::{self, RoleRule, RootChange};
 use crate::sign::{Signer, keys_of, sign, threshold};
 use crate::store::replace;
@@ -67,19 +68,30 @@ impl RepositoryWriter {
         signers: &[Signer],
         now: Time,
     ) -> Result<Self, SignError> {
-        let root = roots::first(system, rules, after(now, SIGNED_BY_PEOPLE_DAYS))?;
-        let root = sign(root.clone(), &[&root], signers).await?;
-        let targets = Targets {
-            delegations: None,
-            _extra: system.fields(),
-            ..Targets::new(
-                SPECIFICATION.to_owned(),
-                NonZeroU64::MIN,
-                after(now, SIGNED_BY_PEOPLE_DAYS),
-            )
-        };
-        let targets = sign(targets, &[&root.content.signed], signers).await?;
-        let trust = Trust::pin(&root.bytes)?;
+        let first = sign_first(system, rules, &[], signers, now).await?;
+        Self::begin(path, &first, signers, now).await
+    }
+
+    /// Begins a repository with a root and targets that people have signed elsewhere.
+    ///
+    /// # Errors
+    /// They are none, do not belong to each other, or do not let these keys seal them; or the folder cannot be written.
+    pub async fn begin(
+        path: &Path,
+        first: &FirstDocuments,
+        signers: &[Signer],
+        now: Time,
+    ) -> Result<Self, SignError> {
+        let trust = Trust::pin(&first.root)?;
+        if trust.root_version() != NonZeroU64::MIN {
+            return Err(TrustError::RootSkipped {
+                trusted: 0,
+                found: trust.root_version().get(),
+            }
+            .into());
+        }
+        let targets = SignedDocument::<Targets>::read(&first.targets)?;
+        trust.vouched_for(&targets)?;
         let mut writer = Self {
             path: path.to_owned(),
             trust,
@@ -91,8 +103,7 @@ impl RepositoryWriter {
                 advice: "choose another folder: a repository keeps its first root",
             });
         }
-        let first = path.join(writer.trust.root.path());
-        write(&first, &writer.trust.root.bytes)?;
+        write(&path.join(writer.trust.root.path()), &writer.trust.root.bytes)?;
         writer.commit(&sealed, now)?;
         Ok(writer)
     }
@@ -110,9 +121,7 @@ impl RepositoryWriter {
         let transport = DirectoryTransport {
             path: path.to_owned(),
         };
-        let name = Root::path(NonZeroU64::MIN);
-        let first = verifier::needed(&transport, &name, Root::BYTES_MAX).await?;
-        let mut trust = Trust::pin(&first)?;
+        let mut trust = Trust::pin(&verifier::first_root(&transport).await?)?;
         verifier::bring_forward(&mut trust, &transport, Time::MIN).await?;
         Ok(Self {
             path: path.to_owned(),
@@ -208,6 +217,27 @@ impl RepositoryWriter {
             Some(targets) => self.seal(&targets, signers, now).await,
             None => Ok(()),
         }
+    }
+
+    /// What would be vouched for after these targets were sealed.
+    ///
+    /// # Errors
+    /// They are none, not signed by the publishers, or do not follow on the ones that are there.
+    pub fn following(&self, targets: &[u8]) -> Result<Catalogue, SignError> {
+        let targets = SignedDocument::<Targets>::read(targets)?;
+        self.trust.vouched_for(&targets)?;
+        let there = (self.trust.targets.as_ref()).map(SignedDocument::version);
+        if Some(targets.version()) != there.map(next) {
+            return Err(SignError::Refused {
+                problem: format!(
+                    "targets {} do not follow on targets {}",
+                    targets.version(),
+                    there.map_or(0, NonZeroU64::get)
+                ),
+                advice: "somebody else has signed meanwhile: sign again, on what is there now",
+            });
+        }
+        Ok(Catalogue::of(&targets.content.signed)?)
     }
 
     /// Takes targets that publishers have signed, and seals them with a snapshot and a timestamp.

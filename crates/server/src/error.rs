@@ -34,6 +34,12 @@ pub enum ServerError {
         /// What is wrong.
         reason: String,
     },
+    /// The server's own key cannot be used.
+    #[error("cannot use the key that seals the signed repository")]
+    Key(#[from] repository::SignError),
+    /// A change that an earlier server had begun cannot be ended.
+    #[error("what was signed last cannot be sealed: {0}")]
+    Unsealed(String),
     /// The address is taken or not there.
     #[error("cannot listen at {address}")]
     Listen {

@@ -37,6 +37,7 @@ kinds! {
     UNKNOWN_VERSION "unknown-version" 404 "There is no such version";
     UNKNOWN_SERVICE "unknown-service" 404 "There is no such service";
     UNKNOWN_ARTIFACT "unknown-artifact" 404 "There is no such artifact";
+    UNKNOWN_METADATA "unknown-metadata" 404 "The signed repository has no such file";
     METHOD_NOT_ALLOWED "method-not-allowed" 405 "The route has no such method";
     NO_SYSTEM "no-system" 409 "Nothing is published yet";
     ENROLMENT_CONFLICT "enrolment-conflict" 409 "The name belongs to another node";
@@ -44,6 +45,7 @@ kinds! {
     OUTDATED_REPORT "outdated-report" 409 "A later report of the node has been heard";
     PERMIT_REFUSED "permit-refused" 409 "The node may not upgrade to that version now";
     PUBLISH_REFUSED "publish-refused" 409 "The upgrade does not follow what is published";
+    SIGNED_MEANWHILE "signed-meanwhile" 409 "Somebody else has signed meanwhile";
     ARTIFACTS_MISSING "artifacts-missing" 409 "Artifacts of the upgrade are not uploaded";
     WITHDRAW_REFUSED "withdraw-refused" 409 "The upgrade cannot be withdrawn";
     APPROVAL_REFUSED "approval-refused" 409 "The version cannot be approved";
@@ -56,6 +58,7 @@ kinds! {
     RANGE_NOT_SATISFIABLE "range-not-satisfiable" 416 "The range lies behind the artifact's end";
     MISDIRECTED "misdirected" 421 "The request asks for another host";
     INVALID "invalid" 422 "The request says something that cannot be";
+    UNSIGNED "unsigned" 422 "It is not signed as it must be";
     UNKNOWN_CLASS "unknown-class" 422 "The system has no place for a node of this class";
     BUNDLE_REFUSED "bundle-refused" 422 "The bundle is not a valid upgrade";
     DIGEST_MISMATCH "digest-mismatch" 422 "The content has another digest";

@@ -5,7 +5,8 @@ use crate::error::ServerError;
 use crate::front;
 use crate::http::{App, router};
 use crate::local;
-use crate::repository::{self, RepositoryFolder};
+use crate::repository::{self, PublishedUpgrades, RepositoryFolder, SignedRepository};
+use crate::problem::RequestRefusal;
 use crate::rules::Order;
 use crate::state::SystemState;
 use crate::state_writer::StateWriter;
@@ -34,6 +35,9 @@ const BACKLOG: u32 = 1024;
 
 /// How long requests under way may take once the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the signed repository is to be sealed anew.
+const RENEW_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A server that listens and does not serve yet.
 pub struct Server {
@@ -71,9 +75,13 @@ impl Server {
         let folder = data.join("repository");
         let repository = RepositoryFolder::open(folder.clone(), config.artifact_bytes_max).await;
         let repository = repository.map_err(unusable(&folder))?;
+        let signed = SignedRepository::open(&folder, &data.join("server.pem"))?;
         let udb: Arc<dyn Udb> = Arc::new(Sqlite::open(&data.join("udb.sqlite"))?);
         let stored = udb.load().await?;
         let state = recover(stored, &repository, config.clock.now_ms()).await?;
+        let unsealed = |refusal: RequestRefusal| ServerError::Unsealed(refusal.detail);
+        let published = PublishedUpgrades::of(&state);
+        signed.recover(&published).await.map_err(unsealed)?;
         let address = config.listen;
         let listen = |source| ServerError::Listen { address, source };
         let socket = bound(address).map_err(listen)?;
@@ -86,6 +94,7 @@ impl Server {
         let app = App {
             state_writer,
             repository,
+            signed: Arc::new(signed),
             udb,
             config: Arc::new(config),
             token: token.into(),
@@ -120,6 +129,7 @@ impl Server {
     ) -> Result<(), ServerError> {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
         let end_of_sweeper = sweeper.abort_handle();
+        let sealer = tokio::spawn(keep_sealed(Arc::clone(&self.app.signed)));
         let token = self.app.token.to_string();
         let teller = tokio::spawn(self.teller.tell(token));
         let stopping = self.app.stopping.clone();
@@ -136,6 +146,7 @@ impl Server {
         serving.abort();
         end_of_sweeper.abort();
         teller.abort();
+        sealer.abort();
         drop(self.lock);
         ended
     }
@@ -261,7 +272,7 @@ async fn recover(
             .await
             .map_err(|refusal| broken(refusal.detail))?;
         let placed = repository.place_manifest(*version, *revision, digest).await;
-        placed.map_err(|error: io::Error| broken(error.to_string()))?;
+        placed.map_err(|refusal| broken(refusal.detail))?;
         proved.insert((*version, *revision), upgrade);
     }
     let find = |summary: &model::api::UpgradeSummary| {
@@ -271,6 +282,21 @@ async fn recover(
         version: version.0,
         reason: "it does not follow on the versions before it".to_owned(),
     })
+}
+
+/// Seals anew what is old, again and again.
+async fn keep_sealed(signed: Arc<SignedRepository>) {
+    let mut tick = interval(RENEW_PAUSE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(refusal) = signed.renew().await {
+            tracing::error!(
+                detail = refusal.detail,
+                "the signed repository is not sealed anew: nodes take new versions until its time is over, and none after"
+            );
+        }
+    }
 }
 
 /// Has the clock looked at, again and again; a full queue only delays it.

@@ -176,7 +176,9 @@ impl System {
         command
             .args(["publish", "--server", &url(&self.place)])
             .arg("--token-file")
-            .arg(&self.token_file);
+            .arg(&self.token_file)
+            .arg("--keys")
+            .arg(self.place.root.join("keys"));
         command.arg(bundle).args(revise.then_some("--revise"));
         succeed(&mut command)
     }

@@ -106,8 +106,7 @@ fn withdrawn(point: &str) -> Ended {
     scene.arm(point);
     scene.system.publish(&waiting(2).bundle());
     scene.system.until_staged(&scene.node, 2);
-    let withdrawing = scene.system.client.withdraw(Version(2));
-    scene.system.ask(withdrawing);
+    scene.system.withdraw(Version(2));
     strike(&mut scene);
     scene
         .system

@@ -140,6 +140,7 @@ impl<'a> System<'a> {
     fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let output = self
             .command(arguments)
+            .env("UPSTART_KEYS", self.stage.root.join("keys"))
             .stdin(Stdio::null())
             .output()
             .context("cannot run upstart")?;

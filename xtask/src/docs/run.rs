@@ -66,6 +66,10 @@ fn bash(
     command
         .args(["-c", &script.text])
         .env("HOME", &surroundings.place)
+        .env(
+            "XDG_CONFIG_HOME",
+            surroundings.outputs.with_file_name("configuration"),
+        )
         .env_remove("UPSTART_SERVER");
     if let Ok(path) = std::env::join_paths(folders) {
         command.env("PATH", path);

@@ -1,10 +1,12 @@
 //! What the repository says follows the server's views: each new view becomes a new catalog of every upgrade that it lists.
 
+use super::clock::Clock;
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::node_catalog::NodeCatalog;
+use crate::sync::Link;
 use crate::repository::{Published, Repository, RepositoryError};
-use model::api::NodeView;
+use model::api::{EventKind, NewEvent, NodeView};
 use model::ids::Version;
 use model::release::HistoryError;
 use std::collections::BTreeMap;
@@ -14,6 +16,12 @@ use tokio::sync::watch;
 
 /// How soon a view is tried again whose upgrades could not be fetched.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The same where something is not signed yet: the server lists what is published a moment before it has sealed it.
+const SEAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often that is tried before it is a problem.
+const SEAL_TRIES: u32 = 20;
 
 /// A view with everything that follows from it.
 #[derive(Debug)]
@@ -61,32 +69,67 @@ pub(super) async fn update_of(
 pub(super) async fn follow(
     mut repository: Repository,
     config: Config,
-    mut views: watch::Receiver<Option<Arc<NodeView>>>,
+    link: Link,
     update: watch::Sender<Option<Arc<CatalogUpdate>>>,
 ) {
+    let mut views = link.view.clone();
+    let mut failures = Failures::default();
     loop {
         let view = views.borrow_and_update().clone();
-        let mut failed = false;
+        let mut pause = None;
         if let Some(view) = view {
             match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
+                    failures = Failures::default();
                     update.send_replace(Some(Arc::new(fresh)));
                 }
-                Err(error) => {
-                    tracing::warn!(problem = chain(&error), "the repository cannot be read");
-                    failed = true;
-                }
+                Err(error) => pause = Some(failures.note(&error, &link)),
             }
         }
         let retry = async {
-            match failed {
-                true => tokio::time::sleep(RETRY_PAUSE).await,
-                false => std::future::pending().await,
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             () = retry => {}
         }
+    }
+}
+
+/// How often a view could not be used, and what was said of it.
+#[derive(Default)]
+struct Failures {
+    count: u32,
+    told: Option<String>,
+}
+
+impl Failures {
+    /// Says what is in the way where that is news; gives the pause before the next try.
+    fn note(&mut self, error: &CatalogError, link: &Link) -> Duration {
+        self.count += 1;
+        let repository = match error {
+            CatalogError::Repository(error) => Some(error),
+            CatalogError::History(_) => None,
+        };
+        let is_unsigned = matches!(repository, Some(RepositoryError::Unsigned { .. }));
+        if is_unsigned && self.count <= SEAL_TRIES {
+            return SEAL_PAUSE;
+        }
+        let problem = chain(error);
+        tracing::warn!(problem, "the repository cannot be read");
+        let is_distrust = repository.is_some_and(RepositoryError::is_distrust);
+        if is_distrust && self.told.as_ref() != Some(&problem) {
+            link.tell(NewEvent {
+                kind: EventKind::NodeDistrusts.name().to_owned(),
+                version: None,
+                message: format!("takes nothing new, and serves on with what it has: {problem}"),
+                node_at_ms: Clock::new().now_ms(),
+            });
+            self.told = Some(problem);
+        }
+        RETRY_PAUSE
     }
 }

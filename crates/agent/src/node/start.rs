@@ -75,7 +75,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         // Nothing runs that could serve meanwhile: what is started should be what is wanted now, not when it was cached.
         let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;
     }
-    let repository = Repository::new(client.clone(), layout.cache().join("repository"));
+    let repository = Repository::new(client.clone(), &layout, config.root.clone());
     let (first, updates) = follow_catalog(repository, &config, &link, &vital).await;
     let node = Parts {
         config,
@@ -163,7 +163,7 @@ async fn follow_catalog(
         None => None,
     };
     let (sender, updates) = watch::channel(None);
-    let following = catalog_updates::follow(repository, config.clone(), link.view.clone(), sender);
+    let following = catalog_updates::follow(repository, config.clone(), link.clone(), sender);
     vital.spawn("learning of upgrades", following);
     (first, updates)
 }

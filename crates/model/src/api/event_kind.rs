@@ -69,6 +69,8 @@ kinds! {
     NodeSetBack = "node.set_back",
     /// The agent was given other variables than those with which the software runs, which keeps them.
     NodeVariablesKept = "node.variables_kept",
+    /// A node takes nothing new from its server: that is not signed as the system's publishers sign.
+    NodeDistrusts = "node.distrusts",
     /// A node serves though some members do not know its addresses.
     NodeUnknownToSome = "node.unknown_to_some",
     /// The software has ended by itself.

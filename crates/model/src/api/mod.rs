@@ -20,7 +20,8 @@ pub use node::{
     TEXT_BYTES_MAX, told,
 };
 pub use operator::{
-    ApproveRequest, PauseRequest, PublicRequest, PublishRequest, RetireRequest, Retirement,
+    ApproveRequest, BeginRepositoryRequest, PauseRequest, PublicRequest, PublishRequest,
+    RepositoryView, RetireRequest, Retirement, WithdrawRequest,
 };
 pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;

@@ -13,6 +13,40 @@ pub struct PublishRequest {
     /// It revises an upgrade that is there already.
     #[serde(default)]
     pub revise: bool,
+    /// The targets that publishers have signed with this upgrade in them (TUF metadata, as text); none where they have it already.
+    #[serde(default)]
+    pub targets: Option<String>,
+}
+
+/// `POST /v1/upgrades/{version}/withdraw`: withdraws the newest upgrade.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawRequest {
+    /// The targets that publishers have signed with the upgrade withdrawn; none where it is signed so already.
+    #[serde(default)]
+    pub targets: Option<String>,
+}
+
+/// `GET /v1/repository`: what a publisher needs to know before signing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RepositoryView {
+    /// The key with which the server seals, as metadata lists it (JSON): the first root lets it sign snapshots and timestamps.
+    pub server_key: String,
+    /// The number of the system whose upgrades are signed here; none before publishers have begun.
+    pub system_id: Option<u64>,
+}
+
+/// `POST /v1/repository`: begins the signed repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BeginRepositoryRequest {
+    /// The first root (TUF metadata, as text).
+    pub root: String,
+    /// The first targets: what was published before they were signed, which is nothing in a new system.
+    pub targets: String,
 }
 
 /// `POST /v1/pause`.

@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-/// The largest JSON body: a manifest of the largest size, as a JSON string with room for escapes.
-const BODY_BYTES_MAX: usize = model::manifest::MANIFEST_BYTES_MAX * 2;
+/// The largest JSON body: a manifest and signed targets of the largest size, as JSON strings with room for escapes.
+const BODY_BYTES_MAX: usize = (model::manifest::MANIFEST_BYTES_MAX + (16 << 20)) * 2;
 
 /// The longest author or idempotency key, in bytes.
 const HEADER_BYTES_MAX: usize = 256;

@@ -11,6 +11,7 @@ mod operate;
 mod pages;
 mod permits;
 mod routes;
+mod signed;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ mod upgrades;
 use crate::config::ServerConfig;
 use crate::local::Missed;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::repository::RepositoryFolder;
+use crate::repository::{RepositoryFolder, SignedRepository};
 use crate::rules::Order;
 use crate::state_writer::StateWriter;
 use crate::udb::Udb;
@@ -37,6 +38,7 @@ use tower_http::trace::TraceLayer;
 pub struct App {
     pub(crate) state_writer: StateWriter,
     pub(crate) repository: RepositoryFolder,
+    pub(crate) signed: Arc<SignedRepository>,
     pub(crate) udb: Arc<dyn Udb>,
     pub(crate) config: Arc<ServerConfig>,
     /// What every request must show.

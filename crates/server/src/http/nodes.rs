@@ -23,7 +23,7 @@ pub(super) async fn enrol(
 }
 
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(PageQuery),
-    responses((status = 200, body = Page<NodeFact>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = inline(Page<NodeFact>)), (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// Every node by name.
 pub(super) async fn list(
     State(app): State<App>,

@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the handlers and the data types.
 
-use super::{artifacts, members, nodes, operate, permits, sync, upgrades};
+use super::{artifacts, members, nodes, operate, permits, signed, sync, upgrades};
 use crate::problem::KINDS;
 use axum::Json;
 use utoipa::OpenApi;
@@ -16,7 +16,7 @@ use utoipa::OpenApi;
         operate::set_public, operate::retire, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
         sync::sync, members::members, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
-        artifacts::put
+        artifacts::put, signed::show, signed::begin, signed::metadata, signed::target
     ),
     modifiers(&BearerToken, &Problems),
     security(("bearer" = []))

@@ -45,7 +45,7 @@ pub(super) struct EventQuery {
 }
 
 #[utoipa::path(get, path = "/v1/events", tag = "system", params(EventQuery),
-    responses((status = 200, body = Page<Event>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = inline(Page<Event>)), (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// The history, oldest first; `next` is always where to go on.
 pub(super) async fn events(
     State(app): State<App>,

@@ -1,6 +1,6 @@
 //! Every route in one table, which the OpenAPI document is tested against.
 
-use super::{App, artifacts, members, nodes, openapi, operate, permits, sync, upgrades};
+use super::{App, artifacts, members, nodes, openapi, operate, permits, signed, sync, upgrades};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -78,6 +78,18 @@ pub(super) fn table() -> Vec<HttpRoute> {
             Method::GET,
             "/v1/upgrades/{version}/revisions/{revision}/manifest",
             upgrades::manifest,
+        ),
+        route(Method::GET, "/v1/repository", signed::show),
+        route(Method::POST, "/v1/repository", signed::begin),
+        route(
+            Method::GET,
+            "/v1/repository/metadata/{name}",
+            signed::metadata,
+        ),
+        route(
+            Method::GET,
+            "/v1/repository/targets/upgrades/{name}",
+            signed::target,
         ),
         route(Method::GET, "/v1/artifacts/{sha256}", artifacts::get),
         route(Method::HEAD, "/v1/artifacts/{sha256}", artifacts::head),

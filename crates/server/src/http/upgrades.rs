@@ -1,16 +1,16 @@
 //! Upgrades: publish, withdraw, the list, manifests.
 
 use super::App;
-use super::json_request::{JsonRequest, Named, Queried};
+use super::json_request::{Asker, JsonRequest, Named, Queried};
 use super::pages::PageQuery;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::repository;
+use crate::repository::{self, PublishedUpgrades, SignedChange};
 use crate::rules::{Order, Publication, unknown_version};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use model::api::{Page, Problem, PublishRequest, UpgradeSummary};
+use model::api::{Page, Problem, PublishRequest, UpgradeSummary, WithdrawRequest};
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
 use serde_json::Value;
@@ -23,30 +23,68 @@ pub(super) async fn publish(
     State(app): State<App>,
     asked: JsonRequest<PublishRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
-    let manifest = asked.body.manifest;
-    let upgrade = repository::prove(&app.repository, &manifest).await?;
-    let digest = app.repository.store(&manifest).await?;
-    let publication = Publication {
-        manifest_sha256: digest.to_string(),
-        upgrade,
-        revise: asked.body.revise,
+    whole(async move {
+        let manifest = &asked.body.manifest;
+        let upgrade = repository::prove(&app.repository, manifest).await?;
+        let digest = app.repository.store(manifest).await?;
+        let _turn = app.signed.turn().await;
+        let targets = asked.body.targets.as_deref();
+        let published = PublishedUpgrades::of(&app.state_writer.state());
+        let of = (digest, manifest.len());
+        let change = app.signed.publication(targets, &upgrade, of, &published);
+        let change = change.await?;
+        let system_id = app.signed.system().await?.map_or(0, |system| system.number);
+        let order = Order::Publish(Box::new(Publication {
+            manifest_sha256: digest.to_string(),
+            upgrade,
+            revise: asked.body.revise,
+            system_id,
+        }));
+        signed(&app, change, order, asked.caller).await
+    })
+    .await
+}
+
+/// Has a signed change decided, and sealed if it is done.
+async fn signed(
+    app: &App,
+    change: Option<SignedChange>,
+    order: Order,
+    caller: Asker,
+) -> Result<Json<Value>, RequestRefusal> {
+    let reply = app.change(order, caller).await;
+    let Ok(reply) = reply else {
+        app.signed.give_up().await;
+        return reply;
     };
-    let reply = app
-        .change(Order::Publish(Box::new(publication)), asked.caller)
-        .await?;
-    if let Ok(summary) = serde_json::from_value::<UpgradeSummary>(reply.0.clone()) {
-        // The static copy for mirrors; made again at the next start if this fails.
-        let placed = app
-            .repository
-            .place_manifest(summary.version, summary.revision, digest)
-            .await;
-        placed.unwrap_or_else(|error| tracing::warn!(%error, "the static manifest is not placed"));
+    if let Ok(summary) = serde_json::from_value::<UpgradeSummary>(reply.0.clone())
+        && let Ok(digest) = summary.manifest_sha256.parse::<Digest>()
+    {
+        let (version, revision) = (summary.version, summary.revision);
+        app.repository
+            .place_manifest(version, revision, digest)
+            .await?;
+    }
+    if let Some(change) = change {
+        app.signed.seal(change).await?;
     }
     Ok(reply)
 }
 
+/// Does all of it, also when whoever asked has gone meanwhile.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RequestRefusal>> + Send + 'static,
+) -> Result<T, RequestRefusal> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        Err(refuse(
+            Kind::REPOSITORY_UNAVAILABLE,
+            format!("The request broke down ({error}); look at the server's log and ask again."),
+        ))
+    })
+}
+
 #[utoipa::path(get, path = "/v1/upgrades", tag = "upgrades", params(PageQuery),
-    responses((status = 200, body = Page<UpgradeSummary>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = inline(Page<UpgradeSummary>)), (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// Every upgrade's newest revision by version, withdrawn ones included.
 pub(super) async fn list(
     State(app): State<App>,
@@ -78,7 +116,7 @@ pub(super) async fn show(
         .ok_or_else(|| unknown_version(&state, version))
 }
 
-#[utoipa::path(post, path = "/v1/upgrades/{version}/withdraw", tag = "upgrades",
+#[utoipa::path(post, path = "/v1/upgrades/{version}/withdraw", tag = "upgrades", request_body = WithdrawRequest,
     params(("version" = Version, Path, description = "The version to withdraw"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
     responses((status = 200, body = UpgradeSummary), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -86,10 +124,23 @@ pub(super) async fn show(
 pub(super) async fn withdraw(
     State(app): State<App>,
     Named(version): Named<String>,
-    asked: JsonRequest<()>,
+    asked: JsonRequest<Option<WithdrawRequest>>,
 ) -> Result<Json<Value>, RequestRefusal> {
-    app.change(Order::Withdraw(number(&version)?), asked.caller)
-        .await
+    let version = number(&version)?;
+    whole(async move {
+        let _turn = app.signed.turn().await;
+        // A version that nobody knows is told as such.
+        let order = Order::Withdraw(version);
+        let is_known = app.state_writer.state().summary(version).is_some();
+        if !is_known {
+            return app.change(order, asked.caller).await;
+        }
+        let request = asked.body.unwrap_or_default();
+        let change = app.signed.withdrawal(request.targets.as_deref(), version);
+        let change = change.await?;
+        signed(&app, change, order, asked.caller).await
+    })
+    .await
 }
 
 #[utoipa::path(get, path = "/v1/upgrades/{version}/revisions/{revision}/manifest", tag = "upgrades",

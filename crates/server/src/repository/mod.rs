@@ -1,15 +1,16 @@
-//! The repository on disk: artifacts by digest, manifests as static files under the paths at which they are served, so
-//! that any web server can mirror the folder.
+//! The repository on disk: artifacts by digest, and what publishers have signed; any web server can serve the folder.
 
 mod download;
 mod proof;
+mod signed;
 mod upload;
 
 pub(crate) use download::{Range, range};
 pub(crate) use proof::{prove, prove_again};
+pub(crate) use signed::{PublishedUpgrades, SignedChange, SignedRepository};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
-use model::ids::{Revision, Version};
+use model::ids::{Place, Revision, Version};
 use model::manifest::Digest;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,28 +70,17 @@ impl RepositoryFolder {
         Err(refuse(Kind::REPOSITORY_UNAVAILABLE, detail))
     }
 
-    /// Puts a manifest under the path at which it is served. It can be made again at any time from its artifact.
+    /// Puts a manifest where clients of the signed repository look for it.
     pub(crate) async fn place_manifest(
         &self,
         version: Version,
         revision: Revision,
         digest: Digest,
-    ) -> io::Result<()> {
-        let folder = self
-            .root
-            .join(format!("upgrades/{version}/revisions/{revision}"));
-        let place = folder.join("manifest");
-        if fs::try_exists(&place).await? {
-            return Ok(());
-        }
-        fs::create_dir_all(&folder).await?;
-        let copy = self
-            .uploads()
-            .join(format!("{:032x}", rand::random::<u128>()));
-        fs::copy(self.artifact(digest), &copy).await?;
-        fs::File::open(&copy).await?.sync_all().await?;
-        fs::rename(&copy, &place).await?;
-        sync_folder(&folder).await
+    ) -> Result<(), RequestRefusal> {
+        let text = self.text(digest).await?;
+        let place = Place { version, revision };
+        let placed = signed::place_manifest(&self.root, place, digest, &text).await;
+        placed.map_err(|error| unusable(&error))
     }
 }
 

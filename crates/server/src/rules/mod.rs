@@ -59,6 +59,8 @@ pub(crate) struct Publication {
     pub(crate) manifest_sha256: String,
     pub(crate) upgrade: Arc<Upgrade>,
     pub(crate) revise: bool,
+    /// The system's number, as its publishers have signed it.
+    pub(crate) system_id: u64,
 }
 
 /// What a decision looks at besides the state.
@@ -69,8 +71,6 @@ pub(crate) struct DecisionContext {
     pub(crate) author: String,
     pub(crate) reachable_ms: u64,
     pub(crate) permit_ttl_ms: u64,
-    /// A random number, for a system that is born.
-    pub(crate) random: u64,
 }
 
 /// A node that asks rarely is given so many of its own intervals before it counts as silent.

@@ -9,9 +9,6 @@ use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::release::History;
 
-/// System numbers keep to 53 bits, so that every reader of JSON keeps them exactly; zero stays free for "none".
-const SYSTEM_ID_MASK: u64 = (1 << 53) - 1;
-
 /// Publishes; the same bundle again is the same.
 pub(super) fn publish(
     draft: &mut Draft<'_>,
@@ -62,9 +59,10 @@ fn record(
 ) {
     let upgrade = &publication.upgrade;
     if draft.state.system.is_none() {
-        let id = (draft.context.random & SYSTEM_ID_MASK).max(1);
-        let name = upgrade.system.clone();
-        draft.change(Change::System { name, id });
+        draft.change(Change::System {
+            name: upgrade.system.clone(),
+            id: publication.system_id,
+        });
     }
     draft.change(Change::Publish {
         summary: summary.clone(),

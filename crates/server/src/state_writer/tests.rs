@@ -118,6 +118,7 @@ fn publish(version: u32) -> Order {
         manifest_sha256: format!("{version:064x}"),
         upgrade: upgrade(Version(version)),
         revise: false,
+        system_id: 1,
     }))
 }
 

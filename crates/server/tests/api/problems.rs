@@ -129,6 +129,7 @@ async fn a_bundle_is_proved_from_its_artifacts() {
         let request = PublishRequest {
             manifest,
             revise: false,
+            targets: None,
         };
         server.client.publish(&request).await
     };

@@ -1,9 +1,9 @@
 //! A server for one test, its clock, and bundles to publish.
 
 use bytes::Bytes;
-use client::{Client, ClientError};
+use client::{Client, ClientError, PublishError, PublisherKeys};
 use model::api::{
-    ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, PublishRequest, SyncRequest,
+    ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, SyncRequest,
     SyncResponse, UpgradeSummary, VerdictAnswer, VerdictRequest,
 };
 use model::bundle::read_directory;
@@ -23,6 +23,7 @@ pub(crate) const TOKEN: &str = "open-sesame-for-tests";
 pub(crate) struct Running {
     pub(crate) url: String,
     pub(crate) client: Client,
+    keys: PublisherKeys,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), server::ServerError>>,
 }
@@ -67,6 +68,10 @@ impl Site {
         }));
         Running {
             client: client(&url),
+            keys: PublisherKeys {
+                folder: self.data.path().join("keys"),
+                commands: Vec::new(),
+            },
             url,
             stop: Some(stop),
             served,
@@ -98,16 +103,18 @@ impl Running {
         &self,
         text: &str,
         revise: bool,
-    ) -> Result<UpgradeSummary, ClientError> {
+    ) -> Result<UpgradeSummary, PublishError> {
         let folder = tempfile::tempdir().expect("a folder");
         self.upload(folder.path(), text).await?;
         let found = read_directory(folder.path()).expect("a bundle");
         let checked = check(&found.upgrade_toml, &found.files).expect("a good bundle");
-        let request = PublishRequest {
-            manifest: checked.manifest.text(),
-            revise,
-        };
-        self.client.publish(&request).await
+        let publishing = (self.client).publish_signed(&self.keys, &checked.manifest, revise);
+        Ok(publishing.await?.summary)
+    }
+
+    /// Withdraws an upgrade with its publisher's keys.
+    pub(crate) async fn withdraw(&self, version: Version) -> Result<UpgradeSummary, PublishError> {
+        self.client.withdraw_signed(&self.keys, version).await
     }
 
     async fn upload(&self, folder: &Path, text: &str) -> Result<(), ClientError> {
@@ -258,9 +265,9 @@ pub(crate) fn content(length: usize) -> (String, Bytes) {
 }
 
 /// The kind of the problem that a request met.
-pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
-    match result {
-        Err(ClientError::Problem(problem)) => problem.kind,
+pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T, impl Into<PublishError>>) -> String {
+    match result.map_err(Into::into) {
+        Err(PublishError::Server(ClientError::Problem(problem))) => problem.kind,
         other => panic!("not a problem: {other:?}"),
     }
 }

@@ -41,7 +41,6 @@ impl World {
                 author: "tester".to_owned(),
                 reachable_ms: 15_000,
                 permit_ttl_ms: 60_000,
-                random: 0xfeed_beef,
             },
         }
     }
@@ -216,6 +215,7 @@ pub(super) fn publication(version: u32, from: u32, part: &str, revise: bool) -> 
         manifest_sha256: Digest::of(text.as_bytes()).to_string(),
         upgrade: Arc::new(checked.upgrade),
         revise,
+        system_id: 0xfeed_beef,
     }
 }
 

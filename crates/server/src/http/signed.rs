@@ -1,0 +1,96 @@
+//! The signed repository: how publishers begin it, and its files as TUF names them.
+
+use super::App;
+use super::json_request::{JsonRequest, Named};
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::repository::{PublishedUpgrades, unusable};
+use ::repository::FirstDocuments;
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use model::api::{BeginRepositoryRequest, Problem, RepositoryView};
+use std::io::ErrorKind;
+
+#[utoipa::path(get, path = "/v1/repository", tag = "repository",
+    responses((status = 200, body = RepositoryView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// What a publisher needs to know before signing.
+pub(super) async fn show(State(app): State<App>) -> Result<Json<RepositoryView>, RequestRefusal> {
+    let system = app.signed.system().await?;
+    Ok(Json(RepositoryView {
+        server_key: app.signed.key(),
+        system_id: system.map(|system| system.number),
+    }))
+}
+
+#[utoipa::path(post, path = "/v1/repository", tag = "repository", request_body = BeginRepositoryRequest,
+    responses((status = 200, body = RepositoryView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Begins the signed repository with a root and targets that publishers have signed; the same again is no error.
+pub(super) async fn begin(
+    State(app): State<App>,
+    asked: JsonRequest<BeginRepositoryRequest>,
+) -> Result<Json<RepositoryView>, RequestRefusal> {
+    let _turn = app.signed.turn().await;
+    let first = FirstDocuments {
+        root: asked.body.root.into_bytes(),
+        targets: asked.body.targets.into_bytes(),
+    };
+    let published = PublishedUpgrades::of(&app.state_writer.state());
+    let system = app.signed.begin(&first, &published).await?;
+    Ok(Json(RepositoryView {
+        server_key: app.signed.key(),
+        system_id: Some(system.number),
+    }))
+}
+
+#[utoipa::path(get, path = "/v1/repository/metadata/{name}", tag = "repository",
+    params(("name" = String, Path, description = "`1.root.json`, `timestamp.json` and so on")),
+    responses((status = 200, content_type = "application/json", body = serde_json::Value),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Signed metadata, byte for byte.
+pub(super) async fn metadata(
+    State(app): State<App>,
+    Named(name): Named<String>,
+) -> Result<Response, RequestRefusal> {
+    file(&app, "metadata", &name).await
+}
+
+#[utoipa::path(get, path = "/v1/repository/targets/upgrades/{name}", tag = "repository",
+    params(("name" = String, Path, description = "`SHA256.VERSION.REVISION.json`")),
+    responses((status = 200, content_type = "application/json", body = serde_json::Value),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// A signed manifest, byte for byte.
+pub(super) async fn target(
+    State(app): State<App>,
+    Named(name): Named<String>,
+) -> Result<Response, RequestRefusal> {
+    file(&app, "targets/upgrades", &name).await
+}
+
+async fn file(app: &App, folder: &str, name: &str) -> Result<Response, RequestRefusal> {
+    let unknown = || {
+        let detail = format!("The signed repository has no {folder}/{name}.");
+        refuse(Kind::UNKNOWN_METADATA, detail)
+    };
+    let may_be = name.ends_with(".json")
+        && !name.starts_with('.')
+        && (name.bytes()).all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    if !may_be {
+        return Err(unknown());
+    }
+    let bytes = match tokio::fs::read(app.signed.file(&format!("{folder}/{name}"))).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(unknown()),
+        Err(error) => return Err(unusable(&error)),
+    };
+    let keep = if name == "timestamp.json" {
+        "no-cache"
+    } else {
+        super::artifacts::IMMUTABLE
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, keep),
+    ];
+    Ok((headers, bytes).into_response())
+}

@@ -1,0 +1,434 @@
+//! What publishers have signed, sealed with the server's own key: the server decides which state is the current one, and nothing else.
+//!
+//! A change is signed before the database has it, and sealed after: a server that dies in between finds what it had begun in a file,
+//! and seals it if the database agrees.
+
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::state::{PublishedRevision, SystemState};
+use ::repository::{
+    Catalogue, FirstDocuments, PublicKey, RepositoryWriter, RoleType, SignError, SignedManifest,
+    SignedUpgrade, Signer, SystemIdentity, TrustError, make_key, manifest_path,
+};
+use jiff::{SignedDuration, Timestamp};
+use model::api::UpgradeSummary;
+use model::bundle::Upgrade;
+use model::ids::{Place, Revision, Version};
+use model::manifest::Digest;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::fs;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// The server's part of the metadata is sealed anew when it is so old: somebody who has taken the server can hide what is new for no
+/// longer than its time.
+const RENEW_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// The signed repository in the server's folder.
+#[derive(Debug)]
+pub(crate) struct SignedRepository {
+    folder: PathBuf,
+    signers: Vec<Signer>,
+    key: PublicKey,
+    turn: Mutex<()>,
+}
+
+/// A change that publishers have signed, and the database does not have yet.
+#[derive(Debug)]
+pub(crate) struct SignedChange {
+    writer: RepositoryWriter,
+    targets: Vec<u8>,
+}
+
+/// What the database has published, as far as it must agree with what is signed.
+#[derive(Clone, Debug)]
+pub(crate) struct PublishedUpgrades {
+    system: Option<(String, u64)>,
+    /// The manifests' digests.
+    revisions: BTreeMap<Place, String>,
+    /// Each upgrade's newest revision, withdrawn ones included.
+    summaries: Vec<UpgradeSummary>,
+}
+
+impl PublishedUpgrades {
+    /// What this state has published.
+    pub(crate) fn of(state: &SystemState) -> Self {
+        let place = |(&(version, revision), it): (&(Version, Revision), &PublishedRevision)| {
+            let digest = it.summary.manifest_sha256.clone();
+            (Place { version, revision }, digest)
+        };
+        Self {
+            system: state.system.clone(),
+            revisions: state.revisions.iter().map(place).collect(),
+            summaries: state.summaries(),
+        }
+    }
+
+    /// An upgrade's newest revision.
+    fn summary(&self, version: Version) -> Option<&UpgradeSummary> {
+        let mut all = self.summaries.iter();
+        all.find(|summary| summary.version == version)
+    }
+
+    /// Whether everything that is signed is published, as it is signed.
+    fn has_all_of(&self, catalogue: &Catalogue) -> bool {
+        let known = |(place, signed): (Place, SignedManifest)| {
+            self.revisions.get(&place) == Some(&signed.sha256.to_string())
+        };
+        let stands = |(version, upgrade): (&Version, &SignedUpgrade)| {
+            let there = self.summary(*version);
+            there.is_some_and(|there| there.withdrawn == upgrade.withdrawn)
+        };
+        catalogue.manifests().all(known) && catalogue.upgrades.iter().all(stands)
+    }
+}
+
+impl SignedRepository {
+    /// The repository in this folder, sealed with the key in this file, which is made at the first start.
+    ///
+    /// # Errors
+    /// The key cannot be read or made.
+    pub(crate) fn open(folder: &Path, key: &Path) -> Result<Self, SignError> {
+        Ok(Self {
+            folder: folder.to_owned(),
+            key: make_key(key)?,
+            signers: Signer::read(key)?,
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// The key that seals, as metadata lists it.
+    pub(crate) fn key(&self) -> String {
+        self.key.text()
+    }
+
+    /// One change at a time: held until the change is sealed.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// The system whose upgrades are signed here; none before publishers have begun.
+    pub(crate) async fn system(&self) -> Result<Option<SystemIdentity>, RequestRefusal> {
+        if !RepositoryWriter::exists(&self.folder) {
+            return Ok(None);
+        }
+        Ok(Some(self.writer().await?.trust().system().clone()))
+    }
+
+    /// Where metadata lies.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    async fn writer(&self) -> Result<RepositoryWriter, RequestRefusal> {
+        RepositoryWriter::open(&self.folder).await.map_err(refused)
+    }
+
+    /// What is signed and not sealed yet; nobody who reads a repository looks for this name.
+    fn pending(&self) -> PathBuf {
+        self.folder.join("metadata").join("pending.json")
+    }
+
+    /// Begins with what publishers have signed; the same once more changes nothing.
+    pub(crate) async fn begin(
+        &self,
+        first: &FirstDocuments,
+        published: &PublishedUpgrades,
+    ) -> Result<SystemIdentity, RequestRefusal> {
+        if RepositoryWriter::exists(&self.folder) {
+            let writer = self.writer().await?;
+            let there = fs::read(self.folder.join("metadata/1.root.json")).await;
+            return match there {
+                Ok(there) if there == first.root => Ok(writer.trust().system().clone()),
+                Ok(_) => Err(refuse(
+                    Kind::UNSIGNED,
+                    "This server's upgrades are signed already, with another root; publish with the keys of that one (`--keys DIR`).",
+                )),
+                Err(error) => Err(super::unusable(&error)),
+            };
+        }
+        let now = Timestamp::now();
+        // Tried elsewhere first: what does not fit the database begins nothing.
+        let trial = tempfile::tempdir().map_err(|error| super::unusable(&error))?;
+        let tried = RepositoryWriter::begin(trial.path(), first, &self.signers, now).await;
+        let tried = tried.map_err(refused)?;
+        fits(&tried, published)?;
+        let begun = RepositoryWriter::begin(&self.folder, first, &self.signers, now).await;
+        Ok(begun.map_err(refused)?.trust().system().clone())
+    }
+
+    /// Checks that publishers have signed exactly this publication, on top of what they have signed before; none where they had
+    /// signed it already.
+    pub(crate) async fn publication(
+        &self,
+        targets: Option<&str>,
+        upgrade: &Upgrade,
+        (sha256, bytes): (Digest, usize),
+        published: &PublishedUpgrades,
+    ) -> Result<Option<SignedChange>, RequestRefusal> {
+        let writer = self.begun().await?;
+        let system = writer.trust().system();
+        if system.name != upgrade.system {
+            return Err(refuse(
+                Kind::PUBLISH_REFUSED,
+                format!(
+                    "The bundle is of system `{}`, this server serves `{}`; ask the server of `{}`, or mend `system` in upgrade.toml.",
+                    upgrade.system, system.name, upgrade.system
+                ),
+            ));
+        }
+        let signed = SignedManifest {
+            sha256,
+            bytes: bytes as u64,
+        };
+        let version = upgrade.version;
+        let mut wanted = writer.trust().catalogue();
+        let there = wanted.upgrades.get(&version);
+        if there.is_some_and(|it| newest(it).is_some_and(|(_, newest)| newest == signed)) {
+            return Ok(None);
+        }
+        let revision = there.and_then(newest).map_or(1, |(newest, _)| newest.0 + 1);
+        let entry = wanted.upgrades.entry(version).or_insert(SignedUpgrade {
+            from: upgrade.from,
+            withdrawn: false,
+            revisions: BTreeMap::new(),
+        });
+        entry.revisions.insert(Revision(revision), signed);
+        let there = published.summary(version).map_or(0, |it| it.revision.0);
+        if there + 1 != revision {
+            return Err(refuse(
+                Kind::PUBLISH_REFUSED,
+                format!(
+                    "The next revision of version {version} is {}, and {revision} is signed; publish what was signed before, from its own folder.",
+                    there + 1
+                ),
+            ));
+        }
+        self.change(writer, targets, &wanted, "published")
+            .await
+            .map(Some)
+    }
+
+    /// Checks that publishers have signed exactly this withdrawal; none where they had signed it already.
+    pub(crate) async fn withdrawal(
+        &self,
+        targets: Option<&str>,
+        version: Version,
+    ) -> Result<Option<SignedChange>, RequestRefusal> {
+        let writer = self.begun().await?;
+        let mut wanted = writer.trust().catalogue();
+        match wanted.upgrades.get_mut(&version) {
+            Some(there) if !there.withdrawn => there.withdrawn = true,
+            _ => return Ok(None),
+        }
+        self.change(writer, targets, &wanted, "withdrawn")
+            .await
+            .map(Some)
+    }
+
+    async fn begun(&self) -> Result<RepositoryWriter, RequestRefusal> {
+        if RepositoryWriter::exists(&self.folder) {
+            return self.writer().await;
+        }
+        Err(refuse(
+            Kind::UNSIGNED,
+            "No publisher has begun to sign here yet; `upstart publish` does that with the first upgrade.",
+        ))
+    }
+
+    /// A change that leads to this catalogue, remembered until it is sealed or given up.
+    async fn change(
+        &self,
+        writer: RepositoryWriter,
+        targets: Option<&str>,
+        wanted: &Catalogue,
+        deed: &str,
+    ) -> Result<SignedChange, RequestRefusal> {
+        let Some(targets) = targets else {
+            return Err(refuse(
+                Kind::UNSIGNED,
+                format!(
+                    "This is not signed, and nothing unsigned is {deed}; use `upstart` with the system's keys (`--keys DIR`)."
+                ),
+            ));
+        };
+        let found = writer.following(targets.as_bytes()).map_err(refused)?;
+        if found != *wanted {
+            return Err(refuse(
+                Kind::UNSIGNED,
+                format!("What is signed is not what is to be {deed}; sign it again, on what is there now."),
+            ));
+        }
+        let kept = write_whole(&self.pending(), targets.as_bytes()).await;
+        kept.map_err(|error| super::unusable(&error))?;
+        Ok(SignedChange {
+            writer,
+            targets: targets.as_bytes().to_vec(),
+        })
+    }
+
+    /// Seals a change that the database has.
+    pub(crate) async fn seal(&self, mut change: SignedChange) -> Result<(), RequestRefusal> {
+        let now = Timestamp::now();
+        let sealed = change.writer.seal(&change.targets, &self.signers, now);
+        sealed.await.map_err(refused)?;
+        self.give_up().await;
+        Ok(())
+    }
+
+    /// Forgets a change that the database does not have.
+    pub(crate) async fn give_up(&self) {
+        if let Err(error) = fs::remove_file(self.pending()).await
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "a signed change that is over stays on the disk");
+        }
+    }
+
+    /// Ends what a server before this one had begun.
+    ///
+    /// # Errors
+    /// It can be neither sealed nor read.
+    pub(crate) async fn recover(
+        &self,
+        published: &PublishedUpgrades,
+    ) -> Result<(), RequestRefusal> {
+        let targets = match fs::read(self.pending()).await {
+            Ok(targets) => targets,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(super::unusable(&error)),
+        };
+        let writer = self.begun().await?;
+        match writer.following(&targets) {
+            Ok(catalogue) if published.has_all_of(&catalogue) => {
+                tracing::info!("what was signed before the server ended is sealed now");
+                self.seal(SignedChange { writer, targets }).await
+            }
+            _ => {
+                self.give_up().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Seals anew what is a day old, so that its time never runs out while the server runs.
+    ///
+    /// # Errors
+    /// The server's key may not seal any more, or the folder cannot be written.
+    pub(crate) async fn renew(&self) -> Result<(), RequestRefusal> {
+        if !RepositoryWriter::exists(&self.folder) {
+            return Ok(());
+        }
+        let _turn = self.turn().await;
+        let mut writer = self.writer().await?;
+        let now = Timestamp::now();
+        let usual = SignedDuration::from_hours(i64::from(::repository::SIGNED_BY_SERVER_DAYS) * 24);
+        let is_old = writer.standing().iter().any(|role| {
+            let is_own = matches!(role.role, RoleType::Snapshot | RoleType::Timestamp);
+            is_own && now.duration_until(role.expires) < usual - RENEW_AGE
+        });
+        if !is_old {
+            return Ok(());
+        }
+        let own = [RoleType::Snapshot, RoleType::Timestamp];
+        let renewed = writer.renew(&own, None, &self.signers, now).await;
+        renewed.map_err(refused)
+    }
+
+    /// When what people sign ends: the root and the targets.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub(crate) async fn ends(&self) -> Result<Vec<(RoleType, Timestamp)>, RequestRefusal> {
+        if !RepositoryWriter::exists(&self.folder) {
+            return Ok(Vec::new());
+        }
+        let standing = self.writer().await?.standing();
+        Ok(standing
+            .into_iter()
+            .map(|role| (role.role, role.expires))
+            .collect())
+    }
+}
+
+fn newest(upgrade: &SignedUpgrade) -> Option<(Revision, SignedManifest)> {
+    let newest = upgrade.revisions.last_key_value();
+    newest.map(|(revision, signed)| (*revision, *signed))
+}
+
+/// Whether a repository that begins is that of the database: upgrades from before must be signed as they are.
+fn fits(writer: &RepositoryWriter, published: &PublishedUpgrades) -> Result<(), RequestRefusal> {
+    let identity = writer.trust().system();
+    let other = |(name, number): &(String, u64)| {
+        (name, number) != (&identity.name, &identity.number)
+    };
+    if let Some((name, number)) = published.system.as_ref().filter(|it| other(it)) {
+        return Err(refuse(
+            Kind::UNSIGNED,
+            format!("What is signed is of system {identity}, this server serves {name} (number {number})."),
+        ));
+    }
+    let catalogue = writer.trust().catalogue();
+    let all_signed = published.summaries.iter().all(|summary| {
+        let place = Place {
+            version: summary.version,
+            revision: summary.revision,
+        };
+        catalogue.manifest(place).is_some()
+    });
+    if all_signed && published.has_all_of(&catalogue) {
+        return Ok(());
+    }
+    Err(refuse(
+        Kind::UNSIGNED,
+        "What is signed is not what this server has published before; sign exactly that.",
+    ))
+}
+
+/// Puts a manifest where clients of the signed repository look for it. It can be made again at any time from its artifact.
+///
+/// # Errors
+/// The disk does not take it.
+pub(crate) async fn place_manifest(
+    folder: &Path,
+    place: Place,
+    digest: Digest,
+    text: &str,
+) -> io::Result<()> {
+    let path = folder.join(manifest_path(place, digest));
+    if fs::try_exists(&path).await? {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).await?;
+    }
+    write_whole(&path, text.as_bytes()).await
+}
+
+async fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, bytes).await?;
+    fs::File::open(&fresh).await?.sync_all().await?;
+    fs::rename(&fresh, path).await?;
+    match path.parent() {
+        Some(folder) => super::sync_folder(folder).await,
+        None => Ok(()),
+    }
+}
+
+/// Why something is not taken: what is signed wrongly apart from what the server cannot do.
+fn refused(error: SignError) -> RequestRefusal {
+    let kind = match &error {
+        SignError::Disk { source, .. } | SignError::Trust(TrustError::Transport { source, .. }) => {
+            return super::unusable(source);
+        }
+        SignError::KeyFile { .. } | SignError::Command { .. } => Kind::REPOSITORY_UNAVAILABLE,
+        SignError::KeysMissing { .. } => {
+            tracing::error!(%error, "the root does not let this server's key seal");
+            Kind::REPOSITORY_UNAVAILABLE
+        }
+        SignError::Refused { .. } => Kind::SIGNED_MEANWHILE,
+        SignError::Trust(_) => Kind::UNSIGNED,
+    };
+    refuse(kind, format!("{error}; {}.", error.advice()))
+}
