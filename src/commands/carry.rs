@@ -1,6 +1,6 @@
 //! `upstart export` and `upstart import`: a signed repository on its way to a site without a network.
 
-use super::keys::{RepositoryArgs, open, unsigned, untrusted};
+use super::keys::{RepositoryArgs, ServedRepository, open, unsigned, untrusted};
 use super::operate::done;
 use crate::connection::wait_for;
 use crate::failure::{Advise, CommandOutcome, failure};
@@ -9,7 +9,8 @@ use crate::globals::Globals;
 use crate::output::counted;
 use clap::Args;
 use repository::{
-    ArchiveTransport, DirectoryTransport, Mirrored, Transport, Verifier, mirror, pack,
+    ArchiveTransport, DirectoryTransport, Mirrored, RepositoryWriter, Transport, Verifier, mirror,
+    pack,
 };
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ const TRUSTED_FILE: &str = "trusted.json";
 
 /// Arguments of `upstart export`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: upstart export shop.tar --repository repository")]
+#[command(after_help = "Example: upstart export shop.tar")]
 pub(crate) struct ExportArgs {
     /// Where to: a file whose name ends in `.tar`, else a folder
     #[arg(value_name = "DIR|FILE.tar")]
@@ -37,8 +38,9 @@ pub(crate) struct ImportArgs {
     /// What to read: a tar file of `upstart export`, or a repository's folder
     #[arg(value_name = "DIR|FILE.tar")]
     from: PathBuf,
-    #[command(flatten)]
-    repository: RepositoryArgs,
+    /// The folder of the repository that it becomes, or adds to
+    #[arg(long, value_name = "DIR", default_value = "repository")]
+    repository: PathBuf,
     /// The root to trust (`metadata/1.root.json` where the keys were made); needed the first time only. Get it on
     /// another way than the repository: whoever chooses the root chooses what is trusted
     #[arg(long, value_name = "FILE")]
@@ -48,14 +50,18 @@ pub(crate) struct ImportArgs {
 /// `upstart export`.
 pub(crate) fn export(globals: &Globals, arguments: &ExportArgs) -> CommandOutcome {
     let to = &arguments.to;
-    let writer = wait_for(open(&arguments.repository.repository))?;
-    if to.extension().is_some_and(|ending| ending == "tar") {
-        wait_for(async { pack(&writer, to).await.map_err(unsigned) })?;
-    } else {
-        let from = DirectoryTransport {
-            path: writer.path().to_owned(),
-        };
-        take(writer.root(), &from, to)?;
+    let opened = wait_for(open(globals, &arguments.repository))?;
+    let is_archive = to.extension().is_some_and(|ending| ending == "tar");
+    let writer = &opened.writer;
+    match &opened.served {
+        Some(served) => wait_for(export_served(served, to, is_archive))?,
+        None if is_archive => wait_for(async { pack(writer, to).await.map_err(unsigned) })?,
+        None => {
+            let from = DirectoryTransport {
+                path: writer.path().to_owned(),
+            };
+            take(writer.root(), &from, to)?;
+        }
     }
     let catalogue = writer.trust().catalogue();
     let upgrades = catalogue.manifests().count();
@@ -64,6 +70,25 @@ pub(crate) fn export(globals: &Globals, arguments: &ExportArgs) -> CommandOutcom
     let what = counted(upgrades, "upgrade or revision", "upgrades and revisions");
     let sentence = format!("{} holds {what}.", to.display());
     done(globals, &answer, &sentence)
+}
+
+/// Copies all of a server's repository; by way of a folder, where it becomes one file.
+async fn export_served(
+    served: &ServedRepository,
+    to: &Path,
+    is_archive: bool,
+) -> anyhow::Result<()> {
+    let no_folder = || "see to the disk, and to TMPDIR";
+    let folder = tempfile::tempdir().advise("cannot make a temporary folder", no_folder())?;
+    let place = if is_archive { folder.path() } else { to };
+    let pinned = Verifier::pin(&place.join(TRUSTED_FILE), served.verifier.root());
+    let mut verifier = pinned.map_err(|error| untrusted(&error))?;
+    taken(&mut verifier, &served.client, place).await?;
+    if is_archive {
+        let writer = RepositoryWriter::open(place).await.map_err(unsigned)?;
+        pack(&writer, to).await.map_err(unsigned)?;
+    }
+    Ok(())
 }
 
 /// Copies a repository into a folder that trusts its root of today.
@@ -84,7 +109,7 @@ async fn taken(
 
 /// `upstart import`.
 pub(crate) fn import(globals: &Globals, arguments: &ImportArgs) -> CommandOutcome {
-    let to = &arguments.repository.repository;
+    let to = &arguments.repository;
     let from = &arguments.from;
     let transport: Box<dyn Transport> = if from.is_dir() {
         Box::new(DirectoryTransport { path: from.clone() })

@@ -37,19 +37,28 @@ pub(crate) struct SigningArgs {
     /// writes the signature to stdout (repeatable)
     #[arg(long, value_name = "COMMAND")]
     pub(crate) sign_with: Vec<String>,
+    /// The system's first root, where another publisher has begun it; needed the first time only. Get it from that publisher: whoever
+    /// chooses the root chooses what is signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) root: Option<PathBuf>,
 }
 
 impl SigningArgs {
     /// The keys of a system.
     pub(crate) fn keys(&self, system: &str) -> anyhow::Result<PublisherKeys> {
-        let folder = match &self.keys {
-            Some(folder) => folder.clone(),
-            None => usual_keys(&configuration()?, system),
-        };
         Ok(PublisherKeys {
-            folder,
+            folder: keys_folder(self.keys.as_deref(), system)?,
             commands: self.sign_with.clone(),
+            root: self.root.clone(),
         })
+    }
+}
+
+/// The folder of a system's keys: the one that was named, or the usual one.
+pub(crate) fn keys_folder(named: Option<&Path>, system: &str) -> anyhow::Result<PathBuf> {
+    match named {
+        Some(folder) => Ok(folder.to_owned()),
+        None => Ok(usual_keys(&configuration()?, system)),
     }
 }
 
@@ -85,7 +94,12 @@ pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> CommandOutcome 
     let client = connect(globals)?;
     let there = wait_for(published(&client, &proved))?;
     let keys = arguments.signing.keys(&proved.checked.upgrade.system)?;
-    let published = wait_for(upload_and_publish(&client, &proved, arguments.revise, &keys))?;
+    let published = wait_for(upload_and_publish(
+        &client,
+        &proved,
+        arguments.revise,
+        &keys,
+    ))?;
     let summary = published.summary;
     let what = format!(
         "{} version {} revision {} (manifest {})",

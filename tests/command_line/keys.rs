@@ -1,6 +1,6 @@
 //! The keys of a signed repository, and its way to a site without a network.
 
-use crate::upstart::{Answer, run, upstart};
+use crate::upstart::{Answer, Server, run, upstart};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
@@ -14,12 +14,21 @@ fn made() -> TempDir {
 
 fn keys(folder: &Path, arguments: &[&str]) -> Answer {
     let mut command = upstart();
-    run(command.current_dir(folder).arg("keys").args(arguments))
+    command.current_dir(folder).env("UPSTART_KEYS", "keys");
+    command.arg("keys").args(arguments);
+    if !arguments.contains(&"--repository") {
+        command.args(["--repository", "repository"]);
+    }
+    run(&mut command)
 }
 
 fn other(folder: &Path, arguments: &[&str]) -> Answer {
     let mut command = upstart();
-    run(command.current_dir(folder).args(arguments))
+    command.current_dir(folder).args(arguments);
+    if arguments[0] == "export" {
+        command.args(["--repository", "repository"]);
+    }
+    run(&mut command)
 }
 
 /// The number of a key, by its role and its place in it.
@@ -327,5 +336,111 @@ fn a_repository_travels_to_a_site_without_a_network() {
         refused.stderr().contains("not of system"),
         "{}",
         refused.stderr()
+    );
+}
+
+/// The keys of a system whose repository is a server's, used where they are.
+#[test]
+fn keys_are_listed_renewed_rotated_and_drilled_at_a_server() {
+    let server = Server::start();
+    let at_server = |arguments: &[&str]| run(server.upstart().arg("keys").args(arguments));
+    let told = at_server(&["list"]).expect_advice(1);
+    assert!(
+        told.stderr().contains("nothing is signed"),
+        "{}",
+        told.stderr()
+    );
+    let make = [
+        "make",
+        "--system",
+        "shop",
+        "--publishers",
+        "2",
+        "--publisher-threshold",
+        "2",
+    ];
+    let made = at_server(&make).expect(0);
+    assert!(
+        made.stdout().contains("server's repository"),
+        "{}",
+        made.stdout()
+    );
+    let again = at_server(&make).expect(0);
+    assert!(
+        again.stdout().contains("Nothing has changed"),
+        "{}",
+        again.stdout()
+    );
+    at_server(&["make", "--system", "other"]).expect_advice(1);
+
+    let bundle = server.folder().join("v1");
+    std::fs::create_dir(&bundle).expect("a folder");
+    std::fs::write(
+        bundle.join("upgrade.toml"),
+        "system = \"shop\"\nversion = 1\n[class.a]\nsoftware = { command = [\"true\"] }\nlifecycle.probe = { alive_ms = 1 }\n",
+    )
+    .expect("written");
+    // One of the two publishers alone.
+    let keys = server.folder().join("keys");
+    let second = keys.join("publisher-2.pem");
+    let away = server.folder().join("publisher-2.pem");
+    std::fs::rename(&second, &away).expect("moved");
+    let alone = run(server.upstart().arg("publish").arg(&bundle)).expect_advice(1);
+    assert!(
+        alone.stderr().contains("signatures of 2"),
+        "{}",
+        alone.stderr()
+    );
+    std::fs::rename(&away, &second).expect("moved back");
+    run(server.upstart().arg("publish").arg(&bundle)).expect(0);
+
+    let renewed = at_server(&["renew"]).expect(0).stdout();
+    assert!(renewed.contains("root until"), "{renewed}");
+    at_server(&["renew", "timestamp"]).expect_advice(1);
+    let lost = at_server(&["list", "--json"]).expect(0).json()["roles"][0]["keys"][0].clone();
+    let lost = lost.as_str().expect("a key");
+    let fourth = format!("root:{}", keys.join("root-4.pem").display());
+    let rotated = at_server(&["rotate", "--remove", lost, "--add", &fourth]).expect(0);
+    assert!(
+        rotated.stdout().contains("Root 3 is written"),
+        "{}",
+        rotated.stdout()
+    );
+    let drilled = at_server(&["drill"]).expect(0).stdout();
+    assert_eq!(drilled.matches("can be lost").count(), 3, "{drilled}");
+    let list = at_server(&["list", "--json"]).expect(0).json();
+    assert_eq!(list["roles"][0]["version"], 3);
+
+    // Another publisher, with the keys alone: whom he trusts he says once.
+    let other = server.folder().join("other");
+    std::fs::create_dir(&other).expect("a folder");
+    for name in ["publisher-1.pem", "publisher-2.pem"] {
+        std::fs::copy(keys.join(name), other.join(name)).expect("copied");
+    }
+    let publish = |more: &[&str]| {
+        let mut command = server.upstart();
+        command.arg("publish").arg(&bundle).args(more);
+        run(command.env("UPSTART_KEYS", &other))
+    };
+    let told = publish(&[]).expect_advice(1);
+    assert!(told.stderr().contains("--root FILE"), "{}", told.stderr());
+    let root = keys.join("1.root.json");
+    publish(&["--root", root.to_str().expect("text")]).expect(0);
+    publish(&[]).expect(0);
+
+    // All of it travels to a site without a network.
+    let tar = server.folder().join("shop.tar");
+    run(server.upstart().arg("export").arg(&tar)).expect(0);
+    let mut import = upstart();
+    import
+        .current_dir(server.folder())
+        .arg("import")
+        .arg(&tar)
+        .arg("--root")
+        .arg(&root);
+    let told = run(&mut import).expect(0).stdout();
+    assert!(
+        told.contains("1 upgrade or revision of system shop"),
+        "{told}"
     );
 }

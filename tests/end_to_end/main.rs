@@ -32,6 +32,7 @@ mod revisions;
 mod server_away;
 mod sessions;
 mod shared_memory;
+mod signed;
 mod staging;
 mod state;
 mod stopping;

@@ -100,6 +100,11 @@ impl Layout {
         self.root.join("cache")
     }
 
+    /// The last of the server's views whose upgrades could all be used.
+    pub fn used_view(&self) -> PathBuf {
+        self.cache().join("used_view.json")
+    }
+
     /// The members' list that the table was made from.
     pub fn members(&self) -> PathBuf {
         self.cache().join("members.json")

@@ -45,7 +45,9 @@ pub(crate) enum RepositoryError {
     #[error("the signed repository is not trusted")]
     Untrusted(#[source] TrustError),
     /// The server is another system's.
-    #[error("this node trusts the publishers of system {trusted}, and the server's has the number {found}")]
+    #[error(
+        "this node trusts the publishers of system {trusted}, and the server's has the number {found}"
+    )]
     OtherSystem {
         /// The system that is trusted.
         trusted: String,

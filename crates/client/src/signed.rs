@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use bytes::Bytes as Chunk;
 use futures_util::TryStreamExt;
 use model::api::{
-    BeginRepositoryRequest, PublishRequest, RepositoryView, UpgradeSummary, WithdrawRequest,
+    BeginRepositoryRequest, PublishRequest, RepositoryView, SignRequest, SignedSystem,
+    UpgradeSummary, WithdrawRequest,
 };
-use model::ids::{Place, Version};
+use model::ids::Version;
 use model::manifest::Manifest;
 use repository::{
-    Bytes, EarlierUpgrade, FirstDocuments, PublicKey, RoleRule, RoleType, SignError, Signer,
-    SystemIdentity, Transport, TrustError, Verifier, make_key, new_system, sign_first,
-    sign_upgrade, sign_withdrawal,
+    Bytes, FirstDocuments, PublicKey, RoleRule, RoleType, SignError, SignedByPeople, Signer,
+    Transport, TrustError, Verifier, make_key, new_system, sign_first, sign_upgrade,
+    sign_withdrawal,
 };
 use std::io::Error;
 use std::os::unix::fs::DirBuilderExt;
@@ -29,8 +30,8 @@ const TRIES_MAX: u32 = 5;
 /// The problem that says so.
 const SIGNED_MEANWHILE: &str = "/problems/signed-meanwhile";
 
-/// The problem that says that the signed repository has no such file.
-const UNKNOWN_METADATA: &str = "/problems/unknown-metadata";
+/// The problems that say that there is no such file.
+const UNKNOWN: [&str; 2] = ["/problems/unknown-metadata", "/problems/unknown-artifact"];
 
 /// Why something could not be signed and published.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,8 @@ pub struct PublisherKeys {
     pub folder: PathBuf,
     /// Commands that sign, beside the folder's keys.
     pub commands: Vec<String>,
+    /// The first root of the system, which is trusted from now on; needed once where somebody else has begun the system.
+    pub root: Option<PathBuf>,
 }
 
 /// What came of publishing.
@@ -68,7 +71,11 @@ pub struct Published {
 }
 
 impl PublisherKeys {
-    fn signers(&self) -> Result<Vec<Signer>, SignError> {
+    /// Everybody of them who can sign.
+    ///
+    /// # Errors
+    /// A key cannot be read, or others can read it.
+    pub fn signers(&self) -> Result<Vec<Signer>, SignError> {
         let mut signers = match self.folder.is_dir() {
             true => Signer::read(&self.folder)?,
             false => Vec::new(),
@@ -89,6 +96,12 @@ impl PublisherKeys {
             path: self.folder.clone(),
             source,
         })
+    }
+
+    /// The first root beside the keys: what nodes and other publishers pin.
+    fn keep_root(&self, root: &[u8]) -> Result<(), SignError> {
+        let path = self.folder.join("1.root.json");
+        std::fs::write(&path, root).map_err(|source| SignError::Disk { path, source })
     }
 
     /// The keys of a new system: root keys and a publisher's. Those that are there stay.
@@ -141,12 +154,11 @@ impl Client {
         let mut tries = 1;
         loop {
             let mut view = self.repository().await?;
-            if view.system_id.is_none() {
-                view = self.begin(keys, &manifest.system, &view).await?;
+            if view.system.is_none() {
+                view = self.begin(keys, &manifest.system).await?;
                 begun = true;
             }
-            let system_id = view.system_id.unwrap_or_default();
-            let request = self.signed(keys, system_id, manifest, revise).await?;
+            let request = self.signed(keys, view, manifest, revise).await?;
             match self.publish(&request).await {
                 Err(error) if error.kind() == Some(SIGNED_MEANWHILE) && tries < TRIES_MAX => {
                     tries += 1;
@@ -161,14 +173,36 @@ impl Client {
         }
     }
 
+    async fn begin(
+        &self,
+        keys: &PublisherKeys,
+        name: &str,
+    ) -> Result<RepositoryView, PublishError> {
+        let [roots, publishers] = keys.make()?;
+        let rule = |role, keys, threshold| RoleRule {
+            role,
+            keys,
+            threshold,
+        };
+        let rules = [
+            rule(RoleType::Root, roots, ROOT_KEYS.1),
+            rule(RoleType::Targets, publishers, 1),
+        ];
+        self.begin_signed(keys, name, &rules).await
+    }
+
     async fn signed(
         &self,
         keys: &PublisherKeys,
-        system_id: u64,
+        view: RepositoryView,
         manifest: &Manifest,
         revise: bool,
     ) -> Result<PublishRequest, PublishError> {
-        let verifier = self.trusted(keys, system_id).await?;
+        let system = view.system.ok_or_else(|| ClientError::Unexpected {
+            url: self.servers().join(", "),
+            reason: "it has begun no repository".to_owned(),
+        })?;
+        let verifier = self.trusted(keys, &system).await?;
         let signers = keys.signers()?;
         let now = jiff::Timestamp::now();
         let (_, targets) = sign_upgrade(verifier.trust(), manifest, revise, &signers, now).await?;
@@ -191,11 +225,11 @@ impl Client {
         // Whom the server does not know, or nobody has signed, it refuses by itself.
         let known = self.upgrade(version).await?;
         let view = self.repository().await?;
-        let Some(system_id) = view.system_id else {
+        let Some(system) = view.system else {
             let request = WithdrawRequest::default();
             return Ok(self.withdraw(version, &request).await?);
         };
-        let verifier = self.trusted(keys, system_id).await?;
+        let verifier = self.trusted(keys, &system).await?;
         let signers = keys.signers()?;
         let now = jiff::Timestamp::now();
         let signed = match known.withdrawn {
@@ -206,90 +240,85 @@ impl Client {
         Ok(self.withdraw(version, &WithdrawRequest { targets }).await?)
     }
 
-    /// Begins a system: with keys in the publisher's folder, and the server's own key for sealing.
-    async fn begin(
+    /// Begins a system with these keys and the server's own for sealing. `rules` are those of root and targets.
+    ///
+    /// # Errors
+    /// The keys do not suffice, the name cannot be one, or the server has begun already or refuses it.
+    pub async fn begin_signed(
         &self,
         keys: &PublisherKeys,
         name: &str,
-        view: &RepositoryView,
+        rules: &[RoleRule],
     ) -> Result<RepositoryView, PublishError> {
-        let [roots, publishers] = keys.make()?;
-        let server = PublicKey::parse(&view.server_key)?;
-        let rule = |role, keys: &[PublicKey], threshold| RoleRule {
+        let server = PublicKey::parse(&self.repository().await?.server_key)?;
+        let seals = |role| RoleRule {
             role,
-            keys: keys.to_vec(),
-            threshold,
+            keys: vec![server.clone()],
+            threshold: 1,
         };
-        let server = std::slice::from_ref(&server);
-        let rules = [
-            rule(RoleType::Root, &roots, ROOT_KEYS.1),
-            rule(RoleType::Targets, &publishers, 1),
-            rule(RoleType::Snapshot, server, 1),
-            rule(RoleType::Timestamp, server, 1),
-        ];
-        let (system, earlier) = self.earlier(name).await?;
+        let mut rules = rules.to_vec();
+        rules.extend([RoleType::Snapshot, RoleType::Timestamp].map(seals));
+        let system = new_system(name)?;
         let now = jiff::Timestamp::now();
-        let first = sign_first(&system, &rules, &earlier, &keys.signers()?, now).await?;
+        let first = sign_first(&system, &rules, &keys.signers()?, now).await?;
         // Trusted before anybody else has a say in it.
+        keys.make_folder()?;
         Verifier::pin(&keys.trusted(system.number), &first.root)?;
-        Ok(self.begin_repository(&first).await?)
-    }
-
-    /// What a server published before anything was signed; nothing at a new one.
-    async fn earlier(
-        &self,
-        name: &str,
-    ) -> Result<(SystemIdentity, Vec<EarlierUpgrade>), PublishError> {
-        let view = match self.system().await {
-            Ok(view) => view,
-            Err(error) if error.kind() == Some("/problems/no-system") => {
-                return Ok((new_system(name)?, Vec::new()));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if view.upgrades.is_empty() {
-            return Ok((new_system(name)?, Vec::new()));
-        }
-        let mut earlier = Vec::new();
-        for summary in &view.upgrades {
-            let text = self.manifest(summary.version, summary.revision).await?;
-            let manifest = Manifest::parse(&text).map_err(|error| TrustError::Altered {
-                name: format!("the manifest of version {}", summary.version),
-                problem: error.to_string(),
-            })?;
-            earlier.push(EarlierUpgrade {
-                place: Place {
-                    version: summary.version,
-                    revision: summary.revision,
-                },
-                manifest,
-                withdrawn: summary.withdrawn,
-            });
-        }
-        let system = SystemIdentity {
-            name: view.system,
-            number: view.system_id,
-        };
-        Ok((system, earlier))
+        let begun = self.begin_repository(&first).await?;
+        keys.keep_root(&first.root)?;
+        Ok(begun)
     }
 
     /// What is trusted of a server's repository, brought forward. What has expired may be signed anew, so it is no error here.
-    async fn trusted(
+    ///
+    /// # Errors
+    /// Nothing is trusted here of this system yet, and no root was given; or what the server has cannot be trusted.
+    pub async fn trusted(
         &self,
         keys: &PublisherKeys,
-        system_id: u64,
+        system: &SignedSystem,
     ) -> Result<Verifier, PublishError> {
-        let path = keys.trusted(system_id);
-        let mut verifier = match path.exists() {
-            true => Verifier::open(&path)?,
-            // Whoever has the keys and not yet this file: whether they fit this root shows when they sign.
-            false => {
+        let path = keys.trusted(system.system_id);
+        let mut verifier = match (&keys.root, path.exists()) {
+            (Some(root), _) => {
                 keys.make_folder()?;
-                Verifier::pin(&path, &self.first_root().await?)?
+                let root = std::fs::read(root).map_err(|source| TrustError::Transport {
+                    name: root.display().to_string(),
+                    source,
+                })?;
+                Verifier::pin(&path, &root)?
             }
+            (None, true) => Verifier::open(&path)?,
+            // Whoever signs on top of what somebody else made up signs that, too.
+            (None, false) => return Err(nothing_trusted(keys, system).into()),
         };
+        if verifier.system().number != system.system_id {
+            return Err(SignError::Refused {
+                problem: format!(
+                    "the server is of system {} (number {}), the root of {}",
+                    system.name,
+                    system.system_id,
+                    verifier.system()
+                ),
+                advice: "give the root of the server's system, or name another server",
+            }
+            .into());
+        }
         verifier.refresh(self, jiff::Timestamp::MIN).await?;
         Ok(verifier)
+    }
+
+    /// Has the server take a root and targets that people have signed (`POST /v1/repository/metadata`).
+    ///
+    /// # Errors
+    /// 422 `/problems/unsigned`: they cannot be trusted; 409 `/problems/signed-meanwhile`: they follow on an older state.
+    pub async fn sign(&self, signed: &SignedByPeople) -> Result<RepositoryView, ClientError> {
+        let request = SignRequest {
+            root: signed.root.clone().map(text),
+            targets: signed.targets.clone().map(text),
+        };
+        let path = ["v1", "repository", "metadata"];
+        self.tell(OutgoingRequest::post(&path), &request).await
     }
 
     /// The first root of a server's signed repository. Whoever pins it believes the server this once.
@@ -305,15 +334,36 @@ impl Client {
 #[async_trait]
 impl Transport for Client {
     async fn open(&self, name: &str) -> std::io::Result<Option<Bytes>> {
-        let path: Vec<&str> = ["v1", "repository"].into_iter().chain(name.split('/')).collect();
-        let response = match self.send(&OutgoingRequest::get(&path), |request| request).await {
+        let folder = match name.starts_with("artifacts/") {
+            true => &["v1"][..],
+            false => &["v1", "repository"][..],
+        };
+        let path: Vec<&str> = folder.iter().copied().chain(name.split('/')).collect();
+        let response = match self
+            .send(&OutgoingRequest::get(&path), |request| request)
+            .await
+        {
             Ok(response) => response,
-            Err(error) if error.kind() == Some(UNKNOWN_METADATA) => return Ok(None),
+            Err(error) if error.kind().is_some_and(|kind| UNKNOWN.contains(&kind)) => {
+                return Ok(None);
+            }
             Err(error) => return Err(Error::other(error)),
         };
         let body = response.bytes_stream().map_ok(Chunk::from);
         let body = Box::pin(body.map_err(Error::other));
         Ok(Some(Box::new(tokio_util::io::StreamReader::new(body))))
+    }
+}
+
+fn nothing_trusted(keys: &PublisherKeys, system: &SignedSystem) -> SignError {
+    SignError::Refused {
+        problem: format!(
+            "{} holds nothing that is trusted of system {} (number {})",
+            keys.folder.display(),
+            system.name,
+            system.system_id
+        ),
+        advice: "give the folder of that system's keys (`--keys DIR`); if they are these, and another publisher has begun the system, give its first root once (`--root FILE`: `1.root.json` beside the first publisher's keys)",
     }
 }
 

@@ -89,6 +89,8 @@ pub(crate) async fn publish(
                 .await?;
         }
     }
-    let published = client.publish_signed(keys, &checked.manifest, revise).await?;
+    let published = client
+        .publish_signed(keys, &checked.manifest, revise)
+        .await?;
     Ok(published.summary)
 }

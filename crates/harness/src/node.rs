@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub environment: Vec<(String, OsString)>,
     /// Which of them it passes on.
     pub passed: Vec<String>,
+    /// The first root of the signed repository, where it is given one.
+    pub root: Option<PathBuf>,
     /// The program of its agent; the one under test otherwise.
     pub program: Option<PathBuf>,
     /// Its data directory, where that is not called as it is.
@@ -61,6 +63,7 @@ impl NodeOptions {
             privileged: true,
             environment: Vec::new(),
             passed: Vec::new(),
+            root: None,
             program: None,
             data: None,
         }
@@ -242,6 +245,9 @@ impl Node {
         }
         options.clock.applied(&mut command);
         let passed = options.clock.passed().iter().copied();
+        if let Some(root) = &options.root {
+            command.arg("--root").arg(root);
+        }
         for name in passed.chain(options.passed.iter().map(String::as_str)) {
             command.args(["--pass-environment", name]);
         }

@@ -125,12 +125,24 @@ impl System {
         bundle: &Bundle,
         revise: bool,
     ) -> Result<UpgradeSummary, PublishError> {
+        self.try_publish_with(&self.keys(), bundle, revise)
+    }
+
+    /// The same with other keys than its publisher's.
+    ///
+    /// # Errors
+    /// The keys do not do, or the server refuses, or does not answer.
+    pub fn try_publish_with(
+        &self,
+        keys: &PublisherKeys,
+        bundle: &Bundle,
+        revise: bool,
+    ) -> Result<UpgradeSummary, PublishError> {
         let number = self.bundles.get();
         self.bundles.set(number + 1);
         let folder = self.folder.path().join(format!("bundle-{number}"));
         bundle.write(&folder);
-        let keys = self.keys();
-        let publishing = bundle::publish(&self.client, &folder, revise, &keys);
+        let publishing = bundle::publish(&self.client, &folder, revise, keys);
         self.runtime.block_on(publishing)
     }
 
@@ -139,6 +151,7 @@ impl System {
         PublisherKeys {
             folder: self.folder.path().join("keys"),
             commands: Vec::new(),
+            root: None,
         }
     }
 

@@ -1,7 +1,6 @@
 //! The upgrades of a system as its publishers have signed them: which versions, which revisions, what is withdrawn. Pure.
 
 use crate::error::{SignError, TrustError};
-use crate::following::EarlierUpgrade;
 use crate::metadata::manifest_target;
 use model::ids::{Place, Revision, Version};
 use model::manifest::{Digest, Manifest};
@@ -170,23 +169,6 @@ pub(crate) fn add(
     };
     insert(targets, place, signed, particulars)?;
     Ok(place)
-}
-
-/// Adds an upgrade that was there before anything was signed, as it stands.
-///
-/// # Errors
-/// Its number cannot be a target's name.
-pub(crate) fn adopt(targets: &mut Targets, upgrade: &EarlierUpgrade) -> Result<(), SignError> {
-    let manifest = &upgrade.manifest;
-    let signed = SignedManifest {
-        sha256: manifest.digest(),
-        bytes: manifest.text().len() as u64,
-    };
-    let particulars = Particulars {
-        from: manifest.from,
-        withdrawn: upgrade.withdrawn,
-    };
-    insert(targets, upgrade.place, signed, particulars)
 }
 
 fn insert(

@@ -3,10 +3,9 @@
 use crate::error::SignError;
 use crate::keys::{make_key, read_private_key};
 use crate::metadata::ROLES;
-use crate::mirror::chain;
+use crate::mirror::copy_metadata;
 use crate::roots::{self, RootChange};
 use crate::sign::{Signer, keys_of};
-use crate::store::replace;
 use crate::transport::DirectoryTransport;
 use crate::verifier::Verifier;
 use crate::writer::RepositoryWriter;
@@ -41,15 +40,7 @@ pub async fn drill(
     let transport = DirectoryTransport {
         path: repository.path().to_owned(),
     };
-    let trust = repository.trust();
-    let roots = chain(trust, &transport).await?;
-    let documents = trust
-        .documents()
-        .map(|(name, bytes)| (name, bytes.to_vec()));
-    for (name, bytes) in roots.into_iter().chain(documents) {
-        let path = copy.join(name);
-        replace(&path, &bytes).map_err(|source| SignError::Disk { path, source })?;
-    }
+    copy_metadata(repository.trust(), &transport, &copy).await?;
     let file = place.path().join("new.pem");
     let key = make_key(&file)?;
     let has_it = |role: &_| keys_of(root, *role).iter().any(|key| key.id == lost);

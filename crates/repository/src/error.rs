@@ -212,6 +212,12 @@ pub enum SignError {
         /// What to do instead.
         advice: &'static str,
     },
+    /// Somebody else has changed the repository meanwhile.
+    #[error("{problem}")]
+    Outdated {
+        /// What does not follow on what.
+        problem: String,
+    },
     /// What is there already cannot be trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -236,6 +242,9 @@ impl SignError {
             }
             Self::KeysMissing { .. } => {
                 "give more keys: `--key FILE` or `--sign-with COMMAND`, as often as needed; `upstart keys list` shows whose they are"
+            }
+            Self::Outdated { .. } => {
+                "run the command again: it then goes on from what is there now"
             }
             Self::Trust(error) => error.advice(),
             Self::Disk { .. } => "see to the disk and to who may write there, and try again",

@@ -30,39 +30,24 @@ pub struct FirstDocuments {
     pub targets: Vec<u8>,
 }
 
-/// An upgrade that was there before its repository was signed.
-#[derive(Clone, Debug)]
-pub struct EarlierUpgrade {
-    /// Its newest revision.
-    pub place: Place,
-    /// Its manifest.
-    pub manifest: Manifest,
-    /// Whether it was withdrawn.
-    pub withdrawn: bool,
-}
-
-/// Signs the first root of a system, and its first targets: of a new system these list nothing.
+/// Signs the first root of a system, and its first targets, which list nothing.
 ///
 /// # Errors
 /// The keys do not suffice.
 pub async fn sign_first(
     system: &SystemIdentity,
     rules: &[RoleRule],
-    upgrades: &[EarlierUpgrade],
     signers: &[Signer],
     now: Time,
 ) -> Result<FirstDocuments, SignError> {
     let end = after(now, SIGNED_BY_PEOPLE_DAYS);
     let root = roots::first(system, rules, end)?;
     let root = sign(root.clone(), &[&root], signers).await?;
-    let mut targets = Targets {
+    let targets = Targets {
         delegations: None,
         _extra: system.fields(),
         ..Targets::new(SPECIFICATION.to_owned(), NonZeroU64::MIN, end)
     };
-    for upgrade in upgrades {
-        catalogue::adopt(&mut targets, upgrade)?;
-    }
     let targets = sign(targets, &[&root.content.signed], signers).await?;
     Ok(FirstDocuments {
         root: root.bytes,

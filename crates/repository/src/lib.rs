@@ -35,12 +35,12 @@ pub use catalogue::{Catalogue, SignedManifest, SignedUpgrade};
 pub use drill::{DrillOutcome, drill};
 pub use error::{SignError, TrustError};
 pub use following::{
-    DAYS_MAX, EarlierUpgrade, FirstDocuments, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS,
-    sign_first, sign_upgrade, sign_withdrawal,
+    DAYS_MAX, FirstDocuments, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS, sign_first,
+    sign_upgrade, sign_withdrawal,
 };
 pub use keys::{PublicKey, make_key, read_public_key, short};
 pub use metadata::{ROLES, artifact_path, manifest_path};
-pub use mirror::{Mirrored, mirror, store_artifact};
+pub use mirror::{Mirrored, copy_metadata, mirror, store_artifact};
 pub use roots::{RoleRule, RootChange, new_system};
 pub use sign::Signer;
 pub use system::SystemIdentity;
@@ -48,4 +48,4 @@ pub use tough::schema::RoleType;
 pub use transport::{Bytes, DirectoryTransport, Transport, WebTransport, copy_verified};
 pub use trust::{ExpiredMetadata, Trust};
 pub use verifier::{Verifier, first_root};
-pub use writer::{RepositoryWriter, RoleStanding};
+pub use writer::{RepositoryWriter, RoleStanding, SignedByPeople};

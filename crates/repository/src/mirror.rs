@@ -42,7 +42,6 @@ pub async fn mirror(
         source,
     })?;
     verifier.refresh(from, now).await?;
-    let roots = chain(verifier.trust(), from).await?;
     let mut files = BTreeMap::new();
     let mut mirrored = Mirrored::default();
     for (place, signed) in verifier.catalogue().manifests() {
@@ -56,13 +55,26 @@ pub async fn mirror(
     for file in files.values() {
         mirrored.copied += usize::from(copy(from, to, file).await?);
     }
-    for (name, bytes) in &roots {
-        keep(to, name, bytes)?;
+    copy_metadata(verifier.trust(), from, to).await?;
+    Ok(mirrored)
+}
+
+/// Copies the metadata that is trusted: every root, and the documents below the last; the timestamp is written last.
+///
+/// # Errors
+/// An earlier root is not there or not to be trusted, or something cannot be written.
+pub async fn copy_metadata(
+    trust: &Trust,
+    from: &dyn Transport,
+    to: &Path,
+) -> Result<(), TrustError> {
+    for (name, bytes) in chain(trust, from).await? {
+        keep(to, &name, &bytes)?;
     }
-    for (name, bytes) in verifier.trust().documents() {
+    for (name, bytes) in trust.documents() {
         keep(to, &name, bytes)?;
     }
-    Ok(mirrored)
+    Ok(())
 }
 
 /// Puts a file into a repository's folder as an artifact, unless it is there: whether it was copied.

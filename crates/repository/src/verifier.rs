@@ -65,6 +65,11 @@ impl Verifier {
         &self.trust
     }
 
+    /// The root that is trusted, as it was signed.
+    pub fn root(&self) -> &[u8] {
+        &self.trust.root.bytes
+    }
+
     /// The number of the root that is trusted.
     pub fn root_version(&self) -> NonZeroU64 {
         self.trust.root_version()

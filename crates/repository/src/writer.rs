@@ -47,6 +47,28 @@ pub struct RoleStanding {
     pub expires: Time,
 }
 
+/// The next root and targets, as people sign them, before a server has sealed them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignedByPeople {
+    /// The next root, if it changes.
+    pub root: Option<Vec<u8>>,
+    /// The next targets, if they change.
+    pub targets: Option<Vec<u8>>,
+}
+
+type RootAndTargets = (
+    Option<SignedDocument<Root>>,
+    Option<SignedDocument<Targets>>,
+);
+
+impl SignedByPeople {
+    fn read(&self) -> Result<RootAndTargets, TrustError> {
+        let root = self.root.as_deref().map(SignedDocument::read);
+        let targets = self.targets.as_deref().map(SignedDocument::read);
+        Ok((root.transpose()?, targets.transpose()?))
+    }
+}
+
 /// Documents that follow on those that are there.
 #[derive(Default)]
 struct FollowingDocuments {
@@ -68,7 +90,7 @@ impl RepositoryWriter {
         signers: &[Signer],
         now: Time,
     ) -> Result<Self, SignError> {
-        let first = sign_first(system, rules, &[], signers, now).await?;
+        let first = sign_first(system, rules, signers, now).await?;
         Self::begin(path, &first, signers, now).await
     }
 
@@ -103,7 +125,10 @@ impl RepositoryWriter {
                 advice: "choose another folder: a repository keeps its first root",
             });
         }
-        write(&path.join(writer.trust.root.path()), &writer.trust.root.bytes)?;
+        write(
+            &path.join(writer.trust.root.path()),
+            &writer.trust.root.bytes,
+        )?;
         writer.commit(&sealed, now)?;
         Ok(writer)
     }
@@ -228,13 +253,12 @@ impl RepositoryWriter {
         self.trust.vouched_for(&targets)?;
         let there = (self.trust.targets.as_ref()).map(SignedDocument::version);
         if Some(targets.version()) != there.map(next) {
-            return Err(SignError::Refused {
+            return Err(SignError::Outdated {
                 problem: format!(
                     "targets {} do not follow on targets {}",
                     targets.version(),
                     there.map_or(0, NonZeroU64::get)
                 ),
-                advice: "somebody else has signed meanwhile: sign again, on what is there now",
             });
         }
         Ok(Catalogue::of(&targets.content.signed)?)
@@ -267,18 +291,13 @@ impl RepositoryWriter {
         signers: &[Signer],
         now: Time,
     ) -> Result<(), SignError> {
-        let mut following = FollowingDocuments::default();
-        let people = after(now, days.unwrap_or(SIGNED_BY_PEOPLE_DAYS));
-        if roles.contains(&RoleType::Root) {
-            let before = &self.trust.root.content.signed;
-            let root = roots::following(before, &RootChange::default(), people)?;
-            following.root = Some(sign(root.clone(), &[before, &root], signers).await?);
-        }
-        if roles.contains(&RoleType::Targets) {
-            let targets = next_targets(&self.trust, people)?;
-            let root = &self.trust.root.content.signed;
-            following.targets = Some(sign(targets, &[root], signers).await?);
-        }
+        let signed = self.sign_renewal(roles, days, signers, now).await?;
+        let (root, targets) = signed.read()?;
+        let mut following = FollowingDocuments {
+            root,
+            targets,
+            ..FollowingDocuments::default()
+        };
         let by_server = [RoleType::Targets, RoleType::Snapshot, RoleType::Timestamp];
         if by_server.iter().any(|role| roles.contains(role)) {
             let days = days.unwrap_or(SIGNED_BY_SERVER_DAYS);
@@ -296,6 +315,32 @@ impl RepositoryWriter {
         self.commit(&following, now)
     }
 
+    /// What people sign of a renewal: the root and the targets, where these roles are among those that are renewed.
+    ///
+    /// # Errors
+    /// The keys do not suffice.
+    pub async fn sign_renewal(
+        &self,
+        roles: &[RoleType],
+        days: Option<u32>,
+        signers: &[Signer],
+        now: Time,
+    ) -> Result<SignedByPeople, SignError> {
+        let end = after(now, days.unwrap_or(SIGNED_BY_PEOPLE_DAYS));
+        let mut signed = SignedByPeople::default();
+        let before = &self.trust.root.content.signed;
+        if roles.contains(&RoleType::Root) {
+            let root = roots::following(before, &RootChange::default(), end)?;
+            let root = sign(root.clone(), &[before, &root], signers).await?;
+            signed.root = Some(root.bytes);
+        }
+        if roles.contains(&RoleType::Targets) {
+            let targets = sign(next_targets(&self.trust, end)?, &[before], signers).await?;
+            signed.targets = Some(targets.bytes);
+        }
+        Ok(signed)
+    }
+
     /// Writes the next root, signed by the keys of the old and of the new one. What the new root does not vouch for any more is signed anew.
     ///
     /// # Errors
@@ -306,38 +351,80 @@ impl RepositoryWriter {
         signers: &[Signer],
         now: Time,
     ) -> Result<(), SignError> {
+        let signed = self.sign_rotation(change, signers, now).await?;
+        self.take_signed(&signed, signers, now).await
+    }
+
+    /// What people sign of a rotation: the next root, and the targets where it does not vouch for those that are there.
+    ///
+    /// # Errors
+    /// The change cannot be, or the keys do not suffice.
+    pub async fn sign_rotation(
+        &self,
+        change: &RootChange,
+        signers: &[Signer],
+        now: Time,
+    ) -> Result<SignedByPeople, SignError> {
         let before = &self.trust.root.content.signed;
-        let root = roots::following(before, change, after(now, SIGNED_BY_PEOPLE_DAYS))?;
+        let end = after(now, SIGNED_BY_PEOPLE_DAYS);
+        let root = roots::following(before, change, end)?;
         let root = sign(root.clone(), &[before, &root], signers).await?;
-        let mut rotated = self.trust.clone();
-        rotated.take_root(&root.bytes)?;
         let vouching = &root.content.signed;
-        let is_good = [
-            self.trust
-                .targets
-                .as_ref()
-                .is_some_and(|it| signed_by(vouching, it).is_ok()),
-            self.trust
-                .snapshot
-                .as_ref()
-                .is_some_and(|it| signed_by(vouching, it).is_ok()),
-            self.trust
-                .timestamp
-                .as_ref()
-                .is_some_and(|it| signed_by(vouching, it).is_ok()),
-        ];
+        let targets = self.trust.targets.as_ref();
+        let targets = match targets.is_some_and(|it| signed_by(vouching, it).is_ok()) {
+            true => None,
+            false => Some(sign(next_targets(&self.trust, end)?, &[vouching], signers).await?),
+        };
+        Ok(SignedByPeople {
+            root: Some(root.bytes),
+            targets: targets.map(|targets| targets.bytes),
+        })
+    }
+
+    /// Takes a root and targets that people have signed, with the upgrades as they are, and seals what is not sealed by the new root.
+    ///
+    /// # Errors
+    /// They cannot be trusted or change an upgrade, the server's keys are missing, or the folder cannot be written.
+    pub async fn take_signed(
+        &mut self,
+        signed: &SignedByPeople,
+        signers: &[Signer],
+        now: Time,
+    ) -> Result<(), SignError> {
+        let (root, targets) = signed.read()?;
+        let mut rotated = self.trust.clone();
+        if let Some(root) = &root {
+            rotated.take_root(&root.bytes)?;
+        }
+        let there = (self.trust.targets.as_ref()).map(SignedDocument::version);
+        if let Some(targets) = &targets
+            && Some(targets.version()) != there.map(next)
+        {
+            return Err(SignError::Outdated {
+                problem: format!("targets {} do not follow", targets.version()),
+            });
+        }
+        if let Some(targets) = &targets
+            && Catalogue::of(&targets.content.signed)? != self.trust.catalogue()
+        {
+            return Err(SignError::Refused {
+                problem: "these targets change upgrades".to_owned(),
+                advice: "change upgrades with `upstart publish` and `upstart withdraw`",
+            });
+        }
+        let vouching = &rotated.root.content.signed;
+        let (snapshot, timestamp) = (&self.trust.snapshot, &self.trust.timestamp);
+        let is_sealed = targets.is_none()
+            && (snapshot.as_ref()).is_some_and(|it| signed_by(vouching, it).is_ok())
+            && (timestamp.as_ref()).is_some_and(|it| signed_by(vouching, it).is_ok());
         let mut following = FollowingDocuments::default();
-        if is_good != [true; 3] {
-            let targets = match &self.trust.targets {
-                Some(targets) if is_good[0] => targets.clone(),
-                _ => {
-                    let end = after(now, SIGNED_BY_PEOPLE_DAYS);
-                    sign(next_targets(&self.trust, end)?, &[vouching], signers).await?
-                }
-            };
+        if let Some(targets) = targets.or(self.trust.targets.clone())
+            && !is_sealed
+        {
+            rotated.vouched_for(&targets)?;
             following = self.sealed(&rotated, targets, signers, now).await?;
         }
-        following.root = Some(root);
+        following.root = root;
         self.commit(&following, now)
     }
 
@@ -377,9 +464,8 @@ impl RepositoryWriter {
         let known = self.trust.timestamp.as_ref().map(|known| &known.bytes);
         let next_root = Root::path(next(self.trust.root_version()));
         if there.as_ref() != known || self.path.join(next_root).exists() {
-            return Err(SignError::Refused {
+            return Err(SignError::Outdated {
                 problem: format!("{} was changed meanwhile", self.path.display()),
-                advice: "run the command again: it then goes on from what is there now",
             });
         }
         self.take(following, now)?;

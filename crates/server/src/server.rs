@@ -5,13 +5,14 @@ use crate::error::ServerError;
 use crate::front;
 use crate::http::{App, router};
 use crate::local;
-use crate::repository::{self, PublishedUpgrades, RepositoryFolder, SignedRepository};
 use crate::problem::RequestRefusal;
+use crate::repository::{self, PublishedUpgrades, RepositoryFolder, SignedRepository};
 use crate::rules::Order;
 use crate::state::SystemState;
 use crate::state_writer::StateWriter;
 use crate::token;
 use crate::udb::{Sqlite, Stored, Udb};
+use model::api::EventKind;
 use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
@@ -129,7 +130,7 @@ impl Server {
     ) -> Result<(), ServerError> {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
         let end_of_sweeper = sweeper.abort_handle();
-        let sealer = tokio::spawn(keep_sealed(Arc::clone(&self.app.signed)));
+        let sealer = tokio::spawn(keep_sealed(self.app.clone()));
         let token = self.app.token.to_string();
         let teller = tokio::spawn(self.teller.tell(token));
         let stopping = self.app.stopping.clone();
@@ -284,17 +285,34 @@ async fn recover(
     })
 }
 
-/// Seals anew what is old, again and again.
-async fn keep_sealed(signed: Arc<SignedRepository>) {
+/// Seals anew what is old, again and again, and says what people have to sign anew.
+async fn keep_sealed(app: App) {
     let mut tick = interval(RENEW_PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warned = BTreeMap::new();
     loop {
         tick.tick().await;
-        if let Err(refusal) = signed.renew().await {
+        if let Err(refusal) = app.signed.renew().await {
             tracing::error!(
                 detail = refusal.detail,
                 "the signed repository is not sealed anew: nodes take new versions until its time is over, and none after"
             );
+        }
+        let ends = app.signed.ends().await.unwrap_or_default();
+        for (role, end) in ends {
+            let left = jiff::Timestamp::now().duration_until(end);
+            let Some(warning) = repository::warning(&role, left) else {
+                warned.remove(&role);
+                continue;
+            };
+            if warned.insert(role, warning.days) == Some(warning.days) {
+                continue;
+            }
+            let order = Order::Remark(EventKind::RepositoryExpires, warning.text);
+            // Said again when it is nearer.
+            if let Err(refusal) = app.state_writer.ask(order, "server".to_owned(), None).await {
+                tracing::warn!(detail = refusal.detail, "a warning is not in the history");
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `upstart keys rotate` and `upstart keys renew`: the next root, and more time.
 
-use super::{RepositoryArgs, SignerArgs, of_role, open, role, unsigned};
-use crate::connection::wait_for;
+use super::super::operate::done;
+use super::{OpenedRepository, RepositoryArgs, SignerArgs, of_role, open, role, unsigned};
+use crate::connection::{explain, wait_for};
 use crate::failure::{CommandOutcome, refusal};
 use crate::globals::Globals;
 use clap::Args;
-use repository::{RepositoryWriter, RoleType, RootChange, make_key, read_public_key};
+use repository::{RepositoryWriter, RoleType, RootChange, Signer, make_key, read_public_key};
 use std::path::PathBuf;
 
 /// Arguments of `upstart keys rotate`.
@@ -30,7 +31,7 @@ pub(crate) struct RotateArgs {
 /// Arguments of `upstart keys renew`.
 #[derive(Debug, Args)]
 pub(crate) struct RenewArgs {
-    /// Whose metadata: root, targets, snapshot, timestamp; all of them otherwise
+    /// Whose metadata: root, targets, and in a folder snapshot and timestamp too, which a server renews by itself; all of them otherwise
     #[arg(value_name = "ROLE", value_parser = role)]
     roles: Vec<RoleType>,
     #[command(flatten)]
@@ -55,28 +56,45 @@ fn threshold(text: &str) -> Result<(RoleType, u64), String> {
 
 /// `upstart keys rotate`.
 pub(super) fn rotate(globals: &Globals, arguments: &RotateArgs) -> CommandOutcome {
-    let mut writer = wait_for(open(&arguments.repository.repository))?;
-    let change = wait_for(change(arguments, &writer))?;
-    let version = writer.trust().root_version();
-    if !changes(&writer, &change) {
+    let mut opened = wait_for(open(globals, &arguments.repository))?;
+    let change = wait_for(change(arguments, &opened.writer))?;
+    let version = opened.writer.trust().root_version();
+    if !changes(&opened.writer, &change) {
         let answer = serde_json::json!({ "root": version, "changed": false });
         let sentence = format!("Nothing has changed: this is root {version}.");
-        return super::super::operate::done(globals, &answer, &sentence);
+        return done(globals, &answer, &sentence);
     }
-    let signers = arguments.signers.signers()?;
-    let now = jiff::Timestamp::now();
-    wait_for(async {
-        let rotated = writer.rotate(&change, &signers, now).await;
-        rotated.map_err(unsigned)
-    })?;
-    let version = writer.trust().root_version();
+    let signers = opened.signers(&arguments.signers)?;
+    wait_for(rotated(&mut opened, &change, &signers))?;
+    let version = version.saturating_add(1);
     let answer = serde_json::json!({ "root": version, "changed": true });
+    let where_to = match &opened.served {
+        Some(_) => "nodes do when they ask the server next".to_owned(),
+        None => {
+            let path = opened.writer.path().display();
+            format!("bring all of {path} to where it is served")
+        }
+    };
     let sentence = format!(
-        "Root {version} is written, signed by the old keys and by the new ones. Whoever trusts an older root follows; bring \
-         all of {} to where it is served.",
-        writer.path().display()
+        "Root {version} is written, signed by the old keys and by the new ones. Whoever trusts an older root follows; {where_to}."
     );
-    super::super::operate::done(globals, &answer, &sentence)
+    done(globals, &answer, &sentence)
+}
+
+async fn rotated(
+    opened: &mut OpenedRepository,
+    change: &RootChange,
+    signers: &[Signer],
+) -> anyhow::Result<()> {
+    let now = jiff::Timestamp::now();
+    let Some(served) = &opened.served else {
+        let rotated = opened.writer.rotate(change, signers, now).await;
+        return rotated.map_err(unsigned);
+    };
+    let signed = opened.writer.sign_rotation(change, signers, now).await;
+    let signed = signed.map_err(unsigned)?;
+    let taken = served.client.sign(&signed).await;
+    taken.map(drop).map_err(explain)
 }
 
 /// What is asked for. A key that an earlier rotation has removed needs no other one.
@@ -121,17 +139,13 @@ fn changes(writer: &RepositoryWriter, change: &RootChange) -> bool {
 
 /// `upstart keys renew`.
 pub(super) fn renew(globals: &Globals, arguments: &RenewArgs) -> CommandOutcome {
-    let mut writer = wait_for(open(&arguments.repository.repository))?;
-    let signers = arguments.signers.signers()?;
-    let roles = match arguments.roles.as_slice() {
-        [] => &repository::ROLES[..],
-        roles => roles,
+    let mut opened = wait_for(open(globals, &arguments.repository))?;
+    let signers = opened.signers(&arguments.signers)?;
+    wait_for(renewed(&mut opened, arguments, &signers))?;
+    let writer = match opened.served {
+        Some(_) => wait_for(open(globals, &arguments.repository))?.writer,
+        None => opened.writer,
     };
-    let now = jiff::Timestamp::now();
-    wait_for(async {
-        let renewed = writer.renew(roles, arguments.days, &signers, now).await;
-        renewed.map_err(unsigned)
-    })?;
     let expires: Vec<_> = (writer.standing().into_iter())
         .map(|it| (it.role.to_string(), it.expires))
         .collect();
@@ -142,5 +156,39 @@ pub(super) fn renew(globals: &Globals, arguments: &RenewArgs) -> CommandOutcome 
         .map(|(role, end)| (role, end.to_string().into()))
         .collect();
     let sentence = format!("Renewed. Good are now: {}.", ends.join(", "));
-    super::super::operate::done(globals, &answer, &sentence)
+    done(globals, &answer, &sentence)
+}
+
+async fn renewed(
+    opened: &mut OpenedRepository,
+    arguments: &RenewArgs,
+    signers: &[Signer],
+) -> anyhow::Result<()> {
+    let now = jiff::Timestamp::now();
+    let (roles, days) = (arguments.roles.as_slice(), arguments.days);
+    let Some(served) = &opened.served else {
+        let roles = if roles.is_empty() {
+            &repository::ROLES[..]
+        } else {
+            roles
+        };
+        let renewed = opened.writer.renew(roles, days, signers, now).await;
+        return renewed.map_err(unsigned);
+    };
+    let by_people = [RoleType::Root, RoleType::Targets];
+    if let Some(role) = roles.iter().find(|role| !by_people.contains(role)) {
+        return Err(refusal(
+            format!("the server signs the {role} itself, and renews it every day"),
+            "renew root and targets: `upstart keys renew`",
+        ));
+    }
+    let roles = if roles.is_empty() {
+        &by_people[..]
+    } else {
+        roles
+    };
+    let signed = opened.writer.sign_renewal(roles, days, signers, now).await;
+    let signed = signed.map_err(unsigned)?;
+    let taken = served.client.sign(&signed).await;
+    taken.map(drop).map_err(explain)
 }

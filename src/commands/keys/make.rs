@@ -1,18 +1,20 @@
 //! `upstart keys make`: the keys of a new system and a repository that trusts them, with what to keep where.
 
+use super::super::publish::{keys_folder, unpublished};
 use super::{RepositoryArgs, open, unsigned};
-use crate::connection::wait_for;
+use crate::connection::{connect, explain, wait_for};
 use crate::failure::{Advise, CommandEnd, CommandOutcome, refusal};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
+use client::PublisherKeys;
 use repository::{
     PublicKey, RepositoryWriter, RoleRule, RoleType, Signer, SystemIdentity, make_key, new_system,
     read_public_key, short,
 };
 use serde::Serialize;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `upstart keys make`.
 #[derive(Debug, Args)]
@@ -20,11 +22,12 @@ pub(crate) struct MakeKeysArgs {
     /// The system's name, as upgrade files say it
     #[arg(long, value_name = "NAME")]
     system: String,
-    /// The folder for the private keys
-    #[arg(long, value_name = "DIR", default_value = "keys")]
-    keys: PathBuf,
-    #[command(flatten)]
-    repository: RepositoryArgs,
+    /// The folder for the private keys [default: ~/.config/upstart/keys/SYSTEM]
+    #[arg(long, value_name = "DIR", env = "UPSTART_KEYS")]
+    keys: Option<PathBuf>,
+    /// A folder for the repository, which gets a key of its own in the place of a server's; the upgrade server's otherwise
+    #[arg(long, value_name = "DIR")]
+    repository: Option<PathBuf>,
     /// How many root keys; they say who may sign, and are needed once a year or when a key is lost
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     root_keys: u8,
@@ -54,7 +57,8 @@ struct MadeKey {
 #[derive(Serialize)]
 struct Made<'a> {
     system: &'a SystemIdentity,
-    repository: PathBuf,
+    /// Its folder; none where it is the server's.
+    repository: Option<PathBuf>,
     root: PathBuf,
     made: bool,
     keys: Vec<MadeKey>,
@@ -67,8 +71,76 @@ const SERVER_KEEP: &str = "on the server that serves the repository";
 
 /// `upstart keys make`.
 pub(super) fn run(globals: &Globals, arguments: &MakeKeysArgs) -> CommandOutcome {
-    let folder = &arguments.keys;
-    let is_there = RepositoryWriter::exists(&arguments.repository.repository);
+    let folder = keys_folder(arguments.keys.as_deref(), &arguments.system)?;
+    let Some(path) = &arguments.repository else {
+        return at_server(globals, arguments, folder);
+    };
+    let is_there = RepositoryWriter::exists(path);
+    let mut keys = made_keys(arguments, &folder, is_there)?;
+    let server = [RoleType::Snapshot, RoleType::Timestamp];
+    keys.push(made_key(&folder, "server", &server, SERVER_KEEP, is_there)?);
+    let writer = if is_there {
+        let opened = wait_for(async { RepositoryWriter::open(path).await.map_err(unsigned) });
+        opened?
+    } else {
+        wait_for(create(arguments, path, &keys))?
+    };
+    of_this(arguments, &writer, &keys)?;
+    let made = Made {
+        system: writer.trust().system(),
+        repository: Some(path.clone()),
+        root: path.join("metadata/1.root.json"),
+        made: !is_there,
+        keys,
+    };
+    say(globals, &made)
+}
+
+/// Begins the repository of a server.
+fn at_server(globals: &Globals, arguments: &MakeKeysArgs, folder: PathBuf) -> CommandOutcome {
+    let client = connect(globals)?;
+    let begun = wait_for(async { client.repository().await.map_err(explain) })?.system;
+    let keys = PublisherKeys {
+        folder: folder.clone(),
+        commands: Vec::new(),
+        root: None,
+    };
+    let is_there = begun.is_some();
+    if let Some(other) = begun.filter(|begun| begun.name != arguments.system) {
+        return Err(refusal(
+            format!("this server is of system {}", other.name),
+            "name another server, or that system",
+        ));
+    }
+    let made = made_keys(arguments, &folder, is_there)?;
+    if !is_there {
+        let rules = rules(arguments, &made);
+        let begin = client.begin_signed(&keys, &arguments.system, &rules[..2]);
+        wait_for(async { begin.await.map_err(unpublished) })?;
+    }
+    let repository = RepositoryArgs {
+        repository: None,
+        keys: Some(folder.clone()),
+        root: None,
+    };
+    let opened = wait_for(open(globals, &repository))?;
+    of_this(arguments, &opened.writer, &made)?;
+    let made = Made {
+        system: opened.writer.trust().system(),
+        repository: None,
+        root: folder.join("1.root.json"),
+        made: !is_there,
+        keys: made,
+    };
+    say(globals, &made)
+}
+
+/// The keys of people: made, or as they are where a repository is there already.
+fn made_keys(
+    arguments: &MakeKeysArgs,
+    folder: &Path,
+    is_there: bool,
+) -> anyhow::Result<Vec<MadeKey>> {
     if !is_there {
         let mut make = std::fs::DirBuilder::new();
         make.recursive(true).mode(0o700).create(folder).advise(
@@ -76,53 +148,43 @@ pub(super) fn run(globals: &Globals, arguments: &MakeKeysArgs) -> CommandOutcome
             "name another folder with `--keys DIR`",
         )?;
     }
-    let make = |name: String, roles: &[RoleType], keep| {
-        let file = folder.join(format!("{name}.pem"));
-        let key = if is_there {
-            read_public_key(&file)
-        } else {
-            make_key(&file)
-        };
-        key.map(|key| MadeKey {
-            file,
-            id: key.id.clone(),
-            roles: roles.iter().map(ToString::to_string).collect(),
-            keep,
-            key,
-        })
-        .map_err(unsigned)
-    };
     let mut keys = Vec::new();
     for number in 1..=arguments.root_keys {
-        keys.push(make(
-            format!("root-{number}"),
-            &[RoleType::Root],
-            ROOT_KEEP,
-        )?);
+        let (name, roles) = (format!("root-{number}"), [RoleType::Root]);
+        keys.push(made_key(folder, &name, &roles, ROOT_KEEP, is_there)?);
     }
     for number in 1..=arguments.publishers {
-        let name = format!("publisher-{number}");
-        keys.push(make(name, &[RoleType::Targets], PUBLISHER_KEEP)?);
+        let (name, roles) = (format!("publisher-{number}"), [RoleType::Targets]);
+        keys.push(made_key(folder, &name, &roles, PUBLISHER_KEEP, is_there)?);
     }
-    let server = [RoleType::Snapshot, RoleType::Timestamp];
-    keys.push(make("server".to_owned(), &server, SERVER_KEEP)?);
-    let writer = if is_there {
-        wait_for(open(&arguments.repository.repository))?
-    } else {
-        wait_for(create(arguments, &keys))?
-    };
-    of_this(arguments, &writer, &keys)?;
-    let made = Made {
-        system: writer.trust().system(),
-        repository: writer.path().to_owned(),
-        root: writer.path().join("metadata/1.root.json"),
-        made: !is_there,
-        keys,
-    };
-    say(globals, &made)
+    Ok(keys)
 }
 
-async fn create(arguments: &MakeKeysArgs, keys: &[MadeKey]) -> anyhow::Result<RepositoryWriter> {
+fn made_key(
+    folder: &Path,
+    name: &str,
+    roles: &[RoleType],
+    keep: &'static str,
+    is_there: bool,
+) -> anyhow::Result<MadeKey> {
+    let file = folder.join(format!("{name}.pem"));
+    let key = if is_there {
+        read_public_key(&file)
+    } else {
+        make_key(&file)
+    };
+    let key = key.map_err(unsigned)?;
+    Ok(MadeKey {
+        file,
+        id: key.id.clone(),
+        roles: roles.iter().map(ToString::to_string).collect(),
+        keep,
+        key,
+    })
+}
+
+/// Who may sign what, in the order of the roles: root, targets, and where there is such a key snapshot and timestamp.
+fn rules(arguments: &MakeKeysArgs, keys: &[MadeKey]) -> [RoleRule; 4] {
     let rule = |role: RoleType, threshold: u8| RoleRule {
         role,
         keys: (keys.iter())
@@ -131,18 +193,25 @@ async fn create(arguments: &MakeKeysArgs, keys: &[MadeKey]) -> anyhow::Result<Re
             .collect(),
         threshold: threshold.into(),
     };
-    let rules = [
+    [
         rule(RoleType::Root, arguments.root_threshold),
         rule(RoleType::Targets, arguments.publisher_threshold),
         rule(RoleType::Snapshot, 1),
         rule(RoleType::Timestamp, 1),
-    ];
+    ]
+}
+
+async fn create(
+    arguments: &MakeKeysArgs,
+    path: &Path,
+    keys: &[MadeKey],
+) -> anyhow::Result<RepositoryWriter> {
+    let rules = rules(arguments, keys);
     let system = new_system(&arguments.system).map_err(unsigned)?;
     let mut signers = Vec::new();
     for key in keys {
         signers.extend(Signer::read(&key.file).map_err(unsigned)?);
     }
-    let path = &arguments.repository.repository;
     let now = jiff::Timestamp::now();
     RepositoryWriter::create(path, &system, &rules, &signers, now)
         .await
@@ -192,17 +261,18 @@ fn say(globals: &Globals, made: &Made<'_>) -> CommandOutcome {
         ]);
     }
     output::print_table(&table)?;
-    let (root, repository) = (made.root.display(), made.repository.display());
-    let system = made.system;
+    let root = made.root.display();
+    let repository = match &made.repository {
+        Some(path) => format!("repository {} of system {}", path.display(), made.system),
+        None => format!("server's repository of system {}", made.system),
+    };
     output::line(if made.made {
         format!(
-            "The repository {repository} of system {system} trusts these keys. Agents are to pin {root}.\n\
+            "The {repository} trusts these keys. Agents are to pin {root} (`--root`).\n\
              Move the keys to where they are to be kept, then try what is lost with one: `upstart keys drill`."
         )
     } else {
-        format!(
-            "Nothing has changed: the repository {repository} of system {system} trusts these keys."
-        )
+        format!("Nothing has changed: the {repository} trusts these keys.")
     })?;
     Ok(CommandEnd::Yes)
 }

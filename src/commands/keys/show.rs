@@ -6,7 +6,7 @@ use crate::failure::{CommandEnd, CommandOutcome, sentence};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
-use repository::{RepositoryWriter, RoleStanding, RoleType, SystemIdentity, short};
+use repository::{RepositoryWriter, RoleStanding, RoleType, Signer, SystemIdentity, short};
 use serde::Serialize;
 
 /// Arguments of `upstart keys list`.
@@ -74,7 +74,7 @@ impl ListedRole {
 
 /// `upstart keys list`.
 pub(super) fn list(globals: &Globals, arguments: &ListKeysArgs) -> CommandOutcome {
-    let writer = wait_for(open(&arguments.repository.repository))?;
+    let writer = wait_for(open(globals, &arguments.repository))?.writer;
     let now = jiff::Timestamp::now();
     let standing = writer.standing();
     let roles = standing.iter().map(|role| ListedRole::of(role, now));
@@ -112,7 +112,8 @@ struct DrilledKey {
 
 /// `upstart keys drill`.
 pub(super) fn drill(globals: &Globals, arguments: &DrillArgs) -> CommandOutcome {
-    let writer = wait_for(open(&arguments.repository.repository))?;
+    let opened = wait_for(open(globals, &arguments.repository))?;
+    let writer = &opened.writer;
     let standing = writer.standing();
     let root_keys = standing.first().map(|role| role.keys.clone());
     let lost: Vec<String> = match &arguments.lost {
@@ -121,7 +122,8 @@ pub(super) fn drill(globals: &Globals, arguments: &DrillArgs) -> CommandOutcome 
     };
     let mut drilled = Vec::new();
     for key in lost {
-        drilled.push(wait_for(drill_one(&writer, &arguments.signers, key))?);
+        let signers = opened.signers(&arguments.signers)?;
+        drilled.push(wait_for(drill_one(writer, signers, key))?);
     }
     let all = drilled.iter().all(|key| key.can_be_lost);
     let end = if all { CommandEnd::Yes } else { CommandEnd::No };
@@ -148,11 +150,11 @@ pub(super) fn drill(globals: &Globals, arguments: &DrillArgs) -> CommandOutcome 
 
 async fn drill_one(
     writer: &RepositoryWriter,
-    signers: &SignerArgs,
+    signers: Vec<Signer>,
     key: String,
 ) -> anyhow::Result<DrilledKey> {
     let now = jiff::Timestamp::now();
-    match repository::drill(writer, &key, signers.signers()?, now).await {
+    match repository::drill(writer, &key, signers, now).await {
         Ok((outcome, _)) => Ok(DrilledKey {
             key: outcome.key,
             can_be_lost: true,

@@ -3,9 +3,10 @@
 use super::clock::Clock;
 use crate::config::Config;
 use crate::error_chain::chain;
+use crate::layout::Layout;
 use crate::node_catalog::NodeCatalog;
-use crate::sync::Link;
 use crate::repository::{Published, Repository, RepositoryError};
+use crate::sync::{self, Link};
 use model::api::{EventKind, NewEvent, NodeView};
 use model::ids::Version;
 use model::release::HistoryError;
@@ -69,6 +70,7 @@ pub(super) async fn update_of(
 pub(super) async fn follow(
     mut repository: Repository,
     config: Config,
+    layout: Layout,
     link: Link,
     update: watch::Sender<Option<Arc<CatalogUpdate>>>,
 ) {
@@ -81,6 +83,7 @@ pub(super) async fn follow(
             match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
                     failures = Failures::default();
+                    sync::save(&layout.used_view(), fresh.view.as_ref());
                     update.send_replace(Some(Arc::new(fresh)));
                 }
                 Err(error) => pause = Some(failures.note(&error, &link)),

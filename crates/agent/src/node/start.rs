@@ -20,7 +20,7 @@ use crate::sync::Link;
 use crate::vital::Vital;
 use crate::{environment, sync};
 use client::Client;
-use model::api::EventKind;
+use model::api::{EventKind, NodeView};
 use model::machine::{NodeMachine, Output, Plan, Record};
 use model::names;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;
     }
     let repository = Repository::new(client.clone(), &layout, config.root.clone());
-    let (first, updates) = follow_catalog(repository, &config, &link, &vital).await;
+    let (first, updates) = follow_catalog(repository, &config, &layout, &link, &vital).await;
     let node = Parts {
         config,
         layout,
@@ -140,10 +140,11 @@ fn client(config: &Config) -> Result<Client, AgentError> {
         .with_author(config.name.clone()))
 }
 
-/// The catalog of the view that is there already, as far as it can be used; and what follows.
+/// The catalog of the view that is there already, or of the last one that could be used; and what follows.
 async fn follow_catalog(
     mut repository: Repository,
     config: &Config,
+    layout: &Layout,
     link: &Link,
     vital: &Vital,
 ) -> (
@@ -151,21 +152,35 @@ async fn follow_catalog(
     watch::Receiver<Option<Arc<CatalogUpdate>>>,
 ) {
     let cached = link.view.borrow().clone();
-    let first = match cached {
-        Some(view) => catalog_updates::update_of(&mut repository, view, config)
-            .await
-            .inspect_err(|error| {
-                let problem = chain(error);
-                tracing::warn!(problem, "the cached view cannot be used yet");
-            })
-            .ok()
-            .map(Arc::new),
-        None => None,
-    };
+    let mut first = usable(&mut repository, config, cached).await;
+    if first.is_none() {
+        let used = sync::load::<NodeView>(&layout.used_view()).map(Arc::new);
+        first = usable(&mut repository, config, used).await;
+    }
     let (sender, updates) = watch::channel(None);
-    let following = catalog_updates::follow(repository, config.clone(), link.clone(), sender);
+    let following = catalog_updates::follow(
+        repository,
+        config.clone(),
+        layout.clone(),
+        link.clone(),
+        sender,
+    );
     vital.spawn("learning of upgrades", following);
     (first, updates)
+}
+
+/// The catalog of a view, if it can be used now.
+async fn usable(
+    repository: &mut Repository,
+    config: &Config,
+    view: Option<Arc<NodeView>>,
+) -> Option<Arc<CatalogUpdate>> {
+    let update = catalog_updates::update_of(repository, view?, config).await;
+    let update = update.inspect_err(|error| {
+        let problem = chain(error);
+        tracing::warn!(problem, "the cached view cannot be used yet");
+    });
+    update.ok().map(Arc::new)
 }
 
 impl Node {

@@ -103,6 +103,8 @@ kinds! {
     PermitExpired = "permit.expired",
     /// An operator has broken it.
     PermitBroken = "permit.broken",
+    /// What people have signed is good for a short time only: after it nodes take nothing new.
+    RepositoryExpires = "repository.expires",
     /// A public version was moved.
     PublicMoved = "public.moved",
     /// The system was paused.

@@ -21,7 +21,7 @@ pub use node::{
 };
 pub use operator::{
     ApproveRequest, BeginRepositoryRequest, PauseRequest, PublicRequest, PublishRequest,
-    RepositoryView, RetireRequest, Retirement, WithdrawRequest,
+    RepositoryView, RetireRequest, Retirement, SignRequest, SignedSystem, WithdrawRequest,
 };
 pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;

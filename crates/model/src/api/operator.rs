@@ -34,8 +34,31 @@ pub struct WithdrawRequest {
 pub struct RepositoryView {
     /// The key with which the server seals, as metadata lists it (JSON): the first root lets it sign snapshots and timestamps.
     pub server_key: String,
-    /// The number of the system whose upgrades are signed here; none before publishers have begun.
-    pub system_id: Option<u64>,
+    /// The system whose upgrades are signed here; none before publishers have begun.
+    pub system: Option<SignedSystem>,
+}
+
+/// The system of a signed repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignedSystem {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub system_id: u64,
+}
+
+/// `POST /v1/repository/metadata`: the next root, the next targets, or both, with the upgrades as they are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignRequest {
+    /// The next root (TUF metadata, as text), signed by the keys of the one before and by its own.
+    #[serde(default)]
+    pub root: Option<String>,
+    /// The next targets.
+    #[serde(default)]
+    pub targets: Option<String>,
 }
 
 /// `POST /v1/repository`: begins the signed repository.
@@ -45,7 +68,7 @@ pub struct RepositoryView {
 pub struct BeginRepositoryRequest {
     /// The first root (TUF metadata, as text).
     pub root: String,
-    /// The first targets: what was published before they were signed, which is nothing in a new system.
+    /// The first targets, which list nothing.
     pub targets: String,
 }
 

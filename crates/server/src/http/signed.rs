@@ -3,23 +3,30 @@
 use super::App;
 use super::json_request::{JsonRequest, Named};
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::repository::{PublishedUpgrades, unusable};
-use ::repository::FirstDocuments;
+use crate::repository::unusable;
+use ::repository::{FirstDocuments, SignedByPeople};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use model::api::{BeginRepositoryRequest, Problem, RepositoryView};
+use model::api::{BeginRepositoryRequest, Problem, RepositoryView, SignRequest, SignedSystem};
 use std::io::ErrorKind;
 
 #[utoipa::path(get, path = "/v1/repository", tag = "repository",
     responses((status = 200, body = RepositoryView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// What a publisher needs to know before signing.
 pub(super) async fn show(State(app): State<App>) -> Result<Json<RepositoryView>, RequestRefusal> {
+    view(&app).await
+}
+
+async fn view(app: &App) -> Result<Json<RepositoryView>, RequestRefusal> {
     let system = app.signed.system().await?;
     Ok(Json(RepositoryView {
         server_key: app.signed.key(),
-        system_id: system.map(|system| system.number),
+        system: system.map(|system| SignedSystem {
+            name: system.name,
+            system_id: system.number,
+        }),
     }))
 }
 
@@ -35,12 +42,25 @@ pub(super) async fn begin(
         root: asked.body.root.into_bytes(),
         targets: asked.body.targets.into_bytes(),
     };
-    let published = PublishedUpgrades::of(&app.state_writer.state());
-    let system = app.signed.begin(&first, &published).await?;
-    Ok(Json(RepositoryView {
-        server_key: app.signed.key(),
-        system_id: Some(system.number),
-    }))
+    let is_new = app.state_writer.state().revisions.is_empty();
+    app.signed.begin(&first, is_new).await?;
+    view(&app).await
+}
+
+#[utoipa::path(post, path = "/v1/repository/metadata", tag = "repository", request_body = SignRequest,
+    responses((status = 200, body = RepositoryView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Takes the next root, the next targets, or both, and seals them.
+pub(super) async fn sign(
+    State(app): State<App>,
+    asked: JsonRequest<SignRequest>,
+) -> Result<Json<RepositoryView>, RequestRefusal> {
+    let _turn = app.signed.turn().await;
+    let signed = SignedByPeople {
+        root: asked.body.root.map(String::into_bytes),
+        targets: asked.body.targets.map(String::into_bytes),
+    };
+    app.signed.take(&signed).await?;
+    view(&app).await
 }
 
 #[utoipa::path(get, path = "/v1/repository/metadata/{name}", tag = "repository",

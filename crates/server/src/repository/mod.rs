@@ -7,7 +7,7 @@ mod upload;
 
 pub(crate) use download::{Range, range};
 pub(crate) use proof::{prove, prove_again};
-pub(crate) use signed::{PublishedUpgrades, SignedChange, SignedRepository};
+pub(crate) use signed::{PublishedUpgrades, SignedChange, SignedRepository, warning};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
 use model::ids::{Place, Revision, Version};

@@ -6,8 +6,8 @@
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::{PublishedRevision, SystemState};
 use ::repository::{
-    Catalogue, FirstDocuments, PublicKey, RepositoryWriter, RoleType, SignError, SignedManifest,
-    SignedUpgrade, Signer, SystemIdentity, TrustError, make_key, manifest_path,
+    Catalogue, FirstDocuments, PublicKey, RepositoryWriter, RoleType, SignError, SignedByPeople,
+    SignedManifest, SignedUpgrade, Signer, SystemIdentity, TrustError, make_key, manifest_path,
 };
 use jiff::{SignedDuration, Timestamp};
 use model::api::UpgradeSummary;
@@ -23,6 +23,9 @@ use tokio::sync::{Mutex, MutexGuard};
 /// The server's part of the metadata is sealed anew when it is so old: somebody who has taken the server can hide what is new for no
 /// longer than its time.
 const RENEW_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many days before its end it is said that metadata ends, and once it has.
+const WARNING_DAYS: [i64; 4] = [0, 1, 7, 30];
 
 /// The signed repository in the server's folder.
 #[derive(Debug)]
@@ -43,7 +46,6 @@ pub(crate) struct SignedChange {
 /// What the database has published, as far as it must agree with what is signed.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishedUpgrades {
-    system: Option<(String, u64)>,
     /// The manifests' digests.
     revisions: BTreeMap<Place, String>,
     /// Each upgrade's newest revision, withdrawn ones included.
@@ -58,7 +60,6 @@ impl PublishedUpgrades {
             (Place { version, revision }, digest)
         };
         Self {
-            system: state.system.clone(),
             revisions: state.revisions.iter().map(place).collect(),
             summaries: state.summaries(),
         }
@@ -129,17 +130,15 @@ impl SignedRepository {
         self.folder.join("metadata").join("pending.json")
     }
 
-    /// Begins with what publishers have signed; the same once more changes nothing.
+    /// Begins with what publishers have signed; the same once more changes nothing. `is_new` says that nothing was published yet.
     pub(crate) async fn begin(
         &self,
         first: &FirstDocuments,
-        published: &PublishedUpgrades,
-    ) -> Result<SystemIdentity, RequestRefusal> {
+        is_new: bool,
+    ) -> Result<(), RequestRefusal> {
         if RepositoryWriter::exists(&self.folder) {
-            let writer = self.writer().await?;
-            let there = fs::read(self.folder.join("metadata/1.root.json")).await;
-            return match there {
-                Ok(there) if there == first.root => Ok(writer.trust().system().clone()),
+            return match fs::read(self.folder.join("metadata/1.root.json")).await {
+                Ok(there) if there == first.root => Ok(()),
                 Ok(_) => Err(refuse(
                     Kind::UNSIGNED,
                     "This server's upgrades are signed already, with another root; publish with the keys of that one (`--keys DIR`).",
@@ -147,14 +146,32 @@ impl SignedRepository {
                 Err(error) => Err(super::unusable(&error)),
             };
         }
+        if !is_new {
+            return Err(refuse(
+                Kind::UNSIGNED,
+                "What this server has published is from before upgrades were signed; start a server with a new data directory, and enrol the nodes there.",
+            ));
+        }
         let now = Timestamp::now();
-        // Tried elsewhere first: what does not fit the database begins nothing.
-        let trial = tempfile::tempdir().map_err(|error| super::unusable(&error))?;
-        let tried = RepositoryWriter::begin(trial.path(), first, &self.signers, now).await;
-        let tried = tried.map_err(refused)?;
-        fits(&tried, published)?;
         let begun = RepositoryWriter::begin(&self.folder, first, &self.signers, now).await;
-        Ok(begun.map_err(refused)?.trust().system().clone())
+        match begun {
+            Ok(_) => Ok(()),
+            Err(error @ SignError::KeysMissing { .. }) => Err(refuse(
+                Kind::UNSIGNED,
+                format!(
+                    "The root does not let this server's key seal: {error}; take the key from GET /v1/repository."
+                ),
+            )),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Takes what people have signed of a rotation or a renewal, and seals it.
+    pub(crate) async fn take(&self, signed: &SignedByPeople) -> Result<(), RequestRefusal> {
+        let mut writer = self.begun().await?;
+        let now = Timestamp::now();
+        let taken = writer.take_signed(signed, &self.signers, now).await;
+        taken.map_err(refused)
     }
 
     /// Checks that publishers have signed exactly this publication, on top of what they have signed before; none where they had
@@ -256,7 +273,9 @@ impl SignedRepository {
         if found != *wanted {
             return Err(refuse(
                 Kind::UNSIGNED,
-                format!("What is signed is not what is to be {deed}; sign it again, on what is there now."),
+                format!(
+                    "What is signed is not what is to be {deed}; sign it again, on what is there now."
+                ),
             ));
         }
         let kept = write_whole(&self.pending(), targets.as_bytes()).await;
@@ -335,54 +354,58 @@ impl SignedRepository {
         renewed.map_err(refused)
     }
 
-    /// When what people sign ends: the root and the targets.
+    /// When each role's metadata ends.
     ///
     /// # Errors
     /// The repository cannot be read.
-    pub(crate) async fn ends(&self) -> Result<Vec<(RoleType, Timestamp)>, RequestRefusal> {
+    pub(crate) async fn ends(&self) -> Result<Vec<(String, Timestamp)>, RequestRefusal> {
         if !RepositoryWriter::exists(&self.folder) {
             return Ok(Vec::new());
         }
-        let standing = self.writer().await?.standing();
+        let standing = self.writer().await?.standing().into_iter();
         Ok(standing
-            .into_iter()
-            .map(|role| (role.role, role.expires))
+            .map(|it| (it.role.to_string(), it.expires))
             .collect())
     }
+}
+
+/// What is said before metadata ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ExpiryWarning {
+    /// The number of days that was passed.
+    pub(crate) days: i64,
+    /// For people.
+    pub(crate) text: String,
+}
+
+/// What is to be said of metadata that is good for so long, if it is time to.
+pub(crate) fn warning(role: &str, left: SignedDuration) -> Option<ExpiryWarning> {
+    let hours = left.as_hours();
+    // What the server signs is never good for longer than a month.
+    let is_own = matches!(role, "snapshot" | "timestamp");
+    let days = WARNING_DAYS[..if is_own { 3 } else { 4 }]
+        .iter()
+        .copied()
+        .find(|days| hours < days * 24)?;
+    let next = match role {
+        "root" | "targets" => format!("its keys' holders renew it: `upstart keys renew {role}`"),
+        // The server renews these by itself, unless it is in trouble.
+        _ => "the server should have renewed it: look at its log".to_owned(),
+    };
+    let left = match hours {
+        ..0 => "has expired".to_owned(),
+        0..48 => format!("expires in {hours} hours"),
+        _ => format!("expires in {} days", hours / 24),
+    };
+    let text = format!(
+        "the signed repository's {role} {left}; from then on nodes take nothing new, and go on with what they have; {next}"
+    );
+    Some(ExpiryWarning { days, text })
 }
 
 fn newest(upgrade: &SignedUpgrade) -> Option<(Revision, SignedManifest)> {
     let newest = upgrade.revisions.last_key_value();
     newest.map(|(revision, signed)| (*revision, *signed))
-}
-
-/// Whether a repository that begins is that of the database: upgrades from before must be signed as they are.
-fn fits(writer: &RepositoryWriter, published: &PublishedUpgrades) -> Result<(), RequestRefusal> {
-    let identity = writer.trust().system();
-    let other = |(name, number): &(String, u64)| {
-        (name, number) != (&identity.name, &identity.number)
-    };
-    if let Some((name, number)) = published.system.as_ref().filter(|it| other(it)) {
-        return Err(refuse(
-            Kind::UNSIGNED,
-            format!("What is signed is of system {identity}, this server serves {name} (number {number})."),
-        ));
-    }
-    let catalogue = writer.trust().catalogue();
-    let all_signed = published.summaries.iter().all(|summary| {
-        let place = Place {
-            version: summary.version,
-            revision: summary.revision,
-        };
-        catalogue.manifest(place).is_some()
-    });
-    if all_signed && published.has_all_of(&catalogue) {
-        return Ok(());
-    }
-    Err(refuse(
-        Kind::UNSIGNED,
-        "What is signed is not what this server has published before; sign exactly that.",
-    ))
 }
 
 /// Puts a manifest where clients of the signed repository look for it. It can be made again at any time from its artifact.
@@ -427,8 +450,31 @@ fn refused(error: SignError) -> RequestRefusal {
             tracing::error!(%error, "the root does not let this server's key seal");
             Kind::REPOSITORY_UNAVAILABLE
         }
-        SignError::Refused { .. } => Kind::SIGNED_MEANWHILE,
-        SignError::Trust(_) => Kind::UNSIGNED,
+        SignError::Outdated { .. } => Kind::SIGNED_MEANWHILE,
+        SignError::Trust(TrustError::RootSkipped { .. }) => Kind::SIGNED_MEANWHILE,
+        SignError::Refused { .. } | SignError::Trust(_) => Kind::UNSIGNED,
     };
     refuse(kind, format!("{error}; {}.", error.advice()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_a_month_a_week_and_a_day_before_and_when_it_is_there() {
+        let days = |hours| warning("root", SignedDuration::from_hours(hours)).map(|it| it.days);
+        assert_eq!(days(31 * 24), None);
+        assert_eq!(days(29 * 24), Some(30));
+        assert_eq!(days(6 * 24), Some(7));
+        assert_eq!(days(3), Some(1));
+        assert_eq!(days(-1), Some(0));
+        let told = warning("targets", SignedDuration::from_hours(50)).expect("soon");
+        assert!(told.text.contains("expires in 2 days"), "{}", told.text);
+        assert!(
+            told.text.contains("`upstart keys renew targets`"),
+            "{}",
+            told.text
+        );
+    }
 }

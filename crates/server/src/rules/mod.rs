@@ -21,7 +21,7 @@ pub(crate) use sync::check as check_sync;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
-    ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PublicRequest,
+    ApproveRequest, EnrolRequest, EventKind, MembersRequest, NodeFact, PauseRequest, PublicRequest,
     RetireRequest, SyncRequest, UpgradeSummary, VerdictRequest,
 };
 use model::bundle::Upgrade;
@@ -49,6 +49,8 @@ pub(crate) enum Order {
     Approve(ApproveRequest),
     SetPublic(PublicRequest),
     Retire(RetireRequest),
+    /// The server itself has something to say.
+    Remark(EventKind, String),
     /// Time has passed.
     Sweep,
 }
@@ -113,6 +115,7 @@ pub(crate) fn decide<'a>(
         Order::Approve(request) => value(&operator::approve(&mut draft, request)?),
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
+        Order::Remark(kind, message) => value(&draft.event(*kind, None, None, message.clone())),
         Order::Sweep => value(&sweep::sweep(&mut draft)),
     };
     Ok((draft, reply))

@@ -5,5 +5,6 @@ mod gate;
 mod permits;
 mod problems;
 mod restart;
+mod signed;
 mod support;
 mod waiting;

@@ -4,6 +4,7 @@ use crate::support::{Site, bundle, kind};
 use client::{Client, ClientError};
 use model::api::{PauseRequest, Problem, PublishRequest};
 use model::ids::{Revision, Version};
+use model::manifest::Digest;
 use reqwest::{Method, StatusCode};
 use std::sync::{Arc, Mutex};
 use tracing::span::{Attributes, Id, Record};
@@ -51,7 +52,7 @@ async fn what_the_interface_does_not_have_is_a_problem() {
     assert!(problem(odd).await.detail.contains("raison"));
     let large = server
         .request(Method::POST, "/v1/pause")
-        .body(vec![b' '; 40 << 20]);
+        .body(vec![b' '; 80 << 20]);
     if let Ok(answer) = large.send().await {
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -164,7 +165,8 @@ async fn a_bundle_is_proved_from_its_artifacts() {
     let file = site
         .data
         .path()
-        .join("server/repository/upgrades/1/revisions/1/manifest");
+        .join("server/repository/targets/upgrades")
+        .join(format!("{}.1.1.json", Digest::of(manifest.as_bytes())));
     assert_eq!(
         std::fs::read_to_string(file).expect("a static file"),
         manifest

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use client::{Client, ClientError, PublishError, PublisherKeys};
 use model::api::{
-    ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, SyncRequest,
-    SyncResponse, UpgradeSummary, VerdictAnswer, VerdictRequest,
+    ChildState, EnrolRequest, Enrolled, NodeReport, NodeStatus, Phase, SyncRequest, SyncResponse,
+    UpgradeSummary, VerdictAnswer, VerdictRequest,
 };
 use model::bundle::read_directory;
 use model::ids::{NodeId, PermitId, Place, Revision, Version};
+use model::manifest::Manifest;
 use model::release::check;
 use server::{Server, ServerClock, ServerConfig};
 use std::path::Path;
@@ -71,6 +72,7 @@ impl Site {
             keys: PublisherKeys {
                 folder: self.data.path().join("keys"),
                 commands: Vec::new(),
+                root: None,
             },
             url,
             stop: Some(stop),
@@ -104,12 +106,18 @@ impl Running {
         text: &str,
         revise: bool,
     ) -> Result<UpgradeSummary, PublishError> {
+        let manifest = self.prepared(text).await;
+        let publishing = (self.client).publish_signed(&self.keys, &manifest, revise);
+        Ok(publishing.await?.summary)
+    }
+
+    /// The manifest of a bundle whose artifacts are uploaded.
+    pub(crate) async fn prepared(&self, text: &str) -> Manifest {
         let folder = tempfile::tempdir().expect("a folder");
-        self.upload(folder.path(), text).await?;
+        self.upload(folder.path(), text).await.expect("uploaded");
         let found = read_directory(folder.path()).expect("a bundle");
         let checked = check(&found.upgrade_toml, &found.files).expect("a good bundle");
-        let publishing = (self.client).publish_signed(&self.keys, &checked.manifest, revise);
-        Ok(publishing.await?.summary)
+        checked.manifest
     }
 
     /// Withdraws an upgrade with its publisher's keys.

@@ -1,0 +1,204 @@
+//! Nodes run what publishers have signed, whoever has the server; and what they run goes on, whatever is the matter with signatures.
+
+use crate::harness::{Boxes, NodeOptions, System, until, until_ok};
+use client::PublisherKeys;
+use model::ids::Version;
+use model::manifest::Manifest;
+use repository::{
+    PublicKey, RepositoryWriter, RoleRule, RoleType, RootChange, Signer, SystemIdentity, make_key,
+    sign_first,
+};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+fn repository(system: &System) -> PathBuf {
+    system.server.data().join("repository")
+}
+
+fn server_key(system: &System) -> Vec<Signer> {
+    Signer::read(&system.server.data().join("server.pem")).expect("the server's key")
+}
+
+/// The keys of somebody who has the server's machine, and has begun its repository anew for the same system and version 1.
+fn steal(system: &System, folder: &Path, number: u64) -> PublisherKeys {
+    std::fs::create_dir(folder).expect("a folder");
+    let own = make_key(&folder.join("publisher-1.pem")).expect("a key");
+    let theirs = repository::read_public_key(&system.server.data().join("server.pem"));
+    let rule = |role, key: &PublicKey| RoleRule {
+        role,
+        keys: vec![key.clone()],
+        threshold: 1,
+    };
+    let theirs = theirs.expect("a key");
+    let rules = [
+        rule(RoleType::Root, &own),
+        rule(RoleType::Targets, &own),
+        rule(RoleType::Snapshot, &theirs),
+        rule(RoleType::Timestamp, &theirs),
+    ];
+    let identity = SystemIdentity {
+        name: system.view().system,
+        number,
+    };
+    let manifests = repository(system).join("targets/upgrades");
+    let first = std::fs::read_dir(manifests)
+        .expect("there")
+        .next()
+        .expect("version 1");
+    let first = std::fs::read_to_string(first.expect("an entry").path()).expect("text");
+    let first = Manifest::parse(&first).expect("a manifest");
+    std::fs::rename(repository(system).join("metadata"), folder.join("honest")).expect("moved");
+    let now = jiff::Timestamp::now();
+    wait(async {
+        let mut signers = Signer::read(folder).expect("keys");
+        let begun = sign_first(&identity, &rules, &signers, now)
+            .await
+            .expect("signed");
+        std::fs::write(folder.join("1.root.json"), &begun.root).expect("written");
+        signers.extend(server_key(system));
+        let writer = RepositoryWriter::begin(&repository(system), &begun, &signers, now).await;
+        let mut writer = writer.expect("begun");
+        writer
+            .publish(&first, false, &signers, now)
+            .await
+            .expect("signed");
+    });
+    PublisherKeys {
+        folder: folder.to_owned(),
+        commands: Vec::new(),
+        root: Some(folder.join("1.root.json")),
+    }
+}
+
+#[test]
+fn a_thief_of_the_servers_machine_has_nothing_run_that_publishers_have_not_signed() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    let number = system.view().system_id;
+    let thief = steal(&system, &system.folder().join("thief"), number);
+    system.server.kill();
+    system.server.resume();
+    let published = system.try_publish_with(&thief, &Boxes::version(2).bundle(), false);
+    published.expect("the server is the thief's");
+    let told = until("the node to tell", || {
+        system.events_of(&node, "node.distrusts").pop()
+    });
+    assert!(
+        told.message.contains("serves on with what it has"),
+        "{told:?}"
+    );
+    // Neither now, nor when everything starts again.
+    node.end_agent();
+    node.stop_software();
+    node.start_agent();
+    until_ok("the software to serve again", || {
+        system.member(system.port(1), 1)?.put("apples", 1)
+    });
+    assert_eq!(system.fact("a").report.status.staged, Version(1));
+    // Nor at a node that is new, if it was told whom to trust.
+    let mut options = NodeOptions::new("b", system.port(2));
+    options.root = Some(system.keys().folder.join("1.root.json"));
+    let new = system.node(options);
+    until("the new node to tell", || {
+        system.events_of(&new, "node.distrusts").pop()
+    });
+    assert_eq!(system.fact("b").report.status.bundle, None);
+}
+
+#[test]
+fn metadata_that_has_expired_holds_up_what_is_new_and_nothing_else() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    system.server.kill();
+    let signers = Signer::read(&system.keys().folder).expect("keys");
+    let past = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(72);
+    wait(async {
+        let writer = RepositoryWriter::open(&repository(&system)).await;
+        let mut writer = writer.expect("there");
+        let signed = writer
+            .sign_renewal(&[RoleType::Root], Some(1), &signers, past)
+            .await;
+        let (signed, own) = (signed.expect("signed"), server_key(&system));
+        let taken = writer.take_signed(&signed, &own, past).await;
+        taken.expect("taken");
+    });
+    system.server.resume();
+    until("the server to say so", || {
+        let mut events = system.events().into_iter();
+        events.find(|it| it.kind == "repository.expires" && it.message.contains("root has expired"))
+    });
+    system.publish(&Boxes::version(2).bundle());
+    let told = until("the node to tell", || {
+        system.events_of(&node, "node.distrusts").pop()
+    });
+    assert!(told.message.contains("expired"), "{told:?}");
+    node.end_agent();
+    node.stop_software();
+    node.start_agent();
+    until_ok("the software to serve again", || {
+        system.member(system.port(1), 1)?.put("apples", 1)
+    });
+    wait(async {
+        let writer = RepositoryWriter::open(&repository(&system))
+            .await
+            .expect("there");
+        let now = jiff::Timestamp::now();
+        let signed = writer
+            .sign_renewal(&[RoleType::Root], None, &signers, now)
+            .await;
+        system
+            .client
+            .sign(&signed.expect("signed"))
+            .await
+            .expect("taken");
+    });
+    system.until_settled(&node, 2);
+}
+
+#[test]
+fn nodes_follow_a_publishers_new_key_and_forget_the_old_one() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    let keys = system.keys();
+    let old = system.folder().join("old");
+    std::fs::create_dir(&old).expect("a folder");
+    std::fs::copy(keys.folder.join("publisher-1.pem"), old.join("old.pem")).expect("copied");
+    let new = make_key(&keys.folder.join("publisher-2.pem")).expect("a key");
+    let old_key = repository::read_public_key(&old.join("old.pem")).expect("a key");
+    let change = RootChange {
+        add: vec![(RoleType::Targets, new)],
+        remove: vec![old_key.id],
+        thresholds: Vec::new(),
+    };
+    wait(async {
+        let writer = RepositoryWriter::open(&repository(&system))
+            .await
+            .expect("there");
+        let signers = keys.signers().expect("keys");
+        let now = jiff::Timestamp::now();
+        let signed = writer
+            .sign_rotation(&change, &signers, now)
+            .await
+            .expect("signed");
+        system.client.sign(&signed).await.expect("taken");
+    });
+    let second = Boxes::version(2).bundle();
+    let lost = PublisherKeys {
+        folder: old,
+        commands: Vec::new(),
+        root: Some(keys.folder.join("1.root.json")),
+    };
+    let refused = system
+        .try_publish_with(&lost, &second, false)
+        .expect_err("the old key");
+    assert!(refused.to_string().contains("got 0"), "{refused}");
+    system.publish(&second);
+    system.until_settled(&node, 2);
+}
