@@ -139,7 +139,7 @@ pub(crate) fn import(globals: &Globals, arguments: &ImportArgs) -> CommandOutcom
         "upgrades and revisions",
     );
     let sentence = format!(
-        "{} is verified: {upgrades} of system {}; {} of {} were new.",
+        "{} is verified: {upgrades} of system {}; copied: {} of {}.",
         to.display(),
         verifier.system(),
         mirrored.copied,

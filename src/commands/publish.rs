@@ -7,7 +7,7 @@ use crate::connection::{connect, explain, wait_for};
 use crate::failure::{CommandOutcome, failure, refusal};
 use crate::globals::Globals;
 use clap::Args;
-use client::{Client, ClientError, PublishError, Published, PublisherKeys, usual_keys};
+use client::{Client, ClientError, PublishError, PublisherKeys, SignedPublication, usual_keys};
 use model::ids::Revision;
 use model::manifest::{Digest, ManifestFile};
 use std::collections::BTreeMap;
@@ -137,7 +137,7 @@ async fn upload_and_publish(
     proved: &Proved,
     revise: bool,
     keys: &PublisherKeys,
-) -> anyhow::Result<Published> {
+) -> anyhow::Result<SignedPublication> {
     let missing = missing(client, &proved.checked.manifest.files).await?;
     let total: u64 = missing.iter().map(|file| file.size).sum();
     let mut progress = UploadProgress {

@@ -2,7 +2,7 @@
 
 use crate::upstart::{Answer, Server, run, upstart};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A folder with the keys and the repository of a system.
@@ -339,17 +339,9 @@ fn a_repository_travels_to_a_site_without_a_network() {
     );
 }
 
-/// The keys of a system whose repository is a server's, used where they are.
-#[test]
-fn keys_are_listed_renewed_rotated_and_drilled_at_a_server() {
+/// A server at which two of two publishers must sign, and version 1 of a shop as a folder.
+fn shop() -> (Server, PathBuf) {
     let server = Server::start();
-    let at_server = |arguments: &[&str]| run(server.upstart().arg("keys").args(arguments));
-    let told = at_server(&["list"]).expect_advice(1);
-    assert!(
-        told.stderr().contains("nothing is signed"),
-        "{}",
-        told.stderr()
-    );
     let make = [
         "make",
         "--system",
@@ -359,20 +351,12 @@ fn keys_are_listed_renewed_rotated_and_drilled_at_a_server() {
         "--publisher-threshold",
         "2",
     ];
-    let made = at_server(&make).expect(0);
+    let made = at(&server, &make).expect(0);
     assert!(
         made.stdout().contains("server's repository"),
         "{}",
         made.stdout()
     );
-    let again = at_server(&make).expect(0);
-    assert!(
-        again.stdout().contains("Nothing has changed"),
-        "{}",
-        again.stdout()
-    );
-    at_server(&["make", "--system", "other"]).expect_advice(1);
-
     let bundle = server.folder().join("v1");
     std::fs::create_dir(&bundle).expect("a folder");
     std::fs::write(
@@ -380,9 +364,42 @@ fn keys_are_listed_renewed_rotated_and_drilled_at_a_server() {
         "system = \"shop\"\nversion = 1\n[class.a]\nsoftware = { command = [\"true\"] }\nlifecycle.probe = { alive_ms = 1 }\n",
     )
     .expect("written");
+    (server, bundle)
+}
+
+/// `upstart keys` for a server's repository.
+fn at(server: &Server, arguments: &[&str]) -> Answer {
+    run(server.upstart().arg("keys").args(arguments))
+}
+
+#[test]
+fn a_servers_keys_are_made_once_and_as_many_must_sign_as_was_said() {
+    let empty = Server::start();
+    let told = at(&empty, &["list"]).expect_advice(1);
+    assert!(
+        told.stderr().contains("nothing is signed"),
+        "{}",
+        told.stderr()
+    );
+    let (server, bundle) = shop();
+    let make = [
+        "make",
+        "--system",
+        "shop",
+        "--publishers",
+        "2",
+        "--publisher-threshold",
+        "2",
+    ];
+    let again = at(&server, &make).expect(0);
+    assert!(
+        again.stdout().contains("Nothing has changed"),
+        "{}",
+        again.stdout()
+    );
+    at(&server, &["make", "--system", "other"]).expect_advice(1);
     // One of the two publishers alone.
-    let keys = server.folder().join("keys");
-    let second = keys.join("publisher-2.pem");
+    let second = server.folder().join("keys/publisher-2.pem");
     let away = server.folder().join("publisher-2.pem");
     std::fs::rename(&second, &away).expect("moved");
     let alone = run(server.upstart().arg("publish").arg(&bundle)).expect_advice(1);
@@ -393,24 +410,40 @@ fn keys_are_listed_renewed_rotated_and_drilled_at_a_server() {
     );
     std::fs::rename(&away, &second).expect("moved back");
     run(server.upstart().arg("publish").arg(&bundle)).expect(0);
+}
 
-    let renewed = at_server(&["renew"]).expect(0).stdout();
+#[test]
+fn a_servers_keys_are_listed_renewed_rotated_and_drilled_where_they_are() {
+    let (server, _) = shop();
+    let keys = server.folder().join("keys");
+    let renewed = at(&server, &["renew"]).expect(0).stdout();
     assert!(renewed.contains("root until"), "{renewed}");
-    at_server(&["renew", "timestamp"]).expect_advice(1);
-    let lost = at_server(&["list", "--json"]).expect(0).json()["roles"][0]["keys"][0].clone();
+    at(&server, &["renew", "timestamp"]).expect_advice(1);
+    let lost = at(&server, &["list", "--json"]).expect(0).json()["roles"][0]["keys"][0].clone();
     let lost = lost.as_str().expect("a key");
     let fourth = format!("root:{}", keys.join("root-4.pem").display());
-    let rotated = at_server(&["rotate", "--remove", lost, "--add", &fourth]).expect(0);
+    let rotated = at(&server, &["rotate", "--remove", lost, "--add", &fourth]).expect(0);
     assert!(
         rotated.stdout().contains("Root 3 is written"),
         "{}",
         rotated.stdout()
     );
-    let drilled = at_server(&["drill"]).expect(0).stdout();
+    let drilled = at(&server, &["drill"]).expect(0).stdout();
     assert_eq!(drilled.matches("can be lost").count(), 3, "{drilled}");
-    let list = at_server(&["list", "--json"]).expect(0).json();
+    let list = at(&server, &["list", "--json"]).expect(0).json();
     assert_eq!(list["roles"][0]["version"], 3);
+    // The server's own key, by its name.
+    let own = at(&server, &["rotate", "--add", "snapshot:server"])
+        .expect(0)
+        .stdout();
+    assert!(own.contains("Nothing has changed"), "{own}");
+}
 
+#[test]
+fn another_publisher_says_once_whom_he_trusts_and_all_of_it_travels() {
+    let (server, bundle) = shop();
+    run(server.upstart().arg("publish").arg(&bundle)).expect(0);
+    let keys = server.folder().join("keys");
     // Another publisher, with the keys alone: whom he trusts he says once.
     let other = server.folder().join("other");
     std::fs::create_dir(&other).expect("a folder");

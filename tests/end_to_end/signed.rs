@@ -202,3 +202,65 @@ fn nodes_follow_a_publishers_new_key_and_forget_the_old_one() {
     system.publish(&second);
     system.until_settled(&node, 2);
 }
+
+#[test]
+fn a_server_with_a_new_key_seals_again_when_the_root_trusts_it() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    system.server.kill();
+    let file = system.server.data().join("server.pem");
+    let stolen = repository::read_public_key(&file).expect("a key");
+    std::fs::remove_file(&file).expect("removed");
+    system.server.resume();
+    let second = Boxes::version(2).bundle();
+    let refused = system
+        .try_publish(&second, false)
+        .expect_err("nobody seals");
+    assert!(refused.to_string().contains("snapshot"), "{refused}");
+    wait(async {
+        let view = system.client.repository().await.expect("answers");
+        let new = PublicKey::parse(&view.server_key).expect("a key");
+        let change = RootChange {
+            add: vec![
+                (RoleType::Snapshot, new.clone()),
+                (RoleType::Timestamp, new),
+            ],
+            remove: vec![stolen.id],
+            thresholds: Vec::new(),
+        };
+        let writer = RepositoryWriter::open(&repository(&system))
+            .await
+            .expect("there");
+        let signers = system.keys().signers().expect("keys");
+        let now = jiff::Timestamp::now();
+        let signed = writer
+            .sign_rotation(&change, &signers, now)
+            .await
+            .expect("signed");
+        system.client.sign(&signed).await.expect("taken");
+    });
+    system.publish(&second);
+    system.until_settled(&node, 2);
+}
+
+#[test]
+fn a_node_that_has_lost_what_it_trusted_goes_on_and_takes_nothing_new() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    node.end_agent();
+    node.stop_software();
+    let trusted = node.data.join("trusted.json");
+    std::fs::write(&trusted, "damaged").expect("written");
+    node.start_agent();
+    until_ok("the software to serve again", || {
+        system.member(system.port(1), 1)?.put("apples", 1)
+    });
+    system.publish(&Boxes::version(2).bundle());
+    let told = until("the node to tell", || {
+        system.events_of(&node, "node.distrusts").pop()
+    });
+    assert!(told.message.contains("is damaged"), "{told:?}");
+    assert_eq!(system.fact("a").report.status.version, Version(1));
+    std::fs::remove_file(&trusted).expect("removed");
+    system.until_settled(&node, 2);
+}

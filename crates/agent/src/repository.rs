@@ -102,7 +102,15 @@ impl Repository {
         }
     }
 
-    /// Learns every upgrade that the view lists and its publishers have signed, from the disk where it is there, and builds the history. Also gives
+    /// Makes sure that all that a view lists is signed as the view says.
+    ///
+    /// # Errors
+    /// Something is not, or what the server has as signed metadata is not to be trusted.
+    pub(crate) async fn check(&mut self, view: &NodeView) -> Result<(), RepositoryError> {
+        self.trusted.check(view).await
+    }
+
+    /// Learns every upgrade that a view lists which was checked, from the disk where it is there, and builds the history. Also gives
     /// each upgrade by its version.
     ///
     /// # Errors
@@ -111,7 +119,6 @@ impl Repository {
         &mut self,
         view: &NodeView,
     ) -> Result<(History, BTreeMap<Version, Published>), RepositoryError> {
-        self.trusted.check(view).await?;
         let mut upgrades = BTreeMap::new();
         for summary in view.upgrades.iter().filter(|upgrade| !upgrade.withdrawn) {
             upgrades.insert(summary.version, self.upgrade(summary).await?);

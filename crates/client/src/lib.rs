@@ -15,7 +15,7 @@ mod upgrades;
 pub use artifacts::ArtifactBody;
 pub use error::ClientError;
 pub use local::Doubt;
-pub use signed::{PublishError, Published, PublisherKeys, usual_keys};
+pub use signed::{PublishError, PublisherKeys, SignedPublication, usual_keys};
 
 use model::gate;
 use reqwest::Url;

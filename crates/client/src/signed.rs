@@ -63,7 +63,7 @@ pub struct PublisherKeys {
 
 /// What came of publishing.
 #[derive(Debug)]
-pub struct Published {
+pub struct SignedPublication {
     /// The upgrade as the server lists it.
     pub summary: UpgradeSummary,
     /// The system began with this publication, with keys that were made for it.
@@ -148,7 +148,7 @@ impl Client {
         keys: &PublisherKeys,
         manifest: &Manifest,
         revise: bool,
-    ) -> Result<Published, PublishError> {
+    ) -> Result<SignedPublication, PublishError> {
         let has_keys = keys.folder.join("root-1.pem").exists();
         let mut begun = false;
         let mut tries = 1;
@@ -164,7 +164,7 @@ impl Client {
                     tries += 1;
                 }
                 answer => {
-                    return Ok(Published {
+                    return Ok(SignedPublication {
                         summary: answer?,
                         made_keys: begun && !has_keys,
                     });

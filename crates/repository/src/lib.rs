@@ -11,6 +11,7 @@
 //! ```
 
 mod archive;
+mod by_people;
 mod catalogue;
 mod drill;
 mod error;
@@ -31,6 +32,7 @@ mod writer;
 mod tests;
 
 pub use archive::{ArchiveTransport, pack};
+pub use by_people::SignedByPeople;
 pub use catalogue::{Catalogue, SignedManifest, SignedUpgrade};
 pub use drill::{DrillOutcome, drill};
 pub use error::{SignError, TrustError};
@@ -48,4 +50,4 @@ pub use tough::schema::RoleType;
 pub use transport::{Bytes, DirectoryTransport, Transport, WebTransport, copy_verified};
 pub use trust::{ExpiredMetadata, Trust};
 pub use verifier::{Verifier, first_root};
-pub use writer::{RepositoryWriter, RoleStanding, SignedByPeople};
+pub use writer::{RepositoryWriter, RoleStanding};

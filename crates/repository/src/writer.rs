@@ -6,8 +6,8 @@
 use crate::catalogue::Catalogue;
 use crate::error::{SignError, TrustError};
 use crate::following::{
-    FirstDocuments, SIGNED_BY_PEOPLE_DAYS, SIGNED_BY_SERVER_DAYS, after, next_snapshot,
-    next_targets, next_timestamp, sign_first, sign_upgrade, sign_withdrawal,
+    FirstDocuments, SIGNED_BY_SERVER_DAYS, after, next_snapshot, next_timestamp, sign_first,
+    sign_upgrade, sign_withdrawal,
 };
 use crate::keys::PublicKey;
 use crate::metadata::{Metadata, SignedDocument, TIMESTAMP_PATH, next};
@@ -16,7 +16,7 @@ use crate::sign::{Signer, keys_of, sign, threshold};
 use crate::store::replace;
 use crate::system::SystemIdentity;
 use crate::transport::DirectoryTransport;
-use crate::trust::{Trust, signed_by};
+use crate::trust::Trust;
 use crate::{manifest_path, verifier};
 use jiff::Timestamp as Time;
 use model::ids::{Place, Version};
@@ -29,7 +29,7 @@ use tough::schema::{RoleType, Root, Snapshot, Targets, Timestamp};
 #[derive(Debug)]
 pub struct RepositoryWriter {
     path: PathBuf,
-    trust: Trust,
+    pub(crate) trust: Trust,
 }
 
 /// One role of a repository as it stands.
@@ -47,35 +47,13 @@ pub struct RoleStanding {
     pub expires: Time,
 }
 
-/// The next root and targets, as people sign them, before a server has sealed them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SignedByPeople {
-    /// The next root, if it changes.
-    pub root: Option<Vec<u8>>,
-    /// The next targets, if they change.
-    pub targets: Option<Vec<u8>>,
-}
-
-type RootAndTargets = (
-    Option<SignedDocument<Root>>,
-    Option<SignedDocument<Targets>>,
-);
-
-impl SignedByPeople {
-    fn read(&self) -> Result<RootAndTargets, TrustError> {
-        let root = self.root.as_deref().map(SignedDocument::read);
-        let targets = self.targets.as_deref().map(SignedDocument::read);
-        Ok((root.transpose()?, targets.transpose()?))
-    }
-}
-
 /// Documents that follow on those that are there.
 #[derive(Default)]
-struct FollowingDocuments {
-    root: Option<SignedDocument<Root>>,
-    targets: Option<SignedDocument<Targets>>,
-    snapshot: Option<SignedDocument<Snapshot>>,
-    timestamp: Option<SignedDocument<Timestamp>>,
+pub(crate) struct FollowingDocuments {
+    pub(crate) root: Option<SignedDocument<Root>>,
+    pub(crate) targets: Option<SignedDocument<Targets>>,
+    pub(crate) snapshot: Option<SignedDocument<Snapshot>>,
+    pub(crate) timestamp: Option<SignedDocument<Timestamp>>,
 }
 
 impl RepositoryWriter {
@@ -315,32 +293,6 @@ impl RepositoryWriter {
         self.commit(&following, now)
     }
 
-    /// What people sign of a renewal: the root and the targets, where these roles are among those that are renewed.
-    ///
-    /// # Errors
-    /// The keys do not suffice.
-    pub async fn sign_renewal(
-        &self,
-        roles: &[RoleType],
-        days: Option<u32>,
-        signers: &[Signer],
-        now: Time,
-    ) -> Result<SignedByPeople, SignError> {
-        let end = after(now, days.unwrap_or(SIGNED_BY_PEOPLE_DAYS));
-        let mut signed = SignedByPeople::default();
-        let before = &self.trust.root.content.signed;
-        if roles.contains(&RoleType::Root) {
-            let root = roots::following(before, &RootChange::default(), end)?;
-            let root = sign(root.clone(), &[before, &root], signers).await?;
-            signed.root = Some(root.bytes);
-        }
-        if roles.contains(&RoleType::Targets) {
-            let targets = sign(next_targets(&self.trust, end)?, &[before], signers).await?;
-            signed.targets = Some(targets.bytes);
-        }
-        Ok(signed)
-    }
-
     /// Writes the next root, signed by the keys of the old and of the new one. What the new root does not vouch for any more is signed anew.
     ///
     /// # Errors
@@ -355,81 +307,8 @@ impl RepositoryWriter {
         self.take_signed(&signed, signers, now).await
     }
 
-    /// What people sign of a rotation: the next root, and the targets where it does not vouch for those that are there.
-    ///
-    /// # Errors
-    /// The change cannot be, or the keys do not suffice.
-    pub async fn sign_rotation(
-        &self,
-        change: &RootChange,
-        signers: &[Signer],
-        now: Time,
-    ) -> Result<SignedByPeople, SignError> {
-        let before = &self.trust.root.content.signed;
-        let end = after(now, SIGNED_BY_PEOPLE_DAYS);
-        let root = roots::following(before, change, end)?;
-        let root = sign(root.clone(), &[before, &root], signers).await?;
-        let vouching = &root.content.signed;
-        let targets = self.trust.targets.as_ref();
-        let targets = match targets.is_some_and(|it| signed_by(vouching, it).is_ok()) {
-            true => None,
-            false => Some(sign(next_targets(&self.trust, end)?, &[vouching], signers).await?),
-        };
-        Ok(SignedByPeople {
-            root: Some(root.bytes),
-            targets: targets.map(|targets| targets.bytes),
-        })
-    }
-
-    /// Takes a root and targets that people have signed, with the upgrades as they are, and seals what is not sealed by the new root.
-    ///
-    /// # Errors
-    /// They cannot be trusted or change an upgrade, the server's keys are missing, or the folder cannot be written.
-    pub async fn take_signed(
-        &mut self,
-        signed: &SignedByPeople,
-        signers: &[Signer],
-        now: Time,
-    ) -> Result<(), SignError> {
-        let (root, targets) = signed.read()?;
-        let mut rotated = self.trust.clone();
-        if let Some(root) = &root {
-            rotated.take_root(&root.bytes)?;
-        }
-        let there = (self.trust.targets.as_ref()).map(SignedDocument::version);
-        if let Some(targets) = &targets
-            && Some(targets.version()) != there.map(next)
-        {
-            return Err(SignError::Outdated {
-                problem: format!("targets {} do not follow", targets.version()),
-            });
-        }
-        if let Some(targets) = &targets
-            && Catalogue::of(&targets.content.signed)? != self.trust.catalogue()
-        {
-            return Err(SignError::Refused {
-                problem: "these targets change upgrades".to_owned(),
-                advice: "change upgrades with `upstart publish` and `upstart withdraw`",
-            });
-        }
-        let vouching = &rotated.root.content.signed;
-        let (snapshot, timestamp) = (&self.trust.snapshot, &self.trust.timestamp);
-        let is_sealed = targets.is_none()
-            && (snapshot.as_ref()).is_some_and(|it| signed_by(vouching, it).is_ok())
-            && (timestamp.as_ref()).is_some_and(|it| signed_by(vouching, it).is_ok());
-        let mut following = FollowingDocuments::default();
-        if let Some(targets) = targets.or(self.trust.targets.clone())
-            && !is_sealed
-        {
-            rotated.vouched_for(&targets)?;
-            following = self.sealed(&rotated, targets, signers, now).await?;
-        }
-        following.root = root;
-        self.commit(&following, now)
-    }
-
     /// A snapshot and a timestamp for these targets, vouched for by this root, numbered after those that are there.
-    async fn sealed(
+    pub(crate) async fn sealed(
         &self,
         vouching: &Trust,
         targets: SignedDocument<Targets>,
@@ -451,7 +330,11 @@ impl RepositoryWriter {
     }
 
     /// Writes what an agent would take, and nothing else; and only on top of what was read.
-    fn commit(&mut self, following: &FollowingDocuments, now: Time) -> Result<(), SignError> {
+    pub(crate) fn commit(
+        &mut self,
+        following: &FollowingDocuments,
+        now: Time,
+    ) -> Result<(), SignError> {
         let metadata = self.path.join("metadata");
         let disk = |source| SignError::Disk {
             path: metadata.clone(),

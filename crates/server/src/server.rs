@@ -38,7 +38,7 @@ const BACKLOG: u32 = 1024;
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the signed repository is to be sealed anew.
-const RENEW_PAUSE: Duration = Duration::from_secs(3600);
+const RENEW_PAUSE: Duration = Duration::from_secs(60);
 
 /// A server that listens and does not serve yet.
 pub struct Server {
@@ -292,6 +292,15 @@ async fn keep_sealed(app: App) {
     let mut warned = BTreeMap::new();
     loop {
         tick.tick().await;
+        let turn = app.signed.turn().await;
+        let published = PublishedUpgrades::of(&app.state_writer.state());
+        if let Err(refusal) = app.signed.recover(&published).await {
+            tracing::error!(
+                detail = refusal.detail,
+                "what is published is not sealed yet"
+            );
+        }
+        drop(turn);
         if let Err(refusal) = app.signed.renew().await {
             tracing::error!(
                 detail = refusal.detail,

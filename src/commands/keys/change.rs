@@ -6,7 +6,9 @@ use crate::connection::{explain, wait_for};
 use crate::failure::{CommandOutcome, refusal};
 use crate::globals::Globals;
 use clap::Args;
-use repository::{RepositoryWriter, RoleType, RootChange, Signer, make_key, read_public_key};
+use repository::{
+    PublicKey, RepositoryWriter, RoleType, RootChange, Signer, make_key, read_public_key,
+};
 use std::path::PathBuf;
 
 /// Arguments of `upstart keys rotate`.
@@ -17,7 +19,7 @@ pub(crate) struct RotateArgs {
     #[command(flatten)]
     signers: SignerArgs,
     /// A key that may sign for a role from now on (repeatable): a file with a public or a private key; where there is
-    /// no such file, a new private key is made in it
+    /// no such file, a new private key is made in it; `server` is the key that the upgrade server has now
     #[arg(long, value_name = "ROLE:FILE", value_parser = added)]
     add: Vec<(RoleType, PathBuf)>,
     /// A key that may not sign any more, by the beginning of its number (repeatable)
@@ -43,6 +45,9 @@ pub(crate) struct RenewArgs {
     days: Option<u32>,
 }
 
+/// What stands for the server's own key in the place of a file.
+const SERVER: &str = "server";
+
 fn added(text: &str) -> Result<(RoleType, PathBuf), String> {
     let (role, file) = of_role(text)?;
     Ok((role, PathBuf::from(file)))
@@ -57,7 +62,7 @@ fn threshold(text: &str) -> Result<(RoleType, u64), String> {
 /// `upstart keys rotate`.
 pub(super) fn rotate(globals: &Globals, arguments: &RotateArgs) -> CommandOutcome {
     let mut opened = wait_for(open(globals, &arguments.repository))?;
-    let change = wait_for(change(arguments, &opened.writer))?;
+    let change = wait_for(change(arguments, &opened))?;
     let version = opened.writer.trust().root_version();
     if !changes(&opened.writer, &change) {
         let answer = serde_json::json!({ "root": version, "changed": false });
@@ -98,7 +103,7 @@ async fn rotated(
 }
 
 /// What is asked for. A key that an earlier rotation has removed needs no other one.
-async fn change(arguments: &RotateArgs, writer: &RepositoryWriter) -> anyhow::Result<RootChange> {
+async fn change(arguments: &RotateArgs, opened: &OpenedRepository) -> anyhow::Result<RootChange> {
     if arguments.add.is_empty() && arguments.remove.is_empty() && arguments.threshold.is_empty() {
         return Err(refusal(
             "nothing is to be changed",
@@ -110,15 +115,18 @@ async fn change(arguments: &RotateArgs, writer: &RepositoryWriter) -> anyhow::Re
         ..RootChange::default()
     };
     for (role, file) in &arguments.add {
-        let key = if file.exists() {
-            read_public_key(file)
-        } else {
-            make_key(file)
+        let key = match &opened.served {
+            Some(served) if file.as_os_str() == SERVER => {
+                let view = served.client.repository().await.map_err(explain)?;
+                PublicKey::parse(&view.server_key)
+            }
+            _ if file.exists() => read_public_key(file),
+            _ => make_key(file),
         };
         change.add.push((*role, key.map_err(unsigned)?));
     }
     for key in &arguments.remove {
-        if !writer.had_key(key).await.map_err(unsigned)? {
+        if !opened.writer.had_key(key).await.map_err(unsigned)? {
             change.remove.push(key.clone());
         }
     }

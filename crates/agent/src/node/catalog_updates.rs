@@ -43,11 +43,24 @@ pub(super) enum CatalogError {
     History(HistoryError),
 }
 
-/// Turns a view into a catalog.
+/// Turns a view into a catalog, if its publishers have signed what it lists.
+///
+/// # Errors
+/// Something is missing or wrong, or not signed.
+pub(super) async fn update_of(
+    repository: &mut Repository,
+    view: Arc<NodeView>,
+    config: &Config,
+) -> Result<CatalogUpdate, CatalogError> {
+    repository.check(&view).await?;
+    update_of_checked(repository, view, config).await
+}
+
+/// Turns a view that was checked before into a catalog: that takes no signature, so that nothing keeps a node from starting again.
 ///
 /// # Errors
 /// Something is missing or wrong.
-pub(super) async fn update_of(
+pub(super) async fn update_of_checked(
     repository: &mut Repository,
     view: Arc<NodeView>,
     config: &Config,

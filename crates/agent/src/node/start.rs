@@ -3,7 +3,7 @@
 use super::Node;
 use super::agent_error::AgentError;
 use super::assembly::{HostTools, Parts};
-use super::catalog_updates::{self, CatalogUpdate};
+use super::catalog_updates::{self, CatalogError, CatalogUpdate};
 use super::child::{self, ChildStart};
 use super::enrolment::Enrolling;
 use super::main_loop::MainLoop;
@@ -152,10 +152,16 @@ async fn follow_catalog(
     watch::Receiver<Option<Arc<CatalogUpdate>>>,
 ) {
     let cached = link.view.borrow().clone();
-    let mut first = usable(&mut repository, config, cached).await;
-    if first.is_none() {
-        let used = sync::load::<NodeView>(&layout.used_view()).map(Arc::new);
-        first = usable(&mut repository, config, used).await;
+    let mut first = match cached {
+        Some(view) => usable(catalog_updates::update_of(&mut repository, view, config).await),
+        None => None,
+    };
+    if first.is_none()
+        && let Some(view) = sync::load::<NodeView>(&layout.used_view())
+    {
+        let used = Arc::new(view);
+        let update = catalog_updates::update_of_checked(&mut repository, used, config).await;
+        first = usable(update);
     }
     let (sender, updates) = watch::channel(None);
     let following = catalog_updates::follow(
@@ -170,12 +176,7 @@ async fn follow_catalog(
 }
 
 /// The catalog of a view, if it can be used now.
-async fn usable(
-    repository: &mut Repository,
-    config: &Config,
-    view: Option<Arc<NodeView>>,
-) -> Option<Arc<CatalogUpdate>> {
-    let update = catalog_updates::update_of(repository, view?, config).await;
+fn usable(update: Result<CatalogUpdate, CatalogError>) -> Option<Arc<CatalogUpdate>> {
     let update = update.inspect_err(|error| {
         let problem = chain(error);
         tracing::warn!(problem, "the cached view cannot be used yet");

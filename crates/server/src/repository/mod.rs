@@ -1,13 +1,15 @@
 //! The repository on disk: artifacts by digest, and what publishers have signed; any web server can serve the folder.
 
 mod download;
+mod expiry;
 mod proof;
 mod signed;
 mod upload;
 
 pub(crate) use download::{Range, range};
+pub(crate) use expiry::warning;
 pub(crate) use proof::{prove, prove_again};
-pub(crate) use signed::{PublishedUpgrades, SignedChange, SignedRepository, warning};
+pub(crate) use signed::{PublishedUpgrades, SignedChange, SignedRepository};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
 use model::ids::{Place, Revision, Version};

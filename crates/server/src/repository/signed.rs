@@ -24,9 +24,6 @@ use tokio::sync::{Mutex, MutexGuard};
 /// longer than its time.
 const RENEW_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// How many days before its end it is said that metadata ends, and once it has.
-const WARNING_DAYS: [i64; 4] = [0, 1, 7, 30];
-
 /// The signed repository in the server's folder.
 #[derive(Debug)]
 pub(crate) struct SignedRepository {
@@ -211,7 +208,13 @@ impl SignedRepository {
             revisions: BTreeMap::new(),
         });
         entry.revisions.insert(Revision(revision), signed);
-        let there = published.summary(version).map_or(0, |it| it.revision.0);
+        // One that the database has, and that could not be sealed, is signed once more.
+        let of_these = |it: &UpgradeSummary| it.manifest_sha256 == sha256.to_string();
+        let there = match published.summary(version) {
+            Some(summary) if of_these(summary) => summary.revision.0 - 1,
+            Some(summary) => summary.revision.0,
+            None => 0,
+        };
         if there + 1 != revision {
             return Err(refuse(
                 Kind::PUBLISH_REFUSED,
@@ -269,6 +272,7 @@ impl SignedRepository {
                 ),
             ));
         };
+        self.check_key(&writer)?;
         let found = writer.following(targets.as_bytes()).map_err(refused)?;
         if found != *wanted {
             return Err(refuse(
@@ -284,6 +288,22 @@ impl SignedRepository {
             writer,
             targets: targets.as_bytes().to_vec(),
         })
+    }
+
+    /// Whether the root lets this server's key seal: better asked before the database has what could not be sealed.
+    fn check_key(&self, writer: &RepositoryWriter) -> Result<(), RequestRefusal> {
+        let standing = writer.standing();
+        let is_strange = standing.iter().any(|role| {
+            let is_own = matches!(role.role, RoleType::Snapshot | RoleType::Timestamp);
+            is_own && !role.keys.iter().any(|key| key.id == self.key.id)
+        });
+        if !is_strange {
+            return Ok(());
+        }
+        Err(refuse(
+            Kind::REPOSITORY_UNAVAILABLE,
+            "The root does not let this server's key seal; let it: `upstart keys rotate --add snapshot:server --add timestamp:server`.",
+        ))
     }
 
     /// Seals a change that the database has.
@@ -304,7 +324,7 @@ impl SignedRepository {
         }
     }
 
-    /// Ends what a server before this one had begun.
+    /// Ends what was begun and not sealed, by a server before this one or for want of room.
     ///
     /// # Errors
     /// It can be neither sealed nor read.
@@ -369,40 +389,6 @@ impl SignedRepository {
     }
 }
 
-/// What is said before metadata ends.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ExpiryWarning {
-    /// The number of days that was passed.
-    pub(crate) days: i64,
-    /// For people.
-    pub(crate) text: String,
-}
-
-/// What is to be said of metadata that is good for so long, if it is time to.
-pub(crate) fn warning(role: &str, left: SignedDuration) -> Option<ExpiryWarning> {
-    let hours = left.as_hours();
-    // What the server signs is never good for longer than a month.
-    let is_own = matches!(role, "snapshot" | "timestamp");
-    let days = WARNING_DAYS[..if is_own { 3 } else { 4 }]
-        .iter()
-        .copied()
-        .find(|days| hours < days * 24)?;
-    let next = match role {
-        "root" | "targets" => format!("its keys' holders renew it: `upstart keys renew {role}`"),
-        // The server renews these by itself, unless it is in trouble.
-        _ => "the server should have renewed it: look at its log".to_owned(),
-    };
-    let left = match hours {
-        ..0 => "has expired".to_owned(),
-        0..48 => format!("expires in {hours} hours"),
-        _ => format!("expires in {} days", hours / 24),
-    };
-    let text = format!(
-        "the signed repository's {role} {left}; from then on nodes take nothing new, and go on with what they have; {next}"
-    );
-    Some(ExpiryWarning { days, text })
-}
-
 fn newest(upgrade: &SignedUpgrade) -> Option<(Revision, SignedManifest)> {
     let newest = upgrade.revisions.last_key_value();
     newest.map(|(revision, signed)| (*revision, *signed))
@@ -455,26 +441,4 @@ fn refused(error: SignError) -> RequestRefusal {
         SignError::Refused { .. } | SignError::Trust(_) => Kind::UNSIGNED,
     };
     refuse(kind, format!("{error}; {}.", error.advice()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_told_a_month_a_week_and_a_day_before_and_when_it_is_there() {
-        let days = |hours| warning("root", SignedDuration::from_hours(hours)).map(|it| it.days);
-        assert_eq!(days(31 * 24), None);
-        assert_eq!(days(29 * 24), Some(30));
-        assert_eq!(days(6 * 24), Some(7));
-        assert_eq!(days(3), Some(1));
-        assert_eq!(days(-1), Some(0));
-        let told = warning("targets", SignedDuration::from_hours(50)).expect("soon");
-        assert!(told.text.contains("expires in 2 days"), "{}", told.text);
-        assert!(
-            told.text.contains("`upstart keys renew targets`"),
-            "{}",
-            told.text
-        );
-    }
 }
