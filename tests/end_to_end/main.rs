@@ -31,6 +31,7 @@ mod reflink;
 mod revisions;
 mod server_away;
 mod sessions;
+mod several_servers;
 mod shared_memory;
 mod staging;
 mod state;

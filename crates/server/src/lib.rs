@@ -10,6 +10,7 @@ mod front;
 mod http;
 mod local;
 mod problem;
+mod recovery;
 mod repository;
 mod rules;
 mod server;

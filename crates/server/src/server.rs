@@ -5,18 +5,14 @@ use crate::error::ServerError;
 use crate::front;
 use crate::http::{App, router};
 use crate::local;
-use crate::repository::{self, RepositoryFolder};
+use crate::recovery::{ProvedUpgrades, recover};
+use crate::repository::RepositoryFolder;
 use crate::rules::Order;
-use crate::state::SystemState;
 use crate::state_writer::StateWriter;
 use crate::token;
-use crate::udb::{Sqlite, Stored, Udb};
-use model::bundle::Upgrade;
-use model::ids::{Revision, Version};
-use model::manifest::Digest;
+use crate::udb::{Postgres, Sqlite, Udb};
 use rustix::fs::OFlags;
 use rustix::process::Resource;
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +30,9 @@ const BACKLOG: u32 = 1024;
 
 /// How long requests under way may take once the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a server looks whether others have committed, where it is not told.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A server that listens and does not serve yet.
 pub struct Server {
@@ -54,26 +53,25 @@ impl Server {
     ///
     /// # Errors
     /// The directory, the database, the repository or the address cannot be used.
-    pub async fn bind(config: ServerConfig) -> Result<Self, ServerError> {
+    pub async fn bind(mut config: ServerConfig) -> Result<Self, ServerError> {
         let unusable = |path: &Path| {
             let path = path.to_owned();
             move |source| ServerError::Data { path, source }
         };
         raise_open_files();
-        let data = &config.data;
-        private(data).map_err(unusable(data))?;
-        let lock = lock(data)?;
+        let data = config.data.clone();
+        private(&data).map_err(unusable(&data))?;
+        let lock = lock(&data)?;
         let token = match &config.token {
             Some(token) => token.clone(),
-            None => token::of_data(data)?,
+            None => token::of_data(&data)?,
         };
         token::check_length(&token)?;
-        let folder = data.join("repository");
-        let repository = RepositoryFolder::open(folder.clone(), config.artifact_bytes_max).await;
-        let repository = repository.map_err(unusable(&folder))?;
-        let udb: Arc<dyn Udb> = Arc::new(Sqlite::open(&data.join("udb.sqlite"))?);
+        let repository = open_repository(&config).await?;
+        let udb = open_database(&mut config).await?;
         let stored = udb.load().await?;
-        let state = recover(stored, &repository, config.clock.now_ms()).await?;
+        let now_ms = config.clock.now_ms();
+        let state = recover(stored, &repository, ProvedUpgrades::new(), now_ms).await?;
         let address = config.listen;
         let listen = |source| ServerError::Listen { address, source };
         let socket = bound(address).map_err(listen)?;
@@ -82,7 +80,8 @@ impl Server {
         let teller = local::Teller::listen(address);
         let listener = socket.listen(BACKLOG).map_err(listen)?;
         let (stop, stopping) = watch::channel(false);
-        let (state_writer, keeping) = StateWriter::start(state, Arc::clone(&udb), &config);
+        let (state_writer, keeping) =
+            StateWriter::start(state, Arc::clone(&udb), repository.clone(), &config);
         let app = App {
             state_writer,
             repository,
@@ -120,6 +119,8 @@ impl Server {
     ) -> Result<(), ServerError> {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
         let end_of_sweeper = sweeper.abort_handle();
+        let looker = tokio::spawn(look(self.app.clone()));
+        let end_of_looker = looker.abort_handle();
         let token = self.app.token.to_string();
         let teller = tokio::spawn(self.teller.tell(token));
         let stopping = self.app.stopping.clone();
@@ -129,12 +130,14 @@ impl Server {
             _ = &mut serving => Ok(()),
             why = broken(self.keeping) => Err(ServerError::Broken("state writer", why)),
             why = broken(sweeper) => Err(ServerError::Broken("sweeper", why)),
+            why = broken(looker) => Err(ServerError::Broken("looker", why)),
         };
         self.stop.send_replace(true);
         // What takes longer is cut off.
         let _ = tokio::time::timeout(STOP_LIMIT, &mut serving).await;
         serving.abort();
         end_of_sweeper.abort();
+        end_of_looker.abort();
         teller.abort();
         drop(self.lock);
         ended
@@ -237,55 +240,67 @@ pub async fn run(
     server.serve(shutdown).await
 }
 
-/// Proves every published revision again from the repository, and puts static manifests where they belong.
-async fn recover(
-    stored: Stored,
-    repository: &RepositoryFolder,
-    now_ms: u64,
-) -> Result<SystemState, ServerError> {
-    let mut proved: BTreeMap<(Version, Revision), Arc<Upgrade>> = BTreeMap::new();
-    for ((version, revision), summary) in &stored.upgrades {
-        let broken = |reason: String| ServerError::Repository {
-            version: version.0,
-            reason,
-        };
-        let digest: Digest = summary
-            .manifest_sha256
-            .parse()
-            .map_err(|error| broken(format!("{error}")))?;
-        let manifest = repository
-            .text(digest)
-            .await
-            .map_err(|refusal| broken(refusal.detail))?;
-        let upgrade = repository::prove_again(repository, &manifest)
-            .await
-            .map_err(|refusal| broken(refusal.detail))?;
-        let placed = repository.place_manifest(*version, *revision, digest).await;
-        placed.map_err(|error: io::Error| broken(error.to_string()))?;
-        proved.insert((*version, *revision), upgrade);
-    }
-    let find = |summary: &model::api::UpgradeSummary| {
-        proved.get(&(summary.version, summary.revision)).cloned()
+/// Opens, or makes, the repository: one of its own, or one that it shares with other servers.
+async fn open_repository(config: &ServerConfig) -> Result<RepositoryFolder, ServerError> {
+    let limit = config.artifact_bytes_max;
+    let own = config.data.join("repository");
+    let folder = config.repository.clone().unwrap_or(own);
+    let opened = match &config.repository {
+        None => RepositoryFolder::open(folder.clone(), limit).await,
+        Some(shared) => match private(shared) {
+            Ok(()) => RepositoryFolder::open_shared(folder.clone(), limit).await,
+            Err(error) => Err(error),
+        },
     };
-    SystemState::restore(stored, find, now_ms).map_err(|version| ServerError::Repository {
-        version: version.0,
-        reason: "it does not follow on the versions before it".to_owned(),
+    opened.map_err(|source| ServerError::Data {
+        path: folder,
+        source,
     })
 }
 
-/// Has the clock looked at, again and again; a full queue only delays it.
+/// Opens, or makes, the database; with PostgreSQL its clock is the server's, so that all servers have one.
+async fn open_database(config: &mut ServerConfig) -> Result<Arc<dyn Udb>, ServerError> {
+    let Some(url) = &config.database else {
+        return Ok(Arc::new(Sqlite::open(&config.data.join("udb.sqlite"))?));
+    };
+    let database = Postgres::open(url).await?;
+    config.clock = database.clock();
+    Ok(Arc::new(database))
+}
+
+/// Has the clock looked at, again and again, by one server of several; a full queue only delays it.
 async fn sweep(app: App) {
     let mut tick = interval(Duration::from_millis(app.config.sweep_ms.max(1)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let swept = app
-            .state_writer
-            .ask(Order::Sweep, "server".to_owned(), None)
-            .await;
-        if let Err(refusal) = swept {
-            tracing::warn!(detail = refusal.detail, "the sweep was refused");
+        let sweeping = app.udb.alone(Box::pin(ask_for_nobody(&app, Order::Sweep)));
+        if let Err(error) = sweeping.await {
+            tracing::debug!(%error, "no sweep while the database cannot be used");
         }
+    }
+}
+
+/// Has the state writer look for what other servers have committed, when it is told that they have and now and then.
+async fn look(app: App) {
+    if !app.udb.is_shared() {
+        return;
+    }
+    loop {
+        // Told or not: it is time to look.
+        let _ = tokio::time::timeout(LOOK_INTERVAL, app.udb.news()).await;
+        ask_for_nobody(&app, Order::Look).await;
+    }
+}
+
+/// Has something done that nobody waits for. What the database refuses is said by the state writer.
+async fn ask_for_nobody(app: &App, order: Order) {
+    let asked = app.state_writer.ask(order, "server".to_owned(), None).await;
+    if let Err(refusal) = asked {
+        tracing::debug!(
+            detail = refusal.detail,
+            "the server's own order was refused"
+        );
     }
 }
 

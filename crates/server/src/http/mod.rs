@@ -5,6 +5,7 @@ mod auth;
 mod host;
 mod json_request;
 mod members;
+mod newest;
 mod nodes;
 mod openapi;
 mod operate;
@@ -71,6 +72,7 @@ pub fn router(app: App) -> Router {
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), newest::look))
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
         // What fails is said where it failed, in words.

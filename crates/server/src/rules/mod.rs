@@ -51,6 +51,8 @@ pub(crate) enum Order {
     Retire(RetireRequest),
     /// Time has passed.
     Sweep,
+    /// Nothing: the state writer sees whether other servers have committed before it answers.
+    Look,
 }
 
 /// A bundle that was proved from its artifacts.
@@ -114,6 +116,7 @@ pub(crate) fn decide<'a>(
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
         Order::Sweep => value(&sweep::sweep(&mut draft)),
+        Order::Look => Value::Null,
     };
     Ok((draft, reply))
 }

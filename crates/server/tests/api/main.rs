@@ -5,5 +5,6 @@ mod gate;
 mod permits;
 mod problems;
 mod restart;
+mod several;
 mod support;
 mod waiting;
