@@ -57,6 +57,10 @@ pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> CommandOutcome {
             .await
             .map_err(|error| match (error, database) {
                 (ServerError::Udb(error), Some(url)) => explain_postgres(error, &url),
+                (error @ ServerError::Repository { .. }, Some(_)) => failure(
+                    sentence(&error.into()),
+                    "give --repository DIR, the folder that all servers over this database share; nodes go on meanwhile",
+                ),
                 (error, _) => explain(error, &data),
             })
     })?;

@@ -38,6 +38,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long PostgreSQL may take for one transaction. Above [`write::LOCK_LIMIT`], so that one that waits for another ends first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(6);
 
+/// How long it may take to read everything.
+const LOAD_LIMIT: Duration = Duration::from_secs(60);
+
 /// The number of the lock under which one server sweeps: any number that nobody else takes.
 const SWEEP_LOCK: i64 = 0x7570_7374_6172_7401;
 
@@ -109,9 +112,10 @@ impl Postgres {
 
     async fn load_once(&self) -> Result<Stored, PostgresTrouble> {
         let mut client = connection(&self.pool).await?;
-        let loaded = timeout(ANSWER_LIMIT, read::load(&mut client)).await;
-        let (stored, mark) = finished(client, loaded)?;
-        self.note(mark);
+        let loaded = timeout(LOAD_LIMIT, read::load(&mut client)).await;
+        let (stored, head) = finished(client, loaded)?;
+        self.clock.note(head.now_ms);
+        self.note(head.mark);
         Ok(stored)
     }
 
@@ -144,10 +148,8 @@ fn finished<T>(
     done: Result<Result<T, PostgresTrouble>, tokio::time::error::Elapsed>,
 ) -> Result<T, PostgresTrouble> {
     let done = done.unwrap_or_else(|_| {
-        Err(PostgresTrouble::Broken(format!(
-            "it has not answered for {} s",
-            ANSWER_LIMIT.as_secs()
-        )))
+        let late = "it has not answered in time; is a standby that it waits for away?";
+        Err(PostgresTrouble::Broken(late.to_owned()))
     });
     if matches!(done, Err(PostgresTrouble::Broken(_))) {
         drop(Object::take(client));

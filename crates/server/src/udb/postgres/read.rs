@@ -20,7 +20,7 @@ pub(super) struct CommitHead {
     view: u64,
     last_node: i64,
     last_permit: i64,
-    now_ms: i64,
+    pub(super) now_ms: i64,
 }
 
 /// What others have done.
@@ -52,7 +52,7 @@ pub(super) async fn head(client: &Client) -> Result<CommitHead, PostgresTrouble>
 }
 
 /// Everything, from one consistent moment.
-pub(super) async fn load(client: &mut Object) -> Result<(Stored, CommitMark), PostgresTrouble> {
+pub(super) async fn load(client: &mut Object) -> Result<(Stored, CommitHead), PostgresTrouble> {
     let transaction = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -78,7 +78,7 @@ pub(super) async fn load(client: &mut Object) -> Result<(Stored, CommitMark), Po
         stored.keys.push(json::<KeyRecord>(&row, 0)?);
     }
     transaction.commit().await?;
-    Ok((stored, head.mark))
+    Ok((stored, head))
 }
 
 fn take_fact(stored: &mut Stored, row: &Row) -> Result<(), PostgresTrouble> {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many commits are made while connections are cut.
-const COMMITS: u64 = 400;
+/// How many commits are made, and how many connections are cut meanwhile, at least.
+const COMMITS: u64 = 300;
+const CUTS: u64 = 100;
 
 async fn open(cluster: &Cluster) -> Postgres {
     Postgres::open(&cluster.url()).await.expect("opens")
@@ -106,48 +107,70 @@ async fn the_log_of_commits_ends_somewhere() {
     assert_eq!(other.since(0).await, Ok(MissedCommits::Everything));
 }
 
-/// Connections are cut at any moment, that of COMMIT's answer included: each commit happens once, and its caller is told.
+/// Connections are cut at any moment: each commit happens once, and its caller is told. Many are cut while a commit waits for the
+/// standby: then it has happened, and nobody was told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_connection_is_cut_happens_once() {
     let Some(cluster) = Cluster::start("a_commit_whose_connection_is_cut_happens_once") else {
         return;
     };
     let udb = open(&cluster).await;
-    let (stop, cuts) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        let cut = || {
-            while !stop.load(Ordering::Relaxed) {
-                let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'upstart'";
+    let _standby = cluster.standby(true);
+    let (over, cuts) = (AtomicBool::new(false), AtomicU64::new(0));
+    let commits = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'upstart'";
+            while !over.load(Ordering::Relaxed) {
                 let cut = cluster.sql(cut).parse().expect("a number");
                 cuts.fetch_add(cut, Ordering::Relaxed);
             }
-        };
-        scope.spawn(cut);
-        let committing = async {
-            for at in 0..COMMITS {
-                let changes = vec![suite::event(at + 1, "once")];
-                while let Err(error) = udb.commit(suite::commit(at, changes.clone())).await {
-                    // No connection at all, of which nothing was sent; anything else would be a commit that is lost or done twice.
-                    assert!(matches!(error, UdbError::Failed(_)), "{at}: {error}");
-                    assert_eq!(
-                        udb.since(at).await,
-                        Ok(MissedCommits::Nothing),
-                        "{at}: {error}"
-                    );
-                }
-            }
-        };
-        tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(committing);
         });
-        stop.store(true, Ordering::Relaxed);
+        let ends = Ends(&over);
+        let commits = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(commit_until_cut(&udb, &cuts))
+        });
+        drop(ends);
+        commits
     });
     let stored = udb.load().await.expect("loads");
-    assert_eq!((stored.generation, stored.last_event), (COMMITS, COMMITS));
+    assert_eq!((stored.generation, stored.last_event), (commits, commits));
     let count = cluster.sql("SELECT count(*) FROM upstart.events");
-    assert_eq!(count, COMMITS.to_string());
-    let cuts = cuts.load(Ordering::Relaxed);
-    assert!(cuts > 50, "only {cuts} connections were cut");
+    assert_eq!(count, commits.to_string());
+}
+
+/// Commits until enough connections were cut; says how many commits that were.
+async fn commit_until_cut(udb: &Postgres, cuts: &AtomicU64) -> u64 {
+    let mut at = 0;
+    while at < COMMITS || cuts.load(Ordering::Relaxed) < CUTS {
+        let changes = vec![suite::event(at + 1, "once")];
+        while let Err(error) = udb.commit(suite::commit(at, changes.clone())).await {
+            // No connection, so that nothing was sent: anything else would be a commit that is lost or done twice.
+            assert!(matches!(error, UdbError::Failed(_)), "{at}: {error}");
+            let missed = until_read(udb, at).await;
+            assert_eq!(missed, MissedCommits::Nothing, "{at}: {error}");
+        }
+        at += 1;
+    }
+    at
+}
+
+async fn until_read(udb: &Postgres, at: u64) -> MissedCommits {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match udb.since(at).await {
+            Ok(missed) => return missed,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+    }
+}
+
+/// Says that it is over when this ends, also by a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A commit that was answered is at the standby, too; one that was not is looked up there.
@@ -189,6 +212,42 @@ async fn no_commit_is_lost_when_a_synchronous_standby_takes_over() {
         (answered..=answered + 1).contains(&there),
         "{answered} were answered, {there} are there"
     );
+}
+
+/// Nothing is answered while a standby that is awaited is away; when it is back, what was under way is found, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_waits_for_a_standby_is_found_when_that_is_back() {
+    let test = "a_commit_that_waits_for_a_standby_is_found_when_that_is_back";
+    let Some(cluster) = Cluster::start(test) else {
+        return;
+    };
+    let udb = open(&cluster).await;
+    let mut standby = cluster.standby(true);
+    udb.commit(suite::commit(0, vec![suite::event(1, "both")]))
+        .await
+        .expect("commits");
+    standby.kill();
+    let waits = suite::commit(1, vec![suite::event(2, "waits")]);
+    let unknown = udb.commit(waits.clone()).await.expect_err("no answer");
+    assert!(unknown.to_string().contains("cannot be used"), "{unknown}");
+    standby.resume();
+    let end = Instant::now() + Duration::from_secs(60);
+    let missed = loop {
+        match udb.since(1).await {
+            // The commit waits for the standby to have it.
+            Ok(MissedCommits::Nothing) | Err(_) => assert!(Instant::now() < end, "never there"),
+            Ok(missed) => break missed,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let MissedCommits::Commits(commits) = missed else {
+        panic!("{missed:?}");
+    };
+    assert_eq!((commits.len(), &commits[0].changes), (1, &waits.changes));
+    let next = udb.commit(suite::commit(2, vec![suite::event(3, "goes on")]));
+    next.await.expect("commits");
+    let events = cluster.sql("SELECT count(*) FROM upstart.events");
+    assert_eq!(events, "3");
 }
 
 /// Commits one event after another, for ever; reads again what holds where that is not known.

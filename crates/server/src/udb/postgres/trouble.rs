@@ -59,10 +59,15 @@ impl From<PostgresTrouble> for UdbError {
     }
 }
 
-/// The server ends, was ended, has too many connections, or only reads since another was promoted.
+/// The server ends, was ended, has too many connections, only reads since another was promoted, or waits for its standby.
 fn ends_connection(code: &SqlState) -> bool {
     let class = |class: &str| code.code().starts_with(class);
-    class("08") || class("57P") || class("53") || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+    let is_locked = *code == SqlState::LOCK_NOT_AVAILABLE;
+    class("08")
+        || class("57P")
+        || class("53")
+        || is_locked
+        || *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
 fn sentence(said: &DbError) -> String {

@@ -44,7 +44,9 @@ pub(super) async fn commit(udb: &Postgres, commit: &ChangeSet) -> Result<CommitM
         mark: rand::random(),
     };
     let end = Instant::now() + UNKNOWN_LIMIT;
-    let mut trouble = match attempt(udb, known, mark, commit.view, &rows).await {
+    // Without a connection nothing is sent, and there is nothing to look up.
+    let client = connection(&udb.pool).await?;
+    let mut trouble = match attempt(client, known, mark, commit.view, &rows).await {
         Err(trouble @ PostgresTrouble::Broken(_)) => trouble,
         done => return done.map(|()| mark).map_err(UdbError::from),
     };
@@ -53,7 +55,7 @@ pub(super) async fn commit(udb: &Postgres, commit: &ChangeSet) -> Result<CommitM
         trouble = match fate(udb, mark).await {
             Ok(CommitFate::Done) => return Ok(mark),
             Ok(CommitFate::Overtaken) => return Err(UdbError::Conflict),
-            Ok(CommitFate::Open) => match attempt(udb, known, mark, commit.view, &rows).await {
+            Ok(CommitFate::Open) => match again(udb, known, mark, commit.view, &rows).await {
                 Ok(()) => return Ok(mark),
                 // The first attempt may have come through meanwhile.
                 Err(trouble @ (PostgresTrouble::Broken(_) | PostgresTrouble::Conflict)) => trouble,
@@ -65,18 +67,25 @@ pub(super) async fn commit(udb: &Postgres, commit: &ChangeSet) -> Result<CommitM
     Err(trouble.into())
 }
 
-async fn attempt(
+/// Tries on another connection.
+async fn again(
     udb: &Postgres,
     known: CommitMark,
     mark: CommitMark,
     view: u64,
     rows: &Rows,
 ) -> Result<(), PostgresTrouble> {
-    let mut client = match connection(&udb.pool).await {
-        Ok(client) => client,
-        // Nothing was sent: there is nothing to look up.
-        Err(trouble) => return Err(PostgresTrouble::Refused(trouble.into())),
-    };
+    let client = connection(&udb.pool).await?;
+    attempt(client, known, mark, view, rows).await
+}
+
+async fn attempt(
+    mut client: Object,
+    known: CommitMark,
+    mark: CommitMark,
+    view: u64,
+    rows: &Rows,
+) -> Result<(), PostgresTrouble> {
     let done = timeout(ANSWER_LIMIT, write(&mut client, known, mark, view, rows)).await;
     finished(client, done)
 }
