@@ -2,6 +2,7 @@
 
 #[path = "../../crates/component/tests/components/assemble.rs"]
 mod assemble;
+mod backup;
 mod catching_up;
 mod clocks;
 mod commands;

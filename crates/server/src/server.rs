@@ -10,7 +10,7 @@ use crate::repository::RepositoryFolder;
 use crate::rules::Order;
 use crate::state_writer::StateWriter;
 use crate::token;
-use crate::udb::{Postgres, Sqlite, Udb};
+use crate::udb::{Postgres, SQLITE_FILE, Sqlite, Udb};
 use rustix::fs::OFlags;
 use rustix::process::Resource;
 use std::fs::{File, TryLockError};
@@ -166,7 +166,7 @@ fn raise_open_files() {
 
 /// Makes the data directory, which only its owner enters: what is published may hold secrets. One that is there is closed to strangers;
 /// what its group may is left as it is.
-fn private(data: &Path) -> io::Result<()> {
+pub(crate) fn private(data: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -206,7 +206,7 @@ async fn broken(task: JoinHandle<()>) -> String {
 }
 
 /// Takes the directory for this process; the system gives it back when the process ends, however it ends.
-fn lock(data: &Path) -> Result<File, ServerError> {
+pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
     let path = data.join("lock");
     let unusable = |source| ServerError::Data {
         path: path.clone(),
@@ -261,7 +261,7 @@ async fn open_repository(config: &ServerConfig) -> Result<RepositoryFolder, Serv
 /// Opens, or makes, the database; with PostgreSQL its clock is the server's, so that all servers have one.
 async fn open_database(config: &mut ServerConfig) -> Result<Arc<dyn Udb>, ServerError> {
     let Some(url) = &config.database else {
-        return Ok(Arc::new(Sqlite::open(&config.data.join("udb.sqlite"))?));
+        return Ok(Arc::new(Sqlite::open(&config.data.join(SQLITE_FILE))?));
     };
     let database = Postgres::open(url).await?;
     config.clock = database.clock();

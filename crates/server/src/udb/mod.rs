@@ -12,6 +12,7 @@ mod suite;
 
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+pub(crate) use sqlite::{restore as restore_sqlite, save as save_sqlite};
 
 use async_trait::async_trait;
 use model::api::{Approval, Event, NodeFact, Pause, PermitFact, UpgradeSummary};
@@ -23,6 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+
+/// The database of SQLite, in a data directory.
+pub(crate) const SQLITE_FILE: &str = "udb.sqlite";
 
 /// A permit as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -88,3 +88,24 @@ async fn found(transaction: &Transaction<'_>) -> Result<i32, PostgresTrouble> {
     let schema = "SELECT schema FROM upstart.head";
     Ok(transaction.query_typed_one(schema, &[]).await?.try_get(0)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::STEPS;
+    use model::manifest::Digest;
+
+    /// The steps that databases somewhere have seen.
+    const LANDED: &[&str] = &["fb3dc69a0b3e98be41b8391bd8c2515d89959259de58090f0a4f615eaad64582"];
+
+    #[test]
+    fn no_step_that_has_landed_is_changed() {
+        let steps = STEPS
+            .iter()
+            .map(|step| Digest::of(step.as_bytes()).to_string());
+        let steps: Vec<String> = steps.collect();
+        assert_eq!(
+            steps, LANDED,
+            "add a step, and its digest, in the place of changing one"
+        );
+    }
+}
