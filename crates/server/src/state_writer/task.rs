@@ -168,7 +168,9 @@ impl Task {
             self.damaged = true;
             return Err(error);
         }
-        self.note_trouble(None);
+        if self.note_trouble(None) {
+            tracing::info!("the upgrade database stores what changes again");
+        }
         Ok(())
     }
 
