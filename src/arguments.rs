@@ -81,6 +81,8 @@ pub(crate) enum UpstartCommand {
     Export(c::carry::ExportArgs),
     /// Verify a signed repository that was exported, and take it
     Import(c::carry::ImportArgs),
+    /// Save or restore a server's database
+    Database(c::database::DatabaseArgs),
     /// Print a JSON schema, for editors
     Schema(c::generate::SchemaArgs),
     /// Print a shell's completion script
@@ -132,6 +134,7 @@ impl Cli {
             UpstartCommand::Keys(arguments) => c::keys::run(globals, &arguments),
             UpstartCommand::Export(arguments) => c::carry::export(globals, &arguments),
             UpstartCommand::Import(arguments) => c::carry::import(globals, &arguments),
+            UpstartCommand::Database(arguments) => c::database::run(globals, &arguments),
             UpstartCommand::Schema(arguments) => c::generate::schema(&arguments),
             UpstartCommand::Completions(arguments) => {
                 c::generate::completions(&arguments, Self::command())

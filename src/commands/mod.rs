@@ -5,6 +5,7 @@ pub(crate) mod agent;
 pub(crate) mod carry;
 pub(crate) mod check;
 pub(crate) mod claim;
+pub(crate) mod database;
 pub(crate) mod events;
 mod first_process;
 pub(crate) mod generate;

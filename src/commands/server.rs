@@ -6,6 +6,7 @@ use crate::file_limit;
 use crate::globals::Globals;
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
+use server::udb::UdbError;
 use server::{ServerConfig, ServerError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,13 @@ pub(crate) struct ServerArgs {
     /// Where the database and the artifacts lie
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// A PostgreSQL database in the place of SQLite in the data directory, as a URL such as postgres://upstart@db.example/upstart; its
+    /// password is read from PGPASSFILE, ~/.pgpass or PGPASSWORD
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// Where the artifacts lie, if not in the data directory: a folder that all servers over one PostgreSQL database share
+    #[arg(long, value_name = "DIR")]
+    pub(crate) repository: Option<PathBuf>,
     /// Where to listen. Every request must carry the token: that of --token-file, else of the file `token` in the data directory, which is
     /// made at the first start; commands and agents of the same user and of root on the same machine find it by themselves
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
@@ -38,6 +46,7 @@ pub(crate) struct ServerArgs {
 pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> CommandOutcome {
     file_limit::survive()?;
     let data = arguments.data.clone();
+    let database = arguments.database.clone();
     let config = configuration(globals, arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -46,13 +55,22 @@ pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> CommandOutcome {
         let end = asked_to_end()?;
         server::run(config, end)
             .await
-            .map_err(|error| explain(error, &data))
+            .map_err(|error| match (error, database) {
+                (ServerError::Udb(error), Some(url)) => explain_postgres(error, &url),
+                (error @ ServerError::Repository { .. }, Some(_)) => failure(
+                    sentence(&error.into()),
+                    "give --repository DIR, the folder that all servers over this database share; nodes go on meanwhile",
+                ),
+                (error, _) => explain(error, &data),
+            })
     })?;
     Ok(CommandEnd::Yes)
 }
 
 fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<ServerConfig> {
     let mut config = ServerConfig::new(arguments.listen, arguments.data);
+    config.database = arguments.database;
+    config.repository = arguments.repository;
     config.token = given(globals)?.token;
     config.reachable_ms = arguments.reachable_ms;
     Ok(config)
@@ -69,6 +87,20 @@ fn room(directory: &Path) -> Option<u64> {
     let mut there = directory.ancestors();
     let about = there.find_map(|directory| rustix::fs::statvfs(directory).ok())?;
     Some(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+/// What to do where PostgreSQL is of no use.
+fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
+    let next = match &error {
+        UdbError::Address(_) => "give --database postgres://USER@HOST/DATABASE, and the password in ~/.pgpass, or in a file that PGPASSFILE names (mode 600), as lines HOST:PORT:DATABASE:USER:PASSWORD".to_owned(),
+        UdbError::Newer { .. } => "start the server with the newest Upstart that has used this database".to_owned(),
+        UdbError::Full => "free some space on PostgreSQL's disk and start the server again; nodes go on meanwhile".to_owned(),
+        _ => format!(
+            "see that `psql {url}` gets in from here, and may create a schema in that database; then start the server again; nodes go on meanwhile"
+        ),
+    };
+    let error = ServerError::from(error);
+    failure(sentence(&error.into()), next)
 }
 
 fn explain(error: ServerError, data: &Path) -> anyhow::Error {

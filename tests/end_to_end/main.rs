@@ -2,6 +2,7 @@
 
 #[path = "../../crates/component/tests/components/assemble.rs"]
 mod assemble;
+mod backup;
 mod catching_up;
 mod clocks;
 mod commands;
@@ -31,6 +32,7 @@ mod reflink;
 mod revisions;
 mod server_away;
 mod sessions;
+mod several_servers;
 mod shared_memory;
 mod signed;
 mod staging;

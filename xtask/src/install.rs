@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-pub const DEBIAN: [&str; 25] = [
+pub const DEBIAN: [&str; 26] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
@@ -25,6 +25,7 @@ pub const DEBIAN: [&str; 25] = [
     "nginx",
     "nodejs",
     "openssl",
+    "pgbouncer",
     "postgresql",
     "python3",
     "python3-venv",

@@ -109,6 +109,7 @@ impl Client {
             .then(|| format!("{:032x}", rand::random::<u128>()));
         let first = self.preferred.load(Ordering::Relaxed);
         let (mut reason, mut not_asked, mut is_silent) = (String::new(), None, false);
+        let mut unable = None;
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
             let server = &self.servers[index];
@@ -126,6 +127,10 @@ impl Client {
             };
             let request = self.request(call, server, key.as_deref(), way);
             match self.listened_to(call, server, finish(request).send()).await {
+                // It cannot now; over one database another may.
+                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    unable = unable.or(Some(response));
+                }
                 Ok(response) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     return accept(response).await;
@@ -135,6 +140,9 @@ impl Client {
                     reason = innermost(&error);
                 }
             }
+        }
+        if let Some(response) = unable {
+            return accept(response).await;
         }
         if is_silent && not_asked.is_none() {
             return Err(self.silent(SILENCE_LIMIT));

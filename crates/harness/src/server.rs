@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::process;
 use super::wait::until_ok;
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,17 +63,38 @@ pub struct Server {
     log: PathBuf,
     port: u16,
     clock: Clock,
+    /// Further arguments.
+    options: Vec<OsString>,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts one with its data below `folder`.
     pub fn start(folder: &Path, port: u16, clock: Clock) -> Self {
+        Self::start_as("server", folder, port, clock, Vec::new())
+    }
+
+    /// Starts one of several over one PostgreSQL database, with data of its own under this name.
+    pub fn start_over(database: &str, name: &str, folder: &Path, port: u16) -> Self {
+        let repository = folder.join("repository");
+        let options = ["--database", database, "--repository"].map(OsString::from);
+        let options = options.into_iter().chain([repository.into()]).collect();
+        Self::start_as(name, folder, port, Clock::RIGHT, options)
+    }
+
+    fn start_as(
+        name: &str,
+        folder: &Path,
+        port: u16,
+        clock: Clock,
+        options: Vec<OsString>,
+    ) -> Self {
         let mut server = Self {
-            data: folder.join("server"),
-            log: folder.join("server.log"),
+            data: folder.join(name),
+            log: folder.join(format!("{name}.log")),
             port,
             clock,
+            options,
             child: None,
         };
         server.resume();
@@ -114,7 +136,8 @@ impl Server {
         command
             .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--reachable-ms", &REACHABLE_MS.to_string(), "--data"])
-            .arg(&self.data);
+            .arg(&self.data)
+            .args(&self.options);
         self.clock.applied(&mut command);
         let child = logged(command, &self.log)
             .spawn()

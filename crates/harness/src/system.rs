@@ -20,7 +20,9 @@ use tokio::runtime::Runtime;
 pub struct System {
     /// The server; its end comes before that of the folder.
     pub server: Server,
-    /// Asks the server.
+    /// The others, of several over one database.
+    pub others: Vec<Server>,
+    /// Asks the servers.
     pub client: Client,
     runtime: Runtime,
     ports: Ports,
@@ -45,6 +47,27 @@ impl System {
     }
 
     fn start_with(clock: Clock, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_servers(prepare, |folder, ports| {
+            vec![Server::start(folder, ports.get(31), clock)]
+        })
+    }
+
+    /// Starts two servers over one PostgreSQL database; agents and commands know both.
+    pub fn start_over(database: &str) -> Self {
+        Self::start_servers(
+            |_| {},
+            |folder, ports| {
+                let start =
+                    |(name, number)| Server::start_over(database, name, folder, ports.get(number));
+                [("server", 31), ("server-2", 30)].map(start).into()
+            },
+        )
+    }
+
+    fn start_servers(
+        prepare: impl FnOnce(&Path),
+        start: impl FnOnce(&Path, &Ports) -> Vec<Server>,
+    ) -> Self {
         let library = server::program().with_file_name("libupstart_preload.so");
         assert!(
             library.exists(),
@@ -53,8 +76,10 @@ impl System {
         let folder = tempfile::tempdir().expect("a directory");
         prepare(folder.path());
         let ports = Ports::reserve();
-        let server = Server::start(folder.path(), ports.get(31), clock);
-        let client = Client::new(&[server.url()], None)
+        let mut others = start(folder.path(), &ports);
+        let urls: Vec<String> = others.iter().map(Server::url).collect();
+        let server = others.remove(0);
+        let client = Client::new(&urls, None)
             .expect("a client")
             .with_author("tester");
         // With a thread of its own, so that connections which the server closes are noticed between two questions.
@@ -65,6 +90,7 @@ impl System {
             .expect("a runtime");
         Self {
             server,
+            others,
             client,
             runtime,
             ports,
@@ -164,7 +190,9 @@ impl System {
 
     /// Starts a node.
     pub fn node(&self, options: NodeOptions) -> Node {
-        Node::start(self.folder.path(), self.server.url(), options)
+        let servers = [&self.server].into_iter().chain(&self.others);
+        let urls: Vec<String> = servers.map(Server::url).collect();
+        Node::start(self.folder.path(), urls.join(","), options)
     }
 
     /// Starts a box on the port of that number and waits until it has settled.

@@ -23,6 +23,10 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The directory of the database and the repository; made when it is not there.
     pub data: PathBuf,
+    /// The URL of a PostgreSQL database; `None`: SQLite in the data directory.
+    pub database: Option<String>,
+    /// The folder of the repository, which other servers may use, too; `None`: one in the data directory.
+    pub repository: Option<PathBuf>,
     /// The bearer token that every request must carry; `None`: that of the data directory, which is made at the first start.
     pub token: Option<String>,
     /// A node is reachable for so long after it was last heard.
@@ -33,7 +37,7 @@ pub struct ServerConfig {
     pub sweep_ms: u64,
     /// The largest artifact that is stored, in bytes.
     pub artifact_bytes_max: u64,
-    /// Where the time comes from.
+    /// Where the time comes from; with PostgreSQL it is the database's.
     pub clock: ServerClock,
 }
 
@@ -44,6 +48,8 @@ impl ServerConfig {
         Self {
             listen,
             data,
+            database: None,
+            repository: None,
             token: None,
             reachable_ms: REACHABLE_MS_DEFAULT,
             permit_ttl_ms: PERMIT_TTL_MS,

@@ -3,6 +3,7 @@
 //! Requests become commands; [`rules`] decide each over the state in memory, without I/O; the state writer makes the changes
 //! durable, a batch per transaction, and only then shows and answers them. One server serves one system.
 
+pub mod backup;
 mod clock;
 mod config;
 mod error;
@@ -10,6 +11,7 @@ mod front;
 mod http;
 mod local;
 mod problem;
+mod recovery;
 mod repository;
 mod rules;
 mod server;

@@ -7,6 +7,9 @@ use model::api::Problem;
 /// The media type of a problem.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// After how many seconds a request is worth asking again that cannot be done now.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
 /// A kind of problem; its name never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -101,6 +104,11 @@ impl IntoResponse for RequestRefusal {
             StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
         if self.kind == Kind::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response

@@ -6,16 +6,13 @@ use crate::front;
 use crate::http::{App, router};
 use crate::local;
 use crate::problem::RequestRefusal;
+use crate::recovery::{ProvedUpgrades, recover};
 use crate::repository::{self, PublishedUpgrades, RepositoryFolder, SignedRepository};
 use crate::rules::Order;
-use crate::state::SystemState;
 use crate::state_writer::StateWriter;
 use crate::token;
-use crate::udb::{Sqlite, Stored, Udb};
+use crate::udb::{Postgres, SQLITE_FILE, Sqlite, Udb};
 use model::api::EventKind;
-use model::bundle::Upgrade;
-use model::ids::{Revision, Version};
-use model::manifest::Digest;
 use rustix::fs::OFlags;
 use rustix::process::Resource;
 use std::collections::BTreeMap;
@@ -23,7 +20,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -39,6 +36,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the signed repository is to be sealed anew.
 const RENEW_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often a server looks whether others have committed, where it is not told.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A server that listens and does not serve yet.
 pub struct Server {
@@ -59,30 +59,31 @@ impl Server {
     ///
     /// # Errors
     /// The directory, the database, the repository or the address cannot be used.
-    pub async fn bind(config: ServerConfig) -> Result<Self, ServerError> {
+    pub async fn bind(mut config: ServerConfig) -> Result<Self, ServerError> {
         let unusable = |path: &Path| {
             let path = path.to_owned();
             move |source| ServerError::Data { path, source }
         };
         raise_open_files();
-        let data = &config.data;
-        private(data).map_err(unusable(data))?;
-        let lock = lock(data)?;
+        let data = config.data.clone();
+        private(&data).map_err(unusable(&data))?;
+        let lock = lock(&data)?;
         let token = match &config.token {
             Some(token) => token.clone(),
-            None => token::of_data(data)?,
+            None => token::of_data(&data)?,
         };
         token::check_length(&token)?;
-        let folder = data.join("repository");
-        let repository = RepositoryFolder::open(folder.clone(), config.artifact_bytes_max).await;
-        let repository = repository.map_err(unusable(&folder))?;
-        let signed = SignedRepository::open(&folder, &data.join("server.pem"))?;
-        let udb: Arc<dyn Udb> = Arc::new(Sqlite::open(&data.join("udb.sqlite"))?);
+        let repository = open_repository(&config).await?;
+        let signed = SignedRepository::open(&repository_folder(&config), &server_key(&config))?;
+        let udb = open_database(&mut config).await?;
         let stored = udb.load().await?;
-        let state = recover(stored, &repository, config.clock.now_ms()).await?;
+        let now_ms = config.clock.now_ms();
+        let state = recover(stored, &repository, ProvedUpgrades::new(), now_ms).await?;
         let unsealed = |refusal: RequestRefusal| ServerError::Unsealed(refusal.detail);
-        let published = PublishedUpgrades::of(&state);
-        signed.recover(&published).await.map_err(unsealed)?;
+        if !udb.is_shared() {
+            let published = PublishedUpgrades::of(&state);
+            signed.recover(&published).await.map_err(unsealed)?;
+        }
         let address = config.listen;
         let listen = |source| ServerError::Listen { address, source };
         let socket = bound(address).map_err(listen)?;
@@ -91,7 +92,8 @@ impl Server {
         let teller = local::Teller::listen(address);
         let listener = socket.listen(BACKLOG).map_err(listen)?;
         let (stop, stopping) = watch::channel(false);
-        let (state_writer, keeping) = StateWriter::start(state, Arc::clone(&udb), &config);
+        let (state_writer, keeping) =
+            StateWriter::start(state, Arc::clone(&udb), repository.clone(), &config);
         let app = App {
             state_writer,
             repository,
@@ -131,6 +133,8 @@ impl Server {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
         let end_of_sweeper = sweeper.abort_handle();
         let sealer = tokio::spawn(keep_sealed(self.app.clone()));
+        let looker = tokio::spawn(look(self.app.clone()));
+        let end_of_looker = looker.abort_handle();
         let token = self.app.token.to_string();
         let teller = tokio::spawn(self.teller.tell(token));
         let stopping = self.app.stopping.clone();
@@ -140,12 +144,14 @@ impl Server {
             _ = &mut serving => Ok(()),
             why = broken(self.keeping) => Err(ServerError::Broken("state writer", why)),
             why = broken(sweeper) => Err(ServerError::Broken("sweeper", why)),
+            why = broken(looker) => Err(ServerError::Broken("looker", why)),
         };
         self.stop.send_replace(true);
         // What takes longer is cut off.
         let _ = tokio::time::timeout(STOP_LIMIT, &mut serving).await;
         serving.abort();
         end_of_sweeper.abort();
+        end_of_looker.abort();
         teller.abort();
         sealer.abort();
         drop(self.lock);
@@ -175,7 +181,7 @@ fn raise_open_files() {
 
 /// Makes the data directory, which only its owner enters: what is published may hold secrets. One that is there is closed to strangers;
 /// what its group may is left as it is.
-fn private(data: &Path) -> io::Result<()> {
+pub(crate) fn private(data: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -215,7 +221,7 @@ async fn broken(task: JoinHandle<()>) -> String {
 }
 
 /// Takes the directory for this process; the system gives it back when the process ends, however it ends.
-fn lock(data: &Path) -> Result<File, ServerError> {
+pub(crate) fn lock(data: &Path) -> Result<File, ServerError> {
     let path = data.join("lock");
     let unusable = |source| ServerError::Data {
         path: path.clone(),
@@ -249,39 +255,32 @@ pub async fn run(
     server.serve(shutdown).await
 }
 
-/// Proves every published revision again from the repository, and puts static manifests where they belong.
-async fn recover(
-    stored: Stored,
-    repository: &RepositoryFolder,
-    now_ms: u64,
-) -> Result<SystemState, ServerError> {
-    let mut proved: BTreeMap<(Version, Revision), Arc<Upgrade>> = BTreeMap::new();
-    for ((version, revision), summary) in &stored.upgrades {
-        let broken = |reason: String| ServerError::Repository {
-            version: version.0,
-            reason,
-        };
-        let digest: Digest = summary
-            .manifest_sha256
-            .parse()
-            .map_err(|error| broken(format!("{error}")))?;
-        let manifest = repository
-            .text(digest)
-            .await
-            .map_err(|refusal| broken(refusal.detail))?;
-        let upgrade = repository::prove_again(repository, &manifest)
-            .await
-            .map_err(|refusal| broken(refusal.detail))?;
-        let placed = repository.place_manifest(*version, *revision, digest).await;
-        placed.map_err(|refusal| broken(refusal.detail))?;
-        proved.insert((*version, *revision), upgrade);
-    }
-    let find = |summary: &model::api::UpgradeSummary| {
-        proved.get(&(summary.version, summary.revision)).cloned()
+/// Where the repository is.
+fn repository_folder(config: &ServerConfig) -> PathBuf {
+    let own = || config.data.join("repository");
+    config.repository.clone().unwrap_or_else(own)
+}
+
+/// The key that seals: one for all servers of a repository.
+fn server_key(config: &ServerConfig) -> PathBuf {
+    let place = config.repository.as_ref().unwrap_or(&config.data);
+    place.join("server.pem")
+}
+
+/// Opens, or makes, the repository: one of its own, or one that it shares with other servers.
+async fn open_repository(config: &ServerConfig) -> Result<RepositoryFolder, ServerError> {
+    let limit = config.artifact_bytes_max;
+    let folder = repository_folder(config);
+    let opened = match &config.repository {
+        None => RepositoryFolder::open(folder.clone(), limit).await,
+        Some(shared) => match private(shared) {
+            Ok(()) => RepositoryFolder::open_shared(folder.clone(), limit).await,
+            Err(error) => Err(error),
+        },
     };
-    SystemState::restore(stored, find, now_ms).map_err(|version| ServerError::Repository {
-        version: version.0,
-        reason: "it does not follow on the versions before it".to_owned(),
+    opened.map_err(|source| ServerError::Data {
+        path: folder,
+        source,
     })
 }
 
@@ -292,15 +291,12 @@ async fn keep_sealed(app: App) {
     let mut warned = BTreeMap::new();
     loop {
         tick.tick().await;
-        let turn = app.signed.turn().await;
-        let published = PublishedUpgrades::of(&app.state_writer.state());
-        if let Err(refusal) = app.signed.recover(&published).await {
+        if let Err(refusal) = seal_what_is_left(&app).await {
             tracing::error!(
                 detail = refusal.detail,
                 "what is published is not sealed yet"
             );
         }
-        drop(turn);
         if let Err(refusal) = app.signed.renew().await {
             tracing::error!(
                 detail = refusal.detail,
@@ -326,19 +322,56 @@ async fn keep_sealed(app: App) {
     }
 }
 
-/// Has the clock looked at, again and again; a full queue only delays it.
+/// Opens, or makes, the database; with PostgreSQL its clock is the server's, so that all servers have one.
+async fn open_database(config: &mut ServerConfig) -> Result<Arc<dyn Udb>, ServerError> {
+    let Some(url) = &config.database else {
+        return Ok(Arc::new(Sqlite::open(&config.data.join(SQLITE_FILE))?));
+    };
+    let database = Postgres::open(url).await?;
+    config.clock = database.clock();
+    Ok(Arc::new(database))
+}
+
+async fn seal_what_is_left(app: &App) -> Result<(), RequestRefusal> {
+    let _turn = app.signed.turn().await?;
+    app.catch_up().await?;
+    let published = PublishedUpgrades::of(&app.state_writer.state());
+    app.signed.recover(&published).await
+}
+
+/// Has the clock looked at, again and again, by one server of several; a full queue only delays it.
 async fn sweep(app: App) {
     let mut tick = interval(Duration::from_millis(app.config.sweep_ms.max(1)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let swept = app
-            .state_writer
-            .ask(Order::Sweep, "server".to_owned(), None)
-            .await;
-        if let Err(refusal) = swept {
-            tracing::warn!(detail = refusal.detail, "the sweep was refused");
+        let sweeping = app.udb.alone(Box::pin(ask_for_nobody(&app, Order::Sweep)));
+        if let Err(error) = sweeping.await {
+            tracing::debug!(%error, "no sweep while the database cannot be used");
         }
+    }
+}
+
+/// Has the state writer look for what other servers have committed, when it is told that they have and now and then.
+async fn look(app: App) {
+    if !app.udb.is_shared() {
+        return;
+    }
+    loop {
+        // Told or not: it is time to look.
+        let _ = tokio::time::timeout(LOOK_INTERVAL, app.udb.news()).await;
+        ask_for_nobody(&app, Order::Look).await;
+    }
+}
+
+/// Has something done that nobody waits for. What the database refuses is said by the state writer.
+async fn ask_for_nobody(app: &App, order: Order) {
+    let asked = app.state_writer.ask(order, "server".to_owned(), None).await;
+    if let Err(refusal) = asked {
+        tracing::debug!(
+            detail = refusal.detail,
+            "the server's own order was refused"
+        );
     }
 }
 

@@ -5,6 +5,7 @@ mod auth;
 mod host;
 mod json_request;
 mod members;
+mod newest;
 mod nodes;
 mod openapi;
 mod operate;
@@ -64,6 +65,16 @@ impl App {
     }
 }
 
+impl App {
+    /// Takes in what other servers of one database have committed.
+    pub(crate) async fn catch_up(&self) -> Result<(), RequestRefusal> {
+        let look = self
+            .state_writer
+            .ask(Order::Look, "server".to_owned(), None);
+        look.await.map(drop)
+    }
+}
+
 /// The whole interface.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
@@ -73,6 +84,7 @@ pub fn router(app: App) -> Router {
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), newest::look))
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
         // What fails is said where it failed, in words.

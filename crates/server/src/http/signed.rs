@@ -37,7 +37,8 @@ pub(super) async fn begin(
     State(app): State<App>,
     asked: JsonRequest<BeginRepositoryRequest>,
 ) -> Result<Json<RepositoryView>, RequestRefusal> {
-    let _turn = app.signed.turn().await;
+    let _turn = app.signed.turn().await?;
+    app.catch_up().await?;
     let first = FirstDocuments {
         root: asked.body.root.into_bytes(),
         targets: asked.body.targets.into_bytes(),
@@ -54,7 +55,8 @@ pub(super) async fn sign(
     State(app): State<App>,
     asked: JsonRequest<SignRequest>,
 ) -> Result<Json<RepositoryView>, RequestRefusal> {
-    let _turn = app.signed.turn().await;
+    let _turn = app.signed.turn().await?;
+    app.catch_up().await?;
     let signed = SignedByPeople {
         root: asked.body.root.map(String::into_bytes),
         targets: asked.body.targets.map(String::into_bytes),

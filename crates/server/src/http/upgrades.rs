@@ -27,7 +27,8 @@ pub(super) async fn publish(
         let manifest = &asked.body.manifest;
         let upgrade = repository::prove(&app.repository, manifest).await?;
         let digest = app.repository.store(manifest).await?;
-        let _turn = app.signed.turn().await;
+        let _turn = app.signed.turn().await?;
+        app.catch_up().await?;
         let targets = asked.body.targets.as_deref();
         let published = PublishedUpgrades::of(&app.state_writer.state());
         let of = (digest, manifest.len());
@@ -128,7 +129,8 @@ pub(super) async fn withdraw(
 ) -> Result<Json<Value>, RequestRefusal> {
     let version = number(&version)?;
     whole(async move {
-        let _turn = app.signed.turn().await;
+        let _turn = app.signed.turn().await?;
+        app.catch_up().await?;
         // A version that nobody knows is told as such.
         let order = Order::Withdraw(version);
         let is_known = app.state_writer.state().summary(version).is_some();

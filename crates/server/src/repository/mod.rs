@@ -16,7 +16,11 @@ use model::ids::{Place, Revision, Version};
 use model::manifest::Digest;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::fs;
+
+/// An upload into a shared repository that was not written for so long is nobody's: one that stands still is given up much sooner.
+const UPLOAD_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The repository's folder.
 #[derive(Clone, Debug)]
@@ -28,19 +32,41 @@ pub(crate) struct RepositoryFolder {
 impl RepositoryFolder {
     /// Opens, or makes, the repository in this folder; what an interrupted upload has left is removed.
     pub(crate) async fn open(root: PathBuf, artifact_bytes_max: u64) -> io::Result<Self> {
-        let repository = Self {
-            root,
-            artifact_bytes_max,
-        };
-        let uploads = repository.uploads();
-        match fs::remove_dir_all(&uploads).await {
+        let repository = Self::at(root, artifact_bytes_max);
+        match fs::remove_dir_all(repository.uploads()).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        fs::create_dir_all(&uploads).await?;
-        fs::create_dir_all(repository.root.join("artifacts")).await?;
-        sync_folder(&repository.root).await?;
+        repository.made().await
+    }
+
+    /// The same with a folder that other servers use, too: uploads may be under way, but none stands still for long.
+    pub(crate) async fn open_shared(root: PathBuf, artifact_bytes_max: u64) -> io::Result<Self> {
+        let repository = Self::at(root, artifact_bytes_max).made().await?;
+        let mut uploads = fs::read_dir(repository.uploads()).await?;
+        while let Some(upload) = uploads.next_entry().await? {
+            let written = upload.metadata().await.and_then(|about| about.modified());
+            let age = written.ok().and_then(|written| written.elapsed().ok());
+            if age.is_some_and(|age| age > UPLOAD_AGE_MAX) {
+                // Another server may have removed it, too.
+                let _ = fs::remove_file(upload.path()).await;
+            }
+        }
         Ok(repository)
+    }
+
+    fn at(root: PathBuf, artifact_bytes_max: u64) -> Self {
+        Self {
+            root,
+            artifact_bytes_max,
+        }
+    }
+
+    async fn made(self) -> io::Result<Self> {
+        fs::create_dir_all(self.uploads()).await?;
+        fs::create_dir_all(self.root.join("artifacts")).await?;
+        sync_folder(&self.root).await?;
+        Ok(self)
     }
 
     fn uploads(&self) -> PathBuf {

@@ -15,14 +15,23 @@ use model::bundle::Upgrade;
 use model::ids::{Place, Revision, Version};
 use model::manifest::Digest;
 use std::collections::BTreeMap;
+use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::fs;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// The server's part of the metadata is sealed anew when it is so old: somebody who has taken the server can hide what is new for no
 /// longer than its time.
 const RENEW_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long another server may change the repository.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How soon it is looked again whether it has ended.
+const TURN_PAUSE: Duration = Duration::from_millis(20);
 
 /// The signed repository in the server's folder.
 #[derive(Debug)]
@@ -31,6 +40,13 @@ pub(crate) struct SignedRepository {
     signers: Vec<Signer>,
     key: PublicKey,
     turn: Mutex<()>,
+}
+
+/// The right to change the signed repository; it ends with its holder, however that ends.
+#[derive(Debug)]
+pub(crate) struct Turn<'r> {
+    _here: MutexGuard<'r, ()>,
+    _file: std::fs::File,
 }
 
 /// A change that publishers have signed, and the database does not have yet.
@@ -100,9 +116,38 @@ impl SignedRepository {
         self.key.text()
     }
 
-    /// One change at a time: held until the change is sealed.
-    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().await
+    /// One change at a time, also where several servers share the folder: held until the change is sealed.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or another server has held it for too long.
+    pub(crate) async fn turn(&self) -> Result<Turn<'_>, RequestRefusal> {
+        let here = self.turn.lock().await;
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("seal.lock"))
+            .map_err(|error| super::unusable(&error))?;
+        let end = Instant::now() + TURN_LIMIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => {
+                    return Ok(Turn {
+                        _here: here,
+                        _file: file,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    tokio::time::sleep(TURN_PAUSE).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(refuse(
+                        Kind::REPOSITORY_UNAVAILABLE,
+                        "Another server changes the signed repository and does not end; ask again, and look at that server.",
+                    ));
+                }
+                Err(TryLockError::Error(error)) => return Err(super::unusable(&error)),
+            }
+        }
     }
 
     /// The system whose upgrades are signed here; none before publishers have begun.
@@ -358,7 +403,7 @@ impl SignedRepository {
         if !RepositoryWriter::exists(&self.folder) {
             return Ok(());
         }
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         let mut writer = self.writer().await?;
         let now = Timestamp::now();
         let usual = SignedDuration::from_hours(i64::from(::repository::SIGNED_BY_SERVER_DAYS) * 24);

@@ -53,6 +53,8 @@ pub(crate) enum Order {
     Remark(EventKind, String),
     /// Time has passed.
     Sweep,
+    /// Nothing: the state writer sees whether other servers have committed before it answers.
+    Look,
 }
 
 /// A bundle that was proved from its artifacts.
@@ -117,6 +119,7 @@ pub(crate) fn decide<'a>(
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
         Order::Remark(kind, message) => value(&draft.event(*kind, None, None, message.clone())),
         Order::Sweep => value(&sweep::sweep(&mut draft)),
+        Order::Look => Value::Null,
     };
     Ok((draft, reply))
 }

@@ -1,7 +1,7 @@
 //! How a change that was decided alters the state in memory.
 
 use super::{PublishedRevision, SystemState};
-use crate::udb::{Change, KeyRecord};
+use crate::udb::{Change, KeyRecord, LoggedCommit};
 use model::api::NodeFact;
 use std::sync::Arc;
 
@@ -26,6 +26,13 @@ impl SystemState {
                 Err(error) => tracing::error!(%error, "the history does not follow"),
             }
         }
+    }
+
+    /// Takes a commit of another server, as that one did when it was durable.
+    pub(crate) fn take(&mut self, commit: &LoggedCommit) {
+        self.apply(&commit.changes);
+        self.view = commit.view;
+        self.generation = commit.generation;
     }
 
     fn apply_one(&mut self, change: &Change) {

@@ -7,6 +7,7 @@ mod tests;
 
 use crate::config::ServerConfig;
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::repository::RepositoryFolder;
 use crate::rules::Order;
 use crate::state::SystemState;
 use crate::udb::Udb;
@@ -23,7 +24,10 @@ const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 128;
 
 /// How often a decision is made anew because another server was faster.
-const CONFLICTS_MAX: usize = 8;
+const CONFLICTS_MAX: u32 = 24;
+
+/// The longest pause before a decision is made anew; a random part of it is taken, so that servers do not meet again and again.
+const CONFLICT_PAUSE_MS_MAX: u64 = 20;
 
 /// A command with whoever waits for its answer.
 #[derive(Debug)]
@@ -60,6 +64,7 @@ impl StateWriter {
     pub(crate) fn start(
         state: SystemState,
         udb: Arc<dyn Udb>,
+        repository: RepositoryFolder,
         config: &ServerConfig,
     ) -> (Self, JoinHandle<()>) {
         let shared = Arc::new(DurableState {
@@ -74,6 +79,7 @@ impl StateWriter {
             working: state,
             shared: Arc::clone(&shared),
             udb,
+            repository,
             config: config.clone(),
             damaged: false,
         };

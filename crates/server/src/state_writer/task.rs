@@ -1,22 +1,23 @@
 //! The task itself: decide a batch, make it durable, show it, answer; and find out what holds when that failed.
 
-use super::{BATCH_MAX, CONFLICTS_MAX, DurableState, PendingOrder, read};
+use super::{BATCH_MAX, CONFLICT_PAUSE_MS_MAX, CONFLICTS_MAX, DurableState, PendingOrder, read};
 use crate::config::ServerConfig;
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::recovery::{ProvedUpgrades, recover};
+use crate::repository::RepositoryFolder;
 use crate::rules::{DecisionContext, decide};
 use crate::state::SystemState;
-use crate::udb::{Change, ChangeSet, KeyRecord, Udb, UdbError};
-use model::bundle::Upgrade;
-use model::ids::{Revision, Version};
+use crate::udb::{Change, ChangeSet, KeyRecord, LoggedCommit, MissedCommits, Udb, UdbError};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub(super) struct Task {
     pub(super) working: SystemState,
     pub(super) shared: Arc<DurableState>,
     pub(super) udb: Arc<dyn Udb>,
+    pub(super) repository: RepositoryFolder,
     pub(super) config: ServerConfig,
     /// The last commit failed: what the database holds is not known.
     pub(super) damaged: bool,
@@ -39,8 +40,9 @@ impl Task {
                     replies
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the upgrade database refuses a commit");
-                    self.note_trouble(Some(error.to_string()));
+                    if self.note_trouble(Some(error.to_string())) {
+                        tracing::error!(%error, "the upgrade database refuses a commit");
+                    }
                     self.damaged = true;
                     vec![Err(unavailable(&error)); batch.len()]
                 }
@@ -57,11 +59,17 @@ impl Task {
         &mut self,
         batch: &[PendingOrder],
     ) -> Result<Vec<Result<Value, RequestRefusal>>, UdbError> {
-        for _ in 0..CONFLICTS_MAX {
+        for turn in 0..CONFLICTS_MAX {
             if self.damaged {
-                self.reload().await?;
+                pause_before(turn).await;
+                self.catch_up().await?;
             }
             let outcome = self.decide(batch);
+            // No commit tells here whether this was decided on what holds now.
+            let unproved = outcome.changes.is_empty() && self.udb.is_shared();
+            if unproved && self.catch_up().await? {
+                continue;
+            }
             match self.commit(&outcome.changes).await {
                 Ok(()) => return Ok(outcome.replies),
                 Err(UdbError::Conflict) => self.damaged = true,
@@ -132,9 +140,10 @@ impl Task {
         if changes.iter().any(Change::is_visible) {
             self.working.view += 1;
         }
+        let is_shared = self.udb.is_shared();
         let durable: Vec<Change> = changes
             .iter()
-            .filter(|change| change.is_durable())
+            .filter(|change| is_shared || change.is_durable())
             .cloned()
             .collect();
         if !durable.is_empty() {
@@ -158,7 +167,9 @@ impl Task {
             self.damaged = true;
             return Err(error);
         }
-        self.note_trouble(None);
+        if self.note_trouble(None) {
+            tracing::info!("the upgrade database stores what changes again");
+        }
         Ok(())
     }
 
@@ -171,23 +182,27 @@ impl Task {
         }
     }
 
-    fn note_trouble(&self, why: Option<String>) {
+    /// Notes why nothing can be stored, and says whether that is new.
+    fn note_trouble(&self, why: Option<String>) -> bool {
         let trouble = self.shared.trouble.lock();
-        *trouble.unwrap_or_else(PoisonError::into_inner) = why;
+        let mut trouble = trouble.unwrap_or_else(PoisonError::into_inner);
+        moved(why)(&mut trouble)
     }
 
     fn show(&self, changes: &[Change]) {
         {
-            let mut state = self
-                .shared
-                .state
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.shown();
             state.apply(changes);
             state.view = self.working.view;
             state.generation = self.working.generation;
         }
         self.announce();
+    }
+
+    /// The state that readers see, to change it.
+    fn shown(&self) -> RwLockWriteGuard<'_, SystemState> {
+        let state = self.shared.state.write();
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announce(&self) {
@@ -201,37 +216,60 @@ impl Task {
         self.shared.members.send_if_modified(moved(members));
     }
 
-    /// Finds out what the database holds: what is shown, or more.
-    async fn reload(&mut self) -> Result<(), UdbError> {
-        let shown = read(&self.shared.state).clone();
-        if self.udb.generation().await? == shown.generation {
-            self.working = shown;
-            self.damaged = false;
-            return Ok(());
+    /// Finds out what the database holds: what is shown, or more; says whether it is more. What was decided and is not durable
+    /// is forgotten.
+    async fn catch_up(&mut self) -> Result<bool, UdbError> {
+        let generation = read(&self.shared.state).generation;
+        match self.udb.since(generation).await? {
+            MissedCommits::Nothing => {
+                if self.damaged {
+                    self.working = read(&self.shared.state).clone();
+                    self.damaged = false;
+                }
+                return Ok(false);
+            }
+            MissedCommits::Commits(commits) => self.take(&commits),
+            MissedCommits::Everything => self.reload().await?,
         }
-        let mut known = proved(&self.working);
-        known.extend(proved(&shown));
-        let stored = self.udb.load().await?;
-        let now_ms = self.config.clock.now_ms();
-        let restored = SystemState::restore(
-            stored,
-            |summary| known.get(&(summary.version, summary.revision)).cloned(),
-            now_ms,
-        );
-        let state = restored.map_err(|version| {
-            UdbError::Failed(format!(
-                "version {version} was published elsewhere; restart this server"
-            ))
-        })?;
-        *self
-            .shared
-            .state
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = state.clone();
-        self.working = state;
         self.damaged = false;
         self.announce();
+        Ok(true)
+    }
+
+    /// Shows what other servers have committed.
+    fn take(&mut self, commits: &[LoggedCommit]) {
+        let taken = {
+            let mut state = self.shown();
+            commits.iter().for_each(|commit| state.take(commit));
+            state.clone()
+        };
+        self.working = taken;
+    }
+
+    /// Reads everything anew.
+    async fn reload(&mut self) -> Result<(), UdbError> {
+        let mut known = proved(&self.working);
+        known.extend(proved(&read(&self.shared.state)));
+        let stored = self.udb.load().await?;
+        let now_ms = self.config.clock.now_ms();
+        let recovered = recover(stored, &self.repository, known, now_ms).await;
+        let state = recovered.map_err(|error| {
+            UdbError::Failed(format!(
+                "another server has published, and {error}; see that all servers share one repository"
+            ))
+        })?;
+        *self.shown() = state.clone();
+        self.working = state;
         Ok(())
+    }
+}
+
+/// Waits a moment before a decision is made anew, longer from turn to turn.
+async fn pause_before(turn: u32) {
+    if turn > 1 {
+        let longest = CONFLICT_PAUSE_MS_MAX.min(1 << turn.min(16));
+        let pause_ms = rand::random::<u64>() % longest;
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
 }
 
@@ -244,7 +282,7 @@ fn moved<T: PartialEq>(to: T) -> impl FnOnce(&mut T) -> bool {
     }
 }
 
-fn proved(state: &SystemState) -> BTreeMap<(Version, Revision), Arc<Upgrade>> {
+fn proved(state: &SystemState) -> ProvedUpgrades {
     let revisions = state.revisions.iter();
     revisions
         .map(|(number, published)| (*number, Arc::clone(&published.upgrade)))

@@ -4,6 +4,7 @@ use super::StateWriter;
 use crate::clock::ServerClock;
 use crate::config::ServerConfig;
 use crate::problem::RequestRefusal;
+use crate::repository::RepositoryFolder;
 use crate::rules::{Order, Publication};
 use crate::state::SystemState;
 use crate::udb::{ChangeSet, Sqlite, Stored, Udb, UdbError};
@@ -87,7 +88,10 @@ impl World {
         let stored = udb.load().await.expect("loads");
         let state = SystemState::restore(stored, |summary| Some(upgrade(summary.version)), 1000);
         let udb: Arc<dyn Udb> = Arc::<Troubled>::clone(udb);
-        StateWriter::start(state.expect("restores"), udb, &config(self.folder.path())).0
+        let repository = RepositoryFolder::open(self.folder.path().join("repository"), 0);
+        let repository = repository.await.expect("opens");
+        let config = config(self.folder.path());
+        StateWriter::start(state.expect("restores"), udb, repository, &config).0
     }
 }
 

@@ -2,24 +2,34 @@
 //!
 //! All rules are decided outside. What a backend must give is: a commit is durable and happens wholly or not at all, and
 //! only if nobody else has committed since the state that it was decided on was read (`expected`). So several servers
-//! over one database (PostgreSQL, later) decide again when they lose the race, and no rule needs SQL of its own.
+//! over one database (PostgreSQL) read what they missed and decide again when they lose the race, and no rule needs SQL of
+//! its own.
 
+mod postgres;
 mod sqlite;
 #[cfg(test)]
 mod suite;
 
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+pub(crate) use sqlite::{restore as restore_sqlite, save as save_sqlite};
 
 use async_trait::async_trait;
 use model::api::{Approval, Event, NodeFact, Pause, PermitFact, UpgradeSummary};
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Revision, Version};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
+/// The database of SQLite, in a data directory.
+pub(crate) const SQLITE_FILE: &str = "udb.sqlite";
+
 /// A permit as it is stored.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeldPermit {
     /// What everybody may see.
     pub fact: PermitFact,
@@ -35,7 +45,7 @@ impl HeldPermit {
 }
 
 /// A node that waits for room in a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedNode {
     /// Who.
     pub node: NodeId,
@@ -48,7 +58,7 @@ pub struct QueuedNode {
 }
 
 /// An answered change, kept so that its repetition is answered without happening again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeyRecord {
     /// The `Idempotency-Key`.
     pub key: String,
@@ -61,7 +71,7 @@ pub struct KeyRecord {
 }
 
 /// One change of the database.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// The system gets its name and number.
     System {
@@ -71,6 +81,7 @@ pub enum Change {
         id: u64,
     },
     /// A revision is published.
+    #[serde(skip)]
     Publish {
         /// What is listed.
         summary: UpgradeSummary,
@@ -89,11 +100,11 @@ pub enum Change {
     Node(Box<NodeFact>),
     /// A node has changed in what no schedule looks at; stored, but nobody is woken for it.
     NodeQuietly(Box<NodeFact>),
-    /// A node was heard, or counted something; not stored at once.
+    /// A node was heard, or counted something; a server that is alone does not store it at once.
     NodeHeard(Box<NodeFact>),
     /// A node is forgotten.
     Forget(NodeId),
-    /// A node waits for room in a group, or still does; kept in memory only.
+    /// A node waits for room in a group, or still does; kept in memory only, by every server.
     Queue(QueuedNode),
     /// A node waits for room no longer.
     Unqueue(NodeId),
@@ -145,7 +156,7 @@ impl Change {
         )
     }
 
-    /// It must survive a restart.
+    /// It must survive a restart. Where a database is shared everything is committed, so that every server hears of it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::NodeHeard(_) | Self::Queue(_) | Self::Unqueue(_))
@@ -202,6 +213,28 @@ pub struct ChangeSet {
     pub changes: Vec<Change>,
 }
 
+/// A commit of another server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedCommit {
+    /// The generation afterwards.
+    pub generation: u64,
+    /// The view's number afterwards.
+    pub view: u64,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// What has been committed since a state was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MissedCommits {
+    /// Nothing.
+    Nothing,
+    /// These, oldest first.
+    Commits(Vec<LoggedCommit>),
+    /// More than can be told one by one: read everything.
+    Everything,
+}
+
 /// Why the database did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UdbError {
@@ -221,10 +254,16 @@ pub enum UdbError {
         /// Ours.
         known: u32,
     },
+    /// The database's address, or what is needed to get there, is of no use.
+    #[error("{0}")]
+    Address(String),
     /// Anything else; whether a commit has happened is not known.
     #[error("{0}")]
     Failed(String),
 }
+
+/// Work that one server at a time does.
+pub type SharedWork<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// An upgrade database.
 #[async_trait]
@@ -235,9 +274,34 @@ pub trait Udb: Send + Sync + 'static {
     /// The number of the last commit.
     async fn generation(&self) -> Result<u64, UdbError>;
 
+    /// What has been committed since the state of this generation, which was read from here or committed here.
+    async fn since(&self, generation: u64) -> Result<MissedCommits, UdbError> {
+        Ok(if self.generation().await? == generation {
+            MissedCommits::Nothing
+        } else {
+            MissedCommits::Everything
+        })
+    }
+
     /// Makes changes durable, all or none.
     async fn commit(&self, commit: ChangeSet) -> Result<(), UdbError>;
 
     /// Entries of the history after a sequence number, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError>;
+
+    /// Whether other servers commit here, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Resolves when another server may have committed. It may come late, or never: whoever waits looks now and then, too.
+    async fn news(&self) {
+        std::future::pending().await
+    }
+
+    /// Does some work unless another server does the same kind of work now.
+    async fn alone<'a>(&'a self, work: SharedWork<'a>) -> Result<(), UdbError> {
+        work.await;
+        Ok(())
+    }
 }

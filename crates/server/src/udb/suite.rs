@@ -1,6 +1,6 @@
 //! What every backend must do: run for each of them.
 
-use super::{Change, ChangeSet, HeldPermit, KeyRecord, Stored, Udb, UdbError};
+use super::{Change, ChangeSet, HeldPermit, KeyRecord, MissedCommits, Stored, Udb, UdbError};
 use model::api::{Approval, Event, NodeFact, NodeReport, Pause, PermitFact, UpgradeSummary};
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -19,12 +19,14 @@ pub(crate) async fn run<U: Udb, F: Future<Output = U>>(open: impl Fn() -> F) {
     drop(udb);
     let udb = open().await;
     let stored = udb.load().await.expect("loads");
-    assert_eq!(stored, expected(), "and after opening it again");
+    let again = expected(udb.is_shared());
+    assert_eq!(stored, again, "and after opening it again");
     conflicts_change_nothing(&udb, &stored).await;
     a_commit_happens_wholly_or_not_at_all(&udb, &stored).await;
     what_ends_is_gone(&udb).await;
     numbers_never_fall(&udb).await;
     history_comes_by_pages(&udb).await;
+    what_another_commits_is_noticed(&udb, &open().await).await;
 }
 
 /// A commit on this generation.
@@ -69,7 +71,7 @@ async fn everything_comes_back(udb: &impl Udb) {
         Change::Approve(approval()),
         Change::Node(Box::new(node(1, "n1"))),
         Change::NodeQuietly(Box::new(node(2, "n2"))),
-        Change::NodeHeard(Box::new(node(3, "never stored"))),
+        Change::NodeHeard(Box::new(heard())),
         Change::Permit(permit(4)),
         Change::Retiring(Version(3)),
         Change::Retired(Version(2)),
@@ -77,7 +79,7 @@ async fn everything_comes_back(udb: &impl Udb) {
         Change::Key(key()),
     ];
     udb.commit(commit(0, changes)).await.expect("commits");
-    assert_eq!(udb.load().await, Ok(expected()));
+    assert_eq!(udb.load().await, Ok(expected(udb.is_shared())));
     assert_eq!(udb.generation().await, Ok(1));
 }
 
@@ -124,6 +126,37 @@ async fn numbers_never_fall(udb: &impl Udb) {
     );
 }
 
+/// Two servers over one database: neither commits on what it has not read, and what it missed leads to what is stored.
+async fn what_another_commits_is_noticed(one: &impl Udb, other: &impl Udb) {
+    let before = one.load().await.expect("loads");
+    assert_eq!(other.load().await.as_ref(), Ok(&before));
+    let at = before.generation;
+    assert_eq!(one.since(at).await, Ok(MissedCommits::Nothing));
+    let changes = vec![Change::Pause(Some(pause())), event(6, "a\0b")];
+    let (first, second) = (commit(at, changes.clone()), commit(at + 1, Vec::new()));
+    other.commit(first).await.expect("commits");
+    other.commit(second).await.expect("commits");
+    let late = one.commit(commit(at, vec![Change::Pause(None)])).await;
+    assert_eq!(late, Err(UdbError::Conflict));
+    let missed = one.since(at).await.expect("reads");
+    if let MissedCommits::Commits(commits) = &missed {
+        let told: Vec<_> = commits.iter().map(|of| (of.generation, of.view)).collect();
+        assert_eq!(told, [(at + 1, at + 10), (at + 2, at + 11)]);
+        assert_eq!(commits[0].changes, changes);
+    } else {
+        assert_eq!(
+            (missed, one.is_shared()),
+            (MissedCommits::Everything, false)
+        );
+    }
+    assert_eq!(one.load().await, other.load().await);
+    let next = one.commit(commit(at + 2, vec![event(7, "next")])).await;
+    next.expect("goes on");
+    let last = one.events(5, 9).await.expect("reads");
+    assert_eq!(last.len(), 2);
+    assert_eq!(last[0].message, "a\0b");
+}
+
 async fn history_comes_by_pages(udb: &impl Udb) {
     let more = (2..=5).map(|sequence| event(sequence, "more")).collect();
     udb.commit(commit(3, more)).await.expect("commits");
@@ -140,7 +173,9 @@ async fn history_comes_by_pages(udb: &impl Udb) {
     assert_eq!(udb.load().await.map(|stored| stored.last_event), Ok(5));
 }
 
-fn expected() -> Stored {
+/// That a node was heard is stored where other servers are to know it.
+fn expected(is_shared: bool) -> Stored {
+    let last_heard = if is_shared { heard() } else { node(2, "n2") };
     Stored {
         generation: 1,
         view: 10,
@@ -150,7 +185,7 @@ fn expected() -> Stored {
         public: [("a/b".to_owned(), Version(2))].into(),
         paused: Some(pause()),
         approvals: vec![approval()],
-        nodes: [(NodeId(1), node(1, "n1")), (NodeId(2), node(2, "n2"))].into(),
+        nodes: [(NodeId(1), node(1, "n1")), (NodeId(2), last_heard)].into(),
         permits: [(PermitId(4), permit(4))].into(),
         retiring_through: Version(3),
         retired_through: Version(2),
@@ -220,6 +255,13 @@ fn node(number: u32, name: &str) -> NodeFact {
         retry: 2,
         listed: Vec::new(),
         members_seen: 0,
+    }
+}
+
+fn heard() -> NodeFact {
+    NodeFact {
+        seen_at_ms: 9,
+        ..node(2, "n2")
     }
 }
 

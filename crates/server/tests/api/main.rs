@@ -5,6 +5,7 @@ mod gate;
 mod permits;
 mod problems;
 mod restart;
+mod several;
 mod signed;
 mod support;
 mod waiting;

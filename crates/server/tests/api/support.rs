@@ -60,7 +60,24 @@ impl Site {
     }
 
     pub(crate) async fn start(&self) -> Running {
-        let server = Server::bind(self.config()).await.expect("it starts");
+        self.run(self.config()).await
+    }
+
+    /// One of several servers over a PostgreSQL database, with a repository that they share and a clock that is wrong.
+    pub(crate) async fn start_over(&self, database: &str, name: &str) -> Running {
+        self.run(ServerConfig {
+            data: self.data.path().join(name),
+            database: Some(database.to_owned()),
+            repository: Some(self.data.path().join("repository")),
+            reachable_ms: 3_000,
+            sweep_ms: 50,
+            ..self.config()
+        })
+        .await
+    }
+
+    async fn run(&self, config: ServerConfig) -> Running {
+        let server = Server::bind(config).await.expect("it starts");
         let url = format!("http://{}", server.address());
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(server.serve(async {

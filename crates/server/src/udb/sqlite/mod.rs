@@ -1,8 +1,11 @@
 //! SQLite, embedded: one thread writes, one reads, so that a long read never delays a commit.
 
+mod copy;
 mod read;
 mod schema;
 mod write;
+
+pub(crate) use copy::{restore, save};
 
 use super::{ChangeSet, Stored, Udb, UdbError};
 use async_trait::async_trait;

@@ -37,8 +37,8 @@ const STEPS: &[&str] = &["
     CREATE INDEX keys_by_age ON keys (at_ms);
 "];
 
-/// Brings the schema up to date, a transaction per step.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), UdbError> {
+/// The schema that is there; refuses that of a newer program.
+pub(super) fn check(connection: &Connection) -> Result<u32, UdbError> {
     let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
     let found: u32 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -46,6 +46,12 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), UdbError> {
     if found > known {
         return Err(UdbError::Newer { found, known });
     }
+    Ok(found)
+}
+
+/// Brings the schema up to date, a transaction per step.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), UdbError> {
+    let found = check(connection)?;
     for (step, script) in STEPS.iter().enumerate().skip(found as usize) {
         let transaction = connection.transaction().map_err(failed)?;
         transaction.execute_batch(script).map_err(failed)?;
@@ -55,4 +61,25 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), UdbError> {
         transaction.commit().map_err(failed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::STEPS;
+    use model::manifest::Digest;
+
+    /// The steps that databases somewhere have seen.
+    const LANDED: &[&str] = &["234c2177cf9443a7b7bb97ae67d98f99e440196d82df51835a8d7e55ad179752"];
+
+    #[test]
+    fn no_step_that_has_landed_is_changed() {
+        let steps = STEPS
+            .iter()
+            .map(|step| Digest::of(step.as_bytes()).to_string());
+        let steps: Vec<String> = steps.collect();
+        assert_eq!(
+            steps, LANDED,
+            "add a step, and its digest, in the place of changing one"
+        );
+    }
 }

@@ -1,0 +1,309 @@
+//! A PostgreSQL of a test's own: a fresh cluster in a temporary folder, at a Unix socket in it, run by a user without rights and
+//! ended with the test; standbys of it; a PgBouncer before it.
+
+use super::process;
+use super::wait::until_ok;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Where Debian puts the programs.
+const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
+
+/// Where Debian puts PgBouncer.
+const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
+
+/// The user whom Debian makes for PostgreSQL; as him everything runs where a test is root's.
+const USER: &str = "postgres";
+
+/// A database cluster.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Postgres {
+    /// Starts one. `None`, and a note, where PostgreSQL 15 is not installed.
+    pub fn start(test: &str) -> Option<Self> {
+        if !is_there(test, Path::new(PROGRAMS)) {
+            return None;
+        }
+        let mut cluster = Self::empty();
+        let mut initdb = cluster.program("initdb");
+        initdb
+            .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"])
+            .args(["--username", USER, "--pgdata"])
+            .arg(cluster.data());
+        succeeds(&mut initdb);
+        // What the test needs beside; fsync is for disks that outlive it.
+        let settings =
+            "fsync = off\nlisten_addresses = ''\nmax_connections = 60\nwal_level = replica\n";
+        cluster.configure(settings);
+        cluster.resume();
+        cluster.sql("CREATE DATABASE upstart");
+        Some(cluster)
+    }
+
+    fn empty() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("pg")
+            .tempdir()
+            .expect("a folder");
+        give(folder.path());
+        Self {
+            folder,
+            child: None,
+        }
+    }
+
+    /// Another cluster that follows this one; with `is_awaited` no commit here is answered before it is there.
+    pub fn standby(&self, is_awaited: bool) -> Self {
+        let mut standby = Self::empty();
+        let mut copy = standby.program("pg_basebackup");
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .args(["--username", USER, "--host"])
+            .arg(self.folder.path())
+            .arg("--pgdata")
+            .arg(standby.data());
+        succeeds(&mut copy);
+        standby.resume();
+        if is_awaited {
+            self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+            self.sql("SELECT pg_reload_conf()");
+            until_ok("the standby to be awaited", || {
+                match self.sql("SELECT sync_state FROM pg_stat_replication") {
+                    state if state == "sync" => Ok(()),
+                    state => Err(state),
+                }
+            });
+        }
+        standby
+    }
+
+    /// Makes a standby the one that writes.
+    pub fn promote(&self) {
+        self.sql("SELECT pg_promote()");
+    }
+
+    /// The URL of its database `upstart`.
+    pub fn url(&self) -> String {
+        url(&[self.folder.path()], "")
+    }
+
+    /// The URL of a database that is here, or at another cluster once that is promoted.
+    pub fn url_with(&self, other: &Self) -> String {
+        url(&[self.folder.path(), other.folder.path()], "")
+    }
+
+    /// What a statement prints, in the database `upstart` if it is there.
+    pub fn sql(&self, statement: &str) -> String {
+        self.try_sql(statement).expect("PostgreSQL agrees")
+    }
+
+    /// The same, where a refusal is an answer.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub fn try_sql(&self, statement: &str) -> Result<String, String> {
+        let database = if statement.starts_with("CREATE DATABASE") {
+            USER
+        } else {
+            "upstart"
+        };
+        let output = self
+            .program("psql")
+            .args(["-X", "-A", "-t", "-q", "-U", USER, "-d", database, "-c"])
+            .arg(statement)
+            .arg("-h")
+            .arg(self.folder.path())
+            .output()
+            .expect("psql runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
+    }
+
+    /// Kills it, as a power cut does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let pid = i32::try_from(child.id()).expect("a process id");
+            // At once and without tidying up; its own processes end with it.
+            process::signal(pid, libc::SIGQUIT);
+            child.wait().expect("it is reaped");
+        }
+    }
+
+    /// Starts it again over the same data.
+    pub fn resume(&mut self) {
+        let mut command = self.program("postgres");
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(self.folder.path());
+        self.child = Some(logged(command, &self.folder.path().join("log")));
+        until_ok("PostgreSQL to answer", || {
+            let mut ready = self.program("pg_isready");
+            let ready = ready.arg("-q").arg("-h").arg(self.folder.path()).status();
+            match ready {
+                Ok(status) if status.success() => Ok(()),
+                status => Err(format!("{status:?}; {}", self.log())),
+            }
+        });
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn configure(&self, settings: &str) {
+        use std::io::Write;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(self.data().join("postgresql.conf"));
+        let mut file = file.expect("it is configured");
+        file.write_all(settings.as_bytes()).expect("written");
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = unprivileged(&Path::new(PROGRAMS).join(name));
+        command.current_dir(self.folder.path());
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A PgBouncer that gives a connection for one transaction at a time.
+#[derive(Debug)]
+pub struct PgBouncer {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl PgBouncer {
+    /// Starts one before a cluster. `None`, and a note, where it is not installed.
+    pub fn start(test: &str, cluster: &Postgres) -> Option<Self> {
+        if !is_there(test, Path::new(PGBOUNCER)) {
+            return None;
+        }
+        let folder = tempfile::Builder::new()
+            .prefix("pgb")
+            .tempdir()
+            .expect("a folder");
+        let place = folder.path().display();
+        let settings = format!(
+            "[databases]\nupstart = host={} user={USER}\n[pgbouncer]\nlisten_addr =\nlisten_port = 5432\n\
+             unix_socket_dir = {place}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n",
+            cluster.folder.path().display()
+        );
+        let file = folder.path().join("settings.ini");
+        std::fs::write(&file, settings).expect("written");
+        give(folder.path());
+        give(&file);
+        let mut command = unprivileged(Path::new(PGBOUNCER));
+        command.arg(&file);
+        let child = logged(command, &folder.path().join("log"));
+        let bouncer = Self { folder, child };
+        until_ok("PgBouncer to listen", || {
+            std::os::unix::net::UnixStream::connect(bouncer.folder.path().join(".s.PGSQL.5432"))
+                .map(drop)
+        });
+        Some(bouncer)
+    }
+
+    /// The URL of the database behind it.
+    pub fn url(&self) -> String {
+        url(&[self.folder.path()], "")
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        process::kill(i32::try_from(self.child.id()).expect("a process id"));
+        // Ended by the signal above.
+        let _ = self.child.wait();
+    }
+}
+
+fn url(folders: &[&Path], options: &str) -> String {
+    let hosts: Vec<String> = folders
+        .iter()
+        .map(|folder| folder.display().to_string().replace('/', "%2F"))
+        .collect();
+    format!("postgres://{USER}@{}/upstart{options}", hosts.join(","))
+}
+
+fn is_there(test: &str, program: &Path) -> bool {
+    let is_there = program.exists();
+    if !is_there {
+        println!("SKIPPED: {test}: {} is not installed", program.display());
+    }
+    is_there
+}
+
+/// A program as the user without rights, which ends with this one's thread however that ends.
+fn unprivileged(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "QUIT"]);
+    if is_root() {
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
+    }
+    command.arg(program).stdin(Stdio::null()).env_clear();
+    command.env("PATH", "/usr/bin:/bin").env("HOME", "/");
+    command
+}
+
+/// Gives a folder to the user without rights.
+fn give(place: &Path) {
+    if is_root() {
+        let ids = std::fs::read_to_string("/etc/passwd").expect("users");
+        let line = ids
+            .lines()
+            .find(|line| line.starts_with(&format!("{USER}:")));
+        let mut fields = line.expect("Debian makes the user").split(':').skip(2);
+        let mut number = || fields.next().and_then(|field| field.parse::<u32>().ok());
+        chown(place, number(), number()).expect("given away");
+    }
+    let mode = if place.is_dir() { 0o700 } else { 0o600 };
+    std::fs::set_permissions(place, PermissionsExt::from_mode(mode)).expect("closed");
+}
+
+#[expect(unsafe_code, reason = "no dependency of this package wraps geteuid(2)")]
+fn is_root() -> bool {
+    // SAFETY: geteuid() takes nothing, touches no memory and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+fn logged(mut command: Command, log: &Path) -> Child {
+    let file: File = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a log file");
+    command.stdout(file.try_clone().expect("a second handle"));
+    command.stderr(file);
+    command.spawn().expect("it starts")
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command.output().expect("it runs");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

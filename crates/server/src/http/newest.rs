@@ -1,0 +1,26 @@
+//! What is read is not older than what another server has answered before: of several servers each looks first.
+
+use super::App;
+use crate::rules::Order;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use std::time::Duration;
+
+/// How long a look may take. What is read without one is what was so a moment ago, which is told when the database is away.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// What is named by its digest never changes.
+const NEVER_CHANGES: &str = "/v1/artifacts/";
+
+/// Has the state writer look for what other servers have committed before something is read.
+pub(super) async fn look(State(app): State<App>, request: Request, next: Next) -> Response {
+    let reads = request.method() == Method::GET;
+    if reads && app.udb.is_shared() && !request.uri().path().starts_with(NEVER_CHANGES) {
+        let asked = app.state_writer.ask(Order::Look, "server".to_owned(), None);
+        // Why it could not look is shown by what is read.
+        let _ = tokio::time::timeout(LOOK_LIMIT, asked).await;
+    }
+    next.run(request).await
+}

@@ -1,0 +1,133 @@
+//! A commit as rows: of several changes of one thing the last stays, so that a commit is a handful of statements however many
+//! changes it has. Everything is JSON, which has a way to write every character; PostgreSQL's own text has none for NUL.
+
+use super::trouble::PostgresTrouble;
+use crate::udb::{Change, ChangeSet, HeldPermit, KeyRecord, UdbError};
+use model::api::NodeFact;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What is upserted (`Some`) and deleted, by kind and name.
+pub(super) type FactRows = BTreeMap<(&'static str, String), Option<String>>;
+
+/// A commit as rows.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) facts: FactRows,
+    pub(super) events: BTreeMap<i64, String>,
+    pub(super) keys: BTreeMap<String, (i64, String)>,
+    pub(super) forget_keys_before: Option<i64>,
+    pub(super) last_node: i64,
+    pub(super) last_permit: i64,
+    /// The changes for the other servers; `None` where they have to read everything.
+    pub(super) log: Option<String>,
+    /// Somebody may wait for it.
+    pub(super) is_news: bool,
+}
+
+impl Rows {
+    pub(super) fn of(commit: &ChangeSet) -> Result<Self, PostgresTrouble> {
+        let mut rows = Self::default();
+        for (place, change) in commit.changes.iter().enumerate() {
+            rows.put(commit.generation, place, change)?;
+        }
+        rows.is_news = commit.changes.iter().any(is_news);
+        // What was published is proved from the repository, not from here.
+        let told = !(commit.changes.iter()).any(|change| matches!(change, Change::Publish { .. }));
+        rows.log = told.then(|| text(&commit.changes)).transpose()?;
+        Ok(rows)
+    }
+
+    fn put(
+        &mut self,
+        generation: u64,
+        place: usize,
+        change: &Change,
+    ) -> Result<(), PostgresTrouble> {
+        match change {
+            Change::System { name, id } => self.set("system", Some(&(name, id)))?,
+            Change::Publish { summary, .. } => {
+                let name = format!("{}.{}", summary.version, summary.revision);
+                self.fact("upgrade", name, Some(summary))?;
+            }
+            Change::Withdraw(version) => {
+                self.fact("withdrawn", version.to_string(), Some(version))?;
+            }
+            Change::Public(service, version) => {
+                self.fact("public", service.clone(), version.as_ref())?;
+            }
+            Change::Pause(pause) => self.set("paused", pause.as_ref())?,
+            Change::Approve(approval) => {
+                let name = format!("{generation:020}.{place:06}");
+                self.fact("approval", name, Some(approval))?;
+            }
+            Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
+                self.node(fact)?;
+            }
+            Change::Forget(node) => self.fact::<()>("node", node.to_string(), None)?,
+            Change::Permit(held) => self.permit(held)?,
+            Change::EndPermit(permit) => self.fact::<()>("permit", permit.to_string(), None)?,
+            Change::Retiring(version) => self.set("retiring_through", Some(version))?,
+            Change::Retired(version) => self.set("retired_through", Some(version))?,
+            Change::Event(event) => {
+                self.events.insert(number(event.sequence), text(event)?);
+            }
+            Change::Key(record) => self.key(record)?,
+            Change::ForgetKeysBefore(at_ms) => self.forget_keys_before = Some(number(*at_ms)),
+            // The other servers hear of it; whoever starts later does without.
+            Change::Queue(_) | Change::Unqueue(_) => {}
+        }
+        Ok(())
+    }
+
+    fn set<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), PostgresTrouble> {
+        self.fact("setting", name.to_owned(), value)
+    }
+
+    fn fact<T: Serialize>(
+        &mut self,
+        kind: &'static str,
+        name: String,
+        value: Option<&T>,
+    ) -> Result<(), PostgresTrouble> {
+        let fact = value.map(text).transpose()?;
+        self.facts.insert((kind, name), fact);
+        Ok(())
+    }
+
+    fn node(&mut self, fact: &NodeFact) -> Result<(), PostgresTrouble> {
+        self.last_node = self.last_node.max(i64::from(fact.node.0));
+        self.fact("node", fact.node.to_string(), Some(fact))
+    }
+
+    fn permit(&mut self, held: &HeldPermit) -> Result<(), PostgresTrouble> {
+        let permit = held.fact.permit;
+        self.last_permit = self.last_permit.max(number(permit.0));
+        self.fact("permit", permit.to_string(), Some(held))
+    }
+
+    fn key(&mut self, record: &KeyRecord) -> Result<(), PostgresTrouble> {
+        let row = (number(record.at_ms), text(record)?);
+        self.keys.insert(record.key.clone(), row);
+        Ok(())
+    }
+}
+
+/// Whether the other servers are told at once: not of what only says that somebody is still there.
+fn is_news(change: &Change) -> bool {
+    !matches!(
+        change,
+        Change::NodeHeard(_) | Change::Queue(_) | Change::Unqueue(_)
+    )
+}
+
+/// A number as PostgreSQL has them; what is larger is the largest.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn text<T: Serialize + ?Sized>(value: &T) -> Result<String, PostgresTrouble> {
+    let failed =
+        |error: serde_json::Error| PostgresTrouble::Refused(UdbError::Failed(error.to_string()));
+    serde_json::to_string(value).map_err(failed)
+}

@@ -1,0 +1,86 @@
+//! `upstart database`: copies of a server's SQLite database.
+
+use super::operate::done;
+use crate::failure::{CommandOutcome, failure, sentence};
+use crate::globals::Globals;
+use clap::{Args, Subcommand};
+use server::ServerError;
+use server::backup;
+use server::udb::UdbError;
+use std::path::PathBuf;
+
+/// What `upstart help database` says below the options.
+const AFTER_HELP: &str = "\
+Copy the repository (DATA/repository) after the database: every artifact is there before the database names it. A database in PostgreSQL is
+saved with pg_dump.";
+
+/// Arguments of `upstart database`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct DatabaseArgs {
+    #[command(subcommand)]
+    action: DatabaseAction,
+}
+
+/// What is done.
+#[derive(Debug, Subcommand)]
+enum DatabaseAction {
+    /// Copy the database into a new file; the server may run meanwhile
+    Backup(CopyArgs),
+    /// Put a copy into the database's place, while no server runs; the one that was there is kept beside it
+    Restore(CopyArgs),
+}
+
+/// What is copied.
+#[derive(Debug, Args)]
+struct CopyArgs {
+    /// The copy
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The server's data directory
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// `upstart database`.
+pub(crate) fn run(globals: &Globals, arguments: &DatabaseArgs) -> CommandOutcome {
+    match &arguments.action {
+        DatabaseAction::Backup(copy) => save(globals, copy),
+        DatabaseAction::Restore(copy) => restore(globals, copy),
+    }
+}
+
+fn save(globals: &Globals, copy: &CopyArgs) -> CommandOutcome {
+    backup::save(&copy.data, &copy.file).map_err(explain)?;
+    let answer = serde_json::json!({ "file": copy.file });
+    let said = format!(
+        "{} is a copy of the database; copy the repository now.",
+        copy.file.display()
+    );
+    done(globals, &answer, &said)
+}
+
+fn restore(globals: &Globals, copy: &CopyArgs) -> CommandOutcome {
+    let kept = backup::restore(&copy.data, &copy.file).map_err(explain)?;
+    let answer = serde_json::json!({ "file": copy.file, "kept": kept });
+    let kept = kept.map_or_else(String::new, |kept| {
+        format!(" The one before is kept as {}.", kept.display())
+    });
+    let said = format!("The database is that of {}.{kept}", copy.file.display());
+    done(globals, &answer, &said)
+}
+
+fn explain(error: ServerError) -> anyhow::Error {
+    let next = match &error {
+        ServerError::InUse(_) => "end that server first; nodes go on meanwhile",
+        ServerError::Udb(UdbError::Newer { .. }) => {
+            "use the Upstart that made the copy, or a newer one"
+        }
+        ServerError::Udb(UdbError::Full) => "free some space and run the command again",
+        ServerError::Data { .. } => "give --data the server's data directory",
+        _ => {
+            "give --data the server's data directory, and FILE a copy, or for a backup a name that is not there yet"
+        }
+    };
+    failure(sentence(&error.into()), next)
+}

@@ -1,0 +1,42 @@
+//! The server's database is saved while it works, and restored.
+
+use crate::harness::{Boxes, NodeOptions, System, upstart};
+use model::ids::Version;
+use std::path::Path;
+use std::process::Output;
+
+fn database(action: &str, copy: &Path, data: &Path) -> Output {
+    let mut command = upstart();
+    command.args(["database", action]).arg(copy);
+    let output = command.arg("--data").arg(data).output();
+    output.expect("it runs")
+}
+
+#[test]
+fn a_backup_is_taken_while_the_server_works_and_restored_when_it_has_ended() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let node = system.node(NodeOptions::new("a", system.port(1)));
+    system.until_settled(&node, 1);
+    let copy = system.folder().join("copy");
+    let data = system.server.data().to_owned();
+    let saved = database("backup", &copy, &data);
+    assert!(saved.status.success(), "{saved:?}");
+    system.ask(system.client.resume());
+    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
+    let refused = database("restore", &copy, &data);
+    assert!(!refused.status.success(), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("another server uses the data directory"),
+        "{told}"
+    );
+    system.server.kill();
+    let restored = database("restore", &copy, &data);
+    assert!(restored.status.success(), "{restored:?}");
+    system.server.resume();
+    let view = system.view();
+    assert_eq!(view.upgrades.len(), 1, "{:?}", view.upgrades);
+    system.publish(&Boxes::version(2).bundle());
+    let fact = system.until_settled(&node, 2);
+    assert_eq!(fact.report.status.version, Version(2));
+}
