@@ -2,6 +2,7 @@
 
 #[path = "../../crates/component/tests/components/assemble.rs"]
 mod assemble;
+mod backups;
 mod catching_up;
 mod clocks;
 mod commands;

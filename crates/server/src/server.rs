@@ -6,11 +6,11 @@ use crate::front;
 use crate::http::{App, router};
 use crate::local;
 use crate::repository::{self, RepositoryFolder};
-use crate::rules::Order;
+use crate::rules::{Order, RANDOM_MASK};
 use crate::state::SystemState;
 use crate::state_writer::StateWriter;
 use crate::token;
-use crate::udb::{Sqlite, Stored, Udb};
+use crate::udb::{Change, ChangeSet, ServerLife, Sqlite, Stored, Udb, UdbError};
 use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
@@ -72,7 +72,7 @@ impl Server {
         let repository = RepositoryFolder::open(folder.clone(), config.artifact_bytes_max).await;
         let repository = repository.map_err(unusable(&folder))?;
         let udb: Arc<dyn Udb> = Arc::new(Sqlite::open(&data.join("udb.sqlite"))?);
-        let stored = udb.load().await?;
+        let stored = begun(&*udb, udb.load().await?).await?;
         let state = recover(stored, &repository, config.clock.now_ms()).await?;
         let address = config.listen;
         let listen = |source| ServerError::Listen { address, source };
@@ -235,6 +235,38 @@ pub async fn run(
     let server = Server::bind(config).await?;
     tracing::info!(address = %server.address(), "the upgrade server listens");
     server.serve(shutdown).await
+}
+
+/// Begins a new life in the database's history: whoever has seen another one after the last knows that this one was set back.
+async fn begun(udb: &dyn Udb, mut stored: Stored) -> Result<Stored, UdbError> {
+    let last = stored.lives.last();
+    let random = || rand::random::<u64>() & RANDOM_MASK;
+    let generation = stored.generation + 1;
+    let life = ServerLife {
+        number: last.map_or(0, |last| last.number) + 1,
+        epoch: last.map_or_else(random, |last| last.epoch),
+        life: random(),
+        began_at: generation,
+        lost: None,
+    };
+    let begin = ChangeSet {
+        expected: stored.generation,
+        generation,
+        view: stored.view,
+        changes: vec![Change::Life(life.clone())],
+    };
+    match udb.commit(begin).await {
+        Ok(()) => {
+            stored.generation = generation;
+            stored.lives.push(life);
+        }
+        // It serves all the same, in the life that was there.
+        Err(UdbError::Full) => {
+            tracing::warn!("the disk is full: this start is not noted in the upgrade database");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(stored)
 }
 
 /// Proves every published revision again from the repository, and puts static manifests where they belong.

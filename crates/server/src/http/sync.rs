@@ -54,7 +54,12 @@ pub(super) async fn sync(
     let now_ms = app.config.clock.now_ms();
     let state = app.state_writer.state();
     let view = (Some(state.told.number(node)) != seen).then(|| state.node_view(node));
-    Ok(Json(SyncResponse { now_ms, view }))
+    let moment = state.moment();
+    Ok(Json(SyncResponse {
+        now_ms,
+        view,
+        moment,
+    }))
 }
 
 /// The number in a path.

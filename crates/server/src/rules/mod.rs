@@ -8,6 +8,7 @@ mod permits;
 mod public;
 mod publication;
 mod retirement;
+mod set_back;
 mod sweep;
 mod sync;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod verdicts;
 mod withdrawal;
 
 pub(crate) use draft::Draft;
+pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 
 use crate::problem::RequestRefusal;
@@ -38,8 +40,9 @@ pub(crate) enum Order {
     Forget(String),
     Retry(String),
     Judge(NodeId, VerdictRequest),
-    ConfirmPermit(PermitId),
-    EndPermit(PermitId),
+    /// By whoever holds it, where that is said.
+    ConfirmPermit(PermitId, Option<String>),
+    EndPermit(PermitId, Option<String>),
     BreakPermit(PermitId),
     /// The manifest's digest, the proved bundle, and whether it revises.
     Publish(Box<Publication>),
@@ -103,8 +106,12 @@ pub(crate) fn decide<'a>(
         Order::Forget(node) => value(&operator::forget(&mut draft, node)?),
         Order::Retry(node) => value(&operator::retry(&mut draft, node)?),
         Order::Judge(node, request) => value(&verdicts::judge(&mut draft, *node, request)?),
-        Order::ConfirmPermit(permit) => value(&permits::confirm(&mut draft, *permit)?),
-        Order::EndPermit(permit) => value(&permits::end(&mut draft, *permit)),
+        Order::ConfirmPermit(permit, holder) => {
+            value(&permits::confirm(&mut draft, *permit, holder.as_deref())?)
+        }
+        Order::EndPermit(permit, holder) => {
+            value(&permits::end_by(&mut draft, *permit, holder.as_deref()))
+        }
         Order::BreakPermit(permit) => value(&permits::break_it(&mut draft, *permit)?),
         Order::Publish(publication) => value(&publication::publish(&mut draft, publication)?),
         Order::Withdraw(version) => value(&withdrawal::withdraw(&mut draft, *version)?),

@@ -1,6 +1,6 @@
 //! What every backend must do: run for each of them.
 
-use super::{Change, ChangeSet, HeldPermit, KeyRecord, Stored, Udb, UdbError};
+use super::{Change, ChangeSet, HeldPermit, KeyRecord, ServerLife, Stored, Udb, UdbError};
 use model::api::{Approval, Event, NodeFact, NodeReport, Pause, PermitFact, UpgradeSummary};
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -56,6 +56,10 @@ async fn everything_comes_back(udb: &impl Udb) {
             name: "store".to_owned(),
             id: 7,
         },
+        Change::Life(life(1, None)),
+        Change::Life(life(4, Some(9))),
+        Change::Node(Box::new(node(5, "n5"))),
+        Change::Forget(NodeId(5)),
         Change::Publish {
             summary: summary(),
             proved: proved(),
@@ -120,7 +124,7 @@ async fn numbers_never_fall(udb: &impl Udb) {
     assert!(stored.nodes.is_empty() && stored.permits.is_empty());
     assert_eq!(
         (stored.last_node, stored.last_permit),
-        (NodeId(2), PermitId(5))
+        (NodeId(5), PermitId(5))
     );
 }
 
@@ -145,6 +149,8 @@ fn expected() -> Stored {
         generation: 1,
         view: 10,
         system: Some(("store".to_owned(), 7)),
+        lives: vec![life(1, None), life(4, Some(9))],
+        forgotten: [(NodeId(5), "n5".to_owned())].into(),
         upgrades: [((Version(1), Revision(1)), summary())].into(),
         withdrawn: [Version(1)].into(),
         public: [("a/b".to_owned(), Version(2))].into(),
@@ -154,7 +160,7 @@ fn expected() -> Stored {
         permits: [(PermitId(4), permit(4))].into(),
         retiring_through: Version(3),
         retired_through: Version(2),
-        last_node: NodeId(2),
+        last_node: NodeId(5),
         last_permit: PermitId(4),
         last_event: 1,
         keys: vec![key()],
@@ -220,6 +226,16 @@ fn node(number: u32, name: &str) -> NodeFact {
         retry: 2,
         listed: Vec::new(),
         members_seen: 0,
+    }
+}
+
+fn life(number: u64, lost: Option<u64>) -> ServerLife {
+    ServerLife {
+        number,
+        epoch: (1 << 53) - 1,
+        life: 3,
+        began_at: 1,
+        lost,
     }
 }
 

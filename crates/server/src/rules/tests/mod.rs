@@ -4,6 +4,7 @@ mod members;
 mod permits;
 mod publish;
 mod retire;
+mod set_back;
 mod verdicts;
 
 use super::{DecisionContext, Order, Publication, decide};
@@ -130,6 +131,7 @@ impl World {
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         let () = self
             .ask(Order::Sync(node, Box::new(request)))
@@ -149,6 +151,7 @@ pub(super) fn question(node: NodeId, version: u32, revision: u32) -> Order {
             ahead: vec![place],
             coming: None,
             mends: false,
+            moment: None,
         },
     )
 }
@@ -161,6 +164,7 @@ pub(super) fn enrol(name: &str, class: &str) -> EnrolRequest {
         attributes: [].into(),
         host: "host".to_owned(),
         data_directory: format!("/data/{name}"),
+        ..EnrolRequest::default()
     }
 }
 
@@ -333,6 +337,7 @@ fn a_number_that_is_anothers_here_is_refused() {
                 name: name.to_owned(),
             }),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         world.ask::<()>(Order::Sync(a, Box::new(request)))
     };
@@ -370,6 +375,7 @@ fn only_what_others_decide_by_wakes_them() {
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         let command = Order::Sync(a, Box::new(request));
         let (draft, _) = decide(&world.state, &world.context, &command).expect("synced");
@@ -450,6 +456,7 @@ fn a_report_that_comes_late_or_twice_rewrites_nothing() {
             identity: None,
             number: Some(SyncNumber { life, number }),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         let taken = world.ask::<()>(Order::Sync(a, Box::new(request)));
         let taken = taken.map_err(|refusal| refusal.kind.name);
