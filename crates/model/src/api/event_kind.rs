@@ -73,6 +73,8 @@ kinds! {
     NodeServerDiffers = "node.server_differs",
     /// The server has what a node runs again.
     NodeServerAgrees = "node.server_agrees",
+    /// Two agents report as one node.
+    NodeDoubled = "node.doubled",
     /// The agent was given other variables than those with which the software runs, which keeps them.
     NodeVariablesKept = "node.variables_kept",
     /// A node serves though some members do not know its addresses.

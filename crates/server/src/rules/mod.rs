@@ -1,5 +1,6 @@
 //! What every command may do, decided over the state in memory, without I/O: changes and an answer, or a refusal.
 
+mod doubled;
 mod draft;
 mod enrolment;
 mod members;
@@ -24,7 +25,7 @@ use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
     ApproveRequest, EnrolRequest, MembersRequest, NodeFact, PauseRequest, PublicRequest,
-    RetireRequest, SyncRequest, UpgradeSummary, VerdictRequest,
+    RetireRequest, SyncNumber, SyncRequest, UpgradeSummary, VerdictRequest,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -36,6 +37,8 @@ use std::sync::Arc;
 pub(crate) enum Order {
     Enrol(EnrolRequest),
     Sync(NodeId, Box<SyncRequest>),
+    /// A report of an agent was refused, since that of a later one was heard.
+    Overtaken(NodeId, SyncNumber),
     Members(NodeId, MembersRequest),
     Forget(String),
     Retry(String),
@@ -102,6 +105,7 @@ pub(crate) fn decide<'a>(
     let reply = match command {
         Order::Enrol(request) => value(&enrolment::enrol(&mut draft, request)?),
         Order::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
+        Order::Overtaken(node, number) => value(&doubled::note(&mut draft, *node, *number)),
         Order::Members(node, request) => value(&members::acknowledge(&mut draft, *node, request)?),
         Order::Forget(node) => value(&operator::forget(&mut draft, node)?),
         Order::Retry(node) => value(&operator::retry(&mut draft, node)?),

@@ -446,6 +446,41 @@ fn a_node_that_was_forgotten_is_told_to_retry_by_a_number_that_it_has_not_acted_
 }
 
 #[test]
+fn two_agents_that_report_as_one_node_are_told_once_and_a_late_message_is_none() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    let mut say = |life: u64, number: u64| {
+        let number = SyncNumber { life, number };
+        let request = SyncRequest {
+            report: Some(report(1)),
+            number: Some(number),
+            ..SyncRequest::default()
+        };
+        if world.ask::<()>(Order::Sync(a, Box::new(request))).is_ok() {
+            return 0;
+        }
+        let before = world.state.last_event;
+        let () = world.ask(Order::Overtaken(a, number)).expect("noted");
+        world.state.last_event - before
+    };
+    assert_eq!(say(7, 5), 0);
+    assert_eq!(say(9, 1), 0, "the agent was started anew, or another one");
+    assert_eq!(
+        (say(7, 6), say(7, 7)),
+        (0, 0),
+        "these may have been under way"
+    );
+    assert_eq!(say(7, 8), 1, "it lives");
+    assert_eq!(say(9, 2), 0, "and so does the other");
+    assert_eq!((say(7, 9), say(7, 20)), (0, 0), "told once");
+    assert_eq!(
+        say(9, 1),
+        0,
+        "what comes late of the one that counts is nothing"
+    );
+}
+
+#[test]
 fn a_report_that_comes_late_or_twice_rewrites_nothing() {
     let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
     let a = world.settled("a", 1);
