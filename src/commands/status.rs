@@ -5,7 +5,7 @@ use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
-use model::api::{SystemView, UpgradeSummary};
+use model::api::{DisagreeingNode, SystemView, UpgradeSummary};
 
 /// Arguments of `upstart status`.
 #[derive(Debug, Args)]
@@ -43,6 +43,7 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         let (author, reason) = (output::within(&pause.author), output::within(&pause.reason));
         output::line(format!("Paused by {author}: {reason}"))?;
     }
+    disagreeing(view)?;
     output::line("")?;
     versions(view)?;
     if !view.public.is_empty() {
@@ -74,6 +75,22 @@ fn socket(view: &SystemView) -> anyhow::Result<()> {
     output::line(format!(
         "Somebody else has the socket at which the server tells its token (`@{name}`; `ss -xlp` names the program): commands and agents on its host need --token-file until it ends."
     ))
+}
+
+/// Who runs what is not published here, and what to do.
+fn disagreeing(view: &SystemView) -> anyhow::Result<()> {
+    for DisagreeingNode { node, disagreement } in &view.disagreeing {
+        let place = disagreement.place();
+        output::line(match disagreement.differs() {
+            true => format!(
+                "Node {node} has another upgrade {place} than the one published here; nobody upgrades until that is settled. Put the database back once more and publish what the node has (a copy is in versions/{place}/bundle of its data directory), then the other one as the next version; or forget the node, and begin it with an empty data directory."
+            ),
+            false => format!(
+                "Node {node} has upgrade {place}, which is not published here: the database is older than that. Publish it again, from the same folder (a copy is in versions/{place}/bundle of the node's data directory)."
+            ),
+        })?;
+    }
+    Ok(())
 }
 
 fn versions(view: &SystemView) -> anyhow::Result<()> {

@@ -77,6 +77,7 @@ fn enrol(server: &Server) {
         attributes: [].into(),
         host: "host".to_owned(),
         data_directory: "/data".to_owned(),
+        ..EnrolRequest::default()
     };
     let client = Client::new(&[server.url()], Some(TOKEN.to_owned())).expect("a client");
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -3,6 +3,7 @@
 #[path = "../../crates/component/tests/components/assemble.rs"]
 mod assemble;
 mod backup;
+mod backups;
 mod catching_up;
 mod clocks;
 mod commands;

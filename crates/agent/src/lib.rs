@@ -2,6 +2,7 @@
 
 mod agent_key;
 mod birth;
+mod cached;
 pub mod config;
 pub mod confine;
 mod contact;
@@ -27,6 +28,7 @@ mod probe;
 mod relay;
 mod repository;
 mod seldom;
+mod server_memory;
 pub mod shared;
 pub mod snapshot;
 mod sync;

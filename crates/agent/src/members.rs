@@ -3,7 +3,7 @@
 //! A call from a member carries a label because its hooks find the destination in their list. So a node must not be
 //! reachable at an address before the others' hooks have it: it announces first, then serves.
 
-use model::api::{Behind, Listed, MembersRequest, MembersResponse};
+use model::api::{Behind, Listed, MembersRequest, MembersResponse, Moment};
 use model::ids::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,12 @@ pub(crate) struct MemberList {
     pub(crate) at: u64,
     nodes: BTreeMap<NodeId, Vec<Listed>>,
     behind: Vec<Behind>,
+    /// When it came.
+    #[serde(default)]
+    moment: Option<Moment>,
+    /// Addresses of the list before, where the server was set back since and may not know all members yet.
+    #[serde(default)]
+    former: BTreeSet<Listed>,
     #[serde(skip)]
     acks: u64,
 }
@@ -29,7 +35,8 @@ pub(crate) struct MemberList {
 impl MemberList {
     /// Whether nothing differs that anybody goes by.
     pub(crate) fn says_as(&self, other: &Self) -> bool {
-        (self.at, &self.nodes, &self.behind) == (other.at, &other.nodes, &other.behind)
+        (self.at, &self.nodes, &self.behind, &self.former)
+            == (other.at, &other.nodes, &other.behind, &other.former)
     }
 
     /// What the server is asked next, while this list is in force.
@@ -38,11 +45,13 @@ impl MemberList {
             seen: self.at,
             in_force,
             acks: (!self.behind.is_empty()).then_some(self.acks),
+            moment: self.moment,
         }
     }
 
     /// The list after an answer.
     pub(crate) fn with(&self, answer: MembersResponse) -> Self {
+        let former = self.former_with(&answer);
         let mut nodes = if answer.whole {
             BTreeMap::new()
         } else {
@@ -58,8 +67,31 @@ impl MemberList {
             at: answer.at,
             nodes,
             behind: answer.behind,
+            moment: answer.moment,
+            former,
             acks: answer.acks,
         }
+    }
+
+    /// What an answer leaves of the addresses that are known: in another epoch they stay until they are dropped.
+    fn former_with(&self, answer: &MembersResponse) -> BTreeSet<Listed> {
+        let epoch = |moment: Option<Moment>| moment.map(|moment| moment.epoch);
+        let before = epoch(self.moment);
+        if before.is_none() || before == epoch(answer.moment) {
+            return self.former.clone();
+        }
+        self.listed().copied().collect()
+    }
+
+    /// Whether addresses are kept that the server may not know yet.
+    pub(crate) fn has_former(&self) -> bool {
+        !self.former.is_empty()
+    }
+
+    /// The list without what only a lost history has said.
+    pub(crate) fn without_former(mut self) -> Self {
+        self.former.clear();
+        self
     }
 
     /// Where members listen.
@@ -81,7 +113,7 @@ impl MemberList {
     }
 
     fn listed(&self) -> impl Iterator<Item = &Listed> {
-        self.nodes.values().flatten()
+        self.nodes.values().flatten().chain(&self.former)
     }
 
     /// Who must still learn these addresses of `node`: `None` while the list does not have them all itself.
@@ -137,7 +169,11 @@ impl MemberList {
     /// Whether a node that knows only `kept` would judge its callers otherwise. That somebody has caught up gives the list no new
     /// number.
     pub(crate) fn must_be_kept(&self, kept: &Self, node: NodeId) -> bool {
-        self.at != kept.at || self.unsure(node) != kept.unsure(node)
+        let life = |list: &Self| list.moment.map(|moment| (moment.epoch, moment.life));
+        self.at != kept.at
+            || life(self) != life(kept)
+            || self.former != kept.former
+            || self.unsure(node) != kept.unsure(node)
     }
 }
 
@@ -189,6 +225,7 @@ mod tests {
             ],
             behind,
             acks: 5,
+            moment: None,
         }
     }
 
@@ -237,6 +274,34 @@ mod tests {
             kept.with(answer(10, Vec::new()))
                 .must_be_kept(&caught_up, ME)
         );
+    }
+
+    #[test]
+    fn members_of_a_lost_history_are_known_until_all_had_time_to_come_back() {
+        let moment = |epoch| {
+            Some(Moment {
+                epoch,
+                ..Moment::default()
+            })
+        };
+        let before = MemberList::default().with(MembersResponse {
+            moment: moment(1),
+            ..answer(9, Vec::new())
+        });
+        // The backup knows nobody yet.
+        let restored = MembersResponse {
+            at: 3,
+            whole: true,
+            moment: moment(2),
+            ..MembersResponse::default()
+        };
+        let list = before.with(restored.clone());
+        assert_eq!(list.endpoints(), before.endpoints());
+        assert_eq!(list.sources(), before.sources());
+        assert!(list.must_be_kept(&before, ME));
+        let list = list.with(restored);
+        assert!(list.has_former(), "the next answer says no more");
+        assert_eq!(list.without_former().endpoints().len(), 0);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Shared {
             table: (self.table.id, self.table.mark),
             stats: (self.stats.id, self.stats.mark),
         };
-        crate::sync::save_small(&path(data), &noted);
+        crate::cached::save_small(&path(data), &noted);
     }
 
     /// Those that a process was told of.
@@ -108,7 +108,7 @@ impl Shared {
 
     /// Those that are noted, if they are there still.
     fn there(data: &Path, writable: bool) -> Option<Self> {
-        let noted: SharingNote = crate::sync::load(&path(data))?;
+        let noted: SharingNote = crate::cached::load(&path(data))?;
         if noted.boot != boot() || noted.namespace != namespace() {
             return None;
         }

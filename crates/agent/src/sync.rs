@@ -1,23 +1,21 @@
 //! The conversation with the upgrade server: enrolment, reports out, the node's view in; all of it cached on disk, so
 //! that a node goes on at its version, and recovers, while the server is away.
 
+use crate::cached::{load, save};
 use crate::config::Config;
 use crate::contact::{Answer, Contact};
 use crate::layout::Layout;
+use crate::server_memory::{ServerMemory, remembered};
 use crate::vital::Vital;
 use client::{Client, ClientError};
 use model::api::{
-    EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, NewEvent, NodeIdentity, NodeReport, NodeView,
-    Phase, SyncNumber, SyncRequest,
+    Disagreement, EVENTS_PER_SYNC_MAX, EnrolRequest, Enrolled, HeldUpgrade, Moment, NewEvent,
+    NodeIdentity, NodeReport, NodeView, Phase, RememberedSystem, SyncNumber, SyncRequest,
 };
 use model::ids::{NodeId, Version};
 use model::machine::Place;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +33,12 @@ const FORGOTTEN: &str = "/problems/node-forgotten";
 /// The problem that says that a node of this name runs elsewhere, or has another class.
 const CONFLICT: &str = "/problems/enrolment-conflict";
 
+/// The problem that says that the server does not know the node.
+const UNKNOWN: &str = "/problems/unknown-node";
+
+/// The problem that says that the server has begun anew, and may have lost what it was told.
+pub(crate) const TELL_EVERYTHING: &str = "/problems/tell-everything";
+
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
 
@@ -48,10 +52,11 @@ pub(crate) async fn enrol(
     client: &Client,
     config: &Config,
     layout: &Layout,
+    holds: &[HeldUpgrade],
     claimed: bool,
 ) -> Result<(Enrolled, bool), ClientError> {
     let known = enrolled(layout, Some(&config.name));
-    let request = request(config, layout, known.as_ref());
+    let request = request(config, layout, known.as_ref(), holds);
     match client.enrol(&request).await {
         Ok(enrolled) => {
             keep(layout, &config.name, &enrolled);
@@ -70,8 +75,20 @@ pub(crate) async fn enrol(
     }
 }
 
-fn request(config: &Config, layout: &Layout, known: Option<&Enrolled>) -> EnrolRequest {
+fn request(
+    config: &Config,
+    layout: &Layout,
+    known: Option<&Enrolled>,
+    holds: &[HeldUpgrade],
+) -> EnrolRequest {
+    let moment = ServerMemory::load(layout).moment();
+    let view = load::<NodeView>(&view_file(layout));
+    let system = known.map_or("", |known| &known.system);
     EnrolRequest {
+        node: known.map(|known| known.node),
+        remembered: moment.map(|_| Box::new(remembered(system, view.as_ref()))),
+        moment,
+        holds: holds.to_vec(),
         name: config.name.clone(),
         class: config.class.clone(),
         attributes: config.attributes.clone(),
@@ -107,6 +124,10 @@ fn keep(layout: &Layout, name: &str, enrolled: &Enrolled) {
     save(&enrolment(layout), &KeptEnrolment { enrolled, name });
 }
 
+fn view_file(layout: &Layout) -> PathBuf {
+    layout.cache().join("view.json")
+}
+
 fn enrolment(layout: &Layout) -> PathBuf {
     layout.cache().join("enrolled.json")
 }
@@ -134,6 +155,10 @@ pub(crate) struct Link {
     pub(crate) forgotten: watch::Receiver<bool>,
     /// The server has given the node another number: the agent is to begin anew.
     pub(crate) renumbered: watch::Receiver<bool>,
+    /// What the server does not have as it lies at the node: its views are not followed then.
+    pub(crate) disagreement: watch::Receiver<Option<Disagreement>>,
+    /// The newest moment of the server's history that was seen.
+    pub(crate) moment: watch::Receiver<Option<Moment>>,
 }
 
 /// What the server was told that a node runs.
@@ -161,16 +186,20 @@ pub(crate) fn start(
     config: &Config,
     enrolled: &Enrolled,
     layout: &Layout,
+    holds: Vec<HeldUpgrade>,
     report: watch::Receiver<Option<NodeReport>>,
     vital: &Vital,
 ) -> Link {
-    let cache = layout.cache().join("view.json");
+    let cache = view_file(layout);
     let (view_sender, view) = watch::channel(load::<NodeView>(&cache).map(Arc::new));
     let (heard_sender, heard) = watch::channel(None);
     let (events, event_receiver) = mpsc::unbounded_channel();
     let wake = Arc::new(Notify::new());
     let (forgotten, is_forgotten) = watch::channel(false);
     let (renumbered, is_renumbered) = watch::channel(false);
+    let (disagreement, found) = watch::channel(None);
+    let memory = ServerMemory::load(layout);
+    let moment = memory.subscribe();
     let conversation = Conversation {
         client,
         node: enrolled.node,
@@ -178,7 +207,12 @@ pub(crate) fn start(
             system_id: enrolled.system_id,
             name: config.name.clone(),
         },
-        enrolling: request(config, layout, Some(enrolled)),
+        enrolling: request(config, layout, Some(enrolled), &holds),
+        system: enrolled.system.clone(),
+        holds,
+        memory,
+        wants_everything: false,
+        disagreement,
         layout: layout.clone(),
         poll: Duration::from_millis(config.poll_ms),
         cache: cache.into_boxed_path(),
@@ -205,6 +239,8 @@ pub(crate) fn start(
         view,
         forgotten: is_forgotten,
         renumbered: is_renumbered,
+        disagreement: found,
+        moment,
     }
 }
 
@@ -214,6 +250,12 @@ struct Conversation {
     identity: NodeIdentity,
     /// How the node enrols again.
     enrolling: EnrolRequest,
+    system: String,
+    /// What lay at the node when the agent started; its reports say what does since.
+    holds: Vec<HeldUpgrade>,
+    memory: ServerMemory,
+    /// The server has begun anew, or has enrolled the node anew: it is told everything.
+    wants_everything: bool,
     layout: Layout,
     poll: Duration,
     cache: Box<Path>,
@@ -230,6 +272,7 @@ struct Conversation {
     /// The server has said that the node was forgotten.
     forgotten: watch::Sender<bool>,
     renumbered: watch::Sender<bool>,
+    disagreement: watch::Sender<Option<Disagreement>>,
     /// What was said of the server.
     contact: Contact,
 }
@@ -240,11 +283,17 @@ impl Conversation {
         loop {
             self.collect_events();
             let report = self.report.borrow_and_update().clone();
-            let changed = if report == sent { None } else { report.clone() };
-            let synced = self.sync(changed).await;
+            let everything = self.wants_everything;
+            let is_news = everything || report != sent;
+            let synced = self.sync(report.clone().filter(|_| is_news)).await;
+            if self.wants_everything && !everything {
+                tokio::time::sleep(SYNC_GAP).await;
+                continue;
+            }
             self.note(&synced);
             let pause = match synced {
                 Ok(()) => {
+                    self.note_known();
                     let heard = report.as_ref().map(|report| HeardByServer {
                         version: report.status.version,
                         bundle: report.status.bundle,
@@ -256,7 +305,7 @@ impl Conversation {
                 }
                 Err(error) => {
                     self.note_forgotten(&error);
-                    if error.kind() == Some(CONFLICT) {
+                    if matches!(error.kind(), Some(CONFLICT | UNKNOWN)) {
                         self.enrol_again().await;
                     }
                     jittered(self.poll.min(RETRY_PAUSE))
@@ -302,11 +351,33 @@ impl Conversation {
         }
     }
 
-    /// Asks for a number where the server knows this one as another node's. A server of another system gives none.
+    /// A server whose database was set back knows a node again that was forgotten since.
+    fn note_known(&self) {
+        if *self.forgotten.borrow() {
+            tracing::warn!(
+                "the server knows this node again, which was forgotten: it takes part as before; forget it again if it should not"
+            );
+            self.forgotten.send_replace(false);
+        }
+    }
+
+    /// Asks for a number where the server knows this one as another node's, or not at all. A server of another system gives none.
     async fn enrol_again(&mut self) {
-        let Ok(enrolled) = self.client.enrol(&self.enrolling).await else {
-            return;
+        let moment = self.memory.moment();
+        let request = EnrolRequest {
+            remembered: moment.map(|_| Box::new(self.remembered())),
+            moment,
+            holds: self.held(),
+            ..self.enrolling.clone()
         };
+        let enrolled = match self.client.enrol(&request).await {
+            Ok(enrolled) => enrolled,
+            Err(error) => {
+                tracing::debug!(%error, "not enrolled anew");
+                return;
+            }
+        };
+        self.wants_everything = true;
         if enrolled.node != self.node && !*self.renumbered.borrow() {
             tracing::warn!(
                 number = %enrolled.node,
@@ -314,6 +385,40 @@ impl Conversation {
             );
             keep(&self.layout, &self.identity.name, &enrolled);
             self.renumbered.send_replace(true);
+        }
+    }
+
+    fn remembered(&self) -> RememberedSystem {
+        remembered(&self.system, self.view.borrow().as_deref())
+    }
+
+    /// What lies at the node.
+    fn held(&self) -> Vec<HeldUpgrade> {
+        let report = self.report.borrow();
+        report
+            .as_ref()
+            .map_or_else(|| self.holds.clone(), |report| report.holds.clone())
+    }
+
+    /// Follows a view of a server that has what lies here. The view of one that lags, or has something else, is none: nothing is
+    /// dropped, promised or begun by it.
+    fn take(&self, view: NodeView) {
+        let held = self.held();
+        let found = view.disagrees_with(&held);
+        let agrees = found.is_none();
+        self.disagreement.send_if_modified(|before| {
+            let differs = *before != found;
+            *before = found;
+            differs
+        });
+        if agrees {
+            let (mut view, is_part) = view.without_replaced(&held);
+            if is_part {
+                // No number of a view: the whole one is asked for until it can be followed.
+                view.view = 0;
+            }
+            save(&self.cache, &view);
+            self.view.send_replace(Some(Arc::new(view)));
         }
     }
 
@@ -331,19 +436,25 @@ impl Conversation {
         self.sent.number += 1;
         let seen_view = self.view.borrow().as_ref().map(|view| view.view);
         let request = SyncRequest {
-            seen_view: if self.reached { seen_view } else { None },
+            seen_view: seen_view.filter(|_| self.reached && !self.wants_everything),
             report,
             identity: Some(self.identity.clone()),
             number: Some(self.sent),
+            moment: self.memory.moment(),
+            remembered: self.wants_everything.then(|| Box::new(self.remembered())),
             events: self.waiting.iter().take(count).cloned().collect(),
         };
         let answer = self.client.sync(self.node, &request, None).await;
         self.reached = answer.is_ok();
+        self.wants_everything = match &answer {
+            Ok(_) => false,
+            Err(error) => self.wants_everything || error.kind() == Some(TELL_EVERYTHING),
+        };
         let answer = answer?;
         self.waiting.drain(..count);
+        self.memory.saw(answer.moment);
         if let Some(view) = answer.view {
-            save(&self.cache, &view);
-            self.view.send_replace(Some(Arc::new(view)));
+            self.take(view);
         }
         Ok(())
     }
@@ -352,74 +463,4 @@ impl Conversation {
 /// Between 80 % and 120 % of `interval`, so that nodes that started together do not ask together.
 fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::random_range(0.8..1.2))
-}
-
-/// Reads a cached document; whatever is wrong with it, it counts as absent: the server has the original.
-pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let mut options = OpenOptions::new();
-    // A pipe in its place is not waited for.
-    let mut file = options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .ok()?;
-    let mut bytes = Vec::new();
-    let is_file = file.metadata().ok()?.is_file();
-    is_file.then(|| file.read_to_end(&mut bytes).ok())??;
-    serde_json::from_slice(&bytes).ok()
-}
-
-/// Writes a document through a rename, and is sure that it survives a power cut.
-pub(crate) fn save_durably<T: Serialize>(path: &Path, document: &T) -> std::io::Result<()> {
-    let bytes = serde_json::to_vec(document).map_err(std::io::Error::other)?;
-    let fresh = path.with_extension("new");
-    let mut file = std::fs::File::create(&fresh)?;
-    std::io::Write::write_all(&mut file, &bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    match path.parent() {
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-/// Writes a cached document through a rename. A full disk costs only the cache.
-pub(crate) fn save<T: Serialize>(path: &Path, document: &T) {
-    report(
-        path,
-        bytes_of(document).and_then(|bytes| replace(path, &bytes)),
-    );
-}
-
-/// The same for a document that must be kept even when the disk is full: it is written over the old one then, which
-/// takes no room. A crash meanwhile leaves none.
-pub(crate) fn save_small<T: Serialize>(path: &Path, document: &T) {
-    let written = bytes_of(document).and_then(|bytes| {
-        replace(path, &bytes).or_else(|_| {
-            let mut file = OpenOptions::new().write(true).open(path)?;
-            file.write_all(&bytes)?;
-            file.set_len(bytes.len() as u64)
-        })
-    });
-    report(path, written);
-}
-
-fn bytes_of<T: Serialize>(document: &T) -> io::Result<Vec<u8>> {
-    serde_json::to_vec(document).map_err(io::Error::other)
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let written = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, path));
-    if written.is_err() {
-        // Its room is needed; what cannot be removed is written over the next time.
-        let _ = std::fs::remove_file(&fresh);
-    }
-    written
-}
-
-fn report(path: &Path, written: io::Result<()>) {
-    if let Err(error) = written {
-        tracing::warn!(path = %path.display(), %error, "cannot cache");
-    }
 }

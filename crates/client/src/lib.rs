@@ -52,6 +52,8 @@ pub struct Client {
     names: local::Names,
     given: Option<GivenToken>,
     author: Option<String>,
+    /// The node whose permits are confirmed and ended.
+    holder: Option<String>,
     tell_silence: Option<fn(&str)>,
 }
 
@@ -101,6 +103,7 @@ impl Client {
             names: local::Names::default(),
             given: token.map(|token| GivenToken { token, owner: None }),
             author: None,
+            holder: None,
             tell_silence: None,
         })
     }
@@ -118,6 +121,14 @@ impl Client {
     #[must_use]
     pub fn with_author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
+        self
+    }
+
+    /// The same client, which confirms and ends only permits of the node of this name: a server that was set back may give a
+    /// permit's number to another node.
+    #[must_use]
+    pub fn holding_as(mut self, node: impl Into<String>) -> Self {
+        self.holder = Some(node.into());
         self
     }
 

@@ -24,7 +24,8 @@ impl Client {
     /// the node's view differs from `seen_view`.
     ///
     /// # Errors
-    /// 404 `/problems/unknown-node`: the node was forgotten.
+    /// 404 `/problems/unknown-node`, 409 `/problems/no-system`: not known here; 410 `/problems/node-forgotten`; 409
+    /// `/problems/tell-everything`: the server has begun anew, and wants the whole report and what is remembered.
     pub async fn sync(
         &self,
         node: NodeId,
@@ -127,10 +128,9 @@ impl Client {
     /// a newer revision published. Stay, and ask anew.
     pub async fn confirm_permit(&self, permit: PermitId) -> Result<PermitFact, ClientError> {
         let permit = permit.to_string();
-        self.ask(OutgoingRequest::post(&[
-            "v1", "permits", &permit, "confirm",
-        ]))
-        .await
+        let path = ["v1", "permits", &permit, "confirm"];
+        let call = OutgoingRequest::post(&path);
+        self.ask(call.with("holder", self.holder.as_deref())).await
     }
 
     /// Ends a permit (`DELETE /v1/permits/{id}`); one that is gone already is no error.
@@ -139,7 +139,9 @@ impl Client {
     /// As every request.
     pub async fn end_permit(&self, permit: PermitId) -> Result<(), ClientError> {
         let permit = permit.to_string();
-        self.command(OutgoingRequest::delete(&["v1", "permits", &permit]))
+        let path = ["v1", "permits", &permit];
+        let call = OutgoingRequest::delete(&path);
+        self.command(call.with("holder", self.holder.as_deref()))
             .await
     }
 

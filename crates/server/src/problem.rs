@@ -45,6 +45,7 @@ kinds! {
     NO_SYSTEM "no-system" 409 "Nothing is published yet";
     ENROLMENT_CONFLICT "enrolment-conflict" 409 "The name belongs to another node";
     NOT_BLOCKED "not-blocked" 409 "The node is not blocked";
+    TELL_EVERYTHING "tell-everything" 409 "The server has begun anew and wants to be told everything";
     OUTDATED_REPORT "outdated-report" 409 "A later report of the node has been heard";
     PERMIT_REFUSED "permit-refused" 409 "The node may not upgrade to that version now";
     PUBLISH_REFUSED "publish-refused" 409 "The upgrade does not follow what is published";

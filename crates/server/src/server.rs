@@ -8,10 +8,12 @@ use crate::local;
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
 use crate::repository::{self, PublishedUpgrades, RepositoryFolder, SignedRepository};
-use crate::rules::Order;
+use crate::rules::{Order, RANDOM_MASK};
 use crate::state_writer::StateWriter;
 use crate::token;
-use crate::udb::{Postgres, SQLITE_FILE, Sqlite, Udb};
+use crate::udb::{
+    Change, ChangeSet, Postgres, SQLITE_FILE, ServerLife, Sqlite, Stored, Udb, UdbError,
+};
 use model::api::EventKind;
 use rustix::fs::OFlags;
 use rustix::process::Resource;
@@ -76,7 +78,7 @@ impl Server {
         let repository = open_repository(&config).await?;
         let signed = SignedRepository::open(&repository_folder(&config), &server_key(&config))?;
         let udb = open_database(&mut config).await?;
-        let stored = udb.load().await?;
+        let stored = begun(&*udb).await?;
         let now_ms = config.clock.now_ms();
         let state = recover(stored, &repository, ProvedUpgrades::new(), now_ms).await?;
         let unsealed = |refusal: RequestRefusal| ServerError::Unsealed(refusal.detail);
@@ -253,6 +255,48 @@ pub async fn run(
     let server = Server::bind(config).await?;
     tracing::info!(address = %server.address(), "the upgrade server listens");
     server.serve(shutdown).await
+}
+
+/// Begins a new life in the database's history: whoever has seen another one after the last knows that this one was set back.
+async fn begun(udb: &dyn Udb) -> Result<Stored, UdbError> {
+    loop {
+        match begin(udb, udb.load().await?).await {
+            // Another server over the same database was quicker.
+            Err(UdbError::Conflict) => {}
+            begun => return begun,
+        }
+    }
+}
+
+async fn begin(udb: &dyn Udb, mut stored: Stored) -> Result<Stored, UdbError> {
+    let last = stored.lives.last();
+    let random = || rand::random::<u64>() & RANDOM_MASK;
+    let generation = stored.generation + 1;
+    let life = ServerLife {
+        number: last.map_or(0, |last| last.number) + 1,
+        epoch: last.map_or_else(random, |last| last.epoch),
+        life: random(),
+        began_at: generation,
+        lost: None,
+    };
+    let begin = ChangeSet {
+        expected: stored.generation,
+        generation,
+        view: stored.view,
+        changes: vec![Change::Life(life.clone())],
+    };
+    match udb.commit(begin).await {
+        Ok(()) => {
+            stored.generation = generation;
+            stored.lives.push(life);
+        }
+        // It serves all the same, in the life that was there.
+        Err(UdbError::Full) => {
+            tracing::warn!("the disk is full: this start is not noted in the upgrade database");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(stored)
 }
 
 /// Where the repository is.

@@ -8,7 +8,7 @@
 use super::group::{Group, Stray};
 use super::group_name;
 use crate::birth::{Birth, boot, is_in_place};
-use crate::sync;
+use crate::cached;
 use intercept::environment;
 use rustix::fs::FlockOperation;
 use rustix::net::SocketAddrUnix;
@@ -41,7 +41,7 @@ pub(super) struct HolderNote {
 impl HolderNote {
     /// What is noted in a directory, whosever it is, of this boot.
     fn read(data: &Path) -> Option<Self> {
-        sync::load(&path(data)).filter(|noted: &Self| noted.boot == boot())
+        cached::load(&path(data)).filter(|noted: &Self| noted.boot == boot())
     }
 
     /// Whether it was noted in another directory, of which this is a copy.
@@ -82,7 +82,7 @@ impl Notes {
             .name("notes".to_owned())
             .spawn(move || {
                 for noted in notes.iter().filter(|_| is_in_place(&data, home)) {
-                    sync::save_small(&path(&data), &noted);
+                    cached::save_small(&path(&data), &noted);
                 }
             })?;
         Ok(Self { sender, home })
@@ -126,7 +126,7 @@ pub(super) fn group(data: &Path) -> io::Result<Group> {
 
 /// Forgets what is noted in a copy of another directory, so that this one's holder has a name of its own.
 pub(super) fn forget_anothers(data: &Path) -> io::Result<()> {
-    let noted: Option<HolderNote> = sync::load(&path(data));
+    let noted: Option<HolderNote> = cached::load(&path(data));
     match noted.is_some_and(|noted| noted.is_anothers(data)) {
         true => forget(data).map_err(|(_, error)| error),
         false => Ok(()),

@@ -1,12 +1,13 @@
 //! What the repository says follows the server's views: each new view becomes a new catalog of every upgrade that it lists.
 
 use super::clock::Clock;
+use crate::cached;
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::layout::Layout;
 use crate::node_catalog::NodeCatalog;
 use crate::repository::{Published, Repository, RepositoryError};
-use crate::sync::{self, Link};
+use crate::sync::Link;
 use model::api::{EventKind, NewEvent, NodeView};
 use model::ids::Version;
 use model::release::HistoryError;
@@ -96,7 +97,7 @@ pub(super) async fn follow(
             match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
                     failures = Failures::default();
-                    sync::save(&layout.used_view(), fresh.view.as_ref());
+                    cached::save(&layout.used_view(), fresh.view.as_ref());
                     update.send_replace(Some(Arc::new(fresh)));
                 }
                 Err(error) => pause = Some(failures.note(&error, &link)),

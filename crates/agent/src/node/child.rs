@@ -2,10 +2,10 @@
 
 use super::surroundings::Surroundings;
 use crate::birth::{Birth, is_in_place};
+use crate::cached;
 use crate::household::Household;
 use crate::layout::Layout;
 use crate::relay::{ListeningSoftware, LiveTraffic};
-use crate::sync;
 use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::{ChildExit, Interception, Killed, RunningChild};
 use model::bundle::{Class, Signal, StopTo};
@@ -102,7 +102,7 @@ impl ChildStart {
 
     /// Where the directory was when the software was started, if that path leads there no more.
     pub(super) fn left(layout: &Layout) -> Option<PathBuf> {
-        let last: Self = sync::load(&layout.start())?;
+        let last: Self = cached::load(&layout.start())?;
         let here = Birth::at(layout.root());
         last.root
             .filter(|root| root != layout.root() && !is_in_place(root, here))
@@ -110,7 +110,7 @@ impl ChildStart {
 
     /// The start of what runs under a holder, where it was recorded.
     pub(super) fn of(layout: &Layout, running: &RunningChild) -> Option<Self> {
-        let last: Option<Self> = sync::load(&layout.start());
+        let last: Option<Self> = cached::load(&layout.start());
         last.filter(|start| start.generation == running.generation)
     }
 }
@@ -239,12 +239,12 @@ impl ChildKeeper {
 
     /// The last start that was recorded.
     pub(super) fn last_start(&self) -> Option<ChildStart> {
-        sync::load(&self.surroundings.layout.start())
+        cached::load(&self.surroundings.layout.start())
     }
 
     /// Records a start before it is made.
     pub(super) fn starts(&self, start: ChildStart) {
-        sync::save_small(&self.surroundings.layout.start(), &start);
+        cached::save_small(&self.surroundings.layout.start(), &start);
         self.unfit.send_replace(None);
         self.present.send_replace(Some(KnownChild {
             start,

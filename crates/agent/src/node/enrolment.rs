@@ -9,7 +9,7 @@ use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::sync;
 use client::{Client, ClientError};
-use model::api::Enrolled;
+use model::api::{Enrolled, HeldUpgrade};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -23,6 +23,8 @@ pub(super) struct Enrolment {
     pub(super) answered: bool,
     /// How many records that the server has heard of are not in the journal, which was claimed so.
     pub(super) behind: Option<u64>,
+    /// What lies at the node.
+    pub(super) holds: Vec<HeldUpgrade>,
 }
 
 /// Whom is asked, and for what.
@@ -31,6 +33,8 @@ pub(super) struct Enrolling<'n> {
     pub(super) config: &'n Config,
     pub(super) layout: &'n Layout,
     pub(super) journal: &'n mut Journal,
+    /// What lies at the node.
+    pub(super) holds: Vec<HeldUpgrade>,
     pub(super) holder: &'n HolderClient,
 }
 
@@ -44,8 +48,8 @@ impl Enrolling<'_> {
         stop: watch::Receiver<bool>,
     ) -> Result<Option<Enrolment>, AgentError> {
         let claimed = self.journal.is_claimed();
-        let enrolment = match ask(self.client, self.config, self.layout, claimed, stop).await {
-            Ok(Some((enrolled, answered))) => compare(self.journal, enrolled, answered).map(Some),
+        let enrolment = match self.ask(claimed, stop).await {
+            Ok(Some((enrolled, answered))) => self.compare(enrolled, answered).map(Some),
             Ok(None) => Ok(None),
             Err(refused) => Err(refused),
         };
@@ -54,53 +58,48 @@ impl Enrolling<'_> {
         }
         enrolment
     }
-}
 
-fn compare(
-    journal: &mut Journal,
-    enrolled: Enrolled,
-    answered: bool,
-) -> Result<Enrolment, AgentError> {
-    let compared = answered.then(|| journal.compare(enrolled.records));
-    Ok(Enrolment {
-        behind: compared.transpose()?.flatten(),
-        enrolled,
-        answered,
-    })
-}
+    fn compare(&mut self, enrolled: Enrolled, answered: bool) -> Result<Enrolment, AgentError> {
+        let compared = answered.then(|| self.journal.compare(enrolled.records));
+        Ok(Enrolment {
+            behind: compared.transpose()?.flatten(),
+            enrolled,
+            answered,
+            holds: std::mem::take(&mut self.holds),
+        })
+    }
 
-/// Enrols, waiting for the server if it must; `None` when the agent is asked to go before.
-async fn ask(
-    client: &Client,
-    config: &Config,
-    layout: &Layout,
-    claimed: bool,
-    mut stop: watch::Receiver<bool>,
-) -> Result<Option<(Enrolled, bool)>, AgentError> {
-    let mut contact = Contact::default();
-    loop {
-        match sync::enrol(client, config, layout, claimed).await {
-            Ok(enrolled) => return Ok(Some(enrolled)),
-            Err(ClientError::Problem(problem))
-                // Under a name that is heard elsewhere a directory that was just claimed waits: the other may have ended.
-                if matches!(problem.status, 400 | 401 | 403 | 422)
-                    || problem.status == 409 && !claimed =>
-            {
-                return Err(ClientError::Problem(problem).into());
-            }
-            Err(error @ (ClientError::Token(_) | ClientError::Author(_))) => {
-                return Err(error.into());
-            }
-            Err(error) => {
-                let said = contact.note(Instant::now(), Answer::of(&error));
-                if let Some(said) = said {
-                    tracing::warn!("not enrolled yet: {said}");
+    /// Enrols, waiting for the server if it must; `None` when the agent is asked to go before.
+    async fn ask(
+        &self,
+        claimed: bool,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<Option<(Enrolled, bool)>, AgentError> {
+        let mut contact = Contact::default();
+        loop {
+            match sync::enrol(self.client, self.config, self.layout, &self.holds, claimed).await {
+                Ok(enrolled) => return Ok(Some(enrolled)),
+                Err(ClientError::Problem(problem))
+                    // Under a name that is heard elsewhere a directory that was just claimed waits: the other may have ended.
+                    if matches!(problem.status, 400 | 401 | 403 | 422)
+                        || problem.status == 409 && !claimed =>
+                {
+                    return Err(ClientError::Problem(problem).into());
+                }
+                Err(error @ (ClientError::Token(_) | ClientError::Author(_))) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    let said = contact.note(Instant::now(), Answer::of(&error));
+                    if let Some(said) = said {
+                        tracing::warn!("not enrolled yet: {said}");
+                    }
                 }
             }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(ENROL_PAUSE) => {}
-            _ = stop.changed() => return Ok(None),
+            tokio::select! {
+                () = tokio::time::sleep(ENROL_PAUSE) => {}
+                _ = stop.changed() => return Ok(None),
+            }
         }
     }
 }

@@ -5,9 +5,9 @@ use super::child::ChildKeeper;
 use super::held_listeners::HeldListeners;
 use super::hook_table::HookTable;
 use super::surroundings::Surroundings;
+use crate::cached;
 use crate::error_chain::chain;
 use crate::relay::Relay;
-use crate::sync;
 use crate::unpoisoned::Unpoisoned as _;
 use model::ids::Version;
 use model::machine;
@@ -127,7 +127,7 @@ impl HeldCalls {
     /// Calls go on: says how long they were held, and how much of it the release took.
     fn end_unavailability(&self, version: Version) {
         let since = self.since.lock().unpoisoned().releasing.take();
-        let Some(since_ms) = sync::load::<u64>(&self.held_file()) else {
+        let Some(since_ms) = cached::load::<u64>(&self.held_file()) else {
             return;
         };
         let ms = self.surroundings.clock.now_ms().saturating_sub(since_ms);
@@ -149,7 +149,7 @@ impl HeldCalls {
     fn note_hold(&self) {
         let joined = self.child.last_start().is_some();
         if joined && !self.held_file().exists() {
-            sync::save(&self.held_file(), &self.surroundings.clock.now_ms());
+            cached::save(&self.held_file(), &self.surroundings.clock.now_ms());
         }
     }
 

@@ -137,10 +137,10 @@ impl HookTable {
         }
     }
 
-    /// Closes the way to the software when the node was forgotten.
+    /// Closes the way to the software when the node was forgotten, and opens it when it is known again.
     pub(super) fn follow_forgetting(&self) {
         let forgotten = *self.surroundings.link.forgotten.borrow();
-        if forgotten && !self.relay.forgotten.swap(true, Ordering::Relaxed) {
+        if self.relay.forgotten.swap(forgotten, Ordering::Relaxed) != forgotten {
             self.publish();
         }
     }
@@ -160,7 +160,7 @@ impl HookTable {
             version: serving.0,
             agent_lock: identity.agent_key.lock(),
             // Of a forgotten node too no connection is the software's at once.
-            probing: beside.probing || *self.surroundings.link.forgotten.borrow(),
+            probing: beside.probing || self.relay.forgotten.load(Ordering::Relaxed),
             refuse_members: beside.refuse_members,
             stopping_until_ms: beside.stopping_until_ms,
             local_labels_prompt: fast_open.always_sends,

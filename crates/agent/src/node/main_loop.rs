@@ -1,13 +1,14 @@
 //! The main loop: feeds the node machine and performs what it asks, strictly in order.
 
 use super::fault::Fault;
+use super::held_upgrades::{self, HeldUpgrades};
 use super::report;
 use super::staging::Staging;
 use super::{CatalogUpdate, Node, actions};
 use crate::holder_client::{Notice, Notices};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{ArrivingConnection, ConnectionEnds};
-use model::api::{NodeReport, NodeStatus, Phase, told};
+use model::api::{Disagreement, NodeReport, NodeStatus, Phase, told};
 use model::machine::{
     Action, Input, NodeMachine, Note, Outcome, Output, Plan, Record, StageOutcome, StageRequest,
 };
@@ -46,6 +47,9 @@ pub(super) struct MainLoop {
     suspected: Option<String>,
     action: Option<JoinHandle<Outcome>>,
     staging: Option<JoinHandle<StageOutcome>>,
+    held: HeldUpgrades,
+    /// What was told last of what the server does not have.
+    disagreement: Option<Disagreement>,
 }
 
 /// What woke the loop.
@@ -73,6 +77,8 @@ impl MainLoop {
             report,
             fault: Fault::from_environment(),
             suspected: None,
+            held: HeldUpgrades::default(),
+            disagreement: None,
             action: None,
             staging: None,
         }
@@ -200,6 +206,7 @@ impl MainLoop {
     fn look_around(&mut self) -> Vec<Output> {
         self.node.hook_table.follow_kernel_settings();
         self.node.hook_table.follow_forgetting();
+        self.tell_disagreement();
         self.node.inspection.look_at_software();
         // A listener that was kept listens from bind on, before the hook sees listen: only what stays so is believed.
         let seen = self.node.inspection.unreachable_program();
@@ -211,6 +218,19 @@ impl MainLoop {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Tells once what the server does not have as it lies here, and that it has it again.
+    fn tell_disagreement(&mut self) {
+        let now = self.node.surroundings.link.disagreement.borrow().clone();
+        if now == self.disagreement {
+            return;
+        }
+        let (kind, message) = held_upgrades::event(now.as_ref());
+        tracing::warn!("{message}");
+        let version = now.as_ref().map(|found| found.version);
+        (self.node.surroundings).tell(kind.name(), version, told(&message));
+        self.disagreement = now;
     }
 
     async fn perform(&mut self, outputs: Vec<Output>) -> Result<(), JournalError> {
@@ -303,17 +323,17 @@ impl MainLoop {
     }
 
     /// Reports a reason that the machine does not know.
-    fn report_reason(&self, reason: &str) {
+    fn report_reason(&mut self, reason: &str) {
         let mut status = self.machine.status(self.node.surroundings.progress.now());
         status.reason = Some(reason.to_owned());
         self.publish(status);
     }
 
-    fn publish_report(&self) {
+    fn publish_report(&mut self) {
         self.publish(self.machine.status(self.node.surroundings.progress.now()));
     }
 
-    fn publish(&self, status: NodeStatus) {
+    fn publish(&mut self, status: NodeStatus) {
         let version = Some(status.version);
         for news in self.node.relay.tally.remarks.news() {
             (self.node.surroundings).tell(news.kind, version, told(&news.text));
@@ -321,6 +341,8 @@ impl MainLoop {
         let retry_acknowledged = self.machine.retry_acknowledged();
         let report = NodeReport {
             records: self.journal.total(),
+            holds: self.held.of(&self.node.surroundings.layout, &self.machine),
+            permit: self.machine.permit(),
             ..report::report(&self.node, status, retry_acknowledged)
         };
         self.report.send_if_modified(|present| {
@@ -337,6 +359,8 @@ impl MainLoop {
 fn is_news(before: &NodeReport, after: &NodeReport) -> bool {
     !is_the_same_standing(&before.status, &after.status)
         || before.remarks.len() != after.remarks.len()
+        || before.holds != after.holds
+        || before.permit != after.permit
         || before.endpoints != after.endpoints
         || before.retired_acknowledged != after.retired_acknowledged
         || before.retry_acknowledged != after.retry_acknowledged

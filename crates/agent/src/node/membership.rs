@@ -3,12 +3,12 @@
 
 use super::hook_table::{HookTable, MemberAddresses};
 use super::surroundings::Surroundings;
+use crate::cached;
 use crate::members::{Address, MemberList};
 use crate::relay::LiveTraffic;
-use crate::sync;
 use crate::unpoisoned::Unpoisoned as _;
 use client::ClientError;
-use model::api::MembersResponse;
+use model::api::{Disagreement, MembersResponse};
 use model::ids::NodeId;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -34,6 +34,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// it polls rarely; its calls without a label are not served where versions differ (see [`MemberList::unsure`]).
 const KNOWN_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long members are known on whom a server that was set back may not know yet: they enrol anew within their poll interval.
+const FORMER_LIMIT: Duration = Duration::from_secs(60);
+
 /// How long an agent that has just started waits for the server before it goes on with what it knows.
 pub(super) const FIRST_LIST_LIMIT: Duration = Duration::from_secs(2);
 
@@ -54,6 +57,8 @@ pub(super) struct Membership {
 struct KnownMembers {
     list: MemberList,
     addresses: MemberAddresses,
+    /// Since when the list has addresses of a lost history.
+    former_since: Option<Instant>,
     /// Own addresses that have been waited for: the others know them.
     announced: BTreeSet<Address>,
 }
@@ -73,10 +78,11 @@ impl Membership {
         traffic: &Arc<LiveTraffic>,
         hook_table: &Arc<HookTable>,
     ) -> Arc<Self> {
-        let list: MemberList = sync::load(&surroundings.layout.members()).unwrap_or_default();
+        let list: MemberList = cached::load(&surroundings.layout.members()).unwrap_or_default();
         let known = KnownMembers {
             announced: list.of(surroundings.identity.node),
             addresses: addresses(&list),
+            former_since: list.has_former().then(Instant::now),
             list,
         };
         hook_table.set_members(known.addresses.clone());
@@ -129,9 +135,16 @@ impl Membership {
         true
     }
 
+    /// Whether the server has other contents under a number that this node runs: its members are not those that the node speaks with,
+    /// which are known from before.
+    fn speaks_otherwise(&self) -> bool {
+        let found = self.surroundings.link.disagreement.borrow();
+        found.as_ref().is_some_and(Disagreement::differs)
+    }
+
     async fn take_members(&self, answer: MembersResponse) {
         let before = self.known().list.clone();
-        let list = before.with(answer);
+        let list = self.without_what_is_over(before.with(answer));
         if list.must_be_kept(&before, self.me()) {
             self.keep_list(list.clone()).await;
         }
@@ -149,11 +162,25 @@ impl Membership {
         self.answers.send_modify(|count| *count += 1);
     }
 
+    /// The list without addresses that only a lost history has named, once everybody has had time to enrol anew.
+    fn without_what_is_over(&self, list: MemberList) -> MemberList {
+        let mut known = self.known();
+        if !list.has_former() {
+            return list;
+        }
+        let since = *known.former_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < FORMER_LIMIT {
+            return list;
+        }
+        known.former_since = None;
+        list.without_former()
+    }
+
     /// On disk before it is in force and acknowledged: the next agent must not go back behind it, and judges callers as this one does,
     /// though it hears nothing of the server. Beside the runtime, which a slow disk must not hold up.
     async fn keep_list(&self, list: MemberList) {
         let file = self.surroundings.layout.members();
-        let kept = tokio::task::spawn_blocking(move || sync::save_durably(&file, &list)).await;
+        let kept = tokio::task::spawn_blocking(move || cached::save_durably(&file, &list)).await;
         match kept {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the members' list cannot be kept"),
@@ -289,9 +316,14 @@ pub(super) async fn follow(membership: Weak<Membership>) {
         let pause = match (answer, membership.upgrade()) {
             (_, None) => return,
             (Ok(Ok(answer)), Some(here)) => {
-                here.take_members(answer).await;
                 has_warned = false;
-                QUESTION_GAP
+                match here.speaks_otherwise() {
+                    true => RETRY_PAUSE,
+                    false => {
+                        here.take_members(answer).await;
+                        QUESTION_GAP
+                    }
+                }
             }
             (Ok(Err(error)), Some(here)) => {
                 tracing::debug!(%error, "the members' list cannot be had");

@@ -22,6 +22,7 @@ mod enrolment;
 mod fault;
 mod held_calls;
 mod held_listeners;
+mod held_upgrades;
 mod hook_table;
 mod inspection;
 mod main_loop;

@@ -1,6 +1,6 @@
 //! What the node says about itself.
 
-use super::Node;
+use super::{Node, held_upgrades};
 use intercept::holder::Interception;
 use intercept::stats::Counter;
 use model::api::{ChildState, NodeReport, NodeStatus, Phase, REPORT_ENTRIES_MAX, told};
@@ -26,6 +26,8 @@ pub(super) fn report(node: &Node, status: NodeStatus, retry_acknowledged: u64) -
         retry_acknowledged,
         connections,
         records: 0,
+        holds: Vec::new(),
+        permit: None,
         remarks: remarks(node, &counters),
         counters,
         status: as_seen(node, status),
@@ -41,7 +43,9 @@ fn as_seen(node: &Node, mut status: NodeStatus) -> NodeStatus {
         // Not before its ports are open.
         status.phase = Phase::Fetching;
     }
-    if let Some(why) = node.inspection.hindrance() {
+    let disagreement = node.surroundings.link.disagreement.borrow().clone();
+    let disagrees = disagreement.as_ref().map(held_upgrades::reason);
+    if let Some(why) = node.inspection.hindrance().or(disagrees) {
         status.reason = Some(match status.reason {
             Some(reason) => format!("{why}; {reason}"),
             None => why,

@@ -6,9 +6,11 @@ use super::assembly::{HostTools, Parts};
 use super::catalog_updates::{self, CatalogError, CatalogUpdate};
 use super::child::{self, ChildStart};
 use super::enrolment::Enrolling;
+use super::held_upgrades::HeldUpgrades;
 use super::main_loop::MainLoop;
 use super::membership::{self, FIRST_LIST_LIMIT};
 use super::stopping;
+use crate::cached;
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::holder;
@@ -20,7 +22,7 @@ use crate::sync::Link;
 use crate::vital::Vital;
 use crate::{environment, sync};
 use client::Client;
-use model::api::{EventKind, NodeView};
+use model::api::{EventKind, HeldUpgrade, NodeView};
 use model::machine::{NodeMachine, Output, Plan, Record};
 use model::names;
 use std::sync::Arc;
@@ -55,12 +57,12 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         config: &config,
         layout: &layout,
         journal: &mut journal,
+        holds: held(&layout, &records),
         holder: &holder,
     };
     let Some(enrolment) = enrolling.run(stop.clone()).await? else {
         return Ok(());
     };
-    let answered = enrolment.answered;
     let (vital, mut watch_of_vital) = Vital::new();
     let (report, reports) = watch::channel(None);
     let mut link = sync::start(
@@ -68,10 +70,11 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         &config,
         &enrolment.enrolled,
         &layout,
+        enrolment.holds,
         reports,
         &vital,
     );
-    if answered && holder.state().child.is_none() {
+    if enrolment.answered && holder.state().child.is_none() {
         // Nothing runs that could serve meanwhile: what is started should be what is wanted now, not when it was cached.
         let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;
     }
@@ -91,7 +94,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     .assemble()?;
     node.remark_set_back(enrolment.behind);
     node.tell_kept_variables();
-    node.look_after_members(&vital, answered).await;
+    node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
     vital.spawn("control socket", crate::control::serve(node.clone()));
@@ -104,6 +107,15 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     };
     relay.workers.end();
     ended?.into_result()
+}
+
+/// What lies at the node, as far as its journal can be read.
+fn held(layout: &Layout, records: &[Record]) -> Vec<HeldUpgrade> {
+    let recovered = NodeMachine::recover(0, records, None, false);
+    recovered.map_or_else(
+        |_| Vec::new(),
+        |(machine, _)| HeldUpgrades::default().of(layout, &machine),
+    )
 }
 
 /// A directory that was renamed while its software ran: that finds nothing at its paths any more, or another node's files.
@@ -137,7 +149,8 @@ fn keep_variables(config: &mut Config, layout: &Layout, holder: &HolderClient) -
 fn client(config: &Config) -> Result<Client, AgentError> {
     Ok(Client::new(&config.servers, config.token.clone())?
         .believing(config.token_owner)
-        .with_author(config.name.clone()))
+        .with_author(config.name.clone())
+        .holding_as(config.name.clone()))
 }
 
 /// The catalog of the view that is there already, or of the last one that could be used; and what follows.
@@ -157,7 +170,7 @@ async fn follow_catalog(
         None => None,
     };
     if first.is_none()
-        && let Some(view) = sync::load::<NodeView>(&layout.used_view())
+        && let Some(view) = cached::load::<NodeView>(&layout.used_view())
     {
         let used = Arc::new(view);
         let update = catalog_updates::update_of_checked(&mut repository, used, config).await;

@@ -2,12 +2,12 @@
 
 use super::agent_error::{AgentError, at};
 use super::child::{self, ChildStart, StopManner};
+use crate::cached;
 use crate::holder::{self, Owner};
 use crate::holder_client::{self, HolderClient, Notices};
 use crate::journal::{Journal, JournalError};
 use crate::kernel;
 use crate::layout::Layout;
-use crate::sync;
 use intercept::holder::ChildExit;
 use std::path::Path;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub fn runner(data: &Path) -> Option<Runner> {
 
 /// How the software that runs is to be stopped, as the agent noted when it started it.
 fn last_manner(layout: &Layout) -> StopManner {
-    let last: Option<ChildStart> = sync::load(&layout.start());
+    let last: Option<ChildStart> = cached::load(&layout.start());
     last.map(|start| start.stop).unwrap_or_default()
 }
 

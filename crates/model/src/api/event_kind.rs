@@ -67,6 +67,14 @@ kinds! {
     NodeMended = "node.mended",
     /// A node's data directory is older than it was.
     NodeSetBack = "node.set_back",
+    /// The server does not know what a node runs: it was set back.
+    NodeServerLags = "node.server_lags",
+    /// The server has published something else under the number of what a node runs.
+    NodeServerDiffers = "node.server_differs",
+    /// The server has what a node runs again.
+    NodeServerAgrees = "node.server_agrees",
+    /// Two agents report as one node.
+    NodeDoubled = "node.doubled",
     /// The agent was given other variables than those with which the software runs, which keeps them.
     NodeVariablesKept = "node.variables_kept",
     /// A node takes nothing new from its server: that is not signed as the system's publishers sign.
@@ -107,6 +115,8 @@ kinds! {
     RepositoryExpires = "repository.expires",
     /// A public version was moved.
     PublicMoved = "public.moved",
+    /// The upgrade database was found to be set back, or replaced.
+    SystemSetBack = "system.set_back",
     /// The system was paused.
     SystemPaused = "system.paused",
     /// A pause has ended.

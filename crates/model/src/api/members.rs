@@ -1,5 +1,6 @@
 //! The members' list: which addresses are members', and who knows them.
 
+use super::Moment;
 use crate::ids::NodeId;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -29,6 +30,9 @@ pub struct MembersRequest {
     pub in_force: u64,
     /// The `acks` of the last answer, when the agent waits for others to acknowledge; else absent.
     pub acks: Option<u64>,
+    /// The moment at which the list came: in another history its number is another list's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
 }
 
 /// The answer to [`MembersRequest`].
@@ -45,6 +49,9 @@ pub struct MembersResponse {
     pub behind: Vec<Behind>,
     /// Changes whenever somebody acknowledges a list, falls silent or comes back.
     pub acks: u64,
+    /// Where the server's history is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
 }
 
 /// A node in the members' list.

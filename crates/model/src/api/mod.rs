@@ -2,18 +2,22 @@
 //!
 //! All times are milliseconds since the Unix epoch by the server's clock; all durations are milliseconds.
 
+mod disagreement;
 mod event_kind;
 mod history;
 mod members;
+mod moment;
 mod node;
 mod operator;
 mod permits;
 mod problem;
 mod view;
 
+pub use disagreement::{Disagreement, HeldUpgrade, disagreement, replaced};
 pub use event_kind::EventKind;
 pub use history::{Event, NewEvent, Page};
 pub use members::{Behind, Listed, Member, MembersRequest, MembersResponse};
+pub use moment::{Moment, RememberedSystem};
 pub use node::{
     ChildState, EVENTS_PER_SYNC_MAX, Endpoint, EnrolRequest, Enrolled, NodeIdentity, NodeReport,
     NodeStatus, Phase, Progress, REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, SyncResponse,
@@ -25,4 +29,6 @@ pub use operator::{
 };
 pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;
-pub use view::{Approval, NodeFact, NodeView, Pause, PermitFact, SystemView, UpgradeSummary};
+pub use view::{
+    Approval, DisagreeingNode, NodeFact, NodeView, Pause, PermitFact, SystemView, UpgradeSummary,
+};

@@ -1,13 +1,13 @@
 //! What a node says of itself when it enrols and in every sync, and what it is told in return.
 
-use super::{NewEvent, NodeView};
-use crate::ids::{NodeId, Place, Revision, Version};
+use super::{HeldUpgrade, Moment, NewEvent, NodeView, RememberedSystem};
+use crate::ids::{NodeId, PermitId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// `POST /v1/nodes`: a node makes itself known. Idempotent by `name`; a known name with another class is refused (409).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
@@ -25,6 +25,18 @@ pub struct EnrolRequest {
     /// The system that the node has been enrolled in; absent at its first enrolment. A server of another system refuses it.
     #[serde(default)]
     pub system_id: Option<u64>,
+    /// The number that the node had, for a server that does not know it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The newest moment that the agent has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
+    /// What the agent remembers of the system, where it has seen any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<Box<RememberedSystem>>,
+    /// What lies at the node, by digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<HeldUpgrade>,
 }
 
 /// Whose a node's number is: the database that has given it. Another one gives the same numbers to others.
@@ -54,10 +66,13 @@ pub struct Enrolled {
     /// How many records of its journal the server has heard of: a node with fewer has been set back. Zero for a new node.
     #[serde(default)]
     pub records: u64,
+    /// Where the server's history is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
 }
 
 /// `POST /v1/nodes/{id}/sync`: one round trip for everything an agent says and learns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
@@ -71,6 +86,12 @@ pub struct SyncRequest {
     /// Which of the agent's messages this is; absent where nobody counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<SyncNumber>,
+    /// The newest moment that the agent has seen. A server that has begun anew since asks for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
+    /// What the agent remembers of the system: told when the server asks for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<Box<RememberedSystem>>,
     /// What happened at the node since the last sync, oldest first (at most [`EVENTS_PER_SYNC_MAX`]).
     #[serde(default)]
     pub events: Vec<NewEvent>,
@@ -114,6 +135,9 @@ pub struct SyncResponse {
     pub now_ms: u64,
     /// What the node needs to know of the system, when it differs from the view that the agent holds.
     pub view: Option<NodeView>,
+    /// Where the server's history is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
 }
 
 /// What a node says about itself.
@@ -146,6 +170,12 @@ pub struct NodeReport {
     /// How many records the node's journal has ever had: it never falls, unless the node's data directory is set back.
     #[serde(default)]
     pub records: u64,
+    /// What lies at the node, staged or settled, by digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<HeldUpgrade>,
+    /// The permit that it has confirmed and not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permit: Option<PermitId>,
 }
 
 /// Where a node stands.

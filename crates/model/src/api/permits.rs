@@ -1,5 +1,6 @@
 //! Leave for one node to be unavailable: a node asks whether it may go, and gets a permit, or why not.
 
+use super::Moment;
 use crate::ids::{PermitId, Place, Version};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct VerdictRequest {
     /// It is a revision of what the node runs.
     #[serde(default)]
     pub mends: bool,
+    /// The newest moment that the agent has seen: a server that has begun anew since wants to be told everything first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<Moment>,
 }
 
 /// The answer to [`VerdictRequest`].

@@ -1,6 +1,6 @@
 //! The system as the server sees it.
 
-use super::{Listed, NodeReport, SyncNumber};
+use super::{Disagreement, HeldUpgrade, Listed, NodeReport, SyncNumber, disagreement, replaced};
 use crate::ids::{NodeId, PermitId, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SystemView {
+    /// The random number of this history of the database: another one where it was found to be set back.
+    #[serde(default)]
+    pub epoch: u64,
     /// Rises with every change of what follows, but for counters, counts of open connections, progress and the times of
     /// last contact.
     pub view: u64,
@@ -32,12 +35,26 @@ pub struct SystemView {
     pub retiring_through: Version,
     /// Every version up to this one is retired: adapters and old state may go.
     pub retired_through: Version,
+    /// Nodes that run what is not published here, or is published here with other contents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disagreeing: Vec<DisagreeingNode>,
     /// Why the server cannot store what changes, as long as it cannot: what nodes tell meanwhile is missing.
     #[serde(default)]
     pub trouble: Option<String>,
     /// The socket at which the server would tell its token to its own user, as long as somebody else has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_taken: Option<String>,
+}
+
+/// A node whose upgrade is not the server's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DisagreeingNode {
+    /// Its name.
+    pub node: String,
+    /// Which upgrade.
+    #[serde(flatten)]
+    pub disagreement: Disagreement,
 }
 
 /// The system as one node needs it: what holds for all, and what the server says of this node alone. No other node is in it,
@@ -53,6 +70,9 @@ pub struct NodeView {
     pub system_id: u64,
     /// Every upgrade ever published, by version, withdrawn ones included.
     pub upgrades: Vec<UpgradeSummary>,
+    /// The manifests' digests of every version, from revision 1 on; empty where a server from before does not tell.
+    #[serde(default)]
+    pub digests: BTreeMap<Version, Vec<String>>,
     /// Set while the system is paused: no node begins an upgrade.
     pub paused: Option<Pause>,
     /// The public version of each service, keyed `class/service`.
@@ -63,6 +83,32 @@ pub struct NodeView {
     pub retired_through: Version,
     /// Counts the operator's `retry` for this node; the agent acts when it rises.
     pub retry: u64,
+}
+
+impl NodeView {
+    /// What the server has published that a node does not agree with, if anything.
+    pub fn disagrees_with(&self, holds: &[HeldUpgrade]) -> Option<Disagreement> {
+        if self.digests.is_empty() && !self.upgrades.is_empty() {
+            return None;
+        }
+        disagreement(holds, |version, revision| self.digest(version, revision))
+    }
+
+    /// The view without the versions from the first one on that has taken the place of one that is only staged at a node: it drops that,
+    /// and then takes in the whole view.
+    pub fn without_replaced(mut self, holds: &[HeldUpgrade]) -> (Self, bool) {
+        let found = replaced(holds, |version, revision| self.digest(version, revision));
+        if let Some(first) = found {
+            self.upgrades.retain(|upgrade| upgrade.version < first);
+        }
+        (self, found.is_some())
+    }
+
+    fn digest(&self, version: Version, revision: Revision) -> Option<&str> {
+        let revisions = self.digests.get(&version)?;
+        let at = usize::try_from(revision.0.checked_sub(1)?).ok()?;
+        revisions.get(at).map(String::as_str)
+    }
 }
 
 /// An upgrade as the repository lists it.

@@ -1,10 +1,42 @@
 //! What the upgrade under way leads to.
 
 use super::node::{JoinAt, MachineState, NodeMachine, UpgradeAt};
-use super::{Place, ProbeMode, Settled, Work};
-use crate::ids::Version;
+use super::{Place, ProbeMode, Settled, Step, Work};
+use crate::ids::{PermitId, Version};
+use std::collections::BTreeSet;
 
 impl NodeMachine {
+    /// Every upgrade that is staged or settled here.
+    pub fn places(&self) -> BTreeSet<Place> {
+        let settled = self.settled.iter().map(|settled| Place {
+            version: settled.version,
+            revision: settled.revision,
+        });
+        settled.chain(self.held.values().map(Step::place)).collect()
+    }
+
+    /// Whether the node runs an upgrade, has run it, or is on its way to it.
+    pub fn uses(&self, place: Place) -> bool {
+        let here = self.settled.as_ref().map(|settled| settled.version);
+        let under_way = match &self.state {
+            MachineState::Upgrading(upgrade) => {
+                let mut path = upgrade.path.iter();
+                path.any(|step| step.version == place.version)
+            }
+            MachineState::Joining { .. } => true,
+            MachineState::Idle | MachineState::Blocked { .. } => false,
+        };
+        under_way || here.is_some_and(|here| place.version <= here)
+    }
+
+    /// The permit that the node has confirmed and not ended yet.
+    pub fn permit(&self) -> Option<PermitId> {
+        match &self.state {
+            MachineState::Upgrading(upgrade) if upgrade.at != UpgradeAt::Confirm => upgrade.permit,
+            _ => self.tail.end_permit,
+        }
+    }
+
     pub(super) fn settled_ahead(&self) -> Option<Settled> {
         match &self.state {
             MachineState::Upgrading(upgrade) => Some(upgrade.ahead.clone()),

@@ -1,7 +1,7 @@
 //! Permits: leave for one node to be unavailable.
 
 use super::App;
-use super::json_request::{JsonRequest, Named};
+use super::json_request::{JsonRequest, Named, Queried};
 use super::sync::numbered;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::Order;
@@ -10,7 +10,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use model::api::{PermitFact, Problem, VerdictAnswer, VerdictRequest};
 use model::ids::{NodeId, PermitId};
+use serde::Deserialize;
 use serde_json::Value;
+use utoipa::IntoParams;
+
+/// Who says that it holds a permit.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HolderQuery {
+    /// The node's name: a number that was given to another node since is not its permit.
+    holder: Option<String>,
+}
 
 fn number(text: &str) -> Result<PermitId, RequestRefusal> {
     let wrong = |_| {
@@ -39,31 +50,34 @@ pub(super) async fn judge(
 }
 
 #[utoipa::path(post, path = "/v1/permits/{permit}/confirm", tag = "permits",
-    params(("permit" = PermitId, Path, description = "The permit's number")),
+    params(("permit" = PermitId, Path, description = "The permit's number"), HolderQuery),
     responses((status = 200, body = PermitFact), (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// Makes a permit last until it is ended; 410 when it is no longer held.
 pub(super) async fn confirm(
     State(app): State<App>,
     Named(permit): Named<String>,
+    Queried(query): Queried<HolderQuery>,
     asked: JsonRequest<()>,
 ) -> Result<Json<Value>, RequestRefusal> {
     let mut caller = asked.caller;
     // Confirming twice is the same, but a remembered answer would hide that a permit was broken meanwhile.
     caller.key = None;
-    app.change(Order::ConfirmPermit(number(&permit)?), caller)
-        .await
+    let order = Order::ConfirmPermit(number(&permit)?, query.holder);
+    app.change(order, caller).await
 }
 
 #[utoipa::path(delete, path = "/v1/permits/{permit}", tag = "permits",
-    params(("permit" = PermitId, Path, description = "The permit's number")),
+    params(("permit" = PermitId, Path, description = "The permit's number"), HolderQuery),
     responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// Ends a permit; one that is gone is no error.
 pub(super) async fn end(
     State(app): State<App>,
     Named(permit): Named<String>,
+    Queried(query): Queried<HolderQuery>,
     asked: JsonRequest<()>,
 ) -> Result<StatusCode, RequestRefusal> {
-    app.change(Order::EndPermit(number(&permit)?), asked.caller)
+    let order = Order::EndPermit(number(&permit)?, query.holder);
+    app.change(order, asked.caller)
         .await
         .map(|_| StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,7 @@
 //! An agent's round trip: its report in, the node's view out when it differs from what the agent holds.
 
 use super::App;
-use super::json_request::{JsonRequest, Named, Queried};
+use super::json_request::{Asker, JsonRequest, Named, Queried};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::{Order, check_sync};
 use axum::Json;
@@ -40,9 +40,20 @@ pub(super) async fn sync(
     check_sync(&asked.body)?;
     let seen = asked.body.seen_view;
     let mut changed = app.state_writer.told();
-    let _ = app
+    let number = asked.body.number;
+    let caller = Asker {
+        key: None,
+        ..asked.caller.clone()
+    };
+    let taken = app
         .change(Order::Sync(node, Box::new(asked.body)), asked.caller)
-        .await?;
+        .await;
+    if let (Err(refusal), Some(number)) = (&taken, number)
+        && refusal.kind == Kind::OUTDATED_REPORT
+    {
+        let _ = app.change(Order::Overtaken(node, number), caller).await?;
+    }
+    let _ = taken?;
     let deadline = Instant::now() + patience(&app, &query);
     loop {
         changed.borrow_and_update();
@@ -54,7 +65,12 @@ pub(super) async fn sync(
     let now_ms = app.config.clock.now_ms();
     let state = app.state_writer.state();
     let view = (Some(state.told.number(node)) != seen).then(|| state.node_view(node));
-    Ok(Json(SyncResponse { now_ms, view }))
+    let moment = state.moment();
+    Ok(Json(SyncResponse {
+        now_ms,
+        view,
+        moment,
+    }))
 }
 
 /// The number in a path.

@@ -26,6 +26,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The next events have higher numbers than this.
+    pub(crate) fn begin_events_after(&mut self, number: u64) {
+        self.next_event = self.next_event.max(number.saturating_add(1));
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.context.now_ms
     }
@@ -92,7 +97,7 @@ impl<'a> Draft<'a> {
             {
                 Some(Some(fact.as_ref().clone()))
             }
-            Change::Forget(forgotten) if *forgotten == node => Some(None),
+            Change::Forget(forgotten, _) if *forgotten == node => Some(None),
             _ => None,
         });
         changed.unwrap_or_else(|| {

@@ -1,14 +1,13 @@
 //! A node makes itself known, and learns where it joins.
 
-use super::Draft;
+use super::{Draft, set_back};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
-use model::api::{EnrolRequest, Enrolled, EventKind, NodeFact, NodeReport};
+use model::api::{Disagreement, EnrolRequest, Enrolled, EventKind, NodeFact, NodeReport};
 use model::expression::NodeScope;
 use model::ids::{NodeId, Version};
 use model::names;
 use model::release::Lineage;
-use std::sync::Arc;
 
 /// The longest name, class, attribute or host, in bytes: they travel in every view.
 const TEXT_BYTES_MAX: usize = 256;
@@ -18,6 +17,9 @@ const ATTRIBUTES_MAX: usize = 64;
 
 /// The longest data directory, in bytes (PATH_MAX).
 const PATH_BYTES_MAX: usize = 4096;
+
+/// How far above the last number that is known here a node may have had its own.
+const GAP_MAX: u32 = 100_000;
 
 /// The most nodes of a system: what one server's memory and views are made for.
 const NODES_MAX: usize = 100_000;
@@ -34,6 +36,7 @@ pub(super) fn enrol(
             "This server has no system yet: publish version 1 first (`upstart publish DIR`), then enrol nodes.",
         ));
     };
+    let system_id = adopted(draft, request, &system, system_id);
     if request.system_id.is_some_and(|its| its != system_id) {
         return Err(refuse(
             Kind::ENROLMENT_CONFLICT,
@@ -57,8 +60,14 @@ pub(super) fn enrol(
     let known = draft.state.names.get(&request.name);
     let known = known.and_then(|node| draft.state.nodes.get(node));
     let records = known.map_or(0, |fact| fact.report.records);
+    if known.is_none() {
+        agrees(draft, request)?;
+    }
+    let known = known.cloned();
+    let (seen, remembered) = (request.moment.as_ref(), request.remembered.as_deref());
+    set_back::hear(draft, seen, remembered)?;
     let node = match known {
-        Some(fact) => again(draft, &Arc::clone(fact), request)?,
+        Some(fact) => again(draft, &fact, request)?,
         None => first(draft, request)?,
     };
     Ok(Enrolled {
@@ -67,7 +76,39 @@ pub(super) fn enrol(
         system_id,
         join_version,
         records,
+        moment: draft.state.moment(),
     })
+}
+
+/// The system's number: where an empty database has taken the place of the nodes' own, the first of them brings it along.
+fn adopted(draft: &mut Draft<'_>, request: &EnrolRequest, system: &str, here: u64) -> u64 {
+    let remembered = request.remembered.as_deref();
+    let is_its = remembered.is_some_and(|remembered| remembered.system == system);
+    match request.system_id {
+        // No label carries the number that this database has made up: nobody is enrolled.
+        Some(id) if is_its && id != here && draft.state.last_node == NodeId(0) => {
+            let name = system.to_owned();
+            draft.change(Change::System { name, id });
+            id
+        }
+        _ => here,
+    }
+}
+
+/// A node that this server does not know may run what is not published yet, but nothing else under the number of what is.
+fn agrees(draft: &Draft<'_>, request: &EnrolRequest) -> Result<(), RequestRefusal> {
+    let found = draft.state.disagreement_of(&request.holds);
+    let Some(found) = found.filter(Disagreement::differs) else {
+        return Ok(());
+    };
+    Err(refuse(
+        Kind::ENROLMENT_CONFLICT,
+        format!(
+            "Node `{}` has another upgrade {} than the one that is published here. It serves on, and is no member of the system: put the server's database back once more and publish what the node runs, then the other as the next version; or begin the node with an empty data directory.",
+            request.name,
+            found.place()
+        ),
+    ))
 }
 
 fn check(request: &EnrolRequest) -> Result<(), RequestRefusal> {
@@ -103,6 +144,8 @@ fn join_version(draft: &Draft<'_>, lineage: &Lineage) -> Result<Version, Request
         .values()
         .map(|fact| (fact, fact.report.status.version))
         .filter(|(_, version)| in_use(version))
+        // What runs there is not what is published here.
+        .filter(|(fact, _)| !state.disagreeing.contains_key(&fact.node))
         .filter(|(fact, version)| {
             let mine = class_at(*version);
             mine.is_some() && mine == state.class_at(fact, *version)
@@ -178,7 +221,16 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Reques
             format!("The system has {NODES_MAX} nodes, the most that one server keeps."),
         ));
     }
-    let node = NodeId(draft.state.last_node.0 + 1);
+    let state = draft.state;
+    let free = |node: &NodeId| {
+        let possible = 1..=state.last_node.0.saturating_add(GAP_MAX);
+        possible.contains(&node.0)
+            && !state.nodes.contains_key(node)
+            && !state.forgotten.contains_key(node)
+    };
+    // Labels of its connections carry the number that it had.
+    let node = request.node.filter(free);
+    let node = node.unwrap_or(NodeId(state.last_node.0 + 1));
     draft.change(Change::Node(Box::new(NodeFact {
         node,
         name: request.name.clone(),

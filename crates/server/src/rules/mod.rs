@@ -1,5 +1,6 @@
 //! What every command may do, decided over the state in memory, without I/O: changes and an answer, or a refusal.
 
+mod doubled;
 mod draft;
 mod enrolment;
 mod members;
@@ -8,6 +9,7 @@ mod permits;
 mod public;
 mod publication;
 mod retirement;
+mod set_back;
 mod sweep;
 mod sync;
 #[cfg(test)]
@@ -16,13 +18,14 @@ mod verdicts;
 mod withdrawal;
 
 pub(crate) use draft::Draft;
+pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, MembersRequest, NodeFact, PauseRequest, PublicRequest,
-    RetireRequest, SyncRequest, UpgradeSummary, VerdictRequest,
+    RetireRequest, SyncNumber, SyncRequest, UpgradeSummary, VerdictRequest,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -34,12 +37,15 @@ use std::sync::Arc;
 pub(crate) enum Order {
     Enrol(EnrolRequest),
     Sync(NodeId, Box<SyncRequest>),
+    /// A report of an agent was refused, since that of a later one was heard.
+    Overtaken(NodeId, SyncNumber),
     Members(NodeId, MembersRequest),
     Forget(String),
     Retry(String),
     Judge(NodeId, VerdictRequest),
-    ConfirmPermit(PermitId),
-    EndPermit(PermitId),
+    /// By whoever holds it, where that is said.
+    ConfirmPermit(PermitId, Option<String>),
+    EndPermit(PermitId, Option<String>),
     BreakPermit(PermitId),
     /// The manifest's digest, the proved bundle, and whether it revises.
     Publish(Box<Publication>),
@@ -75,6 +81,8 @@ pub(crate) struct DecisionContext {
     pub(crate) author: String,
     pub(crate) reachable_ms: u64,
     pub(crate) permit_ttl_ms: u64,
+    /// A random number, for a history that begins.
+    pub(crate) random: u64,
 }
 
 /// A node that asks rarely is given so many of its own intervals before it counts as silent.
@@ -103,12 +111,17 @@ pub(crate) fn decide<'a>(
     let reply = match command {
         Order::Enrol(request) => value(&enrolment::enrol(&mut draft, request)?),
         Order::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
+        Order::Overtaken(node, number) => value(&doubled::note(&mut draft, *node, *number)),
         Order::Members(node, request) => value(&members::acknowledge(&mut draft, *node, request)?),
         Order::Forget(node) => value(&operator::forget(&mut draft, node)?),
         Order::Retry(node) => value(&operator::retry(&mut draft, node)?),
         Order::Judge(node, request) => value(&verdicts::judge(&mut draft, *node, request)?),
-        Order::ConfirmPermit(permit) => value(&permits::confirm(&mut draft, *permit)?),
-        Order::EndPermit(permit) => value(&permits::end(&mut draft, *permit)),
+        Order::ConfirmPermit(permit, holder) => {
+            value(&permits::confirm(&mut draft, *permit, holder.as_deref())?)
+        }
+        Order::EndPermit(permit, holder) => {
+            value(&permits::end_by(&mut draft, *permit, holder.as_deref()))
+        }
         Order::BreakPermit(permit) => value(&permits::break_it(&mut draft, *permit)?),
         Order::Publish(publication) => value(&publication::publish(&mut draft, publication)?),
         Order::Withdraw(version) => value(&withdrawal::withdraw(&mut draft, *version)?),

@@ -149,7 +149,7 @@ pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), RequestRef
         None,
         format!("{} is forgotten", fact.name),
     );
-    draft.change(Change::Forget(fact.node));
+    draft.change(Change::Forget(fact.node, fact.name.clone()));
     retirement::finish(draft);
     Ok(())
 }

@@ -68,8 +68,12 @@ fn again(draft: &mut Draft<'_>, mut held: HeldPermit) -> PermitId {
 pub(super) fn confirm(
     draft: &mut Draft<'_>,
     permit: PermitId,
+    holder: Option<&str>,
 ) -> Result<PermitFact, RequestRefusal> {
     let mut held = live(draft, permit)?;
+    if !is_held_by(draft, &held.fact, holder) {
+        return Err(lost(draft, permit));
+    }
     if held.expires_at_ms.take().is_some() {
         may_still_leave(draft, &held.fact)?;
         held.fact.confirmed = true;
@@ -106,6 +110,19 @@ fn may_still_leave(draft: &Draft<'_>, fact: &PermitFact) -> Result<(), RequestRe
         ));
     }
     Ok(())
+}
+
+/// Whether somebody holds a permit: where the database was set back, its number may have been given to another node.
+fn is_held_by(draft: &Draft<'_>, fact: &PermitFact, holder: Option<&str>) -> bool {
+    holder.is_none_or(|holder| draft.name(fact.node) == holder)
+}
+
+/// Ends a permit of this holder's; one that is gone, or another node's by now, is no error.
+pub(super) fn end_by(draft: &mut Draft<'_>, permit: PermitId, holder: Option<&str>) {
+    let held = draft.state.permits.get(&permit);
+    if held.is_some_and(|held| is_held_by(draft, &held.fact, holder)) {
+        end(draft, permit);
+    }
 }
 
 /// Ends a permit; one that is gone is no error.
@@ -155,16 +172,18 @@ pub(super) fn end_of(draft: &mut Draft<'_>, node: NodeId) {
 fn live(draft: &Draft<'_>, permit: PermitId) -> Result<HeldPermit, RequestRefusal> {
     let held = draft.state.permits.get(&permit);
     let held = held.filter(|held| held.lives(draft.now_ms()));
-    held.cloned().ok_or_else(|| {
-        let why = if permit.0 == 0 || permit > draft.state.last_permit {
-            format!(
-                "No permit {permit} was given yet; `upstart permit list` lists those that are held."
-            )
-        } else {
-            format!(
-                "Permit {permit} is not held any more: it has expired, was ended or broken. There is nothing to do; `upstart permit list` lists those that are held."
-            )
-        };
-        refuse(Kind::PERMIT_LOST, why)
-    })
+    held.cloned().ok_or_else(|| lost(draft, permit))
+}
+
+fn lost(draft: &Draft<'_>, permit: PermitId) -> RequestRefusal {
+    let why = if permit.0 == 0 || permit > draft.state.last_permit {
+        format!(
+            "No permit {permit} was given yet; `upstart permit list` lists those that are held."
+        )
+    } else {
+        format!(
+            "Permit {permit} is not held any more: it has expired, was ended or broken. There is nothing to do; `upstart permit list` lists those that are held."
+        )
+    };
+    refuse(Kind::PERMIT_LOST, why)
 }

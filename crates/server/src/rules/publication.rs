@@ -6,7 +6,7 @@ use crate::state::scope;
 use crate::udb::Change;
 use model::api::{EventKind, UpgradeSummary};
 use model::bundle::Upgrade;
-use model::ids::{Revision, Version};
+use model::ids::{Place, Revision, Version};
 use model::release::History;
 
 /// Publishes; the same bundle again is the same.
@@ -30,6 +30,7 @@ pub(super) fn publish(
         (false, Some(there)) => return Err(taken(there)),
         (false, None) => follows(draft, upgrade)?,
     };
+    nobody_runs_another(draft, publication, revision)?;
     let history = state
         .history_with(Some(upgrade), None)
         .map_err(|error| refused(format!("{}.", with_cause(&error))))?;
@@ -112,6 +113,31 @@ fn follows(draft: &Draft<'_>, upgrade: &Upgrade) -> Result<Revision, RequestRefu
         )));
     }
     Ok(Revision(1))
+}
+
+/// Numbers of a history that was lost are not given to other contents: nodes run them.
+fn nobody_runs_another(
+    draft: &Draft<'_>,
+    publication: &Publication,
+    revision: Revision,
+) -> Result<(), RequestRefusal> {
+    let version = publication.upgrade.version;
+    let other = |fact: &&std::sync::Arc<model::api::NodeFact>| {
+        let mut holds = fact.report.holds.iter();
+        holds.any(|held| {
+            held.in_use
+                && (held.version, held.revision) == (version, revision)
+                && held.manifest_sha256 != publication.manifest_sha256
+        })
+    };
+    let Some(fact) = draft.state.nodes.values().find(other) else {
+        return Ok(());
+    };
+    let place = Place { version, revision };
+    Err(refused(format!(
+        "Node {} has another upgrade {place}, which this server has lost. Publish that one again first, from its folder (a copy is in versions/{place}/bundle of the node's data directory), then this one as the next version or revision.",
+        fact.name
+    )))
 }
 
 fn taken(there: &UpgradeSummary) -> RequestRefusal {

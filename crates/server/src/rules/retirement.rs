@@ -26,6 +26,12 @@ pub(super) fn retire(
     if !holders.is_empty() {
         return Err(refused(format!("Held by {}.", holders.join("; "))));
     }
+    begin(draft, version);
+    Ok(progress(draft))
+}
+
+/// Begins it, whatever holds them.
+pub(super) fn begin(draft: &mut Draft<'_>, version: Version) {
     drop_public(draft, version);
     draft.change(Change::Retiring(version));
     draft.event(
@@ -35,7 +41,6 @@ pub(super) fn retire(
         format!("versions up to {version} are being retired"),
     );
     finish(draft);
-    Ok(progress(draft))
 }
 
 /// What holds versions up to this one, each with what to do about it.

@@ -1,8 +1,8 @@
 //! A node reports: what it says is kept, and what matters to others wakes them.
 
-use super::{Draft, retirement, unknown_node};
+use super::{Draft, retirement, set_back};
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::state::listed;
+use crate::state::{Whereabouts, listed};
 use crate::udb::Change;
 use model::api::{
     ChildState, EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeIdentity, NodeReport, Phase,
@@ -43,9 +43,10 @@ pub(crate) fn check(request: &SyncRequest) -> Result<(), RequestRefusal> {
     }
     let entries = report.counters.len().max(report.connections.len());
     let entries = entries.max(report.remarks.len());
+    let entries = entries.max(report.holds.len());
     if entries.max(report.addresses.len()) > REPORT_ENTRIES_MAX {
         return invalid(format!(
-            "A report has at most {REPORT_ENTRIES_MAX} addresses, connection counts and counters each."
+            "A report has at most {REPORT_ENTRIES_MAX} addresses, connection counts, counters and upgrades each."
         ));
     }
     if report.status.reason.as_deref().is_some_and(long)
@@ -69,10 +70,12 @@ pub(super) fn sync(
     request: &SyncRequest,
 ) -> Result<(), RequestRefusal> {
     let known = draft.state.nodes.get(&node);
-    let before = known.ok_or_else(|| missing(draft, node))?;
+    let before = known.ok_or_else(|| missing(draft, node, request.identity.as_ref()))?;
     if let Some(identity) = &request.identity {
         check_identity(draft, before, identity)?;
     }
+    let (seen, remembered) = (request.moment.as_ref(), request.remembered.as_deref());
+    let place = set_back::hear(draft, seen, remembered)?;
     let taken = match request.number {
         Some(number) => take(before, number)?,
         None => before.taken.clone(),
@@ -91,6 +94,12 @@ pub(super) fn sync(
         // The change is visible: the view that comes has the next number.
         after.listed = listed(&before.listed, report, draft.state.view + 1);
         after.report = report.clone();
+        if matches!(place, Whereabouts::Lost | Whereabouts::Missing) {
+            set_back::settle_permit(draft, &after);
+        }
+    }
+    if draft.state.is_contradicted(&after) {
+        after.listed.clear();
     }
     if begins_anew(before, &after, request) {
         after.steady_since_ms = draft.now_ms();
@@ -180,11 +189,24 @@ fn check_identity(
     ))
 }
 
-/// Numbers are given once: one that was given and is not there any more is a forgotten node's. Any other is unknown here, as in
-/// another database, which says nothing about the node.
-fn missing(draft: &Draft<'_>, node: NodeId) -> RequestRefusal {
-    if node > draft.state.last_node {
-        return unknown_node(&node.to_string());
+/// That a node was forgotten is noted. Any other is unknown here, as in a database that was set back, or is another one, which says
+/// nothing about the node.
+fn missing(draft: &Draft<'_>, node: NodeId, identity: Option<&NodeIdentity>) -> RequestRefusal {
+    if draft.state.system.is_none() {
+        return refuse(
+            Kind::NO_SYSTEM,
+            "This server knows no system: its database is empty. Restore its newest backup, or publish the system's versions again, from the same folders; nodes serve on meanwhile.",
+        );
+    }
+    let is_its =
+        |name: &String| name.is_empty() || identity.is_none_or(|identity| identity.name == *name);
+    if !draft.state.forgotten.get(&node).is_some_and(is_its) {
+        return refuse(
+            Kind::UNKNOWN_NODE,
+            format!(
+                "This server does not know node {node}: its database is older than the node's enrolment, or another one. The agent enrols the node again by itself."
+            ),
+        );
     }
     refuse(
         Kind::NODE_FORGOTTEN,

@@ -1,8 +1,9 @@
 //! A node asks whether it may go: the schedule of the upgrade as it is published now is asked, and a node that may holds a
 //! permit from the same moment on.
 
-use super::{Draft, permits, unknown_node};
+use super::{Draft, permits, set_back, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::state::Whereabouts;
 use crate::udb::{Change, QueuedNode};
 use model::api::{AHEAD_MAX, NodeFact, NodeStatus, VerdictAnswer, VerdictRequest, WaitCause};
 use model::fleet::{ClassSeat, CountedNode};
@@ -46,6 +47,10 @@ pub(super) fn judge(
         return Err(refuse(Kind::INVALID, detail));
     }
     let state = draft.state;
+    let place = request.moment.as_ref().map(|seen| state.whereabouts(seen));
+    if place.is_some_and(|place| place != Whereabouts::Now) {
+        return Err(set_back::wants_everything());
+    }
     let known = state.nodes.get(&node).zip(state.fleet.node(node));
     let (fact, asking) = known.ok_or_else(|| unknown_node(&node.to_string()))?;
     let question = AskedVerdict {
@@ -55,6 +60,9 @@ pub(super) fn judge(
         mends: request.mends,
     };
     question.may_be_asked()?;
+    if let Some(refusal) = set_back::contradiction(draft, question.to.version) {
+        return Err(refusal);
+    }
     if let Some(coming) = question.awaits(draft, request) {
         let waiting = (vec![WaitReason::Fetches(coming)], None);
         return Ok(wait(draft, &question, &waiting, pause_ms(fact)));

@@ -32,6 +32,22 @@ pub(super) fn withdraw(
         .state
         .history_with(None, Some(version))
         .map_err(|error| refused(format!("{error}.")))?;
+    carry_out(draft, &summary);
+    summary.withdrawn = true;
+    Ok(summary)
+}
+
+/// Withdraws what was withdrawn already in a history that was lost, where nothing builds on it.
+pub(super) fn withdraw_again(draft: &mut Draft<'_>, summary: &UpgradeSummary) {
+    let version = summary.version;
+    let is_newest = draft.state.history.newest() == version;
+    if is_newest && draft.state.history_with(None, Some(version)).is_ok() {
+        carry_out(draft, summary);
+    }
+}
+
+fn carry_out(draft: &mut Draft<'_>, summary: &UpgradeSummary) {
+    let version = summary.version;
     draft.change(Change::Withdraw(version));
     end_permits(draft, version);
     move_public_back(draft, version, summary.from);
@@ -41,8 +57,6 @@ pub(super) fn withdraw(
         Some(version),
         format!("version {version} is withdrawn"),
     );
-    summary.withdrawn = true;
-    Ok(summary)
 }
 
 fn nobody_there(draft: &Draft<'_>, version: Version) -> Result<(), RequestRefusal> {

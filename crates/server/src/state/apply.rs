@@ -1,8 +1,9 @@
 //! How a change that was decided alters the state in memory.
 
 use super::{PublishedRevision, SystemState};
-use crate::udb::{Change, KeyRecord, LoggedCommit};
+use crate::udb::{Change, FORGOTTEN_KEPT, KeyRecord, LIVES_KEPT, LoggedCommit};
 use model::api::NodeFact;
+use model::ids::NodeId;
 use std::sync::Arc;
 
 impl SystemState {
@@ -21,6 +22,7 @@ impl SystemState {
                 Ok(history) => {
                     self.history = Arc::new(history);
                     self.count_all();
+                    self.compare_all();
                 }
                 // The rules have built this very history before they agreed.
                 Err(error) => tracing::error!(%error, "the history does not follow"),
@@ -38,6 +40,11 @@ impl SystemState {
     fn apply_one(&mut self, change: &Change) {
         match change {
             Change::System { name, id } => self.system = Some((name.clone(), *id)),
+            Change::Life(life) => {
+                self.lives.push(life.clone());
+                let kept = life.number.saturating_sub(LIVES_KEPT);
+                self.lives.retain(|life| life.number > kept);
+            }
             Change::Publish { summary, proved } => {
                 let published = PublishedRevision {
                     summary: summary.clone(),
@@ -60,15 +67,7 @@ impl SystemState {
             Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
                 self.put_node(fact);
             }
-            Change::Forget(node) => {
-                if let Some(fact) = self.nodes.remove(node) {
-                    self.members.forget(*node, self.view + 1);
-                    self.names.remove(&fact.name);
-                    self.told.forget(*node);
-                    self.queue.remove(*node);
-                    self.count(*node, true);
-                }
-            }
+            Change::Forget(node, _) => self.forget(*node),
             Change::Permit(held) => {
                 self.last_permit = self.last_permit.max(held.fact.permit);
                 self.permits.insert(held.fact.permit, held.clone());
@@ -95,6 +94,21 @@ impl SystemState {
         }
     }
 
+    fn forget(&mut self, node: NodeId) {
+        let Some(fact) = self.nodes.remove(&node) else {
+            return;
+        };
+        self.members.forget(node, self.view + 1);
+        self.names.remove(&fact.name);
+        self.told.forget(node);
+        self.queue.remove(node);
+        self.disagreeing.remove(&node);
+        let kept = node.0.saturating_sub(FORGOTTEN_KEPT);
+        self.forgotten.insert(node, fact.name.clone());
+        self.forgotten.retain(|node, _| node.0 > kept);
+        self.count(node, true);
+    }
+
     fn put_node(&mut self, fact: &NodeFact) {
         let before = self.nodes.get(&fact.node).map(AsRef::as_ref);
         self.members.put(before, fact, self.view + 1);
@@ -105,6 +119,8 @@ impl SystemState {
             (&before.class, &before.attributes) == (&fact.class, &fact.attributes)
         });
         self.last_node = self.last_node.max(fact.node);
+        self.forgotten.remove(&fact.node);
+        self.compare(fact);
         self.names.insert(fact.name.clone(), fact.node);
         self.nodes.insert(fact.node, Arc::new(fact.clone()));
         self.count(fact.node, same_seats);

@@ -1,7 +1,7 @@
 //! The members' list: which addresses are members', since when, and who knows. Its number is that of the view in which it
 //! changed last; who waits for others to acknowledge it watches a counter.
 
-use super::SystemState;
+use super::{SystemState, Whereabouts};
 use model::api::{
     Behind, ChildState, Listed, Member, MembersRequest, MembersResponse, NodeFact, NodeReport,
 };
@@ -60,10 +60,18 @@ impl SystemState {
         self.members.at.max(1)
     }
 
+    /// Whether the numbers of a request were given in a history that this database does not have.
+    pub(crate) fn is_of_a_lost_history(&self, request: &MembersRequest) -> bool {
+        let place = request.moment.as_ref().map(|seen| self.whereabouts(seen));
+        matches!(place, Some(Whereabouts::Lost | Whereabouts::Missing))
+    }
+
     /// Whether there is something to answer at once.
     pub(crate) fn has_members_news(&self, request: &MembersRequest) -> bool {
         let list = &self.members;
-        let other_list = request.seen < self.members_at() || request.seen > self.view;
+        let other_list = request.seen < self.members_at()
+            || request.seen > self.view
+            || self.is_of_a_lost_history(request);
         other_list || request.acks.is_some_and(|acks| acks != list.acks)
     }
 
@@ -71,7 +79,9 @@ impl SystemState {
     pub(crate) fn members_for(&self, node: NodeId, request: &MembersRequest) -> MembersResponse {
         let list = &self.members;
         // A number from the future was given by a server whose database is gone.
-        let whole = request.seen < list.whole_before || request.seen > self.view;
+        let whole = request.seen < list.whole_before
+            || request.seen > self.view
+            || self.is_of_a_lost_history(request);
         let is_new = |node: &NodeId| {
             let at = list.changed.get(node);
             whole || at.is_some_and(|at| *at > request.seen)
@@ -88,6 +98,7 @@ impl SystemState {
                 .collect(),
             behind: self.behind(node),
             acks: list.acks,
+            moment: self.moment(),
         }
     }
 

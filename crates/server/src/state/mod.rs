@@ -2,15 +2,18 @@
 
 mod apply;
 mod counting;
+mod disagreeing;
+mod lives;
 mod members;
 mod queue;
 mod view;
 
+pub(crate) use lives::Whereabouts;
 pub(crate) use members::listed;
 
-use crate::udb::{HeldPermit, KeyRecord, Stored};
+use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored};
 use members::ListChanges;
-use model::api::{Approval, NodeFact, Pause, UpgradeSummary};
+use model::api::{Approval, Disagreement, NodeFact, Pause, UpgradeSummary};
 use model::bundle::Upgrade;
 use model::expression::NodeScope;
 use model::fleet::Fleet;
@@ -33,6 +36,8 @@ pub(crate) struct PublishedRevision {
 pub(crate) struct SystemState {
     pub(crate) generation: u64,
     pub(crate) view: u64,
+    /// The last lives of servers in the database, oldest first.
+    pub(crate) lives: Vec<ServerLife>,
     pub(crate) system: Option<(String, u64)>,
     pub(crate) revisions: BTreeMap<(Version, Revision), PublishedRevision>,
     pub(crate) withdrawn: BTreeSet<Version>,
@@ -43,6 +48,10 @@ pub(crate) struct SystemState {
     pub(crate) approvals: Vec<Approval>,
     pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
     pub(crate) names: BTreeMap<String, NodeId>,
+    /// Which numbers were of nodes that operators have forgotten, with the nodes' names.
+    pub(crate) forgotten: BTreeMap<NodeId, String>,
+    /// Whose upgrades are not those that are published here.
+    pub(crate) disagreeing: BTreeMap<NodeId, Disagreement>,
     pub(crate) members: ListChanges,
     /// What agents are told, by when it changed last.
     pub(crate) told: ViewNumbers,
@@ -87,6 +96,7 @@ impl SystemState {
         let mut state = Self {
             generation: stored.generation,
             view: stored.view,
+            lives: stored.lives,
             system: stored.system,
             revisions,
             withdrawn: stored.withdrawn,
@@ -97,6 +107,8 @@ impl SystemState {
                 .values()
                 .map(|fact| (fact.name.clone(), fact.node))
                 .collect(),
+            forgotten: stored.forgotten,
+            disagreeing: BTreeMap::new(),
             nodes,
             members: ListChanges::restored(stored.view),
             holders: (stored.permits.values())
@@ -121,6 +133,7 @@ impl SystemState {
         let history = state.history_with(None, None);
         state.history = Arc::new(history.map_err(|_| state.newest_number())?);
         state.count_all();
+        state.compare_all();
         Ok(state)
     }
 

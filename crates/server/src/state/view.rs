@@ -55,6 +55,8 @@ impl SystemState {
     pub(crate) fn system_view(&self, now_ms: u64) -> SystemView {
         let (system, system_id) = self.system.clone().unwrap_or_default();
         SystemView {
+            epoch: self.lives.last().map_or(0, |life| life.epoch),
+            disagreeing: self.disagreeing_nodes(),
             view: self.view,
             system,
             system_id,
@@ -86,6 +88,7 @@ impl SystemState {
             system,
             system_id,
             upgrades: self.summaries(),
+            digests: self.digests(),
             paused: self.paused.clone(),
             public: self.public.clone(),
             retiring_through: self.retiring_through,

@@ -134,6 +134,7 @@ fn enrol(name: &str) -> Order {
         attributes: [].into(),
         host: "host".to_owned(),
         data_directory: "/data".to_owned(),
+        ..EnrolRequest::default()
     })
 }
 
@@ -206,6 +207,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
             identity: None,
             number: None,
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         let order = Order::Sync(NodeId(node), Box::new(request));
         ask(&first, order).await.expect("heard");
@@ -218,6 +220,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
             }],
             coming: None,
             mends: false,
+            moment: None,
         };
         ask(&state_writer, Order::Judge(NodeId(node), request)).await
     };
@@ -233,7 +236,9 @@ async fn two_servers_over_one_database_keep_one_limit() {
             .collect();
         assert_eq!(given.len(), 1, "one server sees what the other has given");
         let permit = serde_json::from_value(given[0]["go"]["permit"].clone()).expect("a number");
-        ask(&second, Order::EndPermit(permit)).await.expect("ended");
+        ask(&second, Order::EndPermit(permit, None))
+            .await
+            .expect("ended");
         assert!(udb.load().await.expect("loads").permits.is_empty());
     }
 }

@@ -70,6 +70,27 @@ pub struct KeyRecord {
     pub at_ms: u64,
 }
 
+/// A part of the database's own history: it begins with a server's start, or when one finds the database set back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerLife {
+    /// Its number.
+    pub number: u64,
+    /// The random number of the history that it goes on with.
+    pub epoch: u64,
+    /// Its own random number.
+    pub life: u64,
+    /// The commit with which it began.
+    pub began_at: u64,
+    /// The epoch of a history that was found to be lost.
+    pub lost: Option<u64>,
+}
+
+/// How many of them are kept: an agent that has seen none of these has been away for longer than any backup is old.
+pub(crate) const LIVES_KEPT: u64 = 1_000;
+
+/// How many forgotten nodes are known by name, the last numbers: an agent of an older one is told that it is not known.
+pub(crate) const FORGOTTEN_KEPT: u32 = 100_000;
+
 /// One change of the database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
@@ -80,6 +101,8 @@ pub enum Change {
         /// Its number in labels.
         id: u64,
     },
+    /// A server begins to write, or finds that the database was set back.
+    Life(ServerLife),
     /// A revision is published.
     #[serde(skip)]
     Publish {
@@ -102,8 +125,8 @@ pub enum Change {
     NodeQuietly(Box<NodeFact>),
     /// A node was heard, or counted something; a server that is alone does not store it at once.
     NodeHeard(Box<NodeFact>),
-    /// A node is forgotten.
-    Forget(NodeId),
+    /// A node of this name is forgotten.
+    Forget(NodeId, String),
     /// A node waits for room in a group, or still does; kept in memory only, by every server.
     Queue(QueuedNode),
     /// A node waits for room no longer.
@@ -136,6 +159,7 @@ impl Change {
                 | Self::Unqueue(_)
                 | Self::Event(_)
                 | Self::Key(_)
+                | Self::Life(_)
                 | Self::ForgetKeysBefore(_)
         )
     }
@@ -172,6 +196,8 @@ pub struct Stored {
     pub view: u64,
     /// The system's name and number.
     pub system: Option<(String, u64)>,
+    /// The last lives of servers in it, oldest first.
+    pub lives: Vec<ServerLife>,
     /// Every revision ever published.
     pub upgrades: BTreeMap<(Version, Revision), UpgradeSummary>,
     /// The withdrawn versions.
@@ -184,6 +210,8 @@ pub struct Stored {
     pub approvals: Vec<Approval>,
     /// Nodes not forgotten.
     pub nodes: BTreeMap<NodeId, NodeFact>,
+    /// The names of nodes that were forgotten; empty where none was noted.
+    pub forgotten: BTreeMap<NodeId, String>,
     /// Permits held.
     pub permits: BTreeMap<PermitId, HeldPermit>,
     /// Being retired.

@@ -1,6 +1,8 @@
 //! What every backend must do: run for each of them.
 
-use super::{Change, ChangeSet, HeldPermit, KeyRecord, MissedCommits, Stored, Udb, UdbError};
+use super::{
+    Change, ChangeSet, HeldPermit, KeyRecord, MissedCommits, ServerLife, Stored, Udb, UdbError,
+};
 use model::api::{Approval, Event, NodeFact, NodeReport, Pause, PermitFact, UpgradeSummary};
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -58,6 +60,10 @@ async fn everything_comes_back(udb: &impl Udb) {
             name: "store".to_owned(),
             id: 7,
         },
+        Change::Life(life(1, None)),
+        Change::Life(life(4, Some(9))),
+        Change::Node(Box::new(node(5, "n5"))),
+        Change::Forget(NodeId(5), "n5".to_owned()),
         Change::Publish {
             summary: summary(),
             proved: proved(),
@@ -102,7 +108,7 @@ async fn what_ends_is_gone(udb: &impl Udb) {
     let mut confirmed = permit(5);
     confirmed.expires_at_ms = None;
     let changes = vec![
-        Change::Forget(NodeId(2)),
+        Change::Forget(NodeId(2), "n2".to_owned()),
         Change::EndPermit(PermitId(4)),
         Change::Permit(confirmed.clone()),
         Change::Pause(None),
@@ -116,13 +122,16 @@ async fn what_ends_is_gone(udb: &impl Udb) {
 }
 
 async fn numbers_never_fall(udb: &impl Udb) {
-    let changes = vec![Change::Forget(NodeId(1)), Change::EndPermit(PermitId(5))];
+    let changes = vec![
+        Change::Forget(NodeId(1), "n1".to_owned()),
+        Change::EndPermit(PermitId(5)),
+    ];
     udb.commit(commit(2, changes)).await.expect("commits");
     let stored = udb.load().await.expect("loads");
     assert!(stored.nodes.is_empty() && stored.permits.is_empty());
     assert_eq!(
         (stored.last_node, stored.last_permit),
-        (NodeId(2), PermitId(5))
+        (NodeId(5), PermitId(5))
     );
 }
 
@@ -180,6 +189,8 @@ fn expected(is_shared: bool) -> Stored {
         generation: 1,
         view: 10,
         system: Some(("store".to_owned(), 7)),
+        lives: vec![life(1, None), life(4, Some(9))],
+        forgotten: [(NodeId(5), "n5".to_owned())].into(),
         upgrades: [((Version(1), Revision(1)), summary())].into(),
         withdrawn: [Version(1)].into(),
         public: [("a/b".to_owned(), Version(2))].into(),
@@ -189,7 +200,7 @@ fn expected(is_shared: bool) -> Stored {
         permits: [(PermitId(4), permit(4))].into(),
         retiring_through: Version(3),
         retired_through: Version(2),
-        last_node: NodeId(2),
+        last_node: NodeId(5),
         last_permit: PermitId(4),
         last_event: 1,
         keys: vec![key()],
@@ -262,6 +273,16 @@ fn heard() -> NodeFact {
     NodeFact {
         seen_at_ms: 9,
         ..node(2, "n2")
+    }
+}
+
+fn life(number: u64, lost: Option<u64>) -> ServerLife {
+    ServerLife {
+        number,
+        epoch: (1 << 53) - 1,
+        life: 3,
+        began_at: 1,
+        lost,
     }
 }
 

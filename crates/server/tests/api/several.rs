@@ -30,11 +30,8 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 
 fn asked(seen_view: Option<u64>) -> SyncRequest {
     SyncRequest {
-        identity: None,
-        number: None,
         seen_view,
-        report: None,
-        events: Vec::new(),
+        ..SyncRequest::default()
     }
 }
 

@@ -211,6 +211,7 @@ impl Running {
             attributes: [].into(),
             host: "host".to_owned(),
             data_directory: format!("/data/{name}"),
+            ..EnrolRequest::default()
         };
         self.client.enrol(&request).await
     }
@@ -226,6 +227,7 @@ impl Running {
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         self.client.sync(node, &request, None).await
     }
@@ -277,6 +279,7 @@ pub(crate) fn question(revision: u32) -> VerdictRequest {
         }],
         coming: None,
         mends: false,
+        moment: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn silent(seen: u64) -> SyncRequest {
         seen_view: Some(seen),
         report: None,
         events: Vec::new(),
+        ..SyncRequest::default()
     }
 }
 
@@ -221,6 +222,7 @@ async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoeve
         seen: whole.at,
         in_force: whole.at,
         acks: Some(whole.acks),
+        moment: None,
     };
     let (waiting, b) = (client(&server.url), nodes[1]);
     let own = server.client.members(b, &asking, LONG).await;
@@ -234,6 +236,7 @@ async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoeve
         seen: 0,
         in_force: whole.at,
         acks: None,
+        moment: None,
     };
     server
         .client

@@ -6,7 +6,7 @@ use crate::node::held_listeners::HeldListeners;
 use crate::node::state_directory::StateDirectory;
 use crate::node::surroundings::Surroundings;
 use crate::relay::LiveTraffic;
-use crate::sync::HeardByServer;
+use crate::sync::{HeardByServer, TELL_EVERYTHING};
 use client::ClientError;
 use model::api::{VerdictAnswer, VerdictRequest};
 use model::ids::{PermitId, Version};
@@ -85,6 +85,7 @@ impl<'n> Leave<'n> {
             ahead: vec![mend],
             coming: None,
             mends: true,
+            moment: *self.surroundings.link.moment.borrow(),
         };
         let answered = self.judged(&request).await;
         let Outcome::Permit { permit, .. } = answered else {
@@ -119,6 +120,7 @@ impl<'n> Leave<'n> {
             ahead: open,
             coming: rest.first().map(|place| place.version).or(fetching),
             mends: false,
+            moment: *self.surroundings.link.moment.borrow(),
         };
         let answered = self.judged(&request).await;
         let Outcome::Permit { permit, to } = answered else {
@@ -155,7 +157,12 @@ impl<'n> Leave<'n> {
                     ask_again_ms: Some(ask_again_ms),
                 }
             }
-            Err(ClientError::Problem(problem)) => waits(problem.detail),
+            Err(ClientError::Problem(problem)) => {
+                if problem.kind == TELL_EVERYTHING {
+                    self.surroundings.link.wake.notify_one();
+                }
+                waits(problem.detail)
+            }
             Err(error) => waits(format!(
                 "the server does not say whether this node may go: {}",
                 chain(&error)

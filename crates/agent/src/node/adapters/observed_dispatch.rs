@@ -1,11 +1,11 @@
 //! Observed dispatch begins, and stays: every call of the software's own callers passes the agent, and none of them another way.
 
+use crate::cached;
 use crate::household::Household;
 use crate::kernel::{self, Owner};
 use crate::node::child::ChildKeeper;
 use crate::node::surroundings::Surroundings;
 use crate::relay::{Observed, Relay, ResetReason};
-use crate::sync;
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
@@ -79,7 +79,7 @@ impl ObservedDispatch {
 
     /// What was observed when an earlier agent ended. Its adapters remember something: until they are loaded, calls wait.
     pub(in crate::node) fn recall(&self) {
-        let before: BTreeSet<String> = sync::load(&self.observed_file()).unwrap_or_default();
+        let before: BTreeSet<String> = cached::load(&self.observed_file()).unwrap_or_default();
         let before = before.into_iter().map(|name| (name, Observed::Before));
         let before = Arc::new(before.collect());
         self.relay
@@ -142,11 +142,11 @@ impl ObservedDispatch {
 
     fn note_observed(&self, names: BTreeSet<&String>) -> Result<(), ObserveError> {
         let file = self.observed_file();
-        let noted: BTreeSet<String> = sync::load(&file).unwrap_or_default();
+        let noted: BTreeSet<String> = cached::load(&file).unwrap_or_default();
         if noted.iter().eq(names.iter().copied()) {
             return Ok(());
         }
-        sync::save_durably(&file, &names).map_err(ObserveError::Note)
+        cached::save_durably(&file, &names).map_err(ObserveError::Note)
     }
 
     /// Ends all connections at these ports that the software did not get from the agent; how many there were.

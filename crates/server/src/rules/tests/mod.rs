@@ -4,6 +4,7 @@ mod members;
 mod permits;
 mod publish;
 mod retire;
+mod set_back;
 mod verdicts;
 
 use super::{DecisionContext, Order, Publication, decide};
@@ -41,6 +42,7 @@ impl World {
                 author: "tester".to_owned(),
                 reachable_ms: 15_000,
                 permit_ttl_ms: 60_000,
+                random: 0xfeed_beef,
             },
         }
     }
@@ -129,6 +131,7 @@ impl World {
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         let () = self
             .ask(Order::Sync(node, Box::new(request)))
@@ -148,6 +151,7 @@ pub(super) fn question(node: NodeId, version: u32, revision: u32) -> Order {
             ahead: vec![place],
             coming: None,
             mends: false,
+            moment: None,
         },
     )
 }
@@ -160,6 +164,7 @@ pub(super) fn enrol(name: &str, class: &str) -> EnrolRequest {
         attributes: [].into(),
         host: "host".to_owned(),
         data_directory: format!("/data/{name}"),
+        ..EnrolRequest::default()
     }
 }
 
@@ -333,6 +338,7 @@ fn a_number_that_is_anothers_here_is_refused() {
                 name: name.to_owned(),
             }),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         world.ask::<()>(Order::Sync(a, Box::new(request)))
     };
@@ -370,6 +376,7 @@ fn only_what_others_decide_by_wakes_them() {
             seen_view: None,
             report: Some(report),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         let command = Order::Sync(a, Box::new(request));
         let (draft, _) = decide(&world.state, &world.context, &command).expect("synced");
@@ -440,6 +447,41 @@ fn a_node_that_was_forgotten_is_told_to_retry_by_a_number_that_it_has_not_acted_
 }
 
 #[test]
+fn two_agents_that_report_as_one_node_are_told_once_and_a_late_message_is_none() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    let mut say = |life: u64, number: u64| {
+        let number = SyncNumber { life, number };
+        let request = SyncRequest {
+            report: Some(report(1)),
+            number: Some(number),
+            ..SyncRequest::default()
+        };
+        if world.ask::<()>(Order::Sync(a, Box::new(request))).is_ok() {
+            return 0;
+        }
+        let before = world.state.last_event;
+        let () = world.ask(Order::Overtaken(a, number)).expect("noted");
+        world.state.last_event - before
+    };
+    assert_eq!(say(7, 5), 0);
+    assert_eq!(say(9, 1), 0, "the agent was started anew, or another one");
+    assert_eq!(
+        (say(7, 6), say(7, 7)),
+        (0, 0),
+        "these may have been under way"
+    );
+    assert_eq!(say(7, 8), 1, "it lives");
+    assert_eq!(say(9, 2), 0, "and so does the other");
+    assert_eq!((say(7, 9), say(7, 20)), (0, 0), "told once");
+    assert_eq!(
+        say(9, 1),
+        0,
+        "what comes late of the one that counts is nothing"
+    );
+}
+
+#[test]
 fn a_report_that_comes_late_or_twice_rewrites_nothing() {
     let mut world = World::with(&[STORAGE, STORAGE_CHANGED]);
     let a = world.settled("a", 1);
@@ -450,6 +492,7 @@ fn a_report_that_comes_late_or_twice_rewrites_nothing() {
             identity: None,
             number: Some(SyncNumber { life, number }),
             events: Vec::new(),
+            ..SyncRequest::default()
         };
         let taken = world.ask::<()>(Order::Sync(a, Box::new(request)));
         let taken = taken.map_err(|refusal| refusal.kind.name);

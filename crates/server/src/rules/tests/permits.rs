@@ -20,7 +20,7 @@ pub(super) fn three(schedule: &str) -> (World, [NodeId; 3]) {
 
 impl World {
     fn confirm(&mut self, permit: PermitId) -> Result<PermitFact, &'static str> {
-        self.ask(Order::ConfirmPermit(permit))
+        self.ask(Order::ConfirmPermit(permit, None))
             .map_err(|refusal| refusal.kind.name)
     }
 
@@ -61,8 +61,8 @@ fn a_group_has_room_for_as_many_as_it_says() {
             .full(c)
             .contains("a (holds a permit), b (holds a permit)")
     );
-    let () = world.ask(Order::EndPermit(first)).expect("ended");
-    let () = world.ask(Order::EndPermit(first)).expect("and again");
+    let () = world.ask(Order::EndPermit(first, None)).expect("ended");
+    let () = world.ask(Order::EndPermit(first, None)).expect("and again");
     assert!(world.go(c) > second);
     world.full(a);
 }
@@ -88,7 +88,7 @@ fn whoever_does_not_serve_takes_room() {
     let () = world.ask(Order::Sweep).expect("swept");
     assert!(world.full(a).contains("b (is unreachable)"));
     let own = world.go(b);
-    let () = world.ask(Order::EndPermit(own)).expect("ended");
+    let () = world.ask(Order::EndPermit(own, None)).expect("ended");
     let () = world.ask(Order::Forget("b".to_owned())).expect("forgotten");
     world.go(a);
 }
@@ -135,7 +135,7 @@ fn a_broken_permit_is_refused_for_ever() {
     assert_eq!(broken.node, a);
     let new = world.go(b);
     assert_eq!(world.confirm(old).err(), Some("permit-lost"));
-    let () = world.ask(Order::EndPermit(old)).expect("no error");
+    let () = world.ask(Order::EndPermit(old, None)).expect("no error");
     let held = world.view().permits[0].permit;
     assert_eq!(held, new, "the old number ends nobody's new one");
     let refusal = world.refused(Order::BreakPermit(old));
@@ -162,11 +162,13 @@ fn nobody_leaves_after_a_pause_a_withdrawal_or_a_revision_that_has_succeeded() {
         let outdated = world.go(c);
         world.mend();
         assert_eq!(world.confirm(outdated).err(), Some("permit-refused"));
-        let () = world.ask(Order::EndPermit(outdated)).expect("given back");
+        let () = world
+            .ask(Order::EndPermit(outdated, None))
+            .expect("given back");
 
         let refusal = world.refused(Order::Withdraw(Version(2)));
         assert!(refusal.detail.contains("Under way to version 2: a"));
-        let () = world.ask(Order::EndPermit(held)).expect("it stays");
+        let () = world.ask(Order::EndPermit(held, None)).expect("it stays");
         let VerdictAnswer::Go { permit, .. } = world.judge(b, 2, 2) else {
             panic!("b may not go");
         };
@@ -189,7 +191,7 @@ fn what_is_blocked_at_one_of_the_class_gets_no_permit() {
     assert!(text.contains("blocked at b"), "{text}");
     let own = world.go(b);
     let () = world
-        .ask(Order::EndPermit(own))
+        .ask(Order::EndPermit(own, None))
         .expect("it may try again itself");
     world.report(b, staged(1));
     world.go(a);
@@ -217,6 +219,7 @@ fn a_revision_is_left_for_by_those_that_run_an_older_one_and_by_nobody_else() {
             ahead: vec![place(2, revision)],
             coming: None,
             mends: true,
+            moment: None,
         };
         Order::Judge(node, request)
     };
@@ -233,7 +236,7 @@ fn a_revision_is_left_for_by_those_that_run_an_older_one_and_by_nobody_else() {
     world.context.now_ms += 77;
     world.report(a, running(2, 2));
     assert_eq!(world.state.nodes[&a].settled_at_ms, world.context.now_ms);
-    let () = world.ask(Order::EndPermit(permit)).expect("ended");
+    let () = world.ask(Order::EndPermit(permit, None)).expect("ended");
     let detail = world.refused(mend(a, 2)).detail;
     assert!(detail.contains("runs no older revision"), "{detail}");
     let () = world

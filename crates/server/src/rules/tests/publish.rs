@@ -110,9 +110,11 @@ fn withdrawal_ends_where_somebody_depends_on_the_version() {
     flipping.status.child = ChildState::Running;
     world.report(a, flipping);
     let held = world.go(a);
-    let _: serde_json::Value = world.ask(Order::ConfirmPermit(held)).expect("confirmed");
+    let _: serde_json::Value = world
+        .ask(Order::ConfirmPermit(held, None))
+        .expect("confirmed");
     assert_eq!(kind(world.withdraw(2)), "withdraw-refused");
-    let () = world.ask(Order::EndPermit(held)).expect("ended");
+    let () = world.ask(Order::EndPermit(held, None)).expect("ended");
     assert_eq!(kind(world.withdraw(1)), "withdraw-refused", "2 builds on 1");
     let mut staged = report(1);
     staged.status.staged = Version(2);

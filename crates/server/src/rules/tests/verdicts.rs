@@ -27,6 +27,7 @@ impl World {
             seen_view: None,
             report,
             events: events.collect(),
+            ..SyncRequest::default()
         };
         let () = self
             .ask(Order::Sync(node, Box::new(request)))
@@ -49,17 +50,17 @@ fn who_came_first_goes_first_and_who_does_not_ask_again_loses_its_place() {
     world.waits(c);
     world.waits(b);
     assert!(world.asks_again_in_ms(c) < world.asks_again_in_ms(b));
-    let () = world.ask(Order::EndPermit(held)).expect("ended");
+    let () = world.ask(Order::EndPermit(held, None)).expect("ended");
     let (codes, text) = world.waits(b);
     assert_eq!(codes, ["limit"]);
     assert!(text.ends_with("others have waited longer"), "{text}");
     let held = world.go(c);
-    let () = world.ask(Order::EndPermit(held)).expect("ended");
+    let () = world.ask(Order::EndPermit(held, None)).expect("ended");
     world.go(b);
     // One that has gone elsewhere holds nobody up for long.
     world.waits(a);
     let held = world.go(b);
-    let () = world.ask(Order::EndPermit(held)).expect("ended");
+    let () = world.ask(Order::EndPermit(held, None)).expect("ended");
     world.waits(c);
     world.context.now_ms += 10_000;
     world.go(c);
@@ -70,7 +71,7 @@ fn a_crash_after_settling_keeps_the_others_away_until_the_software_was_well_for_
     let (mut world, [a, b, _]) = three("max_unavailable = 1, soak_ms = 4000");
     let held = world.go(a);
     world.report(a, report(2));
-    let () = world.ask(Order::EndPermit(held)).expect("ended");
+    let () = world.ask(Order::EndPermit(held, None)).expect("ended");
     let mut down = report(2);
     down.status.child = ChildState::Crashed;
     // Healthy for a second and a half each time, and the soak time of the first settling is long over.
@@ -188,6 +189,7 @@ impl Writing {
             seen_view: None,
             report: Some(report),
             events: news.map(event).into_iter().collect(),
+            ..SyncRequest::default()
         };
         let () = self.order(&Order::Sync(node, Box::new(request)));
     }
@@ -234,9 +236,9 @@ fn written(count: u32) -> (usize, usize) {
             .collect();
         assert_eq!(going.len(), 1, "one at a time");
         for (node, permit) in going {
-            let _: PermitFact = writing.order(&Order::ConfirmPermit(permit));
+            let _: PermitFact = writing.order(&Order::ConfirmPermit(permit, None));
             writing.report(node, report(2), Some(EventKind::NodeSettled));
-            let () = writing.order(&Order::EndPermit(permit));
+            let () = writing.order(&Order::EndPermit(permit, None));
             left.retain(|other| *other != node);
         }
     }
@@ -303,6 +305,7 @@ proptest! {
                         seen_view: None,
                         report: Some(report),
                         events: Vec::new(),
+                        ..SyncRequest::default()
                     };
                     let _ = world.ask::<()>(Order::Sync(nodes[node], Box::new(request)));
                 }
@@ -311,7 +314,7 @@ proptest! {
                 }
                 Happening::Ends(node) => {
                     if let Some(permit) = world.state.holders.get(&nodes[node]).copied() {
-                        let () = world.ask(Order::EndPermit(permit)).expect("ended");
+                        let () = world.ask(Order::EndPermit(permit, None)).expect("ended");
                     }
                 }
                 Happening::Forgotten(node) => {

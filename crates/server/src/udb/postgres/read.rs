@@ -101,6 +101,13 @@ fn take_fact(stored: &mut Stored, row: &Row) -> Result<(), PostgresTrouble> {
             let fact: NodeFact = json(row, 2)?;
             stored.nodes.insert(fact.node, fact);
         }
+        "life" => stored.lives.push(json(row, 2)?),
+        "forgotten" => {
+            let node = name
+                .parse::<u32>()
+                .map_err(|error| damaged(&error.to_string()))?;
+            stored.forgotten.insert(NodeId(node), json(row, 2)?);
+        }
         "permit" => {
             let held: HeldPermit = json(row, 2)?;
             stored.permits.insert(held.fact.permit, held);

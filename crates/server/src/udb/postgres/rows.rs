@@ -2,7 +2,7 @@
 //! changes it has. Everything is JSON, which has a way to write every character; PostgreSQL's own text has none for NUL.
 
 use super::trouble::PostgresTrouble;
-use crate::udb::{Change, ChangeSet, HeldPermit, KeyRecord, UdbError};
+use crate::udb::{Change, ChangeSet, HeldPermit, KeyRecord, LIVES_KEPT, ServerLife, UdbError};
 use model::api::NodeFact;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -46,6 +46,7 @@ impl Rows {
     ) -> Result<(), PostgresTrouble> {
         match change {
             Change::System { name, id } => self.set("system", Some(&(name, id)))?,
+            Change::Life(life) => self.life(life)?,
             Change::Publish { summary, .. } => {
                 let name = format!("{}.{}", summary.version, summary.revision);
                 self.fact("upgrade", name, Some(summary))?;
@@ -64,7 +65,10 @@ impl Rows {
             Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
                 self.node(fact)?;
             }
-            Change::Forget(node) => self.fact::<()>("node", node.to_string(), None)?,
+            Change::Forget(node, name) => {
+                self.fact::<()>("node", node.to_string(), None)?;
+                self.fact("forgotten", node.to_string(), Some(name))?;
+            }
             Change::Permit(held) => self.permit(held)?,
             Change::EndPermit(permit) => self.fact::<()>("permit", permit.to_string(), None)?,
             Change::Retiring(version) => self.set("retiring_through", Some(version))?,
@@ -97,7 +101,16 @@ impl Rows {
 
     fn node(&mut self, fact: &NodeFact) -> Result<(), PostgresTrouble> {
         self.last_node = self.last_node.max(i64::from(fact.node.0));
+        self.fact::<()>("forgotten", fact.node.to_string(), None)?;
         self.fact("node", fact.node.to_string(), Some(fact))
+    }
+
+    fn life(&mut self, life: &ServerLife) -> Result<(), PostgresTrouble> {
+        // In the order of numbers; one at a time comes, and one at a time goes.
+        let name = |number: u64| format!("{number:020}");
+        let old = life.number.saturating_sub(LIVES_KEPT);
+        self.fact::<()>("life", name(old), None)?;
+        self.fact("life", name(life.number), Some(life))
     }
 
     fn permit(&mut self, held: &HeldPermit) -> Result<(), PostgresTrouble> {

@@ -157,7 +157,7 @@ mod tests {
             Sqlite::open(&file).expect_err("newer"),
             UdbError::Newer {
                 found: 99,
-                known: 1
+                known: 2
             }
         );
     }

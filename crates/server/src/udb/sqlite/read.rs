@@ -1,7 +1,7 @@
 //! What is read: everything at the start, the history by pages.
 
 use super::failed;
-use crate::udb::{HeldPermit, KeyRecord, Stored, UdbError};
+use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored, UdbError};
 use model::api::Event;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
@@ -24,6 +24,7 @@ pub(super) fn load(connection: &mut Connection) -> Result<Stored, UdbError> {
     stored.last_event = max_event(&transaction)?;
     load_upgrades(&transaction, &mut stored)?;
     load_nodes(&transaction, &mut stored)?;
+    load_lives(&transaction, &mut stored)?;
     stored.keys = rows(
         &transaction,
         "SELECT key, fingerprint, reply, at_ms FROM keys ORDER BY at_ms, key",
@@ -74,6 +75,11 @@ fn load_nodes(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), 
     })?
     .into_iter()
     .collect();
+    stored.forgotten = rows(transaction, "SELECT node, name FROM forgotten", |row| {
+        Ok((NodeId(row.get(0)?), row.get(1)?))
+    })?
+    .into_iter()
+    .collect();
     stored.permits = rows(
         transaction,
         "SELECT permit, fact, expires_at_ms FROM permits",
@@ -87,6 +93,23 @@ fn load_nodes(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), 
     )?
     .into_iter()
     .collect();
+    Ok(())
+}
+
+fn load_lives(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), UdbError> {
+    stored.lives = rows(
+        transaction,
+        "SELECT number, epoch, life, began_at, lost FROM lives ORDER BY number",
+        |row| {
+            Ok(ServerLife {
+                number: row.get(0)?,
+                epoch: row.get(1)?,
+                life: row.get(2)?,
+                began_at: row.get(3)?,
+                lost: row.get(4)?,
+            })
+        },
+    )?;
     Ok(())
 }
 

@@ -35,6 +35,26 @@ const STEPS: &[&str] = &["
         at_ms INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX keys_by_age ON keys (at_ms);
+", "
+    CREATE TABLE lives (
+        number INTEGER PRIMARY KEY,
+        epoch INTEGER NOT NULL,
+        life INTEGER NOT NULL,
+        began_at INTEGER NOT NULL,
+        lost INTEGER
+    ) STRICT;
+    CREATE TABLE forgotten (
+        node INTEGER PRIMARY KEY,
+        name TEXT NOT NULL
+    ) STRICT;
+    -- What was forgotten before was not noted by name.
+    INSERT INTO forgotten (node, name)
+        WITH RECURSIVE given (node) AS (
+            SELECT 1 WHERE EXISTS (SELECT 1 FROM numbers WHERE name = 'last_node' AND value > 0)
+            UNION ALL
+            SELECT node + 1 FROM given WHERE node < (SELECT value FROM numbers WHERE name = 'last_node')
+        )
+        SELECT node, '' FROM given WHERE node NOT IN (SELECT node FROM nodes);
 "];
 
 /// The schema that is there; refuses that of a newer program.

@@ -1,8 +1,11 @@
 //! What is written: one transaction per commit.
 
 use super::{failed, read};
-use crate::udb::{Change, ChangeSet, HeldPermit, KeyRecord, UdbError};
+use crate::udb::{
+    Change, ChangeSet, FORGOTTEN_KEPT, HeldPermit, KeyRecord, LIVES_KEPT, ServerLife, UdbError,
+};
 use model::api::{Event, NodeFact};
+use model::ids::NodeId;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
@@ -25,6 +28,7 @@ pub(super) fn commit(connection: &mut Connection, commit: &ChangeSet) -> Result<
 fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
     match change {
         Change::System { name, id } => set_text(to, "system", Some(&(name, id))),
+        Change::Life(life) => put_life(to, life),
         Change::Publish { summary, .. } => run(
             to,
             "INSERT INTO upgrades (version, revision, summary) VALUES (?1, ?2, ?3)",
@@ -51,7 +55,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
         ),
         Change::Node(fact) | Change::NodeQuietly(fact) => put_node(to, fact),
         Change::NodeHeard(_) | Change::Queue(_) | Change::Unqueue(_) => Ok(()),
-        Change::Forget(node) => run(to, "DELETE FROM nodes WHERE node = ?1", [node.0]),
+        Change::Forget(node, name) => forget(to, *node, name),
         Change::Permit(held) => put_permit(to, held),
         Change::EndPermit(permit) => run(to, "DELETE FROM permits WHERE permit = ?1", [permit.0]),
         Change::Retiring(version) => set_number(to, "retiring_through", u64::from(version.0)),
@@ -63,6 +67,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
 }
 
 fn put_node(to: &Transaction<'_>, fact: &NodeFact) -> Result<(), UdbError> {
+    run(to, "DELETE FROM forgotten WHERE node = ?1", [fact.node.0])?;
     raise_number(to, "last_node", u64::from(fact.node.0))?;
     run(
         to,
@@ -70,6 +75,27 @@ fn put_node(to: &Transaction<'_>, fact: &NodeFact) -> Result<(), UdbError> {
          ON CONFLICT (node) DO UPDATE SET name = excluded.name, fact = excluded.fact",
         params![fact.node.0, fact.name, text(fact)?],
     )
+}
+
+fn put_life(to: &Transaction<'_>, life: &ServerLife) -> Result<(), UdbError> {
+    run(
+        to,
+        "INSERT INTO lives (number, epoch, life, began_at, lost) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![life.number, life.epoch, life.life, life.began_at, life.lost],
+    )?;
+    let kept = life.number.saturating_sub(LIVES_KEPT);
+    run(to, "DELETE FROM lives WHERE number <= ?1", [kept])
+}
+
+fn forget(to: &Transaction<'_>, node: NodeId, name: &str) -> Result<(), UdbError> {
+    run(
+        to,
+        "INSERT OR REPLACE INTO forgotten (node, name) VALUES (?1, ?2)",
+        params![node.0, name],
+    )?;
+    let kept = node.0.saturating_sub(FORGOTTEN_KEPT);
+    run(to, "DELETE FROM forgotten WHERE node <= ?1", [kept])?;
+    run(to, "DELETE FROM nodes WHERE node = ?1", [node.0])
 }
 
 fn put_permit(to: &Transaction<'_>, held: &HeldPermit) -> Result<(), UdbError> {
