@@ -2,11 +2,13 @@
 //! stops with what to do. Nodes serve on, run nothing else, and nothing counts that is not so.
 
 use crate::harness::{Boxes, Bundle, Caller, Node, NodeOptions, System, until, until_ok};
+use client::PublisherKeys;
 use model::api::{Event, PauseRequest, Phase, PublicRequest, RetireRequest};
 use model::ids::Version;
+use repository::{RepositoryWriter, RoleType};
 use std::path::{Path, PathBuf};
 
-/// The database's files, as they were copied while the server was stopped.
+/// The database's files and the signed metadata, as they were copied while the server was stopped.
 struct Backup(PathBuf);
 
 fn files_of(folder: &Path) -> Vec<PathBuf> {
@@ -29,6 +31,15 @@ fn copy_database(from: &Path, to: &Path) {
     }
     for file in files_of(from) {
         std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("copied");
+    }
+    let metadata = |folder: &Path| folder.join("repository/metadata");
+    if to.join("repository").exists() {
+        std::fs::remove_dir_all(metadata(to)).expect("removed");
+    }
+    std::fs::create_dir_all(metadata(to)).expect("a folder");
+    for entry in std::fs::read_dir(metadata(from)).expect("a folder") {
+        let file = entry.expect("an entry");
+        std::fs::copy(file.path(), metadata(to).join(file.file_name())).expect("copied");
     }
 }
 
@@ -68,6 +79,40 @@ fn until_found(system: &System, epoch: u64) {
     let told = events(system, "system.set_back");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].message.contains("upstart resume"), "{told:?}");
+}
+
+/// The keys of a publisher who has seen nothing of what was signed before.
+fn another_publisher(system: &System) -> PublisherKeys {
+    let keys = system.keys().folder;
+    let folder = system.folder().join("another-publisher");
+    std::fs::create_dir(&folder).expect("a folder");
+    let key = "publisher-1.pem";
+    std::fs::copy(keys.join(key), folder.join(key)).expect("copied");
+    PublisherKeys {
+        folder,
+        commands: Vec::new(),
+        root: Some(keys.join("1.root.json")),
+    }
+}
+
+fn renew(system: &System) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let folder = system.server.data().join("repository");
+        let writer = RepositoryWriter::open(&folder).await.expect("there");
+        let signers = system.keys().signers().expect("keys");
+        let now = jiff::Timestamp::now();
+        let signed = writer
+            .sign_renewal(&[RoleType::Targets], None, &signers, now)
+            .await;
+        system
+            .client
+            .sign(&signed.expect("signed"))
+            .await
+            .expect("taken");
+    });
 }
 
 fn resume(system: &System) {
@@ -130,7 +175,7 @@ fn of_before_version_2_nodes_stay_at_it_until_the_same_folder_is_published_again
     let other = Boxes::version(2).bundle().file("notes.txt", "other");
     let refused = system.try_publish(&other, false).expect_err("another");
     assert!(
-        refused.to_string().contains("has another upgrade 2.1"),
+        refused.to_string().contains("signed with other contents"),
         "{refused}"
     );
 
@@ -183,7 +228,7 @@ fn of_before_an_upgrade_was_withdrawn_it_stays_withdrawn() {
     system.publish(&approved(2));
     system.until_staged(&node, 2);
     let backup = Backup::of(&mut system);
-    system.ask(system.client.withdraw(Version(2)));
+    system.withdraw(Version(2));
     until("it to be dropped", || {
         let events = system.events_of(&node, "node.unstaged");
         (!events.is_empty()).then_some(())
@@ -499,7 +544,9 @@ fn another_folder_that_was_published_as_version_2_meanwhile_is_refused_and_told(
     let pid = nodes[0].running_child();
     backup.restore(&mut system);
     let other = Boxes::version(2).bundle().file("notes.txt", "other");
-    let published = system.publish(&other);
+    let keys = another_publisher(&system);
+    let published = system.try_publish_with(&keys, &other, false);
+    let published = published.expect("published");
     nodes[0].start_agent();
     let fact = system.until_fact(&nodes[0], "told that the server differs", |fact| {
         let reason = fact.report.status.reason.as_deref().unwrap_or_default();
@@ -530,6 +577,8 @@ fn another_folder_that_was_published_as_version_2_meanwhile_is_refused_and_told(
     backup.restore(&mut system);
     nodes[1].start_agent();
     system.publish(&Boxes::version(2).bundle());
+    // Whoever has seen the other history goes on from where this one is longer.
+    renew(&system);
     for node in &nodes {
         system.until_fact(node, "agreed with", |fact| {
             fact.report.status.reason.is_none() && fact.report.status.version == Version(2)

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes as Chunk;
 use futures_util::TryStreamExt;
 use model::api::{
-    BeginRepositoryRequest, PublishRequest, RepositoryView, SignRequest, SignedSystem,
-    UpgradeSummary, WithdrawRequest,
+    BeginRepositoryRequest, PublishRequest, RepositoryView, SealedRequest, SignRequest,
+    SignedSystem, UpgradeSummary, WithdrawRequest,
 };
 use model::ids::Version;
 use model::manifest::Manifest;
@@ -164,8 +164,10 @@ impl Client {
                     tries += 1;
                 }
                 answer => {
+                    let summary = answer?;
+                    self.remember(keys).await;
                     return Ok(SignedPublication {
-                        summary: answer?,
+                        summary,
                         made_keys: begun && !has_keys,
                     });
                 }
@@ -237,7 +239,9 @@ impl Client {
             false => sign_withdrawal(verifier.trust(), version, &signers, now).await?,
         };
         let targets = signed.map(text);
-        Ok(self.withdraw(version, &WithdrawRequest { targets }).await?)
+        let summary = self.withdraw(version, &WithdrawRequest { targets }).await?;
+        self.remember(keys).await;
+        Ok(summary)
     }
 
     /// Begins a system with these keys and the server's own for sealing. `rules` are those of root and targets.
@@ -304,8 +308,42 @@ impl Client {
             }
             .into());
         }
-        verifier.refresh(self, jiff::Timestamp::MIN).await?;
+        let now = jiff::Timestamp::MIN;
+        match verifier.refresh(self, now).await {
+            // The server was set back: it gets back what it has lost.
+            Err(TrustError::Rollback { .. }) if verifier.sealed().is_some() => {
+                self.take_back(&verifier).await?;
+                verifier.refresh(self, now).await?;
+            }
+            refreshed => refreshed?,
+        }
         Ok(verifier)
+    }
+
+    /// Remembers what was sealed just now, so that a server which loses it can get it back. The next one tries again if this fails.
+    async fn remember(&self, keys: &PublisherKeys) {
+        if let Ok(RepositoryView {
+            system: Some(system),
+            ..
+        }) = self.repository().await
+        {
+            let _ = self.trusted(keys, &system).await;
+        }
+    }
+
+    async fn take_back(&self, verifier: &Verifier) -> Result<(), PublishError> {
+        let Some(sealed) = verifier.sealed() else {
+            return Ok(());
+        };
+        let request = SealedRequest {
+            root: text(sealed.root),
+            targets: text(sealed.targets),
+            snapshot: text(sealed.snapshot),
+            timestamp: text(sealed.timestamp),
+        };
+        let path = ["v1", "repository", "sealed"];
+        let _: RepositoryView = self.tell(OutgoingRequest::post(&path), &request).await?;
+        Ok(())
     }
 
     /// Has the server take a root and targets that people have signed (`POST /v1/repository/metadata`).

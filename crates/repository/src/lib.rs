@@ -49,5 +49,5 @@ pub use system::SystemIdentity;
 pub use tough::schema::RoleType;
 pub use transport::{Bytes, DirectoryTransport, Transport, WebTransport, copy_verified};
 pub use trust::{ExpiredMetadata, Trust};
-pub use verifier::{Verifier, first_root};
+pub use verifier::{SealedDocuments, Verifier, first_root};
 pub use writer::{RepositoryWriter, RoleStanding};

@@ -21,7 +21,30 @@ pub struct Verifier {
     trust: Trust,
 }
 
+/// A whole state as it was sealed: the last root and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedDocuments {
+    /// The root.
+    pub root: Vec<u8>,
+    /// The targets.
+    pub targets: Vec<u8>,
+    /// The snapshot.
+    pub snapshot: Vec<u8>,
+    /// The timestamp.
+    pub timestamp: Vec<u8>,
+}
+
 impl Verifier {
+    /// The state that is trusted, for a repository that has lost it; none where it is not whole.
+    pub fn sealed(&self) -> Option<SealedDocuments> {
+        Some(SealedDocuments {
+            root: self.trust.root.bytes.clone(),
+            targets: self.trust.targets.as_ref()?.bytes.clone(),
+            snapshot: self.trust.snapshot.as_ref()?.bytes.clone(),
+            timestamp: self.trust.timestamp.as_ref()?.bytes.clone(),
+        })
+    }
+
     /// Trusts what the file says was trusted before.
     ///
     /// # Errors

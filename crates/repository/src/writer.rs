@@ -17,6 +17,7 @@ use crate::store::replace;
 use crate::system::SystemIdentity;
 use crate::transport::DirectoryTransport;
 use crate::trust::Trust;
+use crate::verifier::SealedDocuments;
 use crate::{manifest_path, verifier};
 use jiff::Timestamp as Time;
 use model::ids::{Place, Version};
@@ -305,6 +306,23 @@ impl RepositoryWriter {
     ) -> Result<(), SignError> {
         let signed = self.sign_rotation(change, signers, now).await?;
         self.take_signed(&signed, signers, now).await
+    }
+
+    /// Takes what was sealed here before, as somebody has seen it who still has it: this folder was set back since.
+    ///
+    /// # Errors
+    /// It does not follow on what is there, or cannot be written.
+    pub fn take_sealed(&mut self, sealed: &SealedDocuments) -> Result<(), SignError> {
+        let root = SignedDocument::<Root>::read(&sealed.root)?;
+        let is_known = root.version() == self.trust.root_version();
+        let following = FollowingDocuments {
+            root: (!is_known).then_some(root),
+            targets: Some(SignedDocument::read(&sealed.targets)?),
+            snapshot: Some(SignedDocument::read(&sealed.snapshot)?),
+            timestamp: Some(SignedDocument::read(&sealed.timestamp)?),
+        };
+        // What has expired meanwhile was good when it was sealed; it is sealed anew.
+        self.commit(&following, Time::MIN)
     }
 
     /// A snapshot and a timestamp for these targets, vouched for by this root, numbered after those that are there.

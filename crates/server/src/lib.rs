@@ -14,6 +14,7 @@ mod problem;
 mod recovery;
 mod repository;
 mod rules;
+mod sealing;
 mod server;
 mod state;
 mod state_writer;

@@ -7,17 +7,16 @@ use crate::http::{App, router};
 use crate::local;
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
-use crate::repository::{self, PublishedUpgrades, RepositoryFolder, SignedRepository};
+use crate::repository::{PublishedUpgrades, RepositoryFolder, SignedRepository};
 use crate::rules::{Order, RANDOM_MASK};
+use crate::sealing::keep_sealed;
 use crate::state_writer::StateWriter;
 use crate::token;
 use crate::udb::{
     Change, ChangeSet, Postgres, SQLITE_FILE, ServerLife, Sqlite, Stored, Udb, UdbError,
 };
-use model::api::EventKind;
 use rustix::fs::OFlags;
 use rustix::process::Resource;
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -35,9 +34,6 @@ const BACKLOG: u32 = 1024;
 
 /// How long requests under way may take once the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether the signed repository is to be sealed anew.
-const RENEW_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often a server looks whether others have committed, where it is not told.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -328,44 +324,6 @@ async fn open_repository(config: &ServerConfig) -> Result<RepositoryFolder, Serv
     })
 }
 
-/// Seals anew what is old, again and again, and says what people have to sign anew.
-async fn keep_sealed(app: App) {
-    let mut tick = interval(RENEW_PAUSE);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warned = BTreeMap::new();
-    loop {
-        tick.tick().await;
-        if let Err(refusal) = seal_what_is_left(&app).await {
-            tracing::error!(
-                detail = refusal.detail,
-                "what is published is not sealed yet"
-            );
-        }
-        if let Err(refusal) = app.signed.renew().await {
-            tracing::error!(
-                detail = refusal.detail,
-                "the signed repository is not sealed anew: nodes take new versions until its time is over, and none after"
-            );
-        }
-        let ends = app.signed.ends().await.unwrap_or_default();
-        for (role, end) in ends {
-            let left = jiff::Timestamp::now().duration_until(end);
-            let Some(warning) = repository::warning(&role, left) else {
-                warned.remove(&role);
-                continue;
-            };
-            if warned.insert(role, warning.days) == Some(warning.days) {
-                continue;
-            }
-            let order = Order::Remark(EventKind::RepositoryExpires, warning.text);
-            // Said again when it is nearer.
-            if let Err(refusal) = app.state_writer.ask(order, "server".to_owned(), None).await {
-                tracing::warn!(detail = refusal.detail, "a warning is not in the history");
-            }
-        }
-    }
-}
-
 /// Opens, or makes, the database; with PostgreSQL its clock is the server's, so that all servers have one.
 async fn open_database(config: &mut ServerConfig) -> Result<Arc<dyn Udb>, ServerError> {
     let Some(url) = &config.database else {
@@ -374,13 +332,6 @@ async fn open_database(config: &mut ServerConfig) -> Result<Arc<dyn Udb>, Server
     let database = Postgres::open(url).await?;
     config.clock = database.clock();
     Ok(Arc::new(database))
-}
-
-async fn seal_what_is_left(app: &App) -> Result<(), RequestRefusal> {
-    let _turn = app.signed.turn().await?;
-    app.catch_up().await?;
-    let published = PublishedUpgrades::of(&app.state_writer.state());
-    app.signed.recover(&published).await
 }
 
 /// Has the clock looked at, again and again, by one server of several; a full queue only delays it.

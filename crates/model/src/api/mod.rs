@@ -25,7 +25,8 @@ pub use node::{
 };
 pub use operator::{
     ApproveRequest, BeginRepositoryRequest, PauseRequest, PublicRequest, PublishRequest,
-    RepositoryView, RetireRequest, Retirement, SignRequest, SignedSystem, WithdrawRequest,
+    RepositoryView, RetireRequest, Retirement, SealedRequest, SignRequest, SignedSystem,
+    WithdrawRequest,
 };
 pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;

@@ -48,6 +48,21 @@ pub struct SignedSystem {
     pub system_id: u64,
 }
 
+/// `POST /v1/repository/sealed`: what was sealed here, and was lost with a backup that was restored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SealedRequest {
+    /// The last root (TUF metadata, as text).
+    pub root: String,
+    /// The targets.
+    pub targets: String,
+    /// The snapshot.
+    pub snapshot: String,
+    /// The timestamp.
+    pub timestamp: String,
+}
+
 /// `POST /v1/repository/metadata`: the next root, the next targets, or both, with the upgrades as they are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -16,7 +16,8 @@ use utoipa::OpenApi;
         operate::set_public, operate::retire, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
         sync::sync, members::members, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
-        artifacts::put, signed::show, signed::begin, signed::sign, signed::metadata, signed::target
+        artifacts::put, signed::show, signed::begin, signed::sign, signed::take_back,
+        signed::metadata, signed::target
     ),
     modifiers(&BearerToken, &Problems),
     security(("bearer" = []))

@@ -82,6 +82,7 @@ pub(super) fn table() -> Vec<HttpRoute> {
         route(Method::GET, "/v1/repository", signed::show),
         route(Method::POST, "/v1/repository", signed::begin),
         route(Method::POST, "/v1/repository/metadata", signed::sign),
+        route(Method::POST, "/v1/repository/sealed", signed::take_back),
         route(
             Method::GET,
             "/v1/repository/metadata/{name}",

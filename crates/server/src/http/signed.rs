@@ -4,12 +4,16 @@ use super::App;
 use super::json_request::{JsonRequest, Named};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::unusable;
-use ::repository::{FirstDocuments, SignedByPeople};
+use crate::rules::Order;
+use ::repository::{FirstDocuments, SealedDocuments, SignedByPeople};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use model::api::{BeginRepositoryRequest, Problem, RepositoryView, SignRequest, SignedSystem};
+use model::api::{
+    BeginRepositoryRequest, EventKind, Problem, RepositoryView, SealedRequest, SignRequest,
+    SignedSystem,
+};
 use std::io::ErrorKind;
 
 #[utoipa::path(get, path = "/v1/repository", tag = "repository",
@@ -62,6 +66,28 @@ pub(super) async fn sign(
         targets: asked.body.targets.map(String::into_bytes),
     };
     app.signed.take(&signed).await?;
+    view(&app).await
+}
+
+#[utoipa::path(post, path = "/v1/repository/sealed", tag = "repository", request_body = SealedRequest,
+    responses((status = 200, body = RepositoryView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// Takes back what was sealed here, and was lost with a backup that was restored.
+pub(super) async fn take_back(
+    State(app): State<App>,
+    asked: JsonRequest<SealedRequest>,
+) -> Result<Json<RepositoryView>, RequestRefusal> {
+    let _turn = app.signed.turn().await?;
+    let sealed = SealedDocuments {
+        root: asked.body.root.into_bytes(),
+        targets: asked.body.targets.into_bytes(),
+        snapshot: asked.body.snapshot.into_bytes(),
+        timestamp: asked.body.timestamp.into_bytes(),
+    };
+    app.signed.take_back(&sealed).await?;
+    let told =
+        "the signed repository was set back; a publisher has brought back what he had seen of it";
+    let remark = Order::Remark(EventKind::RepositoryRestored, told.to_owned());
+    let _ = app.change(remark, asked.caller).await?;
     view(&app).await
 }
 

@@ -3,13 +3,15 @@
 mod download;
 mod expiry;
 mod proof;
+mod published;
 mod signed;
 mod upload;
 
 pub(crate) use download::{Range, range};
 pub(crate) use expiry::warning;
 pub(crate) use proof::{prove, prove_again};
-pub(crate) use signed::{PublishedUpgrades, SignedChange, SignedRepository};
+pub(crate) use published::PublishedUpgrades;
+pub(crate) use signed::{SignedChange, SignedRepository};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
 use model::ids::{Place, Revision, Version};

@@ -3,11 +3,12 @@
 //! A change is signed before the database has it, and sealed after: a server that dies in between finds what it had begun in a file,
 //! and seals it if the database agrees.
 
+use super::PublishedUpgrades;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::state::{PublishedRevision, SystemState};
 use ::repository::{
-    Catalogue, FirstDocuments, PublicKey, RepositoryWriter, RoleType, SignError, SignedByPeople,
-    SignedManifest, SignedUpgrade, Signer, SystemIdentity, TrustError, make_key, manifest_path,
+    Catalogue, FirstDocuments, PublicKey, RepositoryWriter, RoleType, SealedDocuments, SignError,
+    SignedByPeople, SignedManifest, SignedUpgrade, Signer, SystemIdentity, TrustError, make_key,
+    manifest_path,
 };
 use jiff::{SignedDuration, Timestamp};
 use model::api::UpgradeSummary;
@@ -44,7 +45,7 @@ pub(crate) struct SignedRepository {
 
 /// The right to change the signed repository; it ends with its holder, however that ends.
 #[derive(Debug)]
-pub(crate) struct Turn<'r> {
+pub(crate) struct SealingTurn<'r> {
     _here: MutexGuard<'r, ()>,
     _file: std::fs::File,
 }
@@ -54,47 +55,6 @@ pub(crate) struct Turn<'r> {
 pub(crate) struct SignedChange {
     writer: RepositoryWriter,
     targets: Vec<u8>,
-}
-
-/// What the database has published, as far as it must agree with what is signed.
-#[derive(Clone, Debug)]
-pub(crate) struct PublishedUpgrades {
-    /// The manifests' digests.
-    revisions: BTreeMap<Place, String>,
-    /// Each upgrade's newest revision, withdrawn ones included.
-    summaries: Vec<UpgradeSummary>,
-}
-
-impl PublishedUpgrades {
-    /// What this state has published.
-    pub(crate) fn of(state: &SystemState) -> Self {
-        let place = |(&(version, revision), it): (&(Version, Revision), &PublishedRevision)| {
-            let digest = it.summary.manifest_sha256.clone();
-            (Place { version, revision }, digest)
-        };
-        Self {
-            revisions: state.revisions.iter().map(place).collect(),
-            summaries: state.summaries(),
-        }
-    }
-
-    /// An upgrade's newest revision.
-    fn summary(&self, version: Version) -> Option<&UpgradeSummary> {
-        let mut all = self.summaries.iter();
-        all.find(|summary| summary.version == version)
-    }
-
-    /// Whether everything that is signed is published, as it is signed.
-    fn has_all_of(&self, catalogue: &Catalogue) -> bool {
-        let known = |(place, signed): (Place, SignedManifest)| {
-            self.revisions.get(&place) == Some(&signed.sha256.to_string())
-        };
-        let stands = |(version, upgrade): (&Version, &SignedUpgrade)| {
-            let there = self.summary(*version);
-            there.is_some_and(|there| there.withdrawn == upgrade.withdrawn)
-        };
-        catalogue.manifests().all(known) && catalogue.upgrades.iter().all(stands)
-    }
 }
 
 impl SignedRepository {
@@ -120,7 +80,7 @@ impl SignedRepository {
     ///
     /// # Errors
     /// The folder cannot be written, or another server has held it for too long.
-    pub(crate) async fn turn(&self) -> Result<Turn<'_>, RequestRefusal> {
+    pub(crate) async fn turn(&self) -> Result<SealingTurn<'_>, RequestRefusal> {
         let here = self.turn.lock().await;
         let file = std::fs::File::options()
             .create(true)
@@ -131,7 +91,7 @@ impl SignedRepository {
         loop {
             match file.try_lock() {
                 Ok(()) => {
-                    return Ok(Turn {
+                    return Ok(SealingTurn {
                         _here: here,
                         _file: file,
                     });
@@ -156,6 +116,20 @@ impl SignedRepository {
             return Ok(None);
         }
         Ok(Some(self.writer().await?.trust().system().clone()))
+    }
+
+    /// Whether publishers have begun.
+    pub(crate) fn is_begun(&self) -> bool {
+        RepositoryWriter::exists(&self.folder)
+    }
+
+    /// Takes back what a publisher has seen sealed and this folder has lost, by a backup that was restored.
+    ///
+    /// # Errors
+    /// It does not follow on what is there, or the folder cannot be written.
+    pub(crate) async fn take_back(&self, sealed: &SealedDocuments) -> Result<(), RequestRefusal> {
+        let mut writer = self.begun().await?;
+        writer.take_sealed(sealed).map_err(refused)
     }
 
     /// Where metadata lies.
@@ -460,7 +434,8 @@ pub(crate) async fn place_manifest(
 }
 
 async fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
+    // Several servers may write the same.
+    let fresh = path.with_extension(format!("{:016x}.new", rand::random::<u64>()));
     fs::write(&fresh, bytes).await?;
     fs::File::open(&fresh).await?.sync_all().await?;
     fs::rename(&fresh, path).await?;

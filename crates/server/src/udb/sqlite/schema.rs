@@ -89,7 +89,10 @@ mod tests {
     use model::manifest::Digest;
 
     /// The steps that databases somewhere have seen.
-    const LANDED: &[&str] = &["234c2177cf9443a7b7bb97ae67d98f99e440196d82df51835a8d7e55ad179752"];
+    const LANDED: &[&str] = &[
+        "234c2177cf9443a7b7bb97ae67d98f99e440196d82df51835a8d7e55ad179752",
+        "ffd927314a6002fdb9c4f306829483826080db9092172ba69a00e5156c4e4fb6",
+    ];
 
     #[test]
     fn no_step_that_has_landed_is_changed() {
