@@ -1,6 +1,6 @@
 //! The server's database is saved while it works, and restored.
 
-use crate::harness::{Boxes, NodeOptions, System, upstart};
+use crate::harness::{Boxes, NodeOptions, System, until, upstart};
 use model::ids::Version;
 use std::path::Path;
 use std::process::Output;
@@ -22,7 +22,9 @@ fn a_backup_is_taken_while_the_server_works_and_restored_when_it_has_ended() {
     let saved = database("backup", &copy, &data);
     assert!(saved.status.success(), "{saved:?}");
     system.ask(system.client.resume());
-    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
+    let second = Boxes::version(2).schedule("approval = true").bundle();
+    system.publish(&second);
+    system.until_staged(&node, 2);
     let refused = database("restore", &copy, &data);
     assert!(!refused.status.success(), "{refused:?}");
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -36,7 +38,12 @@ fn a_backup_is_taken_while_the_server_works_and_restored_when_it_has_ended() {
     system.server.resume();
     let view = system.view();
     assert_eq!(view.upgrades.len(), 1, "{:?}", view.upgrades);
-    system.publish(&Boxes::version(2).bundle());
+    system.publish(&second);
+    until("the server to find that it was set back", || {
+        system.view().paused.map(drop)
+    });
+    system.ask(system.client.resume());
+    system.approve(2, None);
     let fact = system.until_settled(&node, 2);
     assert_eq!(fact.report.status.version, Version(2));
 }

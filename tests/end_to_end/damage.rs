@@ -33,12 +33,14 @@ fn reads(system: &System, version: u32) -> i64 {
     })
 }
 
-/// Copies a whole directory over another, as a backup is restored.
+/// Copies a whole directory over another, as a backup is restored. A file that a running agent renames meanwhile is copied once more.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
-    let mut command = Command::new("cp");
-    let copied = command.arg("-a").arg(from.join(".")).arg(to).status();
-    assert!(copied.expect("runs").success());
+    until("the directory to be copied", || {
+        let mut command = Command::new("cp");
+        let copied = command.arg("-a").arg(from.join(".")).arg(to).status();
+        copied.expect("runs").success().then_some(())
+    });
 }
 
 fn claim(data: &Path) {

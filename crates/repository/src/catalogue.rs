@@ -44,6 +44,15 @@ struct Particulars {
     withdrawn: bool,
 }
 
+impl SignedUpgrade {
+    /// The first revision with this manifest.
+    pub fn revision_of(&self, manifest: SignedManifest) -> Option<Revision> {
+        let mut revisions = self.revisions.iter();
+        let found = revisions.find(|(_, signed)| **signed == manifest);
+        found.map(|(revision, _)| *revision)
+    }
+}
+
 impl Catalogue {
     /// Reads the catalogue from signed targets. Targets of other names are left to those who know them.
     ///
@@ -143,6 +152,11 @@ pub(crate) fn add(
             ));
         }
         (Some((&revision, known)), _) if *known == signed => {
+            return Ok(Place { version, revision });
+        }
+        // What is published again after its server has lost it; a revision may go back to what one before it was.
+        (Some(_), Some(there)) if !revise && there.revision_of(signed).is_some() => {
+            let revision = there.revision_of(signed).unwrap_or_default();
             return Ok(Place { version, revision });
         }
         (Some(_), _) if !revise => {

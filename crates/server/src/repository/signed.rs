@@ -11,7 +11,6 @@ use ::repository::{
     manifest_path,
 };
 use jiff::{SignedDuration, Timestamp};
-use model::api::UpgradeSummary;
 use model::bundle::Upgrade;
 use model::ids::{Place, Revision, Version};
 use model::manifest::Digest;
@@ -216,32 +215,28 @@ impl SignedRepository {
         };
         let version = upgrade.version;
         let mut wanted = writer.trust().catalogue();
-        let there = wanted.upgrades.get(&version);
-        if there.is_some_and(|it| newest(it).is_some_and(|(_, newest)| newest == signed)) {
-            return Ok(None);
-        }
-        let revision = there.and_then(newest).map_or(1, |(newest, _)| newest.0 + 1);
+        // One that the database has, and that could not be sealed, is signed once more.
+        let revision = match published.summary(version) {
+            Some(there) if there.manifest_sha256 == sha256.to_string() => there.revision,
+            Some(there) => Revision(there.revision.0 + 1),
+            None => Revision(1),
+        };
         let entry = wanted.upgrades.entry(version).or_insert(SignedUpgrade {
             from: upgrade.from,
             withdrawn: false,
             revisions: BTreeMap::new(),
         });
-        entry.revisions.insert(Revision(revision), signed);
-        // One that the database has, and that could not be sealed, is signed once more.
-        let of_these = |it: &UpgradeSummary| it.manifest_sha256 == sha256.to_string();
-        let there = match published.summary(version) {
-            Some(summary) if of_these(summary) => summary.revision.0 - 1,
-            Some(summary) => summary.revision.0,
-            None => 0,
-        };
-        if there + 1 != revision {
-            return Err(refuse(
-                Kind::PUBLISH_REFUSED,
-                format!(
-                    "The next revision of version {version} is {}, and {revision} is signed; publish what was signed before, from its own folder.",
-                    there + 1
-                ),
-            ));
+        match entry.revisions.insert(revision, signed) {
+            Some(there) if there == signed => return Ok(None),
+            Some(_) => {
+                return Err(refuse(
+                    Kind::PUBLISH_REFUSED,
+                    format!(
+                        "Revision {revision} of version {version} is next here, and is signed with other contents; publish what was signed before, one revision after the other, from their folders."
+                    ),
+                ));
+            }
+            None => {}
         }
         self.change(writer, targets, &wanted, "published")
             .await
@@ -406,11 +401,6 @@ impl SignedRepository {
             .map(|it| (it.role.to_string(), it.expires))
             .collect())
     }
-}
-
-fn newest(upgrade: &SignedUpgrade) -> Option<(Revision, SignedManifest)> {
-    let newest = upgrade.revisions.last_key_value();
-    newest.map(|(revision, signed)| (*revision, *signed))
 }
 
 /// Puts a manifest where clients of the signed repository look for it. It can be made again at any time from its artifact.

@@ -367,3 +367,44 @@ async fn what_a_server_had_begun_is_sealed_or_forgotten_at_its_next_start() {
     );
     shop.server.stop().await;
 }
+
+/// Whoever publishes again what a server has lost gets the numbers that were signed.
+#[tokio::test]
+async fn what_is_lost_is_published_again_revision_by_revision() {
+    let shop = Shop::open().await;
+    shop.server
+        .publish(&bundle(1, "mended"), true)
+        .await
+        .expect("revised");
+    let (site, server) = (shop.site, shop.server);
+    server.stop().await;
+    let database = site.data.path().join("server/udb.sqlite");
+    for ending in ["", "-wal", "-shm"] {
+        let file = format!("{}{ending}", database.display());
+        let gone = std::fs::remove_file(&file);
+        assert!(gone.is_ok() || !ending.is_empty(), "{file}");
+    }
+    let server = site.start().await;
+    let early = server.publish(&bundle(1, "mended"), false).await;
+    assert_eq!(
+        kind(early),
+        "/problems/publish-refused",
+        "revision 2 before 1"
+    );
+    let first = server
+        .publish(&bundle(1, "first"), false)
+        .await
+        .expect("published");
+    let second = server
+        .publish(&bundle(1, "mended"), true)
+        .await
+        .expect("revised");
+    assert_eq!((first.revision.0, second.revision.0), (1, 2));
+    // And going back is a new one.
+    let third = server
+        .publish(&bundle(1, "first"), true)
+        .await
+        .expect("revised");
+    assert_eq!(third.revision.0, 3);
+    server.stop().await;
+}
