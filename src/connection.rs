@@ -17,6 +17,9 @@ const TOKEN_VARIABLE: &str = "UPSTART_TOKEN";
 /// The statuses by which a server that understood the request says no.
 const REFUSALS: [u16; 4] = [404, 409, 410, 422];
 
+/// The problem that somebody else has changed the signed repository meanwhile.
+const SIGNED_MEANWHILE: &str = "/problems/signed-meanwhile";
+
 /// The problem of a request that no server understands: its address has a path too many, or it is of another version.
 const UNKNOWN_ROUTE: &str = "/problems/unknown-route";
 
@@ -139,9 +142,18 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
             error.to_string(),
             "look at the path of the server's address: --server http://HOST:PORT, without one unless it is behind a gateway",
         ),
-        ClientError::Problem(problem) if REFUSALS.contains(&problem.status) => {
+        ClientError::Problem(problem)
+            if REFUSALS.contains(&problem.status) && problem.kind != SIGNED_MEANWHILE =>
+        {
             refusal(error.to_string(), advice(problem))
         }
+        ClientError::Problem(problem) if problem.kind == SIGNED_MEANWHILE => {
+            refusal(error.to_string(), "run the command again")
+        }
+        ClientError::Problem(problem) if problem.status == 507 => failure(
+            error.to_string(),
+            "make room on the server's disk, then try again",
+        ),
         ClientError::Problem(_) => failure(
             error.to_string(),
             "look at the server's own messages, then try again",
@@ -186,6 +198,8 @@ fn advice(problem: &Problem) -> &'static str {
         "/problems/publish-refused" => {
             "`upstart status` lists what is published; mend upgrade.toml and publish again"
         }
+        // The detail says it.
+        "/problems/unsigned" => "",
         "/problems/unknown-version" => "`upstart status` lists the versions",
         "/problems/not-blocked" => "`upstart nodes` shows which nodes are blocked",
         _ => "see `upstart status` for how the system stands",

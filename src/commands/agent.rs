@@ -111,6 +111,7 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> CommandOutcome {
         Some(file) => from_file(file, globals)?,
         None => from_flags(arguments, globals)?,
     };
+    check_root(&config)?;
     if first_process::is_first() {
         return first_process::run(&config.data);
     }
@@ -279,6 +280,23 @@ fn own_address(address: &IpAddr) -> anyhow::Result<()> {
         format!("{address} is not the address of one host: peers cannot reach the node there"),
         "give --address (`addresses` in the configuration) an address of this host that peers reach, as `ip address` lists them",
     ))
+}
+
+/// A root that a new node is to trust must be one: without it the node would take nothing, for ever.
+fn check_root(config: &Config) -> anyhow::Result<()> {
+    let Some(root) = &config.root else {
+        return Ok(());
+    };
+    if config.data.join("trusted.json").exists() {
+        return Ok(());
+    }
+    let what = format!("{} is no root that a node can trust", root.display());
+    let next = "give the first root of the system as --root (`root` in the configuration): `1.root.json` beside the publisher's keys";
+    let bytes = crate::files::read(root).advise(&what, next)?;
+    match repository::Trust::pin(&bytes) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(failure(format!("{what}: {error}"), next)),
+    }
 }
 
 /// The file's keys; the token may come from the global options, so that it need not stand in the file.

@@ -477,3 +477,21 @@ fn another_publisher_says_once_whom_he_trusts_and_all_of_it_travels() {
         "{told}"
     );
 }
+
+#[test]
+fn a_new_node_is_given_a_root_that_is_one() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let root = folder.path().join("root.json");
+    let agent = || {
+        let mut command = upstart();
+        command.args(["agent", "--name", "a", "--class", "c", "--data"]);
+        command
+            .arg(folder.path().join("a"))
+            .arg("--root")
+            .arg(&root);
+        run(&mut command).expect_advice(2).stderr()
+    };
+    assert!(agent().contains("no root that a node can trust"));
+    std::fs::write(&root, "{}").expect("written");
+    assert!(agent().contains("1.root.json"));
+}

@@ -1,6 +1,6 @@
 //! Nodes run what publishers have signed, whoever has the server; and what they run goes on, whatever is the matter with signatures.
 
-use crate::harness::{Boxes, NodeOptions, System, until, until_ok};
+use crate::harness::{Boxes, Caller, NodeOptions, System, until, until_ok};
 use client::PublisherKeys;
 use model::ids::Version;
 use model::manifest::Manifest;
@@ -263,4 +263,42 @@ fn a_node_that_has_lost_what_it_trusted_goes_on_and_takes_nothing_new() {
     assert_eq!(system.fact("a").report.status.version, Version(1));
     std::fs::remove_file(&trusted).expect("removed");
     system.until_settled(&node, 2);
+}
+
+#[test]
+fn a_view_that_is_older_than_what_the_node_has_is_not_followed_at_a_start() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let id = system.view().system_id;
+    let mut node = system.settled_box("a", 1, 1);
+    let (view, old) = (
+        node.data.join("cache/view.json"),
+        system.folder().join("old"),
+    );
+    std::fs::copy(&view, &old).expect("copied");
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&node, 2);
+    node.end_agent();
+    node.stop_software();
+    system.server.kill();
+    std::fs::copy(&old, &view).expect("set back");
+    node.start_agent();
+    until_ok("the software to serve again", || {
+        Caller::labelled(system.port(1), id, 2)?.put("apples", 1)
+    });
+    assert!(node.data.join("versions/2.1/bundle").exists());
+}
+
+#[test]
+fn a_root_of_another_system_is_refused_by_a_node_that_trusts_one() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let other = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    node.end_agent();
+    node.options.root = Some(other.keys().folder.join("1.root.json"));
+    node.start_agent();
+    let told = until("the node to tell", || {
+        system.events_of(&node, "node.distrusts").pop()
+    });
+    assert!(told.message.contains("not of system"), "{told:?}");
+    assert!(system.member(system.port(1), 1).is_ok());
 }

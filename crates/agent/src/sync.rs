@@ -191,7 +191,9 @@ pub(crate) fn start(
     vital: &Vital,
 ) -> Link {
     let cache = view_file(layout);
-    let (view_sender, view) = watch::channel(load::<NodeView>(&cache).map(Arc::new));
+    // One that is older than what lies here would have the node drop it.
+    let known = load::<NodeView>(&cache).filter(|view| view.disagrees_with(&holds).is_none());
+    let (view_sender, view) = watch::channel(known.map(Arc::new));
     let (heard_sender, heard) = watch::channel(None);
     let (events, event_receiver) = mpsc::unbounded_channel();
     let wake = Arc::new(Notify::new());

@@ -17,6 +17,7 @@ pub(crate) async fn keep_sealed(app: App) {
     let mut tick = interval(RENEW_PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned = BTreeMap::new();
+    let mut said = None;
     loop {
         tick.tick().await;
         if !app.signed.is_begun() {
@@ -27,6 +28,17 @@ pub(crate) async fn keep_sealed(app: App) {
                 detail = refusal.detail,
                 "what is published is not sealed yet"
             );
+        }
+        let trouble = app.signed.trouble().await;
+        if let Some(trouble) = trouble.as_ref().filter(|it| said.as_ref() != Some(*it)) {
+            tracing::error!("{trouble}");
+            let order = Order::Remark(EventKind::RepositoryUnsealed, trouble.clone());
+            // It stands in the log, too.
+            let _ = app.state_writer.ask(order, "server".to_owned(), None).await;
+        }
+        said = trouble;
+        if said.is_some() {
+            continue;
         }
         if let Err(refusal) = app.signed.renew().await {
             tracing::error!(

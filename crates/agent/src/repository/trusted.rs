@@ -91,7 +91,12 @@ impl TrustedUpgrades {
 
     async fn open(&self) -> Result<Verifier, TrustError> {
         if self.path.exists() {
-            return Verifier::open(&self.path);
+            let given = self.root.as_ref().and_then(|root| std::fs::read(root).ok());
+            return match given {
+                // Whoever gives a root means this one: another system's is refused.
+                Some(root) => Verifier::pin(&self.path, &root),
+                None => Verifier::open(&self.path),
+            };
         }
         let root = match &self.root {
             Some(file) => std::fs::read(file).map_err(|source| TrustError::Transport {

@@ -111,6 +111,8 @@ kinds! {
     PermitExpired = "permit.expired",
     /// An operator has broken it.
     PermitBroken = "permit.broken",
+    /// The server cannot seal what publishers sign.
+    RepositoryUnsealed = "repository.unsealed",
     /// The signed repository was set back, and a publisher has brought back what he had seen of it.
     RepositoryRestored = "repository.restored",
     /// What people have signed is good for a short time only: after it nodes take nothing new.

@@ -24,7 +24,8 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<RepositoryView>,
 }
 
 async fn view(app: &App) -> Result<Json<RepositoryView>, RequestRefusal> {
-    let system = app.signed.system().await?;
+    let is_new = app.state_writer.state().revisions.is_empty();
+    let system = app.signed.system(is_new).await?;
     Ok(Json(RepositoryView {
         server_key: app.signed.key(),
         system: system.map(|system| SignedSystem {

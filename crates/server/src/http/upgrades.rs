@@ -34,7 +34,11 @@ pub(super) async fn publish(
         let of = (digest, manifest.len());
         let change = app.signed.publication(targets, &upgrade, of, &published);
         let change = change.await?;
-        let system_id = app.signed.system().await?.map_or(0, |system| system.number);
+        let system_id = app
+            .signed
+            .system(true)
+            .await?
+            .map_or(0, |system| system.number);
         let order = Order::Publish(Box::new(Publication {
             manifest_sha256: digest.to_string(),
             upgrade,

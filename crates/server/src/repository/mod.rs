@@ -92,11 +92,22 @@ impl RepositoryFolder {
     /// A small artifact as text, checked against its digest.
     pub(crate) async fn text(&self, digest: Digest) -> Result<String, RequestRefusal> {
         let text = fs::read_to_string(self.artifact(digest)).await;
-        let text = text.map_err(|error| unusable(&error))?;
+        let text = text.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => refuse(
+                Kind::REPOSITORY_UNAVAILABLE,
+                format!(
+                    "The artifact {digest} is missing: put it back as {}, from a backup or from a node that has it (`artifacts`, or `versions/N.R/bundle` of its data directory).",
+                    self.artifact(digest).display()
+                ),
+            ),
+            _ => unusable(&error),
+        })?;
         if Digest::of(text.as_bytes()) == digest {
             return Ok(text);
         }
-        let detail = format!("The artifact {digest} is damaged on the server; upload it again.");
+        let detail = format!(
+            "The artifact {digest} is damaged on the server; remove it (repository/artifacts in the server's data directory) and publish the same folder again."
+        );
         Err(refuse(Kind::REPOSITORY_UNAVAILABLE, detail))
     }
 

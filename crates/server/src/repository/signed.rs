@@ -110,11 +110,31 @@ impl SignedRepository {
     }
 
     /// The system whose upgrades are signed here; none before publishers have begun.
-    pub(crate) async fn system(&self) -> Result<Option<SystemIdentity>, RequestRefusal> {
-        if !RepositoryWriter::exists(&self.folder) {
+    pub(crate) async fn system(
+        &self,
+        is_new: bool,
+    ) -> Result<Option<SystemIdentity>, RequestRefusal> {
+        if !self.is_begun() {
+            self.check_beginning(is_new)?;
             return Ok(None);
         }
         Ok(Some(self.writer().await?.trust().system().clone()))
+    }
+
+    /// Without a timestamp, a repository was only begun; where something is published already, it has lost it.
+    fn check_beginning(&self, is_new: bool) -> Result<(), RequestRefusal> {
+        let root = self.folder.join("metadata/1.root.json");
+        if is_new || !root.exists() {
+            return Ok(());
+        }
+        let place = self.folder.join("metadata/timestamp.json");
+        Err(refuse(
+            Kind::REPOSITORY_UNAVAILABLE,
+            format!(
+                "The signed repository has lost {}: put the folder `metadata` back from a backup.",
+                place.display()
+            ),
+        ))
     }
 
     /// Whether publishers have begun.
@@ -161,6 +181,7 @@ impl SignedRepository {
                 Err(error) => Err(super::unusable(&error)),
             };
         }
+        self.check_beginning(is_new)?;
         if !is_new {
             return Err(refuse(
                 Kind::UNSIGNED,
@@ -304,6 +325,15 @@ impl SignedRepository {
         })
     }
 
+    /// Why this server can seal nothing, if that is so.
+    pub(crate) async fn trouble(&self) -> Option<String> {
+        let checked = match self.begun().await {
+            Ok(writer) => self.check_key(&writer),
+            Err(refusal) => Err(refusal),
+        };
+        checked.err().map(|refusal| refusal.detail)
+    }
+
     /// Whether the root lets this server's key seal: better asked before the database has what could not be sealed.
     fn check_key(&self, writer: &RepositoryWriter) -> Result<(), RequestRefusal> {
         let standing = writer.standing();
@@ -316,7 +346,7 @@ impl SignedRepository {
         }
         Err(refuse(
             Kind::REPOSITORY_UNAVAILABLE,
-            "The root does not let this server's key seal; let it: `upstart keys rotate --add snapshot:server --add timestamp:server`.",
+            "The root does not let this server's key seal; let it: `upstart keys rotate --remove OLD --add snapshot:server --add timestamp:server`, where OLD is the key that `upstart keys list` shows for the timestamp.",
         ))
     }
 
@@ -426,13 +456,22 @@ pub(crate) async fn place_manifest(
 async fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Several servers may write the same.
     let fresh = path.with_extension(format!("{:016x}.new", rand::random::<u64>()));
-    fs::write(&fresh, bytes).await?;
-    fs::File::open(&fresh).await?.sync_all().await?;
-    fs::rename(&fresh, path).await?;
+    let written = write_and_rename(&fresh, path, bytes).await;
+    if written.is_err() {
+        // Half a file takes room that is wanted.
+        let _ = fs::remove_file(&fresh).await;
+    }
+    written?;
     match path.parent() {
         Some(folder) => super::sync_folder(folder).await,
         None => Ok(()),
     }
+}
+
+async fn write_and_rename(fresh: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(fresh, bytes).await?;
+    fs::File::open(fresh).await?.sync_all().await?;
+    fs::rename(fresh, path).await
 }
 
 /// Why something is not taken: what is signed wrongly apart from what the server cannot do.

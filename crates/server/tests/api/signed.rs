@@ -408,3 +408,24 @@ async fn what_is_lost_is_published_again_revision_by_revision() {
     assert_eq!(third.revision.0, 3);
     server.stop().await;
 }
+
+/// A repository that has lost its timestamp is not taken for one that nobody has begun.
+#[tokio::test]
+async fn a_lost_timestamp_is_named_and_not_begun_anew() {
+    let shop = Shop::open().await;
+    let timestamp = shop.repository().join("metadata/timestamp.json");
+    let kept = std::fs::read(&timestamp).expect("there");
+    std::fs::remove_file(&timestamp).expect("removed");
+    let refused = shop.server.publish(&bundle(2, "second"), false).await;
+    let told = format!("{refused:?}");
+    assert!(
+        told.contains("has lost") && told.contains("timestamp.json"),
+        "{told}"
+    );
+    std::fs::write(&timestamp, kept).expect("put back");
+    shop.server
+        .publish(&bundle(2, "second"), false)
+        .await
+        .expect("published");
+    shop.server.stop().await;
+}
