@@ -77,6 +77,11 @@ fn a_connection_on_its_way_back_arrives_though_its_version_is_retired() {
     let system = System::with(&Boxes::version(1).bundle());
     system.publish(&Boxes::version(2).same(1).bundle());
     let node = system.settled_box("a", 1, 2);
+    // Until then callers may reach what was kept over the restart, and need no hand-over.
+    until("version 2 to be released", || {
+        let mut events = system.events_of(&node, "node.released").into_iter();
+        events.find(|event| event.version == Some(Version(2)))
+    });
     let public = PublicRequest {
         service: None,
         version: Version(2),
