@@ -339,19 +339,21 @@ fn a_repository_travels_to_a_site_without_a_network() {
     );
 }
 
+/// What makes the keys of a shop for whose upgrades two of two publishers must sign.
+const MAKE: [&str; 7] = [
+    "make",
+    "--system",
+    "shop",
+    "--publishers",
+    "2",
+    "--publisher-threshold",
+    "2",
+];
+
 /// A server at which two of two publishers must sign, and version 1 of a shop as a folder.
 fn shop() -> (Server, PathBuf) {
     let server = Server::start();
-    let make = [
-        "make",
-        "--system",
-        "shop",
-        "--publishers",
-        "2",
-        "--publisher-threshold",
-        "2",
-    ];
-    let made = at(&server, &make).expect(0);
+    let made = at(&server, &MAKE).expect(0);
     assert!(
         made.stdout().contains("server's repository"),
         "{}",
@@ -382,16 +384,7 @@ fn a_servers_keys_are_made_once_and_as_many_must_sign_as_was_said() {
         told.stderr()
     );
     let (server, bundle) = shop();
-    let make = [
-        "make",
-        "--system",
-        "shop",
-        "--publishers",
-        "2",
-        "--publisher-threshold",
-        "2",
-    ];
-    let again = at(&server, &make).expect(0);
+    let again = at(&server, &MAKE).expect(0);
     assert!(
         again.stdout().contains("Nothing has changed"),
         "{}",

@@ -13,6 +13,7 @@ use repository::TrustError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+pub(crate) use trusted::REFRESH_EVERY;
 use trusted::TrustedUpgrades;
 
 /// Why the repository cannot be used as it is.

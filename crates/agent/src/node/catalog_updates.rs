@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::error_chain::chain;
 use crate::layout::Layout;
 use crate::node_catalog::NodeCatalog;
-use crate::repository::{Published, Repository, RepositoryError};
+use crate::repository::{Published, REFRESH_EVERY, Repository, RepositoryError};
 use crate::sync::Link;
 use model::api::{EventKind, NewEvent, NodeView};
 use model::ids::Version;
@@ -92,7 +92,8 @@ pub(super) async fn follow(
     let mut failures = Failures::default();
     loop {
         let view = views.borrow_and_update().clone();
-        let mut pause = None;
+        // A root that was rotated is looked for though nothing new is published.
+        let mut pause = REFRESH_EVERY;
         if let Some(view) = view {
             match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
@@ -100,18 +101,12 @@ pub(super) async fn follow(
                     cached::save(&layout.used_view(), fresh.view.as_ref());
                     update.send_replace(Some(Arc::new(fresh)));
                 }
-                Err(error) => pause = Some(failures.note(&error, &link)),
+                Err(error) => pause = failures.note(&error, &link),
             }
         }
-        let retry = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
-            () = retry => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often it is looked for a new root although nothing new is published: keys that are rotated away must not be trusted for long.
-const REFRESH_EVERY: Duration = Duration::from_secs(6 * 3600);
+pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// What this node trusts.
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub(super) struct TrustedUpgrades {
     /// The first root, where the agent was given one; else the server is believed once.
     root: Option<PathBuf>,
     verifier: Option<Verifier>,
-    refreshed: Option<Instant>,
+    /// When it was refreshed last. An agent that starts needs no answer for what it trusts already: a silent server holds nothing up.
+    refreshed: Instant,
 }
 
 impl TrustedUpgrades {
@@ -35,7 +36,7 @@ impl TrustedUpgrades {
             path,
             root,
             verifier: None,
-            refreshed: None,
+            refreshed: Instant::now(),
         }
     }
 
@@ -48,7 +49,7 @@ impl TrustedUpgrades {
             return Ok(());
         }
         let client = self.client.clone();
-        let is_old = (self.refreshed).is_none_or(|at| at.elapsed() > REFRESH_EVERY);
+        let is_old = self.refreshed.elapsed() >= REFRESH_EVERY;
         let verifier = self.verifier().await?;
         if verifier.system().number != view.system_id {
             return Err(RepositoryError::OtherSystem {
@@ -62,7 +63,7 @@ impl TrustedUpgrades {
         }
         let refreshed = verifier.refresh(client.as_ref(), Timestamp::now()).await;
         let missing = unsigned(&verifier.catalogue(), view);
-        self.refreshed = Some(Instant::now());
+        self.refreshed = Instant::now();
         match (missing, refreshed) {
             (None, Ok(())) => Ok(()),
             // Nothing new is wanted: what runs goes on, whatever is the matter with the metadata.
