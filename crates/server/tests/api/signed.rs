@@ -2,7 +2,9 @@
 
 use crate::support::{Running, Site, bundle, kind};
 use client::PublisherKeys;
-use model::api::{BeginRepositoryRequest, PublishRequest, SignRequest, WithdrawRequest};
+use model::api::{
+    BeginRepositoryRequest, PublishRequest, SealedRequest, SignRequest, WithdrawRequest,
+};
 use model::ids::{Place, Revision, Version};
 use model::manifest::Manifest;
 use repository::{
@@ -427,5 +429,38 @@ async fn a_lost_timestamp_is_named_and_not_begun_anew() {
         .publish(&bundle(2, "second"), false)
         .await
         .expect("published");
+    shop.server.stop().await;
+}
+
+/// Only what follows on what is there is brought back: neither what is older, nor what somebody has written into.
+#[tokio::test]
+async fn nothing_old_or_altered_is_brought_back() {
+    let shop = Shop::open().await;
+    let old = shop.verifier().await.sealed().expect("whole");
+    shop.server
+        .publish(&bundle(2, "second"), false)
+        .await
+        .expect("published");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    let request = SealedRequest {
+        root: text(old.root),
+        targets: text(old.targets),
+        snapshot: text(old.snapshot),
+        timestamp: text(old.timestamp),
+    };
+    let altered = SealedRequest {
+        timestamp: request
+            .timestamp
+            .replace("\"version\": 2", "\"version\": 9"),
+        ..request.clone()
+    };
+    assert_ne!(altered, request);
+    for sealed in [request, altered] {
+        let asked = shop.server.request(Method::POST, "/v1/repository/sealed");
+        let answer = asked.json(&sealed).send().await.expect("answered");
+        assert_eq!(answer.status(), 422);
+    }
+    let catalogue = shop.verifier().await.catalogue();
+    assert!(catalogue.upgrades.contains_key(&Version(2)));
     shop.server.stop().await;
 }
