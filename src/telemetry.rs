@@ -2,9 +2,9 @@
 //! a full disk under the log nor a reader that stands still may end or hold up what says something.
 
 use crate::output;
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -44,7 +44,7 @@ struct LogLine;
 
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = LOG.lock();
         let patience = if log.lost == 0 {
             PATIENCE
         } else {

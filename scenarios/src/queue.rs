@@ -1,7 +1,7 @@
 //! Work that several do at once, for whatever is tried piece by piece.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// Does `work` for every item, `jobs` at once, the first ones first, and gives what came of it in the items' order. `ended` is told
 /// each result as it comes, with how many there are then.
@@ -23,14 +23,14 @@ pub(crate) fn in_order<T: Sync, R: Send>(
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(at) else { break };
                     let result = work(item);
-                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut results = results.lock();
                     ended(results.len() + 1, &result);
                     results.push((at, result));
                 }
             });
         }
     });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut results = results.into_inner();
     results.sort_by_key(|(at, _)| *at);
     results.into_iter().map(|(_, result)| result).collect()
 }
@@ -41,13 +41,13 @@ mod tests {
 
     #[test]
     fn results_come_in_the_order_of_the_items() {
-        let counted = std::sync::Mutex::new(Vec::new());
+        let counted = parking_lot::Mutex::new(Vec::new());
         let work = |item: &u64| {
             std::thread::sleep(std::time::Duration::from_millis(20 - 5 * item));
             item * 2
         };
-        let ended = |count, _: &u64| counted.lock().expect("counted").push(count);
+        let ended = |count, _: &u64| counted.lock().push(count);
         assert_eq!(in_order(&[0, 1, 2, 3], 3, work, ended), [0, 2, 4, 6]);
-        assert_eq!(*counted.lock().expect("counted"), [1, 2, 3, 4]);
+        assert_eq!(*counted.lock(), [1, 2, 3, 4]);
     }
 }

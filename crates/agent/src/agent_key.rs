@@ -1,13 +1,13 @@
 //! The key by which the software's hooks know their agent's own connections: kept for the next agent, readable by nobody
 //! else, and new for every start of the software. The hooks are told only the lock that it opens.
 
-use crate::unpoisoned::Unpoisoned as _;
 use intercept::agent_key::lock_of;
+use parking_lot::Mutex;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Nobody but the agent's user.
 const MODE: u32 = 0o600;
@@ -38,8 +38,8 @@ impl AgentKey {
         Ok(key)
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, [u8; 16]> {
-        self.key.lock().unpoisoned()
+    fn held(&self) -> parking_lot::MutexGuard<'_, [u8; 16]> {
+        self.key.lock()
     }
 
     /// What the agent says in its labels.

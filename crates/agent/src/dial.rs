@@ -1,12 +1,12 @@
 //! Connections of the agent's own to the software: the label rides with the handshake, as the hooks' does.
 
-use crate::unpoisoned::Unpoisoned as _;
+use parking_lot::Mutex;
 use rustix::net::{SendFlags, SocketAddrAny};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use tokio::net::TcpStream;
 
 /// `TCP_FASTOPEN_NO_COOKIE` (linux/tcp.h): data may go out with the handshake without a cookie.
@@ -113,7 +113,7 @@ impl FastOpenSeen {
     }
 
     fn take(&self, look: io::Result<FastOpen>) -> FastOpen {
-        let mut seen = self.0.lock().unpoisoned();
+        let mut seen = self.0.lock();
         match look {
             Ok(settings) => {
                 *seen = Seen {

@@ -35,7 +35,6 @@ mod sync;
 pub mod transform;
 mod tree;
 pub mod trust;
-mod unpoisoned;
 mod vital;
 
 pub use config::Config;

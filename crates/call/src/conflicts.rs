@@ -6,9 +6,10 @@
 //! callers of different versions exclude each other too: a key belongs to the form that calls have
 //! *behind* an adapter, and the last adapters of all chains speak the software's.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -54,7 +55,7 @@ impl Conflicts {
     pub(crate) fn level(&self, below: usize, direction: Direction) -> Arc<Locks> {
         // All last adapters delegate in the software's own form, whichever way they translate.
         let level = (below, (below > 0).then(|| direction.name()));
-        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut levels = self.levels.lock();
         levels.entry(level).or_default().clone()
     }
 
@@ -115,7 +116,7 @@ impl Drop for Entry<'_> {
 
 impl Locks {
     fn named(&self) -> MutexGuard<'_, HashMap<String, Arc<RwLock<()>>>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+        self.named.lock()
     }
 
     /// Waits until no other call holds the key, and holds it.

@@ -1,7 +1,7 @@
 //! Who is told what became of calls, and counts it.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::direction::Direction;
@@ -51,10 +51,7 @@ impl Counters {
     /// Reads all counters.
     pub fn read(&self) -> Counted {
         let load = |all: &[AtomicU64]| all.iter().map(|c| c.load(Ordering::Relaxed)).collect();
-        let refused = self
-            .refused
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let refused = self.refused.lock();
         Counted {
             direct: self.direct.load(Ordering::Relaxed),
             past: load(&self.past),
@@ -80,10 +77,7 @@ impl Observer for Counters {
     }
 
     fn refused(&self, refusal: &Refusal) {
-        let mut refused = self
-            .refused
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut refused = self.refused.lock();
         let mut key = (refusal.kind, refusal.rule.clone());
         if refused.len() >= RULES_MAX && !refused.contains_key(&key) {
             key.1 = "(other)".to_owned();

@@ -3,11 +3,11 @@
 
 use crate::GivenToken;
 use model::gate::{self, TOKEN_BYTES_MAX};
+use parking_lot::Mutex;
 use reqwest::Url;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -151,7 +151,7 @@ impl Names {
     /// Asks the name service now and then; goes by what it said last where it does not answer.
     async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         let name = format!("{host}:{port}");
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.0.lock();
         let known = lock().get(&name).cloned();
         if let Some((since, addresses)) = &known
             && since.elapsed() < NAME_LIMIT

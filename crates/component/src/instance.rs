@@ -1,7 +1,8 @@
 //! Instances of a component: one answers one call at a time, and those that are free wait for the next.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Engine, Store};
@@ -76,8 +77,8 @@ impl<L: Linked> Pool<L> {
         }
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Instance<L::Exports>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn free(&self) -> parking_lot::MutexGuard<'_, Vec<Instance<L::Exports>>> {
+        self.free.lock()
     }
 
     /// An instance that is free, or a new one; whoever asks has a place for it.

@@ -1,9 +1,10 @@
 //! Turns: components that compute for long take turns, so that the others, and the node, stay quick. Those that have broken before
 //! compute aside, on threads of their own that get what nobody else wants.
 
+use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use rustix::process::setpriority_process;
@@ -52,9 +53,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// Lets others have it.
     pub(crate) fn end(&self) {
-        (self.permit.lock())
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        (self.permit.lock()).take();
     }
 
     /// Waits for a turn.
@@ -64,7 +63,7 @@ impl Turn {
         }
         // Never closed.
         if let Ok(permit) = LONG.clone().acquire_owned().await {
-            *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+            *self.permit.lock() = Some(permit);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Bodies that are written down while they pass: nothing is held back, and nothing grows beyond a limit.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -44,7 +45,7 @@ pub(crate) enum Unknown {
 
 impl BodyCopy {
     fn copied(&self) -> MutexGuard<'_, CopiedBytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn hear(&self, bytes: &[u8]) {

@@ -3,9 +3,10 @@
 //! A recorded chain is the same adapters with a probe before each of them and one before the software. Chains that are
 //! not recorded have none, so that recording costs nothing where it is off.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -105,7 +106,7 @@ impl Recording {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     fn begin(self: &Arc<Recording>, depth: usize, call: &mut Call) -> usize {

@@ -3,9 +3,10 @@
 //! With jitter packets overtake each other, as on the internet.
 
 use crate::{Namespace, NetworkError, refused};
+use parking_lot::{Condvar, Mutex};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
@@ -69,29 +70,25 @@ impl Forwarder {
 
     /// From now on.
     pub(crate) fn set(&self, times: Times) {
-        *lock(&self.shared.times) = times;
+        *self.shared.times.lock() = times;
     }
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
-        lock(&self.shared.queue).over = true;
+        self.shared.queue.lock().over = true;
         self.shared.changed.notify_all();
         // The reader sees the end of the device; if this fails the kernel removes both with the process.
         let _ = self.router.ip(&format!("link delete {DEVICE}"));
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn take_in(device: &SyncDevice, shared: &Shared) {
     let mut bytes = [0; PACKET_BYTES_MAX];
     while let Ok(length) = device.recv(&mut bytes) {
-        let times = *lock(&shared.times);
+        let times = *shared.times.lock();
         let due = Instant::now() + times.delay + times.jitter.mul_f64(rand::random());
-        let mut queue = lock(&shared.queue);
+        let mut queue = shared.queue.lock();
         if queue.over {
             return;
         }
@@ -105,11 +102,11 @@ fn take_in(device: &SyncDevice, shared: &Shared) {
 }
 
 fn give_out(device: &SyncDevice, shared: &Shared) {
-    let mut queue = lock(&shared.queue);
+    let mut queue = shared.queue.lock();
     while !queue.over {
         let now = Instant::now();
         let due = queue.packets.peek().map(|(Reverse((due, _)), _)| *due);
-        queue = match due {
+        match due {
             Some(due) if due <= now => {
                 let packet = queue.packets.pop();
                 drop(queue);
@@ -117,16 +114,14 @@ fn give_out(device: &SyncDevice, shared: &Shared) {
                     // A packet that the kernel does not take is a lost packet.
                     let _ = device.send(&packet);
                 }
-                lock(&shared.queue)
+                queue = shared.queue.lock();
             }
             Some(due) => {
-                let waited = shared.changed.wait_timeout(queue, due - now);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                shared.changed.wait_for(&mut queue, due - now);
             }
             None => {
-                let waited = shared.changed.wait(queue);
-                waited.unwrap_or_else(PoisonError::into_inner)
+                shared.changed.wait(&mut queue);
             }
-        };
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The server tells its token to its own user and to root on its host ([`model::gate`]).
 
 use model::gate;
+use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
@@ -31,12 +32,12 @@ pub(crate) struct Missed(Arc<Mutex<Option<String>>>);
 
 impl Missed {
     pub(crate) fn name(&self) -> Option<String> {
-        let name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.0.lock();
         name.clone()
     }
 
     fn note(&self, name: Option<&str>) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.0.lock();
         *noted = name.map(str::to_owned);
     }
 }

@@ -2,13 +2,13 @@
 
 use anyhow::{Context, bail};
 use network::{Host, Namespace, Network, Site, unavailable};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The upgrade server's host.
 pub const SERVER: &str = "server";
@@ -76,7 +76,7 @@ impl Hosts {
     pub fn site(&mut self, hop: &str) -> anyhow::Result<Site> {
         let net = self.net.as_mut().context("no network")?;
         let network = net.network.get_mut();
-        let site = Site::new(network.unwrap_or_else(PoisonError::into_inner))?;
+        let site = Site::new(network)?;
         net.hosts.insert(hop.to_owned(), site.hop.clone());
         Ok(site)
     }
@@ -93,7 +93,7 @@ impl Hosts {
     /// The network, to change it.
     pub fn net(&self) -> anyhow::Result<MutexGuard<'_, Network>> {
         let net = self.net.as_ref().context("no network")?;
-        Ok(net.network.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(net.network.lock())
     }
 
     /// A host of the network.
@@ -143,7 +143,7 @@ impl Hosts {
 impl Net {
     fn add(&mut self, name: &str) -> anyhow::Result<Host> {
         let network = self.network.get_mut();
-        let host = network.unwrap_or_else(PoisonError::into_inner).host()?;
+        let host = network.host()?;
         take_labels_at_once(&host)?;
         self.hosts.insert(name.to_owned(), host.clone());
         Ok(host)

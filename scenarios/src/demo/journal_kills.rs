@@ -4,9 +4,10 @@ use super::store::Store;
 use super::summary::KillPoints;
 use super::system::{Node, System};
 use super::watcher::Watcher;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The pause between two looks for dead agents.
@@ -76,7 +77,7 @@ impl JournalKills {
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock()
     }
 
     /// The next point for this node's agent.

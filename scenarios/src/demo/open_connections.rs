@@ -1,9 +1,10 @@
 //! Which connections were open when something was stopped: at most so many may break.
 
 use super::hosts::{Hosts, Sockets};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How far back a stop is looked for: it is noticed a little after it happened.
@@ -36,7 +37,7 @@ impl OpenConnections {
         std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 let now = Instant::now();
-                let mut counts = lock(&counts);
+                let mut counts = counts.lock();
                 counts.push_back((now, established(&ports)));
                 while counts.front().is_some_and(|(at, _)| now - *at > LOOK_BACK) {
                     counts.pop_front();
@@ -50,7 +51,7 @@ impl OpenConnections {
 
     /// The most connections that were open at this port lately.
     pub fn lately(&self, port: u16) -> u64 {
-        let counts = lock(&self.counts);
+        let counts = self.counts.lock();
         counts
             .iter()
             .filter_map(|(_, ports)| ports.get(&port))
@@ -64,10 +65,6 @@ impl Drop for OpenConnections {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Somebody listens at this port of loopback.

@@ -1,13 +1,13 @@
 //! The processes of a run: started, ended, and none left behind, by process id only.
 
 use anyhow::{Context, bail};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The children of this program, by name.
@@ -20,7 +20,7 @@ pub struct Processes {
 
 impl Processes {
     fn children(&self) -> MutexGuard<'_, BTreeMap<String, Child>> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+        self.children.lock()
     }
 
     /// Starts a program; what it prints is appended to `log`.

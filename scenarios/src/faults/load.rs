@@ -1,9 +1,10 @@
 //! Callers that never stop: what they were promised, and whether it was kept.
 
 use harness::Caller;
+use parking_lot::Mutex;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -126,7 +127,7 @@ impl Load {
 
     /// How many calls were answered until now.
     pub(super) fn calls(&self) -> u64 {
-        lock(&self.seen).calls
+        self.seen.lock().calls
     }
 
     /// Waits until more calls were answered, as they are where all is well.
@@ -138,7 +139,7 @@ impl Load {
             assert!(
                 Instant::now() < last,
                 "{key} is not served: {:?}",
-                lock(&self.seen)
+                self.seen.lock()
             );
             std::thread::sleep(PAUSE);
         }
@@ -147,7 +148,7 @@ impl Load {
     /// Ends, and looks once more at what there is, over new connections.
     pub(super) fn end(mut self, verdict: &mut Verdict) {
         self.stop();
-        let mut seen = lock(&self.seen).clone();
+        let mut seen = self.seen.lock().clone();
         let key = self.role.key();
         match read_at_last(self.role, &key) {
             Ok(found) => seen.read(&key, found),
@@ -175,10 +176,6 @@ impl Drop for Load {
     }
 }
 
-fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn call(role: Role, seen: &Mutex<Seen>, over: &AtomicBool) {
     let key = role.key();
     let mut caller = None;
@@ -193,7 +190,7 @@ fn call(role: Role, seen: &Mutex<Seen>, over: &AtomicBool) {
         });
         match answered {
             Ok(open) => caller = Some(open),
-            Err(error) => lock(seen).failed(&key, &error),
+            Err(error) => seen.lock().failed(&key, &error),
         }
         std::thread::sleep(PAUSE);
     }
@@ -201,18 +198,18 @@ fn call(role: Role, seen: &Mutex<Seen>, over: &AtomicBool) {
 
 fn write_and_read(caller: &mut Caller, key: &str, seen: &Mutex<Seen>) -> io::Result<()> {
     let number = {
-        let mut seen = lock(seen);
+        let mut seen = seen.lock();
         seen.sent += 1;
         seen.sent
     };
     caller.put(key, number)?;
     {
-        let mut seen = lock(seen);
+        let mut seen = seen.lock();
         seen.acknowledged = number;
         seen.calls += 1;
     }
     let found = caller.get(key)?;
-    let mut seen = lock(seen);
+    let mut seen = seen.lock();
     seen.calls += 1;
     seen.read(key, found);
     Ok(())

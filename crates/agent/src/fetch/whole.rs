@@ -2,15 +2,14 @@
 
 use super::unpack::each_entry;
 use super::{FetchError, disk, open_to_all, sync, unpack, with_suffix};
-use crate::unpoisoned::Unpoisoned as _;
 use model::manifest::{Digest, Manifest, ManifestFile};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use tar::EntryType;
 
 /// How much is read at once.
@@ -48,14 +47,14 @@ pub struct Looked {
 
 impl Looked {
     fn is_as_before(&self, path: &Path) -> bool {
-        let files = self.files.lock().unpoisoned();
+        let files = self.files.lock();
         let before = files.get(path).copied();
         before.is_some() && before == Stamp::of(path)
     }
 
     /// Notes what a file was before it was read: what changes meanwhile is read again.
     fn note(&self, path: &Path, stamp: Option<Stamp>) {
-        let mut files = self.files.lock().unpoisoned();
+        let mut files = self.files.lock();
         match stamp {
             Some(stamp) => drop(files.insert(path.to_owned(), stamp)),
             None => drop(files.remove(path)),
@@ -147,11 +146,7 @@ pub fn mend_unpacked(
         unpack(archive, gzip, target)?;
         return Ok(vec![target.to_owned()]);
     }
-    let known = {
-        let unpacked = looked.unpacked.lock();
-        let unpacked = unpacked.unpoisoned();
-        unpacked.get(target).cloned()
-    };
+    let known = looked.unpacked.lock().get(target).cloned();
     if known.is_some_and(|all| {
         all.iter()
             .all(|path| looked.is_as_before(&target.join(path)))
@@ -181,7 +176,7 @@ pub fn mend_unpacked(
             looked.note(&here, Stamp::of(&here));
         }
     }
-    let mut unpacked = (looked.unpacked.lock()).unpoisoned();
+    let mut unpacked = looked.unpacked.lock();
     unpacked.insert(target.to_owned(), all);
     Ok(differing)
 }

@@ -10,18 +10,18 @@ mod wire;
 pub use error::ClientError;
 
 use crate::holder::{self, Owner};
-use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::{
     ChildExit, ChildSpec, HandOverReason, HolderState, Interception, KeptListener, ReplyBody,
     Request, RequestBody,
 };
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
@@ -413,8 +413,8 @@ impl HolderClient {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
-        lock(&self.shared.waiting)
+    fn waiting(&self) -> parking_lot::MutexGuard<'_, Option<Waiting>> {
+        self.shared.waiting.lock()
     }
 }
 
@@ -430,10 +430,6 @@ impl Drop for Ticket<'_> {
             waiting.remove(&self.id);
         }
     }
-}
-
-fn lock(waiting: &Mutex<Option<Waiting>>) -> std::sync::MutexGuard<'_, Option<Waiting>> {
-    waiting.lock().unpoisoned()
 }
 
 fn in_the_way(owner: Owner, data: &Path) -> ClientError {

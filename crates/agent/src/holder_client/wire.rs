@@ -1,19 +1,18 @@
 //! The packets of the connection, and the task that reads them.
 
-use super::{
-    ClientError, GREETING_MS_MAX, HAND_OVERS_WAITING_MAX, Notice, Waiting, lock, unexpected,
-};
+use super::{ClientError, GREETING_MS_MAX, HAND_OVERS_WAITING_MAX, Notice, Waiting, unexpected};
 use crate::{holder, packet};
 use intercept::holder::{
     Event, FromHolder, HolderState, PACKET_BYTES_MAX, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody,
     Request, RequestBody,
 };
+use parking_lot::Mutex;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -143,7 +142,8 @@ pub(super) async fn read_all(
         }
         match received {
             Ok((FromHolder::Reply(reply), descriptor)) => {
-                let asker = lock(&waiting)
+                let asker = waiting
+                    .lock()
                     .as_mut()
                     .and_then(|waiting| waiting.remove(&reply.id));
                 if let Some(asker) = asker {
@@ -167,7 +167,7 @@ pub(super) async fn read_all(
             }
         }
     }
-    *lock(&waiting) = None;
+    *waiting.lock() = None;
 }
 
 fn notice(event: Event, descriptor: Option<OwnedFd>, piled: &AtomicUsize) -> Option<Notice> {

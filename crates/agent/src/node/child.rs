@@ -6,16 +6,16 @@ use crate::cached;
 use crate::household::Household;
 use crate::layout::Layout;
 use crate::relay::{ListeningSoftware, LiveTraffic};
-use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::{ChildExit, Interception, Killed, RunningChild};
 use model::bundle::{Class, Signal, StopTo};
 use model::expression::Variable;
 use model::machine::Serving;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -296,14 +296,14 @@ impl ChildKeeper {
     /// Takes in how a child ended: what had to be killed is told when the stop ends.
     pub(super) fn note_killed(&self, exit: &ChildExit) {
         if let Some(killed) = &exit.killed {
-            let mut noted = self.killed.lock().unpoisoned();
+            let mut noted = self.killed.lock();
             *noted = Some(killed_text(killed));
         }
     }
 
     /// What had to be killed of the last child, once.
     pub(super) fn take_killed(&self) -> Option<String> {
-        let mut noted = self.killed.lock().unpoisoned();
+        let mut noted = self.killed.lock();
         noted.take()
     }
 

@@ -4,10 +4,9 @@
 use crate::error_chain::chain;
 use crate::layout::Layout;
 use crate::snapshot::{self, Declared, FreeRoom, SnapshotError};
-use crate::unpoisoned::Unpoisoned as _;
 use model::machine::Place;
+use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a look at the state holds: walking a large tree takes seconds.
@@ -72,17 +71,17 @@ impl DiskSpace {
             reason: reason.to_owned(),
             at: Instant::now(),
         };
-        *self.ran_out.lock().unpoisoned() = Some(note);
+        *self.ran_out.lock() = Some(note);
     }
 
     /// The state is looked at anew the next time: what was found a while ago must not decide whether software is stopped.
     pub(super) fn forget_look(&self) {
-        *self.looked.lock().unpoisoned() = None;
+        *self.looked.lock() = None;
     }
 
     /// Notes whether the journal has room for an upgrade.
     pub(super) fn note_journal(&self, problem: Option<String>) {
-        *self.journal.lock().unpoisoned() = problem;
+        *self.journal.lock() = problem;
     }
 
     /// Why an upgrade to `to` would run out of room, or its copy of the state be none; `None` where nothing says so.
@@ -91,13 +90,13 @@ impl DiskSpace {
         to: Place,
         declared: impl FnOnce() -> Declared,
     ) -> Option<String> {
-        if let Some(problem) = self.journal.lock().unpoisoned().clone() {
+        if let Some(problem) = self.journal.lock().clone() {
             return Some(problem);
         }
         if let Some(problem) = self.ran_out_before(to) {
             return Some(problem);
         }
-        if let Some(looked) = self.looked.lock().unpoisoned().clone()
+        if let Some(looked) = self.looked.lock().clone()
             && looked.to == to
             && looked.at.elapsed() < looked.problem.as_ref().map_or(FOUND_HOLDS, |_| FULL_HOLDS)
         {
@@ -110,7 +109,7 @@ impl DiskSpace {
             // What the software has just removed is looked for again, and told, when it is copied.
             _ => None,
         };
-        *self.looked.lock().unpoisoned() = Some(StateLook {
+        *self.looked.lock() = Some(StateLook {
             to,
             problem: problem.clone(),
             at: Instant::now(),
@@ -119,7 +118,7 @@ impl DiskSpace {
     }
 
     fn ran_out_before(&self, to: Place) -> Option<String> {
-        let mut ran_out = self.ran_out.lock().unpoisoned();
+        let mut ran_out = self.ran_out.lock();
         let before = ran_out.clone()?;
         let worth_a_try = has_more(before.free, FreeRoom::at(&self.root).ok())
             || before.to != to

@@ -8,11 +8,11 @@ use super::surroundings::Surroundings;
 use crate::cached;
 use crate::error_chain::chain;
 use crate::relay::Relay;
-use crate::unpoisoned::Unpoisoned as _;
 use model::ids::Version;
 use model::machine;
+use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Since when calls are held.
@@ -84,7 +84,7 @@ impl HeldCalls {
 
     /// Whether calls begin to be held.
     fn note_wish(&self, hold_calls: bool) -> bool {
-        let mut since = self.since.lock().unpoisoned();
+        let mut since = self.since.lock();
         let begins = hold_calls && since.held.is_none();
         if begins {
             since.held = Some(Instant::now());
@@ -101,7 +101,7 @@ impl HeldCalls {
         let limit = self.relay.traffic.picture().hold_limit;
         tokio::spawn(async move {
             tokio::time::sleep(limit).await;
-            let since = calls.since.lock().unpoisoned().held;
+            let since = calls.since.lock().held;
             if since.is_none_or(|since| since.elapsed() < limit) {
                 return;
             }
@@ -120,13 +120,13 @@ impl HeldCalls {
 
     /// Nothing but the release holds calls from here on.
     pub(super) fn release_begins(&self) {
-        let mut since = self.since.lock().unpoisoned();
+        let mut since = self.since.lock();
         since.releasing.get_or_insert_with(Instant::now);
     }
 
     /// Calls go on: says how long they were held, and how much of it the release took.
     fn end_unavailability(&self, version: Version) {
-        let since = self.since.lock().unpoisoned().releasing.take();
+        let since = self.since.lock().releasing.take();
         let Some(since_ms) = cached::load::<u64>(&self.held_file()) else {
             return;
         };

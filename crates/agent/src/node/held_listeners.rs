@@ -8,15 +8,15 @@ use super::membership::Membership;
 use super::surroundings::Surroundings;
 use crate::holder_client::ClientError;
 use crate::relay::{ArrivingConnection, ConnectionEnds, Relay};
-use crate::unpoisoned::Unpoisoned as _;
 use intercept::holder::KeptListener;
 use model::ids::Version;
 use model::machine::Traffic;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::AbortHandle;
@@ -108,7 +108,7 @@ impl HeldListeners {
     }
 
     fn held(&self) -> MutexGuard<'_, ListenersNow> {
-        self.held.lock().unpoisoned()
+        self.held.lock()
     }
 
     /// Lets the holder duplicate the child's listeners, so that the kernel goes on queueing.

@@ -3,12 +3,12 @@
 use super::surroundings::Surroundings;
 use crate::dial::FastOpen;
 use crate::relay::{Picture, Relay};
-use crate::unpoisoned::Unpoisoned as _;
 use intercept::table::{ENDPOINTS_MAX, NETWORKS_MAX, Service, Table, TableFile};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -69,12 +69,12 @@ impl HookTable {
     /// Puts the present picture in force for the hooks.
     pub(super) fn publish(&self) {
         // Made under the lock: an older picture must not replace a newer one.
-        let mut file = self.file.lock().unpoisoned();
-        if !self.beside.lock().unpoisoned().machine_has_spoken {
+        let mut file = self.file.lock();
+        if !self.beside.lock().machine_has_spoken {
             return;
         }
         let fast_open = self.relay.fast_open.now();
-        *self.fast_open.lock().unpoisoned() = Some(fast_open);
+        *self.fast_open.lock() = Some(fast_open);
         let (members, table) = self.table(fast_open);
         match file.publish(&table) {
             Ok(()) => {
@@ -94,17 +94,17 @@ impl HookTable {
 
     /// Takes in where the members are. The next table that is published has it.
     pub(super) fn set_members(&self, members: MemberAddresses) {
-        self.beside.lock().unpoisoned().members = members;
+        self.beside.lock().members = members;
     }
 
     /// Takes in at which ports something is kept: the hooks ask for that at `bind`. The next table that is published has it.
     pub(super) fn set_kept_ports(&self, ports: BTreeSet<u16>) {
-        self.beside.lock().unpoisoned().kept_ports = ports;
+        self.beside.lock().kept_ports = ports;
     }
 
     /// Takes in what the machine wishes for connections that the hooks accept. The next table that is published has it.
     pub(super) fn set_wishes(&self, probing: bool, refuse_members: bool) {
-        let mut beside = self.beside.lock().unpoisoned();
+        let mut beside = self.beside.lock();
         beside.machine_has_spoken = true;
         beside.probing = probing;
         beside.refuse_members = refuse_members;
@@ -112,7 +112,7 @@ impl HookTable {
 
     /// The software is started to be probed, in an upgrade.
     pub(super) fn is_probing(&self) -> bool {
-        self.beside.lock().unpoisoned().probing
+        self.beside.lock().probing
     }
 
     /// Tells the hooks that the software is being stopped, for so long at most; zero: that it is not.
@@ -121,14 +121,14 @@ impl HookTable {
             Ok(0) => 0,
             ms => interpose::kernel::now_ms().saturating_add(ms.unwrap_or(u64::MAX)),
         };
-        self.beside.lock().unpoisoned().stopping_until_ms = until_ms;
+        self.beside.lock().stopping_until_ms = until_ms;
         self.publish();
     }
 
     /// Tells the hooks what an operator has set anew in the kernel: whether a label can be late depends on it.
     pub(super) fn follow_kernel_settings(&self) {
         let now = self.relay.fast_open.now();
-        let known = *self.fast_open.lock().unpoisoned();
+        let known = *self.fast_open.lock();
         if let Some(known) = known
             && now != known
         {
@@ -148,7 +148,7 @@ impl HookTable {
     /// The number of the members' list, and the table made with it.
     fn table(&self, fast_open: FastOpen) -> (u64, Table) {
         let picture = self.relay.traffic.picture();
-        let beside = self.beside.lock().unpoisoned().clone();
+        let beside = self.beside.lock().clone();
         let identity = &self.surroundings.identity;
         let serving = picture.standing.version;
         let services = (picture.catalog.ports(serving).iter())

@@ -6,14 +6,14 @@ use super::surroundings::Surroundings;
 use crate::cached;
 use crate::members::{Address, MemberList};
 use crate::relay::LiveTraffic;
-use crate::unpoisoned::Unpoisoned as _;
 use client::ClientError;
 use model::api::{Disagreement, MembersResponse};
 use model::ids::NodeId;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -98,7 +98,7 @@ impl Membership {
     }
 
     fn known(&self) -> MutexGuard<'_, KnownMembers> {
-        self.known.lock().unpoisoned()
+        self.known.lock()
     }
 
     fn me(&self) -> NodeId {

@@ -8,13 +8,13 @@ use crate::layout::Layout;
 use crate::relay::LiveTraffic;
 use crate::snapshot::Declared;
 use crate::tree::remove;
-use crate::unpoisoned::Unpoisoned as _;
 use model::machine::Place;
+use parking_lot::Mutex;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// The node's state.
 pub(super) struct StateDirectory {
@@ -72,12 +72,12 @@ impl StateDirectory {
 
     /// Notes whose state the software is to find at its path; none while that is about to change.
     pub(super) fn note_in_force(&self, place: Option<Place>) {
-        *self.in_force.lock().unpoisoned() = place;
+        *self.in_force.lock() = place;
     }
 
     /// Sees to it that the software's path leads to the state that the journal names.
     pub(super) fn check_current(&self) -> Result<(), StateDirectoryError> {
-        let in_force = *self.in_force.lock().unpoisoned();
+        let in_force = *self.in_force.lock();
         match in_force {
             Some(place) => self.point(place),
             None => Ok(()),

@@ -8,12 +8,12 @@ use crate::holder_client::HolderClient;
 use crate::layout::Layout;
 use crate::relay::Identity;
 use crate::sync::Link;
-use crate::unpoisoned::Unpoisoned as _;
 use client::Client;
 use model::api::{NewEvent, Progress};
 use model::ids::Version;
+use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// What an agent was started with. None of it is replaced while it runs.
@@ -70,7 +70,7 @@ pub(super) struct ShownProgress(Mutex<Option<Progress>>);
 impl ShownProgress {
     /// What is shown now.
     pub(super) fn now(&self) -> Option<Progress> {
-        self.0.lock().unpoisoned().clone()
+        self.0.lock().clone()
     }
 
     /// Shows something whose end nobody can tell.
@@ -99,6 +99,6 @@ impl ShownProgress {
     }
 
     fn set(&self, progress: Option<Progress>) {
-        *self.0.lock().unpoisoned() = progress;
+        *self.0.lock() = progress;
     }
 }

@@ -1,7 +1,7 @@
 //! Probes of sockets of the test's own.
 
 use super::*;
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 /// The test's own process plays the software.
@@ -20,7 +20,7 @@ impl Software for Played {
     }
 
     async fn run(&self, _: &[String], _: Duration) -> Result<(), String> {
-        self.runs.lock().expect("lock").pop().unwrap_or(Ok(()))
+        self.runs.lock().pop().unwrap_or(Ok(()))
     }
 
     async fn ended(&self) -> String {
@@ -285,7 +285,7 @@ async fn a_look_asks_once() {
     assert_eq!(look(&software, &http(), &slow).await, Ok(()));
     let forever = Question::Alive(Duration::from_secs(600));
     assert_eq!(look(&software, &forever, &slow).await, Ok(()));
-    *software.runs.lock().expect("lock") = vec![Err("ended with 1".to_owned())];
+    *software.runs.lock() = vec![Err("ended with 1".to_owned())];
     let command = Question::Command(vec!["false".to_owned()]);
     let error = look(&software, &command, &slow).await.expect_err("failed");
     assert_eq!(error, "ended with 1");
@@ -294,11 +294,10 @@ async fn a_look_asks_once() {
 #[tokio::test]
 async fn a_command_is_run_until_it_succeeds() {
     let (_listener, software) = played().await;
-    *software.runs.lock().expect("lock") =
-        vec![Ok(()), Err("ended with exit status: 1".to_owned())];
+    *software.runs.lock() = vec![Ok(()), Err("ended with exit status: 1".to_owned())];
     let question = Question::Command(vec!["true".to_owned()]);
     assert_eq!(probe(&software, &question, &timing(5_000)).await, Ok(()));
-    assert!(software.runs.lock().expect("lock").is_empty());
+    assert!(software.runs.lock().is_empty());
 }
 
 #[tokio::test]

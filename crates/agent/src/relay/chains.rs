@@ -1,12 +1,12 @@
 //! The adapters that are loaded, and the chains that are made of them.
 
 use super::sessions::LoadedSessions;
-use crate::unpoisoned::Unpoisoned as _;
 use call::{Calls, Chain, Conflicts};
 use model::ids::Version;
 use model::routing::{Direction, Step};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Adapters by the upgrade and the service that they belong to, and their direction.
 pub(crate) type Loaded = BTreeMap<(Version, String, Direction), Arc<dyn Calls>>;
@@ -61,7 +61,7 @@ impl Adapters {
         steps: &[Step],
         followers: CallFollowers,
     ) -> Option<Arc<Chain>> {
-        let mut made = self.made.lock().unpoisoned();
+        let mut made = self.made.lock();
         let key = (service.to_owned(), steps.to_vec(), followers);
         if let Some(chain) = made.get(&key) {
             return Some(chain.clone());
@@ -104,7 +104,7 @@ impl Adapters {
     }
 
     fn conflicts(&self, service: &str, is_observed: bool) -> Arc<Conflicts> {
-        let mut all = (self.conflicts.lock()).unpoisoned();
+        let mut all = self.conflicts.lock();
         let own = all.entry(service.to_owned()).or_default().clone();
         match is_observed {
             // Calls that began before are excluded too.

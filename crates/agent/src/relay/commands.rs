@@ -2,11 +2,11 @@
 //! the agent's own reach it.
 
 use crate::kernel::{connection, family, owners};
-use crate::unpoisoned::Unpoisoned as _;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// The commands that run now, by process.
 #[derive(Default)]
@@ -21,8 +21,8 @@ impl Commands {
         RunningCommand(self.clone(), process)
     }
 
-    fn processes(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
-        self.processes.lock().unpoisoned()
+    fn processes(&self) -> parking_lot::MutexGuard<'_, BTreeSet<i32>> {
+        self.processes.lock()
     }
 
     /// Whether a connection from `peer` to `local` on this host was made by such a command, or by a child of it.

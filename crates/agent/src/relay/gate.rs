@@ -4,13 +4,13 @@ use super::picture::{Decision, HoldReason, Picture};
 use super::record::Recorder;
 use super::traffic::{LiveTraffic, RunningCall};
 use super::{ResetReason, Tally};
-use crate::unpoisoned::Unpoisoned as _;
 use call::{Chain, Closed, Gate, Lease, Pending, Upstream};
 use model::ids::Version;
 use model::routing::Route;
+use parking_lot::Mutex;
 use serve::SessionChain;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use wire::framing::Codec;
 
@@ -136,7 +136,7 @@ impl CallGate {
     fn leave_as_before(&self) -> Option<CallLeave> {
         // Counted before the look, as below.
         let running = self.traffic.begin();
-        let decided = self.decided.lock().unpoisoned();
+        let decided = self.decided.lock();
         let (picture, known) = decided.as_ref()?;
         if !self.traffic.is_current(picture) {
             return None;
@@ -148,7 +148,7 @@ impl CallGate {
     }
 
     fn remember(&self, picture: Arc<Picture>, known: LastDecision) {
-        let mut decided = self.decided.lock().unpoisoned();
+        let mut decided = self.decided.lock();
         *decided = Some((picture, known));
     }
 
@@ -205,7 +205,7 @@ impl CallGate {
         if self.carried.load(Ordering::Relaxed) {
             return false;
         }
-        let mut first = self.first_generation.lock().unpoisoned();
+        let mut first = self.first_generation.lock();
         *first.get_or_insert(generation) != generation
     }
 }

@@ -1,11 +1,11 @@
 //! How many connections are open at once, altogether and from one address.
 
 use super::ResetReason;
-use crate::unpoisoned::Unpoisoned as _;
 use model::bundle::CallSettings;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Open connections by the address that they come from.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl OpenConnections {
         from: IpAddr,
         limits: &CallSettings,
     ) -> Result<OpenPlace, ResetReason> {
-        let mut open = self.0.lock().unpoisoned();
+        let mut open = self.0.lock();
         if open.all >= limits.connections_max as usize {
             return Err(ResetReason::TooManyConnections);
         }
@@ -47,7 +47,7 @@ pub(super) struct OpenPlace(Arc<OpenConnections>, IpAddr);
 
 impl Drop for OpenPlace {
     fn drop(&mut self) {
-        let mut open = (self.0.0.lock()).unpoisoned();
+        let mut open = self.0.0.lock();
         open.all -= 1;
         if let Some(of_address) = open.by_address.get_mut(&self.1) {
             *of_address -= 1;

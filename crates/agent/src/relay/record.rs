@@ -3,13 +3,13 @@
 
 use super::gate::steps_of;
 use super::traffic::LiveTraffic;
-use crate::unpoisoned::Unpoisoned as _;
 use call::Chain;
 use conversation::{Conversation, Origin, Recording, Told as Recorded};
 use model::ids::Version;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 /// How many conversations wait for whoever records; more are dropped and counted, since traffic never waits for a recorder.
@@ -36,8 +36,8 @@ pub(crate) struct Recorder {
 }
 
 impl Recorders {
-    fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Recorder>>> {
-        self.by_service.lock().unpoisoned()
+    fn all(&self) -> parking_lot::MutexGuard<'_, BTreeMap<String, Arc<Recorder>>> {
+        self.by_service.lock()
     }
 
     /// Begins to record a service; `None` where somebody does already.

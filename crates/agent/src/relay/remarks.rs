@@ -1,9 +1,8 @@
 //! What people should know of calls that go wrong, beside the counters: each matter once, with its latest case and how often it came up.
 //! It stands in the node's report as long as it is recent, in the log and among the events when it comes up anew.
 
-use crate::unpoisoned::Unpoisoned as _;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a matter that does not come up again is worth a remark.
@@ -87,8 +86,8 @@ impl Remarks {
         .collect()
     }
 
-    fn matters(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Matter>> {
-        self.matters.lock().unpoisoned()
+    fn matters(&self) -> parking_lot::MutexGuard<'_, BTreeMap<String, Matter>> {
+        self.matters.lock()
     }
 }
 

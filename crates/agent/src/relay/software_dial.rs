@@ -3,14 +3,14 @@
 use super::{Identity, LiveTraffic};
 use crate::dial;
 use crate::holder_client::HolderClient;
-use crate::unpoisoned::Unpoisoned as _;
 use call::{Dial, Pending, Upstream};
 use intercept::holder::KeptListener;
 use label::{LABEL_BYTES_MAX, Label};
+use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// How the software is reached: past what is kept for it, where callers are held there.
@@ -34,7 +34,7 @@ impl SoftwareDial {
     /// Notes what is kept.
     pub(crate) fn set_kept(&self, kept: &[KeptListener]) {
         let ports = kept.iter().map(|kept| kept.address.port()).collect();
-        *self.kept.write().unpoisoned() = ports;
+        *self.kept.write() = ports;
     }
 
     /// Connects to the software, with `label` as the first bytes of the stream.
@@ -42,7 +42,7 @@ impl SoftwareDial {
     /// # Errors
     /// As [`crate::dial::dial`]; what the holder says where it is asked.
     pub(crate) async fn dial(&self, software: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
-        let is_kept = (self.kept.read()).unpoisoned().contains(&software.port());
+        let is_kept = (self.kept.read()).contains(&software.port());
         if is_kept {
             self.until_listening(software.port()).await;
         }

@@ -2,12 +2,12 @@
 
 use super::ResetReason;
 use super::remarks::Remarks;
-use crate::unpoisoned::Unpoisoned as _;
 use call::{Counters, Direction, Failure, Observer, Refusal, RefusalKind};
 use model::ids::Version;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// The agent's counters.
@@ -35,7 +35,7 @@ impl Tally {
 
     /// Counts so many of these.
     pub(crate) fn add(&self, name: &str, number: u64) {
-        let mut named = self.named.lock().unpoisoned();
+        let mut named = self.named.lock();
         match named.get_mut(name) {
             Some(counter) => *counter += number,
             None => drop(named.insert(name.to_owned(), number)),
@@ -66,13 +66,13 @@ impl Tally {
         self.open().clone()
     }
 
-    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<Version, u64>> {
-        self.open.lock().unpoisoned()
+    fn open(&self) -> parking_lot::MutexGuard<'_, BTreeMap<Version, u64>> {
+        self.open.lock()
     }
 
     /// Every counter by its name; those of calls are `calls.direct`, `calls.past.N` and `calls.future.N` (N: length of the chain).
     pub(crate) fn read(&self) -> BTreeMap<String, u64> {
-        let mut all = self.named.lock().unpoisoned().clone();
+        let mut all = self.named.lock().clone();
         let counted = self.calls.read();
         all.insert("calls.direct".to_owned(), counted.direct);
         all.insert("calls.failed".to_owned(), counted.failed);

@@ -1,13 +1,13 @@
 //! Direct connections while they are recorded: bytes pass as they are in both directions, and an ear hears copies of them.
 
 use super::record::Recorder;
-use crate::unpoisoned::Unpoisoned as _;
 use conversation::HttpTap;
 use model::ids::Version;
+use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -29,7 +29,7 @@ struct Shared {
 
 impl Shared {
     fn hear(&self, speaker: Speaker, bytes: &[u8]) {
-        let mut ear = self.ear.lock().unpoisoned();
+        let mut ear = self.ear.lock();
         if ear.is_deaf() || !self.recorder.is_on() {
             return;
         }

@@ -1,11 +1,11 @@
 //! The threads that serve connections. A connection stays on one of them with all that its calls need, so that no call
 //! is passed between threads.
 
-use crate::unpoisoned::Unpoisoned as _;
+use parking_lot::Mutex;
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -75,7 +75,7 @@ impl Workers {
     /// Ends the threads and drops what runs on them: connections are reset, as by the death of the process.
     pub(crate) fn end(&self) {
         let running = {
-            let mut running = self.running.lock().unpoisoned();
+            let mut running = self.running.lock();
             std::mem::take(&mut *running)
         };
         for WorkerThread { end, thread } in running {

@@ -1,9 +1,10 @@
 //! The thread that writes a store: what waits is written together, so that many calls share one `fsync`.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use redb::{Database, TableDefinition};
@@ -112,7 +113,7 @@ fn settle(
             match written {
                 Ok(()) => drop(used.fetch_sub(intent.cost(), Ordering::SeqCst)),
                 Err(_) => {
-                    let mut unfinished = unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut unfinished = unfinished.lock();
                     unfinished.insert(id, intent);
                 }
             }

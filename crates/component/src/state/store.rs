@@ -1,10 +1,11 @@
 //! One store: the state of a version's adapters in one direction.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 use tokio::sync::oneshot;
@@ -93,7 +94,7 @@ impl State {
         let next = |all: &std::collections::BTreeMap<u64, Intent>| {
             all.last_key_value().map_or(0, |(id, _)| id + 1)
         };
-        let next_intent = next(&unfinished.lock().unwrap_or_else(PoisonError::into_inner));
+        let next_intent = next(&unfinished.lock());
         let used = Arc::new(AtomicI64::new(found.used));
         let committer = committer::start(database.clone(), unfinished.clone(), used.clone())
             .map_err(|error| failed("start its thread")(redb::Error::Io(error)))?;
@@ -121,7 +122,7 @@ impl State {
 
     /// Whether the adapter declared by this file has begun.
     pub(crate) fn has_begun(&self, name: &str) -> bool {
-        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = self.begun.lock();
         begun.contains(name)
     }
 
@@ -135,7 +136,7 @@ impl State {
             ..Commit::default()
         })
         .await?;
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun.lock();
         begun.insert(name.to_owned());
         Ok(())
     }
@@ -236,8 +237,8 @@ impl State {
 
     pub(super) fn all_unfinished(
         &self,
-    ) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<u64, Intent>> {
-        (self.unfinished.lock()).unwrap_or_else(PoisonError::into_inner)
+    ) -> parking_lot::MutexGuard<'_, std::collections::BTreeMap<u64, Intent>> {
+        self.unfinished.lock()
     }
 
     async fn commit(&self, mut commit: Commit) -> Result<(), StateError> {

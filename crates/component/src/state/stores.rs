@@ -1,11 +1,12 @@
 //! The states of all adapters at a node, each in a file of its own.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::store::StateOrigin;
 use super::{State, StateError, transfer};
@@ -66,7 +67,7 @@ impl Stores {
 
     /// The state with this name, opened or made.
     pub(crate) fn state(&self, id: StateId) -> Result<Arc<State>, StateError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         if let Some(state) = open.get(&id.order()) {
             return Ok(state.clone());
         }
@@ -154,7 +155,7 @@ impl Stores {
     }
 
     fn close(&self, id: StateId) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         open.remove(&id.order());
     }
 }

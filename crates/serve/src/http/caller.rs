@@ -1,9 +1,10 @@
 //! One caller's connection: what its calls share, and how each is answered.
 
+use parking_lot::Mutex;
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -89,14 +90,11 @@ impl Caller {
 
     /// Why the connection must be reset, if it must.
     pub(super) fn cause(&self) -> Option<ResetCause> {
-        *self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.cause.lock()
     }
 
     fn fail(&self, cause: ResetCause) {
-        self.cause
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(cause);
+        self.cause.lock().get_or_insert(cause);
     }
 
     /// Whether a call is under way.

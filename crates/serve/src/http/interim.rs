@@ -4,10 +4,11 @@
 //! Hyper's server writes no 1xx of others. They are put between its writes: before the head of the answer that they come before, which
 //! is held back until they have left.
 
+use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -36,11 +37,8 @@ struct Way {
 }
 
 impl Interims {
-    fn pending(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.0
-            .pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> parking_lot::MutexGuard<'_, Vec<u8>> {
+        self.0.pending.lock()
     }
 
     /// Takes one of the software's.
@@ -130,7 +128,7 @@ impl Expectation {
     }
 
     fn take(&self) -> Option<Body> {
-        let mut body = self.0.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut body = self.0.body.lock();
         body.take()
     }
 

@@ -1,9 +1,10 @@
 //! The connection to the software: one for each caller's connection, opened anew when the software
 //! has been started anew. Nothing is ever sent twice.
 
+use parking_lot::Mutex;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -65,19 +66,16 @@ impl Software {
 
     /// The caller has ended its side: the software is told so where its call runs.
     pub(super) fn end_side(&self) {
-        self.side
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .end();
+        self.side.lock().end();
     }
 
     fn uses(&self, connection: &Connection) {
-        let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut side = self.side.lock();
         *side = connection.side.clone();
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self) -> parking_lot::MutexGuard<'_, Option<Connection>> {
+        self.open.lock()
     }
 
     /// The open connection, if it still leads to the running software.

@@ -4,8 +4,9 @@ use super::chain::SessionChain;
 use super::error::SessionError;
 use super::outlet::Outlet;
 use call::{Head, MEMO_BYTES_MAX, Party, Reaction, Session, SessionCaller, Verdict};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
@@ -320,7 +321,7 @@ impl Events {
     }
 
     fn timers(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timers.lock()
     }
 
     /// Wakes adapters when they asked for it, until one of them ends the session.

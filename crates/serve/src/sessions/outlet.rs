@@ -2,10 +2,10 @@
 
 use super::connection::Wire;
 use bytes::{Buf, Bytes};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use wire::framing::Sealed;
 
@@ -47,7 +47,7 @@ enum Item {
 
 impl Outlet {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     /// Adds a frame.

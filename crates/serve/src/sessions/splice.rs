@@ -1,10 +1,10 @@
 //! Moves bytes from one socket to another through a pipe: they never enter the process (splice(2)).
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -25,7 +25,7 @@ struct Pipe {
 
 impl Pipe {
     fn take() -> io::Result<Pipe> {
-        if let Some(kept) = KEPT.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+        if let Some(kept) = KEPT.lock().pop() {
             return Ok(kept);
         }
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
@@ -40,7 +40,7 @@ impl Pipe {
     }
 
     fn keep(self) {
-        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = KEPT.lock();
         if kept.len() < KEPT_MAX {
             kept.push(self);
         }

@@ -1,8 +1,9 @@
 //! Software that believes nothing: it notes every byte that reaches it, and reads requests as the strictest server would.
 #![allow(dead_code, unreachable_pub)]
 
+use parking_lot::Mutex;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,7 +40,7 @@ impl Recorder {
                 let (notes, count) = (notes.clone(), count.clone());
                 tokio::spawn(async move {
                     let one = record(stream).await;
-                    (notes.lock().unwrap_or_else(PoisonError::into_inner)).push(one);
+                    (notes.lock()).push(one);
                     count.send_modify(|open| *open -= 1);
                 });
             }
@@ -55,7 +56,7 @@ impl Recorder {
     pub async fn take(&mut self) -> Vec<Reached> {
         let ended = self.open.wait_for(|open| *open == 0);
         crate::node::bounded(ended).await.expect("the server lives");
-        std::mem::take(&mut *self.reached.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.reached.lock())
     }
 }
 

@@ -11,8 +11,9 @@ use crate::repository::RepositoryFolder;
 use crate::rules::Order;
 use crate::state::SystemState;
 use crate::udb::Udb;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use task::Task;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -118,8 +119,7 @@ impl StateWriter {
 
     /// Why nothing can be stored now, if that is so.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let trouble = self.shared.trouble.lock();
-        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.trouble.lock().clone()
     }
 
     /// Changes when some node has to be told something else.
@@ -140,5 +140,5 @@ impl StateWriter {
 
 /// A poisoned lock only says that a reader panicked; the state is whole.
 fn read(state: &RwLock<SystemState>) -> RwLockReadGuard<'_, SystemState> {
-    state.read().unwrap_or_else(PoisonError::into_inner)
+    state.read()
 }

@@ -8,8 +8,9 @@ use crate::repository::RepositoryFolder;
 use crate::rules::{DecisionContext, decide};
 use crate::state::SystemState;
 use crate::udb::{Change, ChangeSet, KeyRecord, LoggedCommit, MissedCommits, Udb, UdbError};
+use parking_lot::RwLockWriteGuard;
 use serde_json::Value;
-use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -176,8 +177,7 @@ impl Task {
 
     /// Stores nothing, to see whether things can be stored again: trouble that is over is told no more, though nothing changes.
     async fn look_whether_trouble_is_over(&mut self) {
-        let trouble = self.shared.trouble.lock();
-        let is_told = trouble.unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_told = self.shared.trouble.lock().is_some();
         if is_told && !self.damaged && self.store(Vec::new()).await.is_ok() {
             self.show(&[]);
         }
@@ -185,9 +185,7 @@ impl Task {
 
     /// Notes why nothing can be stored, and says whether that is new.
     fn note_trouble(&self, why: Option<String>) -> bool {
-        let trouble = self.shared.trouble.lock();
-        let mut trouble = trouble.unwrap_or_else(PoisonError::into_inner);
-        moved(why)(&mut trouble)
+        moved(why)(&mut *self.shared.trouble.lock())
     }
 
     fn show(&self, changes: &[Change]) {
@@ -202,8 +200,7 @@ impl Task {
 
     /// The state that readers see, to change it.
     fn shown(&self) -> RwLockWriteGuard<'_, SystemState> {
-        let state = self.shared.state.write();
-        state.unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.write()
     }
 
     fn announce(&self) {

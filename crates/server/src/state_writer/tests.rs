@@ -14,10 +14,11 @@ use model::api::{
 };
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, Place, Revision, Version};
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// How the next commit goes wrong.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ impl Udb for Troubled {
     }
 
     async fn commit(&self, commit: ChangeSet) -> Result<(), UdbError> {
-        let trouble = self.next.lock().expect("unpoisoned").take();
+        let trouble = self.next.lock().take();
         let failed = || UdbError::Failed("the cable is out".to_owned());
         match trouble {
             None => self.inner.commit(commit).await,
@@ -154,7 +155,7 @@ async fn a_commit_that_fails_shows_nothing_and_the_next_goes_on() {
     let state_writer = world.state_writer(&udb).await;
     for (trouble, status) in [(Trouble::Full, 507), (Trouble::Lost, 503)] {
         let before = state_writer.state().system_view(0);
-        *udb.next.lock().expect("unpoisoned") = Some(trouble);
+        *udb.next.lock() = Some(trouble);
         let refusal = ask(&state_writer, pause("lunch"))
             .await
             .expect_err("refused");
@@ -177,7 +178,7 @@ async fn a_commit_whose_answer_was_lost_is_found() {
     let udb = world.open();
     let state_writer = world.state_writer(&udb).await;
     ask(&state_writer, publish(1)).await.expect("published");
-    *udb.next.lock().expect("unpoisoned") = Some(Trouble::Unanswered);
+    *udb.next.lock() = Some(Trouble::Unanswered);
     ask(&state_writer, publish(2)).await.expect_err("not known");
     ask(&state_writer, publish(2))
         .await

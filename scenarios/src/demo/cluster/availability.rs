@@ -2,9 +2,10 @@
 
 use super::server::Server;
 use model::api::Event;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -70,7 +71,7 @@ impl AvailabilityWatch {
             // One that panicked has said so.
             let _ = thread.join();
         }
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = self.looks.lock();
         let looks = std::mem::take(&mut *looks);
         (looks.good, looks.bad)
     }
@@ -80,7 +81,7 @@ fn look(server: &Server, looks: &Mutex<Looks>, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         let (began, from_ms) = (Instant::now(), now_ms());
         let seen = server.sees_all_served();
-        let mut looks = looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = looks.lock();
         let node = server.name.clone();
         match seen {
             Ok(()) => looks.good.entry(node).or_default().push(from_ms),

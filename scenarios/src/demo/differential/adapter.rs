@@ -6,11 +6,12 @@ use call::{
     Chain, Closed, Dial, Direction, Failure, Gate, Lease, Limits, Observer, Pending, Refusal,
     RefusalKind, Upstream,
 };
+use parking_lot::Mutex;
 use serve::serve_http;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
@@ -64,7 +65,7 @@ impl Observer for Watch {
     fn call(&self, _: Option<Direction>, _: usize) {}
 
     fn refused(&self, refusal: &Refusal) {
-        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reasons = self.reasons.lock();
         // What a lens says in so many words stands alone; else operation and rule stand before it.
         let reason = match refusal.kind {
             RefusalKind::Declared => &refusal.reason,
@@ -109,20 +110,12 @@ impl Adapter {
 
     /// How many calls were refused so far.
     pub(super) fn refused(&self) -> usize {
-        self.watch
-            .reasons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.watch.reasons.lock().len()
     }
 
     /// Why the last one was.
     pub(super) fn reason(&self) -> String {
-        let reasons = self
-            .watch
-            .reasons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let reasons = self.watch.reasons.lock();
         reasons.last().cloned().unwrap_or_default()
     }
 }

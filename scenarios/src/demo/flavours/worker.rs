@@ -5,11 +5,12 @@ use super::reference::{Judgement, Number, Standing};
 use crate::demo::summary::Calls;
 use color_flavor_adapter::form::{Form, Operation};
 use model::bundle::Dispatch;
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Numbers of one worker at one node.
@@ -57,8 +58,8 @@ impl Board {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     /// From now on there are callers of both versions.

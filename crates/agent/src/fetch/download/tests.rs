@@ -1,9 +1,9 @@
 //! Downloads from a small server of the test's own.
 
 use super::*;
+use parking_lot::Mutex;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::sync::Mutex;
 
 /// A server of one artifact that misbehaves as told, and what it was asked.
 struct Server {
@@ -31,7 +31,7 @@ impl Server {
             for (next, stream) in listener.incoming().enumerate() {
                 let Ok(stream) = stream else { return };
                 let offset = read_range(&stream);
-                asked.lock().expect("lock").push(offset);
+                asked.lock().push(offset);
                 let answer = answers[next.min(answers.len() - 1)];
                 reply(stream, &content, offset, answer);
             }
@@ -104,7 +104,7 @@ async fn what_is_fetched_is_there_once_and_told() {
     let wanted = wanted(&content());
     let told = Arc::new(Mutex::new(Vec::new()));
     let record = told.clone();
-    let tell = move |done, total| record.lock().expect("lock").push((done, total));
+    let tell = move |done, total| record.lock().push((done, total));
     fetcher
         .fetch(&[wanted, wanted], tell)
         .await
@@ -113,12 +113,9 @@ async fn what_is_fetched_is_there_once_and_told() {
         std::fs::read(fetcher.path(wanted.digest)).expect("read"),
         content()
     );
-    assert_eq!(
-        told.lock().expect("lock").last(),
-        Some(&(wanted.size, wanted.size))
-    );
+    assert_eq!(told.lock().last(), Some(&(wanted.size, wanted.size)));
     fetcher.fetch(&[wanted], |_, _| {}).await.expect("there");
-    assert_eq!(server.ranges.lock().expect("lock").len(), 1);
+    assert_eq!(server.ranges.lock().len(), 1);
 }
 
 #[tokio::test]
@@ -139,7 +136,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
         std::fs::read(fetcher.path(wanted.digest)).expect("read"),
         content()
     );
-    let ranges = server.ranges.lock().expect("lock").clone();
+    let ranges = server.ranges.lock().clone();
     assert_eq!(ranges.first(), Some(&None));
     assert!(
         ranges
@@ -169,7 +166,7 @@ async fn a_damaged_beginning_is_fetched_again() {
     let part = with_suffix(&fetcher.path(wanted.digest), ".part");
     std::fs::write(part, b"rubbish").expect("written");
     fetcher.fetch(&[wanted], |_, _| {}).await.expect("fetched");
-    let ranges = server.ranges.lock().expect("lock").clone();
+    let ranges = server.ranges.lock().clone();
     assert_eq!(ranges, [Some(7), None]);
 }
 
@@ -187,7 +184,7 @@ async fn what_was_changed_here_is_fetched_again_though_it_is_as_long() {
     let kept = std::fs::read(fetcher.path(wanted.digest)).expect("kept");
     assert!(kept == content());
     fetcher.fetch(&[wanted], |_, _| {}).await.expect("is there");
-    assert_eq!(server.ranges.lock().expect("lock").len(), 2);
+    assert_eq!(server.ranges.lock().len(), 2);
 }
 
 #[tokio::test]
@@ -197,7 +194,7 @@ async fn an_unknown_artifact_is_not_asked_for_again() {
     let fetcher = server.fetcher(folder.path());
     let error = fetcher.fetch(&[wanted(&content())], |_, _| {}).await;
     assert!(matches!(error, Err(FetchError::Server { .. })));
-    assert_eq!(server.ranges.lock().expect("lock").len(), 1);
+    assert_eq!(server.ranges.lock().len(), 1);
 }
 
 #[tokio::test]
@@ -214,7 +211,7 @@ async fn too_little_space_is_said_before_anything_is_fetched() {
         .await
         .expect_err("no space");
     assert!(error.is_no_space());
-    assert!(server.ranges.lock().expect("lock").is_empty());
+    assert!(server.ranges.lock().is_empty());
 }
 
 #[tokio::test]

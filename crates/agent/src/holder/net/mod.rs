@@ -14,18 +14,18 @@ mod parking;
 mod repeats;
 mod threads;
 
-use crate::unpoisoned::Unpoisoned as _;
 use interpose::net::alarm;
 use interpose::net::notice::Notices;
 use interpose::state;
 use parking::Parking;
+use parking_lot::Mutex;
 use repeats::{LeftOver, Repeats};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use threads::Threads;
 
 /// Processes that are remembered to have called themselves while they were being stopped.
@@ -90,14 +90,14 @@ impl Drop for Net {
 impl Shared {
     /// Notes that this process wakes its own accept.
     fn note_waker(&self, process: i32) {
-        let mut wakers = lock(&self.wakers);
+        let mut wakers = self.wakers.lock();
         if wakers.len() < WAKERS_MAX {
             wakers.insert(process);
         }
     }
 
     fn is_waker(&self, process: i32) -> bool {
-        lock(&self.wakers).contains(&process)
+        self.wakers.lock().contains(&process)
     }
 
     fn has_ended(&self) -> bool {
@@ -122,9 +122,4 @@ pub(super) fn learn_files(environment: &BTreeMap<String, String>) -> bool {
     };
     let holder = environment.get(HOLDER).map_or("", String::as_str);
     state::open(&path(TABLE), &path(STATS), holder.as_bytes())
-}
-
-/// Nothing that is kept under these locks is left half changed by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unpoisoned()
 }

@@ -3,15 +3,16 @@
 //! An epoll rather than a poll, which would keep the listeners' files open while it waits: a listener that its software has closed
 //! must be gone as soon as nobody waits at it.
 
+use super::Shared;
 use super::accepting::{Tried, Wanted};
-use super::{Shared, lock};
 use interpose::net::alarm::Alarm;
+use parking_lot::Mutex;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often those who wait are looked through for who has gone on (a signal does not tell us), while somebody waits.
@@ -60,7 +61,7 @@ impl Parking {
 
     /// Lets an accept wait.
     pub(super) fn park(&self, shared: &Shared, wanted: Wanted) {
-        let mut parked = lock(&self.parked);
+        let mut parked = self.parked.lock();
         if parked.waiting.len() >= PARKED_MAX {
             wanted.end(shared, Tried::Failed(libc::ENOBUFS));
             return;
@@ -107,8 +108,8 @@ impl Parking {
 
     /// Forgets who has gone on meanwhile, so that nothing keeps their listeners open.
     pub(super) fn sweep(&self, shared: &Shared) {
-        let _trying = lock(&self.trying);
-        let mut parked = lock(&self.parked);
+        let _trying = self.trying.lock();
+        let mut parked = self.parked.lock();
         parked.waiting.retain(|_, wanted| {
             let waits = shared.notices.is_valid(&wanted.notice);
             if !waits {
@@ -119,7 +120,7 @@ impl Parking {
     }
 
     pub(super) fn clear(&self) {
-        let mut parked = lock(&self.parked);
+        let mut parked = self.parked.lock();
         parked
             .waiting
             .values()
@@ -135,15 +136,15 @@ impl Parking {
     }
 
     fn numbers(&self) -> Vec<u64> {
-        lock(&self.parked).waiting.keys().copied().collect()
+        self.parked.lock().waiting.keys().copied().collect()
     }
 
     fn get(&self, number: u64) -> Option<Arc<Wanted>> {
-        lock(&self.parked).waiting.get(&number).cloned()
+        self.parked.lock().waiting.get(&number).cloned()
     }
 
     fn remove(&self, number: u64) {
-        let mut parked = lock(&self.parked);
+        let mut parked = self.parked.lock();
         if let Some(wanted) = parked.waiting.remove(&number) {
             self.unwatch(&wanted);
         }
@@ -151,7 +152,7 @@ impl Parking {
 
     /// How long the next wait may take; `None` while nobody is here.
     fn patience(&self) -> Option<Duration> {
-        let parked = lock(&self.parked);
+        let parked = self.parked.lock();
         let first = parked.waiting.values().filter_map(|wanted| wanted.until());
         let first = first
             .min()
@@ -212,7 +213,7 @@ fn attend(shared: &Shared, number: u64, alarm: &Alarm) -> bool {
         parking.remove(number & !ENDING);
         return false;
     }
-    let _trying = lock(&parking.trying);
+    let _trying = parking.trying.lock();
     let Some(wanted) = parking.get(number) else {
         return false;
     };
@@ -234,9 +235,12 @@ fn end(shared: &Shared, wanted: Arc<Wanted>, tried: Tried) {
 
 /// Answers those whose time is up.
 fn end_late(shared: &Shared) {
-    let _trying = lock(&shared.parking.trying);
+    let _trying = shared.parking.trying.lock();
     let now = Instant::now();
-    let late: Vec<(u64, Arc<Wanted>)> = lock(&shared.parking.parked)
+    let late: Vec<(u64, Arc<Wanted>)> = shared
+        .parking
+        .parked
+        .lock()
         .waiting
         .iter()
         .filter(|(_, wanted)| wanted.until().is_some_and(|until| until <= now))

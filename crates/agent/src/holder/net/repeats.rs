@@ -1,11 +1,9 @@
 //! What was done for an answer that its caller did not take, because a signal came between.
 
 use super::calls::Outcome;
-use super::lock;
-use crate::unpoisoned::Unpoisoned as _;
 use interpose::accept::Delivered;
+use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// How many connects are remembered; a thread has at most one.
@@ -36,7 +34,7 @@ struct Begun {
 impl Repeats {
     /// The answer to a try of this thread's for this socket that was not taken. Else a first try begins.
     pub(super) fn begin(&self, thread: i32, socket: u64) -> Option<Outcome> {
-        let mut begun = lock(&self.begun);
+        let mut begun = self.begun.lock();
         loop {
             let known = begun.get(&thread).filter(|first| first.socket == socket);
             let Some(first) = known else { break };
@@ -44,9 +42,7 @@ impl Repeats {
                 begun.remove(&thread);
                 return Some(answer);
             }
-            let waited = self.answered.wait_timeout(begun, FIRST_TRY_LIMIT);
-            let (again, limit) = waited.unpoisoned();
-            begun = again;
+            let limit = self.answered.wait_for(&mut begun, FIRST_TRY_LIMIT);
             if limit.timed_out() {
                 break;
             }
@@ -66,7 +62,7 @@ impl Repeats {
 
     /// The try has ended so, and its answer was taken or not.
     pub(super) fn end(&self, thread: i32, socket: u64, answer: Outcome, taken: bool) {
-        let mut begun = lock(&self.begun);
+        let mut begun = self.begun.lock();
         if !taken {
             let answer = Some(answer);
             begun.insert(thread, Begun { socket, answer });
@@ -89,7 +85,7 @@ pub(super) struct LeftOver {
 impl LeftOver {
     /// Keeps a connection for the next accept at this listener; past the limit the new one is closed.
     pub(super) fn keep(&self, listener: u64, connection: Delivered) {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let queue = waiting.entry(listener).or_default();
         if queue.len() < LEFT_OVER_MAX {
             queue.push_back(connection);
@@ -98,7 +94,7 @@ impl LeftOver {
 
     /// The one that has waited longest at this listener.
     pub(super) fn take(&self, listener: u64) -> Option<Delivered> {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let queue = waiting.get_mut(&listener)?;
         let first = queue.pop_front();
         if queue.is_empty() {
@@ -108,6 +104,6 @@ impl LeftOver {
     }
 
     pub(super) fn clear(&self) {
-        lock(&self.waiting).clear();
+        self.waiting.lock().clear();
     }
 }

@@ -1,13 +1,14 @@
 //! The net's threads: receivers grow while none is idle and shrink again; one thread for the accepts that wait.
 
-use super::{Shared, calls, lock, parking};
+use super::{Shared, calls, parking};
 use interpose::net::alarm::{self, Alarm};
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Receivers that are always there.
@@ -49,7 +50,7 @@ pub(super) fn end(shared: &Arc<Shared>) {
         let until = Instant::now() + END_LIMIT;
         while Instant::now() < until {
             shared.parking.wake();
-            let running = lock(&shared.threads.running).clone();
+            let running = shared.threads.running.lock().clone();
             if running.is_empty() {
                 return;
             }
@@ -79,12 +80,12 @@ fn spawn(shared: &Arc<Shared>, name: &str, work: fn(&Arc<Shared>, &Alarm)) -> io
         .stack_size(STACK_BYTES)
         .spawn(move || {
             let own = alarm::thread();
-            lock(&shared.threads.running).insert(own);
+            shared.threads.running.lock().insert(own);
             match Alarm::new() {
                 Ok(alarm) => work(&shared, &alarm),
                 Err(error) => tracing::error!(error, "a thread of the net has no timer"),
             }
-            lock(&shared.threads.running).remove(&own);
+            shared.threads.running.lock().remove(&own);
         })
         .map(|_| ())
 }

@@ -4,7 +4,6 @@ use crate::error_chain::chain;
 use crate::node::bundles::{Bundles, UnusableBundle, read_text};
 use crate::node::surroundings::Surroundings;
 use crate::relay::{LiveTraffic, Loaded, LoadedSessions};
-use crate::unpoisoned::Unpoisoned as _;
 use call::AdapterKind;
 use component::{
     ChainPlace, CompileHelper, Compiler, ComponentStep, Declaration, Program, SessionStep, StateId,
@@ -15,9 +14,10 @@ use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;
 use model::routing::Direction;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A file of an `adapter` key, read and proved.
 #[derive(Clone)]
@@ -143,8 +143,8 @@ impl AdapterLoader {
         Ok(read)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, ReadAdapter>> {
-        self.read.lock().unpoisoned()
+    fn known(&self) -> parking_lot::MutexGuard<'_, BTreeMap<PathBuf, ReadAdapter>> {
+        self.read.lock()
     }
 
     /// Loads the adapters of every version that the node answers.

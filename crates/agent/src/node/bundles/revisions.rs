@@ -3,12 +3,12 @@
 
 use super::{UnusableBundle, read_manifest, read_text};
 use crate::layout::Layout;
-use crate::unpoisoned::Unpoisoned as _;
 use model::bundle::{Upgrade, UpgradeFile};
 use model::machine::Place;
 use model::manifest::{Digest, Manifest, UPGRADE_FILE};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// One revision of an upgrade.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl ReadRevisions {
         layout: &Layout,
         place: Place,
     ) -> Result<ReadRevision, UnusableBundle> {
-        let mut known = self.0.lock().unpoisoned();
+        let mut known = self.0.lock();
         if let Some(revision) = known.get(&place) {
             return Ok(revision.clone());
         }

@@ -8,11 +8,11 @@ use super::membership::Membership;
 use super::surroundings::Surroundings;
 use crate::birth::is_in_place;
 use crate::relay::{Relay, ResetReason};
-use crate::unpoisoned::Unpoisoned as _;
 use crate::{kernel, limits};
 use intercept::stats::{StatsFile, StatsSnapshot};
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use unreachable::ConnectionsLook;
 
@@ -68,7 +68,7 @@ impl Inspection {
     }
 
     fn hindered(&self) -> MutexGuard<'_, Hindered> {
-        self.hindered.lock().unpoisoned()
+        self.hindered.lock()
     }
 
     /// What keeps the node from what it should do, whatever that is.

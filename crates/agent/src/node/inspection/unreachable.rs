@@ -4,7 +4,6 @@
 use super::Inspection;
 use crate::kernel::{Socket, owners};
 use crate::node::child::KnownChild;
-use crate::unpoisoned::Unpoisoned as _;
 use intercept::stats::{Counter, Deed, StatsSnapshot};
 use std::collections::BTreeSet;
 use std::io;
@@ -51,7 +50,7 @@ impl Inspection {
     }
 
     fn missed_connection(&self) -> Option<String> {
-        let mut look = (self.connections.lock()).unpoisoned();
+        let mut look = self.connections.lock();
         if !look.is_due() {
             return None;
         }

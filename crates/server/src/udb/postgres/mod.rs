@@ -23,7 +23,7 @@ use clock::DatabaseClock;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use listen::Listener;
 use model::api::Event;
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::{Config, NoTls};
@@ -103,11 +103,11 @@ impl Postgres {
     }
 
     fn known(&self) -> CommitMark {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.known.lock()
     }
 
     fn note(&self, mark: CommitMark) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = mark;
+        *self.known.lock() = mark;
     }
 
     async fn load_once(&self) -> Result<Stored, PostgresTrouble> {
