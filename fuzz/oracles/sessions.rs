@@ -4,8 +4,8 @@
 use super::framing as frames;
 use super::wire::Memory;
 use call::{
-    AdapterFailed, Direction, Event, Head, Limits, Outgoing, Party, Pending, Reaction, Session,
-    SessionCaller, Sessions, Verdict,
+    AdapterFailed, Direction, EventAnswer, Limits, MessageHead, OutgoingMessage, Party, Pending,
+    Reaction, Session, SessionCaller, SessionVerdict, Sessions,
 };
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use serve::{SessionChain, SessionEnd, serve_session};
@@ -40,8 +40,8 @@ fn new_head(head: &[u8]) -> Vec<u8> {
 }
 
 /// What is sent when a message was wanted whole.
-fn sends(message: &[u8], sender: Party) -> Vec<Outgoing> {
-    let on = |message: Vec<u8>| Outgoing {
+fn sends(message: &[u8], sender: Party) -> Vec<OutgoingMessage> {
+    let on = |message: Vec<u8>| OutgoingMessage {
         to: sender.other(),
         message,
     };
@@ -49,7 +49,7 @@ fn sends(message: &[u8], sender: Party) -> Vec<Outgoing> {
     match deed(message) {
         Deed::Reverse => vec![on(reversed)],
         Deed::Answer => {
-            let answer = Outgoing {
+            let answer = OutgoingMessage {
                 to: sender,
                 message: b"0answered".to_vec(),
             };
@@ -82,21 +82,26 @@ fn memo(events: u64) -> Vec<u8> {
     }
 }
 
-fn ready<'a, T: Send + 'a>(value: T) -> Event<'a, T> {
+fn ready<'a, T: Send + 'a>(value: T) -> EventAnswer<'a, T> {
     Box::pin(std::future::ready(Ok::<T, AdapterFailed>(value)))
 }
 
 impl Sessions for Scripted {
-    fn open<'a>(&'a self, _: u64, _: &'a SessionCaller) -> Event<'a, Reaction> {
+    fn open<'a>(&'a self, _: u64, _: &'a SessionCaller) -> EventAnswer<'a, Reaction> {
         ready(Reaction::default())
     }
 
-    fn on_head<'a>(&'a self, _: Session<'a>, _: Party, head: Head<'a>) -> Event<'a, Verdict> {
+    fn on_head<'a>(
+        &'a self,
+        _: Session<'a>,
+        _: Party,
+        head: MessageHead<'a>,
+    ) -> EventAnswer<'a, SessionVerdict> {
         ready(match deed(head.bytes) {
-            Deed::Pass => Verdict::Pass,
-            Deed::ReplaceHead => Verdict::ReplaceHead(new_head(head.bytes)),
-            Deed::Drop => Verdict::Drop,
-            Deed::Reverse | Deed::Answer | Deed::Twice => Verdict::Whole,
+            Deed::Pass => SessionVerdict::Pass,
+            Deed::ReplaceHead => SessionVerdict::ReplaceHead(new_head(head.bytes)),
+            Deed::Drop => SessionVerdict::Drop,
+            Deed::Reverse | Deed::Answer | Deed::Twice => SessionVerdict::Whole,
         })
     }
 
@@ -105,7 +110,7 @@ impl Sessions for Scripted {
         session: Session<'a>,
         sender: Party,
         message: &'a [u8],
-    ) -> Event<'a, Reaction> {
+    ) -> EventAnswer<'a, Reaction> {
         ready(Reaction {
             send: sends(message, sender),
             memo: Some(self.count(session)),
@@ -113,7 +118,7 @@ impl Sessions for Scripted {
         })
     }
 
-    fn on_timer<'a>(&'a self, _: Session<'a>) -> Event<'a, Reaction> {
+    fn on_timer<'a>(&'a self, _: Session<'a>) -> EventAnswer<'a, Reaction> {
         panic!("nobody asked for a timer")
     }
 

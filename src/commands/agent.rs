@@ -7,8 +7,8 @@ use crate::file_limit;
 use crate::globals::Globals;
 use agent::AgentError;
 use agent::config::Config;
-use agent::holder_client::ClientError;
-use agent::journal::JournalError;
+use agent::holder_client::HolderClientError;
+use agent::journal::JournalFileError;
 use clap::Args;
 use model::expression::Variable;
 use model::network::Network;
@@ -101,8 +101,9 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// Reads the name of a variable that is passed on.
-fn passed(name: &str) -> Result<String, String> {
-    agent::environment::may_be_passed(name).map(|()| name.to_owned())
+fn passed(name: &str) -> Result<String, agent::environment::NotPassed> {
+    agent::environment::may_be_passed(name)?;
+    Ok(name.to_owned())
 }
 
 /// `upstart agent`: until SIGINT or SIGTERM; the software runs on under its holder.
@@ -188,7 +189,7 @@ fn explain(error: AgentError) -> anyhow::Error {
         AgentError::Broken { .. } => {
             "start the agent again: it goes on with what is there; report this with the agent's log"
         }
-        AgentError::Holder(ClientError::Locked { .. }) => {
+        AgentError::Holder(HolderClientError::Locked { .. }) => {
             "find out what that process is and end it, then start the agent again; nobody but root and the agent's user can open the lock from now on"
         }
         AgentError::HolderGone | AgentError::Renumbered => {
@@ -203,31 +204,31 @@ fn explain(error: AgentError) -> anyhow::Error {
     failure(what.join(": "), next)
 }
 
-pub(super) fn journal_advice(error: &JournalError) -> &'static str {
+pub(super) fn journal_advice(error: &JournalFileError) -> &'static str {
     match error {
-        JournalError::Locked { .. } => {
+        JournalFileError::Locked { .. } => {
             "one agent runs a node: end the other, or give another --data"
         }
-        JournalError::Copy { .. } => {
+        JournalFileError::Copy { .. } => {
             "start the agent with the original's --data; or, if this takes its place for good (moved, restored, and the original is not used any more), `upstart claim --data DIR`"
         }
-        JournalError::Linked { .. } => {
+        JournalFileError::Linked { .. } => {
             "copy the directory anew, with files of its own (`cp -a`, not `cp -al`), and claim that"
         }
-        JournalError::SetBack { .. } => {
+        JournalFileError::SetBack { .. } => {
             "give the --data that the node was last in (is its disk mounted?); if this is a backup that is to go on, what was written since is not in it: `upstart claim --data DIR`; or begin a new node with an empty directory after `upstart forget`"
         }
-        JournalError::Missing { .. }
-        | JournalError::Short { .. }
-        | JournalError::Cut { .. }
-        | JournalError::NoWitness { .. } => {
+        JournalFileError::Missing { .. }
+        | JournalFileError::Short { .. }
+        | JournalFileError::Cut { .. }
+        | JournalFileError::NoWitness { .. } => {
             "the software was not touched, and its state is where it was; restore the whole data directory from a backup, or begin a new node with an empty one and `upstart forget` this"
         }
-        JournalError::NoSpace { .. } => "free some space and start the agent again",
-        JournalError::Format { .. } => {
+        JournalFileError::NoSpace { .. } => "free some space and start the agent again",
+        JournalFileError::Format { .. } => {
             "the software was not touched; keep the file for whoever looks into it, and restore the data directory, or begin a new node with an empty one and `upstart forget` this"
         }
-        JournalError::Disk { .. } | JournalError::Failed { .. } => {
+        JournalFileError::Disk { .. } | JournalFileError::Failed { .. } => {
             "the software was not touched; look at the disk (its space, its permissions, `dmesg`), then start the agent again"
         }
     }

@@ -5,7 +5,8 @@ use crate::failure::{Advise, CommandEnd, CommandOutcome, failure, refusal};
 use crate::globals::Globals;
 use crate::output;
 use agent::control::{
-    self, Answer, ControlError, RECORDED_MAX, RECORDED_SECONDS_MAX, RecordRequest, Recordings,
+    self, ControlAnswer, ControlError, RECORDED_MAX, RECORDED_SECONDS_MAX, RecordRequest,
+    Recordings,
 };
 use clap::Args;
 use conversation::{Conversation, SECRET_HEADERS};
@@ -121,10 +122,10 @@ async fn follow(
 ) -> anyhow::Result<Option<RecordingEnd>> {
     while let Some(answer) = recordings.next().await.map_err(explain)? {
         match answer {
-            Answer::Refused { reason, next } => return Err(refusal(reason, next)),
-            Answer::Recording { service, version } => files.begin(&service, version)?,
-            Answer::Conversation { toml } => files.write(&toml)?,
-            Answer::Ended {
+            ControlAnswer::Refused { reason, next } => return Err(refusal(reason, next)),
+            ControlAnswer::Recording { service, version } => files.begin(&service, version)?,
+            ControlAnswer::Conversation { toml } => files.write(&toml)?,
+            ControlAnswer::Ended {
                 why,
                 incomplete,
                 dropped,

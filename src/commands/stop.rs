@@ -8,8 +8,8 @@ use crate::connection::wait_for;
 use crate::failure::{CommandOutcome, advice_on, failure, refusal, sentence};
 use crate::globals::Globals;
 use agent::AgentError;
-use agent::holder_client::ClientError;
-use agent::journal::JournalError;
+use agent::holder_client::HolderClientError;
+use agent::journal::JournalFileError;
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -89,8 +89,8 @@ fn an_agent_runs(directory: &Path) -> anyhow::Error {
 fn explain(error: AgentError, directory: &Path) -> anyhow::Error {
     let data = directory.display();
     match error {
-        AgentError::Journal(JournalError::Locked { .. }) => an_agent_runs(directory),
-        AgentError::Holder(ClientError::Silent { process }) => failure(
+        AgentError::Journal(JournalFileError::Locked { .. }) => an_agent_runs(directory),
+        AgentError::Holder(HolderClientError::Silent { process }) => failure(
             format!(
                 "the holder of the node in {data}, process {process}, does not answer; its software may run"
             ),
@@ -98,7 +98,7 @@ fn explain(error: AgentError, directory: &Path) -> anyhow::Error {
                 "let it go on with `kill -CONT {process}`, or end it with `kill -KILL {process}`; then run this again, which ends what it leaves"
             ),
         ),
-        AgentError::Holder(error @ ClientError::Locked { .. }) => failure(
+        AgentError::Holder(error @ HolderClientError::Locked { .. }) => failure(
             format!("cannot stop the node in {data}: {error}"),
             "find out what that process is and end it, then run this again; nothing of the node was touched",
         ),

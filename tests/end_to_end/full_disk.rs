@@ -4,7 +4,7 @@
 use crate::harness::{
     Boxes, Caller, Disk, Node, NodeOptions, System, alive, kill, refused, until, until_ok, upstart,
 };
-use agent::journal::{Journal, JournalError};
+use agent::journal::{Journal, JournalFileError};
 use model::api::Phase;
 use model::ids::Version;
 use model::machine::Record;
@@ -212,7 +212,7 @@ fn use_up_journal(node: &Node) {
                 break error;
             }
         };
-        assert!(matches!(full, JournalError::NoSpace { .. }), "{full}");
+        assert!(matches!(full, JournalFileError::NoSpace { .. }), "{full}");
     }
 }
 

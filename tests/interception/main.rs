@@ -1,5 +1,5 @@
 //! The interception matrix: real programs, unmodified, bare and as nodes of a system under real agents, with the same results;
-//! on loopback, between two network namespaces with their own addresses, and in bad weather.
+//! on loopback, between two network namespaces with their own addresses, and on an impaired network.
 
 mod harness;
 mod stage;
@@ -37,21 +37,26 @@ matrix! {
     memcached: ["memcached", "python3"], 10;
 }
 
-/// A short form in bad weather: pipelines and many clients at once, connections for one request each, one event loop.
-mod heavy_in_bad_weather {
-    use super::{stage::same_in_bad_weather, workloads};
+/// A short form on an impaired network: pipelines and many clients at once, connections for one request each, one event loop.
+mod heavy_on_an_impaired_network {
+    use super::{stage::same_when_impaired, workloads};
 
     #[test]
     fn redis() {
         let programs = ["redis-server", "redis-benchmark", "redis-cli"];
-        same_in_bad_weather("redis in bad weather", &programs, workloads::redis, 80);
+        same_when_impaired(
+            "redis on an impaired network",
+            &programs,
+            workloads::redis,
+            80,
+        );
     }
 
     #[test]
     fn http_server() {
         let programs = ["python3", "curl"];
-        same_in_bad_weather(
-            "http_server in bad weather",
+        same_when_impaired(
+            "http_server on an impaired network",
             &programs,
             workloads::http_server,
             60,
@@ -60,8 +65,8 @@ mod heavy_in_bad_weather {
 
     #[test]
     fn asyncio() {
-        same_in_bad_weather(
-            "asyncio in bad weather",
+        same_when_impaired(
+            "asyncio on an impaired network",
             &["python3"],
             workloads::asyncio,
             200,

@@ -5,7 +5,7 @@ use crate::harness::programs::{Running, find, printed, run};
 use crate::harness::wait_for;
 use crate::system::{NEVER, System, named};
 use intercept::stats::Counter;
-use network::{Namespace, Weather};
+use network::{Impairment, Namespace};
 use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ enum Surroundings {
     Quiet,
     /// The servers' kernel gives cookies, with which labels go out.
     Cookies,
-    BadWeather,
+    Impaired,
 }
 
 /// A workload: what it returns must not differ.
@@ -151,7 +151,7 @@ impl<'a> Stage<'a> {
         let said = format!("callers:{}; server:{}", named(&caller), named(&server));
         let slow = caller.get(Counter::ConnectSlowPath);
         let sent = caller.get(Counter::ConnectLabelled) + slow;
-        // In bad weather labels come late too, and such connections come back from the agent.
+        // On an impaired network labels come late too, and such connections come back from the agent.
         let received = server.get(Counter::AcceptLabelled) + server.get(Counter::AcceptTaken);
         assert!(sent >= connections && received >= connections, "{said}");
         let never = NEVER.into_iter().filter(|counter| {
@@ -260,15 +260,15 @@ pub(crate) fn follows_the_kernels_setting(test: &str) {
 }
 
 /// One packet of a hundred is lost each way; a round trip takes 2 to 6 ms.
-const BAD_WEATHER: Weather = Weather {
+const IMPAIRMENT: Impairment = Impairment {
     lost_permille: 10,
     delay: Duration::from_millis(1),
     jitter: Duration::from_millis(2),
     no_data_in_syn_to: Vec::new(),
 };
 
-/// Between two hosts in bad weather, where packets that open a connection must not carry data; by one family, since it takes its time.
-pub(crate) fn same_in_bad_weather(
+/// Between two hosts on an impaired network, where packets that open a connection must not carry data; by one family, since it takes its time.
+pub(crate) fn same_when_impaired(
     test: &str,
     programs: &[&str],
     workload: Workload,
@@ -277,7 +277,7 @@ pub(crate) fn same_in_bad_weather(
     if !programs.iter().all(|program| find(test, program).is_some()) {
         return;
     }
-    let Some(pair) = Pair::in_weather(test, BAD_WEATHER) else {
+    let Some(pair) = Pair::impaired(test, IMPAIRMENT) else {
         return;
     };
     let [host, _] = pair.servers_at;
@@ -286,6 +286,6 @@ pub(crate) fn same_in_bad_weather(
         host,
         workload,
         connections,
-        Surroundings::BadWeather,
+        Surroundings::Impaired,
     );
 }

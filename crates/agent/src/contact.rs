@@ -12,7 +12,7 @@ const SAID_AGAIN_MAX: Duration = Duration::from_secs(600);
 
 /// How a question to the server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ServerAnswer {
     /// It was answered.
     Good,
     /// The server refuses, or is not asked, for this reason.
@@ -21,7 +21,7 @@ pub(crate) enum Answer {
     None(String),
 }
 
-impl Answer {
+impl ServerAnswer {
     /// What a failed request says of the server.
     pub(crate) fn of(error: &ClientError) -> Self {
         match error {
@@ -39,11 +39,11 @@ impl Answer {
 /// How the contact has been so far.
 #[derive(Debug, Default)]
 pub(crate) struct Contact {
-    trouble: Option<Trouble>,
+    trouble: Option<ContactTrouble>,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct ContactTrouble {
     since: Instant,
     text: String,
     /// When it is to be said (again), and how long after that once more.
@@ -54,13 +54,13 @@ struct Trouble {
 
 impl Contact {
     /// Takes in how a question ended; gives what is to be said of it now.
-    pub(crate) fn note(&mut self, now: Instant, answer: Answer) -> Option<String> {
+    pub(crate) fn note(&mut self, now: Instant, answer: ServerAnswer) -> Option<String> {
         let (text, patience) = match answer {
-            Answer::Good => return self.end(now),
-            Answer::Refused(why) => (why, Duration::ZERO),
-            Answer::None(why) => (why, SILENCE_UNSAID),
+            ServerAnswer::Good => return self.end(now),
+            ServerAnswer::Refused(why) => (why, Duration::ZERO),
+            ServerAnswer::None(why) => (why, SILENCE_UNSAID),
         };
-        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+        let trouble = self.trouble.get_or_insert_with(|| ContactTrouble {
             since: now,
             text: text.clone(),
             say_at: now + patience,
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     /// What is said at which second of a trouble that goes on.
-    fn said(answer: &Answer, seconds: std::ops::Range<u64>) -> (Contact, Vec<u64>) {
+    fn said(answer: &ServerAnswer, seconds: std::ops::Range<u64>) -> (Contact, Vec<u64>) {
         let (mut contact, begin) = (Contact::default(), Instant::now());
         let said = seconds.filter(|second| {
             let now = begin + Duration::from_secs(*second);
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn silence_is_said_after_a_moment_and_ever_more_rarely() {
-        let silent = Answer::None("no upgrade server answers".to_owned());
+        let silent = ServerAnswer::None("no upgrade server answers".to_owned());
         assert_eq!(said(&silent, 0..3).1, [0; 0]);
         assert_eq!(said(&silent, 0..100).1, [3, 9, 21, 45, 93]);
         let many = said(&silent, 0..24 * 3_600).1.len() as u64;
@@ -119,7 +119,7 @@ mod tests {
     fn a_refusal_is_said_at_once_with_its_reason_and_so_is_another() {
         let mut contact = Contact::default();
         let now = Instant::now();
-        let refused = |why: &str| Answer::Refused(why.to_owned());
+        let refused = |why: &str| ServerAnswer::Refused(why.to_owned());
         let first = contact.note(now, refused("the token is wrong"));
         assert!(first.is_some_and(|said| said.contains("the token is wrong")));
         assert_eq!(contact.note(now, refused("the token is wrong")), None);
@@ -131,7 +131,7 @@ mod tests {
     fn a_server_that_is_not_asked_is_said_at_once_and_then_ever_more_rarely() {
         let doubt = client::Doubt::Untold;
         let server = "http://127.0.0.1:7070/".to_owned();
-        let answer = Answer::of(&ClientError::NotAsked { server, doubt });
+        let answer = ServerAnswer::of(&ClientError::NotAsked { server, doubt });
         assert_eq!(said(&answer, 0..100).1, [0, 6, 18, 42, 90]);
         let said = Contact::default().note(Instant::now(), answer);
         let said = said.expect("said");
@@ -141,15 +141,15 @@ mod tests {
 
     #[test]
     fn the_end_is_said_only_of_what_was_said() {
-        let silent = Answer::None("no upgrade server answers".to_owned());
+        let silent = ServerAnswer::None("no upgrade server answers".to_owned());
         let (mut short, _) = said(&silent, 0..2);
-        assert_eq!(short.note(Instant::now(), Answer::Good), None);
+        assert_eq!(short.note(Instant::now(), ServerAnswer::Good), None);
         let (mut long, _) = said(&silent, 0..45);
-        let after = long.note(Instant::now() + Duration::from_secs(45), Answer::Good);
+        let after = long.note(Instant::now() + Duration::from_secs(45), ServerAnswer::Good);
         assert_eq!(
             after.as_deref(),
             Some("the upgrade server answers again, after 45 s")
         );
-        assert_eq!(long.note(Instant::now(), Answer::Good), None);
+        assert_eq!(long.note(Instant::now(), ServerAnswer::Good), None);
     }
 }

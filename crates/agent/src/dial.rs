@@ -91,10 +91,10 @@ impl FastOpen {
 
 /// The settings as they were read last: a look that fails says nothing of them.
 #[derive(Debug)]
-pub(crate) struct FastOpenSeen(Mutex<Seen>);
+pub(crate) struct FastOpenSeen(Mutex<FastOpenState>);
 
 #[derive(Debug)]
-struct Seen {
+struct FastOpenState {
     settings: FastOpen,
     /// The last look failed.
     failed: bool,
@@ -104,7 +104,7 @@ impl FastOpenSeen {
     /// As they were at the start.
     pub(crate) fn new(settings: FastOpen) -> Self {
         let failed = false;
-        Self(Mutex::new(Seen { settings, failed }))
+        Self(Mutex::new(FastOpenState { settings, failed }))
     }
 
     /// As they are set now, or were the last time that they could be read.
@@ -116,7 +116,7 @@ impl FastOpenSeen {
         let mut seen = self.0.lock();
         match look {
             Ok(settings) => {
-                *seen = Seen {
+                *seen = FastOpenState {
                     settings,
                     failed: false,
                 }

@@ -29,18 +29,27 @@ pub fn conceal() {
     }
 }
 
+/// Why a variable is not passed on to the software.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPassed {
+    /// No variable can have this name.
+    #[error("`{0}` is no name of a variable")]
+    NoName(String),
+    /// It is meant for the agent alone.
+    #[error("`{0}` is Upstart's own and is not passed on; take it out")]
+    Private(String),
+}
+
 /// Whether variables of this name can be passed on to the software.
 ///
 /// # Errors
 /// Why not, and what to do.
-pub fn may_be_passed(name: &str) -> Result<(), String> {
+pub fn may_be_passed(name: &str) -> Result<(), NotPassed> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(format!("`{name}` is no name of a variable"));
+        return Err(NotPassed::NoName(name.to_owned()));
     }
     if name.starts_with(PRIVATE_PREFIX) {
-        return Err(format!(
-            "`{name}` is Upstart's own and is not passed on; take it out"
-        ));
+        return Err(NotPassed::Private(name.to_owned()));
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ mod whole;
 pub use assemble::assemble;
 
 use crate::snapshot::FreeRoom;
-pub use download::{Fetcher, Wanted};
+pub use download::{Fetcher, WantedFile};
 pub use unpack::{inspect, unpack};
-pub use whole::{Looked, damaged, digest_of, mend, mend_unpacked};
+pub use whole::{LookedAt, damaged, digest_of, mend, mend_unpacked};
 
 use client::ClientError;
 use model::manifest::Digest;

@@ -2,7 +2,7 @@
 //! everything in its control group. The main process may have ended long ago, as a daemon's starter does.
 
 use crate::holder::group::control_members;
-use crate::kernel::{self, Owner, Socket, below, program};
+use crate::kernel::{self, Socket, SocketOwner, below, program};
 use intercept::address::canonical;
 use std::collections::BTreeSet;
 use std::io;
@@ -208,7 +208,7 @@ impl std::fmt::Display for Stranger {
     }
 }
 
-fn first_owner(processes: &[i32], inodes: &BTreeSet<u64>) -> io::Result<Option<Owner>> {
+fn first_owner(processes: &[i32], inodes: &BTreeSet<u64>) -> io::Result<Option<SocketOwner>> {
     let owners = kernel::owners(processes, inodes)?;
     Ok(owners.values().flatten().next().copied())
 }

@@ -2,12 +2,12 @@
 
 use crate::config::Config;
 use model::bundle::Settings;
-use model::expression::{NodeScope, Scope};
+use model::expression::{ExpressionScope, NodeScope};
 use model::ids::{Revision, Version};
 use model::machine::Place;
 use model::network::Network;
 use model::release::{History, HistoryError, Lineage, Public, ReleaseClass};
-use model::routing::{Direction, Route, Standing, Step};
+use model::routing::{AdapterDirection, Route, RouteStep, Standing};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -20,7 +20,7 @@ static NO_PORTS: LazyLock<BTreeMap<String, u16>> = LazyLock::new(BTreeMap::new);
 pub(crate) struct NodeCatalog {
     history: History,
     lineage: Option<Lineage>,
-    scope: Scope,
+    scope: ExpressionScope,
     ports: BTreeMap<Version, BTreeMap<String, u16>>,
     revisions: BTreeMap<Version, Revision>,
     advertised: BTreeMap<Version, Vec<(String, IpAddr, u16)>>,
@@ -47,10 +47,10 @@ impl NodeCatalog {
             attributes: config.attributes.clone(),
         };
         let lineage = history.lineage(&node, None)?;
-        let scope = Scope {
+        let scope = ExpressionScope {
             vars: config.variables.clone(),
             node,
-            ..Scope::default()
+            ..ExpressionScope::default()
         };
         let mut catalog = Self {
             history,
@@ -186,7 +186,7 @@ impl NodeCatalog {
     }
 
     /// What expressions of a version see at this node; paths are not in it.
-    pub(crate) fn scope_at(&self, version: Version) -> Scope {
+    pub(crate) fn scope_at(&self, version: Version) -> ExpressionScope {
         let mut scope = self.scope.clone();
         scope.version = version;
         scope.ports = self.ports(version).clone();
@@ -276,8 +276,8 @@ impl NodeCatalog {
         &self,
         service: &str,
         standing: Standing,
-        direction: Direction,
-    ) -> Vec<Step> {
+        direction: AdapterDirection,
+    ) -> Vec<RouteStep> {
         match &self.lineage {
             Some(lineage) => lineage.followers(service, standing, direction),
             None => Vec::new(),

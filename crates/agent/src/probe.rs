@@ -24,7 +24,7 @@ const ACCEPT_LOOK: Duration = Duration::from_millis(10);
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
+pub(crate) enum ResolvedQuestion {
     /// A GET of this path (and query) on this service answers with a status from 200 to 299.
     Http {
         /// The service.
@@ -80,7 +80,7 @@ pub(crate) enum ProbeError {
 }
 
 /// The software that is probed, as the agent reaches it.
-pub(crate) trait Software: Sync {
+pub(crate) trait ProbedSoftware: Sync {
     /// Connects to a service of the software itself, labelled as the agent's own connection.
     fn dial(&self, service: &str) -> impl Future<Output = io::Result<TcpStream>> + Send;
 
@@ -104,7 +104,7 @@ pub(crate) trait Software: Sync {
     fn household(&self) -> Household;
 }
 
-impl Question {
+impl ResolvedQuestion {
     fn service(&self) -> Option<&str> {
         match self {
             Self::Http { service, .. } | Self::Tcp { service } => Some(service),
@@ -115,7 +115,7 @@ impl Question {
 
 /// How far a question has come, for people who ask why it was not answered.
 #[derive(Debug, Default)]
-enum Step {
+enum ProbeStep {
     #[default]
     Connects,
     Connected {
@@ -131,8 +131,8 @@ enum Step {
 /// # Errors
 /// The time is up, the software has ended, or it is certain that it cannot become healthy.
 pub(crate) async fn probe(
-    software: &impl Software,
-    question: &Question,
+    software: &impl ProbedSoftware,
+    question: &ResolvedQuestion,
     timing: &Timing,
 ) -> Result<(), ProbeError> {
     tokio::select! {
@@ -148,8 +148,8 @@ pub(crate) async fn probe(
 /// # Errors
 /// What was found instead of a good answer.
 pub(crate) async fn look(
-    software: &impl Software,
-    question: &Question,
+    software: &impl ProbedSoftware,
+    question: &ResolvedQuestion,
     timing: &Timing,
 ) -> Result<(), String> {
     let limit = timing.attempt_limit;
@@ -161,11 +161,11 @@ pub(crate) async fn look(
 }
 
 async fn ask_until(
-    software: &impl Software,
-    question: &Question,
+    software: &impl ProbedSoftware,
+    question: &ResolvedQuestion,
     timing: &Timing,
 ) -> Result<(), ProbeError> {
-    if let Question::Alive(time) = question {
+    if let ResolvedQuestion::Alive(time) = question {
         sleep(*time).await;
         return Ok(());
     }
@@ -177,7 +177,7 @@ async fn ask_until(
         match attempt(software, question, timing, limit).await {
             Ok(()) => return Ok(()),
             // The last question may be cut short by the limit: what was heard before says more.
-            Err((Cut::Short, _)) if limit == left && last.is_some() => {}
+            Err((QuestionEnd::Short, _)) if limit == left && last.is_some() => {}
             Err((_, why)) => last = Some(why),
         }
         if Instant::now() + timing.interval >= end {
@@ -191,27 +191,32 @@ async fn ask_until(
 
 /// Whether a question was answered, badly, or ended by its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
+enum QuestionEnd {
     Short,
     Answered,
 }
 
 /// One question, for so long.
 async fn attempt(
-    software: &impl Software,
-    question: &Question,
+    software: &impl ProbedSoftware,
+    question: &ResolvedQuestion,
     timing: &Timing,
     limit: Duration,
-) -> Result<(), (Cut, String)> {
+) -> Result<(), (QuestionEnd, String)> {
     let step = Mutex::default();
     match timeout(limit, ask(software, question, timing, &step)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(problem)) => Err((Cut::Answered, told(software, question, problem).await)),
-        Err(_) if matches!(question, Question::Alive(_)) => Ok(()),
+        Ok(Err(problem)) => Err((
+            QuestionEnd::Answered,
+            told(software, question, problem).await,
+        )),
+        Err(_) if matches!(question, ResolvedQuestion::Alive(_)) => Ok(()),
         Err(_) => {
             let step = step.into_inner();
             // On a busy machine the look itself may take longer than the limit: what it finds counts all the same.
-            if matches!(question, Question::Tcp { .. }) && has_accepted(software, &step).await {
+            if matches!(question, ResolvedQuestion::Tcp { .. })
+                && has_accepted(software, &step).await
+            {
                 return Ok(());
             }
             let why = match question.service() {
@@ -219,14 +224,14 @@ async fn attempt(
                 None => String::new(),
             };
             let ms = limit.as_millis();
-            Err((Cut::Short, format!("no answer within {ms} ms{why}")))
+            Err((QuestionEnd::Short, format!("no answer within {ms} ms{why}")))
         }
     }
 }
 
 /// What was heard instead of a good answer.
 #[derive(Debug)]
-enum Problem {
+enum ProbeProblem {
     /// Nobody takes connections there.
     Refused(String),
     /// An answer, of whoever listens there.
@@ -235,27 +240,27 @@ enum Problem {
 }
 
 async fn ask(
-    software: &impl Software,
-    question: &Question,
+    software: &impl ProbedSoftware,
+    question: &ResolvedQuestion,
     timing: &Timing,
-    step: &Mutex<Step>,
-) -> Result<(), Problem> {
+    step: &Mutex<ProbeStep>,
+) -> Result<(), ProbeProblem> {
     match question {
-        Question::Http { service, path } => {
+        ResolvedQuestion::Http { service, path } => {
             let stream = connect(software, service, step).await?;
-            get(stream, path).await.map_err(Problem::Answer)
+            get(stream, path).await.map_err(ProbeProblem::Answer)
         }
-        Question::Tcp { service } => {
+        ResolvedQuestion::Tcp { service } => {
             let stream = connect(software, service, step).await?;
             accepted(software, service, &stream)
                 .await
-                .map_err(Problem::Other)
+                .map_err(ProbeProblem::Other)
         }
-        Question::Command(command) => {
+        ResolvedQuestion::Command(command) => {
             let ended = software.run(command, timing.attempt_limit).await;
-            ended.map_err(Problem::Other)
+            ended.map_err(ProbeProblem::Other)
         }
-        Question::Alive(time) => {
+        ResolvedQuestion::Alive(time) => {
             sleep(*time).await;
             Ok(())
         }
@@ -263,20 +268,20 @@ async fn ask(
 }
 
 async fn connect(
-    software: &impl Software,
+    software: &impl ProbedSoftware,
     service: &str,
-    step: &Mutex<Step>,
-) -> Result<TcpStream, Problem> {
+    step: &Mutex<ProbeStep>,
+) -> Result<TcpStream, ProbeProblem> {
     let stream = software.dial(service).await.map_err(|error| {
         let why = format!("cannot connect to `{service}`: {error}");
         match error.kind() {
-            io::ErrorKind::ConnectionRefused => Problem::Refused(why),
-            _ => Problem::Other(why),
+            io::ErrorKind::ConnectionRefused => ProbeProblem::Refused(why),
+            _ => ProbeProblem::Other(why),
         }
     })?;
     let open = stream.as_fd().try_clone_to_owned();
     if let (Ok(there), Ok(here), Ok(open)) = (stream.peer_addr(), stream.local_addr(), open) {
-        let connected = Step::Connected {
+        let connected = ProbeStep::Connected {
             there,
             here,
             _open: open,
@@ -287,12 +292,16 @@ async fn connect(
 }
 
 /// A problem with what the kernel knows of it. A bad answer may be somebody else's.
-async fn told(software: &impl Software, question: &Question, problem: Problem) -> String {
+async fn told(
+    software: &impl ProbedSoftware,
+    question: &ResolvedQuestion,
+    problem: ProbeProblem,
+) -> String {
     let service = question.service().unwrap_or_default();
     match problem {
-        Problem::Other(why) => why,
-        Problem::Refused(why) => format!("{why}{}", listener(software, service).await),
-        Problem::Answer(why) => {
+        ProbeProblem::Other(why) => why,
+        ProbeProblem::Refused(why) => format!("{why}{}", listener(software, service).await),
+        ProbeProblem::Answer(why) => {
             let Some(address) = software.address(service) else {
                 return why;
             };
@@ -307,8 +316,8 @@ async fn told(software: &impl Software, question: &Question, problem: Problem) -
 }
 
 /// Why nothing was heard, as far as the kernel knows.
-async fn silence(software: &impl Software, service: &str, step: Step) -> String {
-    let Step::Connected { there, here, _open } = step else {
+async fn silence(software: &impl ProbedSoftware, service: &str, step: ProbeStep) -> String {
+    let ProbeStep::Connected { there, here, _open } = step else {
         let who = listener(software, service).await;
         return format!("the software has not begun to listen for `{service}`{who}");
     };
@@ -326,8 +335,8 @@ async fn silence(software: &impl Software, service: &str, step: Step) -> String 
     }
 }
 
-async fn has_accepted(software: &impl Software, step: &Step) -> bool {
-    let Step::Connected { there, here, .. } = step else {
+async fn has_accepted(software: &impl ProbedSoftware, step: &ProbeStep) -> bool {
+    let ProbeStep::Connected { there, here, .. } = step else {
         return false;
     };
     matches!(
@@ -338,7 +347,7 @@ async fn has_accepted(software: &impl Software, step: &Step) -> bool {
 
 /// What became of the other end of a connection.
 async fn far_end(
-    software: &impl Software,
+    software: &impl ProbedSoftware,
     there: SocketAddr,
     here: SocketAddr,
 ) -> io::Result<FarEnd> {
@@ -348,7 +357,7 @@ async fn far_end(
 }
 
 /// Who listens for a service, as the end of a sentence.
-async fn listener(software: &impl Software, service: &str) -> String {
+async fn listener(software: &impl ProbedSoftware, service: &str) -> String {
     let Some(address) = software.address(service) else {
         return String::new();
     };
@@ -366,7 +375,7 @@ async fn listener(software: &impl Software, service: &str) -> String {
     }
 }
 
-async fn listens(software: &impl Software, address: SocketAddr) -> io::Result<Listens> {
+async fn listens(software: &impl ProbedSoftware, address: SocketAddr) -> io::Result<Listens> {
     let household = software.household();
     let look = tokio::task::spawn_blocking(move || household.listens(address));
     look.await.map_err(io::Error::other)?
@@ -425,7 +434,7 @@ fn status(answer: &[u8]) -> Option<u16> {
 /// Waits until a process of the software has this connection's other end open, or has answered and closed it. Bounded by the attempt's
 /// limit.
 async fn accepted(
-    software: &impl Software,
+    software: &impl ProbedSoftware,
     service: &str,
     stream: &TcpStream,
 ) -> Result<(), String> {
@@ -459,7 +468,7 @@ fn has_spoken(stream: &TcpStream) -> Option<io::Result<()>> {
 }
 
 /// Somebody has answered and closed the connection: the software, if it is the software that listens.
-async fn spoken(software: &impl Software, service: &str) -> Result<(), String> {
+async fn spoken(software: &impl ProbedSoftware, service: &str) -> Result<(), String> {
     let Some(address) = software.address(service) else {
         return Err(format!("`{service}` has no address"));
     };

@@ -3,7 +3,7 @@
 
 use crate::cached::{load, save};
 use crate::config::Config;
-use crate::contact::{Answer, Contact};
+use crate::contact::{Contact, ServerAnswer};
 use crate::layout::Layout;
 use crate::server_memory::{ServerMemory, remembered};
 use crate::vital::Vital;
@@ -142,7 +142,7 @@ fn host_name() -> String {
 
 /// What the rest of the agent holds of the conversation.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct ServerLink {
     /// Asks the server at once: an unknown label has come, or something changed.
     pub(crate) wake: Arc<Notify>,
     /// What happened, for the history.
@@ -172,7 +172,7 @@ pub(crate) struct HeardByServer {
     pub(crate) blocked: bool,
 }
 
-impl Link {
+impl ServerLink {
     /// Tells the history what happened.
     pub(crate) fn tell(&self, event: NewEvent) {
         // The receiver lives as long as the agent; at its end nobody is left to tell.
@@ -189,7 +189,7 @@ pub(crate) fn start(
     holds: Vec<HeldUpgrade>,
     report: watch::Receiver<Option<NodeReport>>,
     vital: &Vital,
-) -> Link {
+) -> ServerLink {
     let cache = view_file(layout);
     // One that is older than what lies here would have the node drop it.
     let known = load::<NodeView>(&cache).filter(|view| view.disagrees_with(&holds).is_none());
@@ -202,7 +202,7 @@ pub(crate) fn start(
     let (disagreement, found) = watch::channel(None);
     let memory = ServerMemory::load(layout);
     let moment = memory.subscribe();
-    let conversation = Conversation {
+    let conversation = ServerConversation {
         client,
         node: enrolled.node,
         identity: NodeIdentity {
@@ -234,7 +234,7 @@ pub(crate) fn start(
         contact: Contact::default(),
     };
     vital.spawn("conversation with the server", conversation.run());
-    Link {
+    ServerLink {
         wake,
         events,
         heard,
@@ -246,7 +246,7 @@ pub(crate) fn start(
     }
 }
 
-struct Conversation {
+struct ServerConversation {
     client: Arc<Client>,
     node: NodeId,
     identity: NodeIdentity,
@@ -279,7 +279,7 @@ struct Conversation {
     contact: Contact,
 }
 
-impl Conversation {
+impl ServerConversation {
     async fn run(mut self) {
         let mut sent: Option<NodeReport> = None;
         loop {
@@ -332,10 +332,10 @@ impl Conversation {
     /// Says how the server answers, where that is news.
     fn note(&mut self, synced: &Result<(), ClientError>) {
         let answer = match synced {
-            Ok(()) => Answer::Good,
-            Err(error) => Answer::of(error),
+            Ok(()) => ServerAnswer::Good,
+            Err(error) => ServerAnswer::of(error),
         };
-        let is_good = answer == Answer::Good;
+        let is_good = answer == ServerAnswer::Good;
         match self.contact.note(Instant::now(), answer) {
             Some(said) if is_good => tracing::info!("{said}"),
             Some(said) => tracing::warn!("{said}; the node serves on, and upgrades wait"),

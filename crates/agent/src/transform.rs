@@ -1,6 +1,6 @@
 //! Running a transform by its contract: old state in, new state out, nothing else touched.
 
-use crate::confine::{Ended, Orders, Verdict};
+use crate::confine::{ConfineOrders, ProgramEnded, RunVerdict};
 use crate::environment;
 use crate::holder;
 use crate::snapshot::FreeRoom;
@@ -43,7 +43,7 @@ const VERDICT_BYTES_MAX: u64 = 8 * crate::confine::OUTPUT_BYTES_MAX as u64;
 
 /// One run of a transform.
 #[derive(Clone, Debug)]
-pub struct Transform {
+pub struct TransformRun {
     /// The `upstart` program, whose `confine` command becomes the transform.
     pub upstart_binary: PathBuf,
     /// The program and its arguments.
@@ -102,7 +102,7 @@ pub enum TransformError {
     NotRun(String),
 }
 
-impl Transform {
+impl TransformRun {
     /// Runs it. Dropping the future kills what runs. The caller makes the new tree durable afterwards
     /// ([`crate::snapshot::sync_tree`]).
     ///
@@ -131,7 +131,7 @@ impl Transform {
         std::fs::create_dir_all(&self.adapter_state_in)
     }
 
-    async fn confined(&self) -> Result<Verdict, TransformError> {
+    async fn confined(&self) -> Result<RunVerdict, TransformError> {
         let orders = serde_json::to_string(&self.orders()).map_err(io::Error::from);
         let orders = orders.map_err(not_run("write its orders"))? + "\n";
         let (ours, theirs) = StdUnixStream::pair().map_err(not_run("make a socket"))?;
@@ -165,7 +165,7 @@ impl Transform {
             .map_err(|_| TransformError::NotRun(format!("its runner ended early ({status})")))
     }
 
-    fn orders(&self) -> Orders {
+    fn orders(&self) -> ConfineOrders {
         let mut environment = self.environment.clone();
         for (name, path) in [
             (variable::OLD_STATE, &self.old_state),
@@ -176,7 +176,7 @@ impl Transform {
         ] {
             environment.insert(name.to_owned(), path.to_string_lossy().into_owned());
         }
-        Orders {
+        ConfineOrders {
             group: holder::group_name(&self.new_state, "-transform"),
             command: self.command.clone(),
             environment,
@@ -193,19 +193,19 @@ impl Transform {
         }
     }
 
-    fn judge(&self, verdict: Verdict) -> Result<(), TransformError> {
-        let Verdict { ended, output } = verdict;
+    fn judge(&self, verdict: RunVerdict) -> Result<(), TransformError> {
+        let RunVerdict { ended, output } = verdict;
         let (ended, exit_code) = match ended {
-            Ended::Exited(0) => return Ok(()),
-            Ended::NotRun(why) => return Err(TransformError::NotRun(why)),
-            Ended::TimedOut => {
+            ProgramEnded::Exited(0) => return Ok(()),
+            ProgramEnded::NotRun(why) => return Err(TransformError::NotRun(why)),
+            ProgramEnded::TimedOut => {
                 return Err(TransformError::TimedOut {
                     limit_ms: self.limit_ms(),
                     output,
                 });
             }
-            Ended::Exited(code) => (format!("ended with exit code {code}"), Some(code)),
-            Ended::Killed(signal) => (format!("was killed by signal {signal}"), None),
+            ProgramEnded::Exited(code) => (format!("ended with exit code {code}"), Some(code)),
+            ProgramEnded::Killed(signal) => (format!("was killed by signal {signal}"), None),
         };
         if is_full(&self.new_state) || FULL_WORDS.iter().any(|words| output.contains(words)) {
             return Err(TransformError::NoSpace { output });

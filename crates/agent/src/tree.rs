@@ -24,19 +24,19 @@ const LOOKS_MAX: usize = 100;
 
 /// An open folder.
 #[derive(Debug)]
-pub(crate) struct Folder(OwnedFd);
+pub(crate) struct OpenFolder(OwnedFd);
 
-impl AsFd for Folder {
+impl AsFd for OpenFolder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl Folder {
+impl OpenFolder {
     /// Opens where a walk begins, by its path: one of the agent's own, or one that an operator has given.
-    pub(crate) fn open(path: &Path) -> io::Result<Folder> {
+    pub(crate) fn open(path: &Path) -> io::Result<OpenFolder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Folder(rustix::fs::open(path, flags, Mode::empty())?))
+        Ok(OpenFolder(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
     /// The names in it, in order.
@@ -59,9 +59,9 @@ impl Folder {
     }
 
     /// A folder in it. Fails with EXDEV where another file system is mounted.
-    pub(crate) fn folder(&self, name: &OsStr) -> io::Result<Folder> {
+    pub(crate) fn folder(&self, name: &OsStr) -> io::Result<OpenFolder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        self.beneath(name, flags, Mode::empty()).map(Folder)
+        self.beneath(name, flags, Mode::empty()).map(OpenFolder)
     }
 
     /// A regular file in it, and what it is. Nothing else is opened for longer than it takes to see that it is none.
@@ -83,7 +83,7 @@ impl Folder {
     }
 
     /// Makes a folder in it that only this user enters.
-    pub(crate) fn make_folder(&self, name: &OsStr) -> io::Result<Folder> {
+    pub(crate) fn make_folder(&self, name: &OsStr) -> io::Result<OpenFolder> {
         rustix::fs::mkdirat(self, name, Mode::RWXU)?;
         self.folder(name)
     }
@@ -151,7 +151,7 @@ fn depth(path: &Path) -> Option<usize> {
 /// Gives a folder that is this user's, and what lies directly in it, to another user.
 pub(crate) fn give_away(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    let folder = Folder::open(path)?;
+    let folder = OpenFolder::open(path)?;
     for name in folder.names()? {
         rustix::fs::chownat(&folder, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     }
@@ -171,7 +171,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
         true => Path::new("."),
         false => parent,
     };
-    let parent = match Folder::open(parent) {
+    let parent = match OpenFolder::open(parent) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
@@ -200,14 +200,14 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 
 struct Removal<'a> {
     /// What is deleted: what lies too deep is moved here.
-    top: &'a Folder,
+    top: &'a OpenFolder,
     moved: u64,
 }
 
 impl Removal<'_> {
     fn entry(
         &mut self,
-        folder: &Folder,
+        folder: &OpenFolder,
         name: &OsStr,
         shown: &Path,
         depth: usize,
@@ -228,7 +228,7 @@ impl Removal<'_> {
         folder_unlinked(folder, name, shown)
     }
 
-    fn move_up(&mut self, folder: &Folder, name: &OsStr, shown: &Path) -> io::Result<()> {
+    fn move_up(&mut self, folder: &OpenFolder, name: &OsStr, shown: &Path) -> io::Result<()> {
         loop {
             self.moved += 1;
             let fresh = format!("deeper-{}", self.moved);
@@ -243,7 +243,7 @@ impl Removal<'_> {
 }
 
 /// Deletes what is no folder; says whether it was none.
-fn unlinked(folder: &Folder, name: &OsStr, shown: &Path) -> io::Result<bool> {
+fn unlinked(folder: &OpenFolder, name: &OsStr, shown: &Path) -> io::Result<bool> {
     match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::ISDIR) => Ok(false),
@@ -252,7 +252,7 @@ fn unlinked(folder: &Folder, name: &OsStr, shown: &Path) -> io::Result<bool> {
 }
 
 /// Deletes an empty folder. One that is filled meanwhile by somebody else is found again by whoever asks for its deletion next.
-fn folder_unlinked(folder: &Folder, name: &OsStr, shown: &Path) -> io::Result<()> {
+fn folder_unlinked(folder: &OpenFolder, name: &OsStr, shown: &Path) -> io::Result<()> {
     match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(in_the_way(shown, error.into())),
@@ -287,7 +287,7 @@ mod tests {
         std::fs::create_dir(&tree).expect("made");
         symlink(&outside, tree.join("link")).expect("made");
         // Deeper than paths are long, and than descriptors are many.
-        let mut at = Folder::open(&tree).expect("opens");
+        let mut at = OpenFolder::open(&tree).expect("opens");
         for _ in 0..3_000 {
             at = at.make_folder(OsStr::new("a")).expect("made");
         }
@@ -306,7 +306,7 @@ mod tests {
         std::fs::create_dir(place.path().join("in")).expect("made");
         symlink(".", place.path().join("in/here")).expect("made");
         symlink("..", place.path().join("in/up")).expect("made");
-        let folder = Folder::open(&place.path().join("in")).expect("opens");
+        let folder = OpenFolder::open(&place.path().join("in")).expect("opens");
         for (path, out) in [
             ("", false),
             ("missing", false),
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn nothing_but_a_regular_file_is_opened_as_one() {
         let place = tempfile::tempdir().expect("a folder");
-        let folder = Folder::open(place.path()).expect("opens");
+        let folder = OpenFolder::open(place.path()).expect("opens");
         rustix::fs::mkfifoat(&folder, "pipe", Mode::RWXU).expect("made");
         std::fs::write(place.path().join("file"), "").expect("written");
         symlink("file", place.path().join("link")).expect("made");

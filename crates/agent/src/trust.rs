@@ -74,19 +74,19 @@ pub enum Distrust {
 pub(crate) fn check(data: &Path) -> Result<(), Distrust> {
     let judge = Judge::new();
     for path in data.ancestors().skip(1) {
-        judge.look(path, Place::Above)?;
+        judge.look(path, PathPlace::Above)?;
     }
-    judge.look(data, Place::Within)?;
+    judge.look(data, PathPlace::Within)?;
     for name in USED {
-        judge.look(&data.join(name), Place::Within)?;
+        judge.look(&data.join(name), PathPlace::Within)?;
     }
     for library in listed(&data.join("lib"))? {
-        judge.look(&library, Place::Within)?;
+        judge.look(&library, PathPlace::Within)?;
     }
     for version in listed(&data.join("versions"))? {
-        judge.look(&version, Place::Within)?;
+        judge.look(&version, PathPlace::Within)?;
         for name in USED_OF_A_VERSION {
-            judge.look(&version.join(name), Place::Within)?;
+            judge.look(&version.join(name), PathPlace::Within)?;
         }
     }
     Ok(())
@@ -98,7 +98,7 @@ pub(crate) fn check(data: &Path) -> Result<(), Distrust> {
 /// One of them can be changed by somebody else than root and this process's user.
 pub fn check_file(file: &Path) -> Result<(), Distrust> {
     let real = Judge::new().way(file)?;
-    Judge::new().look(&real, Place::Within)
+    Judge::new().look(&real, PathPlace::Within)
 }
 
 /// Looks at the way to a data directory: whoever can change it chooses another one.
@@ -111,7 +111,7 @@ pub fn check_way(data: &Path) -> Result<(), Distrust> {
 
 /// Where a path lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum PathPlace {
     /// Above the data directory. In a sticky folder others make files of their own, and the next folder on the way is not theirs.
     Above,
     /// The directory itself, or in it: whatever is made there may be taken for the agent's.
@@ -145,15 +145,15 @@ impl Judge {
         let given = std::path::absolute(path).map_err(look)?;
         let real = std::fs::canonicalize(path).map_err(look)?;
         for folder in real.ancestors().skip(1).chain(given.ancestors()) {
-            self.look(folder, Place::Above)?;
+            self.look(folder, PathPlace::Above)?;
         }
         Ok(real)
     }
 
     /// What is not there, nobody else has made.
-    fn look(&self, path: &Path, place: Place) -> Result<(), Distrust> {
+    fn look(&self, path: &Path, place: PathPlace) -> Result<(), Distrust> {
         let stat = match rustix::fs::lstat(path) {
-            Err(Errno::NOENT) if place == Place::Within => return Ok(()),
+            Err(Errno::NOENT) if place == PathPlace::Within => return Ok(()),
             looked => looked.map_err(cannot_look(path))?,
         };
         if self.hidden == Some(stat.st_uid) {
@@ -172,7 +172,7 @@ impl Judge {
         }
     }
 
-    fn problem(&self, stat: &Stat, place: Place) -> Option<String> {
+    fn problem(&self, stat: &Stat, place: PathPlace) -> Option<String> {
         if stat.st_uid != 0 && stat.st_uid != self.user {
             return Some(format!("belongs to user {}", stat.st_uid));
         }
@@ -193,7 +193,7 @@ impl Judge {
         &self,
         path: &Path,
         stat: &Stat,
-        place: Place,
+        place: PathPlace,
     ) -> Result<Option<String>, Distrust> {
         if is_open_safely(stat, place) {
             return Ok(None);
@@ -201,7 +201,7 @@ impl Judge {
         if let Some(who) = self.named(path, ACCESS_LIST, stat.st_gid)? {
             return Ok(Some(format!("can be written by {who}, as its ACL says")));
         }
-        if place == Place::Above {
+        if place == PathPlace::Above {
             return Ok(None);
         }
         let who = self.named(path, DEFAULT_LIST, stat.st_gid)?;
@@ -255,9 +255,9 @@ impl Judge {
 }
 
 /// A link's mode says nothing; in a sticky folder above nobody touches what is another's.
-fn is_open_safely(stat: &Stat, place: Place) -> bool {
+fn is_open_safely(stat: &Stat, place: PathPlace) -> bool {
     let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-    is_link || (place == Place::Above && stat.st_mode & STICKY != 0)
+    is_link || (place == PathPlace::Above && stat.st_mode & STICKY != 0)
 }
 
 fn cannot_look(path: &Path) -> impl FnOnce(Errno) -> Distrust {

@@ -6,12 +6,12 @@ use tokio::sync::mpsc;
 /// Starts such tasks.
 #[derive(Clone, Debug)]
 pub(crate) struct Vital {
-    broken: mpsc::UnboundedSender<Broken>,
+    broken: mpsc::UnboundedSender<BrokenTask>,
 }
 
 /// A task that has broken.
 #[derive(Debug)]
-pub(crate) struct Broken {
+pub(crate) struct BrokenTask {
     /// Which.
     pub(crate) task: &'static str,
     /// Why.
@@ -20,7 +20,7 @@ pub(crate) struct Broken {
 
 /// Where they are heard of.
 #[derive(Debug)]
-pub(crate) struct Watch(mpsc::UnboundedReceiver<Broken>);
+pub(crate) struct Watch(mpsc::UnboundedReceiver<BrokenTask>);
 
 impl Vital {
     /// None yet.
@@ -43,7 +43,7 @@ impl Vital {
             {
                 let why = error.to_string();
                 // Where nobody watches any more the agent ends anyway.
-                let _ = broken.send(Broken { task, why });
+                let _ = broken.send(BrokenTask { task, why });
             }
         });
     }
@@ -51,7 +51,7 @@ impl Vital {
 
 impl Watch {
     /// Resolves when one has broken.
-    pub(crate) async fn broken(&mut self) -> Broken {
+    pub(crate) async fn broken(&mut self) -> BrokenTask {
         match self.0.recv().await {
             Some(broken) => broken,
             None => std::future::pending().await,

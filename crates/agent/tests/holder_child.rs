@@ -4,7 +4,7 @@
 
 mod support;
 
-use agent::holder_client::{ClientError, HolderClient};
+use agent::holder_client::{HolderClient, HolderClientError};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use support::{Node, exit, kill, lives, until, upstart};
@@ -19,7 +19,10 @@ async fn a_child_starts_and_ends_by_a_signal_and_by_itself() {
         .unwrap();
     assert!(lives(pid));
     let again = client.start(node.spec(8, &["true"])).await;
-    assert!(matches!(again, Err(ClientError::Refused(_))), "{again:?}");
+    assert!(
+        matches!(again, Err(HolderClientError::Refused(_))),
+        "{again:?}"
+    );
     let group = control_group(pid);
     client.stop(15, false, support::PATIENCE).await.unwrap();
     let end = exit(&mut notices).await;
@@ -55,8 +58,8 @@ fn control_group(pid: i32) -> Option<std::path::PathBuf> {
 #[tokio::test]
 async fn a_start_that_fails_says_why() {
     let (node, client, mut notices) = Node::start().await;
-    let reason = |answer: Result<i32, ClientError>| match answer {
-        Err(ClientError::Refused(why)) => why,
+    let reason = |answer: Result<i32, HolderClientError>| match answer {
+        Err(HolderClientError::Refused(why)) => why,
         other => panic!("{other:?}"),
     };
     let mut spec = node.spec(1, &["/nowhere/program"]);
@@ -103,7 +106,7 @@ async fn everything_that_came_out_of_the_child_is_killed_and_waited_for() {
     assert_eq!((child.generation, child.pid), (1, None));
     let refused = client.start(node.spec(2, &["true"])).await;
     assert!(
-        matches!(refused, Err(ClientError::Refused(_))),
+        matches!(refused, Err(HolderClientError::Refused(_))),
         "{refused:?}"
     );
     client.kill().await.unwrap();
@@ -168,7 +171,7 @@ async fn a_newer_agent_replaces_the_older_and_nonsense_costs_its_connection_only
     let (node, first, mut first_notices) = Node::start().await;
     let (second, mut notices) = HolderClient::attach(node.data()).await.unwrap();
     assert!(first_notices.recv().await.is_none());
-    assert!(matches!(first.kill().await, Err(ClientError::Gone)));
+    assert!(matches!(first.kill().await, Err(HolderClientError::Gone)));
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::SEQPACKET,

@@ -4,7 +4,7 @@
 
 mod support;
 
-use agent::holder_client::{HolderClient, Notice, Notices};
+use agent::holder_client::{HolderClient, HolderNotice, HolderNotices};
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
 use socket2::{Domain, Socket, Type};
@@ -156,25 +156,28 @@ impl Callers {
 }
 
 /// Answers the callers that come to the agent, until this is heard.
-async fn answer_until(notices: &mut Notices, heard: impl Fn(&Notice) -> bool) {
+async fn answer_until(notices: &mut HolderNotices, heard: impl Fn(&HolderNotice) -> bool) {
     loop {
         let notice = next(notices).await;
         if heard(&notice) {
             return;
         }
-        if let Notice::HandedOver { connection, .. } = notice {
+        if let HolderNotice::HandedOver { connection, .. } = notice {
             // A caller that was killed with its process has gone.
             let _ = TcpStream::from(connection).write_all(b"!");
         }
     }
 }
 
-async fn until_exit(notices: &mut Notices) {
-    answer_until(notices, |notice| matches!(notice, Notice::ChildExited(_))).await;
+async fn until_exit(notices: &mut HolderNotices) {
+    answer_until(notices, |notice| {
+        matches!(notice, HolderNotice::ChildExited(_))
+    })
+    .await;
 }
 
-async fn wait_listening(notices: &mut Notices, address: SocketAddr) {
-    assert!(matches!(next(notices).await, Notice::Listening(at) if at == address));
+async fn wait_listening(notices: &mut HolderNotices, address: SocketAddr) {
+    assert!(matches!(next(notices).await, HolderNotice::Listening(at) if at == address));
 }
 
 #[tokio::test]
@@ -201,13 +204,13 @@ async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept()
         // Whoever calls meanwhile is the agent's, who gives them back: here they are answered by it.
         answer_until(
             &mut notices,
-            |notice| matches!(notice, Notice::Listening(at) if *at == address),
+            |notice| matches!(notice, HolderNotice::Listening(at) if *at == address),
         )
         .await;
         client.let_go(ports, Duration::from_secs(5)).await.unwrap();
         answer_until(
             &mut notices,
-            |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+            |notice| matches!(notice, HolderNotice::Kept(kept) if kept.is_empty()),
         )
         .await;
         callers.until_more();
@@ -257,7 +260,7 @@ async fn a_connection_waits_for_an_agent_and_goes_back_to_the_software() {
     let mut caller = TcpStream::connect(address).unwrap();
     caller.write_all(b"hello").unwrap();
     let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
-    let Notice::HandedOver {
+    let HolderNotice::HandedOver {
         reason,
         local,
         peer,
@@ -331,7 +334,7 @@ async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_left_to_the_softw
     wait_listening(&mut notices, address).await;
     let mut held = TcpStream::connect(address).unwrap();
     answer_until(&mut notices, |notice| {
-        let Notice::HandedOver { reason, .. } = notice else {
+        let HolderNotice::HandedOver { reason, .. } = notice else {
             return false;
         };
         *reason == HandOverReason::Held
@@ -392,14 +395,14 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
         let (mut held, mut listens) = (0, false);
         while held < 1 || !listens {
             match next(&mut notices).await {
-                Notice::HandedOver { reason, peer, .. } => {
+                HolderNotice::HandedOver { reason, peer, .. } => {
                     assert_eq!(reason, HandOverReason::Held);
                     assert_eq!(peer.port(), early.local_addr().unwrap().port());
                     held += 1;
                 }
-                Notice::Listening(_) => listens = true,
-                Notice::Kept(_) => {}
-                gone @ (Notice::ChildExited(_) | Notice::Lost { .. }) => {
+                HolderNotice::Listening(_) => listens = true,
+                HolderNotice::Kept(_) => {}
+                gone @ (HolderNotice::ChildExited(_) | HolderNotice::Lost { .. }) => {
                     panic!("{kept} {bound}: {gone:?}")
                 }
             }
@@ -408,7 +411,7 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
         let others: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
         for _ in &others {
             answer_until(&mut notices, |notice| {
-                matches!(notice, Notice::HandedOver { .. })
+                matches!(notice, HolderNotice::HandedOver { .. })
             })
             .await;
         }
@@ -419,7 +422,7 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
         client.let_go(vec![port], limit).await.unwrap();
         answer_until(
             &mut notices,
-            |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+            |notice| matches!(notice, HolderNotice::Kept(kept) if kept.is_empty()),
         )
         .await;
         (0..20).for_each(|_| call(to).unwrap());
@@ -476,7 +479,7 @@ async fn software_that_listens_after_the_release_gets_its_callers_itself() {
     client.start(part).await.unwrap();
     answer_until(
         &mut notices,
-        |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+        |notice| matches!(notice, HolderNotice::Kept(kept) if kept.is_empty()),
     )
     .await;
     (0..20).for_each(|_| call(address).unwrap());
@@ -508,13 +511,13 @@ async fn workers_that_listen_while_what_is_kept_closes_hold_nobody_again() {
         ];
         let part = node.part(generation, "part_server", &many);
         client.start(part).await.unwrap();
-        answer_until(&mut notices, |it| matches!(it, Notice::Listening(_))).await;
+        answer_until(&mut notices, |it| matches!(it, HolderNotice::Listening(_))).await;
         // The first one is healthy: it gets its callers, while the others go on coming.
         let limit = Duration::from_secs(5);
         client.let_go(ports.clone(), limit).await.unwrap();
         answer_until(
             &mut notices,
-            |notice| matches!(notice, Notice::Kept(kept) if kept.is_empty()),
+            |notice| matches!(notice, HolderNotice::Kept(kept) if kept.is_empty()),
         )
         .await;
         support::until("all workers listen", || {

@@ -4,7 +4,7 @@
 
 mod support;
 
-use agent::holder_client::{HolderClient, Notices};
+use agent::holder_client::{HolderClient, HolderNotices};
 use intercept::holder::ChildExit;
 use std::time::{Duration, Instant};
 use support::{Node, exit, lives, until};
@@ -43,7 +43,7 @@ impl Traces {
 }
 
 /// Starts `script`, in which `$0` is the program, and `$1`, `$2` are two names for it.
-async fn started(script: &str) -> (Traces, HolderClient, Notices) {
+async fn started(script: &str) -> (Traces, HolderClient, HolderNotices) {
     let (node, client, notices) = Node::start().await;
     let traces = Traces { node };
     let program = traces.file("program");
@@ -54,7 +54,11 @@ async fn started(script: &str) -> (Traces, HolderClient, Notices) {
     (traces, client, notices)
 }
 
-async fn stop(client: &HolderClient, notices: &mut Notices, to_all: bool) -> (ChildExit, Duration) {
+async fn stop(
+    client: &HolderClient,
+    notices: &mut HolderNotices,
+    to_all: bool,
+) -> (ChildExit, Duration) {
     let begun = Instant::now();
     client.stop(15, to_all, GRACE).await.unwrap();
     let exit = exit(notices).await;

@@ -2,7 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use agent::snapshot::{Copied, Declared, SnapshotError, check, check_whole, snapshot, sync_tree};
+use agent::snapshot::{
+    Copied, DeclaredState, SnapshotError, check, check_whole, snapshot, sync_tree,
+};
 use std::fs::{self, File, Permissions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -37,17 +39,17 @@ impl Drop for Mount {
 }
 
 fn quietly(from: &Path, to: &Path) -> Result<Copied, SnapshotError> {
-    declared(from, to, &Declared::default())
+    declared(from, to, &DeclaredState::default())
 }
 
-fn declared(from: &Path, to: &Path, declared: &Declared) -> Result<Copied, SnapshotError> {
+fn declared(from: &Path, to: &Path, declared: &DeclaredState) -> Result<Copied, SnapshotError> {
     snapshot(from, to, declared, &mut |_| {})
 }
 
-fn sharing(shared: &str) -> Declared {
-    Declared {
+fn sharing(shared: &str) -> DeclaredState {
+    DeclaredState {
         shared: vec![PathBuf::from(shared)],
-        ..Declared::default()
+        ..DeclaredState::default()
     }
 }
 
@@ -87,7 +89,7 @@ fn everything_that_matters_is_carried_over() {
         .unwrap();
 
     let mut reports = Vec::new();
-    let copied = snapshot(&old, &new, &Declared::default(), &mut |progress| {
+    let copied = snapshot(&old, &new, &DeclaredState::default(), &mut |progress| {
         reports.push(progress);
     })
     .unwrap();
@@ -139,9 +141,9 @@ fn rights_of_other_users_are_carried_over_only_where_declared() {
     assert_eq!(mode(&new.join("program")), 0o755);
     assert_eq!(mode(&new.join("grouped")), 0o2775);
     let again = directory.path().join("again");
-    let all = Declared {
+    let all = DeclaredState {
         set_user_id: true,
-        ..Declared::default()
+        ..DeclaredState::default()
     };
     declared(&old, &again, &all).unwrap();
     assert_eq!(mode(&again.join("program")), 0o6755);
@@ -189,8 +191,8 @@ fn a_link_that_leads_out_is_refused_or_declared() {
                     );
                     assert!(!new.exists());
                 }
-                check(&old, directory.path(), &Declared::default()).unwrap_err();
-                check_whole(&old, &Declared::default()).unwrap_err();
+                check(&old, directory.path(), &DeclaredState::default()).unwrap_err();
+                check_whole(&old, &DeclaredState::default()).unwrap_err();
                 declared(&old, &new, &sharing("a/b/link")).unwrap();
             }
             false => drop(quietly(&old, &new).unwrap()),
@@ -202,9 +204,9 @@ fn a_link_that_leads_out_is_refused_or_declared() {
     // What leads to where the software sees its state stays in it, whichever version's it is.
     let seen_at = directory.path().join("current");
     symlink(seen_at.join("a"), &link).unwrap();
-    let seen = Declared {
+    let seen = DeclaredState {
         seen_at: Some(seen_at),
-        ..Declared::default()
+        ..DeclaredState::default()
     };
     declared(&old, &new, &seen).unwrap();
     fs::remove_dir_all(&new).unwrap();
@@ -314,7 +316,7 @@ fn nobody_else_enters_a_copy_before_it_is_whole() {
     }
     let mut modes = Vec::new();
     let mode = || fs::metadata(&new).unwrap().mode() & 0o7777;
-    snapshot(&old, &new, &Declared::default(), &mut |_| {
+    snapshot(&old, &new, &DeclaredState::default(), &mut |_| {
         modes.push(mode())
     })
     .unwrap();

@@ -4,7 +4,7 @@
 
 mod support;
 
-use agent::holder_client::{HolderClient, Notice};
+use agent::holder_client::{HolderClient, HolderNotice};
 use intercept::hook_protocol::HookMessage;
 use rustix::net::RecvFlags;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ async fn a_group_of_the_same_name_elsewhere_is_a_strangers() {
     );
     client.start(child).await.unwrap();
     loop {
-        if let Notice::Listening(address) = next(&mut notices).await {
+        if let HolderNotice::Listening(address) = next(&mut notices).await {
             assert_eq!(address, CHILDS.parse().unwrap());
             break;
         }

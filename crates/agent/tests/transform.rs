@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use agent::transform::{Transform, TransformError};
+use agent::transform::{TransformError, TransformRun};
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -49,13 +49,13 @@ impl Ground {
         self.directory.path().join(name)
     }
 
-    fn script(&self, script: &str) -> Transform {
+    fn script(&self, script: &str) -> TransformRun {
         self.command(&["sh", "-c", script])
     }
 
-    fn command(&self, command: &[&str]) -> Transform {
+    fn command(&self, command: &[&str]) -> TransformRun {
         let outside = self.path("outside");
-        Transform {
+        TransformRun {
             upstart_binary: PathBuf::from(env!("CARGO_BIN_EXE_processes")),
             command: command.iter().map(ToString::to_string).collect(),
             environment: BTreeMap::from([

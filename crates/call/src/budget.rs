@@ -54,10 +54,10 @@ impl HeldBytes {
 
 /// What one call holds.
 #[derive(Clone, Debug)]
-pub struct Share(Arc<Held>);
+pub struct Share(Arc<HeldShare>);
 
 #[derive(Debug)]
-struct Held {
+struct HeldShare {
     budget: Arc<HeldBytes>,
     taken: AtomicUsize,
     /// Bytes in a second that its caller must send at least; zero: no matter how few.
@@ -66,7 +66,7 @@ struct Held {
     is_answered: AtomicBool,
 }
 
-impl Drop for Held {
+impl Drop for HeldShare {
     fn drop(&mut self) {
         let taken = self.taken.load(Ordering::Relaxed);
         self.budget.used.fetch_sub(taken, Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Drop for Held {
 impl Share {
     /// A share of which nothing is taken; `rate_min` is how many bytes in a second the caller must send at least, zero: no matter how few.
     pub fn of(budget: &Arc<HeldBytes>, rate_min: usize) -> Share {
-        Share(Arc::new(Held {
+        Share(Arc::new(HeldShare {
             budget: budget.clone(),
             taken: AtomicUsize::new(0),
             rate_min,

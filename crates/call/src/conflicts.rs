@@ -35,12 +35,12 @@ pub enum Hold {
 }
 
 /// How many adapters are below, and, where there are some, the way they translate.
-type Level = (usize, Option<&'static str>);
+type LockLevel = (usize, Option<&'static str>);
 
 /// The keys of one service at a node, or of all whose dispatch is observed.
 #[derive(Default)]
 pub struct Conflicts {
-    levels: Mutex<BTreeMap<Level, Arc<Locks>>>,
+    levels: Mutex<BTreeMap<LockLevel, Arc<Locks>>>,
     far: Arc<RwLock<()>>,
 }
 
@@ -76,10 +76,10 @@ pub struct Locks {
 }
 
 /// A held key; dropped when the operation has ended.
-pub struct Held<'l> {
+pub struct HeldKey<'l> {
     // Given back in this order.
     _guards: Guards<'l>,
-    _entry: Option<Entry<'l>>,
+    _entry: Option<LockEntry<'l>>,
 }
 
 enum Guards<'l> {
@@ -97,12 +97,12 @@ enum Guards<'l> {
 }
 
 /// A key in the table; the last that needs it takes it out.
-struct Entry<'l> {
+struct LockEntry<'l> {
     locks: &'l Locks,
     name: String,
 }
 
-impl Drop for Entry<'_> {
+impl Drop for LockEntry<'_> {
     fn drop(&mut self) {
         let mut named = self.locks.named();
         if named
@@ -120,16 +120,16 @@ impl Locks {
     }
 
     /// Waits until no other call holds the key, and holds it.
-    pub async fn hold(&self, key: Key<'_>, hold: Hold) -> Held<'_> {
+    pub async fn hold(&self, key: Key<'_>, hold: Hold) -> HeldKey<'_> {
         let Key::Named(name) = key else {
             let node = self.node.write().await;
-            return Held {
+            return HeldKey {
                 _guards: Guards::Node { _node: node },
                 _entry: None,
             };
         };
         let node = self.node.read().await;
-        let entry = Entry {
+        let entry = LockEntry {
             locks: self,
             name: name.to_owned(),
         };
@@ -144,7 +144,7 @@ impl Locks {
                 _node: node,
             },
         };
-        Held {
+        HeldKey {
             _guards: guards,
             _entry: Some(entry),
         }

@@ -31,10 +31,10 @@ use std::pin::Pin;
 pub use body::{Body, BodyError, BodyLimits, WatchedBody};
 pub use budget::{HeldBytes, Share, answered};
 pub use chain::{
-    Calls, Chain, Delegate, Expected, Follower, Heard, Next, Observation, ObservedCall,
+    Calls, Chain, Delegate, Expected, FollowedCall, Follower, Next, Observation, ObservedCall,
     ObservedReply,
 };
-pub use conflicts::{Conflicts, Held, Hold, Key, Locks};
+pub use conflicts::{Conflicts, HeldKey, Hold, Key, Locks};
 pub use direction::{Direction, Side};
 pub use exchange::{Answer, AwaitsContinue, Call, Caller, Form, PassesInterims};
 pub use gate::{Closed, Dial, Gate, Lease, Upstream};
@@ -45,8 +45,8 @@ pub use observer::{Counted, Counters, Observer};
 pub use places::{Places, RUNNING_MAX};
 pub use refusal::{AdapterFailure, Failure, Refusal, RefusalBody, RefusalKind, RefusalWords};
 pub use session::{
-    AdapterFailed, Event, Head, MEMO_BYTES_MAX, Outgoing, Party, Reaction, Session, SessionCaller,
-    Sessions, Verdict,
+    AdapterFailed, EventAnswer, MEMO_BYTES_MAX, MessageHead, OutgoingMessage, Party, Reaction,
+    Session, SessionCaller, SessionVerdict, Sessions,
 };
 
 /// A boxed future, as the object-safe traits of this crate return it.

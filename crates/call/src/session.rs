@@ -48,7 +48,7 @@ pub struct Session<'s> {
 
 /// What is known of a message when its head is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head<'m> {
+pub struct MessageHead<'m> {
     /// Its first bytes, as many as the service declares, or all of a shorter message.
     pub bytes: &'m [u8],
     /// Its length in bytes, head included; none for raw and for delimited messages.
@@ -57,7 +57,7 @@ pub struct Head<'m> {
 
 /// What becomes of a message, said when its head is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SessionVerdict {
     /// It goes to the other side as it is.
     Pass,
     /// It goes to the other side with this head; what follows the head stays as it is.
@@ -72,7 +72,7 @@ pub enum Verdict {
 
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct OutgoingMessage {
     /// To whom.
     pub to: Party,
     /// The message without its framing.
@@ -83,7 +83,7 @@ pub struct Outgoing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reaction {
     /// Sent in this order. What is for a side is lost once the other has ended: then nobody speaks to it any more.
-    pub send: Vec<Outgoing>,
+    pub send: Vec<OutgoingMessage>,
     /// Wake this session after so many milliseconds, instead of what was asked for before; 0 takes that back.
     pub timer_ms: Option<u32>,
     /// What is remembered of the session; nothing where it stays as it is. At most [`MEMO_BYTES_MAX`].
@@ -98,32 +98,32 @@ pub struct Reaction {
 pub struct AdapterFailed(pub String);
 
 /// The answer to an event.
-pub type Event<'a, T> = Pending<'a, Result<T, AdapterFailed>>;
+pub type EventAnswer<'a, T> = Pending<'a, Result<T, AdapterFailed>>;
 
 /// An adapter of a protocol in which either side may speak. Events of one session come one at a time, those of different sessions
 /// at once.
 pub trait Sessions: Send + Sync {
     /// A session has begun.
-    fn open<'a>(&'a self, session: u64, caller: &'a SessionCaller) -> Event<'a, Reaction>;
+    fn open<'a>(&'a self, session: u64, caller: &'a SessionCaller) -> EventAnswer<'a, Reaction>;
 
     /// The head of a message is there.
     fn on_head<'a>(
         &'a self,
         session: Session<'a>,
         sender: Party,
-        head: Head<'a>,
-    ) -> Event<'a, Verdict>;
+        head: MessageHead<'a>,
+    ) -> EventAnswer<'a, SessionVerdict>;
 
-    /// A message is there whose head was judged [`Verdict::Whole`].
+    /// A message is there whose head was judged [`SessionVerdict::Whole`].
     fn on_message<'a>(
         &'a self,
         session: Session<'a>,
         sender: Party,
         message: &'a [u8],
-    ) -> Event<'a, Reaction>;
+    ) -> EventAnswer<'a, Reaction>;
 
     /// The time that a reaction asked for has passed.
-    fn on_timer<'a>(&'a self, session: Session<'a>) -> Event<'a, Reaction>;
+    fn on_timer<'a>(&'a self, session: Session<'a>) -> EventAnswer<'a, Reaction>;
 
     /// The session has ended, whatever the reason.
     fn closed<'a>(&'a self, session: Session<'a>) -> Pending<'a, ()>;

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use call::{Call, Form, Places};
 
 use crate::bindings::upstart::adapter::{messages as wit, types};
-use crate::operation::Operation;
+use crate::operation::ComponentOperation;
 use crate::state::Intent;
 
 /// A call, whole, and what it is.
-pub(crate) struct Asked<'s> {
-    pub(crate) operation: &'s Operation,
+pub(crate) struct AskedCall<'s> {
+    pub(crate) operation: &'s ComponentOperation,
     pub(crate) call: Call,
     pub(crate) body: Bytes,
     pub(crate) request: wit::Call,
@@ -19,7 +19,7 @@ pub(crate) struct Asked<'s> {
     pub(crate) places: Places,
 }
 
-impl Asked<'_> {
+impl AskedCall<'_> {
     /// What is written down before the first delegate.
     pub(crate) fn intent(&self) -> Intent {
         let pair = |header: &wit::Header| (header.name.clone(), header.value.clone());

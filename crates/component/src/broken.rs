@@ -6,7 +6,7 @@ use crate::state::StateError;
 
 /// How a run ended that gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub(crate) enum RunFailure {
     /// It took too long.
     #[error("it did not answer within {} ms", .0.as_millis())]
     Time(Duration),

@@ -7,10 +7,10 @@ use toml::de::DeTable;
 
 use call::Form;
 
-use crate::operation::{Hold, Operation, Which};
+use crate::operation::{ComponentOperation, Exclusion, Which};
 use declaration::DeclarationError;
-use declaration::expression::Expression;
-use declaration::reader::{Node, Section, Source};
+use declaration::expression::MeteredExpression;
+use declaration::reader::{Section, Source, TomlNode};
 use model::bundle::Protocol;
 
 /// Most operations of a component: they are searched one by one.
@@ -70,9 +70,9 @@ pub struct Declaration {
     line: usize,
     pub(crate) limits: ComponentLimits,
     /// The most particular first.
-    pub(crate) operations: Vec<Operation>,
+    pub(crate) operations: Vec<ComponentOperation>,
     /// What every other call is.
-    pub(crate) other: Operation,
+    pub(crate) other: ComponentOperation,
     /// Where each operation is written, by its name.
     places: BTreeMap<String, usize>,
 }
@@ -125,7 +125,7 @@ impl Declaration {
             (operation.name.clone(), line)
         });
         let places = places.collect();
-        let mut operations: Vec<Operation> = operations
+        let mut operations: Vec<ComponentOperation> = operations
             .into_iter()
             .map(|(operation, _)| operation)
             .collect();
@@ -136,7 +136,7 @@ impl Declaration {
             line,
             limits,
             operations,
-            other: declared.unwrap_or_else(Operation::other),
+            other: declared.unwrap_or_else(ComponentOperation::other),
             places,
         })
     }
@@ -218,7 +218,7 @@ fn component(root: &Section<'_>) -> Result<(String, usize), DeclarationError> {
     }
 }
 
-fn limits(node: &Node<'_>) -> Result<ComponentLimits, DeclarationError> {
+fn limits(node: &TomlNode<'_>) -> Result<ComponentLimits, DeclarationError> {
     let section = node.section()?;
     section.known(&LIMITS)?;
     let mut limits = ComponentLimits::default();
@@ -240,7 +240,10 @@ fn limits(node: &Node<'_>) -> Result<ComponentLimits, DeclarationError> {
     Ok(limits)
 }
 
-fn within(node: &Node<'_>, range: &std::ops::RangeInclusive<i64>) -> Result<u64, DeclarationError> {
+fn within(
+    node: &TomlNode<'_>,
+    range: &std::ops::RangeInclusive<i64>,
+) -> Result<u64, DeclarationError> {
     let number = node.integer()?;
     match u64::try_from(number) {
         Ok(positive) if range.contains(&number) => Ok(positive),
@@ -251,7 +254,7 @@ fn within(node: &Node<'_>, range: &std::ops::RangeInclusive<i64>) -> Result<u64,
     }
 }
 
-fn operation(node: &Node<'_>) -> Result<Operation, DeclarationError> {
+fn operation(node: &TomlNode<'_>) -> Result<ComponentOperation, DeclarationError> {
     let section = node.section()?;
     section.known(&OPERATION)?;
     let Some(call) = section.get("call") else {
@@ -270,15 +273,15 @@ fn operation(node: &Node<'_>) -> Result<Operation, DeclarationError> {
         return Err(error.hint("delete `conflict_key`, or `conflicts = false`"));
     }
     let hold = match key {
-        Some(node) => Hold::Key(expression(&node)?),
-        None if conflicts == Some(false) => Hold::Nothing,
-        None => Hold::Node,
+        Some(node) => Exclusion::Key(expression(&node)?),
+        None if conflicts == Some(false) => Exclusion::Nothing,
+        None => Exclusion::Node,
     };
     let delegates = match section.get("delegates") {
         Some(node) => within(&node, &(0..=DELEGATES_MAX))?,
         None => 1,
     };
-    Ok(Operation {
+    Ok(ComponentOperation {
         name: section.text("name")?.unwrap_or(call.text()?).to_owned(),
         which,
         hold,
@@ -287,8 +290,9 @@ fn operation(node: &Node<'_>) -> Result<Operation, DeclarationError> {
     })
 }
 
-fn expression(node: &Node<'_>) -> Result<Expression, DeclarationError> {
-    let expression = Expression::compile(node.text()?).map_err(|message| node.error(message))?;
+fn expression(node: &TomlNode<'_>) -> Result<MeteredExpression, DeclarationError> {
+    let expression =
+        MeteredExpression::compile(node.text()?).map_err(|message| node.error(message))?;
     let unknown =
         (expression.variables().iter()).find(|variable| !VARIABLES.contains(&variable.as_str()));
     match unknown {

@@ -76,10 +76,10 @@ fn pooled() -> Config {
 /// The engine and its clock.
 pub(crate) struct Running {
     pub(crate) engine: Engine,
-    clock: Arc<Clock>,
+    clock: Arc<EngineClock>,
 }
 
-struct Clock {
+struct EngineClock {
     /// Components that run now.
     running: AtomicUsize,
     stopped: AtomicBool,
@@ -87,7 +87,7 @@ struct Clock {
 }
 
 /// A component runs until this is dropped.
-pub(crate) struct Active(Arc<Clock>);
+pub(crate) struct Active(Arc<EngineClock>);
 
 impl Drop for Active {
     fn drop(&mut self) {
@@ -113,7 +113,7 @@ impl Running {
                 Engine::new(&common())
             })
             .map_err(|error| format!("{error:#}"))?;
-        let clock = Arc::new(Clock {
+        let clock = Arc::new(EngineClock {
             running: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             thread: std::sync::OnceLock::new(),
@@ -140,7 +140,7 @@ impl Running {
     }
 }
 
-impl Clock {
+impl EngineClock {
     fn tick(&self, engine: &Engine) {
         let mut idle = 0;
         loop {

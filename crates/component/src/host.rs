@@ -11,7 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::CallsAdapter;
 use crate::bindings::upstart::adapter::{clock, log, messages, next, random, state, types, utf8};
-use crate::state::{Refused, StateError, Transaction};
+use crate::state::{ChangeRefused, StateError, Transaction};
 use crate::turns::Turn;
 
 /// Most random bytes at once, as the contract says.
@@ -28,7 +28,7 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 const WASI_SEED: u128 = 0x7570_7374_6172_7420_7761_7369_2073_6564;
 
 /// A call that a guest delegates, and where its reply goes.
-pub(crate) struct Asked {
+pub(crate) struct DelegatedCall {
     pub(crate) call: messages::Call,
     pub(crate) reply: oneshot::Sender<Result<messages::Reply, messages::Failure>>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Asked {
 /// What belongs to the call at hand.
 pub(crate) struct Context {
     /// Whoever delegates for it; none where nothing can be delegated.
-    pub(crate) asks: Option<mpsc::Sender<Asked>>,
+    pub(crate) asks: Option<mpsc::Sender<DelegatedCall>>,
     /// Its view of the state; none where it has none.
     pub(crate) transaction: Option<Transaction>,
 }
@@ -194,7 +194,7 @@ impl next::Host for Host {
         let asks = asks.ok_or_else(|| wasmtime::Error::msg("nothing can be delegated here"))?;
         let (reply, replied) = oneshot::channel();
         let gone = |_| wasmtime::Error::msg("the call has ended");
-        let asked = Asked { call, reply };
+        let asked = DelegatedCall { call, reply };
         asks.send(asked).await.map_err(|_| gone(()))?;
         replied.await.map_err(|_| gone(()))
     }
@@ -248,9 +248,9 @@ impl Host {
         };
         let put = transaction.put(key, value).map_err(broken)?;
         Ok(put.map_err(|refused| match refused {
-            Refused::Full => state::Error::Full,
-            Refused::TooLong => state::Error::TooLong,
-            Refused::ReadOnly => state::Error::ReadOnly,
+            ChangeRefused::Full => state::Error::Full,
+            ChangeRefused::TooLong => state::Error::TooLong,
+            ChangeRefused::ReadOnly => state::Error::ReadOnly,
         }))
     }
 }

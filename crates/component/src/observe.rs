@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use crate::asked::Asked;
+use crate::asked::AskedCall;
 use crate::bindings::exports::upstart::adapter::calls::Observation as Seen;
 use crate::bindings::upstart::adapter::messages as wit;
-use crate::broken::Broken;
+use crate::broken::RunFailure;
 use crate::form;
 use crate::observed;
-use crate::run::{Question, Ran, Said};
-use crate::state::{OpenIntent, State, Transaction};
+use crate::run::{Ran, RunAnswer, RunQuestion};
+use crate::state::{AdapterState, OpenIntent, Transaction};
 use crate::step::ComponentStep;
 use call::{
-    Answer, Body, Call, Expected, Failure, Follower, Form, Heard, Held, Hold, Key, Next,
+    Answer, Body, Call, Expected, Failure, FollowedCall, Follower, Form, HeldKey, Hold, Key, Next,
     Observation, Pending,
 };
 
 /// A call at the next version, and what the adapter remembers.
 struct Following<'s> {
     step: &'s ComponentStep,
-    asked: Asked<'s>,
-    state: Arc<State>,
+    asked: AskedCall<'s>,
+    state: Arc<AdapterState>,
 }
 
 /// A call that is about to be made.
@@ -37,11 +37,11 @@ impl Follower for ComponentStep {
     fn hear<'a>(
         &'a self,
         call: Call,
-    ) -> Pending<'a, Result<(Call, Option<Box<dyn Heard + 'a>>), Failure>> {
+    ) -> Pending<'a, Result<(Call, Option<Box<dyn FollowedCall + 'a>>), Failure>> {
         Box::pin(async move {
             let (call, following) = self.following(call).await?;
             let following =
-                following.map(|following| -> Box<dyn Heard + 'a> { Box::new(following) });
+                following.map(|following| -> Box<dyn FollowedCall + 'a> { Box::new(following) });
             Ok((call, following))
         })
     }
@@ -49,7 +49,7 @@ impl Follower for ComponentStep {
     fn follow_farther<'a>(
         &'a self,
         seen: Observation,
-        near: &'a dyn Heard,
+        near: &'a dyn FollowedCall,
         next: Next<'a>,
     ) -> Pending<'a, Vec<Observation>> {
         Box::pin(async move {
@@ -80,7 +80,8 @@ impl ComponentStep {
             return Ok((call, None));
         }
         let state = self.stores.state(self.place.state);
-        let state = state.map_err(|error| self.broken(asked.operation, Broken::State(error)))?;
+        let state =
+            state.map_err(|error| self.broken(asked.operation, RunFailure::State(error)))?;
         let following = Following {
             step: self,
             asked,
@@ -92,10 +93,10 @@ impl ComponentStep {
     async fn told_farther(
         &self,
         seen: Observation,
-        near: &dyn Heard,
+        near: &dyn FollowedCall,
         next: Next<'_>,
     ) -> Result<Vec<Observation>, Failure> {
-        let broken = |why| self.broken_in(near.operation(), Broken::Trapped(why));
+        let broken = |why| self.broken_in(near.operation(), RunFailure::Trapped(why));
         let (call, reply) = (observed::call_to(seen.call), observed::reply_to(seen.reply));
         let extensions = &near.call().head.extensions;
         let call = form::delegated(call, near.call().limits, extensions).map_err(broken)?;
@@ -117,7 +118,7 @@ impl ComponentStep {
     }
 }
 
-impl Heard for Following<'_> {
+impl FollowedCall for Following<'_> {
     fn call(&self) -> &Call {
         &self.asked.call
     }
@@ -130,7 +131,7 @@ impl Heard for Following<'_> {
         self.asked.key.as_deref()
     }
 
-    fn hold(&self) -> Pending<'_, Held<'_>> {
+    fn hold(&self) -> Pending<'_, HeldKey<'_>> {
         let key = self.key().map_or(Key::Node, Key::Named);
         Box::pin(self.state.locks.hold(key, Hold::Exclusive))
     }
@@ -140,7 +141,7 @@ impl Heard for Following<'_> {
         let why = format!(
             "a call that it is to follow waited too long for the conflict key `{key}`; the two adapters of a version must name the same thing alike"
         );
-        self.broken(Broken::Trapped(why))
+        self.broken(RunFailure::Trapped(why))
     }
 
     fn expect<'h, 'n>(
@@ -158,7 +159,7 @@ impl Heard for Following<'_> {
 }
 
 impl<'s> Following<'s> {
-    fn broken(&self, why: Broken) -> Failure {
+    fn broken(&self, why: RunFailure) -> Failure {
         self.step.broken(self.asked.operation, why)
     }
 
@@ -171,7 +172,7 @@ impl<'s> Following<'s> {
         intent.observed = true;
         let open = state.intend(intent, step.declaration.limits().state_bytes);
         let open = open.await;
-        let open = open.map_err(|error| self.broken(Broken::State(error)))?;
+        let open = open.map_err(|error| self.broken(RunFailure::State(error)))?;
         Ok(NotedCall {
             of: self,
             open,
@@ -181,7 +182,10 @@ impl<'s> Following<'s> {
     }
 
     /// Follows an answered call: what that changes here, and what its own callers would have had to do.
-    async fn followed(&self, reply: wit::Reply) -> Result<(Transaction, Vec<Observation>), Broken> {
+    async fn followed(
+        &self,
+        reply: wit::Reply,
+    ) -> Result<(Transaction, Vec<Observation>), RunFailure> {
         let step = self.step;
         let seen = Seen {
             direction: step.direction(),
@@ -190,18 +194,18 @@ impl<'s> Following<'s> {
         };
         let limit = step.declaration.limits().state_bytes;
         let transaction = self.state.transaction(limit, true);
-        let question = Question::Observe(seen);
+        let question = RunQuestion::Observe(seen);
         let ran = step.run(&self.asked.places, question, Some(transaction), None);
         let Ran { said, transaction } = ran.await?;
         match (said, transaction) {
-            (Said::Observed(Ok(farther)), Some(transaction)) => {
+            (RunAnswer::Observed(Ok(farther)), Some(transaction)) => {
                 let farther = farther.into_iter().map(observed::from).collect();
                 Ok((transaction, farther))
             }
-            (Said::Observed(Err(why)), _) => {
-                Err(Broken::Trapped(format!("it cannot follow: {why}")))
+            (RunAnswer::Observed(Err(why)), _) => {
+                Err(RunFailure::Trapped(format!("it cannot follow: {why}")))
             }
-            _ => Err(Broken::Trapped("it said something else".to_owned())),
+            _ => Err(RunFailure::Trapped("it said something else".to_owned())),
         }
     }
 }
@@ -218,7 +222,9 @@ impl NotedCall<'_, '_> {
         };
         let followed = match form::replied(form, &answer.head, body) {
             Ok(reply) => self.of.followed(reply).await,
-            Err(why) => Err(Broken::Trapped(format!("it cannot be told a reply: {why}"))),
+            Err(why) => Err(RunFailure::Trapped(format!(
+                "it cannot be told a reply: {why}"
+            ))),
         };
         let (changes, farther) = followed.map_err(|why| self.of.broken(why)).ok()?;
         self.followed = Some(changes);
@@ -228,7 +234,7 @@ impl NotedCall<'_, '_> {
     /// Makes changes durable, and closes the note.
     async fn finish(self, changes: Transaction) {
         if let Err(error) = self.of.state.finish(changes, Some(self.open)).await {
-            self.of.broken(Broken::State(error));
+            self.of.broken(RunFailure::State(error));
         }
     }
 }

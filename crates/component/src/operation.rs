@@ -7,10 +7,10 @@ use http::{Method, request};
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::form;
 use call::{BodyLimits, Form};
-use declaration::expression::{Expression, ExpressionContext};
+use declaration::expression::{ExpressionContext, MeteredExpression};
 use declaration::query::Pair;
 use declaration::scope::{Head, Scope};
-use declaration::template::{Parameters, Template};
+use declaration::template::{CallTemplate, Parameters};
 use wire::json::Json;
 use wire::words::words;
 
@@ -19,20 +19,20 @@ const COMMAND_WORDS_MAX: usize = 2;
 
 /// How a call excludes others.
 #[derive(Debug)]
-pub(crate) enum Hold {
+pub(crate) enum Exclusion {
     /// Not at all: it only translates, and neither has a state nor an intent.
     Nothing,
     /// All others of the adapter.
     Node,
     /// Those with the same key.
-    Key(Expression),
+    Key(MeteredExpression),
 }
 
 /// Which calls an operation is.
 #[derive(Debug)]
 pub(crate) enum Which {
     /// Requests of HTTP.
-    Request(Template),
+    Request(CallTemplate),
     /// Commands of RESP that begin with these words, whatever their case.
     Command(Vec<String>),
     /// All that no other operation is.
@@ -48,7 +48,7 @@ impl Which {
             return Ok(Which::Others);
         }
         if text.contains('/') {
-            return Ok(Template::parse(text).map(Which::Request)?);
+            return Ok(CallTemplate::parse(text).map(Which::Request)?);
         }
         let words: Vec<String> = text.split(' ').map(str::to_ascii_uppercase).collect();
         let is_word = |word: &String| {
@@ -76,24 +76,24 @@ impl Which {
 
 /// An operation that a component declares.
 #[derive(Debug)]
-pub(crate) struct Operation {
+pub(crate) struct ComponentOperation {
     /// For messages and counters.
     pub(crate) name: String,
     pub(crate) which: Which,
-    pub(crate) hold: Hold,
+    pub(crate) hold: Exclusion,
     /// How many calls it makes at most.
     pub(crate) delegates: u32,
     /// It changes nothing, here or at the software.
     pub(crate) reads: bool,
 }
 
-impl Operation {
+impl ComponentOperation {
     /// What calls are that the file does not declare.
-    pub(crate) fn other() -> Operation {
-        Operation {
+    pub(crate) fn other() -> ComponentOperation {
+        ComponentOperation {
             name: "(other)".to_owned(),
             which: Which::Others,
-            hold: Hold::Node,
+            hold: Exclusion::Node,
             delegates: 1,
             reads: false,
         }
@@ -101,7 +101,7 @@ impl Operation {
 
     /// Whether its calls may change the adapter's state.
     pub(crate) fn may_write(&self) -> bool {
-        !self.reads && !matches!(self.hold, Hold::Nothing)
+        !self.reads && !matches!(self.hold, Exclusion::Nothing)
     }
 
     /// More particular ones come first.
@@ -114,7 +114,7 @@ impl Operation {
     }
 
     /// Whether every call of the other one is one of this.
-    pub(crate) fn hides(&self, other: &Operation) -> bool {
+    pub(crate) fn hides(&self, other: &ComponentOperation) -> bool {
         match (&self.which, &other.which) {
             (Which::Request(a), Which::Request(b)) => {
                 a.overlaps(b) && (a.method.is_none() || a.method == b.method)
@@ -156,7 +156,7 @@ impl Operation {
     /// The error says why it cannot be computed.
     pub(crate) fn key(
         &self,
-        expression: &Expression,
+        expression: &MeteredExpression,
         head: &request::Parts,
         body: &bytes::Bytes,
         limits: BodyLimits,
@@ -188,7 +188,7 @@ impl Operation {
     /// What a request offers to a conflict key.
     fn scope(
         &self,
-        expression: &Expression,
+        expression: &MeteredExpression,
         head: &request::Parts,
         body: &bytes::Bytes,
         limits: BodyLimits,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, types::ComponentItem};
 
 use crate::bindings::CallsAdapterPre;
-use crate::broken::Broken;
+use crate::broken::RunFailure;
 use crate::engine::MEMORIES_PER_COMPONENT_MAX;
 use crate::host::Host;
 use crate::instance::Pool;
@@ -152,18 +152,18 @@ impl Program {
     }
 
     /// Its instances, where it is an adapter of calls.
-    pub(crate) fn calls(&self) -> Result<&Pool, Broken> {
+    pub(crate) fn calls(&self) -> Result<&Pool, RunFailure> {
         match &self.world {
             World::Calls(pool) => Ok(pool),
-            World::Sessions(_) => Err(Broken::Trapped("it is made for sessions".to_owned())),
+            World::Sessions(_) => Err(RunFailure::Trapped("it is made for sessions".to_owned())),
         }
     }
 
     /// Its instances, where it is an adapter of sessions.
-    pub(crate) fn sessions(&self) -> Result<&Pool<SessionsAdapterPre<Host>>, Broken> {
+    pub(crate) fn sessions(&self) -> Result<&Pool<SessionsAdapterPre<Host>>, RunFailure> {
         match &self.world {
             World::Sessions(pool) => Ok(pool),
-            World::Calls(_) => Err(Broken::Trapped("it is made for calls".to_owned())),
+            World::Calls(_) => Err(RunFailure::Trapped("it is made for calls".to_owned())),
         }
     }
 }

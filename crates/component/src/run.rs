@@ -10,17 +10,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::bindings::exports::upstart::adapter::calls::{Observation, Unfinished};
 use crate::bindings::upstart::adapter::{messages as wit, types};
-use crate::broken::{Broken, is_out_of_memory, told};
+use crate::broken::{RunFailure, is_out_of_memory, told};
 use crate::form;
-use crate::host::{Asked, Context};
+use crate::host::{Context, DelegatedCall};
 use crate::instance::Instance;
 use crate::program::Program;
-use crate::state::{Intent, OpenIntent, State, Transaction};
-use crate::turns::{self, Work};
+use crate::state::{AdapterState, Intent, OpenIntent, Transaction};
+use crate::turns::{self, TurnWork};
 use call::{BodyError, BodyLimits, Failure, Form, Next, Places, Refusal};
 
 /// What a component is asked.
-pub(crate) enum Question {
+pub(crate) enum RunQuestion {
     Init(types::Start),
     Handle(wit::Call, types::Caller),
     Recover(Unfinished),
@@ -28,7 +28,7 @@ pub(crate) enum Question {
 }
 
 /// What it says: only calls have a reply.
-pub(crate) enum Said {
+pub(crate) enum RunAnswer {
     Reply(Result<wit::Reply, wit::Failure>),
     Done(Result<(), String>),
     Observed(Result<Vec<Observation>, String>),
@@ -40,7 +40,7 @@ pub(crate) struct Delegates<'r, 'n> {
     pub(crate) limits: BodyLimits,
     pub(crate) extensions: Extensions,
     /// What is to become durable before the first, and the state's limit; taken then.
-    pub(crate) intent: Option<(Arc<State>, Intent, u64)>,
+    pub(crate) intent: Option<(Arc<AdapterState>, Intent, u64)>,
     pub(crate) open: Option<OpenIntent>,
     /// How the last one failed, if it did: handed on where the adapter does so too.
     pub(crate) failed: Option<Failure>,
@@ -49,7 +49,7 @@ pub(crate) struct Delegates<'r, 'n> {
 
 /// A run that came to its end.
 pub(crate) struct Ran {
-    pub(crate) said: Said,
+    pub(crate) said: RunAnswer,
     pub(crate) transaction: Option<Transaction>,
 }
 
@@ -58,12 +58,12 @@ impl Program {
     pub(crate) async fn run(
         &self,
         places: &Places,
-        question: Question,
+        question: RunQuestion,
         transaction: Option<Transaction>,
         time: Duration,
         memory_mib: usize,
         delegates: Option<&mut Delegates<'_, '_>>,
-    ) -> Result<Ran, Broken> {
+    ) -> Result<Ran, RunFailure> {
         let ran = self.attempt(places, question, transaction, time, memory_mib, delegates);
         let ran = ran.await;
         if ran.is_err() {
@@ -75,13 +75,13 @@ impl Program {
     async fn attempt(
         &self,
         places: &Places,
-        question: Question,
+        question: RunQuestion,
         transaction: Option<Transaction>,
         time: Duration,
         memory_mib: usize,
         mut delegates: Option<&mut Delegates<'_, '_>>,
-    ) -> Result<Ran, Broken> {
-        let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
+    ) -> Result<Ran, RunFailure> {
+        let trapped = |error: wasmtime::Error| RunFailure::Trapped(told(&error));
         let pool = self.calls()?;
         let active = pool.enter().map_err(trapped)?;
         let began = Instant::now();
@@ -98,7 +98,7 @@ impl Program {
         let (said, mut instance) = {
             let is_suspect = pool.suspect.load(Ordering::Relaxed);
             let places = places.clone();
-            let mut guest = Work::begin(is_suspect, &turn, async move {
+            let mut guest = TurnWork::begin(is_suspect, &turn, async move {
                 turns::begin(&mut instance.store);
                 let said = instance.ask(question).await;
                 // What is aborted may go on until its next turn: it has its place, and the clock, until then.
@@ -108,8 +108,8 @@ impl Program {
             let ended = loop {
                 tokio::select! {
                     biased;
-                    () = sleep_until(deadline) => return Err(Broken::Time(time)),
-                    Some(Asked { call, reply }) = asked.recv() => {
+                    () = sleep_until(deadline) => return Err(RunFailure::Time(time)),
+                    Some(DelegatedCall { call, reply }) = asked.recv() => {
                         let Some(delegates) = delegates.as_deref_mut() else {
                             continue;
                         };
@@ -125,10 +125,10 @@ impl Program {
                     ended = &mut guest => break ended,
                 }
             };
-            ended.ok_or_else(|| Broken::Trapped("the agent ends".to_owned()))?
+            ended.ok_or_else(|| RunFailure::Trapped("the agent ends".to_owned()))?
         };
         let said = said.map_err(|error| match instance.store.data_mut().limits().exceeded {
-            true => Broken::Memory(memory_mib),
+            true => RunFailure::Memory(memory_mib),
             false => trapped(error),
         })?;
         let host = instance.store.data_mut();
@@ -149,29 +149,31 @@ impl Program {
         places: &Places,
         time: Duration,
         memory_mib: usize,
-    ) -> Result<Instance, Broken> {
+    ) -> Result<Instance, RunFailure> {
         let taken = tokio::time::timeout(time, self.calls()?.take(places)).await;
-        let taken = taken.map_err(|_| Broken::Time(time))?;
+        let taken = taken.map_err(|_| RunFailure::Time(time))?;
         taken.map_err(|error| match is_out_of_memory(&error) {
-            true => Broken::Memory(memory_mib),
-            false => Broken::Trapped(told(&error)),
+            true => RunFailure::Memory(memory_mib),
+            false => RunFailure::Trapped(told(&error)),
         })
     }
 }
 
 impl Instance {
-    async fn ask(&mut self, question: Question) -> wasmtime::Result<Said> {
+    async fn ask(&mut self, question: RunQuestion) -> wasmtime::Result<RunAnswer> {
         let calls = self.exports.upstart_adapter_calls();
         let store = &mut self.store;
         Ok(match question {
-            Question::Init(start) => Said::Done(calls.call_init(store, start).await?),
-            Question::Handle(call, caller) => {
-                Said::Reply(calls.call_handle(store, &call, &caller).await?)
+            RunQuestion::Init(start) => RunAnswer::Done(calls.call_init(store, start).await?),
+            RunQuestion::Handle(call, caller) => {
+                RunAnswer::Reply(calls.call_handle(store, &call, &caller).await?)
             }
-            Question::Recover(unfinished) => {
-                Said::Done(calls.call_on_recover(store, &unfinished).await?)
+            RunQuestion::Recover(unfinished) => {
+                RunAnswer::Done(calls.call_on_recover(store, &unfinished).await?)
             }
-            Question::Observe(seen) => Said::Observed(calls.call_observe(store, &seen).await?),
+            RunQuestion::Observe(seen) => {
+                RunAnswer::Observed(calls.call_observe(store, &seen).await?)
+            }
         })
     }
 }
@@ -183,10 +185,13 @@ impl Delegates<'_, '_> {
     }
 
     /// Makes one call for the guest. The outer error ends the run.
-    async fn make(&mut self, call: wit::Call) -> Result<Result<wit::Reply, wit::Failure>, Broken> {
+    async fn make(
+        &mut self,
+        call: wit::Call,
+    ) -> Result<Result<wit::Reply, wit::Failure>, RunFailure> {
         let protocol = Form::of(&self.extensions);
         let call = form::delegated(call, self.limits, &self.extensions);
-        let call = call.map_err(Broken::Trapped)?;
+        let call = call.map_err(RunFailure::Trapped)?;
         if let Some((state, intent, limit)) = self.intent.take() {
             self.open = Some(state.intend(intent, limit).await?);
         }

@@ -3,20 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::asked::Asked;
+use crate::asked::AskedCall;
 use crate::bindings::exports::upstart::adapter::calls::Unfinished;
 use crate::bindings::upstart::adapter::{messages as wit, types};
-use crate::broken::Broken;
+use crate::broken::RunFailure;
 use crate::chain_place::ChainPlace;
 use crate::declared::Declaration;
 use crate::form;
-use crate::operation::{Hold as Excludes, Operation};
+use crate::operation::{ComponentOperation, Exclusion as Excludes};
 use crate::program::Program;
-use crate::run::{Delegates, Question, Ran, Said};
-use crate::state::{Intent, OpenIntent, State, StateOrigin, Stores};
+use crate::run::{Delegates, Ran, RunAnswer, RunQuestion};
+use crate::state::{AdapterState, Intent, OpenIntent, StateOrigin, Stores};
 use call::{
     AdapterFailure, Answer, BodyError, Call, Caller, Calls, Direction, Failure, Follower, Form,
-    Held, Hold, Key, Next, Pending, Places, Refusal, RefusalKind,
+    HeldKey, Hold, Key, Next, Pending, Places, Refusal, RefusalKind,
 };
 
 /// A component, as one of the adapters of a chain.
@@ -63,7 +63,7 @@ impl Calls for ComponentStep {
             let asked = self.take(call, false).await?;
             let state = self.stores.state(self.place.state);
             let state =
-                state.map_err(|error| self.broken(asked.operation, Broken::State(error)))?;
+                state.map_err(|error| self.broken(asked.operation, RunFailure::State(error)))?;
             let _level = hold(&asked, &mut next).await;
             let _node = match &asked.operation.hold {
                 Excludes::Nothing => None,
@@ -88,7 +88,7 @@ impl Calls for ComponentStep {
     }
 }
 
-fn how(operation: &Operation) -> Hold {
+fn how(operation: &ComponentOperation) -> Hold {
     match operation.reads {
         true => Hold::Shared,
         false => Hold::Exclusive,
@@ -96,7 +96,7 @@ fn how(operation: &Operation) -> Hold {
 }
 
 /// Waits for the conflict key among all adapters of the service.
-async fn hold<'a>(asked: &Asked<'_>, next: &mut Next<'a>) -> Option<Held<'a>> {
+async fn hold<'a>(asked: &AskedCall<'_>, next: &mut Next<'a>) -> Option<HeldKey<'a>> {
     match &asked.operation.hold {
         Excludes::Nothing => None,
         Excludes::Node => Some(next.hold(Key::Node, Hold::Exclusive).await),
@@ -109,7 +109,7 @@ async fn hold<'a>(asked: &Asked<'_>, next: &mut Next<'a>) -> Option<Held<'a>> {
 
 impl ComponentStep {
     /// Reads a call whole, and finds out what it is: one to be answered, or one that others answer and this adapter follows.
-    pub(crate) async fn take(&self, call: Call, follows: bool) -> Result<Asked<'_>, Failure> {
+    pub(crate) async fn take(&self, call: Call, follows: bool) -> Result<AskedCall<'_>, Failure> {
         let Call { head, body, limits } = call;
         let form = Form::of(&head.extensions);
         // What else a call is, is in its body.
@@ -158,7 +158,7 @@ impl ComponentStep {
             body: call::Body::Empty,
             limits,
         };
-        Ok(Asked {
+        Ok(AskedCall {
             operation,
             call,
             body,
@@ -176,21 +176,25 @@ impl ComponentStep {
         }
     }
 
-    pub(crate) fn operation(&self, head: &http::request::Parts) -> &Operation {
+    pub(crate) fn operation(&self, head: &http::request::Parts) -> &ComponentOperation {
         let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
         let found = self.declaration.operations.iter();
         let mut found = found.filter(|operation| operation.is_request(&head.method, &path));
         found.next().unwrap_or(&self.declaration.other)
     }
 
-    fn operation_of(&self, call: &wit::Call) -> &Operation {
+    fn operation_of(&self, call: &wit::Call) -> &ComponentOperation {
         let mut operations = self.declaration.operations.iter();
         let found = operations.find(|operation| operation.is(call));
         found.unwrap_or(&self.declaration.other)
     }
 
     /// Lets the adapter begin, if it has not.
-    pub(crate) async fn begin(&self, state: &Arc<State>, asked: &Asked<'_>) -> Result<(), Failure> {
+    pub(crate) async fn begin(
+        &self,
+        state: &Arc<AdapterState>,
+        asked: &AskedCall<'_>,
+    ) -> Result<(), Failure> {
         let name = &self.declaration.file;
         if state.has_begun(name) {
             return Ok(());
@@ -214,20 +218,20 @@ impl ComponentStep {
         let transaction = state.transaction(limits.state_bytes, true);
         let ran = self.run(
             &asked.places,
-            Question::Init(start),
+            RunQuestion::Init(start),
             Some(transaction),
             None,
         );
         let transaction = done(ran.await.map_err(broken)?, "begin").map_err(broken)?;
         let begun = state.begin(name, transaction).await;
-        begun.map_err(|error| broken(Broken::State(error)))
+        begun.map_err(|error| broken(RunFailure::State(error)))
     }
 
     /// Recovers from calls with this key of which nobody knows how far they came.
     pub(crate) async fn recover(
         &self,
-        state: &Arc<State>,
-        asked: &Asked<'_>,
+        state: &Arc<AdapterState>,
+        asked: &AskedCall<'_>,
         next: &mut Next<'_>,
     ) -> Result<(), Failure> {
         if matches!(asked.operation.hold, Excludes::Nothing) {
@@ -235,7 +239,7 @@ impl ComponentStep {
         }
         let broken = |why| self.broken(asked.operation, why);
         let settled = state.settle().await;
-        settled.map_err(|error| broken(Broken::State(error)))?;
+        settled.map_err(|error| broken(RunFailure::State(error)))?;
         let key = asked.key.as_deref();
         if state.unfinished(key).is_none() {
             return Ok(());
@@ -246,7 +250,7 @@ impl ComponentStep {
             next.allow(delegates);
             let transaction = state.transaction(self.declaration.limits.state_bytes, true);
             let mut delegates = self.delegates(asked, next, None);
-            let question = Question::Recover(unfinished);
+            let question = RunQuestion::Recover(unfinished);
             let ran = self.run(
                 &asked.places,
                 question,
@@ -260,7 +264,7 @@ impl ComponentStep {
                 (Err(why), None) => return Err(broken(why)),
             };
             let recovered = state.recovered(id, intent, transaction).await;
-            recovered.map_err(|error| broken(Broken::State(error)))?;
+            recovered.map_err(|error| broken(RunFailure::State(error)))?;
         }
         Ok(())
     }
@@ -298,8 +302,8 @@ impl ComponentStep {
     /// Asks the component, and makes durable what it has changed.
     async fn answer(
         &self,
-        state: &Arc<State>,
-        asked: Asked<'_>,
+        state: &Arc<AdapterState>,
+        asked: AskedCall<'_>,
         next: &mut Next<'_>,
     ) -> Result<Answer, Failure> {
         let operation = asked.operation;
@@ -310,20 +314,22 @@ impl ComponentStep {
         let transaction = (!matches!(operation.hold, Excludes::Nothing))
             .then(|| state.transaction(limit, may_write));
         let mut delegates = self.delegates(&asked, next, intent);
-        let question = Question::Handle(asked.request.clone(), asked.caller.clone());
+        let question = RunQuestion::Handle(asked.request.clone(), asked.caller.clone());
         let ran = self.run(&asked.places, question, transaction, Some(&mut delegates));
         let Ran { said, transaction } = ran.await.map_err(broken)?;
-        let Said::Reply(said) = said else {
-            return Err(broken(Broken::Trapped("it said something else".to_owned())));
+        let RunAnswer::Reply(said) = said else {
+            return Err(broken(RunFailure::Trapped(
+                "it said something else".to_owned(),
+            )));
         };
         let (open, failed, refused) = delegates.end();
         match said {
             Ok(reply) => {
                 let answer = form::answer(reply, &asked.call.head);
-                let answer = answer.map_err(|why| broken(Broken::Trapped(why)))?;
+                let answer = answer.map_err(|why| broken(RunFailure::Trapped(why)))?;
                 if let Some(transaction) = transaction {
                     let finished = state.finish(transaction, open).await;
-                    finished.map_err(|error| broken(Broken::State(error)))?;
+                    finished.map_err(|error| broken(RunFailure::State(error)))?;
                 }
                 Ok(answer)
             }
@@ -334,29 +340,33 @@ impl ComponentStep {
                     _ => {
                         let rule = self.rule(&operation.name);
                         let own = form::refused(refusal, rule, &asked.call.head);
-                        Err(own.map_err(|why| broken(Broken::Trapped(why)))?.into())
+                        Err(own.map_err(|why| broken(RunFailure::Trapped(why)))?.into())
                     }
                 }
             }
             // What was delegated may have happened: the intent stays open.
             Err(wit::Failure::Crashed(why)) => match failed {
                 Some(failure) => Err(failure),
-                None => Err(broken(Broken::Trapped(format!("it gave up: {why}")))),
+                None => Err(broken(RunFailure::Trapped(format!("it gave up: {why}")))),
             },
         }
     }
 
     /// Closes the intent of a call that was refused: nothing is changed.
-    async fn unchanged(&self, state: &Arc<State>, open: Option<OpenIntent>) -> Result<(), Broken> {
+    async fn unchanged(
+        &self,
+        state: &Arc<AdapterState>,
+        open: Option<OpenIntent>,
+    ) -> Result<(), RunFailure> {
         let nothing = state.transaction(0, false);
         Ok(state.finish(nothing, open).await?)
     }
 
     fn delegates<'r, 'n>(
         &self,
-        asked: &Asked<'_>,
+        asked: &AskedCall<'_>,
         next: &'r mut Next<'n>,
-        intent: Option<(Arc<State>, Intent, u64)>,
+        intent: Option<(Arc<AdapterState>, Intent, u64)>,
     ) -> Delegates<'r, 'n> {
         let mut extensions = http::Extensions::new();
         extensions.insert(Form::of(&asked.call.head.extensions));
@@ -378,10 +388,10 @@ impl ComponentStep {
     pub(crate) async fn run(
         &self,
         places: &Places,
-        question: Question,
+        question: RunQuestion,
         transaction: Option<crate::state::Transaction>,
         delegates: Option<&mut Delegates<'_, '_>>,
-    ) -> Result<Ran, Broken> {
+    ) -> Result<Ran, RunFailure> {
         let limits = self.declaration.limits;
         let mib = limits.memory_bytes >> 20;
         self.program
@@ -393,7 +403,12 @@ impl ComponentStep {
         format!("{}: {operation}", self.declaration.component_name())
     }
 
-    fn malformed(&self, operation: &Operation, kind: RefusalKind, reason: String) -> Failure {
+    fn malformed(
+        &self,
+        operation: &ComponentOperation,
+        kind: RefusalKind,
+        reason: String,
+    ) -> Failure {
         Refusal::new(
             kind,
             self.rule(&operation.name),
@@ -406,31 +421,31 @@ impl ComponentStep {
         .into()
     }
 
-    pub(crate) fn broken(&self, operation: &Operation, why: Broken) -> Failure {
+    pub(crate) fn broken(&self, operation: &ComponentOperation, why: RunFailure) -> Failure {
         self.broken_in(&operation.name, why)
     }
 
     /// It broke in an operation of this name.
-    pub(crate) fn broken_in(&self, operation: &str, why: Broken) -> Failure {
+    pub(crate) fn broken_in(&self, operation: &str, why: RunFailure) -> Failure {
         let rule = self.rule(operation);
         tracing::warn!(target: "adapter", %rule, %why, "an adapter failed in a call");
         Failure::Adapter(Box::new(AdapterFailure {
             rule,
             reason: why.to_string(),
-            timed_out: matches!(why, Broken::Time(_)),
+            timed_out: matches!(why, RunFailure::Time(_)),
         }))
     }
 }
 
 /// What the adapter changed while it began or recovered.
-fn done(ran: Ran, what: &str) -> Result<crate::state::Transaction, Broken> {
+fn done(ran: Ran, what: &str) -> Result<crate::state::Transaction, RunFailure> {
     let why = match ran.said {
-        Said::Done(Ok(())) => match ran.transaction {
+        RunAnswer::Done(Ok(())) => match ran.transaction {
             Some(transaction) => return Ok(transaction),
             None => "it has no state".to_owned(),
         },
-        Said::Done(Err(why)) => format!("it cannot {what}: {why}"),
-        Said::Reply(_) | Said::Observed(_) => "it said something else".to_owned(),
+        RunAnswer::Done(Err(why)) => format!("it cannot {what}: {why}"),
+        RunAnswer::Reply(_) | RunAnswer::Observed(_) => "it said something else".to_owned(),
     };
-    Err(Broken::Trapped(why))
+    Err(RunFailure::Trapped(why))
 }

@@ -83,42 +83,42 @@ pub(crate) fn take_turns<T: 'static>(store: &mut Store<T>, turn: Turn) {
 }
 
 /// What a guest does, here or aside.
-pub(crate) enum Work<T> {
+pub(crate) enum TurnWork<T> {
     Here(Pin<Box<dyn Future<Output = T> + Send>>),
     Aside(JoinHandle<T>),
 }
 
-impl<T: Send + 'static> Work<T> {
+impl<T: Send + 'static> TurnWork<T> {
     /// Lets a guest compute; aside where it is suspect. Dropped, it ends at the guest's next turn.
     pub(crate) fn begin(
         is_suspect: bool,
         turn: &Turn,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Work<T> {
+    ) -> TurnWork<T> {
         let aside = ASIDE.as_ref().filter(|_| is_suspect);
         turn.aside.store(aside.is_some(), Ordering::Relaxed);
         match aside {
-            Some(runtime) => Work::Aside(runtime.spawn(work)),
-            None => Work::Here(Box::pin(work)),
+            Some(runtime) => TurnWork::Aside(runtime.spawn(work)),
+            None => TurnWork::Here(Box::pin(work)),
         }
     }
 }
 
-impl<T> Future for Work<T> {
+impl<T> Future for TurnWork<T> {
     /// None where the guest's task is gone: the process ends, or the task has panicked.
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         match &mut *self {
-            Work::Here(work) => work.as_mut().poll(cx).map(Some),
-            Work::Aside(task) => Pin::new(task).poll(cx).map(Result::ok),
+            TurnWork::Here(work) => work.as_mut().poll(cx).map(Some),
+            TurnWork::Aside(task) => Pin::new(task).poll(cx).map(Result::ok),
         }
     }
 }
 
-impl<T> Drop for Work<T> {
+impl<T> Drop for TurnWork<T> {
     fn drop(&mut self) {
-        if let Work::Aside(task) = self {
+        if let TurnWork::Aside(task) = self {
             task.abort();
         }
     }

@@ -20,11 +20,11 @@ pub(crate) struct BodyCopy(Arc<Mutex<CopiedBytes>>);
 #[derive(Debug, Default)]
 struct CopiedBytes {
     bytes: Vec<u8>,
-    state: State,
+    state: TeeState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum TeeState {
     /// More may come.
     #[default]
     Running,
@@ -50,11 +50,11 @@ impl BodyCopy {
 
     fn hear(&self, bytes: &[u8]) {
         let mut copied = self.copied();
-        if copied.state != State::Running {
+        if copied.state != TeeState::Running {
             return;
         }
         if copied.bytes.len() + bytes.len() > BODY_BYTES_MAX {
-            copied.state = State::TooLong;
+            copied.state = TeeState::TooLong;
             copied.bytes = Vec::new();
         } else {
             copied.bytes.extend_from_slice(bytes);
@@ -63,8 +63,8 @@ impl BodyCopy {
 
     fn end(&self) {
         let mut copied = self.copied();
-        if copied.state == State::Running {
-            copied.state = State::Ended;
+        if copied.state == TeeState::Running {
+            copied.state = TeeState::Ended;
         }
     }
 
@@ -72,9 +72,9 @@ impl BodyCopy {
     pub(crate) fn whole(&self) -> Result<Vec<u8>, Unknown> {
         let copied = self.copied();
         match copied.state {
-            State::Ended => Ok(copied.bytes.clone()),
-            State::TooLong => Err(Unknown::TooLong),
-            State::Running => Err(Unknown::Unread),
+            TeeState::Ended => Ok(copied.bytes.clone()),
+            TeeState::TooLong => Err(Unknown::TooLong),
+            TeeState::Running => Err(Unknown::Unread),
         }
     }
 }

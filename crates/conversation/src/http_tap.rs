@@ -26,8 +26,8 @@ const CHUNK_LINE_BYTES_MAX: usize = 4096;
 /// Listens to one connection.
 #[derive(Debug, Default)]
 pub struct HttpTap {
-    requests: Side<Request>,
-    answers: Side<Reply>,
+    requests: TapSide<Request>,
+    answers: TapSide<Reply>,
     /// Requests whose answers have not passed yet.
     open: VecDeque<Request>,
     told: Vec<Conversation>,
@@ -36,14 +36,14 @@ pub struct HttpTap {
 
 /// One direction: what has not been understood yet, and the message that is arriving.
 #[derive(Debug)]
-struct Side<M> {
+struct TapSide<M> {
     unread: Vec<u8>,
-    arriving: Option<(M, Body)>,
+    arriving: Option<(M, ArrivingBody)>,
 }
 
-impl<M> Default for Side<M> {
-    fn default() -> Side<M> {
-        Side {
+impl<M> Default for TapSide<M> {
+    fn default() -> TapSide<M> {
+        TapSide {
             unread: Vec::new(),
             arriving: None,
         }
@@ -52,13 +52,13 @@ impl<M> Default for Side<M> {
 
 /// A body that is arriving.
 #[derive(Debug)]
-struct Body {
-    framing: Framing,
+struct ArrivingBody {
+    framing: BodyFraming,
     bytes: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+enum BodyFraming {
     /// So many bytes are missing.
     Length(u64),
     /// A chunk's size comes next.
@@ -75,7 +75,7 @@ enum Framing {
 struct Deaf;
 
 /// What a message says of its body.
-struct Head {
+struct BodyDescription {
     headers: Headers,
     length: Option<u64>,
     is_chunked: bool,
@@ -102,9 +102,9 @@ impl HttpTap {
     pub fn end_of_software(&mut self) {
         self.hear(|tap| {
             if let Some((_, body)) = &mut tap.answers.arriving
-                && body.framing == Framing::UntilEnd
+                && body.framing == BodyFraming::UntilEnd
             {
-                body.framing = Framing::Length(0);
+                body.framing = BodyFraming::Length(0);
             }
             tap.follow()
         });
@@ -123,8 +123,8 @@ impl HttpTap {
     fn hear(&mut self, listen: impl FnOnce(&mut HttpTap) -> Result<(), Deaf>) {
         if !self.is_deaf && listen(self).is_err() {
             self.is_deaf = true;
-            self.requests = Side::default();
-            self.answers = Side::default();
+            self.requests = TapSide::default();
+            self.answers = TapSide::default();
             self.open.clear();
         }
     }
@@ -169,9 +169,12 @@ impl HttpTap {
     }
 }
 
-impl<M> Side<M> {
+impl<M> TapSide<M> {
     /// The next whole message, if it is there.
-    fn next(&mut self, parse: impl Fn(&[u8]) -> Parsed<M>) -> Result<Option<(M, Vec<u8>)>, Deaf> {
+    fn next(
+        &mut self,
+        parse: impl Fn(&[u8]) -> ParsedHead<M>,
+    ) -> Result<Option<(M, Vec<u8>)>, Deaf> {
         if self.arriving.is_none() {
             let Some((message, length, framing)) = parse(&self.unread)? else {
                 return match self.unread.len() > HEAD_BYTES_MAX {
@@ -180,9 +183,9 @@ impl<M> Side<M> {
                 };
             };
             self.unread.drain(..length);
-            let framing = framing.unwrap_or(Framing::Length(0));
+            let framing = framing.unwrap_or(BodyFraming::Length(0));
             let bytes = Vec::new();
-            self.arriving = Some((message, Body { framing, bytes }));
+            self.arriving = Some((message, ArrivingBody { framing, bytes }));
         }
         let Some((_, body)) = &mut self.arriving else {
             return Ok(None);
@@ -197,38 +200,38 @@ impl<M> Side<M> {
     }
 }
 
-impl Body {
+impl ArrivingBody {
     /// Takes what belongs to it; whether it is whole.
     fn take(&mut self, unread: &mut Vec<u8>) -> Result<bool, Deaf> {
         loop {
             match self.framing {
-                Framing::Length(0) => return Ok(true),
-                Framing::Length(missing) => {
+                BodyFraming::Length(0) => return Ok(true),
+                BodyFraming::Length(missing) => {
                     let count = self.keep(unread, missing)?;
-                    self.framing = Framing::Length(missing - count);
+                    self.framing = BodyFraming::Length(missing - count);
                     if missing > count {
                         return Ok(false);
                     }
                 }
-                Framing::UntilEnd => {
+                BodyFraming::UntilEnd => {
                     self.keep(unread, u64::MAX)?;
                     return Ok(false);
                 }
-                Framing::ChunkSize => match httparse::parse_chunk_size(unread) {
+                BodyFraming::ChunkSize => match httparse::parse_chunk_size(unread) {
                     Ok(httparse::Status::Complete((length, 0))) => {
                         unread.drain(..length);
-                        self.framing = Framing::Trailers;
+                        self.framing = BodyFraming::Trailers;
                     }
                     Ok(httparse::Status::Complete((length, size))) => {
                         unread.drain(..length);
-                        self.framing = Framing::Chunk(size.checked_add(2).ok_or(Deaf)?);
+                        self.framing = BodyFraming::Chunk(size.checked_add(2).ok_or(Deaf)?);
                     }
                     Ok(httparse::Status::Partial) if unread.len() <= CHUNK_LINE_BYTES_MAX => {
                         return Ok(false);
                     }
                     _ => return Err(Deaf),
                 },
-                Framing::Chunk(missing) => {
+                BodyFraming::Chunk(missing) => {
                     // The last two bytes are the chunk's line end.
                     let count = self.keep(unread, missing.saturating_sub(2))?;
                     let ends = (missing - count).min(unread.len() as u64).min(2);
@@ -236,12 +239,12 @@ impl Body {
                     let ends = if missing <= 2 { ends } else { 0 };
                     unread.drain(..usize::try_from(ends).unwrap_or(0));
                     if missing > ends {
-                        self.framing = Framing::Chunk(missing - ends);
+                        self.framing = BodyFraming::Chunk(missing - ends);
                         return Ok(false);
                     }
-                    self.framing = Framing::ChunkSize;
+                    self.framing = BodyFraming::ChunkSize;
                 }
-                Framing::Trailers => {
+                BodyFraming::Trailers => {
                     let Some(end) = unread.windows(2).position(|pair| pair == b"\r\n") else {
                         return match unread.len() > HEAD_BYTES_MAX {
                             true => Err(Deaf),
@@ -250,7 +253,7 @@ impl Body {
                     };
                     unread.drain(..end + 2);
                     if end == 0 {
-                        self.framing = Framing::Length(0);
+                        self.framing = BodyFraming::Length(0);
                     }
                 }
             }
@@ -270,9 +273,9 @@ impl Body {
 }
 
 /// A message's head, its length, and how its body is framed; nothing while it is not whole.
-type Parsed<M> = Result<Option<(M, usize, Option<Framing>)>, Deaf>;
+type ParsedHead<M> = Result<Option<(M, usize, Option<BodyFraming>)>, Deaf>;
 
-fn request(bytes: &[u8]) -> Parsed<Request> {
+fn request(bytes: &[u8]) -> ParsedHead<Request> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     let Ok(status) = parsed.parse(bytes) else {
@@ -299,7 +302,7 @@ fn request(bytes: &[u8]) -> Parsed<Request> {
     Ok(Some((request, length, framing)))
 }
 
-fn reply(bytes: &[u8], asked: &Method) -> Parsed<Reply> {
+fn reply(bytes: &[u8], asked: &Method) -> ParsedHead<Reply> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut headers);
     let Ok(status) = parsed.parse(bytes) else {
@@ -319,7 +322,7 @@ fn reply(bytes: &[u8], asked: &Method) -> Parsed<Reply> {
     let framing = if bodiless {
         None
     } else {
-        head.framing(Some(Framing::UntilEnd))
+        head.framing(Some(BodyFraming::UntilEnd))
     };
     let reply = Reply {
         status: code,
@@ -329,8 +332,8 @@ fn reply(bytes: &[u8], asked: &Method) -> Parsed<Reply> {
     Ok(Some((reply, length, framing)))
 }
 
-fn head(parsed: &[httparse::Header<'_>]) -> Result<Head, Deaf> {
-    let mut head = Head {
+fn head(parsed: &[httparse::Header<'_>]) -> Result<BodyDescription, Deaf> {
+    let mut head = BodyDescription {
         headers: Headers::new(),
         length: None,
         is_chunked: false,
@@ -353,11 +356,11 @@ fn head(parsed: &[httparse::Header<'_>]) -> Result<Head, Deaf> {
     Ok(head)
 }
 
-impl Head {
-    fn framing(&self, otherwise: Option<Framing>) -> Option<Framing> {
+impl BodyDescription {
+    fn framing(&self, otherwise: Option<BodyFraming>) -> Option<BodyFraming> {
         match (self.is_chunked, self.length) {
-            (true, _) => Some(Framing::ChunkSize),
-            (false, Some(length)) => Some(Framing::Length(length)),
+            (true, _) => Some(BodyFraming::ChunkSize),
+            (false, Some(length)) => Some(BodyFraming::Length(length)),
             (false, None) => otherwise,
         }
     }

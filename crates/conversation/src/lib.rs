@@ -52,7 +52,7 @@ pub struct Conversation {
     /// Past or future; `None` for a call that no adapter stands in: caller and software speak the same.
     pub direction: Option<Direction>,
     /// Where it was recorded, if it was.
-    pub recorded: Option<Origin>,
+    pub recorded: Option<RecordingOrigin>,
     /// What the caller sends.
     pub sends: Request,
     /// What the next in the chain gets and answers, in order: look-ups before the call itself. None where the adapter
@@ -64,7 +64,7 @@ pub struct Conversation {
 
 /// Where a conversation was recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct RecordingOrigin {
     /// The service, `class/service`.
     pub service: String,
     /// The caller's version.

@@ -123,7 +123,7 @@ pub async fn through(
 ) -> (Vec<crate::Told>, Result<Answer, Failure>) {
     let recording = Recording::new(directions, None);
     let chain = recording.of(chain);
-    let mut next = Script {
+    let mut next = ScriptedAnswers {
         form: sends.form,
         answers: exchanges.iter().map(|exchange| &exchange.answers),
     };
@@ -132,12 +132,12 @@ pub async fn through(
 }
 
 /// The next in the chain: gives the answers that it was given.
-struct Script<I> {
+struct ScriptedAnswers<I> {
     form: Form,
     answers: I,
 }
 
-impl<'e, I: Iterator<Item = &'e Reply> + Send> Delegate for Script<I> {
+impl<'e, I: Iterator<Item = &'e Reply> + Send> Delegate for ScriptedAnswers<I> {
     fn send<'a>(&'a mut self, _: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let reply = self.answers.next().ok_or_else(|| {

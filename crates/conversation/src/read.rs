@@ -6,11 +6,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use toml::de::DeTable;
 
 use crate::{
-    Content, Conversation, Ending, Exchange, Headers, Origin, Reply, Request, assume_json,
+    Content, Conversation, Ending, Exchange, Headers, RecordingOrigin, Reply, Request, assume_json,
 };
 use call::{Direction, Form, RefusalKind};
 use declaration::DeclarationError;
-use declaration::reader::{Node, Section, Source, nearest};
+use declaration::reader::{Section, Source, TomlNode, nearest};
 
 const KEYS: [&str; 5] = ["description", "direction", "recorded", "caller", "next"];
 const REQUEST_KEYS: [&str; 4] = ["request", "headers", "body", "body_base64"];
@@ -56,7 +56,7 @@ pub(crate) fn conversation(file: &str, text: &str) -> Result<Conversation, Decla
     })
 }
 
-fn needed<'t>(section: &Section<'t>, name: &'static str) -> Result<Node<'t>, DeclarationError> {
+fn needed<'t>(section: &Section<'t>, name: &'static str) -> Result<TomlNode<'t>, DeclarationError> {
     section.get(name).ok_or_else(|| {
         let error = section.error(format!("`{name}` is missing"));
         error.hint(match name {
@@ -78,7 +78,7 @@ fn direction(root: &Section<'_>) -> Result<Option<Direction>, DeclarationError> 
     })
 }
 
-fn one_of<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, DeclarationError> {
+fn one_of<'t>(node: &TomlNode<'t>, known: &[&str]) -> Result<&'t str, DeclarationError> {
     let found = node.text()?;
     if known.contains(&found) {
         return Ok(found);
@@ -90,7 +90,7 @@ fn one_of<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, DeclarationErr
     })
 }
 
-fn origin(node: &Node<'_>) -> Result<Origin, DeclarationError> {
+fn origin(node: &TomlNode<'_>) -> Result<RecordingOrigin, DeclarationError> {
     let section = node.section()?;
     section.known(&["service", "caller_version", "version"])?;
     let number = |name| {
@@ -98,14 +98,14 @@ fn origin(node: &Node<'_>) -> Result<Origin, DeclarationError> {
         let number = node.integer()?;
         u32::try_from(number).map_err(|_| node.error(format!("{number} is not a version")))
     };
-    Ok(Origin {
+    Ok(RecordingOrigin {
         service: needed(&section, "service")?.text()?.to_owned(),
         caller_version: number("caller_version")?,
         version: number("version")?,
     })
 }
 
-fn exchange(node: &Node<'_>, form: Form) -> Result<Exchange, DeclarationError> {
+fn exchange(node: &TomlNode<'_>, form: Form) -> Result<Exchange, DeclarationError> {
     let section = node.section()?;
     section.known(&["gets", "answers"])?;
     let gets = needed(&section, "gets")?;
@@ -119,7 +119,7 @@ fn exchange(node: &Node<'_>, form: Form) -> Result<Exchange, DeclarationError> {
     })
 }
 
-fn request(node: &Node<'_>) -> Result<Request, DeclarationError> {
+fn request(node: &TomlNode<'_>) -> Result<Request, DeclarationError> {
     let section = node.section()?;
     if COMMAND_KEYS.iter().any(|key| section.has(key)) {
         section.known(&COMMAND_KEYS)?;
@@ -173,7 +173,7 @@ fn command(section: &Section<'_>) -> Result<Request, DeclarationError> {
     }
 }
 
-fn decoded(node: &Node<'_>) -> Result<Vec<u8>, DeclarationError> {
+fn decoded(node: &TomlNode<'_>) -> Result<Vec<u8>, DeclarationError> {
     let bytes = STANDARD.decode(node.text()?);
     bytes.map_err(|error| node.error(format!("not base64: {error}")))
 }
@@ -194,7 +194,7 @@ fn request_line(text: &str) -> Option<(Method, String)> {
     (uri.authority().is_none() && target.starts_with('/')).then(|| (method, target.to_owned()))
 }
 
-fn reply(node: &Node<'_>, form: Form) -> Result<Reply, DeclarationError> {
+fn reply(node: &TomlNode<'_>, form: Form) -> Result<Reply, DeclarationError> {
     let section = node.section()?;
     if let Some(keys) = answer_keys(form) {
         section.known(&keys)?;
@@ -214,7 +214,7 @@ fn reply(node: &Node<'_>, form: Form) -> Result<Reply, DeclarationError> {
     })
 }
 
-fn ending(node: &Node<'_>, form: Form) -> Result<Ending, DeclarationError> {
+fn ending(node: &TomlNode<'_>, form: Form) -> Result<Ending, DeclarationError> {
     let section = node.section()?;
     match answer_keys(form) {
         Some([text, encoded]) => section.known(&["refused", text, encoded])?,
@@ -264,7 +264,7 @@ fn ending(node: &Node<'_>, form: Form) -> Result<Ending, DeclarationError> {
     })
 }
 
-fn status(node: &Node<'_>) -> Result<StatusCode, DeclarationError> {
+fn status(node: &TomlNode<'_>) -> Result<StatusCode, DeclarationError> {
     let code = node.integer()?;
     let status = u16::try_from(code)
         .ok()

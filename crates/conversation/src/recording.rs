@@ -44,23 +44,23 @@ pub struct Recording {
 
 struct Inner {
     directions: Vec<Direction>,
-    seen: Vec<Seen>,
+    seen: Vec<SeenExchange>,
     /// Whose exchange is under way, innermost last.
     open: Vec<usize>,
     sink: Option<Sink>,
 }
 
 /// One exchange at one place of the chain.
-struct Seen {
+struct SeenExchange {
     /// How many adapters it has passed.
     depth: usize,
     parent: Option<usize>,
     request: Request,
     request_body: Caught,
-    outcome: Outcome,
+    outcome: RecordedOutcome,
 }
 
-enum Outcome {
+enum RecordedOutcome {
     Open,
     Answer(Reply, Caught),
     Refused(Box<Refusal>),
@@ -98,7 +98,7 @@ impl Recording {
     #[must_use]
     pub fn of(self: &Arc<Recording>, chain: &Chain) -> Chain {
         chain.probed(|depth| {
-            Arc::new(Probe {
+            Arc::new(RecordingStep {
                 recording: self.clone(),
                 depth,
             })
@@ -122,12 +122,12 @@ impl Recording {
             headers: headers(&call.head.headers),
             body: Content::default(),
         };
-        inner.seen.push(Seen {
+        inner.seen.push(SeenExchange {
             depth,
             parent,
             request,
             request_body,
-            outcome: Outcome::Open,
+            outcome: RecordedOutcome::Open,
         });
         let index = inner.seen.len() - 1;
         inner.open.push(index);
@@ -142,10 +142,10 @@ impl Recording {
                     headers: headers(&answer.head.headers),
                     body: Content::default(),
                 };
-                Outcome::Answer(reply, self.catch(&mut answer.body))
+                RecordedOutcome::Answer(reply, self.catch(&mut answer.body))
             }
-            Err(Failure::Refused(refusal)) => Outcome::Refused(refusal.clone()),
-            Err(_) => Outcome::Failed,
+            Err(Failure::Refused(refusal)) => RecordedOutcome::Refused(refusal.clone()),
+            Err(_) => RecordedOutcome::Failed,
         };
         let mut inner = self.inner();
         inner.open.retain(|open| *open != index);
@@ -200,19 +200,19 @@ impl Drop for Recording {
 impl Inner {
     fn told(&self) -> Vec<Told> {
         let adapters = self.directions.len();
-        let own = |seen: &(usize, &Seen)| seen.1.depth < adapters;
+        let own = |seen: &(usize, &SeenExchange)| seen.1.depth < adapters;
         let all = self.seen.iter().enumerate().filter(own);
         all.map(|(index, seen)| self.tell(index, seen)).collect()
     }
 
-    fn tell(&self, index: usize, seen: &Seen) -> Told {
+    fn tell(&self, index: usize, seen: &SeenExchange) -> Told {
         let mut incomplete = None;
         let mut exchanges = Vec::new();
         let mut answered = false;
         let mut refused_further_on = false;
         for inner in self.seen.iter().filter(|inner| inner.parent == Some(index)) {
-            answered = matches!(inner.outcome, Outcome::Answer(..));
-            refused_further_on = matches!(inner.outcome, Outcome::Refused(_));
+            answered = matches!(inner.outcome, RecordedOutcome::Answer(..));
+            refused_further_on = matches!(inner.outcome, RecordedOutcome::Refused(_));
             exchanges.push(Exchange {
                 gets: inner.request(&mut incomplete),
                 answers: inner.reply(&mut incomplete),
@@ -227,7 +227,7 @@ impl Inner {
             gets: seen.ending(&mut incomplete),
         };
         let refusal = match &seen.outcome {
-            Outcome::Refused(refusal) if !refused_further_on => Some(refusal.clone()),
+            RecordedOutcome::Refused(refusal) if !refused_further_on => Some(refusal.clone()),
             _ => None,
         };
         Told {
@@ -240,7 +240,7 @@ impl Inner {
     }
 }
 
-impl Seen {
+impl SeenExchange {
     fn request(&self, incomplete: &mut Option<&'static str>) -> Request {
         let mut request = self.request.clone();
         request.body = self.request_body.content(incomplete);
@@ -254,9 +254,9 @@ impl Seen {
     }
 
     fn reply(&self, incomplete: &mut Option<&'static str>) -> Reply {
-        let Outcome::Answer(reply, body) = &self.outcome else {
+        let RecordedOutcome::Answer(reply, body) = &self.outcome else {
             incomplete.get_or_insert(match &self.outcome {
-                Outcome::Refused(_) => "an adapter further on refused it",
+                RecordedOutcome::Refused(_) => "an adapter further on refused it",
                 _ => "it was not answered",
             });
             return Reply::default();
@@ -271,9 +271,9 @@ impl Seen {
 
     fn ending(&self, incomplete: &mut Option<&'static str>) -> Ending {
         match &self.outcome {
-            Outcome::Answer(..) => Ending::answer(self.reply(incomplete)),
-            Outcome::Refused(refusal) => refused(self.request.form, refusal),
-            Outcome::Open | Outcome::Failed => {
+            RecordedOutcome::Answer(..) => Ending::answer(self.reply(incomplete)),
+            RecordedOutcome::Refused(refusal) => refused(self.request.form, refusal),
+            RecordedOutcome::Open | RecordedOutcome::Failed => {
                 incomplete.get_or_insert("it was not answered");
                 Ending::default()
             }
@@ -336,12 +336,12 @@ impl Caught {
 }
 
 /// A step that changes nothing.
-struct Probe {
+struct RecordingStep {
     recording: Arc<Recording>,
     depth: usize,
 }
 
-impl Calls for Probe {
+impl Calls for RecordingStep {
     fn handle<'a>(
         &'a self,
         call: Call,

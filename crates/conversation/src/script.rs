@@ -10,11 +10,11 @@ use toml::de::DeTable;
 
 use crate::{Content, Difference, Part};
 use call::{
-    AdapterFailed, Direction, Head, Outgoing, Party, Reaction, Session, SessionCaller, Sessions,
-    Verdict,
+    AdapterFailed, Direction, MessageHead, OutgoingMessage, Party, Reaction, Session,
+    SessionCaller, SessionVerdict, Sessions,
 };
 use declaration::DeclarationError;
-use declaration::reader::{Node, Section, Source};
+use declaration::reader::{Section, Source, TomlNode};
 
 const KEYS: [&str; 4] = ["description", "direction", "head_bytes", "event"];
 const EVENT_KEYS: [&str; 9] = [
@@ -58,7 +58,7 @@ pub struct ScriptEvent {
     /// What happens.
     pub what: Happens,
     /// What is sent to either side, in order: a message that passes is sent to the other one.
-    pub sends: Vec<Outgoing>,
+    pub sends: Vec<OutgoingMessage>,
     /// When the adapter wants to be woken, in milliseconds.
     pub timer_ms: Option<u32>,
     /// The session ends.
@@ -223,7 +223,7 @@ impl Script {
             let nothing = ScriptEvent::of(event.what.clone());
             let wanted = expected.next_if(|wanted| wanted.what == event.what);
             let wanted = wanted.unwrap_or(&nothing);
-            let shown = |sent: Option<&Outgoing>| sent.map(shown);
+            let shown = |sent: Option<&OutgoingMessage>| sent.map(shown);
             for at in 0..wanted.sends.len().max(event.sends.len()) {
                 let (a, b) = (wanted.sends.get(at), event.sends.get(at));
                 if a != b {
@@ -339,20 +339,20 @@ impl Playing<'_> {
             }
         };
         let shown = message.len().min(self.head_bytes);
-        let head = Head {
+        let head = MessageHead {
             bytes: &message[..shown],
             length: Some(message.len() as u64),
         };
         let to = party.other();
         match self.adapter.on_head(session, party, head).await? {
-            Verdict::Pass => event.sends.push(Outgoing { to, message }),
-            Verdict::ReplaceHead(head) => {
+            SessionVerdict::Pass => event.sends.push(OutgoingMessage { to, message }),
+            SessionVerdict::ReplaceHead(head) => {
                 let message = [&head, &message[shown..]].concat();
-                event.sends.push(Outgoing { to, message });
+                event.sends.push(OutgoingMessage { to, message });
             }
-            Verdict::Drop => {}
-            Verdict::Close(_) => event.closes = true,
-            Verdict::Whole => {
+            SessionVerdict::Drop => {}
+            SessionVerdict::Close(_) => event.closes = true,
+            SessionVerdict::Whole => {
                 let reaction = self.adapter.on_message(session, party, &message).await?;
                 event.react(reaction, &mut self.memo);
             }
@@ -361,7 +361,7 @@ impl Playing<'_> {
     }
 }
 
-fn event(node: &Node<'_>) -> Result<ScriptEvent, DeclarationError> {
+fn event(node: &TomlNode<'_>) -> Result<ScriptEvent, DeclarationError> {
     let section = node.section()?;
     section.known(&EVENT_KEYS)?;
     let said = message(&section)?;
@@ -383,7 +383,7 @@ fn event(node: &Node<'_>) -> Result<ScriptEvent, DeclarationError> {
             let error = item.error("nobody gets anything");
             return Err(error.hint("as in { next = \"a message\" }"));
         };
-        sends.push(Outgoing { to, message });
+        sends.push(OutgoingMessage { to, message });
     }
     let timer_ms = match section.get("timer_ms") {
         None => None,
@@ -408,7 +408,7 @@ fn message(section: &Section<'_>) -> Result<Option<(Party, Vec<u8>)>, Declaratio
         (Party::Caller, "caller", "caller_base64"),
         (Party::Next, "next", "next_base64"),
     ] {
-        let mut add = |node: &Node<'_>, bytes: Vec<u8>| match found.replace((party, bytes)) {
+        let mut add = |node: &TomlNode<'_>, bytes: Vec<u8>| match found.replace((party, bytes)) {
             None => Ok(()),
             Some(_) => Err(node.error("this is a second message")),
         };
@@ -437,7 +437,7 @@ fn said(party: Party, message: &[u8]) -> String {
 }
 
 /// A message as people are shown it.
-fn shown(sent: &Outgoing) -> String {
+fn shown(sent: &OutgoingMessage) -> String {
     let name = match sent.to {
         Party::Caller => "caller",
         Party::Next => "next",

@@ -52,7 +52,7 @@ pub const LOOKUP: &str = "lookup";
 pub const REQUEST: &str = "request";
 
 /// A compiled expression.
-pub struct Expression {
+pub struct MeteredExpression {
     text: String,
     /// With its tolls.
     program: IdedExpr,
@@ -61,7 +61,7 @@ pub struct Expression {
     of_request: Option<BTreeSet<String>>,
 }
 
-impl fmt::Debug for Expression {
+impl fmt::Debug for MeteredExpression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Expression({})", self.text)
     }
@@ -84,16 +84,16 @@ pub struct ExpressionContext<'c> {
     pub name: Option<&'c str>,
 }
 
-impl Expression {
+impl MeteredExpression {
     /// Compiles.
     ///
     /// # Errors
     /// It is no CEL, too long, too deep, or can only fail.
-    pub fn compile(text: &str) -> Result<Expression, Complaint> {
-        Expression::read(text).map_err(Complaint::from)
+    pub fn compile(text: &str) -> Result<MeteredExpression, Complaint> {
+        MeteredExpression::read(text).map_err(Complaint::from)
     }
 
-    fn read(text: &str) -> Result<Expression, String> {
+    fn read(text: &str) -> Result<MeteredExpression, String> {
         if text.len() > EXPRESSION_BYTES_MAX {
             return Err(format!(
                 "the expression is longer than {EXPRESSION_BYTES_MAX} bytes"
@@ -114,7 +114,7 @@ impl Expression {
         types::check(program.expression()).map_err(|why| format!("it can only fail: {why}"))?;
         let variables = variables::free(program.expression());
         let of_request = variables::members(program.expression(), REQUEST);
-        Ok(Expression {
+        Ok(MeteredExpression {
             text: text.to_owned(),
             program: cost::metered(program.expression()),
             variables,

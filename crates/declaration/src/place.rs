@@ -9,7 +9,7 @@ use crate::pattern::Pattern;
 
 /// A place in one version's form of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum MessagePlace {
     /// A parameter of the path template: `path.id`.
     Path(String),
     /// A query parameter that occurs once: `query.limit`.
@@ -27,16 +27,16 @@ pub enum Place {
     BodyNames(Vec<String>, Pattern),
 }
 
-impl Place {
+impl MessagePlace {
     /// Parses a place of a whole message.
     ///
     /// # Errors
     /// It is none.
-    pub fn parse(text: &str) -> Result<Place, Complaint> {
-        Place::read(text).map_err(Complaint::from)
+    pub fn parse(text: &str) -> Result<MessagePlace, Complaint> {
+        MessagePlace::read(text).map_err(Complaint::from)
     }
 
-    fn read(text: &str) -> Result<Place, String> {
+    fn read(text: &str) -> Result<MessagePlace, String> {
         let steps = split(text)?;
         let Some((root, rest)) = steps.split_first() else {
             return Err("a place is empty".to_owned());
@@ -47,7 +47,7 @@ impl Place {
         };
         match root.as_str() {
             "body" => in_body(text, rest),
-            "path" => single("a path parameter").map(Place::Path),
+            "path" => single("a path parameter").map(MessagePlace::Path),
             "query" => {
                 let name = single("a query parameter")?;
                 Ok(match (Pattern::parse(&name)?, name.strip_suffix("[]")) {
@@ -56,15 +56,15 @@ impl Place {
                             "`{text}`: a pattern stands for names that occur once"
                         ));
                     }
-                    (Some(pattern), None) => Place::QueryNames(pattern),
-                    (None, Some(name)) => Place::QueryAll(name.to_owned()),
-                    (None, None) => Place::Query(name),
+                    (Some(pattern), None) => MessagePlace::QueryNames(pattern),
+                    (None, Some(name)) => MessagePlace::QueryAll(name.to_owned()),
+                    (None, None) => MessagePlace::Query(name),
                 })
             }
             "header" => {
                 let name = single("a header")?;
                 let name = HeaderName::from_bytes(name.as_bytes());
-                name.map(Place::Header)
+                name.map(MessagePlace::Header)
                     .map_err(|_| format!("`{text}` is not a header's name"))
             }
             _ => Err(format!(
@@ -77,9 +77,9 @@ impl Place {
     ///
     /// # Errors
     /// It is none.
-    pub fn parse_inner(text: &str) -> Result<Place, Complaint> {
+    pub fn parse_inner(text: &str) -> Result<MessagePlace, Complaint> {
         if text == "." {
-            return Ok(Place::Body(Vec::new()));
+            return Ok(MessagePlace::Body(Vec::new()));
         }
         let place = split(text).and_then(|steps| in_body(text, &steps));
         place.map_err(Complaint::from)
@@ -88,19 +88,21 @@ impl Place {
     /// The pattern, where it stands for many places.
     pub fn pattern(&self) -> Option<&Pattern> {
         match self {
-            Place::QueryNames(pattern) | Place::BodyNames(_, pattern) => Some(pattern),
+            MessagePlace::QueryNames(pattern) | MessagePlace::BodyNames(_, pattern) => {
+                Some(pattern)
+            }
             _ => None,
         }
     }
 
     /// The place that a pattern means for one name in its hole.
-    pub fn filled(&self, inner: &str) -> Place {
+    pub fn filled(&self, inner: &str) -> MessagePlace {
         match self {
-            Place::QueryNames(pattern) => Place::Query(pattern.fill(inner)),
-            Place::BodyNames(steps, pattern) => {
+            MessagePlace::QueryNames(pattern) => MessagePlace::Query(pattern.fill(inner)),
+            MessagePlace::BodyNames(steps, pattern) => {
                 let mut steps = steps.clone();
                 steps.push(pattern.fill(inner));
-                Place::Body(steps)
+                MessagePlace::Body(steps)
             }
             other => other.clone(),
         }
@@ -110,52 +112,56 @@ impl Place {
     pub fn is_query(&self) -> bool {
         matches!(
             self,
-            Place::Query(_) | Place::QueryAll(_) | Place::QueryNames(_)
+            MessagePlace::Query(_) | MessagePlace::QueryAll(_) | MessagePlace::QueryNames(_)
         )
     }
 
     /// How deep it lies in the body; other places count as deepest.
     pub fn depth(&self) -> usize {
         match self {
-            Place::Body(steps) => steps.len(),
-            Place::BodyNames(steps, _) => steps.len() + 1,
+            MessagePlace::Body(steps) => steps.len(),
+            MessagePlace::BodyNames(steps, _) => steps.len() + 1,
             _ => usize::MAX,
         }
     }
 
     /// Whether it lies in the body.
     pub fn is_body(&self) -> bool {
-        matches!(self, Place::Body(_) | Place::BodyNames(..))
+        matches!(self, MessagePlace::Body(_) | MessagePlace::BodyNames(..))
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for MessagePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Path(name) => write!(f, "path.{name}"),
-            Place::Query(name) => write!(f, "query.{name}"),
-            Place::QueryAll(name) => write!(f, "query.{name}[]"),
-            Place::Header(name) => write!(f, "header.{name}"),
-            Place::Body(steps) if steps.is_empty() => f.write_str("body"),
-            Place::Body(steps) => write!(f, "body.{}", steps.join(".")),
-            Place::QueryNames(pattern) => write!(f, "query.{pattern}"),
-            Place::BodyNames(steps, pattern) if steps.is_empty() => write!(f, "body.{pattern}"),
-            Place::BodyNames(steps, pattern) => write!(f, "body.{}.{pattern}", steps.join(".")),
+            MessagePlace::Path(name) => write!(f, "path.{name}"),
+            MessagePlace::Query(name) => write!(f, "query.{name}"),
+            MessagePlace::QueryAll(name) => write!(f, "query.{name}[]"),
+            MessagePlace::Header(name) => write!(f, "header.{name}"),
+            MessagePlace::Body(steps) if steps.is_empty() => f.write_str("body"),
+            MessagePlace::Body(steps) => write!(f, "body.{}", steps.join(".")),
+            MessagePlace::QueryNames(pattern) => write!(f, "query.{pattern}"),
+            MessagePlace::BodyNames(steps, pattern) if steps.is_empty() => {
+                write!(f, "body.{pattern}")
+            }
+            MessagePlace::BodyNames(steps, pattern) => {
+                write!(f, "body.{}.{pattern}", steps.join("."))
+            }
         }
     }
 }
 
 /// A member of the body, or a pattern of members' names as the last step.
-fn in_body(text: &str, steps: &[String]) -> Result<Place, String> {
+fn in_body(text: &str, steps: &[String]) -> Result<MessagePlace, String> {
     let Some((last, before)) = steps.split_last() else {
-        return Ok(Place::Body(Vec::new()));
+        return Ok(MessagePlace::Body(Vec::new()));
     };
     if before.iter().any(|step| step.contains(['{', '}'])) {
         return Err(format!("`{text}`: only the last name may be a pattern"));
     }
     Ok(match Pattern::parse(last)? {
-        Some(pattern) => Place::BodyNames(before.to_vec(), pattern),
-        None => Place::Body(steps.to_vec()),
+        Some(pattern) => MessagePlace::BodyNames(before.to_vec(), pattern),
+        None => MessagePlace::Body(steps.to_vec()),
     })
 }
 
@@ -190,20 +196,27 @@ mod tests {
 
     #[test]
     fn places_are_told_apart_by_their_first_step() {
-        let body = |steps: &[&str]| Place::Body(steps.iter().map(|s| s.to_string()).collect());
-        assert_eq!(Place::parse("body.a.b"), Ok(body(&["a", "b"])));
-        assert_eq!(Place::parse("body"), Ok(body(&[])));
-        assert_eq!(Place::parse(r#"body."a.b".c"#), Ok(body(&["a.b", "c"])));
-        assert_eq!(Place::parse("path.id"), Ok(Place::Path("id".into())));
+        let body =
+            |steps: &[&str]| MessagePlace::Body(steps.iter().map(|s| s.to_string()).collect());
+        assert_eq!(MessagePlace::parse("body.a.b"), Ok(body(&["a", "b"])));
+        assert_eq!(MessagePlace::parse("body"), Ok(body(&[])));
         assert_eq!(
-            Place::parse("query.tag[]"),
-            Ok(Place::QueryAll("tag".into()))
+            MessagePlace::parse(r#"body."a.b".c"#),
+            Ok(body(&["a.b", "c"]))
         );
         assert_eq!(
-            Place::parse("header.X-A"),
-            Ok(Place::Header(HeaderName::from_static("x-a")))
+            MessagePlace::parse("path.id"),
+            Ok(MessagePlace::Path("id".into()))
         );
-        assert_eq!(Place::parse_inner("."), Ok(body(&[])));
+        assert_eq!(
+            MessagePlace::parse("query.tag[]"),
+            Ok(MessagePlace::QueryAll("tag".into()))
+        );
+        assert_eq!(
+            MessagePlace::parse("header.X-A"),
+            Ok(MessagePlace::Header(HeaderName::from_static("x-a")))
+        );
+        assert_eq!(MessagePlace::parse_inner("."), Ok(body(&[])));
         for wrong in [
             "",
             "body..a",
@@ -213,7 +226,7 @@ mod tests {
             "body.\"a",
             "query",
         ] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(MessagePlace::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

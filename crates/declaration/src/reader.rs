@@ -55,7 +55,7 @@ pub struct Origin {
 
 /// A value and the key it stands under.
 #[derive(Clone)]
-pub struct Node<'t> {
+pub struct TomlNode<'t> {
     /// The file.
     pub source: &'t Source<'t>,
     /// The key, dotted.
@@ -64,7 +64,7 @@ pub struct Node<'t> {
     pub value: &'t Spanned<DeValue<'t>>,
 }
 
-impl<'t> Node<'t> {
+impl<'t> TomlNode<'t> {
     /// What is wrong with it.
     pub fn error(&self, message: impl Into<String>) -> DeclarationError {
         self.source.error(self.value.span(), &self.key, message)
@@ -128,7 +128,7 @@ impl<'t> Node<'t> {
     ///
     /// # Errors
     /// It is none.
-    pub fn items(&self) -> Result<Vec<Node<'t>>, DeclarationError> {
+    pub fn items(&self) -> Result<Vec<TomlNode<'t>>, DeclarationError> {
         let array = self
             .value
             .get_ref()
@@ -136,7 +136,7 @@ impl<'t> Node<'t> {
             .ok_or_else(|| self.wrong("an array"))?;
         let items = array.iter().enumerate();
         Ok(items
-            .map(|(index, value)| Node {
+            .map(|(index, value)| TomlNode {
                 source: self.source,
                 key: format!("{}[{index}]", self.key),
                 value,
@@ -194,12 +194,12 @@ impl<'t> Node<'t> {
             DeValue::Array(_) => Json::Array(
                 self.items()?
                     .iter()
-                    .map(Node::json)
+                    .map(TomlNode::json)
                     .collect::<Result<_, _>>()?,
             ),
             DeValue::Table(_) => {
                 let members = self.section()?.nodes();
-                let member = |(name, node): (String, Node<'_>)| Ok((name, node.json()?));
+                let member = |(name, node): (String, TomlNode<'_>)| Ok((name, node.json()?));
                 Json::Object(
                     members
                         .into_iter()
@@ -253,10 +253,10 @@ impl<'t> Section<'t> {
     }
 
     /// The value of a key.
-    pub fn get(&self, name: &'static str) -> Option<Node<'t>> {
+    pub fn get(&self, name: &'static str) -> Option<TomlNode<'t>> {
         self.asked.borrow_mut().push(name);
         let value = self.table.get(name)?;
-        Some(Node {
+        Some(TomlNode {
             source: self.source,
             key: self.child(name),
             value,
@@ -269,9 +269,9 @@ impl<'t> Section<'t> {
     }
 
     /// All members, under whatever keys.
-    pub fn nodes(&self) -> Vec<(String, Node<'t>)> {
+    pub fn nodes(&self) -> Vec<(String, TomlNode<'t>)> {
         let nodes = self.table.iter().map(|(name, value)| {
-            let node = Node {
+            let node = TomlNode {
                 source: self.source,
                 key: self.child(name.get_ref()),
                 value,
@@ -315,7 +315,7 @@ impl<'t> Section<'t> {
     ///
     /// # Errors
     /// It is no array.
-    pub fn items(&self, name: &'static str) -> Result<Vec<Node<'t>>, DeclarationError> {
+    pub fn items(&self, name: &'static str) -> Result<Vec<TomlNode<'t>>, DeclarationError> {
         Ok(self
             .get(name)
             .map(|node| node.items())

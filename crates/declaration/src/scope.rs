@@ -3,7 +3,7 @@
 use http::header::{HeaderMap, HeaderValue};
 
 use crate::error::Mismatch;
-use crate::place::Place;
+use crate::place::MessagePlace;
 pub use crate::query::Pair;
 use crate::template::Parameters;
 use wire::json::Json;
@@ -41,36 +41,36 @@ impl Scope {
     ///
     /// # Errors
     /// What is there is not one text.
-    pub fn get(&self, place: &Place) -> Result<Option<Json>, Mismatch> {
-        let Place::Body(steps) = place else {
+    pub fn get(&self, place: &MessagePlace) -> Result<Option<Json>, Mismatch> {
+        let MessagePlace::Body(steps) = place else {
             return self.get_head(place);
         };
         Ok(self.body.as_ref().and_then(|body| body.at(steps)))
     }
 
-    fn get_head(&self, place: &Place) -> Result<Option<Json>, Mismatch> {
+    fn get_head(&self, place: &MessagePlace) -> Result<Option<Json>, Mismatch> {
         let Some(head) = &self.head else {
             return Ok(None);
         };
         let query = head.query.as_deref().unwrap_or_default();
         match place {
-            Place::Path(name) => {
+            MessagePlace::Path(name) => {
                 let found = head.parameters.iter().find(|(n, _)| n == name);
                 Ok(found.map(|(_, value)| Json::String(value.clone())))
             }
-            Place::Query(name) => {
+            MessagePlace::Query(name) => {
                 let mut found = query.iter().filter(|pair| pair.name == *name);
                 match (found.next(), found.next()) {
                     (_, Some(_)) => Err(Mismatch::new("it occurs more than once")),
                     (first, None) => Ok(first.map(|pair| Json::String(pair.value.clone()))),
                 }
             }
-            Place::QueryAll(name) => {
+            MessagePlace::QueryAll(name) => {
                 let found = query.iter().filter(|pair| pair.name == *name);
                 let found: Vec<Json> = found.map(|p| Json::String(p.value.clone())).collect();
                 Ok((!found.is_empty()).then_some(Json::Array(found)))
             }
-            Place::Header(name) => {
+            MessagePlace::Header(name) => {
                 let mut found = head.headers.get_all(name).iter();
                 match (found.next(), found.next()) {
                     (_, Some(_)) => Err(Mismatch::new("it occurs more than once")),
@@ -83,15 +83,17 @@ impl Scope {
                 }
             }
             // Patterns are filled before anything is read by them.
-            Place::Body(_) | Place::QueryNames(_) | Place::BodyNames(..) => Ok(None),
+            MessagePlace::Body(_) | MessagePlace::QueryNames(_) | MessagePlace::BodyNames(..) => {
+                Ok(None)
+            }
         }
     }
 
     /// The names in the holes of a pattern, as far as the message has such names.
-    pub fn names(&self, place: &Place) -> Vec<String> {
+    pub fn names(&self, place: &MessagePlace) -> Vec<String> {
         let mut names = Vec::new();
         match place {
-            Place::QueryNames(pattern) => {
+            MessagePlace::QueryNames(pattern) => {
                 let heads = self.head.iter();
                 let pairs = heads.flat_map(|head| head.query.iter().flatten());
                 names.extend(
@@ -100,7 +102,7 @@ impl Scope {
                         .map(str::to_owned),
                 );
             }
-            Place::BodyNames(steps, pattern) => {
+            MessagePlace::BodyNames(steps, pattern) => {
                 let mut fits = |object: &Json| {
                     if let Json::Object(members) = object {
                         let found = members.iter().filter_map(|(n, _)| pattern.hole_of(n));
@@ -124,8 +126,8 @@ impl Scope {
     ///
     /// # Errors
     /// What is there is not one text.
-    pub fn take(&mut self, place: &Place) -> Result<Option<Json>, Mismatch> {
-        if let Place::Body(steps) = place {
+    pub fn take(&mut self, place: &MessagePlace) -> Result<Option<Json>, Mismatch> {
+        if let MessagePlace::Body(steps) = place {
             return Ok(match (&mut self.body, steps.split_first()) {
                 (body, None) => body.take(),
                 (Some(body), Some((first, rest))) => take_member(body, first, rest),
@@ -137,16 +139,16 @@ impl Scope {
             return Ok(None);
         };
         match place {
-            Place::Path(name) => head.parameters.retain(|(n, _)| n != name),
-            Place::Query(name) | Place::QueryAll(name) => {
+            MessagePlace::Path(name) => head.parameters.retain(|(n, _)| n != name),
+            MessagePlace::Query(name) | MessagePlace::QueryAll(name) => {
                 head.query
                     .get_or_insert_default()
                     .retain(|pair| pair.name != *name);
             }
-            Place::Header(name) => {
+            MessagePlace::Header(name) => {
                 head.headers.remove(name);
             }
-            Place::Body(_) | Place::QueryNames(_) | Place::BodyNames(..) => {}
+            MessagePlace::Body(_) | MessagePlace::QueryNames(_) | MessagePlace::BodyNames(..) => {}
         }
         Ok(value)
     }
@@ -155,8 +157,8 @@ impl Scope {
     ///
     /// # Errors
     /// There is a value already, or the place cannot hold this one.
-    pub fn put(&mut self, place: &Place, value: Json) -> Result<(), Mismatch> {
-        if let Place::Body(steps) = place {
+    pub fn put(&mut self, place: &MessagePlace, value: Json) -> Result<(), Mismatch> {
+        if let MessagePlace::Body(steps) = place {
             return put_member(&mut self.body, steps, value);
         }
         if self.get_head(place)?.is_some() {
@@ -166,12 +168,12 @@ impl Scope {
             return Err(Mismatch::new("only bodies are known here"));
         };
         match place {
-            Place::Path(name) => head.parameters.push((name.clone(), text_of(value)?)),
-            Place::Query(name) => {
+            MessagePlace::Path(name) => head.parameters.push((name.clone(), text_of(value)?)),
+            MessagePlace::Query(name) => {
                 let pair = Pair::new(name.clone(), text_of(value)?);
                 head.query.get_or_insert_default().push(pair);
             }
-            Place::QueryAll(name) => {
+            MessagePlace::QueryAll(name) => {
                 let Json::Array(items) = value else {
                     return Err(Mismatch::new(format!(
                         "an array is needed, not {}",
@@ -183,13 +185,13 @@ impl Scope {
                     query.push(Pair::new(name.clone(), text_of(item)?));
                 }
             }
-            Place::Header(name) => {
+            MessagePlace::Header(name) => {
                 let text = text_of(value)?;
                 let value = HeaderValue::from_bytes(text.as_bytes());
                 let value = value.map_err(|_| Mismatch::new("no header can hold this text"))?;
                 head.headers.insert(name.clone(), value);
             }
-            Place::Body(_) | Place::QueryNames(_) | Place::BodyNames(..) => {}
+            MessagePlace::Body(_) | MessagePlace::QueryNames(_) | MessagePlace::BodyNames(..) => {}
         }
         Ok(())
     }
@@ -207,7 +209,7 @@ fn text_of(value: Json) -> Result<String, Mismatch> {
     }
 }
 
-fn occupied(place: &Place) -> Mismatch {
+fn occupied(place: &MessagePlace) -> Mismatch {
     Mismatch::new(format!("there is already a value at {place}"))
 }
 

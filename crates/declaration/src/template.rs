@@ -28,7 +28,7 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'}');
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
+enum TemplateSegment {
     Literal(String),
     Parameter(String),
     /// The rest of the path, slashes included: `{name*}`, only at the end.
@@ -37,25 +37,25 @@ enum Segment {
 
 /// A method and a path with parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct CallTemplate {
     /// `None` for `*`: any.
     pub method: Option<Method>,
-    segments: Vec<Segment>,
+    segments: Vec<TemplateSegment>,
 }
 
 /// Parameters of a path, decoded.
 pub type Parameters = Vec<(String, String)>;
 
-impl Template {
+impl CallTemplate {
     /// Parses `METHOD /path/{parameter}/{rest*}`.
     ///
     /// # Errors
     /// It is none.
-    pub fn parse(text: &str) -> Result<Template, Complaint> {
-        Template::read(text).map_err(Complaint::from)
+    pub fn parse(text: &str) -> Result<CallTemplate, Complaint> {
+        CallTemplate::read(text).map_err(Complaint::from)
     }
 
-    fn read(text: &str) -> Result<Template, String> {
+    fn read(text: &str) -> Result<CallTemplate, String> {
         let wrong = || format!("`{text}` is not a method and a path, as in \"GET /items/{{id}}\"");
         let (method, path) = text.split_once(' ').ok_or_else(wrong)?;
         let method = match method {
@@ -66,18 +66,21 @@ impl Template {
             _ => return Err(wrong()),
         };
         let path = path.trim().strip_prefix('/').ok_or_else(wrong)?;
-        let segments: Vec<Segment> = path.split('/').map(segment).collect::<Result<_, _>>()?;
-        let rests = segments.iter().rposition(|s| matches!(s, Segment::Rest(_)));
+        let segments: Vec<TemplateSegment> =
+            path.split('/').map(segment).collect::<Result<_, _>>()?;
+        let rests = segments
+            .iter()
+            .rposition(|s| matches!(s, TemplateSegment::Rest(_)));
         if segments
             .iter()
-            .filter(|s| matches!(s, Segment::Rest(_)))
+            .filter(|s| matches!(s, TemplateSegment::Rest(_)))
             .count()
             > 1
             || rests.is_some_and(|at| at + 1 < segments.len())
         {
             return Err(format!("`{text}`: {{name*}} stands only at the end"));
         }
-        let template = Template { method, segments };
+        let template = CallTemplate { method, segments };
         let mut names = template.parameters();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -87,8 +90,8 @@ impl Template {
     }
 
     /// The same path with any method.
-    pub fn of_any_method(&self) -> Template {
-        Template {
+    pub fn of_any_method(&self) -> CallTemplate {
+        CallTemplate {
             method: None,
             segments: self.segments.clone(),
         }
@@ -99,8 +102,10 @@ impl Template {
         self.segments
             .iter()
             .filter_map(|segment| match segment {
-                Segment::Literal(_) => None,
-                Segment::Parameter(name) | Segment::Rest(name) => Some(name.as_str()),
+                TemplateSegment::Literal(_) => None,
+                TemplateSegment::Parameter(name) | TemplateSegment::Rest(name) => {
+                    Some(name.as_str())
+                }
             })
             .collect()
     }
@@ -110,7 +115,7 @@ impl Template {
         if self.method.as_ref().is_some_and(|m| m != method) {
             return false;
         }
-        let rest = matches!(self.segments.last(), Some(Segment::Rest(_)));
+        let rest = matches!(self.segments.last(), Some(TemplateSegment::Rest(_)));
         let fixed = self.segments.len() - usize::from(rest);
         if path.len() < self.segments.len() || (!rest && path.len() != fixed) {
             return false;
@@ -119,9 +124,11 @@ impl Template {
             .iter()
             .zip(path)
             .all(|(segment, found)| match segment {
-                Segment::Literal(literal) => decode(found).is_some_and(|found| found == *literal),
-                Segment::Parameter(_) => !found.is_empty(),
-                Segment::Rest(_) => true,
+                TemplateSegment::Literal(literal) => {
+                    decode(found).is_some_and(|found| found == *literal)
+                }
+                TemplateSegment::Parameter(_) => !found.is_empty(),
+                TemplateSegment::Rest(_) => true,
             })
     }
 
@@ -130,11 +137,11 @@ impl Template {
         let mut parameters = Vec::new();
         for (index, segment) in self.segments.iter().enumerate() {
             match segment {
-                Segment::Literal(_) => {}
-                Segment::Parameter(name) => {
+                TemplateSegment::Literal(_) => {}
+                TemplateSegment::Parameter(name) => {
                     parameters.push((name.clone(), decode(path[index])?.into_owned()));
                 }
-                Segment::Rest(name) => {
+                TemplateSegment::Rest(name) => {
                     let rest: Option<Vec<_>> = path[index..].iter().map(|s| decode(s)).collect();
                     parameters.push((name.clone(), rest?.join("/")));
                 }
@@ -152,12 +159,14 @@ impl Template {
         for segment in &self.segments {
             path.push('/');
             match segment {
-                Segment::Literal(literal) => path.extend(utf8_percent_encode(literal, SEGMENT)),
-                Segment::Parameter(name) => {
+                TemplateSegment::Literal(literal) => {
+                    path.extend(utf8_percent_encode(literal, SEGMENT))
+                }
+                TemplateSegment::Parameter(name) => {
                     let value = find(parameters, name).filter(|value| !value.is_empty());
                     push_segment(&mut path, value.ok_or(name.as_str())?);
                 }
-                Segment::Rest(name) => {
+                TemplateSegment::Rest(name) => {
                     let value = find(parameters, name).ok_or(name.as_str())?;
                     for (index, part) in value.split('/').enumerate() {
                         if index > 0 {
@@ -172,16 +181,16 @@ impl Template {
     }
 
     /// Whether some request matches both, as far as the forms tell.
-    pub fn overlaps(&self, other: &Template) -> bool {
+    pub fn overlaps(&self, other: &CallTemplate) -> bool {
         let methods = match (&self.method, &other.method) {
             (Some(a), Some(b)) => a == b,
             _ => true,
         };
-        let same = |a: &Segment, b: &Segment| match (a, b) {
-            (Segment::Literal(a), Segment::Literal(b)) => a == b,
-            (Segment::Literal(_), _) | (_, Segment::Literal(_)) => false,
-            (Segment::Rest(_), Segment::Rest(_)) => true,
-            (Segment::Rest(_), _) | (_, Segment::Rest(_)) => false,
+        let same = |a: &TemplateSegment, b: &TemplateSegment| match (a, b) {
+            (TemplateSegment::Literal(a), TemplateSegment::Literal(b)) => a == b,
+            (TemplateSegment::Literal(_), _) | (_, TemplateSegment::Literal(_)) => false,
+            (TemplateSegment::Rest(_), TemplateSegment::Rest(_)) => true,
+            (TemplateSegment::Rest(_), _) | (_, TemplateSegment::Rest(_)) => false,
             _ => true,
         };
         methods
@@ -197,23 +206,23 @@ impl Template {
     /// method before any.
     pub fn rank(&self) -> (Vec<u8>, bool) {
         let kinds = self.segments.iter().map(|segment| match segment {
-            Segment::Literal(_) => 0,
-            Segment::Parameter(_) => 1,
-            Segment::Rest(_) => 2,
+            TemplateSegment::Literal(_) => 0,
+            TemplateSegment::Parameter(_) => 1,
+            TemplateSegment::Rest(_) => 2,
         });
         (kinds.collect(), self.method.is_none())
     }
 }
 
-impl fmt::Display for Template {
+impl fmt::Display for CallTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.method.as_ref().map_or("*", Method::as_str))?;
         f.write_str(" ")?;
         for segment in &self.segments {
             match segment {
-                Segment::Literal(literal) => write!(f, "/{literal}")?,
-                Segment::Parameter(name) => write!(f, "/{{{name}}}")?,
-                Segment::Rest(name) => write!(f, "/{{{name}*}}")?,
+                TemplateSegment::Literal(literal) => write!(f, "/{literal}")?,
+                TemplateSegment::Parameter(name) => write!(f, "/{{{name}}}")?,
+                TemplateSegment::Rest(name) => write!(f, "/{{{name}*}}")?,
             }
         }
         Ok(())
@@ -243,7 +252,7 @@ fn decode(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
 }
 
-fn segment(text: &str) -> Result<Segment, String> {
+fn segment(text: &str) -> Result<TemplateSegment, String> {
     let Some(inner) = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')) else {
         if text.contains(['{', '}', '?', '#']) {
             return Err(format!(
@@ -251,7 +260,7 @@ fn segment(text: &str) -> Result<Segment, String> {
             ));
         }
         let literal = decode(text).ok_or_else(|| format!("`{text}` is not UTF-8"))?;
-        return Ok(Segment::Literal(literal.into_owned()));
+        return Ok(TemplateSegment::Literal(literal.into_owned()));
     };
     let (name, rest) = match inner.strip_suffix('*') {
         Some(name) => (name, true),
@@ -265,9 +274,9 @@ fn segment(text: &str) -> Result<Segment, String> {
         return Err(format!("`{text}` is not a parameter"));
     }
     Ok(if rest {
-        Segment::Rest(name.to_owned())
+        TemplateSegment::Rest(name.to_owned())
     } else {
-        Segment::Parameter(name.to_owned())
+        TemplateSegment::Parameter(name.to_owned())
     })
 }
 
@@ -281,7 +290,7 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_encoded_again() {
-        let template = Template::parse("GET /a/{id}/{rest*}").expect("valid");
+        let template = CallTemplate::parse("GET /a/{id}/{rest*}").expect("valid");
         let path = split("/a/x%2Fy%20z/p/q%C3%A9");
         assert!(template.matches(&Method::GET, &path));
         let parameters = template.extract(&path).expect("UTF-8");
@@ -295,7 +304,7 @@ mod tests {
 
     #[test]
     fn only_paths_of_the_same_form_match() {
-        let template = Template::parse("PUT /a/{id}").expect("valid");
+        let template = CallTemplate::parse("PUT /a/{id}").expect("valid");
         for (method, path, found) in [
             (Method::PUT, "/a/1", true),
             (Method::GET, "/a/1", false),
@@ -314,7 +323,7 @@ mod tests {
 
     #[test]
     fn dots_are_escaped() {
-        let template = Template::parse("GET /{id}").expect("valid");
+        let template = CallTemplate::parse("GET /{id}").expect("valid");
         assert_eq!(
             template.fill(&vec![("id".into(), "..".into())]).as_deref(),
             Ok("/%2E%2E")
@@ -332,7 +341,7 @@ mod tests {
             "GET /x{a}",
             "GET /{}",
         ] {
-            assert!(Template::parse(text).is_err(), "{text}");
+            assert!(CallTemplate::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -283,10 +283,10 @@ fn calculated(operator: &str, a: Type, b: Type) -> Result<Type, String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::expression::Expression;
+    use crate::expression::MeteredExpression;
 
     fn problem(text: &str) -> Option<String> {
-        Expression::compile(text).err().map(String::from)
+        MeteredExpression::compile(text).err().map(String::from)
     }
 
     #[test]

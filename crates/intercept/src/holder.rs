@@ -2,8 +2,8 @@
 //!
 //! One `SOCK_SEQPACKET` Unix connection (`<data>/holder.sock`, mode 0600), one JSON message a packet, at most
 //! [`PACKET_BYTES_MAX`]; descriptors ride along as `SCM_RIGHTS`. Only one agent is attached at a time: a newer one
-//! replaces the older. The agent sends [`Request`]s; the holder answers each with a [`Reply`] of the same `id`, and
-//! pushes [`Event`]s between them.
+//! replaces the older. The agent sends [`HolderRequest`]s; the holder answers each with a [`HolderReply`] of the same `id`, and
+//! pushes [`HolderEvent`]s between them.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub const KILLED_TOLD_MAX: usize = 8;
 
 /// A request with its number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Request {
+pub struct HolderRequest {
     /// Chosen by the agent, returned in the reply.
     pub id: u64,
     /// What is asked.
@@ -148,7 +148,7 @@ pub struct Interception {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reply {
+pub struct HolderReply {
     /// The request's number.
     pub id: u64,
     /// The answer, or what went wrong, in words.
@@ -260,7 +260,7 @@ pub struct KeptListener {
 /// What the holder tells without being asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum HolderEvent {
     /// A connection for the agent; one descriptor comes with it. Nothing of its stream has been consumed.
     HandedOver {
         /// Why the accept hook gave it away.
@@ -302,7 +302,7 @@ pub enum HandOverReason {
 #[serde(rename_all = "snake_case")]
 pub enum FromHolder {
     /// An answer.
-    Reply(Reply),
+    Reply(HolderReply),
     /// News.
-    Event(Event),
+    Event(HolderEvent),
 }

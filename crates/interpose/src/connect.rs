@@ -185,7 +185,7 @@ impl Attempt<'_> {
 
 /// What the net does about a connect of which it has done its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begun {
+pub enum BegunConnect {
     /// It is not for us: the kernel does it.
     Plain,
     /// The label is on its way and the socket connects.
@@ -195,7 +195,7 @@ pub enum Begun {
 }
 
 /// Begins a connect, as the hook does for a socket that does not wait. It has ended well only where the slow path was taken.
-pub fn begin(fd: c_int, to: Given) -> Begun {
+pub fn begin(fd: c_int, to: Given) -> BegunConnect {
     let member = match decide_for(fd, to.address()) {
         Connect::Bypass(reason) => Err(reason),
         Connect::Label(_) | Connect::Refuse => match socket(fd, false) {
@@ -205,10 +205,10 @@ pub fn begin(fd: c_int, to: Given) -> Begun {
     };
     if let Err(reason) = member {
         state::count(reason.connect_counter());
-        return Begun::Plain;
+        return BegunConnect::Plain;
     }
     match label_and_connect(fd, to, || ConnectManner::AsksTheNet) {
-        Err(libc::EINPROGRESS) => Begun::Labelled,
-        ended => Begun::Ended(ended),
+        Err(libc::EINPROGRESS) => BegunConnect::Labelled,
+        ended => BegunConnect::Ended(ended),
     }
 }

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::message::{is_encoded, set_body};
-use crate::operation::{Alternative, Operation, Statuses};
+use crate::operation::{Alternative, LensOperation, Statuses};
 use crate::recipe::rule::Remembered;
 use crate::step::LensStep;
 use call::{
@@ -19,7 +19,7 @@ const WORDS_BYTES_MAX: usize = 300;
 /// The way back of one call.
 pub(crate) struct Back<'s> {
     pub(crate) step: &'s LensStep,
-    pub(crate) operation: &'s Operation,
+    pub(crate) operation: &'s LensOperation,
     /// The caller's.
     pub(crate) method: Method,
     pub(crate) remembered: Remembered,

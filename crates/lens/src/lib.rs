@@ -19,19 +19,19 @@ use std::sync::Arc;
 
 use call::{Calls, Chain, Conflicts, Direction};
 use declaration::DeclarationError;
-use operation::{Declared, Operation, RefusalForms, Unmatched};
+use operation::{DeclaredRefusal, LensOperation, RefusalForms, Unmatched};
 
 /// A lens file, parsed, proved and compiled.
 #[derive(Debug)]
 pub struct Lens {
     /// As messages name it.
     file: String,
-    operations: Vec<Operation>,
+    operations: Vec<LensOperation>,
     /// The operations that callers of a side may call, the most particular first.
     routes: [Vec<usize>; 2],
     unmatched: Unmatched,
     refusals: RefusalForms,
-    declared: Vec<Declared>,
+    declared: Vec<DeclaredRefusal>,
 }
 
 impl Lens {

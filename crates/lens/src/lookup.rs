@@ -6,14 +6,14 @@ use http::header::{self, HeaderMap};
 use http::{Method, Request};
 
 use crate::message::{is_encoded, target};
-use crate::operation::Operation;
+use crate::operation::LensOperation;
 use crate::step::LensStep;
-use call::{Answer, Body, BodyError, BodyLimits, Call, Failure, Held, Key, Next, RefusalKind};
+use call::{Answer, Body, BodyError, BodyLimits, Call, Failure, HeldKey, Key, Next, RefusalKind};
 use declaration::Mismatch;
 use declaration::expression::ExpressionContext;
 use declaration::lookup::{LookupAnswers, answer_value};
 use declaration::scope::Scope;
-use declaration::template::Template;
+use declaration::template::CallTemplate;
 use wire::json::Json;
 
 /// Headers that concern the body of the caller's own request, or make its answer depend on what the
@@ -35,11 +35,11 @@ impl LensStep {
     /// Waits for the conflict key of an operation, if it has one.
     pub(crate) async fn hold<'a>(
         &self,
-        operation: &Operation,
+        operation: &LensOperation,
         method: &Method,
         scope: &Scope,
         next: &mut Next<'a>,
-    ) -> Result<Option<Held<'a>>, Mismatch> {
+    ) -> Result<Option<HeldKey<'a>>, Mismatch> {
         let Some(conflict) = &operation.conflict[self.caller() as usize] else {
             return Ok(None);
         };
@@ -62,7 +62,7 @@ impl LensStep {
     /// Makes the look-up calls of an operation.
     pub(crate) async fn look_up(
         &self,
-        operation: &Operation,
+        operation: &LensOperation,
         call: &Call,
         scope: &Scope,
         next: &mut Next<'_>,
@@ -109,7 +109,7 @@ impl LensStep {
 }
 
 /// A look-up call: the caller's headers go with it, so that it is made with the caller's rights.
-fn request(template: &Template, call: &Call, scope: &Scope) -> Result<Call, Mismatch> {
+fn request(template: &CallTemplate, call: &Call, scope: &Scope) -> Result<Call, Mismatch> {
     let head = scope.head.as_ref();
     let nothing = Vec::new();
     let parameters = head.map_or(&nothing, |head| &head.parameters);

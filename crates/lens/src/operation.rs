@@ -5,31 +5,31 @@ use http::{Method, StatusCode};
 use crate::recipe::Recipe;
 use crate::recipe::rule::BySide;
 use call::{Direction, Hold, Side};
-use declaration::expression::Expression;
-use declaration::place::Place;
+use declaration::expression::MeteredExpression;
+use declaration::place::MessagePlace;
 use declaration::reader::Origin;
-use declaration::template::Template;
+use declaration::template::CallTemplate;
 use wire::json::Json;
 
 /// An operation at both versions, or one that is refused.
 #[derive(Debug)]
-pub(crate) struct Operation {
+pub(crate) struct LensOperation {
     /// Where it is written.
     pub(crate) origin: Origin,
     /// For messages and counters.
     pub(crate) name: String,
     /// Old and new; one is missing only where `refuse` is given.
-    pub(crate) templates: BySide<Template>,
+    pub(crate) templates: BySide<CallTemplate>,
     /// Used in this direction only.
     pub(crate) only: Option<Direction>,
     /// Whether it applies to a caller's request, by the caller's side.
-    pub(crate) when: BySide<Expression>,
+    pub(crate) when: BySide<MeteredExpression>,
     /// Which of the lens' declared refusals answers it.
     pub(crate) refuse: Option<usize>,
     /// What is called before the call itself.
     pub(crate) lookups: Vec<Lookup>,
     /// Conflict keys as declared, by the caller's side, until it is known who holds them.
-    pub(crate) keys: BySide<Expression>,
+    pub(crate) keys: BySide<MeteredExpression>,
     /// By the caller's side; `None` for what may run beside anything.
     pub(crate) conflict: BySide<Conflict>,
     pub(crate) request: Recipe,
@@ -39,7 +39,7 @@ pub(crate) struct Operation {
     /// A status that no alternative names passes unchanged.
     pub(crate) other_statuses_pass: bool,
     /// Places of a caller's request, by the caller's side, whose values answers repeat.
-    pub(crate) echoes: Vec<(Side, Place)>,
+    pub(crate) echoes: Vec<(Side, MessagePlace)>,
     /// Whether expressions of answers use the caller's request.
     pub(crate) remembers_request: bool,
     /// Whether the request's body has to be decoded.
@@ -50,7 +50,7 @@ pub(crate) struct Operation {
     pub(crate) decodes_response: bool,
 }
 
-impl Operation {
+impl LensOperation {
     /// Fixes what messages have to be taken apart.
     pub(crate) fn settle(&mut self) {
         let answers = |variable: &str| {
@@ -64,7 +64,8 @@ impl Operation {
         let remembers_body = answers("request.body");
         let remembers_query = answers("request.query") || answers("request.queries");
         let when = |variable: &str| self.when.iter().flatten().any(|w| w.uses(variable));
-        let echo = |wanted: fn(&Place) -> bool| self.echoes.iter().any(|(_, place)| wanted(place));
+        let echo =
+            |wanted: fn(&MessagePlace) -> bool| self.echoes.iter().any(|(_, place)| wanted(place));
         let before = |variable: &str| {
             let conditions = self
                 .lookups
@@ -82,11 +83,11 @@ impl Operation {
             || self.text.contains(&true)
             || when("body")
             || before("body")
-            || echo(Place::is_body)
+            || echo(MessagePlace::is_body)
             || remembers_body;
         self.parses_query = self.request.needs_query()
             || ["query", "queries"].iter().any(|v| when(v) || before(v))
-            || echo(Place::is_query)
+            || echo(MessagePlace::is_query)
             || remembers_query;
         self.remembers_request = remembers_request;
         self.decodes_response = self.responses.iter().any(Alternative::needs_body);
@@ -100,9 +101,9 @@ pub(crate) struct Lookup {
     pub(crate) name: String,
     /// What is called, by the side that the software speaks; parameters are those of the caller's
     /// path.
-    pub(crate) templates: BySide<Template>,
+    pub(crate) templates: BySide<CallTemplate>,
     /// Whether it is needed, judged on the caller's request.
-    pub(crate) when: BySide<Expression>,
+    pub(crate) when: BySide<MeteredExpression>,
 }
 
 /// The conflict key of an operation, and how it is held.
@@ -110,7 +111,7 @@ pub(crate) struct Lookup {
 pub(crate) struct Conflict {
     pub(crate) hold: Hold,
     /// Over the caller's request; without one it is the whole node.
-    pub(crate) key: Option<Expression>,
+    pub(crate) key: Option<MeteredExpression>,
 }
 
 /// One kind of answer of an operation.
@@ -123,7 +124,7 @@ pub(crate) struct Alternative {
     /// Used in this direction only.
     pub(crate) only: Option<Direction>,
     /// Whether it applies to an answer, by the side that the answer comes from.
-    pub(crate) when: BySide<Expression>,
+    pub(crate) when: BySide<MeteredExpression>,
     /// Which of the lens' declared refusals stands in for it.
     pub(crate) refuse: Option<usize>,
     pub(crate) recipe: Recipe,
@@ -182,7 +183,7 @@ impl Statuses {
 
 /// A refusal in the lens' own words.
 #[derive(Clone, Debug)]
-pub(crate) struct Declared {
+pub(crate) struct DeclaredRefusal {
     pub(crate) status: StatusCode,
     pub(crate) reason: String,
     pub(crate) body: Option<Json>,
@@ -210,7 +211,7 @@ pub(crate) struct RefusalForms {
     /// The body shown to callers of a side, with `${reason}` and `${status}` in it.
     pub(crate) bodies: BySide<Json>,
     /// In other words for a body that cannot be decoded, by the caller's side.
-    pub(crate) malformed_forms: BySide<Declared>,
+    pub(crate) malformed_forms: BySide<DeclaredRefusal>,
 }
 
 impl Default for RefusalForms {
@@ -227,7 +228,7 @@ impl Default for RefusalForms {
 }
 
 /// Whether the method may be one whose template says `GET`: HEAD is GET without the body.
-pub(crate) fn is_head_of_get(method: &Method, operation: &Operation) -> bool {
+pub(crate) fn is_head_of_get(method: &Method, operation: &LensOperation) -> bool {
     *method == Method::HEAD
         && operation
             .templates

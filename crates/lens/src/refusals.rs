@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::operation::{Declared, Operation};
+use crate::operation::{DeclaredRefusal, LensOperation};
 use crate::step::LensStep;
 use call::{Call, Refusal, RefusalBody, RefusalKind};
 use declaration::Mismatch;
@@ -30,7 +30,7 @@ impl LensStep {
         kind: RefusalKind,
         rule: &str,
         reason: &str,
-        declared: &Declared,
+        declared: &DeclaredRefusal,
     ) -> Refusal {
         let body = declared
             .body
@@ -49,7 +49,7 @@ impl LensStep {
     pub(crate) fn mismatch(
         &self,
         kind: RefusalKind,
-        operation: &Operation,
+        operation: &LensOperation,
         mismatch: Mismatch,
     ) -> Refusal {
         let rule = match mismatch.rule.as_str() {

@@ -6,11 +6,11 @@ use http::uri::PathAndQuery;
 
 use crate::answer::Back;
 use crate::message::{is_encoded, set_body, target};
-use crate::operation::{Operation, Unmatched, is_head_of_get};
+use crate::operation::{LensOperation, Unmatched, is_head_of_get};
 use crate::recipe::rule::Remembered;
 use crate::step::LensStep;
 use call::{
-    Answer, AwaitsContinue, Body, BodyError, Call, Calls, Failure, Held, Next, PassesInterims,
+    Answer, AwaitsContinue, Body, BodyError, Call, Calls, Failure, HeldKey, Next, PassesInterims,
     Pending, Refusal, RefusalKind, Side,
 };
 use declaration::Mismatch;
@@ -57,7 +57,7 @@ impl Calls for LensStep {
 
 impl LensStep {
     /// The operation that a call is, if any.
-    async fn find(&self, call: &mut Call) -> Result<Option<&Operation>, Failure> {
+    async fn find(&self, call: &mut Call) -> Result<Option<&LensOperation>, Failure> {
         let mut from = 0;
         while let Some(position) = self.matching(from, call) {
             let operation = &self.lens.operations[self.routes()[position]];
@@ -105,7 +105,7 @@ impl LensStep {
     }
 
     /// Takes a call apart as far as its operation needs it.
-    async fn scope(&self, operation: &Operation, call: &mut Call) -> Result<Scope, Failure> {
+    async fn scope(&self, operation: &LensOperation, call: &mut Call) -> Result<Scope, Failure> {
         let caller = self.caller();
         if operation.decodes_request {
             self.decode_request(operation, call).await?;
@@ -138,7 +138,11 @@ impl LensStep {
         })
     }
 
-    async fn decode_request(&self, operation: &Operation, call: &mut Call) -> Result<(), Failure> {
+    async fn decode_request(
+        &self,
+        operation: &LensOperation,
+        call: &mut Call,
+    ) -> Result<(), Failure> {
         if matches!(call.body, Body::Empty) {
             return Ok(());
         }
@@ -171,10 +175,10 @@ impl LensStep {
     /// The call as the other side knows it, and what its answer will need of it.
     async fn request<'a>(
         &self,
-        operation: &Operation,
+        operation: &LensOperation,
         mut call: Call,
         next: &mut Next<'a>,
-    ) -> Result<(Call, Remembered, Option<Held<'a>>), Failure> {
+    ) -> Result<(Call, Remembered, Option<HeldKey<'a>>), Failure> {
         let caller = self.caller();
         let toward = caller.other();
         let mut scope = self.scope(operation, &mut call).await?;
@@ -245,7 +249,7 @@ async fn refuse_unread(call: Call, refusal: Refusal) -> Failure {
 }
 
 fn remember(
-    operation: &Operation,
+    operation: &LensOperation,
     scope: &Scope,
     call: &Call,
     caller: Side,

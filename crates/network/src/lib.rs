@@ -6,15 +6,15 @@
 //! For tests and the demo only; it needs root.
 
 mod delay;
+mod impairment;
 mod namespace;
 mod net;
 mod site;
-mod weather;
 
+pub use impairment::Impairment;
 pub use namespace::Namespace;
 pub use net::{Host, Network, join, unavailable};
 pub use site::Site;
-pub use weather::Weather;
 
 /// Why a network cannot be made or changed.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The network: hosts around a router, and what the router does to their packets.
 
 use crate::delay::{DEVICE, Forwarder, Times};
-use crate::{HOSTS_MAX, Namespace, NetworkError, Weather};
+use crate::{HOSTS_MAX, Impairment, Namespace, NetworkError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub struct Network {
     router: Namespace,
     forwarder: Forwarder,
     hosts: u8,
-    weather: Weather,
+    impairment: Impairment,
     cuts: Vec<(IpAddr, IpAddr)>,
 }
 
@@ -59,7 +59,7 @@ pub fn unavailable() -> Option<String> {
 }
 
 impl Network {
-    /// A network without hosts, in good weather.
+    /// A network without hosts, unimpaired.
     ///
     /// # Errors
     /// It cannot be made here; [`unavailable`] says why.
@@ -76,7 +76,7 @@ impl Network {
             router,
             forwarder,
             hosts: 0,
-            weather: Weather::default(),
+            impairment: Impairment::default(),
             cuts: Vec::new(),
         };
         network.apply()?;
@@ -123,16 +123,16 @@ impl Network {
         Ok(host)
     }
 
-    /// Changes the weather, for everybody at once.
+    /// Impairs it, for everybody at once.
     ///
     /// # Errors
     /// The rules cannot be set.
-    pub fn set_weather(&mut self, weather: Weather) -> Result<(), NetworkError> {
+    pub fn impair(&mut self, impairment: Impairment) -> Result<(), NetworkError> {
         self.forwarder.set(Times {
-            delay: weather.delay,
-            jitter: weather.jitter,
+            delay: impairment.delay,
+            jitter: impairment.jitter,
         });
-        self.weather = weather;
+        self.impairment = impairment;
         self.apply()
     }
 
@@ -165,7 +165,7 @@ impl Network {
     }
 
     fn apply(&self) -> Result<(), NetworkError> {
-        self.router.nft(&self.weather.rules(&self.cuts))
+        self.router.nft(&self.impairment.rules(&self.cuts))
     }
 }
 

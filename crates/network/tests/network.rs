@@ -1,6 +1,6 @@
 //! The test network does to packets what it is told, and nothing else. Needs root.
 
-use network::{Host, Network, Site, Weather, unavailable};
+use network::{Host, Impairment, Network, Site, unavailable};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -58,12 +58,12 @@ fn hosts_reach_each_other_after_the_delay() {
         );
         let delay = Duration::from_millis(40);
         network
-            .set_weather(Weather {
+            .impair(Impairment {
                 delay,
                 jitter: delay / 4,
-                ..Weather::default()
+                ..Impairment::default()
             })
-            .expect("weather");
+            .expect("impairment");
         let began = Instant::now();
         call(&one, its, PATIENCE).expect("an answer");
         assert!(
@@ -71,7 +71,7 @@ fn hosts_reach_each_other_after_the_delay() {
             "two round trips took {:?}",
             began.elapsed()
         );
-        network.set_weather(Weather::default()).expect("weather");
+        network.impair(Impairment::default()).expect("impairment");
     }
 }
 
@@ -124,11 +124,11 @@ fn packets_are_lost_by_chance() {
         network.host().expect("a host"),
     );
     network
-        .set_weather(Weather {
+        .impair(Impairment {
             lost_permille: 300,
-            ..Weather::default()
+            ..Impairment::default()
         })
-        .expect("weather");
+        .expect("impairment");
     let bind = |host: &Host| {
         let socket = host.namespace.within(|| UdpSocket::bind((host.v4, PORT)));
         socket.expect("entered").expect("a socket")

@@ -4,8 +4,8 @@
 //! both ways, and then waits. What the kernel keeps for a socket is not in it; that is the same for any program.
 
 use call::{
-    Chain, Closed, Counters, Dial, Direction, Event, Gate, Head, Lease, Limits, Party, Pending,
-    Reaction, Session, SessionCaller, Sessions, Upstream, Verdict,
+    Chain, Closed, Counters, Dial, Direction, EventAnswer, Gate, Lease, Limits, MessageHead, Party,
+    Pending, Reaction, Session, SessionCaller, SessionVerdict, Sessions, Upstream,
 };
 use lens::Lens;
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
@@ -62,22 +62,32 @@ sys.stdin.read()
 struct Remembers;
 
 impl Sessions for Remembers {
-    fn open<'a>(&'a self, _: u64, _: &'a SessionCaller) -> Event<'a, Reaction> {
+    fn open<'a>(&'a self, _: u64, _: &'a SessionCaller) -> EventAnswer<'a, Reaction> {
         Box::pin(ready(Ok(Reaction {
             memo: Some(vec![7; 64]),
             ..Reaction::default()
         })))
     }
 
-    fn on_head<'a>(&'a self, _: Session<'a>, _: Party, _: Head<'a>) -> Event<'a, Verdict> {
-        Box::pin(ready(Ok(Verdict::Pass)))
+    fn on_head<'a>(
+        &'a self,
+        _: Session<'a>,
+        _: Party,
+        _: MessageHead<'a>,
+    ) -> EventAnswer<'a, SessionVerdict> {
+        Box::pin(ready(Ok(SessionVerdict::Pass)))
     }
 
-    fn on_message<'a>(&'a self, _: Session<'a>, _: Party, _: &'a [u8]) -> Event<'a, Reaction> {
+    fn on_message<'a>(
+        &'a self,
+        _: Session<'a>,
+        _: Party,
+        _: &'a [u8],
+    ) -> EventAnswer<'a, Reaction> {
         Box::pin(ready(Ok(Reaction::default())))
     }
 
-    fn on_timer<'a>(&'a self, _: Session<'a>) -> Event<'a, Reaction> {
+    fn on_timer<'a>(&'a self, _: Session<'a>) -> EventAnswer<'a, Reaction> {
         Box::pin(ready(Ok(Reaction::default())))
     }
 

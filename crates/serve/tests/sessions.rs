@@ -5,8 +5,8 @@
 mod oracles;
 
 use call::{
-    AdapterFailed, Direction, Event, Head, Limits, Outgoing, Party, Pending, Reaction, Session,
-    SessionCaller, Sessions, Verdict,
+    AdapterFailed, Direction, EventAnswer, Limits, MessageHead, OutgoingMessage, Party, Pending,
+    Reaction, Session, SessionCaller, SessionVerdict, Sessions,
 };
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use proptest::prelude::*;
@@ -70,19 +70,19 @@ struct Letters {
     closed: AtomicUsize,
 }
 
-fn answer<'a, T: Send + 'a>(value: T) -> Event<'a, T> {
+fn answer<'a, T: Send + 'a>(value: T) -> EventAnswer<'a, T> {
     Box::pin(ready(Ok(value)))
 }
 
-fn to(to: Party, message: &[u8]) -> Outgoing {
-    Outgoing {
+fn to(to: Party, message: &[u8]) -> OutgoingMessage {
+    OutgoingMessage {
         to,
         message: message.to_vec(),
     }
 }
 
 impl Sessions for Letters {
-    fn open<'a>(&'a self, _: u64, caller: &'a SessionCaller) -> Event<'a, Reaction> {
+    fn open<'a>(&'a self, _: u64, caller: &'a SessionCaller) -> EventAnswer<'a, Reaction> {
         let hello = format!("hello from {}", caller.service);
         answer(Reaction {
             send: vec![to(Party::Next, hello.as_bytes())],
@@ -90,12 +90,17 @@ impl Sessions for Letters {
         })
     }
 
-    fn on_head<'a>(&'a self, _: Session<'a>, _: Party, head: Head<'a>) -> Event<'a, Verdict> {
+    fn on_head<'a>(
+        &'a self,
+        _: Session<'a>,
+        _: Party,
+        head: MessageHead<'a>,
+    ) -> EventAnswer<'a, SessionVerdict> {
         answer(match head.bytes.first() {
-            Some(b'R') => Verdict::ReplaceHead([b"r", head.bytes].concat()),
-            Some(b'D') => Verdict::Drop,
-            Some(b'P' | b'T' | b'C' | b'F') => Verdict::Whole,
-            _ => Verdict::Pass,
+            Some(b'R') => SessionVerdict::ReplaceHead([b"r", head.bytes].concat()),
+            Some(b'D') => SessionVerdict::Drop,
+            Some(b'P' | b'T' | b'C' | b'F') => SessionVerdict::Whole,
+            _ => SessionVerdict::Pass,
         })
     }
 
@@ -104,7 +109,7 @@ impl Sessions for Letters {
         session: Session<'a>,
         sender: Party,
         message: &'a [u8],
-    ) -> Event<'a, Reaction> {
+    ) -> EventAnswer<'a, Reaction> {
         let mut reaction = Reaction::default();
         match message[0] {
             b'P' => reaction.send = vec![to(sender, b"pong")],
@@ -121,7 +126,7 @@ impl Sessions for Letters {
         answer(reaction)
     }
 
-    fn on_timer<'a>(&'a self, session: Session<'a>) -> Event<'a, Reaction> {
+    fn on_timer<'a>(&'a self, session: Session<'a>) -> EventAnswer<'a, Reaction> {
         answer(Reaction {
             send: vec![to(Party::Caller, session.memo)],
             ..Reaction::default()

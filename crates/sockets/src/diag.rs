@@ -1,7 +1,7 @@
 //! The kernel's socket diagnosis (sock_diag(7)): one socket by its ends, or all in one state. It does not format what nobody asked
 //! for, so a host with many connections, living or ended, is as cheap as one with few.
 
-use crate::{Socket, State};
+use crate::{Socket, SocketState};
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -21,7 +21,7 @@ const NO_COOKIE: [u8; 8] = [0xff; 8];
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// All sockets in this state.
-pub(crate) fn sockets(state: State) -> io::Result<Vec<Socket>> {
+pub(crate) fn sockets(state: SocketState) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     for (family, socket_id) in [
         (AF_INET, SocketId::new_v4()),
@@ -108,9 +108,13 @@ fn read(mut bytes: &[u8], answers: &mut Vec<InetResponse>) -> io::Result<bool> {
 }
 
 fn socket_of(answer: &InetResponse) -> Option<Socket> {
-    let state = [State::Established, State::HalfOpen, State::Listen]
-        .into_iter()
-        .find(|state| *state as u8 == answer.header.state)?;
+    let state = [
+        SocketState::Established,
+        SocketState::HalfOpen,
+        SocketState::Listen,
+    ]
+    .into_iter()
+    .find(|state| *state as u8 == answer.header.state)?;
     let id = &answer.header.socket_id;
     Some(Socket {
         local: SocketAddr::new(id.source_address.to_canonical(), id.source_port),

@@ -17,7 +17,7 @@ pub struct Socket {
     /// The other end.
     pub remote: SocketAddr,
     /// What has become of it.
-    pub state: State,
+    pub state: SocketState,
     /// Whose it is. Of a connection that nobody has open this says nothing.
     pub user: u32,
     /// 0 as long as nobody has it open, as in an accept queue.
@@ -28,13 +28,13 @@ impl Socket {
     /// Whether it takes callers.
     #[must_use]
     pub fn is_listening(&self) -> bool {
-        self.state == State::Listen
+        self.state == SocketState::Listen
     }
 }
 
 /// The states that matter here, with the numbers of the kernel's `tcp_states.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SocketState {
     /// A connection.
     Established = 1,
     /// A handshake that is half-way there.
@@ -48,7 +48,7 @@ pub enum State {
 /// # Errors
 /// The kernel does not tell, as where the process has ended.
 pub fn listeners(pid: i32) -> io::Result<Vec<Socket>> {
-    sockets(pid, State::Listen)
+    sockets(pid, SocketState::Listen)
 }
 
 /// The TCP connections of a process's network namespace.
@@ -56,7 +56,7 @@ pub fn listeners(pid: i32) -> io::Result<Vec<Socket>> {
 /// # Errors
 /// As of [`listeners`].
 pub fn connections(pid: i32) -> io::Result<Vec<Socket>> {
-    sockets(pid, State::Established)
+    sockets(pid, SocketState::Established)
 }
 
 /// One end of one connection in a process's network namespace, if it is there.
@@ -66,7 +66,7 @@ pub fn connections(pid: i32) -> io::Result<Vec<Socket>> {
 pub fn connection(pid: i32, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
     if is_own_network(pid)
         && let Ok(Some(found)) = diag::socket(local, remote)
-        && found.state == State::Established
+        && found.state == SocketState::Established
     {
         return Ok(Some(found));
     }
@@ -133,11 +133,11 @@ pub fn is_here(ip: IpAddr) -> bool {
 /// # Errors
 /// The kernel does not tell.
 pub fn half_open_ports() -> io::Result<BTreeSet<u16>> {
-    let found = sockets(own_pid(), State::HalfOpen)?;
+    let found = sockets(own_pid(), SocketState::HalfOpen)?;
     Ok(found.iter().map(|socket| socket.local.port()).collect())
 }
 
-fn sockets(pid: i32, state: State) -> io::Result<Vec<Socket>> {
+fn sockets(pid: i32, state: SocketState) -> io::Result<Vec<Socket>> {
     if is_own_network(pid) {
         // A kernel without it, or a sandbox that forbids it, still has the tables.
         match diag::sockets(state) {
@@ -188,7 +188,7 @@ mod tests {
             let asked = SocketAddr::new(asked.parse().expect("an address"), port);
             let found = listener(asked).expect("told").expect("it listens");
             assert!(found.is_listening() && found.user == user(), "{found:?}");
-            let read = tables::sockets(own_pid(), State::Listen).expect("read");
+            let read = tables::sockets(own_pid(), SocketState::Listen).expect("read");
             assert_eq!(chosen(&read, asked), Some(found), "{at}");
             drop(socket);
             assert_eq!(listener(asked).expect("told"), None, "{at}");
@@ -200,7 +200,7 @@ mod tests {
         let at = |text: &str, user: u32| Socket {
             local: text.parse().expect("an address"),
             remote: "0.0.0.0:0".parse().expect("an address"),
-            state: State::Listen,
+            state: SocketState::Listen,
             user,
             inode: 1,
         };
@@ -265,7 +265,7 @@ mod tests {
         let ports: Vec<u16> = [&listener, &six]
             .map(|listener| listener.local_addr().expect("address").port())
             .into();
-        for state in [State::Listen, State::Established] {
+        for state in [SocketState::Listen, SocketState::Established] {
             let at_them = |mut found: Vec<Socket>| {
                 found.retain(|socket| ports.contains(&socket.local.port()));
                 found.sort_by_key(|socket| socket.local);

@@ -1,13 +1,13 @@
 //! The kernel's tables of TCP sockets as text (proc(5)): of the network namespace of any process that may be looked at. They hold
 //! all connections, also those that have ended, tens of thousands of them on a busy host, and the kernel formats every line.
 
-use crate::{Socket, State};
+use crate::{Socket, SocketState};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 
 /// The sockets in this state in a process's network namespace.
-pub(crate) fn sockets(pid: i32, state: State) -> io::Result<Vec<Socket>> {
+pub(crate) fn sockets(pid: i32, state: SocketState) -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for table in ["tcp", "tcp6"] {
         let file = match File::open(format!("/proc/{pid}/net/{table}")) {
@@ -19,7 +19,7 @@ pub(crate) fn sockets(pid: i32, state: State) -> io::Result<Vec<Socket>> {
         for line in BufReader::new(file).lines().skip(1) {
             let found = socket(&line?, state);
             // Listeners come first: what follows is not read.
-            if found.is_none() && state == State::Listen {
+            if found.is_none() && state == SocketState::Listen {
                 break;
             }
             sockets.extend(found);
@@ -29,7 +29,7 @@ pub(crate) fn sockets(pid: i32, state: State) -> io::Result<Vec<Socket>> {
 }
 
 /// The socket of this line, if it is in that state.
-fn socket(line: &str, state: State) -> Option<Socket> {
+fn socket(line: &str, state: SocketState) -> Option<Socket> {
     let mut fields = line.split_whitespace().skip(1);
     let (local, remote) = (fields.next()?, fields.next()?);
     if u8::from_str_radix(fields.next()?, 16) != Ok(state as u8) {

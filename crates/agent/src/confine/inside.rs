@@ -1,6 +1,6 @@
 //! The inner process: gives up what the contract does not allow, and becomes the program.
 
-use super::{ConfineError, InnerOrders, Orders, isolation, step, walls};
+use super::{ConfineError, ConfineOrders, InnerOrders, isolation, step, walls};
 use crate::launch::{descriptors, reset_signals, user};
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -75,7 +75,7 @@ fn prepare(inner: &InnerOrders) -> Result<Command, ConfineError> {
     Ok(command(orders, program, arguments))
 }
 
-fn command(orders: &Orders, program: &str, arguments: &[String]) -> Command {
+fn command(orders: &ConfineOrders, program: &str, arguments: &[String]) -> Command {
     let mut command = Command::new(program);
     command
         .args(arguments)

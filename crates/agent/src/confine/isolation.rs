@@ -1,6 +1,6 @@
 //! Namespaces: no network, and what must not change mounted read-only.
 
-use super::Orders;
+use super::ConfineOrders;
 use crate::launch::seccomp;
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -12,7 +12,7 @@ use std::path::Path;
 ///
 /// As root by a network namespace, else within a user namespace. Where neither is allowed (some containers and some
 /// distributions forbid them) a seccomp filter refuses every socket.
-pub(super) fn isolate(orders: &Orders) -> io::Result<bool> {
+pub(super) fn isolate(orders: &ConfineOrders) -> io::Result<bool> {
     seccomp::refuse_unix_sockets()?;
     let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
     if unshare(spaces).is_ok() || (orders.user.is_none() && enter_user_namespace(spaces).is_ok()) {
@@ -34,7 +34,7 @@ fn enter_user_namespace(spaces: CloneFlags) -> io::Result<()> {
 
 /// Mounts what must not change read-only: beyond Landlock, which knows nothing of modes, owners and times. Where a mount
 /// is refused Landlock still keeps the contents. Says whether `/dev/shm` is private.
-fn freeze(orders: &Orders) -> bool {
+fn freeze(orders: &ConfineOrders) -> bool {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     if rustix::mount::mount_change("/", private).is_err() {
         return false;

@@ -24,7 +24,7 @@ pub(crate) const OUTPUT_BYTES_MAX: usize = 16 * 1024;
 
 /// What the agent orders.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Orders {
+pub(crate) struct ConfineOrders {
     /// The name of the group of processes: the same for every attempt at a node, so that one left behind is found.
     pub(crate) group: String,
     pub(crate) command: Vec<String>,
@@ -44,20 +44,20 @@ pub(crate) struct Orders {
 #[derive(Debug, Serialize, Deserialize)]
 struct InnerOrders {
     group_entry: Option<PathBuf>,
-    orders: Orders,
+    orders: ConfineOrders,
 }
 
 /// What became of the program.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Verdict {
-    pub(crate) ended: Ended,
+pub(crate) struct RunVerdict {
+    pub(crate) ended: ProgramEnded,
     /// The end of what it printed.
     pub(crate) output: String,
 }
 
 /// How it ended.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Ended {
+pub(crate) enum ProgramEnded {
     Exited(i32),
     Killed(i32),
     TimedOut,

@@ -1,7 +1,10 @@
 //! The outer process: keeps the time, the output, and the door shut behind whoever goes.
 
-use super::tail::Tail;
-use super::{ConfineError, Ended, INSIDE, InnerOrders, OUTPUT_BYTES_MAX, Orders, Verdict, step};
+use super::tail::OutputTail;
+use super::{
+    ConfineError, ConfineOrders, INSIDE, InnerOrders, OUTPUT_BYTES_MAX, ProgramEnded, RunVerdict,
+    step,
+};
 use crate::holder::group::Group;
 use crate::launch::descriptors;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,7 +24,7 @@ const TICK: Duration = Duration::from_millis(20);
 const EMPTYING_MS_MAX: u64 = 10_000;
 
 /// The program and what belongs to it.
-struct Program {
+struct RunningProgram {
     agent: UnixStream,
     pid: Pid,
     /// Readable when the process has ended.
@@ -29,7 +32,7 @@ struct Program {
     /// Says why the program was not executed; closed by exec.
     inner: UnixStream,
     output: OwnedFd,
-    tail: Tail,
+    tail: OutputTail,
     group: Group,
 }
 
@@ -40,12 +43,12 @@ pub(super) fn run() -> Result<(), ConfineError> {
     BufReader::new(&agent)
         .read_line(&mut line)
         .map_err(no_orders)?;
-    let orders: Orders =
+    let orders: ConfineOrders =
         serde_json::from_str(&line).map_err(|error| ConfineError::NoOrders(error.to_string()))?;
     let verdict = match carry_out(orders, &agent) {
         Ok(verdict) => verdict,
-        Err(error) => Verdict {
-            ended: Ended::NotRun(error.to_string()),
+        Err(error) => RunVerdict {
+            ended: ProgramEnded::NotRun(error.to_string()),
             output: String::new(),
         },
     };
@@ -55,7 +58,7 @@ pub(super) fn run() -> Result<(), ConfineError> {
     Ok(())
 }
 
-fn carry_out(orders: Orders, agent: &UnixStream) -> Result<Verdict, ConfineError> {
+fn carry_out(orders: ConfineOrders, agent: &UnixStream) -> Result<RunVerdict, ConfineError> {
     let own = rustix::process::getpid();
     let session = rustix::process::setsid().map_err(io::Error::from);
     step("begin a session", session)?;
@@ -65,7 +68,10 @@ fn carry_out(orders: Orders, agent: &UnixStream) -> Result<Verdict, ConfineError
     step("end what a former attempt left behind", empty(&group))?;
     let limit = Duration::from_millis(orders.time_limit_ms);
     let agent = step("share the agent's socket", agent.try_clone())?;
-    let mut program = step("start the program", Program::start(orders, group, agent))?;
+    let mut program = step(
+        "start the program",
+        RunningProgram::start(orders, group, agent),
+    )?;
     let ended = program.wait(limit);
     let emptied = empty(&program.group);
     program.drain();
@@ -73,11 +79,11 @@ fn carry_out(orders: Orders, agent: &UnixStream) -> Result<Verdict, ConfineError
     group.remove();
     let ended = step("watch the program", ended)?;
     step("end what the program left behind", emptied)?;
-    Ok(Verdict { ended, output })
+    Ok(RunVerdict { ended, output })
 }
 
-impl Program {
-    fn start(orders: Orders, group: Group, agent: UnixStream) -> io::Result<Self> {
+impl RunningProgram {
+    fn start(orders: ConfineOrders, group: Group, agent: UnixStream) -> io::Result<Self> {
         let (inner, theirs) = UnixStream::pair()?;
         let (output, writing) = pipe_with(PipeFlags::CLOEXEC)?;
         // Only our end: the program writes as to any pipe.
@@ -107,13 +113,13 @@ impl Program {
             ending,
             inner,
             output,
-            tail: Tail::new(OUTPUT_BYTES_MAX),
+            tail: OutputTail::new(OUTPUT_BYTES_MAX),
             group,
         })
     }
 
     /// Waits for the end of the program, of the time, or of the agent, whichever is first.
-    fn wait(&mut self, limit: Duration) -> io::Result<Ended> {
+    fn wait(&mut self, limit: Duration) -> io::Result<ProgramEnded> {
         let end = Instant::now() + limit;
         loop {
             if let Some(status) = reap(self.pid) {
@@ -121,10 +127,10 @@ impl Program {
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(Ended::TimedOut);
+                return Ok(ProgramEnded::TimedOut);
             }
             if self.agent_is_gone(left)? {
-                return Ok(Ended::NotRun("the agent has gone".to_owned()));
+                return Ok(ProgramEnded::NotRun("the agent has gone".to_owned()));
             }
             self.drain();
         }
@@ -168,16 +174,16 @@ impl Program {
         }
     }
 
-    fn ended(&self, status: WaitStatus) -> Ended {
+    fn ended(&self, status: WaitStatus) -> ProgramEnded {
         let mut reason = String::new();
         let heard = (&self.inner).take(4096).read_to_string(&mut reason);
         if heard.is_ok() && !reason.is_empty() {
-            return Ended::NotRun(reason);
+            return ProgramEnded::NotRun(reason);
         }
         match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Ended::Exited(code),
-            (None, Some(signal)) => Ended::Killed(signal),
-            (None, None) => Ended::NotRun("its end is unknown".to_owned()),
+            (Some(code), _) => ProgramEnded::Exited(code),
+            (None, Some(signal)) => ProgramEnded::Killed(signal),
+            (None, None) => ProgramEnded::NotRun("its end is unknown".to_owned()),
         }
     }
 }

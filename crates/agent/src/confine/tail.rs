@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 /// Keeps the last bytes of what it is given.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct OutputTail {
     bytes: VecDeque<u8>,
     limit: usize,
     cut: bool,
 }
 
-impl Tail {
+impl OutputTail {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             bytes: VecDeque::with_capacity(limit),
@@ -43,10 +43,10 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use super::Tail;
+    use super::OutputTail;
 
     fn tail(limit: usize, pieces: &[&str]) -> String {
-        let mut tail = Tail::new(limit);
+        let mut tail = OutputTail::new(limit);
         for piece in pieces {
             tail.push(piece.as_bytes());
         }

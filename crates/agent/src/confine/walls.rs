@@ -1,6 +1,6 @@
 //! Landlock: what may be read, and the little that may be written.
 
-use super::Orders;
+use super::ConfineOrders;
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope, path_beneath_rules,
@@ -30,7 +30,7 @@ const DEVICES: [&str; 5] = [
 /// # Errors
 /// When the kernel has no Landlock: a transform that could write anywhere is not run. As root also where it does not keep files outside
 /// from being cut (Linux 6.2): for others the owners of files do.
-pub(super) fn enclose(orders: &Orders, shared_memory: bool) -> io::Result<()> {
+pub(super) fn enclose(orders: &ConfineOrders, shared_memory: bool) -> io::Result<()> {
     let abi = ABI::V6;
     let reading = AccessFs::from_read(abi);
     let everything = AccessFs::from_all(abi);
@@ -71,7 +71,7 @@ fn too_old(error: RulesetError) -> io::Error {
     ))
 }
 
-fn readable(orders: &Orders) -> Vec<PathBuf> {
+fn readable(orders: &ConfineOrders) -> Vec<PathBuf> {
     let mut readable: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     readable.extend(orders.frozen.iter().cloned());
     readable.extend(orders.readable.iter().cloned());

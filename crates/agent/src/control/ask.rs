@@ -1,6 +1,6 @@
 //! The command's side.
 
-use super::{Answer, LINE_BYTES_MAX, RecordRequest, Request, socket_path};
+use super::{ControlAnswer, ControlRequest, LINE_BYTES_MAX, RecordRequest, socket_path};
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -39,7 +39,7 @@ pub async fn record(data: &Path, request: RecordRequest) -> Result<Recordings, C
     let path = socket_path(data);
     let connected = UnixStream::connect(&path).await;
     let mut stream = connected.map_err(|source| ControlError::Unreachable { path, source })?;
-    let mut line = serde_json::to_vec(&Request::Record(request)).map_err(io::Error::from)?;
+    let mut line = serde_json::to_vec(&ControlRequest::Record(request)).map_err(io::Error::from)?;
     line.push(b'\n');
     stream.write_all(&line).await?;
     Ok(Recordings {
@@ -52,7 +52,7 @@ impl Recordings {
     ///
     /// # Errors
     /// When the connection fails, or the agent says what nobody understands.
-    pub async fn next(&mut self) -> Result<Option<Answer>, ControlError> {
+    pub async fn next(&mut self) -> Result<Option<ControlAnswer>, ControlError> {
         let mut line = String::new();
         let mut limited = (&mut self.stream).take(LINE_BYTES_MAX);
         if limited.read_line(&mut line).await? == 0 {

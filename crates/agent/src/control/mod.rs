@@ -31,7 +31,7 @@ pub fn socket_path(data: &Path) -> PathBuf {
 /// What a command wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub enum ControlRequest {
     /// Conversations of a service's live traffic.
     Record(RecordRequest),
 }
@@ -52,7 +52,7 @@ pub struct RecordRequest {
 /// What the agent answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum ControlAnswer {
     /// No, and why, and what to do.
     Refused {
         /// Why.

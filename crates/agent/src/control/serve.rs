@@ -1,8 +1,8 @@
 //! The agent's side.
 
 use super::{
-    Answer, RECORDED_BYTES_MAX, RECORDED_MAX, RECORDED_SECONDS_MAX, RecordRequest, Request,
-    socket_path,
+    ControlAnswer, ControlRequest, RECORDED_BYTES_MAX, RECORDED_MAX, RECORDED_SECONDS_MAX,
+    RecordRequest, socket_path,
 };
 use crate::relay::{Recorder, Recorders};
 use conversation::Conversation;
@@ -103,11 +103,11 @@ async fn command(node: &impl RecordableNode, stream: UnixStream) -> io::Result<(
     let mut limited = (&mut read).take(REQUEST_BYTES_MAX);
     timeout(REQUEST_LIMIT, limited.read_line(&mut line)).await??;
     match serde_json::from_str(&line)? {
-        Request::Record(request) => record(node, request, read, &mut write).await,
+        ControlRequest::Record(request) => record(node, request, read, &mut write).await,
     }
 }
 
-async fn say(write: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<u64> {
+async fn say(write: &mut OwnedWriteHalf, answer: &ControlAnswer) -> io::Result<u64> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     timeout(WRITE_LIMIT, write.write_all(&line)).await??;
@@ -142,7 +142,7 @@ async fn record(
     let Some((recorder, told)) = begun else {
         let reason = format!("somebody records {class}/{service} already");
         let next = "end that recording first".to_owned();
-        return say(write, &Answer::Refused { reason, next })
+        return say(write, &ControlAnswer::Refused { reason, next })
             .await
             .map(|_| ());
     };
@@ -152,14 +152,14 @@ async fn record(
     let name = format!("{class}/{service}");
     say(
         write,
-        &Answer::Recording {
+        &ControlAnswer::Recording {
             service: name,
             version,
         },
     )
     .await?;
     let deadline = Instant::now() + Duration::from_secs(request.seconds.min(RECORDED_SECONDS_MAX));
-    let bounds = Bounds {
+    let bounds = RecordingBounds {
         count: request.count.min(RECORDED_MAX),
         deadline,
     };
@@ -168,8 +168,8 @@ async fn record(
     say(write, &ended(&recorder, why)).await.map(|_| ())
 }
 
-fn ended(recorder: &Recorder, why: &str) -> Answer {
-    Answer::Ended {
+fn ended(recorder: &Recorder, why: &str) -> ControlAnswer {
+    ControlAnswer::Ended {
         why: why.to_owned(),
         incomplete: recorder.incomplete.load(Ordering::Relaxed),
         dropped: recorder.dropped.load(Ordering::Relaxed),
@@ -177,9 +177,9 @@ fn ended(recorder: &Recorder, why: &str) -> Answer {
 }
 
 /// The class, if a service of it can be recorded.
-fn recordable(node: &impl RecordableNode, service: &str) -> Result<String, Answer> {
+fn recordable(node: &impl RecordableNode, service: &str) -> Result<String, ControlAnswer> {
     let (class, known) = node.services();
-    let refused = |reason: String, next: String| Err(Answer::Refused { reason, next });
+    let refused = |reason: String, next: String| Err(ControlAnswer::Refused { reason, next });
     match known.iter().find(|(name, _)| name == service) {
         Some((_, Protocol::Http)) => Ok(class),
         Some(_) => refused(
@@ -197,7 +197,7 @@ fn recordable(node: &impl RecordableNode, service: &str) -> Result<String, Answe
 }
 
 /// When a recording ends by itself.
-struct Bounds {
+struct RecordingBounds {
     count: u64,
     deadline: Instant,
 }
@@ -207,7 +207,7 @@ async fn follow(
     mut told: mpsc::Receiver<Conversation>,
     read: &mut BufReader<OwnedReadHalf>,
     write: &mut OwnedWriteHalf,
-    bounds: &Bounds,
+    bounds: &RecordingBounds,
 ) -> io::Result<&'static str> {
     let (mut count, mut bytes) = (0, 0);
     let mut anything = [0; 1];
@@ -228,7 +228,7 @@ async fn follow(
             return Ok("the service is no longer recorded");
         };
         let toml = conversation.to_toml();
-        bytes += say(write, &Answer::Conversation { toml }).await?;
+        bytes += say(write, &ControlAnswer::Conversation { toml }).await?;
         count += 1;
     }
 }

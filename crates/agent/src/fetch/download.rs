@@ -35,19 +35,19 @@ const SPARE_BYTES: u64 = 16 << 20;
 
 /// An artifact that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wanted {
+pub struct WantedFile {
     /// Its digest.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
 }
 
-impl Wanted {
+impl WantedFile {
     /// Every file of a bundle.
-    pub fn all(manifest: &Manifest) -> Vec<Wanted> {
+    pub fn all(manifest: &Manifest) -> Vec<WantedFile> {
         let files = manifest.files.iter();
         files
-            .map(|file| Wanted {
+            .map(|file| WantedFile {
                 digest: file.sha256,
                 size: file.size,
             })
@@ -79,7 +79,7 @@ impl Fetcher {
     /// The first that cannot be had; what has come of the others stays for the next time.
     pub async fn fetch(
         &self,
-        wanted: &[Wanted],
+        wanted: &[WantedFile],
         progress: impl Fn(u64, u64) + Send + Sync + 'static,
     ) -> Result<(), FetchError> {
         std::fs::create_dir_all(&self.folder).map_err(disk("make", &self.folder))?;
@@ -102,7 +102,7 @@ impl Fetcher {
             let download = Download {
                 client: self.client.clone(),
                 path: self.path(digest),
-                wanted: Wanted { digest, size },
+                wanted: WantedFile { digest, size },
                 told: told.clone(),
             };
             running.spawn(download.run());
@@ -114,7 +114,7 @@ impl Fetcher {
     }
 
     /// What is not here as it was published. Reads what is here, beside the runtime.
-    async fn missing(&self, wanted: &[Wanted]) -> BTreeMap<Digest, u64> {
+    async fn missing(&self, wanted: &[WantedFile]) -> BTreeMap<Digest, u64> {
         let (own, wanted) = (self.clone(), wanted.to_vec());
         let all = wanted.clone();
         let looking = tokio::task::spawn_blocking(move || {
@@ -130,7 +130,7 @@ impl Fetcher {
     }
 
     /// Whether an artifact is here, and is what its name says: the disk may have lost or changed some of it.
-    fn has(&self, wanted: &Wanted) -> bool {
+    fn has(&self, wanted: &WantedFile) -> bool {
         let path = self.path(wanted.digest);
         let is_long = std::fs::metadata(&path).is_ok_and(|found| found.len() == wanted.size);
         let is_it = || digest_of(&path).is_ok_and(|found| found == wanted.digest);
@@ -178,7 +178,7 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
 struct Download {
     client: Arc<Client>,
     path: PathBuf,
-    wanted: Wanted,
+    wanted: WantedFile,
     told: Arc<dyn Fn(i64) + Send + Sync>,
 }
 
@@ -204,14 +204,14 @@ impl Download {
                     // What was there from before may have been damaged: once more, from the start.
                     altered_before = true;
                 }
-                Err(Trouble::Disk(error)) => {
+                Err(DownloadTrouble::Disk(error)) => {
                     if error.is_no_space() {
                         // Somebody else has filled the disk: the software needs what is left more than half an artifact.
                         let _ = std::fs::remove_file(&part);
                     }
                     return Err(error);
                 }
-                Err(Trouble::Server(source)) => {
+                Err(DownloadTrouble::Server(source)) => {
                     tries = if came > before { 1 } else { tries + 1 };
                     if tries >= TRIES_MAX || refused(&source) {
                         return Err(FetchError::Server {
@@ -227,15 +227,15 @@ impl Download {
     }
 
     /// Appends what comes until the end.
-    async fn go_on(&self, partial: &mut Partial) -> Result<(), Trouble> {
+    async fn go_on(&self, partial: &mut Partial) -> Result<(), DownloadTrouble> {
         if partial.length == self.wanted.size && self.wanted.size > 0 {
             return Ok(());
         }
         let sha256 = self.wanted.digest.to_string();
-        let mut body =
-            (self.client.artifact(&sha256, partial.length).await).map_err(Trouble::Server)?;
-        while let Some(chunk) = body.chunk().await.map_err(Trouble::Server)? {
-            partial.append(&chunk).map_err(Trouble::Disk)?;
+        let mut body = (self.client.artifact(&sha256, partial.length).await)
+            .map_err(DownloadTrouble::Server)?;
+        while let Some(chunk) = body.chunk().await.map_err(DownloadTrouble::Server)? {
+            partial.append(&chunk).map_err(DownloadTrouble::Disk)?;
             (self.told)(chunk.len() as i64);
             if partial.length > self.wanted.size {
                 break;
@@ -250,7 +250,7 @@ fn refused(error: &ClientError) -> bool {
     matches!(error, ClientError::Problem(_)) && !error.is_temporary()
 }
 
-enum Trouble {
+enum DownloadTrouble {
     Server(ClientError),
     Disk(FetchError),
 }
@@ -301,7 +301,7 @@ impl Partial {
         Ok(())
     }
 
-    fn is(&self, wanted: Wanted) -> bool {
+    fn is(&self, wanted: WantedFile) -> bool {
         let digest: [u8; 32] = self.hash.clone().finalize().into();
         self.length == wanted.size && Digest(digest) == wanted.digest
     }

@@ -39,13 +39,13 @@ impl Stamp {
 
 /// What was looked at already: a file that has not changed since is not read again, so that a start costs little.
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct LookedAt {
     files: Mutex<BTreeMap<PathBuf, Stamp>>,
     /// What lies in each unpacked folder.
     unpacked: Mutex<BTreeMap<PathBuf, Vec<PathBuf>>>,
 }
 
-impl Looked {
+impl LookedAt {
     fn is_as_before(&self, path: &Path) -> bool {
         let files = self.files.lock();
         let before = files.get(path).copied();
@@ -64,7 +64,7 @@ impl Looked {
 
 /// The files of a bundle's folder that are not as its manifest lists them. Files beside them are nobody's business. Blocks.
 pub fn damaged<'m>(
-    looked: &Looked,
+    looked: &LookedAt,
     manifest: &'m Manifest,
     bundle: &Path,
 ) -> Vec<&'m ManifestFile> {
@@ -137,7 +137,7 @@ pub fn mend(artifacts: &Path, damaged: &[&ManifestFile], bundle: &Path) -> Resul
 /// # Errors
 /// The archive cannot be unpacked, or the disk is full or fails.
 pub fn mend_unpacked(
-    looked: &Looked,
+    looked: &LookedAt,
     archive: &Path,
     gzip: bool,
     target: &Path,

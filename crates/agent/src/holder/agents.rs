@@ -1,7 +1,7 @@
 //! The agent's connection: requests in, answers and news out, never waited for.
 
 use crate::packet::{self, Packet};
-use intercept::holder::{FromHolder, PACKET_BYTES_MAX, Request};
+use intercept::holder::{FromHolder, HolderRequest, PACKET_BYTES_MAX};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -110,7 +110,7 @@ fn went(sent: io::Result<()>) -> io::Result<bool> {
 #[derive(Debug)]
 pub(super) enum Received {
     /// A request and the descriptor that came with it.
-    Request(Request, Option<OwnedFd>),
+    Request(HolderRequest, Option<OwnedFd>),
     /// Nothing for now.
     Nothing,
     /// The connection has ended, or is to be ended because it speaks nonsense.

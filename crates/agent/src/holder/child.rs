@@ -1,8 +1,8 @@
 //! The child: started by `upstart launch`, known by its process descriptor until it is reaped.
 
 use super::net::{self, Net};
-use super::output::{OUTPUT_BYTES_MAX, Output};
-use crate::launch::Orders;
+use super::output::{OUTPUT_BYTES_MAX, OutputFile};
+use crate::launch::LaunchOrders;
 use crate::packet;
 use intercept::holder::{ChildExit, ChildSpec, Interception, Killed};
 use interpose::net::target::Target;
@@ -33,7 +33,7 @@ pub(super) struct Child {
     /// How the main process ended.
     pub(super) exit: Option<ChildExit>,
     pub(super) launch: Option<Launch>,
-    pub(super) output: Option<Output>,
+    pub(super) output: Option<OutputFile>,
     /// The user that it runs as.
     pub(super) uid: Option<u32>,
     /// How it is intercepted.
@@ -80,7 +80,7 @@ impl Child {
         let has_table = net::learn_files(&spec.environment);
         let (ours, theirs) = UnixStream::pair()?;
         let generation = spec.generation;
-        let orders = Orders {
+        let orders = LaunchOrders {
             group_entry,
             open_files,
             command: spec.command,
@@ -274,8 +274,8 @@ impl Launch {
 }
 
 /// The file that takes the output; none where a full disk has no room to make it, which is no reason not to run.
-fn open_output(path: &str) -> io::Result<Option<Output>> {
-    match Output::open(Path::new(path)) {
+fn open_output(path: &str) -> io::Result<Option<OutputFile>> {
+    match OutputFile::open(Path::new(path)) {
         Ok(output) => {
             output.look_after(OUTPUT_BYTES_MAX);
             Ok(Some(output))
@@ -288,7 +288,7 @@ fn open_output(path: &str) -> io::Result<Option<Output>> {
     }
 }
 
-fn stream_to(output: Option<&Output>) -> io::Result<Stdio> {
+fn stream_to(output: Option<&OutputFile>) -> io::Result<Stdio> {
     match output {
         Some(output) => Ok(Stdio::from(output.handle()?)),
         None => Ok(Stdio::null()),

@@ -24,7 +24,7 @@ const READY: &str = "ready";
 pub(super) const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Which step this process is.
-pub(super) enum Step {
+pub(super) enum DetachStep {
     /// Started by hand or by a supervisor: just the holder.
     Plain,
     /// Starts the holder and ends.
@@ -33,11 +33,11 @@ pub(super) enum Step {
     Ready,
 }
 
-pub(super) fn step() -> Step {
+pub(super) fn step() -> DetachStep {
     match std::env::var(STEP_VARIABLE).as_deref() {
-        Ok(STEP_DETACH) => Step::Detach,
-        Ok(STEP_READY) => Step::Ready,
-        _ => Step::Plain,
+        Ok(STEP_DETACH) => DetachStep::Detach,
+        Ok(STEP_READY) => DetachStep::Ready,
+        _ => DetachStep::Plain,
     }
 }
 

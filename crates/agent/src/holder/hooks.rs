@@ -1,9 +1,9 @@
 //! What hooks in the software's processes say to the holder: one message a connection, at most one reply.
 
 use super::hand_overs::HandOver;
-use super::service::Service;
+use super::service::HolderService;
 use crate::packet::{self, Packet};
-use intercept::holder::Event;
+use intercept::holder::HolderEvent;
 use intercept::hook_protocol::{HookMessage, HookReply, MESSAGE_BYTES_MAX};
 use rustix::net::sockopt;
 use std::io;
@@ -29,14 +29,14 @@ pub(super) struct Hook {
 
 /// What a look at a hook's connection says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Looked {
+pub(super) enum HookLook {
     /// Its message has not come yet.
     Waits,
     /// Nothing more to do with it.
     Done,
 }
 
-impl Service {
+impl HolderService {
     /// Whether the process at the other end may speak: one of the child's group, in which nobody else can put a process. What a lost
     /// holder has left outside is ended, and not heard.
     pub(super) fn may_speak(&mut self, socket: &OwnedFd, now: Instant) -> bool {
@@ -73,19 +73,19 @@ impl Service {
     }
 
     /// Reads a hook's message, if it is there, and does what it asks.
-    pub(super) fn look_at_hook(&mut self, socket: &OwnedFd, now: Instant) -> Looked {
+    pub(super) fn look_at_hook(&mut self, socket: &OwnedFd, now: Instant) -> HookLook {
         let mut buffer = [0; MESSAGE_BYTES_MAX];
         let packet = match packet::receive(socket, &mut buffer) {
             Ok(Some(packet)) => packet,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Looked::Waits,
-            Ok(None) | Err(_) => return Looked::Done,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return HookLook::Waits,
+            Ok(None) | Err(_) => return HookLook::Done,
         };
         let Packet { length, descriptor } = packet;
         match HookMessage::decode(&buffer[..length]) {
             Ok(message) => self.hear_hook(message, descriptor, socket, now),
             Err(error) => tracing::debug!(%error, "a hook is not understood"),
         }
-        Looked::Done
+        HookLook::Done
     }
 
     fn hear_hook(
@@ -149,7 +149,7 @@ impl Service {
             return;
         }
         self.listening.push(address);
-        self.tell(Event::Listening { address });
+        self.tell(HolderEvent::Listening { address });
     }
 
     /// Prepares a bind of the software's; says whether anything is kept there.

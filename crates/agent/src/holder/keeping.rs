@@ -1,9 +1,9 @@
 //! Serving what is kept: callers are accepted for the agent, and each listener is closed in its time.
 
 use super::hand_overs::HandOver;
-use super::service::Service;
+use super::service::HolderService;
 use super::{sockets, steering};
-use intercept::holder::{Event, HandOverReason, KeptListener};
+use intercept::holder::{HandOverReason, HolderEvent, KeptListener};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 use std::io;
@@ -14,7 +14,7 @@ use std::time::Instant;
 /// How many callers are accepted before others get their turn.
 const ACCEPTS_A_TURN: usize = 64;
 
-impl Service {
+impl HolderService {
     /// Accepts for the agent from a kept listener.
     pub(super) fn accept_kept(&mut self, id: u64, now: Instant) {
         for _ in 0..ACCEPTS_A_TURN {
@@ -133,7 +133,7 @@ impl Service {
     pub(super) fn tell_kept(&mut self, before: &[KeptListener]) {
         let kept = self.listeners.list();
         if kept != before {
-            self.tell(Event::Kept(kept));
+            self.tell(HolderEvent::Kept(kept));
         }
     }
 }

@@ -28,8 +28,8 @@ mod upkeep;
 pub use remains::Original;
 pub(crate) use remains::locker_of;
 
-use detach::Step;
-use output::Output;
+use detach::DetachStep;
+use output::OutputFile;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit};
@@ -83,11 +83,11 @@ pub fn name_path(data: &Path) -> PathBuf {
 pub fn run(data: &Path) -> Result<(), HolderError> {
     let data = &fs::canonicalize(data).map_err(failed(format!("find {}", data.display())))?;
     let step = detach::step();
-    if matches!(step, Step::Detach) {
+    if matches!(step, DetachStep::Detach) {
         return detach::detach(data);
     }
     crate::limits::tighten_umask();
-    let waited_for = matches!(step, Step::Ready);
+    let waited_for = matches!(step, DetachStep::Ready);
     let begun = if waited_for {
         detach::leave_session().and_then(|()| begin(data, true))
     } else {
@@ -109,7 +109,7 @@ pub fn run(data: &Path) -> Result<(), HolderError> {
 
 /// Who has locked a data directory as its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum LockOwner {
     /// Its holder, whether it answers or not; 0 where only the kernel's lock says that there is one.
     Holder(i32),
     /// Somebody else, who keeps any holder from starting.
@@ -124,16 +124,16 @@ pub enum Owner {
 }
 
 /// Who has locked a data directory as its holder.
-pub fn owner(data: &Path) -> Option<Owner> {
+pub fn owner(data: &Path) -> Option<LockOwner> {
     let locker = remains::locker_of(&lock_path(data))?;
     let own = rustix::process::geteuid().as_raw();
     Some(match crate::kernel::user(locker) {
-        Some(user) if ![0, own].contains(&user) || !is_holder(locker) => Owner::Stranger {
+        Some(user) if ![0, own].contains(&user) || !is_holder(locker) => LockOwner::Stranger {
             process: locker,
             user,
             program: crate::kernel::program(locker),
         },
-        _ => Owner::Holder(locker),
+        _ => LockOwner::Holder(locker),
     })
 }
 
@@ -210,7 +210,7 @@ pub(crate) fn socket_address(path: &Path) -> io::Result<(SocketAddrUnix, Option<
     Ok((SocketAddrUnix::new(&short)?, Some(directory)))
 }
 
-fn begin(data: &Path, has_log: bool) -> Result<(service::Service, File), HolderError> {
+fn begin(data: &Path, has_log: bool) -> Result<(service::HolderService, File), HolderError> {
     crate::environment::conceal();
     let lock = lock(data)?;
     let own = rustix::process::getpid();
@@ -227,8 +227,8 @@ fn begin(data: &Path, has_log: bool) -> Result<(service::Service, File), HolderE
     // So that no file system is kept busy by the directory that the agent was started in.
     std::env::set_current_dir("/").map_err(failed("change to /"))?;
     // Opened by whoever started a holder that is waited for; another one's stderr is its supervisor's.
-    let log = Output::open(&detach::log_path(data)).ok();
-    let mut service = service::Service::new(data, agents, hooks, (group, notes), open_files);
+    let log = OutputFile::open(&detach::log_path(data)).ok();
+    let mut service = service::HolderService::new(data, agents, hooks, (group, notes), open_files);
     service.log = log.filter(|_| has_log);
     Ok((service, lock))
 }

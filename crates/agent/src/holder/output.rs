@@ -20,12 +20,12 @@ const END_BYTES_KEPT: u64 = 1024 * 1024;
 
 /// An output file.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct OutputFile {
     path: PathBuf,
     file: File,
 }
 
-impl Output {
+impl OutputFile {
     /// Opens it to append, and makes it where it is missing.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
@@ -101,14 +101,14 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use super::Output;
+    use super::OutputFile;
     use std::io::Write;
 
     #[test]
     fn text_beyond_the_limit_moves_and_the_writer_goes_on_at_the_start() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("output.log");
-        let output = Output::open(&path).expect("opened");
+        let output = OutputFile::open(&path).expect("opened");
         let mut child = output.handle().expect("a handle");
         child.write_all(b"first").expect("written");
         output.rotate(5).expect("not yet");
@@ -127,7 +127,7 @@ mod tests {
     fn where_no_copy_can_be_made_the_end_stays_and_the_file_is_cut_all_the_same() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("output.log");
-        let output = Output::open(&path).expect("opened");
+        let output = OutputFile::open(&path).expect("opened");
         let mut child = output.handle().expect("a handle");
         // Nothing can be written there.
         std::os::unix::fs::symlink("/dev/full", directory.path().join("output.log.1"))

@@ -2,21 +2,21 @@
 
 use super::agents::Agent;
 use super::child::Child;
-use super::service::Service;
+use super::service::HolderService;
 use intercept::holder::{
-    Event, FromHolder, HolderState, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody, Request, RequestBody,
-    RunningChild,
+    FromHolder, HolderEvent, HolderReply, HolderRequest, HolderState, PROTOCOL, PROTOCOL_MIN,
+    ReplyBody, RequestBody, RunningChild,
 };
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// An answer, and the descriptor that goes with it.
-type Answer = Result<(ReplyBody, Option<OwnedFd>), String>;
+type RequestAnswer = Result<(ReplyBody, Option<OwnedFd>), String>;
 
-impl Service {
+impl HolderService {
     /// Answers the first message of a newcomer: it becomes the agent, in the place of any other.
-    pub(super) fn greet(&mut self, socket: OwnedFd, request: &Request) {
+    pub(super) fn greet(&mut self, socket: OwnedFd, request: &HolderRequest) {
         let RequestBody::Hello {
             protocol,
             protocol_min,
@@ -39,7 +39,7 @@ impl Service {
         };
         let welcome = body.is_ok();
         let id = request.id;
-        let sent = agent.send(&FromHolder::Reply(Reply { id, body }), None);
+        let sent = agent.send(&FromHolder::Reply(HolderReply { id, body }), None);
         if welcome && sent.is_ok() {
             self.agent = Some(agent);
             self.flush_hand_overs();
@@ -49,11 +49,11 @@ impl Service {
     /// Does what the agent asks and answers, except for a start, which is answered when the program runs.
     pub(super) fn hear_agent(
         &mut self,
-        request: Request,
+        request: HolderRequest,
         descriptor: Option<OwnedFd>,
         now: Instant,
     ) {
-        let Request { id, body } = request;
+        let HolderRequest { id, body } = request;
         let answer = match body {
             RequestBody::Hello { .. } => Err("hello was said already".to_owned()),
             RequestBody::Start(spec) => {
@@ -117,7 +117,7 @@ impl Service {
     }
 
     /// What is asked about kept listeners.
-    fn hear_of_listeners(&mut self, body: RequestBody, now: Instant) -> Answer {
+    fn hear_of_listeners(&mut self, body: RequestBody, now: Instant) -> RequestAnswer {
         match body {
             RequestBody::Keep { ports } => {
                 let members = self.members();
@@ -156,23 +156,23 @@ impl Service {
     }
 
     /// Sends an answer to the attached agent.
-    pub(super) fn answer(&mut self, id: u64, answer: Answer) {
+    pub(super) fn answer(&mut self, id: u64, answer: RequestAnswer) {
         let (body, descriptor) = match answer {
             Ok((body, descriptor)) => (Ok(body), descriptor),
             Err(why) => (Err(why), None),
         };
-        self.send(&FromHolder::Reply(Reply { id, body }), descriptor);
+        self.send(&FromHolder::Reply(HolderReply { id, body }), descriptor);
     }
 
     /// Tells the agent, if there is one; another learns it from the state when it attaches.
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: HolderEvent) {
         self.send(&FromHolder::Event(event), None);
     }
 
     /// Sends the connections that wait, as far as the agent takes them.
     pub(super) fn flush_hand_overs(&mut self) {
         while let (Some(agent), Some(first)) = (self.agent.as_mut(), self.hand_overs.first()) {
-            let message = FromHolder::Event(Event::HandedOver {
+            let message = FromHolder::Event(HolderEvent::HandedOver {
                 reason: first.reason,
                 local: first.local,
                 peer: first.peer,
@@ -208,7 +208,7 @@ impl Service {
         }
     }
 
-    fn kept_now(&self, kept: io::Result<()>) -> Answer {
+    fn kept_now(&self, kept: io::Result<()>) -> RequestAnswer {
         kept.map_err(|error| error.to_string())?;
         Ok((ReplyBody::Kept(self.listeners.list()), None))
     }
@@ -219,7 +219,7 @@ impl Service {
         ttl_ms: u64,
         connection: Option<OwnedFd>,
         now: Instant,
-    ) -> Answer {
+    ) -> RequestAnswer {
         let connection = connection.ok_or("an offer needs a descriptor")?;
         let ttl = Duration::from_millis(ttl_ms);
         if self
@@ -232,7 +232,7 @@ impl Service {
         }
     }
 
-    fn withdraw(&mut self, token: &str, now: Instant) -> Answer {
+    fn withdraw(&mut self, token: &str, now: Instant) -> RequestAnswer {
         let offered = self.offers.take(now, &token_bytes(token)?);
         let connection = offered.ok_or("no connection is offered under this token")?;
         Ok((ReplyBody::Listener, Some(connection)))

@@ -4,9 +4,9 @@ use super::agents::{self, Agent, NEWCOMER_AGE_MAX, NEWCOMERS_MAX, Newcomer, Rece
 use super::child::Child;
 use super::group::Group;
 use super::hand_overs::{HandOvers, Offers};
-use super::hooks::{HOOK_AGE_MAX, HOOKS_MAX, Hook, Looked};
+use super::hooks::{HOOK_AGE_MAX, HOOKS_MAX, Hook, HookLook};
 use super::listeners::Listeners;
-use super::output::Output;
+use super::output::OutputFile;
 use super::remains::Notes;
 use super::stopping::Stopping;
 use crate::birth::Birth;
@@ -40,7 +40,7 @@ const ACCEPT_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLO
 
 /// Everything that a holder has.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct HolderService {
     pub(super) data: PathBuf,
     /// Which directory that is.
     pub(super) home: Option<Birth>,
@@ -75,12 +75,12 @@ pub(super) struct Service {
     pub(super) last_tick: Instant,
     pub(super) last_look: Instant,
     /// The holder's own log, where it has one.
-    pub(super) log: Option<Output>,
+    pub(super) log: Option<OutputFile>,
 }
 
 /// Whose descriptor became ready.
 #[derive(Clone, Copy, Debug)]
-enum Source {
+enum ListenerSource {
     Agents,
     Hooks,
     Agent,
@@ -92,7 +92,7 @@ enum Source {
     Wake,
 }
 
-impl Service {
+impl HolderService {
     pub(super) fn new(
         data: &Path,
         agent_listener: OwnedFd,
@@ -153,18 +153,18 @@ impl Service {
             let mut finished_newcomers = Vec::new();
             for source in ready {
                 match source {
-                    Source::Wake => {}
-                    Source::Kept(id) => self.accept_kept(id, now),
-                    Source::Agents => self.accept_agents(now),
-                    Source::Hooks => self.accept_hooks(now),
-                    Source::Agent => self.read_agent(&mut buffer, now),
-                    Source::Newcomer(index) => {
-                        if self.read_newcomer(index, &mut buffer) == Looked::Done {
+                    ListenerSource::Wake => {}
+                    ListenerSource::Kept(id) => self.accept_kept(id, now),
+                    ListenerSource::Agents => self.accept_agents(now),
+                    ListenerSource::Hooks => self.accept_hooks(now),
+                    ListenerSource::Agent => self.read_agent(&mut buffer, now),
+                    ListenerSource::Newcomer(index) => {
+                        if self.read_newcomer(index, &mut buffer) == HookLook::Done {
                             finished_newcomers.push(index);
                         }
                     }
-                    Source::Hook(index) => {
-                        if self.read_hook(index, now) == Looked::Done {
+                    ListenerSource::Hook(index) => {
+                        if self.read_hook(index, now) == HookLook::Done {
                             finished_hooks.push(index);
                         }
                     }
@@ -217,7 +217,7 @@ impl Service {
         Some(first.saturating_duration_since(now))
     }
 
-    fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<ListenerSource>> {
         let watched = self.watched();
         let mut descriptors: Vec<PollFd<'_>> = watched
             .iter()
@@ -238,18 +238,18 @@ impl Service {
             .collect())
     }
 
-    fn watched(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+    fn watched(&self) -> Vec<(ListenerSource, BorrowedFd<'_>, PollFlags)> {
         let input = PollFlags::IN;
         let mut watched = Vec::with_capacity(8 + self.hooks.len());
         if self.newcomers.len() < NEWCOMERS_MAX && self.paused_until.is_none() {
-            watched.push((Source::Agents, self.agent_listener.as_fd(), input));
+            watched.push((ListenerSource::Agents, self.agent_listener.as_fd(), input));
         }
         if self.hooks.len() < HOOKS_MAX && self.paused_until.is_none() {
-            watched.push((Source::Hooks, self.hook_listener.as_fd(), input));
+            watched.push((ListenerSource::Hooks, self.hook_listener.as_fd(), input));
         }
         if self.hand_overs.has_room() && self.paused_until.is_none() {
             let served = self.listeners.served();
-            watched.extend(served.map(|(id, socket)| (Source::Kept(id), socket, input)));
+            watched.extend(served.map(|(id, socket)| (ListenerSource::Kept(id), socket, input)));
         }
         if let Some(agent) = &self.agent {
             let behind = agent.is_behind() || self.hand_overs.first().is_some();
@@ -258,23 +258,27 @@ impl Service {
             } else {
                 input
             };
-            watched.push((Source::Agent, agent.socket(), flags));
+            watched.push((ListenerSource::Agent, agent.socket(), flags));
         }
         for (index, newcomer) in self.newcomers.iter().enumerate() {
-            watched.push((Source::Newcomer(index), newcomer.socket.as_fd(), input));
+            watched.push((
+                ListenerSource::Newcomer(index),
+                newcomer.socket.as_fd(),
+                input,
+            ));
         }
         for (index, hook) in self.hooks.iter().enumerate() {
-            watched.push((Source::Hook(index), hook.socket.as_fd(), input));
+            watched.push((ListenerSource::Hook(index), hook.socket.as_fd(), input));
         }
         if let Some(child) = &self.child {
             if let Some(ending) = child.ending() {
-                watched.push((Source::Wake, ending, input));
+                watched.push((ListenerSource::Wake, ending, input));
             }
             if let Some(launch) = &child.launch {
-                watched.push((Source::Wake, launch.socket.as_fd(), input));
+                watched.push((ListenerSource::Wake, launch.socket.as_fd(), input));
             }
             if let Some(changes) = self.group.changes() {
-                watched.push((Source::Wake, changes, PollFlags::PRI));
+                watched.push((ListenerSource::Wake, changes, PollFlags::PRI));
             }
         }
         watched
@@ -304,7 +308,7 @@ impl Service {
             let Some(socket) = self.accepted(accepted, now) else {
                 return;
             };
-            if self.may_speak(&socket, now) && self.look_at_hook(&socket, now) == Looked::Waits {
+            if self.may_speak(&socket, now) && self.look_at_hook(&socket, now) == HookLook::Waits {
                 self.hooks.push(Hook { socket, since: now });
             }
         }
@@ -343,12 +347,12 @@ impl Service {
         self.flush_hand_overs();
     }
 
-    fn read_newcomer(&mut self, index: usize, buffer: &mut Vec<u8>) -> Looked {
+    fn read_newcomer(&mut self, index: usize, buffer: &mut Vec<u8>) -> HookLook {
         let Some(newcomer) = self.newcomers.get(index) else {
-            return Looked::Done;
+            return HookLook::Done;
         };
         match agents::receive(newcomer.socket.as_fd(), buffer) {
-            Received::Nothing => return Looked::Waits,
+            Received::Nothing => return HookLook::Waits,
             Received::End => {}
             Received::Request(request, _) => {
                 if let Ok(socket) = newcomer.socket.try_clone() {
@@ -356,17 +360,17 @@ impl Service {
                 }
             }
         }
-        Looked::Done
+        HookLook::Done
     }
 
-    fn read_hook(&mut self, index: usize, now: Instant) -> Looked {
+    fn read_hook(&mut self, index: usize, now: Instant) -> HookLook {
         let Some(socket) = self.hooks.get(index).map(|hook| hook.socket.try_clone()) else {
-            return Looked::Done;
+            return HookLook::Done;
         };
         // Judged again: whoever has the connection by now need not be the one who made it.
         match socket {
             Ok(socket) if self.may_speak(&socket, now) => self.look_at_hook(&socket, now),
-            _ => Looked::Done,
+            _ => HookLook::Done,
         }
     }
 }

@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// A duplicate of somebody's listening TCP socket.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundListener {
     pub(super) inode: u64,
     pub(super) spot: Spot,
     pub(super) socket: OwnedFd,
 }
 
-impl Found {
+impl FoundListener {
     /// A listening socket of ours.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self {
@@ -37,7 +37,7 @@ pub(super) fn find_all_listeners(
     processes: &[i32],
     ports: &[u16],
     known: &BTreeSet<u64>,
-) -> io::Result<Vec<Found>> {
+) -> io::Result<Vec<FoundListener>> {
     find(processes, ports, known, false)
 }
 
@@ -49,7 +49,7 @@ pub(super) fn find_listeners(
     processes: &[i32],
     ports: &[u16],
     known: &BTreeSet<u64>,
-) -> io::Result<Vec<Found>> {
+) -> io::Result<Vec<FoundListener>> {
     find(processes, ports, known, true)
 }
 
@@ -58,7 +58,7 @@ fn find(
     ports: &[u16],
     known: &BTreeSet<u64>,
     only_allowed: bool,
-) -> io::Result<Vec<Found>> {
+) -> io::Result<Vec<FoundListener>> {
     let mut seen = known.clone();
     let mut found = Vec::new();
     for &process in processes {
@@ -90,7 +90,7 @@ fn find(
                 && ports.contains(&found_one.spot.address.port())
                 && !found
                     .iter()
-                    .any(|other: &Found| other.inode == found_one.inode)
+                    .any(|other: &FoundListener| other.inode == found_one.inode)
                 && !known.contains(&found_one.inode)
             {
                 found.push(found_one);
@@ -143,7 +143,7 @@ fn sockets_of(process: i32) -> io::Result<Vec<(i32, u64)>> {
 }
 
 /// The socket, if it is a listening TCP (or MPTCP) socket.
-fn listener(socket: OwnedFd) -> Option<Found> {
+fn listener(socket: OwnedFd) -> Option<FoundListener> {
     let domain = sockopt::socket_domain(&socket).ok()?;
     if domain != AddressFamily::INET && domain != AddressFamily::INET6 {
         return None;
@@ -153,7 +153,7 @@ fn listener(socket: OwnedFd) -> Option<Found> {
     {
         return None;
     }
-    Found::new(socket).ok()
+    FoundListener::new(socket).ok()
 }
 
 #[cfg(test)]

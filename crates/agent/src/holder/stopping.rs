@@ -2,7 +2,7 @@
 //! not ended when the grace is over is killed. All of it holds without an agent.
 
 use super::group::Group;
-use super::service::Service;
+use super::service::HolderService;
 use crate::kernel::{self, Image};
 use intercept::holder::{KILLED_TOLD_MAX, Killed, KilledProcess};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -83,7 +83,7 @@ impl Stopping {
     }
 }
 
-impl Service {
+impl HolderService {
     /// Begins to stop the child, or goes on with it.
     pub(super) fn stop(
         &mut self,

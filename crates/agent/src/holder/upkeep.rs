@@ -3,12 +3,12 @@
 use super::child;
 use super::detach::LOG_BYTES_MAX;
 use super::output::OUTPUT_BYTES_MAX;
-use super::service::{SOCKET_TICK, Service, TICK};
+use super::service::{HolderService, SOCKET_TICK, TICK};
 use crate::birth::is_in_place;
-use intercept::holder::{Event, ReplyBody};
+use intercept::holder::{HolderEvent, ReplyBody};
 use std::time::Instant;
 
-impl Service {
+impl HolderService {
     /// Reaps, answers a start, kills on, and notices when nothing of the child is left.
     pub(super) fn look_after_child(&mut self) {
         child::reap(|pid, status| {
@@ -110,7 +110,7 @@ impl Service {
             .unborn
             .is_some_and(|(asker, why)| self.answer_asker(asker, Err(why)));
         if !told {
-            self.tell(Event::ChildExited(exit));
+            self.tell(HolderEvent::ChildExited(exit));
         }
     }
 }

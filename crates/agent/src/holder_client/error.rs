@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// What went wrong between agent and holder.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum HolderClientError {
     /// No holder listens there.
     #[error("no holder answers at {path}")]
     Unreachable {
@@ -53,7 +53,7 @@ pub enum ClientError {
     Spawn(#[from] HolderError),
 }
 
-impl From<io::Error> for ClientError {
+impl From<io::Error> for HolderClientError {
     /// A holder that dies resets its connections: whoever has just connected is told so, too.
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -71,11 +71,11 @@ mod tests {
     fn a_reset_says_that_the_holder_has_gone() {
         for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe] {
             assert!(matches!(
-                ClientError::from(io::Error::from(kind)),
-                ClientError::Gone
+                HolderClientError::from(io::Error::from(kind)),
+                HolderClientError::Gone
             ));
         }
-        let other = ClientError::from(io::Error::from(io::ErrorKind::PermissionDenied));
-        assert!(matches!(other, ClientError::Io(_)));
+        let other = HolderClientError::from(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(matches!(other, HolderClientError::Io(_)));
     }
 }

@@ -1,18 +1,18 @@
 //! The agent's side of the connection to its holder.
 //!
 //! One task reads what the holder says: answers go to whoever asked, news into a channel. A client may be cloned and
-//! used by many tasks at once. When the holder's connection ends, every request fails with [`ClientError::Gone`] and
+//! used by many tasks at once. When the holder's connection ends, every request fails with [`HolderClientError::Gone`] and
 //! the channel of news closes.
 
 mod error;
 mod wire;
 
-pub use error::ClientError;
+pub use error::HolderClientError;
 
-use crate::holder::{self, Owner};
+use crate::holder::{self, LockOwner};
 use intercept::holder::{
-    ChildExit, ChildSpec, HandOverReason, HolderState, Interception, KeptListener, ReplyBody,
-    Request, RequestBody,
+    ChildExit, ChildSpec, HandOverReason, HolderRequest, HolderState, Interception, KeptListener,
+    ReplyBody, RequestBody,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ const GREETING_MS_MAX: u64 = 10_000;
 
 /// News from the holder.
 #[derive(Debug)]
-pub enum Notice {
+pub enum HolderNotice {
     /// A connection for the agent; nothing of its stream has been consumed.
     HandedOver {
         /// Why the accept hook gave it away.
@@ -72,16 +72,16 @@ pub enum Notice {
 /// The channel of news. Unbounded because the holder's answers come on the same connection: waiting for its reader here
 /// could wait for ever. What can pile up is bounded by [`HAND_OVERS_WAITING_MAX`].
 #[derive(Debug)]
-pub struct Notices {
-    receiver: mpsc::UnboundedReceiver<Notice>,
+pub struct HolderNotices {
+    receiver: mpsc::UnboundedReceiver<HolderNotice>,
     waiting: Arc<AtomicUsize>,
 }
 
-impl Notices {
+impl HolderNotices {
     /// The next news; `None` when the connection to the holder has ended.
-    pub async fn recv(&mut self) -> Option<Notice> {
+    pub async fn recv(&mut self) -> Option<HolderNotice> {
         let notice = self.receiver.recv().await?;
-        if matches!(notice, Notice::HandedOver { .. }) {
+        if matches!(notice, HolderNotice::HandedOver { .. }) {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
         Some(notice)
@@ -91,18 +91,18 @@ impl Notices {
 /// Connection to the holder of one node.
 #[derive(Clone, Debug)]
 pub struct HolderClient {
-    shared: Arc<Shared>,
+    shared: Arc<ClientShared>,
 }
 
-type Waiting = BTreeMap<u64, oneshot::Sender<Answer>>;
+type WaitingAnswers = BTreeMap<u64, oneshot::Sender<HolderAnswer>>;
 
-type Answer = (Result<ReplyBody, String>, Option<OwnedFd>);
+type HolderAnswer = (Result<ReplyBody, String>, Option<OwnedFd>);
 
 #[derive(Debug)]
-struct Shared {
+struct ClientShared {
     socket: Arc<UnixDatagram>,
     /// Who waits for which answer; `None` once the connection has ended.
-    waiting: Arc<Mutex<Option<Waiting>>>,
+    waiting: Arc<Mutex<Option<WaitingAnswers>>>,
     next_id: AtomicU64,
     /// A question has waited for long, and nothing has been heard since.
     silent: Arc<AtomicBool>,
@@ -112,7 +112,7 @@ struct Shared {
     reader: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Shared {
+impl Drop for ClientShared {
     fn drop(&mut self) {
         self.reader.abort();
         // The reader's own handle lives until it is scheduled again; the holder must not send to it meanwhile.
@@ -124,15 +124,15 @@ impl HolderClient {
     /// Attaches to the holder of a data directory, in the place of any other agent.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] when no holder listens there.
-    pub async fn attach(data: &Path) -> Result<(Self, Notices), ClientError> {
+    /// [`HolderClientError::Unreachable`] when no holder listens there.
+    pub async fn attach(data: &Path) -> Result<(Self, HolderNotices), HolderClientError> {
         let path = holder::socket_path(data);
-        let socket =
-            wire::connect(&path).map_err(|source| ClientError::Unreachable { path, source })?;
+        let socket = wire::connect(&path)
+            .map_err(|source| HolderClientError::Unreachable { path, source })?;
         let socket = Arc::new(UnixDatagram::from_std(socket.into())?);
         let state = wire::greet(&socket).await?;
         let process = wire::peer_process(&socket);
-        let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
+        let waiting = Arc::new(Mutex::new(Some(WaitingAnswers::new())));
         let (sender, receiver) = mpsc::unbounded_channel();
         let piled = Arc::new(AtomicUsize::new(0));
         let silent = Arc::new(AtomicBool::new(false));
@@ -143,7 +143,7 @@ impl HolderClient {
             Arc::clone(&piled),
             Arc::clone(&silent),
         ));
-        let shared = Shared {
+        let shared = ClientShared {
             socket,
             waiting,
             next_id: AtomicU64::new(1),
@@ -152,7 +152,7 @@ impl HolderClient {
             process,
             reader,
         };
-        let notices = Notices {
+        let notices = HolderNotices {
             receiver,
             waiting: piled,
         };
@@ -171,11 +171,11 @@ impl HolderClient {
     pub async fn attach_or_spawn(
         upstart_binary: &Path,
         data: &Path,
-    ) -> Result<(Self, Notices), ClientError> {
+    ) -> Result<(Self, HolderNotices), HolderClientError> {
         let began = Instant::now();
         loop {
             match Self::attach(data).await {
-                Err(ClientError::Unreachable { .. } | ClientError::Gone) => {}
+                Err(HolderClientError::Unreachable { .. } | HolderClientError::Gone) => {}
                 answer => return answer,
             }
             let (binary, directory) = (upstart_binary.to_owned(), data.to_owned());
@@ -206,7 +206,7 @@ impl HolderClient {
     ///
     /// # Errors
     /// As [`start_told`](Self::start_told).
-    pub async fn start(&self, spec: ChildSpec) -> Result<i32, ClientError> {
+    pub async fn start(&self, spec: ChildSpec) -> Result<i32, HolderClientError> {
         Ok(self.start_told(spec).await?.0)
     }
 
@@ -214,7 +214,10 @@ impl HolderClient {
     ///
     /// # Errors
     /// Refused while a former child lives, or when the program cannot be executed (with the reason).
-    pub async fn start_told(&self, spec: ChildSpec) -> Result<(i32, Interception), ClientError> {
+    pub async fn start_told(
+        &self,
+        spec: ChildSpec,
+    ) -> Result<(i32, Interception), HolderClientError> {
         match self.ask(RequestBody::Start(spec), None).await?.0 {
             ReplyBody::Started { pid, interception } => Ok((pid, interception)),
             other => Err(unexpected(&other)),
@@ -222,7 +225,7 @@ impl HolderClient {
     }
 
     /// Begins to stop the software: a signal to its main process (or to all at once), then to what that leaves behind; what has not
-    /// ended within `grace` is killed. [`Notice::ChildExited`] says when nothing is left.
+    /// ended within `grace` is killed. [`HolderNotice::ChildExited`] says when nothing is left.
     ///
     /// # Errors
     /// Refused when no child runs.
@@ -231,7 +234,7 @@ impl HolderClient {
         signal: i32,
         to_all: bool,
         grace: Duration,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), HolderClientError> {
         let body = RequestBody::Stop {
             signal,
             to_all,
@@ -241,11 +244,11 @@ impl HolderClient {
         Ok(())
     }
 
-    /// Kills all that is left of the child; [`Notice::ChildExited`] says when nothing is.
+    /// Kills all that is left of the child; [`HolderNotice::ChildExited`] says when nothing is.
     ///
     /// # Errors
     /// When the holder is gone.
-    pub async fn kill(&self) -> Result<(), ClientError> {
+    pub async fn kill(&self) -> Result<(), HolderClientError> {
         self.ask(RequestBody::Kill, None).await?;
         Ok(())
     }
@@ -254,7 +257,7 @@ impl HolderClient {
     ///
     /// # Errors
     /// When the holder may not look at the child's descriptors.
-    pub async fn keep(&self, ports: Vec<u16>) -> Result<Vec<KeptListener>, ClientError> {
+    pub async fn keep(&self, ports: Vec<u16>) -> Result<Vec<KeptListener>, HolderClientError> {
         self.kept(RequestBody::Keep { ports }).await
     }
 
@@ -262,7 +265,10 @@ impl HolderClient {
     ///
     /// # Errors
     /// When the address is in use or not ours.
-    pub async fn listen(&self, address: SocketAddr) -> Result<Vec<KeptListener>, ClientError> {
+    pub async fn listen(
+        &self,
+        address: SocketAddr,
+    ) -> Result<Vec<KeptListener>, HolderClientError> {
         self.kept(RequestBody::Listen { address }).await
     }
 
@@ -275,7 +281,7 @@ impl HolderClient {
         &self,
         ports: Vec<u16>,
         limit: Duration,
-    ) -> Result<Vec<KeptListener>, ClientError> {
+    ) -> Result<Vec<KeptListener>, HolderClientError> {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.kept(RequestBody::LetGo { ports, limit_ms }).await
     }
@@ -284,7 +290,7 @@ impl HolderClient {
     ///
     /// # Errors
     /// When the kernel does not take the program that steers callers.
-    pub async fn let_through(&self, port: u16) -> Result<(), ClientError> {
+    pub async fn let_through(&self, port: u16) -> Result<(), HolderClientError> {
         self.ask(RequestBody::LetThrough { port }, None).await?;
         Ok(())
     }
@@ -293,7 +299,7 @@ impl HolderClient {
     ///
     /// # Errors
     /// When there is no such listener.
-    pub async fn drop_listener(&self, listener: u64) -> Result<(), ClientError> {
+    pub async fn drop_listener(&self, listener: u64) -> Result<(), HolderClientError> {
         self.ask(RequestBody::Drop { listener }, None).await?;
         Ok(())
     }
@@ -302,7 +308,7 @@ impl HolderClient {
     ///
     /// # Errors
     /// When there is no such listener.
-    pub async fn fetch(&self, listener: u64) -> Result<OwnedFd, ClientError> {
+    pub async fn fetch(&self, listener: u64) -> Result<OwnedFd, HolderClientError> {
         match self.ask(RequestBody::Fetch { listener }, None).await? {
             (ReplyBody::Listener, Some(descriptor)) => Ok(descriptor),
             (other, _) => Err(unexpected(&other)),
@@ -318,7 +324,7 @@ impl HolderClient {
         token: [u8; 16],
         ttl: Duration,
         connection: OwnedFd,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), HolderClientError> {
         let body = RequestBody::Offer {
             token: hex::encode(token),
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
@@ -331,7 +337,7 @@ impl HolderClient {
     ///
     /// # Errors
     /// When it is not offered (any more).
-    pub async fn withdraw(&self, token: [u8; 16]) -> Result<OwnedFd, ClientError> {
+    pub async fn withdraw(&self, token: [u8; 16]) -> Result<OwnedFd, HolderClientError> {
         let token = hex::encode(token);
         match self.ask(RequestBody::Withdraw { token }, None).await? {
             (ReplyBody::Listener, Some(connection)) => Ok(connection),
@@ -343,12 +349,12 @@ impl HolderClient {
     ///
     /// # Errors
     /// Refused while anything of the child is left.
-    pub async fn exit(&self) -> Result<(), ClientError> {
+    pub async fn exit(&self) -> Result<(), HolderClientError> {
         self.ask(RequestBody::Exit, None).await?;
         Ok(())
     }
 
-    async fn kept(&self, body: RequestBody) -> Result<Vec<KeptListener>, ClientError> {
+    async fn kept(&self, body: RequestBody) -> Result<Vec<KeptListener>, HolderClientError> {
         match self.ask(body, None).await?.0 {
             ReplyBody::Kept(kept) => Ok(kept),
             other => Err(unexpected(&other)),
@@ -359,28 +365,28 @@ impl HolderClient {
         &self,
         body: RequestBody,
         descriptor: Option<OwnedFd>,
-    ) -> Result<(ReplyBody, Option<OwnedFd>), ClientError> {
+    ) -> Result<(ReplyBody, Option<OwnedFd>), HolderClientError> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting()
             .as_mut()
-            .ok_or(ClientError::Gone)?
+            .ok_or(HolderClientError::Gone)?
             .insert(id, sender);
         let ticket = Ticket { client: self, id };
-        wire::send(&self.shared.socket, &Request { id, body }, descriptor).await?;
+        wire::send(&self.shared.socket, &HolderRequest { id, body }, descriptor).await?;
         let answer = self.wait(receiver).await;
         drop(ticket);
         let (body, descriptor) = answer
             .map_err(|_| self.silent())?
-            .map_err(|_| ClientError::Gone)?;
-        Ok((body.map_err(ClientError::Refused)?, descriptor))
+            .map_err(|_| HolderClientError::Gone)?;
+        Ok((body.map_err(HolderClientError::Refused)?, descriptor))
     }
 
     /// Waits for an answer, and says in the log when it does not come.
     async fn wait(
         &self,
-        mut answer: oneshot::Receiver<Answer>,
-    ) -> Result<Result<Answer, oneshot::error::RecvError>, tokio::time::error::Elapsed> {
+        mut answer: oneshot::Receiver<HolderAnswer>,
+    ) -> Result<Result<HolderAnswer, oneshot::error::RecvError>, tokio::time::error::Elapsed> {
         if let Ok(answer) = tokio::time::timeout(SILENCE_UNSAID, &mut answer).await {
             return Ok(answer);
         }
@@ -399,21 +405,21 @@ impl HolderClient {
     }
 
     /// Asks something that changes nothing, so that a holder that answers nothing is noticed.
-    pub(crate) async fn look(&self) -> Result<(), ClientError> {
+    pub(crate) async fn look(&self) -> Result<(), HolderClientError> {
         // Nobody has offered anything under this token.
         match self.withdraw([0; 16]).await {
-            Ok(_) | Err(ClientError::Refused(_)) => Ok(()),
+            Ok(_) | Err(HolderClientError::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    fn silent(&self) -> ClientError {
-        ClientError::Silent {
+    fn silent(&self) -> HolderClientError {
+        HolderClientError::Silent {
             process: self.process().unwrap_or(0),
         }
     }
 
-    fn waiting(&self) -> parking_lot::MutexGuard<'_, Option<Waiting>> {
+    fn waiting(&self) -> parking_lot::MutexGuard<'_, Option<WaitingAnswers>> {
         self.shared.waiting.lock()
     }
 }
@@ -432,14 +438,14 @@ impl Drop for Ticket<'_> {
     }
 }
 
-fn in_the_way(owner: Owner, data: &Path) -> ClientError {
+fn in_the_way(owner: LockOwner, data: &Path) -> HolderClientError {
     match owner {
-        Owner::Holder(process) => ClientError::Silent { process },
-        Owner::Stranger {
+        LockOwner::Holder(process) => HolderClientError::Silent { process },
+        LockOwner::Stranger {
             process,
             user,
             program,
-        } => ClientError::Locked {
+        } => HolderClientError::Locked {
             path: holder::lock_path(data),
             process,
             user,
@@ -448,6 +454,6 @@ fn in_the_way(owner: Owner, data: &Path) -> ClientError {
     }
 }
 
-fn unexpected(body: &ReplyBody) -> ClientError {
-    ClientError::Garbled(format!("{body:?}"))
+fn unexpected(body: &ReplyBody) -> HolderClientError {
+    HolderClientError::Garbled(format!("{body:?}"))
 }

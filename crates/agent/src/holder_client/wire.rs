@@ -1,10 +1,13 @@
 //! The packets of the connection, and the task that reads them.
 
-use super::{ClientError, GREETING_MS_MAX, HAND_OVERS_WAITING_MAX, Notice, Waiting, unexpected};
+use super::{
+    GREETING_MS_MAX, HAND_OVERS_WAITING_MAX, HolderClientError, HolderNotice, WaitingAnswers,
+    unexpected,
+};
 use crate::{holder, packet};
 use intercept::holder::{
-    Event, FromHolder, HolderState, PACKET_BYTES_MAX, PROTOCOL, PROTOCOL_MIN, Reply, ReplyBody,
-    Request, RequestBody,
+    FromHolder, HolderEvent, HolderReply, HolderRequest, HolderState, PACKET_BYTES_MAX, PROTOCOL,
+    PROTOCOL_MIN, ReplyBody, RequestBody,
 };
 use parking_lot::Mutex;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -57,38 +60,40 @@ pub(super) fn peer_process(socket: &UnixDatagram) -> Option<i32> {
     (answer == 0 && peer.pid > 0).then_some(peer.pid)
 }
 
-pub(super) async fn greet(socket: &UnixDatagram) -> Result<HolderState, ClientError> {
+pub(super) async fn greet(socket: &UnixDatagram) -> Result<HolderState, HolderClientError> {
     let body = RequestBody::Hello {
         protocol: PROTOCOL,
         protocol_min: PROTOCOL_MIN,
     };
-    send(socket, &Request { id: 0, body }, None).await?;
+    send(socket, &HolderRequest { id: 0, body }, None).await?;
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     let answer = tokio::time::timeout(
         Duration::from_millis(GREETING_MS_MAX),
         receive(socket, &mut buffer),
     );
-    let silent = |_| ClientError::Silent {
+    let silent = |_| HolderClientError::Silent {
         process: peer_process(socket).unwrap_or(0),
     };
     match answer.await.map_err(silent)?? {
-        (FromHolder::Reply(Reply { body, .. }), _) => match body.map_err(ClientError::Refused)? {
-            ReplyBody::Hello { state, .. } => Ok(state),
-            other => Err(unexpected(&other)),
-        },
-        (FromHolder::Event(event), _) => Err(ClientError::Garbled(format!("{event:?}"))),
+        (FromHolder::Reply(HolderReply { body, .. }), _) => {
+            match body.map_err(HolderClientError::Refused)? {
+                ReplyBody::Hello { state, .. } => Ok(state),
+                other => Err(unexpected(&other)),
+            }
+        }
+        (FromHolder::Event(event), _) => Err(HolderClientError::Garbled(format!("{event:?}"))),
     }
 }
 
 pub(super) async fn send(
     socket: &UnixDatagram,
-    request: &Request,
+    request: &HolderRequest,
     descriptor: Option<OwnedFd>,
-) -> Result<(), ClientError> {
-    let bytes =
-        serde_json::to_vec(request).map_err(|error| ClientError::Garbled(error.to_string()))?;
+) -> Result<(), HolderClientError> {
+    let bytes = serde_json::to_vec(request)
+        .map_err(|error| HolderClientError::Garbled(error.to_string()))?;
     if bytes.len() > PACKET_BYTES_MAX {
-        return Err(ClientError::Refused(format!(
+        return Err(HolderClientError::Refused(format!(
             "a message of {} bytes is longer than {PACKET_BYTES_MAX}",
             bytes.len()
         )));
@@ -107,7 +112,7 @@ pub(super) async fn send(
                     | io::ErrorKind::NotConnected
             ) =>
         {
-            Err(ClientError::Gone)
+            Err(HolderClientError::Gone)
         }
         other => Ok(other?),
     }
@@ -116,21 +121,21 @@ pub(super) async fn send(
 async fn receive(
     socket: &UnixDatagram,
     buffer: &mut [u8],
-) -> Result<(FromHolder, Option<OwnedFd>), ClientError> {
+) -> Result<(FromHolder, Option<OwnedFd>), HolderClientError> {
     let packet = socket
         .async_io(Interest::READABLE, || packet::receive(socket, &mut *buffer))
         .await?
-        .ok_or(ClientError::Gone)?;
+        .ok_or(HolderClientError::Gone)?;
     let message = serde_json::from_slice(&buffer[..packet.length])
-        .map_err(|error| ClientError::Garbled(error.to_string()))?;
+        .map_err(|error| HolderClientError::Garbled(error.to_string()))?;
     Ok((message, packet.descriptor))
 }
 
 /// Reads until the connection ends; then every asker hears of it, because their senders are dropped.
 pub(super) async fn read_all(
     socket: Arc<UnixDatagram>,
-    waiting: Arc<Mutex<Option<Waiting>>>,
-    news: mpsc::UnboundedSender<Notice>,
+    waiting: Arc<Mutex<Option<WaitingAnswers>>>,
+    news: mpsc::UnboundedSender<HolderNotice>,
     piled: Arc<AtomicUsize>,
     silent: Arc<AtomicBool>,
 ) {
@@ -158,7 +163,7 @@ pub(super) async fn read_all(
                     tracing::debug!("nobody listens to the holder's news");
                 }
             }
-            Err(ClientError::Garbled(what)) => {
+            Err(HolderClientError::Garbled(what)) => {
                 tracing::warn!(what, "a message of the holder is not understood");
             }
             Err(error) => {
@@ -170,25 +175,29 @@ pub(super) async fn read_all(
     *waiting.lock() = None;
 }
 
-fn notice(event: Event, descriptor: Option<OwnedFd>, piled: &AtomicUsize) -> Option<Notice> {
+fn notice(
+    event: HolderEvent,
+    descriptor: Option<OwnedFd>,
+    piled: &AtomicUsize,
+) -> Option<HolderNotice> {
     match event {
-        Event::Listening { address } => Some(Notice::Listening(address)),
-        Event::Kept(kept) => Some(Notice::Kept(kept)),
-        Event::ChildExited(exit) => Some(Notice::ChildExited(exit)),
-        Event::HandedOver {
+        HolderEvent::Listening { address } => Some(HolderNotice::Listening(address)),
+        HolderEvent::Kept(kept) => Some(HolderNotice::Kept(kept)),
+        HolderEvent::ChildExited(exit) => Some(HolderNotice::ChildExited(exit)),
+        HolderEvent::HandedOver {
             reason,
             local,
             peer,
         } => {
             let Some(connection) = descriptor else {
-                return Some(Notice::Lost { peer });
+                return Some(HolderNotice::Lost { peer });
             };
             if piled.fetch_add(1, Ordering::Relaxed) >= HAND_OVERS_WAITING_MAX {
                 piled.fetch_sub(1, Ordering::Relaxed);
                 tracing::warn!(%peer, "too many handed-over connections wait: one is closed");
                 return None;
             }
-            Some(Notice::HandedOver {
+            Some(HolderNotice::HandedOver {
                 reason,
                 local,
                 peer,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What can go wrong with the journal's file.
 #[derive(Debug, thiserror::Error)]
-pub enum JournalError {
+pub enum JournalFileError {
     /// Another agent has the node.
     #[error("another agent runs this node: {path} is locked")]
     Locked {
@@ -112,22 +112,27 @@ pub enum JournalError {
     },
 }
 
-pub(super) fn format_error(path: &Path, source: FormatError) -> JournalError {
+pub(super) fn format_error(path: &Path, source: FormatError) -> JournalFileError {
     let path = path.to_owned();
-    JournalError::Format { path, source }
+    JournalFileError::Format { path, source }
 }
 
 /// Wraps what the system said.
-pub(super) fn broken(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
+pub(super) fn broken(
+    what: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> JournalFileError {
     let path = path.to_owned();
-    move |source| JournalError::Disk { what, path, source }
+    move |source| JournalFileError::Disk { what, path, source }
 }
 
 /// Wraps what the system said; a full disk apart.
-pub(super) fn disk(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
+pub(super) fn disk(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalFileError {
     let path = path.to_owned();
     move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalError::NoSpace { path },
-        _ => JournalError::Disk { what, path, source },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            JournalFileError::NoSpace { path }
+        }
+        _ => JournalFileError::Disk { what, path, source },
     }
 }

@@ -1,6 +1,6 @@
 //! The journal's files on the disk: made, read, locked and replaced whole.
 
-use super::JournalError;
+use super::JournalFileError;
 use super::error::{disk, format_error};
 use super::witness::{self, Witness};
 use model::journal::{self, HEADER};
@@ -23,7 +23,7 @@ pub(super) fn unlinked() -> OpenOptions {
 }
 
 /// Refuses what is no regular file.
-pub(super) fn regular(file: File, path: &Path) -> Result<File, JournalError> {
+pub(super) fn regular(file: File, path: &Path) -> Result<File, JournalFileError> {
     match file.metadata().map_err(disk("look at", path))?.is_file() {
         true => Ok(file),
         false => Err(disk("read", path)(io::Error::other(
@@ -33,7 +33,7 @@ pub(super) fn regular(file: File, path: &Path) -> Result<File, JournalError> {
 }
 
 /// The journal's file and what is in it; none where there is certainly none.
-pub(super) fn read(path: &Path) -> Result<Option<(File, Vec<u8>)>, JournalError> {
+pub(super) fn read(path: &Path) -> Result<Option<(File, Vec<u8>)>, JournalFileError> {
     let file = match unlinked().read(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => regular(opened.map_err(disk("open", path))?, path)?,
@@ -46,9 +46,12 @@ pub(super) fn read(path: &Path) -> Result<Option<(File, Vec<u8>)>, JournalError>
 }
 
 /// Makes sure that no node has been here: that no journal is seen is no proof of it.
-pub(super) fn nothing_before(path: &Path, witness: Option<&Witness>) -> Result<(), JournalError> {
+pub(super) fn nothing_before(
+    path: &Path,
+    witness: Option<&Witness>,
+) -> Result<(), JournalFileError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let missing = |trace: PathBuf| JournalError::Missing {
+    let missing = |trace: PathBuf| JournalFileError::Missing {
         path: path.to_owned(),
         trace,
     };
@@ -76,13 +79,16 @@ pub(super) fn nothing_before(path: &Path, witness: Option<&Witness>) -> Result<(
 }
 
 /// Writes a whole journal beside `path` and renames it there.
-pub(super) fn write_new(path: &Path, records: &[Record]) -> Result<(), JournalError> {
+pub(super) fn write_new(path: &Path, records: &[Record]) -> Result<(), JournalFileError> {
     let (bytes, _) = frames(path, records)?;
     write_file(path, &bytes).map(|_| ())
 }
 
 /// A journal's bytes, and the checksums of its records.
-pub(super) fn frames(path: &Path, records: &[Record]) -> Result<(Vec<u8>, Vec<u32>), JournalError> {
+pub(super) fn frames(
+    path: &Path,
+    records: &[Record],
+) -> Result<(Vec<u8>, Vec<u32>), JournalFileError> {
     let (mut bytes, mut checksums) = (HEADER.to_vec(), Vec::new());
     for (sequence, record) in records.iter().enumerate() {
         let frame = journal::encode(sequence as u64, record);
@@ -94,7 +100,7 @@ pub(super) fn frames(path: &Path, records: &[Record]) -> Result<(Vec<u8>, Vec<u3
 }
 
 /// Writes a journal's bytes beside `path` and renames them there; answers where the records and the file end.
-pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(u64, u64), JournalError> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(u64, u64), JournalFileError> {
     let end = bytes.len() as u64;
     let allocated = end.next_multiple_of(CHUNK_BYTES);
     let new = path.with_extension("new");
@@ -112,7 +118,12 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(u64, u64), Journa
 }
 
 /// Reserves `from..to` of the file, as zeros.
-pub(super) fn allocate(file: &File, path: &Path, from: u64, to: u64) -> Result<(), JournalError> {
+pub(super) fn allocate(
+    file: &File,
+    path: &Path,
+    from: u64,
+    to: u64,
+) -> Result<(), JournalFileError> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from) {
         Ok(()) => file.sync_all().map_err(disk("sync", path)),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
@@ -127,7 +138,7 @@ pub(super) fn allocate(file: &File, path: &Path, from: u64, to: u64) -> Result<(
 }
 
 /// One agent per node: held until the process ends. The lock has a file of its own, since compaction replaces the journal's.
-pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
+pub(super) fn lock(path: &Path) -> Result<File, JournalFileError> {
     let path = path.with_extension("lock");
     let file = (unlinked().write(true).create(true).truncate(false))
         .mode(0o600)
@@ -139,7 +150,7 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
         .map_err(disk("set the mode of", &path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(JournalError::Locked { path }),
+        Err(Errno::WOULDBLOCK) => Err(JournalFileError::Locked { path }),
         Err(error) => Err(disk("lock", &path)(error.into())),
     }
 }

@@ -7,7 +7,7 @@ mod error;
 mod files;
 mod witness;
 
-pub use error::JournalError;
+pub use error::JournalFileError;
 
 use error::{broken, disk, format_error};
 use files::{CHUNK_BYTES, allocate, frames, lock, nothing_before, read, write_file, write_new};
@@ -17,7 +17,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use witness::{Mark, Said, Witness};
+use witness::{Mark, Witness, Witnessed};
 
 /// What one upgrade's records may take: a dozen records, of which one may hold the end of a program's output.
 const RESERVE_BYTES: u64 = 128 * 1024;
@@ -50,7 +50,7 @@ impl Journal {
     ///
     /// # Errors
     /// It is locked, missing, cut, corrupt, from a newer program, in a copied directory, or the disk fails.
-    pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalError> {
+    pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalFileError> {
         let lock = lock(path)?;
         let witness = Witness::open(path)?;
         let (file, bytes) = match read(path)? {
@@ -64,10 +64,10 @@ impl Journal {
             }
         };
         let witness_path = witness::path_of(path);
-        let witness = witness.ok_or(JournalError::NoWitness { path: witness_path })?;
+        let witness = witness.ok_or(JournalFileError::NoWitness { path: witness_path })?;
         if witness.is_copy()? {
             let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-            return Err(JournalError::Copy { folder });
+            return Err(JournalFileError::Copy { folder });
         }
         Self::of(path, (file, bytes), witness, lock)
     }
@@ -77,9 +77,9 @@ impl Journal {
         (file, bytes): (File, Vec<u8>),
         witness: Witness,
         lock: File,
-    ) -> Result<(Journal, Vec<Record>), JournalError> {
+    ) -> Result<(Journal, Vec<Record>), JournalFileError> {
         if (bytes.len() as u64) < CHUNK_BYTES {
-            return Err(JournalError::Short {
+            return Err(JournalFileError::Short {
                 path: path.to_owned(),
                 bytes: bytes.len() as u64,
             });
@@ -87,7 +87,7 @@ impl Journal {
         let decoded =
             journal::decode::<Record>(&bytes).map_err(|source| format_error(path, source))?;
         if !witness.said.is_kept_by(&decoded.checksums) {
-            return Err(JournalError::Cut {
+            return Err(JournalFileError::Cut {
                 path: path.to_owned(),
                 there: decoded.records.len() as u64,
                 written: witness.said.mark.records,
@@ -121,7 +121,7 @@ impl Journal {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn is_copied(path: &Path) -> Result<bool, JournalError> {
+    pub fn is_copied(path: &Path) -> Result<bool, JournalFileError> {
         Witness::open(path)?.map_or(Ok(true), |witness| witness.is_copy())
     }
 
@@ -129,12 +129,12 @@ impl Journal {
     ///
     /// # Errors
     /// An agent runs there, it is in a copied directory, or the disk fails.
-    pub fn lock_only(path: &Path) -> Result<JournalLock, JournalError> {
+    pub fn lock_only(path: &Path) -> Result<JournalLock, JournalFileError> {
         let lock = lock(path)?;
         match Witness::open(path)? {
             Some(witness) if witness.is_copy()? => {
                 let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-                Err(JournalError::Copy { folder })
+                Err(JournalFileError::Copy { folder })
             }
             _ => Ok(JournalLock { _file: lock }),
         }
@@ -144,11 +144,11 @@ impl Journal {
     /// claimed counts on from there; how many records it lacks is said, once.
     ///
     /// # Errors
-    /// It has been set back ([`JournalError::SetBack`]), or the disk fails.
-    pub fn compare(&mut self, heard: u64) -> Result<Option<u64>, JournalError> {
+    /// It has been set back ([`JournalFileError::SetBack`]), or the disk fails.
+    pub fn compare(&mut self, heard: u64) -> Result<Option<u64>, JournalFileError> {
         let said = self.witness.said;
         if heard > said.total && !said.claimed {
-            return Err(JournalError::SetBack {
+            return Err(JournalFileError::SetBack {
                 path: self.path.clone(),
                 there: said.total,
                 heard,
@@ -157,7 +157,7 @@ impl Journal {
         if said.claimed {
             let total = said.total.max(heard + 1);
             let claimed = false;
-            self.witness.say(Said {
+            self.witness.say(Witnessed {
                 total,
                 claimed,
                 ..said
@@ -179,24 +179,24 @@ impl Journal {
     pub fn claim(
         path: &Path,
         forget: impl FnOnce() -> Result<(), (PathBuf, io::Error)>,
-    ) -> Result<u64, JournalError> {
+    ) -> Result<u64, JournalFileError> {
         let lock = lock(path)?;
         let witness = Witness::open(path)?;
         let witness_path = witness::path_of(path);
-        let mut witness = witness.ok_or(JournalError::NoWitness { path: witness_path })?;
+        let mut witness = witness.ok_or(JournalFileError::NoWitness { path: witness_path })?;
         forget().map_err(|(path, error)| disk("remove", &path)(error))?;
         witness.claim()?;
         drop(lock);
         Self::open(path).map(|(journal, _)| journal.total())
     }
 
-    fn bear_witness(&mut self, mark: Mark) -> Result<(), JournalError> {
+    fn bear_witness(&mut self, mark: Mark) -> Result<(), JournalFileError> {
         let said = self.witness.said;
         if said.mark == mark && said.next.is_none() {
             return Ok(());
         }
         let more = mark.records.saturating_sub(said.mark.records).max(1);
-        self.witness.say(Said {
+        self.witness.say(Witnessed {
             mark,
             next: None,
             total: said.total + more,
@@ -207,27 +207,27 @@ impl Journal {
     /// Sees to it that an upgrade's records fit without more of the disk.
     ///
     /// # Errors
-    /// The disk is full ([`JournalError::NoSpace`]: nothing has changed, the journal goes on) or fails.
-    pub fn reserve(&mut self) -> Result<(), JournalError> {
+    /// The disk is full ([`JournalFileError::NoSpace`]: nothing has changed, the journal goes on) or fails.
+    pub fn reserve(&mut self) -> Result<(), JournalFileError> {
         self.grow_to(self.end + RESERVE_BYTES)
     }
 
-    /// Appends a record and makes it durable. After an error other than [`JournalError::NoSpace`] the journal refuses
+    /// Appends a record and makes it durable. After an error other than [`JournalFileError::NoSpace`] the journal refuses
     /// everything: end the process.
     ///
     /// # Errors
     /// The disk is full (nothing was written) or fails.
-    pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+    pub fn append(&mut self, record: &Record) -> Result<(), JournalFileError> {
         if self.failed {
             let path = self.path.clone();
-            return Err(JournalError::Failed { path });
+            return Err(JournalFileError::Failed { path });
         }
         let frame = journal::encode(self.next_sequence, record)
             .map_err(|source| format_error(&self.path, source))?;
         let grown = self.grow_to(self.end + frame.len() as u64);
         let appended = match grown {
             // Nothing has been written: the journal is what it was.
-            Err(error @ JournalError::NoSpace { .. }) => return Err(error),
+            Err(error @ JournalFileError::NoSpace { .. }) => return Err(error),
             Err(error) => Err(error),
             Ok(()) => self.write(&frame),
         };
@@ -248,10 +248,10 @@ impl Journal {
     ///
     /// # Errors
     /// The disk is full or fails; the old journal is still there and in use.
-    pub fn compact(&mut self, records: &[Record]) -> Result<(), JournalError> {
+    pub fn compact(&mut self, records: &[Record]) -> Result<(), JournalFileError> {
         if self.failed {
             let path = self.path.clone();
-            return Err(JournalError::Failed { path });
+            return Err(JournalFileError::Failed { path });
         }
         let written = self.replace(records);
         let (end, allocated, mark) = match written {
@@ -260,7 +260,7 @@ impl Journal {
                 // Half a new journal is worth nothing, and its room is needed.
                 let _ = std::fs::remove_file(self.path.with_extension("new"));
                 // The rename may have happened: appending to the old file could be appending to nothing.
-                self.failed = !matches!(error, JournalError::NoSpace { .. });
+                self.failed = !matches!(error, JournalFileError::NoSpace { .. });
                 return Err(error);
             }
         };
@@ -276,11 +276,11 @@ impl Journal {
     }
 
     /// Puts a file with these records in the place of the journal's. Whichever of the two is found later is the one.
-    fn replace(&mut self, records: &[Record]) -> Result<(u64, u64, Mark), JournalError> {
+    fn replace(&mut self, records: &[Record]) -> Result<(u64, u64, Mark), JournalFileError> {
         let (bytes, checksums) = frames(&self.path, records)?;
         let mark = Mark::of(&checksums);
         let said = self.witness.said;
-        self.witness.say(Said {
+        self.witness.say(Witnessed {
             next: Some(mark),
             ..said
         })?;
@@ -288,7 +288,7 @@ impl Journal {
         Ok((end, allocated, mark))
     }
 
-    fn grow_to(&mut self, end: u64) -> Result<(), JournalError> {
+    fn grow_to(&mut self, end: u64) -> Result<(), JournalFileError> {
         if end > self.allocated {
             let wanted = end.next_multiple_of(CHUNK_BYTES);
             allocate(&self.file, &self.path, self.allocated, wanted)?;
@@ -297,7 +297,7 @@ impl Journal {
         Ok(())
     }
 
-    fn write(&mut self, frame: &[u8]) -> Result<(), JournalError> {
+    fn write(&mut self, frame: &[u8]) -> Result<(), JournalFileError> {
         // Within what is allocated: a disk that is full now says so all the same on some file systems, and then nobody
         // knows what is in the file.
         self.file
@@ -313,7 +313,7 @@ impl Journal {
     }
 
     /// Zeros after the last record, so that a shorter frame written there is not followed by a torn one's bytes.
-    fn clear_tail(&self) -> Result<(), JournalError> {
+    fn clear_tail(&self) -> Result<(), JournalFileError> {
         let zeros = vec![0; (self.allocated - self.end) as usize];
         self.file
             .write_all_at(&zeros, self.end)

@@ -37,7 +37,7 @@ fn only_one_agent_has_it() {
     let first = Journal::open(&path).expect("opens");
     assert!(matches!(
         Journal::open(&path),
-        Err(JournalError::Locked { .. })
+        Err(JournalFileError::Locked { .. })
     ));
     drop(first);
     Journal::open(&path).expect("opens");
@@ -80,7 +80,7 @@ fn a_journal_that_was_cut_or_emptied_is_damage() {
     for length in [0, end - 1, end, CHUNK_BYTES / 2] {
         std::fs::write(&path, &whole[..length as usize]).expect("written");
         let error = Journal::open(&path).expect_err("damage");
-        assert!(matches!(error, JournalError::Short { .. }), "{error}");
+        assert!(matches!(error, JournalFileError::Short { .. }), "{error}");
     }
     // A whole record, its last byte, everything: as long as it was.
     for from in [end - last.len() as u64, end - 1, HEADER.len() as u64] {
@@ -89,7 +89,7 @@ fn a_journal_that_was_cut_or_emptied_is_damage() {
         std::fs::write(&path, cut).expect("written");
         let error = Journal::open(&path).expect_err("damage");
         assert!(
-            matches!(error, JournalError::Cut { written: 3, .. }),
+            matches!(error, JournalFileError::Cut { written: 3, .. }),
             "{error}"
         );
     }
@@ -99,7 +99,10 @@ fn a_journal_that_was_cut_or_emptied_is_damage() {
     drop(journal);
     std::fs::remove_file(witness::path_of(&path)).expect("removed");
     let error = Journal::open(&path).expect_err("nobody says that it is whole");
-    assert!(matches!(error, JournalError::NoWitness { .. }), "{error}");
+    assert!(
+        matches!(error, JournalFileError::NoWitness { .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn none_is_made_where_one_has_been_or_may_be() {
     drop(journal);
     std::fs::remove_file(&path).expect("removed");
     let missing = || match Journal::open(&path) {
-        Err(JournalError::Missing { trace, .. }) => trace,
+        Err(JournalFileError::Missing { trace, .. }) => trace,
         other => panic!("{other:?}"),
     };
     assert_eq!(missing(), witness::path_of(&path));
@@ -128,7 +131,7 @@ fn none_is_made_where_one_has_been_or_may_be() {
     // Whatever cannot be looked at is not absent.
     std::os::unix::fs::symlink("journal", &path).expect("made");
     let error = Journal::open(&path).expect_err("a link to itself");
-    assert!(matches!(error, JournalError::Disk { .. }), "{error}");
+    assert!(matches!(error, JournalFileError::Disk { .. }), "{error}");
     std::fs::remove_file(&path).expect("removed");
     assert!(Journal::open(&path).expect("opens").1.is_empty());
 }
@@ -146,7 +149,7 @@ fn a_copied_directory_is_known_until_it_is_claimed() {
     }
     let copy = moved.join("journal");
     let error = Journal::open(&copy).expect_err("a copy");
-    assert!(matches!(error, JournalError::Copy { .. }), "{error}");
+    assert!(matches!(error, JournalFileError::Copy { .. }), "{error}");
     Journal::claim(&copy, || Ok(())).expect("claimed");
     assert_eq!(Journal::open(&copy).expect("opens").1.len(), 1);
     Journal::open(&path).expect("the original opens as before");
@@ -168,7 +171,7 @@ fn one_that_was_set_back_is_known_by_what_the_server_has_heard() {
     assert!(
         matches!(
             error,
-            JournalError::SetBack {
+            JournalFileError::SetBack {
                 there: 3,
                 heard: 9,
                 ..

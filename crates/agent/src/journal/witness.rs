@@ -5,7 +5,7 @@
 //! which file it is itself, by what no copy of a file has, and in which folder: a data directory that was copied is known as a copy, also
 //! one of hard links.
 
-use super::{JournalError, broken, disk, files};
+use super::{JournalFileError, broken, disk, files};
 use crate::birth::{self, Birth};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -47,7 +47,7 @@ impl Mark {
 
 /// What is witnessed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Said {
+pub(super) struct Witnessed {
     pub(super) generation: u64,
     /// The journal's file.
     pub(super) mark: Mark,
@@ -64,7 +64,7 @@ pub(super) struct Said {
     pub(super) claimed: bool,
 }
 
-impl Said {
+impl Witnessed {
     /// Whether a journal with these checksums is what was witnessed, or more.
     pub(super) fn is_kept_by(&self, checksums: &[u32]) -> bool {
         self.mark.is_in(checksums) || self.next.is_some_and(|next| next.is_in(checksums))
@@ -76,12 +76,12 @@ impl Said {
 pub(super) struct Witness {
     path: PathBuf,
     file: File,
-    pub(super) said: Said,
+    pub(super) said: Witnessed,
 }
 
 impl Witness {
     /// That of this journal, if there is one that says something.
-    pub(super) fn open(journal: &Path) -> Result<Option<Self>, JournalError> {
+    pub(super) fn open(journal: &Path) -> Result<Option<Self>, JournalFileError> {
         let path = path_of(journal);
         let file = match files::unlinked().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -98,16 +98,16 @@ impl Witness {
     }
 
     /// A new one, before its journal is made.
-    pub(super) fn make(journal: &Path) -> Result<Self, JournalError> {
+    pub(super) fn make(journal: &Path) -> Result<Self, JournalFileError> {
         let path = path_of(journal);
         let mut options = files::unlinked();
         options.read(true).write(true).create(true).mode(0o600);
         let file = options.open(&path).map_err(disk("make", &path))?;
         let (birth, folder) = identity(&file, &path)?;
-        let said = Said {
+        let said = Witnessed {
             birth,
             folder,
-            ..Said::default()
+            ..Witnessed::default()
         };
         file.write_all_at(&[0; 2 * SLOT_BYTES], 0)
             .map_err(disk("write", &path))?;
@@ -119,7 +119,7 @@ impl Witness {
     }
 
     /// Whether the directory is a copy of the one in which this was written.
-    pub(super) fn is_copy(&self) -> Result<bool, JournalError> {
+    pub(super) fn is_copy(&self) -> Result<bool, JournalFileError> {
         let (birth, folder) = identity(&self.file, &self.path)?;
         let twin = (self.said.birth.zip(birth)).is_some_and(|(then, now)| !then.is_of(&now));
         let linked = (self.said.folder.zip(folder)).is_some_and(|(then, now)| then != now);
@@ -127,12 +127,12 @@ impl Witness {
     }
 
     /// Notes where it is now: the numbers of disks are those of one boot.
-    pub(super) fn settle(&mut self) -> Result<(), JournalError> {
+    pub(super) fn settle(&mut self) -> Result<(), JournalFileError> {
         let (birth, folder) = identity(&self.file, &self.path)?;
         if (self.said.birth, self.said.folder) == (birth, folder) || self.said.birth.is_none() {
             return Ok(());
         }
-        self.say(Said {
+        self.say(Witnessed {
             birth,
             folder,
             ..self.said
@@ -143,14 +143,14 @@ impl Witness {
     ///
     /// # Errors
     /// It shares its files with another directory, or the disk fails.
-    pub(super) fn claim(&mut self) -> Result<(), JournalError> {
+    pub(super) fn claim(&mut self) -> Result<(), JournalFileError> {
         let about = self.file.metadata().map_err(disk("look at", &self.path))?;
         if about.nlink() > 1 {
             let path = self.path.clone();
-            return Err(JournalError::Linked { path });
+            return Err(JournalFileError::Linked { path });
         }
         let (birth, folder) = identity(&self.file, &self.path)?;
-        self.say(Said {
+        self.say(Witnessed {
             birth,
             folder,
             claimed: true,
@@ -159,9 +159,9 @@ impl Witness {
     }
 
     /// Makes it durable. There is room: it is written over what is there.
-    pub(super) fn say(&mut self, said: Said) -> Result<(), JournalError> {
+    pub(super) fn say(&mut self, said: Witnessed) -> Result<(), JournalFileError> {
         let generation = self.said.generation + 1;
-        let said = Said { generation, ..said };
+        let said = Witnessed { generation, ..said };
         let at = generation % 2 * SLOT_BYTES as u64;
         let slot = written(&said).map_err(broken("write", &self.path))?;
         self.file
@@ -174,7 +174,7 @@ impl Witness {
 }
 
 /// Which file it is, and the inode of its folder; none where the file system knows no lasting identity.
-fn identity(file: &File, path: &Path) -> Result<(Option<Birth>, Option<u64>), JournalError> {
+fn identity(file: &File, path: &Path) -> Result<(Option<Birth>, Option<u64>), JournalFileError> {
     let birth = Birth::of(file).map_err(disk("look at", path))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let about = std::fs::metadata(folder).map_err(disk("look at", folder))?;
@@ -187,7 +187,7 @@ pub(super) fn path_of(journal: &Path) -> PathBuf {
     journal.with_extension("witness")
 }
 
-fn written(said: &Said) -> io::Result<[u8; SLOT_BYTES]> {
+fn written(said: &Witnessed) -> io::Result<[u8; SLOT_BYTES]> {
     let text = serde_json::to_vec(said)?;
     let mut slot = [0; SLOT_BYTES];
     let place = slot.get_mut(HEAD_BYTES..HEAD_BYTES + text.len());
@@ -199,7 +199,7 @@ fn written(said: &Said) -> io::Result<[u8; SLOT_BYTES]> {
     Ok(slot)
 }
 
-fn parse(slot: &[u8]) -> Option<Said> {
+fn parse(slot: &[u8]) -> Option<Witnessed> {
     let number = |at: usize| {
         let bytes = slot.get(at..at + 4)?.try_into().ok()?;
         Some(u32::from_le_bytes(bytes))
@@ -224,7 +224,7 @@ mod tests {
         assert!(Witness::open(&journal).expect("looked").is_none());
         let mut witness = Witness::make(&journal).expect("made");
         for total in 1..=3 {
-            let said = Said {
+            let said = Witnessed {
                 total,
                 ..witness.said
             };
@@ -248,7 +248,7 @@ mod tests {
             records: u64::MAX,
             checksum: u32::MAX,
         };
-        let said = Said {
+        let said = Witnessed {
             generation: u64::MAX,
             mark,
             next: Some(mark),

@@ -63,7 +63,7 @@ pub(crate) fn is_out_of_sight(error: &io::Error) -> bool {
 
 /// A process that has a socket open, under one of its descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Owner {
+pub(crate) struct SocketOwner {
     pub(crate) pid: i32,
     pub(crate) descriptor: i32,
 }
@@ -76,8 +76,8 @@ pub(crate) struct Owner {
 pub(crate) fn owners(
     processes: &[i32],
     inodes: &BTreeSet<u64>,
-) -> io::Result<BTreeMap<u64, Vec<Owner>>> {
-    let mut owners: BTreeMap<u64, Vec<Owner>> = BTreeMap::new();
+) -> io::Result<BTreeMap<u64, Vec<SocketOwner>>> {
+    let mut owners: BTreeMap<u64, Vec<SocketOwner>> = BTreeMap::new();
     for pid in processes {
         let folder = format!("/proc/{pid}/fd");
         let descriptors = match numbers(Path::new(&folder)) {
@@ -99,7 +99,7 @@ pub(crate) fn owners(
                 let processes = owners.entry(inode).or_default();
                 if processes.iter().all(|owner| owner.pid != *pid) {
                     let pid = *pid;
-                    processes.push(Owner { pid, descriptor });
+                    processes.push(SocketOwner { pid, descriptor });
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Becoming the child: `upstart launch`, started by the holder, sets up what a supervisor sets up and executes the software.
 //!
 //! It reads its orders from its stdin (a socket of the holder's), and on failure writes why into it. Success is the
-//! socket's closing by exec. Nothing else is set up than what [`Orders`] say: the software gets a session of its own, default
+//! socket's closing by exec. Nothing else is set up than what [`LaunchOrders`] say: the software gets a session of its own, default
 //! signals, the group, the filter, the user, the directory and the environment.
 //!
 //! The filter goes under everything that follows, the user's change included, so that root's needs nothing else ([`net`]). From
@@ -32,7 +32,7 @@ pub const EXIT_CODE_NOT_EXECUTED: i32 = 127;
 
 /// What the holder orders.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Orders {
+pub(crate) struct LaunchOrders {
     /// The `cgroup.procs` of the group to enter.
     pub(crate) group_entry: Option<PathBuf>,
     /// The soft limit of open files to go back to (the holder raises its own).
@@ -74,7 +74,7 @@ pub fn run() -> Result<Infallible, LaunchError> {
     Err(error)
 }
 
-fn take_orders() -> Result<(UnixStream, Orders), LaunchError> {
+fn take_orders() -> Result<(UnixStream, LaunchOrders), LaunchError> {
     let no_orders = |error: io::Error| LaunchError::NoOrders(error.to_string());
     let mut socket = descriptors::take_socket().map_err(no_orders)?;
     let mut text = String::new();
@@ -84,7 +84,7 @@ fn take_orders() -> Result<(UnixStream, Orders), LaunchError> {
     Ok((socket, orders))
 }
 
-fn become_child(orders: &Orders, socket: &UnixStream) -> LaunchError {
+fn become_child(orders: &LaunchOrders, socket: &UnixStream) -> LaunchError {
     match prepare(orders, socket) {
         Err(error) => error,
         Ok(mut command) => step(
@@ -95,7 +95,7 @@ fn become_child(orders: &Orders, socket: &UnixStream) -> LaunchError {
     }
 }
 
-fn prepare(orders: &Orders, socket: &UnixStream) -> Result<Command, LaunchError> {
+fn prepare(orders: &LaunchOrders, socket: &UnixStream) -> Result<Command, LaunchError> {
     let (program, arguments) = orders
         .command
         .split_first()
@@ -133,7 +133,7 @@ fn prepare(orders: &Orders, socket: &UnixStream) -> Result<Command, LaunchError>
 }
 
 /// Lays the net and tells the holder, before anything else is said: one line, with the descriptor if there is one.
-fn lay_net(orders: &Orders, socket: &UnixStream) -> io::Result<()> {
+fn lay_net(orders: &LaunchOrders, socket: &UnixStream) -> io::Result<()> {
     let (interception, notices) = net::lay(orders.refuse_io_uring, orders.no_new_privileges)?;
     let mut line = serde_json::to_vec(&interception)?;
     line.push(b'\n');

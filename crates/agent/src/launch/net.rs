@@ -4,7 +4,7 @@
 //! the rights that programs gain by being executed: set-user-id programs and file capabilities have no effect then.
 
 use intercept::holder::Interception;
-use interpose::net::filter::{self, Refused, Rules};
+use interpose::net::filter::{self, FilterRefused, FilterRules};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -16,7 +16,7 @@ pub(super) fn lay(
     refuse_io_uring: bool,
     may_give_up: bool,
 ) -> io::Result<(Interception, Option<OwnedFd>)> {
-    let rules = Rules {
+    let rules = FilterRules {
         net: true,
         refuse_io_uring,
     };
@@ -26,13 +26,13 @@ pub(super) fn lay(
         Err(refused) => describe(refused),
     };
     if refuse_io_uring {
-        let alone = Rules {
+        let alone = FilterRules {
             net: false,
             refuse_io_uring,
         };
         match filter::set(alone).or_else(|refused| again(refused, alone, may_give_up)) {
             Ok(_) => {}
-            Err(Refused::NeedsPrivileges) if !may_give_up => {}
+            Err(FilterRefused::NeedsPrivileges) if !may_give_up => {}
             Err(refused) => return Err(io::Error::other(describe(refused))),
         }
     }
@@ -40,11 +40,15 @@ pub(super) fn lay(
 }
 
 /// Sets the filter once more where only privileges were missing.
-fn again(refused: Refused, rules: Rules, may_give_up: bool) -> Result<Option<OwnedFd>, Refused> {
-    if refused != Refused::NeedsPrivileges || !may_give_up {
+fn again(
+    refused: FilterRefused,
+    rules: FilterRules,
+    may_give_up: bool,
+) -> Result<Option<OwnedFd>, FilterRefused> {
+    if refused != FilterRefused::NeedsPrivileges || !may_give_up {
         return Err(refused);
     }
-    filter::set_no_new_privileges().map_err(Refused::Because)?;
+    filter::set_no_new_privileges().map_err(FilterRefused::Because)?;
     filter::set(rules)
 }
 
@@ -56,16 +60,16 @@ fn interception(net: bool, why_no_net: Option<String>) -> Interception {
     }
 }
 
-fn describe(refused: Refused) -> String {
+fn describe(refused: FilterRefused) -> String {
     match refused {
-        Refused::NeedsPrivileges => {
+        FilterRefused::NeedsPrivileges => {
             "without CAP_SYS_ADMIN it needs NO_NEW_PRIVS, which the upgrade file forbids".to_owned()
         }
-        Refused::Because(libc::EBUSY) => {
+        FilterRefused::Because(libc::EBUSY) => {
             "another program (a container's runtime) catches this process's calls already"
                 .to_owned()
         }
-        Refused::Because(error) => {
+        FilterRefused::Because(error) => {
             format!(
                 "the kernel refuses it: {}",
                 io::Error::from_raw_os_error(error)

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// A user as it was looked up: from here on nobody is asked any more.
 #[derive(Debug)]
-pub(crate) struct Identity {
+pub(crate) struct UserIdentity {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
@@ -28,11 +28,11 @@ pub(crate) fn ids(name: &str) -> io::Result<(u32, u32)> {
 ///
 /// # Errors
 /// When there is no such user.
-pub(crate) fn look_up(name: &str) -> io::Result<Identity> {
+pub(crate) fn look_up(name: &str) -> io::Result<UserIdentity> {
     let user = find(name)?;
     let name = CString::new(name)?;
     let groups = getgrouplist(&name, user.gid)?;
-    Ok(Identity {
+    Ok(UserIdentity {
         uid: user.uid,
         gid: user.gid,
         groups,
@@ -52,7 +52,7 @@ pub fn become_owner(folder: &Path) -> io::Result<()> {
     let uid = Uid::from_raw(about.uid());
     let owner = match User::from_uid(uid)? {
         Some(user) => look_up(&user.name)?,
-        None => Identity {
+        None => UserIdentity {
             uid,
             gid: Gid::from_raw(about.gid()),
             groups: Vec::new(),
@@ -93,7 +93,7 @@ fn find(name: &str) -> io::Result<User> {
     User::from_name(name)?.ok_or_else(|| io::Error::other(format!("there is no user {name}")))
 }
 
-impl Identity {
+impl UserIdentity {
     /// Becomes this user; nothing to do when this process is it already.
     ///
     /// # Errors

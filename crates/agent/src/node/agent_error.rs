@@ -1,11 +1,11 @@
 //! Why an agent cannot run, or a command not do what it does in an agent's place.
 
-use super::main_loop::Ended;
+use super::main_loop::LoopEnded;
 use crate::holder::Original;
 use crate::holder_client;
-use crate::journal::JournalError;
+use crate::journal::JournalFileError;
 use crate::trust::Distrust;
-use crate::vital::Broken;
+use crate::vital::BrokenTask;
 use client::ClientError;
 use intercept::table::TableError;
 use model::machine::RecoverError;
@@ -51,7 +51,7 @@ pub enum AgentError {
     Workers(#[source] io::Error),
     /// The journal cannot be read or written; another agent may own the node.
     #[error("the node's journal")]
-    Journal(#[from] JournalError),
+    Journal(#[from] JournalFileError),
     /// The journal's records make no sense.
     #[error(
         "the node's journal {path} cannot be followed; keep it and ask for help, the software was not touched"
@@ -65,7 +65,7 @@ pub enum AgentError {
     },
     /// The holder cannot be reached.
     #[error("the node's holder")]
-    Holder(#[from] holder_client::ClientError),
+    Holder(#[from] holder_client::HolderClientError),
     /// Processes of the software that could not be ended.
     #[error("processes of the software are left: {}", numbers(.0))]
     LeftBehind(Vec<i32>),
@@ -110,20 +110,20 @@ fn numbers(processes: &[i32]) -> String {
     numbers.join(", ")
 }
 
-impl From<Broken> for AgentError {
-    fn from(Broken { task, why }: Broken) -> Self {
+impl From<BrokenTask> for AgentError {
+    fn from(BrokenTask { task, why }: BrokenTask) -> Self {
         Self::Broken { task, why }
     }
 }
 
-impl Ended {
+impl LoopEnded {
     /// What that is to whoever started the agent.
     pub(super) fn into_result(self) -> Result<(), AgentError> {
         match self {
-            Ended::Asked => Ok(()),
-            Ended::HolderGone => Err(AgentError::HolderGone),
-            Ended::Renumbered => Err(AgentError::Renumbered),
-            Ended::Journal(error) => Err(error.into()),
+            LoopEnded::Asked => Ok(()),
+            LoopEnded::HolderGone => Err(AgentError::HolderGone),
+            LoopEnded::Renumbered => Err(AgentError::Renumbered),
+            LoopEnded::Journal(error) => Err(error.into()),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::agent_error::{AgentError, at};
 use super::bundles::Bundles;
 use super::catalog_updates::CatalogUpdate;
 use super::child::ChildKeeper;
-use super::clock::Clock;
+use super::clock::NodeClock;
 use super::held_calls::HeldCalls;
 use super::held_listeners::HeldListeners;
 use super::hook_table::HookTable;
@@ -23,9 +23,9 @@ use crate::holder;
 use crate::holder_client::HolderClient;
 use crate::household::Household;
 use crate::layout::Layout;
-use crate::relay::{Identity, LiveTraffic, Picture, Relay, Tally, Workers};
+use crate::relay::{LabelIdentity, LiveTraffic, Picture, Relay, Tally, Workers};
 use crate::shared::Shared;
-use crate::sync::Link;
+use crate::sync::ServerLink;
 use crate::{kernel, library};
 use client::Client;
 use intercept::holder::HolderState;
@@ -69,7 +69,7 @@ pub(super) struct Parts {
     pub(super) holder: HolderClient,
     pub(super) enrolled: Enrolled,
     pub(super) client: Arc<Client>,
-    pub(super) link: Link,
+    pub(super) link: ServerLink,
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
     pub(super) variables_kept: Option<String>,
 }
@@ -90,7 +90,7 @@ impl Parts {
     /// Puts it together, and takes over what the holder has.
     pub(super) fn assemble(self) -> Result<Arc<Node>, AgentError> {
         let agent_key = self.layout.agent_key();
-        let identity = Identity {
+        let identity = LabelIdentity {
             system: self.enrolled.system_id,
             node: self.enrolled.node,
             agent_key: AgentKey::open(agent_key.clone()).map_err(at(&agent_key))?,
@@ -116,7 +116,7 @@ impl Parts {
             binary: self.tools.binary,
             identity,
             join_version: self.enrolled.join_version,
-            clock: Clock::new(),
+            clock: NodeClock::new(),
             client: self.client,
             holder: self.holder,
             link: self.link,

@@ -1,13 +1,13 @@
 //! What the repository says follows the server's views: each new view becomes a new catalog of every upgrade that it lists.
 
-use super::clock::Clock;
+use super::clock::NodeClock;
 use crate::cached;
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::layout::Layout;
 use crate::node_catalog::NodeCatalog;
 use crate::repository::{Published, REFRESH_EVERY, Repository, RepositoryError};
-use crate::sync::Link;
+use crate::sync::ServerLink;
 use model::api::{EventKind, NewEvent, NodeView};
 use model::ids::Version;
 use model::release::HistoryError;
@@ -85,7 +85,7 @@ pub(super) async fn follow(
     mut repository: Repository,
     config: Config,
     layout: Layout,
-    link: Link,
+    link: ServerLink,
     update: watch::Sender<Option<Arc<CatalogUpdate>>>,
 ) {
     let mut views = link.view.clone();
@@ -120,7 +120,7 @@ struct Failures {
 
 impl Failures {
     /// Says what is in the way where that is news; gives the pause before the next try.
-    fn note(&mut self, error: &CatalogError, link: &Link) -> Duration {
+    fn note(&mut self, error: &CatalogError, link: &ServerLink) -> Duration {
         self.count += 1;
         let repository = match error {
             CatalogError::Repository(error) => Some(error),
@@ -138,7 +138,7 @@ impl Failures {
                 kind: EventKind::NodeDistrusts.name().to_owned(),
                 version: None,
                 message: format!("takes nothing new, and serves on with what it has: {problem}"),
-                node_at_ms: Clock::new().now_ms(),
+                node_at_ms: NodeClock::new().now_ms(),
             });
             self.told = Some(problem);
         }

@@ -4,12 +4,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch that never go back: the wall clock at the start, and the monotonic clock from there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(super) struct NodeClock {
     begun: Instant,
     begun_ms: u64,
 }
 
-impl Clock {
+impl NodeClock {
     pub(super) fn new() -> Self {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -3,7 +3,7 @@
 
 use crate::error_chain::chain;
 use crate::layout::Layout;
-use crate::snapshot::{self, Declared, FreeRoom, SnapshotError};
+use crate::snapshot::{self, DeclaredState, FreeRoom, SnapshotError};
 use model::machine::Place;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ impl DiskSpace {
     pub(super) async fn lacking(
         &self,
         to: Place,
-        declared: impl FnOnce() -> Declared,
+        declared: impl FnOnce() -> DeclaredState,
     ) -> Option<String> {
         if let Some(problem) = self.journal.lock().clone() {
             return Some(problem);

@@ -2,7 +2,7 @@
 
 use super::agent_error::AgentError;
 use crate::config::Config;
-use crate::contact::{Answer, Contact};
+use crate::contact::{Contact, ServerAnswer};
 use crate::error_chain::chain;
 use crate::holder_client::HolderClient;
 use crate::journal::Journal;
@@ -90,7 +90,7 @@ impl Enrolling<'_> {
                     return Err(error.into());
                 }
                 Err(error) => {
-                    let said = contact.note(Instant::now(), Answer::of(&error));
+                    let said = contact.note(Instant::now(), ServerAnswer::of(&error));
                     if let Some(said) = said {
                         tracing::warn!("not enrolled yet: {said}");
                     }

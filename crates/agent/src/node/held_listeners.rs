@@ -6,7 +6,7 @@ use super::hook_table::HookTable;
 use super::inspection::Inspection;
 use super::membership::Membership;
 use super::surroundings::Surroundings;
-use crate::holder_client::ClientError;
+use crate::holder_client::HolderClientError;
 use crate::relay::{ArrivingConnection, ConnectionEnds, Relay};
 use intercept::holder::KeptListener;
 use model::ids::Version;
@@ -57,14 +57,14 @@ impl Drop for ListenersNow {
 pub(super) enum ListenerError {
     /// The holder does not do what it is asked.
     #[error(transparent)]
-    Holder(#[from] ClientError),
+    Holder(#[from] HolderClientError),
     /// It cannot open a port.
     #[error("cannot listen on {address}, which another version needs: {problem}")]
     Port {
         /// Where.
         address: SocketAddr,
         /// What it says.
-        problem: ClientError,
+        problem: HolderClientError,
     },
 }
 
@@ -169,7 +169,7 @@ impl HeldListeners {
         Ok(())
     }
 
-    async fn kept_of_own_ports(&self) -> Result<Vec<KeptListener>, ClientError> {
+    async fn kept_of_own_ports(&self) -> Result<Vec<KeptListener>, HolderClientError> {
         let own = self.own_ports();
         let mut kept = self.surroundings.holder.keep(Vec::new()).await?;
         kept.retain(|kept| own.contains(&kept.address.port()));

@@ -3,7 +3,7 @@
 use super::surroundings::Surroundings;
 use crate::dial::FastOpen;
 use crate::relay::{Picture, Relay};
-use intercept::table::{ENDPOINTS_MAX, NETWORKS_MAX, Service, Table, TableFile};
+use intercept::table::{ENDPOINTS_MAX, NETWORKS_MAX, Table, TableFile, TableService};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -173,12 +173,18 @@ impl HookTable {
         (beside.members.at, table)
     }
 
-    fn service(&self, picture: &Picture, beside: &BesidePicture, name: &str, port: u16) -> Service {
+    fn service(
+        &self,
+        picture: &Picture,
+        beside: &BesidePicture,
+        name: &str,
+        port: u16,
+    ) -> TableService {
         let versions = picture.catalog.same_interface(name, picture.standing);
         let public = picture.public_version(name);
         // Of a service that is recorded or observed no connection is the software's at once: the agent gets them all.
         let direct = !self.relay.recorders.has(name) && !picture.observes(name);
-        Service {
+        TableService {
             port,
             kept: beside.kept_ports.contains(&port),
             unsure: picture.unsure.contains_key(&port),

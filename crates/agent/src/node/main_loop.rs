@@ -5,8 +5,8 @@ use super::held_upgrades::{self, HeldUpgrades};
 use super::report;
 use super::staging::Staging;
 use super::{CatalogUpdate, Node, actions};
-use crate::holder_client::{Notice, Notices};
-use crate::journal::{Journal, JournalError};
+use crate::holder_client::{HolderNotice, HolderNotices};
+use crate::journal::{Journal, JournalFileError};
 use crate::relay::{ArrivingConnection, ConnectionEnds};
 use model::api::{Disagreement, NodeReport, NodeStatus, Phase, told};
 use model::machine::{
@@ -25,7 +25,7 @@ const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the main loop ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum LoopEnded {
     /// The agent was asked to go; the software runs on.
     Asked,
     /// The holder has gone, or a newer agent has taken the node.
@@ -33,7 +33,7 @@ pub(super) enum Ended {
     /// The server has given the node another number.
     Renumbered,
     /// The journal cannot be written: nothing may go on.
-    Journal(JournalError),
+    Journal(JournalFileError),
 }
 
 /// Where the node stands, and what it does just now.
@@ -53,10 +53,10 @@ pub(super) struct MainLoop {
 }
 
 /// What woke the loop.
-enum News {
+enum LoopNews {
     Machine(Input),
     Catalog,
-    Holder(Option<Notice>),
+    Holder(Option<HolderNotice>),
     Report,
     Renumbered,
     Asked,
@@ -88,43 +88,43 @@ impl MainLoop {
     pub(super) async fn run(
         mut self,
         first: Vec<Output>,
-        mut notices: Notices,
+        mut notices: HolderNotices,
         mut updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
         mut stop: watch::Receiver<bool>,
-    ) -> Ended {
+    ) -> LoopEnded {
         let mut outputs = first;
         let mut renumbered = self.node.surroundings.link.renumbered.clone();
         let mut report = tokio::time::interval(REPORT_INTERVAL);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if let Err(error) = self.perform(outputs).await {
-                return Ended::Journal(error);
+                return LoopEnded::Journal(error);
             }
             self.publish_report();
             let wake = self.sleep();
             let news = tokio::select! {
                 outcome = finished(&mut self.action) => {
                     self.fault.acted();
-                    News::Machine(Input::Done(outcome))
+                    LoopNews::Machine(Input::Done(outcome))
                 }
-                outcome = finished(&mut self.staging) => News::Machine(Input::StageDone(outcome)),
-                notice = notices.recv() => News::Holder(notice),
+                outcome = finished(&mut self.staging) => LoopNews::Machine(Input::StageDone(outcome)),
+                notice = notices.recv() => LoopNews::Holder(notice),
                 // Whoever learns may have broken down: the agent's start watches that.
-                Ok(()) = updates.changed() => News::Catalog,
-                () = wake => News::Machine(Input::Tick),
-                () = self.node.membership.align_wanted.notified() => News::Machine(Input::Align),
-                _ = report.tick() => News::Report,
-                Ok(()) = renumbered.changed() => News::Renumbered,
-                _ = stop.changed() => News::Asked,
+                Ok(()) = updates.changed() => LoopNews::Catalog,
+                () = wake => LoopNews::Machine(Input::Tick),
+                () = self.node.membership.align_wanted.notified() => LoopNews::Machine(Input::Align),
+                _ = report.tick() => LoopNews::Report,
+                Ok(()) = renumbered.changed() => LoopNews::Renumbered,
+                _ = stop.changed() => LoopNews::Asked,
             };
             outputs = match news {
-                News::Machine(input) => self.step(input),
-                News::Catalog => self.follow(updates.borrow_and_update().clone()),
-                News::Holder(Some(notice)) => self.notice(notice),
-                News::Holder(None) => return Ended::HolderGone,
-                News::Report => self.look_around(),
-                News::Renumbered => return Ended::Renumbered,
-                News::Asked => return Ended::Asked,
+                LoopNews::Machine(input) => self.step(input),
+                LoopNews::Catalog => self.follow(updates.borrow_and_update().clone()),
+                LoopNews::Holder(Some(notice)) => self.notice(notice),
+                LoopNews::Holder(None) => return LoopEnded::HolderGone,
+                LoopNews::Report => self.look_around(),
+                LoopNews::Renumbered => return LoopEnded::Renumbered,
+                LoopNews::Asked => return LoopEnded::Asked,
             };
         }
     }
@@ -159,9 +159,9 @@ impl MainLoop {
         self.step(Input::Plan(plan))
     }
 
-    fn notice(&mut self, notice: Notice) -> Vec<Output> {
+    fn notice(&mut self, notice: HolderNotice) -> Vec<Output> {
         match notice {
-            Notice::HandedOver {
+            HolderNotice::HandedOver {
                 reason,
                 local,
                 peer,
@@ -174,20 +174,20 @@ impl MainLoop {
                 });
                 Vec::new()
             }
-            Notice::Lost { peer } => {
+            HolderNotice::Lost { peer } => {
                 tracing::debug!(%peer, "no descriptor is left for a connection");
                 self.node.inspection.note_scarcity();
                 Vec::new()
             }
-            Notice::Listening(address) => {
+            HolderNotice::Listening(address) => {
                 self.node.child.listens(address);
                 Vec::new()
             }
-            Notice::Kept(kept) => {
+            HolderNotice::Kept(kept) => {
                 self.node.listeners.set_kept(kept);
                 Vec::new()
             }
-            Notice::ChildExited(exit) => {
+            HolderNotice::ChildExited(exit) => {
                 let mut how = describe_exit(&exit, &self.node.surroundings.config.name);
                 if let Some(why) = self.node.inspection.never_reached(exit.generation) {
                     how = format!("{how}; {why}");
@@ -233,7 +233,7 @@ impl MainLoop {
         self.disagreement = now;
     }
 
-    async fn perform(&mut self, outputs: Vec<Output>) -> Result<(), JournalError> {
+    async fn perform(&mut self, outputs: Vec<Output>) -> Result<(), JournalFileError> {
         for output in outputs {
             match output {
                 Output::Journal(record) => {
@@ -259,10 +259,10 @@ impl MainLoop {
     }
 
     /// Makes a record durable; on a full disk waits for room, and says so.
-    async fn record(&mut self, record: &Record) -> Result<(), JournalError> {
+    async fn record(&mut self, record: &Record) -> Result<(), JournalFileError> {
         loop {
             match self.journal.append(record) {
-                Err(error @ JournalError::NoSpace { .. }) => {
+                Err(error @ JournalFileError::NoSpace { .. }) => {
                     tracing::warn!(%error, "waits");
                     self.report_reason(&error.to_string());
                     tokio::time::sleep(ROOM_INTERVAL).await;
@@ -273,17 +273,17 @@ impl MainLoop {
     }
 
     /// An upgrade begins only where its records have room.
-    fn look_at_journal_room(&mut self) -> Result<(), JournalError> {
+    fn look_at_journal_room(&mut self) -> Result<(), JournalFileError> {
         let problem = match self.journal.reserve() {
             Ok(()) => None,
-            Err(error @ JournalError::NoSpace { .. }) => Some(error.to_string()),
+            Err(error @ JournalFileError::NoSpace { .. }) => Some(error.to_string()),
             Err(error) => return Err(error),
         };
         self.node.state.space.note_journal(problem);
         Ok(())
     }
 
-    fn compact(&mut self) -> Result<(), JournalError> {
+    fn compact(&mut self) -> Result<(), JournalFileError> {
         if !self.journal.wants_compaction() {
             return Ok(());
         }
@@ -291,7 +291,7 @@ impl MainLoop {
             return Ok(());
         };
         match self.journal.compact(&records) {
-            Err(error @ JournalError::NoSpace { .. }) => {
+            Err(error @ JournalFileError::NoSpace { .. }) => {
                 tracing::warn!(%error, "the journal stays long until there is room");
                 Ok(())
             }

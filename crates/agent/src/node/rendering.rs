@@ -8,7 +8,7 @@ use crate::shared::Shared;
 use crate::{environment, launch};
 use intercept::environment as variable;
 use model::bundle::{Class, SoftwareKind, SoftwareSource};
-use model::expression::{ExpressionError, Scope, Template};
+use model::expression::{ExpressionError, ExpressionScope, Template};
 use model::machine::{Place, Serving};
 use std::collections::BTreeMap;
 use std::io;
@@ -103,7 +103,7 @@ impl Rendering {
     }
 
     /// Everything that expressions of what runs can see.
-    pub(super) fn scope(&self, serving: Serving, class: &Class) -> Scope {
+    pub(super) fn scope(&self, serving: Serving, class: &Class) -> ExpressionScope {
         let Serving { version, bundle } = serving;
         let mut scope = self.traffic.catalog().scope_at(version);
         scope.state = Some(self.layout().current().display().to_string());
@@ -215,13 +215,16 @@ impl Rendering {
     }
 }
 
-fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {
+fn texts(templates: &[Template], scope: &ExpressionScope) -> Result<Vec<String>, ExpressionError> {
     templates
         .iter()
         .map(|template| template.render(scope))
         .collect()
 }
 
-fn optional(template: Option<&Template>, scope: &Scope) -> Result<Option<String>, ExpressionError> {
+fn optional(
+    template: Option<&Template>,
+    scope: &ExpressionScope,
+) -> Result<Option<String>, ExpressionError> {
     template.map(|template| template.render(scope)).transpose()
 }

@@ -5,7 +5,7 @@ use super::bundles::{Bundles, UnusableBundle};
 use super::catalog_updates::CatalogUpdate;
 use super::surroundings::{NothingHeard, Surroundings};
 use crate::error_chain::chain;
-use crate::fetch::{self, FetchError, Fetcher, Wanted};
+use crate::fetch::{self, FetchError, Fetcher, WantedFile};
 use model::bundle::SoftwareKind;
 use model::ids::Version;
 use model::machine::{Place, ProbeMode, StageOutcome, StageRequest, Step};
@@ -117,7 +117,7 @@ impl Staging {
                 let what = format!("fetch version {place}");
                 shown.progress.show_bytes(what, done, total);
             };
-            (fetcher.fetch(&Wanted::all(&published.manifest), progress)).await?;
+            (fetcher.fetch(&WantedFile::all(&published.manifest), progress)).await?;
             fetch::assemble(&layout.artifacts(), &published.manifest, &bundle)?;
         } else {
             self.bundles.check_bundle(place).await?;

@@ -18,7 +18,7 @@ use crate::holder_client::HolderClient;
 use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::repository::Repository;
-use crate::sync::Link;
+use crate::sync::ServerLink;
 use crate::vital::Vital;
 use crate::{environment, sync};
 use client::Client;
@@ -158,7 +158,7 @@ async fn follow_catalog(
     mut repository: Repository,
     config: &Config,
     layout: &Layout,
-    link: &Link,
+    link: &ServerLink,
     vital: &Vital,
 ) -> (
     Option<Arc<CatalogUpdate>>,

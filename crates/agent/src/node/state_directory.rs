@@ -6,7 +6,7 @@ use super::disk_space::DiskSpace;
 use super::surroundings::Surroundings;
 use crate::layout::Layout;
 use crate::relay::LiveTraffic;
-use crate::snapshot::Declared;
+use crate::snapshot::DeclaredState;
 use crate::tree::remove;
 use model::machine::Place;
 use parking_lot::Mutex;
@@ -125,7 +125,7 @@ impl StateDirectory {
     }
 
     /// What of the state no copy can have as it is, and the version that it is copied for declares.
-    pub(super) fn declared(&self, to: Place) -> Declared {
+    pub(super) fn declared(&self, to: Place) -> DeclaredState {
         let provided_by =
             (self.traffic.catalog().class_at(to.version)).map(|class| class.provided_by);
         let mut staged = self.bundles.staged_places().into_iter().rev();
@@ -137,7 +137,7 @@ impl StateDirectory {
         let state = definition
             .map(|class| class.state.clone())
             .unwrap_or_default();
-        Declared {
+        DeclaredState {
             shared: state.shared.iter().map(PathBuf::from).collect(),
             set_user_id: state.set_user_id,
             seen_at: Some(self.layout().current()),

@@ -3,9 +3,9 @@
 use super::agent_error::{AgentError, at};
 use super::child::{self, ChildStart, StopManner};
 use crate::cached;
-use crate::holder::{self, Owner};
-use crate::holder_client::{self, HolderClient, Notices};
-use crate::journal::{Journal, JournalError};
+use crate::holder::{self, LockOwner};
+use crate::holder_client::{self, HolderClient, HolderNotices};
+use crate::journal::{Journal, JournalFileError};
 use crate::kernel;
 use crate::layout::Layout;
 use intercept::holder::ChildExit;
@@ -25,10 +25,10 @@ const LOOK: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// An agent runs, it is a copy of a node's directory, or something of the software is left, or may be.
-pub async fn stop(data: &Path) -> Result<Option<JournalError>, AgentError> {
+pub async fn stop(data: &Path) -> Result<Option<JournalFileError>, AgentError> {
     let layout = Layout::new(std::fs::canonicalize(data).map_err(at(data))?);
     let lock = Journal::lock_only(&layout.journal());
-    if matches!(lock, Err(JournalError::Copy { .. }))
+    if matches!(lock, Err(JournalFileError::Copy { .. }))
         && let Some(original) = holder::original(layout.root())
     {
         return Err(AgentError::OriginalLives(original));
@@ -56,7 +56,7 @@ pub(super) async fn end_all(layout: &Layout) -> Result<(), AgentError> {
     holder.exit().await?;
     // It answers before it has tidied the directory, which may be deleted as soon as this returns.
     let gone = async {
-        while matches!(holder::owner(layout.root()), Some(Owner::Holder(_))) {
+        while matches!(holder::owner(layout.root()), Some(LockOwner::Holder(_))) {
             tokio::time::sleep(LOOK).await;
         }
     };
@@ -93,7 +93,7 @@ fn last_manner(layout: &Layout) -> StopManner {
     last.map(|start| start.stop).unwrap_or_default()
 }
 
-async fn end_child(holder: &HolderClient, notices: &mut Notices, manner: &StopManner) {
+async fn end_child(holder: &HolderClient, notices: &mut HolderNotices, manner: &StopManner) {
     // A child that has just ended by itself is told below as well.
     let asked = holder.stop(manner.signal, manner.to_all, manner.grace());
     if let Err(error) = asked.await {
@@ -107,9 +107,9 @@ async fn end_child(holder: &HolderClient, notices: &mut Notices, manner: &StopMa
     }
 }
 
-async fn exited(notices: &mut Notices) -> Option<ChildExit> {
+async fn exited(notices: &mut HolderNotices) -> Option<ChildExit> {
     loop {
-        if let holder_client::Notice::ChildExited(exit) = notices.recv().await? {
+        if let holder_client::HolderNotice::ChildExited(exit) = notices.recv().await? {
             return Some(exit);
         }
     }

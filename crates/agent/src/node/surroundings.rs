@@ -1,13 +1,13 @@
 //! What every part of an agent uses: who the node is, where its data lies, and whom it speaks to.
 
 use super::catalog_updates::CatalogUpdate;
-use super::clock::Clock;
+use super::clock::NodeClock;
 use crate::birth::Birth;
 use crate::config::Config;
 use crate::holder_client::HolderClient;
 use crate::layout::Layout;
-use crate::relay::Identity;
-use crate::sync::Link;
+use crate::relay::LabelIdentity;
+use crate::sync::ServerLink;
 use client::Client;
 use model::api::{NewEvent, Progress};
 use model::ids::Version;
@@ -22,13 +22,13 @@ pub(super) struct Surroundings {
     pub(super) layout: Layout,
     /// This program, started again for the holder, the launcher and the transform runner.
     pub(super) binary: PathBuf,
-    pub(super) identity: Identity,
+    pub(super) identity: LabelIdentity,
     /// The version at which the node joined.
     pub(super) join_version: Version,
-    pub(super) clock: Clock,
+    pub(super) clock: NodeClock,
     pub(super) client: Arc<Client>,
     pub(super) holder: HolderClient,
-    pub(super) link: Link,
+    pub(super) link: ServerLink,
     /// What the repository says, anew with every view; none before the first.
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
     pub(super) progress: ShownProgress,

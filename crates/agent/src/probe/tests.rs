@@ -14,7 +14,7 @@ struct Played {
     processes: Vec<i32>,
 }
 
-impl Software for Played {
+impl ProbedSoftware for Played {
     async fn dial(&self, _: &str) -> io::Result<TcpStream> {
         TcpStream::connect(self.address).await
     }
@@ -66,15 +66,15 @@ fn timing(limit_ms: u64) -> Timing {
     }
 }
 
-fn http() -> Question {
-    Question::Http {
+fn http() -> ResolvedQuestion {
+    ResolvedQuestion::Http {
         service: "data".to_owned(),
         path: "/health".to_owned(),
     }
 }
 
-fn tcp() -> Question {
-    Question::Tcp {
+fn tcp() -> ResolvedQuestion {
+    ResolvedQuestion::Tcp {
         service: "data".to_owned(),
     }
 }
@@ -269,7 +269,11 @@ async fn what_is_certain_ends_the_probe() {
     let (_listener, software) = played().await;
     let why = "the port is taken".to_owned();
     software.hopeless.send_replace(Some(why.clone()));
-    for question in [tcp(), http(), Question::Alive(Duration::from_secs(60))] {
+    for question in [
+        tcp(),
+        http(),
+        ResolvedQuestion::Alive(Duration::from_secs(60)),
+    ] {
         let error = probe(&software, &question, &timing(60_000)).await;
         assert_eq!(error, Err(ProbeError::Hopeless { why: why.clone() }));
     }
@@ -283,10 +287,10 @@ async fn a_look_asks_once() {
     assert!(error.starts_with("no answer within"), "{error}");
     answer(listener, vec!["HTTP/1.1 204 Fine\r\n\r\n"]);
     assert_eq!(look(&software, &http(), &slow).await, Ok(()));
-    let forever = Question::Alive(Duration::from_secs(600));
+    let forever = ResolvedQuestion::Alive(Duration::from_secs(600));
     assert_eq!(look(&software, &forever, &slow).await, Ok(()));
     *software.runs.lock() = vec![Err("ended with 1".to_owned())];
-    let command = Question::Command(vec!["false".to_owned()]);
+    let command = ResolvedQuestion::Command(vec!["false".to_owned()]);
     let error = look(&software, &command, &slow).await.expect_err("failed");
     assert_eq!(error, "ended with 1");
 }
@@ -295,7 +299,7 @@ async fn a_look_asks_once() {
 async fn a_command_is_run_until_it_succeeds() {
     let (_listener, software) = played().await;
     *software.runs.lock() = vec![Ok(()), Err("ended with exit status: 1".to_owned())];
-    let question = Question::Command(vec!["true".to_owned()]);
+    let question = ResolvedQuestion::Command(vec!["true".to_owned()]);
     assert_eq!(probe(&software, &question, &timing(5_000)).await, Ok(()));
     assert!(software.runs.lock().is_empty());
 }
@@ -304,7 +308,7 @@ async fn a_command_is_run_until_it_succeeds() {
 async fn the_end_of_the_software_ends_the_probe() {
     let (_listener, software) = played().await;
     software.end.send_replace(true);
-    for question in [tcp(), Question::Alive(Duration::from_secs(60))] {
+    for question in [tcp(), ResolvedQuestion::Alive(Duration::from_secs(60))] {
         let error = probe(&software, &question, &timing(60_000))
             .await
             .expect_err("ended");
@@ -315,6 +319,6 @@ async fn the_end_of_the_software_ends_the_probe() {
 #[tokio::test]
 async fn software_that_stays_alive_is_healthy() {
     let (_listener, software) = played().await;
-    let question = Question::Alive(Duration::from_millis(5));
+    let question = ResolvedQuestion::Alive(Duration::from_millis(5));
     assert_eq!(probe(&software, &question, &timing(100)).await, Ok(()));
 }

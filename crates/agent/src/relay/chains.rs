@@ -3,21 +3,21 @@
 use super::sessions::LoadedSessions;
 use call::{Calls, Chain, Conflicts};
 use model::ids::Version;
-use model::routing::{Direction, Step};
+use model::routing::{AdapterDirection, RouteStep};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Adapters by the upgrade and the service that they belong to, and their direction.
-pub(crate) type Loaded = BTreeMap<(Version, String, Direction), Arc<dyn Calls>>;
+pub(crate) type Loaded = BTreeMap<(Version, String, AdapterDirection), Arc<dyn Calls>>;
 
 /// Who is told of the calls of a chain, in each line the nearest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CallFollowers {
     /// Adapters beyond the caller; without a chain the past ones.
-    pub(super) outer: Vec<Step>,
+    pub(super) outer: Vec<RouteStep>,
     /// Adapters on the other side of the software.
-    pub(super) across: Vec<Step>,
+    pub(super) across: Vec<RouteStep>,
 }
 
 impl CallFollowers {
@@ -27,7 +27,7 @@ impl CallFollowers {
 }
 
 /// A service, the adapters on the way to its software, and those that are told.
-type ChainKey = (String, Vec<Step>, CallFollowers);
+type ChainKey = (String, Vec<RouteStep>, CallFollowers);
 
 /// Under which name observed services keep their conflict keys: no service is called so.
 const OBSERVED: &str = "";
@@ -58,7 +58,7 @@ impl Adapters {
     pub(super) fn chain(
         &self,
         service: &str,
-        steps: &[Step],
+        steps: &[RouteStep],
         followers: CallFollowers,
     ) -> Option<Arc<Chain>> {
         let mut made = self.made.lock();
@@ -71,8 +71,10 @@ impl Adapters {
         let adapters = self.all(service, steps)?;
         let mut chain = match steps.first().map(|step| step.direction) {
             None => Chain::empty(),
-            Some(Direction::Past) => Chain::of(call::Direction::Past, adapters, &conflicts),
-            Some(Direction::Future) => Chain::of(call::Direction::Future, adapters, &conflicts),
+            Some(AdapterDirection::Past) => Chain::of(call::Direction::Past, adapters, &conflicts),
+            Some(AdapterDirection::Future) => {
+                Chain::of(call::Direction::Future, adapters, &conflicts)
+            }
         };
         if !followers.is_empty() {
             let outer = self.all(service, &followers.outer)?;
@@ -85,8 +87,8 @@ impl Adapters {
     }
 
     /// Whether these adapters are loaded, but some are of calls and others of sessions.
-    pub(super) fn are_mixed(&self, service: &str, steps: &[Step]) -> bool {
-        let key = |step: &Step| (step.upgrade, service.to_owned(), step.direction);
+    pub(super) fn are_mixed(&self, service: &str, steps: &[RouteStep]) -> bool {
+        let key = |step: &RouteStep| (step.upgrade, service.to_owned(), step.direction);
         let of_calls = steps
             .iter()
             .filter(|step| self.loaded.contains_key(&key(step)));
@@ -96,7 +98,7 @@ impl Adapters {
     }
 
     /// These adapters; none where one of them is not loaded.
-    fn all(&self, service: &str, steps: &[Step]) -> Option<Vec<Arc<dyn Calls>>> {
+    fn all(&self, service: &str, steps: &[RouteStep]) -> Option<Vec<Arc<dyn Calls>>> {
         let keys = steps
             .iter()
             .map(|step| (step.upgrade, service.to_owned(), step.direction));

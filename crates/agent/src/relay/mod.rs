@@ -50,7 +50,7 @@ use tokio::net::TcpStream;
 
 /// Who the node is, as labels say it.
 #[derive(Clone)]
-pub(crate) struct Identity {
+pub(crate) struct LabelIdentity {
     /// The system's number.
     pub(crate) system: u64,
     /// The node's number.
@@ -62,7 +62,7 @@ pub(crate) struct Identity {
 /// Everything that serving connections needs.
 pub(crate) struct Relay {
     /// Who the node is.
-    pub(crate) identity: Identity,
+    pub(crate) identity: LabelIdentity,
     /// How calls are treated now.
     pub(crate) traffic: Arc<LiveTraffic>,
     /// The holder, to give connections back through.
@@ -91,7 +91,7 @@ pub(crate) struct Relay {
 impl Relay {
     /// A relay that has no connections yet.
     pub(crate) fn new(
-        identity: Identity,
+        identity: LabelIdentity,
         traffic: Arc<LiveTraffic>,
         holder: HolderClient,
         tally: Arc<Tally>,

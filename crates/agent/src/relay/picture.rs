@@ -8,7 +8,7 @@ use call::{Chain, Upstream};
 use model::api::NodeView;
 use model::bundle::{CallSettings, Connections, Protocol};
 use model::ids::Version;
-use model::routing::{Direction, Route, Standing, Step};
+use model::routing::{AdapterDirection, Route, RouteStep, Standing};
 use serve::SessionChain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -200,7 +200,7 @@ impl Picture {
         }
     }
 
-    fn translate(&self, service: &str, steps: &[Step], followers: CallFollowers) -> Decision {
+    fn translate(&self, service: &str, steps: &[RouteStep], followers: CallFollowers) -> Decision {
         match self.adapters.chain(service, steps, followers) {
             Some(chain) => self.with_software(service, |to| Decision::Translate(chain, to)),
             // Nothing that is loaded later would make one chain of them.
@@ -222,8 +222,10 @@ impl Picture {
     }
 
     /// Who is told of the calls that pass these adapters.
-    fn followers(&self, service: &str, steps: &[Step]) -> CallFollowers {
-        let direction = steps.first().map_or(Direction::Past, |step| step.direction);
+    fn followers(&self, service: &str, steps: &[RouteStep]) -> CallFollowers {
+        let direction = steps
+            .first()
+            .map_or(AdapterDirection::Past, |step| step.direction);
         let of_calls = |direction| self.catalog.followers(service, self.standing, direction);
         let mut outer = of_calls(direction);
         let passed = steps.iter().rev();
@@ -239,9 +241,9 @@ impl Picture {
     }
 
     /// Whether the first of these adapters is one that begins to be told only when no direct connection is left.
-    fn begins_for(&self, service: &str, steps: &[Step]) -> bool {
+    fn begins_for(&self, service: &str, steps: &[RouteStep]) -> bool {
         self.observed.get(service) == Some(&Observed::Begins)
-            && (steps.first()).is_some_and(|step| step.direction == Direction::Future)
+            && (steps.first()).is_some_and(|step| step.direction == AdapterDirection::Future)
     }
 
     fn with_software(&self, service: &str, then: impl FnOnce(Upstream) -> Decision) -> Decision {

@@ -4,7 +4,7 @@
 use super::gate::steps_of;
 use super::traffic::LiveTraffic;
 use call::Chain;
-use conversation::{Conversation, Origin, Recording, Told as Recorded};
+use conversation::{Conversation, Recording, RecordingOrigin, Told as Recorded};
 use model::ids::Version;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ impl Recorder {
         if !self.is_on() {
             return;
         }
-        conversation.recorded = Some(Origin {
+        conversation.recorded = Some(RecordingOrigin {
             service: self.name.clone(),
             caller_version: caller.0,
             version: version.0,

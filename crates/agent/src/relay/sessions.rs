@@ -4,7 +4,7 @@ use super::serving::AdmittedCaller;
 use super::{Picture, Relay, ResetReason, reset_std};
 use call::{Dial, SessionCaller, Sessions, Upstream};
 use model::ids::Version;
-use model::routing::{Direction, Step};
+use model::routing::{AdapterDirection, RouteStep};
 use serve::{SessionChain, SessionEnd, SessionError, serve_session};
 use std::collections::BTreeMap;
 use std::io;
@@ -14,14 +14,14 @@ use std::time::Instant;
 use wire::framing::Codec;
 
 /// Adapters of sessions by the upgrade and the service that they belong to, and their direction.
-pub(crate) type LoadedSessions = BTreeMap<(Version, String, Direction), Arc<dyn Sessions>>;
+pub(crate) type LoadedSessions = BTreeMap<(Version, String, AdapterDirection), Arc<dyn Sessions>>;
 
 /// The number of the next session of this process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl Picture {
     /// The adapters of a service where they are of sessions, and the framing on both sides of each.
-    pub(super) fn session_chain(&self, service: &str, steps: &[Step]) -> Option<SessionChain> {
+    pub(super) fn session_chain(&self, service: &str, steps: &[RouteStep]) -> Option<SessionChain> {
         let first = steps.first()?;
         let (caller, _) = self.versions_around(*first)?;
         let adapters = steps.iter().map(|step| {
@@ -32,19 +32,19 @@ impl Picture {
         });
         let adapters = adapters.collect::<Option<Vec<_>>>()?;
         let direction = match first.direction {
-            Direction::Past => call::Direction::Past,
-            Direction::Future => call::Direction::Future,
+            AdapterDirection::Past => call::Direction::Past,
+            AdapterDirection::Future => call::Direction::Future,
         };
         let caller = self.codec(service, caller)?;
         Some(SessionChain::new(direction, caller, adapters))
     }
 
     /// The versions before and behind an adapter, as a caller's messages pass it.
-    fn versions_around(&self, step: Step) -> Option<(Version, Version)> {
+    fn versions_around(&self, step: RouteStep) -> Option<(Version, Version)> {
         let release = self.catalog.history().release(step.upgrade)?;
         Some(match step.direction {
-            Direction::Past => (release.from, step.upgrade),
-            Direction::Future => (step.upgrade, release.from),
+            AdapterDirection::Past => (release.from, step.upgrade),
+            AdapterDirection::Future => (step.upgrade, release.from),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The agent's own connections to the software: past what is kept for it, and with the true caller in their label.
 
-use super::{Identity, LiveTraffic};
+use super::{LabelIdentity, LiveTraffic};
 use crate::dial;
 use crate::holder_client::HolderClient;
 use call::{Dial, Pending, Upstream};
@@ -71,7 +71,7 @@ impl SoftwareDial {
 
 /// Opens connections to the software that show it the true caller.
 pub(super) struct LabelledDial {
-    identity: Identity,
+    identity: LabelIdentity,
     traffic: Arc<LiveTraffic>,
     dial: Arc<SoftwareDial>,
     /// The address that the caller dialled.
@@ -80,7 +80,7 @@ pub(super) struct LabelledDial {
 
 impl LabelledDial {
     pub(super) fn new(
-        identity: Identity,
+        identity: LabelIdentity,
         traffic: Arc<LiveTraffic>,
         dial: Arc<SoftwareDial>,
         local: SocketAddr,

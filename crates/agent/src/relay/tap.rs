@@ -20,14 +20,14 @@ enum Speaker {
 }
 
 /// What the two sides of a connection share.
-struct Shared {
+struct TapShared {
     ear: Mutex<HttpTap>,
     recorder: Arc<Recorder>,
     version: Version,
     node: Version,
 }
 
-impl Shared {
+impl TapShared {
     fn hear(&self, speaker: Speaker, bytes: &[u8]) {
         let mut ear = self.ear.lock();
         if ear.is_deaf() || !self.recorder.is_on() {
@@ -48,10 +48,10 @@ impl Shared {
 }
 
 /// One end of a tapped connection.
-struct End<'s> {
+struct TappedEnd<'s> {
     stream: &'s mut TcpStream,
     speaker: Speaker,
-    shared: Arc<Shared>,
+    shared: Arc<TapShared>,
 }
 
 /// Passes bytes between a caller and the software until both have ended, or one fails.
@@ -62,18 +62,18 @@ pub(super) async fn pass(
     version: Version,
     node: Version,
 ) -> io::Result<()> {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(TapShared {
         ear: Mutex::default(),
         recorder,
         version,
         node,
     });
-    let mut caller = End {
+    let mut caller = TappedEnd {
         stream: caller,
         speaker: Speaker::Caller,
         shared: shared.clone(),
     };
-    let mut software = End {
+    let mut software = TappedEnd {
         stream: software,
         speaker: Speaker::Software,
         shared,
@@ -83,7 +83,7 @@ pub(super) async fn pass(
         .map(|_| ())
 }
 
-impl AsyncRead for End<'_> {
+impl AsyncRead for TappedEnd<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -96,7 +96,7 @@ impl AsyncRead for End<'_> {
     }
 }
 
-impl AsyncWrite for End<'_> {
+impl AsyncWrite for TappedEnd<'_> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

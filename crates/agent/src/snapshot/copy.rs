@@ -1,8 +1,8 @@
 //! Copying the entries of a tree, one after the other, from open folder to open folder.
 
-use super::declared::{Declared, Place};
-use super::{Copied, Progress, SnapshotError, allocated, attributes, full_or};
-use crate::tree::{Folder, is_mount, kind};
+use super::declared::{DeclaredState, WalkPlace};
+use super::{Copied, SnapshotError, SnapshotProgress, allocated, attributes, full_or};
+use crate::tree::{OpenFolder, is_mount, kind};
 use rustix::fs::SeekFrom as Seek;
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use std::collections::BTreeMap;
@@ -21,17 +21,17 @@ pub(super) struct Trees<'a> {
     pub(super) root: &'a Path,
     /// The folder in which the copy is made, for messages.
     pub(super) room: &'a Path,
-    pub(super) from: &'a Folder,
+    pub(super) from: &'a OpenFolder,
     /// An empty folder that only this user enters.
-    pub(super) to: &'a Folder,
-    pub(super) declared: &'a Declared,
+    pub(super) to: &'a OpenFolder,
+    pub(super) declared: &'a DeclaredState,
     pub(super) bytes_total: u64,
 }
 
 /// Copies the entries of a tree; the copy's attributes come last, so that nobody else enters it before it is whole.
 pub(super) fn copy_tree(
     trees: &Trees<'_>,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(SnapshotProgress),
 ) -> Result<Copied, SnapshotError> {
     let mut copying = Copying {
         trees,
@@ -64,14 +64,14 @@ struct Copying<'a> {
     clones: bool,
     /// The first copy of each file that has several names, from the copy's beginning.
     links: BTreeMap<(u64, u64), PathBuf>,
-    progress: &'a mut dyn FnMut(Progress),
+    progress: &'a mut dyn FnMut(SnapshotProgress),
 }
 
 impl Copying<'_> {
     fn folder(
         &mut self,
-        from: &Folder,
-        to: &Folder,
+        from: &OpenFolder,
+        to: &OpenFolder,
         inner: &Path,
         depth: usize,
     ) -> Result<(), SnapshotError> {
@@ -88,7 +88,7 @@ impl Copying<'_> {
 
     fn entry(
         &mut self,
-        (from, to): (&Folder, &Folder),
+        (from, to): (&OpenFolder, &OpenFolder),
         name: &OsStr,
         inner: &Path,
         depth: usize,
@@ -123,7 +123,7 @@ impl Copying<'_> {
 
     fn link(
         &mut self,
-        (from, to): (&Folder, &Folder),
+        (from, to): (&OpenFolder, &OpenFolder),
         name: &OsStr,
         inner: &Path,
         stat: &Stat,
@@ -132,7 +132,7 @@ impl Copying<'_> {
         let target = target.map_err(|error| self.failed("read", inner, error))?;
         let declared = self.trees.declared;
         declared.judge_link(self.trees.from, &self.place(inner), &target)?;
-        let target = Declared::carried(&self.place(inner), target);
+        let target = DeclaredState::carried(&self.place(inner), target);
         rustix::fs::symlinkat(&target, to, name)
             .map_err(io::Error::from)
             .and_then(|()| attributes::carry_over_at(to, name, stat))
@@ -141,7 +141,7 @@ impl Copying<'_> {
 
     fn file(
         &mut self,
-        (from, to): (&Folder, &Folder),
+        (from, to): (&OpenFolder, &OpenFolder),
         name: &OsStr,
         inner: &Path,
     ) -> Result<(), SnapshotError> {
@@ -206,7 +206,7 @@ impl Copying<'_> {
     fn report(&mut self, bytes: u64) {
         self.copied.bytes += bytes;
         let bytes_total = self.trees.bytes_total;
-        (self.progress)(Progress {
+        (self.progress)(SnapshotProgress {
             bytes: self.copied.bytes.min(bytes_total),
             bytes_total,
         });
@@ -224,9 +224,9 @@ impl Copying<'_> {
             .map_err(|error| self.failed("carry over the attributes of", inner, error))
     }
 
-    fn place<'p>(&'p self, inner: &'p Path) -> Place<'p> {
+    fn place<'p>(&'p self, inner: &'p Path) -> WalkPlace<'p> {
         let root = self.trees.root;
-        Place { root, inner }
+        WalkPlace { root, inner }
     }
 
     fn failed(&self, what: &'static str, inner: &Path, error: io::Error) -> SnapshotError {

@@ -1,13 +1,13 @@
 //! What of a state a copy cannot have as it is, and what of that is declared.
 
 use super::SnapshotError;
-use crate::tree::{DEPTH_MAX, Folder, is_mount};
+use crate::tree::{DEPTH_MAX, OpenFolder, is_mount};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What the upgrade file says of a state that no copy can have as it is.
 #[derive(Clone, Debug, Default)]
-pub struct Declared {
+pub struct DeclaredState {
     /// Links that may lead out of the state, and folders whose links may: relative to it. What is behind them all versions share.
     pub shared: Vec<PathBuf>,
     /// Set-user-ID and set-group-ID bits of files, and their capabilities, are carried over.
@@ -16,12 +16,12 @@ pub struct Declared {
     pub seen_at: Option<PathBuf>,
 }
 
-impl Declared {
+impl DeclaredState {
     /// Refuses a link that leads out of the state and is not declared: both versions would share what is behind it.
     pub(super) fn judge_link(
         &self,
-        state: &Folder,
-        at: &Place<'_>,
+        state: &OpenFolder,
+        at: &WalkPlace<'_>,
         target: &Path,
     ) -> Result<(), SnapshotError> {
         if self.is_shared(at.inner) {
@@ -51,7 +51,7 @@ impl Declared {
     }
 
     /// What the copy of a link says: one that leads into its own state by the state's present path is to lead into the copy.
-    pub(super) fn carried(at: &Place<'_>, target: PathBuf) -> PathBuf {
+    pub(super) fn carried(at: &WalkPlace<'_>, target: PathBuf) -> PathBuf {
         match target.strip_prefix(at.root) {
             Ok(inner) => {
                 let folder = at.inner.parent().unwrap_or(Path::new(""));
@@ -74,14 +74,14 @@ impl Declared {
 
 /// Where a walk is, for messages.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct WalkPlace<'a> {
     /// The state.
     pub(super) root: &'a Path,
     /// What is looked at, relative to it.
     pub(super) inner: &'a Path,
 }
 
-impl Place<'_> {
+impl WalkPlace<'_> {
     pub(super) fn path(&self) -> PathBuf {
         self.root.join(self.inner)
     }

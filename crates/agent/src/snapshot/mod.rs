@@ -15,12 +15,12 @@ mod plan;
 mod room;
 mod sync;
 
-pub use declared::Declared;
+pub use declared::DeclaredState;
 pub(crate) use room::FreeRoom;
 pub use sync::sync_tree;
 
-use crate::tree::{self, Folder};
-use plan::Plan;
+use crate::tree::{self, OpenFolder};
+use plan::TreePlan;
 use room::full_or;
 use rustix::fs::Stat;
 use std::fs;
@@ -42,7 +42,7 @@ pub struct Copied {
 
 /// How far a snapshot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct SnapshotProgress {
     /// Bytes copied (or shared) so far.
     pub bytes: u64,
     /// Bytes in all.
@@ -108,13 +108,13 @@ const FIND: &str = "find the state";
 pub fn snapshot(
     from: &Path,
     to: &Path,
-    declared: &Declared,
-    progress: &mut dyn FnMut(Progress),
+    declared: &DeclaredState,
+    progress: &mut dyn FnMut(SnapshotProgress),
 ) -> Result<Copied, SnapshotError> {
     let from = fs::canonicalize(from).map_err(failed(FIND, from))?;
-    let state = Folder::open(&from).map_err(failed("open", &from))?;
+    let state = OpenFolder::open(&from).map_err(failed("open", &from))?;
     let room = to.parent().unwrap_or(Path::new("."));
-    let plan = Plan::make(&from, &state, declared)?;
+    let plan = TreePlan::make(&from, &state, declared)?;
     plan.check_space(room)?;
     let folder = make(to, room).map_err(|error| full_or("make", to, room, error, plan.bytes))?;
     let trees = copy::Trees {
@@ -133,9 +133,9 @@ pub fn snapshot(
     made
 }
 
-fn make(to: &Path, parent: &Path) -> io::Result<Folder> {
+fn make(to: &Path, parent: &Path) -> io::Result<OpenFolder> {
     let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    Folder::open(parent)?.make_folder(name)
+    OpenFolder::open(parent)?.make_folder(name)
 }
 
 /// Whether there is room in the folder `to` for a copy of the tree at `from`, and whether a copy can have what is there. Blocks as
@@ -143,7 +143,7 @@ fn make(to: &Path, parent: &Path) -> io::Result<Folder> {
 ///
 /// # Errors
 /// [`SnapshotError::NoSpace`] or [`SnapshotError::Unfit`] where it is not so.
-pub fn check(from: &Path, to: &Path, declared: &Declared) -> Result<(), SnapshotError> {
+pub fn check(from: &Path, to: &Path, declared: &DeclaredState) -> Result<(), SnapshotError> {
     look(from, declared)?.check_space(to)
 }
 
@@ -151,14 +151,14 @@ pub fn check(from: &Path, to: &Path, declared: &Declared) -> Result<(), Snapshot
 ///
 /// # Errors
 /// [`SnapshotError::Unfit`] where it is not so.
-pub fn check_whole(from: &Path, declared: &Declared) -> Result<(), SnapshotError> {
+pub fn check_whole(from: &Path, declared: &DeclaredState) -> Result<(), SnapshotError> {
     look(from, declared).map(|_| ())
 }
 
-fn look(from: &Path, declared: &Declared) -> Result<Plan, SnapshotError> {
+fn look(from: &Path, declared: &DeclaredState) -> Result<TreePlan, SnapshotError> {
     let from = fs::canonicalize(from).map_err(failed(FIND, from))?;
-    let state = Folder::open(&from).map_err(failed("open", &from))?;
-    Plan::make(&from, &state, declared)
+    let state = OpenFolder::open(&from).map_err(failed("open", &from))?;
+    TreePlan::make(&from, &state, declared)
 }
 
 impl SnapshotError {

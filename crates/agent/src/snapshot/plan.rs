@@ -1,8 +1,8 @@
 //! Looking through a tree before it is copied: what it holds, and whether a copy can have it.
 
-use super::declared::{Declared, Place};
+use super::declared::{DeclaredState, WalkPlace};
 use super::{SnapshotError, allocated, copy, room};
-use crate::tree::{Folder, kind};
+use crate::tree::{OpenFolder, kind};
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,7 +16,7 @@ const OWN_FILES: u64 = 16;
 
 /// What a tree holds.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct TreePlan {
     pub(super) bytes: u64,
     entries: u64,
     /// A file to try a reflink with.
@@ -26,28 +26,28 @@ pub(super) struct Plan {
 }
 
 /// One look through a tree.
-struct Look<'a> {
+struct TreeLook<'a> {
     root: &'a Path,
-    state: &'a Folder,
-    declared: &'a Declared,
-    plan: Plan,
+    state: &'a OpenFolder,
+    declared: &'a DeclaredState,
+    plan: TreePlan,
 }
 
-impl Plan {
+impl TreePlan {
     /// Looks through the tree `state`, which is at `root`.
     ///
     /// # Errors
     /// What no copy can have as it is, or what cannot be looked at.
     pub(super) fn make(
         root: &Path,
-        state: &Folder,
-        declared: &Declared,
+        state: &OpenFolder,
+        declared: &DeclaredState,
     ) -> Result<Self, SnapshotError> {
-        let mut look = Look {
+        let mut look = TreeLook {
             root,
             state,
             declared,
-            plan: Plan::default(),
+            plan: TreePlan::default(),
         };
         look.folder(state, Path::new(""), 0)?;
         Ok(look.plan)
@@ -62,15 +62,20 @@ impl Plan {
     }
 }
 
-impl Look<'_> {
-    fn folder(&mut self, folder: &Folder, inner: &Path, depth: usize) -> Result<(), SnapshotError> {
+impl TreeLook<'_> {
+    fn folder(
+        &mut self,
+        folder: &OpenFolder,
+        inner: &Path,
+        depth: usize,
+    ) -> Result<(), SnapshotError> {
         let root = self.root;
-        let place = Place { root, inner };
+        let place = WalkPlace { root, inner };
         place.judge_depth(depth)?;
         let names = folder.names();
         for name in names.map_err(|error| place.failed("list", error))? {
             let inner = &inner.join(&name);
-            let place = Place { root, inner };
+            let place = WalkPlace { root, inner };
             let stat = folder.look_at(&name);
             let stat = stat.map_err(|error| place.failed("look at", error))?;
             self.plan.entries += 1;
@@ -95,9 +100,9 @@ impl Look<'_> {
 
     fn file(
         &mut self,
-        folder: &Folder,
+        folder: &OpenFolder,
         name: &std::ffi::OsStr,
-        place: &Place<'_>,
+        place: &WalkPlace<'_>,
         stat: &rustix::fs::Stat,
     ) -> Result<(), SnapshotError> {
         if stat.st_nlink > 1 && !self.plan.seen.insert((stat.st_dev, stat.st_ino)) {

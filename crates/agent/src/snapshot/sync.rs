@@ -1,7 +1,7 @@
 //! Making a tree durable.
 
 use super::{SnapshotError, failed};
-use crate::tree::{Folder, kind};
+use crate::tree::{OpenFolder, kind};
 use rustix::fs::FileType;
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ const SINGLE_SYNCS_MAX: usize = 256;
 /// # Errors
 /// When the file system reports that something could not be written.
 pub fn sync_tree(root: &Path) -> Result<(), SnapshotError> {
-    let folder = Folder::open(root).map_err(failed("open", root))?;
+    let folder = OpenFolder::open(root).map_err(failed("open", root))?;
     let mut left = SINGLE_SYNCS_MAX;
     let all = sync_entries(&folder, &mut left).map_err(failed("sync", root))?;
     if !all {
@@ -30,7 +30,7 @@ pub fn sync_tree(root: &Path) -> Result<(), SnapshotError> {
 }
 
 /// Syncs what is in a folder, then the folder; says whether that was all, or more than are synced one by one.
-fn sync_entries(folder: &Folder, left: &mut usize) -> io::Result<bool> {
+fn sync_entries(folder: &OpenFolder, left: &mut usize) -> io::Result<bool> {
     for name in folder.names()? {
         if *left == 0 {
             return Ok(false);

@@ -11,7 +11,7 @@ mod support;
 use agent::holder_client::HolderClient;
 use intercept::holder::{ChildSpec, Interception};
 use intercept::stats::{Counter, StatsFile, StatsSnapshot};
-use intercept::table::{Service, Table, TableFile};
+use intercept::table::{Table, TableFile, TableService};
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -53,7 +53,7 @@ fn free_port() -> u16 {
 
 /// Makes these ports services, and members' too.
 fn publish(node: &Node, ports: &[u16]) {
-    let services = ports.iter().map(|port| Service {
+    let services = ports.iter().map(|port| TableService {
         port: *port,
         kept: false,
         unsure: false,

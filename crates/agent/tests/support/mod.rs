@@ -2,7 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
-use agent::holder_client::{HolderClient, Notice, Notices};
+use agent::holder_client::{HolderClient, HolderNotice, HolderNotices};
 use intercept::holder::{ChildExit, ChildSpec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub async fn start() -> (Self, HolderClient, Notices) {
+    pub async fn start() -> (Self, HolderClient, HolderNotices) {
         let node = Self {
             directory: tempfile::tempdir().unwrap(),
         };
@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// Ends child and holder.
-    pub async fn end(self, client: &HolderClient, notices: &mut Notices) {
+    pub async fn end(self, client: &HolderClient, notices: &mut HolderNotices) {
         client.kill().await.unwrap();
         let begun = Instant::now();
         while client.exit().await.is_err() {
@@ -124,7 +124,7 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-pub async fn next(notices: &mut Notices) -> Notice {
+pub async fn next(notices: &mut HolderNotices) -> HolderNotice {
     tokio::time::timeout(PATIENCE, notices.recv())
         .await
         .expect("news in time")
@@ -132,9 +132,9 @@ pub async fn next(notices: &mut Notices) -> Notice {
 }
 
 /// The child's end; other news before it are passed over.
-pub async fn exit(notices: &mut Notices) -> ChildExit {
+pub async fn exit(notices: &mut HolderNotices) -> ChildExit {
     loop {
-        if let Notice::ChildExited(exit) = next(notices).await {
+        if let HolderNotice::ChildExited(exit) = next(notices).await {
             return exit;
         }
     }

@@ -1,12 +1,12 @@
 //! What an adapter is that follows calls which others make, where a service's dispatch is observed.
 //!
-//! Before a call is made, each adapter next to it notes durably that it will be ([`Heard::expect`]); what it has followed closes that
+//! Before a call is made, each adapter next to it notes durably that it will be ([`FollowedCall::expect`]); what it has followed closes that
 //! note ([`Expected::close`]). A call that cannot be noted is not made.
 
 use super::observation::Observation;
 use crate::Pending;
 use crate::chain::Next;
-use crate::conflicts::Held;
+use crate::conflicts::HeldKey;
 use crate::exchange::{Answer, Call};
 use crate::refusal::Failure;
 
@@ -20,20 +20,20 @@ pub trait Follower: Send + Sync {
     fn hear<'a>(
         &'a self,
         call: Call,
-    ) -> Pending<'a, Result<(Call, Option<Box<dyn Heard + 'a>>), Failure>>;
+    ) -> Pending<'a, Result<(Call, Option<Box<dyn FollowedCall + 'a>>), Failure>>;
 
     /// Follows what a nearer adapter has told, all at once; gives what is to be told farther, nothing where it cannot follow. `near` is the
     /// call that all began with.
     fn follow_farther<'a>(
         &'a self,
         seen: Observation,
-        near: &'a dyn Heard,
+        near: &'a dyn FollowedCall,
         next: Next<'a>,
     ) -> Pending<'a, Vec<Observation>>;
 }
 
 /// A call that is followed, as one adapter has it.
-pub trait Heard: Send + Sync {
+pub trait FollowedCall: Send + Sync {
     /// The call; its body has been taken out.
     fn call(&self) -> &Call;
 
@@ -44,7 +44,7 @@ pub trait Heard: Send + Sync {
     fn key(&self) -> Option<&str>;
 
     /// Waits until no other call of this adapter's callers holds the key, and holds it.
-    fn hold(&self) -> Pending<'_, Held<'_>>;
+    fn hold(&self) -> Pending<'_, HeldKey<'_>>;
 
     /// How it fails where it waits too long for that.
     fn waited(&self) -> Failure;

@@ -4,7 +4,7 @@ mod follow;
 mod observation;
 mod observed;
 
-pub use follow::{Expected, Follower, Heard};
+pub use follow::{Expected, FollowedCall, Follower};
 pub use observation::{Observation, ObservedCall, ObservedReply};
 
 use std::fmt;
@@ -14,7 +14,7 @@ use http::StatusCode;
 use tokio::sync::RwLock;
 
 use crate::Pending;
-use crate::conflicts::{Conflicts, Held, Hold, Key, Locks};
+use crate::conflicts::{Conflicts, HeldKey, Hold, Key, Locks};
 use crate::direction::Direction;
 use crate::exchange::{Answer, Call};
 use crate::places::Places;
@@ -46,7 +46,7 @@ pub trait Delegate: Send {
 
 /// An adapter in its place in a chain.
 #[derive(Clone)]
-pub(crate) struct Step {
+pub(crate) struct ChainStep {
     adapter: Arc<dyn Calls>,
     /// The conflict keys of adapters in this place.
     locks: Arc<Locks>,
@@ -54,7 +54,7 @@ pub(crate) struct Step {
 
 /// What is left of a chain below one of its adapters.
 pub struct Next<'a> {
-    steps: &'a [Step],
+    steps: &'a [ChainStep],
     /// The conflict keys of the adapter whose next this is.
     locks: &'a Locks,
     software: &'a mut (dyn Delegate + 'a),
@@ -64,7 +64,7 @@ pub struct Next<'a> {
 
 impl<'a> Next<'a> {
     /// Waits until no other call holds the conflict key, and holds it.
-    pub async fn hold(&mut self, key: Key<'_>, hold: Hold) -> Held<'a> {
+    pub async fn hold(&mut self, key: Key<'_>, hold: Hold) -> HeldKey<'a> {
         let locks = self.locks;
         locks.hold(key, hold).await
     }
@@ -94,7 +94,7 @@ impl<'a> Next<'a> {
 
 /// Passes a call to the first of some adapters, or to the software where there are none.
 fn pass<'a>(
-    steps: &'a [Step],
+    steps: &'a [ChainStep],
     software: &'a mut (dyn Delegate + 'a),
     call: Call,
 ) -> Pending<'a, Result<Answer, Failure>> {
@@ -124,19 +124,19 @@ fn too_many() -> Refusal {
 /// The adapters that a call passes; empty where caller and software share an interface.
 pub struct Chain {
     direction: Option<Direction>,
-    steps: Vec<Step>,
+    steps: Vec<ChainStep>,
     /// How many of the steps translate.
     length: usize,
     /// Who else is told of its calls.
-    told: Option<Arc<Told>>,
+    told: Option<Arc<ChainTold>>,
 }
 
 /// Where a service's dispatch is observed: the adapters that follow the calls of a chain without answering them, each line's nearest first.
-struct Told {
+struct ChainTold {
     /// Beyond the caller: they follow what it calls.
-    outer: Vec<Step>,
+    outer: Vec<ChainStep>,
     /// On the other side of the software: they follow what is sent to it.
-    across: Vec<Step>,
+    across: Vec<ChainStep>,
     /// What the software's calls exclude each other by.
     software: Arc<Locks>,
     /// Held by calls of several adapters; alone, where farther adapters are told.
@@ -157,7 +157,7 @@ impl Chain {
     /// A chain of adapters, the first being nearest to the caller.
     pub fn of(direction: Direction, steps: Vec<Arc<dyn Calls>>, conflicts: &Conflicts) -> Chain {
         let length = steps.len();
-        let place = |(index, adapter)| Step {
+        let place = |(index, adapter)| ChainStep {
             adapter,
             locks: conflicts.level(length - 1 - index, direction),
         };
@@ -181,13 +181,13 @@ impl Chain {
     ) -> Chain {
         let direction = self.direction.unwrap_or(Direction::Past);
         let line = |adapters: Vec<Arc<dyn Calls>>, below: usize, direction| {
-            let place = |(index, adapter)| Step {
+            let place = |(index, adapter)| ChainStep {
                 adapter,
                 locks: conflicts.level(below + index, direction),
             };
             adapters.into_iter().enumerate().map(place).collect()
         };
-        self.told = Some(Arc::new(Told {
+        self.told = Some(Arc::new(ChainTold {
             outer: line(outer, self.length, direction),
             across: line(across, 0, direction.other()),
             software: conflicts.level(0, direction),
@@ -211,7 +211,7 @@ impl Chain {
     #[must_use]
     pub fn probed(&self, probe: impl Fn(usize) -> Arc<dyn Calls>) -> Chain {
         let locks: Arc<Locks> = Arc::default();
-        let probe = |depth| Step {
+        let probe = |depth| ChainStep {
             adapter: probe(depth),
             locks: locks.clone(),
         };

@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::timeout;
 
-use super::{Chain, Delegate, Next, Step, Told, pass};
+use super::{Chain, ChainStep, ChainTold, Delegate, Next, pass};
 use crate::Pending;
 use crate::body::{Body, BodyError};
-use crate::chain::{Follower, Heard, Observation};
-use crate::conflicts::{Held, Hold, Key, Locks};
+use crate::chain::{FollowedCall, Follower, Observation};
+use crate::conflicts::{HeldKey, Hold, Key, Locks};
 use crate::exchange::{Answer, Call};
 use crate::places::Places;
 use crate::refusal::{Failure, Refusal};
@@ -33,7 +33,7 @@ enum Far<'l> {
 /// Answers a call through a chain, and tells it.
 pub(super) async fn call(
     chain: &Chain,
-    told: &Told,
+    told: &ChainTold,
     mut call: Call,
     software: &mut (dyn Delegate + '_),
 ) -> Result<Answer, Failure> {
@@ -50,8 +50,8 @@ pub(super) async fn call(
             _held: told.far.write().await,
         }),
     };
-    let outer = Line::new(&told.outer);
-    let across = Line::new(&told.across);
+    let outer = ObservedLine::new(&told.outer);
+    let across = ObservedLine::new(&told.across);
     if chain.length == 0 {
         let lines = outer.into_iter().chain(across).collect();
         return follow(lines, Some(&told.software), &[], software, call).await;
@@ -67,7 +67,7 @@ pub(super) async fn call(
 
 /// The software, with adapters across it that follow what it is sent.
 struct Across<'a> {
-    line: Option<Line<'a>>,
+    line: Option<ObservedLine<'a>>,
     software: &'a mut (dyn Delegate + 'a),
 }
 
@@ -80,17 +80,17 @@ impl Delegate for Across<'_> {
 
 /// Adapters that follow, the nearest first.
 #[derive(Clone, Copy)]
-struct Line<'a> {
-    steps: &'a [Step],
+struct ObservedLine<'a> {
+    steps: &'a [ChainStep],
     near: &'a dyn Follower,
 }
 
 /// Makes a call through `path` and tells it to these lines. `locks` are the keys of the version that is spoken; without them the caller
 /// holds them.
 async fn follow(
-    lines: Vec<Line<'_>>,
+    lines: Vec<ObservedLine<'_>>,
     locks: Option<&Locks>,
-    path: &[Step],
+    path: &[ChainStep],
     software: &mut (dyn Delegate + '_),
     call: Call,
 ) -> Result<Answer, Failure> {
@@ -145,7 +145,10 @@ async fn follow(
 }
 
 /// Holds what the call excludes at the version that is spoken: one key, or everything where the two sides name it differently.
-async fn hold<'l>(locks: &'l Locks, heard: &[(Line<'_>, Box<dyn Heard + '_>)]) -> Held<'l> {
+async fn hold<'l>(
+    locks: &'l Locks,
+    heard: &[(ObservedLine<'_>, Box<dyn FollowedCall + '_>)],
+) -> HeldKey<'l> {
     let keys: BTreeSet<Option<&str>> = heard.iter().map(|(_, here)| here.key()).collect();
     let mut keys = keys.into_iter();
     match (keys.next(), keys.next()) {
@@ -168,19 +171,19 @@ async fn whole(answer: Answer, limits: crate::body::BodyLimits) -> Result<Answer
     Ok(Answer { head, body })
 }
 
-impl<'a> Line<'a> {
+impl<'a> ObservedLine<'a> {
     /// The adapters of a line; none where nobody can follow.
-    fn new(steps: &'a [Step]) -> Option<Line<'a>> {
+    fn new(steps: &'a [ChainStep]) -> Option<ObservedLine<'a>> {
         let near = steps.first()?.adapter.follower()?;
-        Some(Line { steps, near })
+        Some(ObservedLine { steps, near })
     }
 
     /// Tells the others of a line, each what the one before it returned. They are told one call at a time.
     async fn tell_farther(
         &self,
         mut seen: Vec<Observation>,
-        near: &dyn Heard,
-        path: &[Step],
+        near: &dyn FollowedCall,
+        path: &[ChainStep],
         software: &mut (dyn Delegate + '_),
     ) {
         for (index, step) in self.steps.iter().enumerate().skip(1) {
@@ -189,7 +192,7 @@ impl<'a> Line<'a> {
             };
             // What this one would delegate through, to recover.
             let nearer = self.steps[..index].iter().rev();
-            let below: Vec<Step> = nearer.chain(path).cloned().collect();
+            let below: Vec<ChainStep> = nearer.chain(path).cloned().collect();
             let mut farther = Vec::new();
             for observation in seen {
                 let next = Next {

@@ -2,7 +2,10 @@
 
 use crate::bindings::upstart::adapter::types;
 use crate::session_bindings::exports::upstart::adapter::sessions as wit;
-use call::{Direction, Head, Outgoing, Party, Reaction, Session, SessionCaller, Verdict};
+use call::{
+    Direction, MessageHead, OutgoingMessage, Party, Reaction, Session, SessionCaller,
+    SessionVerdict,
+};
 
 pub(super) fn session(session: Session<'_>) -> wit::Session {
     wit::Session {
@@ -18,7 +21,7 @@ pub(super) fn side(party: Party) -> wit::Side {
     }
 }
 
-pub(super) fn head(head: Head<'_>) -> wit::Head {
+pub(super) fn head(head: MessageHead<'_>) -> wit::Head {
     wit::Head {
         bytes: head.bytes.to_vec(),
         length: head.length,
@@ -41,18 +44,18 @@ pub(super) fn way(direction: Direction) -> types::Direction {
     }
 }
 
-pub(super) fn verdict(verdict: wit::Verdict) -> Verdict {
+pub(super) fn verdict(verdict: wit::Verdict) -> SessionVerdict {
     match verdict {
-        wit::Verdict::Pass => Verdict::Pass,
-        wit::Verdict::ReplaceHead(head) => Verdict::ReplaceHead(head),
-        wit::Verdict::Whole => Verdict::Whole,
-        wit::Verdict::Drop => Verdict::Drop,
-        wit::Verdict::Close(reason) => Verdict::Close(reason),
+        wit::Verdict::Pass => SessionVerdict::Pass,
+        wit::Verdict::ReplaceHead(head) => SessionVerdict::ReplaceHead(head),
+        wit::Verdict::Whole => SessionVerdict::Whole,
+        wit::Verdict::Drop => SessionVerdict::Drop,
+        wit::Verdict::Close(reason) => SessionVerdict::Close(reason),
     }
 }
 
 pub(super) fn reaction(reaction: wit::Reaction) -> Reaction {
-    let outgoing = |outgoing: wit::Outgoing| Outgoing {
+    let outgoing = |outgoing: wit::Outgoing| OutgoingMessage {
         to: match outgoing.to {
             wit::Side::Caller => Party::Caller,
             wit::Side::Next => Party::Next,

@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::bindings::upstart::adapter::types;
-use crate::broken::{Broken, is_out_of_memory, told};
+use crate::broken::{RunFailure, is_out_of_memory, told};
 use crate::host::{Context, Host};
 use crate::instance::{Instance, Pool};
 use crate::session_bindings::exports::upstart::adapter::sessions as wit;
 use crate::session_bindings::{SessionsAdapter, SessionsAdapterPre};
 use crate::state::Transaction;
-use crate::turns::{self, Work};
+use crate::turns::{self, TurnWork};
 use call::Places;
 
 /// What a component is told.
-pub(super) enum Question {
+pub(super) enum SessionQuestion {
     Init(types::Start),
     Open(u64, types::Caller),
     Head(wit::Session, wit::Side, wit::Head),
@@ -26,7 +26,7 @@ pub(super) enum Question {
 }
 
 /// What it says.
-pub(super) enum Said {
+pub(super) enum SessionAnswer {
     Begun(Result<(), String>),
     Reaction(wit::Reaction),
     Verdict(wit::Verdict),
@@ -36,18 +36,18 @@ pub(super) enum Said {
 /// Tells an instance; one that breaks is dropped with all it has changed.
 pub(super) async fn run(
     pool: &Pool<SessionsAdapterPre<Host>>,
-    question: Question,
+    question: SessionQuestion,
     transaction: Option<Transaction>,
     time: Duration,
     memory_mib: usize,
-) -> Result<(Said, Option<Transaction>), Broken> {
-    let trapped = |error: wasmtime::Error| Broken::Trapped(told(&error));
+) -> Result<(SessionAnswer, Option<Transaction>), RunFailure> {
+    let trapped = |error: wasmtime::Error| RunFailure::Trapped(told(&error));
     let active = pool.enter().map_err(trapped)?;
     let asking = async {
         let places = Places::take(1).await;
         let taken = pool.take(&places).await;
         let mut instance = taken.map_err(|error| match is_out_of_memory(&error) {
-            true => Broken::Memory(memory_mib),
+            true => RunFailure::Memory(memory_mib),
             false => trapped(error),
         })?;
         let host = instance.store.data_mut();
@@ -58,7 +58,7 @@ pub(super) async fn run(
         host.limits().exceeded = false;
         let turn = instance.store.data().turn.clone();
         let is_suspect = pool.suspect.load(Ordering::Relaxed);
-        let guest = Work::begin(is_suspect, &turn, async move {
+        let guest = TurnWork::begin(is_suspect, &turn, async move {
             turns::begin(&mut instance.store);
             let said = instance.tell(question).await;
             // What is aborted may go on until its next turn: it has its place, and the clock, until then.
@@ -67,10 +67,10 @@ pub(super) async fn run(
         });
         let ended = guest.await;
         let (said, mut instance) =
-            ended.ok_or_else(|| Broken::Trapped("the agent ends".to_owned()))?;
+            ended.ok_or_else(|| RunFailure::Trapped("the agent ends".to_owned()))?;
         let host = instance.store.data_mut();
         let said = said.map_err(|error| match host.limits().exceeded {
-            true => Broken::Memory(memory_mib),
+            true => RunFailure::Memory(memory_mib),
             false => trapped(error),
         })?;
         host.turn.end();
@@ -79,7 +79,7 @@ pub(super) async fn run(
         Ok((said, context.and_then(|context| context.transaction)))
     };
     let ran = timeout(time, asking).await;
-    let ran = ran.unwrap_or(Err(Broken::Time(time)));
+    let ran = ran.unwrap_or(Err(RunFailure::Time(time)));
     if ran.is_err() {
         pool.suspect.store(true, Ordering::Relaxed);
     }
@@ -87,28 +87,30 @@ pub(super) async fn run(
 }
 
 impl Instance<SessionsAdapter> {
-    async fn tell(&mut self, question: Question) -> wasmtime::Result<Said> {
+    async fn tell(&mut self, question: SessionQuestion) -> wasmtime::Result<SessionAnswer> {
         let sessions = self.exports.upstart_adapter_sessions();
         let store = &mut self.store;
         Ok(match question {
-            Question::Init(start) => Said::Begun(sessions.call_init(store, start).await?),
-            Question::Open(id, caller) => {
-                Said::Reaction(sessions.call_open(store, id, &caller).await?)
+            SessionQuestion::Init(start) => {
+                SessionAnswer::Begun(sessions.call_init(store, start).await?)
             }
-            Question::Head(session, side, head) => {
-                Said::Verdict(sessions.call_on_head(store, &session, side, &head).await?)
+            SessionQuestion::Open(id, caller) => {
+                SessionAnswer::Reaction(sessions.call_open(store, id, &caller).await?)
             }
-            Question::Message(session, side, message) => Said::Reaction(
+            SessionQuestion::Head(session, side, head) => {
+                SessionAnswer::Verdict(sessions.call_on_head(store, &session, side, &head).await?)
+            }
+            SessionQuestion::Message(session, side, message) => SessionAnswer::Reaction(
                 sessions
                     .call_on_message(store, &session, side, &message)
                     .await?,
             ),
-            Question::Timer(session) => {
-                Said::Reaction(sessions.call_on_timer(store, &session).await?)
+            SessionQuestion::Timer(session) => {
+                SessionAnswer::Reaction(sessions.call_on_timer(store, &session).await?)
             }
-            Question::Closed(session) => {
+            SessionQuestion::Closed(session) => {
                 sessions.call_closed(store, &session).await?;
-                Said::Nothing
+                SessionAnswer::Nothing
             }
         })
     }

@@ -4,16 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::convert;
-use super::run::{Question, Said, run};
+use super::run::{SessionAnswer, SessionQuestion, run};
 use crate::bindings::upstart::adapter::types;
-use crate::broken::Broken;
+use crate::broken::RunFailure;
 use crate::chain_place::ChainPlace;
 use crate::declared::Declaration;
 use crate::program::Program;
-use crate::state::{State, StateOrigin, Stores};
+use crate::state::{AdapterState, StateOrigin, Stores};
 use call::{
-    AdapterFailed, Direction, Event, Head, Hold, Key, Party, Pending, Reaction, Session,
-    SessionCaller, Sessions, Verdict,
+    AdapterFailed, Direction, EventAnswer, Hold, Key, MessageHead, Party, Pending, Reaction,
+    Session, SessionCaller, SessionVerdict, Sessions,
 };
 
 /// A component of sessions, as one of the adapters of a chain.
@@ -49,12 +49,12 @@ impl SessionStep {
         }
     }
 
-    fn state(&self) -> Result<Arc<State>, Broken> {
+    fn state(&self) -> Result<Arc<AdapterState>, RunFailure> {
         Ok(self.stores.state(self.place.state)?)
     }
 
     /// An event that may change the state: alone among all of the node, since what it depends on is not known.
-    async fn changing(&self, question: Question) -> Result<Said, Broken> {
+    async fn changing(&self, question: SessionQuestion) -> Result<SessionAnswer, RunFailure> {
         if !self.program.uses_state() {
             return self.run(question, None).await.map(|(said, _)| said);
         }
@@ -70,7 +70,7 @@ impl SessionStep {
     }
 
     /// An event that only looks.
-    async fn looking(&self, question: Question) -> Result<Said, Broken> {
+    async fn looking(&self, question: SessionQuestion) -> Result<SessionAnswer, RunFailure> {
         let transaction = match self.program.uses_state() {
             true => Some(self.state()?.transaction(0, false)),
             false => None,
@@ -80,9 +80,9 @@ impl SessionStep {
 
     async fn run(
         &self,
-        question: Question,
+        question: SessionQuestion,
         transaction: Option<crate::state::Transaction>,
-    ) -> Result<(Said, Option<crate::state::Transaction>), Broken> {
+    ) -> Result<(SessionAnswer, Option<crate::state::Transaction>), RunFailure> {
         let limits = self.declaration.limits();
         let mib = limits.memory_bytes >> 20;
         run(
@@ -96,7 +96,7 @@ impl SessionStep {
     }
 
     /// Lets the adapter begin, if it has not.
-    async fn begin(&self) -> Result<(), Broken> {
+    async fn begin(&self) -> Result<(), RunFailure> {
         let (state, name) = (self.state()?, &self.declaration.file);
         if state.has_begun(name) {
             return Ok(());
@@ -117,39 +117,45 @@ impl SessionStep {
         };
         let limit = self.declaration.limits().state_bytes;
         let transaction = state.transaction(limit, true);
-        let ran = self.run(Question::Init(start), Some(transaction)).await?;
+        let ran = self
+            .run(SessionQuestion::Init(start), Some(transaction))
+            .await?;
         match ran {
-            (Said::Begun(Ok(())), Some(transaction)) => Ok(state.begin(name, transaction).await?),
-            (Said::Begun(Err(why)), _) => Err(Broken::Trapped(format!("it cannot begin: {why}"))),
+            (SessionAnswer::Begun(Ok(())), Some(transaction)) => {
+                Ok(state.begin(name, transaction).await?)
+            }
+            (SessionAnswer::Begun(Err(why)), _) => {
+                Err(RunFailure::Trapped(format!("it cannot begin: {why}")))
+            }
             _ => Err(something_else()),
         }
     }
 
-    fn failed(&self, why: &Broken) -> AdapterFailed {
+    fn failed(&self, why: &RunFailure) -> AdapterFailed {
         let component = self.declaration.component_name();
         tracing::warn!(target: "adapter", %component, %why, "an adapter failed in a session");
         AdapterFailed(format!("{component}: {why}"))
     }
 
-    async fn reaction(&self, question: Question) -> Result<Reaction, AdapterFailed> {
+    async fn reaction(&self, question: SessionQuestion) -> Result<Reaction, AdapterFailed> {
         match self.changing(question).await {
-            Ok(Said::Reaction(reaction)) => Ok(convert::reaction(reaction)),
+            Ok(SessionAnswer::Reaction(reaction)) => Ok(convert::reaction(reaction)),
             Ok(_) => Err(self.failed(&something_else())),
             Err(why) => Err(self.failed(&why)),
         }
     }
 }
 
-fn something_else() -> Broken {
-    Broken::Trapped("it said something else".to_owned())
+fn something_else() -> RunFailure {
+    RunFailure::Trapped("it said something else".to_owned())
 }
 
 impl Sessions for SessionStep {
-    fn open<'a>(&'a self, session: u64, caller: &'a SessionCaller) -> Event<'a, Reaction> {
+    fn open<'a>(&'a self, session: u64, caller: &'a SessionCaller) -> EventAnswer<'a, Reaction> {
         Box::pin(async move {
             self.begin().await.map_err(|why| self.failed(&why))?;
             let caller = convert::caller(caller, self.place.state.direction);
-            self.reaction(Question::Open(session, caller)).await
+            self.reaction(SessionQuestion::Open(session, caller)).await
         })
     }
 
@@ -157,13 +163,14 @@ impl Sessions for SessionStep {
         &'a self,
         session: Session<'a>,
         sender: Party,
-        head: Head<'a>,
-    ) -> Event<'a, Verdict> {
+        head: MessageHead<'a>,
+    ) -> EventAnswer<'a, SessionVerdict> {
         Box::pin(async move {
             let session = convert::session(session);
-            let question = Question::Head(session, convert::side(sender), convert::head(head));
+            let question =
+                SessionQuestion::Head(session, convert::side(sender), convert::head(head));
             match self.looking(question).await {
-                Ok(Said::Verdict(verdict)) => Ok(convert::verdict(verdict)),
+                Ok(SessionAnswer::Verdict(verdict)) => Ok(convert::verdict(verdict)),
                 Ok(_) => Err(self.failed(&something_else())),
                 Err(why) => Err(self.failed(&why)),
             }
@@ -175,18 +182,18 @@ impl Sessions for SessionStep {
         session: Session<'a>,
         sender: Party,
         message: &'a [u8],
-    ) -> Event<'a, Reaction> {
+    ) -> EventAnswer<'a, Reaction> {
         let session = convert::session(session);
-        let question = Question::Message(session, convert::side(sender), message.to_vec());
+        let question = SessionQuestion::Message(session, convert::side(sender), message.to_vec());
         Box::pin(self.reaction(question))
     }
 
-    fn on_timer<'a>(&'a self, session: Session<'a>) -> Event<'a, Reaction> {
-        Box::pin(self.reaction(Question::Timer(convert::session(session))))
+    fn on_timer<'a>(&'a self, session: Session<'a>) -> EventAnswer<'a, Reaction> {
+        Box::pin(self.reaction(SessionQuestion::Timer(convert::session(session))))
     }
 
     fn closed<'a>(&'a self, session: Session<'a>) -> Pending<'a, ()> {
-        let question = Question::Closed(convert::session(session));
+        let question = SessionQuestion::Closed(convert::session(session));
         Box::pin(async move {
             if let Err(why) = self.changing(question).await {
                 self.failed(&why);

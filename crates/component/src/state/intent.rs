@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::AdapterState;
 use super::transaction::cost;
 use call::Form;
 
@@ -75,7 +75,7 @@ mod in_base64 {
 
 /// A durable intent of a call that still runs. Dropped before it is closed it is one of which nobody knows how far it came.
 pub(crate) struct OpenIntent {
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<AdapterState>,
     pub(super) id: u64,
     /// Taken when the commit that closes it has been handed over.
     pub(super) intent: Option<Intent>,

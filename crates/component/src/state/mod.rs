@@ -12,10 +12,10 @@ mod transaction;
 mod transfer;
 
 pub(crate) use intent::{Intent, OpenIntent};
-pub(crate) use store::State;
+pub(crate) use store::AdapterState;
 pub use store::StateOrigin;
 pub use stores::{StateId, Stores};
-pub(crate) use transaction::{Refused, Transaction};
+pub(crate) use transaction::{ChangeRefused, Transaction};
 pub use transfer::{ENTRIES_FILE, UNFINISHED_FILE};
 
 /// Longest key, in bytes: keys are compared and kept in the store's inner pages.

@@ -28,7 +28,7 @@ pub enum StateOrigin {
 }
 
 /// The state of a version's adapters in one direction, shared by that version's services.
-pub(crate) struct State {
+pub(crate) struct AdapterState {
     file: PathBuf,
     // Before the database: it is closed when both are gone.
     committer: Committer,
@@ -50,19 +50,21 @@ pub(crate) struct State {
     given_up_decided: AtomicU64,
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for AdapterState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("file", &self.file).finish()
+        f.debug_struct("AdapterState")
+            .field("file", &self.file)
+            .finish()
     }
 }
 
 /// Marks a commit as given up when its call goes before it is decided.
-struct Waiting<'s> {
-    state: &'s State,
+struct WaitingWrite<'s> {
+    state: &'s AdapterState,
     decided: bool,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingWrite<'_> {
     fn drop(&mut self) {
         if !self.decided {
             self.state.given_up.fetch_add(1, Ordering::SeqCst);
@@ -70,13 +72,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl State {
+impl AdapterState {
     /// Opens the store at `file`, or makes it.
     pub(super) fn open(
         file: &Path,
         origin: StateOrigin,
         frozen: Arc<AtomicBool>,
-    ) -> Result<Arc<State>, StateError> {
+    ) -> Result<Arc<AdapterState>, StateError> {
         let failed = |what| {
             move |why: redb::Error| StateError::Store {
                 file: file.display().to_string(),
@@ -89,7 +91,7 @@ impl State {
             .create(file)
             .map_err(|error| failed("open it")(error.into()))?;
         let database = Arc::new(database);
-        let found = Found::read(&database).map_err(failed("read it"))?;
+        let found = StoreContents::read(&database).map_err(failed("read it"))?;
         let unfinished: Unfinished = Arc::new(Mutex::new(found.unfinished));
         let next = |all: &std::collections::BTreeMap<u64, Intent>| {
             all.last_key_value().map_or(0, |(id, _)| id + 1)
@@ -98,7 +100,7 @@ impl State {
         let used = Arc::new(AtomicI64::new(found.used));
         let committer = committer::start(database.clone(), unfinished.clone(), used.clone())
             .map_err(|error| failed("start its thread")(redb::Error::Io(error)))?;
-        Ok(Arc::new(State {
+        Ok(Arc::new(AdapterState {
             file: file.to_owned(),
             committer,
             database,
@@ -244,7 +246,7 @@ impl State {
     async fn commit(&self, mut commit: Commit) -> Result<(), StateError> {
         let (done, decided) = oneshot::channel();
         commit.done = Some(done);
-        let mut waiting = Waiting {
+        let mut waiting = WaitingWrite {
             state: self,
             decided: false,
         };
@@ -270,14 +272,14 @@ impl State {
 }
 
 /// What a store has in it when it is opened.
-struct Found {
+struct StoreContents {
     used: i64,
     unfinished: std::collections::BTreeMap<u64, Intent>,
     begun: BTreeSet<String>,
 }
 
-impl Found {
-    fn read(database: &Database) -> Result<Found, redb::Error> {
+impl StoreContents {
+    fn read(database: &Database) -> Result<StoreContents, redb::Error> {
         // Makes the tables of a new file.
         let making = database.begin_write()?;
         making.open_table(ENTRIES)?;
@@ -285,7 +287,7 @@ impl Found {
         making.open_table(BEGUN)?;
         making.commit()?;
         let reading = database.begin_read()?;
-        let mut found = Found {
+        let mut found = StoreContents {
             used: 0,
             unfinished: std::collections::BTreeMap::new(),
             begun: BTreeSet::new(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::store::StateOrigin;
-use super::{State, StateError, transfer};
+use super::{AdapterState, StateError, transfer};
 use call::Direction;
 
 /// Whose state: the adapters of one upgrade in one direction.
@@ -34,7 +34,7 @@ impl StateId {
 /// The states of a node's adapters, opened when they are first needed.
 pub struct Stores {
     folder: PathBuf,
-    open: Mutex<BTreeMap<(u32, &'static str), Arc<State>>>,
+    open: Mutex<BTreeMap<(u32, &'static str), Arc<AdapterState>>>,
     frozen: Arc<AtomicBool>,
 }
 
@@ -66,7 +66,7 @@ impl Stores {
     }
 
     /// The state with this name, opened or made.
-    pub(crate) fn state(&self, id: StateId) -> Result<Arc<State>, StateError> {
+    pub(crate) fn state(&self, id: StateId) -> Result<Arc<AdapterState>, StateError> {
         let mut open = self.open.lock();
         if let Some(state) = open.get(&id.order()) {
             return Ok(state.clone());
@@ -77,7 +77,7 @@ impl Stores {
             false => (self.file(id, NEW), StateOrigin::New),
         };
         std::fs::create_dir_all(&self.folder).map_err(|error| failed(&file, "make", &error))?;
-        let state = State::open(&file, origin, self.frozen.clone())?;
+        let state = AdapterState::open(&file, origin, self.frozen.clone())?;
         open.insert(id.order(), state.clone());
         Ok(state)
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use redb::{ReadOnlyTable, ReadableDatabase};
 
 use super::committer::{Changes, ENTRIES};
-use super::{ENTRY_BYTES, KEY_BYTES_MAX, State, StateError, VALUE_BYTES_MAX};
+use super::{AdapterState, ENTRY_BYTES, KEY_BYTES_MAX, StateError, VALUE_BYTES_MAX};
 
 /// Most entries of one look along the keys.
 const SCAN_ENTRIES_MAX: usize = 1000;
@@ -17,7 +17,7 @@ const SCAN_BYTES_MAX: usize = 1 << 20;
 
 /// Why a change is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum ChangeRefused {
     /// The limit of all calls together.
     Full,
     /// A key or a value is too long.
@@ -61,7 +61,7 @@ impl Drop for Reserved {
 
 /// One call's transaction. It reads what was durable when it first looked; calls with its conflict key run one at a time.
 pub(crate) struct Transaction {
-    state: Arc<State>,
+    state: Arc<AdapterState>,
     snapshot: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     changes: Changes,
     reserved: Reserved,
@@ -70,7 +70,7 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(state: Arc<State>, limit: u64, may_write: bool) -> Transaction {
+    pub(super) fn new(state: Arc<AdapterState>, limit: u64, may_write: bool) -> Transaction {
         let reserved = Reserved {
             used: state.used.clone(),
             reserved: 0,
@@ -116,13 +116,13 @@ impl Transaction {
         &mut self,
         key: Vec<u8>,
         value: Option<Vec<u8>>,
-    ) -> Result<Result<(), Refused>, StateError> {
+    ) -> Result<Result<(), ChangeRefused>, StateError> {
         if !self.may_write {
-            return Ok(Err(Refused::ReadOnly));
+            return Ok(Err(ChangeRefused::ReadOnly));
         }
         let length = value.as_ref().map_or(0, Vec::len);
         if key.len() > KEY_BYTES_MAX || length > VALUE_BYTES_MAX {
-            return Ok(Err(Refused::TooLong));
+            return Ok(Err(ChangeRefused::TooLong));
         }
         let before = self.get(&key)?.map_or(0, |old| cost(key.len(), old.len()));
         let after = value.as_ref().map_or(0, |new| cost(key.len(), new.len()));
@@ -132,7 +132,7 @@ impl Transaction {
             let used = self.reserved.used.fetch_add(more, Ordering::SeqCst);
             if used + more > self.limit {
                 self.reserved.used.fetch_sub(more, Ordering::SeqCst);
-                return Ok(Err(Refused::Full));
+                return Ok(Err(ChangeRefused::Full));
             }
             self.reserved.reserved += more;
         }

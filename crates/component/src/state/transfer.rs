@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::committer::{BEGUN, ENTRIES, INTENTS};
-use super::{KEY_BYTES_MAX, State, StateError, VALUE_BYTES_MAX};
+use super::{AdapterState, KEY_BYTES_MAX, StateError, VALUE_BYTES_MAX};
 
 /// The entries, one a line, in the order of their keys.
 pub const ENTRIES_FILE: &str = "entries.jsonl";
@@ -31,7 +31,7 @@ const ENTRIES_FILE_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Line {
+struct TransferLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ fn read(what: &str, text: Option<String>, encoded: Option<String>) -> Result<Vec
 }
 
 /// Writes a state into a folder.
-pub(super) fn export(state: &Arc<State>, folder: &Path) -> Result<(), StateError> {
+pub(super) fn export(state: &Arc<AdapterState>, folder: &Path) -> Result<(), StateError> {
     let failed = |why: &dyn std::fmt::Display| state.failed("export", why);
     let entries = || -> Result<(), io::Error> {
         let mut to = BufWriter::new(fresh(&folder.join(ENTRIES_FILE))?);
@@ -72,7 +72,7 @@ pub(super) fn export(state: &Arc<State>, folder: &Path) -> Result<(), StateError
             let (key, value) = entry.map_err(io::Error::other)?;
             let (key, key_base64) = written(key.value());
             let (value, value_base64) = written(value.value());
-            let line = Line {
+            let line = TransferLine {
                 key,
                 key_base64,
                 value,
@@ -181,7 +181,7 @@ fn entries(file: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StateError> {
 }
 
 fn entry(text: &str) -> Result<(Vec<u8>, Vec<u8>), String> {
-    let line: Line = serde_json::from_str(text).map_err(|why| why.to_string())?;
+    let line: TransferLine = serde_json::from_str(text).map_err(|why| why.to_string())?;
     let key = read("key", line.key, line.key_base64)?;
     let value = read("value", line.value, line.value_base64)?;
     if key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {

@@ -1,7 +1,7 @@
 //! Each row of the decision table, and the table file underneath.
 
 use super::*;
-use crate::table::{FILE_BYTES, Service, Table, TableError, TableFile, TableView};
+use crate::table::{FILE_BYTES, Table, TableError, TableFile, TableService, TableView};
 use label::LABEL_BYTES_MAX;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +18,7 @@ fn table() -> Table {
         version: 2,
         agent_lock: lock_of(&KEY),
         services: vec![
-            Service {
+            TableService {
                 port: 7000,
                 kept: true,
                 unsure: false,
@@ -26,7 +26,7 @@ fn table() -> Table {
                 callers_begin: false,
                 versions: vec![1, 2],
             },
-            Service {
+            TableService {
                 port: 7001,
                 kept: false,
                 unsure: false,
@@ -488,7 +488,7 @@ fn more_than_fits_and_other_files_are_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut file = TableFile::open(&directory.path().join("table")).expect("a table file");
     let many = Table {
-        services: vec![Service::default(); 65],
+        services: vec![TableService::default(); 65],
         ..table()
     };
     assert!(matches!(

@@ -8,7 +8,7 @@ use super::layout::{
     SOURCES_AT, STOPPING_UNTIL, SYSTEM, VERSION_NODE, buffer_at, halves,
 };
 use super::{
-    ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, Service, Table, TableError,
+    ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, Table, TableError, TableService,
     VERSIONS_MAX,
 };
 use crate::address::{canonical, number};
@@ -206,7 +206,7 @@ fn flag(set: bool, bit: u64) -> u64 {
     if set { bit } else { 0 }
 }
 
-fn service(service: &Service) -> [u64; SERVICE_WORDS] {
+fn service(service: &TableService) -> [u64; SERVICE_WORDS] {
     let mut versions = service.versions.clone();
     versions.sort_unstable();
     let newest = &versions[versions.len().saturating_sub(VERSIONS_MAX)..];

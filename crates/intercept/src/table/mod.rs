@@ -50,7 +50,7 @@ pub struct Table {
     /// (`net.ipv4.tcp_fastopen` has the server's bit, here and, it is taken, on the members' hosts).
     pub cookies: bool,
     /// The declared services of the child's class at its version.
-    pub services: Vec<Service>,
+    pub services: Vec<TableService>,
     /// Where members listen, load balancers included; any order.
     pub endpoints: Vec<SocketAddr>,
     /// Addresses whose labels are honoured; any order.
@@ -61,7 +61,7 @@ pub struct Table {
 
 /// A declared service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Service {
+pub struct TableService {
     /// Its port.
     pub port: u16,
     /// The holder keeps a listener for this port: `bind` asks for it first.

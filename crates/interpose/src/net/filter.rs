@@ -80,7 +80,7 @@ const CAUGHT: [c_long; 6] = [
 
 /// What a filter does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct FilterRules {
     /// The calls that are intercepted are notified.
     pub net: bool,
     /// `io_uring_setup` answers ENOSYS.
@@ -89,7 +89,7 @@ pub struct Rules {
 
 /// Why a filter could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum FilterRefused {
     /// It takes CAP_SYS_ADMIN or `NO_NEW_PRIVS`.
     NeedsPrivileges,
     /// The kernel says this.
@@ -100,7 +100,7 @@ pub enum Refused {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn set(rules: Rules) -> Result<Option<OwnedFd>, Refused> {
+pub fn set(rules: FilterRules) -> Result<Option<OwnedFd>, FilterRefused> {
     let program = program(rules);
     let program = sock_fprog {
         len: program.len() as u16,
@@ -124,8 +124,8 @@ pub fn set(rules: Rules) -> Result<Option<OwnedFd>, Refused> {
         // SAFETY: the kernel has just made this descriptor for us.
         Ok(notices) if rules.net => Ok(Some(unsafe { OwnedFd::from_raw_fd(notices as i32) })),
         Ok(_) => Ok(None),
-        Err(libc::EACCES) => Err(Refused::NeedsPrivileges),
-        Err(error) => Err(Refused::Because(error)),
+        Err(libc::EACCES) => Err(FilterRefused::NeedsPrivileges),
+        Err(error) => Err(FilterRefused::Because(error)),
     }
 }
 
@@ -147,7 +147,7 @@ pub fn has_no_new_privileges() -> bool {
     answer == Ok(1)
 }
 
-fn program(rules: Rules) -> Vec<sock_filter> {
+fn program(rules: FilterRules) -> Vec<sock_filter> {
     let mut program = vec![step(LOAD, ARCHITECTURE_AT)];
     let native = native(rules);
     program.push(jump(EQUAL, here::ARCHITECTURE, 0, native.len() as u8));
@@ -161,7 +161,7 @@ fn program(rules: Rules) -> Vec<sock_filter> {
 }
 
 /// What follows for calls of this architecture; always returns.
-fn native(rules: Rules) -> Vec<sock_filter> {
+fn native(rules: FilterRules) -> Vec<sock_filter> {
     let mut program = vec![step(LOAD, NUMBER_AT)];
     if let Some(x32) = here::X32 {
         let numbers = CAUGHT.iter().map(|number| *number as u32);
@@ -225,7 +225,7 @@ fn unless_marked(first: u32, second: u32, low: u32, high: u32) -> [sock_filter; 
 
 /// Refuses these calls, whose numbers are in the accumulator. Without a net they are left alone: the library does not reach these
 /// programs either, and what it does not reach is noticed otherwise.
-fn foreign(rules: Rules, calls: impl Iterator<Item = u32>, bit: u32) -> Vec<sock_filter> {
+fn foreign(rules: FilterRules, calls: impl Iterator<Item = u32>, bit: u32) -> Vec<sock_filter> {
     let sockets = calls.filter(|_| rules.net);
     let ring = [IO_URING_SETUP]
         .into_iter()
@@ -283,13 +283,13 @@ mod tests {
         }
     }
 
-    const ALL: Rules = Rules {
+    const ALL: FilterRules = FilterRules {
         net: true,
         refuse_io_uring: true,
     };
     const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
-    fn native(rules: Rules, number: c_long, arguments: [u64; 6]) -> u32 {
+    fn native(rules: FilterRules, number: c_long, arguments: [u64; 6]) -> u32 {
         run(
             &program(rules),
             number as u32,
@@ -336,12 +336,12 @@ mod tests {
     fn io_uring_is_refused_where_it_is_to_be() {
         let ring = libc::SYS_io_uring_setup;
         assert_eq!(native(ALL, ring, [0; 6]), NOT_THERE);
-        let allowed = Rules {
+        let allowed = FilterRules {
             net: true,
             refuse_io_uring: false,
         };
         assert_eq!(native(allowed, ring, [0; 6]), ALLOW);
-        let library_only = Rules {
+        let library_only = FilterRules {
             net: false,
             refuse_io_uring: true,
         };

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Lens;
-use super::operation::{Alternative, Operation};
+use super::operation::{Alternative, LensOperation};
 use super::step::LensStep;
 use call::{Direction, Refusal};
 use conversation::{self, Conversation, Exchange, Headers, Reply, Request, Told};
@@ -28,14 +28,14 @@ pub struct Explanation {
     /// What the caller sends.
     pub caller_sends: Shown,
     /// What each lens does, the one nearest to the caller first; those that the call does not reach are left out.
-    pub lenses: Vec<Step>,
+    pub lenses: Vec<ExplainedStep>,
     /// What the caller gets; absent where nobody says what the next in the chain answers.
     pub caller_gets: Option<Shown>,
 }
 
 /// What one lens does to a call and its answer.
 #[derive(Clone, Debug, Serialize)]
-pub struct Step {
+pub struct ExplainedStep {
     /// The lens' file.
     pub file: String,
     /// Past or future.
@@ -63,12 +63,12 @@ pub struct Step {
     /// The answer as the caller's side gets it.
     pub answers: Option<Shown>,
     /// The lens' refusal.
-    pub refused: Option<Refused>,
+    pub refused: Option<ExplainedRefusal>,
 }
 
 /// A refusal.
 #[derive(Clone, Debug, Serialize)]
-pub struct Refused {
+pub struct ExplainedRefusal {
     /// Which kind, as counters call it.
     pub kind: &'static str,
     /// Operation and rule, as counters call them.
@@ -169,7 +169,7 @@ impl Explainer<'_> {
     }
 
     /// The look-up calls, and the call itself if it was made.
-    fn exchanges(&self, operation: Option<&Operation>) -> (&[Exchange], Option<&Exchange>) {
+    fn exchanges(&self, operation: Option<&LensOperation>) -> (&[Exchange], Option<&Exchange>) {
         let all = &self.conversation().exchanges;
         let lookups = operation.map_or(0, |operation| {
             scopes::lookups(self.step, operation, self.conversation()).len()
@@ -178,7 +178,7 @@ impl Explainer<'_> {
         (before, main.first())
     }
 
-    fn explain(&self) -> Step {
+    fn explain(&self) -> ExplainedStep {
         let (operations, matched) = self.operations();
         let operation = matched.map(|index| &self.step.lens.operations[index]);
         let (look_ups, main) = self.exchanges(operation);
@@ -193,7 +193,7 @@ impl Explainer<'_> {
             .zip(chosen)
             .map(|(operation, index)| &operation.responses[index]);
         let sent = &self.conversation().sends;
-        Step {
+        ExplainedStep {
             file: self.step.lens.file.clone(),
             direction: self.step.direction.name(),
             operations,
@@ -249,7 +249,7 @@ impl Explainer<'_> {
 
     fn answer_rules(
         &self,
-        operation: &Operation,
+        operation: &LensOperation,
         alternative: &Alternative,
         answered: &Reply,
     ) -> Vec<RuleSeen> {
@@ -264,8 +264,8 @@ impl Explainer<'_> {
     }
 }
 
-fn refused(refusal: &Refusal, of_answer: bool) -> Refused {
-    Refused {
+fn refused(refusal: &Refusal, of_answer: bool) -> ExplainedRefusal {
+    ExplainedRefusal {
         kind: refusal.kind.name(),
         rule: refusal.rule.clone(),
         reason: refusal.reason.clone(),

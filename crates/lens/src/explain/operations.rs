@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::Explainer;
 use super::scopes;
-use crate::operation::{Alternative, Operation, Statuses, is_head_of_get};
+use crate::operation::{Alternative, LensOperation, Statuses, is_head_of_get};
 use conversation::{Reply, Request};
 use declaration::expression::ExpressionContext;
-use declaration::template::Template;
+use declaration::template::CallTemplate;
 
 /// An operation or a response that was looked at.
 #[derive(Clone, Debug, Serialize)]
@@ -59,7 +59,7 @@ impl Explainer<'_> {
         (considered, None)
     }
 
-    fn fit(&self, operation: &Operation, template: &Template) -> Fit {
+    fn fit(&self, operation: &LensOperation, template: &CallTemplate) -> Fit {
         let sends = &self.conversation().sends;
         let path = path(sends);
         if !template.of_any_method().matches(&sends.method, &path) {
@@ -93,7 +93,7 @@ impl Explainer<'_> {
     /// The responses in their order up to the one that is used, and which that is.
     pub(super) fn responses(
         &self,
-        operation: &Operation,
+        operation: &LensOperation,
         answered: &Reply,
     ) -> (Vec<Considered>, Option<usize>) {
         let mut considered = Vec::new();
@@ -115,7 +115,7 @@ impl Explainer<'_> {
 
     fn unfit(
         &self,
-        operation: &Operation,
+        operation: &LensOperation,
         alternative: &Alternative,
         answered: &Reply,
     ) -> Option<String> {
@@ -134,7 +134,7 @@ impl Explainer<'_> {
         let when = alternative.when[side as usize].as_ref()?;
         let is_text = alternative.text[side as usize];
         let scope = scopes::answer_scope(&answered.headers, &answered.body, is_text);
-        let caller = scopes::Caller::of(self.step, operation, self.conversation());
+        let caller = scopes::ExplainedCaller::of(self.step, operation, self.conversation());
         match when.holds(&scope, caller.around(answered.status)) {
             Ok(true) => None,
             Ok(false) => Some(format!("its condition does not hold: {}", when.text())),
@@ -149,9 +149,9 @@ pub(super) fn path(request: &Request) -> Vec<&str> {
     path.strip_prefix('/').unwrap_or(path).split('/').collect()
 }
 
-fn shown(operation: &Operation, side: usize) -> String {
+fn shown(operation: &LensOperation, side: usize) -> String {
     let template = operation.templates[side].as_ref();
-    template.map(Template::to_string).unwrap_or_default()
+    template.map(CallTemplate::to_string).unwrap_or_default()
 }
 
 fn statuses(alternative: &Alternative) -> String {

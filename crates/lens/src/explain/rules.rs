@@ -2,17 +2,17 @@
 
 use serde::Serialize;
 
-use super::scopes::{Caller, answer_scope, request_scope};
-use crate::operation::{Alternative, Operation};
+use super::scopes::{ExplainedCaller, answer_scope, request_scope};
+use crate::operation::{Alternative, LensOperation};
 use crate::recipe::Recipe;
 use crate::recipe::convert::Convert;
 use crate::recipe::family;
-use crate::recipe::rule::{Action, Fill, Rule};
+use crate::recipe::rule::{Fill, Rule, RuleAction};
 use crate::step::LensStep;
 use call::{Refusal, Side};
 use conversation::{Conversation, Headers, Reply, Request};
 use declaration::expression::ExpressionContext;
-use declaration::place::Place;
+use declaration::place::MessagePlace;
 use declaration::scope::Scope;
 use wire::json::Json;
 
@@ -73,7 +73,7 @@ struct Passage<'a> {
 /// What the rules of a request did; `after` is what the next in the chain got.
 pub(super) fn of_request(
     step: &LensStep,
-    operation: &Operation,
+    operation: &LensOperation,
     conversation: &Conversation,
     after: Option<&Request>,
     failed: Option<&Refusal>,
@@ -84,7 +84,7 @@ pub(super) fn of_request(
     let text = operation.text;
     let before = request_scope(template(side), &conversation.sends, text[side as usize]);
     let after = after.map(|after| request_scope(template(toward), after, text[toward as usize]));
-    let caller = Caller::of(step, operation, conversation);
+    let caller = ExplainedCaller::of(step, operation, conversation);
     let passage = Passage {
         before: &before,
         after: after.as_ref(),
@@ -99,7 +99,7 @@ pub(super) fn of_request(
 /// What the rules of an answer did.
 pub(super) fn of_answer(
     step: &LensStep,
-    operation: &Operation,
+    operation: &LensOperation,
     alternative: &Alternative,
     conversation: &Conversation,
     answered: &Reply,
@@ -117,7 +117,7 @@ pub(super) fn of_answer(
             text[toward as usize],
         )
     });
-    let caller = Caller::of(step, operation, conversation);
+    let caller = ExplainedCaller::of(step, operation, conversation);
     let passage = Passage {
         before: &before,
         after: after.as_ref(),
@@ -130,7 +130,7 @@ pub(super) fn of_answer(
 }
 
 /// The rule of a refusal without the operation's name, and the reason.
-fn inner_rule<'r>(refusal: &'r Refusal, operation: &Operation) -> Option<(&'r str, &'r str)> {
+fn inner_rule<'r>(refusal: &'r Refusal, operation: &LensOperation) -> Option<(&'r str, &'r str)> {
     let rule = refusal.rule.strip_prefix(operation.name.as_str())?;
     Some((rule.strip_prefix(": ")?, refusal.reason.as_str()))
 }
@@ -246,7 +246,7 @@ fn seen_rule(rule: &Rule, passage: &Passage<'_>) -> RuleSeen {
     seen
 }
 
-fn placed(place: &Place, scope: &Scope, relative: bool) -> Placed {
+fn placed(place: &MessagePlace, scope: &Scope, relative: bool) -> Placed {
     let value = scope.get(place).ok().flatten();
     let name = place.to_string();
     let inner = name.strip_prefix("body").filter(|_| relative);
@@ -265,7 +265,7 @@ fn deed(rule: &Rule, passage: &Passage<'_>, seen: &RuleSeen) -> &'static str {
     let first = |all: &[Placed]| all.first().and_then(|placed| placed.value.clone());
     let (before, after) = (first(&seen.before), first(&seen.after));
     match &rule.action {
-        Action::Pair { places, .. } => match (before, after) {
+        RuleAction::Pair { places, .. } => match (before, after) {
             (None, None) => "absent",
             (None, Some(_)) => "filled",
             (Some(_), None) => "dropped",
@@ -278,20 +278,20 @@ fn deed(rule: &Rule, passage: &Passage<'_>, seen: &RuleSeen) -> &'static str {
             }
             _ => "converted",
         },
-        Action::Single { side, fill, .. } if *side == passage.toward => match (fill, after) {
+        RuleAction::Single { side, fill, .. } if *side == passage.toward => match (fill, after) {
             (Fill::Nothing, _) | (_, None) => "absent",
             _ => "filled",
         },
-        Action::Single { .. } => before.map_or("absent", |_| "dropped"),
-        Action::Group { .. } if seen.after.is_empty() => "dropped",
-        Action::Group { .. } => "computed",
-        Action::Refuse { .. } => "absent",
+        RuleAction::Single { .. } => before.map_or("absent", |_| "dropped"),
+        RuleAction::Group { .. } if seen.after.is_empty() => "dropped",
+        RuleAction::Group { .. } => "computed",
+        RuleAction::Refuse { .. } => "absent",
     }
 }
 
 /// The rules inside a rule.
 fn inside(rule: &Rule, passage: &Passage<'_>) -> Vec<Inside> {
-    let Action::Pair {
+    let RuleAction::Pair {
         places, convert, ..
     } = &rule.action
     else {
@@ -354,7 +354,7 @@ pub(super) fn other_headers(before: &Headers, after: &Headers, rules: &[Rule]) -
         let places = rules.iter().flat_map(Rule::places);
         places
             .into_iter()
-            .any(|place| matches!(place, Place::Header(header) if header == name))
+            .any(|place| matches!(place, MessagePlace::Header(header) if header == name))
     };
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed = names

@@ -4,29 +4,29 @@ use cel::Value;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::operations::path;
-use crate::operation::Operation;
+use crate::operation::LensOperation;
 use crate::step::LensStep;
 use conversation::{Content, Conversation, Headers, Request};
 use declaration::expression::{ExpressionContext, request_value};
 use declaration::lookup::LookupAnswers;
 use declaration::scope::{Head, Pair, Scope};
-use declaration::template::Template;
+use declaration::template::CallTemplate;
 use wire::json::Json;
 
 /// The caller's request and what was looked up for it, as rules use them.
-pub(super) struct Caller<'a> {
+pub(super) struct ExplainedCaller<'a> {
     method: &'a str,
     request: Value,
     echoes: Vec<Option<Json>>,
     lookup: Option<LookupAnswers>,
 }
 
-impl Caller<'_> {
+impl ExplainedCaller<'_> {
     pub(super) fn of<'a>(
         step: &LensStep,
-        operation: &Operation,
+        operation: &LensOperation,
         conversation: &'a Conversation,
-    ) -> Caller<'a> {
+    ) -> ExplainedCaller<'a> {
         let (side, sends) = (step.caller(), &conversation.sends);
         let template = operation.templates[side as usize].as_ref();
         let scope = request_scope(template, sends, operation.text[side as usize]);
@@ -36,7 +36,7 @@ impl Caller<'_> {
             own.then(|| scope.get(place).ok().flatten()).flatten()
         });
         let made = lookups(step, operation, conversation);
-        Caller {
+        ExplainedCaller {
             method,
             request: request_value(&scope, method, &sends.target),
             echoes: echoes.collect(),
@@ -67,7 +67,7 @@ impl Caller<'_> {
 /// The look-up calls that were made, in order, by their names, and what was answered to them.
 pub(super) fn lookups(
     step: &LensStep,
-    operation: &Operation,
+    operation: &LensOperation,
     conversation: &Conversation,
 ) -> Vec<(String, u16, HeaderMap, Option<Json>)> {
     let (side, sends) = (step.caller(), &conversation.sends);
@@ -111,12 +111,12 @@ fn decoded(body: &Content, is_text: bool) -> Option<Json> {
 
 /// A request as rules see it.
 pub(super) fn request_scope(
-    template: Option<&Template>,
+    template: Option<&CallTemplate>,
     request: &Request,
     is_text: bool,
 ) -> Scope {
     let path = path(request);
-    let fits = |template: &&Template| template.of_any_method().matches(&request.method, &path);
+    let fits = |template: &&CallTemplate| template.of_any_method().matches(&request.method, &path);
     let parameters = template
         .filter(fits)
         .and_then(|template| template.extract(&path));

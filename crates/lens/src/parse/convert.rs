@@ -1,12 +1,14 @@
 //! Parses converters.
 
-use super::rule::{self, Rules};
+use super::rule::{self, RuleContext};
 use super::{expression, word};
-use crate::recipe::convert::{Convert, Entries, Round, Scale, Table, Time, TimeForm, Type, Way};
+use crate::recipe::convert::{
+    Convert, ConvertWay, Entries, Rounding, Scale, Time, TimeForm, ValueTable, ValueType,
+};
 use crate::recipe::{Recipe, Rest};
 use call::Side;
 use declaration::DeclarationError;
-use declaration::reader::{Node, Section};
+use declaration::reader::{Section, TomlNode};
 
 /// The keys of which a converter is one.
 const KINDS: [&str; 12] = [
@@ -27,7 +29,7 @@ const KINDS: [&str; 12] = [
 /// Reads the converter of a rule (or of an item), the same if there is none.
 pub(super) fn parse<'n>(
     section: &Section<'n>,
-    rules: &mut Rules<'_, 'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Convert, DeclarationError> {
     let both_types =
         |a: &str, b: &str| matches!((a, b), ("convert", "scale") | ("scale", "convert"));
@@ -77,7 +79,7 @@ pub(super) fn parse<'n>(
 fn structural<'n>(
     section: &Section<'n>,
     rest: Rest,
-    rules: &mut Rules<'_, 'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Convert, DeclarationError> {
     if let Some(node) = section.get("wrap") {
         return side(&node).map(Convert::Wrap);
@@ -115,7 +117,7 @@ fn structural<'n>(
 }
 
 /// A computed value without the way back.
-pub(super) fn one_way(node: &Node<'_>, missing: &str) -> DeclarationError {
+pub(super) fn one_way(node: &TomlNode<'_>, missing: &str) -> DeclarationError {
     node.error(format!(
         "nothing says how to go back: `{missing}` is missing"
     ))
@@ -124,19 +126,19 @@ pub(super) fn one_way(node: &Node<'_>, missing: &str) -> DeclarationError {
     ))
 }
 
-fn way(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Way, DeclarationError> {
+fn way(node: &TomlNode<'_>, rules: &RuleContext<'_, '_>) -> Result<ConvertWay, DeclarationError> {
     Ok(match node.text()? {
-        "refuse" => Way::Refuse,
-        "drop" => Way::Drop,
-        _ => Way::Expression(expression(node, &rules.variables(true, rules.family))?),
+        "refuse" => ConvertWay::Refuse,
+        "drop" => ConvertWay::Drop,
+        _ => ConvertWay::Expression(expression(node, &rules.variables(true, rules.family))?),
     })
 }
 
 /// The converter of items: a table with a converter, or an array of rules for objects.
 fn inner<'n>(
-    node: &Node<'n>,
+    node: &TomlNode<'n>,
     rest: Rest,
-    rules: &mut Rules<'_, 'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Convert, DeclarationError> {
     if node.is_array() {
         return fields(node, rest, rules);
@@ -148,7 +150,10 @@ fn inner<'n>(
 }
 
 /// The rules of all objects inside, in place or by the name of a set.
-fn everywhere<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Convert, DeclarationError> {
+fn everywhere<'n>(
+    node: &TomlNode<'n>,
+    rules: &mut RuleContext<'_, 'n>,
+) -> Result<Convert, DeclarationError> {
     let named = match node.is_text() {
         true => rule::set(node, rules)?,
         false => node.clone(),
@@ -167,9 +172,9 @@ fn everywhere<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Convert,
 }
 
 fn fields<'n>(
-    node: &Node<'n>,
+    node: &TomlNode<'n>,
     rest: Rest,
-    rules: &mut Rules<'_, 'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Convert, DeclarationError> {
     let parsed = rules.nested(|rules| rule::parse_all(&node.items()?, rules))?;
     Ok(Convert::Fields(Box::new(Recipe::new(parsed, rest))))
@@ -187,17 +192,17 @@ pub(super) fn rest(section: &Section<'_>) -> Result<Rest, DeclarationError> {
     })
 }
 
-fn round(section: &Section<'_>) -> Result<Round, DeclarationError> {
+fn round(section: &Section<'_>) -> Result<Rounding, DeclarationError> {
     let Some(node) = section.get("round") else {
-        return Ok(Round::Never);
+        return Ok(Rounding::Never);
     };
     Ok(match word(&node, &["down", "nearest"])? {
-        "down" => Round::Down,
-        _ => Round::Nearest,
+        "down" => Rounding::Down,
+        _ => Rounding::Nearest,
     })
 }
 
-fn side(node: &Node<'_>) -> Result<Side, DeclarationError> {
+fn side(node: &TomlNode<'_>) -> Result<Side, DeclarationError> {
     Ok(if word(node, &["old", "new"])? == "old" {
         Side::Old
     } else {
@@ -207,9 +212,9 @@ fn side(node: &Node<'_>) -> Result<Side, DeclarationError> {
 
 /// A table given by name, or in place.
 fn mapped(
-    node: &Node<'_>,
-    otherwise: Option<Node<'_>>,
-    rules: &Rules<'_, '_>,
+    node: &TomlNode<'_>,
+    otherwise: Option<TomlNode<'_>>,
+    rules: &RuleContext<'_, '_>,
 ) -> Result<Convert, DeclarationError> {
     let mut found = if node.is_text() {
         named(node, rules)?
@@ -225,7 +230,7 @@ fn mapped(
     Ok(Convert::Map(found))
 }
 
-fn named(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Table, DeclarationError> {
+fn named(node: &TomlNode<'_>, rules: &RuleContext<'_, '_>) -> Result<ValueTable, DeclarationError> {
     let name = node.text()?;
     let tables = &rules.shared.tables;
     tables.get(name).cloned().ok_or_else(|| {
@@ -239,9 +244,9 @@ fn named(node: &Node<'_>, rules: &Rules<'_, '_>) -> Result<Table, DeclarationErr
 }
 
 /// `{ old = new, … }`, or `[[old, new], …]` where old values are not strings.
-pub(super) fn table(node: &Node<'_>) -> Result<Table, DeclarationError> {
+pub(super) fn table(node: &TomlNode<'_>) -> Result<ValueTable, DeclarationError> {
     use wire::json::Json;
-    let mut table = Table::default();
+    let mut table = ValueTable::default();
     let hint = "a table must be one to one; for what has no way back use `otherwise`, or \
                 `to_new` and `to_old`";
     if node.is_table() {
@@ -263,22 +268,22 @@ pub(super) fn table(node: &Node<'_>) -> Result<Table, DeclarationError> {
 }
 
 /// `[old, new]`, both of a few words.
-fn pair<'t>(node: &Node<'t>, known: &[&str]) -> Result<[&'t str; 2], DeclarationError> {
+fn pair<'t>(node: &TomlNode<'t>, known: &[&str]) -> Result<[&'t str; 2], DeclarationError> {
     match &node.items()?[..] {
         [old, new] => Ok([word(old, known)?, word(new, known)?]),
         _ => Err(node.error("[old, new] was expected")),
     }
 }
 
-fn types(node: &Node<'_>) -> Result<[Type; 2], DeclarationError> {
-    let names = pair(node, &Type::NAMES)?;
-    match names.map(Type::parse) {
+fn types(node: &TomlNode<'_>) -> Result<[ValueType; 2], DeclarationError> {
+    let names = pair(node, &ValueType::NAMES)?;
+    match names.map(ValueType::parse) {
         [Some(old), Some(new)] => Ok([old, new]),
         _ => Err(node.error("unknown types")),
     }
 }
 
-fn time(node: &Node<'_>, round: Round) -> Result<Time, DeclarationError> {
+fn time(node: &TomlNode<'_>, round: Rounding) -> Result<Time, DeclarationError> {
     let names = pair(node, &TimeForm::NAMES)?;
     match names.map(TimeForm::parse) {
         [Some(old), Some(new)] => Ok(Time { old, new, round }),
@@ -288,9 +293,9 @@ fn time(node: &Node<'_>, round: Round) -> Result<Time, DeclarationError> {
 
 /// An integer, or a fraction as in `"1/60"`.
 fn scale(
-    node: &Node<'_>,
-    types: Option<[Type; 2]>,
-    round: Round,
+    node: &TomlNode<'_>,
+    types: Option<[ValueType; 2]>,
+    round: Rounding,
 ) -> Result<Scale, DeclarationError> {
     let factors = if node.is_text() {
         let text = node.text()?;
@@ -304,10 +309,10 @@ fn scale(
             node.error("a positive integer or fraction was expected, as in 1000 or \"1/60\"")
         );
     };
-    let types = types.unwrap_or([Type::Integer; 2]);
+    let types = types.unwrap_or([ValueType::Integer; 2]);
     if types
         .iter()
-        .any(|t| matches!(t, Type::String | Type::Boolean))
+        .any(|t| matches!(t, ValueType::String | ValueType::Boolean))
     {
         let error = node.error("only numbers can be scaled");
         return Err(error.hint("convert strings in a step of their own"));
@@ -315,12 +320,12 @@ fn scale(
     Ok(Scale {
         times,
         by,
-        whole: types.map(|t| t == Type::Integer),
+        whole: types.map(|t| t == ValueType::Integer),
         round,
     })
 }
 
-fn entries(node: &Node<'_>) -> Result<Entries, DeclarationError> {
+fn entries(node: &TomlNode<'_>) -> Result<Entries, DeclarationError> {
     let section = node.section()?;
     let missing = |what: &str| node.error(format!("`entries` needs `{what}`"));
     let object = side(&section.get("object").ok_or_else(|| missing("object"))?)?;

@@ -4,14 +4,14 @@ use http::{Method, header};
 
 use super::operation::template;
 use super::{expression, when};
-use crate::operation::{Conflict, Lookup, Operation};
+use crate::operation::{Conflict, LensOperation, Lookup};
 use crate::recipe::rule::BySide;
 use call::{Direction, Hold, Side};
 use declaration::DeclarationError;
-use declaration::expression::{Expression, LOOKUP};
-use declaration::place::Place;
-use declaration::reader::{Node, Section};
-use declaration::template::Template;
+use declaration::expression::{LOOKUP, MeteredExpression};
+use declaration::place::MessagePlace;
+use declaration::reader::{Section, TomlNode};
+use declaration::template::CallTemplate;
 
 /// Most look-up calls of one operation: each is a round trip of every such call.
 const LOOKUPS_MAX: usize = 8;
@@ -33,7 +33,7 @@ pub(super) fn lookups(section: &Section<'_>) -> Result<Vec<Lookup>, DeclarationE
         .collect()
 }
 
-fn lookup(name: &str, node: &Node<'_>) -> Result<Lookup, DeclarationError> {
+fn lookup(name: &str, node: &TomlNode<'_>) -> Result<Lookup, DeclarationError> {
     let name = name.to_owned();
     if node.is_text() {
         let template = safe(node)?;
@@ -65,7 +65,7 @@ fn lookup(name: &str, node: &Node<'_>) -> Result<Lookup, DeclarationError> {
 }
 
 /// A look-up changes nothing.
-fn safe(node: &Node<'_>) -> Result<Template, DeclarationError> {
+fn safe(node: &TomlNode<'_>) -> Result<CallTemplate, DeclarationError> {
     let template = template(node)?;
     match &template.method {
         Some(method) if method.is_safe() => Ok(template),
@@ -74,7 +74,7 @@ fn safe(node: &Node<'_>) -> Result<Template, DeclarationError> {
 }
 
 /// `conflict_key`: an expression for both sides, or one for each.
-pub(super) fn key(section: &Section<'_>) -> Result<BySide<Expression>, DeclarationError> {
+pub(super) fn key(section: &Section<'_>) -> Result<BySide<MeteredExpression>, DeclarationError> {
     let Some(node) = section.get("conflict_key") else {
         return Ok([None, None]);
     };
@@ -96,7 +96,7 @@ pub(super) fn key(section: &Section<'_>) -> Result<BySide<Expression>, Declarati
 
 /// Fixes which operations hold their conflict key. A lens without look-ups holds none: its calls are
 /// single calls, which the software orders by itself.
-pub(super) fn settle(operations: &mut [Operation]) {
+pub(super) fn settle(operations: &mut [LensOperation]) {
     let looks_up = operations
         .iter()
         .any(|operation| !operation.lookups.is_empty());
@@ -116,14 +116,17 @@ pub(super) fn settle(operations: &mut [Operation]) {
     }
 }
 
-fn is_safe(template: &Template) -> bool {
+fn is_safe(template: &CallTemplate) -> bool {
     template.method.as_ref().is_some_and(Method::is_safe)
 }
 
 /// Between a look-up and a write, callers of the software's own version may write too, past all
 /// adapters. So what was read may fill an answer, but must not decide what is written, unless the
 /// software itself compares it.
-pub(super) fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), DeclarationError> {
+pub(super) fn prove(
+    operation: &LensOperation,
+    section: &Section<'_>,
+) -> Result<(), DeclarationError> {
     for caller in [Side::Old, Side::New] {
         let direction = match caller {
             Side::Old => Direction::Past,
@@ -163,11 +166,11 @@ pub(super) fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), 
 }
 
 /// The protocol's own way to write only where nothing has changed (RFC 9110, section 13).
-fn is_conditional(place: &Place) -> bool {
+fn is_conditional(place: &MessagePlace) -> bool {
     let conditional = [
         header::IF_MATCH,
         header::IF_NONE_MATCH,
         header::IF_UNMODIFIED_SINCE,
     ];
-    matches!(place, Place::Header(name) if conditional.contains(name))
+    matches!(place, MessagePlace::Header(name) if conditional.contains(name))
 }

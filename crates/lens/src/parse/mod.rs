@@ -12,13 +12,13 @@ use http::StatusCode;
 use toml::de::DeTable;
 
 use super::Lens;
-use super::operation::{Declared, Operation, RefusalForms, Unmatched};
-use super::recipe::convert::Table;
+use super::operation::{DeclaredRefusal, LensOperation, RefusalForms, Unmatched};
+use super::recipe::convert::ValueTable;
 use super::recipe::rule::BySide;
 use call::{Direction, Side};
 use declaration::DeclarationError;
-use declaration::expression::Expression;
-use declaration::reader::{Node, Section, Source, nearest};
+use declaration::expression::MeteredExpression;
+use declaration::reader::{Section, Source, TomlNode, nearest};
 use wire::json::Json;
 
 const KEYS: [&str; 8] = [
@@ -35,11 +35,11 @@ const KEYS: [&str; 8] = [
 const OPERATIONS_MAX: usize = 4096;
 
 /// What the parts of a lens share while it is parsed.
-pub(super) struct Shared<'t> {
-    tables: HashMap<String, Table>,
+pub(super) struct ParseShared<'t> {
+    tables: HashMap<String, ValueTable>,
     /// Named sets of rules, parsed where they are used.
-    sets: HashMap<String, Node<'t>>,
-    declared: Vec<Declared>,
+    sets: HashMap<String, TomlNode<'t>>,
+    declared: Vec<DeclaredRefusal>,
 }
 
 /// Parses a whole file.
@@ -50,7 +50,7 @@ pub(super) fn lens(file: &str, text: &str) -> Result<Lens, DeclarationError> {
     // `Source` and the tree live in this frame; the lens owns everything it keeps.
     let root = Section::new(&source, String::new(), table.get_ref(), 0..0);
     root.known(&KEYS)?;
-    let mut shared = Shared {
+    let mut shared = ParseShared {
         tables: tables(&root)?,
         sets: sets(&root)?,
         declared: Vec::new(),
@@ -101,8 +101,8 @@ pub(super) fn lens(file: &str, text: &str) -> Result<Lens, DeclarationError> {
 /// The operations that callers of a side may call, the most particular first; refuses those that
 /// can never be reached.
 fn routes(
-    operations: &[Operation],
-    nodes: &[Node<'_>],
+    operations: &[LensOperation],
+    nodes: &[TomlNode<'_>],
     side: Side,
 ) -> Result<Vec<usize>, DeclarationError> {
     let direction = if side == Side::Old {
@@ -152,7 +152,7 @@ fn routes(
 }
 
 /// The named tables of `[map.NAME]`.
-fn tables(root: &Section<'_>) -> Result<HashMap<String, Table>, DeclarationError> {
+fn tables(root: &Section<'_>) -> Result<HashMap<String, ValueTable>, DeclarationError> {
     let mut tables = HashMap::new();
     if let Some(node) = root.get("map") {
         for (name, node) in node.section()?.nodes() {
@@ -163,7 +163,7 @@ fn tables(root: &Section<'_>) -> Result<HashMap<String, Table>, DeclarationError
 }
 
 /// The named sets of rules of `[rules]`.
-fn sets<'t>(root: &Section<'t>) -> Result<HashMap<String, Node<'t>>, DeclarationError> {
+fn sets<'t>(root: &Section<'t>) -> Result<HashMap<String, TomlNode<'t>>, DeclarationError> {
     let Some(node) = root.get("rules") else {
         return Ok(HashMap::new());
     };
@@ -174,7 +174,7 @@ fn sets<'t>(root: &Section<'t>) -> Result<HashMap<String, Node<'t>>, Declaration
     Ok(sets.into_iter().collect())
 }
 
-fn refusal_forms(node: &Node<'_>) -> Result<RefusalForms, DeclarationError> {
+fn refusal_forms(node: &TomlNode<'_>) -> Result<RefusalForms, DeclarationError> {
     let section = node.section()?;
     let mut forms = RefusalForms::default();
     if let Some(node) = section.get("malformed") {
@@ -208,7 +208,7 @@ fn refusal_forms(node: &Node<'_>) -> Result<RefusalForms, DeclarationError> {
 }
 
 /// A status as a number.
-fn status(node: &Node<'_>) -> Result<StatusCode, DeclarationError> {
+fn status(node: &TomlNode<'_>) -> Result<StatusCode, DeclarationError> {
     let code = node.integer()?;
     let status = u16::try_from(code)
         .ok()
@@ -218,7 +218,7 @@ fn status(node: &Node<'_>) -> Result<StatusCode, DeclarationError> {
 }
 
 /// One of a few words.
-fn word<'t>(node: &Node<'t>, known: &[&str]) -> Result<&'t str, DeclarationError> {
+fn word<'t>(node: &TomlNode<'t>, known: &[&str]) -> Result<&'t str, DeclarationError> {
     let found = node.text()?;
     if known.contains(&found) {
         return Ok(found);
@@ -243,8 +243,12 @@ fn only(section: &Section<'_>) -> Result<Option<Direction>, DeclarationError> {
 }
 
 /// An expression that may use only these variables.
-fn expression(node: &Node<'_>, variables: &[&str]) -> Result<Expression, DeclarationError> {
-    let expression = Expression::compile(node.text()?).map_err(|message| node.error(message))?;
+fn expression(
+    node: &TomlNode<'_>,
+    variables: &[&str],
+) -> Result<MeteredExpression, DeclarationError> {
+    let expression =
+        MeteredExpression::compile(node.text()?).map_err(|message| node.error(message))?;
     for variable in expression.variables() {
         if !variables.contains(&variable.as_str()) {
             let error = node.error(format!("`{variable}` is not known to this expression"));
@@ -255,7 +259,10 @@ fn expression(node: &Node<'_>, variables: &[&str]) -> Result<Expression, Declara
 }
 
 /// `when = { old = "…", new = "…" }`.
-fn when(section: &Section<'_>, variables: &[&str]) -> Result<BySide<Expression>, DeclarationError> {
+fn when(
+    section: &Section<'_>,
+    variables: &[&str],
+) -> Result<BySide<MeteredExpression>, DeclarationError> {
     let Some(node) = section.get("when") else {
         return Ok([None, None]);
     };
@@ -277,7 +284,7 @@ fn when(section: &Section<'_>, variables: &[&str]) -> Result<BySide<Expression>,
 /// `refuse = { status = …, reason = …, body = …, content_type = … }`; gives its number.
 fn refuse(
     section: &Section<'_>,
-    shared: &mut Shared<'_>,
+    shared: &mut ParseShared<'_>,
 ) -> Result<Option<usize>, DeclarationError> {
     let Some(node) = section.get("refuse") else {
         return Ok(None);
@@ -287,7 +294,7 @@ fn refuse(
 }
 
 /// A refusal in words of its own; the reason is known where something went wrong.
-fn declared(node: &Node<'_>, needs_reason: bool) -> Result<Declared, DeclarationError> {
+fn declared(node: &TomlNode<'_>, needs_reason: bool) -> Result<DeclaredRefusal, DeclarationError> {
     let inner = node.section()?;
     let missing = |what: &str| node.error(format!("a refusal needs a {what}"));
     let status = status(&inner.get("status").ok_or_else(|| missing("status"))?)?;
@@ -301,7 +308,7 @@ fn declared(node: &Node<'_>, needs_reason: bool) -> Result<Declared, Declaration
         .map(|node| content_type(&node, body.as_ref()))
         .transpose()?;
     inner.finish()?;
-    Ok(Declared {
+    Ok(DeclaredRefusal {
         status,
         reason: reason.to_owned(),
         body,
@@ -310,7 +317,7 @@ fn declared(node: &Node<'_>, needs_reason: bool) -> Result<Declared, Declaration
 }
 
 /// What a refusal's body of text is; empty for an answer that does not say.
-fn content_type(node: &Node<'_>, body: Option<&Json>) -> Result<String, DeclarationError> {
+fn content_type(node: &TomlNode<'_>, body: Option<&Json>) -> Result<String, DeclarationError> {
     let media = node.text()?;
     if http::HeaderValue::from_str(media).is_err() {
         return Err(node.error("it is not a header's value"));

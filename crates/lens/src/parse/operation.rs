@@ -1,15 +1,15 @@
 //! Parses operations and proves that their paths can be made both ways.
 
-use super::rule::{self, Rules};
-use super::{Shared, convert, lookup, only, refuse, response, text, when, word};
-use crate::operation::Operation;
-use crate::recipe::rule::{Action, BySide};
+use super::rule::{self, RuleContext};
+use super::{ParseShared, convert, lookup, only, refuse, response, text, when, word};
+use crate::operation::LensOperation;
+use crate::recipe::rule::{BySide, RuleAction};
 use crate::recipe::{Recipe, Rest};
 use call::{Direction, Side};
 use declaration::DeclarationError;
-use declaration::place::Place;
-use declaration::reader::{Node, Section};
-use declaration::template::Template;
+use declaration::place::MessagePlace;
+use declaration::reader::{Section, TomlNode};
+use declaration::template::CallTemplate;
 
 const KEYS: [&str; 12] = [
     "name",
@@ -27,7 +27,7 @@ const KEYS: [&str; 12] = [
 ];
 
 /// An operation that is the same at both versions: `pass = ["GET /health"]`.
-pub(super) fn passed(node: &Node<'_>) -> Result<Operation, DeclarationError> {
+pub(super) fn passed(node: &TomlNode<'_>) -> Result<LensOperation, DeclarationError> {
     let template = template(node)?;
     let mut operation = empty(node, node.text()?.to_owned());
     operation.templates = [Some(template.clone()), Some(template)];
@@ -35,8 +35,8 @@ pub(super) fn passed(node: &Node<'_>) -> Result<Operation, DeclarationError> {
     Ok(operation)
 }
 
-fn empty(node: &Node<'_>, name: String) -> Operation {
-    Operation {
+fn empty(node: &TomlNode<'_>, name: String) -> LensOperation {
+    LensOperation {
         origin: node.origin(),
         name,
         templates: [None, None],
@@ -58,16 +58,16 @@ fn empty(node: &Node<'_>, name: String) -> Operation {
     }
 }
 
-pub(super) fn template(node: &Node<'_>) -> Result<Template, DeclarationError> {
-    Template::parse(node.text()?).map_err(|message| node.error(message))
+pub(super) fn template(node: &TomlNode<'_>) -> Result<CallTemplate, DeclarationError> {
+    CallTemplate::parse(node.text()?).map_err(|message| node.error(message))
 }
 
 /// Parses one `[[operation]]`; `common` are the responses of all operations.
 pub(super) fn parse<'n>(
-    node: &Node<'n>,
-    common: &[Node<'n>],
-    shared: &mut Shared<'n>,
-) -> Result<Operation, DeclarationError> {
+    node: &TomlNode<'n>,
+    common: &[TomlNode<'n>],
+    shared: &mut ParseShared<'n>,
+) -> Result<LensOperation, DeclarationError> {
     let section = node.section()?;
     section.known(&KEYS)?;
     let (text, templates) = templates(&section)?;
@@ -75,7 +75,7 @@ pub(super) fn parse<'n>(
     operation.templates = templates;
     operation.only = only(&section)?;
     operation.refuse = refuse(&section, shared)?;
-    let mut rules = Rules {
+    let mut rules = RuleContext {
         shared,
         echoes: None,
         inside: false,
@@ -109,7 +109,7 @@ pub(super) fn parse<'n>(
 }
 
 /// `old` and `new`, or `same` for both.
-fn templates(section: &Section<'_>) -> Result<(String, BySide<Template>), DeclarationError> {
+fn templates(section: &Section<'_>) -> Result<(String, BySide<CallTemplate>), DeclarationError> {
     let same = section.get("same");
     let old = section.get("old");
     let new = section.get("new");
@@ -137,7 +137,7 @@ fn templates(section: &Section<'_>) -> Result<(String, BySide<Template>), Declar
 
 fn request<'n>(
     section: &Section<'n>,
-    rules: &mut Rules<'_, 'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<(Recipe, [bool; 2]), DeclarationError> {
     let Some(node) = section.get("request") else {
         return Ok((Recipe::new(Vec::new(), Rest::Keep), [false; 2]));
@@ -154,7 +154,7 @@ fn request<'n>(
     Ok((Recipe::new(parsed, rest), text))
 }
 
-fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), DeclarationError> {
+fn prove(operation: &LensOperation, section: &Section<'_>) -> Result<(), DeclarationError> {
     let [Some(old), Some(new)] = &operation.templates else {
         let side = if operation.templates[0].is_some() {
             Side::Old
@@ -196,18 +196,18 @@ fn prove(operation: &Operation, section: &Section<'_>) -> Result<(), Declaration
 
 /// Every parameter of the target is given, and none of the source is lost.
 fn paths(
-    operation: &Operation,
+    operation: &LensOperation,
     toward: Side,
     section: &Section<'_>,
 ) -> Result<(), DeclarationError> {
     let parameters = |side: Side| {
         let template = operation.templates[side as usize].as_ref();
-        template.map(Template::parameters).unwrap_or_default()
+        template.map(CallTemplate::parameters).unwrap_or_default()
     };
     let from = toward.other();
     let rules = operation.request.rules();
     let mentioned = |side: Side, name: &str| {
-        let place = Place::Path(name.to_owned());
+        let place = MessagePlace::Path(name.to_owned());
         rules
             .iter()
             .any(|rule| rule.places_of(side).contains(&&place))
@@ -217,7 +217,7 @@ fn paths(
             .iter()
             .flat_map(|rule| rule.places_of(side).into_iter().map(move |p| (rule, p)))
         {
-            if let Place::Path(name) = place
+            if let MessagePlace::Path(name) = place
                 && !parameters(side).contains(&name.as_str())
             {
                 let message = format!("the {} path has no parameter `{name}`", side.name());
@@ -231,14 +231,16 @@ fn paths(
     for name in parameters(toward) {
         let given = rules.iter().any(|rule| {
             let filled = match &rule.action {
-                Action::Single { fill, .. } => !matches!(fill, crate::recipe::rule::Fill::Nothing),
-                Action::Refuse { .. } => false,
+                RuleAction::Single { fill, .. } => {
+                    !matches!(fill, crate::recipe::rule::Fill::Nothing)
+                }
+                RuleAction::Refuse { .. } => false,
                 _ => true,
             };
             filled
                 && rule
                     .places_of(toward)
-                    .contains(&&Place::Path(name.to_owned()))
+                    .contains(&&MessagePlace::Path(name.to_owned()))
         });
         let same = parameters(from).contains(&name) && !mentioned(from, name);
         if !given && !same {
@@ -254,9 +256,16 @@ fn paths(
             return Err(section.error(message).hint(hint));
         }
     }
+    known_echoes(operation, section)
+}
+
+/// Echoes name parameters that there are.
+fn known_echoes(operation: &LensOperation, section: &Section<'_>) -> Result<(), DeclarationError> {
     for (side, place) in &operation.echoes {
-        if let Place::Path(name) = place
-            && !parameters(*side).contains(&name.as_str())
+        let template = operation.templates[*side as usize].as_ref();
+        let parameters = template.map(CallTemplate::parameters).unwrap_or_default();
+        if let MessagePlace::Path(name) = place
+            && !parameters.contains(&name.as_str())
         {
             let message = format!("`echo`: the {} path has no parameter `{name}`", side.name());
             return Err(section.error(message));

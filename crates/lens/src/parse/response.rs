@@ -1,19 +1,19 @@
 //! Parses the answers of an operation.
 
-use super::rule::{self, Rules};
+use super::rule::{self, RuleContext};
 use super::{convert, only, refuse, status, text, when};
 use crate::operation::{Alternative, Statuses};
 use crate::recipe::Recipe;
 use call::Direction;
 use declaration::DeclarationError;
-use declaration::reader::Node;
+use declaration::reader::TomlNode;
 
 const KEYS: [&str; 7] = ["status", "only", "when", "refuse", "rules", "rest", "body"];
 
 /// Parses one alternative.
 pub(super) fn parse<'n>(
-    node: &Node<'n>,
-    rules: &mut Rules<'_, 'n>,
+    node: &TomlNode<'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Alternative, DeclarationError> {
     let section = node.section()?;
     section.known(&KEYS)?;
@@ -40,7 +40,7 @@ pub(super) fn parse<'n>(
     })
 }
 
-fn statuses(node: &Node<'_>) -> Result<[Statuses; 2], DeclarationError> {
+fn statuses(node: &TomlNode<'_>) -> Result<[Statuses; 2], DeclarationError> {
     if node.is_table() {
         let sides = node.section()?;
         let missing = |what: &str| node.error(format!("`{what}` is missing"));
@@ -58,7 +58,7 @@ fn statuses(node: &Node<'_>) -> Result<[Statuses; 2], DeclarationError> {
     Ok([both, both])
 }
 
-fn one(node: &Node<'_>) -> Result<Statuses, DeclarationError> {
+fn one(node: &TomlNode<'_>) -> Result<Statuses, DeclarationError> {
     if !node.is_text() {
         return Ok(Statuses::Code(status(node)?.as_u16()));
     }
@@ -78,7 +78,7 @@ fn one(node: &Node<'_>) -> Result<Statuses, DeclarationError> {
 /// Refuses alternatives that one of the two adapters could never choose.
 pub(super) fn prove(
     alternatives: &[Alternative],
-    nodes: &[Node<'_>],
+    nodes: &[TomlNode<'_>],
     own: usize,
     only: Option<Direction>,
 ) -> Result<(), DeclarationError> {

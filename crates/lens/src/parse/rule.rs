@@ -1,12 +1,12 @@
 //! Parses rules.
 
-use super::{Shared, convert, expression, refuse, when};
-use crate::recipe::rule::{Action, BySide, Fill, GroupWay, Rule};
+use super::{ParseShared, convert, expression, refuse, when};
+use crate::recipe::rule::{BySide, Fill, GroupWay, Rule, RuleAction};
 use call::Side;
 use declaration::DeclarationError;
 use declaration::expression::{LOOKUP, REQUEST, VARIABLES};
-use declaration::place::Place;
-use declaration::reader::{Node, Section};
+use declaration::place::MessagePlace;
+use declaration::reader::{Section, TomlNode};
 
 /// All keys of rules; which of them go together is seen later.
 const KEYS: [&str; 26] = [
@@ -39,10 +39,10 @@ const KEYS: [&str; 26] = [
 ];
 
 /// What rules are parsed with.
-pub(super) struct Rules<'s, 't> {
-    pub(super) shared: &'s mut Shared<'t>,
+pub(super) struct RuleContext<'s, 't> {
+    pub(super) shared: &'s mut ParseShared<'t>,
     /// In an answer: the places of requests that are echoed so far.
-    pub(super) echoes: Option<Vec<(Side, Place)>>,
+    pub(super) echoes: Option<Vec<(Side, MessagePlace)>>,
     /// Inside `fields`, `each`, `values` or `steps`.
     pub(super) inside: bool,
     /// The names of the operation's look-up calls.
@@ -56,7 +56,7 @@ pub(super) struct Rules<'s, 't> {
 /// Most named sets of rules inside one another: a set that uses itself would never end.
 pub(super) const SETS_MAX: usize = 8;
 
-impl Rules<'_, '_> {
+impl RuleContext<'_, '_> {
     /// Parses something inside an object.
     pub(super) fn nested<T>(
         &mut self,
@@ -91,15 +91,15 @@ impl Rules<'_, '_> {
         variables
     }
 
-    fn place(&self, node: &Node<'_>) -> Result<Place, DeclarationError> {
+    fn place(&self, node: &TomlNode<'_>) -> Result<MessagePlace, DeclarationError> {
         let text = node.text()?;
         let place = if self.inside {
-            Place::parse_inner(text)
+            MessagePlace::parse_inner(text)
         } else {
-            Place::parse(text)
+            MessagePlace::parse(text)
         };
         let place = place.map_err(|message| node.error(message))?;
-        let of_request = matches!(place, Place::Path(_)) || place.is_query();
+        let of_request = matches!(place, MessagePlace::Path(_)) || place.is_query();
         if of_request && self.echoes.is_some() {
             let error = node.error(format!("an answer has no `{place}`"));
             return Err(error.hint("to repeat a value of the request use `echo`"));
@@ -110,10 +110,10 @@ impl Rules<'_, '_> {
 
 /// Puts the rules of a named set where `{ use = "NAME" }` stands.
 fn spread<'n>(
-    nodes: &[Node<'n>],
-    rules: &Rules<'_, 'n>,
+    nodes: &[TomlNode<'n>],
+    rules: &RuleContext<'_, 'n>,
     depth: usize,
-) -> Result<Vec<Node<'n>>, DeclarationError> {
+) -> Result<Vec<TomlNode<'n>>, DeclarationError> {
     let mut all = Vec::with_capacity(nodes.len());
     for node in nodes {
         let named = match node.is_table() {
@@ -136,9 +136,9 @@ fn spread<'n>(
 
 /// A set of rules by its name.
 pub(super) fn set<'n>(
-    node: &Node<'_>,
-    rules: &Rules<'_, 'n>,
-) -> Result<Node<'n>, DeclarationError> {
+    node: &TomlNode<'_>,
+    rules: &RuleContext<'_, 'n>,
+) -> Result<TomlNode<'n>, DeclarationError> {
     let name = node.text()?;
     let sets = &rules.shared.sets;
     sets.get(name).cloned().ok_or_else(|| {
@@ -155,8 +155,8 @@ pub(super) fn set<'n>(
 
 /// Parses an array of rules and proves that no place is used twice.
 pub(super) fn parse_all<'n>(
-    nodes: &[Node<'n>],
-    rules: &mut Rules<'_, 'n>,
+    nodes: &[TomlNode<'n>],
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Vec<Rule>, DeclarationError> {
     let mut parsed = Vec::with_capacity(nodes.len());
     let nodes = &spread(nodes, rules, 0)?;
@@ -164,9 +164,10 @@ pub(super) fn parse_all<'n>(
         parsed.push(parse(node, rules)?);
     }
     for side in [Side::Old, Side::New] {
-        let mut seen: Vec<&Place> = Vec::new();
+        let mut seen: Vec<&MessagePlace> = Vec::new();
         for (rule, node) in parsed.iter().zip(nodes) {
-            if rule.when.iter().any(Option::is_some) || matches!(rule.action, Action::Refuse { .. })
+            if rule.when.iter().any(Option::is_some)
+                || matches!(rule.action, RuleAction::Refuse { .. })
             {
                 continue;
             }
@@ -182,7 +183,10 @@ pub(super) fn parse_all<'n>(
     Ok(parsed)
 }
 
-fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, DeclarationError> {
+fn parse<'n>(
+    node: &TomlNode<'n>,
+    rules: &mut RuleContext<'_, 'n>,
+) -> Result<Rule, DeclarationError> {
     let section = node.section()?;
     section.known(&KEYS)?;
     let old = section.get("old");
@@ -192,7 +196,7 @@ fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, Declara
     rules.family = family;
     let computed = section.get("to_new").is_some_and(|node| !node.is_text())
         || section.get("to_old").is_some_and(|node| !node.is_text())
-        || [&old, &new].into_iter().flatten().any(Node::is_array);
+        || [&old, &new].into_iter().flatten().any(TomlNode::is_array);
     let action = if section.has("refuse") {
         refusing(&section, [old, new], &conditions, rules)?
     } else if computed {
@@ -206,7 +210,7 @@ fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, Declara
         }
     };
     section.finish()?;
-    let one_sided = matches!(action, Action::Refuse { .. });
+    let one_sided = matches!(action, RuleAction::Refuse { .. });
     if !one_sided && conditions.iter().filter(|when| when.is_some()).count() == 1 {
         let error = section.error("nothing says when the rule applies the other way");
         return Err(error.hint("give both `when.old` and `when.new`; \"true\" is a condition too"));
@@ -228,7 +232,10 @@ fn parse<'n>(node: &Node<'n>, rules: &mut Rules<'_, 'n>) -> Result<Rule, Declara
 }
 
 /// Whether a rule is for all names of a form.
-fn family(nodes: [&Option<Node<'_>>; 2], rules: &Rules<'_, '_>) -> Result<bool, DeclarationError> {
+fn family(
+    nodes: [&Option<TomlNode<'_>>; 2],
+    rules: &RuleContext<'_, '_>,
+) -> Result<bool, DeclarationError> {
     for node in nodes.into_iter().flatten() {
         if node.is_text() && rules.place(node)?.pattern().is_some() {
             return Ok(true);
@@ -240,7 +247,7 @@ fn family(nodes: [&Option<Node<'_>>; 2], rules: &Rules<'_, '_>) -> Result<bool, 
 /// Only what is found on one side can be named on the other, by the same hole.
 fn prove_family(section: &Section<'_>, rule: &Rule) -> Result<(), DeclarationError> {
     match &rule.action {
-        Action::Pair {
+        RuleAction::Pair {
             places: [old, new],
             optional,
             default,
@@ -258,11 +265,11 @@ fn prove_family(section: &Section<'_>, rule: &Rule) -> Result<(), DeclarationErr
             }
             Ok(())
         }
-        Action::Single {
+        RuleAction::Single {
             fill: Fill::Nothing,
             ..
         }
-        | Action::Refuse { .. } => Ok(()),
+        | RuleAction::Refuse { .. } => Ok(()),
         _ => Err(section.error("a pattern has no single name to put a value under")),
     }
 }
@@ -270,7 +277,10 @@ fn prove_family(section: &Section<'_>, rule: &Rule) -> Result<(), DeclarationErr
 /// Its places: what errors and counters show.
 fn name(rule: &Rule) -> String {
     let side = |side| {
-        let places = rule.places_of(side).into_iter().map(Place::to_string);
+        let places = rule
+            .places_of(side)
+            .into_iter()
+            .map(MessagePlace::to_string);
         places.collect::<Vec<_>>().join(", ")
     };
     match (side(Side::Old), side(Side::New)) {
@@ -283,9 +293,9 @@ fn name(rule: &Rule) -> String {
 
 fn pair<'n>(
     section: &Section<'n>,
-    nodes: [Node<'n>; 2],
-    rules: &mut Rules<'_, 'n>,
-) -> Result<Action, DeclarationError> {
+    nodes: [TomlNode<'n>; 2],
+    rules: &mut RuleContext<'_, 'n>,
+) -> Result<RuleAction, DeclarationError> {
     let places = [rules.place(&nodes[0])?, rules.place(&nodes[1])?];
     let optional = section.flag("optional")?;
     let mut default: BySide<_> = [None, None];
@@ -295,7 +305,7 @@ fn pair<'n>(
         sides.finish()?;
     }
     let convert = convert::parse(section, rules)?;
-    Ok(Action::Pair {
+    Ok(RuleAction::Pair {
         places,
         optional,
         default,
@@ -306,9 +316,9 @@ fn pair<'n>(
 fn single<'n>(
     section: &Section<'n>,
     side: Side,
-    node: &Node<'n>,
-    rules: &mut Rules<'_, 'n>,
-) -> Result<Action, DeclarationError> {
+    node: &TomlNode<'n>,
+    rules: &mut RuleContext<'_, 'n>,
+) -> Result<RuleAction, DeclarationError> {
     let place = rules.place(node)?;
     let lossy = section.flag("lossy")?;
     let optional = section.flag("optional")?;
@@ -326,7 +336,7 @@ fn single<'n>(
             "give `{other} = …`, or the only `value` it may have, or declare `lossy = true`"
         )));
     }
-    Ok(Action::Single {
+    Ok(RuleAction::Single {
         side,
         place,
         fill,
@@ -338,15 +348,15 @@ fn single<'n>(
 /// `echo = "path.id"`: the value that the caller's request has there.
 fn echo<'n>(
     section: &Section<'n>,
-    node: &Node<'n>,
+    node: &TomlNode<'n>,
     side: Side,
-    rules: &mut Rules<'_, 'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Fill, DeclarationError> {
     let text = node.text()?;
     if text.starts_with("lookup.") {
         return found(section, node, rules);
     }
-    let place = Place::parse(text).map_err(|message| node.error(message))?;
+    let place = MessagePlace::parse(text).map_err(|message| node.error(message))?;
     if place.pattern().is_some() {
         return Err(node.error("a pattern is no single place to repeat"));
     }
@@ -361,13 +371,13 @@ fn echo<'n>(
 /// `echo = "lookup.item.body"`: what a look-up found.
 fn found<'n>(
     section: &Section<'n>,
-    node: &Node<'n>,
-    rules: &mut Rules<'_, 'n>,
+    node: &TomlNode<'n>,
+    rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Fill, DeclarationError> {
     let wrong = || node.error("what a look-up found is `lookup.NAME.body`, or a place inside it");
     let text = node.text()?.strip_prefix("lookup.").ok_or_else(wrong)?;
     let (name, place) = text.split_once('.').ok_or_else(wrong)?;
-    let Ok(Place::Body(steps)) = Place::parse(place) else {
+    let Ok(MessagePlace::Body(steps)) = MessagePlace::parse(place) else {
         return Err(wrong());
     };
     if !rules.lookups.iter().any(|known| known == name) {
@@ -383,10 +393,10 @@ fn found<'n>(
 
 fn refusing(
     section: &Section<'_>,
-    nodes: [Option<Node<'_>>; 2],
-    conditions: &BySide<super::Expression>,
-    rules: &mut Rules<'_, '_>,
-) -> Result<Action, DeclarationError> {
+    nodes: [Option<TomlNode<'_>>; 2],
+    conditions: &BySide<super::MeteredExpression>,
+    rules: &mut RuleContext<'_, '_>,
+) -> Result<RuleAction, DeclarationError> {
     let Some(declared) = refuse(section, rules.shared)? else {
         return Err(section.error("a refusal was expected"));
     };
@@ -403,7 +413,7 @@ fn refusing(
         .as_ref()
         .map(|node| rules.place(node))
         .transpose()?;
-    Ok(Action::Refuse {
+    Ok(RuleAction::Refuse {
         from,
         place,
         declared,
@@ -413,9 +423,9 @@ fn refusing(
 /// Places computed together: `to_new = { "body.total" = "…" }`, `to_old = { … }`.
 fn group(
     section: &Section<'_>,
-    nodes: [Option<Node<'_>>; 2],
-    rules: &mut Rules<'_, '_>,
-) -> Result<Action, DeclarationError> {
+    nodes: [Option<TomlNode<'_>>; 2],
+    rules: &mut RuleContext<'_, '_>,
+) -> Result<RuleAction, DeclarationError> {
     let mut places = [Vec::new(), Vec::new()];
     for (side, node) in places.iter_mut().zip(&nodes) {
         let Some(node) = node else { continue };
@@ -441,13 +451,13 @@ fn group(
         group_way(&to_old, &mut places[Side::Old as usize], rules)?,
         group_way(&to_new, &mut places[Side::New as usize], rules)?,
     ];
-    Ok(Action::Group { places, ways })
+    Ok(RuleAction::Group { places, ways })
 }
 
 fn group_way(
-    node: &Node<'_>,
-    places: &mut Vec<Place>,
-    rules: &Rules<'_, '_>,
+    node: &TomlNode<'_>,
+    places: &mut Vec<MessagePlace>,
+    rules: &RuleContext<'_, '_>,
 ) -> Result<GroupWay, DeclarationError> {
     if node.is_text() {
         return match node.text()? {
@@ -462,9 +472,9 @@ fn group_way(
     let mut all = Vec::new();
     for (name, node) in node.section()?.nodes() {
         let parsed = if rules.inside {
-            Place::parse_inner(&name)
+            MessagePlace::parse_inner(&name)
         } else {
-            Place::parse(&name)
+            MessagePlace::parse(&name)
         };
         let place = parsed.map_err(|message| node.error(message))?;
         if place.pattern().is_some() {

@@ -3,16 +3,16 @@
 //! A name belongs to the most particular rule whose pattern it fits and whose condition holds; one
 //! that another rule names in full belongs to that rule.
 
-use crate::recipe::rule::{Action, Rule};
+use crate::recipe::rule::{Rule, RuleAction};
 use call::Side;
 use declaration::Mismatch;
 use declaration::expression::ExpressionContext;
-use declaration::place::Place;
+use declaration::place::MessagePlace;
 use declaration::scope::Scope;
 use wire::json::Json;
 
 /// A name in a message, and the rule that it belongs to.
-pub(crate) struct Found {
+pub(crate) struct FoundName {
     pub(crate) rule: usize,
     /// What stands in the pattern's hole.
     pub(crate) name: String,
@@ -35,9 +35,9 @@ pub(crate) fn find(
     scope: &Scope,
     toward: Side,
     around: ExpressionContext<'_>,
-) -> Result<Vec<Found>, Mismatch> {
+) -> Result<Vec<FoundName>, Mismatch> {
     let from = toward.other();
-    let mut taken: Vec<Place> = Vec::new();
+    let mut taken: Vec<MessagePlace> = Vec::new();
     let mut all = Vec::new();
     for &index in order {
         let rule = &rules[index];
@@ -55,7 +55,7 @@ pub(crate) fn find(
                     .map_err(|mismatch| mismatch.within(&rule.name))?;
                 if let Some(computed) = computed {
                     taken.push(own);
-                    all.push(Found {
+                    all.push(FoundName {
                         rule: index,
                         name,
                         computed,
@@ -68,10 +68,12 @@ pub(crate) fn find(
 }
 
 /// Whether a rule names the place, or something inside it.
-fn is_named(rules: &[Rule], from: Side, own: &Place) -> bool {
-    let names = |place: &Place| match (place, own) {
-        (Place::Body(steps), Place::Body(own)) => steps.starts_with(own),
-        (Place::Query(name) | Place::QueryAll(name), Place::Query(own)) => name == own,
+fn is_named(rules: &[Rule], from: Side, own: &MessagePlace) -> bool {
+    let names = |place: &MessagePlace| match (place, own) {
+        (MessagePlace::Body(steps), MessagePlace::Body(own)) => steps.starts_with(own),
+        (MessagePlace::Query(name) | MessagePlace::QueryAll(name), MessagePlace::Query(own)) => {
+            name == own
+        }
         _ => false,
     };
     rules
@@ -82,7 +84,7 @@ fn is_named(rules: &[Rule], from: Side, own: &Place) -> bool {
 /// `None` if the name at hand does not belong to the rule; else what an expression makes of it.
 fn judge(
     rule: &Rule,
-    own: &Place,
+    own: &MessagePlace,
     scope: &Scope,
     toward: Side,
     around: ExpressionContext<'_>,
@@ -94,14 +96,14 @@ fn judge(
         return Ok(None);
     }
     match (&rule.action, value) {
-        (Action::Refuse { declared, .. }, _) => Err(Mismatch {
+        (RuleAction::Refuse { declared, .. }, _) => Err(Mismatch {
             rule: String::new(),
             what: "the lens says so".to_owned(),
             declared: Some(*declared),
         }),
         // A name that may be absent may be null, which stays what it is.
-        (Action::Pair { .. }, Some(Json::Null)) => Ok(Some(None)),
-        (Action::Pair { convert, .. }, Some(value)) if convert.is_computed() => {
+        (RuleAction::Pair { .. }, Some(Json::Null)) => Ok(Some(None)),
+        (RuleAction::Pair { convert, .. }, Some(value)) if convert.is_computed() => {
             let computed = convert.compute(scope, value, toward, around)?;
             Ok(Some(Some(computed)))
         }
@@ -112,18 +114,18 @@ fn judge(
 /// Takes one name's value, and gives what becomes of it.
 pub(crate) fn take(
     rule: &Rule,
-    found: Found,
+    found: FoundName,
     scope: &mut Scope,
     toward: Side,
     around: ExpressionContext<'_>,
-) -> Result<Option<(Place, Json)>, Mismatch> {
+) -> Result<Option<(MessagePlace, Json)>, Mismatch> {
     let name = found.name.as_str();
     let around = ExpressionContext {
         name: Some(name),
         ..around
     };
     match &rule.action {
-        Action::Pair {
+        RuleAction::Pair {
             places, convert, ..
         } => {
             let taken = scope.take(&places[toward.other() as usize].filled(name))?;
@@ -135,10 +137,10 @@ pub(crate) fn take(
             };
             Ok(value.map(|value| (places[toward as usize].filled(name), value)))
         }
-        Action::Single { place, .. } => {
+        RuleAction::Single { place, .. } => {
             scope.take(&place.filled(name))?;
             Ok(None)
         }
-        Action::Group { .. } | Action::Refuse { .. } => Ok(None),
+        RuleAction::Group { .. } | RuleAction::Refuse { .. } => Ok(None),
     }
 }

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use call::Side;
 use declaration::Mismatch;
 use declaration::expression::{ExpressionContext, over_a_message};
-use declaration::place::Place;
+use declaration::place::MessagePlace;
 use declaration::scope::Scope;
 use rule::{Early, Rule};
 use wire::json::Json;
@@ -79,7 +79,7 @@ impl Recipe {
             || self
                 .rules
                 .iter()
-                .any(|rule| rule.places().into_iter().any(Place::is_query))
+                .any(|rule| rule.places().into_iter().any(MessagePlace::is_query))
     }
 
     /// The rules over patterns of names, the most particular first, on the way toward a side.
@@ -94,7 +94,8 @@ impl Recipe {
 
     /// Whether a rule takes the object at hand itself, which then may be any value.
     pub(crate) fn takes_any(&self) -> bool {
-        let whole = |place: &Place| matches!(place, Place::Body(steps) if steps.is_empty());
+        let whole =
+            |place: &MessagePlace| matches!(place, MessagePlace::Body(steps) if steps.is_empty());
         self.rules
             .iter()
             .any(|rule| rule.places().into_iter().any(whole))
@@ -136,7 +137,8 @@ impl Recipe {
             true => Vec::new(),
             false => family::find(&self.rules, families, scope, toward, around)?,
         };
-        let mut results: Vec<(usize, Cow<'_, Place>, Json)> = Vec::with_capacity(self.rules.len());
+        let mut results: Vec<(usize, Cow<'_, MessagePlace>, Json)> =
+            Vec::with_capacity(self.rules.len());
         for &index in &self.order[toward as usize] {
             let rule = &self.rules[index];
             let early = early

@@ -2,13 +2,13 @@
 
 use cel::Value;
 
-use crate::recipe::convert::{Convert, Way};
+use crate::recipe::convert::{Convert, ConvertWay};
 use call::Side;
 use declaration::Mismatch;
-use declaration::expression::{Expression, ExpressionContext};
+use declaration::expression::{ExpressionContext, MeteredExpression};
 use declaration::lookup::LookupAnswers;
 use declaration::pattern::Pattern;
-use declaration::place::Place;
+use declaration::place::MessagePlace;
 use declaration::reader::Origin;
 use declaration::scope::Scope;
 use wire::json::Json;
@@ -24,19 +24,19 @@ pub(crate) struct Rule {
     /// Its places, for messages and counters.
     pub(crate) name: String,
     /// Whether it applies, judged on the message it comes from, by that message's side.
-    pub(crate) when: BySide<Expression>,
+    pub(crate) when: BySide<MeteredExpression>,
     /// Whether it is for all names of a form.
     pub(crate) family: bool,
-    pub(crate) action: Action,
+    pub(crate) action: RuleAction,
 }
 
 /// What a rule does.
 #[derive(Debug)]
-pub(crate) enum Action {
+pub(crate) enum RuleAction {
     /// A value is at one place in the old form and at another in the new one.
     Pair {
         /// Old place, new place.
-        places: [Place; 2],
+        places: [MessagePlace; 2],
         /// It may be absent or null.
         optional: bool,
         /// What stands in, at a side, for a value that the other side does not have.
@@ -46,7 +46,7 @@ pub(crate) enum Action {
     /// A value is in the form of one side only.
     Single {
         side: Side,
-        place: Place,
+        place: MessagePlace,
         fill: Fill,
         /// Leaving out whatever it holds is declared to be right.
         lossy: bool,
@@ -55,7 +55,7 @@ pub(crate) enum Action {
     /// Places of one side are computed from the message of the other.
     Group {
         /// What belongs to each side.
-        places: [Vec<Place>; 2],
+        places: [Vec<MessagePlace>; 2],
         /// How each side is computed.
         ways: [GroupWay; 2],
     },
@@ -64,7 +64,7 @@ pub(crate) enum Action {
         /// Coming from this side.
         from: Side,
         /// Only where this is present.
-        place: Option<Place>,
+        place: Option<MessagePlace>,
         /// Which of the lens' declared refusals.
         declared: usize,
     },
@@ -86,7 +86,7 @@ pub(crate) enum Fill {
 /// One way of a group.
 #[derive(Debug)]
 pub(crate) enum GroupWay {
-    Compute(Vec<(Place, Expression)>),
+    Compute(Vec<(MessagePlace, MeteredExpression)>),
     Refuse,
     Drop,
 }
@@ -107,21 +107,21 @@ pub(crate) enum Early {
 
 impl Rule {
     /// All places of its two forms.
-    pub(crate) fn places(&self) -> Vec<&Place> {
+    pub(crate) fn places(&self) -> Vec<&MessagePlace> {
         let mut places = self.places_of(Side::Old);
         places.extend(self.places_of(Side::New));
         places
     }
 
     /// The places that it takes from, or puts to, in the form of a side.
-    pub(crate) fn places_of(&self, side: Side) -> Vec<&Place> {
+    pub(crate) fn places_of(&self, side: Side) -> Vec<&MessagePlace> {
         match &self.action {
-            Action::Pair { places, .. } => vec![&places[side as usize]],
-            Action::Single {
+            RuleAction::Pair { places, .. } => vec![&places[side as usize]],
+            RuleAction::Single {
                 side: own, place, ..
             } if *own == side => vec![place],
-            Action::Group { places, .. } => places[side as usize].iter().collect(),
-            Action::Refuse {
+            RuleAction::Group { places, .. } => places[side as usize].iter().collect(),
+            RuleAction::Refuse {
                 from,
                 place: Some(place),
                 ..
@@ -132,19 +132,21 @@ impl Rule {
 
     /// The pattern of names that it is for, in the form of a side.
     pub(crate) fn pattern(&self, side: Side) -> Option<&Pattern> {
-        self.places_of(side).into_iter().find_map(Place::pattern)
+        self.places_of(side)
+            .into_iter()
+            .find_map(MessagePlace::pattern)
     }
 
     pub(crate) fn depth(&self, side: Side) -> usize {
         self.places_of(side)
             .into_iter()
-            .map(Place::depth)
+            .map(MessagePlace::depth)
             .max()
             .unwrap_or(0)
     }
 
     pub(crate) fn has_body(&self, side: Side) -> bool {
-        self.places_of(side).into_iter().any(Place::is_body)
+        self.places_of(side).into_iter().any(MessagePlace::is_body)
     }
 
     pub(crate) fn is_early(&self) -> bool {
@@ -153,17 +155,17 @@ impl Rule {
         }
         self.when.iter().any(Option::is_some)
             || match &self.action {
-                Action::Pair { convert, .. } => convert.is_computed(),
-                Action::Group { .. } | Action::Refuse { .. } => true,
-                Action::Single { .. } => false,
+                RuleAction::Pair { convert, .. } => convert.is_computed(),
+                RuleAction::Group { .. } | RuleAction::Refuse { .. } => true,
+                RuleAction::Single { .. } => false,
             }
     }
 
     pub(crate) fn uses(&self, variable: &str) -> bool {
         self.when.iter().flatten().any(|when| when.uses(variable))
             || match &self.action {
-                Action::Pair { convert, .. } => convert.uses(variable),
-                Action::Group { ways, .. } => ways.iter().any(|way| way.uses(variable)),
+                RuleAction::Pair { convert, .. } => convert.uses(variable),
+                RuleAction::Group { ways, .. } => ways.iter().any(|way| way.uses(variable)),
                 _ => false,
             }
     }
@@ -173,8 +175,8 @@ impl Rule {
         let when = &self.when[toward.other() as usize];
         when.as_ref().is_some_and(|when| when.uses(variable))
             || match &self.action {
-                Action::Pair { convert, .. } => convert.uses(variable),
-                Action::Group { ways, .. } => ways[toward as usize].uses(variable),
+                RuleAction::Pair { convert, .. } => convert.uses(variable),
+                RuleAction::Group { ways, .. } => ways[toward as usize].uses(variable),
                 _ => false,
             }
     }
@@ -191,7 +193,7 @@ impl Rule {
             return Ok(Early::Skip);
         }
         // Its condition may be about the place that it refuses.
-        if let Action::Refuse {
+        if let RuleAction::Refuse {
             place: Some(place), ..
         } = &self.action
             && scope.get(place)?.is_none()
@@ -204,7 +206,7 @@ impl Rule {
             return Ok(Early::Skip);
         }
         match &self.action {
-            Action::Pair {
+            RuleAction::Pair {
                 places,
                 convert,
                 optional,
@@ -217,7 +219,7 @@ impl Rule {
                     .map(Early::Value),
                 None => Ok(Early::Plain),
             },
-            Action::Group { ways, places } => match &ways[toward as usize] {
+            RuleAction::Group { ways, places } => match &ways[toward as usize] {
                 GroupWay::Refuse if absent(&places[from as usize], scope)? => Ok(Early::Skip),
                 GroupWay::Drop => Ok(Early::Group(Vec::new())),
                 GroupWay::Refuse => Err(Mismatch::new(format!(
@@ -229,7 +231,7 @@ impl Rule {
                     values.collect::<Result<_, _>>().map(Early::Group)
                 }
             },
-            Action::Refuse {
+            RuleAction::Refuse {
                 from: side,
                 declared,
                 ..
@@ -252,14 +254,14 @@ impl Rule {
         scope: &mut Scope,
         toward: Side,
         around: ExpressionContext<'_>,
-        mut put: impl FnMut(&'r Place, Json),
+        mut put: impl FnMut(&'r MessagePlace, Json),
     ) -> Result<(), Mismatch> {
         if matches!(early, Early::Skip) || self.family {
             return Ok(());
         }
         let from = toward.other();
         match &self.action {
-            Action::Pair {
+            RuleAction::Pair {
                 places,
                 optional,
                 default,
@@ -272,7 +274,7 @@ impl Rule {
                     put(&places[toward as usize], value);
                 }
             }
-            Action::Single {
+            RuleAction::Single {
                 side,
                 place,
                 fill,
@@ -283,7 +285,7 @@ impl Rule {
                     put(place, value);
                 }
             }
-            Action::Single {
+            RuleAction::Single {
                 place, fill, lossy, ..
             } => {
                 let found = scope.take(place)?;
@@ -294,7 +296,7 @@ impl Rule {
                     return Err(Mismatch::new(what));
                 }
             }
-            Action::Group { places, ways } => {
+            RuleAction::Group { places, ways } => {
                 for place in &places[from as usize] {
                     scope.take(place)?;
                 }
@@ -309,14 +311,14 @@ impl Rule {
                     }
                 }
             }
-            Action::Refuse { .. } => {}
+            RuleAction::Refuse { .. } => {}
         }
         Ok(())
     }
 }
 
 /// Whether none of some places, where there are any, has a value.
-fn absent(places: &[Place], scope: &Scope) -> Result<bool, Mismatch> {
+fn absent(places: &[MessagePlace], scope: &Scope) -> Result<bool, Mismatch> {
     for place in places {
         if scope.get(place)?.is_some() {
             return Ok(false);
@@ -391,7 +393,7 @@ impl Convert {
             Convert::Fields(recipe) | Convert::Everywhere(recipe) => recipe.uses(variable),
             Convert::Compute { to_new, to_old } => [to_new, to_old]
                 .into_iter()
-                .any(|way| matches!(way, Way::Expression(e) if e.uses(variable))),
+                .any(|way| matches!(way, ConvertWay::Expression(e) if e.uses(variable))),
             _ => false,
         }
     }

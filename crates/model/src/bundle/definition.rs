@@ -1,7 +1,7 @@
 //! What a node of a class runs, as proved: software, state, lifecycle.
 
 use super::Service;
-use crate::expression::{ExpressionError, Scope, Template};
+use crate::expression::{ExpressionError, ExpressionScope, Template};
 use crate::machine::ProbeMode;
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl Class {
     ///
     /// # Errors
     /// A port's expression fails at this node, or two services have the same port there.
-    pub fn ports(&self, scope: &Scope) -> Result<BTreeMap<String, u16>, ExpressionError> {
+    pub fn ports(&self, scope: &ExpressionScope) -> Result<BTreeMap<String, u16>, ExpressionError> {
         let mut ports = BTreeMap::new();
         for (name, service) in &self.services {
             let port = service.port.resolve(scope)?;

@@ -1,7 +1,7 @@
 //! A service of a class, as proved: its port, its interface, its adapters.
 
 use super::Framing;
-use crate::expression::{Expression, ExpressionError, Scope, Template};
+use crate::expression::{Expression, ExpressionError, ExpressionScope, Template};
 use crate::ids::Version;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ impl Port {
     ///
     /// # Errors
     /// Its expression fails at this node, or gives no port.
-    pub fn resolve(&self, scope: &Scope) -> Result<u16, ExpressionError> {
+    pub fn resolve(&self, scope: &ExpressionScope) -> Result<u16, ExpressionError> {
         match self {
             Self::Fixed(port) => Ok(*port),
             Self::Computed(expression) => expression.port(scope),
@@ -149,7 +149,7 @@ pub enum PublicPolicy {
 /// Which of an upgrade's two adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Direction {
+pub enum AdapterDirection {
     /// Serves callers still at the version before.
     Past,
     /// Serves callers already at the version that the upgrade leads to.
@@ -167,7 +167,7 @@ pub enum Adapter {
     File(String),
 }
 
-impl Direction {
+impl AdapterDirection {
     /// The other one.
     pub fn other(self) -> Self {
         match self {
@@ -186,10 +186,10 @@ impl Service {
     }
 
     /// The adapter of one direction.
-    pub fn adapter(&self, direction: Direction) -> &Adapter {
+    pub fn adapter(&self, direction: AdapterDirection) -> &Adapter {
         match direction {
-            Direction::Past => &self.past,
-            Direction::Future => &self.future,
+            AdapterDirection::Past => &self.past,
+            AdapterDirection::Future => &self.future,
         }
     }
 }

@@ -9,7 +9,7 @@ mod template;
 
 pub use depth::{EXPRESSION_DEPTH_MAX, TooDeep, check as check_depth};
 pub use names::Allowed;
-pub use scope::{NodeScope, Scope, Variable};
+pub use scope::{ExpressionScope, NodeScope, Variable};
 pub use template::Template;
 
 use cel::{Env, ExecutionError, IdedExpr, Value};
@@ -108,7 +108,7 @@ impl Expression {
     }
 
     /// The value at this node.
-    pub(crate) fn value(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+    pub(crate) fn value(&self, scope: &ExpressionScope) -> Result<Value, ExpressionError> {
         evaluated(&self.metered, Some(scope)).map_err(|error| self.error(plain(&error)))
     }
 
@@ -116,7 +116,7 @@ impl Expression {
     ///
     /// # Errors
     /// It fails, or gives something else.
-    pub fn truth(&self, scope: &Scope) -> Result<bool, ExpressionError> {
+    pub fn truth(&self, scope: &ExpressionScope) -> Result<bool, ExpressionError> {
         match self.value(scope)? {
             Value::Bool(truth) => Ok(truth),
             other => Err(self.error(format!("gives {}, not true or false", other.type_of()))),
@@ -127,7 +127,7 @@ impl Expression {
     ///
     /// # Errors
     /// It fails, or gives something else.
-    pub fn port(&self, scope: &Scope) -> Result<u16, ExpressionError> {
+    pub fn port(&self, scope: &ExpressionScope) -> Result<u16, ExpressionError> {
         let number = match self.value(scope)? {
             Value::Int(number) => u64::try_from(number).unwrap_or(0),
             Value::UInt(number) => number,
@@ -147,7 +147,7 @@ impl Expression {
     ///
     /// # Errors
     /// It fails, or gives a list, a map or another value without a text.
-    pub fn text(&self, scope: &Scope) -> Result<String, ExpressionError> {
+    pub fn text(&self, scope: &ExpressionScope) -> Result<String, ExpressionError> {
         match self.value(scope)? {
             Value::String(text) => Ok(text.to_string()),
             Value::Int(number) => Ok(number.to_string()),
@@ -173,7 +173,7 @@ impl Expression {
 }
 
 /// What an expression with its tolls gives, within what one may cost.
-fn evaluated(metered: &IdedExpr, scope: Option<&Scope>) -> Result<Value, ExecutionError> {
+fn evaluated(metered: &IdedExpr, scope: Option<&ExpressionScope>) -> Result<Value, ExecutionError> {
     cost::within(&ONE, || {
         let mut context = cel::Context::with_env(Arc::clone(&STANDARD));
         if let Some(scope) = scope {

@@ -57,7 +57,7 @@ pub struct NodeScope {
 /// Everything that an expression can see. What is not known yet stays empty; a name that is used although it is
 /// empty is an error with that name in it, never an empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
+pub struct ExpressionScope {
     /// `vars`: the node's variables.
     pub vars: BTreeMap<String, Variable>,
     /// `node`, and its attributes once more as `attributes`.
@@ -74,7 +74,7 @@ pub struct Scope {
     pub version: Version,
 }
 
-impl Scope {
+impl ExpressionScope {
     pub(super) fn fill(&self, context: &mut Context<'_, '_>) {
         let vars: HashMap<String, Value> = self
             .vars

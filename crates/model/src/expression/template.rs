@@ -1,6 +1,6 @@
 //! Strings with `${...}`: each holds a CEL expression. `$${` is a plain `${`.
 
-use super::{Allowed, Expression, ExpressionError, ONE, Scope, cost};
+use super::{Allowed, Expression, ExpressionError, ExpressionScope, ONE, cost};
 
 /// A string of an upgrade file whose `${...}` parts are compiled.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,11 +95,11 @@ impl Template {
     ///
     /// # Errors
     /// An expression fails at this node, or they take too many steps.
-    pub fn render(&self, scope: &Scope) -> Result<String, ExpressionError> {
+    pub fn render(&self, scope: &ExpressionScope) -> Result<String, ExpressionError> {
         cost::within(&ONE, || self.rendered(scope))
     }
 
-    fn rendered(&self, scope: &Scope) -> Result<String, ExpressionError> {
+    fn rendered(&self, scope: &ExpressionScope) -> Result<String, ExpressionError> {
         let mut text = String::new();
         for part in &self.parts {
             match part {

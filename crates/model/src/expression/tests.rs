@@ -4,8 +4,8 @@ use super::*;
 use crate::ids::Version;
 use std::collections::BTreeSet;
 
-fn scope() -> Scope {
-    Scope {
+fn scope() -> ExpressionScope {
+    ExpressionScope {
         vars: [
             ("base", "7100"),
             ("name", "blue"),

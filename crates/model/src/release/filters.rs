@@ -8,7 +8,7 @@
 use super::HistoryError;
 use crate::bundle::ClassUpgrade;
 use crate::expression::cost::{self, Limit};
-use crate::expression::{ExpressionError, NodeScope, Scope};
+use crate::expression::{ExpressionError, ExpressionScope, NodeScope};
 use crate::ids::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,9 +84,9 @@ pub(super) fn choose<'a>(
     classes: &[&'a ClassUpgrade],
     node: &NodeScope,
 ) -> Result<Choice<'a>, ExpressionError> {
-    let scope = Scope {
+    let scope = ExpressionScope {
         node: node.clone(),
-        ..Scope::default()
+        ..ExpressionScope::default()
     };
     let mut chosen = Vec::new();
     for class in classes {

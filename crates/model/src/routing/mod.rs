@@ -1,6 +1,6 @@
 //! Who serves a connection: the software, a chain of adapters, or nobody. Pure; asked for every foreign connection.
 
-pub use crate::bundle::Direction;
+pub use crate::bundle::AdapterDirection;
 
 use crate::bundle::{Adapter, Dispatch};
 use crate::ids::Version;
@@ -8,11 +8,11 @@ use crate::release::Lineage;
 
 /// One adapter of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Step {
+pub struct RouteStep {
     /// The upgrade that it belongs to, by the version that this leads to.
     pub upgrade: Version,
     /// Which of its adapters.
-    pub direction: Direction,
+    pub direction: AdapterDirection,
 }
 
 /// Who serves a connection.
@@ -21,9 +21,9 @@ pub enum Route {
     /// The software itself.
     Direct,
     /// These adapters, the one nearest to the caller first, then the software.
-    Chain(Vec<Step>),
+    Chain(Vec<RouteStep>),
     /// Nobody: this step's upgrade refuses such callers on purpose.
-    Refused(Step),
+    Refused(RouteStep),
     /// Nobody yet: the node has not staged the caller's version.
     NotStaged,
     /// Nobody any more: reset and count.
@@ -93,7 +93,7 @@ impl Lineage {
     }
 
     /// The adapter of one step: which file to load.
-    pub fn adapter(&self, service: &str, step: Step) -> Option<&Adapter> {
+    pub fn adapter(&self, service: &str, step: RouteStep) -> Option<&Adapter> {
         let class = self.class(step.upgrade)?;
         Some(
             class
@@ -106,10 +106,15 @@ impl Lineage {
 
     /// The adapters that follow the calls at the node's own version in one direction, the nearest first: those of upgrades that say so,
     /// as long as nothing else is in between. Callers farther away are told through those that are nearer.
-    pub fn followers(&self, service: &str, standing: Standing, direction: Direction) -> Vec<Step> {
+    pub fn followers(
+        &self,
+        service: &str,
+        standing: Standing,
+        direction: AdapterDirection,
+    ) -> Vec<RouteStep> {
         let callers = match direction {
-            Direction::Past => Version(standing.retired_through.0 + 1)..=standing.version,
-            Direction::Future => standing.version..=standing.staged,
+            AdapterDirection::Past => Version(standing.retired_through.0 + 1)..=standing.version,
+            AdapterDirection::Future => standing.version..=standing.staged,
         };
         let versions = self.versions().iter().copied();
         let ways = versions
@@ -117,7 +122,7 @@ impl Lineage {
             .filter_map(|caller| self.steps(service, caller, standing.version));
         let mut longest = ways.max_by_key(Vec::len).unwrap_or_default();
         longest.reverse();
-        let is_told = |step: &Step| {
+        let is_told = |step: &RouteStep| {
             let class = self.class(step.upgrade);
             let service = class.and_then(|class| class.definition.services.get(service));
             service.is_some_and(|service| {
@@ -132,7 +137,7 @@ impl Lineage {
 
     /// The adapters between two versions, without the rounds that lead back to an interface already passed (after a
     /// revert). `None` where the service was away in between.
-    fn steps(&self, service: &str, caller: Version, node: Version) -> Option<Vec<Step>> {
+    fn steps(&self, service: &str, caller: Version, node: Version) -> Option<Vec<RouteStep>> {
         let (low, high) = (caller.min(node), caller.max(node));
         let mut passed: Vec<Version> = self
             .versions()
@@ -141,15 +146,15 @@ impl Lineage {
             .filter(|version| (low..=high).contains(version))
             .collect();
         let direction = if caller < node {
-            Direction::Past
+            AdapterDirection::Past
         } else {
-            Direction::Future
+            AdapterDirection::Future
         };
-        if direction == Direction::Future {
+        if direction == AdapterDirection::Future {
             passed.reverse();
         }
         let mut interfaces = vec![self.interface(service, caller)?];
-        let mut steps: Vec<Step> = Vec::new();
+        let mut steps: Vec<RouteStep> = Vec::new();
         for pair in passed.windows(2) {
             let &[near, far] = pair else { continue };
             let interface = self.interface(service, far)?;
@@ -162,7 +167,7 @@ impl Lineage {
                 continue;
             }
             interfaces.push(interface);
-            steps.push(Step {
+            steps.push(RouteStep {
                 upgrade: near.max(far),
                 direction,
             });

@@ -31,8 +31,8 @@ fn standing(version: u32, staged: u32, retired: u32) -> Standing {
     }
 }
 
-fn step(upgrade: u32, direction: Direction) -> Step {
-    Step {
+fn step(upgrade: u32, direction: AdapterDirection) -> RouteStep {
+    RouteStep {
         upgrade: Version(upgrade),
         direction,
     }
@@ -40,7 +40,7 @@ fn step(upgrade: u32, direction: Direction) -> Step {
 
 #[test]
 fn calls_pass_one_adapter_for_each_changed_interface() {
-    use Direction::{Future, Past};
+    use AdapterDirection::{Future, Past};
     let lineage = lineage(&[FIRST, &changed(), &changed()]);
     let route = |node, label| lineage.route("data", standing(node, 3, 0), Version(label));
     assert_eq!(route(1, 1), Route::Direct);
@@ -88,11 +88,11 @@ fn a_way_that_leads_round_is_cut_short() {
     let as_first = data("interface = { as_version = 1 }, adapter = \"lens.toml\"");
     let lineage = lineage(&[FIRST, &changed(), &as_first, &changed()]);
     let route = lineage.route("data", standing(4, 4, 0), Version(1));
-    assert_eq!(route, Route::Chain(vec![step(4, Direction::Past)]));
+    assert_eq!(route, Route::Chain(vec![step(4, AdapterDirection::Past)]));
     let route = lineage.route("data", standing(1, 4, 0), Version(4));
-    assert_eq!(route, Route::Chain(vec![step(4, Direction::Future)]));
+    assert_eq!(route, Route::Chain(vec![step(4, AdapterDirection::Future)]));
     let route = lineage.route("data", standing(3, 4, 0), Version(2));
-    assert_eq!(route, Route::Chain(vec![step(3, Direction::Past)]));
+    assert_eq!(route, Route::Chain(vec![step(3, AdapterDirection::Past)]));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn what_is_not_staged_or_retired_is_said_so() {
     assert_eq!(route(standing(3, 3, 1), 0), Route::Retired);
     assert_eq!(
         route(standing(3, 3, 1), 2),
-        Route::Chain(vec![step(3, Direction::Past)])
+        Route::Chain(vec![step(3, AdapterDirection::Past)])
     );
 }
 
@@ -124,7 +124,7 @@ fn a_withdrawn_label_is_not_waited_for() {
         lineage.route("data", standing(1, 3, 0), Version(2)),
         Route::Withdrawn
     );
-    let past = Route::Chain(vec![step(3, Direction::Past)]);
+    let past = Route::Chain(vec![step(3, AdapterDirection::Past)]);
     assert_eq!(lineage.route("data", standing(3, 3, 0), Version(1)), past);
 }
 
@@ -134,8 +134,11 @@ fn refusals_and_missing_services_are_told_apart() {
     let vanished = "[class.storage]\nRUN\n";
     let lineage = lineage(&[FIRST, &refusing, vanished, FIRST]);
     let route = |node, label| lineage.route("data", standing(node, 4, 0), Version(label));
-    assert_eq!(route(2, 1), Route::Refused(step(2, Direction::Past)));
-    assert_eq!(route(1, 2), Route::Chain(vec![step(2, Direction::Future)]));
+    assert_eq!(route(2, 1), Route::Refused(step(2, AdapterDirection::Past)));
+    assert_eq!(
+        route(1, 2),
+        Route::Chain(vec![step(2, AdapterDirection::Future)])
+    );
     assert_eq!(route(3, 2), Route::NoSuchService);
     assert_eq!(route(2, 3), Route::NoSuchService);
     assert_eq!(route(4, 1), Route::NoSuchService);
@@ -240,8 +243,8 @@ proptest! {
                     let upgrade = step.upgrade.0;
                     prop_assert!(upgrade <= staged && upgrade - 1 > retired);
                     let (near, far) = match step.direction {
-                        Direction::Past => (upgrade - 1, upgrade),
-                        Direction::Future => (upgrade, upgrade - 1),
+                        AdapterDirection::Past => (upgrade - 1, upgrade),
+                        AdapterDirection::Future => (upgrade, upgrade - 1),
                     };
                     prop_assert_eq!(Some(&of(near)), seen.last());
                     prop_assert!(!seen.contains(&of(far)));
@@ -257,7 +260,7 @@ proptest! {
 
 #[test]
 fn adapters_follow_the_calls_of_the_version_next_to_them() {
-    use Direction::{Future, Past};
+    use AdapterDirection::{Future, Past};
     let observed =
         data("interface = \"changed\", adapter = \"lens.toml\", dispatch = \"observed\"");
     let same = data("interface = \"same\"");

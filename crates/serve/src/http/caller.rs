@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
-use super::message::{self, End, Outgoing};
-use super::software::{Software, ToSoftware};
-use super::stream::Traffic;
+use super::message::{self, BodyEnd, OutgoingBody};
+use super::software::{HttpSoftware, HttpToSoftware};
+use super::stream::StreamTraffic;
 use super::strict;
 use crate::ending::ResetCause;
 use call::{
@@ -25,13 +25,13 @@ const AMBIGUOUS: &str = "(ambiguous)";
 const NO_GIVE_BACK: u64 = u64::MAX;
 
 /// What the calls of a connection share.
-pub(super) struct Caller {
+pub(super) struct HttpCaller {
     peer: SocketAddr,
     gate: Arc<dyn Gate>,
-    software: Software,
+    software: HttpSoftware,
     pub(super) limits: Arc<Limits>,
     observer: Arc<dyn Observer>,
-    pub(super) traffic: Arc<Traffic>,
+    pub(super) traffic: Arc<StreamTraffic>,
     /// Whether a call is under way, from its head to the last byte of its answer.
     in_call: AtomicBool,
     /// How much had been written when the answer was made after which to give back.
@@ -48,12 +48,12 @@ pub(super) struct Crash;
 
 /// Ends a call with its answer's body.
 struct EndOfCall {
-    caller: Arc<Caller>,
+    caller: Arc<HttpCaller>,
     _share: Share,
     _guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
-impl End for EndOfCall {
+impl BodyEnd for EndOfCall {
     fn failed(&mut self) {
         self.caller.fail(ResetCause::Software);
     }
@@ -66,18 +66,18 @@ impl Drop for EndOfCall {
     }
 }
 
-impl Caller {
+impl HttpCaller {
     pub(super) fn new(
         peer: SocketAddr,
         gate: Arc<dyn Gate>,
         dial: Arc<dyn Dial>,
         limits: Arc<Limits>,
         observer: Arc<dyn Observer>,
-    ) -> Caller {
-        Caller {
+    ) -> HttpCaller {
+        HttpCaller {
             peer,
             gate,
-            software: Software::new(peer, dial, limits.clone()),
+            software: HttpSoftware::new(peer, dial, limits.clone()),
             limits,
             observer,
             traffic: Arc::default(),
@@ -156,9 +156,9 @@ impl Caller {
 
     /// Answers one call.
     pub(super) async fn answer(
-        self: Arc<Caller>,
+        self: Arc<HttpCaller>,
         request: Request<Incoming>,
-    ) -> Result<Response<Outgoing>, Crash> {
+    ) -> Result<Response<OutgoingBody>, Crash> {
         self.in_call.store(true, Ordering::Release);
         self.keep();
         let Ok(lease) = self.gate.enter().await else {
@@ -221,7 +221,7 @@ impl Caller {
         &self,
         lease: &call::Lease,
         request: Request<Incoming>,
-    ) -> Result<Response<Outgoing>, Failure> {
+    ) -> Result<Response<OutgoingBody>, Failure> {
         if request.method() == Method::CONNECT {
             return Err(tunnel().into());
         }
@@ -247,7 +247,7 @@ impl Caller {
                 service,
             });
         }
-        let mut software = ToSoftware {
+        let mut software = HttpToSoftware {
             software: &self.software,
             upstream: lease.upstream,
         };
@@ -257,7 +257,7 @@ impl Caller {
 }
 
 /// Says that the connection ends with this answer.
-fn last(response: &mut Response<Outgoing>) {
+fn last(response: &mut Response<OutgoingBody>) {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
 }

@@ -111,17 +111,17 @@ impl Interims {
 
 /// A body whose caller waits to be told that it is wanted.
 #[derive(Clone, Debug)]
-pub(super) struct Expectation(Arc<Expected>);
+pub(super) struct Expectation(Arc<ExpectedBody>);
 
 #[derive(Debug)]
-struct Expected {
+struct ExpectedBody {
     body: Mutex<Option<Body>>,
     wanted: Notify,
 }
 
 impl Expectation {
     pub(super) fn new(body: Body) -> Expectation {
-        Expectation(Arc::new(Expected {
+        Expectation(Arc::new(ExpectedBody {
             body: Mutex::new(Some(body)),
             wanted: Notify::new(),
         }))
@@ -143,7 +143,7 @@ impl Expectation {
     }
 
     /// Waits until the body is wanted, or the software is silent about it; never ends where it has been declined.
-    pub(super) fn wanted(self) -> Wanted {
+    pub(super) fn wanted(self) -> WantedBody {
         Box::pin(async move {
             // Its end says that the software does not know the question.
             let _ = timeout(CONTINUE_WAIT, self.0.wanted.notified()).await;
@@ -160,4 +160,4 @@ fn never(_: &mut Context<'_>) -> Poll<Body> {
 }
 
 /// A body that is waited for.
-pub(super) type Wanted = Pin<Box<dyn Future<Output = Body> + Send>>;
+pub(super) type WantedBody = Pin<Box<dyn Future<Output = Body> + Send>>;

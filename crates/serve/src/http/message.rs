@@ -15,60 +15,62 @@ use call::{
     Answer, AwaitsContinue, Body, BodyLimits, Call, Failure, Refusal, RefusalWords, WatchedBody,
 };
 
-use super::interim::{Expectation, Wanted};
+use super::interim::{Expectation, WantedBody};
 use super::strict;
 
 /// A body on its way out.
-pub(super) struct Outgoing {
-    content: Content,
+pub(super) struct OutgoingBody {
+    content: OutgoingContent,
     /// Told when the stream fails; what it holds is dropped with the body.
-    end: Option<Box<dyn End>>,
+    end: Option<Box<dyn BodyEnd>>,
 }
 
-enum Content {
+enum OutgoingContent {
     Whole(Option<Bytes>),
     Stream(Incoming),
     Watched(Box<dyn WatchedBody>),
     /// Not before the software wants it.
-    Awaited(Wanted),
+    Awaited(WantedBody),
 }
 
 /// Who wants to know how an answer's body ended. It is dropped with the body.
-pub(super) trait End: Any + Send {
+pub(super) trait BodyEnd: Any + Send {
     /// The stream that the body comes from failed.
     fn failed(&mut self);
 }
 
-impl Outgoing {
-    fn new(body: Body) -> Outgoing {
+impl OutgoingBody {
+    fn new(body: Body) -> OutgoingBody {
         let content = match body {
-            Body::Empty => Content::Whole(None),
-            Body::Bytes(bytes) => Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())),
+            Body::Empty => OutgoingContent::Whole(None),
+            Body::Bytes(bytes) => {
+                OutgoingContent::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+            }
             Body::Json(json) => {
                 let mut bytes = Vec::with_capacity(json.length_hint());
                 json.write(&mut bytes);
-                Content::Whole(Some(bytes.into()))
+                OutgoingContent::Whole(Some(bytes.into()))
             }
-            Body::Stream(stream) => Content::Stream(stream),
-            Body::Watched(stream) => Content::Watched(stream),
+            Body::Stream(stream) => OutgoingContent::Stream(stream),
+            Body::Watched(stream) => OutgoingContent::Watched(stream),
         };
-        Outgoing { content, end: None }
+        OutgoingBody { content, end: None }
     }
 
-    fn awaited(expectation: Expectation) -> Outgoing {
-        Outgoing {
-            content: Content::Awaited(expectation.wanted()),
+    fn awaited(expectation: Expectation) -> OutgoingBody {
+        OutgoingBody {
+            content: OutgoingContent::Awaited(expectation.wanted()),
             end: None,
         }
     }
 
-    pub(super) fn with_end(mut self, end: Box<dyn End>) -> Outgoing {
+    pub(super) fn with_end(mut self, end: Box<dyn BodyEnd>) -> OutgoingBody {
         self.end = Some(end);
         self
     }
 }
 
-impl HttpBody for Outgoing {
+impl HttpBody for OutgoingBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -76,18 +78,18 @@ impl HttpBody for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Content::Awaited(wanted) = &mut self.content {
+        if let OutgoingContent::Awaited(wanted) = &mut self.content {
             let body = ready!(wanted.as_mut().poll(cx));
-            self.content = Outgoing::new(body).content;
+            self.content = OutgoingBody::new(body).content;
         }
         let frame = match &mut self.content {
             // It has just been replaced.
-            Content::Awaited(_) => return Poll::Pending,
-            Content::Whole(bytes) => {
+            OutgoingContent::Awaited(_) => return Poll::Pending,
+            OutgoingContent::Whole(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
-            Content::Stream(stream) => ready!(Pin::new(stream).poll_frame(cx)),
-            Content::Watched(stream) => ready!(Pin::new(stream).poll_frame(cx)),
+            OutgoingContent::Stream(stream) => ready!(Pin::new(stream).poll_frame(cx)),
+            OutgoingContent::Watched(stream) => ready!(Pin::new(stream).poll_frame(cx)),
         };
         if let (Some(Err(_)), Some(end)) = (&frame, &mut self.end) {
             end.failed();
@@ -97,22 +99,22 @@ impl HttpBody for Outgoing {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(bytes) => bytes.is_none(),
-            Content::Stream(stream) => stream.is_end_stream(),
-            Content::Watched(stream) => stream.is_end_stream(),
-            Content::Awaited(_) => false,
+            OutgoingContent::Whole(bytes) => bytes.is_none(),
+            OutgoingContent::Stream(stream) => stream.is_end_stream(),
+            OutgoingContent::Watched(stream) => stream.is_end_stream(),
+            OutgoingContent::Awaited(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(bytes) => {
+            OutgoingContent::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Content::Stream(stream) => stream.size_hint(),
-            Content::Watched(stream) => stream.size_hint(),
+            OutgoingContent::Stream(stream) => stream.size_hint(),
+            OutgoingContent::Watched(stream) => stream.size_hint(),
             // The head says it.
-            Content::Awaited(_) => SizeHint::default(),
+            OutgoingContent::Awaited(_) => SizeHint::default(),
         }
     }
 }
@@ -137,7 +139,7 @@ pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
 }
 
 /// A call as a request to the software, and whether its body waits to be wanted.
-pub(super) fn request(call: Call) -> (Request<Outgoing>, Option<Expectation>) {
+pub(super) fn request(call: Call) -> (Request<OutgoingBody>, Option<Expectation>) {
     let mut head = call.head;
     describe(&mut head.headers, &call.body);
     if head.extensions.remove::<TakesTrailers>().is_some() {
@@ -151,10 +153,13 @@ pub(super) fn request(call: Call) -> (Request<Outgoing>, Option<Expectation>) {
         head.headers
             .insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         let expectation = Expectation::new(call.body);
-        let body = Outgoing::awaited(expectation.clone());
+        let body = OutgoingBody::awaited(expectation.clone());
         return (Request::from_parts(head, body), Some(expectation));
     }
-    (Request::from_parts(head, Outgoing::new(call.body)), None)
+    (
+        Request::from_parts(head, OutgoingBody::new(call.body)),
+        None,
+    )
 }
 
 /// Marks a call whose caller takes trailers, which concerns each connection by itself (RFC 9110, section 10.1.4).
@@ -183,17 +188,17 @@ pub(super) fn answer(response: Response<Incoming>) -> Result<Answer, Failure> {
 }
 
 /// An answer as a response to the caller.
-pub(super) fn response(answer: Answer) -> Response<Outgoing> {
+pub(super) fn response(answer: Answer) -> Response<OutgoingBody> {
     let mut head = answer.head;
     head.version = http::Version::HTTP_11;
     describe(&mut head.headers, &answer.body);
-    Response::from_parts(head, Outgoing::new(answer.body))
+    Response::from_parts(head, OutgoingBody::new(answer.body))
 }
 
 /// A refusal as a response to the caller.
-pub(super) fn refusal(refusal: Refusal) -> Response<Outgoing> {
+pub(super) fn refusal(refusal: Refusal) -> Response<OutgoingBody> {
     let (body, media) = refusal.http_body();
-    let mut response = Response::new(Outgoing::new(body));
+    let mut response = Response::new(OutgoingBody::new(body));
     *response.status_mut() = refusal.status();
     if let RefusalWords::Http { headers, .. } = &refusal.words {
         response.headers_mut().clone_from(headers);

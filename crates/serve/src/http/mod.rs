@@ -27,7 +27,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::ending::{self, ResetCause, Served};
 use crate::presence::{LOOK_INTERVAL, Manners};
 use call::{Dial, Gate, Limits, Observer};
-use caller::Caller;
+use caller::HttpCaller;
 use stream::CallerStream;
 
 /// Serves a caller's connection until it ends or is given back. Dropping the future resets the
@@ -42,7 +42,7 @@ pub async fn serve_http(
 ) -> Served {
     let manners = Manners::of(&stream);
     let _ = stream.set_nodelay(true);
-    let caller = Arc::new(Caller::new(peer, gate, dial, limits, observer));
+    let caller = Arc::new(HttpCaller::new(peer, gate, dial, limits, observer));
     let mut stream = CallerStream::new(stream, caller.traffic.clone());
     loop {
         let round = round(&caller, stream).await;
@@ -50,17 +50,19 @@ pub async fn serve_http(
             return Served::Reset(cause);
         }
         match round.end {
-            End::HeadTimeout => return Served::Reset(ResetCause::Caller),
-            End::Left => {
+            RoundEnd::HeadTimeout => return Served::Reset(ResetCause::Caller),
+            RoundEnd::Left => {
                 caller.leave();
                 return Served::Reset(ResetCause::Caller);
             }
-            End::Failed(error) => {
+            RoundEnd::Failed(error) => {
                 caller.misspoke(&error);
                 return end(round.stream).await;
             }
-            End::Idle | End::Finished { give_back: false } => return end(round.stream).await,
-            End::Finished { give_back: true } => {
+            RoundEnd::Idle | RoundEnd::Finished { give_back: false } => {
+                return end(round.stream).await;
+            }
+            RoundEnd::Finished { give_back: true } => {
                 stream = round.stream;
                 // Part of the next call has been read already: it is served here too.
                 if !round.unread.is_empty() {
@@ -79,7 +81,7 @@ pub async fn serve_http(
     }
 }
 
-enum End {
+enum RoundEnd {
     Finished {
         give_back: bool,
     },
@@ -93,13 +95,13 @@ enum End {
 }
 
 struct Round {
-    end: End,
+    end: RoundEnd,
     stream: CallerStream,
     unread: Bytes,
 }
 
 /// The times of a connection: until when a head must have come, and when the caller of a running call is looked after.
-struct Clock {
+struct ConnectionClock {
     head: Pin<Box<Sleep>>,
     awaits_head: bool,
     /// For the next call to begin; made when there is none.
@@ -108,10 +110,10 @@ struct Clock {
     looks: bool,
 }
 
-impl Clock {
-    fn new() -> Clock {
+impl ConnectionClock {
+    fn new() -> ConnectionClock {
         let now = || Box::pin(sleep_until(Instant::now()));
-        Clock {
+        ConnectionClock {
             head: now(),
             awaits_head: false,
             idle: None,
@@ -121,7 +123,7 @@ impl Clock {
     }
 
     /// Whether a head has been awaited for too long.
-    fn is_head_late(&mut self, cx: &mut Context<'_>, caller: &Caller) -> bool {
+    fn is_head_late(&mut self, cx: &mut Context<'_>, caller: &HttpCaller) -> bool {
         if !caller.awaits_head() {
             self.awaits_head = false;
             return false;
@@ -135,7 +137,7 @@ impl Clock {
     }
 
     /// Whether nothing has been asked for too long.
-    fn is_idle(&mut self, cx: &mut Context<'_>, caller: &Caller) -> bool {
+    fn is_idle(&mut self, cx: &mut Context<'_>, caller: &HttpCaller) -> bool {
         if caller.is_in_call() || caller.awaits_head() {
             self.idle = None;
             return false;
@@ -146,7 +148,7 @@ impl Clock {
     }
 
     /// Whether it is time to look after the caller of a call that runs. One timer serves all calls that are shorter than its interval.
-    fn is_time_to_look(&mut self, cx: &mut Context<'_>, caller: &Caller) -> bool {
+    fn is_time_to_look(&mut self, cx: &mut Context<'_>, caller: &HttpCaller) -> bool {
         let mut is_time = false;
         if self.looks {
             if self.look.as_mut().poll(cx).is_pending() {
@@ -165,7 +167,7 @@ impl Clock {
 }
 
 /// Serves calls until hyper is done with the connection.
-async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
+async fn round(caller: &Arc<HttpCaller>, stream: CallerStream) -> Round {
     let service = {
         let caller = caller.clone();
         service_fn(move |request| Box::pin(caller.clone().answer(request)))
@@ -179,16 +181,16 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
         .max_headers(caller.limits.headers_max)
         .max_header_size(caller.limits.head_bytes_max)
         .serve_connection(TokioIo::new(stream), service);
-    let mut clock = Clock::new();
+    let mut clock = ConnectionClock::new();
     let mut give_back = false;
     let end = poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
                 return Poll::Ready(match ended {
-                    Ok(()) => End::Finished { give_back },
+                    Ok(()) => RoundEnd::Finished { give_back },
                     Err(error) => {
                         tracing::debug!(%error, "a caller's connection failed");
-                        End::Failed(error)
+                        RoundEnd::Failed(error)
                     }
                 });
             }
@@ -199,13 +201,13 @@ async fn round(caller: &Arc<Caller>, stream: CallerStream) -> Round {
                 continue;
             }
             if caller.has_left() {
-                return Poll::Ready(End::Left);
+                return Poll::Ready(RoundEnd::Left);
             }
             if clock.is_head_late(cx, caller) {
-                return Poll::Ready(End::HeadTimeout);
+                return Poll::Ready(RoundEnd::HeadTimeout);
             }
             if clock.is_idle(cx, caller) {
-                return Poll::Ready(End::Idle);
+                return Poll::Ready(RoundEnd::Idle);
             }
             if !clock.is_time_to_look(cx, caller) {
                 return Poll::Pending;

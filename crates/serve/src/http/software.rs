@@ -14,13 +14,13 @@ use tokio::task::AbortHandle;
 
 use super::bounded::{BoundedStream, Budget, CallerSide};
 use super::interim::{Expectation, Interims};
-use super::message::{self, Outgoing};
+use super::message::{self, OutgoingBody};
 use call::{Answer, Call, Delegate, Dial, Failure, Limits, PassesInterims, Pending, Upstream};
 
 /// An open connection to the software.
 struct Connection {
     upstream: Upstream,
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<OutgoingBody>,
     budget: Arc<Budget>,
     side: Arc<CallerSide>,
     /// It waits for a body that never comes: nothing else can be sent on it.
@@ -36,7 +36,7 @@ impl Drop for Connection {
 }
 
 /// The way to the software for one caller's connection.
-pub(super) struct Software {
+pub(super) struct HttpSoftware {
     caller: SocketAddr,
     dial: Arc<dyn Dial>,
     limits: Arc<Limits>,
@@ -47,9 +47,13 @@ pub(super) struct Software {
     has_declined: AtomicBool,
 }
 
-impl Software {
-    pub(super) fn new(caller: SocketAddr, dial: Arc<dyn Dial>, limits: Arc<Limits>) -> Software {
-        Software {
+impl HttpSoftware {
+    pub(super) fn new(
+        caller: SocketAddr,
+        dial: Arc<dyn Dial>,
+        limits: Arc<Limits>,
+    ) -> HttpSoftware {
+        HttpSoftware {
             caller,
             dial,
             limits,
@@ -141,7 +145,7 @@ impl Software {
     async fn exchange(
         &self,
         upstream: Upstream,
-        request: Request<Outgoing>,
+        request: Request<OutgoingBody>,
     ) -> Result<Response<Incoming>, Failure> {
         let mut request = request;
         if let Some(mut connection) = self.reuse(upstream).await {
@@ -174,12 +178,12 @@ impl Software {
 }
 
 /// The software, as the end of one call's chain.
-pub(super) struct ToSoftware<'s> {
-    pub(super) software: &'s Software,
+pub(super) struct HttpToSoftware<'s> {
+    pub(super) software: &'s HttpSoftware,
     pub(super) upstream: Upstream,
 }
 
-impl Delegate for ToSoftware<'_> {
+impl Delegate for HttpToSoftware<'_> {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let passes = call.head.extensions.get::<PassesInterims>();
@@ -204,7 +208,7 @@ impl Delegate for ToSoftware<'_> {
 
 /// Takes what the software says before its answer.
 fn listen(
-    request: &mut Request<Outgoing>,
+    request: &mut Request<OutgoingBody>,
     interims: Option<Interims>,
     expectation: Option<Expectation>,
 ) {

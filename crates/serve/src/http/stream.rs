@@ -16,7 +16,7 @@ use crate::presence::{self, Presence};
 
 /// What has passed a caller's socket.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct StreamTraffic {
     /// Bytes written to the caller.
     pub(super) written: AtomicU64,
     /// Whether anything has been read since this was cleared.
@@ -31,7 +31,7 @@ pub(super) struct Traffic {
     pub(super) interims: Interims,
 }
 
-impl Traffic {
+impl StreamTraffic {
     /// Has the socket looked at when its connection is polled next. Hyper has the socket, and reads nothing of it while a call runs.
     pub(super) fn look(&self) {
         self.look.store(true, Ordering::Relaxed);
@@ -64,11 +64,11 @@ impl Traffic {
 pub(super) struct CallerStream {
     stream: Option<TcpStream>,
     prefix: Bytes,
-    traffic: Arc<Traffic>,
+    traffic: Arc<StreamTraffic>,
 }
 
 impl CallerStream {
-    pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> CallerStream {
+    pub(super) fn new(stream: TcpStream, traffic: Arc<StreamTraffic>) -> CallerStream {
         CallerStream {
             stream: Some(stream),
             prefix: Bytes::new(),

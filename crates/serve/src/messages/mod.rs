@@ -21,7 +21,7 @@ use call::{
     Body, BodyLimits, Call, Caller, Dial, Failure, Form, Gate, Lease, Limits, Observer, Refusal,
     RefusalWords, Share, Upstream,
 };
-use software::{Link, ToSoftware};
+use software::{MessagesToSoftware, SoftwareLink};
 use stream::MessageStream;
 use wire::framing::Codec;
 use wire::words;
@@ -61,7 +61,7 @@ pub async fn serve_messages(
     protocol: MessageProtocol,
     node: MessageNode,
 ) -> Served {
-    let mut conversation = Conversation {
+    let mut conversation = MessageConversation {
         caller: MessageStream::new(stream, protocol.codec.clone(), &node.limits),
         link: None,
         ending: None,
@@ -72,11 +72,11 @@ pub async fn serve_messages(
     loop {
         match conversation.round().await {
             Ok(None) => {}
-            Ok(Some(End::InOrder)) => {
+            Ok(Some(ConversationEnd::InOrder)) => {
                 ending::end(conversation.caller.into_stream()).await;
                 return Served::Closed;
             }
-            Ok(Some(End::GiveBack)) => {
+            Ok(Some(ConversationEnd::GiveBack)) => {
                 return Served::GiveBack(conversation.caller.into_stream());
             }
             Err(cause) => return Served::Reset(cause),
@@ -85,17 +85,17 @@ pub async fn serve_messages(
 }
 
 /// How a connection ends that does not end as in a crash.
-enum End {
+enum ConversationEnd {
     InOrder,
     GiveBack,
 }
 
 /// One caller's connection and its connection to the software.
-struct Conversation {
+struct MessageConversation {
     caller: MessageStream,
-    link: Option<Link>,
+    link: Option<SoftwareLink>,
     /// The software has ended its connection.
-    ending: Option<Ending>,
+    ending: Option<UpstreamEnding>,
     peer: SocketAddr,
     protocol: MessageProtocol,
     node: MessageNode,
@@ -103,14 +103,14 @@ struct Conversation {
 
 /// An end of the software's connection of which it is not known yet whether it was meant for the caller.
 #[derive(Clone, Copy)]
-struct Ending {
+struct UpstreamEnding {
     upstream: Upstream,
     in_order: bool,
     /// When it counts as meant.
     until: Instant,
 }
 
-impl Ending {
+impl UpstreamEnding {
     /// Waits until it is known whether the end was meant for the caller.
     async fn is_meant(self, gate: &dyn Gate) -> bool {
         timeout_at(self.until, gate.replaced(self.upstream))
@@ -119,11 +119,11 @@ impl Ending {
     }
 }
 
-impl Conversation {
+impl MessageConversation {
     /// Answers the next call; says how the connection ends, if it does.
-    async fn round(&mut self) -> Result<Option<End>, ResetCause> {
+    async fn round(&mut self) -> Result<Option<ConversationEnd>, ResetCause> {
         let Some(message) = self.next().await? else {
-            return Ok(Some(End::InOrder));
+            return Ok(Some(ConversationEnd::InOrder));
         };
         let lease = self.node.gate.enter().await;
         let lease = lease.map_err(|_| ResetCause::Closed)?;
@@ -153,7 +153,7 @@ impl Conversation {
             }
         };
         let Some(answer) = answer else {
-            return Ok(Some(End::InOrder));
+            return Ok(Some(ConversationEnd::InOrder));
         };
         self.say(answer).await?;
         // The call has ended with the last byte of its answer.
@@ -161,7 +161,7 @@ impl Conversation {
         let is_free = self.link.as_ref().is_none_or(|link| !link.talk.has_state());
         let is_idle = self.caller.is_empty() && !self.caller.has_ended();
         let gives_back = lease.give_back && lease.chain.is_empty() && is_free && is_idle;
-        Ok(gives_back.then_some(End::GiveBack))
+        Ok(gives_back.then_some(ConversationEnd::GiveBack))
     }
 
     /// Whether what the caller has set up is gone with the software that it was set up with.
@@ -230,7 +230,7 @@ impl Conversation {
             return Ok(true);
         };
         let may_go = self.protocol.carried && !link.talk.has_state();
-        let ending = Ending {
+        let ending = UpstreamEnding {
             upstream: link.upstream,
             in_order: filled.is_ok(),
             until: Instant::now() + END_KNOWN_WITHIN,
@@ -276,7 +276,7 @@ impl Conversation {
             service,
         });
         let call = Call::message(self.protocol.form, message, caller, limits);
-        let mut software = ToSoftware {
+        let mut software = MessagesToSoftware {
             caller: &mut self.caller,
             link: &mut self.link,
             peer: self.peer,

@@ -21,16 +21,16 @@ use wire::words::words;
 const LEAVING: Duration = Duration::from_secs(10);
 
 /// A connection to the software, and what was agreed on it.
-pub(super) struct Link {
+pub(super) struct SoftwareLink {
     pub(super) upstream: Upstream,
     pub(super) wire: MessageStream,
     pub(super) talk: Talk,
 }
 
 /// The software, as the end of one call's chain.
-pub(super) struct ToSoftware<'s> {
+pub(super) struct MessagesToSoftware<'s> {
     pub(super) caller: &'s mut MessageStream,
-    pub(super) link: &'s mut Option<Link>,
+    pub(super) link: &'s mut Option<SoftwareLink>,
     pub(super) peer: SocketAddr,
     pub(super) dial: &'s dyn Dial,
     pub(super) upstream: Upstream,
@@ -41,7 +41,7 @@ pub(super) struct ToSoftware<'s> {
     pub(super) limits: &'s Limits,
 }
 
-impl Delegate for ToSoftware<'_> {
+impl Delegate for MessagesToSoftware<'_> {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let limits = call.limits;
@@ -64,7 +64,7 @@ impl Delegate for ToSoftware<'_> {
     }
 }
 
-impl ToSoftware<'_> {
+impl MessagesToSoftware<'_> {
     /// Sends a message, and waits for what answers it. Nothing is ever sent twice.
     async fn exchange(&mut self, message: Bytes) -> Result<Bytes, Failure> {
         let words = match self.form {
@@ -74,7 +74,7 @@ impl ToSoftware<'_> {
         let frame = self.codec.seal(message.into());
         let frame = frame.map_err(|error| refused(error.to_string()))?;
         self.connect().await?;
-        let Some(Link { wire, talk, .. }) = self.link.as_mut() else {
+        let Some(SoftwareLink { wire, talk, .. }) = self.link.as_mut() else {
             return Err(Failure::Unreachable(io::ErrorKind::NotConnected.into()));
         };
         let mut awaited = match words {
@@ -136,7 +136,7 @@ impl ToSoftware<'_> {
         *self.link = None;
         let dialled = self.dial.dial(self.upstream, self.peer).await;
         let stream = dialled.map_err(Failure::Unreachable)?;
-        *self.link = Some(Link {
+        *self.link = Some(SoftwareLink {
             upstream: self.upstream,
             wire: MessageStream::new(stream, self.codec.clone(), self.limits),
             talk: Talk::default(),

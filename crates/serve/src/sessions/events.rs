@@ -3,7 +3,7 @@
 use super::chain::SessionChain;
 use super::error::SessionError;
 use super::outlet::Outlet;
-use call::{Head, MEMO_BYTES_MAX, Party, Reaction, Session, SessionCaller, Verdict};
+use call::{MEMO_BYTES_MAX, MessageHead, Party, Reaction, Session, SessionCaller, SessionVerdict};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl Events {
     pub(super) async fn head<T>(
         &self,
         from: Party,
-        head: Head<'_>,
+        head: MessageHead<'_>,
         then: impl FnOnce(Judged) -> Result<T, SessionError>,
     ) -> Result<T, SessionError> {
         let memos = self.memos.lock().await;
@@ -127,7 +127,7 @@ impl Events {
         &self,
         memos: &[Vec<u8>],
         from: Party,
-        head: Head<'_>,
+        head: MessageHead<'_>,
     ) -> Result<Judged, SessionError> {
         let steps = self.chain.len();
         let rest = head.length.map(|length| length - head.bytes.len() as u64);
@@ -138,21 +138,21 @@ impl Events {
                 Party::Next => steps - 1 - turn,
             };
             let bytes = replaced.as_deref().unwrap_or(head.bytes);
-            let shown = Head {
+            let shown = MessageHead {
                 bytes,
                 length: rest.map(|rest| rest + bytes.len() as u64),
             };
             let session = self.session(memos, at);
             match self.chain.steps[at].on_head(session, from, shown).await? {
-                Verdict::Pass => {}
-                Verdict::ReplaceHead(bytes) => {
+                SessionVerdict::Pass => {}
+                SessionVerdict::ReplaceHead(bytes) => {
                     let link = &self.chain.links[behind(at, from)];
                     let begun = link.begin(bytes, rest.unwrap_or(0))?;
                     replaced = Some(begun.message.into());
                 }
-                Verdict::Whole => return Ok(Judged::Whole(at, replaced)),
-                Verdict::Drop => return Ok(Judged::Drop),
-                Verdict::Close(reason) => return Err(SessionError::Asked(reason)),
+                SessionVerdict::Whole => return Ok(Judged::Whole(at, replaced)),
+                SessionVerdict::Drop => return Ok(Judged::Drop),
+                SessionVerdict::Close(reason) => return Err(SessionError::Asked(reason)),
             }
         }
         Ok(Judged::Pass(replaced))
@@ -298,14 +298,14 @@ impl Events {
         let message = leg.message.message;
         let (bytes, length) = self.chain.links[leg.link].head(&message);
         let shown = bytes.len();
-        let head = Head { bytes, length };
+        let head = MessageHead { bytes, length };
         let verdict = step.on_head(self.session(memos, at), from, head).await?;
         let passed: Vec<u8> = match verdict {
-            Verdict::Pass => message.into(),
-            Verdict::ReplaceHead(head) => [&head[..], &message[shown..]].concat(),
-            Verdict::Drop => return Ok(None),
-            Verdict::Close(reason) => return Ok(Some(reason)),
-            Verdict::Whole => {
+            SessionVerdict::Pass => message.into(),
+            SessionVerdict::ReplaceHead(head) => [&head[..], &message[shown..]].concat(),
+            SessionVerdict::Drop => return Ok(None),
+            SessionVerdict::Close(reason) => return Ok(Some(reason)),
+            SessionVerdict::Whole => {
                 let session = self.session(memos, at);
                 let reaction = step.on_message(session, from, &message).await?;
                 return self.take(memos, at, reaction, legs);

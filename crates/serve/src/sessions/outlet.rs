@@ -118,20 +118,20 @@ impl Outlet {
     pub(super) async fn write(&self, wire: &impl Wire) -> io::Result<()> {
         loop {
             match self.write_some(wire)? {
-                Next::Go => {}
-                Next::Nothing => self.work.notified().await,
-                Next::Blocked => wire.writable().await?,
-                Next::Stream => {
+                OutletNext::Go => {}
+                OutletNext::Nothing => self.work.notified().await,
+                OutletNext::Blocked => wire.writable().await?,
+                OutletNext::Stream => {
                     self.turn.notify_one();
                     self.streamed.notified().await;
                     self.waiting().items.pop_front();
                 }
-                Next::End => return wire.end(),
+                OutletNext::End => return wire.end(),
             }
         }
     }
 
-    fn write_some(&self, wire: &impl Wire) -> io::Result<Next> {
+    fn write_some(&self, wire: &impl Wire) -> io::Result<OutletNext> {
         let mut waiting = self.waiting();
         let parts: Vec<IoSlice<'_>> = waiting
             .items
@@ -144,9 +144,9 @@ impl Outlet {
             .collect();
         if parts.is_empty() {
             return Ok(match waiting.items.front() {
-                Some(Item::Stream) => Next::Stream,
-                Some(Item::End) => Next::End,
-                _ => Next::Nothing,
+                Some(Item::Stream) => OutletNext::Stream,
+                Some(Item::End) => OutletNext::End,
+                _ => OutletNext::Nothing,
             });
         }
         match wire.try_write(&parts) {
@@ -155,15 +155,15 @@ impl Outlet {
                 drop(parts);
                 waiting.advance(written);
                 self.written.notify_waiters();
-                Ok(Next::Go)
+                Ok(OutletNext::Go)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Next::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(OutletNext::Blocked),
             Err(error) => Err(error),
         }
     }
 }
 
-enum Next {
+enum OutletNext {
     Go,
     Nothing,
     Blocked,

@@ -5,7 +5,7 @@ use super::error::SessionError;
 use super::events::{Events, Judged};
 use super::splice;
 use bytes::{Buf, Bytes, BytesMut};
-use call::{Head, Party};
+use call::{MessageHead, Party};
 use std::io::{self, IoSlice};
 use wire::framing::{Cutter, Frame, FramingError, Look, Sealed};
 
@@ -129,7 +129,7 @@ impl<'s, W: Wire> Pump<'s, W> {
         self.cutter.next();
         let outlet = self.events.outlet(self.from.other());
         let codec = self.cutter.codec();
-        let head = Head {
+        let head = MessageHead {
             bytes: &bytes[frame.before..][..frame.head],
             length: frame.told,
         };
@@ -184,7 +184,7 @@ impl<'s, W: Wire> Pump<'s, W> {
     async fn incomplete(&mut self, frame: Frame) -> Result<(), SessionError> {
         let outlet = self.events.outlet(self.from.other());
         let streams = self.cutter.codec().streams_new_heads();
-        let head = Head {
+        let head = MessageHead {
             bytes: &self.buffer[frame.before..][..frame.head],
             length: frame.told,
         };

@@ -20,12 +20,12 @@ pub(super) struct Scan {
     searched: usize,
     /// What is open around what comes next, the outermost first.
     open: Vec<Level>,
-    next: Next,
+    next: RespNext,
 }
 
 /// What comes next.
 #[derive(Debug, Default)]
-enum Next {
+enum RespNext {
     /// A line that says what kind of value begins.
     #[default]
     Line,
@@ -54,7 +54,7 @@ impl Scan {
         loop {
             let rest = &there[self.at..];
             let is_complete = match self.next {
-                Next::Line => {
+                RespNext::Line => {
                     let Some(length) = self.line(rest)? else {
                         return Ok(None);
                     };
@@ -62,18 +62,18 @@ impl Scan {
                     self.at += length;
                     is_complete
                 }
-                Next::Bytes(left) => {
+                RespNext::Bytes(left) => {
                     let now = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
                     self.at += now;
                     let left = left - now as u64;
                     if left > 0 {
-                        self.next = Next::Bytes(left);
+                        self.next = RespNext::Bytes(left);
                         return Ok(None);
                     }
-                    self.next = Next::StringEnd;
+                    self.next = RespNext::StringEnd;
                     false
                 }
-                Next::StringEnd => {
+                RespNext::StringEnd => {
                     if rest.len() < 2 {
                         return Ok(None);
                     }
@@ -81,7 +81,7 @@ impl Scan {
                         return damaged("a string does not end where it says");
                     }
                     self.at += 2;
-                    self.next = Next::Line;
+                    self.next = RespNext::Line;
                     true
                 }
             };
@@ -126,7 +126,7 @@ impl Scan {
         if is_string {
             match length(said)? {
                 None => return Ok(true),
-                Some(bytes) => self.next = Next::Bytes(bytes),
+                Some(bytes) => self.next = RespNext::Bytes(bytes),
             }
             return Ok(false);
         }

@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 use call::{
-    Direction, Event, Head, Limits, Party, Pending, Reaction, Session, SessionCaller, Sessions,
-    Verdict,
+    Direction, EventAnswer, Limits, MessageHead, Party, Pending, Reaction, Session, SessionCaller,
+    SessionVerdict, Sessions,
 };
 use model::bundle::{ByteOrder, Counts, Cut, Framing, LengthField};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -23,22 +23,32 @@ pub(super) type Relay = fn(TcpStream, TcpStream) -> anyhow::Result<()>;
 struct Passes;
 
 impl Sessions for Passes {
-    fn open<'a>(&'a self, _: u64, _: &'a SessionCaller) -> Event<'a, Reaction> {
+    fn open<'a>(&'a self, _: u64, _: &'a SessionCaller) -> EventAnswer<'a, Reaction> {
         Box::pin(ready(Ok(Reaction::default())))
     }
 
-    fn on_head<'a>(&'a self, _: Session<'a>, _: Party, head: Head<'a>) -> Event<'a, Verdict> {
+    fn on_head<'a>(
+        &'a self,
+        _: Session<'a>,
+        _: Party,
+        head: MessageHead<'a>,
+    ) -> EventAnswer<'a, SessionVerdict> {
         Box::pin(ready(Ok(match head.bytes.first() {
-            Some(0) => Verdict::Pass,
-            _ => Verdict::Drop,
+            Some(0) => SessionVerdict::Pass,
+            _ => SessionVerdict::Drop,
         })))
     }
 
-    fn on_message<'a>(&'a self, _: Session<'a>, _: Party, _: &'a [u8]) -> Event<'a, Reaction> {
+    fn on_message<'a>(
+        &'a self,
+        _: Session<'a>,
+        _: Party,
+        _: &'a [u8],
+    ) -> EventAnswer<'a, Reaction> {
         Box::pin(ready(Ok(Reaction::default())))
     }
 
-    fn on_timer<'a>(&'a self, _: Session<'a>) -> Event<'a, Reaction> {
+    fn on_timer<'a>(&'a self, _: Session<'a>) -> EventAnswer<'a, Reaction> {
         Box::pin(ready(Ok(Reaction::default())))
     }
 

@@ -1,4 +1,4 @@
-//! Bad weather: the same upgrades, the same zeros.
+//! An impaired network: the same upgrades, the same zeros.
 
 use crate::demo::Ending;
 use crate::demo::place::Place;
@@ -6,13 +6,13 @@ use crate::demo::processes::Processes;
 use crate::demo::store::{Setting, Store, through_all_versions};
 use crate::demo::summary::Demands;
 use intercept::stats::Counter;
-use network::Weather;
+use network::Impairment;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Two packets of a hundred are lost each way: a bad mobile link. With delay and jitter a round trip takes 6 to 14 ms.
-const WEATHER: Weather = Weather {
+const IMPAIRMENT: Impairment = Impairment {
     lost_permille: 20,
     delay: Duration::from_millis(3),
     jitter: Duration::from_millis(4),
@@ -31,9 +31,9 @@ pub(super) async fn run(
     demands: Demands,
 ) -> anyhow::Result<Ending> {
     let addresses = NO_DATA_IN_SYN.map(|host| place.hosts.address(host));
-    place.hosts.net()?.set_weather(Weather {
+    place.hosts.net()?.impair(Impairment {
         no_data_in_syn_to: addresses.to_vec(),
-        ..WEATHER
+        ..IMPAIRMENT
     })?;
     let store = Store::prepare_in(place, processes, program, setting).await?;
     store.start(|_| None).await?;

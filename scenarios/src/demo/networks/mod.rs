@@ -1,4 +1,4 @@
-//! `--network KIND`: the store on hosts of their own, in bad weather, behind address translation, or cut apart.
+//! `--network KIND`: the store on hosts of their own, on an impaired network, behind address translation, or cut apart.
 
 mod limits;
 mod lossy;

@@ -12,14 +12,14 @@ use crate::demo::summary::Demands;
 use crate::demo::system::{all_at, is_at};
 use anyhow::bail;
 use model::api::SystemView;
-use network::{Host, Weather};
+use network::{Host, Impairment};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A short way between hosts.
-const WEATHER: Weather = Weather {
+const IMPAIRMENT: Impairment = Impairment {
     lost_permille: 0,
     delay: Duration::from_millis(1),
     jitter: Duration::from_millis(1),
@@ -46,7 +46,7 @@ pub(super) async fn run(
     setting: Setting,
     demands: Demands,
 ) -> anyhow::Result<Ending> {
-    place.hosts.net()?.set_weather(WEATHER)?;
+    place.hosts.net()?.impair(IMPAIRMENT)?;
     let store = Store::prepare_in(place, processes, program, setting).await?;
     store.start(|_| None).await?;
     store.calls(2000).await?;

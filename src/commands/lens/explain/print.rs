@@ -1,7 +1,9 @@
 //! Explanations as people read them.
 
 use crate::output;
-use lens::explain::{Considered, Explanation, Placed, Refused, RuleSeen, Shown, Step};
+use lens::explain::{
+    Considered, ExplainedRefusal, ExplainedStep, Explanation, Placed, RuleSeen, Shown,
+};
 
 /// Prints the way there, lens by lens, and the way back.
 pub(super) fn explanation(explanation: &Explanation) -> anyhow::Result<()> {
@@ -24,7 +26,7 @@ pub(super) fn explanation(explanation: &Explanation) -> anyhow::Result<()> {
     message("The caller gets", explanation.caller_gets.as_ref())
 }
 
-fn there(step: &Step) -> anyhow::Result<()> {
+fn there(step: &ExplainedStep) -> anyhow::Result<()> {
     let sides = if step.direction == "past" {
         "old to new"
     } else {
@@ -48,7 +50,7 @@ fn there(step: &Step) -> anyhow::Result<()> {
     message("The next in the chain gets", step.next_gets.as_ref())
 }
 
-fn back(step: &Step) -> anyhow::Result<()> {
+fn back(step: &ExplainedStep) -> anyhow::Result<()> {
     if step.next_answers.is_none() {
         return Ok(());
     }
@@ -68,7 +70,7 @@ fn back(step: &Step) -> anyhow::Result<()> {
     refusal(step, true)
 }
 
-fn considered(step: &Step, all: &[Considered], what: &str) -> anyhow::Result<()> {
+fn considered(step: &ExplainedStep, all: &[Considered], what: &str) -> anyhow::Result<()> {
     let far = all.iter().filter(|one| !one.is_near).count();
     for one in all.iter().filter(|one| one.is_near) {
         let place = format!("{}:{}", step.file, one.line);
@@ -88,7 +90,7 @@ fn considered(step: &Step, all: &[Considered], what: &str) -> anyhow::Result<()>
     Ok(())
 }
 
-fn rules(step: &Step, rules: &[RuleSeen], indent: usize) -> anyhow::Result<()> {
+fn rules(step: &ExplainedStep, rules: &[RuleSeen], indent: usize) -> anyhow::Result<()> {
     let margin = " ".repeat(indent);
     for rule in rules {
         output::line(format!(
@@ -129,8 +131,8 @@ fn besides(changes: &[String]) -> anyhow::Result<()> {
     }
 }
 
-fn refusal(step: &Step, of_answer: bool) -> anyhow::Result<()> {
-    let Some(Refused {
+fn refusal(step: &ExplainedStep, of_answer: bool) -> anyhow::Result<()> {
+    let Some(ExplainedRefusal {
         kind,
         reason,
         status,

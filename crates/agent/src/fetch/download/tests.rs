@@ -89,8 +89,8 @@ fn content() -> Vec<u8> {
     (0..300_000u32).map(|at| (at % 251) as u8).collect()
 }
 
-fn wanted(content: &[u8]) -> Wanted {
-    Wanted {
+fn wanted(content: &[u8]) -> WantedFile {
+    WantedFile {
         digest: Digest::of(content),
         size: content.len() as u64,
     }
@@ -202,7 +202,7 @@ async fn too_little_space_is_said_before_anything_is_fetched() {
     let folder = tempfile::tempdir().expect("folder");
     let server = Server::start(content(), vec![Answer::Whole]);
     let fetcher = server.fetcher(folder.path());
-    let huge = Wanted {
+    let huge = WantedFile {
         digest: Digest::of(b"x"),
         size: 1 << 60,
     };

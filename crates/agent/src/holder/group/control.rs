@@ -1,6 +1,6 @@
 //! Control groups of the second version: where one can be made, who is in it, whose it is.
 
-use super::Bounds;
+use super::GroupBounds;
 use rustix::fs::{Access, getxattr};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ pub(super) fn says_empty(events: &[u8]) -> bool {
         .any(|line| line == b"populated 0")
 }
 
-pub(super) fn control_group(name: &str) -> io::Result<Bounds> {
+pub(super) fn control_group(name: &str) -> io::Result<GroupBounds> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let (root, mount) =
         control_mount(&mounts).ok_or_else(|| io::Error::other("cgroup2 is not mounted"))?;
@@ -47,7 +47,7 @@ pub(super) fn control_path(text: &str) -> Option<&Path> {
 }
 
 /// The group of this name in a directory, whose path the kernel tells as `path`.
-fn make(parent: &Path, path: &Path, name: &str) -> io::Result<Bounds> {
+fn make(parent: &Path, path: &Path, name: &str) -> io::Result<GroupBounds> {
     // A process may be moved only by who may write to the nearest group above both.
     rustix::fs::access(parent.join("cgroup.procs"), Access::WRITE_OK)?;
     let directory = parent.join(name);
@@ -59,7 +59,7 @@ fn make(parent: &Path, path: &Path, name: &str) -> io::Result<Bounds> {
 }
 
 /// The control group in this directory, whose path the kernel tells as `path`.
-pub(super) fn control(directory: PathBuf, path: PathBuf) -> io::Result<Bounds> {
+pub(super) fn control(directory: PathBuf, path: PathBuf) -> io::Result<GroupBounds> {
     if !is_ours(&directory) {
         return Err(io::Error::other(format!(
             "{} belongs to another user, who could put processes into it",
@@ -68,7 +68,7 @@ pub(super) fn control(directory: PathBuf, path: PathBuf) -> io::Result<Bounds> {
     }
     rustix::fs::access(directory.join("cgroup.procs"), Access::WRITE_OK)?;
     let events = File::open(directory.join("cgroup.events"))?;
-    Ok(Bounds::Control {
+    Ok(GroupBounds::Control {
         path,
         directory,
         events,

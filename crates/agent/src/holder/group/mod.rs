@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// A group of processes.
 #[derive(Debug)]
 pub(crate) struct Group {
-    bounds: Bounds,
+    bounds: GroupBounds,
     /// Processes that belong to it though they are outside: a lost holder has left them.
     strays: Vec<Stray>,
 }
@@ -62,7 +62,7 @@ impl Stray {
 
 /// What decides who is in it.
 #[derive(Debug)]
-enum Bounds {
+enum GroupBounds {
     /// A control group of our own.
     Control {
         /// Its directory.
@@ -87,7 +87,7 @@ impl Group {
             Ok(bounds) => Self::within(bounds),
             Err(error) => {
                 tracing::info!(%error, "no control group: the child is known by its descent");
-                Self::within(Bounds::Descendants {
+                Self::within(GroupBounds::Descendants {
                     root: rustix::process::getpid().as_raw_nonzero().get(),
                 })
             }
@@ -104,7 +104,7 @@ impl Group {
         Ok(Self::within(control(directory, path)?))
     }
 
-    fn within(bounds: Bounds) -> Self {
+    fn within(bounds: GroupBounds) -> Self {
         Self {
             bounds,
             strays: Vec::new(),
@@ -120,7 +120,7 @@ impl Group {
     /// Notes whose group it is, and removes empty groups of directories that are gone: what holders leave that were killed,
     /// and whose data directory was deleted then, nobody else would ever remove.
     pub(crate) fn claim(&self, data: &Path) {
-        let Bounds::Control { directory, .. } = &self.bounds else {
+        let GroupBounds::Control { directory, .. } = &self.bounds else {
             return;
         };
         let owner = data.as_os_str().as_encoded_bytes();
@@ -140,7 +140,7 @@ impl Group {
 
     /// Makes the group again where somebody has removed it while it was empty (service managers tidy up), or put one of his own there.
     pub(crate) fn renew(&mut self) {
-        if let Bounds::Control { directory, .. } = &self.bounds
+        if let GroupBounds::Control { directory, .. } = &self.bounds
             && !is_ours(directory)
             && let Some(name) = directory.file_name().and_then(|name| name.to_str())
         {
@@ -151,8 +151,8 @@ impl Group {
     /// The control group's directory.
     pub(crate) fn directory(&self) -> Option<&Path> {
         match &self.bounds {
-            Bounds::Control { directory, .. } => Some(directory),
-            Bounds::Descendants { .. } => None,
+            GroupBounds::Control { directory, .. } => Some(directory),
+            GroupBounds::Descendants { .. } => None,
         }
     }
 
@@ -169,7 +169,7 @@ impl Group {
     /// What to poll for priority data to hear of changes; `None`: look from time to time.
     pub(crate) fn changes(&self) -> Option<BorrowedFd<'_>> {
         match &self.bounds {
-            Bounds::Control { events, .. } if self.strays.is_empty() => Some(events.as_fd()),
+            GroupBounds::Control { events, .. } if self.strays.is_empty() => Some(events.as_fd()),
             _ => None,
         }
     }
@@ -180,14 +180,14 @@ impl Group {
     /// It cannot be said.
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
         let nobody = match &self.bounds {
-            Bounds::Control { events, .. } => {
+            GroupBounds::Control { events, .. } => {
                 let mut text = [0; 256];
                 match events.read_at(&mut text, 0) {
                     Err(error) if has_vanished(&error) => true,
                     read => says_empty(&text[..read?]),
                 }
             }
-            Bounds::Descendants { root } => below(*root)?.is_empty(),
+            GroupBounds::Descendants { root } => below(*root)?.is_empty(),
         };
         Ok(nobody && self.strayed()?.is_empty())
     }
@@ -198,8 +198,8 @@ impl Group {
     /// It cannot be said.
     pub(crate) fn members(&self) -> io::Result<Vec<i32>> {
         let mut members = match &self.bounds {
-            Bounds::Control { directory, .. } => control_members(directory)?,
-            Bounds::Descendants { root } => below(*root)?,
+            GroupBounds::Control { directory, .. } => control_members(directory)?,
+            GroupBounds::Descendants { root } => below(*root)?,
         };
         members.extend(self.strayed()?);
         Ok(members)
@@ -227,7 +227,7 @@ impl Group {
     /// Whether this process is within its bounds, which nobody enters by himself; `None` when it is gone already.
     pub(super) fn encloses(&self, pid: i32) -> Option<bool> {
         Some(match &self.bounds {
-            Bounds::Control { path, .. } => {
+            GroupBounds::Control { path, .. } => {
                 match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
                     Err(error) if is_out_of_sight(&error) => return None,
                     // That it cannot be read does not say that it is gone.
@@ -235,7 +235,7 @@ impl Group {
                     Ok(text) => control_path(&text)?.starts_with(path),
                 }
             }
-            Bounds::Descendants { root } => descends(pid, *root)?,
+            GroupBounds::Descendants { root } => descends(pid, *root)?,
         })
     }
 
@@ -261,7 +261,7 @@ impl Group {
 
     /// Removes an empty control group.
     pub(crate) fn remove(self) {
-        if let Bounds::Control { directory, .. } = self.bounds {
+        if let GroupBounds::Control { directory, .. } = self.bounds {
             remove_control_group(&directory);
         }
     }
@@ -269,7 +269,7 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bounds, Group, Stray, owner_of, process};
+    use super::{Group, GroupBounds, Stray, owner_of, process};
     use std::path::Path;
     use std::process::Command;
 
@@ -307,14 +307,14 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
         let pid = i32::try_from(child.id()).expect("a pid");
         let own = i32::try_from(std::process::id()).expect("a pid");
-        let group = Group::within(Bounds::Descendants { root: own });
+        let group = Group::within(GroupBounds::Descendants { root: own });
         assert!(group.members().expect("seen").contains(&pid));
         assert_eq!(group.contains(pid), Some(true));
         assert_eq!(group.contains(1), Some(false));
         // Only this child: other tests of this process may have children too.
         let stray = Stray::of(pid).expect("it lives");
         assert!(stray.lives());
-        let mut other = Group::within(Bounds::Descendants { root: pid });
+        let mut other = Group::within(GroupBounds::Descendants { root: pid });
         assert_eq!(other.contains(pid), Some(false));
         other.take_in(vec![stray]);
         assert_eq!(other.members().expect("seen"), [pid]);
@@ -330,7 +330,7 @@ mod tests {
     fn what_cannot_be_read_is_not_taken_for_nobody() {
         let name = format!("upstart-test-unseen-{}", std::process::id());
         let own = i32::try_from(std::process::id()).expect("a pid");
-        let descent = Group::within(Bounds::Descendants { root: own });
+        let descent = Group::within(GroupBounds::Descendants { root: own });
         let control = Group::open(&name);
         let folder = control.directory().map(Path::to_owned);
         // A descriptor that is opened would have a number beyond the limit.

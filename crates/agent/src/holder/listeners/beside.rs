@@ -1,8 +1,8 @@
 //! Room for the software's new sockets beside what is kept.
 
-use super::super::sockets::{self, Found};
+use super::super::sockets::{self, FoundListener};
 use super::super::steering::{self, Spot};
-use super::{BACKLOG, Listeners, Origin, Stage};
+use super::{BACKLOG, ListenerOrigin, Listeners, Stage};
 use rustix::net::sockopt;
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ impl Listeners {
         let spot = Spot::of(socket, address).map_err(|error| (error, Vec::new()))?;
         let mut in_the_way = self.kept.iter().filter(|kept| kept.spot.collides(spot));
         // While the former software lives, the new socket meets its listener as it would anyway.
-        if in_the_way.all(|kept| kept.origin != Origin::Own && !kept.is_served()) {
+        if in_the_way.all(|kept| kept.origin != ListenerOrigin::Own && !kept.is_served()) {
             return Ok(false);
         }
         // A second one of the software's own at its address is refused or not, as by a bare kernel.
@@ -110,9 +110,12 @@ impl Listeners {
             self.next_look = Some(now);
             return Ok(());
         }
-        if self.at(spot).all(|kept| kept.origin == Origin::Duplicate) {
-            let found = Found::new(spot.open(Some(user), BACKLOG)?)?;
-            self.push(found, Origin::Beside)?.serve(stage)?;
+        if self
+            .at(spot)
+            .all(|kept| kept.origin == ListenerOrigin::Duplicate)
+        {
+            let found = FoundListener::new(spot.open(Some(user), BACKLOG)?)?;
+            self.push(found, ListenerOrigin::Beside)?.serve(stage)?;
         }
         self.find_order(spot)?;
         self.next_look = Some(now);

@@ -2,7 +2,7 @@
 
 use super::super::sockets;
 use super::super::steering::{self, Spot};
-use super::{Kept, Listeners, Origin, Stage};
+use super::{Kept, ListenerOrigin, Listeners, Stage};
 use crate::kernel;
 use rustix::net::sockopt;
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ impl Listeners {
         // A duplicate of what the software still has is no more than another handle.
         self.kept.retain(|kept| {
             let concerned = ports.contains(&kept.spot.address.port());
-            !(concerned && kept.origin == Origin::Duplicate && !kept.is_served())
+            !(concerned && kept.origin == ListenerOrigin::Duplicate && !kept.is_served())
         });
         for kept in &mut self.kept {
             let concerned = ports.contains(&kept.spot.address.port()) && !kept.stands_by();

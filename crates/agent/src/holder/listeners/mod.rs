@@ -8,7 +8,7 @@ mod beside;
 mod closing;
 mod order;
 
-use super::sockets::{self, Found};
+use super::sockets::{self, FoundListener};
 use super::steering::{self, Spot};
 use crate::kernel;
 use intercept::holder::KeptListener;
@@ -31,14 +31,14 @@ pub(super) struct Kept {
     id: u64,
     spot: Spot,
     inode: u64,
-    origin: Origin,
+    origin: ListenerOrigin,
     stage: Stage,
     socket: OwnedFd,
 }
 
 /// Where a kept listener comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum ListenerOrigin {
     /// The software's, duplicated.
     Duplicate,
     /// Opened because the agent asked.
@@ -84,7 +84,7 @@ impl Kept {
 
     /// Whether it is there only in case the software shuts its own down.
     fn stands_by(&self) -> bool {
-        self.origin == Origin::Beside && !self.is_served()
+        self.origin == ListenerOrigin::Beside && !self.is_served()
     }
 
     fn serve(&mut self, stage: Stage) -> io::Result<()> {
@@ -101,7 +101,7 @@ impl Listeners {
         let mut spots = BTreeSet::new();
         for found in sockets::find_all_listeners(processes, ports, &self.inodes())? {
             spots.insert(found.spot);
-            self.push(found, Origin::Duplicate)?;
+            self.push(found, ListenerOrigin::Duplicate)?;
         }
         for spot in spots {
             if let Err(error) = self.stand_by(spot) {
@@ -125,7 +125,7 @@ impl Listeners {
         let user = rustix::fs::fstat(socket)?.st_uid;
         let cookie = steering::cookie(socket)?;
         sockopt::set_socket_reuseport(socket, true)?;
-        let beside = match spot.open(Some(user), BACKLOG).and_then(Found::new) {
+        let beside = match spot.open(Some(user), BACKLOG).and_then(FoundListener::new) {
             Ok(beside) => beside,
             Err(error) => {
                 sockopt::set_socket_reuseport(socket, false)?;
@@ -134,7 +134,7 @@ impl Listeners {
         };
         drop(at);
         self.lent.insert(cookie);
-        self.push(beside, Origin::Beside)?;
+        self.push(beside, ListenerOrigin::Beside)?;
         self.steer(spot)
     }
 
@@ -154,8 +154,8 @@ impl Listeners {
             return Ok(());
         }
         let socket = Spot::at(address).open(None, BACKLOG)?;
-        let found = Found::new(socket)?;
-        self.push(found, Origin::Own).map(|_| ())
+        let found = FoundListener::new(socket)?;
+        self.push(found, ListenerOrigin::Own).map(|_| ())
     }
 
     /// Forgets one and closes our handle of it. Says whether there was one.
@@ -189,7 +189,7 @@ impl Listeners {
         // Software that has shut its listener down has shut every handle of it.
         (self.kept).retain(|kept| sockopt::socket_acceptconn(&kept.socket).unwrap_or(false));
         for kept in &mut self.kept {
-            if kept.origin != Origin::Own
+            if kept.origin != ListenerOrigin::Own
                 && !kept.is_served()
                 && let Err(error) = kept.serve(Stage::Held)
             {
@@ -222,7 +222,9 @@ impl Listeners {
     fn steer(&self, spot: Spot) -> io::Result<()> {
         let kept = u32::try_from(self.at(spot).count()).unwrap_or(u32::MAX);
         // A duplicate is in a group only since somebody came to stand beside it.
-        let steers = self.at(spot).find(|kept| kept.origin != Origin::Duplicate);
+        let steers = self
+            .at(spot)
+            .find(|kept| kept.origin != ListenerOrigin::Duplicate);
         let Some(one) = steers.or_else(|| self.at(spot).next()) else {
             return Ok(());
         };
@@ -312,7 +314,7 @@ impl Listeners {
             .map(|kept| KeptListener {
                 listener: kept.id,
                 address: kept.spot.address,
-                duplicate: kept.origin == Origin::Duplicate,
+                duplicate: kept.origin == ListenerOrigin::Duplicate,
             })
             .collect()
     }
@@ -321,7 +323,7 @@ impl Listeners {
         self.kept.iter().map(|kept| kept.inode).collect()
     }
 
-    fn push(&mut self, found: Found, origin: Origin) -> io::Result<&mut Kept> {
+    fn push(&mut self, found: FoundListener, origin: ListenerOrigin) -> io::Result<&mut Kept> {
         if self.kept.len() >= KEPT_MAX {
             return Err(io::Error::other(format!(
                 "{KEPT_MAX} listeners are kept already"

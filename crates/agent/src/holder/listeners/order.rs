@@ -2,7 +2,7 @@
 
 use super::super::sockets;
 use super::super::steering::{self, Spot};
-use super::{Kept, Listeners, Origin};
+use super::{Kept, ListenerOrigin, Listeners};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,9 @@ impl Listeners {
 
     /// Which of these has the place in the group.
     fn who_is_at(&mut self, at: &[Kept], place: usize, spot: Spot) -> io::Result<Option<usize>> {
-        let steers = at.iter().find(|kept| kept.origin != Origin::Duplicate);
+        let steers = at
+            .iter()
+            .find(|kept| kept.origin != ListenerOrigin::Duplicate);
         let Some(one) = steers.or(at.first()) else {
             return Ok(None);
         };

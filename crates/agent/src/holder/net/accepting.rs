@@ -1,6 +1,6 @@
 //! Accepting for the software: the connection is looked at by the hooks' code and given to the caller as a new descriptor.
 
-use super::Shared;
+use super::NetShared;
 use intercept::address::RawAddress;
 use interpose::accept::{Delivered, POLLED_WAIT_MS, dead, is_left_alone, one};
 use interpose::kernel;
@@ -19,7 +19,7 @@ const POLLED_WAIT: Duration = Duration::from_millis(POLLED_WAIT_MS);
 
 /// An accept that waits for a connection.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct WantedConnection {
     pub(super) notice: Notice,
     pub(super) target: Target,
     pub(super) listener: OwnedFd,
@@ -58,7 +58,7 @@ pub(super) enum Tried {
     LeftAlone,
 }
 
-impl Wanted {
+impl WantedConnection {
     pub(super) fn new(notice: Notice, target: Target, listener: OwnedFd, flags: i32) -> Self {
         let fd = listener.as_raw_fd();
         let blocking = kernel::is_blocking(fd);
@@ -84,7 +84,7 @@ impl Wanted {
     }
 
     /// Accepts, if there is something.
-    pub(super) fn attempt(&self, shared: &Shared, alarm: &Alarm) -> Tried {
+    pub(super) fn attempt(&self, shared: &NetShared, alarm: &Alarm) -> Tried {
         if let Some(connection) = shared.left_over.take(self.cookie) {
             return Tried::Accepted(connection);
         }
@@ -129,12 +129,12 @@ impl Wanted {
         made.map_or_else(Tried::Failed, Tried::Accepted)
     }
 
-    fn wakes_itself(&self, shared: &Shared) -> bool {
+    fn wakes_itself(&self, shared: &NetShared) -> bool {
         process_of(self.notice.thread).is_some_and(|process| shared.is_waker(process))
     }
 
     /// Tells the caller how its accept has ended.
-    pub(super) fn end(self, shared: &Shared, tried: Tried) {
+    pub(super) fn end(self, shared: &NetShared, tried: Tried) {
         let claim = Claim {
             notice: self.notice,
             target: self.target,
@@ -152,12 +152,12 @@ impl Wanted {
 }
 
 impl Claim {
-    fn answer(&self, shared: &Shared, error: i32) {
+    fn answer(&self, shared: &NetShared, error: i32) {
         // Who has gone on meanwhile hears nothing.
         let _ = shared.notices.answer(&self.notice, Err(error));
     }
 
-    fn give(&self, shared: &Shared, connection: Delivered) {
+    fn give(&self, shared: &NetShared, connection: Delivered) {
         let [_, address, length, ..] = self.notice.arguments;
         let peer = &connection.peer.bytes[..connection.peer.length];
         if address != 0
@@ -182,14 +182,14 @@ impl Claim {
     }
 
     /// Nobody took it: a signal came between. It is the next accept's.
-    fn leave(&self, shared: &Shared, connection: Delivered) {
+    fn leave(&self, shared: &NetShared, connection: Delivered) {
         shared.left_over.keep(self.cookie, connection);
         shared.parking.wake();
     }
 }
 
 /// An accept has come.
-pub(super) fn begin(shared: &Arc<Shared>, wanted: Wanted, alarm: &Alarm) {
+pub(super) fn begin(shared: &Arc<NetShared>, wanted: WantedConnection, alarm: &Alarm) {
     match wanted.attempt(shared, alarm) {
         Tried::Nothing | Tried::LeftAlone if wanted.blocking => {
             shared.parking.park(shared, wanted);

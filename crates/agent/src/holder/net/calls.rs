@@ -1,10 +1,10 @@
 //! What is done about each call that the net catches: the hooks' work, on a duplicate of the software's socket.
 
-use super::Shared;
-use super::accepting::{self, Wanted};
+use super::NetShared;
+use super::accepting::{self, WantedConnection};
 use intercept::decide::{Connect, leaves_queued, on_bind};
 use intercept::stats::Counter;
-use interpose::connect::{Begun, begin, decide};
+use interpose::connect::{BegunConnect, begin, decide};
 use interpose::kernel::{self, Errno, Storage};
 use interpose::net::alarm::Alarm;
 use interpose::net::notice::Notice;
@@ -19,7 +19,7 @@ const LOOK_MS: u64 = 50;
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome {
+pub(super) enum NetOutcome {
     /// The kernel does it.
     GoOn,
     /// This is the answer.
@@ -29,15 +29,15 @@ pub(super) enum Outcome {
 }
 
 /// A call and who made it.
-struct Caller<'a> {
-    shared: &'a Arc<Shared>,
+struct NetCaller<'a> {
+    shared: &'a Arc<NetShared>,
     notice: &'a Notice,
     alarm: &'a Alarm,
     target: Target,
 }
 
 /// Does a call.
-pub(super) fn serve(shared: &Arc<Shared>, notice: &Notice, alarm: &Alarm) {
+pub(super) fn serve(shared: &Arc<NetShared>, notice: &Notice, alarm: &Alarm) {
     state::count(Counter::NetCall);
     let target = match Target::open(notice.thread) {
         Ok(target) => target,
@@ -50,7 +50,7 @@ pub(super) fn serve(shared: &Arc<Shared>, notice: &Notice, alarm: &Alarm) {
             return;
         }
     };
-    let caller = Caller {
+    let caller = NetCaller {
         shared,
         notice,
         alarm,
@@ -69,34 +69,34 @@ pub(super) fn serve(shared: &Arc<Shared>, notice: &Notice, alarm: &Alarm) {
             notice.arguments[3],
         ),
         libc::SYS_sendmsg => caller.send_message(),
-        _ => caller.end(Outcome::GoOn),
+        _ => caller.end(NetOutcome::GoOn),
     };
 }
 
-impl Caller<'_> {
+impl NetCaller<'_> {
     /// Gives the outcome to whoever waits for it; says whether somebody did.
-    fn end(&self, outcome: Outcome) -> bool {
+    fn end(&self, outcome: NetOutcome) -> bool {
         let Self { shared, notice, .. } = self;
         match outcome {
-            Outcome::GoOn => shared.notices.go_on(notice),
-            Outcome::Answer(answer) => shared.notices.answer(notice, answer),
-            Outcome::Settled => Ok(()),
+            NetOutcome::GoOn => shared.notices.go_on(notice),
+            NetOutcome::Answer(answer) => shared.notices.answer(notice, answer),
+            NetOutcome::Settled => Ok(()),
         }
         .is_ok()
     }
 
     /// The call's socket, once it is sure that it is this caller's still; else what becomes of the call.
-    fn socket(&self) -> Result<OwnedFd, Outcome> {
+    fn socket(&self) -> Result<OwnedFd, NetOutcome> {
         let socket = self.target.duplicate(self.notice.arguments[0] as i32);
         if !self.shared.notices.is_valid(self.notice) {
-            return Err(Outcome::Settled);
+            return Err(NetOutcome::Settled);
         }
         socket.map_err(|error| {
             if error != libc::EBADF {
                 self.shared.note_blind(self.notice.thread, error);
             }
             // What is wrong with the descriptor the kernel says best.
-            Outcome::GoOn
+            NetOutcome::GoOn
         })
     }
 
@@ -108,11 +108,11 @@ impl Caller<'_> {
 
     fn connect(&self) -> bool {
         let Some(to) = self.address() else {
-            return self.end(Outcome::GoOn);
+            return self.end(NetOutcome::GoOn);
         };
         let Some(address) = to.address() else {
             state::count(Counter::ConnectNotInternet);
-            return self.end(Outcome::GoOn);
+            return self.end(NetOutcome::GoOn);
         };
         if state::table(|table| leaves_queued(&table, address.port(), kernel::now_ms()))
             == Some(true)
@@ -127,30 +127,30 @@ impl Caller<'_> {
             && bind::is_only_kept(socket.as_raw_fd(), address)
         {
             drop(socket);
-            return self.end(Outcome::Answer(Err(libc::ECONNREFUSED)));
+            return self.end(NetOutcome::Answer(Err(libc::ECONNREFUSED)));
         }
         // Beside what is kept the software may call itself, which the holder knows.
         if let Connect::Bypass(reason) = decide(Some(address))
             && !is_kept
         {
             state::count(reason.connect_counter());
-            return self.end(Outcome::GoOn);
+            return self.end(NetOutcome::GoOn);
         }
         self.connect_to_member(&to, |fd, blocking| match blocking {
             true => self.wait(fd, &to),
-            false => Outcome::Answer(Err(libc::EINPROGRESS)),
+            false => NetOutcome::Answer(Err(libc::EINPROGRESS)),
         })
     }
 
     /// Sends the label; `begun` says what becomes of the call once it is on its way.
-    fn connect_to_member(&self, to: &Storage, begun: impl Fn(i32, bool) -> Outcome) -> bool {
+    fn connect_to_member(&self, to: &Storage, begun: impl Fn(i32, bool) -> NetOutcome) -> bool {
         let Self { shared, notice, .. } = self;
         let socket = match self.socket() {
             Ok(socket) => socket,
             Err(outcome) => return self.end(outcome),
         };
         let Some(cookie) = kernel::cookie(socket.as_raw_fd()) else {
-            return self.end(Outcome::GoOn);
+            return self.end(NetOutcome::GoOn);
         };
         let outcome = match shared.repeats.begin(notice.thread, cookie) {
             Some(first) => first,
@@ -163,7 +163,7 @@ impl Caller<'_> {
         taken
     }
 
-    fn label(&self, fd: i32, to: &Storage, begun: impl Fn(i32, bool) -> Outcome) -> Outcome {
+    fn label(&self, fd: i32, to: &Storage, begun: impl Fn(i32, bool) -> NetOutcome) -> NetOutcome {
         let blocking = kernel::is_blocking(fd);
         let label = if blocking {
             self.alarm.during(|| begin(fd, to.given()))
@@ -171,29 +171,29 @@ impl Caller<'_> {
             begin(fd, to.given())
         };
         match label {
-            Begun::Plain => Outcome::GoOn,
-            Begun::Labelled => begun(fd, blocking),
-            Begun::Ended(Ok(_)) if !blocking => Outcome::Answer(Err(libc::EINPROGRESS)),
-            Begun::Ended(answer) => Outcome::Answer(answer),
+            BegunConnect::Plain => NetOutcome::GoOn,
+            BegunConnect::Labelled => begun(fd, blocking),
+            BegunConnect::Ended(Ok(_)) if !blocking => NetOutcome::Answer(Err(libc::EINPROGRESS)),
+            BegunConnect::Ended(answer) => NetOutcome::Answer(answer),
         }
     }
 
     /// A socket that waits for its connection: the kernel's own connect waits best, with the right manners towards signals. Only
     /// where the wait is limited does that answer otherwise than for a connect that it has begun itself.
-    fn wait(&self, fd: i32, to: &Storage) -> Outcome {
+    fn wait(&self, fd: i32, to: &Storage) -> NetOutcome {
         let Some(limit) = kernel::time_limit(fd, libc::SO_SNDTIMEO) else {
-            return Outcome::GoOn;
+            return NetOutcome::GoOn;
         };
         let until = Instant::now() + limit;
         while !kernel::ready(fd, libc::POLLOUT, LOOK_MS).unwrap_or(false) {
             if !self.shared.notices.is_valid(self.notice) {
-                return Outcome::GoOn;
+                return NetOutcome::GoOn;
             }
             if Instant::now() >= until {
-                return Outcome::Answer(Err(libc::EINPROGRESS));
+                return NetOutcome::Answer(Err(libc::EINPROGRESS));
             }
         }
-        Outcome::Answer(
+        NetOutcome::Answer(
             self.alarm
                 .during(|| kernel::connect(fd, to.given(), state::mark())),
         )
@@ -208,11 +208,11 @@ impl Caller<'_> {
             Some(local) => match self.socket() {
                 Ok(socket) => {
                     bind::make_room(socket.as_raw_fd(), local);
-                    Outcome::GoOn
+                    NetOutcome::GoOn
                 }
                 Err(outcome) => outcome,
             },
-            None => Outcome::GoOn,
+            None => NetOutcome::GoOn,
         };
         self.end(outcome)
     }
@@ -221,9 +221,9 @@ impl Caller<'_> {
         let backlog = self.notice.arguments[1] as i32;
         let outcome = match self.socket() {
             Ok(socket) if kernel::is_tcp(socket.as_raw_fd()) => {
-                Outcome::Answer(listen::listen(socket.as_raw_fd(), backlog))
+                NetOutcome::Answer(listen::listen(socket.as_raw_fd(), backlog))
             }
-            Ok(_) => Outcome::GoOn,
+            Ok(_) => NetOutcome::GoOn,
             Err(outcome) => outcome,
         };
         self.end(outcome)
@@ -231,16 +231,16 @@ impl Caller<'_> {
 
     fn peer_name(&self) -> bool {
         if !peer::any_shown() {
-            return self.end(Outcome::GoOn);
+            return self.end(NetOutcome::GoOn);
         }
         let [_, address, length, ..] = self.notice.arguments;
         let outcome = match self.socket() {
             Ok(socket) => match peer::shown(socket.as_raw_fd()) {
                 Some(shown) => {
                     let bytes = &shown.bytes[..shown.length];
-                    Outcome::Answer(self.target.show(bytes, address, length).map(|()| 0))
+                    NetOutcome::Answer(self.target.show(bytes, address, length).map(|()| 0))
                 }
-                None => Outcome::GoOn,
+                None => NetOutcome::GoOn,
             },
             Err(outcome) => outcome,
         };
@@ -253,13 +253,13 @@ impl Caller<'_> {
         let to = self.target.address(address, length).ok();
         let to = to.filter(|to| !matches!(decide(to.address()), Connect::Bypass(_)));
         let Some(to) = to else {
-            return self.end(Outcome::GoOn);
+            return self.end(NetOutcome::GoOn);
         };
         state::count(Counter::FastOpenReplaced);
         let may_wait = flags as i32 & libc::MSG_DONTWAIT == 0;
         self.connect_to_member(&to, |_, blocking| match blocking && may_wait {
-            true => Outcome::GoOn,
-            false => Outcome::Answer(Err(libc::EINPROGRESS)),
+            true => NetOutcome::GoOn,
+            false => NetOutcome::Answer(Err(libc::EINPROGRESS)),
         })
     }
 
@@ -271,7 +271,7 @@ impl Caller<'_> {
             .read(self.notice.arguments[1], &mut head)
             .is_err()
         {
-            return self.end(Outcome::GoOn);
+            return self.end(NetOutcome::GoOn);
         }
         let [a, b, c, d, e, f, g, h, i, j, k, l] = head;
         let address = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
@@ -284,11 +284,11 @@ impl Caller<'_> {
             Ok(socket) if kernel::is_tcp(socket.as_raw_fd()) => socket,
             Ok(other) => {
                 drop(other);
-                return self.end(Outcome::GoOn);
+                return self.end(NetOutcome::GoOn);
             }
             Err(outcome) => return self.end(outcome),
         };
-        let wanted = Wanted::new(*self.notice, self.target, listener, flags);
+        let wanted = WantedConnection::new(*self.notice, self.target, listener, flags);
         accepting::begin(self.shared, wanted, self.alarm);
         true
     }

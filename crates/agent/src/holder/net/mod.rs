@@ -34,12 +34,12 @@ const WAKERS_MAX: usize = 256;
 /// The net under one child. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Net {
-    shared: Arc<Shared>,
+    shared: Arc<NetShared>,
 }
 
 /// What the threads have in common.
 #[derive(Debug)]
-struct Shared {
+struct NetShared {
     notices: Notices,
     parking: Parking,
     repeats: Repeats,
@@ -60,7 +60,7 @@ impl Net {
     /// When there are no descriptors or threads left.
     pub(super) fn start(notices: OwnedFd) -> io::Result<Self> {
         alarm::prepare().map_err(io::Error::from_raw_os_error)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(NetShared {
             notices: Notices::new(notices),
             parking: Parking::new()?,
             repeats: Repeats::default(),
@@ -87,7 +87,7 @@ impl Drop for Net {
     }
 }
 
-impl Shared {
+impl NetShared {
     /// Notes that this process wakes its own accept.
     fn note_waker(&self, process: i32) {
         let mut wakers = self.wakers.lock();

@@ -3,8 +3,8 @@
 //! An epoll rather than a poll, which would keep the listeners' files open while it waits: a listener that its software has closed
 //! must be gone as soon as nobody waits at it.
 
-use super::Shared;
-use super::accepting::{Tried, Wanted};
+use super::NetShared;
+use super::accepting::{Tried, WantedConnection};
 use interpose::net::alarm::Alarm;
 use parking_lot::Mutex;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -43,7 +43,7 @@ pub(super) struct Parking {
 #[derive(Debug, Default)]
 struct Parked {
     last: u64,
-    waiting: BTreeMap<u64, Arc<Wanted>>,
+    waiting: BTreeMap<u64, Arc<WantedConnection>>,
 }
 
 impl Parking {
@@ -60,7 +60,7 @@ impl Parking {
     }
 
     /// Lets an accept wait.
-    pub(super) fn park(&self, shared: &Shared, wanted: Wanted) {
+    pub(super) fn park(&self, shared: &NetShared, wanted: WantedConnection) {
         let mut parked = self.parked.lock();
         if parked.waiting.len() >= PARKED_MAX {
             wanted.end(shared, Tried::Failed(libc::ENOBUFS));
@@ -107,7 +107,7 @@ impl Parking {
     }
 
     /// Forgets who has gone on meanwhile, so that nothing keeps their listeners open.
-    pub(super) fn sweep(&self, shared: &Shared) {
+    pub(super) fn sweep(&self, shared: &NetShared) {
         let _trying = self.trying.lock();
         let mut parked = self.parked.lock();
         parked.waiting.retain(|_, wanted| {
@@ -129,7 +129,7 @@ impl Parking {
     }
 
     /// Closing our descriptors does not do it: the files are open in the software too.
-    fn unwatch(&self, wanted: &Wanted) {
+    fn unwatch(&self, wanted: &WantedConnection) {
         // What is not watched need not be taken off.
         let _ = epoll::delete(&self.watch, &wanted.listener);
         let _ = epoll::delete(&self.watch, wanted.target.ending());
@@ -139,7 +139,7 @@ impl Parking {
         self.parked.lock().waiting.keys().copied().collect()
     }
 
-    fn get(&self, number: u64) -> Option<Arc<Wanted>> {
+    fn get(&self, number: u64) -> Option<Arc<WantedConnection>> {
         self.parked.lock().waiting.get(&number).cloned()
     }
 
@@ -181,7 +181,7 @@ impl Parking {
 }
 
 /// The thread's work.
-pub(super) fn serve(shared: &Arc<Shared>, alarm: &Alarm) {
+pub(super) fn serve(shared: &Arc<NetShared>, alarm: &Alarm) {
     let parking = &shared.parking;
     let mut swept = Instant::now();
     while !shared.has_ended() {
@@ -207,7 +207,7 @@ pub(super) fn serve(shared: &Arc<Shared>, alarm: &Alarm) {
 }
 
 /// Looks after one of those who wait; says whether it is to be left alone for now.
-fn attend(shared: &Shared, number: u64, alarm: &Alarm) -> bool {
+fn attend(shared: &NetShared, number: u64, alarm: &Alarm) -> bool {
     let parking = &shared.parking;
     if number & ENDING != 0 {
         parking.remove(number & !ENDING);
@@ -227,17 +227,17 @@ fn attend(shared: &Shared, number: u64, alarm: &Alarm) -> bool {
 }
 
 /// Only this thread shares what waits, so that what was removed is its own.
-fn end(shared: &Shared, wanted: Arc<Wanted>, tried: Tried) {
+fn end(shared: &NetShared, wanted: Arc<WantedConnection>, tried: Tried) {
     if let Some(wanted) = Arc::into_inner(wanted) {
         wanted.end(shared, tried);
     }
 }
 
 /// Answers those whose time is up.
-fn end_late(shared: &Shared) {
+fn end_late(shared: &NetShared) {
     let _trying = shared.parking.trying.lock();
     let now = Instant::now();
-    let late: Vec<(u64, Arc<Wanted>)> = shared
+    let late: Vec<(u64, Arc<WantedConnection>)> = shared
         .parking
         .parked
         .lock()

@@ -1,6 +1,6 @@
 //! What was done for an answer that its caller did not take, because a signal came between.
 
-use super::calls::Outcome;
+use super::calls::NetOutcome;
 use interpose::accept::Delivered;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, VecDeque};
@@ -19,21 +19,21 @@ const LEFT_OVER_MAX: usize = 1024;
 /// untouched, while ours has a socket that connects already: it gets the first try's answer.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    begun: Mutex<BTreeMap<i32, Begun>>,
+    begun: Mutex<BTreeMap<i32, BegunCall>>,
     answered: Condvar,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct BegunCall {
     /// The socket's cookie.
     socket: u64,
     /// The answer that was not taken; `None` while it is being found.
-    answer: Option<Outcome>,
+    answer: Option<NetOutcome>,
 }
 
 impl Repeats {
     /// The answer to a try of this thread's for this socket that was not taken. Else a first try begins.
-    pub(super) fn begin(&self, thread: i32, socket: u64) -> Option<Outcome> {
+    pub(super) fn begin(&self, thread: i32, socket: u64) -> Option<NetOutcome> {
         let mut begun = self.begun.lock();
         loop {
             let known = begun.get(&thread).filter(|first| first.socket == socket);
@@ -52,7 +52,7 @@ impl Repeats {
         }
         begun.insert(
             thread,
-            Begun {
+            BegunCall {
                 socket,
                 answer: None,
             },
@@ -61,11 +61,11 @@ impl Repeats {
     }
 
     /// The try has ended so, and its answer was taken or not.
-    pub(super) fn end(&self, thread: i32, socket: u64, answer: Outcome, taken: bool) {
+    pub(super) fn end(&self, thread: i32, socket: u64, answer: NetOutcome, taken: bool) {
         let mut begun = self.begun.lock();
         if !taken {
             let answer = Some(answer);
-            begun.insert(thread, Begun { socket, answer });
+            begun.insert(thread, BegunCall { socket, answer });
         } else if begun
             .get(&thread)
             .is_some_and(|first| first.socket == socket)

@@ -1,6 +1,6 @@
 //! The net's threads: receivers grow while none is idle and shrink again; one thread for the accepts that wait.
 
-use super::{Shared, calls, parking};
+use super::{NetShared, calls, parking};
 use interpose::net::alarm::{self, Alarm};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -34,7 +34,7 @@ pub(super) struct Threads {
     receivers: std::sync::atomic::AtomicUsize,
 }
 
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
+pub(super) fn start(shared: &Arc<NetShared>) -> io::Result<()> {
     spawn(shared, "net-parking", parking::serve)?;
     for _ in 0..RECEIVERS_MIN {
         spawn_receiver(shared)?;
@@ -43,7 +43,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 /// Tells all threads to end, without waiting for them.
-pub(super) fn end(shared: &Arc<Shared>) {
+pub(super) fn end(shared: &Arc<NetShared>) {
     let shared = Arc::clone(shared);
     let ending = std::thread::Builder::new().name("net-end".to_owned());
     let begun = ending.stack_size(STACK_BYTES).spawn(move || {
@@ -63,7 +63,7 @@ pub(super) fn end(shared: &Arc<Shared>) {
     }
 }
 
-fn spawn_receiver(shared: &Arc<Shared>) -> io::Result<()> {
+fn spawn_receiver(shared: &Arc<NetShared>) -> io::Result<()> {
     shared.threads.receivers.fetch_add(1, Ordering::AcqRel);
     // Counted as idle before it runs, so that a burst does not start one for each of its calls.
     shared.idle.fetch_add(1, Ordering::AcqRel);
@@ -73,7 +73,7 @@ fn spawn_receiver(shared: &Arc<Shared>) -> io::Result<()> {
     })
 }
 
-fn spawn(shared: &Arc<Shared>, name: &str, work: fn(&Arc<Shared>, &Alarm)) -> io::Result<()> {
+fn spawn(shared: &Arc<NetShared>, name: &str, work: fn(&Arc<NetShared>, &Alarm)) -> io::Result<()> {
     let shared = Arc::clone(shared);
     std::thread::Builder::new()
         .name(name.to_owned())
@@ -90,7 +90,7 @@ fn spawn(shared: &Arc<Shared>, name: &str, work: fn(&Arc<Shared>, &Alarm)) -> io
         .map(|_| ())
 }
 
-fn receive(shared: &Arc<Shared>, alarm: &Alarm) {
+fn receive(shared: &Arc<NetShared>, alarm: &Alarm) {
     loop {
         let received = shared.notices.receive();
         let idle = shared.idle.fetch_sub(1, Ordering::AcqRel) - 1;
@@ -113,7 +113,7 @@ fn receive(shared: &Arc<Shared>, alarm: &Alarm) {
     shared.threads.receivers.fetch_sub(1, Ordering::AcqRel);
 }
 
-fn grow(shared: &Arc<Shared>) {
+fn grow(shared: &Arc<NetShared>) {
     if shared.threads.receivers.load(Ordering::Acquire) < RECEIVERS_MAX
         && let Err(error) = spawn_receiver(shared)
     {
@@ -122,7 +122,7 @@ fn grow(shared: &Arc<Shared>) {
 }
 
 /// One receiver too many ends.
-fn shrinks(shared: &Shared) -> bool {
+fn shrinks(shared: &NetShared) -> bool {
     let receivers = &shared.threads.receivers;
     let fewer = |count: usize| (count > RECEIVERS_MIN).then(|| count - 1);
     receivers
@@ -131,7 +131,7 @@ fn shrinks(shared: &Shared) -> bool {
 }
 
 /// Whether nobody is left whose calls could come.
-fn is_deserted(shared: &Shared) -> bool {
+fn is_deserted(shared: &NetShared) -> bool {
     let mut watched = [PollFd::from_borrowed_fd(
         shared.notices.as_fd(),
         PollFlags::IN,

@@ -1,8 +1,8 @@
 //! Starting and stopping the software.
 
 use crate::error_chain::chain;
-use crate::holder_client::ClientError;
 use crate::holder_client::HolderClient;
+use crate::holder_client::HolderClientError;
 use crate::node::Node;
 use crate::node::bundles::UnusableBundle;
 use crate::node::child::{ChildKeeper, ChildStart, KnownChild, StopManner};
@@ -107,7 +107,7 @@ enum StartError {
     },
     /// The holder cannot start it.
     #[error("the software cannot be started")]
-    Holder(#[source] ClientError),
+    Holder(#[source] HolderClientError),
 }
 
 /// Sees to it that the software of `to` runs.

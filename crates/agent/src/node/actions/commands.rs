@@ -8,11 +8,11 @@ use crate::node::bundles::{Bundles, UnusableBundle};
 use crate::node::child::ChildKeeper;
 use crate::node::rendering::{RenderError, Rendering};
 use crate::node::surroundings::Surroundings;
-use crate::probe::{self, ProbeError, Question, Software, Timing};
+use crate::probe::{self, ProbeError, ProbedSoftware, ResolvedQuestion, Timing};
 use crate::relay::Relay;
 use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Command, ProbeQuestion};
-use model::expression::{ExpressionError, Scope};
+use model::expression::{ExpressionError, ExpressionScope};
 use model::machine::Serving;
 use std::io;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ struct CommandManner {
     environment: std::collections::BTreeMap<String, String>,
     directory: String,
     user: Option<String>,
-    scope: Scope,
+    scope: ExpressionScope,
 }
 
 /// What runs commands beside the software, and asks whether it is healthy.
@@ -212,25 +212,27 @@ impl<'n> SoftwareCommands<'n> {
     }
 
     /// What the probe of software asks, how long and how often.
-    fn asked(&self, serving: Serving) -> Result<(Question, Timing), CommandError> {
+    fn asked(&self, serving: Serving) -> Result<(ResolvedQuestion, Timing), CommandError> {
         let class = self.bundles.definition(serving.bundle)?;
         let probe = &class.lifecycle.probe;
         let scope = self.rendering.scope(serving, &class);
         let question = match &probe.question {
-            ProbeQuestion::Http { service, path } => Question::Http {
+            ProbeQuestion::Http { service, path } => ResolvedQuestion::Http {
                 service: service.clone(),
                 path: path.render(&scope)?,
             },
-            ProbeQuestion::Command(words) => Question::Command(
+            ProbeQuestion::Command(words) => ResolvedQuestion::Command(
                 words
                     .iter()
                     .map(|word| word.render(&scope))
                     .collect::<Result<_, _>>()?,
             ),
-            ProbeQuestion::Tcp { service } => Question::Tcp {
+            ProbeQuestion::Tcp { service } => ResolvedQuestion::Tcp {
                 service: service.clone(),
             },
-            ProbeQuestion::Alive { alive_ms } => Question::Alive(Duration::from_millis(*alive_ms)),
+            ProbeQuestion::Alive { alive_ms } => {
+                ResolvedQuestion::Alive(Duration::from_millis(*alive_ms))
+            }
         };
         let timing = Timing {
             limit: Duration::from_millis(probe.timeout_ms),
@@ -298,7 +300,7 @@ impl<'n> Probed<'n> {
     }
 }
 
-impl Software for Probed<'_> {
+impl ProbedSoftware for Probed<'_> {
     async fn dial(&self, service: &str) -> io::Result<TcpStream> {
         let picture = self.commands.relay.traffic.picture();
         let down = || io::Error::new(io::ErrorKind::NotConnected, "the software does not run");

@@ -7,8 +7,8 @@ use crate::node::bundles::{Bundles, UnusableBundle};
 use crate::node::rendering::{RenderError, Rendering};
 use crate::node::state_directory::StateDirectory;
 use crate::node::surroundings::Surroundings;
-use crate::snapshot::{self, Declared, FreeRoom, SnapshotError};
-use crate::transform::{Transform, TransformError};
+use crate::snapshot::{self, DeclaredState, FreeRoom, SnapshotError};
+use crate::transform::{TransformError, TransformRun};
 use crate::tree::{self, remove};
 use model::machine::{Outcome, Place, Step};
 use std::fs::Permissions;
@@ -31,49 +31,51 @@ pub(super) struct StateTransform<'n> {
 }
 
 /// Why a transform did not come to its end.
-enum Broken {
+enum TransformBroken {
     NoSpace(String),
     Failed(String),
 }
 
-impl From<SnapshotError> for Broken {
+impl From<SnapshotError> for TransformBroken {
     fn from(error: SnapshotError) -> Self {
         match error {
             SnapshotError::NoSpace { .. } | SnapshotError::NoFiles { .. } => {
-                Broken::NoSpace(chain(&error))
+                TransformBroken::NoSpace(chain(&error))
             }
             SnapshotError::Io { ref source, .. } if is_full(source) => {
-                Broken::NoSpace(format!("no space left: {}", chain(&error)))
+                TransformBroken::NoSpace(format!("no space left: {}", chain(&error)))
             }
-            SnapshotError::Io { .. } | SnapshotError::Unfit { .. } => Broken::Failed(chain(&error)),
+            SnapshotError::Io { .. } | SnapshotError::Unfit { .. } => {
+                TransformBroken::Failed(chain(&error))
+            }
         }
     }
 }
 
-impl From<TransformError> for Broken {
+impl From<TransformError> for TransformBroken {
     fn from(error: TransformError) -> Self {
         match error {
-            TransformError::NoSpace { .. } => Broken::NoSpace(error.to_string()),
-            other => Broken::Failed(chain(&other)),
+            TransformError::NoSpace { .. } => TransformBroken::NoSpace(error.to_string()),
+            other => TransformBroken::Failed(chain(&other)),
         }
     }
 }
 
-impl From<UnusableBundle> for Broken {
+impl From<UnusableBundle> for TransformBroken {
     fn from(error: UnusableBundle) -> Self {
-        Broken::Failed(chain(&error))
+        TransformBroken::Failed(chain(&error))
     }
 }
 
-impl From<RenderError> for Broken {
+impl From<RenderError> for TransformBroken {
     fn from(error: RenderError) -> Self {
-        Broken::Failed(chain(&error))
+        TransformBroken::Failed(chain(&error))
     }
 }
 
-impl From<AdapterError> for Broken {
+impl From<AdapterError> for TransformBroken {
     fn from(error: AdapterError) -> Self {
-        Broken::Failed(chain(&error))
+        TransformBroken::Failed(chain(&error))
     }
 }
 
@@ -94,25 +96,25 @@ impl<'n> StateTransform<'n> {
         self.surroundings.progress.clear();
         match result {
             Ok(()) => Outcome::Done,
-            Err(Broken::NoSpace(reason)) => {
+            Err(TransformBroken::NoSpace(reason)) => {
                 // What was copied is worthless and the old software needs the room.
                 let _ = remove(&self.surroundings.layout.state(to));
                 let _ = remove(&self.state.work_folder());
                 self.state.space.note_ran_out(to, &reason);
                 Outcome::NoSpace { reason }
             }
-            Err(Broken::Failed(reason)) => Outcome::Failed { reason },
+            Err(TransformBroken::Failed(reason)) => Outcome::Failed { reason },
         }
     }
 
-    async fn try_to(&self, from: Place, to: Place, path: &[Step]) -> Result<(), Broken> {
+    async fn try_to(&self, from: Place, to: Place, path: &[Step]) -> Result<(), TransformBroken> {
         // What still runs has had its time: from here on its adapters' states are what the transform is given.
         self.adapters.stores().freeze();
         let work = self.state.work_folder();
         let done = self.surroundings.layout.state(to);
         for leftover in [&work, &done] {
             remove(leftover).map_err(|error| {
-                Broken::Failed(format!("cannot delete {}: {error}", leftover.display()))
+                TransformBroken::Failed(format!("cannot delete {}: {error}", leftover.display()))
             })?;
         }
         make(&work)?;
@@ -121,7 +123,7 @@ impl<'n> StateTransform<'n> {
         passed.map_err(|error| broken("open", &work, &error))?;
         let mut old =
             std::fs::canonicalize(self.surroundings.layout.state(from)).map_err(|error| {
-                Broken::Failed(format!(
+                TransformBroken::Failed(format!(
                     "the state of version {from} cannot be found: {error}"
                 ))
             })?;
@@ -165,9 +167,9 @@ impl<'n> StateTransform<'n> {
     }
 
     /// What follows, and the new software, write too: better to go back now than to fail half-way.
-    fn leaves_room(&self) -> Result<(), Broken> {
+    fn leaves_room(&self) -> Result<(), TransformBroken> {
         match FreeRoom::at(self.surroundings.layout.root()).map(|free| free.bytes) {
-            Ok(available) if available < LEFT_BYTES_MIN => Err(Broken::NoSpace(format!(
+            Ok(available) if available < LEFT_BYTES_MIN => Err(TransformBroken::NoSpace(format!(
                 "no space left: the new state leaves {available} bytes free; free at least {LEFT_BYTES_MIN} more on the disk of {}",
                 self.surroundings.layout.root().display()
             ))),
@@ -177,7 +179,12 @@ impl<'n> StateTransform<'n> {
     }
 
     /// Copies in a thread of its own and shows how far it has come.
-    async fn copy(&self, from: &Path, to: &Path, declared: &Declared) -> Result<(), Broken> {
+    async fn copy(
+        &self,
+        from: &Path,
+        to: &Path,
+        declared: &DeclaredState,
+    ) -> Result<(), TransformBroken> {
         let (surroundings, from, to) = (self.surroundings.clone(), from.to_owned(), to.to_owned());
         let declared = declared.clone();
         let copied = tokio::task::spawn_blocking(move || {
@@ -193,7 +200,9 @@ impl<'n> StateTransform<'n> {
                 result?;
                 Ok(())
             }
-            Err(error) => Err(Broken::Failed(format!("the snapshot broke: {error}"))),
+            Err(error) => Err(TransformBroken::Failed(format!(
+                "the snapshot broke: {error}"
+            ))),
         }
     }
 
@@ -203,7 +212,7 @@ impl<'n> StateTransform<'n> {
         old: &Path,
         new: &Path,
         work: &Path,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), TransformBroken> {
         let rendered = self.rendering.render_transform(step.place())?;
         self.surroundings
             .progress
@@ -222,7 +231,7 @@ impl<'n> StateTransform<'n> {
                 .and_then(|ids| tree::give_away(&adapter_state_in, ids))
                 .map_err(|error| broken("give away", &adapter_state_in, &error))?;
         }
-        let transform = Transform {
+        let transform = TransformRun {
             upstart_binary: self.surroundings.binary.clone(),
             command: rendered.command,
             environment: rendered.environment,
@@ -238,7 +247,7 @@ impl<'n> StateTransform<'n> {
         };
         tokio::select! {
             result = transform.run() => Ok(result?),
-            () = self.outdated(step.place()) => Err(Broken::Failed(format!(
+            () = self.outdated(step.place()) => Err(TransformBroken::Failed(format!(
                 "version {} is not wanted any more: it was withdrawn, or a newer revision is published",
                 step.place()
             ))),
@@ -263,7 +272,7 @@ impl<'n> StateTransform<'n> {
 }
 
 /// Makes a folder that only the agent's user enters.
-fn make(folder: &Path) -> Result<(), Broken> {
+fn make(folder: &Path) -> Result<(), TransformBroken> {
     let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
     made.map_err(|error| broken("make", folder, &error))
 }
@@ -274,11 +283,11 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// A failed step on the disk; a full disk apart.
-fn broken(what: &str, path: &Path, error: &io::Error) -> Broken {
+fn broken(what: &str, path: &Path, error: &io::Error) -> TransformBroken {
     let text = format!("cannot {what} {}: {error}", path.display());
     match is_full(error) {
-        true => Broken::NoSpace(format!("no space left: {text}")),
-        false => Broken::Failed(text),
+        true => TransformBroken::NoSpace(format!("no space left: {text}")),
+        false => TransformBroken::Failed(text),
     }
 }
 

@@ -13,7 +13,7 @@ use lens::Lens;
 use model::bundle::Adapter;
 use model::ids::Version;
 use model::machine::Place;
-use model::routing::Direction;
+use model::routing::AdapterDirection;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ impl AdapterLoader {
         upgrade: Version,
         folder: &Path,
     ) -> Result<(), AdapterError> {
-        let id = state_id(upgrade, Direction::Future);
+        let id = state_id(upgrade, AdapterDirection::Future);
         (self.stores.export(id, folder)).map_err(AdapterError::Export)
     }
 
@@ -115,7 +115,7 @@ impl AdapterLoader {
         if !has_adapters {
             return Ok(());
         }
-        let id = state_id(place.version, Direction::Past);
+        let id = state_id(place.version, AdapterDirection::Past);
         let imported = self.stores.import(id, folder);
         imported.map_err(AdapterError::Import)
     }
@@ -187,7 +187,7 @@ impl AdapterLoader {
             };
             let before = (catalog.history().release(*version)).map(|release| release.from);
             for (service, definition) in &class.services {
-                for direction in [Direction::Past, Direction::Future] {
+                for direction in [AdapterDirection::Past, AdapterDirection::Future] {
                     let Adapter::File(path) = definition.adapter(direction) else {
                         continue;
                     };
@@ -232,24 +232,24 @@ fn unfit(problem: impl ToString) -> AdapterError {
     AdapterError::Unfit(problem.to_string())
 }
 
-fn side(direction: Direction) -> call::Direction {
+fn side(direction: AdapterDirection) -> call::Direction {
     match direction {
-        Direction::Past => call::Direction::Past,
-        Direction::Future => call::Direction::Future,
+        AdapterDirection::Past => call::Direction::Past,
+        AdapterDirection::Future => call::Direction::Future,
     }
 }
 
-fn state_id(upgrade: Version, direction: Direction) -> StateId {
+fn state_id(upgrade: Version, direction: AdapterDirection) -> StateId {
     StateId {
         upgrade: upgrade.0,
         direction: side(direction),
     }
 }
 
-fn chain_place(upgrade: Version, before: Version, direction: Direction) -> ChainPlace {
+fn chain_place(upgrade: Version, before: Version, direction: AdapterDirection) -> ChainPlace {
     let (caller, next) = match direction {
-        Direction::Past => (before, upgrade),
-        Direction::Future => (upgrade, before),
+        AdapterDirection::Past => (before, upgrade),
+        AdapterDirection::Future => (upgrade, before),
     };
     ChainPlace {
         state: state_id(upgrade, direction),

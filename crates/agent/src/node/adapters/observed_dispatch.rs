@@ -2,7 +2,7 @@
 
 use crate::cached;
 use crate::household::Household;
-use crate::kernel::{self, Owner};
+use crate::kernel::{self, SocketOwner};
 use crate::node::child::ChildKeeper;
 use crate::node::surroundings::Surroundings;
 use crate::relay::{Observed, Relay, ResetReason};
@@ -190,7 +190,7 @@ impl ObservedDispatch {
 }
 
 /// The connections at these ports that the software's processes have, without the agent's own.
-fn direct(household: &Household, ports: &BTreeSet<u16>) -> io::Result<BTreeMap<u64, Owner>> {
+fn direct(household: &Household, ports: &BTreeSet<u16>) -> io::Result<BTreeMap<u64, SocketOwner>> {
     let here: Vec<kernel::Socket> = household
         .connections()?
         .into_iter()
@@ -221,7 +221,7 @@ fn own_connections() -> io::Result<BTreeSet<(SocketAddr, SocketAddr)>> {
 }
 
 /// Ends a connection of another process, as a reset by its peer would.
-fn end(owner: Owner, inode: u64) -> Result<(), Errno> {
+fn end(owner: SocketOwner, inode: u64) -> Result<(), Errno> {
     let Some(pid) = Pid::from_raw(owner.pid) else {
         return Err(Errno::SRCH);
     };

@@ -3,7 +3,7 @@
 
 use super::{Bundles, UnusableBundle};
 use crate::error_chain::chain;
-use crate::fetch::{self, FetchError, Fetcher, Wanted};
+use crate::fetch::{self, FetchError, Fetcher, WantedFile};
 use model::api::told;
 use model::bundle::SoftwareKind;
 use model::machine::Place;
@@ -120,7 +120,7 @@ impl Bundles {
             if fetch::digest_of(&artifact).ok() != Some(file.sha256) {
                 // Cut, edited or gone: a length says nothing of what is in it.
                 let _ = std::fs::remove_file(&artifact);
-                wanted.push(Wanted {
+                wanted.push(WantedFile {
                     digest: file.sha256,
                     size: file.size,
                 });

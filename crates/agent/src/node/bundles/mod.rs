@@ -28,7 +28,7 @@ pub(super) struct Bundles {
     /// What they say of themselves.
     revisions: ReadRevisions,
     /// Files that were compared with what was published.
-    looked: fetch::Looked,
+    looked: fetch::LookedAt,
 }
 
 /// Why a bundle cannot be used.
@@ -106,7 +106,7 @@ impl Bundles {
             surroundings: surroundings.clone(),
             traffic: traffic.clone(),
             revisions: ReadRevisions::default(),
-            looked: fetch::Looked::default(),
+            looked: fetch::LookedAt::default(),
         })
     }
 

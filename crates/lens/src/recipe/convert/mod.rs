@@ -8,15 +8,15 @@ mod time;
 mod types;
 
 pub(crate) use entries::Entries;
-pub(crate) use number::{Round, Scale};
-pub(crate) use table::Table;
+pub(crate) use number::{Rounding, Scale};
+pub(crate) use table::ValueTable;
 pub(crate) use time::{Time, TimeForm};
-pub(crate) use types::Type;
+pub(crate) use types::ValueType;
 
 use super::Recipe;
 use call::Side;
 use declaration::Mismatch;
-use declaration::expression::{Expression, ExpressionContext};
+use declaration::expression::{ExpressionContext, MeteredExpression};
 use declaration::scope::Scope;
 use wire::json::Json;
 
@@ -26,9 +26,9 @@ pub(crate) enum Convert {
     /// Not at all.
     Same,
     /// By a table.
-    Map(Table),
+    Map(ValueTable),
     /// From one JSON type to another: old, new.
-    Types(Type, Type),
+    Types(ValueType, ValueType),
     /// By a factor.
     Scale(Scale),
     /// Between two forms of a time.
@@ -50,17 +50,17 @@ pub(crate) enum Convert {
     /// By expressions.
     Compute {
         /// From old to new.
-        to_new: Way,
+        to_new: ConvertWay,
         /// From new to old.
-        to_old: Way,
+        to_old: ConvertWay,
     },
 }
 
 /// One way of a computed value.
 #[derive(Debug)]
-pub(crate) enum Way {
+pub(crate) enum ConvertWay {
     /// Computed.
-    Expression(Expression),
+    Expression(MeteredExpression),
     /// Declared impossible.
     Refuse,
     /// Left out.
@@ -130,11 +130,11 @@ impl Convert {
             return self.apply(value, toward, around);
         };
         match if toward == Side::New { to_new } else { to_old } {
-            Way::Expression(expression) => {
+            ConvertWay::Expression(expression) => {
                 expression.evaluate(scope, Some(&value), around).map(Some)
             }
-            Way::Drop => Ok(None),
-            Way::Refuse => Err(Mismatch::new(format!(
+            ConvertWay::Drop => Ok(None),
+            ConvertWay::Refuse => Err(Mismatch::new(format!(
                 "it cannot be expressed at the {} version",
                 toward.name()
             ))),

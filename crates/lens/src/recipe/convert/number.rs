@@ -13,7 +13,7 @@ const EXPONENT_MAX: i32 = 40;
 
 /// What to do with a result that is not exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Round {
+pub(crate) enum Rounding {
     /// Refuse it.
     Never,
     /// Down to a whole number.
@@ -29,7 +29,7 @@ pub(crate) struct Scale {
     pub(crate) by: i64,
     /// Whether the old and the new value are whole numbers.
     pub(crate) whole: [bool; 2],
-    pub(crate) round: Round,
+    pub(crate) round: Rounding,
 }
 
 impl Scale {
@@ -54,10 +54,10 @@ impl Scale {
             .ok_or_else(inexact)?
             .to_json();
         let returns = || {
-            let back = Decimal::parse(&scaled)?.scale(by, times, from_whole, Round::Never)?;
+            let back = Decimal::parse(&scaled)?.scale(by, times, from_whole, Rounding::Never)?;
             Some(back.shortest() == number.shortest())
         };
-        if self.round == Round::Never && returns() != Some(true) {
+        if self.round == Rounding::Never && returns() != Some(true) {
             return Err(inexact());
         }
         Ok(scaled)
@@ -122,7 +122,7 @@ impl Decimal {
         )
     }
 
-    fn scale(self, times: i64, by: i64, whole: bool, round: Round) -> Option<Decimal> {
+    fn scale(self, times: i64, by: i64, whole: bool, round: Rounding) -> Option<Decimal> {
         let by = i128::from(by);
         let mut digits = self.digits.checked_mul(i128::from(times))?;
         let mut exponent = self.exponent;
@@ -139,13 +139,13 @@ impl Decimal {
         if exact && (!whole || result.exponent >= 0) {
             return Some(result);
         }
-        if round == Round::Never {
+        if round == Rounding::Never {
             return None;
         }
         result.rounded(round)
     }
 
-    fn rounded(self, round: Round) -> Option<Decimal> {
+    fn rounded(self, round: Rounding) -> Option<Decimal> {
         if self.exponent >= 0 {
             return Some(self);
         }
@@ -153,9 +153,9 @@ impl Decimal {
         let down = self.digits.div_euclid(unit);
         let rest = self.digits.rem_euclid(unit);
         let up = match round {
-            Round::Down | Round::Never => false,
-            Round::Nearest if self.digits >= 0 => rest >= unit - rest,
-            Round::Nearest => rest > unit - rest,
+            Rounding::Down | Rounding::Never => false,
+            Rounding::Nearest if self.digits >= 0 => rest >= unit - rest,
+            Rounding::Nearest => rest > unit - rest,
         };
         Some(Decimal {
             digits: down + i128::from(up),
@@ -185,7 +185,7 @@ impl Decimal {
 mod tests {
     use super::*;
 
-    fn scale(times: i64, by: i64, round: Round) -> Scale {
+    fn scale(times: i64, by: i64, round: Rounding) -> Scale {
         Scale {
             times,
             by,
@@ -203,13 +203,13 @@ mod tests {
 
     #[test]
     fn decimals_scale_exactly_both_ways() {
-        let cents = scale(100, 1, Round::Never);
+        let cents = scale(100, 1, Rounding::Never);
         assert_eq!(text(cents, "1.1", Side::New).as_deref(), Some("110"));
         assert_eq!(text(cents, "110", Side::Old).as_deref(), Some("1.1"));
         assert_eq!(text(cents, "-5", Side::Old).as_deref(), Some("-0.05"));
         assert_eq!(text(cents, "1e2", Side::New).as_deref(), Some("10000"));
         assert_eq!(text(cents, "-0.00", Side::Old).as_deref(), Some("0"));
-        let minutes = scale(1, 60, Round::Never);
+        let minutes = scale(1, 60, Rounding::Never);
         assert_eq!(text(minutes, "90", Side::New).as_deref(), Some("1.5"));
         assert_eq!(text(minutes, "1", Side::New), None);
     }
@@ -222,22 +222,22 @@ mod tests {
             whole: [true, true],
             round,
         };
-        assert_eq!(text(whole(Round::Never), "1500", Side::Old), None);
-        assert_eq!(text(whole(Round::Nearest), "1.5", Side::New), None);
+        assert_eq!(text(whole(Rounding::Never), "1500", Side::Old), None);
+        assert_eq!(text(whole(Rounding::Nearest), "1.5", Side::New), None);
         assert_eq!(
-            text(whole(Round::Down), "-1500", Side::Old).as_deref(),
+            text(whole(Rounding::Down), "-1500", Side::Old).as_deref(),
             Some("-2")
         );
         assert_eq!(
-            text(whole(Round::Nearest), "1500", Side::Old).as_deref(),
+            text(whole(Rounding::Nearest), "1500", Side::Old).as_deref(),
             Some("2")
         );
         assert_eq!(
-            text(whole(Round::Nearest), "-1500", Side::Old).as_deref(),
+            text(whole(Rounding::Nearest), "-1500", Side::Old).as_deref(),
             Some("-2")
         );
         assert_eq!(
-            text(whole(Round::Nearest), "1499", Side::Old).as_deref(),
+            text(whole(Rounding::Nearest), "1499", Side::Old).as_deref(),
             Some("1")
         );
     }
@@ -245,10 +245,10 @@ mod tests {
     #[test]
     fn huge_exponents_are_refused_not_computed() {
         assert_eq!(
-            text(scale(100, 3, Round::Nearest), "1e-2000000000", Side::New),
+            text(scale(100, 3, Rounding::Nearest), "1e-2000000000", Side::New),
             None
         );
-        let huge = scale(2, 1, Round::Never).apply(&Json::number("1e999999999"), Side::New);
+        let huge = scale(2, 1, Rounding::Never).apply(&Json::number("1e999999999"), Side::New);
         assert!(huge.is_err());
     }
 }

@@ -8,7 +8,7 @@ use wire::json::Json;
 
 /// A table of values: old and new.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Table {
+pub(crate) struct ValueTable {
     to_new: HashMap<Json, Json>,
     to_old: HashMap<Json, Json>,
     /// What an old value becomes that is not in the table.
@@ -17,7 +17,7 @@ pub(crate) struct Table {
     pub(crate) otherwise_old: Option<Json>,
 }
 
-impl Table {
+impl ValueTable {
     /// Adds a pair; the error names what stands in the way of going back.
     pub(crate) fn add(&mut self, old: Json, new: Json) -> Result<(), String> {
         if let Some(there) = self.to_new.get(&old) {

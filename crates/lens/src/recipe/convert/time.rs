@@ -1,6 +1,6 @@
 //! Times: numbers since the epoch in several units, and RFC 3339 text in UTC.
 
-use super::number::{Round, Scale};
+use super::number::{Rounding, Scale};
 use super::table::brief;
 use call::Side;
 use declaration::Mismatch;
@@ -37,7 +37,7 @@ impl TimeForm {
 pub(crate) struct Time {
     pub(crate) old: TimeForm,
     pub(crate) new: TimeForm,
-    pub(crate) round: Round,
+    pub(crate) round: Rounding,
 }
 
 impl Time {
@@ -69,11 +69,11 @@ impl Time {
                 };
                 let (seconds, nanoseconds) = parse(text).ok_or_else(wrong)?;
                 let unit = 1_000_000_000 / units;
-                if nanoseconds % unit != 0 && self.round == Round::Never {
+                if nanoseconds % unit != 0 && self.round == Rounding::Never {
                     let what = format!("{} is finer than the other version's unit", brief(value));
                     return Err(Mismatch::new(what));
                 }
-                let half = if self.round == Round::Nearest {
+                let half = if self.round == Rounding::Nearest {
                     unit / 2
                 } else {
                     0
@@ -175,7 +175,7 @@ mod tests {
         let time = Time {
             old: TimeForm::Units(1000),
             new: TimeForm::Rfc3339,
-            round: Round::Never,
+            round: Rounding::Never,
         };
         for (number, text) in [
             (0, "1970-01-01T00:00:00.000Z"),

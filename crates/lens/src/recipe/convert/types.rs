@@ -6,7 +6,7 @@ use wire::json::Json;
 
 /// A type that a value can be converted to and from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
+pub(crate) enum ValueType {
     /// Text.
     String,
     /// A whole number, written without a fraction.
@@ -22,7 +22,7 @@ pub(crate) enum Type {
     IntegerOrString,
 }
 
-impl Type {
+impl ValueType {
     pub(crate) const NAMES: [&'static str; 6] = [
         "string",
         "integer",
@@ -32,37 +32,41 @@ impl Type {
         "integer or string",
     ];
 
-    pub(crate) fn parse(name: &str) -> Option<Type> {
+    pub(crate) fn parse(name: &str) -> Option<ValueType> {
         Some(match name {
-            "string" => Type::String,
-            "integer" => Type::Integer,
-            "float" => Type::Float,
-            "number" => Type::Number,
-            "boolean" => Type::Boolean,
-            "integer or string" => Type::IntegerOrString,
+            "string" => ValueType::String,
+            "integer" => ValueType::Integer,
+            "float" => ValueType::Float,
+            "number" => ValueType::Number,
+            "boolean" => ValueType::Boolean,
+            "integer or string" => ValueType::IntegerOrString,
             _ => return None,
         })
     }
 }
 
 /// Converts a value that must be of the first type to the second.
-pub(super) fn convert(value: Json, from: Type, to: Type) -> Result<Json, Mismatch> {
+pub(super) fn convert(value: Json, from: ValueType, to: ValueType) -> Result<Json, Mismatch> {
     let converted = match (from, &value) {
-        (Type::String, Json::String(text)) => from_text(text, to),
-        (Type::Boolean, Json::Bool(flag)) => from_flag(*flag, to),
-        (Type::IntegerOrString, Json::Integer(_)) => from_number(&value.to_string(), to),
-        (Type::IntegerOrString, Json::Number(text)) if is_integer(text) => from_number(text, to),
+        (ValueType::String, Json::String(text)) => from_text(text, to),
+        (ValueType::Boolean, Json::Bool(flag)) => from_flag(*flag, to),
+        (ValueType::IntegerOrString, Json::Integer(_)) => from_number(&value.to_string(), to),
+        (ValueType::IntegerOrString, Json::Number(text)) if is_integer(text) => {
+            from_number(text, to)
+        }
         // The text of an integer would come back as the integer.
-        (Type::IntegerOrString, Json::String(text)) => match from_text(text, Type::Integer) {
-            Some(_) => None,
-            None => from_text(text, to),
-        },
-        (Type::Integer, Json::Integer(_))
-        | (Type::Float | Type::Number, Json::Integer(_) | Json::Number(_)) => {
+        (ValueType::IntegerOrString, Json::String(text)) => {
+            match from_text(text, ValueType::Integer) {
+                Some(_) => None,
+                None => from_text(text, to),
+            }
+        }
+        (ValueType::Integer, Json::Integer(_))
+        | (ValueType::Float | ValueType::Number, Json::Integer(_) | Json::Number(_)) => {
             from_number(&value.to_string(), to)
         }
         // An integer beyond 64 bits.
-        (Type::Integer, Json::Number(text)) if is_integer(text) => from_number(text, to),
+        (ValueType::Integer, Json::Number(text)) if is_integer(text) => from_number(text, to),
         _ => None,
     };
     converted.ok_or_else(|| {
@@ -82,7 +86,7 @@ fn is_integer(text: &str) -> bool {
 }
 
 /// Only text that would be written the same again: "007" or "+5" are not numbers.
-fn from_text(text: &str, to: Type) -> Option<Json> {
+fn from_text(text: &str, to: ValueType) -> Option<Json> {
     let number = || match Json::parse(text.as_bytes(), 0) {
         Ok(found @ (Json::Integer(_) | Json::Number(_))) => {
             (found.to_string() == text).then_some(found)
@@ -90,15 +94,15 @@ fn from_text(text: &str, to: Type) -> Option<Json> {
         _ => None,
     };
     match to {
-        Type::String => Some(Json::String(text.to_owned())),
-        Type::Number => number(),
-        Type::IntegerOrString => Some(match number() {
+        ValueType::String => Some(Json::String(text.to_owned())),
+        ValueType::Number => number(),
+        ValueType::IntegerOrString => Some(match number() {
             Some(found) if is_integer(text) => found,
             _ => Json::String(text.to_owned()),
         }),
-        Type::Integer => number().filter(|_| is_integer(text)),
-        Type::Float => number().filter(|_| !is_integer(text)),
-        Type::Boolean => match text {
+        ValueType::Integer => number().filter(|_| is_integer(text)),
+        ValueType::Float => number().filter(|_| !is_integer(text)),
+        ValueType::Boolean => match text {
             "true" => Some(Json::Bool(true)),
             "false" => Some(Json::Bool(false)),
             _ => None,
@@ -106,31 +110,31 @@ fn from_text(text: &str, to: Type) -> Option<Json> {
     }
 }
 
-fn from_flag(flag: bool, to: Type) -> Option<Json> {
+fn from_flag(flag: bool, to: ValueType) -> Option<Json> {
     match to {
-        Type::Boolean => Some(Json::Bool(flag)),
-        Type::String => Some(Json::String(flag.to_string())),
-        Type::Integer | Type::Number | Type::IntegerOrString => {
+        ValueType::Boolean => Some(Json::Bool(flag)),
+        ValueType::String => Some(Json::String(flag.to_string())),
+        ValueType::Integer | ValueType::Number | ValueType::IntegerOrString => {
             Some(Json::Integer(i64::from(flag)))
         }
-        Type::Float => Some(Json::number(if flag { "1.0" } else { "0.0" })),
+        ValueType::Float => Some(Json::number(if flag { "1.0" } else { "0.0" })),
     }
 }
 
-fn from_number(text: &str, to: Type) -> Option<Json> {
+fn from_number(text: &str, to: ValueType) -> Option<Json> {
     match to {
-        Type::String => Some(Json::String(text.to_owned())),
-        Type::Number => Some(Json::number(text)),
-        Type::IntegerOrString => is_integer(text).then(|| Json::number(text)),
-        Type::Float if is_integer(text) => Some(Json::number(&format!("{text}.0"))),
-        Type::Float => Some(Json::number(text)),
-        Type::Integer if is_integer(text) => Some(Json::number(text)),
-        Type::Integer => {
+        ValueType::String => Some(Json::String(text.to_owned())),
+        ValueType::Number => Some(Json::number(text)),
+        ValueType::IntegerOrString => is_integer(text).then(|| Json::number(text)),
+        ValueType::Float if is_integer(text) => Some(Json::number(&format!("{text}.0"))),
+        ValueType::Float => Some(Json::number(text)),
+        ValueType::Integer if is_integer(text) => Some(Json::number(text)),
+        ValueType::Integer => {
             let (whole, fraction) = text.split_once('.')?;
             let zero = !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0');
             (zero && is_integer(whole)).then(|| Json::number(whole))
         }
-        Type::Boolean => match text {
+        ValueType::Boolean => match text {
             "1" | "1.0" => Some(Json::Bool(true)),
             "0" | "0.0" => Some(Json::Bool(false)),
             _ => None,

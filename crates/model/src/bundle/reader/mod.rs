@@ -7,7 +7,7 @@ mod table;
 pub(super) use table::KeyTable;
 
 use super::{BundleError, BundleFiles};
-use crate::expression::{Allowed, Expression, ExpressionError, Scope, Template};
+use crate::expression::{Allowed, Expression, ExpressionError, ExpressionScope, Template};
 use crate::ids::Version;
 use crate::manifest::UPGRADE_FILE;
 use std::cell::RefCell;
@@ -123,7 +123,7 @@ impl<'a> FileReading<'a> {
         &self,
         at: &Located<String>,
         allowed: &Allowed,
-        give: impl FnOnce(&Expression, &Scope) -> Result<T, ExpressionError>,
+        give: impl FnOnce(&Expression, &ExpressionScope) -> Result<T, ExpressionError>,
     ) -> Option<Expression> {
         let compiled = Expression::compile(&at.key, &at.value, allowed);
         let tried = compiled.and_then(|compiled| {
@@ -131,7 +131,7 @@ impl<'a> FileReading<'a> {
                 compiled.judge()?;
             }
             if !self.again && compiled.is_constant() {
-                give(&compiled, &Scope::default())?;
+                give(&compiled, &ExpressionScope::default())?;
             }
             Ok(compiled)
         });

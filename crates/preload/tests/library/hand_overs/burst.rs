@@ -8,7 +8,7 @@ use crate::harness::namespace::{Pair, within};
 use crate::harness::{Node, free_port, kernel_count, table};
 use intercept::holder::HandOverReason;
 use intercept::table::Table;
-use network::Weather;
+use network::Impairment;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -166,14 +166,14 @@ fn no_label_reaches_software_whose_queue_overflows() {
 
 #[test]
 fn no_label_reaches_software_across_a_network_that_loses_packets() {
-    let lossy = Weather {
+    let lossy = Impairment {
         lost_permille: LOST_PERMILLE,
-        ..Weather::default()
+        ..Impairment::default()
     };
     if !has_gcc("bursts across hosts") {
         return;
     }
-    let Some(pair) = Pair::in_weather("bursts across hosts", lossy) else {
+    let Some(pair) = Pair::impaired("bursts across hosts", lossy) else {
         return;
     };
     let calls = calls_of(LOSSY_CALLS);

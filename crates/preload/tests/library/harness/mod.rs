@@ -8,7 +8,7 @@ pub(crate) mod programs;
 use holder::Holder;
 use intercept::environment;
 use intercept::stats::{Counter, StatsFile, StatsSnapshot};
-use intercept::table::{Service, Table, TableFile};
+use intercept::table::{Table, TableFile, TableService};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -94,7 +94,7 @@ impl Node {
 /// host's own addresses as members.
 pub(crate) fn table(ports: &[u16]) -> Table {
     let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    let services = ports.iter().map(|port| Service {
+    let services = ports.iter().map(|port| TableService {
         port: *port,
         kept: false,
         unsure: false,

@@ -1,6 +1,6 @@
-//! Two hosts, each a network namespace: joined by a cable, or by a network in some weather. Needs root, `ip` and `nft`.
+//! Two hosts, each a network namespace: joined by a cable, or by a network that may be impaired. Needs root, `ip` and `nft`.
 
-use network::{Namespace, Network, Weather, join, unavailable};
+use network::{Impairment, Namespace, Network, join, unavailable};
 use std::net::IpAddr;
 use std::process::Command;
 
@@ -44,18 +44,18 @@ impl Pair {
         Some(pair)
     }
 
-    /// A pair with a network between them, in this weather; handshakes that carry data do not reach the servers.
-    pub(crate) fn in_weather(test: &str, weather: Weather) -> Option<Self> {
+    /// A pair with a network between them, impaired so; handshakes that carry data do not reach the servers.
+    pub(crate) fn impaired(test: &str, impairment: Impairment) -> Option<Self> {
         if !possible(test) {
             return None;
         }
         let mut network = Network::new().expect("a network");
         let hosts = [(); 2].map(|()| network.host().expect("a host"));
-        let weather = Weather {
+        let impairment = Impairment {
             no_data_in_syn_to: hosts[1].addresses().to_vec(),
-            ..weather
+            ..impairment
         };
-        network.set_weather(weather).expect("weather");
+        network.impair(impairment).expect("impairment");
         let [callers, servers] = hosts;
         Some(Self {
             callers_at: callers.addresses(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What happens to packets between hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Weather {
+pub struct Impairment {
     /// Of a thousand packets so many are lost, in each direction.
     pub lost_permille: u32,
     /// Every packet is under way for so long,
@@ -20,11 +20,11 @@ pub struct Weather {
 /// A SYN without data has 60 bytes by IPv4 and 80 by IPv6; one with a label more than 80 and 100.
 const SYN_BYTES: [(&str, u32); 2] = [("ip", 60), ("ip6", 80)];
 
-impl Weather {
-    /// The rules; those of cuts are sets, which keep their elements apart from the weather.
+impl Impairment {
+    /// The rules; those of cuts are sets, which keep their elements apart from the rest.
     pub(crate) fn rules(&self, cuts: &[(IpAddr, IpAddr)]) -> String {
         let mut rules = format!(
-            "add table inet weather\ndelete table inet weather\ntable inet weather {{\n chain way {{\n  type filter hook forward priority filter;\n  iifname != \"{DEVICE}\" accept;\n"
+            "add table inet impairment\ndelete table inet impairment\ntable inet impairment {{\n chain way {{\n  type filter hook forward priority filter;\n  iifname != \"{DEVICE}\" accept;\n"
         );
         for (from, to) in cuts {
             let family = family(*from);
@@ -60,20 +60,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_weather_only_lets_through() {
-        let rules = Weather::default().rules(&[]);
+    fn without_impairment_everything_passes() {
+        let rules = Impairment::default().rules(&[]);
         assert!(!rules.contains("drop"), "{rules}");
     }
 
     #[test]
     fn each_evil_is_a_rule_of_its_own() {
         let address = |text: &str| text.parse().expect("an address");
-        let weather = Weather {
+        let impairment = Impairment {
             lost_permille: 20,
             no_data_in_syn_to: vec![address("10.77.1.2"), address("fd77:1::2")],
-            ..Weather::default()
+            ..Impairment::default()
         };
-        let rules = weather.rules(&[(address("10.77.1.2"), address("10.77.2.2"))]);
+        let rules = impairment.rules(&[(address("10.77.1.2"), address("10.77.2.2"))]);
         assert_eq!(rules.matches("drop").count(), 4, "{rules}");
         assert!(rules.contains("ip saddr 10.77.1.2 ip daddr 10.77.2.2 drop"));
         assert!(
