@@ -45,21 +45,21 @@ pub enum Form {
 
 impl Form {
     /// What the head with these extensions is of.
-    pub fn of(extensions: &http::Extensions) -> Form {
+    pub fn of(extensions: &http::Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }
 }
 
 impl Call {
     /// A call that is a message, or a command as it stands on the wire.
-    pub fn message(form: Form, message: Bytes, caller: Option<Caller>, limits: BodyLimits) -> Call {
+    pub fn message(form: Form, message: Bytes, caller: Option<Caller>, limits: BodyLimits) -> Self {
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.extensions.insert(form);
         if let Some(caller) = caller {
             head.extensions.insert(caller);
         }
         let body = Body::Bytes(message);
-        Call { head, body, limits }
+        Self { head, body, limits }
     }
 }
 

@@ -20,11 +20,11 @@ pub struct Places {
 
 impl Places {
     /// Waits until so many instances may run.
-    pub async fn take(count: usize) -> Places {
+    pub async fn take(count: usize) -> Self {
         let count = u32::try_from(count.min(RUNNING_MAX)).unwrap_or(u32::MAX);
         // It fails where the semaphore is closed, which nobody does.
         let all = RUNNING.clone().acquire_many_owned(count).await.ok();
-        Places {
+        Self {
             _all: all.map(Arc::new),
         }
     }

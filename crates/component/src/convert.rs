@@ -92,9 +92,10 @@ pub(crate) fn call(
 }
 
 fn whole(bytes: Vec<u8>) -> Body {
-    match bytes.is_empty() {
-        true => Body::Empty,
-        false => Body::Bytes(bytes.into()),
+    if bytes.is_empty() {
+        Body::Empty
+    } else {
+        Body::Bytes(bytes.into())
     }
 }
 
@@ -117,9 +118,10 @@ pub(crate) fn answer(reply: wit::HttpReply, method: &Method) -> Result<Answer, S
     head.headers = taken(reply.headers)?;
     let bodiless = *method == Method::HEAD
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = match bodiless {
-        true => Body::Empty,
-        false => whole(reply.body),
+    let body = if bodiless {
+        Body::Empty
+    } else {
+        whole(reply.body)
     };
     Ok(Answer { head, body })
 }

@@ -71,9 +71,10 @@ impl ComponentStep {
         }
         let (head, limits) = (call.head.clone(), call.limits);
         let asked = self.take(call, true).await?;
-        let body = match asked.body.is_empty() {
-            true => Body::Empty,
-            false => Body::Bytes(asked.body.clone()),
+        let body = if asked.body.is_empty() {
+            Body::Empty
+        } else {
+            Body::Bytes(asked.body.clone())
         };
         let call = Call { head, body, limits };
         if !asked.operation.may_write() {

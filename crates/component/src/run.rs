@@ -127,10 +127,8 @@ impl Program {
             };
             ended.ok_or_else(|| RunFailure::Trapped("the agent ends".to_owned()))?
         };
-        let said = said.map_err(|error| match instance.store.data_mut().limits().exceeded {
-            true => RunFailure::Memory(memory_mib),
-            false => trapped(error),
-        })?;
+        let over = (instance.store.data_mut().limits().exceeded).then_some(memory_mib);
+        let said = said.map_err(|error| over.map_or_else(|| trapped(error), RunFailure::Memory))?;
         let host = instance.store.data_mut();
         host.turn.end();
         let context = host.context.take();
@@ -152,9 +150,12 @@ impl Program {
     ) -> Result<Instance, RunFailure> {
         let taken = tokio::time::timeout(time, self.calls()?.take(places)).await;
         let taken = taken.map_err(|_| RunFailure::Time(time))?;
-        taken.map_err(|error| match is_out_of_memory(&error) {
-            true => RunFailure::Memory(memory_mib),
-            false => RunFailure::Trapped(told(&error)),
+        taken.map_err(|error| {
+            if is_out_of_memory(&error) {
+                RunFailure::Memory(memory_mib)
+            } else {
+                RunFailure::Trapped(told(&error))
+            }
         })
     }
 }

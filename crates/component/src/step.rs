@@ -43,8 +43,8 @@ impl ComponentStep {
         program: Arc<Program>,
         stores: Arc<Stores>,
         place: ChainPlace,
-    ) -> ComponentStep {
-        ComponentStep {
+    ) -> Self {
+        Self {
             declaration,
             program,
             stores,
@@ -89,9 +89,10 @@ impl Calls for ComponentStep {
 }
 
 fn how(operation: &ComponentOperation) -> Hold {
-    match operation.reads {
-        true => Hold::Shared,
-        false => Hold::Exclusive,
+    if operation.reads {
+        Hold::Shared
+    } else {
+        Hold::Exclusive
     }
 }
 

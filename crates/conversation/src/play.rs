@@ -36,12 +36,12 @@ pub struct Part {
 
 impl Part {
     /// Between the versions 1 and 2.
-    pub(crate) fn of_nobody(direction: Direction) -> Part {
+    pub(crate) fn of_nobody(direction: Direction) -> Self {
         let (caller_version, next_version) = match direction {
             Direction::Past => (1, 2),
             Direction::Future => (2, 1),
         };
-        Part {
+        Self {
             direction,
             caller_version,
             next_version,
@@ -49,15 +49,15 @@ impl Part {
     }
 
     /// That in a conversation: the versions are 1 and 2 where nothing was recorded.
-    fn of(direction: Direction, conversation: &Conversation) -> Part {
+    fn of(direction: Direction, conversation: &Conversation) -> Self {
         let Some(origin) = &conversation.recorded else {
-            return Part::of_nobody(direction);
+            return Self::of_nobody(direction);
         };
         let (caller_version, next_version) = match direction {
             Direction::Past => (origin.caller_version, origin.version),
             Direction::Future => (origin.version, origin.version.saturating_sub(1)),
         };
-        Part {
+        Self {
             direction,
             caller_version,
             next_version,

@@ -83,8 +83,8 @@ impl fmt::Debug for Recording {
 
 impl Recording {
     /// A recording of one call through adapters of these directions, nearest to the caller first.
-    pub fn new(directions: Vec<Direction>, sink: Option<Sink>) -> Arc<Recording> {
-        Arc::new(Recording {
+    pub fn new(directions: Vec<Direction>, sink: Option<Sink>) -> Arc<Self> {
+        Arc::new(Self {
             inner: Mutex::new(Inner {
                 directions,
                 seen: Vec::new(),
@@ -96,7 +96,7 @@ impl Recording {
 
     /// The same adapters, with what passes between them written down here: for one call.
     #[must_use]
-    pub fn of(self: &Arc<Recording>, chain: &Chain) -> Chain {
+    pub fn of(self: &Arc<Self>, chain: &Chain) -> Chain {
         chain.probed(|depth| {
             Arc::new(RecordingStep {
                 recording: self.clone(),
@@ -109,7 +109,7 @@ impl Recording {
         self.inner.lock()
     }
 
-    fn begin(self: &Arc<Recording>, depth: usize, call: &mut Call) -> usize {
+    fn begin(self: &Arc<Self>, depth: usize, call: &mut Call) -> usize {
         let request_body = self.catch(&mut call.body);
         let mut inner = self.inner();
         let parent = inner.open.last().copied();
@@ -134,7 +134,7 @@ impl Recording {
         index
     }
 
-    fn end(self: &Arc<Recording>, index: usize, outcome: &mut Result<Answer, Failure>) {
+    fn end(self: &Arc<Self>, index: usize, outcome: &mut Result<Answer, Failure>) {
         let outcome = match outcome {
             Ok(answer) => {
                 let reply = Reply {
@@ -152,7 +152,7 @@ impl Recording {
         inner.seen[index].outcome = outcome;
     }
 
-    fn catch(self: &Arc<Recording>, body: &mut Body) -> Caught {
+    fn catch(self: &Arc<Self>, body: &mut Body) -> Caught {
         match std::mem::take(body) {
             Body::Empty => Caught::Nothing,
             Body::Bytes(bytes) => {
@@ -318,10 +318,10 @@ fn refused(form: Form, refusal: &Refusal) -> Ending {
 impl Caught {
     fn content(&self, incomplete: &mut Option<&'static str>) -> Content {
         match self {
-            Caught::Nothing => Content::default(),
-            Caught::Bytes(bytes) => Content(bytes.to_vec()),
-            Caught::Json(json) => Content::of_json(json),
-            Caught::Passing(copy) => match copy.whole() {
+            Self::Nothing => Content::default(),
+            Self::Bytes(bytes) => Content(bytes.to_vec()),
+            Self::Json(json) => Content::of_json(json),
+            Self::Passing(copy) => match copy.whole() {
                 Ok(bytes) => Content(bytes),
                 Err(why) => {
                     incomplete.get_or_insert(match why {

@@ -86,12 +86,13 @@ impl Back<'_> {
 
     fn apply(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
         let decoded = matches!(answer.body, Body::Json(_) | Body::Empty);
-        let body = match decoded {
-            true => match std::mem::take(&mut answer.body) {
+        let body = if decoded {
+            match std::mem::take(&mut answer.body) {
                 Body::Json(json) => Some(json),
                 _ => None,
-            },
-            false => None,
+            }
+        } else {
+            None
         };
         let headers = std::mem::take(&mut answer.head.headers);
         let head = Head {
@@ -169,9 +170,10 @@ impl Back<'_> {
         if is_encoded(&answer.head.headers) {
             return Err(refuse("the answer is compressed".to_owned()));
         }
-        let decoded = match alternative.text[self.step.caller().other() as usize] {
-            true => answer.body.decode_text(self.limits).await,
-            false => answer.body.decode(self.limits).await.map(|_| ()),
+        let decoded = if alternative.text[self.step.caller().other() as usize] {
+            answer.body.decode_text(self.limits).await
+        } else {
+            answer.body.decode(self.limits).await.map(|_| ())
         };
         match decoded {
             Ok(()) => Ok(()),
@@ -222,14 +224,18 @@ async fn said(status: StatusCode, body: Body) -> String {
     let begun = body.beginning(WORDS_BYTES_MAX).await;
     let text: String = String::from_utf8_lossy(&begun)
         .chars()
-        .flat_map(|character| match character.is_control() {
-            true => character.escape_default().collect::<Vec<_>>(),
-            false => vec![character],
+        .flat_map(|character| {
+            if character.is_control() {
+                character.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![character]
+            }
         })
         .collect();
-    match text.is_empty() {
-        true => status.to_string(),
-        false => format!("{status}: {text}"),
+    if text.is_empty() {
+        status.to_string()
+    } else {
+        format!("{status}: {text}")
     }
 }
 

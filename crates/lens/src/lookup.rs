@@ -145,9 +145,10 @@ async fn decode(answer: &mut Answer, limits: BodyLimits) -> Result<(), BodyError
         let media = media.as_bytes().split(|byte| *byte == b';').next();
         media.is_some_and(|media| media.trim_ascii().ends_with(b"json"))
     });
-    match is_json {
-        true => answer.body.decode(limits).await.map(|_| ()),
-        false => answer.body.decode_text(limits).await,
+    if is_json {
+        answer.body.decode(limits).await.map(|_| ())
+    } else {
+        answer.body.decode_text(limits).await
     }
 }
 

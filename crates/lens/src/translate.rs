@@ -155,9 +155,10 @@ impl LensStep {
                 "the body is compressed".to_owned(),
             ));
         }
-        let decoded = match operation.text[self.caller() as usize] {
-            true => call.body.decode_text(call.limits).await,
-            false => call.body.decode(call.limits).await.map(|_| ()),
+        let decoded = if operation.text[self.caller() as usize] {
+            call.body.decode_text(call.limits).await
+        } else {
+            call.body.decode(call.limits).await.map(|_| ())
         };
         match decoded {
             Ok(()) => Ok(()),

@@ -135,9 +135,10 @@ fn play(
     text: &str,
 ) -> anyhow::Result<Result<TestRun, TestEnding>> {
     let scratch = tempfile::tempdir()?;
-    match Script::is_one(text) {
-        true => play_session(found, shown, text, scratch.path()),
-        false => play_calls(found, shown, text, scratch.path()),
+    if Script::is_one(text) {
+        play_session(found, shown, text, scratch.path())
+    } else {
+        play_calls(found, shown, text, scratch.path())
     }
 }
 

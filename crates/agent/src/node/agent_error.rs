@@ -120,10 +120,10 @@ impl LoopEnded {
     /// What that is to whoever started the agent.
     pub(super) fn into_result(self) -> Result<(), AgentError> {
         match self {
-            LoopEnded::Asked => Ok(()),
-            LoopEnded::HolderGone => Err(AgentError::HolderGone),
-            LoopEnded::Renumbered => Err(AgentError::Renumbered),
-            LoopEnded::Journal(error) => Err(error.into()),
+            Self::Asked => Ok(()),
+            Self::HolderGone => Err(AgentError::HolderGone),
+            Self::Renumbered => Err(AgentError::Renumbered),
+            Self::Journal(error) => Err(error.into()),
         }
     }
 }

@@ -397,13 +397,13 @@ trait Panicked {
 
 impl Panicked for Outcome {
     fn panicked(reason: String) -> Self {
-        Outcome::Failed { reason }
+        Self::Failed { reason }
     }
 }
 
 impl Panicked for StageOutcome {
     fn panicked(reason: String) -> Self {
-        StageOutcome::Failed { reason }
+        Self::Failed { reason }
     }
 }
 

@@ -317,12 +317,11 @@ pub(super) async fn follow(membership: Weak<Membership>) {
             (_, None) => return,
             (Ok(Ok(answer)), Some(here)) => {
                 has_warned = false;
-                match here.speaks_otherwise() {
-                    true => RETRY_PAUSE,
-                    false => {
-                        here.take_members(answer).await;
-                        QUESTION_GAP
-                    }
+                if here.speaks_otherwise() {
+                    RETRY_PAUSE
+                } else {
+                    here.take_members(answer).await;
+                    QUESTION_GAP
                 }
             }
             (Ok(Err(error)), Some(here)) => {

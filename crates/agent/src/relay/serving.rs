@@ -77,9 +77,10 @@ impl Relay {
             () = self.retired(arrived), if label.is_some() => Admission::Closed(ResetReason::Retired),
         };
         let version = gate.version().unwrap_or(arrived);
-        let _open = match version == arrived {
-            true => open,
-            false => self.tally.connection(version),
+        let _open = if version == arrived {
+            open
+        } else {
+            self.tally.connection(version)
         };
         let admitted = AdmittedCaller {
             stream,

@@ -164,16 +164,17 @@ async fn whole(answer: Answer, limits: crate::body::BodyLimits) -> Result<Answer
         BodyError::Connection(error) => Failure::Broken(error),
         error => Refusal::of_answer(error.to_string()).into(),
     })?;
-    let body = match body.is_empty() {
-        true => Body::Empty,
-        false => Body::Bytes(body),
+    let body = if body.is_empty() {
+        Body::Empty
+    } else {
+        Body::Bytes(body)
     };
     Ok(Answer { head, body })
 }
 
 impl<'a> ObservedLine<'a> {
     /// The adapters of a line; none where nobody can follow.
-    fn new(steps: &'a [ChainStep]) -> Option<ObservedLine<'a>> {
+    fn new(steps: &'a [ChainStep]) -> Option<Self> {
         let near = steps.first()?.adapter.follower()?;
         Some(ObservedLine { steps, near })
     }

@@ -96,8 +96,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(component: &[u8], rest: &str, folder: &Path) -> Stage {
-        Stage::of(
+    pub(crate) fn new(component: &[u8], rest: &str, folder: &Path) -> Self {
+        Self::of(
             component,
             rest,
             Arc::new(Stores::new(folder)),
@@ -110,9 +110,9 @@ impl Stage {
         rest: &str,
         stores: Arc<Stores>,
         direction: Direction,
-    ) -> Stage {
+    ) -> Self {
         let step = step(component, rest, &stores, direction);
-        Stage {
+        Self {
             chain: Chain::of(direction, vec![step], &Conflicts::default()),
             software: Software::default(),
             stores,

@@ -57,7 +57,7 @@ pub fn wire(start: &str, body: &str) -> Wire {
 }
 
 impl Wire {
-    pub fn header(mut self, name: &str, value: &str) -> Wire {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }

@@ -73,8 +73,8 @@ impl HttpCaller {
         dial: Arc<dyn Dial>,
         limits: Arc<Limits>,
         observer: Arc<dyn Observer>,
-    ) -> HttpCaller {
-        HttpCaller {
+    ) -> Self {
+        Self {
             peer,
             gate,
             software: HttpSoftware::new(peer, dial, limits.clone()),
@@ -118,9 +118,10 @@ impl HttpCaller {
             return;
         }
         self.observer.refused(&Refusal::new(
-            match error.is_parse_too_large() {
-                true => RefusalKind::TooLarge,
-                false => RefusalKind::Malformed,
+            if error.is_parse_too_large() {
+                RefusalKind::TooLarge
+            } else {
+                RefusalKind::Malformed
             },
             format!("({error})"),
             error.to_string(),
@@ -156,7 +157,7 @@ impl HttpCaller {
 
     /// Answers one call.
     pub(super) async fn answer(
-        self: Arc<HttpCaller>,
+        self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<OutgoingBody>, Crash> {
         self.in_call.store(true, Ordering::Release);

@@ -40,7 +40,7 @@ pub(super) trait BodyEnd: Any + Send {
 }
 
 impl OutgoingBody {
-    fn new(body: Body) -> OutgoingBody {
+    fn new(body: Body) -> Self {
         let content = match body {
             Body::Empty => OutgoingContent::Whole(None),
             Body::Bytes(bytes) => {
@@ -54,17 +54,17 @@ impl OutgoingBody {
             Body::Stream(stream) => OutgoingContent::Stream(stream),
             Body::Watched(stream) => OutgoingContent::Watched(stream),
         };
-        OutgoingBody { content, end: None }
+        Self { content, end: None }
     }
 
-    fn awaited(expectation: Expectation) -> OutgoingBody {
-        OutgoingBody {
+    fn awaited(expectation: Expectation) -> Self {
+        Self {
             content: OutgoingContent::Awaited(expectation.wanted()),
             end: None,
         }
     }
 
-    pub(super) fn with_end(mut self, end: Box<dyn BodyEnd>) -> OutgoingBody {
+    pub(super) fn with_end(mut self, end: Box<dyn BodyEnd>) -> Self {
         self.end = Some(end);
         self
     }
@@ -80,7 +80,7 @@ impl HttpBody for OutgoingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if let OutgoingContent::Awaited(wanted) = &mut self.content {
             let body = ready!(wanted.as_mut().poll(cx));
-            self.content = OutgoingBody::new(body).content;
+            self.content = Self::new(body).content;
         }
         let frame = match &mut self.content {
             // It has just been replaced.

@@ -48,12 +48,8 @@ pub(super) struct HttpSoftware {
 }
 
 impl HttpSoftware {
-    pub(super) fn new(
-        caller: SocketAddr,
-        dial: Arc<dyn Dial>,
-        limits: Arc<Limits>,
-    ) -> HttpSoftware {
-        HttpSoftware {
+    pub(super) fn new(caller: SocketAddr, dial: Arc<dyn Dial>, limits: Arc<Limits>) -> Self {
+        Self {
             caller,
             dial,
             limits,
