@@ -11,7 +11,7 @@ pub const RUNNING_MAX: usize = 256;
 static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(RUNNING_MAX)));
 
 /// Leave for all instances that a call may take on its way to the software: given at once, since calls that ask for more while they
-/// hold some could wait for each other for ever. An extension of the heads of a call and of all that it delegates.
+/// hold some could wait for each other for ever. A call brings it along, and all that is delegated for it.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// None where nobody counts any more.

@@ -6,7 +6,7 @@ use http::{Method, request};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::form;
-use call::{BodyLimits, Form};
+use call::{BodyLimits, Call, Form, MessageCall, MessageForm};
 use declaration::expression::{ExpressionContext, MeteredExpression};
 use declaration::query::Pair;
 use declaration::scope::{Head, Scope};
@@ -158,25 +158,18 @@ impl ComponentOperation {
     pub(crate) fn key(
         &self,
         expression: &MeteredExpression,
-        head: &request::Parts,
+        call: &Call,
         body: &bytes::Bytes,
-        limits: BodyLimits,
     ) -> Result<String, String> {
-        let scope = match Form::of(&head.extensions) {
-            Form::Http => self.scope(expression, head, body, limits)?,
-            Form::Resp => {
-                let words = words(body)?;
-                let text =
-                    |word: &Vec<u8>| Json::String(String::from_utf8_lossy(word).into_owned());
-                Scope::inner(Json::Array(words.iter().map(text).collect()))
+        let (scope, method) = match call {
+            Call::Http(call) => {
+                let scope = self.scope(expression, &call.head, body, call.context.limits)?;
+                (scope, call.head.method.as_str())
             }
-            Form::Message => {
-                let text = String::from_utf8_lossy(body).into_owned();
-                Scope::inner(Json::String(text))
-            }
+            Call::Message(call) => (message_scope(call)?, ""),
         };
         let around = ExpressionContext {
-            method: head.method.as_str(),
+            method,
             ..ExpressionContext::default()
         };
         match expression.evaluate(&scope, None, around) {
@@ -216,4 +209,17 @@ impl ComponentOperation {
             body,
         })
     }
+}
+
+/// What a command or a message offers to a conflict key.
+fn message_scope(call: &MessageCall) -> Result<Scope, String> {
+    let text = |bytes: &[u8]| Json::String(String::from_utf8_lossy(bytes).into_owned());
+    let body = match call.form {
+        MessageForm::Resp => {
+            let words = words(&call.bytes)?;
+            Json::Array(words.iter().map(|word| text(word)).collect())
+        }
+        MessageForm::Framed => text(&call.bytes),
+    };
+    Ok(Scope::inner(body))
 }

@@ -110,18 +110,9 @@ impl Recording {
     }
 
     fn begin(self: &Arc<Self>, depth: usize, call: &mut Call) -> usize {
-        let request_body = self.catch(&mut call.body);
+        let (request, request_body) = self.begun(call);
         let mut inner = self.inner();
         let parent = inner.open.last().copied();
-        let target = call.head.uri.path_and_query();
-        let target = target.map_or("/", |target| target.as_str()).to_owned();
-        let request = Request {
-            form: Form::of(&call.head.extensions),
-            method: call.head.method.clone(),
-            target,
-            headers: headers(&call.head.headers),
-            body: Content::default(),
-        };
         inner.seen.push(SeenExchange {
             depth,
             parent,
@@ -134,9 +125,35 @@ impl Recording {
         index
     }
 
+    /// A call without its body, and its body, which still arrives.
+    fn begun(self: &Arc<Self>, call: &mut Call) -> (Request, Caught) {
+        let call = match call {
+            Call::Http(call) => call,
+            Call::Message(call) => {
+                let request = Request {
+                    form: call.form.into(),
+                    ..Request::default()
+                };
+                return (request, Caught::Bytes(call.bytes.clone()));
+            }
+        };
+        let target = call.head.uri.path_and_query();
+        let request = Request {
+            form: Form::Http,
+            method: call.head.method.clone(),
+            target: target.map_or("/", |target| target.as_str()).to_owned(),
+            headers: headers(&call.head.headers),
+            body: Content::default(),
+        };
+        (request, self.catch(&mut call.body))
+    }
+
     fn end(self: &Arc<Self>, index: usize, outcome: &mut Result<Answer, Failure>) {
         let outcome = match outcome {
-            Ok(answer) => {
+            Ok(Answer::Message(bytes)) => {
+                RecordedOutcome::Answer(Reply::default(), Caught::Bytes(bytes.clone()))
+            }
+            Ok(Answer::Http(answer)) => {
                 let reply = Reply {
                     status: answer.head.status,
                     headers: headers(&answer.head.headers),

@@ -7,7 +7,8 @@ use crate::operation::{Alternative, LensOperation, Statuses};
 use crate::recipe::rule::Remembered;
 use crate::step::LensStep;
 use call::{
-    Answer, Body, BodyError, BodyLimits, Failure, Refusal, RefusalBody, RefusalKind, RefusalWords,
+    Body, BodyError, BodyLimits, Failure, HttpAnswer, Refusal, RefusalBody, RefusalKind,
+    RefusalWords,
 };
 use declaration::Mismatch;
 use declaration::expression::ExpressionContext;
@@ -45,7 +46,7 @@ impl Back<'_> {
     }
 
     /// The answer as the caller's side knows it. A refusal says what was refused, in the software's own words.
-    pub(crate) async fn answer(&self, mut answer: Answer) -> Result<Answer, Failure> {
+    pub(crate) async fn answer(&self, mut answer: HttpAnswer) -> Result<HttpAnswer, Failure> {
         let status = answer.head.status;
         match self.translate(&mut answer).await {
             Ok(()) => Ok(answer),
@@ -57,7 +58,7 @@ impl Back<'_> {
         }
     }
 
-    async fn translate(&self, answer: &mut Answer) -> Result<(), Failure> {
+    async fn translate(&self, answer: &mut HttpAnswer) -> Result<(), Failure> {
         let Some(alternative) = self.choose(answer).await? else {
             if self.operation.other_statuses_pass {
                 return Ok(());
@@ -84,7 +85,7 @@ impl Back<'_> {
         Ok(())
     }
 
-    fn apply(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
+    fn apply(&self, alternative: &Alternative, answer: &mut HttpAnswer) -> Result<(), Failure> {
         let decoded = matches!(answer.body, Body::Json(_) | Body::Empty);
         let body = if decoded {
             match std::mem::take(&mut answer.body) {
@@ -121,7 +122,7 @@ impl Back<'_> {
     }
 
     /// The first alternative for this status whose condition holds.
-    async fn choose(&self, answer: &mut Answer) -> Result<Option<&Alternative>, Failure> {
+    async fn choose(&self, answer: &mut HttpAnswer) -> Result<Option<&Alternative>, Failure> {
         let from = self.step.caller().other();
         for alternative in &self.operation.responses {
             if !alternative.matches(self.step.direction, answer.head.status) {
@@ -162,7 +163,11 @@ impl Back<'_> {
         Ok(None)
     }
 
-    async fn decode(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
+    async fn decode(
+        &self,
+        alternative: &Alternative,
+        answer: &mut HttpAnswer,
+    ) -> Result<(), Failure> {
         if self.method == Method::HEAD || matches!(answer.body, Body::Empty | Body::Json(_)) {
             return Ok(());
         }
@@ -200,7 +205,7 @@ impl Back<'_> {
             }
             RefusalBody::Json(json) => Body::Json(json),
         };
-        if let Ok(answer) = self.answer(Answer { head, body: sent }).await {
+        if let Ok(answer) = self.answer(HttpAnswer { head, body: sent }).await {
             *status = answer.head.status;
             let media = answer.head.headers.get(header::CONTENT_TYPE);
             let media = media.and_then(|media| media.to_str().ok());
@@ -239,7 +244,7 @@ async fn said(status: StatusCode, body: Body) -> String {
     }
 }
 
-fn set_status(answer: &mut Answer, code: u16) {
+fn set_status(answer: &mut HttpAnswer, code: u16) {
     if let Ok(status) = StatusCode::from_u16(code)
         && status != answer.head.status
     {

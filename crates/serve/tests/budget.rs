@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use call::{Chain, Direction, Form, HeldBytes, Limits, RefusalKind};
+use call::{Chain, Direction, HeldBytes, Limits, MessageForm, RefusalKind};
 use lens::Lens;
 use serve::{MessageProtocol, ResetCause, Served};
 use support::node::*;
@@ -100,7 +100,7 @@ async fn messages_are_held_within_the_same_budget() {
         ..limits()
     };
     let protocol = MessageProtocol {
-        form: Form::Resp,
+        form: MessageForm::Resp,
         codec: Arc::new(Codec::resp()),
         carried: true,
     };

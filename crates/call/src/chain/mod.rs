@@ -269,7 +269,7 @@ impl Chain {
         Box::pin(async move {
             // Before any conflict key: whoever holds one never waits for a place.
             let mut call = call;
-            call.head.extensions.insert(Places::take(instances).await);
+            call.context_mut().places = Some(Places::take(instances).await);
             pass(&self.steps, software, call).await
         })
     }

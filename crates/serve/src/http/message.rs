@@ -12,7 +12,8 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use call::strip_hops;
 use call::{
-    Answer, AwaitsContinue, Body, BodyLimits, Call, Failure, Refusal, RefusalWords, WatchedBody,
+    AwaitsContinue, Body, CallContext, Failure, HttpAnswer, HttpCall, Refusal, RefusalWords,
+    WatchedBody,
 };
 
 use super::interim::{Expectation, WantedBody};
@@ -120,7 +121,7 @@ impl HttpBody for OutgoingBody {
 }
 
 /// A caller's request as a call.
-pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
+pub(super) fn call(request: Request<Incoming>, context: CallContext) -> HttpCall {
     let (mut head, body) = request.into_parts();
     let takes_trailers = takes_trailers(&head.headers);
     strip_hops(&mut head.headers);
@@ -131,15 +132,15 @@ pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
     if head.headers.remove(header::EXPECT).is_some() {
         head.extensions.insert(AwaitsContinue);
     }
-    Call {
+    HttpCall {
         head,
         body: incoming(body),
-        limits,
+        context,
     }
 }
 
 /// A call as a request to the software, and whether its body waits to be wanted.
-pub(super) fn request(call: Call) -> (Request<OutgoingBody>, Option<Expectation>) {
+pub(super) fn request(call: HttpCall) -> (Request<OutgoingBody>, Option<Expectation>) {
     let mut head = call.head;
     describe(&mut head.headers, &call.body);
     if head.extensions.remove::<TakesTrailers>().is_some() {
@@ -175,20 +176,20 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// The software's response as an answer.
-pub(super) fn answer(response: Response<Incoming>) -> Result<Answer, Failure> {
+pub(super) fn answer(response: Response<Incoming>) -> Result<HttpAnswer, Failure> {
     let (mut head, body) = response.into_parts();
     if let Some(problem) = strict::ambiguous_answer(&mut head) {
         return Err(Failure::Ambiguous(problem));
     }
     strip_hops(&mut head.headers);
-    Ok(Answer {
+    Ok(HttpAnswer {
         head,
         body: incoming(body),
     })
 }
 
 /// An answer as a response to the caller.
-pub(super) fn response(answer: Answer) -> Response<OutgoingBody> {
+pub(super) fn response(answer: HttpAnswer) -> Response<OutgoingBody> {
     let mut head = answer.head;
     head.version = http::Version::HTTP_11;
     describe(&mut head.headers, &answer.body);

@@ -182,6 +182,7 @@ pub(super) struct HttpToSoftware<'s> {
 impl Delegate for HttpToSoftware<'_> {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
+            let call = call.into_http()?;
             let passes = call.head.extensions.get::<PassesInterims>();
             let interims = passes.and_then(|_| call.head.extensions.get::<Interims>().cloned());
             let (mut request, expectation) = message::request(call);
@@ -197,7 +198,7 @@ impl Delegate for HttpToSoftware<'_> {
             if expectation.is_some_and(|expected| expected.is_declined()) {
                 self.software.spend();
             }
-            message::answer(response)
+            Ok(message::answer(response)?.into())
         })
     }
 }
