@@ -205,7 +205,7 @@ impl Node {
         };
         self.relay.tally.remarks.note(
             Instant::now(),
-            "node.set_back",
+            EventKind::NodeSetBack,
             "journal",
             format!(
                 "goes on from an older state, which was claimed: {behind} records that the server has heard of are not in its journal, and what was acknowledged since may be lost"
@@ -217,7 +217,7 @@ impl Node {
     fn tell_kept_variables(&self) {
         if let Some(text) = &self.surroundings.variables_kept {
             tracing::warn!("{text}");
-            let kind = EventKind::NodeVariablesKept.name();
+            let kind = EventKind::NodeVariablesKept;
             self.surroundings.tell(kind, None, text.clone());
         }
     }

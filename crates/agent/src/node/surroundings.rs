@@ -9,7 +9,7 @@ use crate::layout::Layout;
 use crate::relay::LabelIdentity;
 use crate::sync::ServerLink;
 use client::Client;
-use model::api::{NewEvent, Progress};
+use model::api::{EventKind, NewEvent, Progress};
 use model::ids::Version;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -45,9 +45,9 @@ pub(super) struct NothingHeard;
 
 impl Surroundings {
     /// Tells the history what happened.
-    pub(super) fn tell(&self, kind: &str, version: Option<Version>, message: String) {
+    pub(super) fn tell(&self, kind: EventKind, version: Option<Version>, message: String) {
         self.link.tell(NewEvent {
-            kind: kind.to_owned(),
+            kind: kind.name().to_owned(),
             version,
             message,
             node_at_ms: self.clock.now_ms(),

@@ -2,7 +2,40 @@
 
 use crate::fleet::SomeNodes;
 use crate::ids::{Revision, Version};
+use crate::named::named;
 use std::fmt;
+
+named! {
+    /// The kinds of reasons why a node waits, as programs know them.
+    WaitCode {
+        /// The version was withdrawn.
+        Withdrawn = "withdrawn",
+        /// The server does not list the version.
+        NotPublished = "not_published",
+        /// A newer revision of the version is published.
+        NotNewest = "not_newest",
+        /// The node fetches a version further ahead, which the others of its class run.
+        Fetches = "fetches",
+        /// Somebody has paused the system.
+        Paused = "paused",
+        /// The upgrade has failed at nodes of the class, and is blocked there.
+        Blocked = "blocked",
+        /// A node that is reachable could not answer callers at the version yet.
+        NotStaged = "not_staged",
+        /// Nodes of classes that come first are not there yet.
+        NotYetAt = "not_yet_at",
+        /// Nodes of classes that come first are there, and have not shown that they are healthy.
+        NotYetHealthy = "not_yet_healthy",
+        /// Others have settled too recently (`soak_ms`).
+        Soaks = "soaks",
+        /// A person has to say yes (`upstart approve`).
+        NotApproved = "not_approved",
+        /// Nodes of the class are there, and their software is not well: the soak time begins when it is.
+        Failing = "failing",
+        /// As many nodes are unavailable as may be (`max_unavailable`).
+        Limit = "limit",
+    }
+}
 
 /// Why a part of a schedule lets a node wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,21 +125,21 @@ pub enum WaitReason {
 
 impl WaitReason {
     /// What kind of reason it is, for programs.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> WaitCode {
         match self {
-            Self::Withdrawn(_) => "withdrawn",
-            Self::NotPublished(_) => "not_published",
-            Self::NotNewest { .. } => "not_newest",
-            Self::Fetches(_) => "fetches",
-            Self::Paused { .. } => "paused",
-            Self::Blocked { .. } => "blocked",
-            Self::NotStaged { .. } => "not_staged",
-            Self::NotYetAt { .. } => "not_yet_at",
-            Self::NotYetHealthy { .. } => "not_yet_healthy",
-            Self::Soaks { .. } => "soaks",
-            Self::NotApproved(_) => "not_approved",
-            Self::Failing { .. } => "failing",
-            Self::Limit { .. } => "limit",
+            Self::Withdrawn(_) => WaitCode::Withdrawn,
+            Self::NotPublished(_) => WaitCode::NotPublished,
+            Self::NotNewest { .. } => WaitCode::NotNewest,
+            Self::Fetches(_) => WaitCode::Fetches,
+            Self::Paused { .. } => WaitCode::Paused,
+            Self::Blocked { .. } => WaitCode::Blocked,
+            Self::NotStaged { .. } => WaitCode::NotStaged,
+            Self::NotYetAt { .. } => WaitCode::NotYetAt,
+            Self::NotYetHealthy { .. } => WaitCode::NotYetHealthy,
+            Self::Soaks { .. } => WaitCode::Soaks,
+            Self::NotApproved(_) => WaitCode::NotApproved,
+            Self::Failing { .. } => WaitCode::Failing,
+            Self::Limit { .. } => WaitCode::Limit,
         }
     }
 

@@ -255,7 +255,7 @@ fn wait(
     let causes = reasons.iter().map(|reason| {
         let nodes = reason.nodes();
         WaitCause {
-            code: reason.code().to_owned(),
+            code: reason.code().name().to_owned(),
             text: reason.to_string(),
             count: nodes.map(|nodes| nodes.count as u64),
             of: nodes.map(|nodes| nodes.of as u64),
