@@ -1,7 +1,6 @@
 //! The page on events and reasons says what the code says.
 
-use model::api::EventKind;
-use model::schedule::WaitCode;
+use model::api::{EventKind, WaitCode};
 use std::fmt::Write;
 use std::path::Path;
 

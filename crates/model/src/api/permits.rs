@@ -58,7 +58,7 @@ pub enum VerdictAnswer {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WaitCause {
     /// What kind of reason, for programs; see `WaitCode`.
-    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schedule::WaitCode::schema))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::WaitCode::schema))]
     pub code: String,
     /// The reason, for people.
     pub text: String,

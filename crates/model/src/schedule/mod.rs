@@ -11,7 +11,7 @@ mod tests;
 mod written;
 
 pub use leap::leap;
-pub use reason::{UpgradeGoal, WaitCode, WaitReason};
+pub use reason::{UpgradeGoal, WaitReason};
 pub use written::{After, Rolling, Schedule, ScheduleError};
 
 use crate::api::{Approval, Pause, UpgradeSummary};

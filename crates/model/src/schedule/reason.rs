@@ -1,41 +1,9 @@
 //! Why a node waits, as data; [`Display`](std::fmt::Display) has the words.
 
+use crate::api::WaitCode;
 use crate::fleet::SomeNodes;
 use crate::ids::{Revision, Version};
-use crate::named::named;
 use std::fmt;
-
-named! {
-    /// The kinds of reasons why a node waits, as programs know them.
-    WaitCode {
-        /// The version was withdrawn.
-        Withdrawn = "withdrawn",
-        /// The server does not list the version.
-        NotPublished = "not_published",
-        /// A newer revision of the version is published.
-        NotNewest = "not_newest",
-        /// The node fetches a version further ahead, which the others of its class run.
-        Fetches = "fetches",
-        /// Somebody has paused the system.
-        Paused = "paused",
-        /// The upgrade has failed at nodes of the class, and is blocked there.
-        Blocked = "blocked",
-        /// A node that is reachable could not answer callers at the version yet.
-        NotStaged = "not_staged",
-        /// Nodes of classes that come first are not there yet.
-        NotYetAt = "not_yet_at",
-        /// Nodes of classes that come first are there, and have not shown that they are healthy.
-        NotYetHealthy = "not_yet_healthy",
-        /// Others have settled too recently (`soak_ms`).
-        Soaks = "soaks",
-        /// A person has to say yes (`upstart approve`).
-        NotApproved = "not_approved",
-        /// Nodes of the class are there, and their software is not well: the soak time begins when it is.
-        Failing = "failing",
-        /// As many nodes are unavailable as may be (`max_unavailable`).
-        Limit = "limit",
-    }
-}
 
 /// Why a part of a schedule lets a node wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
