@@ -190,7 +190,7 @@ impl fmt::Display for WaitReason {
                 nodes,
             } => write!(
                 f,
-                "comes after {}; not yet at {goal}: {nodes}",
+                "waits for {} to settle at {goal}; not yet: {nodes}",
                 classes.join(", ")
             ),
             Self::NotYetHealthy {
@@ -199,13 +199,13 @@ impl fmt::Display for WaitReason {
                 nodes,
             } => write!(
                 f,
-                "comes after {}; not yet healthy at {goal}: {nodes}",
+                "waits for {} to be healthy at {goal}; not yet: {nodes}",
                 classes.join(", ")
             ),
             Self::Soaks { who, goal, soak_ms } => {
                 write!(
                     f,
-                    "soaks: {who} settled at {goal} less than {soak_ms} ms ago"
+                    "waits for the soak time: {who} settled at {goal} less than {soak_ms} ms ago"
                 )
             }
             Self::NotApproved(goal) => {
@@ -216,7 +216,7 @@ impl fmt::Display for WaitReason {
             }
             Self::Failing { goal, nodes } => write!(
                 f,
-                "soaks when the software is well at {goal}: it has crashed or does not answer at {nodes}"
+                "waits to begin the soak time: at {goal} the software has crashed or does not answer at {nodes}"
             ),
             Self::Limit {
                 max_unavailable,
