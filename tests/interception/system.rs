@@ -1,10 +1,10 @@
 //! A system of two nodes under real agents: one runs the server program, the other whatever a test calls it with.
 
-use crate::harness::namespace::{Pair, command};
-use crate::harness::programs::{Running, printed, run};
-use crate::harness::wait_for;
 use intercept::stats::{Counter, StatsSnapshot};
+use kit::programs::{Running, printed, run};
+use kit::wait_for;
 use model::api::{ChildState, Phase, SystemView};
+use network::Pair;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs::Permissions;
@@ -85,8 +85,8 @@ impl<'a> System<'a> {
     fn upstart(&self, side: Side, arguments: &[&str]) -> Command {
         let binary = env!("CARGO_BIN_EXE_upstart");
         let mut command = match (self.pair, side) {
-            (Some(pair), Side::Servers) => command(&pair.servers, binary),
-            (Some(pair), Side::Callers) => command(&pair.callers, binary),
+            (Some(pair), Side::Servers) => pair.servers.command(binary),
+            (Some(pair), Side::Callers) => pair.callers.command(binary),
             (None, _) => Command::new(binary),
         };
         command

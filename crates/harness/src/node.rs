@@ -1,9 +1,8 @@
 //! A node: an agent's process over a data directory; its holder and its software outlive it.
 
 use super::clock::Clock;
-use super::process;
 use super::server::{logged, upstart, upstart_at};
-use super::wait::{until, until_ok};
+use kit::{until, until_ok};
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -149,14 +148,14 @@ pub struct Frozen(i32);
 impl Frozen {
     /// Stops this process.
     pub fn new(pid: i32) -> Self {
-        process::signal(pid, libc::SIGSTOP);
+        kit::signal(pid, libc::SIGSTOP);
         Self(pid)
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        process::signal(self.0, libc::SIGCONT);
+        kit::signal(self.0, libc::SIGCONT);
     }
 }
 
@@ -278,7 +277,7 @@ impl Node {
     /// Kills its agent; holder and software run on.
     pub fn kill_agent(&mut self) {
         if let Some(mut child) = self.agent.take() {
-            process::kill(i32::try_from(child.id()).expect("a process id"));
+            kit::kill(i32::try_from(child.id()).expect("a process id"));
             child.wait().expect("the agent is reaped");
         }
     }
@@ -289,9 +288,9 @@ impl Node {
             return;
         };
         until("nothing of the node to be left", || {
-            let mut left = process::pids_naming(&data);
-            left.retain(|pid| process::alive(*pid));
-            left.iter().for_each(|pid| process::kill(*pid));
+            let mut left = kit::pids_naming(&data);
+            left.retain(|pid| kit::alive(*pid));
+            left.iter().for_each(|pid| kit::kill(*pid));
             left.is_empty().then_some(())
         });
     }
@@ -299,7 +298,7 @@ impl Node {
     /// The process of its holder.
     pub fn holder(&self) -> Option<i32> {
         let data = std::fs::canonicalize(&self.data).ok()?;
-        process::pids_naming(&data).into_iter().find(|pid| {
+        kit::pids_naming(&data).into_iter().find(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.windows(7).any(|word| word == b"\0holder")
         })
@@ -324,9 +323,9 @@ impl Node {
         let pid = i32::try_from(child.id()).expect("a process id");
         // One that has just begun would die of the signal.
         until("the agent to hear signals", || {
-            process::catches(pid, libc::SIGTERM).then_some(())
+            kit::catches(pid, libc::SIGTERM).then_some(())
         });
-        process::signal(pid, libc::SIGTERM);
+        kit::signal(pid, libc::SIGTERM);
         let status = until("the agent to end", || child.try_wait().expect("waits"));
         assert!(status.success(), "the agent ended with {status}");
     }
@@ -377,10 +376,10 @@ impl Node {
     pub fn child(&self) -> Option<i32> {
         let marks = ["box.py", "software/"];
         let state = self.data.join("current");
-        process::pids_naming(&state).into_iter().find(|pid| {
+        kit::pids_naming(&state).into_iter().find(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).into_owned();
-            marks.iter().any(|mark| line.contains(mark)) && process::alive(*pid)
+            marks.iter().any(|mark| line.contains(mark)) && kit::alive(*pid)
         })
     }
 
@@ -451,10 +450,10 @@ impl Drop for Node {
             let _ = self.stop_command().output();
         }
         // Whatever a broken test or product leaves: everything of the node names its directory.
-        for pid in process::pids_naming(&self.data) {
-            if process::alive(pid) {
+        for pid in kit::pids_naming(&self.data) {
+            if kit::alive(pid) {
                 eprintln!("{pid} of {} was left behind", self.options.name);
-                process::kill(pid);
+                kit::kill(pid);
             }
         }
     }

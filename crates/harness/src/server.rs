@@ -1,8 +1,7 @@
 //! The upgrade server's process.
 
 use super::clock::Clock;
-use super::process;
-use super::wait::until_ok;
+use kit::until_ok;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -114,7 +113,7 @@ impl Server {
     /// Kills it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            process::kill(i32::try_from(child.id()).expect("a process id"));
+            kit::kill(i32::try_from(child.id()).expect("a process id"));
             child.wait().expect("the server is reaped");
         }
     }

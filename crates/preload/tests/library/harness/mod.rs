@@ -3,7 +3,6 @@
 pub(crate) mod dial;
 pub(crate) mod holder;
 pub(crate) mod namespace;
-pub(crate) mod programs;
 
 use holder::Holder;
 use intercept::environment;
@@ -13,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The system of every test.
 pub(crate) const SYSTEM: u64 = 7;
@@ -157,15 +156,6 @@ pub(crate) fn kernel_count(name: &str) -> u64 {
     let (names, counts) = (words(), words());
     let mut found = names.zip(counts).filter(|(each, _)| *each == name);
     found.next().expect(name).1.parse().expect("a number")
-}
-
-/// Waits for a condition.
-pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < until, "waited {PATIENCE:?} for: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Software that runs as another user must reach the files.

@@ -10,10 +10,10 @@ use wire::framing::{Codec, Cutter, FramingError, Look};
 const MESSAGE_BYTES_MAX: u64 = 300;
 
 /// A message as adapters see it: its head, and all of it.
-pub(crate) type Message = (Vec<u8>, Vec<u8>);
+pub type Message = (Vec<u8>, Vec<u8>);
 
 /// The first bytes say how the rest is framed and cut into pieces.
-pub(crate) fn check(input: &[u8]) {
+pub fn check(input: &[u8]) {
     let Some((setup, stream)) = input.split_at_checked(8) else {
         return;
     };
@@ -47,7 +47,7 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 /// A framing that the upgrade file could declare.
-pub(crate) fn framing(setup: &[u8]) -> Option<Framing> {
+pub fn framing(setup: &[u8]) -> Option<Framing> {
     let order = |bit: u8| {
         if setup[1] >> bit & 1 == 0 {
             ByteOrder::Big
@@ -116,7 +116,7 @@ fn checksum(setup: &[u8], field: &mut LengthField, order: ByteOrder) -> Option<C
 }
 
 /// All messages of a stream, and what is wrong where they stop.
-pub(crate) fn reference(framing: &Framing, stream: &[u8]) -> (Vec<Message>, Option<FramingError>) {
+pub fn reference(framing: &Framing, stream: &[u8]) -> (Vec<Message>, Option<FramingError>) {
     let (mut messages, mut left) = (Vec::new(), stream);
     while !left.is_empty() {
         match one(framing, left) {
@@ -347,7 +347,7 @@ fn reflected(bytes: &[u8], polynomial: u64, first: u64, last: u64) -> u64 {
 }
 
 /// All messages of a stream that comes in pieces, and what is wrong where they stop.
-pub(crate) fn cut(
+pub fn cut(
     codec: &Arc<Codec>,
     stream: &[u8],
     piece: usize,

@@ -151,7 +151,7 @@ fn framing(kind: u8, head_bytes: usize) -> Framing {
 }
 
 /// The first bytes choose framings, pieces and who says how much; the rest is said.
-pub(crate) fn check(input: &[u8]) {
+pub fn check(input: &[u8]) {
     let Some((setup, said)) = input.split_at_checked(8) else {
         return;
     };

@@ -11,7 +11,7 @@ pub fn signal(pid: i32, signal: libc::c_int) {
 }
 
 /// Whether a process has a handler of its own for a signal, or has ended.
-pub(crate) fn catches(pid: i32, signal: libc::c_int) -> bool {
+pub fn catches(pid: i32, signal: libc::c_int) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
         return true;
     };

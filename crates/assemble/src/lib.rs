@@ -40,7 +40,7 @@ const DEAF: &str = r#"(func (export "upstart:adapter/calls@0.1.0#observe")
   (unreachable))"#;
 
 /// The parameters of `handle`: the call, then the caller.
-pub(crate) const HANDLE: &str = r#"(func $handle (export "upstart:adapter/calls@0.1.0#handle")
+pub const HANDLE: &str = r#"(func $handle (export "upstart:adapter/calls@0.1.0#handle")
   (param $case i32) (param $method i32) (param $method_length i32) (param $target i32) (param $target_length i32)
   (param $headers i32) (param $headers_length i32) (param $body i32) (param $body_length i32)
   (param $direction i32) (param $version i32) (param $address i32) (param $address_length i32) (param $service i32) (param $service_length i32)
@@ -48,13 +48,13 @@ pub(crate) const HANDLE: &str = r#"(func $handle (export "upstart:adapter/calls@
   (local $n i32)"#;
 
 /// Delegates the call as it is, and leaves the reply at 128.
-pub(crate) const DELEGATE: &str = r#"
+pub const DELEGATE: &str = r#"
   (call $delegate (local.get $case) (local.get $method) (local.get $method_length)
     (local.get $target) (local.get $target_length) (local.get $headers) (local.get $headers_length)
     (local.get $body) (local.get $body_length) (i32.const 128))"#;
 
 /// A component made of such a module; it follows nothing where that does not say how.
-pub(crate) fn component(body: &str) -> Vec<u8> {
+pub fn component(body: &str) -> Vec<u8> {
     let deaf = match body.contains(OBSERVE) {
         true => "",
         false => DEAF,
@@ -63,7 +63,7 @@ pub(crate) fn component(body: &str) -> Vec<u8> {
 }
 
 /// A component of one of the contract's worlds, made of a whole module.
-pub(crate) fn of_world(text: &str, world: &str) -> Vec<u8> {
+pub fn of_world(text: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
     let mut resolve = Resolve::default();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,18 +1,18 @@
 //! Programs that tests run: found, started, watched and ended.
-#![allow(dead_code)] // The tests of whole nodes (tests/interception) use the rest.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 /// A program that ends with the test.
-pub(crate) struct Running {
+#[derive(Debug)]
+pub struct Running {
     child: Child,
     name: String,
 }
 
 impl Running {
     /// Starts it; nobody looks at its output.
-    pub(crate) fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let name = command.get_program().display().to_string();
         let child = command
             .stdin(Stdio::null())
@@ -24,18 +24,18 @@ impl Running {
     }
 
     /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// It runs still.
-    pub(crate) fn runs(&mut self) -> bool {
+    pub fn runs(&mut self) -> bool {
         self.child.try_wait().expect("its state").is_none()
     }
 
     /// Waits for its end, which must be good.
-    pub(crate) fn finish(mut self) {
-        super::wait_for(&format!("the end of {}", self.name), || !self.runs());
+    pub fn finish(mut self) {
+        crate::wait_for(&format!("the end of {}", self.name), || !self.runs());
         let status = self.child.wait().expect("its end");
         assert!(status.success(), "{} ended with {status}", self.name);
     }
@@ -57,7 +57,7 @@ impl Drop for Running {
 }
 
 /// Where a program is, or a line that says why the test is skipped.
-pub(crate) fn find(test: &str, program: &str) -> Option<PathBuf> {
+pub fn find(test: &str, program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let more = [
         "/usr/sbin",
@@ -77,7 +77,7 @@ pub(crate) fn find(test: &str, program: &str) -> Option<PathBuf> {
 }
 
 /// Runs a program to its end.
-pub(crate) fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     let name = command.get_program().display().to_string();
     command
         .stdin(Stdio::null())
@@ -86,7 +86,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
 }
 
 /// Runs a program that must end well and returns what it printed.
-pub(crate) fn printed(command: &mut Command) -> String {
+pub fn printed(command: &mut Command) -> String {
     let output = run(command);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -100,7 +100,7 @@ pub(crate) fn printed(command: &mut Command) -> String {
 }
 
 /// Compiles a C program of the tests into this folder.
-pub(crate) fn compile(source: &Path, folder: &Path) -> PathBuf {
+pub fn compile(source: &Path, folder: &Path) -> PathBuf {
     let program = folder.join(source.file_stem().expect("a name"));
     printed(
         Command::new("gcc")

@@ -1,11 +1,64 @@
 //! The programs: each is run unmodified, and returns what must be the same bare and under the library.
 
-use super::stage::Stage;
-use crate::harness::programs::printed;
+use crate::programs::{Running, find, printed, run};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Where a workload runs: where its server listens, and how programs are started at either side.
+pub trait Stage {
+    /// A folder of this run.
+    fn folder(&self) -> &Path;
+
+    /// Where the server listens.
+    fn address(&self) -> SocketAddr;
+
+    /// A program at the server's side.
+    fn server(&self, program: &str) -> Command;
+
+    /// A program at the callers' side.
+    fn caller(&self, program: &str) -> Command;
+
+    /// Starts a server as another user, and waits until it listens; returned where it ends with this value.
+    fn serve_as(&self, user: Option<&str>, command: &Command) -> Option<Running>;
+
+    /// The same as the user of the test.
+    fn serve(&self, command: &mut Command) -> Option<Running> {
+        self.serve_as(None, command)
+    }
+
+    /// Runs a caller to its good end and returns what it printed.
+    fn call(&self, command: &mut Command) -> String;
+
+    /// Whether a caller ends well.
+    fn succeeds(&self, command: &mut Command) -> bool;
+
+    /// Host and port as arguments.
+    fn at(&self) -> [String; 2] {
+        [
+            self.address().ip().to_string(),
+            self.address().port().to_string(),
+        ]
+    }
+
+    /// Host and port as in a URL.
+    fn authority(&self) -> String {
+        self.address().to_string()
+    }
+}
+
+/// A program in its place: what it printed that must not differ.
+pub type Workload = fn(&dyn Stage) -> String;
+
+/// A script of the workloads.
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("workloads")
+        .join(name)
+}
+
 /// redis-server, redis-benchmark and redis-cli.
-pub(crate) fn redis(stage: &Stage<'_>) -> String {
+pub fn redis(stage: &dyn Stage) -> String {
     let [host, port] = stage.at();
     let mut server = stage.server("redis-server");
     server.args([
@@ -54,7 +107,7 @@ pub(crate) fn redis(stage: &Stage<'_>) -> String {
 }
 
 /// nginx (also as its own upstream), wrk and curl.
-pub(crate) fn nginx(stage: &Stage<'_>) -> String {
+pub fn nginx(stage: &dyn Stage) -> String {
     let (folder, at) = (stage.folder().display().to_string(), stage.authority());
     std::fs::create_dir_all(stage.folder().join("www")).expect("a folder");
     std::fs::write(stage.folder().join("www/file"), "x".repeat(3000)).expect("a file");
@@ -102,7 +155,7 @@ pub(crate) fn nginx(stage: &Stage<'_>) -> String {
 }
 
 /// PostgreSQL, pgbench and psql.
-pub(crate) fn postgres(stage: &Stage<'_>) -> String {
+pub fn postgres(stage: &dyn Stage) -> String {
     let [host, port] = stage.at();
     let data = stage.folder().join("data").display().to_string();
     std::fs::create_dir_all(&data).expect("a folder");
@@ -110,8 +163,7 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
     if let Some(user) = user {
         printed(Command::new("chown").args([user, &data]));
     }
-    let mut initdb =
-        Command::new(crate::harness::programs::find("postgres", "initdb").expect("found before"));
+    let mut initdb = Command::new(find("postgres", "initdb").expect("found before"));
     initdb.args(["-A", "trust", "-N", "-U", "postgres", "-D", &data]);
     printed(&mut as_user(&initdb, user));
     let rules = "host all all 127.0.0.1/32 trust\nhost all all 10.99.0.1/32 trust\nhost all all fd99::1/128 trust\n";
@@ -137,7 +189,7 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
         client.args(["-h", &host, "-p", &port, "-U", "postgres"]);
         client
     };
-    crate::harness::wait_for("the database", || {
+    crate::wait_for("the database", || {
         stage.succeeds(client("psql").args(["-c", "select 1", "postgres"]))
     });
     stage.call(client("pgbench").args(["-i", "-q", "postgres"]));
@@ -155,7 +207,7 @@ pub(crate) fn postgres(stage: &Stage<'_>) -> String {
 }
 
 /// The same command as another user: PostgreSQL refuses to run as root.
-pub(crate) fn as_user(command: &Command, user: Option<&str>) -> Command {
+pub fn as_user(command: &Command, user: Option<&str>) -> Command {
     // `nsenter --net=PATH --` needs root: the user changes behind it.
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
@@ -187,7 +239,7 @@ pub(crate) fn as_user(command: &Command, user: Option<&str>) -> Command {
 }
 
 /// python's http.server, urllib and http.client, and curl.
-pub(crate) fn http_server(stage: &Stage<'_>) -> String {
+pub fn http_server(stage: &dyn Stage) -> String {
     let [host, port] = stage.at();
     std::fs::create_dir_all(stage.folder().join("www")).expect("a folder");
     std::fs::write(stage.folder().join("www/file"), "y".repeat(5000)).expect("a file");
@@ -199,7 +251,7 @@ pub(crate) fn http_server(stage: &Stage<'_>) -> String {
     let fetched = stage.call(
         stage
             .caller("python3")
-            .arg(stage.file("http_client.py"))
+            .arg(file("http_client.py"))
             .args(stage.at()),
     );
     let url = format!("http://{}/file", stage.authority());
@@ -215,27 +267,38 @@ pub(crate) fn http_server(stage: &Stage<'_>) -> String {
 }
 
 /// An asyncio server and its clients.
-pub(crate) fn asyncio(stage: &Stage<'_>) -> String {
+pub fn asyncio(stage: &dyn Stage) -> String {
     script(stage, "python3", "echo_asyncio.py")
 }
 
 /// node's http server and client.
-pub(crate) fn node(stage: &Stage<'_>) -> String {
+pub fn node(stage: &dyn Stage) -> String {
     script(stage, "node", "http_node.js")
 }
 
 /// A gRPC server and client (PyPI's grpcio).
-pub(crate) fn grpc(stage: &Stage<'_>) -> String {
+pub fn grpc(stage: &dyn Stage) -> String {
     script(stage, &grpc_python(), "grpc_echo.py")
 }
 
 /// The interpreter whose environment has grpcio.
-pub(crate) fn grpc_python() -> String {
+fn grpc_python() -> String {
     std::env::var("UPSTART_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
+/// Whether grpcio is there, or a line that says why the test is skipped.
+pub fn has_grpc(test: &str) -> bool {
+    let found = run(Command::new(grpc_python()).args(["-c", "import grpc"]))
+        .status
+        .success();
+    if !found {
+        println!("SKIPPED: {test}: grpcio is not installed");
+    }
+    found
+}
+
 /// memcached and a client by socket.
-pub(crate) fn memcached(stage: &Stage<'_>) -> String {
+pub fn memcached(stage: &dyn Stage) -> String {
     let [host, port] = stage.at();
     let mut server = stage.server("memcached");
     let _server =
@@ -243,14 +306,14 @@ pub(crate) fn memcached(stage: &Stage<'_>) -> String {
     stage.call(
         stage
             .caller("python3")
-            .arg(stage.file("memcached_client.py"))
+            .arg(file("memcached_client.py"))
             .args(stage.at()),
     )
 }
 
-fn script(stage: &Stage<'_>, interpreter: &str, file: &str) -> String {
+fn script(stage: &dyn Stage, interpreter: &str, name: &str) -> String {
     let run = |mut command: Command, role: &str| {
-        command.arg(stage.file(file)).arg(role).args(stage.at());
+        command.arg(file(name)).arg(role).args(stage.at());
         command
     };
     let _server = stage.serve(&mut run(stage.server(interpreter), "serve"));

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 /// What became of a connection.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// What was written to it.
     pub written: Vec<u8>,
     /// It was ended in order.
@@ -18,7 +18,7 @@ pub(crate) struct Seen {
 }
 
 /// A connection whose peer says this and then ends its side.
-pub(crate) struct Memory {
+pub struct Memory {
     incoming: Mutex<Vec<u8>>,
     /// How much is read or written at once.
     piece: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Says this, in pieces of at most so many bytes.
-    pub(crate) fn new(incoming: Vec<u8>, piece: usize) -> (Self, Arc<Mutex<Seen>>) {
+    pub fn new(incoming: Vec<u8>, piece: usize) -> (Self, Arc<Mutex<Seen>>) {
         let seen = Arc::<Mutex<Seen>>::default();
         let memory = Self {
             incoming: Mutex::new(incoming),

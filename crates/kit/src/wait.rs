@@ -25,3 +25,16 @@ pub fn until_ok<T, E: std::fmt::Display>(what: &str, mut look: impl FnMut() -> R
         std::thread::sleep(PAUSE);
     }
 }
+
+/// The same for a condition.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    until(what, || condition().then_some(()));
+}
+
+/// Runs what never waits for anything outside.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(work)
+}
