@@ -1,17 +1,13 @@
 //! What callers may cost a node together: bytes that are held for calls, and connections on which nothing happens.
 
-mod support {
-    pub(crate) mod node;
-}
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::node::*;
 use call::{Chain, Direction, Form, HeldBytes, Limits, RefusalKind};
 use lens::Lens;
 use serve::{MessageProtocol, ResetCause, Served};
-use support::node::*;
 use wire::framing::Codec;
 
 const LENS: &str = r#"

@@ -1,6 +1,6 @@
 //! What callers send that means harm, after the published corpora of request smuggling.
 
-use crate::{Case, case};
+use super::{Case, case};
 
 /// Each begins a connection of its own; `GET /admin` is what a smuggler wants to get through.
 pub(crate) const REQUESTS: &[Case] = &[

@@ -1,16 +1,12 @@
 //! Who is heard as a hook: processes of the child's group, whatever strangers call theirs.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Node, hook, next};
 use agent::holder_client::{HolderClient, HolderNotice};
 use intercept::hook_protocol::HookMessage;
 use rustix::net::RecvFlags;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Node, hook, next};
 
 /// Where the parts say that they listen.
 const CHILDS: &str = "192.0.2.1:1";
@@ -22,7 +18,7 @@ const STRANGERS: &str = "192.0.2.2:2";
 fn part_speaker() {
     let variable = |name| std::env::var(name).unwrap();
     if let Ok(sign) = std::env::var("PART_WAITS") {
-        support::until("the sign", || Path::new(&sign).exists());
+        kit::wait_for("the sign", || Path::new(&sign).exists());
     }
     let local: SocketAddr = variable("PART_ADDRESS").parse().unwrap();
     let message = HookMessage::Listening { local };
@@ -70,7 +66,7 @@ async fn a_group_of_the_same_name_elsewhere_is_a_strangers() {
     let (node, client, mut notices) = Node::start().await;
     let child = node.part(
         1,
-        "part_speaker",
+        "strangers::part_speaker",
         &[("PART_ADDRESS", CHILDS), ("PART_STAYS", "1")],
     );
     client.start(child).await.unwrap();
@@ -118,7 +114,7 @@ async fn what_a_lost_holder_left_outside_is_ended_and_not_heard() {
     let (node, client, _) = Node::start().await;
     let (sign, spoke) = (node.data().join("sign"), node.data().join("spoke"));
     let mut stray = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "part_speaker"])
+        .args(["--ignored", "--exact", "strangers::part_speaker"])
         .env("PART_ADDRESS", STRANGERS)
         .env("PART_STAYS", "1")
         .env("PART_WAITS", &sign)
@@ -126,17 +122,17 @@ async fn what_a_lost_holder_left_outside_is_ended_and_not_heard() {
         .env("UPSTART_HOLDER", node.hook_name())
         .spawn()
         .unwrap();
-    support::kill(client.process().unwrap());
-    support::until("the holder's end", || {
+    kit::kill(client.process().unwrap());
+    kit::wait_for("the holder's end", || {
         agent::holder::owner(node.data()).is_none()
     });
-    let (client, notices) = HolderClient::attach_or_spawn(support::upstart(), node.data())
+    let (client, notices) = HolderClient::attach_or_spawn(crate::support::upstart(), node.data())
         .await
         .unwrap();
     let child = client.state().child.clone();
     assert!(child.is_some(), "it is not taken for the node's");
     std::fs::write(&sign, "").unwrap();
-    support::until("it to have spoken", || spoke.exists());
+    kit::wait_for("it to have spoken", || spoke.exists());
     drop((client, notices));
     let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
     assert_eq!(client.state().listening, []);

@@ -1,13 +1,10 @@
 //! Stopping by the holder: the main process, then what it leaves behind, and the kill when the grace is over.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Node, exit};
 use agent::holder_client::{HolderClient, HolderNotices};
 use intercept::holder::ChildExit;
+use kit::{alive, wait_for};
 use std::time::{Duration, Instant};
-use support::{Node, exit, lives, until};
 
 /// Writes its number, waits for SIGTERM, takes a moment and says that it has finished.
 const PROGRAM: &str = r#"
@@ -33,7 +30,7 @@ impl Traces {
     fn pid(&self, name: &str) -> i32 {
         let file = self.file(name);
         let read = || std::fs::read_to_string(&file).unwrap_or_default();
-        until(name, || !read().is_empty());
+        wait_for(name, || !read().is_empty());
         read().trim().parse().unwrap()
     }
 
@@ -82,7 +79,7 @@ async fn a_daemon_whose_starter_has_ended_gets_the_signal_at_once() {
     let (traces, client, mut notices) = started(script).await;
     let daemon = traces.pid("one");
     let (exit, took) = stop(&client, &mut notices, false).await;
-    assert!(traces.finished("one") && !lives(daemon));
+    assert!(traces.finished("one") && !alive(daemon));
     assert_eq!((exit.code, exit.killed), (Some(0), None));
     assert!(took < Duration::from_secs(3), "{took:?}");
     traces.node.end(&client, &mut notices).await;
@@ -115,7 +112,7 @@ async fn what_is_left_when_the_grace_is_over_is_killed_and_named() {
         .await
         .unwrap();
     let exit = exit(&mut notices).await;
-    assert!(!lives(pid));
+    assert!(!alive(pid));
     assert_eq!(exit.signal, Some(9));
     let killed = exit.killed.unwrap();
     assert_eq!((killed.signal, killed.more), (15, 0));
@@ -152,7 +149,7 @@ async fn a_stop_goes_on_without_its_agent() {
         .await
         .unwrap();
     drop((client, notices));
-    until("the program's end", || !lives(one));
+    wait_for("the program's end", || !alive(one));
     assert!(traces.finished("one"));
     let (client, mut notices) = HolderClient::attach(traces.node.data()).await.unwrap();
     if client.state().child.is_some() {
@@ -170,7 +167,7 @@ async fn a_stop_goes_on_without_its_agent() {
         .await
         .unwrap();
     drop((client, notices));
-    until("the kill", || !lives(two));
+    wait_for("the kill", || !alive(two));
     let (client, mut notices) = HolderClient::attach(traces.node.data()).await.unwrap();
     let last = match client.state().child {
         None => client.state().last_exit.clone().unwrap(),
@@ -192,7 +189,7 @@ async fn a_second_stop_neither_signals_again_nor_gives_more_time() {
         .stop(15, false, Duration::from_millis(600))
         .await
         .unwrap();
-    until("the signal", || {
+    wait_for("the signal", || {
         std::path::Path::new(&traces.file("two")).exists()
     });
     client.stop(15, false, GRACE).await.unwrap();

@@ -6,8 +6,8 @@ use serve::{ResetCause, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::{lens, statuses};
 use crate::node::*;
-use crate::{lens, statuses};
 
 /// What the software answers, and what the caller gets: the statuses, then the last answer from its headers on.
 struct Case(&'static str, &'static [u8], &'static str);

@@ -1,16 +1,12 @@
 //! HTTP as an intermediary speaks it (RFC 9110 and 9112): what is passed on, what is not, and what is refused. The table in
 //! docs/reference/SPECIFICATION.md names these tests.
 
-mod support {
-    pub(crate) mod node;
-}
-
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use crate::node::*;
 use call::{Chain, Direction, RefusalKind};
 use lens::Lens;
-use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,17 +1,13 @@
 //! Callers that leave while their calls run, and answers that come before a call is complete.
 
-mod support {
-    pub(crate) mod node;
-}
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::node::*;
 use call::{Answer, Call, Calls, Chain, Conflicts, Direction, Failure, Next, Pending};
 use serve::{ResetCause, Served};
 use socket2::SockRef;
-use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;

@@ -1,20 +1,16 @@
 //! The connection handler over real sockets.
 
-mod support {
-    pub(crate) mod node;
-}
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::node::*;
 use bytes::Bytes;
 use call::{Chain, Direction, Limits};
 use http_body_util::Full;
 use hyper::Response;
 use lens::Lens;
 use serve::{ResetCause, Served};
-use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LENS: &str = r#"

@@ -3,11 +3,7 @@
 //! Each part of a static C program runs bare and under a holder's net, and must print the same. It calls itself at an address that
 //! the table names a member's, so that each of its calls is labelled and each of its accepts takes the label off.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-#[path = "../support/mod.rs"]
-mod support;
-
+use crate::support::{Node, exit};
 use agent::holder_client::HolderClient;
 use intercept::holder::{ChildSpec, Interception};
 use intercept::stats::{Counter, StatsFile, StatsSnapshot};
@@ -18,11 +14,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use support::{Node, exit};
 
 /// Compiles the program, with these options.
 fn compile(folder: &Path, compiler: &str, options: &[&str]) -> PathBuf {
-    compile_source(folder, "tests/net/naive.c", compiler, options)
+    compile_source(folder, "tests/holder/net/naive.c", compiler, options)
 }
 
 fn compile_source(folder: &Path, source: &str, compiler: &str, options: &[&str]) -> PathBuf {
@@ -223,7 +218,7 @@ async fn go_programs_call_and_are_called_with_and_without_c() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/net/naive.go");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/holder/net/naive.go");
     let program = folder.path().join("naive");
     for with_c in ["0", "1"] {
         let mut compiler = Command::new("go");

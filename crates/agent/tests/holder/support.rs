@@ -1,9 +1,10 @@
 //! A holder of a test's own, and the parts that the test's program plays in other processes.
 
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+#![allow(unreachable_pub)]
 
 use agent::holder_client::{HolderClient, HolderNotice, HolderNotices};
 use intercept::holder::{ChildExit, ChildSpec};
+use kit::{kill, wait_for};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -85,7 +86,7 @@ impl Node {
                 .ok();
         }
         let socket = agent::holder::socket_path(self.data());
-        until("the holder's end", || !socket.exists());
+        wait_for("the holder's end", || !socket.exists());
     }
 }
 
@@ -102,25 +103,6 @@ impl Drop for Node {
                 kill(pid);
             }
         }
-    }
-}
-
-pub fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-}
-
-pub fn lives(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(')').unwrap().1.trim().starts_with('Z'))
-}
-
-/// Waits for a condition, for a bounded time.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -1,14 +1,11 @@
 //! Calls that are messages, over real sockets: commands of RESP, lines and netstrings between versions that name things differently.
 
-mod support {
-    pub(crate) mod node;
-}
-
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::node::*;
 use call::{
     Body, Call, Calls, Chain, Conflicts, Direction, Failure, Form, Next, Pending, Refusal,
     RefusalKind,
@@ -16,7 +13,6 @@ use call::{
 use model::bundle::{Cut, Framing};
 use serve::{MessageProtocol, ResetCause, Served};
 use socket2::SockRef;
-use support::node::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wire::framing::Codec;

@@ -1,13 +1,10 @@
 //! The holder as the child's parent: starting, ending, outliving agents.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Node, exit, upstart};
 use agent::holder_client::{HolderClient, HolderClientError};
+use kit::{alive, kill, wait_for};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use support::{Node, exit, kill, lives, until, upstart};
 
 #[tokio::test]
 async fn a_child_starts_and_ends_by_a_signal_and_by_itself() {
@@ -17,14 +14,17 @@ async fn a_child_starts_and_ends_by_a_signal_and_by_itself() {
         .start(node.spec(7, &["sleep", "1000"]))
         .await
         .unwrap();
-    assert!(lives(pid));
+    assert!(alive(pid));
     let again = client.start(node.spec(8, &["true"])).await;
     assert!(
         matches!(again, Err(HolderClientError::Refused(_))),
         "{again:?}"
     );
     let group = control_group(pid);
-    client.stop(15, false, support::PATIENCE).await.unwrap();
+    client
+        .stop(15, false, crate::support::PATIENCE)
+        .await
+        .unwrap();
     let end = exit(&mut notices).await;
     assert_eq!((end.generation, end.code, end.signal), (7, None, Some(15)));
     if let Some(group) = group {
@@ -89,15 +89,15 @@ async fn everything_that_came_out_of_the_child_is_killed_and_waited_for() {
         .start(node.spec(1, &["sh", "-c", &script]))
         .await
         .unwrap();
-    until("the second process", || file.exists());
+    wait_for("the second process", || file.exists());
     let daemon: i32 = std::fs::read_to_string(&file)
         .unwrap()
         .trim()
         .parse()
         .unwrap();
     kill(pid);
-    until("the main process's end", || !lives(pid));
-    assert!(lives(daemon));
+    wait_for("the main process's end", || !alive(pid));
+    assert!(alive(daemon));
     let (client, mut notices) = {
         drop((client, notices));
         HolderClient::attach(node.data()).await.unwrap()
@@ -111,7 +111,7 @@ async fn everything_that_came_out_of_the_child_is_killed_and_waited_for() {
     );
     client.kill().await.unwrap();
     assert_eq!(exit(&mut notices).await.signal, Some(9));
-    assert!(!lives(daemon));
+    assert!(!alive(daemon));
     node.end(&client, &mut notices).await;
 }
 
@@ -144,7 +144,7 @@ async fn a_killed_agent_does_not_touch_the_child_and_its_successor_adopts_it() {
         directory: tempfile::tempdir().unwrap(),
     };
     let mut agent = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "part_agent", "--nocapture"])
+        .args(["--ignored", "--exact", "child::part_agent", "--nocapture"])
         .env("PART_DATA", node.data())
         .stdout(Stdio::piped())
         .spawn()
@@ -156,12 +156,15 @@ async fn a_killed_agent_does_not_touch_the_child_and_its_successor_adopts_it() {
         .unwrap();
     agent.kill().unwrap();
     agent.wait().unwrap();
-    assert!(lives(pid));
+    assert!(alive(pid));
     let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
     let child = client.state().child.clone().unwrap();
     assert_eq!((child.generation, child.pid), (42, Some(pid)));
-    assert!(lives(pid));
-    client.stop(15, false, support::PATIENCE).await.unwrap();
+    assert!(alive(pid));
+    client
+        .stop(15, false, crate::support::PATIENCE)
+        .await
+        .unwrap();
     assert_eq!(exit(&mut notices).await.signal, Some(15));
     node.end(&client, &mut notices).await;
 }
@@ -213,7 +216,7 @@ async fn nobody_else_locks_a_holder_out_and_who_has_is_named() {
         .args(["sleep", "1000"])
         .spawn()
         .unwrap();
-    until("the stranger's lock", || {
+    wait_for("the stranger's lock", || {
         agent::holder::owner(&data).is_some()
     });
     let refused = HolderClient::attach_or_spawn(upstart(), &data).await;
@@ -240,12 +243,12 @@ async fn a_new_holder_finds_what_a_killed_one_left_behind() {
     let holder = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let holder = holder.rsplit_once(')').unwrap().1;
     kill(holder.split_whitespace().nth(1).unwrap().parse().unwrap());
-    until("the holder's end", || {
+    wait_for("the holder's end", || {
         std::fs::File::open(node.data().join("holder.lock")).is_ok_and(|lock| {
             rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
         })
     });
-    assert!(lives(pid));
+    assert!(alive(pid));
     let (client, mut notices) = HolderClient::attach_or_spawn(upstart(), node.data())
         .await
         .unwrap();
@@ -261,6 +264,6 @@ async fn a_new_holder_finds_what_a_killed_one_left_behind() {
     assert!(client.state().child.is_some());
     client.kill().await.unwrap();
     assert_eq!(exit(&mut notices).await.generation, 0);
-    assert!(!lives(pid));
+    assert!(!alive(pid));
     node.end(&client, &mut notices).await;
 }

@@ -3,17 +3,15 @@
 
 mod answers;
 mod corpus;
-#[path = "../support/node.rs"]
-mod node;
 mod recorder;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::node::*;
 use call::{Chain, Direction, Limits};
 use lens::Lens;
-use node::*;
 use recorder::{Reached, Recorder};
 use serve::{ResetCause, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,15 +1,12 @@
 //! What the software finds when it begins: its limits, signals, filter and user, as from a supervisor.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Node, exit, upstart};
 use agent::holder_client::HolderClient;
 use intercept::holder::ChildSpec;
+use kit::{alive, kill, wait_for};
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Stdio};
-use support::{Node, exit, kill, lives, until, upstart};
 
 async fn output_of(node: &Node, spec: ChildSpec) -> String {
     let (client, mut notices) = HolderClient::attach_or_spawn(upstart(), node.data())
@@ -54,7 +51,7 @@ async fn nothing_is_inherited_that_a_supervisor_would_reset() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    until("the holder listens", || {
+    wait_for("the holder listens", || {
         agent::holder::name_path(node.data()).exists()
     });
     let script = "grep -E '^Sig(Ign|Blk)' /proc/self/status; ulimit -n; ls /proc/self/fd | wc -l; \
@@ -128,7 +125,7 @@ async fn an_ordinary_users_holder_ends_everything_too() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    until("the holder listens", || {
+    wait_for("the holder listens", || {
         agent::holder::name_path(node.data()).exists()
     });
     let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
@@ -143,26 +140,29 @@ async fn an_ordinary_users_holder_ends_everything_too() {
         .unwrap();
     let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert!(!cgroup.contains("upstart-"), "{cgroup}");
-    until("the second process", || file.exists());
+    wait_for("the second process", || file.exists());
     let daemon: i32 = std::fs::read_to_string(&file)
         .unwrap()
         .trim()
         .parse()
         .unwrap();
     kill(pid);
-    until("the main process's end", || !lives(pid));
-    assert!(lives(daemon));
+    wait_for("the main process's end", || !alive(pid));
+    assert!(alive(daemon));
     client.kill().await.unwrap();
     assert_eq!(exit(&mut notices).await.signal, Some(9));
-    assert!(!lives(daemon));
+    assert!(!alive(daemon));
     // And what the main process leaves behind gets the signal.
     std::fs::remove_file(&file).unwrap();
     client
         .start(node.spec(2, &["sh", "-c", &script]))
         .await
         .unwrap();
-    until("the second process again", || file.exists());
-    client.stop(15, false, support::PATIENCE).await.unwrap();
+    wait_for("the second process again", || file.exists());
+    client
+        .stop(15, false, crate::support::PATIENCE)
+        .await
+        .unwrap();
     let end = exit(&mut notices).await;
     assert_eq!((end.signal, end.killed), (Some(15), None));
     node.end(&client, &mut notices).await;

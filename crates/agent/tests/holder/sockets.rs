@@ -1,9 +1,6 @@
 //! The holder as the keeper of sockets: listeners across restarts, connections between software and agent.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Node, exit, hook, next};
 use agent::holder_client::{HolderClient, HolderNotice, HolderNotices};
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
@@ -14,7 +11,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use support::{Node, exit, hook, next};
 
 /// An address at which nothing listens now, of the range of this crate's tests: below the ephemeral one, and beside the harness's.
 fn free_address() -> SocketAddr {
@@ -92,7 +88,7 @@ fn part_worker(address: SocketAddr, shares: bool) {
 
 fn call(address: SocketAddr) -> std::io::Result<()> {
     let mut connection = TcpStream::connect(address)?;
-    connection.set_read_timeout(Some(support::PATIENCE))?;
+    connection.set_read_timeout(Some(crate::support::PATIENCE))?;
     let mut byte = [0];
     connection.read_exact(&mut byte)
 }
@@ -142,7 +138,7 @@ impl Callers {
 
     fn until_more(&self) {
         let before = self.answered();
-        support::until("callers are answered", || self.answered() > before + 20);
+        kit::wait_for("callers are answered", || self.answered() > before + 20);
     }
 
     fn end(self) -> (u64, u64) {
@@ -185,7 +181,13 @@ async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept()
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
     let text = address.to_string();
-    let part = |generation| node.part(generation, "part_server", &[("PART_ADDRESS", &text)]);
+    let part = |generation| {
+        node.part(
+            generation,
+            "sockets::part_server",
+            &[("PART_ADDRESS", &text)],
+        )
+    };
     client.start(part(1)).await.unwrap();
     wait_listening(&mut notices, address).await;
     let callers = Callers::start(address);
@@ -198,7 +200,10 @@ async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept()
         assert!(kept.iter().all(|kept| kept.address == address));
         assert!(kept[0].duplicate && !kept[1].duplicate);
         assert_eq!(client.keep(ports.clone()).await.unwrap(), kept);
-        client.stop(9, false, support::PATIENCE).await.unwrap();
+        client
+            .stop(9, false, crate::support::PATIENCE)
+            .await
+            .unwrap();
         until_exit(&mut notices).await;
         client.start(part(generation)).await.unwrap();
         // Whoever calls meanwhile is the agent's, who gives them back: here they are answered by it.
@@ -233,7 +238,7 @@ async fn without_keeping_callers_are_refused_during_a_restart() {
     let address = free_address();
     let text = address.to_string();
     client
-        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
+        .start(node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]))
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
@@ -252,7 +257,7 @@ async fn a_connection_waits_for_an_agent_and_goes_back_to_the_software() {
     let text = address.to_string();
     let variables = [("PART_ADDRESS", text.as_str()), ("PART_HAND_OVER", "1")];
     client
-        .start(node.part(1, "part_server", &variables))
+        .start(node.part(1, "sockets::part_server", &variables))
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
@@ -283,7 +288,9 @@ async fn a_connection_waits_for_an_agent_and_goes_back_to_the_software() {
         .unwrap();
     drop(agents);
     let mut answer = [0; 14];
-    caller.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    caller
+        .set_read_timeout(Some(crate::support::PATIENCE))
+        .unwrap();
     caller.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"agent software");
     node.end(&client, &mut notices).await;
@@ -302,7 +309,9 @@ async fn a_connection_that_nobody_takes_comes_back_when_it_is_withdrawn() {
         .unwrap();
     let back = client.withdraw(token).await.unwrap();
     TcpStream::from(back).write_all(b"!").unwrap();
-    caller.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    caller
+        .set_read_timeout(Some(crate::support::PATIENCE))
+        .unwrap();
     let mut byte = [0];
     caller.read_exact(&mut byte).unwrap();
     assert_eq!(&byte, b"!");
@@ -328,7 +337,7 @@ async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_left_to_the_softw
     drop(listener);
     let text = address.to_string();
     client
-        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
+        .start(node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]))
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
@@ -390,7 +399,11 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
         client.listen(address(kept)).await.unwrap();
         let early = TcpStream::connect(to).unwrap();
         let text = address(bound).to_string();
-        let part = node.part(u64::from(port), "part_server", &[("PART_ADDRESS", &text)]);
+        let part = node.part(
+            u64::from(port),
+            "sockets::part_server",
+            &[("PART_ADDRESS", &text)],
+        );
         client.start(part).await.unwrap();
         let (mut held, mut listens) = (0, false);
         while held < 1 || !listens {
@@ -449,7 +462,7 @@ async fn what_stands_by_goes_where_the_software_goes_on_after_all() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
     let text = address.to_string();
-    let part = node.part(1, "part_server", &[("PART_ADDRESS", &text)]);
+    let part = node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]);
     client.start(part).await.unwrap();
     wait_listening(&mut notices, address).await;
     let ports = vec![address.port()];
@@ -475,7 +488,7 @@ async fn software_that_listens_after_the_release_gets_its_callers_itself() {
     let ports = vec![address.port()];
     (client.let_go(ports, Duration::from_secs(20)).await).unwrap();
     let text = address.to_string();
-    let part = node.part(1, "part_server", &[("PART_ADDRESS", &text)]);
+    let part = node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]);
     client.start(part).await.unwrap();
     answer_until(
         &mut notices,
@@ -494,14 +507,17 @@ async fn workers_that_listen_while_what_is_kept_closes_hold_nobody_again() {
     let text = address.to_string();
     let one = [("PART_ADDRESS", text.as_str()), ("PART_WORKERS", "1")];
     client
-        .start(node.part(1, "part_server", &one))
+        .start(node.part(1, "sockets::part_server", &one))
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
     let ports = vec![address.port()];
     for generation in 2..5 {
         client.keep(ports.clone()).await.unwrap();
-        client.stop(9, false, support::PATIENCE).await.unwrap();
+        client
+            .stop(9, false, crate::support::PATIENCE)
+            .await
+            .unwrap();
         until_exit(&mut notices).await;
         let callers = Callers::start(address);
         let count = WORKERS.to_string();
@@ -509,7 +525,7 @@ async fn workers_that_listen_while_what_is_kept_closes_hold_nobody_again() {
             ("PART_ADDRESS", text.as_str()),
             ("PART_WORKERS", count.as_str()),
         ];
-        let part = node.part(generation, "part_server", &many);
+        let part = node.part(generation, "sockets::part_server", &many);
         client.start(part).await.unwrap();
         answer_until(&mut notices, |it| matches!(it, HolderNotice::Listening(_))).await;
         // The first one is healthy: it gets its callers, while the others go on coming.
@@ -520,7 +536,7 @@ async fn workers_that_listen_while_what_is_kept_closes_hold_nobody_again() {
             |notice| matches!(notice, HolderNotice::Kept(kept) if kept.is_empty()),
         )
         .await;
-        support::until("all workers listen", || {
+        kit::wait_for("all workers listen", || {
             listening(address.port()) == WORKERS
         });
         callers.until_more();
@@ -547,7 +563,7 @@ async fn hooks_of_strangers_and_nonsense_are_not_heard() {
     hook::say_bytes(&node.hook_name(), b"nonsense", None).ok();
     let text = address.to_string();
     client
-        .start(node.part(1, "part_server", &[("PART_ADDRESS", &text)]))
+        .start(node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]))
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
