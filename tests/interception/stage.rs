@@ -1,6 +1,6 @@
 //! Where a workload runs: bare, or with both of its ends as nodes of a system.
 
-use crate::system::{NEVER, System, named};
+use crate::system::{InterceptedSystem, NEVER, named};
 use intercept::stats::Counter;
 use kit::programs::{Running, find, printed, run};
 use kit::wait_for;
@@ -21,7 +21,7 @@ struct SystemStage<'a> {
     pair: Option<&'a Pair>,
     bare: bool,
     // Ends before its folder does.
-    system: OnceCell<System<'a>>,
+    system: OnceCell<InterceptedSystem<'a>>,
     folder: tempfile::TempDir,
 }
 
@@ -59,7 +59,7 @@ impl<'a> SystemStage<'a> {
         }
     }
 
-    fn system(&self) -> &System<'a> {
+    fn system(&self) -> &InterceptedSystem<'a> {
         self.system.get().expect("a server was started")
     }
 
@@ -122,7 +122,7 @@ impl Stage for SystemStage<'_> {
             });
             return Some(running);
         }
-        let system = System::start(
+        let system = InterceptedSystem::start(
             self.folder.path(),
             self.pair,
             at,

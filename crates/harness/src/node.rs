@@ -1,145 +1,12 @@
 //! A node: an agent's process over a data directory; its holder and its software outlive it.
 
-use super::clock::Clock;
+use super::commands::{self, Commands};
+use super::node_options::NodeOptions;
 use super::server::{logged, upstart, upstart_at};
 use kit::{until, until_ok};
-use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-
-/// What a node is told.
-#[derive(Clone, Debug)]
-pub struct NodeOptions {
-    /// Its name.
-    pub name: String,
-    /// Its class.
-    pub class: String,
-    /// Its variables.
-    pub variables: Vec<(String, String)>,
-    /// Its attributes.
-    pub attributes: Vec<(String, String)>,
-    /// Its addresses; the default when there are none.
-    pub addresses: Vec<String>,
-    /// How often it asks the server.
-    pub poll_ms: u64,
-    /// Where it kills itself: `UPSTART_KILL_AT`.
-    pub kill_at: Option<String>,
-    /// Networks whose labels it honours.
-    pub networks: Vec<String>,
-    /// What its host's clock shows.
-    pub clock: Clock,
-    /// How many files its agent may have open at most; what it has from this test otherwise.
-    pub open_files: Option<u64>,
-    /// Its agent has CAP_SYS_ADMIN, where this test has it.
-    pub privileged: bool,
-    /// Variables of the agent's environment.
-    pub environment: Vec<(String, OsString)>,
-    /// Which of them it passes on.
-    pub passed: Vec<String>,
-    /// The first root of the signed repository, where it is given one.
-    pub root: Option<PathBuf>,
-    /// The program of its agent; the one under test otherwise.
-    pub program: Option<PathBuf>,
-    /// Its data directory, where that is not called as it is.
-    pub data: Option<PathBuf>,
-}
-
-impl NodeOptions {
-    /// A box on this port.
-    pub fn new(name: &str, port: u16) -> Self {
-        Self {
-            name: name.to_owned(),
-            class: "box".to_owned(),
-            variables: vec![("port".to_owned(), port.to_string())],
-            attributes: Vec::new(),
-            addresses: Vec::new(),
-            poll_ms: 200,
-            kill_at: None,
-            networks: Vec::new(),
-            clock: Clock::RIGHT,
-            open_files: None,
-            privileged: true,
-            environment: Vec::new(),
-            passed: Vec::new(),
-            root: None,
-            program: None,
-            data: None,
-        }
-    }
-
-    /// Of another class.
-    pub fn class(mut self, class: &str) -> Self {
-        class.clone_into(&mut self.class);
-        self
-    }
-
-    /// With a variable more.
-    pub fn variable(mut self, key: &str, value: impl ToString) -> Self {
-        self.variables.push((key.to_owned(), value.to_string()));
-        self
-    }
-
-    /// With an attribute more.
-    pub fn attribute(mut self, key: &str, value: &str) -> Self {
-        self.attributes.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Its agent has this variable in its environment.
-    pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        self.environment.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// Its agent passes this variable on.
-    pub fn passed(mut self, name: &str) -> Self {
-        self.passed.push(name.to_owned());
-        self
-    }
-
-    /// Asks the server so often.
-    pub fn poll_ms(mut self, poll_ms: u64) -> Self {
-        self.poll_ms = poll_ms;
-        self
-    }
-
-    /// Honours labels from this network.
-    pub fn network(mut self, network: &str) -> Self {
-        self.networks.push(network.to_owned());
-        self
-    }
-
-    /// Its agent may have so many files open, and no more.
-    pub fn open_files(mut self, limit: u64) -> Self {
-        self.open_files = Some(limit);
-        self
-    }
-
-    /// On a host whose clock shows this.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Its agent is this program.
-    pub fn program(mut self, program: &Path) -> Self {
-        self.program = Some(program.to_owned());
-        self
-    }
-
-    /// Its agent has no CAP_SYS_ADMIN, and neither has what it starts.
-    pub fn unprivileged(mut self) -> Self {
-        self.privileged = false;
-        self
-    }
-
-    /// Its agent kills itself there.
-    pub fn kill_at(mut self, place: &str) -> Self {
-        self.kill_at = Some(place.to_owned());
-        self
-    }
-}
 
 /// A process that stands still.
 #[derive(Debug)]
@@ -167,7 +34,7 @@ pub struct Node {
     /// Its data directory.
     pub data: PathBuf,
     log: PathBuf,
-    server: String,
+    commands: Commands,
     agent: Option<Child>,
 }
 
@@ -202,13 +69,13 @@ fn limited(command: &Command, open_files: u64) -> Command {
 }
 
 impl Node {
-    pub(crate) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
+    pub(crate) fn start(folder: &Path, commands: Commands, options: NodeOptions) -> Self {
         let name = options.name.replace(':', "-");
         let mut node = Self {
             data: (options.data.clone()).unwrap_or_else(|| folder.join(&name)),
             log: folder.join(format!("{name}.log")),
             options,
-            server,
+            commands,
             agent: None,
         };
         node.start_agent();
@@ -224,41 +91,7 @@ impl Node {
         if !options.privileged {
             command = without_privileges(&command);
         }
-        command.args(["agent", "--server", &self.server, "--data"]);
-        command.arg(&self.data);
-        command.args(["--name", &options.name, "--class", &options.class]);
-        command.args(["--poll-ms", &options.poll_ms.to_string()]);
-        for address in &options.addresses {
-            command.args(["--address", address]);
-        }
-        for (flag, pairs) in [
-            ("--var", &options.variables),
-            ("--attribute", &options.attributes),
-        ] {
-            for (key, value) in pairs {
-                command.args([flag, &format!("{key}={value}")]);
-            }
-        }
-        for network in &options.networks {
-            command.args(["--network", network]);
-        }
-        options.clock.applied(&mut command);
-        let passed = options.clock.passed().iter().copied();
-        if let Some(root) = &options.root {
-            command.arg("--root").arg(root);
-        }
-        for name in passed.chain(options.passed.iter().map(String::as_str)) {
-            command.args(["--pass-environment", name]);
-        }
-        command.envs(
-            options
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        );
-        if let Some(place) = &options.kill_at {
-            command.env("UPSTART_KILL_AT", place);
-        }
+        let mut command = self.commands.agent(command, options, &self.data);
         command.env("UPSTART_LOG", "info,agent=debug");
         if let Some(limit) = options.open_files {
             command = limited(&command, limit);
@@ -362,9 +195,7 @@ impl Node {
     }
 
     fn stop_command(&self) -> Command {
-        let mut command = upstart();
-        command.args(["stop", "--data"]).arg(&self.data);
-        command
+        commands::stop(upstart(), &self.data)
     }
 
     /// What `upstart stop` says of it.
@@ -428,9 +259,7 @@ impl Node {
 
     /// The end of what its agent said.
     fn tail(&self) -> String {
-        let text = self.log();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        kit::last_lines(&self.log, 60)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The upgrade server's process.
 
 use super::clock::Clock;
+use super::commands;
 use kit::until_ok;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -131,11 +132,10 @@ impl Server {
 
     /// Starts it again over the same data, and waits until it listens.
     pub fn resume(&mut self) {
-        let mut command = upstart();
+        let listen = format!("127.0.0.1:{}", self.port);
+        let mut command = commands::serve(upstart(), &listen, &self.data);
         command
-            .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])
-            .args(["--reachable-ms", &REACHABLE_MS.to_string(), "--data"])
-            .arg(&self.data)
+            .args(["--reachable-ms", &REACHABLE_MS.to_string()])
             .args(&self.options);
         self.clock.applied(&mut command);
         let child = logged(command, &self.log)

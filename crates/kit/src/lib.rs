@@ -2,11 +2,13 @@
 //! light tests stay light; what runs whole systems is in the crate `harness`.
 
 mod folders;
+mod logs;
 mod process;
 pub mod programs;
 mod wait;
 pub mod workloads;
 
 pub use folders::folders;
+pub use logs::last_lines;
 pub use process::{alive, catches, kill, pids_naming, signal};
 pub use wait::{block_on, until, until_ok, wait_for};
