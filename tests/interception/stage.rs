@@ -7,7 +7,7 @@ use kit::wait_for;
 use kit::workloads::{Stage, Workload, as_user};
 use network::{Impairment, Namespace, Pair};
 use std::cell::OnceCell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -151,17 +151,9 @@ impl Stage for SystemStage<'_> {
     }
 }
 
-/// A port at which nothing listens now, of this program's own range: below the ephemeral one, and beside the harness's.
+/// A port of this program's own range.
 fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 27_500 + ((std::process::id().wrapping_mul(41) + step) % 2_500) as u16;
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-            return port;
-        }
-    }
+    kit::free_port(27_500..30_000)
 }
 
 /// Runs a workload bare and as a system at this host: the same results, and at least so many labelled connections.

@@ -125,6 +125,19 @@ impl Server {
         self.resume();
     }
 
+    /// Kills it and starts it again.
+    pub fn restart(&mut self) {
+        self.changed(|_| ());
+    }
+
+    /// The same, with something done to its data in between.
+    pub fn changed<T>(&mut self, change: impl FnOnce(&Path) -> T) -> T {
+        self.kill();
+        let made = change(&self.data);
+        self.resume();
+        made
+    }
+
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data

@@ -3,12 +3,14 @@
 
 mod folders;
 mod logs;
+mod ports;
 mod process;
 pub mod programs;
 mod wait;
 pub mod workloads;
 
-pub use folders::folders;
+pub use folders::{copy_all, folders};
 pub use logs::last_lines;
+pub use ports::free_port;
 pub use process::{alive, catches, kill, pids_naming, signal};
-pub use wait::{block_on, until, until_ok, wait_for};
+pub use wait::{OverAtEnd, block_on, until, until_ok, wait_for};

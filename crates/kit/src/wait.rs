@@ -1,5 +1,6 @@
 //! Waiting for conditions, each with a bound.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything that must happen may take, on a very busy machine.
@@ -29,6 +30,16 @@ pub fn until_ok<T, E: std::fmt::Display>(what: &str, mut look: impl FnMut() -> R
 /// The same for a condition.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     until(what, || condition().then_some(()));
+}
+
+/// Says that something is over when it is dropped, so that threads which go by it end however the test does.
+#[derive(Debug)]
+pub struct OverAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for OverAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Runs what never waits for anything outside.

@@ -1,6 +1,6 @@
 //! The holder as the keeper of sockets: listeners across restarts, connections between software and agent.
 
-use crate::support::{Node, exit, hook, next};
+use crate::support::{Node, exit, free_port, hook, next};
 use agent::holder_client::{HolderClient, HolderNotice, HolderNotices};
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
@@ -12,17 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// An address at which nothing listens now, of the range of this crate's tests: below the ephemeral one, and beside the harness's.
 fn free_address() -> SocketAddr {
-    static STEP: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let step = STEP.fetch_add(1, Ordering::Relaxed);
-        let port = 25_000 + (u64::from(std::process::id()) * 41 + step) % 2_500;
-        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 fn variable(name: &str) -> String {

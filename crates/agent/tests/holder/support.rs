@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A port of this program's own range.
+pub fn free_port() -> u16 {
+    kit::free_port(25_000..27_500)
+}
+
 pub fn upstart() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_processes"))
 }

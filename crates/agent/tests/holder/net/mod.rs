@@ -3,17 +3,16 @@
 //! Each part of a static C program runs bare and under a holder's net, and must print the same. It calls itself at an address that
 //! the table names a member's, so that each of its calls is labelled and each of its accepts takes the label off.
 
-use crate::support::{Node, exit};
+use crate::support::{Node, exit, free_port};
 use agent::holder_client::HolderClient;
 use intercept::holder::{ChildSpec, Interception};
 use intercept::stats::{Counter, StatsFile, StatsSnapshot};
 use intercept::table::{Table, TableFile, TableService};
 use std::fs::Permissions;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Compiles the program, with these options.
 fn compile(folder: &Path, compiler: &str, options: &[&str]) -> PathBuf {
@@ -32,18 +31,6 @@ fn compile_source(folder: &Path, source: &str, compiler: &str, options: &[&str])
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     program
-}
-
-/// A port at which nothing listens now, of this program's own range: below the ephemeral one, and beside the harness's.
-fn free_port() -> u16 {
-    static STEP: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = STEP.fetch_add(1, Ordering::Relaxed);
-        let port = 25_000 + ((std::process::id().wrapping_mul(41) + step) % 2_500) as u16;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Makes these ports services, and members' too.
