@@ -1,10 +1,6 @@
 //! Any bytes as a stream of RESP: see the oracle of framing.
 #![no_main]
 
-#[path = "../oracles/mod.rs"]
-#[allow(dead_code, reason = "other targets use more of it")]
-mod oracles;
-
 use libfuzzer_sys::fuzz_target;
 
 /// What chooses RESP there, then the pieces.

@@ -1,8 +1,5 @@
 //! `check` of bundles with components, and the process that compiles them.
 
-#[path = "../../crates/component/tests/components/assemble.rs"]
-mod assemble;
-
 use crate::upstart::{run, upstart};
 use assemble::{DELEGATE, HANDLE, component, of_world};
 use component::{CompileHelper, Compiler, Declaration};

@@ -1,6 +1,7 @@
 //! Who is believed, and who is told the token.
 
 use crate::upstart::{Server, free_port, run, upstart};
+use kit::wait_for;
 use rustix::process::Uid;
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
@@ -10,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An ordinary user who owns nothing.
 const NOBODY: u32 = 65_534;
@@ -44,15 +45,6 @@ fn own_address() -> Option<IpAddr> {
     // Nothing is sent: the kernel only chooses a way.
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip())
-}
-
-/// Waits until something is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "{what} in vain");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The numbers of the processes that were told of a node's directory.
@@ -362,7 +354,7 @@ fn a_stranger_who_takes_the_socket_of_the_token_is_named_and_waited_for() {
         command.args(["status", "--server", &url]);
         command
     };
-    until("a server with its token", || {
+    wait_for("a server with its token", || {
         run(status().arg("--token-file").arg(&token)).code() == Some(0)
     });
     let said = run(&mut status()).expect_advice(2).stderr();
@@ -371,7 +363,7 @@ fn a_stranger_who_takes_the_socket_of_the_token_is_named_and_waited_for() {
     let shown = run(status().arg("--token-file").arg(&token)).stdout();
     assert!(shown.contains(&name), "{shown}");
     drop(squatter);
-    until("a server that tells its token", || {
+    wait_for("a server that tells its token", || {
         run(&mut status()).code() == Some(0)
     });
     server.kill().expect("killed");
@@ -466,7 +458,7 @@ fn an_agent_that_is_not_told_the_token_says_how_to_give_it_and_leaves_nothing() 
     let stderr = std::fs::File::create(&log).expect("a file");
     let mut agent = agent.stderr(stderr).spawn().expect("starts");
     let said = || std::fs::read_to_string(&log).expect("a log");
-    until("a line of the agent's", || {
+    wait_for("a line of the agent's", || {
         said().contains("not enrolled yet")
     });
     // It has asked again meanwhile.

@@ -1,15 +1,12 @@
 //! Runs the binary, and a server of it.
 
+use harness::Commands;
+use kit::wait_for;
 use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-
-/// How long a server may take to listen.
-const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The token that test servers ask for.
 pub(crate) const TOKEN: &str = "a-token-for-tests";
@@ -125,13 +122,14 @@ impl Server {
 
     fn start_in(data: tempfile::TempDir, token: Option<&Path>) -> Self {
         let port = free_port();
-        let mut command = upstart();
-        command.args(["server", "--listen", &format!("127.0.0.1:{port}"), "--data"]);
-        command.arg(data.path().join("data"));
-        if let Some(token) = token {
-            command.arg("--token-file").arg(token);
-        }
-        let child = command
+        let listen = format!("127.0.0.1:{port}");
+        let commands = Commands {
+            server: format!("http://{listen}"),
+            token_file: token.map(Path::to_owned),
+            keys: data.path().join("keys"),
+        };
+        let child = commands
+            .serve(upstart(), &listen, &data.path().join("data"))
             .stderr(Stdio::null())
             .spawn()
             .expect("the server starts");
@@ -139,7 +137,7 @@ impl Server {
         let mut server = Self {
             child,
             token,
-            url: format!("http://127.0.0.1:{port}"),
+            url: commands.server,
             data,
         };
         server.wait_until_it_answers();
@@ -147,15 +145,11 @@ impl Server {
     }
 
     fn wait_until_it_answers(&mut self) {
-        let end = Instant::now() + START_LIMIT;
-        while run(self.upstart().args(["status", "--json"])).code() != Some(0) {
-            assert!(Instant::now() < end, "the server does not answer");
-            assert!(
-                self.child.try_wait().expect("waits").is_none(),
-                "the server ended"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("the server to answer", || {
+            let ended = self.child.try_wait().expect("waits");
+            assert!(ended.is_none(), "the server ended");
+            run(self.upstart().args(["status", "--json"])).code() == Some(0)
+        });
     }
 
     /// The binary, told where this server is.
@@ -196,14 +190,7 @@ impl Drop for Server {
     }
 }
 
-/// A port at which nothing listens now, of this program's own range: below the ephemeral one, and beside the harness's.
+/// A port of this program's own range.
 pub(crate) fn free_port() -> u16 {
-    static STEP: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = STEP.fetch_add(1, Ordering::Relaxed);
-        let port = 30_000 + ((std::process::id().wrapping_mul(29) + step) % 2_500) as u16;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    kit::free_port(30_000..32_500)
 }

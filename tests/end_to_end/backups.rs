@@ -25,10 +25,14 @@ fn files_of(folder: &Path) -> Vec<PathBuf> {
     paths.filter(is_database).collect()
 }
 
-fn copy_database(from: &Path, to: &Path) {
-    for old in files_of(to) {
-        std::fs::remove_file(old).expect("removed");
+fn remove_database(data: &Path) {
+    for file in files_of(data) {
+        std::fs::remove_file(file).expect("removed");
     }
+}
+
+fn copy_database(from: &Path, to: &Path) {
+    remove_database(to);
     for file in files_of(from) {
         std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("copied");
     }
@@ -48,17 +52,13 @@ impl Backup {
     fn of(system: &mut System) -> Self {
         let folder = system.folder().join("backup");
         std::fs::create_dir_all(&folder).expect("a folder");
-        system.server.kill();
-        copy_database(system.server.data(), &folder);
-        system.server.resume();
+        system.server.changed(|data| copy_database(data, &folder));
         Self(folder)
     }
 
     /// Puts it in the place of the database, under the fleet that runs.
     fn restore(&self, system: &mut System) {
-        system.server.kill();
-        copy_database(&self.0, system.server.data());
-        system.server.resume();
+        system.server.changed(|data| copy_database(&self.0, data));
     }
 }
 
@@ -601,11 +601,7 @@ fn an_empty_database_is_filled_by_publishing_the_same_folders_and_nobody_counts_
     let (mut system, mut nodes, _) = behind(&["a", "b"]);
     let (id, pid) = (system.view().system_id, nodes[0].running_child());
     let numbers = [system.fact("a").node, system.fact("b").node];
-    system.server.kill();
-    for file in files_of(system.server.data()) {
-        std::fs::remove_file(file).expect("removed");
-    }
-    system.server.resume();
+    system.server.changed(remove_database);
     nodes[0].until_said("This server knows no system");
     for (node, number) in nodes.iter().zip(1..) {
         serves(&system, node, number, id, 2);
@@ -651,8 +647,7 @@ fn a_server_that_is_only_started_again_stays_in_its_epoch() {
     let epoch = system.view().epoch;
     assert_ne!(epoch, 0);
     for _ in 0..2 {
-        system.server.kill();
-        system.server.resume();
+        system.server.restart();
         node.kill_agent();
         node.start_agent();
         system.publish(&Boxes::version(2).bundle());

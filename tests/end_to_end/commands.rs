@@ -2,6 +2,7 @@
 
 use crate::harness::{Node, NodeOptions, System, is_crash, until};
 use crate::redis::{CacheCaller, cache, has_redis};
+use kit::OverAtEnd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A node of version 1 that has staged version 2 and waits for approval.
@@ -103,14 +104,6 @@ fn load(
     crashes
 }
 
-struct EndsLoad<'a>(&'a AtomicBool);
-
-impl Drop for EndsLoad<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn callers_of_both_versions_are_answered_all_through_an_upgrade() {
     if !has_redis("callers_of_both_versions_are_answered_all_through_an_upgrade") {
@@ -146,7 +139,7 @@ fn callers_of_both_versions_are_answered_all_through_an_upgrade() {
         };
         let running: Vec<_> = kinds.into_iter().zip(&rounds).map(start).collect();
         // Whatever fails here, the callers must not run for ever.
-        let ends = EndsLoad(&over);
+        let ends = OverAtEnd(&over);
         all_reach(100);
         system.approve(2, None);
         system.until_settled(&node, 2);

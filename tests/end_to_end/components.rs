@@ -1,8 +1,8 @@
 //! A node whose upgrade has a component for an adapter: it remembers, is recovered from a killed agent, and goes through the
 //! upgrade with its transform.
 
-use crate::assemble::{DELEGATE, HANDLE, component};
 use crate::harness::{Boxes, Bundle, Caller, System, until};
+use assemble::{DELEGATE, HANDLE, component};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

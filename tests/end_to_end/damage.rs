@@ -4,6 +4,7 @@
 use crate::harness::{
     Boxes, Caller, Node, NodeOptions, System, alive, refused, until, until_ok, upstart,
 };
+use kit::copy_all;
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -31,16 +32,6 @@ fn reads(system: &System, version: u32) -> i64 {
         let mut caller = system.member(system.port(1), version)?;
         caller.get("apples").map(|number| number.expect("a number"))
     })
-}
-
-/// Copies a whole directory over another, as a backup is restored. A file that a running agent renames meanwhile is copied once more.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    until("the directory to be copied", || {
-        let mut command = Command::new("cp");
-        let copied = command.arg("-a").arg(from.join(".")).arg(to).status();
-        copied.expect("runs").success().then_some(())
-    });
 }
 
 fn claim(data: &Path) {
@@ -137,7 +128,7 @@ fn root_stops_and_claims_in_another_users_directory_as_that_user() {
     node.stop_software();
     std::fs::set_permissions(system.folder(), Permissions::from_mode(0o755)).expect("opened");
     let theirs = system.folder().join("theirs");
-    copy(&node.data, &theirs);
+    copy_all(&node.data, &theirs);
     let mut given = Command::new("chown");
     let given = given
         .args(["-R", &NOBODY.to_string()])
@@ -291,7 +282,7 @@ fn a_copy_in_the_place_of_a_directory_whose_software_runs_has_a_way_out() {
     let pid = node.running_child();
     node.end_agent();
     let moved = system.folder().join("moved");
-    copy(&node.data, &system.folder().join("backup"));
+    copy_all(&node.data, &system.folder().join("backup"));
     std::fs::rename(&node.data, &moved).expect("moved");
     std::fs::rename(system.folder().join("backup"), &node.data).expect("in its place");
     let stopped = node.try_stop();
@@ -375,7 +366,7 @@ fn a_copy_of_a_data_directory_is_known_and_runs_on_its_own_state_once_claimed() 
     node.stop_software();
     let original = node.data.clone();
     let moved = system.folder().join("moved");
-    copy(&original, &moved);
+    copy_all(&original, &moved);
     node.data.clone_from(&moved);
     node.start_agent();
     let said = node.until_agent_gives_up();
@@ -408,7 +399,7 @@ fn a_copy_is_not_claimed_while_its_original_runs_and_touches_nothing_of_it() {
     let (system, mut node) = serving();
     let software = node.running_child();
     let copied = system.folder().join("copied");
-    copy(&node.data, &copied);
+    copy_all(&node.data, &copied);
     let refused = || {
         let claim = upstart().args(["claim", "--data"]).arg(&copied).output();
         let output = claim.expect("runs");
@@ -442,7 +433,7 @@ fn a_copy_is_not_claimed_while_its_original_runs_and_touches_nothing_of_it() {
     assert_eq!(node.running_child(), software, "the original was touched");
     assert_eq!(reads(&system, 1), 7);
     // Under the name of a node that is heard elsewhere nothing is started, though it was claimed.
-    copy(&node.data, &system.folder().join("backup"));
+    copy_all(&node.data, &system.folder().join("backup"));
     node.end_agent();
     node.stop_software();
     claim(&system.folder().join("backup"));
@@ -475,7 +466,7 @@ fn a_directory_that_was_set_back_is_known() {
     node.end_agent();
     node.stop_software();
     let backup = system.folder().join("backup");
-    copy(&node.data, &backup);
+    copy_all(&node.data, &backup);
     node.start_agent();
     system.until_settled(&node, 1);
     put(&system, 1, 8);
@@ -483,7 +474,7 @@ fn a_directory_that_was_set_back_is_known() {
     system.until_settled(&node, 2);
     node.end_agent();
     node.stop_software();
-    copy(&backup, &node.data);
+    copy_all(&backup, &node.data);
     node.start_agent();
     let said = node.until_agent_gives_up();
     assert!(

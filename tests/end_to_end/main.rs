@@ -1,7 +1,5 @@
 //! Whole systems: a real server, real agents, real software, and what the product promises of them.
 
-#[path = "../../crates/component/tests/components/assemble.rs"]
-mod assemble;
 mod backup;
 mod backups;
 mod catching_up;

@@ -237,8 +237,7 @@ fn agent_and_server_killed_at_odd_moments_end_where_they_should() {
             kills += 1;
             node.kill_agent();
             if kills % 2 == 0 {
-                system.server.kill();
-                system.server.resume();
+                system.server.restart();
             }
             node.start_agent();
             std::thread::sleep(std::time::Duration::from_millis(150 * kills));

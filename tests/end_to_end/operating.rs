@@ -135,8 +135,7 @@ fn a_broken_permit_is_fenced_and_the_node_asks_anew() {
     assert_eq!(problem(again.err()).status, 410);
     // What has begun is ended all the same; the server's memory of the break outlives it.
     system.until_settled(&nodes[0], 2);
-    system.server.kill();
-    system.server.resume();
+    system.server.restart();
     let again = system.try_ask(system.client.confirm_permit(permit.permit));
     assert_eq!(problem(again.err()).status, 410);
 }

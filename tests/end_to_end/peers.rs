@@ -1,8 +1,8 @@
 //! Software whose protocol has no request and reply only: framed messages, pushed ones too, in two versions that do not understand
 //! each other; callers of both; and the adapter between them, a component of a few instructions.
 
-use crate::assemble::of_world;
 use crate::harness::{Bundle, dial_with};
+use assemble::of_world;
 use label::{LABEL_BYTES_MAX, Label};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

@@ -1,8 +1,8 @@
 //! Real redis in two versions that name a command differently, callers of both, and the adapter between them, a component of a few
 //! instructions.
 
-use crate::assemble::{DELEGATE, HANDLE, component};
 use crate::harness::{Bundle, dial_with};
+use assemble::{DELEGATE, HANDLE, component};
 use label::{LABEL_BYTES_MAX, Label};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,11 +1,11 @@
 //! Nodes without their server.
 
 use crate::harness::{Boxes, Caller, Node, System, until, until_ok};
+use kit::copy_all;
 use model::api::Phase;
 use model::ids::NodeId;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 #[test]
 fn a_node_serves_both_versions_without_the_server_and_goes_on_when_it_is_back() {
@@ -127,19 +127,16 @@ fn a_node_that_its_server_refuses_starts_its_software_and_is_heard_when_it_is_ta
     node.options.environment.clear();
 
     // Another database, in which nothing is published.
-    system.server.kill();
-    let data = system.server.data().to_owned();
-    let aside = data.with_extension("aside");
-    std::fs::rename(&data, &aside).expect("moved");
-    system.server.resume();
+    let aside = system.server.data().with_extension("aside");
+    (system.server).changed(|data| std::fs::rename(data, &aside).expect("moved"));
     rebooted(&mut node, port);
     node.until_said("This server knows no system");
 
     // The right one again.
-    system.server.kill();
-    std::fs::remove_dir_all(&data).expect("removed");
-    std::fs::rename(&aside, &data).expect("moved");
-    system.server.resume();
+    system.server.changed(|data| {
+        std::fs::remove_dir_all(data).expect("removed");
+        std::fs::rename(&aside, data).expect("moved");
+    });
     rebooted(&mut node, port);
     system.publish(&Boxes::version(2).bundle());
     system.until_settled(&node, 2);
@@ -157,17 +154,10 @@ fn a_server_that_does_not_answer_is_said_in_the_agents_log() {
 
 /// Puts a server's database back to what was copied.
 fn set_back(system: &mut System, copied: &Path) {
-    system.server.kill();
-    let data = system.server.data().to_owned();
-    std::fs::remove_dir_all(&data).expect("removed");
-    copy(copied, &data);
-    system.server.resume();
-}
-
-fn copy(from: &Path, to: &Path) {
-    let mut command = Command::new("cp");
-    let copied = command.arg("-a").arg(from).arg(to).status();
-    assert!(copied.expect("runs").success());
+    system.server.changed(|data| {
+        std::fs::remove_dir_all(data).expect("removed");
+        copy_all(copied, data);
+    });
 }
 
 /// It gives the first one's number to the second.
@@ -175,9 +165,7 @@ fn copy(from: &Path, to: &Path) {
 fn a_server_that_was_set_back_takes_no_node_for_another() {
     let mut system = System::with(&Boxes::version(1).bundle());
     let copied = system.folder().join("copied");
-    system.server.kill();
-    copy(system.server.data(), &copied);
-    system.server.resume();
+    system.server.changed(|data| copy_all(data, &copied));
     let mut first = system.settled_box("a", 1, 1);
     let pid = first.running_child();
     let number = system.fact("a").node;

@@ -2,6 +2,7 @@
 
 use crate::harness::{Node, NodeOptions, System, is_crash, until};
 use crate::peers::{PeerCaller, peers};
+use kit::OverAtEnd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a caller in the background saw.
@@ -108,14 +109,6 @@ fn load(name: &str, dial: impl Fn() -> PeerCaller, rounds: &AtomicU64, over: &At
     seen
 }
 
-struct EndsLoad<'a>(&'a AtomicBool);
-
-impl Drop for EndsLoad<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn sessions_of_both_versions_lose_nothing_through_an_upgrade_under_load() {
     let (system, node) = staged();
@@ -143,7 +136,7 @@ fn sessions_of_both_versions_lose_nothing_through_an_upgrade_under_load() {
         };
         let running: Vec<_> = kinds.into_iter().zip(&rounds).map(start).collect();
         // Whatever fails here, the callers must not run for ever.
-        let ends = EndsLoad(&over);
+        let ends = OverAtEnd(&over);
         all_reach(100);
         system.approve(2, None);
         system.until_settled(&node, 2);

@@ -83,8 +83,7 @@ fn a_thief_of_the_servers_machine_has_nothing_run_that_publishers_have_not_signe
     let mut node = system.settled_box("a", 1, 1);
     let number = system.view().system_id;
     let thief = steal(&system, &system.folder().join("thief"), number);
-    system.server.kill();
-    system.server.resume();
+    system.server.restart();
     let published = system.try_publish_with(&thief, &Boxes::version(2).bundle(), false);
     published.expect("the server is the thief's");
     let told = until("the node to tell", || {
@@ -207,11 +206,12 @@ fn nodes_follow_a_publishers_new_key_and_forget_the_old_one() {
 fn a_server_with_a_new_key_seals_again_when_the_root_trusts_it() {
     let mut system = System::with(&Boxes::version(1).bundle());
     let node = system.settled_box("a", 1, 1);
-    system.server.kill();
-    let file = system.server.data().join("server.pem");
-    let stolen = repository::read_public_key(&file).expect("a key");
-    std::fs::remove_file(&file).expect("removed");
-    system.server.resume();
+    let stolen = system.server.changed(|data| {
+        let file = data.join("server.pem");
+        let stolen = repository::read_public_key(&file).expect("a key");
+        std::fs::remove_file(&file).expect("removed");
+        stolen
+    });
     let second = Boxes::version(2).bundle();
     let refused = system
         .try_publish(&second, false)

@@ -1,27 +1,23 @@
 //! The interception matrix: real programs, unmodified, bare and as nodes of a system under real agents, with the same results;
 //! on loopback, between two network namespaces with their own addresses, and on an impaired network.
 
-mod harness;
 mod stage;
 mod system;
-#[path = "../../crates/preload/tests/library/matrix/workloads.rs"]
-mod workloads;
 
-use harness::programs::run;
+use kit::workloads::{self, has_grpc};
 use stage::{same, same_between_hosts};
-use std::process::Command;
 
 macro_rules! matrix {
     ($($name:ident: $programs:expr, $connections:literal;)*) => {
         mod heavy_loopback {
             $(#[test] fn $name() {
-                super::same(concat!(stringify!($name), " on loopback"), &$programs, super::workloads::$name, $connections);
+                super::same(concat!(stringify!($name), " on loopback"), &$programs, kit::workloads::$name, $connections);
             })*
         }
         mod heavy_between_hosts {
             $(#[test] fn $name() {
                 let test = concat!(stringify!($name), " between hosts");
-                super::same_between_hosts(test, &$programs, super::workloads::$name, $connections);
+                super::same_between_hosts(test, &$programs, kit::workloads::$name, $connections);
             })*
         }
     };
@@ -39,7 +35,8 @@ matrix! {
 
 /// A short form on an impaired network: pipelines and many clients at once, connections for one request each, one event loop.
 mod heavy_on_an_impaired_network {
-    use super::{stage::same_when_impaired, workloads};
+    use super::stage::same_when_impaired;
+    use kit::workloads;
 
     #[test]
     fn redis() {
@@ -72,16 +69,6 @@ mod heavy_on_an_impaired_network {
             200,
         );
     }
-}
-
-fn has_grpc(test: &str) -> bool {
-    let found = run(Command::new(workloads::grpc_python()).args(["-c", "import grpc"]))
-        .status
-        .success();
-    if !found {
-        println!("SKIPPED: {test}: grpcio is not installed");
-    }
-    found
 }
 
 #[test]

@@ -1,27 +1,27 @@
 //! Where a workload runs: bare, or with both of its ends as nodes of a system.
 
-use crate::harness::namespace::{Pair, command, set, within};
-use crate::harness::programs::{Running, find, printed, run};
-use crate::harness::wait_for;
-use crate::system::{NEVER, System, named};
+use crate::system::{InterceptedSystem, NEVER, named};
 use intercept::stats::Counter;
-use network::{Impairment, Namespace};
+use kit::programs::{Running, find, printed, run};
+use kit::wait_for;
+use kit::workloads::{Stage, Workload, as_user};
+use network::{Impairment, Namespace, Pair};
 use std::cell::OnceCell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 /// One run of a workload.
-pub(crate) struct Stage<'a> {
+struct SystemStage<'a> {
     /// Where the server listens.
-    pub(crate) host: IpAddr,
+    host: IpAddr,
     /// And at which port.
-    pub(crate) port: u16,
+    port: u16,
     pair: Option<&'a Pair>,
     bare: bool,
     // Ends before its folder does.
-    system: OnceCell<System<'a>>,
+    system: OnceCell<InterceptedSystem<'a>>,
     folder: tempfile::TempDir,
 }
 
@@ -34,10 +34,7 @@ enum Surroundings {
     Impaired,
 }
 
-/// A workload: what it returns must not differ.
-pub(crate) type Workload = fn(&Stage<'_>) -> String;
-
-impl<'a> Stage<'a> {
+impl<'a> SystemStage<'a> {
     fn new(pair: Option<&'a Pair>, host: IpAddr, bare: bool) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
@@ -54,95 +51,16 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// A folder of this run.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// A file of the tests.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("crates/preload/tests/library/matrix")
-            .join(name)
-    }
-
     fn command(&self, program: &str, namespace: Option<&Namespace>) -> Command {
         let program = find("matrix", program).unwrap_or_else(|| program.into());
         match namespace {
-            Some(namespace) if self.bare => command(namespace, program),
+            Some(namespace) if self.bare => namespace.command(program),
             _ => Command::new(program),
         }
     }
 
-    /// A program at the server's side.
-    pub(crate) fn server(&self, program: &str) -> Command {
-        self.command(program, self.pair.map(|pair| &pair.servers))
-    }
-
-    /// A program at the callers' side.
-    pub(crate) fn caller(&self, program: &str) -> Command {
-        self.command(program, self.pair.map(|pair| &pair.callers))
-    }
-
-    /// Host and port as arguments.
-    pub(crate) fn at(&self) -> [String; 2] {
-        [self.host.to_string(), self.port.to_string()]
-    }
-
-    /// Host and port as in a URL.
-    pub(crate) fn authority(&self) -> String {
-        SocketAddr::new(self.host, self.port).to_string()
-    }
-
-    /// Starts a server and waits until it listens.
-    pub(crate) fn serve(&self, command: &mut Command) -> Option<Running> {
-        self.serve_as(None, command)
-    }
-
-    /// The same as another user.
-    pub(crate) fn serve_as(&self, user: Option<&str>, command: &Command) -> Option<Running> {
-        let at = SocketAddr::new(self.host, self.port);
-        if self.bare {
-            let running = Running::start(&mut crate::workloads::as_user(command, user));
-            let connects = || TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok();
-            wait_for("the server", || match self.pair {
-                Some(pair) => within(&pair.servers, connects),
-                None => connects(),
-            });
-            return Some(running);
-        }
-        let system = System::start(
-            self.folder.path(),
-            self.pair,
-            at,
-            free_port(),
-            (command, user),
-        );
-        assert!(self.system.set(system).is_ok(), "one server each");
-        None
-    }
-
-    fn system(&self) -> &System<'a> {
+    fn system(&self) -> &InterceptedSystem<'a> {
         self.system.get().expect("a server was started")
-    }
-
-    /// Runs a caller to its good end and returns what it printed.
-    pub(crate) fn call(&self, command: &mut Command) -> String {
-        if self.bare {
-            return printed(command);
-        }
-        let (good, text) = self.system().run(command);
-        assert!(good, "{command:?}\n{text}");
-        text
-    }
-
-    /// Whether a caller ends well.
-    pub(crate) fn succeeds(&self, command: &mut Command) -> bool {
-        if self.bare {
-            run(command).status.success()
-        } else {
-            self.system().run(command).0
-        }
     }
 
     /// Labels really went out and were consumed, and nothing else happened to these connections.
@@ -176,17 +94,66 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// A port at which nothing listens now, of this program's own range: below the ephemeral one, and beside the harness's.
-fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 27_500 + ((std::process::id().wrapping_mul(41) + step) % 2_500) as u16;
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-            return port;
+impl Stage for SystemStage<'_> {
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+
+    fn server(&self, program: &str) -> Command {
+        self.command(program, self.pair.map(|pair| &pair.servers))
+    }
+
+    fn caller(&self, program: &str) -> Command {
+        self.command(program, self.pair.map(|pair| &pair.callers))
+    }
+
+    fn serve_as(&self, user: Option<&str>, command: &Command) -> Option<Running> {
+        let at = self.address();
+        if self.bare {
+            let running = Running::start(&mut as_user(command, user));
+            let connects = || TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok();
+            wait_for("the server", || match self.pair {
+                Some(pair) => pair.servers.within(connects).expect("entered"),
+                None => connects(),
+            });
+            return Some(running);
+        }
+        let system = InterceptedSystem::start(
+            self.folder.path(),
+            self.pair,
+            at,
+            free_port(),
+            (command, user),
+        );
+        assert!(self.system.set(system).is_ok(), "one server each");
+        None
+    }
+
+    fn call(&self, command: &mut Command) -> String {
+        if self.bare {
+            return printed(command);
+        }
+        let (good, text) = self.system().run(command);
+        assert!(good, "{command:?}\n{text}");
+        text
+    }
+
+    fn succeeds(&self, command: &mut Command) -> bool {
+        if self.bare {
+            run(command).status.success()
+        } else {
+            self.system().run(command).0
         }
     }
+}
+
+/// A port of this program's own range.
+fn free_port() -> u16 {
+    kit::free_port(27_500..30_000)
 }
 
 /// Runs a workload bare and as a system at this host: the same results, and at least so many labelled connections.
@@ -197,8 +164,8 @@ fn same_at(
     connections: u64,
     surroundings: Surroundings,
 ) {
-    let bare = workload(&Stage::new(pair, host, true));
-    let stage = Stage::new(pair, host, false);
+    let bare = workload(&SystemStage::new(pair, host, true));
+    let stage = SystemStage::new(pair, host, false);
     assert_eq!(bare, workload(&stage), "at {host}");
     stage.judge(connections, surroundings);
 }
@@ -227,7 +194,7 @@ pub(crate) fn same_between_hosts(
     let quiet = Surroundings::Quiet;
     same_at(Some(&pair), v4, workload, connections, quiet);
     for side in [&pair.callers, &pair.servers] {
-        set(side, "net/ipv4/tcp_fastopen", "3");
+        side.set("net/ipv4/tcp_fastopen", "3").expect("a setting");
     }
     let cookies = Surroundings::Cookies;
     same_at(Some(&pair), v6, workload, connections, cookies);
@@ -242,7 +209,7 @@ pub(crate) fn follows_the_kernels_setting(test: &str) {
         return;
     }
     let Some(pair) = Pair::make(test) else { return };
-    let stage = Stage::new(Some(&pair), pair.servers_at[0], false);
+    let stage = SystemStage::new(Some(&pair), pair.servers_at[0], false);
     let [host, port] = stage.at();
     let mut server = stage.server("python3");
     stage.serve(server.args(["-m", "http.server", &port, "--bind", &host]));
@@ -254,7 +221,7 @@ pub(crate) fn follows_the_kernels_setting(test: &str) {
     };
     assert_eq!([with_cookie(), with_cookie()], [0, 0]);
     for side in [&pair.callers, &pair.servers] {
-        set(side, "net/ipv4/tcp_fastopen", "3");
+        side.set("net/ipv4/tcp_fastopen", "3").expect("a setting");
     }
     wait_for("a label with a cookie", || with_cookie() > 0);
 }

@@ -1,10 +1,10 @@
 //! A system of two nodes under real agents: one runs the server program, the other whatever a test calls it with.
 
-use crate::harness::namespace::{Pair, command};
-use crate::harness::programs::{Running, printed, run};
-use crate::harness::wait_for;
+use harness::{Commands, ERRAND_RUNNER, Errand, NodeOptions, done, is_settled};
 use intercept::stats::{Counter, StatsSnapshot};
-use model::api::{ChildState, Phase, SystemView};
+use kit::programs::{Running, printed, run};
+use kit::{until, until_ok, wait_for};
+use network::Pair;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs::Permissions;
@@ -12,10 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// What the caller's node runs: a command line at a time, from a file in its state.
-const RUNNER: &str = "while :; do if [ -f job ]; then sh job > out 2> err; echo $? > code.new; rm job; \
-                      mv code.new code; fi; sleep 0.02; done";
 
 /// A node's place.
 #[derive(Clone, Copy)]
@@ -25,15 +21,15 @@ enum Side {
 }
 
 /// The system; everything of it ends with the test.
-pub(crate) struct System<'a> {
+pub(crate) struct InterceptedSystem<'a> {
     folder: PathBuf,
     pair: Option<&'a Pair>,
     host: IpAddr,
-    api: SocketAddr,
+    commands: Commands,
     processes: Vec<Running>,
 }
 
-impl<'a> System<'a> {
+impl<'a> InterceptedSystem<'a> {
     /// Publishes a system whose server runs this command at this port, and starts both nodes.
     pub(crate) fn start(
         folder: &Path,
@@ -43,127 +39,86 @@ impl<'a> System<'a> {
         server: (&Command, Option<&str>),
     ) -> Self {
         let api = SocketAddr::new(at.ip(), api_port);
+        let token_file = folder.join("token");
+        std::fs::write(&token_file, "a-token-of-this-test-only").expect("a token");
+        std::fs::set_permissions(&token_file, Permissions::from_mode(0o600)).expect("its mode");
         let mut system = Self {
             folder: folder.to_owned(),
             pair,
             host: at.ip(),
-            api,
+            commands: Commands {
+                server: format!("http://{api}"),
+                token_file: Some(token_file),
+                keys: folder.join("keys"),
+            },
             processes: Vec::new(),
         };
-        let token = folder.join("token");
-        std::fs::write(&token, "a-token-of-this-test-only").expect("a token");
-        std::fs::set_permissions(token, Permissions::from_mode(0o600)).expect("its mode");
+        let upstart = system.upstart(Side::Servers);
+        let server_data = folder.join("api");
         system.spawn(
-            Side::Servers,
-            &[
-                "server",
-                "--listen",
-                &api.to_string(),
-                "--data",
-                &system.path("api"),
-            ],
+            system
+                .commands
+                .serve(upstart, &api.to_string(), &server_data),
         );
         std::fs::create_dir(folder.join("bundle")).expect("a bundle");
         std::fs::write(folder.join("bundle/upgrade.toml"), upgrade_file(server))
             .expect("an upgrade file");
-        let publish = ["publish", &system.path("bundle")];
-        wait_for("the upgrade server", || {
-            run(&mut system.upstart(Side::Servers, &publish))
-                .status
-                .success()
+        let bundle = folder.join("bundle");
+        until_ok("the upgrade server", || {
+            let upstart = system.upstart(Side::Servers);
+            done(&mut system.commands.publish(upstart, &bundle, false))
         });
-        let port = format!("port={}", at.port());
-        system.node(Side::Servers, "server", &["--var", &port]);
-        system.node(Side::Callers, "caller", &[]);
+        let server = NodeOptions::of("server", "server").variable("port", at.port());
+        system.node(Side::Servers, server);
+        system.node(Side::Callers, NodeOptions::of("caller", "caller"));
         system
     }
 
-    fn path(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-
-    fn upstart(&self, side: Side, arguments: &[&str]) -> Command {
+    fn upstart(&self, side: Side) -> Command {
         let binary = env!("CARGO_BIN_EXE_upstart");
-        let mut command = match (self.pair, side) {
-            (Some(pair), Side::Servers) => command(&pair.servers, binary),
-            (Some(pair), Side::Callers) => command(&pair.callers, binary),
+        match (self.pair, side) {
+            (Some(pair), Side::Servers) => pair.servers.command(binary),
+            (Some(pair), Side::Callers) => pair.callers.command(binary),
             (None, _) => Command::new(binary),
-        };
-        command
-            .env("UPSTART_KEYS", self.path("keys"))
-            .args([
-                "--server",
-                &format!("http://{}", self.api),
-                "--token-file",
-                &self.path("token"),
-            ])
-            .args(arguments);
-        command
+        }
     }
 
-    fn spawn(&mut self, side: Side, arguments: &[&str]) {
-        let process = Running::start(&mut self.upstart(side, arguments));
-        self.processes.push(process);
+    fn spawn(&mut self, mut command: Command) {
+        self.processes.push(Running::start(&mut command));
     }
 
-    fn node(&mut self, side: Side, class: &str, more: &[&str]) {
+    fn node(&mut self, side: Side, mut options: NodeOptions) {
         let address = match (self.pair, side) {
             (Some(pair), Side::Callers) => {
                 let [v4, v6] = pair.callers_at;
-                if self.host.is_ipv4() { v4 } else { v6 }.to_string()
+                if self.host.is_ipv4() { v4 } else { v6 }
             }
-            _ => self.host.to_string(),
+            _ => self.host,
         };
-        let data = self.path(class);
-        let node = [
-            "agent",
-            "--data",
-            &data,
-            "--name",
-            class,
-            "--class",
-            class,
-            "--address",
-            &address,
-            "--poll-ms",
-            "100",
-        ];
-        self.spawn(side, &[&node[..], more].concat());
-        wait_for(&format!("the node `{class}` to settle"), || {
-            self.is_settled(class)
-        });
-    }
-
-    fn is_settled(&self, name: &str) -> bool {
-        let output = run(&mut self.upstart(Side::Servers, &["--json", "status"]));
-        let Ok(view) = serde_json::from_slice::<SystemView>(&output.stdout) else {
-            return false;
-        };
-        view.nodes
-            .iter()
-            .filter(|node| node.name == name)
-            .any(|node| {
-                let status = &node.report.status;
-                status.phase == Phase::Settled && status.child == ChildState::Running
+        options.addresses.push(address.to_string());
+        let options = options.poll_ms(100);
+        let data = self.folder.join(&options.name);
+        let upstart = self.upstart(side);
+        self.spawn(self.commands.agent(upstart, &options, &data));
+        wait_for(&format!("the node `{}` to settle", options.name), || {
+            let view = self.commands.view(self.upstart(Side::Servers));
+            view.is_ok_and(|view| {
+                let mut own = view.nodes.iter().filter(|node| node.name == options.name);
+                own.any(|node| is_settled(&node.report.status))
             })
+        });
     }
 
     /// Runs a command at the caller's node and returns whether it ended well, and what it printed.
     pub(crate) fn run(&self, job: &Command) -> (bool, String) {
         let state = self.folder.join("caller/current");
-        let file = |name: &str| state.join(name);
-        let _ = std::fs::remove_file(file("code"));
-        std::fs::write(file("job.new"), format!("exec {}\n", shell(job))).expect("a job");
-        std::fs::rename(file("job.new"), file("job")).expect("a job");
-        wait_for(&format!("{:?}", job.get_program()), || {
-            file("code").exists()
-        });
-        let read = |name: &str| std::fs::read_to_string(file(name)).unwrap_or_default();
-        let good = read("code").trim() == "0";
-        if !good {
-            println!("{}", read("err"));
+        let errand = Errand::begin(&state, &format!("exec {}\n", shell(job))).expect("a job");
+        let what = format!("{:?}", job.get_program());
+        let end = until(&what, || errand.end());
+        if !end.is_good {
+            println!("{}", end.errors);
         }
-        (good, read("out"))
+        (end.is_good, end.output)
     }
 
     /// The counters of the hooks in the server's and in the caller's node.
@@ -173,27 +128,24 @@ impl<'a> System<'a> {
     }
 }
 
-impl Drop for System<'_> {
+impl Drop for InterceptedSystem<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for node in ["server", "caller"] {
-                let log = std::fs::read_to_string(self.folder.join(node).join("output.log"))
-                    .unwrap_or_default();
-                println!(
-                    "--- {node}\n{}",
-                    log.lines().rev().take(20).collect::<Vec<_>>().join("\n")
-                );
+                let log = self.folder.join(node).join("output.log");
+                println!("--- {node}\n{}", kit::last_lines(&log, 20));
             }
-            println!("{}", printed(&mut self.upstart(Side::Servers, &["status"])));
+            let upstart = self.upstart(Side::Servers);
+            println!("{}", printed(&mut self.commands.ask(upstart, &["status"])));
         }
         // Agents first, then the software that outlives them.
         while let Some(process) = self.processes.pop() {
             drop(process);
         }
         for node in ["server", "caller"] {
-            if self.folder.join(node).join("journal").exists() {
-                let _ =
-                    run(&mut self.upstart(Side::Servers, &["stop", "--data", &self.path(node)]));
+            let data = self.folder.join(node);
+            if data.join("journal").exists() {
+                let _ = run(&mut harness::stop(self.upstart(Side::Servers), &data));
             }
         }
     }
@@ -240,7 +192,7 @@ protocol = "raw"
 probe = {{ tcp = "data", timeout_ms = 60000 }}
 
 [class.caller.software]
-command = ["sh", "-c", {RUNNER:?}]
+command = ["sh", "-c", {ERRAND_RUNNER:?}]
 directory = "${{state}}"
 "#,
         command.join(", ")

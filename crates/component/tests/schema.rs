@@ -1,9 +1,6 @@
 //! The JSON schemas of lenses, components' files and conversations know every key that the parsers know and no other, accept every example and
 //! refuse what is misspelt. When this fails after a change of the language: mend schemas/lens.json.
 
-#[path = "../../lens/tests/support/plain.rs"]
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -356,7 +353,7 @@ fn the_conversation_schema_knows_what_the_parser_knows() {
 fn the_conversation_schema_accepts_every_conversation() {
     let schema = Schema::load("conversation.json");
     let mut seen = 0;
-    for folder in support::folders(&root().join("examples"), "conversations") {
+    for folder in kit::folders(&root().join("examples"), "conversations") {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             schema.accept(&path.display().to_string(), &read(&path));

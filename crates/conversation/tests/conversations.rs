@@ -1,14 +1,11 @@
 //! The format of conversations, playing them, and what is said of those that differ.
 
-#[path = "../../lens/tests/support/plain.rs"]
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 
 use conversation::{Conversation, Played};
+use kit::block_on;
 use lens::Lens;
-use support::block_on;
 
 fn lens(text: &str) -> Arc<Lens> {
     Arc::new(Lens::parse("test.toml", text).unwrap_or_else(|error| panic!("{error}")))
@@ -220,7 +217,7 @@ fn mistakes_in_conversations_are_told_with_file_line_and_key() {
 fn the_examples_lenses_do_what_their_conversations_say() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let mut played = 0;
-    for folder in support::folders(&examples, "conversations") {
+    for folder in kit::folders(&examples, "conversations") {
         let path = folder.with_extension("toml");
         let text = std::fs::read_to_string(&path).expect("a lens beside its conversations");
         let lens = lens(&text);

@@ -1,146 +1,12 @@
 //! A node: an agent's process over a data directory; its holder and its software outlive it.
 
-use super::clock::Clock;
-use super::process;
+use super::commands::{self, Commands};
+use super::node_options::NodeOptions;
 use super::server::{logged, upstart, upstart_at};
-use super::wait::{until, until_ok};
-use std::ffi::OsString;
+use kit::{until, until_ok};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-
-/// What a node is told.
-#[derive(Clone, Debug)]
-pub struct NodeOptions {
-    /// Its name.
-    pub name: String,
-    /// Its class.
-    pub class: String,
-    /// Its variables.
-    pub variables: Vec<(String, String)>,
-    /// Its attributes.
-    pub attributes: Vec<(String, String)>,
-    /// Its addresses; the default when there are none.
-    pub addresses: Vec<String>,
-    /// How often it asks the server.
-    pub poll_ms: u64,
-    /// Where it kills itself: `UPSTART_KILL_AT`.
-    pub kill_at: Option<String>,
-    /// Networks whose labels it honours.
-    pub networks: Vec<String>,
-    /// What its host's clock shows.
-    pub clock: Clock,
-    /// How many files its agent may have open at most; what it has from this test otherwise.
-    pub open_files: Option<u64>,
-    /// Its agent has CAP_SYS_ADMIN, where this test has it.
-    pub privileged: bool,
-    /// Variables of the agent's environment.
-    pub environment: Vec<(String, OsString)>,
-    /// Which of them it passes on.
-    pub passed: Vec<String>,
-    /// The first root of the signed repository, where it is given one.
-    pub root: Option<PathBuf>,
-    /// The program of its agent; the one under test otherwise.
-    pub program: Option<PathBuf>,
-    /// Its data directory, where that is not called as it is.
-    pub data: Option<PathBuf>,
-}
-
-impl NodeOptions {
-    /// A box on this port.
-    pub fn new(name: &str, port: u16) -> Self {
-        Self {
-            name: name.to_owned(),
-            class: "box".to_owned(),
-            variables: vec![("port".to_owned(), port.to_string())],
-            attributes: Vec::new(),
-            addresses: Vec::new(),
-            poll_ms: 200,
-            kill_at: None,
-            networks: Vec::new(),
-            clock: Clock::RIGHT,
-            open_files: None,
-            privileged: true,
-            environment: Vec::new(),
-            passed: Vec::new(),
-            root: None,
-            program: None,
-            data: None,
-        }
-    }
-
-    /// Of another class.
-    pub fn class(mut self, class: &str) -> Self {
-        class.clone_into(&mut self.class);
-        self
-    }
-
-    /// With a variable more.
-    pub fn variable(mut self, key: &str, value: impl ToString) -> Self {
-        self.variables.push((key.to_owned(), value.to_string()));
-        self
-    }
-
-    /// With an attribute more.
-    pub fn attribute(mut self, key: &str, value: &str) -> Self {
-        self.attributes.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Its agent has this variable in its environment.
-    pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        self.environment.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// Its agent passes this variable on.
-    pub fn passed(mut self, name: &str) -> Self {
-        self.passed.push(name.to_owned());
-        self
-    }
-
-    /// Asks the server so often.
-    pub fn poll_ms(mut self, poll_ms: u64) -> Self {
-        self.poll_ms = poll_ms;
-        self
-    }
-
-    /// Honours labels from this network.
-    pub fn network(mut self, network: &str) -> Self {
-        self.networks.push(network.to_owned());
-        self
-    }
-
-    /// Its agent may have so many files open, and no more.
-    pub fn open_files(mut self, limit: u64) -> Self {
-        self.open_files = Some(limit);
-        self
-    }
-
-    /// On a host whose clock shows this.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Its agent is this program.
-    pub fn program(mut self, program: &Path) -> Self {
-        self.program = Some(program.to_owned());
-        self
-    }
-
-    /// Its agent has no CAP_SYS_ADMIN, and neither has what it starts.
-    pub fn unprivileged(mut self) -> Self {
-        self.privileged = false;
-        self
-    }
-
-    /// Its agent kills itself there.
-    pub fn kill_at(mut self, place: &str) -> Self {
-        self.kill_at = Some(place.to_owned());
-        self
-    }
-}
 
 /// A process that stands still.
 #[derive(Debug)]
@@ -149,14 +15,14 @@ pub struct Frozen(i32);
 impl Frozen {
     /// Stops this process.
     pub fn new(pid: i32) -> Self {
-        process::signal(pid, libc::SIGSTOP);
+        kit::signal(pid, libc::SIGSTOP);
         Self(pid)
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        process::signal(self.0, libc::SIGCONT);
+        kit::signal(self.0, libc::SIGCONT);
     }
 }
 
@@ -168,7 +34,7 @@ pub struct Node {
     /// Its data directory.
     pub data: PathBuf,
     log: PathBuf,
-    server: String,
+    commands: Commands,
     agent: Option<Child>,
 }
 
@@ -203,13 +69,13 @@ fn limited(command: &Command, open_files: u64) -> Command {
 }
 
 impl Node {
-    pub(crate) fn start(folder: &Path, server: String, options: NodeOptions) -> Self {
+    pub(crate) fn start(folder: &Path, commands: Commands, options: NodeOptions) -> Self {
         let name = options.name.replace(':', "-");
         let mut node = Self {
             data: (options.data.clone()).unwrap_or_else(|| folder.join(&name)),
             log: folder.join(format!("{name}.log")),
             options,
-            server,
+            commands,
             agent: None,
         };
         node.start_agent();
@@ -225,41 +91,7 @@ impl Node {
         if !options.privileged {
             command = without_privileges(&command);
         }
-        command.args(["agent", "--server", &self.server, "--data"]);
-        command.arg(&self.data);
-        command.args(["--name", &options.name, "--class", &options.class]);
-        command.args(["--poll-ms", &options.poll_ms.to_string()]);
-        for address in &options.addresses {
-            command.args(["--address", address]);
-        }
-        for (flag, pairs) in [
-            ("--var", &options.variables),
-            ("--attribute", &options.attributes),
-        ] {
-            for (key, value) in pairs {
-                command.args([flag, &format!("{key}={value}")]);
-            }
-        }
-        for network in &options.networks {
-            command.args(["--network", network]);
-        }
-        options.clock.applied(&mut command);
-        let passed = options.clock.passed().iter().copied();
-        if let Some(root) = &options.root {
-            command.arg("--root").arg(root);
-        }
-        for name in passed.chain(options.passed.iter().map(String::as_str)) {
-            command.args(["--pass-environment", name]);
-        }
-        command.envs(
-            options
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        );
-        if let Some(place) = &options.kill_at {
-            command.env("UPSTART_KILL_AT", place);
-        }
+        let mut command = self.commands.agent(command, options, &self.data);
         command.env("UPSTART_LOG", "info,agent=debug");
         if let Some(limit) = options.open_files {
             command = limited(&command, limit);
@@ -278,7 +110,7 @@ impl Node {
     /// Kills its agent; holder and software run on.
     pub fn kill_agent(&mut self) {
         if let Some(mut child) = self.agent.take() {
-            process::kill(i32::try_from(child.id()).expect("a process id"));
+            kit::kill(i32::try_from(child.id()).expect("a process id"));
             child.wait().expect("the agent is reaped");
         }
     }
@@ -289,9 +121,9 @@ impl Node {
             return;
         };
         until("nothing of the node to be left", || {
-            let mut left = process::pids_naming(&data);
-            left.retain(|pid| process::alive(*pid));
-            left.iter().for_each(|pid| process::kill(*pid));
+            let mut left = kit::pids_naming(&data);
+            left.retain(|pid| kit::alive(*pid));
+            left.iter().for_each(|pid| kit::kill(*pid));
             left.is_empty().then_some(())
         });
     }
@@ -299,7 +131,7 @@ impl Node {
     /// The process of its holder.
     pub fn holder(&self) -> Option<i32> {
         let data = std::fs::canonicalize(&self.data).ok()?;
-        process::pids_naming(&data).into_iter().find(|pid| {
+        kit::pids_naming(&data).into_iter().find(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.windows(7).any(|word| word == b"\0holder")
         })
@@ -324,9 +156,9 @@ impl Node {
         let pid = i32::try_from(child.id()).expect("a process id");
         // One that has just begun would die of the signal.
         until("the agent to hear signals", || {
-            process::catches(pid, libc::SIGTERM).then_some(())
+            kit::catches(pid, libc::SIGTERM).then_some(())
         });
-        process::signal(pid, libc::SIGTERM);
+        kit::signal(pid, libc::SIGTERM);
         let status = until("the agent to end", || child.try_wait().expect("waits"));
         assert!(status.success(), "the agent ended with {status}");
     }
@@ -363,9 +195,7 @@ impl Node {
     }
 
     fn stop_command(&self) -> Command {
-        let mut command = upstart();
-        command.args(["stop", "--data"]).arg(&self.data);
-        command
+        commands::stop(upstart(), &self.data)
     }
 
     /// What `upstart stop` says of it.
@@ -377,10 +207,10 @@ impl Node {
     pub fn child(&self) -> Option<i32> {
         let marks = ["box.py", "software/"];
         let state = self.data.join("current");
-        process::pids_naming(&state).into_iter().find(|pid| {
+        kit::pids_naming(&state).into_iter().find(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).into_owned();
-            marks.iter().any(|mark| line.contains(mark)) && process::alive(*pid)
+            marks.iter().any(|mark| line.contains(mark)) && kit::alive(*pid)
         })
     }
 
@@ -429,9 +259,7 @@ impl Node {
 
     /// The end of what its agent said.
     fn tail(&self) -> String {
-        let text = self.log();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        kit::last_lines(&self.log, 60)
     }
 }
 
@@ -451,10 +279,10 @@ impl Drop for Node {
             let _ = self.stop_command().output();
         }
         // Whatever a broken test or product leaves: everything of the node names its directory.
-        for pid in process::pids_naming(&self.data) {
-            if process::alive(pid) {
+        for pid in kit::pids_naming(&self.data) {
+            if kit::alive(pid) {
                 eprintln!("{pid} of {} was left behind", self.options.name);
-                process::kill(pid);
+                kit::kill(pid);
             }
         }
     }

@@ -1,8 +1,7 @@
 //! A PostgreSQL of a test's own: a fresh cluster in a temporary folder, at a Unix socket in it, run by a user without rights and
 //! ended with the test; standbys of it; a PgBouncer before it.
 
-use super::process;
-use super::wait::until_ok;
+use kit::until_ok;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -133,7 +132,7 @@ impl Postgres {
         if let Some(mut child) = self.child.take() {
             let pid = i32::try_from(child.id()).expect("a process id");
             // At once and without tidying up; its own processes end with it.
-            process::signal(pid, libc::SIGQUIT);
+            kit::signal(pid, libc::SIGQUIT);
             child.wait().expect("it is reaped");
         }
     }
@@ -233,7 +232,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        process::kill(i32::try_from(self.child.id()).expect("a process id"));
+        kit::kill(i32::try_from(self.child.id()).expect("a process id"));
         // Ended by the signal above.
         let _ = self.child.wait();
     }

@@ -1,8 +1,8 @@
 //! The upgrade server's process.
 
 use super::clock::Clock;
-use super::process;
-use super::wait::until_ok;
+use super::commands;
+use kit::until_ok;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,7 @@ impl Server {
     /// Kills it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            process::kill(i32::try_from(child.id()).expect("a process id"));
+            kit::kill(i32::try_from(child.id()).expect("a process id"));
             child.wait().expect("the server is reaped");
         }
     }
@@ -125,6 +125,19 @@ impl Server {
         self.resume();
     }
 
+    /// Kills it and starts it again.
+    pub fn restart(&mut self) {
+        self.changed(|_| ());
+    }
+
+    /// The same, with something done to its data in between.
+    pub fn changed<T>(&mut self, change: impl FnOnce(&Path) -> T) -> T {
+        self.kill();
+        let made = change(&self.data);
+        self.resume();
+        made
+    }
+
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data
@@ -132,11 +145,10 @@ impl Server {
 
     /// Starts it again over the same data, and waits until it listens.
     pub fn resume(&mut self) {
-        let mut command = upstart();
+        let listen = format!("127.0.0.1:{}", self.port);
+        let mut command = commands::serve(upstart(), &listen, &self.data);
         command
-            .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])
-            .args(["--reachable-ms", &REACHABLE_MS.to_string(), "--data"])
-            .arg(&self.data)
+            .args(["--reachable-ms", &REACHABLE_MS.to_string()])
             .args(&self.options);
         self.clock.applied(&mut command);
         let child = logged(command, &self.log)

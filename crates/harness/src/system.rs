@@ -3,11 +3,13 @@
 use super::bundle::{self, Bundle};
 use super::call::Caller;
 use super::clock::Clock;
-use super::node::{Node, NodeOptions};
+use super::commands::Commands;
+use super::node::Node;
+use super::node_options::NodeOptions;
 use super::place::Ports;
 use super::server::{self, Server};
-use super::wait::until_ok;
 use client::{Client, ClientError, PublishError, PublisherKeys};
+use kit::until_ok;
 use model::api::{ApproveRequest, Event, NodeFact, Phase, SystemView, UpgradeSummary};
 use model::ids::Version;
 use std::cell::Cell;
@@ -192,7 +194,12 @@ impl System {
     pub fn node(&self, options: NodeOptions) -> Node {
         let servers = [&self.server].into_iter().chain(&self.others);
         let urls: Vec<String> = servers.map(Server::url).collect();
-        Node::start(self.folder.path(), urls.join(","), options)
+        let commands = Commands {
+            server: urls.join(","),
+            token_file: None,
+            keys: self.keys().folder,
+        };
+        Node::start(self.folder.path(), commands, options)
     }
 
     /// Starts a box on the port of that number and waits until it has settled.

@@ -4,10 +4,10 @@ mod support;
 
 use call::Direction;
 use conversation::Conversation;
+use kit::block_on;
 use lens::Lens;
 use lens::explain::{Explanation, RuleSeen, explain};
 use std::sync::Arc;
-use support::plain::block_on;
 
 const ONE: &str = "
 [map.colours]

@@ -475,7 +475,7 @@ fn try_claim(claim: &Claim) -> Result<(), Caught> {
 /// The lens files of the examples and of the end-to-end tests.
 fn lens_files() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut paths: Vec<_> = support::plain::folders(&root.join("examples"), "conversations")
+    let mut paths: Vec<_> = kit::folders(&root.join("examples"), "conversations")
         .iter()
         .map(|folder| folder.with_extension("toml"))
         .collect();

@@ -9,11 +9,13 @@ mod delay;
 mod impairment;
 mod namespace;
 mod net;
+mod pair;
 mod site;
 
 pub use impairment::Impairment;
 pub use namespace::Namespace;
 pub use net::{Host, Network, join, unavailable};
+pub use pair::Pair;
 pub use site::Site;
 
 /// Why a network cannot be made or changed.

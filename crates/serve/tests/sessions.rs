@@ -1,9 +1,5 @@
 //! Sessions over real sockets, and against the fuzz target's reference.
 
-#[path = "../../../fuzz/oracles/mod.rs"]
-#[expect(dead_code, reason = "the fuzz targets use more of it")]
-mod oracles;
-
 use call::{
     AdapterFailed, Direction, EventAnswer, Limits, MessageHead, OutgoingMessage, Party, Pending,
     Reaction, Session, SessionCaller, SessionVerdict, Sessions,

@@ -1,12 +1,10 @@
 //! Framing: any cut of a stream gives the same messages, what is sealed is read again, and a slow reference agrees. The
 //! reference is the fuzz target's.
 
-#[path = "../../../fuzz/oracles/framing.rs"]
-mod oracle;
-
 use model::bundle::{
     ByteOrder, Checksum, ChecksumKind, ChecksumPlace, Counts, Covers, Cut, Framing, LengthField,
 };
+use oracles::framing as oracle;
 use proptest::prelude::*;
 use std::sync::Arc;
 use wire::framing::{Codec, FramingError};

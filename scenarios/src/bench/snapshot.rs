@@ -9,8 +9,9 @@ use super::figures::machine;
 use super::stage::{end_on_signals, place};
 use crate::demo::place::{Place, repository};
 use crate::demo::processes::Processes;
-use crate::demo::system::{Node, System, all_at};
+use crate::demo::system::{DemoSystem, all_at};
 use anyhow::{Context, bail};
+use harness::NodeOptions;
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -140,17 +141,14 @@ async fn measure(
         ..place.clone()
     };
     std::fs::create_dir_all(&place.root)?;
-    let system = System::start(&place, Arc::clone(processes), binary.to_owned()).await?;
+    let system = DemoSystem::start(&place, Arc::clone(processes), binary.to_owned()).await?;
     let data = system.data(kind);
     mount(kind, bytes, &data)?;
     let example = repository().join("examples/0-greeting");
     system.publish(&place.bundle(&example, "v1")?, false)?;
-    let node = Node {
-        name: kind.to_owned(),
-        class: "greeter",
-        variables: vec![("port", (place.base + 100).to_string())],
-        poll_ms: 100,
-    };
+    let node = NodeOptions::of(kind, "greeter")
+        .variable("port", place.base + 100)
+        .poll_ms(100);
     system.start_agent(&node, None)?;
     let at = |version| {
         move |view: &model::api::SystemView| !view.nodes.is_empty() && all_at(view, &[], version)

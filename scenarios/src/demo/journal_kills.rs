@@ -2,8 +2,9 @@
 
 use super::store::Store;
 use super::summary::KillPoints;
-use super::system::{Node, System};
+use super::system::DemoSystem;
 use super::watcher::Watcher;
+use harness::NodeOptions;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
@@ -52,10 +53,10 @@ pub struct JournalKills {
 
 impl JournalKills {
     /// Deals every point of every class to the class' nodes in turn, beginning with one that the seed chooses.
-    pub fn new(nodes: &[Node], seed: u64) -> Self {
-        let mut classes: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
+    pub fn new(nodes: &[NodeOptions], seed: u64) -> Self {
+        let mut classes: BTreeMap<&str, Vec<&NodeOptions>> = BTreeMap::new();
         for node in nodes {
-            classes.entry(node.class).or_default().push(node);
+            classes.entry(&node.class).or_default().push(node);
         }
         let mut plan = Plan::default();
         for of_class in classes.values() {
@@ -140,7 +141,7 @@ impl JournalKills {
         tokio::spawn(work);
     }
 
-    async fn restart(self, system: System, watcher: Watcher, nodes: Vec<Node>) {
+    async fn restart(self, system: DemoSystem, watcher: Watcher, nodes: Vec<NodeOptions>) {
         while !watcher.is_over() {
             for node in &nodes {
                 let Some(status) = system.processes.ended(&node.name) else {
@@ -182,16 +183,11 @@ mod tests {
     use model::machine::Record;
     use std::collections::BTreeSet;
 
-    fn nodes() -> Vec<Node> {
+    fn nodes() -> Vec<NodeOptions> {
         [("a", 2), ("b", 3)]
             .into_iter()
             .flat_map(|(class, count)| {
-                (0..count).map(move |number| Node {
-                    name: format!("{class}-{number}"),
-                    class,
-                    variables: Vec::new(),
-                    poll_ms: 1,
-                })
+                (0..count).map(move |number| NodeOptions::of(&format!("{class}-{number}"), class))
             })
             .collect()
     }

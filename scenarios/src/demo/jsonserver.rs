@@ -8,10 +8,11 @@ use super::outside::ClientProgram;
 use super::place::{Place, copy_tree, repository};
 use super::processes::Processes;
 use super::summary::{Demands, Spread, Summary};
-use super::system::{Node, System, all_at, describe, is_at};
+use super::system::{DemoSystem, all_at, describe, is_at};
 use super::watcher::Watcher;
 use super::{ask, summary};
 use anyhow::{Context, bail};
+use harness::NodeOptions;
 use model::ids::Version;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -101,9 +102,9 @@ fn first_data(place: &Place) -> anyhow::Result<PathBuf> {
 }
 
 struct Run {
-    system: System,
+    system: DemoSystem,
     watcher: Watcher,
-    nodes: Vec<Node>,
+    nodes: Vec<NodeOptions>,
     outside: ClientProgram,
     began: Instant,
 }
@@ -177,7 +178,7 @@ impl Run {
             pause_ms: PAUSE_MS,
             logs: place.folder("logs")?,
         };
-        let system = System::start(place, processes, program).await?;
+        let system = DemoSystem::start(place, processes, program).await?;
         system.publish(&bundles[0], false)?;
         let port = |number| (format!("server-{}", number + 1), place.base + number);
         let ports = (0..SERVERS as u16).map(port).collect();
@@ -333,30 +334,20 @@ impl Run {
     }
 }
 
-fn nodes(place: &Place, outside: &ClientProgram, data: &Path) -> Vec<Node> {
-    let base = ("base", place.base.to_string());
-    let server = |number: usize| Node {
-        name: format!("server-{}", number + 1),
-        class: "server",
-        variables: vec![
-            base.clone(),
-            ("number", number.to_string()),
-            ("data", data.display().to_string()),
-        ],
-        poll_ms: POLL_MS,
+fn nodes(place: &Place, outside: &ClientProgram, data: &Path) -> Vec<NodeOptions> {
+    let node = |class: &str, number: usize| {
+        NodeOptions::of(&format!("{class}-{}", number + 1), class)
+            .variable("base", place.base)
+            .variable("number", number)
+            .poll_ms(POLL_MS)
     };
-    let client = |number: usize| Node {
-        name: format!("client-{}", number + 1),
-        class: "client",
-        variables: vec![
-            base.clone(),
-            ("number", number.to_string()),
-            ("history", outside.history.display().to_string()),
-            ("clients", outside.clients.to_string()),
-            ("workers", outside.workers.to_string()),
-            ("pause_ms", outside.pause_ms.to_string()),
-        ],
-        poll_ms: POLL_MS,
+    let server = |number: usize| node("server", number).variable("data", data.display());
+    let client = |number: usize| {
+        node("client", number)
+            .variable("history", outside.history.display())
+            .variable("clients", outside.clients)
+            .variable("workers", outside.workers)
+            .variable("pause_ms", outside.pause_ms)
     };
     let servers = (0..SERVERS).map(server);
     servers.chain((0..CLIENTS).map(client)).collect()

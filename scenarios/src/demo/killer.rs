@@ -1,7 +1,8 @@
 //! Kills agents at random, for `--chaos SEED`, and starts each again at once.
 
-use super::system::{Node, System};
+use super::system::DemoSystem;
 use super::watcher::Watcher;
+use harness::NodeOptions;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub struct Killer {
 
 impl Killer {
     /// Kills an agent now and then, in an order that follows from the seed, and starts it again at once.
-    pub fn begin(seed: u64, system: &System, watcher: &Watcher, nodes: &[Node]) -> Self {
+    pub fn begin(seed: u64, system: &DemoSystem, watcher: &Watcher, nodes: &[NodeOptions]) -> Self {
         let killer = Self::default();
         let work = killer
             .clone()
@@ -29,7 +30,7 @@ impl Killer {
         killer
     }
 
-    async fn work(self, seed: u64, system: System, watcher: Watcher, nodes: Vec<Node>) {
+    async fn work(self, seed: u64, system: DemoSystem, watcher: Watcher, nodes: Vec<NodeOptions>) {
         let mut chance = StdRng::seed_from_u64(seed);
         loop {
             let (least, more) = KILL_EVERY_MS;

@@ -7,9 +7,10 @@ use super::outside::ClientProgram;
 use super::place::{Place, repository};
 use super::processes::Processes;
 use super::summary::{Demands, Spread, Summary};
-use super::system::{Node, System, all_at, describe, is_at};
+use super::system::{DemoSystem, all_at, describe, is_at};
 use super::watcher::Watcher;
 use anyhow::{Context, bail};
+use harness::NodeOptions;
 use model::ids::Version;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -83,7 +84,7 @@ pub async fn run(
         pause_ms: PAUSE_MS,
         logs: place.folder("logs")?,
     };
-    let system = System::start(place, processes, program).await?;
+    let system = DemoSystem::start(place, processes, program).await?;
     system.publish(&first, false)?;
     let by_node = (0..SERVERS)
         .map(|number| (format!("redis-{}", number + 1), ports[number]))
@@ -149,30 +150,21 @@ pub async fn run(
     })
 }
 
-fn nodes(place: &Place, outside: &ClientProgram) -> Vec<Node> {
-    let base = ("base", place.base.to_string());
+fn nodes(place: &Place, outside: &ClientProgram) -> Vec<NodeOptions> {
+    let node = |class: &str, number: usize| {
+        NodeOptions::of(&format!("{class}-{}", number + 1), class)
+            .variable("base", place.base)
+            .variable("number", number)
+            .poll_ms(POLL_MS)
+    };
     let client = |number: usize| {
-        let variables = vec![
-            base.clone(),
-            ("number", number.to_string()),
-            ("history", outside.history.display().to_string()),
-            ("clients", outside.clients.to_string()),
-            ("workers", outside.workers.to_string()),
-            ("pause_ms", outside.pause_ms.to_string()),
-        ];
-        Node {
-            name: format!("client-{}", number + 1),
-            class: "client",
-            variables,
-            poll_ms: POLL_MS,
-        }
+        node("client", number)
+            .variable("history", outside.history.display())
+            .variable("clients", outside.clients)
+            .variable("workers", outside.workers)
+            .variable("pause_ms", outside.pause_ms)
     };
-    let server = |number: usize| Node {
-        name: format!("redis-{}", number + 1),
-        class: "redis",
-        variables: vec![base.clone(), ("number", number.to_string())],
-        poll_ms: POLL_MS,
-    };
+    let server = |number: usize| node("redis", number);
     (0..SERVERS)
         .map(server)
         .chain((0..CLIENTS).map(client))
@@ -192,7 +184,7 @@ async fn calls(watcher: &Watcher, more: u64) -> anyhow::Result<()> {
 }
 
 /// Is refused while version 1 is public; then moves the public version and retires.
-async fn retire(system: &System, watcher: &Watcher) -> anyhow::Result<()> {
+async fn retire(system: &DemoSystem, watcher: &Watcher) -> anyhow::Result<()> {
     match system.retire(1).await? {
         Ok(()) => bail!("version 1 was retired while it was public"),
         Err(why) => watcher.say(&format!("retiring version 1 early is refused: {why}")),

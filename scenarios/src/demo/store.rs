@@ -6,9 +6,10 @@ use super::outside::ClientProgram;
 use super::place::{Place, repository};
 use super::processes::Processes;
 use super::summary::{Demands, Spread, Summary};
-use super::system::{Node, System, all_at, describe, is_at};
+use super::system::{DemoSystem, all_at, describe, is_at};
 use super::watcher::Watcher;
 use anyhow::bail;
+use harness::NodeOptions;
 use model::api::SystemView;
 use model::ids::Version;
 use std::collections::BTreeMap;
@@ -77,11 +78,11 @@ impl Default for Setting {
 #[derive(Debug)]
 pub struct Store {
     /// The system.
-    pub system: System,
+    pub system: DemoSystem,
     /// What looks at it.
     pub watcher: Watcher,
     /// Its nodes.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<NodeOptions>,
     /// The bundles of versions 1, 2, 3, copied into the run's directory.
     pub bundles: Vec<PathBuf>,
     outside: ClientProgram,
@@ -146,7 +147,7 @@ impl Store {
             pause_ms: PAUSE_MS,
             logs: place.folder("logs")?,
         };
-        let system = System::start(place, processes, program).await?;
+        let system = DemoSystem::start(place, processes, program).await?;
         system.publish(&bundles[0], false)?;
         let watcher = Watcher::begin(&system, &outside.history, ports)?;
         let nodes = nodes(place, &outside, &setting);
@@ -165,7 +166,7 @@ impl Store {
     /// the callers outside.
     pub async fn start(&self, kill_at: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
         self.watcher.say("version 1 is published; the nodes start");
-        let (clients, servers): (Vec<&Node>, Vec<&Node>) =
+        let (clients, servers): (Vec<&NodeOptions>, Vec<&NodeOptions>) =
             self.nodes.iter().partition(|node| node.class == "client");
         let mut count = 0;
         // A load balancer takes calls before there is anybody to answer them: callers come last.
@@ -335,20 +336,18 @@ impl Store {
     }
 }
 
-fn nodes(place: &Place, outside: &ClientProgram, setting: &Setting) -> Vec<Node> {
+fn nodes(place: &Place, outside: &ClientProgram, setting: &Setting) -> Vec<NodeOptions> {
     let hosts = &place.hosts;
     let base = place.base;
     let name = |class: &str, number: usize| format!("{class}-{}", number + 1);
-    let node = |class: &'static str, number: usize, mut variables: Vec<(&'static str, String)>| {
-        variables.push(("base", base.to_string()));
-        variables.push(("number", number.to_string()));
-        variables.extend(setting.variables.iter().cloned());
-        Node {
-            name: name(class, number),
-            class,
-            variables,
-            poll_ms: setting.poll_ms,
-        }
+    let node = |class: &str, number: usize, variables: Vec<(&str, String)>| {
+        let node = NodeOptions::of(&name(class, number), class)
+            .variable("base", base)
+            .variable("number", number)
+            .poll_ms(setting.poll_ms);
+        let more = setting.variables.iter().cloned();
+        (variables.into_iter().chain(more))
+            .fold(node, |node, (key, value)| node.variable(key, value))
     };
     let own = |class, number| ("host", hosts.address(&name(class, number)).to_string());
     let storage = (0..STORAGE).map(|number| {

@@ -3,8 +3,9 @@
 use super::hosts;
 use super::place::Place;
 use super::processes::Processes;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use client::Client;
+use harness::{Commands, NodeOptions, done};
 use model::api::{
     ApproveRequest, Event, NodeFact, Phase, PublicRequest, RetireRequest, SystemView,
 };
@@ -17,22 +18,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A node as the demo configures it.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Its name.
-    pub name: String,
-    /// Its class.
-    pub class: &'static str,
-    /// Its variables.
-    pub variables: Vec<(&'static str, String)>,
-    /// How often its agent asks the server.
-    pub poll_ms: u64,
-}
-
 /// The server and the agents of a run.
 #[derive(Clone, Debug)]
-pub struct System {
+pub struct DemoSystem {
     /// Where it lives.
     pub place: Place,
     /// Its processes.
@@ -40,7 +28,7 @@ pub struct System {
     /// The program `upstart`.
     pub program: PathBuf,
     client: Arc<Client>,
-    token_file: PathBuf,
+    commands: Commands,
 }
 
 /// The name of the server among the processes.
@@ -58,7 +46,7 @@ const HEARD_LIMIT: Duration = Duration::from_secs(30);
 /// How long an agent may take to end when it is asked to.
 const AGENT_STOP_LIMIT: Duration = Duration::from_secs(20);
 
-impl System {
+impl DemoSystem {
     /// Starts the server.
     pub async fn start(
         place: &Place,
@@ -75,7 +63,11 @@ impl System {
             processes,
             program,
             client: Arc::new(client),
-            token_file,
+            commands: Commands {
+                server: url(place),
+                token_file: Some(token_file),
+                keys: place.root.join("keys"),
+            },
         };
         system.start_server()?;
         system
@@ -86,15 +78,11 @@ impl System {
 
     /// Starts the server, once more after a stop.
     pub fn start_server(&self) -> anyhow::Result<()> {
-        let mut command = self.place.hosts.command(hosts::SERVER, &self.program);
-        command
-            .arg("server")
-            .arg("--data")
-            .arg(self.place.folder("server")?);
+        let upstart = self.place.hosts.command(hosts::SERVER, &self.program);
         let address = self.place.hosts.address(hosts::SERVER);
-        let port = self.place.server_port();
-        command.args(["--listen", &format!("{address}:{port}")]);
-        command.arg("--token-file").arg(&self.token_file);
+        let listen = format!("{address}:{}", self.place.server_port());
+        let data = self.place.folder("server")?;
+        let mut command = self.commands.serve(upstart, &listen, &data);
         command.args(&self.place.server_arguments);
         self.processes
             .start(SERVER, &mut command, &self.log(SERVER)?)
@@ -111,50 +99,27 @@ impl System {
     }
 
     /// Starts a node's agent; `kill_at` names the journal record at which it kills itself, `<record>:before|after`.
-    pub fn start_agent(&self, node: &Node, kill_at: Option<&str>) -> anyhow::Result<()> {
-        let mut command = self.agent(node);
-        if let Some(point) = kill_at {
-            command.env("UPSTART_KILL_AT", point);
-        }
-        self.processes
-            .start(&node.name, &mut command, &self.log(&node.name)?)
+    pub fn start_agent(&self, node: &NodeOptions, kill_at: Option<&str>) -> anyhow::Result<()> {
+        let options = NodeOptions {
+            kill_at: kill_at.map(str::to_owned),
+            ..node.clone()
+        };
+        self.start_agent_with(&options, &[])
     }
 
     /// Starts a node's agent with more arguments.
-    pub fn start_agent_with(&self, node: &Node, arguments: &[&str]) -> anyhow::Result<()> {
-        let mut command = self.agent(node);
-        command.args(arguments);
+    pub fn start_agent_with(&self, node: &NodeOptions, arguments: &[&str]) -> anyhow::Result<()> {
+        let hosts = &self.place.hosts;
+        let addresses = [hosts.address(&node.name), hosts.reached_at(&node.name)];
+        let options = NodeOptions {
+            addresses: addresses.map(|address| address.to_string()).into(),
+            ..node.clone()
+        };
+        let upstart = hosts.command(&node.name, &self.program);
+        let mut command = (self.commands).agent(upstart, &options, &self.data(&node.name));
+        command.args(&self.place.agent_arguments).args(arguments);
         self.processes
             .start(&node.name, &mut command, &self.log(&node.name)?)
-    }
-
-    /// The command that runs a node's agent.
-    fn agent(&self, node: &Node) -> Command {
-        let hosts = &self.place.hosts;
-        let mut command = hosts.command(&node.name, &self.program);
-        command.args([
-            "agent",
-            "--name",
-            &node.name,
-            "--class",
-            node.class,
-            "--server",
-            &url(&self.place),
-        ]);
-        command
-            .arg("--data")
-            .arg(self.data(&node.name))
-            .arg("--token-file")
-            .arg(&self.token_file);
-        command.args(["--poll-ms", &node.poll_ms.to_string()]);
-        for address in [hosts.address(&node.name), hosts.reached_at(&node.name)] {
-            command.args(["--address", &address.to_string()]);
-        }
-        command.args(&self.place.agent_arguments);
-        for (key, value) in &node.variables {
-            command.args(["--var", &format!("{key}={value}")]);
-        }
-        command
     }
 
     /// Ends a node's agent; its holder and its software go on.
@@ -165,22 +130,15 @@ impl System {
     /// Ends a node's agent, then its software, which finishes what it is at.
     pub fn finish_software(&self, node: &str) -> anyhow::Result<()> {
         self.stop_agent(node);
-        let mut command = Command::new(&self.program);
-        command.args(["stop", "--data"]).arg(self.data(node));
-        succeed(&mut command)
+        let mut command = harness::stop(Command::new(&self.program), &self.data(node));
+        done(&mut command).map(drop).map_err(anyhow::Error::msg)
     }
 
     /// Publishes a bundle with the command that people use; the error says what it said.
     pub fn publish(&self, bundle: &Path, revise: bool) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["publish", "--server", &url(&self.place)])
-            .arg("--token-file")
-            .arg(&self.token_file)
-            .arg("--keys")
-            .arg(self.place.root.join("keys"));
-        command.arg(bundle).args(revise.then_some("--revise"));
-        succeed(&mut command)
+        let upstart = Command::new(&self.program);
+        let mut command = self.commands.publish(upstart, bundle, revise);
+        done(&mut command).map(drop).map_err(anyhow::Error::msg)
     }
 
     /// The server's client, for what is not asked often.
@@ -287,18 +245,6 @@ impl System {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Runs a command of Upstart's to its end; the error says what it said.
-fn succeed(command: &mut Command) -> anyhow::Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        bail!("{command:?}: {}", String::from_utf8_lossy(&said).trim());
-    }
-    Ok(())
 }
 
 /// When the server last heard of each node.

@@ -2,7 +2,7 @@
 
 use super::open_connections::OpenConnections;
 use super::summary::CrossVersionCalls;
-use super::system::{System, word};
+use super::system::{DemoSystem, word};
 use super::tail::{Seen, Tail};
 use super::tallies::Tallies;
 use model::api::{Phase, SystemView};
@@ -49,7 +49,7 @@ pub struct Watcher {
 impl Watcher {
     /// Begins; `ports` are those at which the clients' connections arrive, by node name.
     pub fn begin(
-        system: &System,
+        system: &DemoSystem,
         history: &Path,
         ports: BTreeMap<String, u16>,
     ) -> anyhow::Result<Self> {
@@ -135,7 +135,7 @@ impl Watcher {
         eprintln!("{clear}[{:>4} s] {text}", self.began.elapsed().as_secs());
     }
 
-    async fn look(self, system: System, mut tail: Tail) {
+    async fn look(self, system: DemoSystem, mut tail: Tail) {
         let terminal = std::io::stderr().is_terminal();
         let mut printed = Instant::now();
         while !self.is_over() {

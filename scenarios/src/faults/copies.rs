@@ -3,8 +3,8 @@
 use super::scene::{Scene, waiting};
 use super::{Ended, Fault, Recovery};
 use harness::{kill, pids_naming, upstart};
+use kit::copy_all;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Each kind of copy.
 pub(super) fn faults() -> Vec<Fault> {
@@ -25,23 +25,12 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Copies a directory as administrators do.
-fn copy(from: &Path, to: &Path) {
-    let mut command = Command::new("cp");
-    let copied = command.arg("--archive").arg(from).arg(to).status();
-    assert!(
-        copied.expect("runs").success(),
-        "no copy of {}",
-        from.display()
-    );
-}
-
 /// The node with nothing running, a copy of its directory, and where that is.
 fn copied() -> (Scene, PathBuf) {
     let mut scene = Scene::staged();
     scene.power_cut();
     let place = scene.system.folder().join("copy");
-    copy(&scene.node.data, &place);
+    copy_all(&scene.node.data, &place);
     (scene, place)
 }
 
@@ -114,7 +103,7 @@ fn set_back() -> Ended {
     let mut scene = Scene::serving();
     scene.power_cut();
     let backup = scene.system.folder().join("backup");
-    copy(&scene.node.data, &backup);
+    copy_all(&scene.node.data, &backup);
     scene.node.start_agent();
     scene.stage(&waiting(2));
     scene.approve();
@@ -124,7 +113,7 @@ fn set_back() -> Ended {
     let place = scene.node.data.clone();
     let newest = scene.system.folder().join("newest");
     std::fs::rename(&place, &newest).expect("moved away");
-    copy(&backup, &place);
+    copy_all(&backup, &place);
     refuses(&mut scene, &place, "--data");
     std::fs::remove_dir_all(&place).expect("removed");
     std::fs::rename(&newest, &place).expect("moved back");

@@ -31,8 +31,7 @@ fn killed() -> Ended {
     let mut scene = Scene::serving();
     scene.system.publish(&slow().bundle());
     scene.system.until_phase(&scene.node, Phase::Transforming);
-    scene.system.server.kill();
-    scene.system.server.resume();
+    scene.system.server.restart();
     (Recovery::ByItself, scene.end_at(2))
 }
 

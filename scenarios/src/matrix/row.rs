@@ -3,7 +3,7 @@
 use super::load::{self, Counts, Load};
 use super::programs::Program;
 use super::stage::{BARE, NODE, Stage};
-use super::system::{Fate, System};
+use super::system::{Fate, MatrixSystem};
 use anyhow::{Context, bail};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -212,7 +212,7 @@ fn under_upstart(
     say: &dyn Fn(&str),
 ) {
     say("start");
-    let mut system = System::new(stage, upstart);
+    let mut system = MatrixSystem::new(stage, upstart);
     if let Err(error) = system.start() {
         row.why.push(format!("it does not start: {error:#}"));
         row.evidence += &system.evidence();
@@ -245,7 +245,7 @@ fn under_upstart(
 }
 
 /// Notes a column.
-fn settle(row: &mut Row, column: &str, found: anyhow::Result<()>, system: &System<'_>) {
+fn settle(row: &mut Row, column: &str, found: anyhow::Result<()>, system: &MatrixSystem<'_>) {
     let is_good = found.is_ok();
     match column {
         "same_as_bare" => row.same_as_bare = Some(is_good),
@@ -259,7 +259,7 @@ fn settle(row: &mut Row, column: &str, found: anyhow::Result<()>, system: &Syste
 }
 
 /// The same conversation from outside and from a member.
-fn same(system: &System<'_>, bare: &str) -> anyhow::Result<()> {
+fn same(system: &MatrixSystem<'_>, bare: &str) -> anyhow::Result<()> {
     let stage = system.stage;
     let state: PathBuf = system.state();
     let outside = stage.run(NODE, &state, &stage.program.converse)?;
@@ -276,7 +276,7 @@ fn same(system: &System<'_>, bare: &str) -> anyhow::Result<()> {
 
 /// An upgrade under load.
 fn through(
-    system: &mut System<'_>,
+    system: &mut MatrixSystem<'_>,
     fate: Fate,
     conversation: &str,
     row: &mut Row,
@@ -301,7 +301,7 @@ fn through(
 }
 
 /// Upgrades that fail: one whose software listens and never becomes healthy, one whose software ends.
-fn back(system: &mut System<'_>, conversation: &str, row: &mut Row) -> anyhow::Result<()> {
+fn back(system: &mut MatrixSystem<'_>, conversation: &str, row: &mut Row) -> anyhow::Result<()> {
     through(system, Fate::NeverHealthy, conversation, row)
         .context("the new version listens and never becomes healthy")?;
     through(system, Fate::Ends, conversation, row).context("the new version ends at once")

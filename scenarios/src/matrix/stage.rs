@@ -278,10 +278,7 @@ impl<'a> Stage<'a> {
 
     /// The last lines of a log.
     pub(super) fn tail(&self, path: impl AsRef<Path>) -> String {
-        let text = fs::read(self.root.join(path)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        kit::last_lines(&self.root.join(path), 15)
     }
 
     /// Kills whatever is left of the row, and tells what that was.

@@ -4,21 +4,19 @@ use super::programs::Probe;
 use super::stage::{MEMBER, NODE, Stage};
 use crate::demo::place::copy_tree;
 use anyhow::{Context, bail};
+use harness::{Commands, ERRAND_RUNNER, Errand, NodeOptions, done, is_settled};
 use model::api::{ChildState, NodeStatus, Phase, SystemView};
 use model::ids::Version;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The class and node of the program, the one that calls, and the one that is called.
 const PROGRAM: &str = "program";
 const CALLER: &str = "caller";
 const ORIGIN: &str = "origin";
-
-/// What the caller's node runs: a script at a time, from a file in its state.
-const RUNNER: &str = "while :; do if [ -f job ]; then sh job > out 2>&1 < /dev/null; rm job; mv out done; fi; sleep 0.02; done";
 
 /// How long a member's conversation may take.
 const CONVERSATION_LIMIT: Duration = Duration::from_secs(120);
@@ -38,21 +36,27 @@ pub(super) enum Fate {
 }
 
 /// The system; the stage ends its processes.
-pub(super) struct System<'a> {
+pub(super) struct MatrixSystem<'a> {
     pub(super) stage: &'a Stage<'a>,
     upstart: PathBuf,
+    commands: Commands,
     /// The newest version that was published.
     version: u32,
     /// The version at which the program's node is, and from which the next one starts.
     settled: u32,
 }
 
-impl<'a> System<'a> {
+impl<'a> MatrixSystem<'a> {
     /// Nothing runs yet.
     pub(super) fn new(stage: &'a Stage<'a>, upstart: &Path) -> Self {
         Self {
             stage,
             upstart: upstart.to_owned(),
+            commands: Commands {
+                server: format!("http://127.0.0.1:{}", stage.server_port()),
+                token_file: None,
+                keys: stage.root.join("keys"),
+            },
             version: 0,
             settled: 0,
         }
@@ -62,20 +66,19 @@ impl<'a> System<'a> {
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
         let stage = self.stage;
         let at = format!("127.0.0.1:{}", stage.server_port());
-        let data = stage.root.join("server").display().to_string();
-        let mut server = self.command(&["server", "--listen", &at, "--data", &data]);
+        let data = stage.root.join("server");
+        let mut server = self.commands.serve(self.upstart(), &at, &data);
         stage.start("server", &mut server)?;
         stage.until("the upgrade server", Duration::from_secs(30), || {
-            self.run(&["status"])
-                .is_ok_and(|said| said.status.success())
+            self.view().is_ok()
         })?;
         stage.outside_origin()?;
         self.publish(Fate::Serves)?;
-        self.agent(CALLER, &[])?;
+        self.agent(NodeOptions::of(CALLER, CALLER))?;
         if stage.program.origin {
-            self.agent(ORIGIN, &[])?;
+            self.agent(NodeOptions::of(ORIGIN, ORIGIN))?;
         }
-        self.agent(PROGRAM, &self.ports())?;
+        self.agent(self.with_ports(NodeOptions::of(PROGRAM, PROGRAM)))?;
         let patience = Duration::from_secs(stage.program.patience_s + 10);
         self.wait("version 1 to serve", patience, |status| {
             is_settled(status) || status.phase == Phase::Blocked
@@ -95,24 +98,20 @@ impl<'a> System<'a> {
         Ok(())
     }
 
-    fn ports(&self) -> Vec<String> {
-        let mut all = vec![format!("port={}", self.stage.port(NODE))];
-        for (number, service) in (1..).zip(&self.stage.program.services) {
-            all.push(format!("{service}={}", self.stage.port(NODE) + number));
-        }
-        all.into_iter()
-            .flat_map(|variable| ["--var".to_owned(), variable])
-            .collect()
+    /// The program's node, told where its services are.
+    fn with_ports(&self, node: NodeOptions) -> NodeOptions {
+        let node = node.variable("port", self.stage.port(NODE));
+        let services = (1..).zip(&self.stage.program.services);
+        services.fold(node, |node, (number, service)| {
+            node.variable(service, self.stage.port(NODE) + number)
+        })
     }
 
-    fn agent(&self, name: &str, more: &[String]) -> anyhow::Result<()> {
-        let data = self.data(name).display().to_string();
-        let mut command = self.command(&["agent", "--data", &data, "--name", name]);
-        command
-            .args(["--class", name, "--poll-ms", "100"])
-            .args(["--pass-environment", "ROW"])
-            .args(more);
-        self.stage.start(name, &mut command)
+    fn agent(&self, node: NodeOptions) -> anyhow::Result<()> {
+        let data = self.data(&node.name);
+        let node = node.poll_ms(100).passed("ROW");
+        let mut command = self.commands.agent(self.upstart(), &node, &data);
+        self.stage.start(&node.name, &mut command)
     }
 
     /// A node's data directory.
@@ -125,43 +124,27 @@ impl<'a> System<'a> {
         self.data(PROGRAM).join("current")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.upstart);
-        let server = format!("http://127.0.0.1:{}", self.stage.server_port());
-        command
-            .args(["--server", &server])
-            .args(arguments)
+    fn upstart(&self) -> Command {
+        let mut upstart = Command::new(&self.upstart);
+        upstart
             .env("ROW", &self.stage.root)
             .env_remove("UPSTART_TOKEN")
-            .env_remove("UPSTART_TOKEN_FILE");
-        command
+            .env_remove("UPSTART_TOKEN_FILE")
+            .stdin(Stdio::null());
+        upstart
     }
 
-    fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        let output = self
-            .command(arguments)
-            .env("UPSTART_KEYS", self.stage.root.join("keys"))
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run upstart")?;
-        Ok(output)
-    }
-
-    /// A command of the product's that must do what it says.
-    fn done(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let output = self.run(arguments)?;
-        if !output.status.success() {
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said);
-            bail!("`upstart {}`: {}", arguments.join(" "), said.trim());
-        }
-        Ok(())
+    /// What a command that asks the server prints.
+    fn asked(&self, question: &[&str]) -> anyhow::Result<String> {
+        let output = self.commands.ask(self.upstart(), question).output();
+        let output = output.context("cannot run upstart")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn view(&self) -> anyhow::Result<SystemView> {
-        let output = self.run(&["--json", "status"])?;
-        serde_json::from_slice(&output.stdout)
-            .context("`upstart --json status` says something else")
+        self.commands
+            .view(self.upstart())
+            .map_err(anyhow::Error::msg)
     }
 
     fn status(&self) -> anyhow::Result<NodeStatus> {
@@ -221,19 +204,14 @@ impl<'a> System<'a> {
             fs::write(software.join("probe.sh"), self.stage.script(NODE, &probe))?;
         }
         fs::write(bundle.join("upgrade.toml"), self.upgrade_file(fate))?;
-        let folder = bundle.display().to_string();
-        if is_revision {
-            self.done(&["publish", "--revise", &folder])
-        } else {
-            self.done(&["publish", &folder])
-        }
+        let mut publish = self.commands.publish(self.upstart(), &bundle, is_revision);
+        done(&mut publish).map(drop).map_err(anyhow::Error::msg)
     }
 
     /// How often the node has been blocked.
     fn blocked(&self) -> anyhow::Result<usize> {
         let question = ["events", "--node", PROGRAM, "--kind", "node.blocked"];
-        let output = self.run(&question)?;
-        Ok(String::from_utf8_lossy(&output.stdout).lines().count())
+        Ok(self.asked(&question)?.lines().count())
     }
 
     /// An upgrade to a version of that fate; the error tells how the node ended up elsewhere.
@@ -327,7 +305,7 @@ impl<'a> System<'a> {
     /// The classes of the other members.
     fn members(&self) -> String {
         let mut text =
-            format!("\n[class.caller.software]\ncommand = [\"sh\", \"-c\", {RUNNER:?}]\n");
+            format!("\n[class.caller.software]\ncommand = [\"sh\", \"-c\", {ERRAND_RUNNER:?}]\n");
         if self.stage.program.origin {
             let client = self.stage.workspace.root().join("matrix/client.py");
             let port = self.stage.port(NODE + MEMBER);
@@ -348,17 +326,19 @@ impl<'a> System<'a> {
         let state = self.data(CALLER).join("current");
         let job = self.stage.script(
             NODE,
-            &format!("export STATE='{}'\n{body}", self.state().display()),
+            &format!(
+                "exec 2>&1 < /dev/null\nexport STATE='{}'\n{body}",
+                self.state().display()
+            ),
         );
-        fs::write(state.join("job.new"), job)?;
-        let done = state.join("done");
-        let _ = fs::remove_file(&done);
-        fs::rename(state.join("job.new"), state.join("job"))?;
+        let errand = Errand::begin(&state, &job)?;
+        let mut end = None;
         self.stage
             .until("the member's conversation", CONVERSATION_LIMIT, || {
-                done.exists()
+                end = errand.end();
+                end.is_some()
             })?;
-        Ok(String::from_utf8_lossy(&fs::read(done)?).into_owned())
+        Ok(end.map(|end| end.output).unwrap_or_default())
     }
 
     /// Ends everything, and tells what the product left running.
@@ -366,9 +346,8 @@ impl<'a> System<'a> {
         for node in [PROGRAM, CALLER, ORIGIN] {
             self.stage.stop(node, Duration::from_secs(10));
             if self.data(node).join("journal").exists() {
-                let data = self.data(node).display().to_string();
                 // What it could not end is found and named below.
-                let _ = self.run(&["stop", "--data", &data]);
+                let _ = harness::stop(self.upstart(), &self.data(node)).output();
             }
         }
         self.stage.stop("server", Duration::from_secs(10));
@@ -378,10 +357,7 @@ impl<'a> System<'a> {
 
     /// What there is to see when something went wrong.
     pub(super) fn evidence(&self) -> String {
-        let printed = |arguments: &[&str]| {
-            let output = self.run(arguments).map(|output| output.stdout);
-            String::from_utf8_lossy(&output.unwrap_or_default()).into_owned()
-        };
+        let printed = |arguments: &[&str]| self.asked(arguments).unwrap_or_default();
         let own = self.stage.program.log.as_ref();
         let own = own.map(|name| self.stage.tail(format!("program/current/{name}")));
         format!(
@@ -398,10 +374,6 @@ impl<'a> System<'a> {
 fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
-fn is_settled(status: &NodeStatus) -> bool {
-    status.phase == Phase::Settled && status.child == ChildState::Running
 }
 
 fn told(status: &NodeStatus) -> String {

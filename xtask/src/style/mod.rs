@@ -55,6 +55,7 @@ fn findings() -> anyhow::Result<Vec<String>> {
     findings.extend(names::findings(&product));
     findings.extend(sources.iter().filter_map(opening));
     findings.extend(sources.iter().flat_map(unfinished));
+    findings.extend(sources.iter().flat_map(hops));
     let private = private_paths(&workspace);
     findings.extend(
         sources
@@ -115,6 +116,21 @@ fn opening(source: &Source) -> Option<String> {
             source.path
         )
     })
+}
+
+/// No module lies elsewhere than its name says, in another crate's folder least of all: what several need is a crate.
+fn hops(source: &Source) -> Vec<String> {
+    let is_rust = source.path.ends_with(".rs");
+    let lines = source.text.lines().enumerate();
+    let hops = lines.filter(|(_, line)| is_rust && line.trim_start().starts_with("#[path"));
+    hops.map(|(index, _)| {
+        format!(
+            "{}:{}: `path` leads to a module elsewhere: give what it has a home in a crate that both use",
+            source.path,
+            index + 1
+        )
+    })
+    .collect()
 }
 
 /// Nothing unfinished without a reason: the mark is followed by it in parentheses.
@@ -198,6 +214,9 @@ mod tests {
             unfinished(&source("a.rs", &format!("{mark}(waits for the kernel)"))).len(),
             0
         );
+        let hop = "//! A.\n    #[path = \"../b.rs\"]\nmod b;";
+        assert_eq!(hops(&source("a.rs", hop)).len(), 1);
+        assert_eq!(hops(&source("a.rs", "// `#[path` is refused")).len(), 0);
         let path = "/somewhere/of/mine/file";
         let private = ["/somewhere/of/mine".to_owned()];
         assert_eq!(machine_paths(&source("a.md", path), &private).len(), 1);

@@ -4,7 +4,7 @@ use super::code::{self, Code};
 use std::collections::BTreeMap;
 
 /// Crates that no program of the product is made of.
-const FOR_TESTS: [&str; 2] = ["harness", "network"];
+const FOR_TESTS: [&str; 5] = ["assemble", "harness", "kit", "network", "oracles"];
 
 /// What begins the definition of a type.
 const KEYWORDS: [&str; 4] = ["struct", "enum", "trait", "type"];

@@ -1,6 +1,6 @@
 //! Small components, written by hand.
 
-use crate::assemble::{DELEGATE, HANDLE, component};
+use assemble::{DELEGATE, HANDLE, component};
 
 const QUIET: &str = r#"
 (func (export "upstart:adapter/calls@0.1.0#init") (param i32 i32 i32 i32) (result i32)

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::assemble::{DELEGATE, component};
 use crate::guests::handling;
 use crate::passing;
 use crate::stage::Stage;
+use assemble::{DELEGATE, component};
 
 /// Calls of hostile adapters, and how many of them at a time.
 const CALLS: usize = 10_000;

@@ -1,6 +1,5 @@
 //! Components as adapters: what they are given, what they are limited to, and what becomes of their calls.
 
-mod assemble;
 mod guests;
 mod hostile;
 mod observed;

@@ -2,7 +2,6 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod generate;
-pub mod plain;
 
 use std::sync::Arc;
 

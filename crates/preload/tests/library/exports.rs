@@ -1,7 +1,7 @@
 //! The library replaces these functions and no others; above all none that moves data.
 
 use crate::harness::library;
-use crate::harness::programs::{find, printed};
+use kit::programs::{find, printed};
 use std::process::Command;
 
 const NEVER: [&str; 15] = [

@@ -5,8 +5,9 @@ use super::forms::{SIZES, SOFTWARE, name, prefix};
 use super::hops;
 use crate::bench::runner;
 use crate::bench::stage::{Stage, program};
-use crate::demo::system::{Node, System};
+use crate::demo::system::DemoSystem;
 use anyhow::Context;
+use harness::NodeOptions;
 use model::api::SystemView;
 use model::ids::Version;
 use std::fs;
@@ -70,7 +71,7 @@ pub(in crate::bench) async fn start(
     adapters: &Adapters,
     callers: &Callers,
 ) -> anyhow::Result<()> {
-    let system = System::start(stage.place, Arc::clone(stage.processes), binary).await?;
+    let system = DemoSystem::start(stage.place, Arc::clone(stage.processes), binary).await?;
     for version in 1..=SOFTWARE {
         let folder = stage.place.folder(&format!("bundles/v{version}"))?;
         write(&folder, version, port, callers)?;
@@ -94,19 +95,16 @@ pub(in crate::bench) fn socket(stage: &Stage<'_>, class: &str) -> PathBuf {
     stage.place.root.join(format!("{class}.sock"))
 }
 
-fn start_agent(system: &System, stage: &Stage<'_>, class: &'static str) -> anyhow::Result<()> {
-    let node = Node {
-        name: class.to_owned(),
-        class,
-        variables: vec![("socket", socket(stage, class).display().to_string())],
-        poll_ms: 500,
-    };
+fn start_agent(system: &DemoSystem, stage: &Stage<'_>, class: &'static str) -> anyhow::Result<()> {
+    let node = NodeOptions::of(class, class)
+        .variable("socket", socket(stage, class).display())
+        .poll_ms(500);
     // One thread, as every other hop has.
     system.start_agent_with(&node, &["--call-threads", "1"])
 }
 
 /// Waits until everybody stands where they belong once a version is published.
-async fn wait(system: &System, version: usize, callers: &Callers) -> anyhow::Result<()> {
+async fn wait(system: &DemoSystem, version: usize, callers: &Callers) -> anyhow::Result<()> {
     let stands = |view: &SystemView, class: &str, at: usize| {
         view.nodes.iter().any(|fact| {
             let status = &fact.report.status;

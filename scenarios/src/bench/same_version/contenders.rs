@@ -6,7 +6,8 @@ use super::sidecars::{self, Hop, hops};
 use super::workloads::Places;
 use crate::bench::runner::{self, Runner};
 use crate::bench::stage::{START_LIMIT, Stage, program};
-use crate::demo::system::{Node, System, all_at};
+use crate::demo::system::{DemoSystem, all_at};
+use harness::NodeOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -92,16 +93,12 @@ pub(super) async fn upstart(stage: &Stage<'_>, binary: PathBuf) -> anyhow::Resul
     let at = places(stage, 5);
     let socket = stage.place.root.join("upstart.sock");
     let bundle = bundle(stage, at)?;
-    let system = System::start(stage.place, Arc::clone(stage.processes), binary).await?;
+    let system = DemoSystem::start(stage.place, Arc::clone(stage.processes), binary).await?;
     system.publish(&bundle, false)?;
     for class in ["redis", "web", "go", "load"] {
-        let variables = vec![("socket", socket.display().to_string())];
-        let node = Node {
-            name: class.to_owned(),
-            class,
-            variables,
-            poll_ms: 2_000,
-        };
+        let node = NodeOptions::of(class, class)
+            .variable("socket", socket.display())
+            .poll_ms(2_000);
         system.start_agent(&node, None)?;
     }
     let is_ready = |view: &model::api::SystemView| view.nodes.len() == 4 && all_at(view, &[], 1);

@@ -4,14 +4,14 @@ use super::availability::{Aside, now_ms};
 use super::forming::{until, whole};
 use super::server::Server;
 use crate::demo::processes::{send, software};
-use crate::demo::system::System;
+use crate::demo::system::DemoSystem;
 use anyhow::bail;
 use rustix::process::Signal;
 
 /// Kills a replica's software outright, and waits until all are one cluster again: whatever a server tells the others at once, as when it takes
 /// over, does not reach those to which its link is not made anew yet. The replica may be away until then.
 pub(super) fn kill_software(
-    system: &System,
+    system: &DemoSystem,
     servers: &[Server],
     victim: &Server,
     aside: &mut Aside,

@@ -14,11 +14,12 @@ use super::outside::ClientProgram;
 use super::place::{Place, copy_tree, repository};
 use super::processes::Processes;
 use super::summary::{Cluster, Demands, Refusals, Spread, Summary};
-use super::system::{Node, System, all_at, is_at};
+use super::system::{DemoSystem, all_at, is_at};
 use super::watcher::Watcher;
 use anyhow::{Context, bail};
 use availability::{Aside, AvailabilityWatch, Bad};
 use forming::{SHARDS, form, until, whole};
+use harness::NodeOptions;
 use model::api::{ChildState, NodeFact, SystemView};
 use model::ids::Version;
 use server::{PORT, Server};
@@ -113,10 +114,10 @@ fn node_names() -> Vec<String> {
 
 /// A run that has begun.
 struct Run {
-    system: System,
+    system: DemoSystem,
     watcher: Watcher,
     servers: Vec<Server>,
-    nodes: Vec<Node>,
+    nodes: Vec<NodeOptions>,
     /// Each server's id in the cluster, by its node.
     ids: BTreeMap<String, String>,
     outside: ClientProgram,
@@ -219,11 +220,11 @@ impl Run {
             pause_ms: PAUSE_MS,
             logs: place.folder("logs")?,
         };
-        let system = System::start(place, processes, program).await?;
+        let system = DemoSystem::start(place, processes, program).await?;
         system.publish(first, false)?;
         let by_node = names.iter().map(|name| (name.clone(), PORT)).collect();
         let watcher = Watcher::begin(&system, &outside.history, by_node)?;
-        let nodes: Vec<Node> = servers.iter().map(node).collect();
+        let nodes: Vec<NodeOptions> = servers.iter().map(node).collect();
         for node in &nodes {
             system.start_agent(node, None)?;
         }
@@ -434,17 +435,12 @@ impl Run {
     }
 }
 
-fn node(server: &Server) -> Node {
+fn node(server: &Server) -> NodeOptions {
     let is_master = server.name.starts_with("master");
-    Node {
-        name: server.name.clone(),
-        class: if is_master { "master" } else { "replica" },
-        variables: vec![
-            ("address", server.address.to_string()),
-            ("port", PORT.to_string()),
-        ],
-        poll_ms: POLL_MS,
-    }
+    NodeOptions::of(&server.name, if is_master { "master" } else { "replica" })
+        .variable("address", server.address)
+        .variable("port", PORT)
+        .poll_ms(POLL_MS)
 }
 
 /// What the cluster holds under a key.

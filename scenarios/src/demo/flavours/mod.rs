@@ -9,10 +9,11 @@ use super::killer::Killer;
 use super::place::{Place, repository};
 use super::processes::Processes;
 use super::summary::{Demands, Refusals, RefusedBy, Spread, Summary};
-use super::system::{Node, System, all_at, is_at};
+use super::system::{DemoSystem, all_at, is_at};
 use super::watcher::Watcher;
 use anyhow::{Context, bail};
 use color_flavor_adapter::form::Form;
+use harness::NodeOptions;
 use model::api::SystemView;
 use model::bundle::Dispatch;
 use model::ids::Version;
@@ -52,10 +53,10 @@ const ADAPTER: &str = "adapter = ";
 
 /// A run that has begun.
 struct Run {
-    system: System,
+    system: DemoSystem,
     watcher: Watcher,
     board: Arc<Board>,
-    nodes: Vec<Node>,
+    nodes: Vec<NodeOptions>,
 }
 
 /// Runs the example with direct dispatch, then with observed dispatch.
@@ -171,17 +172,14 @@ impl Run {
         first: &Path,
         dispatch: Dispatch,
     ) -> anyhow::Result<Self> {
-        let system = System::start(place, processes, program).await?;
+        let system = DemoSystem::start(place, processes, program).await?;
         system.publish(first, false)?;
-        let nodes: Vec<Node> = (0..NODES)
-            .map(|number| Node {
-                name: format!("set-{}", number + 1),
-                class: "set",
-                variables: vec![
-                    ("base", place.base.to_string()),
-                    ("number", number.to_string()),
-                ],
-                poll_ms: POLL_MS,
+        let nodes: Vec<NodeOptions> = (0..NODES)
+            .map(|number| {
+                NodeOptions::of(&format!("set-{}", number + 1), "set")
+                    .variable("base", place.base)
+                    .variable("number", number)
+                    .poll_ms(POLL_MS)
             })
             .collect();
         let ports = nodes.iter().zip(place.base..);

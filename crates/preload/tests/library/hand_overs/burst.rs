@@ -4,11 +4,12 @@
 use super::{Server, has_gcc, label};
 use crate::harness::dial::{encoded, try_dial};
 use crate::harness::holder::HandedOver;
-use crate::harness::namespace::{Pair, within};
+use crate::harness::namespace::within;
 use crate::harness::{Node, free_port, kernel_count, table};
 use intercept::holder::HandOverReason;
 use intercept::table::Table;
 use network::Impairment;
+use network::Pair;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -3,12 +3,13 @@
 mod burst;
 
 use crate::harness::dial::{ask, dial, dial_token, encoded, expect_reset};
-use crate::harness::programs::{compile, find};
-use crate::harness::{AGENT_KEY, Node, PATIENCE, SYSTEM, free_port, table, wait_for};
+use crate::harness::{AGENT_KEY, Node, PATIENCE, SYSTEM, free_port, table};
 use intercept::holder::HandOverReason;
 use intercept::label::Label;
 use intercept::stats::{Counter, Deed};
 use intercept::table::Table;
+use kit::programs::{compile, find};
+use kit::wait_for;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! A holder of a few lines: remembers what hooks say, gives what it was told to give.
 
-use super::wait_for;
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::{HookMessage, HookReply, MESSAGE_BYTES_MAX};
+use kit::wait_for;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,

@@ -3,7 +3,6 @@
 pub(crate) mod dial;
 pub(crate) mod holder;
 pub(crate) mod namespace;
-pub(crate) mod programs;
 
 use holder::Holder;
 use intercept::environment;
@@ -12,8 +11,7 @@ use intercept::table::{Table, TableFile, TableService};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The system of every test.
 pub(crate) const SYSTEM: u64 = 7;
@@ -132,21 +130,9 @@ pub(crate) fn library() -> PathBuf {
         .expect("libupstart_preload.so beside the test")
 }
 
-/// A port at which nothing listens now, never the same twice in this process, of this program's own range: below the ephemeral one, and beside the harness's.
+/// A port of this program's own range.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + ((std::process::id().wrapping_mul(37) + step) % 5_000) as u16;
-        let free =
-            ["127.0.0.1", "::1"].map(|ip| SocketAddr::new(ip.parse().expect("an address"), port));
-        if free
-            .iter()
-            .all(|address| std::net::TcpListener::bind(address).is_ok())
-        {
-            return port;
-        }
-    }
+    kit::free_port(20_000..25_000)
 }
 
 /// What the kernel of the thread's namespace has counted under this name.
@@ -157,15 +143,6 @@ pub(crate) fn kernel_count(name: &str) -> u64 {
     let (names, counts) = (words(), words());
     let mut found = names.zip(counts).filter(|(each, _)| *each == name);
     found.next().expect(name).1.parse().expect("a number")
-}
-
-/// Waits for a condition.
-pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < until, "waited {PATIENCE:?} for: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Software that runs as another user must reach the files.

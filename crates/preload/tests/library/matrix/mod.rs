@@ -2,23 +2,21 @@
 //! between two network namespaces with their own addresses.
 
 mod stage;
-mod workloads;
 
-use crate::harness::programs::run;
+use kit::workloads::{self, has_grpc};
 use stage::{same, same_between_hosts};
-use std::process::Command;
 
 macro_rules! matrix {
     ($($name:ident: $programs:expr, $connections:literal;)*) => {
         mod loopback {
             $(#[test] fn $name() {
-                super::same(concat!(stringify!($name), " on loopback"), &$programs, super::workloads::$name, $connections);
+                super::same(concat!(stringify!($name), " on loopback"), &$programs, kit::workloads::$name, $connections);
             })*
         }
         mod between_hosts {
             $(#[test] fn $name() {
                 let test = concat!(stringify!($name), " between hosts");
-                super::same_between_hosts(test, &$programs, super::workloads::$name, $connections);
+                super::same_between_hosts(test, &$programs, kit::workloads::$name, $connections);
             })*
         }
     };
@@ -32,16 +30,6 @@ matrix! {
     asyncio: ["python3"], 200;
     node: ["node"], 100;
     memcached: ["memcached", "python3"], 10;
-}
-
-fn has_grpc(test: &str) -> bool {
-    let found = run(Command::new(workloads::grpc_python()).args(["-c", "import grpc"]))
-        .status
-        .success();
-    if !found {
-        println!("SKIPPED: {test}: grpcio is not installed");
-    }
-    found
 }
 
 #[test]

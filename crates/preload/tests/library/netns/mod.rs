@@ -1,14 +1,15 @@
 //! Between two hosts (network namespaces): real time-outs, the slow path, and paths that drop handshakes with data.
 
 use crate::harness::dial::{encoded, serve_labelled, take_data_at_once};
-use crate::harness::namespace::{Pair, command, drop_incoming, set, within};
-use crate::harness::programs::{compile, find, printed};
+use crate::harness::namespace::{command, drop_incoming, set, within};
 use crate::harness::{Node, SYSTEM, kernel_count, table};
 use intercept::holder::HandOverReason;
 use intercept::label::Label;
 use intercept::stats::Counter;
 use intercept::table::Table;
+use kit::programs::{compile, find, printed};
 use network::Namespace;
+use network::Pair;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
@@ -208,7 +209,7 @@ fn a_label_that_cannot_be_prompt_any_more_waits_until_that_is_known() {
     assert_eq!(said.next().expect("a line").expect("text"), "listens");
     let mut caller = run(CALLS);
     // Its agent has not noticed yet: whoever accepts now would take what it says for a call without a label.
-    crate::harness::wait_for("the caller to wait", || {
+    kit::wait_for("the caller to wait", || {
         node.stats().processes.iter().any(|process| {
             process.pid == caller.id() && process.did(intercept::stats::Deed::Connect)
         })
@@ -218,7 +219,7 @@ fn a_label_that_cannot_be_prompt_any_more_waits_until_that_is_known() {
         ..prompt
     });
     // Accepted before the label has followed, it is the agent's to decide: the software sees nothing of it either way.
-    crate::harness::wait_for("the connection to be accepted", || {
+    kit::wait_for("the connection to be accepted", || {
         node.count(Counter::AcceptLabelled) == 1 || node.holder.handed_over() == 1
     });
     if let Some(mut given) = node.holder.take_handed_over().pop() {

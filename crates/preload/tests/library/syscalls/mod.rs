@@ -1,10 +1,10 @@
 //! Software cannot tell that it runs under the library: the same calls bare and preloaded, the same transcript.
 
 use crate::harness::namespace::{set, within};
-use crate::harness::programs::{compile, find, printed};
 use crate::harness::{Node, free_port, kernel_count, table};
 use intercept::stats::Counter;
 use intercept::table::Table;
+use kit::programs::{compile, find, printed};
 use network::{Namespace, unavailable};
 use std::path::Path;
 use std::process::Command;

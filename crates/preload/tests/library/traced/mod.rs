@@ -1,8 +1,8 @@
 //! After accept and connect nothing of ours is in the data path: the system calls are those of a bare run, one by one.
 
-use crate::harness::programs::{compile, find, printed};
 use crate::harness::{Node, free_port, table};
 use intercept::stats::Counter;
+use kit::programs::{compile, find, printed};
 use std::path::Path;
 use std::process::Command;
 
