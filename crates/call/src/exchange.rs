@@ -13,6 +13,10 @@ use crate::refusal::{Failure, Refusal, RefusalKind};
 
 /// A call: what a caller wants, in its service's protocol.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all calls are of HTTP: a box would cost each of them an allocation"
+)]
 pub enum Call {
     /// A request of HTTP.
     Http(HttpCall),
