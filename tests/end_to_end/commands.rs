@@ -1,18 +1,13 @@
 //! Calls over RESP: real redis upgraded to a version that names a command differently, under callers of both.
 
-use crate::harness::{Node, NodeOptions, System, is_crash, until};
+use crate::harness::{Node, System, is_crash, until};
 use crate::redis::{CacheCaller, cache, has_redis};
 use kit::OverAtEnd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A node of version 1 that has staged version 2 and waits for approval.
 fn staged() -> (System, Node) {
-    let system = System::with(&cache(1, ""));
-    let node = system.node(NodeOptions::new("a", system.port(1)));
-    system.until_settled(&node, 1);
-    system.publish(&cache(2, "schedule = { approval = true }"));
-    system.until_staged(&node, 2);
-    (system, node)
+    System::staged(&cache(1, ""), &cache(2, "schedule = { approval = true }"))
 }
 
 /// What one caller says, and is answered.

@@ -1,7 +1,7 @@
 //! A node whose upgrade has a component for an adapter: it remembers, is recovered from a killed agent, and goes through the
 //! upgrade with its transform.
 
-use crate::harness::{Boxes, Bundle, Caller, System, until};
+use crate::harness::{Boxes, Bundle, Caller, Node, System, until};
 use assemble::{DELEGATE, HANDLE, component};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -102,6 +102,15 @@ pub(crate) fn answered_anew(system: &System, port: u16) -> Caller {
     })
 }
 
+/// A node that has staged the second version. Its software asks the listener in the middle of every `PUT`.
+pub(crate) fn staged_asking(second: &Bundle) -> (TcpListener, System, Node) {
+    let asked = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let peer = asked.local_addr().expect("an address").port().to_string();
+    let first = Boxes::version(1).arguments(&["--peer", &peer]).bundle();
+    let (system, node) = System::staged(&first, second);
+    (asked, system, node)
+}
+
 /// Answers a box's question about a box.
 pub(crate) fn reply(mut asking: TcpStream) {
     let mut request = [0; 4096];
@@ -112,14 +121,7 @@ pub(crate) fn reply(mut asking: TcpStream) {
 
 #[test]
 fn a_component_remembers_through_an_upgrade_and_is_recovered_from_a_killed_agent() {
-    // The software asks this listener in the middle of every `PUT`.
-    let asked = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let peer = asked.local_addr().expect("an address").port().to_string();
-    let first = Boxes::version(1).arguments(&["--peer", &peer]).bundle();
-    let system = System::with(&first);
-    let mut node = system.settled_box("a", 1, 1);
-    system.publish(&second());
-    system.until_staged(&node, 2);
+    let (asked, system, mut node) = staged_asking(&second());
     let port = system.port(1);
     let new = || Caller::labelled_as(port, system.view().system_id, 2, 1).expect("connected");
 

@@ -1,6 +1,6 @@
 //! The agent as the first process of a container, as podman starts it: with its usual capabilities and seccomp filter.
 
-use crate::harness::{Boxes, Caller, NodeOptions, System, until, until_ok, upstart};
+use crate::harness::{Boxes, Caller, Commands, NodeOptions, System, until, until_ok, upstart};
 use model::ids::Version;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -74,24 +74,18 @@ impl Container {
 
     /// Starts the agent of a box in it.
     fn start(&self, system: &System, options: &NodeOptions) {
-        let (server, variable) = (system.server.url(), &options.variables[0]);
-        let variable = format!("{}={}", variable.0, variable.1);
-        let agent = [
-            "/upstart/upstart",
-            "agent",
-            "--data",
-            "/data/node",
-            "--name",
-            &options.name,
-            "--class",
-            "box",
-            "--poll-ms",
-            "200",
-            "--var",
-            &variable,
-            "--server",
-            &server,
-        ];
+        let commands = Commands {
+            server: system.server.url(),
+            token_file: None,
+            keys: system.keys().folder,
+        };
+        let upstart = Command::new("/upstart/upstart");
+        let agent = commands.agent(upstart, options, Path::new("/data/node"));
+        let agent: Vec<&str> = [agent.get_program()]
+            .into_iter()
+            .chain(agent.get_args())
+            .map(|word| word.to_str().expect("text"))
+            .collect();
         let words = [
             "run",
             "--detach",

@@ -216,22 +216,27 @@ fn use_up_journal(node: &Node) {
     }
 }
 
-#[test]
-fn a_journal_without_room_begins_nothing() {
+/// A node that has staged version 2, whose journal has no room for what comes next, and the process of its software.
+fn without_journal_room(test: &str) -> Option<(System, Disk, Node, i32)> {
     let system = System::with(&Boxes::version(1).bundle());
-    let place = system.folder().join("a");
-    let Some(disk) = Disk::mount("full_disk::journal", "ext4", 96, &place) else {
-        return;
-    };
+    let disk = Disk::mount(test, "ext4", 96, &system.folder().join("a"))?;
     let mut node = system.settled_box("a", 1, 1);
-    let port = system.port(1);
-    let pid = put(port, 7);
+    let pid = put(system.port(1), 7);
     system.publish(&Boxes::version(2).schedule("approval = true").bundle());
     system.until_staged(&node, 2);
     node.end_agent();
     disk.fill("ballast");
     use_up_journal(&node);
     node.start_agent();
+    Some((system, disk, node, pid))
+}
+
+#[test]
+fn a_journal_without_room_begins_nothing() {
+    let Some((system, disk, node, pid)) = without_journal_room("full_disk::journal") else {
+        return;
+    };
+    let port = system.port(1);
     system.approve(2, None);
     let reason = until_full(&system, &node, Phase::Staged);
     assert!(reason.contains("journal"), "{reason}");
@@ -242,20 +247,10 @@ fn a_journal_without_room_begins_nothing() {
 
 #[test]
 fn a_record_that_finds_no_room_waits_for_it() {
-    let system = System::with(&Boxes::version(1).bundle());
-    let place = system.folder().join("a");
-    let Some(disk) = Disk::mount("full_disk::record", "ext4", 96, &place) else {
+    let Some((system, disk, node, pid)) = without_journal_room("full_disk::record") else {
         return;
     };
-    let mut node = system.settled_box("a", 1, 1);
     let port = system.port(1);
-    let pid = put(port, 7);
-    system.publish(&Boxes::version(2).schedule("approval = true").bundle());
-    system.until_staged(&node, 2);
-    node.end_agent();
-    disk.fill("ballast");
-    use_up_journal(&node);
-    node.start_agent();
     // Letting go of a withdrawn version is a record too.
     system.withdraw(Version(2));
     until_full(&system, &node, Phase::Settled);

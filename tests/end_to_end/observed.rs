@@ -1,12 +1,13 @@
 //! Observed dispatch at a real node: it begins when no connection is the software's alone, and nothing that is called escapes the
 //! adapter afterwards, whatever becomes of the agent.
 
-use crate::components::{CARRY, DECLARATION, answered_anew, guest, remembered, reply};
+use crate::components::{
+    CARRY, DECLARATION, answered_anew, guest, remembered, reply, staged_asking,
+};
 use crate::harness::{Boxes, Bundle, Caller, System, is_crash, until};
 use model::api::{PublicRequest, RetireRequest};
 use model::ids::Version;
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, TcpListener};
 
 /// Remembers the body of a `PUT` at the next version by its path, as of one of its own.
 const OBSERVE: &str = r#"
@@ -108,14 +109,7 @@ fn every_call_is_observed_from_staging_on_through_crashes_and_the_upgrade() {
 
 #[test]
 fn a_call_whose_end_nobody_saw_is_recovered_from_before_the_adapter_answers() {
-    // The software asks this listener in the middle of every `PUT`.
-    let asked = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let peer = asked.local_addr().expect("an address").port().to_string();
-    let first = Boxes::version(1).arguments(&["--peer", &peer]).bundle();
-    let system = System::with(&first);
-    let mut node = system.settled_box("a", 1, 1);
-    system.publish(&second());
-    system.until_staged(&node, 2);
+    let (asked, system, mut node) = staged_asking(&second());
     let port = system.port(1);
     let mut own = system.member(port, 1).expect("connected");
     own.send("PUT", "/boxes/apples", Some(&json!({ "count": 8 })))

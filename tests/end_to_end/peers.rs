@@ -1,22 +1,17 @@
 //! Software whose protocol has no request and reply only: framed messages, pushed ones too, in two versions that do not understand
 //! each other; callers of both; and the adapter between them, a component of a few instructions.
 
-use crate::harness::{Bundle, dial_with};
+use crate::harness::{Bundle, dial_as_member};
 use assemble::of_world;
-use label::{LABEL_BYTES_MAX, Label};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 /// The Python program of both versions.
 const PROGRAM: &str = include_str!("software/peer.py");
 
 /// The adapter as a core module.
 const TRANSLATOR: &str = include_str!("software/translator.wat");
-
-/// How long an answer may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// What every frame of version 2 begins with.
 const SIGNATURE: [u8; 2] = [0xb2, 2];
@@ -75,12 +70,7 @@ pub(crate) struct PeerCaller {
 impl PeerCaller {
     /// A member at this version.
     pub(crate) fn labelled(port: u16, system: u64, version: u32) -> io::Result<Self> {
-        let label = Label::plain(system, version, u32::MAX);
-        let mut bytes = [0; LABEL_BYTES_MAX];
-        let length = label.encode(&mut bytes);
-        let stream = dial_with(port, &bytes[..length])?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-        stream.set_nodelay(true)?;
+        let stream = dial_as_member(port, system, version)?;
         Ok(Self {
             stream,
             version,

@@ -1,15 +1,10 @@
 //! Real redis in two versions that name a command differently, callers of both, and the adapter between them, a component of a few
 //! instructions.
 
-use crate::harness::{Bundle, dial_with};
+use crate::harness::{Bundle, dial_as_member};
 use assemble::{DELEGATE, HANDLE, component};
-use label::{LABEL_BYTES_MAX, Label};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
-
-/// How long an answer may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Whether redis is there; says so where it is not.
 pub(crate) fn has_redis(test: &str) -> bool {
@@ -119,12 +114,7 @@ pub(crate) struct CacheCaller {
 impl CacheCaller {
     /// A member at this version.
     pub(crate) fn labelled(port: u16, system: u64, version: u32) -> io::Result<Self> {
-        let label = Label::plain(system, version, u32::MAX);
-        let mut bytes = [0; LABEL_BYTES_MAX];
-        let length = label.encode(&mut bytes);
-        let stream = dial_with(port, &bytes[..length])?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-        stream.set_nodelay(true)?;
+        let stream = dial_as_member(port, system, version)?;
         Ok(Self {
             stream: BufReader::new(stream),
         })

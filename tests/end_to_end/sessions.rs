@@ -1,6 +1,6 @@
 //! Sessions: software whose messages go both ways, upgraded under load through an adapter in WebAssembly.
 
-use crate::harness::{Node, NodeOptions, System, is_crash, until};
+use crate::harness::{Node, System, is_crash, until};
 use crate::peers::{PeerCaller, peers};
 use kit::OverAtEnd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,12 +16,7 @@ struct Seen {
 
 /// A node of version 1 that has staged version 2 and waits for approval.
 fn staged() -> (System, Node) {
-    let system = System::with(&peers(1, ""));
-    let node = system.node(NodeOptions::new("a", system.port(1)));
-    system.until_settled(&node, 1);
-    system.publish(&peers(2, "schedule = { approval = true }"));
-    system.until_staged(&node, 2);
-    (system, node)
+    System::staged(&peers(1, ""), &peers(2, "schedule = { approval = true }"))
 }
 
 /// Waits until a caller is told of a change; others may come before.

@@ -4,62 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use boon::{Compiler, SchemaIndex, Schemas};
 use component::Declaration;
 use conversation::{Conversation, Script};
 use lens::Lens;
-use serde_json::Value;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// A schema of this repository.
-struct Schema {
-    json: Value,
-    compiled: Schemas,
-    index: SchemaIndex,
-}
-
-impl Schema {
-    fn load(name: &str) -> Self {
-        let text = read(&root().join("schemas").join(name));
-        let json: Value = serde_json::from_str(&text).expect("JSON");
-        let mut compiled = Schemas::new();
-        let mut compiler = Compiler::new();
-        compiler.add_resource(name, json.clone()).expect("a schema");
-        let index = compiler.compile(name, &mut compiled).expect("a schema");
-        Self {
-            json,
-            compiled,
-            index,
-        }
-    }
-
-    fn finding(&self, toml: &str) -> Option<String> {
-        let value: Value = toml::from_str(toml).unwrap_or_else(|error| panic!("{error} in {toml}"));
-        let verdict = self.compiled.validate(&value, self.index);
-        verdict.err().map(|error| error.to_string())
-    }
-
-    #[track_caller]
-    fn accept(&self, name: &str, toml: &str) {
-        assert_eq!(self.finding(toml), None, "{name}");
-    }
-
-    fn keys(&self, pointer: &str) -> BTreeSet<String> {
-        let object = self
-            .json
-            .pointer(pointer)
-            .unwrap_or_else(|| panic!("no {pointer}"));
-        let properties = object["properties"].as_object().expect("properties");
-        properties.keys().cloned().collect()
-    }
-}
+use schemas::{Schema, blocks, read, root};
 
 /// Where each kind of table is described in the schema, and a lens with an unknown key in one of these.
 const SECTIONS: [(&str, &str); 18] = [
@@ -159,8 +107,7 @@ fn the_lens_schema_has_every_key_of_the_parser_and_no_other() {
 #[test]
 fn every_closed_table_of_the_lens_schema_is_compared() {
     let schema = Schema::load("lens.json");
-    let mut closed = BTreeSet::new();
-    find_closed(&schema.json, String::new(), &mut closed);
+    let mut closed = schema.closed();
     // The same description, repeated inside converters.
     closed.retain(|pointer| !pointer.starts_with("/definitions/converter/"));
     let compared: BTreeSet<String> = SECTIONS
@@ -168,25 +115,6 @@ fn every_closed_table_of_the_lens_schema_is_compared() {
         .map(|(pointer, _)| pointer.to_string())
         .collect();
     assert_eq!(closed, compared);
-}
-
-fn find_closed(value: &Value, pointer: String, closed: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                find_closed(value, format!("{pointer}/{name}"), closed);
-            }
-            if value["additionalProperties"] == false {
-                closed.insert(pointer);
-            }
-        }
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                find_closed(value, format!("{pointer}/{index}"), closed);
-            }
-        }
-        _ => {}
-    }
 }
 
 /// The lens files below a folder: what is TOML, is no upgrade, no conversation and declares no component.
@@ -207,15 +135,6 @@ fn lenses(below: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The TOML blocks of a page.
-fn blocks(page: &str) -> Vec<String> {
-    let text = read(&root().join(page));
-    let blocks = text.split("\n```").skip(1).step_by(2);
-    blocks
-        .filter_map(|block| block.strip_prefix("toml\n").map(str::to_owned))
-        .collect()
-}
-
 #[test]
 fn the_lens_schema_accepts_every_lens_and_every_example_of_the_reference() {
     let schema = Schema::load("lens.json");
@@ -234,13 +153,12 @@ fn the_lens_schema_accepts_every_lens_and_every_example_of_the_reference() {
     assert!(blocks.len() >= 14, "{} blocks", blocks.len());
     for block in blocks {
         // A rule by itself, or a whole file.
-        let text = if block.starts_with('{') {
-            format!(
+        let text = match block.starts_with('{') {
+            true => format!(
                 "[[operation]]\nsame = 'GET /a'\nrequest = [{}]",
                 block.trim()
-            )
-        } else {
-            block
+            ),
+            false => block,
         };
         schema.accept(&text, &text);
     }
@@ -344,8 +262,7 @@ fn the_conversation_schema_knows_what_the_parser_knows() {
         assert_eq!(schema.keys(pointer), known, "{pointer}");
         compared.insert(pointer.to_owned());
     }
-    let mut closed = BTreeSet::new();
-    find_closed(&schema.json, String::new(), &mut closed);
+    let closed = schema.closed();
     assert_eq!(closed, compared);
 }
 
@@ -365,10 +282,9 @@ fn the_conversation_schema_accepts_every_conversation() {
     assert!(blocks.len() >= 2, "{} blocks", blocks.len());
     for block in blocks {
         schema.accept(&block, &block);
-        let read = if Script::is_one(&block) {
-            Script::parse("testing-lenses.md", &block).map(drop)
-        } else {
-            Conversation::parse("testing-lenses.md", &block).map(drop)
+        let read = match Script::is_one(&block) {
+            true => Script::parse("testing-lenses.md", &block).map(drop),
+            false => Conversation::parse("testing-lenses.md", &block).map(drop),
         };
         read.unwrap_or_else(|error| panic!("{error}"));
     }

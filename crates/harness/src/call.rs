@@ -315,6 +315,21 @@ fn encoded(system: u64, version: u32) -> ([u8; LABEL_BYTES_MAX], usize) {
     (bytes, length)
 }
 
+/// How long a member waits for an answer.
+const MEMBER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A member's connection at this version, for callers that speak what [`Caller`] does not.
+///
+/// # Errors
+/// Nobody takes the connection.
+pub fn dial_as_member(port: u16, system: u64, version: u32) -> io::Result<TcpStream> {
+    let (bytes, length) = encoded(system, version);
+    let stream = dial_with(port, &bytes[..length])?;
+    stream.set_read_timeout(Some(MEMBER_PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// A connection whose first bytes go out with the handshake, as a member's label does.
 ///
 /// # Errors

@@ -108,6 +108,15 @@ impl System {
         system
     }
 
+    /// With a node of the first version that has staged the second, which waits for leave.
+    pub fn staged(first: &Bundle, second: &Bundle) -> (Self, Node) {
+        let system = Self::with(first);
+        let node = system.settled_box("a", 1, 1);
+        system.publish(second);
+        system.until_staged(&node, 2);
+        (system, node)
+    }
+
     /// The test's port of that number, from 1 to 30.
     pub fn port(&self, number: u16) -> u16 {
         self.ports.get(number)

@@ -1,10 +1,9 @@
 //! The JSON schema of `upgrade.toml` knows every key that the parser knows and no other, accepts every example and refuses
 //! what is misspelt. When this fails after a change of the file: mend schemas/upgrade.json.
 
-use boon::{Compiler, SchemaIndex, Schemas};
 use model::bundle::BundleFiles;
 use model::release::check;
-use serde_json::Value;
+use schemas::{Schema, blocks, read, root};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -95,51 +94,6 @@ const SECTIONS: [(&str, &str); 17] = [
     ),
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-struct Schema {
-    json: Value,
-    compiled: Schemas,
-    index: SchemaIndex,
-}
-
-impl Schema {
-    fn load() -> Self {
-        let text = std::fs::read_to_string(root().join("schemas/upgrade.json")).expect("there");
-        let json: Value = serde_json::from_str(&text).expect("JSON");
-        let mut compiled = Schemas::new();
-        let mut compiler = Compiler::new();
-        compiler
-            .add_resource("upgrade.json", json.clone())
-            .expect("a schema");
-        let index = compiler
-            .compile("upgrade.json", &mut compiled)
-            .expect("a schema");
-        Self {
-            json,
-            compiled,
-            index,
-        }
-    }
-
-    fn finding(&self, toml: &str) -> Option<String> {
-        let value: Value = toml::from_str(toml).unwrap_or_else(|error| panic!("{error} in {toml}"));
-        let verdict = self.compiled.validate(&value, self.index);
-        verdict.err().map(|error| error.to_string())
-    }
-
-    fn keys(&self, pointer: &str) -> BTreeSet<String> {
-        let object = self
-            .json
-            .pointer(pointer)
-            .unwrap_or_else(|| panic!("no {pointer}"));
-        let properties = object["properties"].as_object().expect("properties");
-        properties.keys().cloned().collect()
-    }
-}
-
 /// What the parser says, without its places: files that are missing here among it.
 fn told(text: &str) -> BTreeSet<String> {
     let errors = check(text, &BundleFiles::new()).err().unwrap_or_default();
@@ -177,7 +131,7 @@ fn with_unknown(header: &str) -> String {
 
 #[test]
 fn the_schema_has_every_key_of_the_parser_and_no_other() {
-    let schema = Schema::load();
+    let schema = Schema::load("upgrade.json");
     assert_eq!(schema.finding(GOOD), None);
     for (pointer, header) in SECTIONS {
         let text = with_unknown(header);
@@ -194,9 +148,8 @@ fn the_schema_has_every_key_of_the_parser_and_no_other() {
 
 #[test]
 fn every_closed_table_is_compared() {
-    let schema = Schema::load();
-    let mut closed = BTreeSet::new();
-    find_closed(&schema.json, String::new(), &mut closed);
+    let schema = Schema::load("upgrade.json");
+    let closed = schema.closed();
     let mut compared: BTreeSet<String> = SECTIONS
         .iter()
         .map(|(pointer, _)| pointer.to_string())
@@ -205,25 +158,6 @@ fn every_closed_table_is_compared() {
     compared.insert("/definitions/lifecycle/properties/after_start".to_owned());
     compared.insert("/definitions/service/properties/interface/oneOf/1".to_owned());
     assert_eq!(closed, compared);
-}
-
-fn find_closed(value: &Value, pointer: String, closed: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                find_closed(value, format!("{pointer}/{name}"), closed);
-            }
-            if value["additionalProperties"] == false {
-                closed.insert(pointer);
-            }
-        }
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                find_closed(value, format!("{pointer}/{index}"), closed);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn upgrade_files(below: &Path, found: &mut Vec<PathBuf>) {
@@ -239,31 +173,23 @@ fn upgrade_files(below: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn the_schema_accepts_every_example_and_the_documentations() {
-    let schema = Schema::load();
+    let schema = Schema::load("upgrade.json");
     let mut files = Vec::new();
     upgrade_files(&root().join("examples"), &mut files);
     assert!(files.len() >= 7, "{files:?}");
     for file in files {
-        let text = std::fs::read_to_string(&file).expect("readable");
-        assert_eq!(schema.finding(&text), None, "{}", file.display());
+        schema.accept(&file.display().to_string(), &read(&file));
     }
-    let page =
-        std::fs::read_to_string(root().join("docs/reference/upgrade-file.md")).expect("there");
-    let blocks: Vec<&str> = page
-        .split("\n```")
-        .skip(1)
-        .step_by(2)
-        .filter_map(|block| block.strip_prefix("toml\n"))
-        .collect();
+    let blocks = blocks("docs/reference/upgrade-file.md");
     assert!(blocks.len() >= 3, "{} blocks", blocks.len());
     for block in blocks {
-        assert_eq!(schema.finding(block), None, "{block}");
+        schema.accept(&block, &block);
     }
 }
 
 #[test]
 fn the_schema_refuses_wrong_kinds_of_values() {
-    let schema = Schema::load();
+    let schema = Schema::load("upgrade.json");
     for (from, to) in [
         ("system = 'store'", "system = 'Store'"),
         ("version = 3", "version = 0"),

@@ -4,7 +4,9 @@ use super::code::{self, Code};
 use std::collections::BTreeMap;
 
 /// Crates that no program of the product is made of.
-const FOR_TESTS: [&str; 5] = ["assemble", "harness", "kit", "network", "oracles"];
+const FOR_TESTS: [&str; 6] = [
+    "assemble", "harness", "kit", "network", "oracles", "schemas",
+];
 
 /// What begins the definition of a type.
 const KEYWORDS: [&str; 4] = ["struct", "enum", "trait", "type"];

@@ -1,6 +1,6 @@
 //! The holder as the child's parent: starting, ending, outliving agents.
 
-use crate::support::{Node, exit, upstart};
+use crate::support::{Node, exit, second_of_two, upstart};
 use agent::holder_client::{HolderClient, HolderClientError};
 use kit::{alive, kill, wait_for};
 use std::io::{BufRead, BufReader};
@@ -80,21 +80,12 @@ async fn a_start_that_fails_says_why() {
 #[tokio::test]
 async fn everything_that_came_out_of_the_child_is_killed_and_waited_for() {
     let (node, client, notices) = Node::start().await;
-    let file = node.data().join("pid");
-    let script = format!(
-        "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' & exec sleep 1000",
-        file.display()
-    );
+    let (script, file) = node.script_of_two();
     let pid = client
         .start(node.spec(1, &["sh", "-c", &script]))
         .await
         .unwrap();
-    wait_for("the second process", || file.exists());
-    let daemon: i32 = std::fs::read_to_string(&file)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let daemon = second_of_two(&file);
     kill(pid);
     wait_for("the main process's end", || !alive(pid));
     assert!(alive(daemon));

@@ -1,6 +1,6 @@
 //! What the software finds when it begins: its limits, signals, filter and user, as from a supervisor.
 
-use crate::support::{Node, exit, upstart};
+use crate::support::{Node, exit, second_of_two, upstart};
 use agent::holder_client::HolderClient;
 use intercept::holder::ChildSpec;
 use kit::{alive, kill, wait_for};
@@ -129,23 +129,14 @@ async fn an_ordinary_users_holder_ends_everything_too() {
         agent::holder::name_path(node.data()).exists()
     });
     let (client, mut notices) = HolderClient::attach(node.data()).await.unwrap();
-    let file = node.data().join("pid");
-    let script = format!(
-        "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' & exec sleep 1000",
-        file.display()
-    );
+    let (script, file) = node.script_of_two();
     let pid = client
         .start(node.spec(1, &["sh", "-c", &script]))
         .await
         .unwrap();
     let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert!(!cgroup.contains("upstart-"), "{cgroup}");
-    wait_for("the second process", || file.exists());
-    let daemon: i32 = std::fs::read_to_string(&file)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let daemon = second_of_two(&file);
     kill(pid);
     wait_for("the main process's end", || !alive(pid));
     assert!(alive(daemon));

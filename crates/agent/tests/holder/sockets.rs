@@ -2,7 +2,7 @@
 
 use crate::support::{Node, exit, free_port, hook, next};
 use agent::holder_client::{HolderClient, HolderNotice, HolderNotices};
-use intercept::holder::HandOverReason;
+use intercept::holder::{ChildSpec, HandOverReason};
 use intercept::hook_protocol::HookMessage;
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -37,6 +37,13 @@ fn part_server() {
     loop {
         std::thread::park();
     }
+}
+
+/// That part at this address, as a node's software; told more by variables.
+fn server(node: &Node, generation: u64, address: SocketAddr, more: &[(&str, &str)]) -> ChildSpec {
+    let address = address.to_string();
+    let variables = [&[("PART_ADDRESS", address.as_str())], more].concat();
+    node.part(generation, "sockets::part_server", &variables)
 }
 
 fn part_worker(address: SocketAddr, shares: bool) {
@@ -171,14 +178,7 @@ async fn wait_listening(notices: &mut HolderNotices, address: SocketAddr) {
 async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
-    let text = address.to_string();
-    let part = |generation| {
-        node.part(
-            generation,
-            "sockets::part_server",
-            &[("PART_ADDRESS", &text)],
-        )
-    };
+    let part = |generation| server(&node, generation, address, &[]);
     client.start(part(1)).await.unwrap();
     wait_listening(&mut notices, address).await;
     let callers = Callers::start(address);
@@ -227,11 +227,7 @@ async fn nobody_is_refused_while_the_child_is_restarted_with_its_listener_kept()
 async fn without_keeping_callers_are_refused_during_a_restart() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
-    let text = address.to_string();
-    client
-        .start(node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]))
-        .await
-        .unwrap();
+    client.start(server(&node, 1, address, &[])).await.unwrap();
     wait_listening(&mut notices, address).await;
     call(address).unwrap();
     client.kill().await.unwrap();
@@ -245,10 +241,8 @@ async fn without_keeping_callers_are_refused_during_a_restart() {
 async fn a_connection_waits_for_an_agent_and_goes_back_to_the_software() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
-    let text = address.to_string();
-    let variables = [("PART_ADDRESS", text.as_str()), ("PART_HAND_OVER", "1")];
     client
-        .start(node.part(1, "sockets::part_server", &variables))
+        .start(server(&node, 1, address, &[("PART_HAND_OVER", "1")]))
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
@@ -326,11 +320,7 @@ async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_left_to_the_softw
     early.read_exact(&mut byte).unwrap();
     assert_eq!(&byte, b"?");
     drop(listener);
-    let text = address.to_string();
-    client
-        .start(node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]))
-        .await
-        .unwrap();
+    client.start(server(&node, 1, address, &[])).await.unwrap();
     wait_listening(&mut notices, address).await;
     let mut held = TcpStream::connect(address).unwrap();
     answer_until(&mut notices, |notice| {
@@ -389,12 +379,7 @@ async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
         };
         client.listen(address(kept)).await.unwrap();
         let early = TcpStream::connect(to).unwrap();
-        let text = address(bound).to_string();
-        let part = node.part(
-            u64::from(port),
-            "sockets::part_server",
-            &[("PART_ADDRESS", &text)],
-        );
+        let part = server(&node, u64::from(port), address(bound), &[]);
         client.start(part).await.unwrap();
         let (mut held, mut listens) = (0, false);
         while held < 1 || !listens {
@@ -452,8 +437,7 @@ fn listening(port: u16) -> usize {
 async fn what_stands_by_goes_where_the_software_goes_on_after_all() {
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
-    let text = address.to_string();
-    let part = node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]);
+    let part = server(&node, 1, address, &[]);
     client.start(part).await.unwrap();
     wait_listening(&mut notices, address).await;
     let ports = vec![address.port()];
@@ -478,8 +462,7 @@ async fn software_that_listens_after_the_release_gets_its_callers_itself() {
     client.listen(address).await.unwrap();
     let ports = vec![address.port()];
     (client.let_go(ports, Duration::from_secs(20)).await).unwrap();
-    let text = address.to_string();
-    let part = node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]);
+    let part = server(&node, 1, address, &[]);
     client.start(part).await.unwrap();
     answer_until(
         &mut notices,
@@ -495,10 +478,8 @@ async fn workers_that_listen_while_what_is_kept_closes_hold_nobody_again() {
     const WORKERS: usize = 16;
     let (node, client, mut notices) = Node::start().await;
     let address = free_address();
-    let text = address.to_string();
-    let one = [("PART_ADDRESS", text.as_str()), ("PART_WORKERS", "1")];
     client
-        .start(node.part(1, "sockets::part_server", &one))
+        .start(server(&node, 1, address, &[("PART_WORKERS", "1")]))
         .await
         .unwrap();
     wait_listening(&mut notices, address).await;
@@ -512,11 +493,7 @@ async fn workers_that_listen_while_what_is_kept_closes_hold_nobody_again() {
         until_exit(&mut notices).await;
         let callers = Callers::start(address);
         let count = WORKERS.to_string();
-        let many = [
-            ("PART_ADDRESS", text.as_str()),
-            ("PART_WORKERS", count.as_str()),
-        ];
-        let part = node.part(generation, "sockets::part_server", &many);
+        let part = server(&node, generation, address, &[("PART_WORKERS", &count)]);
         client.start(part).await.unwrap();
         answer_until(&mut notices, |it| matches!(it, HolderNotice::Listening(_))).await;
         // The first one is healthy: it gets its callers, while the others go on coming.
@@ -552,11 +529,7 @@ async fn hooks_of_strangers_and_nonsense_are_not_heard() {
     ));
     // The holder may have closed before it is written.
     hook::say_bytes(&node.hook_name(), b"nonsense", None).ok();
-    let text = address.to_string();
-    client
-        .start(node.part(1, "sockets::part_server", &[("PART_ADDRESS", &text)]))
-        .await
-        .unwrap();
+    client.start(server(&node, 1, address, &[])).await.unwrap();
     wait_listening(&mut notices, address).await;
     node.end(&client, &mut notices).await;
 }

@@ -80,6 +80,16 @@ impl Node {
         spec
     }
 
+    /// A script whose second process is in a session of its own, and the file in which that leaves its number.
+    pub fn script_of_two(&self) -> (String, PathBuf) {
+        let file = self.data().join("pid");
+        let script = format!(
+            "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' & exec sleep 1000",
+            file.display()
+        );
+        (script, file)
+    }
+
     /// Ends child and holder.
     pub async fn end(self, client: &HolderClient, notices: &mut HolderNotices) {
         client.kill().await.unwrap();
@@ -109,6 +119,13 @@ impl Drop for Node {
             }
         }
     }
+}
+
+/// The second process of such a script.
+pub fn second_of_two(file: &Path) -> i32 {
+    wait_for("the second process", || file.exists());
+    let number = std::fs::read_to_string(file).unwrap();
+    number.trim().parse().unwrap()
 }
 
 pub async fn next(notices: &mut HolderNotices) -> HolderNotice {

@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::node::*;
-use call::{Chain, Direction, HeldBytes, Limits, MessageForm, RefusalKind};
-use lens::Lens;
+use call::{Chain, HeldBytes, Limits, MessageForm, RefusalKind};
 use serve::{MessageProtocol, ResetCause, Served};
 use wire::framing::Codec;
 
@@ -19,8 +18,7 @@ const LENS: &str = r#"
 "#;
 
 fn lens() -> Chain {
-    let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    lens::chain(vec![(lens, Direction::Past)])
+    past(LENS)
 }
 
 fn within(held: &Arc<HeldBytes>) -> Limits {

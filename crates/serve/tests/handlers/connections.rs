@@ -27,14 +27,6 @@ const LENS: &str = r#"
     rules = [{ old = "body.ok", new = "body.done" }]
 "#;
 
-fn lens() -> Arc<Lens> {
-    Arc::new(Lens::parse("test.toml", LENS).expect("a lens"))
-}
-
-fn past() -> Chain {
-    lens::chain(vec![(lens(), Direction::Past)])
-}
-
 /// Version 2: does not understand anything else.
 fn version_2(start: &str, body: Bytes) -> Response<Full<Bytes>> {
     let (status, text) = match (start, std::str::from_utf8(&body).unwrap_or("?")) {
@@ -51,7 +43,7 @@ fn version_2(start: &str, body: Bytes) -> Response<Full<Bytes>> {
 #[tokio::test]
 async fn calls_share_a_connection_and_each_is_translated() {
     let software = Software::start(version_2).await;
-    let mut node = Node::start(Some(leave(past(), software.address, 1)), limits()).await;
+    let mut node = Node::start(Some(leave(past(LENS), software.address, 1)), limits()).await;
     for _ in 0..3 {
         let reply = node.caller.call("PUT /v1/items/7", r#"{"n":5}"#).await;
         assert_eq!(
@@ -71,7 +63,7 @@ async fn calls_share_a_connection_and_each_is_translated() {
 #[tokio::test]
 async fn refusals_are_answers_and_the_connection_goes_on() {
     let software = Software::start(version_2).await;
-    let mut node = Node::start(Some(leave(past(), software.address, 1)), limits()).await;
+    let mut node = Node::start(Some(leave(past(LENS), software.address, 1)), limits()).await;
     let reply = node.caller.call("GET /v1/unknown", "").await;
     assert_eq!(reply.status, 501);
     assert_eq!(
@@ -112,7 +104,7 @@ async fn refusals_are_answers_and_the_connection_goes_on() {
 #[tokio::test]
 async fn pipelined_calls_are_answered_in_order() {
     let software = Software::start(version_2).await;
-    let mut node = Node::start(Some(leave(past(), software.address, 1)), limits()).await;
+    let mut node = Node::start(Some(leave(past(LENS), software.address, 1)), limits()).await;
     let one = request("PUT /v1/items/7", r#"{"n":5}"#);
     let two = request("GET /health", "");
     node.caller.write(format!("{one}{two}{one}")).await;
@@ -124,7 +116,7 @@ async fn pipelined_calls_are_answered_in_order() {
 #[tokio::test]
 async fn chunked_and_expected_bodies() {
     let software = Software::start(version_2).await;
-    let mut node = Node::start(Some(leave(past(), software.address, 1)), limits()).await;
+    let mut node = Node::start(Some(leave(past(LENS), software.address, 1)), limits()).await;
     node.caller
         .write("PUT /v1/items/7 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"n\r\n")
         .await;
@@ -246,7 +238,7 @@ async fn a_call_that_is_held_is_answered_by_the_new_software() {
         .await;
     until(|| node.gate.waiting.load(Ordering::SeqCst) == 1).await;
     drop(old);
-    node.now(leave(past(), new.address, 2));
+    node.now(leave(past(LENS), new.address, 2));
     assert_eq!(node.caller.read().await.text(), r#"{"ok":true}"#);
     assert_eq!(new.seen(), ["POST /v2/things"]);
 }

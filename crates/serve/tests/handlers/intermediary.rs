@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use crate::node::*;
-use call::{Chain, Direction, RefusalKind};
-use lens::Lens;
+use call::{Chain, RefusalKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -23,8 +22,7 @@ const LENS: &str = r#"
 "#;
 
 fn lens() -> Chain {
-    let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    lens::chain(vec![(lens, Direction::Past)])
+    past(LENS)
 }
 
 async fn head(stream: &mut TcpStream) -> String {

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use call::{Chain, Closed, Counters, Dial, Gate, Lease, Limits, Pending, Upstream};
+use call::{Chain, Closed, Counters, Dial, Direction, Gate, Lease, Limits, Pending, Upstream};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use lens::Lens;
 use serve::{MessageNode, MessageProtocol, Served, serve_http, serve_messages};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -216,6 +217,12 @@ impl Node {
     pub async fn served(self) -> Served {
         bounded(self.served).await.expect("no panic")
     }
+}
+
+/// A lens in front of software of the version after its callers'.
+pub fn past(lens: &str) -> Chain {
+    let lens = Arc::new(Lens::parse("test.toml", lens).expect("a lens"));
+    lens::chain(vec![(lens, Direction::Past)])
 }
 
 /// Fails the test if it takes too long.

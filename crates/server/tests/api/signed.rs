@@ -348,12 +348,7 @@ async fn what_a_server_had_begun_is_sealed_or_forgotten_at_its_next_start() {
     let Shop { site, server } = shop;
     server.stop().await;
     unsealed();
-    let database = site.data.path().join("server/udb.sqlite");
-    for ending in ["", "-wal", "-shm"] {
-        let file = format!("{}{ending}", database.display());
-        let gone = std::fs::remove_file(&file);
-        assert!(gone.is_ok() || !ending.is_empty(), "{file}");
-    }
+    site.lose_database();
     let server = site.start().await;
     let shop = Shop { site, server };
     assert!(!metadata.join("pending.json").exists());
@@ -380,12 +375,7 @@ async fn what_is_lost_is_published_again_revision_by_revision() {
         .expect("revised");
     let (site, server) = (shop.site, shop.server);
     server.stop().await;
-    let database = site.data.path().join("server/udb.sqlite");
-    for ending in ["", "-wal", "-shm"] {
-        let file = format!("{}{ending}", database.display());
-        let gone = std::fs::remove_file(&file);
-        assert!(gone.is_ok() || !ending.is_empty(), "{file}");
-    }
+    site.lose_database();
     let server = site.start().await;
     let early = server.publish(&bundle(1, "mended"), false).await;
     assert_eq!(

@@ -96,6 +96,16 @@ impl Site {
             served,
         }
     }
+
+    /// Removes the database of its server, which has ended; the repository stays.
+    pub(crate) fn lose_database(&self) {
+        let database = self.data.path().join("server/udb.sqlite");
+        for ending in ["", "-wal", "-shm"] {
+            let file = format!("{}{ending}", database.display());
+            let gone = std::fs::remove_file(&file);
+            assert!(gone.is_ok() || !ending.is_empty(), "{file}");
+        }
+    }
 }
 
 pub(crate) fn client(url: &str) -> Client {

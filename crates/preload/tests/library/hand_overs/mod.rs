@@ -95,6 +95,17 @@ impl Drop for Server {
     }
 }
 
+/// A node with a server in this mode, which takes so many calls, or a line that says why the test is skipped.
+fn served(test: &str, mode: &str, count: usize) -> Option<(Node, Server)> {
+    if !has_gcc(test) {
+        return None;
+    }
+    let port = free_port();
+    let node = Node::new(&table(&[port]));
+    let server = Server::start(&node, mode, port, count);
+    Some((node, server))
+}
+
 fn label(version: u32) -> Label {
     Label::plain(SYSTEM, version, 9)
 }
@@ -109,12 +120,10 @@ fn local_address(text: &str) -> SocketAddr {
 
 #[test]
 fn an_edge_triggered_listener_serves_its_own_among_foreign_clients() {
-    if !has_gcc("edge-triggered listener") {
+    let Some((node, server)) = served("edge-triggered listener", "edge", 20) else {
         return;
-    }
-    let port = free_port();
-    let node = Node::new(&table(&[port]));
-    let server = Server::start(&node, "edge", port, 20);
+    };
+    let port = server.address.port();
     // Foreign ones first and between: after each hand-over there are others in the queue that no edge will tell of.
     let clients: Vec<_> = (0..40)
         .map(|number| dial(server.address, &encoded(&label(3 - number % 2))))
@@ -162,12 +171,9 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 #[test]
 fn a_blocking_accept_goes_on_waiting_after_a_hand_over() {
-    if !has_gcc("blocking accept") {
+    let Some((node, server)) = served("blocking accept", "blocking", 1) else {
         return;
-    }
-    let port = free_port();
-    let node = Node::new(&table(&[port]));
-    let server = Server::start(&node, "blocking", port, 1);
+    };
     wait_for("an accept under way", || in_accept(server.child.id()));
     let foreign = dial(server.address, &encoded(&label(3)));
     assert_eq!(node.holder.wait_handed_over(1).len(), 1);
@@ -181,12 +187,9 @@ fn a_blocking_accept_goes_on_waiting_after_a_hand_over() {
 
 #[test]
 fn a_blocking_accept_at_a_ready_listener_gets_a_dead_connection_for_a_foreign_one() {
-    if !has_gcc("blocking accept") {
+    let Some((node, mut server)) = served("blocking accept", "steps", 2) else {
         return;
-    }
-    let port = free_port();
-    let node = Node::new(&table(&[port]));
-    let mut server = Server::start(&node, "steps", port, 2);
+    };
     let foreign = dial(server.address, &encoded(&label(3)));
     server.step();
     assert_eq!(node.holder.wait_handed_over(1).len(), 1);
@@ -223,12 +226,9 @@ fn a_dead_connection_has_just_ended_where_callers_speak_first() {
 
 #[test]
 fn a_blocking_accept_goes_on_to_who_waits_behind_a_foreign_one() {
-    if !has_gcc("blocking accept") {
+    let Some((node, mut server)) = served("blocking accept", "steps", 1) else {
         return;
-    }
-    let port = free_port();
-    let node = Node::new(&table(&[port]));
-    let mut server = Server::start(&node, "steps", port, 1);
+    };
     let _foreign = dial(server.address, &encoded(&label(3)));
     let own = dial(server.address, &encoded(&label(2)));
     server.step();
@@ -239,12 +239,10 @@ fn a_blocking_accept_goes_on_to_who_waits_behind_a_foreign_one() {
 
 #[test]
 fn callers_without_a_label_are_the_softwares_while_the_public_version_has_its_interface() {
-    if !has_gcc("unlabelled callers") {
+    let Some((mut node, server)) = served("unlabelled callers", "edge", 2) else {
         return;
-    }
-    let port = free_port();
-    let mut node = Node::new(&table(&[port]));
-    let server = Server::start(&node, "edge", port, 2);
+    };
+    let port = server.address.port();
     let plain = || TcpStream::connect(server.address).expect("connected");
     assert_eq!(ask(plain(), "no label"), "no label");
     let mut closed = table(&[port]);
@@ -303,12 +301,9 @@ fn a_late_label_never_reaches_the_software() {
 
 #[test]
 fn tokens_work_on_a_blocking_accept_and_only_once() {
-    if !has_gcc("token dials") {
+    let Some((node, server)) = served("token dials", "blocking", 1) else {
         return;
-    }
-    let port = free_port();
-    let node = Node::new(&table(&[port]));
-    let server = Server::start(&node, "blocking", port, 1);
+    };
     wait_for("an accept under way", || in_accept(server.child.id()));
     let foreign = dial(server.address, &encoded(&label(7)));
     let given = node.holder.wait_handed_over(1).remove(0);
@@ -393,12 +388,9 @@ fn while_probing_everybody_else_waits_at_the_holder() {
 
 #[test]
 fn a_connection_that_nobody_can_take_is_reset() {
-    if !has_gcc("no holder") {
+    let Some((node, server)) = served("no holder", "edge", 1) else {
         return;
-    }
-    let port = free_port();
-    let node = Node::new(&table(&[port]));
-    let server = Server::start(&node, "edge", port, 1);
+    };
     let damaged = {
         let mut bytes = encoded(&label(2));
         bytes[30] ^= 1;

@@ -6,12 +6,10 @@ mod corpus;
 mod recorder;
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::node::*;
-use call::{Chain, Direction, Limits};
-use lens::Lens;
+use call::{Chain, Limits};
 use recorder::{Reached, Recorder};
 use serve::{ResetCause, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,8 +46,7 @@ const fn case(
 }
 
 fn lens() -> Chain {
-    let lens = Arc::new(Lens::parse("test.toml", LENS).expect("a lens"));
-    lens::chain(vec![(lens, Direction::Past)])
+    past(LENS)
 }
 
 /// The statuses of everything that was answered, and how the connection ended.
