@@ -14,6 +14,7 @@ use model::api::{
 };
 use model::ids::{NodeId, Version};
 use model::machine::Place;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -159,6 +160,8 @@ pub(crate) struct ServerLink {
     pub(crate) disagreement: watch::Receiver<Option<Disagreement>>,
     /// The newest moment of the server's history that was seen.
     pub(crate) moment: watch::Receiver<Option<Moment>>,
+    /// Why the node takes nothing new from the server, in words; none while it does.
+    pub(crate) distrust: Arc<Mutex<Option<String>>>,
 }
 
 /// What the server was told that a node runs.
@@ -243,6 +246,7 @@ pub(crate) fn start(
         renumbered: is_renumbered,
         disagreement: found,
         moment,
+        distrust: Arc::default(),
     }
 }
 

@@ -11,7 +11,6 @@ use crate::sync::ServerLink;
 use model::api::{EventKind, NewEvent, NodeView};
 use model::ids::Version;
 use model::release::HistoryError;
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,9 +80,6 @@ pub(super) async fn update_of_checked(
     })
 }
 
-/// Why the node takes nothing new from its server, as people are told it; none while it does.
-pub(super) type ShownDistrust = Arc<Mutex<Option<String>>>;
-
 /// Follows the views for as long as the agent lives.
 pub(super) async fn follow(
     mut repository: Repository,
@@ -91,10 +87,9 @@ pub(super) async fn follow(
     layout: Layout,
     link: ServerLink,
     update: watch::Sender<Option<Arc<CatalogUpdate>>>,
-    distrust: ShownDistrust,
 ) {
     let mut views = link.view.clone();
-    let mut failures = Failures { count: 0, distrust };
+    let mut failures = 0;
     loop {
         let view = views.borrow_and_update().clone();
         // A root that was rotated is looked for though nothing new is published.
@@ -102,11 +97,15 @@ pub(super) async fn follow(
         if let Some(view) = view {
             match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
-                    failures.are_over();
+                    failures = 0;
+                    *link.distrust.lock() = None;
                     cached::save(&layout.used_view(), fresh.view.as_ref());
                     update.send_replace(Some(Arc::new(fresh)));
                 }
-                Err(error) => pause = failures.note(&error, &link),
+                Err(error) => {
+                    failures += 1;
+                    pause = note(&error, failures, &link);
+                }
             }
         }
         tokio::select! {
@@ -116,44 +115,29 @@ pub(super) async fn follow(
     }
 }
 
-/// How often a view could not be used, and what was said of it.
-struct Failures {
-    count: u32,
-    distrust: ShownDistrust,
-}
-
-impl Failures {
-    fn are_over(&mut self) {
-        self.count = 0;
-        *self.distrust.lock() = None;
+/// Says why a view cannot be used where that is news; gives the pause before the next try.
+fn note(error: &CatalogError, failures: u32, link: &ServerLink) -> Duration {
+    let repository = match error {
+        CatalogError::Repository(error) => Some(error),
+        CatalogError::History(_) => None,
+    };
+    let is_unsigned = matches!(repository, Some(RepositoryError::Unsigned { .. }));
+    if is_unsigned && failures <= SEAL_TRIES {
+        return SEAL_PAUSE;
     }
-
-    /// Says what is in the way where that is news; gives the pause before the next try.
-    fn note(&mut self, error: &CatalogError, link: &ServerLink) -> Duration {
-        self.count += 1;
-        let repository = match error {
-            CatalogError::Repository(error) => Some(error),
-            CatalogError::History(_) => None,
-        };
-        let is_unsigned = matches!(repository, Some(RepositoryError::Unsigned { .. }));
-        if is_unsigned && self.count <= SEAL_TRIES {
-            return SEAL_PAUSE;
+    let problem = chain(error);
+    tracing::warn!(problem, "the repository cannot be read");
+    if repository.is_some_and(RepositoryError::is_distrust) {
+        let message = format!("takes nothing new, and serves on with what it has: {problem}");
+        let before = link.distrust.lock().replace(message.clone());
+        if before.as_ref() != Some(&message) {
+            link.tell(NewEvent {
+                kind: EventKind::NodeDistrusts.name().to_owned(),
+                version: None,
+                message,
+                node_at_ms: NodeClock::new().now_ms(),
+            });
         }
-        let problem = chain(error);
-        tracing::warn!(problem, "the repository cannot be read");
-        let is_distrust = repository.is_some_and(RepositoryError::is_distrust);
-        if is_distrust {
-            let message = format!("takes nothing new, and serves on with what it has: {problem}");
-            let before = self.distrust.lock().replace(message.clone());
-            if before.as_ref() != Some(&message) {
-                link.tell(NewEvent {
-                    kind: EventKind::NodeDistrusts.name().to_owned(),
-                    version: None,
-                    message,
-                    node_at_ms: NodeClock::new().now_ms(),
-                });
-            }
-        }
-        RETRY_PAUSE
     }
+    RETRY_PAUSE
 }

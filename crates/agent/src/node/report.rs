@@ -69,7 +69,7 @@ fn remarks(node: &Node, counters: &BTreeMap<String, u64>) -> Vec<String> {
         tally.bypassed(*times);
     }
     let recent = tally.remarks.recent(Instant::now());
-    let distrust = node.surroundings.distrust.lock().clone();
+    let distrust = node.surroundings.link.distrust.lock().clone();
     let kept = node.surroundings.variables_kept.iter();
     let all = kept.chain(&distrust).chain(&recent);
     all.map(|remark| told(remark)).collect()

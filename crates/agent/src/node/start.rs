@@ -3,7 +3,7 @@
 use super::Node;
 use super::agent_error::AgentError;
 use super::assembly::{HostTools, Parts};
-use super::catalog_updates::{self, CatalogError, CatalogUpdate, ShownDistrust};
+use super::catalog_updates::{self, CatalogError, CatalogUpdate};
 use super::child::{self, ChildStart};
 use super::enrolment::Enrolling;
 use super::held_upgrades::HeldUpgrades;
@@ -79,9 +79,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;
     }
     let repository = Repository::new(client.clone(), &layout, config.root.clone());
-    let distrust = ShownDistrust::default();
-    let seen = (&link, distrust.clone());
-    let (first, updates) = follow_catalog(repository, &config, &layout, seen, &vital).await;
+    let (first, updates) = follow_catalog(repository, &config, &layout, &link, &vital).await;
     let node = Parts {
         config,
         layout,
@@ -91,7 +89,6 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         client,
         link,
         catalog_updates: updates.clone(),
-        distrust,
         variables_kept,
     }
     .assemble()?;
@@ -161,7 +158,7 @@ async fn follow_catalog(
     mut repository: Repository,
     config: &Config,
     layout: &Layout,
-    (link, distrust): (&ServerLink, ShownDistrust),
+    link: &ServerLink,
     vital: &Vital,
 ) -> (
     Option<Arc<CatalogUpdate>>,
@@ -186,7 +183,6 @@ async fn follow_catalog(
         layout.clone(),
         link.clone(),
         sender,
-        distrust,
     );
     vital.spawn("learning of upgrades", following);
     (first, updates)

@@ -1,6 +1,6 @@
 //! What every part of an agent uses: who the node is, where its data lies, and whom it speaks to.
 
-use super::catalog_updates::{CatalogUpdate, ShownDistrust};
+use super::catalog_updates::CatalogUpdate;
 use super::clock::NodeClock;
 use crate::birth::Birth;
 use crate::config::Config;
@@ -31,8 +31,6 @@ pub(super) struct Surroundings {
     pub(super) link: ServerLink,
     /// What the repository says, anew with every view; none before the first.
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
-    /// Why nothing new is taken from the server.
-    pub(super) distrust: ShownDistrust,
     pub(super) progress: ShownProgress,
     /// What is to be told where the software has other variables than the agent was given.
     pub(super) variables_kept: Option<String>,
