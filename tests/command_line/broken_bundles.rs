@@ -1,5 +1,5 @@
 //! Bundles that are wrong as a whole, each with exactly what is said about it: what, where, and what to do next. Mistakes
-//! in the upgrade file itself have a corpus of their own (`crates/model/tests/bad_upgrade_files.rs`).
+//! in the upgrade file itself have a corpus of their own (`crates/model/tests/bad_upgrade_files/main.rs`).
 //!
 //! `UPSTART_WRITE_GOLDEN=1` writes the expected answers anew; read each as somebody would who has never seen the program.
 

@@ -5,23 +5,22 @@ use crate::upstart::{Server, TOKEN, run};
 use client::Client;
 use model::api::EnrolRequest;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, pipe};
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-const SIGINT: i32 = 2;
-const SIGTERM: i32 = 15;
-const SIGSTOP: i32 = 19;
+pub(crate) const SIGINT: i32 = 2;
+pub(crate) const SIGTERM: i32 = 15;
+pub(crate) const SIGSTOP: i32 = 19;
 
 /// No text: what a file's name, an argument and a variable may hold all the same.
-const NO_TEXT: &[u8] = b"\xff\xfe";
+pub(crate) const NO_TEXT: &[u8] = b"\xff\xfe";
 
 /// A server at which version 1 is published, and the bundle.
-fn server() -> (Server, PathBuf) {
+pub(crate) fn server() -> (Server, PathBuf) {
     let server = Server::start();
     let bundle = server.folder().join("v1");
     write(&bundle, FIRST);
@@ -30,7 +29,7 @@ fn server() -> (Server, PathBuf) {
 }
 
 /// Every command that prints and ends, with a bundle where it takes one.
-fn that_print() -> Vec<Vec<&'static str>> {
+pub(crate) fn that_print() -> Vec<Vec<&'static str>> {
     [
         "status",
         "nodes",
@@ -53,7 +52,7 @@ fn that_print() -> Vec<Vec<&'static str>> {
 }
 
 /// A command with its arguments, told where things are.
-fn told(server: &Server, bundle: &std::path::Path, words: &[&str]) -> Command {
+pub(crate) fn told(server: &Server, bundle: &std::path::Path, words: &[&str]) -> Command {
     let data = server.folder().join("node");
     std::fs::create_dir_all(&data).expect("a directory");
     std::fs::write(data.join("output.log"), "one\ntwo\n").expect("written");
@@ -69,7 +68,7 @@ fn told(server: &Server, bundle: &std::path::Path, words: &[&str]) -> Command {
 }
 
 /// Makes a node known that never settles.
-fn enrol(server: &Server) {
+pub(crate) fn enrol(server: &Server) {
     let request = EnrolRequest {
         system_id: None,
         name: "a".to_owned(),
@@ -87,14 +86,14 @@ fn enrol(server: &Server) {
     runtime.block_on(client.enrol(&request)).expect("enrolled");
 }
 
-fn signal(process: u32, signal: i32) {
+pub(crate) fn signal(process: u32, signal: i32) {
     let pid = i32::try_from(process).expect("a process");
     let pid = rustix::process::Pid::from_raw(pid).expect("a process");
     let signal = rustix::process::Signal::from_named_raw(signal).expect("a signal");
     rustix::process::kill_process(pid, signal).expect("signalled");
 }
 
-fn signalled(child: &mut Child, number: i32) -> ExitStatus {
+pub(crate) fn signalled(child: &mut Child, number: i32) -> ExitStatus {
     signal(child.id(), number);
     child.wait().expect("it ends")
 }
@@ -321,130 +320,6 @@ fn an_address_that_is_no_hosts_own_is_no_nodes_either() {
             );
         }
     }
-}
-
-/// An agent's and a server's command lines, for a shell that has limited them: `$0` is the binary, `$1` a directory.
-const AGENT: &str = "exec \"$0\" agent --data \"$1/node\" --name n --class echo";
-const SERVER: &str = "exec \"$0\" server --data \"$1/udb\" --listen 127.0.0.1:0";
-
-fn in_a_shell(server: &Server, shell: &[&str], script: &str) -> String {
-    let folder = server.folder().join("small");
-    std::fs::create_dir_all(&folder).expect("made");
-    let mut command = Command::new(shell[0]);
-    command.args(&shell[1..]).args(["sh", "-c", script]);
-    command.arg(env!("CARGO_BIN_EXE_upstart")).arg(folder);
-    command.env("UPSTART_SERVER", server.url());
-    command.env("UPSTART_TOKEN", TOKEN);
-    run(&mut command).expect_advice(2).stderr()
-}
-
-#[test]
-fn a_limit_of_files_sizes_ends_nobody_without_a_word() {
-    let (server, _) = server();
-    for (limit, script) in [("64", AGENT), ("4", SERVER)] {
-        let script = format!("ulimit -f {limit}; {script}");
-        let said = in_a_shell(&server, &["env"], &script);
-        assert!(said.contains("ulimit -f"), "{said}");
-    }
-}
-
-#[test]
-fn a_disk_that_is_full_is_said_to_be() {
-    let spaces = ["unshare", "--map-root-user", "--mount"];
-    let tried = Command::new(spaces[0])
-        .args(&spaces[1..])
-        .arg("true")
-        .status();
-    if !tried.is_ok_and(|status| status.success()) {
-        println!("SKIPPED: a_disk_that_is_full_is_said_to_be: needs a mount namespace");
-        return;
-    }
-    let (server, _) = server();
-    for (size, script) in [("600k", AGENT), ("16k", SERVER)] {
-        let script = format!("mount -t tmpfs -o size={size} none \"$1\" && {script}");
-        let said = in_a_shell(&server, &spaces, &script);
-        assert!(said.contains("is full"), "{said}");
-    }
-}
-
-#[test]
-fn a_server_that_is_asked_to_end_ends_well() {
-    for signal in [SIGINT, SIGTERM] {
-        let mut server = Server::start();
-        let ended = server.signalled(|child| signalled(child, signal));
-        assert_eq!(ended.code(), Some(0), "{ended}");
-    }
-}
-
-#[test]
-fn no_command_minds_a_reader_that_has_gone() {
-    let (server, bundle) = server();
-    for words in that_print() {
-        for json in [false, true] {
-            let (reader, writer) = pipe().expect("a pipe");
-            drop(reader);
-            let mut command = told(&server, &bundle, &words);
-            if json {
-                command.arg("--json");
-            }
-            let output = command.stdout(writer).output().expect("runs");
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(0), "{words:?}: {stderr}");
-            assert_eq!(stderr, "", "{words:?}");
-        }
-    }
-}
-
-/// What it waits for is not there when its reader goes: the exit code says what came of it.
-#[test]
-fn a_reader_that_goes_takes_no_answer_away() {
-    let (server, bundle) = server();
-    enrol(&server);
-    let ends = |words: &[&str], code: i32| {
-        for json in [false, true] {
-            let (reader, writer) = pipe().expect("a pipe");
-            drop(reader);
-            let mut command = told(&server, &bundle, words);
-            if json {
-                command.arg("--json");
-            }
-            let output = command.stdout(writer).output().expect("runs");
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
-        }
-    };
-    ends(&["watch"], 0);
-    ends(&["events", "--follow"], 0);
-    ends(&["logs", "--follow", "--data", "DATA"], 0);
-    ends(&["watch", "--until", "1", "--timeout", "1"], 1);
-    ends(&["retire", "1", "--wait", "1"], 1);
-    std::fs::write(bundle.join("odd\\name"), "").expect("written");
-    ends(&["check", "BUNDLE"], 1);
-    ends(&["publish", "BUNDLE"], 1);
-    std::fs::write(bundle.join("lens.toml"), "").expect("written");
-    ends(&["lens", "test", "BUNDLE"], 1);
-}
-
-#[test]
-fn what_cannot_be_written_is_an_error() {
-    let (server, bundle) = server();
-    for words in that_print() {
-        let full = OpenOptions::new().write(true).open("/dev/full");
-        let mut command = told(&server, &bundle, &words);
-        let output = command
-            .stdout(full.expect("a full device"))
-            .output()
-            .expect("runs");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
-        assert!(stderr.contains("No space left"), "{words:?}: {stderr}");
-    }
-    // A closed stderr is nobody's error but takes no answer away.
-    let full = OpenOptions::new().write(true).open("/dev/full");
-    let refused = told(&server, &bundle, &["retry", "nobody"])
-        .stderr(full.expect("a full device"))
-        .status();
-    assert_eq!(refused.expect("runs").code(), Some(1));
 }
 
 #[test]

@@ -30,7 +30,10 @@ const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
         "docs/reference/adapters.md",
         "crates/component/tests/reference.rs",
     ),
-    ("docs/reference/lenses.md", "crates/lens/tests/reference.rs"),
+    (
+        "docs/reference/lenses.md",
+        "crates/lens/tests/lenses/reference.rs",
+    ),
     (
         "docs/guides/testing-lenses.md",
         "crates/component/tests/schema.rs",

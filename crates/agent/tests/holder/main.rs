@@ -5,6 +5,7 @@
 mod child;
 mod launch;
 mod net;
+mod own_calls;
 mod sockets;
 mod stop;
 mod strangers;

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap()
 }
 
@@ -40,13 +40,18 @@ fn part_server() {
 }
 
 /// That part at this address, as a node's software; told more by variables.
-fn server(node: &Node, generation: u64, address: SocketAddr, more: &[(&str, &str)]) -> ChildSpec {
+pub(crate) fn server(
+    node: &Node,
+    generation: u64,
+    address: SocketAddr,
+    more: &[(&str, &str)],
+) -> ChildSpec {
     let address = address.to_string();
     let variables = [&[("PART_ADDRESS", address.as_str())], more].concat();
     node.part(generation, "sockets::part_server", &variables)
 }
 
-fn part_worker(address: SocketAddr, shares: bool) {
+pub(crate) fn part_worker(address: SocketAddr, shares: bool) {
     let holder = variable("UPSTART_HOLDER");
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     // As the listen hook sees to it: connections that have ended must not keep the next process from the address.
@@ -84,7 +89,7 @@ fn part_worker(address: SocketAddr, shares: bool) {
     }
 }
 
-fn call(address: SocketAddr) -> std::io::Result<()> {
+pub(crate) fn call(address: SocketAddr) -> std::io::Result<()> {
     let mut connection = TcpStream::connect(address)?;
     connection.set_read_timeout(Some(crate::support::PATIENCE))?;
     let mut byte = [0];
@@ -92,7 +97,7 @@ fn call(address: SocketAddr) -> std::io::Result<()> {
 }
 
 /// Callers that call without a pause; counted apart: answered, refused, failed otherwise.
-struct Callers {
+pub(crate) struct Callers {
     over: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
@@ -150,7 +155,10 @@ impl Callers {
 }
 
 /// Answers the callers that come to the agent, until this is heard.
-async fn answer_until(notices: &mut HolderNotices, heard: impl Fn(&HolderNotice) -> bool) {
+pub(crate) async fn answer_until(
+    notices: &mut HolderNotices,
+    heard: impl Fn(&HolderNotice) -> bool,
+) {
     loop {
         let notice = next(notices).await;
         if heard(&notice) {
@@ -163,14 +171,14 @@ async fn answer_until(notices: &mut HolderNotices, heard: impl Fn(&HolderNotice)
     }
 }
 
-async fn until_exit(notices: &mut HolderNotices) {
+pub(crate) async fn until_exit(notices: &mut HolderNotices) {
     answer_until(notices, |notice| {
         matches!(notice, HolderNotice::ChildExited(_))
     })
     .await;
 }
 
-async fn wait_listening(notices: &mut HolderNotices, address: SocketAddr) {
+pub(crate) async fn wait_listening(notices: &mut HolderNotices, address: SocketAddr) {
     assert!(matches!(next(notices).await, HolderNotice::Listening(at) if at == address));
 }
 
@@ -342,7 +350,7 @@ async fn a_port_of_the_holders_own_is_fetched_by_the_agent_and_left_to_the_softw
 }
 
 /// Where a listener is kept, and where the software then binds.
-const PAIRS: [(&str, &str); 8] = [
+pub(crate) const PAIRS: [(&str, &str); 8] = [
     ("127.0.0.1", "127.0.0.1"),
     ("0.0.0.0", "0.0.0.0"),
     ("0.0.0.0", "127.0.0.1"),
@@ -353,76 +361,8 @@ const PAIRS: [(&str, &str); 8] = [
     ("[::1]", "[::]"),
 ];
 
-/// A connection as the agent makes it: it is let through, and answered by the software.
-async fn own_call(client: &HolderClient, to: SocketAddr) -> [u8; 1] {
-    let ours = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
-    let anywhere = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    ours.bind(&anywhere.parse::<SocketAddr>().unwrap().into())
-        .unwrap();
-    let from = ours.local_addr().unwrap().as_socket().unwrap();
-    client.let_through(from.port()).await.unwrap();
-    ours.connect(&to.into()).unwrap();
-    let mut byte = [0];
-    TcpStream::from(ours).read_exact(&mut byte).unwrap();
-    byte
-}
-
-#[tokio::test]
-async fn the_agents_own_connections_reach_the_software_while_others_are_held() {
-    let (node, client, mut notices) = Node::start().await;
-    for (kept, bound) in PAIRS {
-        let port = free_address().port();
-        let address = |ip: &str| -> SocketAddr { format!("{ip}:{port}").parse().unwrap() };
-        let to = match kept {
-            "[::1]" => address("[::1]"),
-            _ => address("127.0.0.1"),
-        };
-        client.listen(address(kept)).await.unwrap();
-        let early = TcpStream::connect(to).unwrap();
-        let part = server(&node, u64::from(port), address(bound), &[]);
-        client.start(part).await.unwrap();
-        let (mut held, mut listens) = (0, false);
-        while held < 1 || !listens {
-            match next(&mut notices).await {
-                HolderNotice::HandedOver { reason, peer, .. } => {
-                    assert_eq!(reason, HandOverReason::Held);
-                    assert_eq!(peer.port(), early.local_addr().unwrap().port());
-                    held += 1;
-                }
-                HolderNotice::Listening(_) => listens = true,
-                HolderNotice::Kept(_) => {}
-                gone @ (HolderNotice::ChildExited(_) | HolderNotice::Lost { .. }) => {
-                    panic!("{kept} {bound}: {gone:?}")
-                }
-            }
-        }
-        // Of others nobody reaches the software; one that comes to a listener which is being closed tries again after a second.
-        let others: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
-        for _ in &others {
-            answer_until(&mut notices, |notice| {
-                matches!(notice, HolderNotice::HandedOver { .. })
-            })
-            .await;
-        }
-        for _ in 0..5 {
-            assert_eq!(&own_call(&client, to).await, b"!", "{kept} {bound}");
-        }
-        let limit = Duration::from_secs(5);
-        client.let_go(vec![port], limit).await.unwrap();
-        answer_until(
-            &mut notices,
-            |notice| matches!(notice, HolderNotice::Kept(kept) if kept.is_empty()),
-        )
-        .await;
-        (0..20).for_each(|_| call(to).unwrap());
-        client.kill().await.unwrap();
-        exit(&mut notices).await;
-    }
-    node.end(&client, &mut notices).await;
-}
-
 /// How many sockets listen at this port of IPv4.
-fn listening(port: u16) -> usize {
+pub(crate) fn listening(port: u16) -> usize {
     let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let local = format!(":{port:04X}");
     let words = text

@@ -1,12 +1,10 @@
 //! What must hold for all lenses, all bodies and all texts.
 
-mod support;
-
+use crate::support::generate::*;
+use crate::support::*;
 use call::{Chain, Direction};
 use lens::Lens;
 use proptest::prelude::*;
-use support::generate::*;
-use support::*;
 use wire::json::Json;
 
 /// Numbers of exactly the same value are the same: `5.0` may come back as `5`, `2e3` as `2000`.
@@ -104,7 +102,7 @@ proptest! {
         // The second step renames what the first has made.
         let rules = (0..4).map(|i| format!("{{ old = 'body.x.n{i}', new = 'body.y.z{i}', optional = true }}"));
         let rules = rules.collect::<Vec<_>>().join(",");
-        let two = support::lens(&format!("[[operation]]\nold = 'POST /n'\nnew = 'POST /m'\nrequest = [{rules}]"));
+        let two = crate::support::lens(&format!("[[operation]]\nold = 'POST /n'\nnew = 'POST /m'\nrequest = [{rules}]"));
         let there = lens::chain(vec![(one.clone(), Direction::Past), (two.clone(), Direction::Past)]);
         let back = lens::chain(vec![(two, Direction::Future), (one, Direction::Future)]);
         let new = post(&there, "/o", &body);

@@ -212,12 +212,13 @@ fn every_kind_of_mistake_is_told_with_file_line_and_key() {
         told.push_str(&format!("## {name}\n\n{lens}\n\n=> {message}\n\n"));
     }
     if std::env::var_os(BLESS).is_some() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lens_mistakes.txt");
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lenses/lens_mistakes.txt");
         std::fs::write(path, &told).expect("written");
         return;
     }
     assert!(
         MISTAKES == told,
-        "what is told has changed: {BLESS}=1 writes tests/lens_mistakes.txt anew\n{told}"
+        "what is told has changed: {BLESS}=1 writes tests/lenses/lens_mistakes.txt anew\n{told}"
     );
 }

@@ -1,12 +1,10 @@
 //! The examples of docs/reference/lenses.md hold as written.
 
-mod support;
-
 use lens::Lens;
 
 #[test]
 fn every_example_of_the_reference_holds() {
-    let text = include_str!("../../../docs/reference/lenses.md");
+    let text = include_str!("../../../../docs/reference/lenses.md");
     let mut blocks = text.split("```").skip(1).step_by(2).peekable();
     let (mut files, mut rules) = (0, 0);
     while let Some(block) = blocks.next() {
@@ -17,7 +15,7 @@ fn every_example_of_the_reference_holds() {
             Some(bodies) => {
                 let mut bodies = bodies.lines().skip(1);
                 let (old, new) = (bodies.next().expect("old"), bodies.next().expect("new"));
-                support::rule(block.trim(), old, new);
+                crate::support::rule(block.trim(), old, new);
                 rules += 1;
             }
             None => {

@@ -1,14 +1,12 @@
 //! The replicated store's lenses as they are in examples/: three versions, both directions, one
 //! and two steps, without a refusal.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::*;
 use call::{Direction, RefusalKind};
 use lens::Lens;
-use support::*;
 
 fn load(path: &str) -> Arc<Lens> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,12 +1,10 @@
 //! What expressions may be and may cost: the same at the check, at the load and in every thread.
 
-mod support;
-
 use std::fmt::Write;
 
+use crate::support::{past, refused, send, wire};
 use call::Direction;
 use lens::Lens;
-use support::{past, refused, send, wire};
 
 /// Half of what threads usually have.
 const STACK_BYTES: usize = 1 << 20;
@@ -68,7 +66,7 @@ fn the_deepest_expressions_run_on_half_of_a_threads_usual_stack() {
         let shown = expression.clone();
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let run = thread.spawn(move || {
-            let lens = support::lens(&lens_text(&expression));
+            let lens = crate::support::lens(&lens_text(&expression));
             let outcome = send(&past(&lens), wire("POST /x", r#"{"n":1}"#), wire("200", ""));
             let status = outcome.answer.map(|answer| answer.start);
             status.map_err(|refusal| format!("{refusal:?}"))
@@ -124,7 +122,7 @@ fn what_expressions_cost_over_one_message_is_bounded() {
             refusal.reason
         );
         let small = body(20, 20);
-        let lens = support::lens(&lens_text(expression));
+        let lens = crate::support::lens(&lens_text(expression));
         let outcome = send(&past(&lens), wire("POST /x", &small), wire("200", ""));
         assert!(outcome.answer.is_ok(), "{expression}: {outcome:?}");
     }
@@ -147,7 +145,7 @@ fn the_expressions_of_all_rules_share_one_limit() {
         rule("a")
     );
     let outcome = send(
-        &past(&support::lens(&text)),
+        &past(&crate::support::lens(&text)),
         wire("POST /x", body),
         wire("200", ""),
     );

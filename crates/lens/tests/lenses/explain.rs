@@ -1,7 +1,5 @@
 //! Explanations say what really happens: the messages are those of the call itself, and every rule is told with its place.
 
-mod support;
-
 use call::Direction;
 use conversation::Conversation;
 use kit::block_on;

@@ -1,17 +1,15 @@
 //! Look-up calls: what they ask, what they give, and what keeps other calls out meanwhile.
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::support::{LIMITS, lens};
 use call::{
     Answer, Body, Call, CallContext, Chain, Conflicts, Delegate, Direction, Failure, HttpAnswer,
     HttpCall, Pending, RefusalKind,
 };
 use declaration::DeclarationError;
 use lens::Lens;
-use support::{LIMITS, lens};
 use tokio::sync::Notify;
 
 const DELETE: &str = r#"
