@@ -45,7 +45,7 @@ pub(crate) enum UpstartCommand {
     Withdraw(c::operate::WithdrawArgs),
     /// Show the system: versions, nodes, what waits and why
     Status(c::status::StatusArgs),
-    /// List the nodes, or tell everything of one
+    /// List the nodes, or show everything about one
     Nodes(c::nodes::NodesArgs),
     /// Watch the nodes live; without a terminal, print each change as a line
     Watch(c::watch::WatchArgs),
@@ -59,7 +59,7 @@ pub(crate) enum UpstartCommand {
     Pause(c::operate::PauseArgs),
     /// End a pause
     Resume,
-    /// Give leave for an upgrade whose schedule asks for a person's
+    /// Approve an upgrade whose schedule waits for a person
     Approve(c::operate::ApproveArgs),
     /// Tell a blocked node to try its upgrade again
     Retry(c::operate::RetryArgs),
@@ -67,9 +67,9 @@ pub(crate) enum UpstartCommand {
     Forget(c::operate::ForgetArgs),
     /// Move the version at which callers without a label are served
     Public(c::operate::PublicArgs),
-    /// Retire every version up to one: its callers are reset, its adapters and old state go
+    /// Retire every version up to this one: nodes reset its callers and delete its adapters and old state
     Retire(c::retire::RetireArgs),
-    /// List permits (leave to be unavailable) or break one
+    /// List permits (a node's permission to be unavailable), or take one away
     Permit(c::permit::PermitArgs),
     /// Make a copied, moved or restored data directory the node's own
     Claim(c::claim::ClaimArgs),

@@ -63,16 +63,16 @@ pub(crate) struct AgentArgs {
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) variables: Vec<(String, String)>,
     /// The first root of the system's signed repository (metadata/1.root.json), which the node trusts from its first start on; without
-    /// it, the server is believed that once
+    /// it, the node takes the root from its server once, unverified
     #[arg(long, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,
     /// An address at which peers reach the node (repeatable) [default: 127.0.0.1]
     #[arg(long = "address", value_name = "IP")]
     pub(crate) addresses: Vec<IpAddr>,
-    /// A network whose labels are honoured besides members' addresses, such as a load balancer's (repeatable)
+    /// A network from which callers may send labels, besides members' addresses, such as a load balancer's (repeatable)
     #[arg(long = "network", value_name = "IP/PREFIX")]
     pub(crate) networks: Vec<Network>,
-    /// A variable of the agent's own environment that the software gets too; others it does not get (repeatable)
+    /// A variable of the agent's environment to pass to the software, which gets no others (repeatable)
     #[arg(long, value_name = "NAME", value_parser = passed)]
     pub(crate) pass_environment: Vec<String>,
     /// How often the server is asked, in milliseconds
@@ -154,7 +154,7 @@ pub(crate) fn run(globals: &Globals, arguments: AgentArgs) -> CommandOutcome {
 
 /// A lost holder ends no agent: it begins anew, as the same process, so that nobody need look after it. Gives what is in the way.
 fn begin_again(error: AgentError) -> anyhow::Error {
-    tracing::warn!(%error, "the agent begins anew: another holder ends what was left, and the software is started again");
+    tracing::warn!(%error, "the agent restarts: a new holder ends the software that was left, and starts it again");
     let mut arguments = std::env::args_os();
     let mut again = Command::new("/proc/self/exe");
     if let Some(name) = arguments.next() {

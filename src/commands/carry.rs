@@ -38,7 +38,7 @@ pub(crate) struct ImportArgs {
     /// What to read: a tar file of `upstart export`, or a repository's folder
     #[arg(value_name = "DIR|FILE.tar")]
     from: PathBuf,
-    /// The folder of the repository that it becomes, or adds to
+    /// The folder to write the repository to, or to add to
     #[arg(long, value_name = "DIR", default_value = "repository")]
     repository: PathBuf,
     /// The root to trust (`metadata/1.root.json` where the keys were made); needed the first time only. Get it on

@@ -25,7 +25,7 @@ pub(crate) fn run(globals: &Globals, arguments: &ClaimArgs) -> CommandOutcome {
     let shown = arguments.data.display().to_string();
     if !is_a_nodes(&arguments.data)? {
         return Err(failure(
-            format!("{shown} is no node's data directory"),
+            format!("{shown} is not a node's data directory"),
             "give --data the copy of a directory that a node's agent was given",
         ));
     }

@@ -27,7 +27,7 @@ pub(crate) struct DatabaseArgs {
 enum DatabaseAction {
     /// Copy the database into a new file; the server may run meanwhile
     Backup(CopyArgs),
-    /// Put a copy into the database's place, while no server runs; the one that was there is kept beside it
+    /// Replace the database by a copy, while no server runs; the old one is kept beside it
     Restore(CopyArgs),
 }
 

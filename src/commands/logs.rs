@@ -23,7 +23,7 @@ pub(crate) struct LogsArgs {
     /// The node; the server knows where its data lies
     #[arg(required_unless_present = "data", conflicts_with = "data")]
     pub(crate) node: Option<String>,
-    /// The node's data directory, when no server is to be asked
+    /// The node's data directory, to read it without asking the server
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Go on printing what is added

@@ -11,7 +11,7 @@ use model::api::NodeFact;
 /// Arguments of `upstart nodes`.
 #[derive(Debug, Args)]
 pub(crate) struct NodesArgs {
-    /// Tell everything of this node (name or number)
+    /// Show everything about this node (name or number)
     #[arg(conflicts_with = "class")]
     pub(crate) node: Option<String>,
     /// Only nodes of this class

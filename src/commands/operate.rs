@@ -51,7 +51,7 @@ pub(crate) struct RetryArgs {
 /// Arguments of `upstart forget`.
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
-    /// The node's name or number; if it does come back it is told so
+    /// The node's name or number; if its agent still runs, the server tells it that it was forgotten
     pub(crate) node: String,
 }
 

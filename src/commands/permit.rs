@@ -21,7 +21,7 @@ pub(crate) struct PermitArgs {
 pub(crate) enum PermitCommand {
     /// List the permits held now
     List,
-    /// Take a permit away; its number is refused from then on
+    /// Take a permit away; the server refuses its number from then on
     Break {
         /// The permit's number, from `upstart permit list`
         permit: PermitId,

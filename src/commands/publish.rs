@@ -33,11 +33,11 @@ pub(crate) struct SigningArgs {
     /// The folder of the system's keys (*.pem); a new system's are made there [default: ~/.config/upstart/keys/SYSTEM]
     #[arg(long, value_name = "DIR", env = "UPSTART_KEYS")]
     pub(crate) keys: Option<PathBuf>,
-    /// A command that signs with a key which no file holds, such as a hardware token's: it gets the bytes on stdin and
+    /// A command that signs with a key that is in no file, such as a hardware token's: it gets the bytes on stdin and
     /// writes the signature to stdout (repeatable)
     #[arg(long, value_name = "COMMAND")]
     pub(crate) sign_with: Vec<String>,
-    /// The system's first root, where another publisher has begun it; needed the first time only. Get it from that publisher: whoever
+    /// The system's first root, if another publisher has made the system's keys; needed the first time only. Get it from that publisher: whoever
     /// chooses the root chooses what is signed
     #[arg(long, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,

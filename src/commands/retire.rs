@@ -23,7 +23,7 @@ const REFUSED: &str = "/problems/retire-refused";
 pub(crate) struct RetireArgs {
     /// The newest version to retire; older ones go with it
     pub(crate) version: Version,
-    /// Close what is still open at these versions instead of being refused
+    /// Reset connections that are still open at these versions, instead of refusing to retire them
     #[arg(long)]
     pub(crate) close: bool,
     /// Wait until nobody uses them any more and every node has acknowledged, at most this long (300 seconds if no number is given)

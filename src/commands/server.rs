@@ -25,7 +25,7 @@ pub(crate) struct ServerArgs {
     /// Where the database and the artifacts lie
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// A PostgreSQL database in the place of SQLite in the data directory, as a URL such as postgres://upstart@db.example/upstart; its
+    /// A PostgreSQL database to use instead of SQLite in the data directory, as a URL such as postgres://upstart@db.example/upstart; its
     /// password is read from PGPASSFILE, ~/.pgpass or PGPASSWORD
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
@@ -33,10 +33,10 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) repository: Option<PathBuf>,
     /// Where to listen. Every request must carry the token: that of --token-file, else of the file `token` in the data directory, which is
-    /// made at the first start; commands and agents of the same user and of root on the same machine find it by themselves
+    /// made at the first start; commands and agents of the server's own user on the same machine find it by themselves
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) listen: SocketAddr,
-    /// A node counts as reachable for so long after it was last heard
+    /// A node counts as reachable until the server has not heard from it for this long
     #[arg(long, value_name = "MS", default_value_t = server::REACHABLE_MS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=REACHABLE_MS_MAX))]
     pub(crate) reachable_ms: u64,

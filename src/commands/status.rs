@@ -81,13 +81,14 @@ fn socket(view: &SystemView) -> anyhow::Result<()> {
 fn disagreeing(view: &SystemView) -> anyhow::Result<()> {
     for DisagreeingNode { node, disagreement } in &view.disagreeing {
         let place = disagreement.place();
-        output::line(match disagreement.differs() {
-            true => format!(
+        output::line(if disagreement.differs() {
+            format!(
                 "Node {node} has another upgrade {place} than the one published here; nobody upgrades until that is settled. Put the database back once more and publish what the node has (a copy is in versions/{place}/bundle of its data directory), then the other one as the next version; or forget the node, and begin it with an empty data directory."
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "Node {node} has upgrade {place}, which is not published here: the database is older than that. Publish it again, from the same folder (a copy is in versions/{place}/bundle of the node's data directory)."
-            ),
+            )
         })?;
     }
     Ok(())

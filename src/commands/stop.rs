@@ -28,7 +28,7 @@ pub(crate) fn run(globals: &Globals, arguments: &StopArgs) -> CommandOutcome {
     let shown = data.display().to_string();
     if !is_a_nodes(data)? {
         return Err(failure(
-            format!("{shown} is no node's data directory"),
+            format!("{shown} is not a node's data directory"),
             "give --data the directory that the node's agent was given",
         ));
     }

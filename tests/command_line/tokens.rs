@@ -174,7 +174,7 @@ fn a_program_that_only_has_the_port_is_asked_nothing() {
     let said = run(upstart().args(["status", "--server", &url]))
         .expect_advice(2)
         .stderr();
-    assert!(said.contains("tells nobody a token"), "{said}");
+    assert!(said.contains("gives no token"), "{said}");
     let called = listener.accept();
     assert_eq!(
         called.expect_err("nobody").kind(),

@@ -272,7 +272,7 @@ fn what_needs_no_claim_and_what_is_no_nodes_is_not_claimed() {
     refused(&node.data, "already, and its holder runs");
     let empty = system.folder().join("empty");
     std::fs::create_dir(&empty).expect("made");
-    refused(&empty, "is no node's data directory");
+    refused(&empty, "is not a node's data directory");
     assert!(std::fs::read_dir(&empty).expect("listed").next().is_none());
 }
 
@@ -406,7 +406,7 @@ fn a_copy_is_not_claimed_while_its_original_runs_and_touches_nothing_of_it() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{said}");
         assert!(
-            said.contains("runs here still") && said.contains("upstart stop"),
+            said.contains("still runs on this machine") && said.contains("upstart stop"),
             "{said}"
         );
         said

@@ -93,6 +93,10 @@ fn a_thief_of_the_servers_machine_has_nothing_run_that_publishers_have_not_signe
         told.message.contains("serves on with what it has"),
         "{told:?}"
     );
+    until("the status to say so too", || {
+        let remarks = system.fact("a").report.remarks;
+        remarks.into_iter().find(|remark| *remark == told.message)
+    });
     // Neither now, nor when everything starts again.
     node.end_agent();
     node.stop_software();

@@ -36,13 +36,13 @@ pub struct Config {
     #[serde(skip)]
     pub token_owner: Option<u32>,
     /// The first root of the system's signed repository (`metadata/1.root.json`), to be trusted from the first start on; without it, the
-    /// server is believed that once.
+    /// server is believed once, unverified.
     #[serde(default)]
     pub root: Option<PathBuf>,
     /// The addresses at which peers reach the node, where the upgrade file names none.
     #[serde(default = "default_addresses")]
     pub addresses: Vec<IpAddr>,
-    /// Networks whose labels are honoured besides members' addresses: what is behind load balancers and address translation.
+    /// Networks from which callers may send labels, besides members' addresses: what is behind load balancers and address translation.
     #[serde(default)]
     pub networks: Vec<Network>,
     /// Variables of the agent's own environment that software, its commands and transforms get too.

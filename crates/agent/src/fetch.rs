@@ -67,7 +67,7 @@ pub enum FetchError {
 impl FetchError {
     /// The disk is full: not the upgrade's fault.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, FetchError::NoSpace { .. })
+        matches!(self, Self::NoSpace { .. })
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn enrol(
         Err(error) => match known {
             Some(enrolled) => {
                 tracing::warn!(
-                    "the upgrade server does not take this node ({error}): it goes on as its journal says, and asks again"
+                    "the upgrade server refuses this node ({error}): it goes on as its journal says, and asks again"
                 );
                 Ok((enrolled, false))
             }

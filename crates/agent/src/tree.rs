@@ -34,9 +34,9 @@ impl AsFd for OpenFolder {
 
 impl OpenFolder {
     /// Opens where a walk begins, by its path: one of the agent's own, or one that an operator has given.
-    pub(crate) fn open(path: &Path) -> io::Result<OpenFolder> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(OpenFolder(rustix::fs::open(path, flags, Mode::empty())?))
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
     /// The names in it, in order.
@@ -59,7 +59,7 @@ impl OpenFolder {
     }
 
     /// A folder in it. Fails with EXDEV where another file system is mounted.
-    pub(crate) fn folder(&self, name: &OsStr) -> io::Result<OpenFolder> {
+    pub(crate) fn folder(&self, name: &OsStr) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         self.beneath(name, flags, Mode::empty()).map(OpenFolder)
     }
@@ -83,7 +83,7 @@ impl OpenFolder {
     }
 
     /// Makes a folder in it that only this user enters.
-    pub(crate) fn make_folder(&self, name: &OsStr) -> io::Result<OpenFolder> {
+    pub(crate) fn make_folder(&self, name: &OsStr) -> io::Result<Self> {
         rustix::fs::mkdirat(self, name, Mode::RWXU)?;
         self.folder(name)
     }
@@ -100,9 +100,10 @@ impl OpenFolder {
         if depth(path).is_none() {
             return Ok(true);
         }
-        let path = match path.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => path,
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
         };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         for _ in 0..LOOKS_MAX {
@@ -167,9 +168,10 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
             path.display()
         )));
     };
-    let parent = match parent.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => parent,
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
     };
     let parent = match OpenFolder::open(parent) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -261,12 +263,13 @@ fn folder_unlinked(folder: &OpenFolder, name: &OsStr, shown: &Path) -> io::Resul
 
 fn in_the_way(path: &Path, error: io::Error) -> io::Error {
     let mounted = is_mount(&error) || error.kind() == io::ErrorKind::ResourceBusy;
-    let text = match mounted {
-        true => format!(
+    let text = if mounted {
+        format!(
             "{} is another file system, mounted there: it was left alone; unmount it, and the rest goes too",
             path.display()
-        ),
-        false => format!("{}: {error}", path.display()),
+        )
+    } else {
+        format!("{}: {error}", path.display())
     };
     io::Error::new(error.kind(), text)
 }

@@ -55,10 +55,7 @@ pub const DELEGATE: &str = r#"
 
 /// A component made of such a module; it follows nothing where that does not say how.
 pub fn component(body: &str) -> Vec<u8> {
-    let deaf = match body.contains(OBSERVE) {
-        true => "",
-        false => DEAF,
-    };
+    let deaf = if body.contains(OBSERVE) { "" } else { DEAF };
     of_world(&format!("(module {HEAD} {deaf} {body})"), "calls-adapter")
 }
 

@@ -78,8 +78,8 @@ impl Body {
     /// It cannot be read whole, or is not JSON.
     pub async fn decode(&mut self, limits: BodyLimits) -> Result<Option<&mut Json>, BodyError> {
         let bytes = match std::mem::take(self) {
-            Body::Empty => return Ok(None),
-            Body::Json(json) => return Ok(Some(self.hold(json))),
+            Self::Empty => return Ok(None),
+            Self::Json(json) => return Ok(Some(self.hold(json))),
             undecoded => undecoded.into_bytes(limits).await?,
         };
         if bytes.is_empty() {
@@ -98,16 +98,16 @@ impl Body {
     /// It cannot be read whole, or is not text.
     pub async fn decode_text(&mut self, limits: BodyLimits) -> Result<(), BodyError> {
         let bytes = match std::mem::take(self) {
-            Body::Empty => return Ok(()),
-            Body::Json(json) => {
-                *self = Body::Json(json);
+            Self::Empty => return Ok(()),
+            Self::Json(json) => {
+                *self = Self::Json(json);
                 return Ok(());
             }
             undecoded => undecoded.into_bytes(limits).await?,
         };
         if !bytes.is_empty() {
             let text = String::from_utf8(bytes.into()).map_err(|_| BodyError::Text)?;
-            *self = Body::Json(Json::String(text));
+            *self = Self::Json(Json::String(text));
         }
         Ok(())
     }
@@ -118,11 +118,11 @@ impl Body {
     /// It is longer than the limit, comes too slowly or breaks off, or the node holds as much as it may.
     pub async fn into_bytes(self, limits: BodyLimits) -> Result<Bytes, BodyError> {
         match self {
-            Body::Bytes(bytes) if bytes.len() > limits.bytes_max => {
+            Self::Bytes(bytes) if bytes.len() > limits.bytes_max => {
                 Err(BodyError::TooLarge(limits.bytes_max))
             }
-            Body::Stream(stream) => collect(stream, limits.bytes_max).await,
-            Body::Watched(stream) => collect(stream, limits.bytes_max).await,
+            Self::Stream(stream) => collect(stream, limits.bytes_max).await,
+            Self::Watched(stream) => collect(stream, limits.bytes_max).await,
             here => Ok(here.into_written().into()),
         }
     }
@@ -130,9 +130,9 @@ impl Body {
     /// What is here of the body, as it is written: of one that still arrives nothing.
     pub fn into_written(self) -> Vec<u8> {
         match self {
-            Body::Empty | Body::Stream(_) | Body::Watched(_) => Vec::new(),
-            Body::Bytes(bytes) => bytes.into(),
-            Body::Json(json) => {
+            Self::Empty | Self::Stream(_) | Self::Watched(_) => Vec::new(),
+            Self::Bytes(bytes) => bytes.into(),
+            Self::Json(json) => {
                 let mut bytes = Vec::with_capacity(json.length_hint());
                 json.write(&mut bytes);
                 bytes
@@ -143,8 +143,8 @@ impl Body {
     /// The first bytes of a body, as far as they come soon.
     pub async fn beginning(self, bytes_max: usize) -> Vec<u8> {
         let mut begun = match self {
-            Body::Stream(stream) => begin(stream, bytes_max).await,
-            Body::Watched(stream) => begin(stream, bytes_max).await,
+            Self::Stream(stream) => begin(stream, bytes_max).await,
+            Self::Watched(stream) => begin(stream, bytes_max).await,
             here => here.into_written(),
         };
         begun.truncate(bytes_max);
@@ -155,16 +155,16 @@ impl Body {
     /// answer that did not need it; gives up beyond the limit.
     pub async fn drain(self, bytes_max: usize) {
         match self {
-            Body::Stream(stream) => read_out(stream, bytes_max).await,
-            Body::Watched(stream) => read_out(stream, bytes_max).await,
-            Body::Empty | Body::Bytes(_) | Body::Json(_) => {}
+            Self::Stream(stream) => read_out(stream, bytes_max).await,
+            Self::Watched(stream) => read_out(stream, bytes_max).await,
+            Self::Empty | Self::Bytes(_) | Self::Json(_) => {}
         }
     }
 
     fn hold(&mut self, json: Json) -> &mut Json {
-        *self = Body::Json(json);
+        *self = Self::Json(json);
         match self {
-            Body::Json(json) => json,
+            Self::Json(json) => json,
             _ => unreachable!("just stored"),
         }
     }
@@ -212,18 +212,14 @@ async fn collect(mut stream: impl Streamed, bytes_max: usize) -> Result<Bytes, B
             return Err(BodyError::Busy);
         }
         // Most bodies come in one piece, which then need not be copied.
-        match first.is_empty() && all.is_empty() {
-            true => first = data,
-            false => {
-                all.extend_from_slice(&std::mem::take(&mut first));
-                all.extend_from_slice(&data);
-            }
+        if first.is_empty() && all.is_empty() {
+            first = data
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
         }
     }
-    Ok(match all.is_empty() {
-        true => first,
-        false => all.freeze(),
-    })
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// The next frame of a body, as long as it comes fast enough.

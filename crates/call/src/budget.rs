@@ -26,8 +26,8 @@ pub struct HeldBytes {
 
 impl HeldBytes {
     /// A budget of which nothing is used.
-    pub fn new(most: usize) -> HeldBytes {
-        HeldBytes {
+    pub fn new(most: usize) -> Self {
+        Self {
             used: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
         }
@@ -75,8 +75,8 @@ impl Drop for HeldShare {
 
 impl Share {
     /// A share of which nothing is taken; `rate_min` is how many bytes in a second the caller must send at least, zero: no matter how few.
-    pub fn of(budget: &Arc<HeldBytes>, rate_min: usize) -> Share {
-        Share(Arc::new(HeldShare {
+    pub fn of(budget: &Arc<HeldBytes>, rate_min: usize) -> Self {
+        Self(Arc::new(HeldShare {
             budget: budget.clone(),
             taken: AtomicUsize::new(0),
             rate_min,
@@ -139,13 +139,13 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Of the call that runs; none where it does not matter.
-    pub(crate) fn begin() -> Option<Pace> {
+    pub(crate) fn begin() -> Option<Self> {
         let rate = |share: &Share| {
             let is_callers = !share.0.is_answered.load(Ordering::Relaxed);
             share.0.rate_min * usize::from(is_callers)
         };
         let rate_min = SHARE.try_with(rate).unwrap_or(0);
-        (rate_min > 0).then(|| Pace {
+        (rate_min > 0).then(|| Self {
             window_ends: Instant::now() + RATE_WINDOW,
             in_window: 0,
             rate_min,
@@ -169,9 +169,10 @@ impl Pace {
         let wanted = self.rate_min.saturating_mul(RATE_WINDOW.as_secs() as usize);
         let came = std::mem::take(&mut self.in_window);
         self.window_ends = Instant::now() + RATE_WINDOW;
-        match came >= wanted {
-            true => Ok(()),
-            false => Err(self.rate_min),
+        if came >= wanted {
+            Ok(())
+        } else {
+            Err(self.rate_min)
         }
     }
 }

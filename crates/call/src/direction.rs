@@ -11,18 +11,18 @@ pub enum Side {
 
 impl Side {
     /// The other one.
-    pub fn other(self) -> Side {
+    pub fn other(self) -> Self {
         match self {
-            Side::Old => Side::New,
-            Side::New => Side::Old,
+            Self::Old => Self::New,
+            Self::New => Self::Old,
         }
     }
 
     /// As written in lens files: `old` or `new`.
     pub fn name(self) -> &'static str {
         match self {
-            Side::Old => "old",
-            Side::New => "new",
+            Self::Old => "old",
+            Self::New => "new",
         }
     }
 }
@@ -40,24 +40,24 @@ impl Direction {
     /// The side that the callers speak.
     pub fn caller(self) -> Side {
         match self {
-            Direction::Past => Side::Old,
-            Direction::Future => Side::New,
+            Self::Past => Side::Old,
+            Self::Future => Side::New,
         }
     }
 
     /// The other one.
-    pub fn other(self) -> Direction {
+    pub fn other(self) -> Self {
         match self {
-            Direction::Past => Direction::Future,
-            Direction::Future => Direction::Past,
+            Self::Past => Self::Future,
+            Self::Future => Self::Past,
         }
     }
 
     /// As written in messages: `past` or `future`.
     pub fn name(self) -> &'static str {
         match self {
-            Direction::Past => "past",
-            Direction::Future => "future",
+            Self::Past => "past",
+            Self::Future => "future",
         }
     }
 }

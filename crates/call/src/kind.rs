@@ -43,20 +43,20 @@ impl AdapterKind {
     /// What is wrong, and what would be right.
     fn speaks(self, protocol: Protocol) -> Result<(), UnfitAdapter> {
         let (what, needed) = match (self, protocol) {
-            (AdapterKind::Lens | AdapterKind::Calls, Protocol::Http) => return Ok(()),
-            (AdapterKind::Sessions, Protocol::Http) => (
+            (Self::Lens | Self::Calls, Protocol::Http) => return Ok(()),
+            (Self::Sessions, Protocol::Http) => (
                 "a component of sessions",
                 "a lens or a component of the world `calls-adapter`",
             ),
-            (AdapterKind::Calls, Protocol::Raw) => (
+            (Self::Calls, Protocol::Raw) => (
                 "a component of calls",
                 "one of the world `sessions-adapter`",
             ),
-            (AdapterKind::Sessions | AdapterKind::Calls, _) => return Ok(()),
-            (AdapterKind::Lens, Protocol::Raw) => {
+            (Self::Sessions | Self::Calls, _) => return Ok(()),
+            (Self::Lens, Protocol::Raw) => {
                 ("a lens", "a component of the world `sessions-adapter`")
             }
-            (AdapterKind::Lens, _) => (
+            (Self::Lens, _) => (
                 "a lens",
                 "a component of the world `calls-adapter` or `sessions-adapter`",
             ),
@@ -77,9 +77,9 @@ impl AdapterKind {
     pub fn serves(self, service: &Service) -> Result<(), UnfitAdapter> {
         self.speaks(service.protocol)?;
         let what = match (service.dispatch, self) {
-            (Dispatch::Direct, _) | (Dispatch::Observed, AdapterKind::Calls) => return Ok(()),
-            (Dispatch::Observed, AdapterKind::Lens) => "a lens",
-            (Dispatch::Observed, AdapterKind::Sessions) => "a component of sessions",
+            (Dispatch::Direct, _) | (Dispatch::Observed, Self::Calls) => return Ok(()),
+            (Dispatch::Observed, Self::Lens) => "a lens",
+            (Dispatch::Observed, Self::Sessions) => "a component of sessions",
         };
         Err(UnfitAdapter::Forgetful { what })
     }

@@ -36,7 +36,10 @@ pub use chain::{
 };
 pub use conflicts::{Conflicts, HeldKey, Hold, Key, Locks};
 pub use direction::{Direction, Side};
-pub use exchange::{Answer, AwaitsContinue, Call, Caller, Form, PassesInterims};
+pub use exchange::{
+    Answer, AwaitsContinue, Call, CallContext, Caller, Form, HttpAnswer, HttpCall, MessageCall,
+    MessageForm, PassesInterims,
+};
 pub use gate::{Closed, Dial, Gate, Lease, Upstream};
 pub use headers::strip_hops;
 pub use kind::{AdapterKind, UnfitAdapter};

@@ -27,8 +27,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+    fn default() -> Self {
+        Self {
             head_bytes_max: 64 * 1024,
             headers_max: 128,
             head_timeout: Duration::from_secs(30),

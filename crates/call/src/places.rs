@@ -11,7 +11,7 @@ pub const RUNNING_MAX: usize = 256;
 static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(RUNNING_MAX)));
 
 /// Leave for all instances that a call may take on its way to the software: given at once, since calls that ask for more while they
-/// hold some could wait for each other for ever. An extension of the heads of a call and of all that it delegates.
+/// hold some could wait for each other for ever. A call brings it along, and all that is delegated for it.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// None where nobody counts any more.
@@ -20,11 +20,11 @@ pub struct Places {
 
 impl Places {
     /// Waits until so many instances may run.
-    pub async fn take(count: usize) -> Places {
+    pub async fn take(count: usize) -> Self {
         let count = u32::try_from(count.min(RUNNING_MAX)).unwrap_or(u32::MAX);
         // It fails where the semaphore is closed, which nobody does.
         let all = RUNNING.clone().acquire_many_owned(count).await.ok();
-        Places {
+        Self {
             _all: all.map(Arc::new),
         }
     }

@@ -28,26 +28,26 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// All of them.
-    pub const ALL: [RefusalKind; 7] = [
-        RefusalKind::Unmatched,
-        RefusalKind::Declared,
-        RefusalKind::Malformed,
-        RefusalKind::TooLarge,
-        RefusalKind::Busy,
-        RefusalKind::Request,
-        RefusalKind::Response,
+    pub const ALL: [Self; 7] = [
+        Self::Unmatched,
+        Self::Declared,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::Busy,
+        Self::Request,
+        Self::Response,
     ];
 
     /// As written in metrics.
     pub fn name(self) -> &'static str {
         match self {
-            RefusalKind::Unmatched => "unmatched",
-            RefusalKind::Declared => "declared",
-            RefusalKind::Malformed => "malformed",
-            RefusalKind::TooLarge => "too-large",
-            RefusalKind::Busy => "busy",
-            RefusalKind::Request => "request",
-            RefusalKind::Response => "response",
+            Self::Unmatched => "unmatched",
+            Self::Declared => "declared",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too-large",
+            Self::Busy => "busy",
+            Self::Request => "request",
+            Self::Response => "response",
         }
     }
 }
@@ -101,10 +101,10 @@ pub enum RefusalBody {
 
 impl RefusalBody {
     /// An adapter's own words; of this media type where they are text, else JSON.
-    pub fn own(body: Json, media: Option<String>) -> RefusalBody {
+    pub fn own(body: Json, media: Option<String>) -> Self {
         match (body, media) {
-            (Json::String(text), Some(media)) => RefusalBody::Text { media, text },
-            (body, _) => RefusalBody::Json(body),
+            (Json::String(text), Some(media)) => Self::Text { media, text },
+            (body, _) => Self::Json(body),
         }
     }
 }
@@ -116,8 +116,8 @@ impl Refusal {
         rule: impl Into<String>,
         reason: impl Into<String>,
         status: StatusCode,
-    ) -> Refusal {
-        Refusal {
+    ) -> Self {
+        Self {
             kind,
             rule: rule.into(),
             reason: reason.into(),
@@ -131,14 +131,14 @@ impl Refusal {
     }
 
     /// An answer that cannot be shown to the caller's version.
-    pub fn of_answer(reason: String) -> Refusal {
+    pub fn of_answer(reason: String) -> Self {
         let kind = RefusalKind::Response;
-        Refusal::new(kind, "(answer)", reason, StatusCode::BAD_GATEWAY)
+        Self::new(kind, "(answer)", reason, StatusCode::BAD_GATEWAY)
     }
 
     /// The same with this body.
     #[must_use]
-    pub fn with_body(mut self, own: RefusalBody) -> Refusal {
+    pub fn with_body(mut self, own: RefusalBody) -> Self {
         if let RefusalWords::Http { body, .. } = &mut self.words {
             *body = own;
         }
@@ -212,9 +212,10 @@ impl AdapterFailure {
             "the adapter between the two versions failed ({}): {}; whether the call had an effect is not known",
             self.rule, self.reason
         );
-        let status = match self.timed_out {
-            true => StatusCode::GATEWAY_TIMEOUT,
-            false => StatusCode::INTERNAL_SERVER_ERROR,
+        let status = if self.timed_out {
+            StatusCode::GATEWAY_TIMEOUT
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
         };
         Refusal::new(RefusalKind::Response, &self.rule, reason, status)
     }
@@ -253,7 +254,7 @@ pub enum Failure {
 }
 
 impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Failure {
-        Failure::Refused(Box::new(refusal))
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
     }
 }

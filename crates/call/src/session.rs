@@ -18,10 +18,10 @@ pub enum Party {
 
 impl Party {
     /// The other one.
-    pub fn other(self) -> Party {
+    pub fn other(self) -> Self {
         match self {
-            Party::Caller => Party::Next,
-            Party::Next => Party::Caller,
+            Self::Caller => Self::Next,
+            Self::Next => Self::Caller,
         }
     }
 }

@@ -19,7 +19,9 @@ pub enum ClientError {
         reason: String,
     },
     /// It has taken the request and says nothing: it stands still, or its network swallows what it says.
-    #[error("the upgrade server at {servers} has taken the request and does not answer: {reason}")]
+    #[error(
+        "the upgrade server at {servers} has accepted the request but does not answer: {reason}"
+    )]
     Silent {
         /// The addresses tried, for people.
         servers: String,

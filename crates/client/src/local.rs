@@ -26,14 +26,14 @@ const NAME_LIMIT: Duration = Duration::from_secs(30);
 pub enum Doubt {
     /// Whose program listens at the address.
     #[error(
-        "its port is that of a program of user {0}, who is neither root nor this user nor the owner of a token's file"
+        "a program of user {0} listens there, who is neither root, nor this user, nor the owner of the token file"
     )]
     Stranger(u32),
     /// It tells its token to its own user and to root.
-    #[error("it tells its token to its own user and to root only")]
+    #[error("it gives its token only to its own user and to root")]
     Untold,
     /// It tells nobody a token.
-    #[error("what listens there tells nobody a token")]
+    #[error("the program that listens there gives no token")]
     Mute,
     /// Somebody else has taken its place at the Unix socket where it would tell the token.
     #[error("a program of user {0} has taken the socket at which it would tell its token, `@{1}`")]

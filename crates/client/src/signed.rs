@@ -76,9 +76,10 @@ impl PublisherKeys {
     /// # Errors
     /// A key cannot be read, or others can read it.
     pub fn signers(&self) -> Result<Vec<Signer>, SignError> {
-        let mut signers = match self.folder.is_dir() {
-            true => Signer::read(&self.folder)?,
-            false => Vec::new(),
+        let mut signers = if self.folder.is_dir() {
+            Signer::read(&self.folder)?
+        } else {
+            Vec::new()
         };
         signers.extend(self.commands.iter().cloned().map(Signer::Command));
         Ok(signers)
@@ -234,9 +235,10 @@ impl Client {
         let verifier = self.trusted(keys, &system).await?;
         let signers = keys.signers()?;
         let now = jiff::Timestamp::now();
-        let signed = match known.withdrawn {
-            true => None,
-            false => sign_withdrawal(verifier.trust(), version, &signers, now).await?,
+        let signed = if known.withdrawn {
+            None
+        } else {
+            sign_withdrawal(verifier.trust(), version, &signers, now).await?
         };
         let targets = signed.map(text);
         let summary = self.withdraw(version, &WithdrawRequest { targets }).await?;
@@ -372,9 +374,10 @@ impl Client {
 #[async_trait]
 impl Transport for Client {
     async fn open(&self, name: &str) -> std::io::Result<Option<Bytes>> {
-        let folder = match name.starts_with("artifacts/") {
-            true => &["v1"][..],
-            false => &["v1", "repository"][..],
+        let folder = if name.starts_with("artifacts/") {
+            &["v1"][..]
+        } else {
+            &["v1", "repository"][..]
         };
         let path: Vec<&str> = folder.iter().copied().chain(name.split('/')).collect();
         let response = match self

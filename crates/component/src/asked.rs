@@ -1,7 +1,7 @@
 //! A call as a component is asked it.
 
 use bytes::Bytes;
-use call::{Call, Form, Places};
+use call::{Body, Call, HttpCall, Places};
 
 use crate::bindings::upstart::adapter::{messages as wit, types};
 use crate::operation::ComponentOperation;
@@ -10,6 +10,7 @@ use crate::state::Intent;
 /// A call, whole, and what it is.
 pub(crate) struct AskedCall<'s> {
     pub(crate) operation: &'s ComponentOperation,
+    /// A request of HTTP without its body.
     pub(crate) call: Call,
     pub(crate) body: Bytes,
     pub(crate) request: wit::Call,
@@ -20,6 +21,24 @@ pub(crate) struct AskedCall<'s> {
 }
 
 impl AskedCall<'_> {
+    /// The call as it came.
+    pub(crate) fn whole(&self) -> Call {
+        let call = match &self.call {
+            Call::Http(call) => call,
+            Call::Message(call) => return Call::Message(call.clone()),
+        };
+        let body = if self.body.is_empty() {
+            Body::Empty
+        } else {
+            Body::Bytes(self.body.clone())
+        };
+        Call::Http(HttpCall {
+            head: call.head.clone(),
+            body,
+            context: call.context.clone(),
+        })
+    }
+
     /// What is written down before the first delegate.
     pub(crate) fn intent(&self) -> Intent {
         let pair = |header: &wit::Header| (header.name.clone(), header.value.clone());
@@ -31,7 +50,7 @@ impl AskedCall<'_> {
             wit::Call::Resp(_) | wit::Call::Message(_) => Default::default(),
         };
         Intent {
-            form: Form::of(&self.call.head.extensions),
+            form: self.call.form(),
             key: self.key.clone(),
             version: self.caller.version,
             address: self.caller.address.clone(),

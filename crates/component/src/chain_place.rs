@@ -17,8 +17,8 @@ pub struct ChainPlace {
 
 impl ChainPlace {
     /// Between two versions, with the state of the upgrade to the newer one.
-    pub fn between(direction: Direction, caller_version: u32, next_version: u32) -> ChainPlace {
-        ChainPlace {
+    pub fn between(direction: Direction, caller_version: u32, next_version: u32) -> Self {
+        Self {
             state: StateId {
                 upgrade: caller_version.max(next_version),
                 direction,

@@ -51,8 +51,8 @@ pub struct Compiler {
 
 impl Compiler {
     /// A compiler whose results are kept in this folder; it is made when it is needed.
-    pub fn new(helper: CompileHelper, kept: impl Into<PathBuf>) -> Compiler {
-        Compiler {
+    pub fn new(helper: CompileHelper, kept: impl Into<PathBuf>) -> Self {
+        Self {
             helper,
             kept: kept.into(),
         }

@@ -7,7 +7,9 @@ use http::{Method, Request, Response, StatusCode, Uri, request, response};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use call::strip_hops;
-use call::{Answer, Body, BodyLimits, Call, Refusal, RefusalBody, RefusalKind, RefusalWords};
+use call::{
+    Body, Call, CallContext, HttpAnswer, HttpCall, Refusal, RefusalBody, RefusalKind, RefusalWords,
+};
 
 /// Written anew where the message leaves.
 const LENGTHS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
@@ -66,11 +68,7 @@ fn target(uri: &Uri) -> &str {
 }
 
 /// A call that the adapter delegates.
-pub(crate) fn call(
-    request: wit::HttpRequest,
-    limits: BodyLimits,
-    extensions: &http::Extensions,
-) -> Result<Call, String> {
+pub(crate) fn call(request: wit::HttpRequest, context: CallContext) -> Result<Call, String> {
     let method = Method::from_bytes(request.method.as_bytes())
         .ok()
         .filter(|method| *method != Method::CONNECT)
@@ -83,18 +81,18 @@ pub(crate) fn call(
     head.method = method;
     head.uri = uri;
     head.headers = taken(request.headers)?;
-    head.extensions = extensions.clone();
-    Ok(Call {
+    Ok(Call::Http(HttpCall {
         head,
         body: whole(request.body),
-        limits,
-    })
+        context,
+    }))
 }
 
 fn whole(bytes: Vec<u8>) -> Body {
-    match bytes.is_empty() {
-        true => Body::Empty,
-        false => Body::Bytes(bytes.into()),
+    if bytes.is_empty() {
+        Body::Empty
+    } else {
+        Body::Bytes(bytes.into())
     }
 }
 
@@ -108,7 +106,7 @@ pub(crate) fn reply(head: &response::Parts, body: Vec<u8>) -> Result<wit::HttpRe
 }
 
 /// What the adapter answers; `method` is that of the call.
-pub(crate) fn answer(reply: wit::HttpReply, method: &Method) -> Result<Answer, String> {
+pub(crate) fn answer(reply: wit::HttpReply, method: &Method) -> Result<HttpAnswer, String> {
     let status = StatusCode::from_u16(reply.status).ok();
     let status = status.filter(|status| (200..600).contains(&status.as_u16()));
     let status = status.ok_or_else(|| format!("it answers with a status {}", reply.status))?;
@@ -117,11 +115,12 @@ pub(crate) fn answer(reply: wit::HttpReply, method: &Method) -> Result<Answer, S
     head.headers = taken(reply.headers)?;
     let bodiless = *method == Method::HEAD
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = match bodiless {
-        true => Body::Empty,
-        false => whole(reply.body),
+    let body = if bodiless {
+        Body::Empty
+    } else {
+        whole(reply.body)
     };
-    Ok(Answer { head, body })
+    Ok(HttpAnswer { head, body })
 }
 
 /// A refusal of somebody nearer to the software, as the adapter sees it.

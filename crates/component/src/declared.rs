@@ -51,8 +51,8 @@ pub struct ComponentLimits {
 }
 
 impl Default for ComponentLimits {
-    fn default() -> ComponentLimits {
-        ComponentLimits {
+    fn default() -> Self {
+        Self {
             time: Duration::from_millis(1000),
             memory_bytes: 64 << 20,
             state_bytes: 64 * MIB,
@@ -87,7 +87,7 @@ impl Declaration {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
-    pub fn parse(file: &str, text: &str) -> Result<Declaration, DeclarationError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, DeclarationError> {
         let source = Source { file, text };
         let table = DeTable::parse(text)
             .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
@@ -130,7 +130,7 @@ impl Declaration {
             .map(|(operation, _)| operation)
             .collect();
         let declared = operations.pop_if(|last| matches!(last.which, Which::Others));
-        Ok(Declaration {
+        Ok(Self {
             file: file.to_owned(),
             component,
             line,
@@ -209,12 +209,11 @@ fn component(root: &Section<'_>) -> Result<(String, usize), DeclarationError> {
     let path = node.text()?;
     let parts = path.split('/');
     let inside = parts.clone().all(|part| !matches!(part, "" | "." | ".."));
-    match inside && !path.contains('\\') {
-        true => Ok((path.to_owned(), node.origin().line)),
-        false => {
-            let error = node.error(format!("`{path}` is not a path inside the bundle"));
-            Err(error.hint("write it relative to this file's folder, with `/` between its parts"))
-        }
+    if inside && !path.contains('\\') {
+        Ok((path.to_owned(), node.origin().line))
+    } else {
+        let error = node.error(format!("`{path}` is not a path inside the bundle"));
+        Err(error.hint("write it relative to this file's folder, with `/` between its parts"))
     }
 }
 

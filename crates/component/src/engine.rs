@@ -105,7 +105,7 @@ pub(crate) fn running() -> Result<&'static Running, ComponentError> {
 }
 
 impl Running {
-    fn start() -> Result<Running, String> {
+    fn start() -> Result<Self, String> {
         // Where so much address space is not to be had (`ulimit -v`), instances are made without a pool.
         let engine = Engine::new(&pooled())
             .or_else(|error| {
@@ -125,7 +125,7 @@ impl Running {
             .map_err(|error| format!("no thread for the clock: {error}"))?;
         // Nothing else sets it.
         let _ = clock.thread.set(thread.thread().clone());
-        Ok(Running { engine, clock })
+        Ok(Self { engine, clock })
     }
 
     /// Says that a component runs now.

@@ -41,11 +41,11 @@ impl ComponentError {
     /// What to do next, where more is known than the message says.
     pub fn hint(&self) -> &str {
         match self {
-            ComponentError::Unfit { hint, .. } => hint,
-            ComponentError::Compile { .. } => {
+            Self::Unfit { hint, .. } => hint,
+            Self::Compile { .. } => {
                 "a component that is this large or this slow to compile is most likely not built for release"
             }
-            ComponentError::Engine(_) | ComponentError::File { .. } => "",
+            Self::Engine(_) | Self::File { .. } => "",
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, Method, Response, StatusCode, request};
+use http::{Method, StatusCode};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::convert;
-use call::{Answer, Body, BodyLimits, Call, Form, Refusal, RefusalKind, RefusalWords};
+use call::{
+    Answer, Call, CallContext, Form, HttpAnswer, MessageCall, MessageForm, Refusal, RefusalKind,
+    RefusalWords,
+};
 use wire::framing::{Codec, Cutter, Look};
 use wire::words::{command, words};
 
@@ -20,35 +23,32 @@ pub(crate) const OTHER_PROTOCOL: &str = "it speaks another protocol than its ser
 /// A call as the adapter sees it.
 ///
 /// The error says what of it cannot be shown.
-pub(crate) fn given(head: &request::Parts, body: &Bytes) -> Result<wit::Call, String> {
-    Ok(match Form::of(&head.extensions) {
-        Form::Http => wit::Call::Http(convert::request(head, body)?),
-        Form::Resp => wit::Call::Resp(words(body)?),
-        Form::Message => wit::Call::Message(body.to_vec()),
+pub(crate) fn given(call: &Call, body: &Bytes) -> Result<wit::Call, String> {
+    Ok(match call {
+        Call::Http(call) => wit::Call::Http(convert::request(&call.head, body)?),
+        Call::Message(call) => match call.form {
+            MessageForm::Resp => wit::Call::Resp(words(body)?),
+            MessageForm::Framed => wit::Call::Message(body.to_vec()),
+        },
     })
 }
 
-/// A call that the adapter delegates; the extensions are those of the call that it was asked.
-pub(crate) fn delegated(
-    call: wit::Call,
-    limits: BodyLimits,
-    extensions: &Extensions,
-) -> Result<Call, String> {
-    let form = Form::of(extensions);
-    let message = match (call, form) {
-        (wit::Call::Http(request), Form::Http) => {
-            return convert::call(request, limits, extensions);
-        }
+/// A call that the adapter delegates; form and context are those of the call that it was asked.
+pub(crate) fn delegated(call: wit::Call, form: Form, context: CallContext) -> Result<Call, String> {
+    let (form, bytes) = match (call, form) {
+        (wit::Call::Http(request), Form::Http) => return convert::call(request, context),
         (wit::Call::Resp(words), Form::Resp) if words.is_empty() => {
             return Err("it delegates a command without words".to_owned());
         }
-        (wit::Call::Resp(words), Form::Resp) => command(&words),
-        (wit::Call::Message(message), Form::Message) => message,
+        (wit::Call::Resp(words), Form::Resp) => (MessageForm::Resp, command(&words)),
+        (wit::Call::Message(message), Form::Message) => (MessageForm::Framed, message),
         _ => return Err(OTHER_PROTOCOL.to_owned()),
     };
-    let mut call = Call::message(form, message.into(), None, limits);
-    call.head.extensions = extensions.clone();
-    Ok(call)
+    Ok(Call::Message(MessageCall {
+        form,
+        bytes: bytes.into(),
+        context,
+    }))
 }
 
 /// A call that was written down, as it is delegated or told.
@@ -61,32 +61,28 @@ pub(crate) fn written(form: Form, body: &[u8]) -> Option<wit::Call> {
     }
 }
 
-/// An answer as the adapter sees it.
-pub(crate) fn replied(
-    form: Form,
-    head: &http::response::Parts,
-    body: Vec<u8>,
-) -> Result<wit::Reply, String> {
-    Ok(match form {
-        Form::Http => wit::Reply::Http(convert::reply(head, body)?),
-        Form::Resp => wit::Reply::Resp(body),
-        Form::Message => wit::Reply::Message(body),
-    })
+/// An answer, which is whole, as the adapter sees it.
+///
+/// The error says what of it cannot be shown.
+pub(crate) fn replied(form: Form, answer: Answer) -> Result<wit::Reply, String> {
+    match (answer, form) {
+        (Answer::Http(HttpAnswer { head, body }), Form::Http) => {
+            convert::reply(&head, body.into_written()).map(wit::Reply::Http)
+        }
+        (Answer::Message(values), Form::Resp) => Ok(wit::Reply::Resp(values.into())),
+        (Answer::Message(message), Form::Message) => Ok(wit::Reply::Message(message.into())),
+        _ => Err(OTHER_PROTOCOL.to_owned()),
+    }
 }
 
-/// What the adapter answers; `asked` is the head of the call.
-pub(crate) fn answer(reply: wit::Reply, asked: &request::Parts) -> Result<Answer, String> {
-    let form = Form::of(&asked.extensions);
-    if let (wit::Reply::Http(reply), Form::Http) = (&reply, form) {
-        return convert::answer(reply.clone(), &asked.method);
+/// What the adapter answers to `asked`.
+pub(crate) fn answer(reply: wit::Reply, asked: &Call) -> Result<Answer, String> {
+    match (reply, asked) {
+        (wit::Reply::Http(reply), Call::Http(asked)) => {
+            Ok(convert::answer(reply, &asked.head.method)?.into())
+        }
+        (reply, asked) => Ok(Answer::Message(message(reply, asked.form())?)),
     }
-    let message = message(reply, form)?;
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.extensions.insert(form);
-    Ok(Answer {
-        head,
-        body: Body::Bytes(message),
-    })
 }
 
 /// A refusal of somebody nearer to the software, as the adapter sees it.
@@ -111,13 +107,8 @@ pub(crate) fn refusal(form: Form, refusal: &Refusal) -> wit::Refusal {
     }
 }
 
-/// A refusal of the adapter's own; `asked` is the head of the call.
-pub(crate) fn refused(
-    refusal: wit::Refusal,
-    rule: String,
-    asked: &request::Parts,
-) -> Result<Refusal, String> {
-    let form = Form::of(&asked.extensions);
+/// A refusal of the adapter's own, of a call of this form.
+pub(crate) fn refused(refusal: wit::Refusal, rule: String, form: Form) -> Result<Refusal, String> {
     let reply = match (refusal.reply, form) {
         (Some(wit::Reply::Http(reply)), Form::Http) => Some(reply),
         (reply, Form::Resp | Form::Message) => {

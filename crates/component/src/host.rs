@@ -120,7 +120,7 @@ impl HostMonotonicClock for StandingClock {
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Host {
-    pub(crate) fn new(adapter: &str, memory_bytes: usize) -> Host {
+    pub(crate) fn new(adapter: &str, memory_bytes: usize) -> Self {
         let mut wasi = WasiCtx::builder();
         wasi.secure_random(Deterministic::new(WASI_SEED.to_le_bytes().to_vec()))
             .insecure_random(Deterministic::new(WASI_SEED.to_le_bytes().to_vec()))
@@ -131,7 +131,7 @@ impl Host {
             .allow_udp(false);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        Host {
+        Self {
             wasi: wasi.build(),
             table,
             limits: Memory {

@@ -68,7 +68,7 @@ pub(crate) struct Pool<L: Linked = CallsAdapterPre<Host>> {
 
 impl<L: Linked> Pool<L> {
     pub(crate) fn new(name: &str, linked: L, memory_bytes: usize) -> Self {
-        Pool {
+        Self {
             name: name.to_owned(),
             linked,
             memory_bytes,

@@ -12,8 +12,8 @@ use crate::run::{Ran, RunAnswer, RunQuestion};
 use crate::state::{AdapterState, OpenIntent, Transaction};
 use crate::step::ComponentStep;
 use call::{
-    Answer, Body, Call, Expected, Failure, FollowedCall, Follower, Form, HeldKey, Hold, Key, Next,
-    Observation, Pending,
+    Answer, Call, Expected, Failure, FollowedCall, Follower, HeldKey, Hold, Key, Next, Observation,
+    Pending,
 };
 
 /// A call at the next version, and what the adapter remembers.
@@ -65,17 +65,13 @@ impl Follower for ComponentStep {
 impl ComponentStep {
     /// What a call at the next version is here; none where it need not be followed.
     async fn following(&self, call: Call) -> Result<(Call, Option<Following<'_>>), Failure> {
-        let is_http = Form::of(&call.head.extensions) == Form::Http;
-        if is_http && !self.operation(&call.head).may_write() {
+        if let Call::Http(request) = &call
+            && !self.operation(&request.head).may_write()
+        {
             return Ok((call, None));
         }
-        let (head, limits) = (call.head.clone(), call.limits);
         let asked = self.take(call, true).await?;
-        let body = match asked.body.is_empty() {
-            true => Body::Empty,
-            false => Body::Bytes(asked.body.clone()),
-        };
-        let call = Call { head, body, limits };
+        let call = asked.whole();
         if !asked.operation.may_write() {
             return Ok((call, None));
         }
@@ -98,8 +94,8 @@ impl ComponentStep {
     ) -> Result<Vec<Observation>, Failure> {
         let broken = |why| self.broken_in(near.operation(), RunFailure::Trapped(why));
         let (call, reply) = (observed::call_to(seen.call), observed::reply_to(seen.reply));
-        let extensions = &near.call().head.extensions;
-        let call = form::delegated(call, near.call().limits, extensions).map_err(broken)?;
+        let (form, context) = (near.call().form(), near.call().context());
+        let call = form::delegated(call, form, context.clone()).map_err(broken)?;
         let (call, following) = self.following(call).await?;
         let Some(following) = following else {
             return Ok(Vec::new());
@@ -109,7 +105,7 @@ impl ComponentStep {
         if !noted.is_next {
             return Ok(Vec::new());
         }
-        form::answer(reply.clone(), &call.head).map_err(broken)?;
+        form::answer(reply.clone(), &call).map_err(broken)?;
         let followed = following.followed(reply).await;
         let (changes, farther) =
             followed.map_err(|why| self.broken(following.asked.operation, why))?;
@@ -215,12 +211,7 @@ impl NotedCall<'_, '_> {
         if !self.is_next {
             return None;
         }
-        let form = Form::of(&self.of.asked.call.head.extensions);
-        let body = match &answer.body {
-            Body::Bytes(bytes) => bytes.to_vec(),
-            _ => Vec::new(),
-        };
-        let followed = match form::replied(form, &answer.head, body) {
+        let followed = match form::replied(self.of.asked.call.form(), answer.copy()) {
             Ok(reply) => self.of.followed(reply).await,
             Err(why) => Err(RunFailure::Trapped(format!(
                 "it cannot be told a reply: {why}"

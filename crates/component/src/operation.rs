@@ -6,7 +6,7 @@ use http::{Method, request};
 
 use crate::bindings::upstart::adapter::messages as wit;
 use crate::form;
-use call::{BodyLimits, Form};
+use call::{BodyLimits, Call, Form, MessageCall, MessageForm};
 use declaration::expression::{ExpressionContext, MeteredExpression};
 use declaration::query::Pair;
 use declaration::scope::{Head, Scope};
@@ -43,9 +43,9 @@ impl Which {
     /// Reads `METHOD /path`, the one or two words that a command begins with, or `*`.
     ///
     /// The error says what is wrong.
-    pub(crate) fn parse(text: &str) -> Result<Which, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
-            return Ok(Which::Others);
+            return Ok(Self::Others);
         }
         if text.contains('/') {
             return Ok(CallTemplate::parse(text).map(Which::Request)?);
@@ -56,20 +56,21 @@ impl Which {
             !word.is_empty()
                 && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-|".contains(&byte))
         };
-        match words.len() <= COMMAND_WORDS_MAX && words.iter().all(is_word) {
-            true => Ok(Which::Command(words)),
-            false => Err(format!(
+        if words.len() <= COMMAND_WORDS_MAX && words.iter().all(is_word) {
+            Ok(Self::Command(words))
+        } else {
+            Err(format!(
                 "`{text}` is neither a method and a path, as in \"GET /items/{{id}}\", nor a command, as in \"HSET\" or \"CONFIG GET\""
-            )),
+            ))
         }
     }
 
     /// Whether calls of this form can come where this is spoken.
     pub(crate) fn fits(&self, form: Form) -> bool {
         match self {
-            Which::Request(_) => form == Form::Http,
-            Which::Command(_) => form == Form::Resp,
-            Which::Others => true,
+            Self::Request(_) => form == Form::Http,
+            Self::Command(_) => form == Form::Resp,
+            Self::Others => true,
         }
     }
 }
@@ -89,8 +90,8 @@ pub(crate) struct ComponentOperation {
 
 impl ComponentOperation {
     /// What calls are that the file does not declare.
-    pub(crate) fn other() -> ComponentOperation {
-        ComponentOperation {
+    pub(crate) fn other() -> Self {
+        Self {
             name: "(other)".to_owned(),
             which: Which::Others,
             hold: Exclusion::Node,
@@ -114,7 +115,7 @@ impl ComponentOperation {
     }
 
     /// Whether every call of the other one is one of this.
-    pub(crate) fn hides(&self, other: &ComponentOperation) -> bool {
+    pub(crate) fn hides(&self, other: &Self) -> bool {
         match (&self.which, &other.which) {
             (Which::Request(a), Which::Request(b)) => {
                 a.overlaps(b) && (a.method.is_none() || a.method == b.method)
@@ -157,25 +158,18 @@ impl ComponentOperation {
     pub(crate) fn key(
         &self,
         expression: &MeteredExpression,
-        head: &request::Parts,
+        call: &Call,
         body: &bytes::Bytes,
-        limits: BodyLimits,
     ) -> Result<String, String> {
-        let scope = match Form::of(&head.extensions) {
-            Form::Http => self.scope(expression, head, body, limits)?,
-            Form::Resp => {
-                let words = words(body)?;
-                let text =
-                    |word: &Vec<u8>| Json::String(String::from_utf8_lossy(word).into_owned());
-                Scope::inner(Json::Array(words.iter().map(text).collect()))
+        let (scope, method) = match call {
+            Call::Http(call) => {
+                let scope = self.scope(expression, &call.head, body, call.context.limits)?;
+                (scope, call.head.method.as_str())
             }
-            Form::Message => {
-                let text = String::from_utf8_lossy(body).into_owned();
-                Scope::inner(Json::String(text))
-            }
+            Call::Message(call) => (message_scope(call)?, ""),
         };
         let around = ExpressionContext {
-            method: head.method.as_str(),
+            method,
             ..ExpressionContext::default()
         };
         match expression.evaluate(&scope, None, around) {
@@ -198,12 +192,13 @@ impl ComponentOperation {
             Which::Request(template) => template.extract(&path).ok_or("the path is not UTF-8")?,
             Which::Command(_) | Which::Others => Parameters::new(),
         };
-        let body = match expression.uses("body") && !body.is_empty() {
-            false => None,
-            true => Some(
+        let body = if body.is_empty() || !expression.uses("body") {
+            None
+        } else {
+            Some(
                 Json::parse_outside(body.clone(), limits.depth_max)
                     .map_err(|error| format!("the body is not JSON: {error}"))?,
-            ),
+            )
         };
         Ok(Scope {
             head: Some(Head {
@@ -214,4 +209,17 @@ impl ComponentOperation {
             body,
         })
     }
+}
+
+/// What a command or a message offers to a conflict key.
+fn message_scope(call: &MessageCall) -> Result<Scope, String> {
+    let text = |bytes: &[u8]| Json::String(String::from_utf8_lossy(bytes).into_owned());
+    let body = match call.form {
+        MessageForm::Resp => {
+            let words = words(&call.bytes)?;
+            Json::Array(words.iter().map(|word| text(word)).collect())
+        }
+        MessageForm::Framed => text(&call.bytes),
+    };
+    Ok(Scope::inner(body))
 }

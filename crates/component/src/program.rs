@@ -66,11 +66,11 @@ impl Program {
         name: &str,
         bytes: &[u8],
         limits: ComponentLimits,
-    ) -> Result<Arc<Program>, ComponentError> {
+    ) -> Result<Arc<Self>, ComponentError> {
         let engine = &engine::running()?.engine;
         let component = Component::new(engine, bytes);
         let component = component.map_err(|error| unfit(name, format!("{error:#}"), ""))?;
-        Program::of(name, &component, limits)
+        Self::of(name, &component, limits)
     }
 
     /// Looks at a compiled component: its imports, its exports, and that both are of the contract.
@@ -78,7 +78,7 @@ impl Program {
         name: &str,
         component: &Component,
         limits: ComponentLimits,
-    ) -> Result<Arc<Program>, ComponentError> {
+    ) -> Result<Arc<Self>, ComponentError> {
         let running = engine::running()?;
         if let Some(foreign) = foreign_import(component) {
             let why = format!("it imports `{foreign}`, which an adapter is not given");
@@ -126,7 +126,7 @@ impl Program {
             let hint = "it must be a component of the world `calls-adapter` or `sessions-adapter`; `wasm-tools component wit FILE` shows what it is";
             return Err(unfit(name, why, hint));
         };
-        Ok(Arc::new(Program {
+        Ok(Arc::new(Self {
             name: name.to_owned(),
             world,
             uses_state: imports_state(component),
@@ -135,9 +135,10 @@ impl Program {
 
     /// What it is as an adapter.
     pub fn kind(&self) -> AdapterKind {
-        match self.is_of_sessions() {
-            true => AdapterKind::Sessions,
-            false => AdapterKind::Calls,
+        if self.is_of_sessions() {
+            AdapterKind::Sessions
+        } else {
+            AdapterKind::Calls
         }
     }
 

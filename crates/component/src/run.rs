@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::Extensions;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,7 +16,7 @@ use crate::instance::Instance;
 use crate::program::Program;
 use crate::state::{AdapterState, Intent, OpenIntent, Transaction};
 use crate::turns::{self, TurnWork};
-use call::{BodyError, BodyLimits, Failure, Form, Next, Places, Refusal};
+use call::{BodyLimits, CallContext, Failure, Form, Next, Places, Refusal};
 
 /// What a component is asked.
 pub(crate) enum RunQuestion {
@@ -37,8 +36,9 @@ pub(crate) enum RunAnswer {
 /// Where a run's delegates go, and what is written down before the first.
 pub(crate) struct Delegates<'r, 'n> {
     pub(crate) next: &'r mut Next<'n>,
-    pub(crate) limits: BodyLimits,
-    pub(crate) extensions: Extensions,
+    /// What they are, and what they bring along.
+    pub(crate) form: Form,
+    pub(crate) context: CallContext,
     /// What is to become durable before the first, and the state's limit; taken then.
     pub(crate) intent: Option<(Arc<AdapterState>, Intent, u64)>,
     pub(crate) open: Option<OpenIntent>,
@@ -127,10 +127,8 @@ impl Program {
             };
             ended.ok_or_else(|| RunFailure::Trapped("the agent ends".to_owned()))?
         };
-        let said = said.map_err(|error| match instance.store.data_mut().limits().exceeded {
-            true => RunFailure::Memory(memory_mib),
-            false => trapped(error),
-        })?;
+        let over = (instance.store.data_mut().limits().exceeded).then_some(memory_mib);
+        let said = said.map_err(|error| over.map_or_else(|| trapped(error), RunFailure::Memory))?;
         let host = instance.store.data_mut();
         host.turn.end();
         let context = host.context.take();
@@ -152,9 +150,12 @@ impl Program {
     ) -> Result<Instance, RunFailure> {
         let taken = tokio::time::timeout(time, self.calls()?.take(places)).await;
         let taken = taken.map_err(|_| RunFailure::Time(time))?;
-        taken.map_err(|error| match is_out_of_memory(&error) {
-            true => RunFailure::Memory(memory_mib),
-            false => RunFailure::Trapped(told(&error)),
+        taken.map_err(|error| {
+            if is_out_of_memory(&error) {
+                RunFailure::Memory(memory_mib)
+            } else {
+                RunFailure::Trapped(told(&error))
+            }
         })
     }
 }
@@ -189,21 +190,20 @@ impl Delegates<'_, '_> {
         &mut self,
         call: wit::Call,
     ) -> Result<Result<wit::Reply, wit::Failure>, RunFailure> {
-        let protocol = Form::of(&self.extensions);
-        let call = form::delegated(call, self.limits, &self.extensions);
+        let call = form::delegated(call, self.form, self.context.clone());
         let call = call.map_err(RunFailure::Trapped)?;
         if let Some((state, intent, limit)) = self.intent.take() {
             self.open = Some(state.intend(intent, limit).await?);
         }
         let answered = match self.next.delegate(call).await {
-            Ok(answer) => read(answer, protocol, self.limits).await,
+            Ok(answer) => read(answer, self.form, self.context.limits).await,
             Err(failure) => Err(failure),
         };
         (self.failed, self.refused) = (None, None);
         Ok(match answered {
             Ok(reply) => Ok(reply),
             Err(Failure::Refused(refusal)) => {
-                let told = form::refusal(protocol, &refusal);
+                let told = form::refusal(self.form, &refusal);
                 self.refused = Some(*refusal);
                 Err(wit::Failure::Refused(told))
             }
@@ -219,15 +219,9 @@ impl Delegates<'_, '_> {
 /// The whole answer, as the guest is given it.
 pub(crate) async fn read(
     answer: call::Answer,
-    protocol: Form,
+    form: Form,
     limits: BodyLimits,
 ) -> Result<wit::Reply, Failure> {
-    let call::Answer { head, body } = answer;
-    let body = body.into_bytes(limits).await;
-    let body = body.map_err(|error| match error {
-        BodyError::Connection(error) => Failure::Broken(error),
-        error => Refusal::of_answer(error.to_string()).into(),
-    })?;
-    let reply = form::replied(protocol, &head, body.into());
+    let reply = form::replied(form, answer.whole(limits).await?);
     reply.map_err(|what| Refusal::of_answer(format!("the answer: {what}")).into())
 }

@@ -15,8 +15,8 @@ use crate::program::Program;
 use crate::run::{Delegates, Ran, RunAnswer, RunQuestion};
 use crate::state::{AdapterState, Intent, OpenIntent, StateOrigin, Stores};
 use call::{
-    AdapterFailure, Answer, BodyError, Call, Caller, Calls, Direction, Failure, Follower, Form,
-    HeldKey, Hold, Key, Next, Pending, Places, Refusal, RefusalKind,
+    AdapterFailure, Answer, Body, BodyError, Call, CallContext, Calls, Direction, Failure,
+    Follower, HeldKey, Hold, Key, Next, Pending, Places, Refusal, RefusalKind,
 };
 
 /// A component, as one of the adapters of a chain.
@@ -43,8 +43,8 @@ impl ComponentStep {
         program: Arc<Program>,
         stores: Arc<Stores>,
         place: ChainPlace,
-    ) -> ComponentStep {
-        ComponentStep {
+    ) -> Self {
+        Self {
             declaration,
             program,
             stores,
@@ -89,9 +89,10 @@ impl Calls for ComponentStep {
 }
 
 fn how(operation: &ComponentOperation) -> Hold {
-    match operation.reads {
-        true => Hold::Shared,
-        false => Hold::Exclusive,
+    if operation.reads {
+        Hold::Shared
+    } else {
+        Hold::Exclusive
     }
 }
 
@@ -110,12 +111,12 @@ async fn hold<'a>(asked: &AskedCall<'_>, next: &mut Next<'a>) -> Option<HeldKey<
 impl ComponentStep {
     /// Reads a call whole, and finds out what it is: one to be answered, or one that others answer and this adapter follows.
     pub(crate) async fn take(&self, call: Call, follows: bool) -> Result<AskedCall<'_>, Failure> {
-        let Call { head, body, limits } = call;
-        let form = Form::of(&head.extensions);
+        let mut call = call;
+        let limits = call.context().limits;
         // What else a call is, is in its body.
-        let mut operation = match form {
-            Form::Http => self.operation(&head),
-            Form::Resp | Form::Message => &self.declaration.other,
+        let (mut operation, body) = match &mut call {
+            Call::Http(call) => (self.operation(&call.head), std::mem::take(&mut call.body)),
+            Call::Message(call) => (&self.declaration.other, Body::Bytes(call.bytes.clone())),
         };
         let body = body.into_bytes(limits).await.map_err(|error| match error {
             BodyError::Connection(error) => Failure::Caller(error),
@@ -125,13 +126,13 @@ impl ComponentStep {
             error => self.malformed(operation, RefusalKind::Malformed, error.to_string()),
         })?;
         let malformed = |what| self.malformed(operation, RefusalKind::Malformed, what);
-        let request = form::given(&head, &body).map_err(malformed)?;
-        if form != Form::Http {
+        let request = form::given(&call, &body).map_err(malformed)?;
+        if matches!(call, Call::Message(_)) {
             operation = self.operation_of(&request);
         }
         let malformed = |what| self.malformed(operation, RefusalKind::Malformed, what);
         let key = match &operation.hold {
-            Excludes::Key(key) => match operation.key(key, &head, &body, limits) {
+            Excludes::Key(key) => match operation.key(key, &call, &body) {
                 Ok(key) => Some(key),
                 // What it is for others nobody here may refuse.
                 Err(_) if follows => None,
@@ -142,21 +143,17 @@ impl ComponentStep {
             },
             Excludes::Node | Excludes::Nothing => None,
         };
-        let known = head.extensions.get::<Caller>();
+        let CallContext { caller, places, .. } = call.context();
+        let known = caller.as_ref();
         let caller = types::Caller {
             direction: self.direction(),
             version: known.map_or(self.place.caller_version, |caller| caller.version),
             address: known.map_or_else(String::new, |caller| caller.address.to_string()),
             service: known.map_or_else(String::new, |caller| caller.service.to_string()),
         };
-        let places = match head.extensions.get::<Places>() {
+        let places = match places {
             Some(places) => places.clone(),
             None => Places::take(self.instances()).await,
-        };
-        let call = Call {
-            head,
-            body: call::Body::Empty,
-            limits,
         };
         Ok(AskedCall {
             operation,
@@ -325,7 +322,7 @@ impl ComponentStep {
         let (open, failed, refused) = delegates.end();
         match said {
             Ok(reply) => {
-                let answer = form::answer(reply, &asked.call.head);
+                let answer = form::answer(reply, &asked.call);
                 let answer = answer.map_err(|why| broken(RunFailure::Trapped(why)))?;
                 if let Some(transaction) = transaction {
                     let finished = state.finish(transaction, open).await;
@@ -339,7 +336,7 @@ impl ComponentStep {
                     Some(handed_on) if handed_on.reason == refusal.reason => Err(handed_on.into()),
                     _ => {
                         let rule = self.rule(&operation.name);
-                        let own = form::refused(refusal, rule, &asked.call.head);
+                        let own = form::refused(refusal, rule, asked.call.form());
                         Err(own.map_err(|why| broken(RunFailure::Trapped(why)))?.into())
                     }
                 }
@@ -368,16 +365,14 @@ impl ComponentStep {
         next: &'r mut Next<'n>,
         intent: Option<(Arc<AdapterState>, Intent, u64)>,
     ) -> Delegates<'r, 'n> {
-        let mut extensions = http::Extensions::new();
-        extensions.insert(Form::of(&asked.call.head.extensions));
-        extensions.insert(asked.places.clone());
-        if let Some(caller) = asked.call.head.extensions.get::<Caller>() {
-            extensions.insert(caller.clone());
-        }
+        let context = CallContext {
+            places: Some(asked.places.clone()),
+            ..asked.call.context().clone()
+        };
         Delegates {
             next,
-            limits: asked.call.limits,
-            extensions,
+            form: asked.call.form(),
+            context,
             intent,
             open: None,
             failed: None,

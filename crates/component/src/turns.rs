@@ -94,12 +94,12 @@ impl<T: Send + 'static> TurnWork<T> {
         is_suspect: bool,
         turn: &Turn,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> TurnWork<T> {
+    ) -> Self {
         let aside = ASIDE.as_ref().filter(|_| is_suspect);
         turn.aside.store(aside.is_some(), Ordering::Relaxed);
         match aside {
-            Some(runtime) => TurnWork::Aside(runtime.spawn(work)),
-            None => TurnWork::Here(Box::pin(work)),
+            Some(runtime) => Self::Aside(runtime.spawn(work)),
+            None => Self::Here(Box::pin(work)),
         }
     }
 }
@@ -110,15 +110,15 @@ impl<T> Future for TurnWork<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         match &mut *self {
-            TurnWork::Here(work) => work.as_mut().poll(cx).map(Some),
-            TurnWork::Aside(task) => Pin::new(task).poll(cx).map(Result::ok),
+            Self::Here(work) => work.as_mut().poll(cx).map(Some),
+            Self::Aside(task) => Pin::new(task).poll(cx).map(Result::ok),
         }
     }
 }
 
 impl<T> Drop for TurnWork<T> {
     fn drop(&mut self) {
-        if let TurnWork::Aside(task) = self {
+        if let Self::Aside(task) = self {
             task.abort();
         }
     }

@@ -153,12 +153,13 @@ fn the_lens_schema_accepts_every_lens_and_every_example_of_the_reference() {
     assert!(blocks.len() >= 14, "{} blocks", blocks.len());
     for block in blocks {
         // A rule by itself, or a whole file.
-        let text = match block.starts_with('{') {
-            true => format!(
+        let text = if block.starts_with('{') {
+            format!(
                 "[[operation]]\nsame = 'GET /a'\nrequest = [{}]",
                 block.trim()
-            ),
-            false => block,
+            )
+        } else {
+            block
         };
         schema.accept(&text, &text);
     }
@@ -282,9 +283,10 @@ fn the_conversation_schema_accepts_every_conversation() {
     assert!(blocks.len() >= 2, "{} blocks", blocks.len());
     for block in blocks {
         schema.accept(&block, &block);
-        let read = match Script::is_one(&block) {
-            true => Script::parse("testing-lenses.md", &block).map(drop),
-            false => Conversation::parse("testing-lenses.md", &block).map(drop),
+        let read = if Script::is_one(&block) {
+            Script::parse("testing-lenses.md", &block).map(drop)
+        } else {
+            Conversation::parse("testing-lenses.md", &block).map(drop)
         };
         read.unwrap_or_else(|error| panic!("{error}"));
     }

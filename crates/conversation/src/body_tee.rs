@@ -92,8 +92,8 @@ pub(crate) struct TeeBody {
 }
 
 impl TeeBody {
-    pub(crate) fn new(stream: Incoming, kept: Arc<dyn KeptAlive>) -> TeeBody {
-        TeeBody {
+    pub(crate) fn new(stream: Incoming, kept: Arc<dyn KeptAlive>) -> Self {
+        Self {
             stream,
             copy: BodyCopy::default(),
             _kept: kept,

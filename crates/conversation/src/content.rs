@@ -15,10 +15,10 @@ pub struct Content(pub Vec<u8>);
 
 impl Content {
     /// A JSON body.
-    pub fn of_json(json: &Json) -> Content {
+    pub fn of_json(json: &Json) -> Self {
         let mut bytes = Vec::new();
         json.write(&mut bytes);
-        Content(bytes)
+        Self(bytes)
     }
 
     /// Whether there is none.

@@ -42,8 +42,8 @@ struct TapSide<M> {
 }
 
 impl<M> Default for TapSide<M> {
-    fn default() -> TapSide<M> {
-        TapSide {
+    fn default() -> Self {
+        Self {
             unread: Vec::new(),
             arriving: None,
         }
@@ -120,7 +120,7 @@ impl HttpTap {
         self.is_deaf
     }
 
-    fn hear(&mut self, listen: impl FnOnce(&mut HttpTap) -> Result<(), Deaf>) {
+    fn hear(&mut self, listen: impl FnOnce(&mut Self) -> Result<(), Deaf>) {
         if !self.is_deaf && listen(self).is_err() {
             self.is_deaf = true;
             self.requests = TapSide::default();
@@ -177,9 +177,10 @@ impl<M> TapSide<M> {
     ) -> Result<Option<(M, Vec<u8>)>, Deaf> {
         if self.arriving.is_none() {
             let Some((message, length, framing)) = parse(&self.unread)? else {
-                return match self.unread.len() > HEAD_BYTES_MAX {
-                    true => Err(Deaf),
-                    false => Ok(None),
+                return if self.unread.len() > HEAD_BYTES_MAX {
+                    Err(Deaf)
+                } else {
+                    Ok(None)
                 };
             };
             self.unread.drain(..length);
@@ -246,9 +247,10 @@ impl ArrivingBody {
                 }
                 BodyFraming::Trailers => {
                     let Some(end) = unread.windows(2).position(|pair| pair == b"\r\n") else {
-                        return match unread.len() > HEAD_BYTES_MAX {
-                            true => Err(Deaf),
-                            false => Ok(false),
+                        return if unread.len() > HEAD_BYTES_MAX {
+                            Err(Deaf)
+                        } else {
+                            Ok(false)
                         };
                     };
                     unread.drain(..end + 2);

@@ -129,7 +129,7 @@ impl Conversation {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
-    pub fn parse(file: &str, text: &str) -> Result<Conversation, DeclarationError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, DeclarationError> {
         read::conversation(file, text)
     }
 
@@ -139,7 +139,7 @@ impl Conversation {
     }
 
     /// Where another run of the same call went otherwise than this conversation says.
-    pub fn differences(&self, found: &Conversation) -> Vec<Difference> {
+    pub fn differences(&self, found: &Self) -> Vec<Difference> {
         compare::conversations(self, found)
     }
 
@@ -173,11 +173,11 @@ impl Conversation {
 
 impl Request {
     /// A command of RESP, whatever way it was sent.
-    pub(crate) fn of_command(words: &[Vec<u8>]) -> Request {
-        Request {
+    pub(crate) fn of_command(words: &[Vec<u8>]) -> Self {
+        Self {
             form: Form::Resp,
             body: Content(command(words)),
-            ..Request::default()
+            ..Self::default()
         }
     }
 
@@ -205,8 +205,8 @@ impl Request {
 
 impl Ending {
     /// An answer in order.
-    pub fn answer(reply: Reply) -> Ending {
-        Ending {
+    pub fn answer(reply: Reply) -> Self {
+        Self {
             refused: None,
             status: Some(reply.status),
             headers: Some(reply.headers),

@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::recording::Recording;
 use crate::{Content, Conversation, Difference, Exchange, Headers, Reply, Request};
 use call::{
-    Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Form,
-    Limits, Pending,
+    Answer, Body, BodyLimits, Call, CallContext, Calls, Chain, Conflicts, Delegate, Direction,
+    Failure, Form, HttpAnswer, HttpCall, Limits, MessageCall, MessageForm, Pending,
 };
 
 /// How a conversation went.
@@ -36,12 +36,12 @@ pub struct Part {
 
 impl Part {
     /// Between the versions 1 and 2.
-    pub(crate) fn of_nobody(direction: Direction) -> Part {
+    pub(crate) fn of_nobody(direction: Direction) -> Self {
         let (caller_version, next_version) = match direction {
             Direction::Past => (1, 2),
             Direction::Future => (2, 1),
         };
-        Part {
+        Self {
             direction,
             caller_version,
             next_version,
@@ -49,15 +49,15 @@ impl Part {
     }
 
     /// That in a conversation: the versions are 1 and 2 where nothing was recorded.
-    fn of(direction: Direction, conversation: &Conversation) -> Part {
+    fn of(direction: Direction, conversation: &Conversation) -> Self {
         let Some(origin) = &conversation.recorded else {
-            return Part::of_nobody(direction);
+            return Self::of_nobody(direction);
         };
         let (caller_version, next_version) = match direction {
             Direction::Past => (origin.caller_version, origin.version),
             Direction::Future => (origin.version, origin.version.saturating_sub(1)),
         };
-        Part {
+        Self {
             direction,
             caller_version,
             next_version,
@@ -143,34 +143,46 @@ impl<'e, I: Iterator<Item = &'e Reply> + Send> Delegate for ScriptedAnswers<I> {
             let reply = self.answers.next().ok_or_else(|| {
                 Failure::Unreachable(io::Error::other("the conversation has no answer to it"))
             })?;
+            if self.form != Form::Http {
+                return Ok(Answer::Message(reply.body.0.clone().into()));
+            }
             let (mut head, ()) = http::Response::new(()).into_parts();
             head.status = reply.status;
             head.headers = map(&reply.headers);
-            head.extensions.insert(self.form);
-            Ok(Answer {
-                head,
-                body: body(&reply.body),
-            })
+            let body = body(&reply.body);
+            Ok(HttpAnswer { head, body }.into())
         })
     }
 }
 
 fn call(request: &Request) -> Call {
     let limits = Limits::default();
+    let context = CallContext::new(BodyLimits {
+        bytes_max: limits.body_bytes_max,
+        depth_max: limits.depth_max,
+    });
+    let message = |form| {
+        Call::Message(MessageCall {
+            form,
+            bytes: request.body.0.clone().into(),
+            context: context.clone(),
+        })
+    };
+    match request.form {
+        Form::Resp => return message(MessageForm::Resp),
+        Form::Message => return message(MessageForm::Framed),
+        Form::Http => {}
+    }
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = request.method.clone();
     // Files are refused whose target is none.
     head.uri = request.target.parse().unwrap_or_default();
     head.headers = map(&request.headers);
-    head.extensions.insert(request.form);
-    Call {
+    Call::Http(HttpCall {
         head,
         body: body(&request.body),
-        limits: BodyLimits {
-            bytes_max: limits.body_bytes_max,
-            depth_max: limits.depth_max,
-        },
-    }
+        context,
+    })
 }
 
 fn map(headers: &Headers) -> HeaderMap {

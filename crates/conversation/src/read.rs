@@ -167,9 +167,10 @@ fn command(section: &Section<'_>) -> Result<Request, DeclarationError> {
         }
         (None, None) => {}
     }
-    match words.is_empty() {
-        true => Err(section.error("a command has words")),
-        false => Ok(Request::of_command(&words)),
+    if words.is_empty() {
+        Err(section.error("a command has words"))
+    } else {
+        Ok(Request::of_command(&words))
     }
 }
 
@@ -297,9 +298,10 @@ fn headers(section: &Section<'_>, body: &Content) -> Result<Option<Headers>, Dec
         for (name, node) in node.section()?.nodes() {
             let valid = HeaderName::from_bytes(name.as_bytes());
             let name = valid.map_err(|_| node.error(format!("`{name}` is not a header's name")))?;
-            let items = match node.is_array() {
-                true => node.items()?,
-                false => vec![node],
+            let items = if node.is_array() {
+                node.items()?
+            } else {
+                vec![node]
             };
             let mut values = Vec::new();
             for item in &items {

@@ -83,8 +83,8 @@ impl fmt::Debug for Recording {
 
 impl Recording {
     /// A recording of one call through adapters of these directions, nearest to the caller first.
-    pub fn new(directions: Vec<Direction>, sink: Option<Sink>) -> Arc<Recording> {
-        Arc::new(Recording {
+    pub fn new(directions: Vec<Direction>, sink: Option<Sink>) -> Arc<Self> {
+        Arc::new(Self {
             inner: Mutex::new(Inner {
                 directions,
                 seen: Vec::new(),
@@ -96,7 +96,7 @@ impl Recording {
 
     /// The same adapters, with what passes between them written down here: for one call.
     #[must_use]
-    pub fn of(self: &Arc<Recording>, chain: &Chain) -> Chain {
+    pub fn of(self: &Arc<Self>, chain: &Chain) -> Chain {
         chain.probed(|depth| {
             Arc::new(RecordingStep {
                 recording: self.clone(),
@@ -109,19 +109,10 @@ impl Recording {
         self.inner.lock()
     }
 
-    fn begin(self: &Arc<Recording>, depth: usize, call: &mut Call) -> usize {
-        let request_body = self.catch(&mut call.body);
+    fn begin(self: &Arc<Self>, depth: usize, call: &mut Call) -> usize {
+        let (request, request_body) = self.begun(call);
         let mut inner = self.inner();
         let parent = inner.open.last().copied();
-        let target = call.head.uri.path_and_query();
-        let target = target.map_or("/", |target| target.as_str()).to_owned();
-        let request = Request {
-            form: Form::of(&call.head.extensions),
-            method: call.head.method.clone(),
-            target,
-            headers: headers(&call.head.headers),
-            body: Content::default(),
-        };
         inner.seen.push(SeenExchange {
             depth,
             parent,
@@ -134,9 +125,35 @@ impl Recording {
         index
     }
 
-    fn end(self: &Arc<Recording>, index: usize, outcome: &mut Result<Answer, Failure>) {
+    /// A call without its body, and its body, which still arrives.
+    fn begun(self: &Arc<Self>, call: &mut Call) -> (Request, Caught) {
+        let call = match call {
+            Call::Http(call) => call,
+            Call::Message(call) => {
+                let request = Request {
+                    form: call.form.into(),
+                    ..Request::default()
+                };
+                return (request, Caught::Bytes(call.bytes.clone()));
+            }
+        };
+        let target = call.head.uri.path_and_query();
+        let request = Request {
+            form: Form::Http,
+            method: call.head.method.clone(),
+            target: target.map_or("/", |target| target.as_str()).to_owned(),
+            headers: headers(&call.head.headers),
+            body: Content::default(),
+        };
+        (request, self.catch(&mut call.body))
+    }
+
+    fn end(self: &Arc<Self>, index: usize, outcome: &mut Result<Answer, Failure>) {
         let outcome = match outcome {
-            Ok(answer) => {
+            Ok(Answer::Message(bytes)) => {
+                RecordedOutcome::Answer(Reply::default(), Caught::Bytes(bytes.clone()))
+            }
+            Ok(Answer::Http(answer)) => {
                 let reply = Reply {
                     status: answer.head.status,
                     headers: headers(&answer.head.headers),
@@ -152,7 +169,7 @@ impl Recording {
         inner.seen[index].outcome = outcome;
     }
 
-    fn catch(self: &Arc<Recording>, body: &mut Body) -> Caught {
+    fn catch(self: &Arc<Self>, body: &mut Body) -> Caught {
         match std::mem::take(body) {
             Body::Empty => Caught::Nothing,
             Body::Bytes(bytes) => {
@@ -318,10 +335,10 @@ fn refused(form: Form, refusal: &Refusal) -> Ending {
 impl Caught {
     fn content(&self, incomplete: &mut Option<&'static str>) -> Content {
         match self {
-            Caught::Nothing => Content::default(),
-            Caught::Bytes(bytes) => Content(bytes.to_vec()),
-            Caught::Json(json) => Content::of_json(json),
-            Caught::Passing(copy) => match copy.whole() {
+            Self::Nothing => Content::default(),
+            Self::Bytes(bytes) => Content(bytes.to_vec()),
+            Self::Json(json) => Content::of_json(json),
+            Self::Passing(copy) => match copy.whole() {
                 Ok(bytes) => Content(bytes),
                 Err(why) => {
                     incomplete.get_or_insert(match why {

@@ -97,7 +97,7 @@ impl Script {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
-    pub fn parse(file: &str, text: &str) -> Result<Script, DeclarationError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, DeclarationError> {
         let source = Source { file, text };
         let table = DeTable::parse(text)
             .map_err(|error| source.error(error.span().unwrap_or(0..0), "", error.message()))?;
@@ -132,7 +132,7 @@ impl Script {
             }
             events.push(read);
         }
-        Ok(Script {
+        Ok(Self {
             description: root.text("description")?.map(str::to_owned),
             direction,
             head_bytes,
@@ -192,7 +192,7 @@ impl Script {
             head_bytes: self.head_bytes.unwrap_or(HEAD_BYTES),
             memo: Vec::new(),
         };
-        let mut found = Script {
+        let mut found = Self {
             events: Vec::with_capacity(self.events.len()),
             ..self.clone()
         };
@@ -206,7 +206,7 @@ impl Script {
         }
     }
 
-    fn differences(&self, found: &Script) -> Vec<Difference> {
+    fn differences(&self, found: &Self) -> Vec<Difference> {
         let mut differences = Vec::new();
         let mut expected = self.events.iter().peekable();
         let mut add = |message: &str, place: String, expected, found| {
@@ -251,8 +251,8 @@ impl Script {
 }
 
 impl ScriptEvent {
-    fn of(what: Happens) -> ScriptEvent {
-        ScriptEvent {
+    fn of(what: Happens) -> Self {
+        Self {
             what,
             sends: Vec::new(),
             timer_ms: None,
@@ -273,9 +273,9 @@ impl ScriptEvent {
 impl Happens {
     fn line(&self) -> String {
         match self {
-            Happens::Opened => "opened".to_owned(),
-            Happens::Timer => "timer".to_owned(),
-            Happens::Said(party, message) => said(*party, message),
+            Self::Opened => "opened".to_owned(),
+            Self::Timer => "timer".to_owned(),
+            Self::Said(party, message) => said(*party, message),
         }
     }
 }

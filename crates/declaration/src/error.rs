@@ -35,7 +35,7 @@ impl std::error::Error for DeclarationError {}
 
 impl DeclarationError {
     /// The same, with what to do about it.
-    pub fn hint(mut self, hint: impl Into<String>) -> DeclarationError {
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -47,13 +47,13 @@ impl DeclarationError {
 pub struct Complaint(String);
 
 impl From<String> for Complaint {
-    fn from(text: String) -> Complaint {
-        Complaint(text)
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 
 impl From<Complaint> for String {
-    fn from(complaint: Complaint) -> String {
+    fn from(complaint: Complaint) -> Self {
         complaint.0
     }
 }
@@ -71,8 +71,8 @@ pub struct Mismatch {
 
 impl Mismatch {
     /// One that no rule is named for yet; `what` is wrong, for people.
-    pub fn new(what: impl Into<String>) -> Mismatch {
-        Mismatch {
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
             rule: String::new(),
             what: what.into(),
             declared: None,
@@ -80,7 +80,7 @@ impl Mismatch {
     }
 
     /// Names the rule, outermost first.
-    pub fn within(mut self, rule: &str) -> Mismatch {
+    pub fn within(mut self, rule: &str) -> Self {
         self.rule = if self.rule.is_empty() {
             rule.to_owned()
         } else {

@@ -89,11 +89,11 @@ impl MeteredExpression {
     ///
     /// # Errors
     /// It is no CEL, too long, too deep, or can only fail.
-    pub fn compile(text: &str) -> Result<MeteredExpression, Complaint> {
-        MeteredExpression::read(text).map_err(Complaint::from)
+    pub fn compile(text: &str) -> Result<Self, Complaint> {
+        Self::read(text).map_err(Complaint::from)
     }
 
-    fn read(text: &str) -> Result<MeteredExpression, String> {
+    fn read(text: &str) -> Result<Self, String> {
         if text.len() > EXPRESSION_BYTES_MAX {
             return Err(format!(
                 "the expression is longer than {EXPRESSION_BYTES_MAX} bytes"
@@ -114,7 +114,7 @@ impl MeteredExpression {
         types::check(program.expression()).map_err(|why| format!("it can only fail: {why}"))?;
         let variables = variables::free(program.expression());
         let of_request = variables::members(program.expression(), REQUEST);
-        Ok(MeteredExpression {
+        Ok(Self {
             text: text.to_owned(),
             program: cost::metered(program.expression()),
             variables,

@@ -19,19 +19,19 @@ pub struct LookupAnswers {
 
 impl LookupAnswers {
     /// Answers by the names of their look-ups: as expressions see them, and the bodies of those that were successful.
-    pub fn new(seen: Vec<(String, Value)>, bodies: Vec<(String, Option<Json>)>) -> LookupAnswers {
-        LookupAnswers {
+    pub fn new(seen: Vec<(String, Value)>, bodies: Vec<(String, Option<Json>)>) -> Self {
+        Self {
             seen: object(seen.into_iter()),
             bodies,
         }
     }
 
     /// LookupAnswers that were seen, by the names of their look-ups.
-    pub fn of(made: Vec<(String, u16, HeaderMap, Option<Json>)>) -> LookupAnswers {
+    pub fn of(made: Vec<(String, u16, HeaderMap, Option<Json>)>) -> Self {
         let seen = made.iter().map(|(name, status, headers, body)| {
             (name.clone(), answer_value(*status, headers, body.as_ref()))
         });
-        LookupAnswers {
+        Self {
             seen: object(seen.collect::<Vec<_>>().into_iter()),
             bodies: made
                 .into_iter()

@@ -18,11 +18,11 @@ impl Pattern {
     ///
     /// # Errors
     /// It has more than one hole, or one without a name.
-    pub fn parse(name: &str) -> Result<Option<Pattern>, Complaint> {
-        Pattern::read(name).map_err(Complaint::from)
+    pub fn parse(name: &str) -> Result<Option<Self>, Complaint> {
+        Self::read(name).map_err(Complaint::from)
     }
 
-    fn read(name: &str) -> Result<Option<Pattern>, String> {
+    fn read(name: &str) -> Result<Option<Self>, String> {
         if !name.contains(['{', '}']) {
             return Ok(None);
         }
@@ -38,7 +38,7 @@ impl Pattern {
         {
             return Err(wrong());
         }
-        Ok(Some(Pattern {
+        Ok(Some(Self {
             hole: hole.to_owned(),
             before: before.to_owned(),
             after: after.to_owned(),

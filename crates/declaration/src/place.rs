@@ -32,11 +32,11 @@ impl MessagePlace {
     ///
     /// # Errors
     /// It is none.
-    pub fn parse(text: &str) -> Result<MessagePlace, Complaint> {
-        MessagePlace::read(text).map_err(Complaint::from)
+    pub fn parse(text: &str) -> Result<Self, Complaint> {
+        Self::read(text).map_err(Complaint::from)
     }
 
-    fn read(text: &str) -> Result<MessagePlace, String> {
+    fn read(text: &str) -> Result<Self, String> {
         let steps = split(text)?;
         let Some((root, rest)) = steps.split_first() else {
             return Err("a place is empty".to_owned());
@@ -56,9 +56,9 @@ impl MessagePlace {
                             "`{text}`: a pattern stands for names that occur once"
                         ));
                     }
-                    (Some(pattern), None) => MessagePlace::QueryNames(pattern),
-                    (None, Some(name)) => MessagePlace::QueryAll(name.to_owned()),
-                    (None, None) => MessagePlace::Query(name),
+                    (Some(pattern), None) => Self::QueryNames(pattern),
+                    (None, Some(name)) => Self::QueryAll(name.to_owned()),
+                    (None, None) => Self::Query(name),
                 })
             }
             "header" => {
@@ -77,9 +77,9 @@ impl MessagePlace {
     ///
     /// # Errors
     /// It is none.
-    pub fn parse_inner(text: &str) -> Result<MessagePlace, Complaint> {
+    pub fn parse_inner(text: &str) -> Result<Self, Complaint> {
         if text == "." {
-            return Ok(MessagePlace::Body(Vec::new()));
+            return Ok(Self::Body(Vec::new()));
         }
         let place = split(text).and_then(|steps| in_body(text, &steps));
         place.map_err(Complaint::from)
@@ -88,21 +88,19 @@ impl MessagePlace {
     /// The pattern, where it stands for many places.
     pub fn pattern(&self) -> Option<&Pattern> {
         match self {
-            MessagePlace::QueryNames(pattern) | MessagePlace::BodyNames(_, pattern) => {
-                Some(pattern)
-            }
+            Self::QueryNames(pattern) | Self::BodyNames(_, pattern) => Some(pattern),
             _ => None,
         }
     }
 
     /// The place that a pattern means for one name in its hole.
-    pub fn filled(&self, inner: &str) -> MessagePlace {
+    pub fn filled(&self, inner: &str) -> Self {
         match self {
-            MessagePlace::QueryNames(pattern) => MessagePlace::Query(pattern.fill(inner)),
-            MessagePlace::BodyNames(steps, pattern) => {
+            Self::QueryNames(pattern) => Self::Query(pattern.fill(inner)),
+            Self::BodyNames(steps, pattern) => {
                 let mut steps = steps.clone();
                 steps.push(pattern.fill(inner));
-                MessagePlace::Body(steps)
+                Self::Body(steps)
             }
             other => other.clone(),
         }
@@ -112,39 +110,39 @@ impl MessagePlace {
     pub fn is_query(&self) -> bool {
         matches!(
             self,
-            MessagePlace::Query(_) | MessagePlace::QueryAll(_) | MessagePlace::QueryNames(_)
+            Self::Query(_) | Self::QueryAll(_) | Self::QueryNames(_)
         )
     }
 
     /// How deep it lies in the body; other places count as deepest.
     pub fn depth(&self) -> usize {
         match self {
-            MessagePlace::Body(steps) => steps.len(),
-            MessagePlace::BodyNames(steps, _) => steps.len() + 1,
+            Self::Body(steps) => steps.len(),
+            Self::BodyNames(steps, _) => steps.len() + 1,
             _ => usize::MAX,
         }
     }
 
     /// Whether it lies in the body.
     pub fn is_body(&self) -> bool {
-        matches!(self, MessagePlace::Body(_) | MessagePlace::BodyNames(..))
+        matches!(self, Self::Body(_) | Self::BodyNames(..))
     }
 }
 
 impl fmt::Display for MessagePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            MessagePlace::Path(name) => write!(f, "path.{name}"),
-            MessagePlace::Query(name) => write!(f, "query.{name}"),
-            MessagePlace::QueryAll(name) => write!(f, "query.{name}[]"),
-            MessagePlace::Header(name) => write!(f, "header.{name}"),
-            MessagePlace::Body(steps) if steps.is_empty() => f.write_str("body"),
-            MessagePlace::Body(steps) => write!(f, "body.{}", steps.join(".")),
-            MessagePlace::QueryNames(pattern) => write!(f, "query.{pattern}"),
-            MessagePlace::BodyNames(steps, pattern) if steps.is_empty() => {
+            Self::Path(name) => write!(f, "path.{name}"),
+            Self::Query(name) => write!(f, "query.{name}"),
+            Self::QueryAll(name) => write!(f, "query.{name}[]"),
+            Self::Header(name) => write!(f, "header.{name}"),
+            Self::Body(steps) if steps.is_empty() => f.write_str("body"),
+            Self::Body(steps) => write!(f, "body.{}", steps.join(".")),
+            Self::QueryNames(pattern) => write!(f, "query.{pattern}"),
+            Self::BodyNames(steps, pattern) if steps.is_empty() => {
                 write!(f, "body.{pattern}")
             }
-            MessagePlace::BodyNames(steps, pattern) => {
+            Self::BodyNames(steps, pattern) => {
                 write!(f, "body.{}.{pattern}", steps.join("."))
             }
         }

@@ -15,8 +15,8 @@ pub struct Pair {
 
 impl Pair {
     /// One that a rule has put.
-    pub fn new(name: String, value: String) -> Pair {
-        Pair {
+    pub fn new(name: String, value: String) -> Self {
+        Self {
             name,
             value,
             raw: None,
@@ -24,7 +24,7 @@ impl Pair {
     }
 
     /// Those of a query, in their order.
-    pub fn parse(query: Option<&str>) -> Vec<Pair> {
+    pub fn parse(query: Option<&str>) -> Vec<Self> {
         let parts = query
             .unwrap_or("")
             .split('&')
@@ -35,7 +35,7 @@ impl Pair {
                     .next()
                     .unwrap_or_default();
                 let raw = Some(part.to_owned());
-                Pair {
+                Self {
                     name: name.into_owned(),
                     value: value.into_owned(),
                     raw,
@@ -45,7 +45,7 @@ impl Pair {
     }
 
     /// The query of these; none where there are none.
-    pub fn print(pairs: &[Pair]) -> Option<String> {
+    pub fn print(pairs: &[Self]) -> Option<String> {
         if pairs.is_empty() {
             return None;
         }

@@ -128,7 +128,7 @@ impl<'t> TomlNode<'t> {
     ///
     /// # Errors
     /// It is none.
-    pub fn items(&self) -> Result<Vec<TomlNode<'t>>, DeclarationError> {
+    pub fn items(&self) -> Result<Vec<Self>, DeclarationError> {
         let array = self
             .value
             .get_ref()
@@ -229,7 +229,7 @@ impl<'t> Section<'t> {
         key: String,
         table: &'t DeTable<'t>,
         span: Range<usize>,
-    ) -> Section<'t> {
+    ) -> Self {
         Section {
             source,
             key,

@@ -30,8 +30,8 @@ pub struct Scope {
 
 impl Scope {
     /// An object inside a message.
-    pub fn inner(body: Json) -> Scope {
-        Scope {
+    pub fn inner(body: Json) -> Self {
+        Self {
             head: None,
             body: Some(body),
         }

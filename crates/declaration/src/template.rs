@@ -51,11 +51,11 @@ impl CallTemplate {
     ///
     /// # Errors
     /// It is none.
-    pub fn parse(text: &str) -> Result<CallTemplate, Complaint> {
-        CallTemplate::read(text).map_err(Complaint::from)
+    pub fn parse(text: &str) -> Result<Self, Complaint> {
+        Self::read(text).map_err(Complaint::from)
     }
 
-    fn read(text: &str) -> Result<CallTemplate, String> {
+    fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a method and a path, as in \"GET /items/{{id}}\"");
         let (method, path) = text.split_once(' ').ok_or_else(wrong)?;
         let method = match method {
@@ -80,7 +80,7 @@ impl CallTemplate {
         {
             return Err(format!("`{text}`: {{name*}} stands only at the end"));
         }
-        let template = CallTemplate { method, segments };
+        let template = Self { method, segments };
         let mut names = template.parameters();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -90,8 +90,8 @@ impl CallTemplate {
     }
 
     /// The same path with any method.
-    pub fn of_any_method(&self) -> CallTemplate {
-        CallTemplate {
+    pub fn of_any_method(&self) -> Self {
+        Self {
             method: None,
             segments: self.segments.clone(),
         }
@@ -181,7 +181,7 @@ impl CallTemplate {
     }
 
     /// Whether some request matches both, as far as the forms tell.
-    pub fn overlaps(&self, other: &CallTemplate) -> bool {
+    pub fn overlaps(&self, other: &Self) -> bool {
         let methods = match (&self.method, &other.method) {
             (Some(a), Some(b)) => a == b,
             _ => true,

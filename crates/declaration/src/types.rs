@@ -25,29 +25,29 @@ enum Type {
 impl Type {
     fn name(self) -> &'static str {
         match self {
-            Type::Unknown => "anything",
-            Type::Null => "null",
-            Type::Bool => "a boolean",
-            Type::Int | Type::UInt | Type::Double => "a number",
-            Type::Text => "a string",
-            Type::Bytes => "bytes",
-            Type::List => "a list",
-            Type::Map | Type::Texts => "a map",
+            Self::Unknown => "anything",
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Int | Self::UInt | Self::Double => "a number",
+            Self::Text => "a string",
+            Self::Bytes => "bytes",
+            Self::List => "a list",
+            Self::Map | Self::Texts => "a map",
         }
     }
 
     fn is_number(self) -> bool {
-        matches!(self, Type::Int | Type::UInt | Type::Double)
+        matches!(self, Self::Int | Self::UInt | Self::Double)
     }
 
     fn is_map(self) -> bool {
-        matches!(self, Type::Map | Type::Texts)
+        matches!(self, Self::Map | Self::Texts)
     }
 
-    fn may_be(self, wanted: &[Type]) -> bool {
-        self == Type::Unknown
+    fn may_be(self, wanted: &[Self]) -> bool {
+        self == Self::Unknown
             || wanted.contains(&self)
-            || self.is_map() && wanted.contains(&Type::Map)
+            || self.is_map() && wanted.contains(&Self::Map)
     }
 }
 
@@ -198,19 +198,25 @@ fn infer_call<'e>(call: &'e CallExpr, bound: &mut Vec<&'e str>) -> Result<Type, 
             | operators::GREATER
             | operators::GREATER_EQUALS,
             [a, b],
-        ) => match compared(*a, *b) {
-            true => Ok(Type::Bool),
-            false => Err(format!("{} is compared with {}", a.name(), b.name())),
-        },
+        ) => {
+            if compared(*a, *b) {
+                Ok(Type::Bool)
+            } else {
+                Err(format!("{} is compared with {}", a.name(), b.name()))
+            }
+        }
         (operators::ADD, [a, b]) => added(*a, *b),
         (
             operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE | operators::MODULO,
             [a, b],
         ) => calculated(name, *a, *b),
-        (operators::IN, [_, within]) => match within.may_be(&[Type::List, Type::Map]) {
-            true => Ok(Type::Bool),
-            false => Err(format!("`in` looks into {}", within.name())),
-        },
+        (operators::IN, [_, within]) => {
+            if within.may_be(&[Type::List, Type::Map]) {
+                Ok(Type::Bool)
+            } else {
+                Err(format!("`in` looks into {}", within.name()))
+            }
+        }
         (operators::INDEX, [of, _]) => match of {
             Type::Texts => Ok(Type::Text),
             of if of.may_be(&[Type::List, Type::Map]) => Ok(Type::Unknown),
@@ -231,9 +237,10 @@ fn function(name: &str, target: Option<Type>) -> Result<Type, String> {
     let Some((_, gives)) = OF_TEXT.iter().find(|(known, _)| *known == name) else {
         return Ok(Type::Unknown);
     };
-    let wanted: &[Type] = match OF_LISTS_TOO.contains(&name) {
-        true => &[Type::Text, Type::List],
-        false => &[Type::Text],
+    let wanted: &[Type] = if OF_LISTS_TOO.contains(&name) {
+        &[Type::Text, Type::List]
+    } else {
+        &[Type::Text]
     };
     match target {
         Some(target) if !target.may_be(wanted) => {

@@ -44,9 +44,12 @@ fn decide_for(fd: c_int, to: Option<SocketAddr>) -> Connect {
 /// # Errors
 /// The kernel's; ECONNREFUSED too where a member must not be reached now, and what else ends a connect whose label could not be sent.
 pub fn connect(fd: c_int, to: Given, nonblocking: Option<bool>) -> Result<c_int, Errno> {
-    let manner = || match nonblocking.unwrap_or_else(|| !kernel::is_blocking(fd)) {
-        true => ConnectManner::Asks,
-        false => ConnectManner::Waits,
+    let manner = || {
+        if nonblocking.unwrap_or_else(|| !kernel::is_blocking(fd)) {
+            ConnectManner::Asks
+        } else {
+            ConnectManner::Waits
+        }
     };
     let connected = label_and_connect(fd, to, manner);
     if let Some(address) = to.address() {

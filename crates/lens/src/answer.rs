@@ -7,7 +7,8 @@ use crate::operation::{Alternative, LensOperation, Statuses};
 use crate::recipe::rule::Remembered;
 use crate::step::LensStep;
 use call::{
-    Answer, Body, BodyError, BodyLimits, Failure, Refusal, RefusalBody, RefusalKind, RefusalWords,
+    Body, BodyError, BodyLimits, Failure, HttpAnswer, Refusal, RefusalBody, RefusalKind,
+    RefusalWords,
 };
 use declaration::Mismatch;
 use declaration::expression::ExpressionContext;
@@ -45,7 +46,7 @@ impl Back<'_> {
     }
 
     /// The answer as the caller's side knows it. A refusal says what was refused, in the software's own words.
-    pub(crate) async fn answer(&self, mut answer: Answer) -> Result<Answer, Failure> {
+    pub(crate) async fn answer(&self, mut answer: HttpAnswer) -> Result<HttpAnswer, Failure> {
         let status = answer.head.status;
         match self.translate(&mut answer).await {
             Ok(()) => Ok(answer),
@@ -57,7 +58,7 @@ impl Back<'_> {
         }
     }
 
-    async fn translate(&self, answer: &mut Answer) -> Result<(), Failure> {
+    async fn translate(&self, answer: &mut HttpAnswer) -> Result<(), Failure> {
         let Some(alternative) = self.choose(answer).await? else {
             if self.operation.other_statuses_pass {
                 return Ok(());
@@ -84,14 +85,15 @@ impl Back<'_> {
         Ok(())
     }
 
-    fn apply(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
+    fn apply(&self, alternative: &Alternative, answer: &mut HttpAnswer) -> Result<(), Failure> {
         let decoded = matches!(answer.body, Body::Json(_) | Body::Empty);
-        let body = match decoded {
-            true => match std::mem::take(&mut answer.body) {
+        let body = if decoded {
+            match std::mem::take(&mut answer.body) {
                 Body::Json(json) => Some(json),
                 _ => None,
-            },
-            false => None,
+            }
+        } else {
+            None
         };
         let headers = std::mem::take(&mut answer.head.headers);
         let head = Head {
@@ -120,7 +122,7 @@ impl Back<'_> {
     }
 
     /// The first alternative for this status whose condition holds.
-    async fn choose(&self, answer: &mut Answer) -> Result<Option<&Alternative>, Failure> {
+    async fn choose(&self, answer: &mut HttpAnswer) -> Result<Option<&Alternative>, Failure> {
         let from = self.step.caller().other();
         for alternative in &self.operation.responses {
             if !alternative.matches(self.step.direction, answer.head.status) {
@@ -161,7 +163,11 @@ impl Back<'_> {
         Ok(None)
     }
 
-    async fn decode(&self, alternative: &Alternative, answer: &mut Answer) -> Result<(), Failure> {
+    async fn decode(
+        &self,
+        alternative: &Alternative,
+        answer: &mut HttpAnswer,
+    ) -> Result<(), Failure> {
         if self.method == Method::HEAD || matches!(answer.body, Body::Empty | Body::Json(_)) {
             return Ok(());
         }
@@ -169,9 +175,10 @@ impl Back<'_> {
         if is_encoded(&answer.head.headers) {
             return Err(refuse("the answer is compressed".to_owned()));
         }
-        let decoded = match alternative.text[self.step.caller().other() as usize] {
-            true => answer.body.decode_text(self.limits).await,
-            false => answer.body.decode(self.limits).await.map(|_| ()),
+        let decoded = if alternative.text[self.step.caller().other() as usize] {
+            answer.body.decode_text(self.limits).await
+        } else {
+            answer.body.decode(self.limits).await.map(|_| ())
         };
         match decoded {
             Ok(()) => Ok(()),
@@ -198,7 +205,7 @@ impl Back<'_> {
             }
             RefusalBody::Json(json) => Body::Json(json),
         };
-        if let Ok(answer) = self.answer(Answer { head, body: sent }).await {
+        if let Ok(answer) = self.answer(HttpAnswer { head, body: sent }).await {
             *status = answer.head.status;
             let media = answer.head.headers.get(header::CONTENT_TYPE);
             let media = media.and_then(|media| media.to_str().ok());
@@ -222,18 +229,22 @@ async fn said(status: StatusCode, body: Body) -> String {
     let begun = body.beginning(WORDS_BYTES_MAX).await;
     let text: String = String::from_utf8_lossy(&begun)
         .chars()
-        .flat_map(|character| match character.is_control() {
-            true => character.escape_default().collect::<Vec<_>>(),
-            false => vec![character],
+        .flat_map(|character| {
+            if character.is_control() {
+                character.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![character]
+            }
         })
         .collect();
-    match text.is_empty() {
-        true => status.to_string(),
-        false => format!("{status}: {text}"),
+    if text.is_empty() {
+        status.to_string()
+    } else {
+        format!("{status}: {text}")
     }
 }
 
-fn set_status(answer: &mut Answer, code: u16) {
+fn set_status(answer: &mut HttpAnswer, code: u16) {
     if let Ok(status) = StatusCode::from_u16(code)
         && status != answer.head.status
     {

@@ -39,7 +39,7 @@ impl Lens {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
-    pub fn parse(file: &str, text: &str) -> Result<Lens, DeclarationError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, DeclarationError> {
         parse::lens(file, text)
     }
 

@@ -8,7 +8,9 @@ use http::{Method, Request};
 use crate::message::{is_encoded, target};
 use crate::operation::LensOperation;
 use crate::step::LensStep;
-use call::{Answer, Body, BodyError, BodyLimits, Call, Failure, HeldKey, Key, Next, RefusalKind};
+use call::{
+    Body, BodyError, BodyLimits, Failure, HeldKey, HttpAnswer, HttpCall, Key, Next, RefusalKind,
+};
 use declaration::Mismatch;
 use declaration::expression::ExpressionContext;
 use declaration::lookup::{LookupAnswers, answer_value};
@@ -63,7 +65,7 @@ impl LensStep {
     pub(crate) async fn look_up(
         &self,
         operation: &LensOperation,
-        call: &Call,
+        call: &HttpCall,
         scope: &Scope,
         next: &mut Next<'_>,
     ) -> Result<LookupAnswers, Failure> {
@@ -87,8 +89,8 @@ impl LensStep {
                 continue;
             };
             let made = request(template, call, scope).map_err(refuse)?;
-            let mut answer = next.delegate(made).await?;
-            decode(&mut answer, call.limits)
+            let mut answer = next.delegate(made.into()).await?.into_http()?;
+            decode(&mut answer, call.context.limits)
                 .await
                 .map_err(|error| match error {
                     BodyError::Connection(error) => Failure::Broken(error),
@@ -109,7 +111,7 @@ impl LensStep {
 }
 
 /// A look-up call: the caller's headers go with it, so that it is made with the caller's rights.
-fn request(template: &CallTemplate, call: &Call, scope: &Scope) -> Result<Call, Mismatch> {
+fn request(template: &CallTemplate, call: &HttpCall, scope: &Scope) -> Result<HttpCall, Mismatch> {
     let head = scope.head.as_ref();
     let nothing = Vec::new();
     let parameters = head.map_or(&nothing, |head| &head.parameters);
@@ -121,37 +123,32 @@ fn request(template: &CallTemplate, call: &Call, scope: &Scope) -> Result<Call, 
         .ok_or_else(|| Mismatch::new("the target is not a URI"))?;
     parts.method = template.method.clone().unwrap_or(Method::GET);
     parts.version = call.head.version;
-    if let Some(caller) = call.head.extensions.get::<call::Caller>() {
-        parts.extensions.insert(caller.clone());
-    }
-    if let Some(places) = call.head.extensions.get::<call::Places>() {
-        parts.extensions.insert(places.clone());
-    }
     parts.headers = head.map_or_else(HeaderMap::new, |head| head.headers.clone());
     for name in &NOT_ASKED {
         parts.headers.remove(name);
     }
-    Ok(Call {
+    Ok(HttpCall {
         head: parts,
         body: Body::Empty,
-        limits: call.limits,
+        context: call.context.clone(),
     })
 }
 
 /// JSON where the answer says that it is, else text.
-async fn decode(answer: &mut Answer, limits: BodyLimits) -> Result<(), BodyError> {
+async fn decode(answer: &mut HttpAnswer, limits: BodyLimits) -> Result<(), BodyError> {
     let media = answer.head.headers.get(header::CONTENT_TYPE);
     let is_json = media.is_some_and(|media| {
         let media = media.as_bytes().split(|byte| *byte == b';').next();
         media.is_some_and(|media| media.trim_ascii().ends_with(b"json"))
     });
-    match is_json {
-        true => answer.body.decode(limits).await.map(|_| ()),
-        false => answer.body.decode_text(limits).await,
+    if is_json {
+        answer.body.decode(limits).await.map(|_| ())
+    } else {
+        answer.body.decode_text(limits).await
     }
 }
 
-fn seen(answer: &Answer) -> Value {
+fn seen(answer: &HttpAnswer) -> Value {
     let body = match &answer.body {
         Body::Json(json) => Some(json),
         _ => None,

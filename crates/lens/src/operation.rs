@@ -163,19 +163,19 @@ pub(crate) enum Statuses {
 impl Statuses {
     pub(crate) fn contains(self, status: u16) -> bool {
         match self {
-            Statuses::Code(code) => code == status,
-            Statuses::Class(class) => status / 100 == class,
-            Statuses::Any => true,
+            Self::Code(code) => code == status,
+            Self::Class(class) => status / 100 == class,
+            Self::Any => true,
         }
     }
 
     /// Whether every status of the other one is one of these.
-    pub(crate) fn covers(self, other: Statuses) -> bool {
+    pub(crate) fn covers(self, other: Self) -> bool {
         match (self, other) {
-            (Statuses::Any, _) => true,
-            (Statuses::Class(a), Statuses::Class(b)) => a == b,
-            (Statuses::Class(a), Statuses::Code(b)) => a == b / 100,
-            (Statuses::Code(a), Statuses::Code(b)) => a == b,
+            (Self::Any, _) => true,
+            (Self::Class(a), Self::Class(b)) => a == b,
+            (Self::Class(a), Self::Code(b)) => a == b / 100,
+            (Self::Code(a), Self::Code(b)) => a == b,
             _ => false,
         }
     }
@@ -215,8 +215,8 @@ pub(crate) struct RefusalForms {
 }
 
 impl Default for RefusalForms {
-    fn default() -> RefusalForms {
-        RefusalForms {
+    fn default() -> Self {
+        Self {
             unmatched: StatusCode::NOT_IMPLEMENTED,
             malformed: StatusCode::BAD_REQUEST,
             request: StatusCode::UNPROCESSABLE_ENTITY,

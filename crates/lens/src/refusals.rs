@@ -4,12 +4,12 @@ use http::StatusCode;
 
 use crate::operation::{DeclaredRefusal, LensOperation};
 use crate::step::LensStep;
-use call::{Call, Refusal, RefusalBody, RefusalKind};
+use call::{HttpCall, Refusal, RefusalBody, RefusalKind};
 use declaration::Mismatch;
 use wire::json::Json;
 
 impl LensStep {
-    pub(crate) fn unmatched(&self, call: &Call) -> Refusal {
+    pub(crate) fn unmatched(&self, call: &HttpCall) -> Refusal {
         let reason = format!(
             "{} {} is no operation that the {} version has an equivalent of",
             call.head.method,

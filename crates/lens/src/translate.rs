@@ -10,8 +10,8 @@ use crate::operation::{LensOperation, Unmatched, is_head_of_get};
 use crate::recipe::rule::Remembered;
 use crate::step::LensStep;
 use call::{
-    Answer, AwaitsContinue, Body, BodyError, Call, Calls, Failure, HeldKey, Next, PassesInterims,
-    Pending, Refusal, RefusalKind, Side,
+    Answer, AwaitsContinue, Body, BodyError, Call, Calls, Failure, HeldKey, HttpCall, Next,
+    PassesInterims, Pending, Refusal, RefusalKind, Side,
 };
 use declaration::Mismatch;
 use declaration::expression::{ExpressionContext, request_value};
@@ -24,10 +24,10 @@ impl Calls for LensStep {
         mut next: Next<'a>,
     ) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
-            let mut call = call;
+            let mut call = call.into_http()?;
             let Some(operation) = self.find(&mut call).await? else {
                 if self.lens.unmatched == Unmatched::Pass {
-                    return next.delegate(call).await;
+                    return next.delegate(call.into()).await;
                 }
                 let refusal = self.unmatched(&call);
                 return Err(refuse_unread(call, refusal).await);
@@ -37,7 +37,7 @@ impl Calls for LensStep {
                 return Err(refuse_unread(call, refusal).await);
             }
             let method = call.head.method.clone();
-            let limits = call.limits;
+            let limits = call.context.limits;
             let (call, remembered, _held) = self.request(operation, call, &mut next).await?;
             let back = Back {
                 step: self,
@@ -46,8 +46,8 @@ impl Calls for LensStep {
                 remembered,
                 limits,
             };
-            match next.delegate(call).await {
-                Ok(answer) => back.answer(answer).await,
+            match next.delegate(call.into()).await {
+                Ok(answer) => Ok(back.answer(answer.into_http()?).await?.into()),
                 Err(Failure::Refused(refusal)) => Err(back.refusal(*refusal).await.into()),
                 Err(failure) => Err(failure),
             }
@@ -57,7 +57,7 @@ impl Calls for LensStep {
 
 impl LensStep {
     /// The operation that a call is, if any.
-    async fn find(&self, call: &mut Call) -> Result<Option<&LensOperation>, Failure> {
+    async fn find(&self, call: &mut HttpCall) -> Result<Option<&LensOperation>, Failure> {
         let mut from = 0;
         while let Some(position) = self.matching(from, call) {
             let operation = &self.lens.operations[self.routes()[position]];
@@ -85,7 +85,7 @@ impl LensStep {
     }
 
     /// The next of the routes that has the form of a call.
-    fn matching(&self, from: usize, call: &Call) -> Option<usize> {
+    fn matching(&self, from: usize, call: &HttpCall) -> Option<usize> {
         let path: Vec<&str> = call.head.uri.path().strip_prefix('/')?.split('/').collect();
         let method = &call.head.method;
         let fits = |index: &usize| {
@@ -105,7 +105,11 @@ impl LensStep {
     }
 
     /// Takes a call apart as far as its operation needs it.
-    async fn scope(&self, operation: &LensOperation, call: &mut Call) -> Result<Scope, Failure> {
+    async fn scope(
+        &self,
+        operation: &LensOperation,
+        call: &mut HttpCall,
+    ) -> Result<Scope, Failure> {
         let caller = self.caller();
         if operation.decodes_request {
             self.decode_request(operation, call).await?;
@@ -141,7 +145,7 @@ impl LensStep {
     async fn decode_request(
         &self,
         operation: &LensOperation,
-        call: &mut Call,
+        call: &mut HttpCall,
     ) -> Result<(), Failure> {
         if matches!(call.body, Body::Empty) {
             return Ok(());
@@ -155,9 +159,10 @@ impl LensStep {
                 "the body is compressed".to_owned(),
             ));
         }
-        let decoded = match operation.text[self.caller() as usize] {
-            true => call.body.decode_text(call.limits).await,
-            false => call.body.decode(call.limits).await.map(|_| ()),
+        let decoded = if operation.text[self.caller() as usize] {
+            call.body.decode_text(call.context.limits).await
+        } else {
+            call.body.decode(call.context.limits).await.map(|_| ())
         };
         match decoded {
             Ok(()) => Ok(()),
@@ -176,9 +181,9 @@ impl LensStep {
     async fn request<'a>(
         &self,
         operation: &LensOperation,
-        mut call: Call,
+        mut call: HttpCall,
         next: &mut Next<'a>,
-    ) -> Result<(Call, Remembered, Option<HeldKey<'a>>), Failure> {
+    ) -> Result<(HttpCall, Remembered, Option<HeldKey<'a>>), Failure> {
         let caller = self.caller();
         let toward = caller.other();
         let mut scope = self.scope(operation, &mut call).await?;
@@ -241,9 +246,9 @@ impl LensStep {
 
 /// Refuses a call whose body nobody needs; a body that is on its way is read, so that the caller's
 /// connection can go on.
-async fn refuse_unread(call: Call, refusal: Refusal) -> Failure {
+async fn refuse_unread(call: HttpCall, refusal: Refusal) -> Failure {
     if call.head.extensions.get::<AwaitsContinue>().is_none() {
-        call.body.drain(call.limits.bytes_max).await;
+        call.body.drain(call.context.limits.bytes_max).await;
     }
     refusal.into()
 }
@@ -251,7 +256,7 @@ async fn refuse_unread(call: Call, refusal: Refusal) -> Failure {
 fn remember(
     operation: &LensOperation,
     scope: &Scope,
-    call: &Call,
+    call: &HttpCall,
     caller: Side,
 ) -> Result<Remembered, Mismatch> {
     let mut echoes = Vec::with_capacity(operation.echoes.len());
@@ -274,7 +279,7 @@ fn remember(
     })
 }
 
-fn restore(call: &mut Call, scope: Scope) {
+fn restore(call: &mut HttpCall, scope: Scope) {
     if let Some(head) = scope.head {
         call.head.headers = head.headers;
     }

@@ -193,9 +193,10 @@ fn messages(slots: Vec<Slot>, keeps_rest: bool) -> BoxedStrategy<Message> {
     let parts: Vec<_> = slots
         .into_iter()
         .map(|slot| {
-            let value = match slot.optional {
-                true => prop::option::of(slot.values).boxed(),
-                false => slot.values.prop_map(Some).boxed(),
+            let value = if slot.optional {
+                prop::option::of(slot.values).boxed()
+            } else {
+                slot.values.prop_map(Some).boxed()
             };
             (Just(slot.place), value)
         })
@@ -418,9 +419,10 @@ fn request_and_back(claim: &Claim, old: &Wire) -> Result<Wire, String> {
     };
     let new = seen(past(&claim.lens), old.clone())?;
     let back = seen(future(&claim.lens), new.clone())?;
-    match canonical(&back) == canonical(old) {
-        true => Ok(new),
-        false => Err(format!("{old:?}\n became {new:?}\n and then {back:?}")),
+    if canonical(&back) == canonical(old) {
+        Ok(new)
+    } else {
+        Err(format!("{old:?}\n became {new:?}\n and then {back:?}"))
     }
 }
 
@@ -440,9 +442,10 @@ fn answer_and_back(
     };
     let new = answer(Direction::Future, new_request, old)?;
     let back = answer(Direction::Past, request, &new)?;
-    match canonical(&back) == canonical(old) {
-        true => Ok(()),
-        false => Err(format!("{old:?}\n became {new:?}\n and then {back:?}")),
+    if canonical(&back) == canonical(old) {
+        Ok(())
+    } else {
+        Err(format!("{old:?}\n became {new:?}\n and then {back:?}"))
     }
 }
 

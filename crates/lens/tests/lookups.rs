@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use call::{
-    Answer, Body, Call, Chain, Conflicts, Delegate, Direction, Failure, Pending, RefusalKind,
+    Answer, Body, Call, CallContext, Chain, Conflicts, Delegate, Direction, Failure, HttpAnswer,
+    HttpCall, Pending, RefusalKind,
 };
 use declaration::DeclarationError;
 use lens::Lens;
@@ -44,25 +45,23 @@ fn call(method: &str, target: &str) -> Call {
         .header("if-none-match", "\"1\"");
     let (mut head, ()) = request.body(()).expect("valid").into_parts();
     head.extensions.insert(Own);
-    Call {
+    Call::Http(HttpCall {
         head,
         body: Body::Empty,
-        limits: LIMITS,
-    }
+        context: CallContext::new(LIMITS),
+    })
 }
 
 fn answer(status: u16, body: &str) -> Answer {
     let response = http::Response::builder().status(status);
     let response = response.header("content-type", "application/json");
     let (head, ()) = response.body(()).expect("valid").into_parts();
-    Answer {
-        head,
-        body: Body::Bytes(body.to_owned().into()),
-    }
+    let body = Body::Bytes(body.to_owned().into());
+    HttpAnswer { head, body }.into()
 }
 
 fn text(answer: Answer) -> String {
-    match answer.body {
+    match answer.into_http().expect("HTTP").body {
         Body::Json(json) => json.to_string(),
         Body::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         _ => String::new(),
@@ -88,6 +87,7 @@ struct Way<'s>(&'s Store);
 impl Delegate for Way<'_> {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
+            let call = call.into_http()?;
             let asked = format!("{} {}", call.head.method, call.head.uri.path());
             assert_eq!(call.head.headers["authorization"], "me", "{asked}");
             let is_conditional = call.head.headers.contains_key("if-none-match");

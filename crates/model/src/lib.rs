@@ -9,6 +9,7 @@ pub mod ids;
 pub mod journal;
 pub mod machine;
 pub mod manifest;
+mod named;
 pub mod names;
 pub mod network;
 pub mod release;

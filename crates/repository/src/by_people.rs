@@ -76,9 +76,10 @@ impl RepositoryWriter {
         let root = sign(root.clone(), &[before, &root], signers).await?;
         let vouching = &root.content.signed;
         let targets = self.trust.targets.as_ref();
-        let targets = match targets.is_some_and(|it| signed_by(vouching, it).is_ok()) {
-            true => None,
-            false => Some(sign(next_targets(&self.trust, end)?, &[vouching], signers).await?),
+        let targets = if targets.is_some_and(|it| signed_by(vouching, it).is_ok()) {
+            None
+        } else {
+            Some(sign(next_targets(&self.trust, end)?, &[vouching], signers).await?)
         };
         Ok(SignedByPeople {
             root: Some(root.bytes),

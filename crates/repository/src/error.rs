@@ -67,7 +67,7 @@ pub enum TrustError {
         version: u64,
     },
     /// Parts of two states.
-    #[error("the {document} is not the one that belongs to the others: {problem}")]
+    #[error("the {document} does not belong to the other signed documents: {problem}")]
     Mixed {
         /// Which document.
         document: String,

@@ -67,9 +67,9 @@ pub(crate) struct Manners {
 
 impl Manners {
     /// Those of a socket now.
-    pub(crate) fn of(stream: &TcpStream) -> Manners {
+    pub(crate) fn of(stream: &TcpStream) -> Self {
         let socket = SockRef::from(stream);
-        Manners {
+        Self {
             no_delay: stream.nodelay().unwrap_or_default(),
             linger: socket.linger().unwrap_or_default(),
         }

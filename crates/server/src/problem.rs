@@ -61,9 +61,9 @@ kinds! {
     UNSUPPORTED_TYPE "unsupported-type" 415 "The body is no JSON";
     RANGE_NOT_SATISFIABLE "range-not-satisfiable" 416 "The range lies behind the artifact's end";
     MISDIRECTED "misdirected" 421 "The request asks for another host";
-    INVALID "invalid" 422 "The request says something that cannot be";
+    INVALID "invalid" 422 "The request has a value that is not valid";
     UNSIGNED "unsigned" 422 "It is not signed as it must be";
-    UNKNOWN_CLASS "unknown-class" 422 "The system has no place for a node of this class";
+    UNKNOWN_CLASS "unknown-class" 422 "The system has no such class for a node";
     BUNDLE_REFUSED "bundle-refused" 422 "The bundle is not a valid upgrade";
     DIGEST_MISMATCH "digest-mismatch" 422 "The content has another digest";
     IDEMPOTENCY_KEY_REUSED "idempotency-key-reused" 422 "The idempotency key belongs to another request";

@@ -17,9 +17,10 @@ pub fn words(command: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
         words.push(word.to_vec());
         rest = after;
     }
-    match words.is_empty() {
-        true => Err("the command is empty"),
-        false => Ok(words),
+    if words.is_empty() {
+        Err("the command is empty")
+    } else {
+        Ok(words)
     }
 }
 
@@ -35,9 +36,10 @@ fn in_words(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
         .filter(|word| !word.is_empty())
         .map(<[u8]>::to_vec)
         .collect();
-    match words.is_empty() {
-        true => Err("the command is empty"),
-        false => Ok(words),
+    if words.is_empty() {
+        Err("the command is empty")
+    } else {
+        Ok(words)
     }
 }
 

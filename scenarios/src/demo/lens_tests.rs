@@ -2,7 +2,10 @@
 //! so does the answer on its way back.
 
 use super::place::repository;
-use call::{Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Pending};
+use call::{
+    Answer, Body, BodyLimits, Call, CallContext, Chain, Delegate, Direction, Failure, HttpAnswer,
+    HttpCall, Pending,
+};
 use lens::Lens;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -17,8 +20,9 @@ struct Software {
 }
 
 impl Delegate for Software {
-    fn send(&mut self, mut call: Call) -> Pending<'_, Result<Answer, Failure>> {
+    fn send(&mut self, call: Call) -> Pending<'_, Result<Answer, Failure>> {
         Box::pin(async move {
+            let mut call = call.into_http()?;
             let body = value(&mut call.body).await;
             self.asked = Some((format!("{} {}", call.head.method, call.head.uri), body));
             let response = http::Response::builder()
@@ -26,10 +30,8 @@ impl Delegate for Software {
                 .body(())
                 .expect("an answer");
             let body = Body::Bytes(self.answer.1.to_string().into());
-            Ok(Answer {
-                head: response.into_parts().0,
-                body,
-            })
+            let head = response.into_parts().0;
+            Ok(HttpAnswer { head, body }.into())
         })
     }
 }
@@ -87,11 +89,11 @@ async fn check(service: &str, calls: Forms, answers: Forms) {
             } else {
                 Body::Bytes(body.to_string().into())
             };
-            let call = Call {
+            let call = Call::Http(HttpCall {
                 head: head.into_parts().0,
                 body,
-                limits: LIMITS,
-            };
+                context: CallContext::new(LIMITS),
+            });
             let status = answers[node - 1].0.parse().expect("a status");
             let mut software = Software {
                 asked: None,
@@ -99,6 +101,7 @@ async fn check(service: &str, calls: Forms, answers: Forms) {
             };
             let answer = chain(service, caller, node).call(call, &mut software).await;
             let mut answer = answer
+                .and_then(Answer::into_http)
                 .unwrap_or_else(|failure| panic!("{service} {caller} -> {node}: {failure:?}"));
             let (line, body) = calls[node - 1].clone();
             assert_eq!(

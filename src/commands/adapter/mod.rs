@@ -22,7 +22,7 @@ pub(crate) struct AdapterArgs {
 pub(crate) enum AdapterCommand {
     /// Make a project of an adapter that builds and passes its own tests
     New(new::NewArgs),
-    /// Play conversations through an adapter and tell what differs
+    /// Play conversations through an adapter and show what differs
     Test(test::TestArgs),
 }
 

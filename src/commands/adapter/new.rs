@@ -14,7 +14,7 @@ const NAME_BYTES_MAX: usize = 63;
 /// Arguments of `upstart adapter new`.
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
-    /// The project's folder, which must not be there yet; its last part is the adapter's name
+    /// The project's folder, which must not exist yet; its last part is the adapter's name
     #[arg(value_name = "NAME")]
     pub(crate) folder: PathBuf,
     /// The language that the adapter is written in

@@ -19,13 +19,13 @@ use std::sync::Arc;
 /// Arguments of `upstart adapter test`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// An adapter's file (a lens, or what declares a component), or the folder of a bundle or of a project: then all its adapters
+    /// An adapter's file (a lens, or what declares a component), or the folder of a bundle or of a project, for all its adapters
     #[arg(value_name = "ADAPTER|FOLDER", default_value = ".")]
     pub(crate) path: PathBuf,
     /// Where the conversations are; `data.toml` has `data.conversations` beside it unless told otherwise
     #[arg(long, value_name = "DIR")]
     pub(crate) conversations: Option<PathBuf>,
-    /// Write what the adapter does into the conversations that differ, as what it shall do from now on
+    /// Change the conversations that differ, so that they expect what the adapter does now
     #[arg(long)]
     pub(crate) update: bool,
 }
@@ -135,9 +135,10 @@ fn play(
     text: &str,
 ) -> anyhow::Result<Result<TestRun, TestEnding>> {
     let scratch = tempfile::tempdir()?;
-    match Script::is_one(text) {
-        true => play_session(found, shown, text, scratch.path()),
-        false => play_calls(found, shown, text, scratch.path()),
+    if Script::is_one(text) {
+        play_session(found, shown, text, scratch.path())
+    } else {
+        play_calls(found, shown, text, scratch.path())
     }
 }
 

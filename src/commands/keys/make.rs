@@ -25,7 +25,7 @@ pub(crate) struct MakeKeysArgs {
     /// The folder for the private keys [default: ~/.config/upstart/keys/SYSTEM]
     #[arg(long, value_name = "DIR", env = "UPSTART_KEYS")]
     keys: Option<PathBuf>,
-    /// A folder for the repository, which gets a key of its own in the place of a server's; the upgrade server's otherwise
+    /// A folder for the repository, which gets a key of its own instead of a server's; without it, the upgrade server's repository
     #[arg(long, value_name = "DIR")]
     repository: Option<PathBuf>,
     /// How many root keys; they say who may sign, and are needed once a year or when a key is lost

@@ -39,26 +39,26 @@ pub(crate) struct KeysArgs {
 pub(crate) enum KeysCommand {
     /// Make the keys of a new system, and begin a repository that trusts them
     Make(make::MakeKeysArgs),
-    /// List the roles: their keys, how many must sign, and for how many days their metadata is good
+    /// List the roles: their keys, how many must sign, and for how many days their signatures are still valid
     List(show::ListKeysArgs),
     /// Write a new root, signed by the old keys and by the new ones
     Rotate(change::RotateArgs),
-    /// Sign metadata anew, so that it is good for longer
+    /// Sign the metadata again, so that it expires later
     Renew(change::RenewArgs),
-    /// Show that a lost key can be rotated away: in a copy, with a client that trusts the root of today
+    /// Try what happens if a key is lost: replace it in a copy, and check that a client that trusts today's root follows
     Drill(show::DrillArgs),
 }
 
 /// Where the repository is.
 #[derive(Debug, Args)]
 pub(crate) struct RepositoryArgs {
-    /// The folder of a signed repository; that of the upgrade server otherwise
+    /// The folder of a signed repository; without it, the upgrade server's
     #[arg(long, value_name = "DIR")]
     pub(crate) repository: Option<PathBuf>,
     /// The folder of the system's keys, with what is trusted of the system [default: ~/.config/upstart/keys/SYSTEM]
     #[arg(long, value_name = "DIR", env = "UPSTART_KEYS")]
     pub(crate) keys: Option<PathBuf>,
-    /// The system's first root, where another publisher has begun it; needed the first time only. Get it from that publisher: whoever
+    /// The system's first root, if another publisher has made the system's keys; needed the first time only. Get it from that publisher: whoever
     /// chooses the root chooses what is signed
     #[arg(long, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,
@@ -70,7 +70,7 @@ pub(crate) struct SignerArgs {
     /// A file with a private key, or a folder of such files `*.pem` (repeatable) [default: the folder of the system's keys]
     #[arg(long = "key", value_name = "FILE")]
     pub(crate) signing_keys: Vec<PathBuf>,
-    /// A command that signs with a key which no file holds, such as a hardware token's: it gets the bytes on stdin and
+    /// A command that signs with a key that is in no file, such as a hardware token's: it gets the bytes on stdin and
     /// writes the signature to stdout (repeatable)
     #[arg(long, value_name = "COMMAND")]
     pub(crate) sign_with: Vec<String>,

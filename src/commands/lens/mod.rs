@@ -19,7 +19,7 @@ pub(crate) struct LensArgs {
 /// What can be done with lenses.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LensCommand {
-    /// Play conversations through lenses and tell what differs; the same as `upstart adapter test`
+    /// Play conversations through lenses and show what differs; the same as `upstart adapter test`
     Test(test::TestArgs),
     /// Say what happens to a call, rule by rule, there and back
     Explain(explain::ExplainArgs),

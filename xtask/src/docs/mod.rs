@@ -108,9 +108,10 @@ pub(crate) fn names(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(workspace.root().join(&folder))? {
             let entry = entry?;
-            let into = match entry.file_type()?.is_dir() {
-                true => &mut folders,
-                false => &mut names,
+            let into = if entry.file_type()?.is_dir() {
+                &mut folders
+            } else {
+                &mut names
             };
             into.push(folder.join(entry.file_name()));
         }

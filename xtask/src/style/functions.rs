@@ -84,9 +84,10 @@ fn functions(text: &str) -> Vec<Function<'_>> {
         // Of a trait's methods some have no body: those end with a semicolon.
         let ends_head = |line: &&str| line.ends_with([';', '{', '}']);
         let head_ends = index + lines[index..].iter().position(ends_head).unwrap_or(0);
-        let end = match lines[head_ends].ends_with('{') {
-            true => lines[index..].iter().position(closes).unwrap_or(0),
-            false => head_ends - index,
+        let end = if lines[head_ends].ends_with('{') {
+            lines[index..].iter().position(closes).unwrap_or(0)
+        } else {
+            head_ends - index
         };
         found.push(Function {
             name,

@@ -35,9 +35,10 @@ pub(super) fn enclose(orders: &ConfineOrders, shared_memory: bool) -> io::Result
     let reading = AccessFs::from_read(abi);
     let everything = AccessFs::from_all(abi);
     let is_root = orders.user.is_none() && rustix::process::geteuid().is_root();
-    let must = match is_root {
-        true => AccessFs::from_all(ABI::V3),
-        false => AccessFs::from_all(ABI::V1),
+    let must = if is_root {
+        AccessFs::from_all(ABI::V3)
+    } else {
+        AccessFs::from_all(ABI::V1)
     };
     let mut writable = orders.writable.clone();
     if shared_memory {

@@ -44,10 +44,10 @@ pub struct WantedFile {
 
 impl WantedFile {
     /// Every file of a bundle.
-    pub fn all(manifest: &Manifest) -> Vec<WantedFile> {
+    pub fn all(manifest: &Manifest) -> Vec<Self> {
         let files = manifest.files.iter();
         files
-            .map(|file| WantedFile {
+            .map(|file| Self {
                 digest: file.sha256,
                 size: file.size,
             })

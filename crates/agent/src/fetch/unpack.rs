@@ -54,9 +54,10 @@ fn open(archive: &Path, gzip: bool) -> Result<Opened, FetchError> {
     let file = File::open(archive).map_err(disk("open", archive))?;
     let file = BufReader::new(file);
     let zeros = Rc::new(Cell::new(0));
-    let inner: Box<dyn Read> = match gzip {
-        true => Box::new(GzDecoder::new(file)),
-        false => Box::new(file),
+    let inner: Box<dyn Read> = if gzip {
+        Box::new(GzDecoder::new(file))
+    } else {
+        Box::new(file)
     };
     let ended = EndSeen {
         inner,
@@ -211,12 +212,13 @@ fn place(entry: &mut Entry<'_, Box<dyn Read>>, root: &Path) -> std::io::Result<(
     if matches!(kind, EntryType::XGlobalHeader) {
         return Ok(());
     }
-    match entry.unpack_in(root)? {
-        true => Ok(()),
-        false => Err(std::io::Error::new(
+    if entry.unpack_in(root)? {
+        Ok(())
+    } else {
+        Err(std::io::Error::new(
             std::io::ErrorKind::InvalidData,
             "an entry leads out of the folder",
-        )),
+        ))
     }
 }
 

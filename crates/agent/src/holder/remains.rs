@@ -127,9 +127,10 @@ pub(super) fn group(data: &Path) -> io::Result<Group> {
 /// Forgets what is noted in a copy of another directory, so that this one's holder has a name of its own.
 pub(super) fn forget_anothers(data: &Path) -> io::Result<()> {
     let noted: Option<HolderNote> = cached::load(&path(data));
-    match noted.is_some_and(|noted| noted.is_anothers(data)) {
-        true => forget(data).map_err(|(_, error)| error),
-        false => Ok(()),
+    if noted.is_some_and(|noted| noted.is_anothers(data)) {
+        forget(data).map_err(|(_, error)| error)
+    } else {
+        Ok(())
     }
 }
 

@@ -141,9 +141,10 @@ impl HolderService {
                 .map_err(|error| error.to_string()),
             RequestBody::Drop { listener } => {
                 let members = self.members();
-                match self.listeners.drop_one(listener, &members) {
-                    true => Ok((ReplyBody::Done, None)),
-                    false => Err(no_listener(listener)),
+                if self.listeners.drop_one(listener, &members) {
+                    Ok((ReplyBody::Done, None))
+                } else {
+                    Err(no_listener(listener))
                 }
             }
             RequestBody::Fetch { listener } => match self.listeners.fetch(listener) {

@@ -24,11 +24,12 @@ pub(super) fn unlinked() -> OpenOptions {
 
 /// Refuses what is no regular file.
 pub(super) fn regular(file: File, path: &Path) -> Result<File, JournalFileError> {
-    match file.metadata().map_err(disk("look at", path))?.is_file() {
-        true => Ok(file),
-        false => Err(disk("read", path)(io::Error::other(
+    if file.metadata().map_err(disk("look at", path))?.is_file() {
+        Ok(file)
+    } else {
+        Err(disk("read", path)(io::Error::other(
             "it is no regular file",
-        ))),
+        )))
     }
 }
 

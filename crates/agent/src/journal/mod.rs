@@ -50,7 +50,7 @@ impl Journal {
     ///
     /// # Errors
     /// It is locked, missing, cut, corrupt, from a newer program, in a copied directory, or the disk fails.
-    pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalFileError> {
+    pub fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalFileError> {
         let lock = lock(path)?;
         let witness = Witness::open(path)?;
         let (file, bytes) = match read(path)? {
@@ -77,7 +77,7 @@ impl Journal {
         (file, bytes): (File, Vec<u8>),
         witness: Witness,
         lock: File,
-    ) -> Result<(Journal, Vec<Record>), JournalFileError> {
+    ) -> Result<(Self, Vec<Record>), JournalFileError> {
         if (bytes.len() as u64) < CHUNK_BYTES {
             return Err(JournalFileError::Short {
                 path: path.to_owned(),
@@ -94,7 +94,7 @@ impl Journal {
                 witness: witness::path_of(path),
             });
         }
-        let mut opened = Journal {
+        let mut opened = Self {
             path: path.to_owned(),
             file,
             witness,

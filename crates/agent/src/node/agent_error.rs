@@ -31,7 +31,7 @@ pub enum AgentError {
     #[error("{} cannot be a data directory: {}", .0.display(), .1)]
     Unfit(PathBuf, &'static str),
     /// The data directory is a folder that has something else in it.
-    #[error("{} is no node's data directory: it holds `{}`, which is no agent's", .0.display(), .1)]
+    #[error("{} is not a node's data directory: it contains `{}`, which is not an agent's", .0.display(), .1)]
     NotANodes(PathBuf, &'static str),
     /// Others than the agent's user can change what it runs.
     #[error("the data directory is not safe")]
@@ -70,7 +70,7 @@ pub enum AgentError {
     #[error("processes of the software are left: {}", numbers(.0))]
     LeftBehind(Vec<i32>),
     /// The directory's original is not out of use.
-    #[error("the node that it is a copy of runs here still: process {} is its holder or its software{}", .0.process, place(.0))]
+    #[error("the original of this copy still runs on this machine: process {} is its holder or its software{}", .0.process, place(.0))]
     OriginalLives(Original),
     /// It is the node's own, whose software runs.
     #[error("{} is the node's own directory already, and its holder runs", .0.display())]
@@ -93,7 +93,7 @@ pub enum AgentError {
         why: String,
     },
     /// The server refuses the node, or its address is wrong.
-    #[error("the upgrade server does not take this node")]
+    #[error("the upgrade server refuses this node")]
     Server(#[from] ClientError),
     /// The member table cannot be used.
     #[error("the member table")]
@@ -120,10 +120,10 @@ impl LoopEnded {
     /// What that is to whoever started the agent.
     pub(super) fn into_result(self) -> Result<(), AgentError> {
         match self {
-            LoopEnded::Asked => Ok(()),
-            LoopEnded::HolderGone => Err(AgentError::HolderGone),
-            LoopEnded::Renumbered => Err(AgentError::Renumbered),
-            LoopEnded::Journal(error) => Err(error.into()),
+            Self::Asked => Ok(()),
+            Self::HolderGone => Err(AgentError::HolderGone),
+            Self::Renumbered => Err(AgentError::Renumbered),
+            Self::Journal(error) => Err(error.into()),
         }
     }
 }

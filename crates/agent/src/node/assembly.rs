@@ -4,7 +4,7 @@ use super::Node;
 use super::adapters::NodeAdapters;
 use super::agent_error::{AgentError, at};
 use super::bundles::Bundles;
-use super::catalog_updates::CatalogUpdate;
+use super::catalog_updates::{CatalogUpdate, ShownDistrust};
 use super::child::ChildKeeper;
 use super::clock::NodeClock;
 use super::held_calls::HeldCalls;
@@ -71,6 +71,7 @@ pub(super) struct Parts {
     pub(super) client: Arc<Client>,
     pub(super) link: ServerLink,
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
+    pub(super) distrust: ShownDistrust,
     pub(super) variables_kept: Option<String>,
 }
 
@@ -121,6 +122,7 @@ impl Parts {
             holder: self.holder,
             link: self.link,
             catalog_updates: self.catalog_updates,
+            distrust: self.distrust,
             progress: ShownProgress::default(),
             variables_kept: self.variables_kept,
             home,

@@ -11,6 +11,7 @@ use crate::sync::ServerLink;
 use model::api::{EventKind, NewEvent, NodeView};
 use model::ids::Version;
 use model::release::HistoryError;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,9 @@ pub(super) async fn update_of_checked(
     })
 }
 
+/// Why the node takes nothing new from its server, as people are told it; none while it does.
+pub(super) type ShownDistrust = Arc<Mutex<Option<String>>>;
+
 /// Follows the views for as long as the agent lives.
 pub(super) async fn follow(
     mut repository: Repository,
@@ -87,9 +91,10 @@ pub(super) async fn follow(
     layout: Layout,
     link: ServerLink,
     update: watch::Sender<Option<Arc<CatalogUpdate>>>,
+    distrust: ShownDistrust,
 ) {
     let mut views = link.view.clone();
-    let mut failures = Failures::default();
+    let mut failures = Failures { count: 0, distrust };
     loop {
         let view = views.borrow_and_update().clone();
         // A root that was rotated is looked for though nothing new is published.
@@ -97,7 +102,7 @@ pub(super) async fn follow(
         if let Some(view) = view {
             match update_of(&mut repository, view, &config).await {
                 Ok(fresh) => {
-                    failures = Failures::default();
+                    failures.are_over();
                     cached::save(&layout.used_view(), fresh.view.as_ref());
                     update.send_replace(Some(Arc::new(fresh)));
                 }
@@ -112,13 +117,17 @@ pub(super) async fn follow(
 }
 
 /// How often a view could not be used, and what was said of it.
-#[derive(Default)]
 struct Failures {
     count: u32,
-    told: Option<String>,
+    distrust: ShownDistrust,
 }
 
 impl Failures {
+    fn are_over(&mut self) {
+        self.count = 0;
+        *self.distrust.lock() = None;
+    }
+
     /// Says what is in the way where that is news; gives the pause before the next try.
     fn note(&mut self, error: &CatalogError, link: &ServerLink) -> Duration {
         self.count += 1;
@@ -133,14 +142,17 @@ impl Failures {
         let problem = chain(error);
         tracing::warn!(problem, "the repository cannot be read");
         let is_distrust = repository.is_some_and(RepositoryError::is_distrust);
-        if is_distrust && self.told.as_ref() != Some(&problem) {
-            link.tell(NewEvent {
-                kind: EventKind::NodeDistrusts.name().to_owned(),
-                version: None,
-                message: format!("takes nothing new, and serves on with what it has: {problem}"),
-                node_at_ms: NodeClock::new().now_ms(),
-            });
-            self.told = Some(problem);
+        if is_distrust {
+            let message = format!("takes nothing new, and serves on with what it has: {problem}");
+            let before = self.distrust.lock().replace(message.clone());
+            if before.as_ref() != Some(&message) {
+                link.tell(NewEvent {
+                    kind: EventKind::NodeDistrusts.name().to_owned(),
+                    version: None,
+                    message,
+                    node_at_ms: NodeClock::new().now_ms(),
+                });
+            }
         }
         RETRY_PAUSE
     }

@@ -35,9 +35,12 @@ pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
         return Err(AgentError::OriginalLives(original));
     }
     // What holds this very directory goes on doing so.
-    let forget = || match is_held {
-        true => Ok(()),
-        false => holder::forget(layout.root()),
+    let forget = || {
+        if is_held {
+            Ok(())
+        } else {
+            holder::forget(layout.root())
+        }
     };
     let records = Journal::claim(&layout.journal(), forget)?;
     let node = sync::enrolled(&layout, None).map(|enrolled| enrolled.node);

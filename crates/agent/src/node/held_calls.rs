@@ -8,6 +8,7 @@ use super::surroundings::Surroundings;
 use crate::cached;
 use crate::error_chain::chain;
 use crate::relay::Relay;
+use model::api::EventKind;
 use model::ids::Version;
 use model::machine;
 use parking_lot::Mutex;
@@ -139,7 +140,7 @@ impl HeldCalls {
         let message =
             format!("calls were held for {ms} ms, the release took {release_ms} ms of that");
         self.surroundings
-            .tell("node.released", Some(version), message);
+            .tell(EventKind::NodeReleased, Some(version), message);
         if let Err(error) = std::fs::remove_file(self.held_file()) {
             tracing::warn!(%error, "the next time that calls are held will look too long");
         }

@@ -45,13 +45,14 @@ fn digest(layout: &Layout, place: Place) -> Option<Digest> {
 /// What the node's report says of a disagreement.
 pub(super) fn reason(found: &Disagreement) -> String {
     let place = found.place();
-    match found.differs() {
-        true => format!(
+    if found.differs() {
+        format!(
             "the server has another upgrade {place} than the one that this node has, which stays as it is: put the server's database back once more and publish what the node has (it lies in versions/{place}/bundle of its data directory), then the other one as the next version; or begin the node with an empty data directory"
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "the server does not know upgrade {place}, which this node has and goes on with: publish it again, from the same folder (a copy lies in versions/{place}/bundle of the node's data directory)"
-        ),
+        )
     }
 }
 

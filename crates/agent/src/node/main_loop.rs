@@ -229,7 +229,7 @@ impl MainLoop {
         let (kind, message) = held_upgrades::event(now.as_ref());
         tracing::warn!("{message}");
         let version = now.as_ref().map(|found| found.version);
-        (self.node.surroundings).tell(kind.name(), version, told(&message));
+        (self.node.surroundings).tell(kind, version, told(&message));
         self.disagreement = now;
     }
 
@@ -319,7 +319,7 @@ impl MainLoop {
 
     fn tell(&self, note: Note) {
         tracing::info!(kind = note.kind.name(), "{}", note.message);
-        (self.node.surroundings).tell(note.kind.name(), note.version, told(&note.message));
+        (self.node.surroundings).tell(note.kind, note.version, told(&note.message));
     }
 
     /// Reports a reason that the machine does not know.
@@ -397,13 +397,13 @@ trait Panicked {
 
 impl Panicked for Outcome {
     fn panicked(reason: String) -> Self {
-        Outcome::Failed { reason }
+        Self::Failed { reason }
     }
 }
 
 impl Panicked for StageOutcome {
     fn panicked(reason: String) -> Self {
-        StageOutcome::Failed { reason }
+        Self::Failed { reason }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cached;
 use crate::members::{Address, MemberList};
 use crate::relay::LiveTraffic;
 use client::ClientError;
-use model::api::{Disagreement, MembersResponse};
+use model::api::{Disagreement, EventKind, MembersResponse};
 use model::ids::NodeId;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
@@ -278,7 +278,7 @@ impl Membership {
             missing.join(", ")
         );
         tracing::warn!("{message}");
-        (self.surroundings).tell("node.unknown_to_some", None, message);
+        (self.surroundings).tell(EventKind::NodeUnknownToSome, None, message);
     }
 
     /// Waits in the background until the node is known, then has what is served aligned again.
@@ -317,12 +317,11 @@ pub(super) async fn follow(membership: Weak<Membership>) {
             (_, None) => return,
             (Ok(Ok(answer)), Some(here)) => {
                 has_warned = false;
-                match here.speaks_otherwise() {
-                    true => RETRY_PAUSE,
-                    false => {
-                        here.take_members(answer).await;
-                        QUESTION_GAP
-                    }
+                if here.speaks_otherwise() {
+                    RETRY_PAUSE
+                } else {
+                    here.take_members(answer).await;
+                    QUESTION_GAP
                 }
             }
             (Ok(Err(error)), Some(here)) => {

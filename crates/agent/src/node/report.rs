@@ -62,15 +62,17 @@ fn as_seen(node: &Node, mut status: NodeStatus) -> NodeStatus {
     status
 }
 
-/// What people should know of the node's calls.
+/// What people should know of the node beside its state.
 fn remarks(node: &Node, counters: &BTreeMap<String, u64>) -> Vec<String> {
     let tally = &node.relay.tally;
     if let Some(times) = counters.get(Counter::ConnectLikeAMember.name()) {
         tally.bypassed(*times);
     }
     let recent = tally.remarks.recent(Instant::now());
-    let lasting = node.surroundings.variables_kept.iter();
-    lasting.chain(&recent).map(|remark| told(remark)).collect()
+    let distrust = node.surroundings.distrust.lock().clone();
+    let kept = node.surroundings.variables_kept.iter();
+    let all = kept.chain(&distrust).chain(&recent);
+    all.map(|remark| told(remark)).collect()
 }
 
 /// The agent's counters and the hooks', by name.

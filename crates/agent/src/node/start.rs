@@ -3,7 +3,7 @@
 use super::Node;
 use super::agent_error::AgentError;
 use super::assembly::{HostTools, Parts};
-use super::catalog_updates::{self, CatalogError, CatalogUpdate};
+use super::catalog_updates::{self, CatalogError, CatalogUpdate, ShownDistrust};
 use super::child::{self, ChildStart};
 use super::enrolment::Enrolling;
 use super::held_upgrades::HeldUpgrades;
@@ -79,7 +79,9 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         let _ = tokio::time::timeout(FIRST_VIEW_LIMIT, link.view.changed()).await;
     }
     let repository = Repository::new(client.clone(), &layout, config.root.clone());
-    let (first, updates) = follow_catalog(repository, &config, &layout, &link, &vital).await;
+    let distrust = ShownDistrust::default();
+    let seen = (&link, distrust.clone());
+    let (first, updates) = follow_catalog(repository, &config, &layout, seen, &vital).await;
     let node = Parts {
         config,
         layout,
@@ -89,6 +91,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         client,
         link,
         catalog_updates: updates.clone(),
+        distrust,
         variables_kept,
     }
     .assemble()?;
@@ -158,7 +161,7 @@ async fn follow_catalog(
     mut repository: Repository,
     config: &Config,
     layout: &Layout,
-    link: &ServerLink,
+    (link, distrust): (&ServerLink, ShownDistrust),
     vital: &Vital,
 ) -> (
     Option<Arc<CatalogUpdate>>,
@@ -183,6 +186,7 @@ async fn follow_catalog(
         layout.clone(),
         link.clone(),
         sender,
+        distrust,
     );
     vital.spawn("learning of upgrades", following);
     (first, updates)
@@ -205,7 +209,7 @@ impl Node {
         };
         self.relay.tally.remarks.note(
             Instant::now(),
-            "node.set_back",
+            EventKind::NodeSetBack,
             "journal",
             format!(
                 "goes on from an older state, which was claimed: {behind} records that the server has heard of are not in its journal, and what was acknowledged since may be lost"
@@ -217,7 +221,7 @@ impl Node {
     fn tell_kept_variables(&self) {
         if let Some(text) = &self.surroundings.variables_kept {
             tracing::warn!("{text}");
-            let kind = EventKind::NodeVariablesKept.name();
+            let kind = EventKind::NodeVariablesKept;
             self.surroundings.tell(kind, None, text.clone());
         }
     }

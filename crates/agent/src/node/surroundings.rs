@@ -1,6 +1,6 @@
 //! What every part of an agent uses: who the node is, where its data lies, and whom it speaks to.
 
-use super::catalog_updates::CatalogUpdate;
+use super::catalog_updates::{CatalogUpdate, ShownDistrust};
 use super::clock::NodeClock;
 use crate::birth::Birth;
 use crate::config::Config;
@@ -9,7 +9,7 @@ use crate::layout::Layout;
 use crate::relay::LabelIdentity;
 use crate::sync::ServerLink;
 use client::Client;
-use model::api::{NewEvent, Progress};
+use model::api::{EventKind, NewEvent, Progress};
 use model::ids::Version;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ pub(super) struct Surroundings {
     pub(super) link: ServerLink,
     /// What the repository says, anew with every view; none before the first.
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
+    /// Why nothing new is taken from the server.
+    pub(super) distrust: ShownDistrust,
     pub(super) progress: ShownProgress,
     /// What is to be told where the software has other variables than the agent was given.
     pub(super) variables_kept: Option<String>,
@@ -45,9 +47,9 @@ pub(super) struct NothingHeard;
 
 impl Surroundings {
     /// Tells the history what happened.
-    pub(super) fn tell(&self, kind: &str, version: Option<Version>, message: String) {
+    pub(super) fn tell(&self, kind: EventKind, version: Option<Version>, message: String) {
         self.link.tell(NewEvent {
-            kind: kind.to_owned(),
+            kind: kind.name().to_owned(),
             version,
             message,
             node_at_ms: self.clock.now_ms(),

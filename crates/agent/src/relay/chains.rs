@@ -108,10 +108,10 @@ impl Adapters {
     fn conflicts(&self, service: &str, is_observed: bool) -> Arc<Conflicts> {
         let mut all = self.conflicts.lock();
         let own = all.entry(service.to_owned()).or_default().clone();
-        match is_observed {
-            // Calls that began before are excluded too.
-            true => all.entry(OBSERVED.to_owned()).or_insert(own).clone(),
-            false => own,
+        if is_observed {
+            all.entry(OBSERVED.to_owned()).or_insert(own).clone()
+        } else {
+            own
         }
     }
 }

@@ -50,9 +50,10 @@ pub(crate) async fn read(
     stream: &mut TcpStream,
     callers_speak_first: bool,
 ) -> io::Result<FirstBytes> {
-    let (wait, nothing) = match callers_speak_first {
-        true => (CALL_WAIT, FirstBytes::Silent),
-        false => (LABEL_WAIT, FirstBytes::Unlabelled),
+    let (wait, nothing) = if callers_speak_first {
+        (CALL_WAIT, FirstBytes::Silent)
+    } else {
+        (LABEL_WAIT, FirstBytes::Unlabelled)
     };
     let mut deadline = Instant::now() + wait;
     let mut has_begun = false;

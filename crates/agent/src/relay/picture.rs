@@ -230,9 +230,10 @@ impl Picture {
         let mut outer = of_calls(direction);
         let passed = steps.iter().rev();
         // Adapters farther away learn through those that are passed: all of them must follow.
-        match outer.len() >= steps.len() && passed.eq(&outer[..steps.len()]) {
-            true => drop(outer.drain(..steps.len())),
-            false => outer.clear(),
+        if outer.len() >= steps.len() && passed.eq(&outer[..steps.len()]) {
+            drop(outer.drain(..steps.len()))
+        } else {
+            outer.clear()
         }
         CallFollowers {
             outer,

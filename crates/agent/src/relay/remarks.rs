@@ -1,6 +1,7 @@
 //! What people should know of calls that go wrong, beside the counters: each matter once, with its latest case and how often it came up.
 //! It stands in the node's report as long as it is recent, in the log and among the events when it comes up anew.
 
+use model::api::EventKind;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub(crate) struct Remarks {
 }
 
 struct Matter {
-    kind: &'static str,
+    kind: EventKind,
     text: String,
     times: u64,
     last: Instant,
@@ -30,14 +31,14 @@ struct Matter {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct News {
     /// Its kind.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: EventKind,
     /// One line for people.
     pub(crate) text: String,
 }
 
 impl Remarks {
     /// Something has come up: what it is about, by which it is known again, and its case in words.
-    pub(crate) fn note(&self, now: Instant, kind: &'static str, about: &str, text: String) {
+    pub(crate) fn note(&self, now: Instant, kind: EventKind, about: &str, text: String) {
         let mut matters = self.matters();
         matters.retain(|_, matter| now.duration_since(matter.last) < RECENT);
         let key = format!("{kind} {about}");
@@ -50,7 +51,7 @@ impl Remarks {
         if matters.len() >= MATTERS_MAX {
             return;
         }
-        tracing::warn!(kind, "{text}");
+        tracing::warn!(%kind, "{text}");
         let matter = Matter {
             kind,
             text,
@@ -101,19 +102,24 @@ mod tests {
         let after = |seconds| begun + Duration::from_secs(seconds);
         remarks.note(
             begun,
-            "answer.refused",
+            EventKind::AnswerRefused,
             "GET /a",
             "no rule for 500".to_owned(),
         );
         remarks.note(
             after(1),
-            "answer.refused",
+            EventKind::AnswerRefused,
             "GET /a",
             "no rule for 502".to_owned(),
         );
-        remarks.note(after(2), "sessions.failed", "bus", "it trapped".to_owned());
+        remarks.note(
+            after(2),
+            EventKind::SessionsFailed,
+            "bus",
+            "it trapped".to_owned(),
+        );
         let told: Vec<_> = remarks.news().into_iter().map(|news| news.kind).collect();
-        assert_eq!(told, ["answer.refused", "sessions.failed"]);
+        assert_eq!(told, [EventKind::AnswerRefused, EventKind::SessionsFailed]);
         assert_eq!(remarks.news(), []);
         let recent = remarks.recent(after(3));
         assert_eq!(recent, ["no rule for 502 (2 times)", "it trapped"]);
@@ -121,7 +127,7 @@ mod tests {
         // What comes up again after a while is news again.
         remarks.note(
             after(700),
-            "answer.refused",
+            EventKind::AnswerRefused,
             "GET /a",
             "no rule for 500".to_owned(),
         );
@@ -129,7 +135,7 @@ mod tests {
         for number in 0..100 {
             remarks.note(
                 after(700),
-                "answer.refused",
+                EventKind::AnswerRefused,
                 &number.to_string(),
                 String::new(),
             );

@@ -3,7 +3,7 @@
 use super::gate::{Admission, CallGate};
 use super::software_dial::LabelledDial;
 use super::{ConnectionEnds, Recorder, Relay, ResetReason, reset_std, tap};
-use call::{Dial, Form, Upstream};
+use call::{Dial, MessageForm, Upstream};
 use model::bundle::{Connections, Protocol};
 use model::ids::Version;
 use serve::{MessageNode, MessageProtocol, Served};
@@ -77,9 +77,10 @@ impl Relay {
             () = self.retired(arrived), if label.is_some() => Admission::Closed(ResetReason::Retired),
         };
         let version = gate.version().unwrap_or(arrived);
-        let _open = match version == arrived {
-            true => open,
-            false => self.tally.connection(version),
+        let _open = if version == arrived {
+            open
+        } else {
+            self.tally.connection(version)
         };
         let admitted = AdmittedCaller {
             stream,
@@ -127,14 +128,14 @@ impl Relay {
         let manner = picture.manner(&caller.service);
         let carried = matches!(manner, Some((_, Connections::Stateless)));
         let form = match manner {
-            None | Some((Protocol::Http, _)) => Form::Http,
-            Some((Protocol::Resp, _)) => Form::Resp,
-            Some(_) => Form::Message,
+            None | Some((Protocol::Http, _)) => None,
+            Some((Protocol::Resp, _)) => Some(MessageForm::Resp),
+            Some(_) => Some(MessageForm::Framed),
         };
         caller.gate.carry(carried);
-        if form == Form::Http {
+        let Some(form) = form else {
             return self.translate(caller).await;
-        }
+        };
         let Some(codec) = picture.codec(&caller.service, caller.version) else {
             return self.reset(caller.stream, ResetReason::ProtocolWithoutAdapter);
         };

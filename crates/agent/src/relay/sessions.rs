@@ -3,6 +3,7 @@
 use super::serving::AdmittedCaller;
 use super::{Picture, Relay, ResetReason, reset_std};
 use call::{Dial, SessionCaller, Sessions, Upstream};
+use model::api::EventKind;
 use model::ids::Version;
 use model::routing::{AdapterDirection, RouteStep};
 use serve::{SessionChain, SessionEnd, SessionError, serve_session};
@@ -97,7 +98,12 @@ impl Relay {
                 if !matches!(error, SessionError::Connection(_)) {
                     let text = format!("sessions of `{}` are reset: {why}", who.service);
                     let remarks = &self.tally.remarks;
-                    remarks.note(Instant::now(), "sessions.failed", &who.service, text);
+                    remarks.note(
+                        Instant::now(),
+                        EventKind::SessionsFailed,
+                        &who.service,
+                        text,
+                    );
                 }
                 (ResetReason::SessionFailed.counter(), Some(why))
             }

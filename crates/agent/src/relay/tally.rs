@@ -3,6 +3,7 @@
 use super::ResetReason;
 use super::remarks::Remarks;
 use call::{Counters, Direction, Failure, Observer, Refusal, RefusalKind};
+use model::api::EventKind;
 use model::ids::Version;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ impl Tally {
              such calls carry no label, and get the public version's interface. If they are members' addresses, declare them with `advertise`"
         );
         self.remarks
-            .note(Instant::now(), "member.bypassed", "", text);
+            .note(Instant::now(), EventKind::MemberBypassed, "", text);
     }
 
     /// Counts a connection as open at a version until the guard is dropped.
@@ -109,7 +110,7 @@ impl Observer for Tally {
             );
             let now = Instant::now();
             self.remarks
-                .note(now, "answer.refused", &refusal.rule, text);
+                .note(now, EventKind::AnswerRefused, &refusal.rule, text);
         }
     }
 
@@ -119,7 +120,8 @@ impl Observer for Tally {
         if let Failure::Adapter(broken) = failure {
             let text = format!("an adapter failed ({}): {}", broken.rule, broken.reason);
             let now = Instant::now();
-            self.remarks.note(now, "adapter.failed", &broken.rule, text);
+            self.remarks
+                .note(now, EventKind::AdapterFailed, &broken.rule, text);
         }
     }
 }

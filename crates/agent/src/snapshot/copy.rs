@@ -231,14 +231,13 @@ impl Copying<'_> {
 
     fn failed(&self, what: &'static str, inner: &Path, error: io::Error) -> SnapshotError {
         let place = self.place(inner);
-        match is_mount(&error) {
-            true => place.failed(what, error),
-            false => {
-                let Trees {
-                    room, bytes_total, ..
-                } = *self.trees;
-                full_or(what, &place.path(), room, error, bytes_total)
-            }
+        if is_mount(&error) {
+            place.failed(what, error)
+        } else {
+            let Trees {
+                room, bytes_total, ..
+            } = *self.trees;
+            full_or(what, &place.path(), room, error, bytes_total)
         }
     }
 }

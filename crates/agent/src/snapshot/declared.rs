@@ -57,9 +57,10 @@ impl DeclaredState {
                 let folder = at.inner.parent().unwrap_or(Path::new(""));
                 let up: PathBuf = folder.components().map(|_| "..").collect();
                 let carried = up.join(inner);
-                match carried.as_os_str().is_empty() {
-                    true => PathBuf::from("."),
-                    false => carried,
+                if carried.as_os_str().is_empty() {
+                    PathBuf::from(".")
+                } else {
+                    carried
                 }
             }
             Err(_) => target,
@@ -96,9 +97,10 @@ impl WalkPlace<'_> {
 
     pub(super) fn failed(&self, what: &'static str, source: io::Error) -> SnapshotError {
         let path = self.path();
-        match is_mount(&source) {
-            true => self.unfit("is another file system, mounted there, which is no part of the state: mount it elsewhere, and declare a link to it as `shared`".to_owned()),
-            false => SnapshotError::Io { what, path, source },
+        if is_mount(&source) {
+            self.unfit("is another file system, mounted there, which is no part of the state: mount it elsewhere, and declare a link to it as `shared`".to_owned())
+        } else {
+            SnapshotError::Io { what, path, source }
         }
     }
 
@@ -108,11 +110,12 @@ impl WalkPlace<'_> {
     }
 
     pub(super) fn judge_depth(&self, depth: usize) -> Result<(), SnapshotError> {
-        match depth > DEPTH_MAX {
-            true => Err(self.unfit(format!(
+        if depth > DEPTH_MAX {
+            Err(self.unfit(format!(
                 "lies deeper than {DEPTH_MAX} folders: that is not copied"
-            ))),
-            false => Ok(()),
+            )))
+        } else {
+            Ok(())
         }
     }
 }

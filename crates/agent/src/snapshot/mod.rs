@@ -164,16 +164,13 @@ fn look(from: &Path, declared: &DeclaredState) -> Result<TreePlan, SnapshotError
 impl SnapshotError {
     /// The disk is full, or would be.
     pub fn is_no_space(&self) -> bool {
-        matches!(
-            self,
-            SnapshotError::NoSpace { .. } | SnapshotError::NoFiles { .. }
-        )
+        matches!(self, Self::NoSpace { .. } | Self::NoFiles { .. })
     }
 
     /// The software has removed something while it was looked for.
     pub fn is_passing(&self) -> bool {
         let vanished = |source: &io::Error| source.kind() == io::ErrorKind::NotFound;
-        matches!(self, SnapshotError::Io { what, source, .. } if *what != FIND && vanished(source))
+        matches!(self, Self::Io { what, source, .. } if *what != FIND && vanished(source))
     }
 }
 

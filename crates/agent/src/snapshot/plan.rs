@@ -47,7 +47,7 @@ impl TreePlan {
             root,
             state,
             declared,
-            plan: TreePlan::default(),
+            plan: Self::default(),
         };
         look.folder(state, Path::new(""), 0)?;
         Ok(look.plan)

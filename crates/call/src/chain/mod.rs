@@ -155,13 +155,13 @@ impl fmt::Debug for Chain {
 
 impl Chain {
     /// A chain of adapters, the first being nearest to the caller.
-    pub fn of(direction: Direction, steps: Vec<Arc<dyn Calls>>, conflicts: &Conflicts) -> Chain {
+    pub fn of(direction: Direction, steps: Vec<Arc<dyn Calls>>, conflicts: &Conflicts) -> Self {
         let length = steps.len();
         let place = |(index, adapter)| ChainStep {
             adapter,
             locks: conflicts.level(length - 1 - index, direction),
         };
-        Chain {
+        Self {
             direction: Some(direction),
             steps: steps.into_iter().enumerate().map(place).collect(),
             length,
@@ -178,7 +178,7 @@ impl Chain {
         outer: Vec<Arc<dyn Calls>>,
         across: Vec<Arc<dyn Calls>>,
         conflicts: &Conflicts,
-    ) -> Chain {
+    ) -> Self {
         let direction = self.direction.unwrap_or(Direction::Past);
         let line = |adapters: Vec<Arc<dyn Calls>>, below: usize, direction| {
             let place = |(index, adapter)| ChainStep {
@@ -197,8 +197,8 @@ impl Chain {
     }
 
     /// The chain of calls that pass unchanged.
-    pub fn empty() -> Chain {
-        Chain {
+    pub fn empty() -> Self {
+        Self {
             direction: None,
             steps: Vec::new(),
             length: 0,
@@ -209,7 +209,7 @@ impl Chain {
     /// The same adapters with a probe before each of them and one before the software; `probe` makes the one that calls reach after so
     /// many adapters. Probes count as no adapters and hold no conflict keys.
     #[must_use]
-    pub fn probed(&self, probe: impl Fn(usize) -> Arc<dyn Calls>) -> Chain {
+    pub fn probed(&self, probe: impl Fn(usize) -> Arc<dyn Calls>) -> Self {
         let locks: Arc<Locks> = Arc::default();
         let probe = |depth| ChainStep {
             adapter: probe(depth),
@@ -219,7 +219,7 @@ impl Chain {
         for (index, step) in self.steps.iter().enumerate() {
             steps.extend([step.clone(), probe(index + 1)]);
         }
-        Chain {
+        Self {
             direction: self.direction,
             steps,
             length: self.length,
@@ -269,7 +269,7 @@ impl Chain {
         Box::pin(async move {
             // Before any conflict key: whoever holds one never waits for a place.
             let mut call = call;
-            call.head.extensions.insert(Places::take(instances).await);
+            call.context_mut().places = Some(Places::take(instances).await);
             pass(&self.steps, software, call).await
         })
     }

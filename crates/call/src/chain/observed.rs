@@ -13,12 +13,11 @@ use tokio::time::timeout;
 
 use super::{Chain, ChainStep, ChainTold, Delegate, Next, pass};
 use crate::Pending;
-use crate::body::{Body, BodyError};
 use crate::chain::{FollowedCall, Follower, Observation};
 use crate::conflicts::{HeldKey, Hold, Key, Locks};
 use crate::exchange::{Answer, Call};
 use crate::places::Places;
-use crate::refusal::{Failure, Refusal};
+use crate::refusal::Failure;
 
 /// How long a call waits for the key of an adapter on the other side of the software. Only where the two name one thing differently can
 /// they wait for each other.
@@ -40,7 +39,7 @@ pub(super) async fn call(
     let steps = [&chain.steps, &told.outer, &told.across];
     let steps = steps.into_iter().flatten();
     let instances = steps.map(|step| step.adapter.instances()).sum();
-    call.head.extensions.insert(Places::take(instances).await);
+    call.context_mut().places = Some(Places::take(instances).await);
     let _far = match (told.outer.len().max(told.across.len()), chain.length) {
         (0 | 1, 0 | 1) => None,
         (0 | 1, _) => Some(Far::Together {
@@ -94,7 +93,7 @@ async fn follow(
     software: &mut (dyn Delegate + '_),
     call: Call,
 ) -> Result<Answer, Failure> {
-    let (limits, mut call) = (call.limits, call);
+    let (limits, mut call) = (call.context().limits, call);
     let mut heard = Vec::with_capacity(lines.len());
     for line in lines {
         let (back, here) = line.near.hear(call).await?;
@@ -124,7 +123,7 @@ async fn follow(
         expected.push((key, here.expect(next).await?));
     }
     let answered = match pass(path, software, call).await {
-        Ok(answer) => whole(answer, limits).await,
+        Ok(answer) => answer.whole(limits).await,
         Err(failure) => Err(failure),
     };
     for ((line, here), (_key, mut expected)) in heard.iter().zip(expected) {
@@ -157,23 +156,9 @@ async fn hold<'l>(
     }
 }
 
-/// An answer that has arrived whole, as those who follow are shown it.
-async fn whole(answer: Answer, limits: crate::body::BodyLimits) -> Result<Answer, Failure> {
-    let Answer { head, body } = answer;
-    let body = body.into_bytes(limits).await.map_err(|error| match error {
-        BodyError::Connection(error) => Failure::Broken(error),
-        error => Refusal::of_answer(error.to_string()).into(),
-    })?;
-    let body = match body.is_empty() {
-        true => Body::Empty,
-        false => Body::Bytes(body),
-    };
-    Ok(Answer { head, body })
-}
-
 impl<'a> ObservedLine<'a> {
     /// The adapters of a line; none where nobody can follow.
-    fn new(steps: &'a [ChainStep]) -> Option<ObservedLine<'a>> {
+    fn new(steps: &'a [ChainStep]) -> Option<Self> {
         let near = steps.first()?.adapter.follower()?;
         Some(ObservedLine { steps, near })
     }

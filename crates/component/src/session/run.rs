@@ -46,9 +46,12 @@ pub(super) async fn run(
     let asking = async {
         let places = Places::take(1).await;
         let taken = pool.take(&places).await;
-        let mut instance = taken.map_err(|error| match is_out_of_memory(&error) {
-            true => RunFailure::Memory(memory_mib),
-            false => trapped(error),
+        let mut instance = taken.map_err(|error| {
+            if is_out_of_memory(&error) {
+                RunFailure::Memory(memory_mib)
+            } else {
+                trapped(error)
+            }
         })?;
         let host = instance.store.data_mut();
         host.context = Some(Context {
@@ -69,9 +72,12 @@ pub(super) async fn run(
         let (said, mut instance) =
             ended.ok_or_else(|| RunFailure::Trapped("the agent ends".to_owned()))?;
         let host = instance.store.data_mut();
-        let said = said.map_err(|error| match host.limits().exceeded {
-            true => RunFailure::Memory(memory_mib),
-            false => trapped(error),
+        let said = said.map_err(|error| {
+            if host.limits().exceeded {
+                RunFailure::Memory(memory_mib)
+            } else {
+                trapped(error)
+            }
         })?;
         host.turn.end();
         let context = host.context.take();

@@ -40,8 +40,8 @@ impl SessionStep {
         program: Arc<Program>,
         stores: Arc<Stores>,
         place: ChainPlace,
-    ) -> SessionStep {
-        SessionStep {
+    ) -> Self {
+        Self {
             declaration,
             program,
             stores,
@@ -71,9 +71,10 @@ impl SessionStep {
 
     /// An event that only looks.
     async fn looking(&self, question: SessionQuestion) -> Result<SessionAnswer, RunFailure> {
-        let transaction = match self.program.uses_state() {
-            true => Some(self.state()?.transaction(0, false)),
-            false => None,
+        let transaction = if self.program.uses_state() {
+            Some(self.state()?.transaction(0, false))
+        } else {
+            None
         };
         self.run(question, transaction).await.map(|(said, _)| said)
     }

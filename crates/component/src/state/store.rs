@@ -78,7 +78,7 @@ impl AdapterState {
         file: &Path,
         origin: StateOrigin,
         frozen: Arc<AtomicBool>,
-    ) -> Result<Arc<AdapterState>, StateError> {
+    ) -> Result<Arc<Self>, StateError> {
         let failed = |what| {
             move |why: redb::Error| StateError::Store {
                 file: file.display().to_string(),
@@ -100,7 +100,7 @@ impl AdapterState {
         let used = Arc::new(AtomicI64::new(found.used));
         let committer = committer::start(database.clone(), unfinished.clone(), used.clone())
             .map_err(|error| failed("start its thread")(redb::Error::Io(error)))?;
-        Ok(Arc::new(AdapterState {
+        Ok(Arc::new(Self {
             file: file.to_owned(),
             committer,
             database,
@@ -279,7 +279,7 @@ struct StoreContents {
 }
 
 impl StoreContents {
-    fn read(database: &Database) -> Result<StoreContents, redb::Error> {
+    fn read(database: &Database) -> Result<Self, redb::Error> {
         // Makes the tables of a new file.
         let making = database.begin_write()?;
         making.open_table(ENTRIES)?;
@@ -287,7 +287,7 @@ impl StoreContents {
         making.open_table(BEGUN)?;
         making.commit()?;
         let reading = database.begin_read()?;
-        let mut found = StoreContents {
+        let mut found = Self {
             used: 0,
             unfinished: std::collections::BTreeMap::new(),
             begun: BTreeSet::new(),

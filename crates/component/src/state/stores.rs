@@ -53,8 +53,8 @@ const TRANSFORMED: &str = "transformed";
 
 impl Stores {
     /// States below this folder, which is made when it is needed.
-    pub fn new(folder: impl Into<PathBuf>) -> Stores {
-        Stores {
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
             folder: folder.into(),
             open: Mutex::default(),
             frozen: Arc::default(),
@@ -72,9 +72,10 @@ impl Stores {
             return Ok(state.clone());
         }
         let transformed = self.file(id, TRANSFORMED);
-        let (file, origin) = match transformed.exists() {
-            true => (transformed, StateOrigin::Transformed),
-            false => (self.file(id, NEW), StateOrigin::New),
+        let (file, origin) = if transformed.exists() {
+            (transformed, StateOrigin::Transformed)
+        } else {
+            (self.file(id, NEW), StateOrigin::New)
         };
         std::fs::create_dir_all(&self.folder).map_err(|error| failed(&file, "make", &error))?;
         let state = AdapterState::open(&file, origin, self.frozen.clone())?;

@@ -70,13 +70,13 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(state: Arc<AdapterState>, limit: u64, may_write: bool) -> Transaction {
+    pub(super) fn new(state: Arc<AdapterState>, limit: u64, may_write: bool) -> Self {
         let reserved = Reserved {
             used: state.used.clone(),
             reserved: 0,
             net: 0,
         };
-        Transaction {
+        Self {
             state,
             snapshot: None,
             changes: BTreeMap::new(),

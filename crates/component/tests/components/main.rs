@@ -202,7 +202,10 @@ async fn calls_through_chains_do_not_wait_for_each_other_in_a_circle() {
             let mut software = stage::Software::default();
             let target = format!("/{number}");
             let answer = chain.call(stage::call("POST", &target, "x"), &mut software);
-            answer.await.map(|answer| answer.head.status.as_u16())
+            answer
+                .await?
+                .into_http()
+                .map(|answer| answer.head.status.as_u16())
         });
     }
     let answers = tokio::time::timeout(std::time::Duration::from_secs(60), calls.join_all());

@@ -24,11 +24,11 @@ struct Node {
 }
 
 impl Node {
-    fn new(folder: &Path, rules: &str) -> Node {
+    fn new(folder: &Path, rules: &str) -> Self {
         let stores = Arc::new(Stores::new(folder));
         let follows = following_memory();
         let step = |upgrade, direction| step_of(&follows, rules, &stores, upgrade, direction);
-        Node {
+        Self {
             past: vec![step(3, Direction::Past), step(2, Direction::Past)],
             future: vec![step(4, Direction::Future), step(5, Direction::Future)],
             conflicts: Conflicts::default(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use call::{
-    Answer, Body, BodyLimits, Call, Calls, Chain, Conflicts, Delegate, Direction, Failure, Next,
-    Pending,
+    Answer, Body, BodyLimits, Call, CallContext, Calls, Chain, Conflicts, Delegate, Direction,
+    Failure, HttpAnswer, HttpCall, Next, Pending,
 };
 use component::{ChainPlace, ComponentStep, Declaration, Program};
 use component::{StateId, Stores};
@@ -34,14 +34,13 @@ impl Delegate for Software {
             if mute {
                 std::future::pending::<()>().await;
             }
+            let call = call.into_http()?;
             let response = http::Response::builder()
                 .header("x-method", call.head.method.as_str())
                 .header("x-target", call.head.uri.to_string());
             let (head, ()) = response.body(()).expect("valid").into_parts();
-            Ok(Answer {
-                head,
-                body: call.body,
-            })
+            let body = call.body;
+            Ok(HttpAnswer { head, body }.into())
         })
     }
 }
@@ -74,11 +73,12 @@ pub(crate) fn call(method: &str, target: &str, body: &str) -> Call {
         "" => Body::Empty,
         text => Body::Bytes(Bytes::copy_from_slice(text.as_bytes())),
     };
-    Call {
+    let context = CallContext::new(LIMITS);
+    Call::Http(HttpCall {
         head,
         body,
-        limits: LIMITS,
-    }
+        context,
+    })
 }
 
 /// A declaration of `guest.wasm`, with this behind its first line.
@@ -96,8 +96,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(component: &[u8], rest: &str, folder: &Path) -> Stage {
-        Stage::of(
+    pub(crate) fn new(component: &[u8], rest: &str, folder: &Path) -> Self {
+        Self::of(
             component,
             rest,
             Arc::new(Stores::new(folder)),
@@ -110,9 +110,9 @@ impl Stage {
         rest: &str,
         stores: Arc<Stores>,
         direction: Direction,
-    ) -> Stage {
+    ) -> Self {
         let step = step(component, rest, &stores, direction);
-        Stage {
+        Self {
             chain: Chain::of(direction, vec![step], &Conflicts::default()),
             software: Software::default(),
             stores,
@@ -129,7 +129,7 @@ impl Stage {
         let mut software = self.software.clone();
         let answer = self.chain.call(call(method, target, body), &mut software);
         let answer = tokio::time::timeout(Duration::from_secs(60), answer);
-        let answer = answer.await.expect("an end")?;
+        let answer = answer.await.expect("an end")?.into_http()?;
         Ok((answer.head.status.as_u16(), text(answer.body)))
     }
 

@@ -93,8 +93,8 @@ pub struct Shown {
 }
 
 impl From<&Request> for Shown {
-    fn from(request: &Request) -> Shown {
-        Shown {
+    fn from(request: &Request) -> Self {
+        Self {
             line: format!("{} {}", request.method, request.target),
             headers: request.headers.clone(),
             body: (!request.body.is_empty()).then(|| request.body.pretty()),
@@ -103,8 +103,8 @@ impl From<&Request> for Shown {
 }
 
 impl From<&Reply> for Shown {
-    fn from(reply: &Reply) -> Shown {
-        Shown {
+    fn from(reply: &Reply) -> Self {
+        Self {
             line: reply.status.to_string(),
             headers: reply.headers.clone(),
             body: (!reply.body.is_empty()).then(|| reply.body.pretty()),

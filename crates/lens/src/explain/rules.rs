@@ -150,9 +150,10 @@ fn recipe(recipe: &Recipe, passage: &Passage<'_>) -> Vec<RuleSeen> {
     let mut seen = Vec::new();
     for (index, rule) in recipe.rules().iter().enumerate() {
         let own = named.iter().filter(|found| found.rule == index);
-        let mut one = match rule.family {
-            true => seen_family(rule, own.map(|found| found.name.as_str()), passage),
-            false => seen_rule(rule, passage),
+        let mut one = if rule.family {
+            seen_family(rule, own.map(|found| found.name.as_str()), passage)
+        } else {
+            seen_rule(rule, passage)
         };
         let is_it = |(name, _): &(&str, &str)| {
             let rest = name.strip_prefix(rule.name.as_str());

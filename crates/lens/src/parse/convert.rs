@@ -154,9 +154,10 @@ fn everywhere<'n>(
     node: &TomlNode<'n>,
     rules: &mut RuleContext<'_, 'n>,
 ) -> Result<Convert, DeclarationError> {
-    let named = match node.is_text() {
-        true => rule::set(node, rules)?,
-        false => node.clone(),
+    let named = if node.is_text() {
+        rule::set(node, rules)?
+    } else {
+        node.clone()
     };
     if rules.sets >= rule::SETS_MAX {
         return Err(node.error("a set of rules stands inside itself"));

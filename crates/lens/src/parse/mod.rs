@@ -298,9 +298,10 @@ fn declared(node: &TomlNode<'_>, needs_reason: bool) -> Result<DeclaredRefusal, 
     let inner = node.section()?;
     let missing = |what: &str| node.error(format!("a refusal needs a {what}"));
     let status = status(&inner.get("status").ok_or_else(|| missing("status"))?)?;
-    let reason = match needs_reason {
-        true => inner.text("reason")?.ok_or_else(|| missing("reason"))?,
-        false => "",
+    let reason = if needs_reason {
+        inner.text("reason")?.ok_or_else(|| missing("reason"))?
+    } else {
+        ""
     };
     let body = inner.json("body")?;
     let media = inner

@@ -116,9 +116,10 @@ fn spread<'n>(
 ) -> Result<Vec<TomlNode<'n>>, DeclarationError> {
     let mut all = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let named = match node.is_table() {
-            true => node.section()?.get("use"),
-            false => None,
+        let named = if node.is_table() {
+            node.section()?.get("use")
+        } else {
+            None
         };
         let Some(named) = named else {
             all.push(node.clone());

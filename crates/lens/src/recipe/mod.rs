@@ -46,7 +46,7 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    pub(crate) fn new(rules: Vec<Rule>, rest: Rest) -> Recipe {
+    pub(crate) fn new(rules: Vec<Rule>, rest: Rest) -> Self {
         let order = [Side::Old, Side::New].map(|toward| {
             let mut order: Vec<usize> = (0..rules.len()).collect();
             let depth = |index: &usize| rules[*index].depth(toward.other());
@@ -57,7 +57,7 @@ impl Recipe {
         let has_body = |side: Side| rules.iter().any(|rule| rule.has_body(side));
         let body = [has_body(Side::Old), has_body(Side::New)];
         let families = [Side::Old, Side::New].map(|toward| family::order(&rules, toward));
-        Recipe {
+        Self {
             rules,
             rest,
             order,
@@ -133,9 +133,10 @@ impl Recipe {
             }
         }
         let families = &self.families[toward as usize];
-        let found = match families.is_empty() {
-            true => Vec::new(),
-            false => family::find(&self.rules, families, scope, toward, around)?,
+        let found = if families.is_empty() {
+            Vec::new()
+        } else {
+            family::find(&self.rules, families, scope, toward, around)?
         };
         let mut results: Vec<(usize, Cow<'_, MessagePlace>, Json)> =
             Vec::with_capacity(self.rules.len());

@@ -93,7 +93,7 @@ pub(crate) enum GroupWay {
 
 impl GroupWay {
     fn uses(&self, variable: &str) -> bool {
-        matches!(self, GroupWay::Compute(all) if all.iter().any(|(_, e)| e.uses(variable)))
+        matches!(self, Self::Compute(all) if all.iter().any(|(_, e)| e.uses(variable)))
     }
 }
 
@@ -355,9 +355,9 @@ impl Fill {
         around: ExpressionContext<'_>,
     ) -> Result<Option<Json>, Mismatch> {
         match self {
-            Fill::Nothing => Ok(None),
-            Fill::Value(value) => Ok(Some(value.clone())),
-            Fill::Echo(index, convert) => {
+            Self::Nothing => Ok(None),
+            Self::Value(value) => Ok(Some(value.clone())),
+            Self::Echo(index, convert) => {
                 match around.echoes.get(*index).and_then(Option::as_ref) {
                     Some(value) => convert.apply(value.clone(), Side::New, around),
                     None if optional => Ok(None),
@@ -365,7 +365,7 @@ impl Fill {
                 }
             }
             // What the software said is in its own form, as the rest of its answer.
-            Fill::Found(name, steps, convert) => {
+            Self::Found(name, steps, convert) => {
                 let found = match around.lookup {
                     Some(answers) => answers.get(name, steps)?,
                     None => None,
@@ -382,16 +382,16 @@ impl Fill {
 
 impl Convert {
     pub(crate) fn is_computed(&self) -> bool {
-        matches!(self, Convert::Compute { .. })
+        matches!(self, Self::Compute { .. })
     }
 
     /// Whether an expression inside uses a variable of the call.
     pub(crate) fn uses(&self, variable: &str) -> bool {
         match self {
-            Convert::Each(inner) | Convert::Values(inner) => inner.uses(variable),
-            Convert::Steps(steps) => steps.iter().any(|step| step.uses(variable)),
-            Convert::Fields(recipe) | Convert::Everywhere(recipe) => recipe.uses(variable),
-            Convert::Compute { to_new, to_old } => [to_new, to_old]
+            Self::Each(inner) | Self::Values(inner) => inner.uses(variable),
+            Self::Steps(steps) => steps.iter().any(|step| step.uses(variable)),
+            Self::Fields(recipe) | Self::Everywhere(recipe) => recipe.uses(variable),
+            Self::Compute { to_new, to_old } => [to_new, to_old]
                 .into_iter()
                 .any(|way| matches!(way, ConvertWay::Expression(e) if e.uses(variable))),
             _ => false,

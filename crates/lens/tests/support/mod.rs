@@ -5,7 +5,10 @@ pub mod generate;
 
 use std::sync::Arc;
 
-use call::{Answer, Body, BodyLimits, Call, Chain, Delegate, Direction, Failure, Pending, Refusal};
+use call::{
+    Answer, Body, BodyLimits, Call, CallContext, Chain, Delegate, Direction, Failure, HttpAnswer,
+    HttpCall, Pending, Refusal,
+};
 use lens::Lens;
 use wire::json::Json;
 
@@ -56,7 +59,7 @@ pub fn wire(start: &str, body: &str) -> Wire {
 }
 
 impl Wire {
-    pub fn header(mut self, name: &str, value: &str) -> Wire {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -95,6 +98,7 @@ struct Software {
 
 impl Delegate for Software {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
+        let call = call.into_http().expect("a lens speaks HTTP");
         let start = format!("{} {}", call.head.method, call.head.uri);
         let headers = pairs(&call.head.headers);
         self.seen = Some(Wire {
@@ -109,7 +113,7 @@ impl Delegate for Software {
         }
         let (head, ()) = builder.body(()).expect("valid").into_parts();
         let body = body_of(self.answer.body.clone());
-        Box::pin(async move { Ok(Answer { head, body }) })
+        Box::pin(async move { Ok(HttpAnswer { head, body }.into()) })
     }
 }
 
@@ -128,16 +132,17 @@ pub fn send(chain: &Chain, call: Wire, answer: Wire) -> Outcome {
         builder = builder.header(name, value);
     }
     let (head, ()) = builder.body(()).expect("valid").into_parts();
-    let call = Call {
+    let call = Call::Http(HttpCall {
         head,
         body: body_of(call.body),
-        limits: LIMITS,
-    };
+        context: CallContext::new(LIMITS),
+    });
     let mut software = Software { seen: None, answer };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let answer = match runtime.block_on(chain.call(call, &mut software)) {
+    let answered = runtime.block_on(chain.call(call, &mut software));
+    let answer = match answered.and_then(Answer::into_http) {
         Ok(answer) => Ok(Wire {
             start: answer.head.status.as_u16().to_string(),
             headers: pairs(&answer.head.headers),

@@ -1,134 +1,117 @@
 //! The kinds of events, each with its name in the history.
 
-use std::fmt;
+use crate::named::named;
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
-        /// What happened. Agents of other versions may tell more kinds, so that on the wire, and in the history, a kind is its name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum EventKind {
-            $($(#[$doc])* $kind,)*
-        }
-
-        impl EventKind {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$kind),*];
-
-            /// Its name.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$kind => $name,)*
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    /// A node has made itself known for the first time, or at another place.
-    NodeEnrolled = "node.enrolled",
-    /// A node that was out of reach is heard again.
-    NodeReachable = "node.reachable",
-    /// A node has not been heard for longer than it may be silent.
-    NodeUnreachable = "node.unreachable",
-    /// An operator has forgotten a node.
-    NodeForgotten = "node.forgotten",
-    /// An operator has told a node to try again.
-    NodeRetry = "node.retry",
-    /// A node fetches the version at which it joins.
-    NodeJoining = "node.joining",
-    /// A node has staged a version.
-    NodeStaged = "node.staged",
-    /// A node could not stage a version.
-    NodeStageFailed = "node.stage_failed",
-    /// A node has dropped a version that was withdrawn or retired.
-    NodeUnstaged = "node.unstaged",
-    /// A node waits, for another reason than before.
-    NodeWaits = "node.waits",
-    /// A node leaves its version.
-    NodeStopping = "node.stopping",
-    /// A node has given an upgrade up at no cost, or tries again.
-    NodeReturned = "node.returned",
-    /// A transform has failed.
-    NodeTransformFailed = "node.transform_failed",
-    /// The command after the start has failed, or the software at it.
-    NodeAfterStartFailed = "node.after_start_failed",
-    /// The software that was started is not healthy.
-    NodeProbeFailed = "node.probe_failed",
-    /// A node goes back to its old version.
-    NodeFlippingBack = "node.flipping_back",
-    /// A node is at a version.
-    NodeSettled = "node.settled",
-    /// A node has let the calls go that it held.
-    NodeReleased = "node.released",
-    /// A node is back at its old version, and waits for a revision, a withdrawal or a retry.
-    NodeBlocked = "node.blocked",
-    /// Files that were not as laid out have been laid out anew.
-    NodeMended = "node.mended",
-    /// A node's data directory is older than it was.
-    NodeSetBack = "node.set_back",
-    /// The server does not know what a node runs: it was set back.
-    NodeServerLags = "node.server_lags",
-    /// The server has published something else under the number of what a node runs.
-    NodeServerDiffers = "node.server_differs",
-    /// The server has what a node runs again.
-    NodeServerAgrees = "node.server_agrees",
-    /// Two agents report as one node.
-    NodeDoubled = "node.doubled",
-    /// The agent was given other variables than those with which the software runs, which keeps them.
-    NodeVariablesKept = "node.variables_kept",
-    /// A node takes nothing new from its server: that is not signed as the system's publishers sign.
-    NodeDistrusts = "node.distrusts",
-    /// A node serves though some members do not know its addresses.
-    NodeUnknownToSome = "node.unknown_to_some",
-    /// The software has ended by itself.
-    ChildCrashed = "child.crashed",
-    /// Software that did not end when it was told to was killed.
-    ChildKilled = "child.killed",
-    /// The software that a node went back to answers its probe.
-    ChildHealthy = "child.healthy",
-    /// It does not.
-    ChildSilent = "child.silent",
-    /// An upgrade was published.
-    UpgradePublished = "upgrade.published",
-    /// A revision of one was published.
-    UpgradeRevised = "upgrade.revised",
-    /// An upgrade was withdrawn.
-    UpgradeWithdrawn = "upgrade.withdrawn",
-    /// Somebody has approved an upgrade.
-    UpgradeApproved = "upgrade.approved",
-    /// Versions are being retired.
-    UpgradeRetiring = "upgrade.retiring",
-    /// Versions are retired.
-    UpgradeRetired = "upgrade.retired",
-    /// A node has a permit.
-    PermitAcquired = "permit.acquired",
-    /// It has confirmed it.
-    PermitConfirmed = "permit.confirmed",
-    /// It no longer needs it.
-    PermitEnded = "permit.ended",
-    /// It has not confirmed it in time.
-    PermitExpired = "permit.expired",
-    /// An operator has broken it.
-    PermitBroken = "permit.broken",
-    /// The server cannot seal what publishers sign.
-    RepositoryUnsealed = "repository.unsealed",
-    /// The signed repository was set back, and a publisher has brought back what he had seen of it.
-    RepositoryRestored = "repository.restored",
-    /// What people have signed is good for a short time only: after it nodes take nothing new.
-    RepositoryExpires = "repository.expires",
-    /// A public version was moved.
-    PublicMoved = "public.moved",
-    /// The upgrade database was found to be set back, or replaced.
-    SystemSetBack = "system.set_back",
-    /// The system was paused.
-    SystemPaused = "system.paused",
-    /// A pause has ended.
-    SystemResumed = "system.resumed",
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+named! {
+    /// What happened. Agents of other versions may tell more kinds, so that on the wire, and in the history, a kind is its name.
+    EventKind {
+        /// A node has made itself known for the first time, or at another place.
+        NodeEnrolled = "node.enrolled",
+        /// A node that was out of reach is heard again.
+        NodeReachable = "node.reachable",
+        /// A node has not been heard for longer than it may be silent.
+        NodeUnreachable = "node.unreachable",
+        /// An operator has forgotten a node.
+        NodeForgotten = "node.forgotten",
+        /// An operator has told a node to try again.
+        NodeRetry = "node.retry",
+        /// A node fetches the version at which it joins.
+        NodeJoining = "node.joining",
+        /// A node has staged a version.
+        NodeStaged = "node.staged",
+        /// A node could not stage a version.
+        NodeStageFailed = "node.stage_failed",
+        /// A node has dropped a version that was withdrawn or retired.
+        NodeUnstaged = "node.unstaged",
+        /// A node waits, for another reason than before.
+        NodeWaits = "node.waits",
+        /// A node leaves its version.
+        NodeStopping = "node.stopping",
+        /// A node has given an upgrade up at no cost, or tries again.
+        NodeReturned = "node.returned",
+        /// A transform has failed.
+        NodeTransformFailed = "node.transform_failed",
+        /// The command after the start has failed, or the software at it.
+        NodeAfterStartFailed = "node.after_start_failed",
+        /// The software that was started is not healthy.
+        NodeProbeFailed = "node.probe_failed",
+        /// A node goes back to its old version.
+        NodeFlippingBack = "node.flipping_back",
+        /// A node is at a version.
+        NodeSettled = "node.settled",
+        /// A node has let the calls go that it held.
+        NodeReleased = "node.released",
+        /// A node is back at its old version, and waits for a revision, a withdrawal or a retry.
+        NodeBlocked = "node.blocked",
+        /// Files that were not as laid out have been laid out anew.
+        NodeMended = "node.mended",
+        /// A node's data directory is older than it was.
+        NodeSetBack = "node.set_back",
+        /// The server does not know what a node runs: it was set back.
+        NodeServerLags = "node.server_lags",
+        /// The server has published something else under the number of what a node runs.
+        NodeServerDiffers = "node.server_differs",
+        /// The server has what a node runs again.
+        NodeServerAgrees = "node.server_agrees",
+        /// Two agents report as one node.
+        NodeDoubled = "node.doubled",
+        /// The agent was given other variables than those with which the software runs, which keeps them.
+        NodeVariablesKept = "node.variables_kept",
+        /// A node takes nothing new from its server: that is not signed as the system's publishers sign.
+        NodeDistrusts = "node.distrusts",
+        /// A node serves though some members do not know its addresses.
+        NodeUnknownToSome = "node.unknown_to_some",
+        /// The software has ended by itself.
+        ChildCrashed = "child.crashed",
+        /// Software that did not end when it was told to was killed.
+        ChildKilled = "child.killed",
+        /// The software that a node went back to answers its probe.
+        ChildHealthy = "child.healthy",
+        /// The software that a node went back to does not answer its probe.
+        ChildSilent = "child.silent",
+        /// A lens has no rule for an answer of the software. The message has the software's own status and words, which the caller does not see.
+        AnswerRefused = "answer.refused",
+        /// A component trapped, took too long, or broke a limit.
+        AdapterFailed = "adapter.failed",
+        /// An adapter of sessions failed, or a side's messages were damaged.
+        SessionsFailed = "sessions.failed",
+        /// The software calls a service's port at an address that no member has declared: such calls carry no label. Declare it with `advertise`.
+        MemberBypassed = "member.bypassed",
+        /// An upgrade was published.
+        UpgradePublished = "upgrade.published",
+        /// A revision of an upgrade was published.
+        UpgradeRevised = "upgrade.revised",
+        /// An upgrade was withdrawn.
+        UpgradeWithdrawn = "upgrade.withdrawn",
+        /// Somebody has approved an upgrade.
+        UpgradeApproved = "upgrade.approved",
+        /// Versions are being retired.
+        UpgradeRetiring = "upgrade.retiring",
+        /// Versions are retired.
+        UpgradeRetired = "upgrade.retired",
+        /// A node has a permit.
+        PermitAcquired = "permit.acquired",
+        /// A node has confirmed its permit.
+        PermitConfirmed = "permit.confirmed",
+        /// A node no longer needs its permit.
+        PermitEnded = "permit.ended",
+        /// A node has not confirmed its permit in time.
+        PermitExpired = "permit.expired",
+        /// An operator has broken a permit.
+        PermitBroken = "permit.broken",
+        /// The server cannot seal what publishers sign.
+        RepositoryUnsealed = "repository.unsealed",
+        /// The signed repository was set back, and a publisher has brought back what he had seen of it.
+        RepositoryRestored = "repository.restored",
+        /// What people have signed is good for a short time only: after it nodes take nothing new.
+        RepositoryExpires = "repository.expires",
+        /// A public version was moved.
+        PublicMoved = "public.moved",
+        /// The upgrade database was found to be set back, or replaced.
+        SystemSetBack = "system.set_back",
+        /// The system was paused.
+        SystemPaused = "system.paused",
+        /// A pause has ended.
+        SystemResumed = "system.resumed",
     }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewEvent {
-    /// What happened: `node.settled`, `node.blocked`, `node.waits`, `child.crashed`, `upgrade.published`, ...
+    /// What happened; see `EventKind`.
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::EventKind::schema))]
     pub kind: String,
     /// The version it is about.
     pub version: Option<Version>,
@@ -30,7 +31,8 @@ pub struct Event {
     pub author: String,
     /// The node it is about.
     pub node: Option<String>,
-    /// What happened.
+    /// What happened; see `EventKind`.
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::EventKind::schema))]
     pub kind: String,
     /// The version it is about.
     pub version: Option<Version>,

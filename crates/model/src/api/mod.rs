@@ -12,6 +12,7 @@ mod operator;
 mod permits;
 mod problem;
 mod view;
+mod wait_code;
 
 pub use disagreement::{Disagreement, HeldUpgrade, disagreement, replaced};
 pub use event_kind::EventKind;
@@ -33,3 +34,4 @@ pub use problem::Problem;
 pub use view::{
     Approval, DisagreeingNode, NodeFact, NodeView, Pause, PermitFact, SystemView, UpgradeSummary,
 };
+pub use wait_code::WaitCode;

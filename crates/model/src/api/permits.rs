@@ -57,7 +57,8 @@ pub enum VerdictAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WaitCause {
-    /// What kind of reason, for programs: `paused`, `not_staged`, `soaks`, `limit`, ...
+    /// What kind of reason, for programs; see `WaitCode`.
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::WaitCode::schema))]
     pub code: String,
     /// The reason, for people.
     pub text: String,

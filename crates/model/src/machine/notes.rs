@@ -30,7 +30,7 @@ pub(super) fn note_of(record: &Record, settled: Option<&Settled>) -> Option<Note
         Record::Stopping { to, .. } => (
             EventKind::NodeStopping,
             Some(to.version),
-            format!("leaves for version {to}"),
+            format!("begins the upgrade to version {to}"),
         ),
         Record::FlippingBack { reason } => (
             EventKind::NodeFlippingBack,

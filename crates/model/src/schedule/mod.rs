@@ -70,9 +70,10 @@ impl<'a> Facts<'a> {
 
     /// The oldest revision of the version that counts as being there.
     fn oldest(&self) -> Revision {
-        match self.mends {
-            true => self.revision,
-            false => Revision(0),
+        if self.mends {
+            self.revision
+        } else {
+            Revision(0)
         }
     }
 

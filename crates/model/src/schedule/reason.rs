@@ -1,5 +1,6 @@
 //! Why a node waits, as data; [`Display`](std::fmt::Display) has the words.
 
+use crate::api::WaitCode;
 use crate::fleet::SomeNodes;
 use crate::ids::{Revision, Version};
 use std::fmt;
@@ -92,21 +93,21 @@ pub enum WaitReason {
 
 impl WaitReason {
     /// What kind of reason it is, for programs.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> WaitCode {
         match self {
-            Self::Withdrawn(_) => "withdrawn",
-            Self::NotPublished(_) => "not_published",
-            Self::NotNewest { .. } => "not_newest",
-            Self::Fetches(_) => "fetches",
-            Self::Paused { .. } => "paused",
-            Self::Blocked { .. } => "blocked",
-            Self::NotStaged { .. } => "not_staged",
-            Self::NotYetAt { .. } => "not_yet_at",
-            Self::NotYetHealthy { .. } => "not_yet_healthy",
-            Self::Soaks { .. } => "soaks",
-            Self::NotApproved(_) => "not_approved",
-            Self::Failing { .. } => "failing",
-            Self::Limit { .. } => "limit",
+            Self::Withdrawn(_) => WaitCode::Withdrawn,
+            Self::NotPublished(_) => WaitCode::NotPublished,
+            Self::NotNewest { .. } => WaitCode::NotNewest,
+            Self::Fetches(_) => WaitCode::Fetches,
+            Self::Paused { .. } => WaitCode::Paused,
+            Self::Blocked { .. } => WaitCode::Blocked,
+            Self::NotStaged { .. } => WaitCode::NotStaged,
+            Self::NotYetAt { .. } => WaitCode::NotYetAt,
+            Self::NotYetHealthy { .. } => WaitCode::NotYetHealthy,
+            Self::Soaks { .. } => WaitCode::Soaks,
+            Self::NotApproved(_) => WaitCode::NotApproved,
+            Self::Failing { .. } => WaitCode::Failing,
+            Self::Limit { .. } => WaitCode::Limit,
         }
     }
 
@@ -189,7 +190,7 @@ impl fmt::Display for WaitReason {
                 nodes,
             } => write!(
                 f,
-                "comes after {}; not yet at {goal}: {nodes}",
+                "waits for {} to settle at {goal}; not yet: {nodes}",
                 classes.join(", ")
             ),
             Self::NotYetHealthy {
@@ -198,13 +199,13 @@ impl fmt::Display for WaitReason {
                 nodes,
             } => write!(
                 f,
-                "comes after {}; not yet healthy at {goal}: {nodes}",
+                "waits for {} to be healthy at {goal}; not yet: {nodes}",
                 classes.join(", ")
             ),
             Self::Soaks { who, goal, soak_ms } => {
                 write!(
                     f,
-                    "soaks: {who} settled at {goal} less than {soak_ms} ms ago"
+                    "waits for the soak time: {who} settled at {goal} less than {soak_ms} ms ago"
                 )
             }
             Self::NotApproved(goal) => {
@@ -215,7 +216,7 @@ impl fmt::Display for WaitReason {
             }
             Self::Failing { goal, nodes } => write!(
                 f,
-                "soaks when the software is well at {goal}: it has crashed or does not answer at {nodes}"
+                "waits to begin the soak time: at {goal} the software has crashed or does not answer at {nodes}"
             ),
             Self::Limit {
                 max_unavailable,

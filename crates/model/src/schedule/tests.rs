@@ -267,7 +267,7 @@ fn classes_come_in_order_and_soak() {
     let (reason, _) = waits(ask(&schedule, &all, 0));
     assert_eq!(
         reason,
-        "comes after storage; not yet at version 2: storage-2"
+        "waits for storage to settle at version 2; not yet: storage-2"
     );
     all.nodes[1].report.status.version = Version(2);
     // It is judged with its peers, and has not found them yet.
@@ -275,7 +275,7 @@ fn classes_come_in_order_and_soak() {
     let (reason, _) = waits(ask(&schedule, &all, 1_500));
     assert_eq!(
         reason,
-        "comes after storage; not yet healthy at version 2: storage-2"
+        "waits for storage to be healthy at version 2; not yet: storage-2"
     );
     all.nodes[1].report.status.child = ChildState::Running;
     assert_eq!(waits(ask(&schedule, &all, 1_200)).1, Some(1_500));
@@ -343,7 +343,7 @@ fn a_revision_of_what_runs_keeps_order_soak_and_limit_and_waits_for_an_approval_
     all.upgrade.revision = Revision(2);
     let ordered = schedule("after = ['b']");
     let (reason, _) = waits(ask_to_mend(&ordered, &all));
-    let expected = "comes after b; not yet at revision 2 of version 2: b-3";
+    let expected = "waits for b to settle at revision 2 of version 2; not yet: b-3";
     assert_eq!(reason, expected);
     all.nodes[2].report.status.bundle = running(2);
     assert_eq!(ask_to_mend(&ordered, &all), Verdict::Go);
@@ -384,7 +384,7 @@ fn all_parts_must_agree_and_the_longest_wait_counts() {
     let both = schedule("soak_ms = 500\nafter = ['b']\nafter_soak_ms = 900\nmax_unavailable = 1");
     let (reason, until_ms) = waits(ask(&both, &all, 1_001));
     assert_eq!(
-        (reason.matches("soaks").count(), until_ms),
+        (reason.matches("the soak time").count(), until_ms),
         (2, Some(1_900))
     );
     all.nodes[1].reachable = false;

@@ -43,7 +43,7 @@ impl Site {
     }
 
     /// Another one, with the keys of an older site where one is given.
-    pub(crate) async fn of(name: &str, number: u64, like: Option<&Site>) -> Self {
+    pub(crate) async fn of(name: &str, number: u64, like: Option<&Self>) -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         for key in KEYS {
             if let Some(like) = like {

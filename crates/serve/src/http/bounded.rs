@@ -25,8 +25,8 @@ const UNLIMITED: usize = usize::MAX;
 pub(super) struct Budget(AtomicUsize);
 
 impl Default for Budget {
-    fn default() -> Budget {
-        Budget(AtomicUsize::new(UNLIMITED))
+    fn default() -> Self {
+        Self(AtomicUsize::new(UNLIMITED))
     }
 }
 
@@ -89,12 +89,8 @@ pub(super) struct BoundedStream {
 }
 
 impl BoundedStream {
-    pub(super) fn new(
-        stream: TcpStream,
-        budget: Arc<Budget>,
-        side: Arc<CallerSide>,
-    ) -> BoundedStream {
-        BoundedStream {
+    pub(super) fn new(stream: TcpStream, budget: Arc<Budget>, side: Arc<CallerSide>) -> Self {
+        Self {
             stream,
             budget,
             side,

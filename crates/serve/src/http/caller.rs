@@ -15,7 +15,7 @@ use super::stream::StreamTraffic;
 use super::strict;
 use crate::ending::ResetCause;
 use call::{
-    BodyLimits, Dial, Failure, Gate, Limits, Observer, PassesInterims, Refusal, RefusalKind, Share,
+    CallContext, Dial, Failure, Gate, Limits, Observer, PassesInterims, Refusal, RefusalKind, Share,
 };
 
 /// Where requests that can be understood in two ways are refused, as it is counted.
@@ -73,8 +73,8 @@ impl HttpCaller {
         dial: Arc<dyn Dial>,
         limits: Arc<Limits>,
         observer: Arc<dyn Observer>,
-    ) -> HttpCaller {
-        HttpCaller {
+    ) -> Self {
+        Self {
             peer,
             gate,
             software: HttpSoftware::new(peer, dial, limits.clone()),
@@ -118,9 +118,10 @@ impl HttpCaller {
             return;
         }
         self.observer.refused(&Refusal::new(
-            match error.is_parse_too_large() {
-                true => RefusalKind::TooLarge,
-                false => RefusalKind::Malformed,
+            if error.is_parse_too_large() {
+                RefusalKind::TooLarge
+            } else {
+                RefusalKind::Malformed
             },
             format!("({error})"),
             error.to_string(),
@@ -156,7 +157,7 @@ impl HttpCaller {
 
     /// Answers one call.
     pub(super) async fn answer(
-        self: Arc<HttpCaller>,
+        self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<OutgoingBody>, Crash> {
         self.in_call.store(true, Ordering::Release);
@@ -235,24 +236,14 @@ impl HttpCaller {
             head.extensions.insert(PassesInterims);
         }
         let request = Request::from_parts(head, body);
-        let limits = BodyLimits {
-            bytes_max: self.limits.body_bytes_max,
-            depth_max: self.limits.depth_max,
-        };
-        let mut call = message::call(request, limits);
-        if let Some((version, service)) = self.gate.caller() {
-            call.head.extensions.insert(call::Caller {
-                version,
-                address: self.peer,
-                service,
-            });
-        }
+        let context = CallContext::of(&self.limits, self.gate.caller(), self.peer);
+        let call = message::call(request, context);
         let mut software = HttpToSoftware {
             software: &self.software,
             upstream: lease.upstream,
         };
-        let answer = lease.chain.call(call, &mut software).await?;
-        Ok(message::response(answer))
+        let answer = lease.chain.call(call.into(), &mut software).await?;
+        Ok(message::response(answer.into_http()?))
     }
 }
 

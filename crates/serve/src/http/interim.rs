@@ -120,8 +120,8 @@ struct ExpectedBody {
 }
 
 impl Expectation {
-    pub(super) fn new(body: Body) -> Expectation {
-        Expectation(Arc::new(ExpectedBody {
+    pub(super) fn new(body: Body) -> Self {
+        Self(Arc::new(ExpectedBody {
             body: Mutex::new(Some(body)),
             wanted: Notify::new(),
         }))

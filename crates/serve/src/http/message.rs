@@ -12,7 +12,8 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use call::strip_hops;
 use call::{
-    Answer, AwaitsContinue, Body, BodyLimits, Call, Failure, Refusal, RefusalWords, WatchedBody,
+    AwaitsContinue, Body, CallContext, Failure, HttpAnswer, HttpCall, Refusal, RefusalWords,
+    WatchedBody,
 };
 
 use super::interim::{Expectation, WantedBody};
@@ -40,7 +41,7 @@ pub(super) trait BodyEnd: Any + Send {
 }
 
 impl OutgoingBody {
-    fn new(body: Body) -> OutgoingBody {
+    fn new(body: Body) -> Self {
         let content = match body {
             Body::Empty => OutgoingContent::Whole(None),
             Body::Bytes(bytes) => {
@@ -54,17 +55,17 @@ impl OutgoingBody {
             Body::Stream(stream) => OutgoingContent::Stream(stream),
             Body::Watched(stream) => OutgoingContent::Watched(stream),
         };
-        OutgoingBody { content, end: None }
+        Self { content, end: None }
     }
 
-    fn awaited(expectation: Expectation) -> OutgoingBody {
-        OutgoingBody {
+    fn awaited(expectation: Expectation) -> Self {
+        Self {
             content: OutgoingContent::Awaited(expectation.wanted()),
             end: None,
         }
     }
 
-    pub(super) fn with_end(mut self, end: Box<dyn BodyEnd>) -> OutgoingBody {
+    pub(super) fn with_end(mut self, end: Box<dyn BodyEnd>) -> Self {
         self.end = Some(end);
         self
     }
@@ -80,7 +81,7 @@ impl HttpBody for OutgoingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if let OutgoingContent::Awaited(wanted) = &mut self.content {
             let body = ready!(wanted.as_mut().poll(cx));
-            self.content = OutgoingBody::new(body).content;
+            self.content = Self::new(body).content;
         }
         let frame = match &mut self.content {
             // It has just been replaced.
@@ -120,7 +121,7 @@ impl HttpBody for OutgoingBody {
 }
 
 /// A caller's request as a call.
-pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
+pub(super) fn call(request: Request<Incoming>, context: CallContext) -> HttpCall {
     let (mut head, body) = request.into_parts();
     let takes_trailers = takes_trailers(&head.headers);
     strip_hops(&mut head.headers);
@@ -131,15 +132,15 @@ pub(super) fn call(request: Request<Incoming>, limits: BodyLimits) -> Call {
     if head.headers.remove(header::EXPECT).is_some() {
         head.extensions.insert(AwaitsContinue);
     }
-    Call {
+    HttpCall {
         head,
         body: incoming(body),
-        limits,
+        context,
     }
 }
 
 /// A call as a request to the software, and whether its body waits to be wanted.
-pub(super) fn request(call: Call) -> (Request<OutgoingBody>, Option<Expectation>) {
+pub(super) fn request(call: HttpCall) -> (Request<OutgoingBody>, Option<Expectation>) {
     let mut head = call.head;
     describe(&mut head.headers, &call.body);
     if head.extensions.remove::<TakesTrailers>().is_some() {
@@ -175,20 +176,20 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// The software's response as an answer.
-pub(super) fn answer(response: Response<Incoming>) -> Result<Answer, Failure> {
+pub(super) fn answer(response: Response<Incoming>) -> Result<HttpAnswer, Failure> {
     let (mut head, body) = response.into_parts();
     if let Some(problem) = strict::ambiguous_answer(&mut head) {
         return Err(Failure::Ambiguous(problem));
     }
     strip_hops(&mut head.headers);
-    Ok(Answer {
+    Ok(HttpAnswer {
         head,
         body: incoming(body),
     })
 }
 
 /// An answer as a response to the caller.
-pub(super) fn response(answer: Answer) -> Response<OutgoingBody> {
+pub(super) fn response(answer: HttpAnswer) -> Response<OutgoingBody> {
     let mut head = answer.head;
     head.version = http::Version::HTTP_11;
     describe(&mut head.headers, &answer.body);

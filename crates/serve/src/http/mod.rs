@@ -111,9 +111,9 @@ struct ConnectionClock {
 }
 
 impl ConnectionClock {
-    fn new() -> ConnectionClock {
+    fn new() -> Self {
         let now = || Box::pin(sleep_until(Instant::now()));
-        ConnectionClock {
+        Self {
             head: now(),
             awaits_head: false,
             idle: None,

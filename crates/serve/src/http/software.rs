@@ -48,12 +48,8 @@ pub(super) struct HttpSoftware {
 }
 
 impl HttpSoftware {
-    pub(super) fn new(
-        caller: SocketAddr,
-        dial: Arc<dyn Dial>,
-        limits: Arc<Limits>,
-    ) -> HttpSoftware {
-        HttpSoftware {
+    pub(super) fn new(caller: SocketAddr, dial: Arc<dyn Dial>, limits: Arc<Limits>) -> Self {
+        Self {
             caller,
             dial,
             limits,
@@ -186,6 +182,7 @@ pub(super) struct HttpToSoftware<'s> {
 impl Delegate for HttpToSoftware<'_> {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
+            let call = call.into_http()?;
             let passes = call.head.extensions.get::<PassesInterims>();
             let interims = passes.and_then(|_| call.head.extensions.get::<Interims>().cloned());
             let (mut request, expectation) = message::request(call);
@@ -201,7 +198,7 @@ impl Delegate for HttpToSoftware<'_> {
             if expectation.is_some_and(|expected| expected.is_declined()) {
                 self.software.spend();
             }
-            message::answer(response)
+            Ok(message::answer(response)?.into())
         })
     }
 }

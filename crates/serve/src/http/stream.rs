@@ -68,8 +68,8 @@ pub(super) struct CallerStream {
 }
 
 impl CallerStream {
-    pub(super) fn new(stream: TcpStream, traffic: Arc<StreamTraffic>) -> CallerStream {
-        CallerStream {
+    pub(super) fn new(stream: TcpStream, traffic: Arc<StreamTraffic>) -> Self {
+        Self {
             stream: Some(stream),
             prefix: Bytes::new(),
             traffic,

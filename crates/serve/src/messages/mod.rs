@@ -18,8 +18,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ending::{self, ResetCause, Served};
 use call::{
-    Body, BodyLimits, Call, Caller, Dial, Failure, Form, Gate, Lease, Limits, Observer, Refusal,
-    RefusalWords, Share, Upstream,
+    Call, CallContext, Dial, Failure, Gate, Lease, Limits, MessageCall, MessageForm, Observer,
+    Refusal, RefusalWords, Share, Upstream,
 };
 use software::{MessagesToSoftware, SoftwareLink};
 use stream::MessageStream;
@@ -34,7 +34,7 @@ const END_KNOWN_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct MessageProtocol {
     /// RESP, or messages.
-    pub form: Form,
+    pub form: MessageForm,
     /// The framing at the caller's version.
     pub codec: Arc<Codec>,
     /// A connection on which a caller has set nothing up may outlive the software's restart.
@@ -183,7 +183,7 @@ impl MessageConversation {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(peer = %self.peer, %error, "a caller's message is damaged");
-                    if self.protocol.form != Form::Resp {
+                    if self.protocol.form != MessageForm::Resp {
                         return Err(ResetCause::Caller);
                     }
                     let told = words::error(&format!("Protocol error: {error}"));
@@ -245,7 +245,7 @@ impl MessageConversation {
             };
         }
         while let Some(value) = link.wire.message().map_err(|_| ResetCause::Software)? {
-            if self.protocol.form != Form::Resp {
+            if self.protocol.form != MessageForm::Resp {
                 tracing::debug!(peer = %self.peer, "the software sent a message that answers no call");
                 return Err(ResetCause::Software);
             }
@@ -266,16 +266,11 @@ impl MessageConversation {
     async fn answer(&mut self, lease: &Lease, message: Bytes) -> Result<Option<Bytes>, Failure> {
         let codec = self.node.gate.codec();
         let codec = codec.unwrap_or_else(|| self.protocol.codec.clone());
-        let limits = BodyLimits {
-            bytes_max: self.node.limits.body_bytes_max,
-            depth_max: self.node.limits.depth_max,
-        };
-        let caller = self.node.gate.caller().map(|(version, service)| Caller {
-            version,
-            address: self.peer,
-            service,
+        let call = Call::Message(MessageCall {
+            form: self.protocol.form,
+            bytes: message,
+            context: CallContext::of(&self.node.limits, self.node.gate.caller(), self.peer),
         });
-        let call = Call::message(self.protocol.form, message, caller, limits);
         let mut software = MessagesToSoftware {
             caller: &mut self.caller,
             link: &mut self.link,
@@ -288,19 +283,16 @@ impl MessageConversation {
         };
         let share = Share::of(&self.node.limits.held, 0);
         let answer = share.used_by(lease.chain.call(call, &mut software));
-        let answer = answer.await?;
-        let body = match answer.body {
-            Body::Bytes(bytes) => bytes,
-            other => other.into_written().into(),
-        };
-        Ok(Some(body))
+        Ok(Some(answer.await?.into_message()?))
     }
 
     /// A refusal as the caller is told it; none where its protocol has no words for that: the connection ends.
     fn own_words(&self, refusal: Refusal) -> Option<Bytes> {
         match (refusal.words, self.protocol.form) {
             (RefusalWords::Message(message), _) => Some(message),
-            (RefusalWords::Http { .. }, Form::Resp) => Some(words::error(&refusal.reason).into()),
+            (RefusalWords::Http { .. }, MessageForm::Resp) => {
+                Some(words::error(&refusal.reason).into())
+            }
             (RefusalWords::Http { .. }, _) => {
                 tracing::debug!(peer = %self.peer, reason = %refusal.reason, "a call was refused");
                 None
@@ -311,8 +303,8 @@ impl MessageConversation {
     async fn say(&mut self, answer: Bytes) -> Result<(), ResetCause> {
         let sent = match self.protocol.form {
             // It may be several values, each of which was proved.
-            Form::Resp => self.caller.write(&answer).await,
-            Form::Http | Form::Message => match self.caller.codec().seal(answer.into()) {
+            MessageForm::Resp => self.caller.write(&answer).await,
+            MessageForm::Framed => match self.caller.codec().seal(answer.into()) {
                 Ok(frame) => self.caller.send(frame).await,
                 Err(error) => {
                     tracing::warn!(peer = %self.peer, %error, "an answer cannot be framed for its caller");

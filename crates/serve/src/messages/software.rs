@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::stream::MessageStream;
 use super::talk::{Heard, Talk};
 use call::{
-    Answer, Body, BodyError, Call, Delegate, Dial, Failure, Form, Limits, Pending, Refusal,
+    Answer, BodyError, Call, Delegate, Dial, Failure, Limits, MessageForm, Pending, Refusal,
     RefusalKind, Upstream,
 };
 use wire::framing::Codec;
@@ -34,7 +34,7 @@ pub(super) struct MessagesToSoftware<'s> {
     pub(super) peer: SocketAddr,
     pub(super) dial: &'s dyn Dial,
     pub(super) upstream: Upstream,
-    pub(super) form: Form,
+    pub(super) form: MessageForm,
     /// The framing of the software's version.
     pub(super) codec: &'s Arc<Codec>,
     /// Of the connection.
@@ -44,22 +44,12 @@ pub(super) struct MessagesToSoftware<'s> {
 impl Delegate for MessagesToSoftware<'_> {
     fn send<'a>(&'a mut self, call: Call) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
-            let limits = call.limits;
-            let message = call
-                .body
-                .into_bytes(limits)
-                .await
-                .map_err(|error| match error {
-                    BodyError::Connection(error) => Failure::Caller(error),
-                    error => refused(error.to_string()),
-                })?;
-            let answer = self.exchange(message).await?;
-            let (mut head, ()) = http::Response::new(()).into_parts();
-            head.extensions.insert(self.form);
-            Ok(Answer {
-                head,
-                body: Body::Bytes(answer),
-            })
+            let message = call.into_message()?;
+            let bytes_max = message.context.limits.bytes_max;
+            if message.bytes.len() > bytes_max {
+                return Err(refused(BodyError::TooLarge(bytes_max).to_string()));
+            }
+            Ok(Answer::Message(self.exchange(message.bytes).await?))
         })
     }
 }
@@ -68,8 +58,8 @@ impl MessagesToSoftware<'_> {
     /// Sends a message, and waits for what answers it. Nothing is ever sent twice.
     async fn exchange(&mut self, message: Bytes) -> Result<Bytes, Failure> {
         let words = match self.form {
-            Form::Resp => Some(words(&message).map_err(|why| refused(why.to_owned()))?),
-            Form::Http | Form::Message => None,
+            MessageForm::Resp => Some(words(&message).map_err(|why| refused(why.to_owned()))?),
+            MessageForm::Framed => None,
         };
         let frame = self.codec.seal(message.into());
         let frame = frame.map_err(|error| refused(error.to_string()))?;

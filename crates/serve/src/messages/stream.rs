@@ -33,13 +33,13 @@ pub(super) struct MessageStream {
 const FREE_BYTES: usize = 64 * 1024;
 
 impl MessageStream {
-    pub(super) fn new(stream: TcpStream, codec: Arc<Codec>, limits: &Limits) -> MessageStream {
+    pub(super) fn new(stream: TcpStream, codec: Arc<Codec>, limits: &Limits) -> Self {
         let manners = Manners::of(&stream);
         // Messages are complete as they are; waiting would only delay. Without the rest the peer sees the other kind of end; it is
         // gone either way.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-        MessageStream {
+        Self {
             stream,
             manners,
             there: BytesMut::new(),
@@ -76,11 +76,12 @@ impl MessageStream {
             Look::Head(frame) => self.cutter.whole(&self.there, &frame)?,
         };
         let Some(length) = length else {
-            return match self.there.len() > self.most {
-                true => Err(FramingError::TooLong {
+            return if self.there.len() > self.most {
+                Err(FramingError::TooLong {
                     most: self.most as u64,
-                }),
-                false => Ok(None),
+                })
+            } else {
+                Ok(None)
             };
         };
         let frame = self.there.split_to(length).freeze();

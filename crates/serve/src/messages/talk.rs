@@ -138,9 +138,10 @@ impl Talk {
                 let has_begun = said.eq_ignore_ascii_case(begins.as_bytes());
                 if has_begun || said.eq_ignore_ascii_case(ends.as_bytes()) {
                     let channel = first.get(1).copied().unwrap_or_default();
-                    match has_begun {
-                        true => drop(self.subscribed[*kind].insert(channel.to_vec())),
-                        false => drop(self.subscribed[*kind].remove(channel)),
+                    if has_begun {
+                        self.subscribed[*kind].insert(channel.to_vec());
+                    } else {
+                        self.subscribed[*kind].remove(channel);
                     }
                     *left -= 1;
                     return if *left == 0 {
@@ -183,7 +184,7 @@ impl Talk {
             "HELLO" if awaited.argument == b"3" => self.is_version_3 = true,
             "HELLO" if awaited.argument == b"2" => self.is_version_3 = false,
             "MONITOR" => self.monitors = true,
-            "RESET" => *self = Talk::default(),
+            "RESET" => *self = Self::default(),
             _ => {}
         }
     }

@@ -30,7 +30,7 @@ impl SessionChain {
         direction: Direction,
         caller: Arc<Codec>,
         steps: Vec<(Arc<dyn Sessions>, Arc<Codec>)>,
-    ) -> SessionChain {
+    ) -> Self {
         let mut links = vec![caller];
         let mut adapters = Vec::new();
         for (adapter, behind) in steps {
@@ -38,7 +38,7 @@ impl SessionChain {
             links.push(behind);
         }
         let is_uniform = links.windows(2).all(|pair| pair[0] == pair[1]);
-        SessionChain {
+        Self {
             direction,
             steps: adapters,
             links,

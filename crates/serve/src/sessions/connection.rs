@@ -34,7 +34,7 @@ pub trait Wire: Send + Sync {
 
 impl Wire for TcpStream {
     async fn readable(&self) -> io::Result<()> {
-        TcpStream::readable(self).await
+        Self::readable(self).await
     }
 
     fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
@@ -42,7 +42,7 @@ impl Wire for TcpStream {
     }
 
     async fn writable(&self) -> io::Result<()> {
-        TcpStream::writable(self).await
+        Self::writable(self).await
     }
 
     fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -31,7 +31,7 @@ pub enum SessionError {
 }
 
 impl From<io::Error> for SessionError {
-    fn from(error: io::Error) -> SessionError {
-        SessionError::Connection(error)
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
     }
 }

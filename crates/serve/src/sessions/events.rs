@@ -57,9 +57,9 @@ pub(super) struct Sent {
 }
 
 impl Events {
-    pub(super) fn new(chain: Arc<SessionChain>, id: u64) -> Events {
+    pub(super) fn new(chain: Arc<SessionChain>, id: u64) -> Self {
         let length = chain.len();
-        Events {
+        Self {
             chain,
             id,
             memos: AsyncMutex::new(vec![Vec::new(); length]),

@@ -264,9 +264,10 @@ impl<'s, W: Wire> Pump<'s, W> {
 
     /// How many bytes at a frame's end show whether its length was right.
     fn shown_end(&self, frame: &Frame) -> usize {
-        match self.cutter.codec().shows_its_end() {
-            true => frame.after,
-            false => 0,
+        if self.cutter.codec().shows_its_end() {
+            frame.after
+        } else {
+            0
         }
     }
 

@@ -24,7 +24,7 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn take() -> io::Result<Pipe> {
+    fn take() -> io::Result<Self> {
         if let Some(kept) = KEPT.lock().pop() {
             return Ok(kept);
         }
@@ -32,7 +32,7 @@ impl Pipe {
         // A user's pipes together may hold only so much: then it is as large as it is.
         let bytes = fcntl_setpipe_size(&writer, PIPE_BYTES)
             .or_else(|_| rustix::pipe::fcntl_getpipe_size(&writer))?;
-        Ok(Pipe {
+        Ok(Self {
             reader,
             writer,
             bytes,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::node::*;
-use call::{Chain, Form, HeldBytes, Limits, RefusalKind};
+use call::{Chain, HeldBytes, Limits, MessageForm, RefusalKind};
 use serve::{MessageProtocol, ResetCause, Served};
 use wire::framing::Codec;
 
@@ -94,7 +94,7 @@ async fn messages_are_held_within_the_same_budget() {
         ..limits()
     };
     let protocol = MessageProtocol {
-        form: Form::Resp,
+        form: MessageForm::Resp,
         codec: Arc::new(Codec::resp()),
         carried: true,
     };

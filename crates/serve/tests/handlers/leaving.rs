@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::node::*;
-use call::{Answer, Call, Calls, Chain, Conflicts, Direction, Failure, Next, Pending};
+use call::{Answer, Call, Calls, Chain, Conflicts, Direction, Failure, HttpCall, Next, Pending};
 use serve::{ResetCause, Served};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,17 +111,18 @@ impl Calls for Twice {
         mut next: Next<'a>,
     ) -> Pending<'a, Result<Answer, Failure>> {
         Box::pin(async move {
-            let message = |call: &Call| {
+            let call = call.into_http()?;
+            let message = |call: &HttpCall| {
                 let mut request = http::Request::new(());
                 *request.method_mut() = call.head.method.clone();
                 *request.uri_mut() = call.head.uri.clone();
                 let host = call.head.headers["host"].clone();
                 request.headers_mut().insert("host", host);
-                Call {
+                Call::Http(HttpCall {
                     head: request.into_parts().0,
                     body: call::Body::Empty,
-                    limits: call.limits,
-                }
+                    context: call.context.clone(),
+                })
             };
             let (first, second) = (message(&call), message(&call));
             next.delegate(first).await?;

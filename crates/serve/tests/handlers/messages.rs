@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::node::*;
 use call::{
-    Body, Call, Calls, Chain, Conflicts, Direction, Failure, Form, Next, Pending, Refusal,
+    Call, Calls, Chain, Conflicts, Direction, Failure, MessageForm, Next, Pending, Refusal,
     RefusalKind,
 };
 use model::bundle::{Cut, Framing};
@@ -23,20 +23,18 @@ struct Renaming;
 impl Calls for Renaming {
     fn handle<'a>(
         &'a self,
-        mut call: Call,
+        call: Call,
         mut next: Next<'a>,
     ) -> Pending<'a, Result<call::Answer, Failure>> {
         Box::pin(async move {
-            let Body::Bytes(bytes) = &call.body else {
-                panic!("a message is there whole");
-            };
-            let text = String::from_utf8(bytes.to_vec()).expect("text");
+            let mut call = call.into_message()?;
+            let text = String::from_utf8(call.bytes.to_vec()).expect("text");
             if text.contains("drop") {
                 return Err(refused().into());
             }
             let text = text.replace("$5\r\nfetch", "$3\r\nget");
-            call.body = Body::Bytes(text.replace("fetch ", "get ").into());
-            next.delegate(call).await
+            call.bytes = text.replace("fetch ", "get ").into();
+            next.delegate(Call::Message(call)).await
         })
     }
 }
@@ -68,7 +66,7 @@ fn codec(cut: Cut) -> Arc<Codec> {
 
 fn resp(carried: bool) -> MessageProtocol {
     MessageProtocol {
-        form: Form::Resp,
+        form: MessageForm::Resp,
         codec: Arc::new(Codec::resp()),
         carried,
     }
@@ -112,7 +110,7 @@ async fn lines_are_calls_answered_in_order_and_framed_anew() {
     })
     .await;
     let protocol = MessageProtocol {
-        form: Form::Message,
+        form: MessageForm::Framed,
         codec: codec(Cut::Delimiter(b"\r\n".to_vec())),
         carried: false,
     };
@@ -138,7 +136,7 @@ async fn netstrings_are_calls_and_a_damaged_one_ends_its_connection() {
     })
     .await;
     let protocol = MessageProtocol {
-        form: Form::Message,
+        form: MessageForm::Framed,
         codec: codec(Cut::Netstring),
         carried: false,
     };

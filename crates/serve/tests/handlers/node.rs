@@ -135,9 +135,9 @@ pub fn limits() -> Limits {
 
 impl Node {
     /// One whose service speaks HTTP.
-    pub async fn start(leave: Option<Leave>, limits: Limits) -> Node {
+    pub async fn start(leave: Option<Leave>, limits: Limits) -> Self {
         let limits = Arc::new(limits);
-        Node::serving(leave, None, |stream, peer, gate, counters| {
+        Self::serving(leave, None, |stream, peer, gate, counters| {
             serve_http(stream, peer, gate, Arc::new(PlainDial), limits, counters)
         })
         .await
@@ -148,8 +148,8 @@ impl Node {
         leave: Option<Leave>,
         protocol: MessageProtocol,
         software: Arc<Codec>,
-    ) -> Node {
-        Node::start_limited_messages(leave, protocol, software, Limits::default()).await
+    ) -> Self {
+        Self::start_limited_messages(leave, protocol, software, Limits::default()).await
     }
 
     /// The same within limits.
@@ -158,8 +158,8 @@ impl Node {
         protocol: MessageProtocol,
         software: Arc<Codec>,
         limits: Limits,
-    ) -> Node {
-        Node::serving(leave, Some(software), |stream, peer, gate, observer| {
+    ) -> Self {
+        Self::serving(leave, Some(software), |stream, peer, gate, observer| {
             let node = MessageNode {
                 gate,
                 dial: Arc::new(PlainDial),
@@ -175,7 +175,7 @@ impl Node {
         leave: Option<Leave>,
         codec: Option<Arc<Codec>>,
         serve: impl FnOnce(TcpStream, SocketAddr, Arc<TestGate>, Arc<Counters>) -> F,
-    ) -> Node
+    ) -> Self
     where
         F: Future<Output = Served> + Send + 'static,
     {
@@ -194,7 +194,7 @@ impl Node {
         let caller = TcpStream::connect(address).await.expect("connect");
         let (stream, peer) = listener.accept().await.expect("accept");
         let served = tokio::spawn(serve(stream, peer, gate.clone(), counters.clone()));
-        Node {
+        Self {
             gate,
             counters,
             served,
@@ -386,7 +386,7 @@ pub type Answer = fn(&str, Bytes) -> Response<Full<Bytes>>;
 
 impl Software {
     /// `answer` is given "METHOD target" and the body.
-    pub async fn start(answer: Answer) -> Software {
+    pub async fn start(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let connections = Arc::new(AtomicUsize::new(0));
@@ -414,7 +414,7 @@ impl Software {
                 });
             }
         });
-        Software {
+        Self {
             address,
             connections,
             seen,

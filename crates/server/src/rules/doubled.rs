@@ -27,7 +27,7 @@ pub(super) fn note(draft: &mut Draft<'_>, node: NodeId, now: SyncNumber) {
     // Nothing that it says later is news.
     noted.taken[at].number = u64::MAX;
     let message = format!(
-        "two agents report as {}, as after a machine was cloned: the one that was started last counts, and nothing that the other says. End the one that should not be, with its software (`upstart stop`), and give it another name and an empty data directory; then start the other agent again",
+        "two agents report as {}, as after a machine was cloned. The server listens only to the one that was started last. End the one that should not run, with its software (`upstart stop`), and give it another name and an empty data directory; then start the other agent again",
         fact.name
     );
     let name = fact.name.clone();

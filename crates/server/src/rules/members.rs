@@ -14,10 +14,10 @@ pub(super) fn acknowledge(
 ) -> Result<(), RequestRefusal> {
     let known = draft.state.nodes.get(&node);
     let fact = known.ok_or_else(|| unknown_node(&node.to_string()))?;
-    let in_force = match draft.state.is_of_a_lost_history(request) {
-        // Some list, and none of those that were given here.
-        true => request.in_force.min(1),
-        false => request.in_force,
+    let in_force = if draft.state.is_of_a_lost_history(request) {
+        request.in_force.min(1)
+    } else {
+        request.in_force
     };
     // A number from the future was given by a server whose database is gone: it says nothing about this one's.
     let possible = in_force <= draft.state.view;

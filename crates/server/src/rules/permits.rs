@@ -105,7 +105,7 @@ fn may_still_leave(draft: &Draft<'_>, fact: &PermitFact) -> Result<(), RequestRe
     let newest = known(draft.state, fact.version)?.revision;
     if newest != fact.revision {
         return refused(format!(
-            "Revision {newest} of version {} is the newest, not {}; stage that one, and ask anew.",
+            "The newest revision of version {} is {newest}, not {}; the node stages that one and asks again.",
             fact.version, fact.revision
         ));
     }
@@ -129,7 +129,7 @@ pub(super) fn end_by(draft: &mut Draft<'_>, permit: PermitId, holder: Option<&st
 pub(super) fn end(draft: &mut Draft<'_>, permit: PermitId) {
     if let Some(held) = draft.state.permits.get(&permit).cloned() {
         let name = draft.name(held.fact.node);
-        let message = format!("{name} gives its permit for {} back", held.fact.group);
+        let message = format!("{name} has ended its permit for {}", held.fact.group);
         draft.change(Change::EndPermit(permit));
         draft.event_by(
             name,

@@ -203,7 +203,7 @@ fn has_room_for_nodes(draft: &Draft<'_>, history: &History) -> Result<(), Reques
         Ok(())
     } else {
         Err(refused(format!(
-            "Enrolled nodes have no place in it: {}. Mend the filters, or forget the nodes.",
+            "No class of this upgrade takes these nodes: {}. Correct the filters, or forget the nodes.",
             super::some_of(&problems)
         )))
     }

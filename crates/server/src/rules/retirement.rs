@@ -24,7 +24,7 @@ pub(super) fn retire(
     }
     let holders = holders(draft, version, request.close);
     if !holders.is_empty() {
-        return Err(refused(format!("Held by {}.", holders.join("; "))));
+        return Err(refused(format!("Still needed by {}.", holders.join("; "))));
     }
     begin(draft, version);
     Ok(progress(draft))

@@ -47,7 +47,7 @@ pub(super) fn hear(
 pub(super) fn wants_everything() -> RequestRefusal {
     refuse(
         Kind::TELL_EVERYTHING,
-        "The server has begun anew since this agent was answered; it wants to be told everything in the next report.",
+        "The server was started again since this agent's last report; it asks for a full report.",
     )
 }
 
@@ -174,7 +174,7 @@ pub(super) fn contradiction(draft: &Draft<'_>, version: Version) -> Option<Reque
     let differing = (draft.state.disagreeing.iter()).find(|(_, found)| found.differs());
     let (node, found) = differing?;
     let detail = format!(
-        "{} has another upgrade {} than the one that is published here, and nobody goes to version {version} beside it: see `upstart status`.",
+        "{} has another upgrade {} than the one that is published here, so that no node upgrades to version {version}: see `upstart status`.",
         draft.name(*node),
         found.place()
     );

@@ -141,7 +141,7 @@ fn take(before: &NodeFact, now: SyncNumber) -> Result<Vec<SyncNumber>, RequestRe
             return Err(refuse(
                 Kind::OUTDATED_REPORT,
                 format!(
-                    "A later report of {} has been heard; nothing of this one counts. If another agent of this name runs, end one of them.",
+                    "The server has a later report of {} and ignores this one. If another agent of this name runs, end one of them.",
                     before.name
                 ),
             ));

@@ -88,9 +88,10 @@ impl AskedVerdict<'_> {
     /// A node does not go where it is, as far as this server knows.
     fn may_be_asked(&self) -> Result<(), RequestRefusal> {
         let (status, to) = (&self.fact.report.status, self.to);
-        let wanted = match self.mends {
-            true => would_revise(status, to.version, to.revision),
-            false => to.version > status.version,
+        let wanted = if self.mends {
+            would_revise(status, to.version, to.revision)
+        } else {
+            to.version > status.version
         };
         if wanted {
             return Ok(());
@@ -217,9 +218,10 @@ fn goal(
     request: &VerdictRequest,
 ) -> Result<Place, RequestRefusal> {
     let versions: Vec<Version> = request.ahead.iter().map(|place| place.version).collect();
-    let version = match request.mends {
-        true => versions.first().copied(),
-        false => leap(&draft.state.fleet, asking, &versions),
+    let version = if request.mends {
+        versions.first().copied()
+    } else {
+        leap(&draft.state.fleet, asking, &versions)
     };
     let mut ahead = request.ahead.iter();
     let to = ahead.find(|place| Some(place.version) == version);
@@ -253,7 +255,7 @@ fn wait(
     let causes = reasons.iter().map(|reason| {
         let nodes = reason.nodes();
         WaitCause {
-            code: reason.code().to_owned(),
+            code: reason.code().name().to_owned(),
             text: reason.to_string(),
             count: nodes.map(|nodes| nodes.count as u64),
             of: nodes.map(|nodes| nodes.of as u64),

@@ -70,7 +70,7 @@ fn nobody_there(draft: &Draft<'_>, version: Version) -> Result<(), RequestRefusa
     let settled = names(&|fact| fact.report.status.version >= version);
     if !settled.is_empty() {
         return Err(refused(format!(
-            "Settled at version {version}: {}. From there a newer revision leads on (`upstart publish DIR --revise`, with the folder of the revision before to go back to that), or a later version.",
+            "Nodes have settled at version {version}: {}. Publish a revision (`upstart publish DIR --revise`; the folder of the revision before takes this one back), or the next version.",
             some_of(&settled)
         )));
     }
@@ -93,7 +93,7 @@ fn nobody_there(draft: &Draft<'_>, version: Version) -> Result<(), RequestRefusa
     });
     if !silent.is_empty() {
         return Err(refused(format!(
-            "Not heard since they staged version {version}: {}. Wait until they answer, or forget them.",
+            "These nodes have staged version {version} and have not reported since: {}. Wait until they answer, or forget them.",
             some_of(&silent)
         )));
     }

@@ -55,9 +55,10 @@ impl SystemState {
             let is_over = life.epoch == seen.epoch && life.epoch != now.epoch;
             is_over || life.lost == Some(seen.epoch)
         };
-        match self.lives.iter().any(left) {
-            true => Whereabouts::Lost,
-            false => Whereabouts::Missing,
+        if self.lives.iter().any(left) {
+            Whereabouts::Lost
+        } else {
+            Whereabouts::Missing
         }
     }
 }

@@ -185,7 +185,7 @@ impl Task {
 
     /// Notes why nothing can be stored, and says whether that is new.
     fn note_trouble(&self, why: Option<String>) -> bool {
-        moved(why)(&mut *self.shared.trouble.lock())
+        moved(why)(&mut self.shared.trouble.lock())
     }
 
     fn show(&self, changes: &[Change]) {

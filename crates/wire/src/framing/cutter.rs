@@ -55,8 +55,8 @@ pub struct Tail {
 
 impl Cutter {
     /// At a connection's beginning.
-    pub fn new(codec: Arc<Codec>) -> Cutter {
-        Cutter {
+    pub fn new(codec: Arc<Codec>) -> Self {
+        Self {
             codec,
             searched: 0,
             scan: Scan::default(),
@@ -176,9 +176,10 @@ impl Cutter {
                 found.map(|at| at + delimiter.len())
             }
             (_, Cut::Resp) => {
-                let end = match self.scan.is_done {
-                    true => Some(self.scan.at),
-                    false => self.scan.end(there)?,
+                let end = if self.scan.is_done {
+                    Some(self.scan.at)
+                } else {
+                    self.scan.end(there)?
                 };
                 self.searched = self.scan.at;
                 end

@@ -30,24 +30,24 @@ pub struct Codec {
 }
 
 impl PartialEq for Codec {
-    fn eq(&self, other: &Codec) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.framing == other.framing
     }
 }
 
 impl Codec {
     /// Of a service's declaration.
-    pub fn new(framing: Framing) -> Codec {
+    pub fn new(framing: Framing) -> Self {
         let finder = match &framing.cut {
             Cut::Delimiter(delimiter) => Some(memmem::Finder::new(delimiter).into_owned()),
             _ => None,
         };
-        Codec { framing, finder }
+        Self { framing, finder }
     }
 
     /// Of RESP, which declares nothing.
-    pub fn resp() -> Codec {
-        Codec::new(Framing {
+    pub fn resp() -> Self {
+        Self::new(Framing {
             cut: Cut::Resp,
             head_bytes: HEAD_BYTES,
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -89,9 +89,10 @@ impl Codec {
     /// # Errors
     /// They are others than they must be.
     pub fn check_end(&self, end: &[u8]) -> Result<(), FramingError> {
-        match self.shows_its_end() && !end.ends_with(b",") {
-            true => Err(FramingError::Netstring("no comma after the message")),
-            false => Ok(()),
+        if self.shows_its_end() && !end.ends_with(b",") {
+            Err(FramingError::Netstring("no comma after the message"))
+        } else {
+            Ok(())
         }
     }
 

@@ -118,9 +118,10 @@ impl Scan {
         let is_simple = matches!(line[0], b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(');
         let [kind, said @ .., b'\r', b'\n'] = line else {
             // Redis takes commands in words with either line end.
-            return match self.open.is_empty() && !(is_string || is_collection || is_simple) {
-                true => Ok(true),
-                false => damaged("a line does not end with CR LF"),
+            return if self.open.is_empty() && !(is_string || is_collection || is_simple) {
+                Ok(true)
+            } else {
+                damaged("a line does not end with CR LF")
             };
         };
         if is_string {
@@ -151,9 +152,10 @@ impl Scan {
             self.open.push(Level { left, is_attribute });
             return Ok(false);
         }
-        match is_simple || self.open.is_empty() {
-            true => Ok(true),
-            false => damaged("a value of no known kind"),
+        if is_simple || self.open.is_empty() {
+            Ok(true)
+        } else {
+            damaged("a value of no known kind")
         }
     }
 

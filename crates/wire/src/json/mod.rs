@@ -26,9 +26,9 @@ pub enum Json {
     /// A string.
     String(String),
     /// An array.
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     /// An object; of members with the same name the last one counts.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(String, Self)>),
     /// An object or array inside a message that nobody has asked for yet. Only messages as they
     /// arrive have such parts; [`Json::decoded`] and [`Json::open`] make them what they are.
     Undecoded(Undecoded),
@@ -38,23 +38,23 @@ impl Json {
     /// What it is, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
-            Json::Null => "null",
-            Json::Bool(_) => "a boolean",
-            Json::Integer(_) => "an integer",
-            Json::Number(_) => "a number",
-            Json::String(_) => "a string",
-            Json::Array(_) => "an array",
-            Json::Object(_) => "an object",
-            Json::Undecoded(undecoded) => undecoded.kind(),
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Integer(_) => "an integer",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+            Self::Undecoded(undecoded) => undecoded.kind(),
         }
     }
 
     /// The value with nothing left undecoded, however deep.
-    pub fn decoded(self) -> Json {
+    pub fn decoded(self) -> Self {
         match self {
-            Json::Undecoded(undecoded) => undecoded.decode(),
-            Json::Array(items) => Json::Array(items.into_iter().map(Json::decoded).collect()),
-            Json::Object(members) => Json::Object(
+            Self::Undecoded(undecoded) => undecoded.decode(),
+            Self::Array(items) => Self::Array(items.into_iter().map(Self::decoded).collect()),
+            Self::Object(members) => Self::Object(
                 members
                     .into_iter()
                     .map(|(name, value)| (name, value.decoded()))
@@ -65,18 +65,18 @@ impl Json {
     }
 
     /// Decodes the value itself where it is not yet; what it contains may stay undecoded.
-    pub fn open(&mut self) -> &mut Json {
-        if let Json::Undecoded(undecoded) = self {
+    pub fn open(&mut self) -> &mut Self {
+        if let Self::Undecoded(undecoded) = self {
             *self = undecoded.decode_outside();
         }
         self
     }
 
     /// A copy of the value at the end of a path of members, with nothing left undecoded.
-    pub fn at(&self, path: &[String]) -> Option<Json> {
+    pub fn at(&self, path: &[String]) -> Option<Self> {
         let mut value = self;
         for (index, name) in path.iter().enumerate() {
-            if let Json::Undecoded(undecoded) = value {
+            if let Self::Undecoded(undecoded) = value {
                 return undecoded.decode_outside().at(&path[index..]);
             }
             value = value.get(name)?;
@@ -85,9 +85,9 @@ impl Json {
     }
 
     /// The member of a decoded object.
-    pub fn get(&self, name: &str) -> Option<&Json> {
+    pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
-            Json::Object(members) => members
+            Self::Object(members) => members
                 .iter()
                 .rev()
                 .find(|(n, _)| n == name)
@@ -97,9 +97,9 @@ impl Json {
     }
 
     /// The member of an object, to be changed.
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Self> {
         match self.open() {
-            Json::Object(members) => members
+            Self::Object(members) => members
                 .iter_mut()
                 .rev()
                 .find(|(n, _)| n == name)
@@ -109,8 +109,8 @@ impl Json {
     }
 
     /// Takes the member out of an object, with any namesakes before it.
-    pub fn remove(&mut self, name: &str) -> Option<Json> {
-        let Json::Object(members) = self.open() else {
+    pub fn remove(&mut self, name: &str) -> Option<Self> {
+        let Self::Object(members) = self.open() else {
             return None;
         };
         let index = members.iter().rposition(|(n, _)| n == name)?;
@@ -124,42 +124,42 @@ impl Json {
     /// Whether it is an object or array without content.
     pub fn is_vacant(&self) -> bool {
         match self {
-            Json::Object(members) => members.is_empty(),
-            Json::Array(items) => items.is_empty(),
-            Json::Undecoded(undecoded) => undecoded.decode_outside().is_vacant(),
+            Self::Object(members) => members.is_empty(),
+            Self::Array(items) => items.is_empty(),
+            Self::Undecoded(undecoded) => undecoded.decode_outside().is_vacant(),
             _ => false,
         }
     }
 
     /// A number from a float; `None` if it is not finite.
-    pub fn from_f64(value: f64) -> Option<Json> {
-        serde_json::Number::from_f64(value).map(|n| Json::number(&n.to_string()))
+    pub fn from_f64(value: f64) -> Option<Self> {
+        serde_json::Number::from_f64(value).map(|n| Self::number(&n.to_string()))
     }
 
     /// A number from JSON text that is known to be one.
-    pub fn number(text: &str) -> Json {
+    pub fn number(text: &str) -> Self {
         match text.parse::<i64>() {
-            Ok(value) if !(value == 0 && text.starts_with('-')) => Json::Integer(value),
-            _ => Json::Number(text.into()),
+            Ok(value) if !(value == 0 && text.starts_with('-')) => Self::Integer(value),
+            _ => Self::Number(text.into()),
         }
     }
 }
 
 /// Whether a part has been decoded makes no difference.
 impl PartialEq for Json {
-    fn eq(&self, other: &Json) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Json::Null, Json::Null) => true,
-            (Json::Bool(one), Json::Bool(other)) => one == other,
-            (Json::Integer(one), Json::Integer(other)) => one == other,
-            (Json::Number(one), Json::Number(other)) => one == other,
-            (Json::String(one), Json::String(other)) => one == other,
-            (Json::Array(one), Json::Array(other)) => one == other,
-            (Json::Object(one), Json::Object(other)) => one == other,
-            (Json::Undecoded(one), Json::Undecoded(other)) => {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::Integer(one), Self::Integer(other)) => one == other,
+            (Self::Number(one), Self::Number(other)) => one == other,
+            (Self::String(one), Self::String(other)) => one == other,
+            (Self::Array(one), Self::Array(other)) => one == other,
+            (Self::Object(one), Self::Object(other)) => one == other,
+            (Self::Undecoded(one), Self::Undecoded(other)) => {
                 one.text() == other.text() || one.decode() == other.decode()
             }
-            (Json::Undecoded(part), value) | (value, Json::Undecoded(part)) => {
+            (Self::Undecoded(part), value) | (value, Self::Undecoded(part)) => {
                 part.decode() == *value
             }
             _ => false,
@@ -171,18 +171,18 @@ impl Eq for Json {}
 
 impl Hash for Json {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        if let Json::Undecoded(part) = self {
+        if let Self::Undecoded(part) = self {
             return part.decode().hash(state);
         }
         std::mem::discriminant(self).hash(state);
         match self {
-            Json::Null | Json::Undecoded(_) => {}
-            Json::Bool(value) => value.hash(state),
-            Json::Integer(value) => value.hash(state),
-            Json::Number(text) => text.hash(state),
-            Json::String(text) => text.hash(state),
-            Json::Array(items) => items.hash(state),
-            Json::Object(members) => members.hash(state),
+            Self::Null | Self::Undecoded(_) => {}
+            Self::Bool(value) => value.hash(state),
+            Self::Integer(value) => value.hash(state),
+            Self::Number(text) => text.hash(state),
+            Self::String(text) => text.hash(state),
+            Self::Array(items) => items.hash(state),
+            Self::Object(members) => members.hash(state),
         }
     }
 }

@@ -23,7 +23,7 @@ impl Json {
     ///
     /// # Errors
     /// It is not JSON, or nested more deeply.
-    pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Json, JsonError> {
+    pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Self, JsonError> {
         parse(bytes, depth_max, None)
     }
 
@@ -32,10 +32,10 @@ impl Json {
     ///
     /// # Errors
     /// It is not JSON, or nested more deeply.
-    pub fn parse_outside(bytes: Bytes, depth_max: usize) -> Result<Json, JsonError> {
+    pub fn parse_outside(bytes: Bytes, depth_max: usize) -> Result<Self, JsonError> {
         // Places in it are kept in 32 bits.
         if u32::try_from(bytes.len()).is_err() {
-            return Json::parse(&bytes, depth_max);
+            return Self::parse(&bytes, depth_max);
         }
         let whole = Arc::new(bytes);
         parse(&whole, depth_max, Some(&whole))

@@ -18,8 +18,8 @@ pub struct Undecoded {
 
 impl Undecoded {
     /// The part of `whole` in this range, which fits 32 bits.
-    pub(super) fn new(whole: &Arc<Bytes>, range: Range<usize>) -> Undecoded {
-        Undecoded {
+    pub(super) fn new(whole: &Arc<Bytes>, range: Range<usize>) -> Self {
+        Self {
             whole: whole.clone(),
             start: range.start as u32,
             end: range.end as u32,

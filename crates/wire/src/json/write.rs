@@ -9,13 +9,13 @@ impl Json {
     /// Appends the value as compact JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Json::Null => out.extend_from_slice(b"null"),
-            Json::Bool(true) => out.extend_from_slice(b"true"),
-            Json::Bool(false) => out.extend_from_slice(b"false"),
-            Json::Integer(value) => write_integer(*value, out),
-            Json::Number(text) => out.extend_from_slice(text.as_bytes()),
-            Json::String(text) => write_string(text, out),
-            Json::Array(items) => {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Integer(value) => write_integer(*value, out),
+            Self::Number(text) => out.extend_from_slice(text.as_bytes()),
+            Self::String(text) => write_string(text, out),
+            Self::Array(items) => {
                 out.push(b'[');
                 for (index, item) in items.iter().enumerate() {
                     if index > 0 {
@@ -25,7 +25,7 @@ impl Json {
                 }
                 out.push(b']');
             }
-            Json::Object(members) => {
+            Self::Object(members) => {
                 out.push(b'{');
                 for (index, (name, value)) in members.iter().enumerate() {
                     if index > 0 {
@@ -37,25 +37,25 @@ impl Json {
                 }
                 out.push(b'}');
             }
-            Json::Undecoded(undecoded) => out.extend_from_slice(undecoded.text()),
+            Self::Undecoded(undecoded) => out.extend_from_slice(undecoded.text()),
         }
     }
 
     /// About how long the value is when it is written: at least what its undecoded parts and its texts need.
     pub fn length_hint(&self) -> usize {
         match self {
-            Json::Null | Json::Bool(_) => 6,
-            Json::Integer(_) => 12,
-            Json::Number(text) => text.len() + 1,
-            Json::String(text) => text.len() + 3,
-            Json::Array(items) => 2 + items.iter().map(Json::length_hint).sum::<usize>(),
-            Json::Object(members) => {
+            Self::Null | Self::Bool(_) => 6,
+            Self::Integer(_) => 12,
+            Self::Number(text) => text.len() + 1,
+            Self::String(text) => text.len() + 3,
+            Self::Array(items) => 2 + items.iter().map(Self::length_hint).sum::<usize>(),
+            Self::Object(members) => {
                 let lengths = members
                     .iter()
                     .map(|(name, value)| name.len() + 4 + value.length_hint());
                 2 + lengths.sum::<usize>()
             }
-            Json::Undecoded(undecoded) => undecoded.text().len() + 1,
+            Self::Undecoded(undecoded) => undecoded.text().len() + 1,
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct ExplainArgs {
         required_unless_present = "conversation"
     )]
     pub(crate) direction: Option<LensWay>,
-    /// A further lens of the chain, behind the first as seen from the caller (repeatable)
+    /// The next lens of the chain, on the side of the software (repeatable)
     #[arg(long, value_name = "LENS")]
     pub(crate) then: Vec<PathBuf>,
     /// A header of the call, `NAME: VALUE` (repeatable); `content-type:` sends JSON without a media type
@@ -41,7 +41,7 @@ pub(crate) struct ExplainArgs {
     /// The call's body, or `@FILE`
     #[arg(short = 'd', long = "body", value_name = "BODY")]
     pub(crate) body: Option<String>,
-    /// What the next in the chain answers; without it only the call's way there is explained
+    /// What the next in the chain answers; without it only the request is explained
     #[arg(long, value_name = "STATUS")]
     pub(crate) answer_status: Option<u16>,
     /// A header of that answer (repeatable)

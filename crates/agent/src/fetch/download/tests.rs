@@ -22,7 +22,7 @@ enum Answer {
 
 impl Server {
     /// Each request gets the next answer; the last one is repeated.
-    fn start(content: Vec<u8>, answers: Vec<Answer>) -> Server {
+    fn start(content: Vec<u8>, answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = format!("http://{}", listener.local_addr().expect("address"));
         let ranges = Arc::new(Mutex::new(Vec::new()));
@@ -36,7 +36,7 @@ impl Server {
                 reply(stream, &content, offset, answer);
             }
         });
-        Server { address, ranges }
+        Self { address, ranges }
     }
 
     fn fetcher(&self, folder: &Path) -> Fetcher {

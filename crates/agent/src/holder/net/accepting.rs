@@ -93,9 +93,10 @@ impl WantedConnection {
         loop {
             if is_left_alone(fd) && !self.wakes_itself(shared) {
                 // Whoever was ready may have polled, and have other things to do.
-                return match self.was_ready && self.asked.elapsed() >= POLLED_WAIT {
-                    true => self.dead(given_away),
-                    false => Tried::LeftAlone,
+                return if self.was_ready && self.asked.elapsed() >= POLLED_WAIT {
+                    self.dead(given_away)
+                } else {
+                    Tried::LeftAlone
                 };
             }
             if self.blocking && !kernel::ready(fd, libc::POLLIN, 0).unwrap_or(false) {

@@ -136,9 +136,12 @@ impl NetCaller<'_> {
             state::count(reason.connect_counter());
             return self.end(NetOutcome::GoOn);
         }
-        self.connect_to_member(&to, |fd, blocking| match blocking {
-            true => self.wait(fd, &to),
-            false => NetOutcome::Answer(Err(libc::EINPROGRESS)),
+        self.connect_to_member(&to, |fd, blocking| {
+            if blocking {
+                self.wait(fd, &to)
+            } else {
+                NetOutcome::Answer(Err(libc::EINPROGRESS))
+            }
         })
     }
 
@@ -257,9 +260,12 @@ impl NetCaller<'_> {
         };
         state::count(Counter::FastOpenReplaced);
         let may_wait = flags as i32 & libc::MSG_DONTWAIT == 0;
-        self.connect_to_member(&to, |_, blocking| match blocking && may_wait {
-            true => NetOutcome::GoOn,
-            false => NetOutcome::Answer(Err(libc::EINPROGRESS)),
+        self.connect_to_member(&to, |_, blocking| {
+            if blocking && may_wait {
+                NetOutcome::GoOn
+            } else {
+                NetOutcome::Answer(Err(libc::EINPROGRESS))
+            }
         })
     }
 

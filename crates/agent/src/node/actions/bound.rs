@@ -77,10 +77,10 @@ fn kill_with_parent(command: &mut Command) {
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;
-            match getppid() == Some(agent) {
-                true => Ok(()),
-                // It has died already, and no signal will come.
-                false => Err(io::ErrorKind::BrokenPipe.into()),
+            if getppid() == Some(agent) {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::BrokenPipe.into())
             }
         });
     }

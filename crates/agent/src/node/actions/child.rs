@@ -77,9 +77,10 @@ impl<'n> ChildStop<'n> {
         // From here on the holder ends it, whatever becomes of this agent.
         let limit = manner.grace().saturating_add(KILL_LIMIT);
         self.hook_table.set_stopping(limit);
-        match self.child.gone(child.start.generation, limit).await {
-            true => Ok(()),
-            false => Err(Unkillable),
+        if self.child.gone(child.start.generation, limit).await {
+            Ok(())
+        } else {
+            Err(Unkillable)
         }
     }
 }

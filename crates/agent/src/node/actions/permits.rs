@@ -177,9 +177,10 @@ impl<'n> Leave<'n> {
         let mut way = chain.iter().filter(|place| place.version <= to);
         let copies = way.any(|place| lineage.work(place.version) == Work::Restart);
         let end = chain.iter().find(|place| place.version == to)?;
-        match copies {
-            true => self.state.lacks_room(*end).await,
-            false => None,
+        if copies {
+            self.state.lacks_room(*end).await
+        } else {
+            None
         }
     }
 

@@ -40,14 +40,12 @@ impl From<SnapshotError> for TransformBroken {
     fn from(error: SnapshotError) -> Self {
         match error {
             SnapshotError::NoSpace { .. } | SnapshotError::NoFiles { .. } => {
-                TransformBroken::NoSpace(chain(&error))
+                Self::NoSpace(chain(&error))
             }
             SnapshotError::Io { ref source, .. } if is_full(source) => {
-                TransformBroken::NoSpace(format!("no space left: {}", chain(&error)))
+                Self::NoSpace(format!("no space left: {}", chain(&error)))
             }
-            SnapshotError::Io { .. } | SnapshotError::Unfit { .. } => {
-                TransformBroken::Failed(chain(&error))
-            }
+            SnapshotError::Io { .. } | SnapshotError::Unfit { .. } => Self::Failed(chain(&error)),
         }
     }
 }
@@ -55,27 +53,27 @@ impl From<SnapshotError> for TransformBroken {
 impl From<TransformError> for TransformBroken {
     fn from(error: TransformError) -> Self {
         match error {
-            TransformError::NoSpace { .. } => TransformBroken::NoSpace(error.to_string()),
-            other => TransformBroken::Failed(chain(&other)),
+            TransformError::NoSpace { .. } => Self::NoSpace(error.to_string()),
+            other => Self::Failed(chain(&other)),
         }
     }
 }
 
 impl From<UnusableBundle> for TransformBroken {
     fn from(error: UnusableBundle) -> Self {
-        TransformBroken::Failed(chain(&error))
+        Self::Failed(chain(&error))
     }
 }
 
 impl From<RenderError> for TransformBroken {
     fn from(error: RenderError) -> Self {
-        TransformBroken::Failed(chain(&error))
+        Self::Failed(chain(&error))
     }
 }
 
 impl From<AdapterError> for TransformBroken {
     fn from(error: AdapterError) -> Self {
-        TransformBroken::Failed(chain(&error))
+        Self::Failed(chain(&error))
     }
 }
 
@@ -285,9 +283,10 @@ fn is_full(error: &io::Error) -> bool {
 /// A failed step on the disk; a full disk apart.
 fn broken(what: &str, path: &Path, error: &io::Error) -> TransformBroken {
     let text = format!("cannot {what} {}: {error}", path.display());
-    match is_full(error) {
-        true => TransformBroken::NoSpace(format!("no space left: {text}")),
-        false => TransformBroken::Failed(text),
+    if is_full(error) {
+        TransformBroken::NoSpace(format!("no space left: {text}"))
+    } else {
+        TransformBroken::Failed(text)
     }
 }
 

@@ -29,8 +29,8 @@ enum ReadAdapter {
 impl ReadAdapter {
     fn kind(&self) -> AdapterKind {
         match self {
-            ReadAdapter::Lens(_) => AdapterKind::Lens,
-            ReadAdapter::Component(_, program) => program.kind(),
+            Self::Lens(_) => AdapterKind::Lens,
+            Self::Component(_, program) => program.kind(),
         }
     }
 }

@@ -163,9 +163,10 @@ impl ObservedDispatch {
             let found = tokio::task::spawn_blocking(move || direct(&household, &at));
             let found = found.await.map_err(io::Error::other).flatten();
             let found = found.map_err(ObserveError::Look)?;
-            quiet = match found.is_empty() && self.relay.returning() == 0 {
-                true => quiet + 1,
-                false => 0,
+            quiet = if found.is_empty() && self.relay.returning() == 0 {
+                quiet + 1
+            } else {
+                0
             };
             if quiet == LOOKS {
                 return Ok(ended.len());

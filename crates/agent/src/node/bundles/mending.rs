@@ -4,7 +4,7 @@
 use super::{Bundles, UnusableBundle};
 use crate::error_chain::chain;
 use crate::fetch::{self, FetchError, Fetcher, WantedFile};
-use model::api::told;
+use model::api::{EventKind, told};
 use model::bundle::SoftwareKind;
 use model::machine::Place;
 use model::manifest::{Manifest, ManifestFile};
@@ -140,7 +140,7 @@ impl Bundles {
         );
         tracing::warn!("{message}");
         self.surroundings
-            .tell("node.mended", Some(place.version), told(&message));
+            .tell(EventKind::NodeMended, Some(place.version), told(&message));
     }
 }
 

@@ -52,9 +52,10 @@ impl Bundles {
             let bundle_goes =
                 superseded || withdrawn || retired && !needed.contains(&place.version);
             let bundle_goes = bundle_goes && !runs;
-            let state_goes = match retired || withdrawn {
-                true => true,
-                false => superseded && !is_kept_state(place, used.state, &with_state),
+            let state_goes = if retired || withdrawn {
+                true
+            } else {
+                superseded && !is_kept_state(place, used.state, &with_state)
             };
             self.delete_of(place, bundle_goes, state_goes);
         }

@@ -36,9 +36,9 @@ pub(crate) enum Convert {
     /// The given side has an array with the value as its only item.
     Wrap(Side),
     /// Each item of an array.
-    Each(Box<Convert>),
+    Each(Box<Self>),
     /// Each member's value of an object.
-    Values(Box<Convert>),
+    Values(Box<Self>),
     /// The members of an object, by rules of their own.
     Fields(Box<Recipe>),
     /// The members of all objects in a value, however deep, by rules of their own.
@@ -46,7 +46,7 @@ pub(crate) enum Convert {
     /// An object whose members' names become a field of an array's items.
     Entries(Entries),
     /// One after the other, written from old to new.
-    Steps(Vec<Convert>),
+    Steps(Vec<Self>),
     /// By expressions.
     Compute {
         /// From old to new.
@@ -77,19 +77,19 @@ impl Convert {
     ) -> Result<Option<Json>, Mismatch> {
         let value = self.decoded(value);
         Ok(Some(match self {
-            Convert::Same => value,
-            Convert::Map(table) => table.apply(&value, toward)?,
-            Convert::Types(old, new) => match toward {
+            Self::Same => value,
+            Self::Map(table) => table.apply(&value, toward)?,
+            Self::Types(old, new) => match toward {
                 Side::New => types::convert(value, *old, *new)?,
                 Side::Old => types::convert(value, *new, *old)?,
             },
-            Convert::Scale(scale) => scale.apply(&value, toward)?,
-            Convert::Time(time) => time.apply(&value, toward)?,
-            Convert::Wrap(side) if *side == toward => Json::Array(vec![value]),
-            Convert::Wrap(_) => unwrap(value)?,
-            Convert::Each(convert) => Json::Array(each(convert, value, toward, around)?),
-            Convert::Values(convert) => Json::Object(values(convert, value, toward, around)?),
-            Convert::Fields(recipe) => {
+            Self::Scale(scale) => scale.apply(&value, toward)?,
+            Self::Time(time) => time.apply(&value, toward)?,
+            Self::Wrap(side) if *side == toward => Json::Array(vec![value]),
+            Self::Wrap(_) => unwrap(value)?,
+            Self::Each(convert) => Json::Array(each(convert, value, toward, around)?),
+            Self::Values(convert) => Json::Object(values(convert, value, toward, around)?),
+            Self::Fields(recipe) => {
                 if !matches!(value, Json::Object(_)) && !recipe.takes_any() {
                     return Err(wanted("an object", &value));
                 }
@@ -97,10 +97,10 @@ impl Convert {
                 recipe.apply(&mut scope, toward, around)?;
                 return Ok(scope.body);
             }
-            Convert::Everywhere(recipe) => everywhere(recipe, value, toward, around)?,
-            Convert::Entries(entries) => entries.apply(value, toward)?,
-            Convert::Steps(steps) => return through(steps, value, toward, around),
-            Convert::Compute { .. } => {
+            Self::Everywhere(recipe) => everywhere(recipe, value, toward, around)?,
+            Self::Entries(entries) => entries.apply(value, toward)?,
+            Self::Steps(steps) => return through(steps, value, toward, around),
+            Self::Compute { .. } => {
                 return self.compute(&Scope::default(), value, toward, around);
             }
         }))
@@ -109,8 +109,8 @@ impl Convert {
     /// The value, decoded as far as this needs it.
     fn decoded(&self, mut value: Json) -> Json {
         match self {
-            Convert::Same | Convert::Steps(_) => value,
-            Convert::Wrap(_) | Convert::Each(_) | Convert::Values(_) | Convert::Fields(_) => {
+            Self::Same | Self::Steps(_) => value,
+            Self::Wrap(_) | Self::Each(_) | Self::Values(_) | Self::Fields(_) => {
                 value.open();
                 value
             }
@@ -126,7 +126,7 @@ impl Convert {
         toward: Side,
         around: ExpressionContext<'_>,
     ) -> Result<Option<Json>, Mismatch> {
-        let Convert::Compute { to_new, to_old } = self else {
+        let Self::Compute { to_new, to_old } = self else {
             return self.apply(value, toward, around);
         };
         match if toward == Side::New { to_new } else { to_old } {

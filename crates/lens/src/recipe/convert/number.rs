@@ -72,10 +72,10 @@ struct Decimal {
 }
 
 impl Decimal {
-    fn parse(value: &Json) -> Option<Decimal> {
+    fn parse(value: &Json) -> Option<Self> {
         let text = match value {
             Json::Integer(value) => {
-                return Some(Decimal {
+                return Some(Self {
                     digits: i128::from(*value),
                     exponent: 0,
                 });
@@ -90,7 +90,7 @@ impl Decimal {
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let digits = format!("{whole}{fraction}").parse().ok()?;
         let places = i32::try_from(fraction.len()).ok()?;
-        let number = Decimal {
+        let number = Self {
             digits,
             exponent: exponent.checked_sub(places)?,
         }
@@ -99,7 +99,7 @@ impl Decimal {
     }
 
     /// Without zeros at the end.
-    fn normal(mut self) -> Decimal {
+    fn normal(mut self) -> Self {
         if self.digits == 0 {
             self.exponent = 0;
         }
@@ -122,7 +122,7 @@ impl Decimal {
         )
     }
 
-    fn scale(self, times: i64, by: i64, whole: bool, round: Rounding) -> Option<Decimal> {
+    fn scale(self, times: i64, by: i64, whole: bool, round: Rounding) -> Option<Self> {
         let by = i128::from(by);
         let mut digits = self.digits.checked_mul(i128::from(times))?;
         let mut exponent = self.exponent;
@@ -131,7 +131,7 @@ impl Decimal {
             exponent -= 1;
         }
         let exact = digits % by == 0;
-        let result = Decimal {
+        let result = Self {
             digits: digits / by,
             exponent,
         }
@@ -145,7 +145,7 @@ impl Decimal {
         result.rounded(round)
     }
 
-    fn rounded(self, round: Rounding) -> Option<Decimal> {
+    fn rounded(self, round: Rounding) -> Option<Self> {
         if self.exponent >= 0 {
             return Some(self);
         }
@@ -157,7 +157,7 @@ impl Decimal {
             Rounding::Nearest if self.digits >= 0 => rest >= unit - rest,
             Rounding::Nearest => rest > unit - rest,
         };
-        Some(Decimal {
+        Some(Self {
             digits: down + i128::from(up),
             exponent: 0,
         })

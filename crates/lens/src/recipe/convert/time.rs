@@ -20,13 +20,13 @@ pub(crate) enum TimeForm {
 impl TimeForm {
     pub(crate) const NAMES: [&'static str; 5] = ["s", "ms", "us", "ns", "rfc3339"];
 
-    pub(crate) fn parse(name: &str) -> Option<TimeForm> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Some(match name {
-            "s" => TimeForm::Units(1),
-            "ms" => TimeForm::Units(1_000),
-            "us" => TimeForm::Units(1_000_000),
-            "ns" => TimeForm::Units(1_000_000_000),
-            "rfc3339" => TimeForm::Rfc3339,
+            "s" => Self::Units(1),
+            "ms" => Self::Units(1_000),
+            "us" => Self::Units(1_000_000),
+            "ns" => Self::Units(1_000_000_000),
+            "rfc3339" => Self::Rfc3339,
             _ => return None,
         })
     }

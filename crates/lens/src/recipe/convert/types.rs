@@ -32,14 +32,14 @@ impl ValueType {
         "integer or string",
     ];
 
-    pub(crate) fn parse(name: &str) -> Option<ValueType> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Some(match name {
-            "string" => ValueType::String,
-            "integer" => ValueType::Integer,
-            "float" => ValueType::Float,
-            "number" => ValueType::Number,
-            "boolean" => ValueType::Boolean,
-            "integer or string" => ValueType::IntegerOrString,
+            "string" => Self::String,
+            "integer" => Self::Integer,
+            "float" => Self::Float,
+            "number" => Self::Number,
+            "boolean" => Self::Boolean,
+            "integer or string" => Self::IntegerOrString,
             _ => return None,
         })
     }

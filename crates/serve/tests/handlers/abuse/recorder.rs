@@ -28,7 +28,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub async fn start() -> Recorder {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let reached: Arc<Mutex<Vec<Reached>>> = Arc::default();
@@ -45,7 +45,7 @@ impl Recorder {
                 });
             }
         });
-        Recorder {
+        Self {
             address,
             reached,
             open,

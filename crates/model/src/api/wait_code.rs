@@ -1,0 +1,35 @@
+//! The kinds of reasons for which nodes wait, each with its name in answers.
+
+use crate::named::named;
+
+named! {
+    /// The kinds of reasons why a node waits, as programs know them.
+    WaitCode {
+        /// The version was withdrawn.
+        Withdrawn = "withdrawn",
+        /// The server does not list the version.
+        NotPublished = "not_published",
+        /// A newer revision of the version is published.
+        NotNewest = "not_newest",
+        /// The node fetches a version further ahead, which the others of its class run.
+        Fetches = "fetches",
+        /// Somebody has paused the system.
+        Paused = "paused",
+        /// The upgrade has failed at nodes of the class, and is blocked there.
+        Blocked = "blocked",
+        /// A node that is reachable could not answer callers at the version yet.
+        NotStaged = "not_staged",
+        /// Nodes of classes that come first are not there yet.
+        NotYetAt = "not_yet_at",
+        /// Nodes of classes that come first are there, and have not shown that they are healthy.
+        NotYetHealthy = "not_yet_healthy",
+        /// Others have settled too recently (`soak_ms`).
+        Soaks = "soaks",
+        /// A person has to say yes (`upstart approve`).
+        NotApproved = "not_approved",
+        /// Nodes of the class are there, and their software is not well: the soak time begins when it is.
+        Failing = "failing",
+        /// As many nodes are unavailable as may be (`max_unavailable`).
+        Limit = "limit",
+    }
+}
