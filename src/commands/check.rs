@@ -3,6 +3,7 @@
 use crate::failure::{CommandEnd, CommandOutcome, failure, refusal, sentence};
 use crate::globals::Globals;
 use crate::output;
+use agent::fetch::FetchError;
 use call::AdapterKind;
 use clap::Args;
 use component::{CompileHelper, Compiler, Declaration};
@@ -148,11 +149,7 @@ pub(crate) fn prove(directory: &Path) -> anyhow::Result<Result<Proved, Vec<Bundl
     for (path, kind) in archives(&checked.upgrade) {
         let gzip = kind == SoftwareKind::TarGz;
         let inspected = agent::fetch::inspect(&folder.path.join(path), gzip);
-        findings.extend(
-            inspected
-                .err()
-                .map(|problem| archive_finding(path, &problem)),
-        );
+        findings.extend(inspected.err().map(|error| archive_finding(path, error)));
     }
     if findings.is_empty() {
         Ok(Ok(Proved { folder, checked }))
@@ -267,7 +264,11 @@ fn archives(upgrade: &Upgrade) -> BTreeSet<(&str, SoftwareKind)> {
         .collect()
 }
 
-fn archive_finding(path: &str, problem: &str) -> BundleError {
+fn archive_finding(path: &str, error: FetchError) -> BundleError {
+    let problem = match error {
+        FetchError::Archive { problem, .. } => problem,
+        other => format!("{:#}", anyhow::Error::from(other)),
+    };
     let help = "pack it again, with `tar -czf` from inside the software's folder";
     BundleError::of_file(path, format!("nodes would not unpack it: {problem}"), help)
 }

@@ -38,13 +38,9 @@ pub fn unpack(archive: &Path, gzip: bool, target: &Path) -> Result<(), FetchErro
 ///
 /// # Errors
 /// Why nodes would refuse to unpack it.
-pub fn inspect(archive: &Path, gzip: bool) -> Result<(), String> {
-    let looked = look_at_names(archive, gzip)
-        .and_then(|()| each_entry(archive, gzip, |entry| std::io::copy(entry, &mut sink())));
-    looked.map_err(|error| match error {
-        FetchError::Archive { problem, .. } => problem,
-        other => crate::error_chain::chain(&other),
-    })
+pub fn inspect(archive: &Path, gzip: bool) -> Result<(), FetchError> {
+    look_at_names(archive, gzip)?;
+    each_entry(archive, gzip, |entry| std::io::copy(entry, &mut sink()))
 }
 
 /// An open archive, and how many zeros were read from it last.

@@ -110,7 +110,7 @@ mod tests {
         let refused = |name: &str| {
             let refused = prepare(data);
             let why = refused.expect_err("refused").to_string();
-            assert!(why.contains(&format!("holds `{name}`")), "{why}");
+            assert!(why.contains(&format!("contains `{name}`")), "{why}");
             assert_eq!(std::fs::read_dir(data).expect("listed").count(), 1);
         };
         std::fs::write(data.join("udb.sqlite"), "").expect("written");

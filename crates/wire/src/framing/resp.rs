@@ -1,5 +1,6 @@
 //! Where a value of RESP ends, the protocol of Redis in its versions 2 and 3
 //! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>). A command is such a value, or a line of words; a push is one too.
+//! Not a client library: those decode values that are there, and this has to say, piece by piece, where one ends.
 
 use super::FramingError;
 

@@ -1,4 +1,6 @@
 //! JSON as it passes through a lens: exact numbers, order and unknown members preserved.
+//!
+//! Not serde_json: what no rule is about passes undecoded, byte for byte, and a number keeps the digits that it was written with.
 
 mod parse;
 mod scan;
