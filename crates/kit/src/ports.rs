@@ -17,14 +17,14 @@ pub fn free_port(range: Range<u16>) -> u16 {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let turn = std::process::id().wrapping_mul(37).wrapping_add(step) % pairs;
         let port = range.start + 2 * u16::try_from(turn).expect("below the count");
-        if is_reserved(port) && ![port, port + 1].into_iter().any(is_taken) {
+        if reserve(port) && ![port, port + 1].into_iter().any(is_taken) {
             return port;
         }
     }
 }
 
-/// Takes a port among all tests of the machine's namespace, by a name that ends with the process.
-fn is_reserved(port: u16) -> bool {
+/// Takes a port among all tests of this network namespace, by a name that ends with the process; says whether it was free.
+fn reserve(port: u16) -> bool {
     let name = format!("upstart-test-port-{port}");
     let address = UnixAddress::from_abstract_name(name).expect("short");
     match UnixDatagram::bind_addr(&address) {
@@ -55,6 +55,6 @@ mod tests {
         let mut given: Vec<u16> = (0..4).map(|_| free_port(19_970..19_978)).collect();
         given.sort_unstable();
         assert_eq!(given, [19_970, 19_972, 19_974, 19_976]);
-        assert!(!is_reserved(19_970));
+        assert!(!reserve(19_970));
     }
 }
