@@ -278,3 +278,42 @@ fn other_protocol() -> Failure {
     let status = http::StatusCode::BAD_GATEWAY;
     Refusal::new(RefusalKind::Request, "(protocol)", reason, status).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_knows_one_protocol_refuses_the_other() {
+        let context = CallContext::new(BodyLimits {
+            bytes_max: 1,
+            depth_max: 1,
+        });
+        let form = MessageForm::Resp;
+        let message = MessageCall {
+            form,
+            bytes: Bytes::new(),
+            context: context.clone(),
+        };
+        let (head, ()) = http::Request::new(()).into_parts();
+        let http = HttpCall {
+            head,
+            body: Body::Empty,
+            context,
+        };
+        let (head, ()) = http::Response::new(()).into_parts();
+        let body = Body::Empty;
+        let refused = [
+            Call::Message(message).into_http().err(),
+            Call::Http(http).into_message().err(),
+            Answer::Message(Bytes::new()).into_http().err(),
+            Answer::Http(HttpAnswer { head, body }).into_message().err(),
+        ];
+        for failure in refused {
+            let Some(Failure::Refused(refusal)) = failure else {
+                panic!("{failure:?}");
+            };
+            assert_eq!(refusal.rule, "(protocol)");
+        }
+    }
+}
