@@ -75,6 +75,14 @@ pub(crate) enum UpstartCommand {
     Claim(c::claim::ClaimArgs),
     /// End a node's software and its holder, after its agent has ended
     Stop(c::stop::StopArgs),
+    /// Make a one-time token for a node or a person
+    Invite(c::identities::InviteArgs),
+    /// Log in with a one-time token: make a key, and have it certified
+    Login,
+    /// List whose keys the servers have certified, and who is invited
+    Identities,
+    /// Revoke the key of a node or a person
+    Revoke(c::identities::RevokeArgs),
     /// Make, list, renew and rotate the keys that sign upgrades
     Keys(c::keys::KeysArgs),
     /// Write a signed repository into one file, or into a folder
@@ -131,6 +139,10 @@ impl Cli {
             UpstartCommand::Claim(arguments) => c::claim::run(globals, &arguments),
             UpstartCommand::Stop(arguments) => c::stop::run(globals, &arguments),
             UpstartCommand::Record(arguments) => c::record::run(globals, &arguments),
+            UpstartCommand::Invite(arguments) => c::identities::invite(globals, &arguments),
+            UpstartCommand::Login => c::identities::login(globals),
+            UpstartCommand::Identities => c::identities::list(globals),
+            UpstartCommand::Revoke(arguments) => c::identities::revoke(globals, &arguments),
             UpstartCommand::Keys(arguments) => c::keys::run(globals, &arguments),
             UpstartCommand::Export(arguments) => c::carry::export(globals, &arguments),
             UpstartCommand::Import(arguments) => c::carry::import(globals, &arguments),

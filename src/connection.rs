@@ -3,13 +3,15 @@
 use crate::failure::{failure, refusal};
 use crate::globals::Globals;
 use client::{Client, ClientError};
-use model::api::Problem;
+use identity::{Credential, CredentialFolder, IdentityError};
+use model::api::{CertifyRequest, Problem};
 use model::gate;
 use server::token::TokenError;
 use std::env::VarError;
 use std::future::Future;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Holds the bearer token itself; an argument would show in `ps`.
 const TOKEN_VARIABLE: &str = "UPSTART_TOKEN";
@@ -20,15 +22,92 @@ const REFUSALS: [u16; 4] = [404, 409, 410, 422];
 /// The problem that somebody else has changed the signed repository meanwhile.
 const SIGNED_MEANWHILE: &str = "/problems/signed-meanwhile";
 
+/// The problem of a caller who shows nothing that the server knows.
+const UNAUTHORIZED: &str = "/problems/unauthorized";
+
 /// The problem of a request that no server understands: its address has a path too many, or it is of another version.
 const UNKNOWN_ROUTE: &str = "/problems/unknown-route";
 
 /// A client for the servers that the arguments name, writing under the user's name.
 pub(crate) fn connect(globals: &Globals) -> anyhow::Result<Client> {
     let OperatorToken { token, owner } = given(globals)?;
+    let credential = match &token {
+        Some(_) => None,
+        None => own_credential(globals)?,
+    };
     let client = Client::new(&globals.servers, token).map_err(explain)?;
     let client = client.believing(owner).with_author(author());
+    let client = client.otherwise_showing(credential);
     Ok(client.telling_silence(tell_silence))
+}
+
+/// Where the key and certificate of `upstart login` are.
+pub(crate) fn identity_folder(globals: &Globals) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = &globals.identity {
+        return Ok(folder.clone());
+    }
+    let configuration = configuration_folder().ok_or_else(|| {
+        failure(
+            "there is no home directory to keep your key in",
+            "name a folder for it: --identity DIR",
+        )
+    })?;
+    Ok(configuration.join("upstart").join("identity"))
+}
+
+/// The folder of this user's configuration, if one is known.
+pub(crate) fn configuration_folder() -> Option<PathBuf> {
+    let absolute = |name| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let home = || absolute("HOME").map(|home| home.join(".config"));
+    absolute("XDG_CONFIG_HOME").or_else(home)
+}
+
+/// Why a key or a certificate is of no use.
+pub(crate) fn unusable(error: &IdentityError) -> anyhow::Error {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    failure(format!("{error}{cause}"), error.advice())
+}
+
+/// What `upstart login` has left, renewed where it is time for that.
+fn own_credential(globals: &Globals) -> anyhow::Result<Option<Credential>> {
+    let Ok(folder) = identity_folder(globals) else {
+        return Ok(None);
+    };
+    let found = CredentialFolder::find(&folder).map_err(|error| unusable(&error))?;
+    let Some(own) = found else {
+        return Ok(None);
+    };
+    let Some(credential) = own.credential().map_err(|error| unusable(&error))? else {
+        return Ok(None);
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = now.map_or(0, |now| now.as_millis());
+    if now_ms < u128::from(credential.says().renew_at_ms()) {
+        return Ok(Some(credential));
+    }
+    let renewed = wait_for(renewed(globals, &own, credential.clone()));
+    Ok(Some(renewed.unwrap_or(credential)))
+}
+
+/// Asks for the next certificate. Where that fails the one that is there is shown, and the server says what is wrong with it.
+async fn renewed(
+    globals: &Globals,
+    own: &CredentialFolder,
+    credential: Credential,
+) -> anyhow::Result<Credential> {
+    let client = Client::new(&globals.servers, None).map_err(explain)?;
+    client.show(Some(credential));
+    let request = CertifyRequest {
+        certificate_request: own.request().map_err(|error| unusable(&error))?,
+    };
+    let asked = tokio::time::timeout(LAST_ANSWER_LIMIT, client.certify(&request)).await?;
+    let certified = asked.map_err(explain)?;
+    own.keep(&certified.certificate)
+        .map_err(|error| unusable(&error))
 }
 
 fn tell_silence(server: &str) {
@@ -134,13 +213,18 @@ pub(crate) fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
 /// A client's error as people read it: what happened, and what to do next.
 pub(crate) fn explain(error: ClientError) -> anyhow::Error {
     match &error {
-        ClientError::Problem(problem) if problem.status == 401 || problem.status == 403 => failure(
+        ClientError::Problem(problem)
+            if problem.status == 403 || problem.kind != UNAUTHORIZED && problem.status == 401 =>
+        {
+            failure(error.to_string(), advice_to_the_refused(problem))
+        }
+        ClientError::Problem(problem) if problem.status == 401 => failure(
             error.to_string(),
             "give the server's token with --token-file FILE or UPSTART_TOKEN; it is the file `token` in the server's data directory",
         ),
         ClientError::Problem(problem) if problem.kind == UNKNOWN_ROUTE => failure(
             error.to_string(),
-            "look at the path of the server's address: --server http://HOST:PORT, without one unless it is behind a gateway",
+            "look at the path of the server's address: --server https://HOST:PORT, without one unless it is behind a gateway",
         ),
         ClientError::Problem(problem)
             if REFUSALS.contains(&problem.status) && problem.kind != SIGNED_MEANWHILE =>
@@ -178,15 +262,24 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         ClientError::Unexpected { .. } | ClientError::Address { .. } | ClientError::NoServer => {
             failure(
                 error.to_string(),
-                "name the server with --server http://HOST:PORT",
+                "name the server with --server https://HOST:PORT",
             )
         }
         ClientError::File { source, .. } => failure(
             format!("{error}: {source}"),
             "make the file readable and run the command again; uploads are resumed",
         ),
+        ClientError::Identity(error) => unusable(error),
         ClientError::Setup(source) => failure(format!("{error}: {source}"), "report this"),
     }
+}
+
+/// What somebody does who may not ask for that; nothing where the refusal says so itself.
+fn advice_to_the_refused(problem: &Problem) -> &'static str {
+    if problem.detail.contains("`upstart ") {
+        return "";
+    }
+    "ask an admin of the server; `upstart identities` shows who may do what"
 }
 
 /// What to do about a refusal; nothing where it says so itself.
@@ -226,7 +319,8 @@ mod tests {
     use super::explain;
     use crate::failure::CommandFailure;
     use client::ClientError;
-    use model::api::Problem;
+    use identity::{Credential, CredentialFolder, IdentityError};
+    use model::api::{CertifyRequest, Problem};
 
     /// A refusal is an answer; that somebody may not ask, or that a server is in trouble, is none.
     #[test]

@@ -4,7 +4,7 @@ use clap::{ArgAction, Args};
 use std::path::PathBuf;
 
 /// Where the server listens and where clients look for it when nobody says otherwise.
-pub(crate) const SERVER_DEFAULT: &str = "http://127.0.0.1:7070";
+pub(crate) const SERVER_DEFAULT: &str = "https://127.0.0.1:7070";
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -19,9 +19,12 @@ pub(crate) struct Globals {
     )]
     #[arg(value_delimiter = ',', default_value = SERVER_DEFAULT)]
     pub(crate) servers: Vec<String>,
-    /// A file that holds the bearer token (UPSTART_TOKEN holds the token itself)
+    /// A file that holds a token: the server's own, or a one-time token (UPSTART_TOKEN holds the token itself)
     #[arg(long, global = true, value_name = "FILE", env = "UPSTART_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// The folder with the key and certificate of `upstart login` [default: upstart/identity in ~/.config or XDG_CONFIG_HOME]
+    #[arg(long, global = true, value_name = "DIR", env = "UPSTART_IDENTITY")]
+    pub(crate) identity: Option<PathBuf>,
     /// Print JSON on stdout, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,

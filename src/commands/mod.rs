@@ -10,6 +10,7 @@ pub(crate) mod events;
 mod first_process;
 pub(crate) mod generate;
 pub(crate) mod hidden;
+pub(crate) mod identities;
 pub(crate) mod keys;
 pub(crate) mod lens;
 pub(crate) mod logs;

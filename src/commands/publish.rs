@@ -3,7 +3,7 @@
 use super::check::{Proved, complain, prove};
 use super::keys::unsigned;
 use super::operate::done;
-use crate::connection::{connect, explain, wait_for};
+use crate::connection::{configuration_folder, connect, explain, wait_for};
 use crate::failure::{CommandOutcome, failure, refusal};
 use crate::globals::Globals;
 use clap::Args;
@@ -64,12 +64,7 @@ pub(crate) fn keys_folder(named: Option<&Path>, system: &str) -> anyhow::Result<
 
 /// Where the user's configuration lies, as the XDG base directories say.
 fn configuration() -> anyhow::Result<PathBuf> {
-    let absolute = |name| {
-        let path = std::env::var_os(name).map(PathBuf::from);
-        path.filter(|path| path.is_absolute())
-    };
-    let home = || absolute("HOME").map(|home| home.join(".config"));
-    absolute("XDG_CONFIG_HOME").or_else(home).ok_or_else(|| {
+    configuration_folder().ok_or_else(|| {
         failure(
             "there is no home directory to keep the system's keys in",
             "name a folder for them: --keys DIR",

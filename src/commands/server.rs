@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// The longest silence of a node that may count as none: a day.
 const REACHABLE_MS_MAX: u64 = 86_400_000;
 
+/// The longest life of a certificate: a year.
+const CERTIFICATE_MS_MAX: u64 = 365 * 86_400_000;
+
 /// What `upstart help server` says below the options.
 const AFTER_HELP: &str = "\
 It runs in the foreground, and says what it does on stderr: let a service manager keep it. SIGTERM or Ctrl-C ends it with exit code 0; nodes go on without it.";
@@ -32,14 +35,18 @@ pub(crate) struct ServerArgs {
     /// Where the artifacts lie, if not in the data directory: a folder that all servers over one PostgreSQL database share
     #[arg(long, value_name = "DIR")]
     pub(crate) repository: Option<PathBuf>,
-    /// Where to listen. Every request must carry the token: that of --token-file, else of the file `token` in the data directory, which is
-    /// made at the first start; commands and agents of the server's own user on the same machine find it by themselves
+    /// Where to listen, with TLS; from this host also without. Commands and agents of the server's own user on this host are let in by
+    /// themselves; others are invited (`upstart invite`), or show the token of --token-file, else of the file `token` in the data directory
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) listen: SocketAddr,
     /// A node counts as reachable until the server has not heard from it for this long
     #[arg(long, value_name = "MS", default_value_t = server::REACHABLE_MS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=REACHABLE_MS_MAX))]
     pub(crate) reachable_ms: u64,
+    /// How long certificates of nodes and operators count; they are renewed when half of it is over, and can be renewed when they have expired
+    #[arg(long, value_name = "MS", default_value_t = server::CERTIFICATE_MS_DEFAULT)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1_000..=CERTIFICATE_MS_MAX))]
+    pub(crate) certificate_ms: u64,
 }
 
 /// `upstart server`.
@@ -73,6 +80,7 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     config.repository = arguments.repository;
     config.token = given(globals)?.token;
     config.reachable_ms = arguments.reachable_ms;
+    config.certificate_ms = arguments.certificate_ms;
     Ok(config)
 }
 

@@ -80,6 +80,11 @@ impl Layout {
         self.root.join("agent.key")
     }
 
+    /// The node's own key, and the certificate that says whose it is.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
     /// What the node trusts of the signed repository.
     pub fn trusted(&self) -> PathBuf {
         self.root.join("trusted.json")

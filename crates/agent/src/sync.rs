@@ -4,7 +4,9 @@
 use crate::cached::{load, save};
 use crate::config::Config;
 use crate::contact::{Contact, ServerAnswer};
+use crate::enrolment::{enrol_certified, keep, request};
 use crate::layout::Layout;
+use crate::own_credential::OwnCredential;
 use crate::server_memory::{ServerMemory, remembered};
 use crate::vital::Vital;
 use client::{Client, ClientError};
@@ -15,7 +17,6 @@ use model::api::{
 use model::ids::{NodeId, Version};
 use model::machine::Place;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const FORGOTTEN: &str = "/problems/node-forgotten";
 
 /// The problem that says that a node of this name runs elsewhere, or has another class.
-const CONFLICT: &str = "/problems/enrolment-conflict";
+pub(crate) const CONFLICT: &str = "/problems/enrolment-conflict";
 
 /// The problem that says that the server does not know the node.
 const UNKNOWN: &str = "/problems/unknown-node";
@@ -40,105 +41,15 @@ const UNKNOWN: &str = "/problems/unknown-node";
 /// The problem that says that the server has begun anew, and may have lost what it was told.
 pub(crate) const TELL_EVERYTHING: &str = "/problems/tell-everything";
 
+/// The problem that says that the node's certificate has expired.
+const EXPIRED: &str = "/problems/certificate-expired";
+
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
 
-/// Enrols the node, or recalls its enrolment from the cache when no server answers, or one that refuses it: its token may have
-/// changed, or its database be another one, and neither is worse than no server at all. Also says whether one took the node.
-/// In a directory that was just claimed that does not hold where the server hears the node elsewhere.
-///
-/// # Errors
-/// The node was never enrolled, and the server refuses it or cannot be reached; or it was claimed while it runs elsewhere.
-pub(crate) async fn enrol(
-    client: &Client,
-    config: &Config,
-    layout: &Layout,
-    holds: &[HeldUpgrade],
-    claimed: bool,
-) -> Result<(Enrolled, bool), ClientError> {
-    let known = enrolled(layout, Some(&config.name));
-    let request = request(config, layout, known.as_ref(), holds);
-    match client.enrol(&request).await {
-        Ok(enrolled) => {
-            keep(layout, &config.name, &enrolled);
-            Ok((enrolled, true))
-        }
-        Err(error) if claimed && error.kind() == Some(CONFLICT) => Err(error),
-        Err(error) => match known {
-            Some(enrolled) => {
-                tracing::warn!(
-                    "the upgrade server refuses this node ({error}): it goes on as its journal says, and asks again"
-                );
-                Ok((enrolled, false))
-            }
-            None => Err(error),
-        },
-    }
-}
-
-fn request(
-    config: &Config,
-    layout: &Layout,
-    known: Option<&Enrolled>,
-    holds: &[HeldUpgrade],
-) -> EnrolRequest {
-    let moment = ServerMemory::load(layout).moment();
-    let view = load::<NodeView>(&view_file(layout));
-    let system = known.map_or("", |known| &known.system);
-    EnrolRequest {
-        node: known.map(|known| known.node),
-        remembered: moment.map(|_| Box::new(remembered(system, view.as_ref()))),
-        moment,
-        holds: holds.to_vec(),
-        name: config.name.clone(),
-        class: config.class.clone(),
-        attributes: config.attributes.clone(),
-        host: host_name(),
-        data_directory: layout.root().display().to_string(),
-        system_id: known.map(|known| known.system_id),
-    }
-}
-
-/// What a server has said to the enrolment of a node of this name.
-#[derive(Debug, Deserialize, Serialize)]
-struct KeptEnrolment {
-    #[serde(flatten)]
-    enrolled: Enrolled,
-    /// None where an agent from before this was kept has written it.
-    #[serde(default)]
-    name: Option<String>,
-}
-
-/// What a server last said to the node's enrolment; under another name the node is another one.
-pub(crate) fn enrolled(layout: &Layout, name: Option<&str>) -> Option<Enrolled> {
-    let kept: KeptEnrolment = load(&enrolment(layout))?;
-    let is_its = match (&kept.name, name) {
-        (Some(then), Some(now)) => then == now,
-        _ => true,
-    };
-    is_its.then_some(kept.enrolled)
-}
-
-fn keep(layout: &Layout, name: &str, enrolled: &Enrolled) {
-    let name = Some(name.to_owned());
-    let enrolled = enrolled.clone();
-    save(&enrolment(layout), &KeptEnrolment { enrolled, name });
-}
-
-fn view_file(layout: &Layout) -> PathBuf {
+/// The last view that was heard.
+pub(crate) fn view_file(layout: &Layout) -> PathBuf {
     layout.cache().join("view.json")
-}
-
-fn enrolment(layout: &Layout) -> PathBuf {
-    layout.cache().join("enrolled.json")
-}
-
-/// The machine's name, for people.
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// What the rest of the agent holds of the conversation.
@@ -186,6 +97,7 @@ impl ServerLink {
 /// Starts the conversation. It ends with the runtime.
 pub(crate) fn start(
     client: Arc<Client>,
+    credential: Option<Arc<OwnCredential>>,
     config: &Config,
     enrolled: &Enrolled,
     layout: &Layout,
@@ -207,6 +119,7 @@ pub(crate) fn start(
     let moment = memory.subscribe();
     let conversation = ServerConversation {
         client,
+        credential,
         node: enrolled.node,
         identity: NodeIdentity {
             system_id: enrolled.system_id,
@@ -252,6 +165,8 @@ pub(crate) fn start(
 
 struct ServerConversation {
     client: Arc<Client>,
+    /// The node's key and certificate, where the server is asked over TLS.
+    credential: Option<Arc<OwnCredential>>,
     node: NodeId,
     identity: NodeIdentity,
     /// How the node enrols again.
@@ -311,6 +226,11 @@ impl ServerConversation {
                 }
                 Err(error) => {
                     self.note_forgotten(&error);
+                    if error.kind() == Some(EXPIRED)
+                        && let Some(credential) = &self.credential
+                    {
+                        credential.has_expired();
+                    }
                     if matches!(error.kind(), Some(CONFLICT | UNKNOWN)) {
                         self.enrol_again().await;
                     }
@@ -376,7 +296,8 @@ impl ServerConversation {
             holds: self.held(),
             ..self.enrolling.clone()
         };
-        let enrolled = match self.client.enrol(&request).await {
+        let enrolled = enrol_certified(&self.client, self.credential.as_deref(), request).await;
+        let enrolled = match enrolled {
             Ok(enrolled) => enrolled,
             Err(error) => {
                 tracing::debug!(%error, "not enrolled anew");

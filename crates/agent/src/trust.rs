@@ -20,7 +20,7 @@ const DEFAULT_LIST: &str = "system.posix_acl_default";
 const LIST_BYTES_MAX: usize = 64 * 1024;
 
 /// What the agent uses in the data directory: whoever changes it decides what runs.
-pub(crate) const USED: [&str; 19] = [
+pub(crate) const USED: [&str; 20] = [
     "adapters",
     "agent.key",
     "agent.sock",
@@ -32,6 +32,7 @@ pub(crate) const USED: [&str; 19] = [
     "holder.log",
     "holder.name",
     "holder.sock",
+    "identity",
     "journal",
     "journal.lock",
     "journal.witness",

@@ -61,8 +61,11 @@ pub enum ClientError {
         reason: String,
     },
     /// No server's address was given.
-    #[error("no upgrade server is named; give one with --server http://HOST:PORT")]
+    #[error("no upgrade server is named; give one with --server https://HOST:PORT")]
     NoServer,
+    /// What is needed for TLS is of no use.
+    #[error(transparent)]
+    Identity(#[from] identity::IdentityError),
     /// The HTTP client could not be made.
     #[error("the HTTP client cannot start")]
     Setup(#[source] reqwest::Error),

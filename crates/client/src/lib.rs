@@ -4,7 +4,9 @@
 //! be reached. A change carries one `Idempotency-Key` through all its attempts, so that none happens twice.
 
 mod artifacts;
+mod encrypted;
 mod error;
+mod identities;
 mod local;
 mod nodes;
 mod operator;
@@ -17,8 +19,12 @@ pub use error::ClientError;
 pub use local::Doubt;
 pub use signed::{PublishError, PublisherKeys, SignedPublication, usual_keys};
 
+use encrypted::EncryptedClients;
+use identity::{Credential, PinnedToken};
 use model::gate;
+use parking_lot::Mutex;
 use reqwest::Url;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
@@ -51,16 +57,26 @@ pub struct Client {
     preferred: AtomicUsize,
     names: local::Names,
     given: Option<GivenToken>,
+    encrypted: EncryptedClients,
+    shown: Mutex<Option<ShownCredential>>,
     author: Option<String>,
     /// The node whose permits are confirmed and ended.
     holder: Option<String>,
     tell_silence: Option<fn(&str)>,
 }
 
+/// A credential that is shown to servers over TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownCredential {
+    pub(crate) credential: Arc<Credential>,
+    /// Only where no token is given, nor told by a server on this host.
+    pub(crate) is_last_resort: bool,
+}
+
 /// A token that was given.
 #[derive(Debug)]
 pub(crate) struct GivenToken {
-    pub(crate) token: String,
+    pub(crate) token: PinnedToken,
     /// The user whose file it was in.
     pub(crate) owner: Option<u32>,
 }
@@ -83,25 +99,17 @@ impl Client {
         if let Some(why) = token.as_deref().and_then(gate::fault) {
             return Err(ClientError::Token(why));
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .read_timeout(SILENCE_LIMIT)
-            .tcp_user_timeout(ACKNOWLEDGED_LIMIT)
-            .tcp_keepalive(KEEPALIVE_INTERVAL)
-            .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
-            // The token is for the server alone: whatever the surroundings say of proxies and elsewhere.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(IDLE_LIMIT)
-            .user_agent(concat!("upstart/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(ClientError::Setup)?;
         Ok(Self {
-            http,
+            http: plain()?,
             servers,
             preferred: AtomicUsize::new(0),
             names: local::Names::default(),
-            given: token.map(|token| GivenToken { token, owner: None }),
+            given: token.map(|token| GivenToken {
+                token: PinnedToken::of(&token),
+                owner: None,
+            }),
+            encrypted: EncryptedClients::default(),
+            shown: Mutex::default(),
             author: None,
             holder: None,
             tell_silence: None,
@@ -139,11 +147,63 @@ impl Client {
         self
     }
 
+    /// Shows this credential from now on, to servers over TLS; or none any more.
+    pub fn show(&self, credential: Option<Credential>) {
+        *self.shown.lock() = credential.map(|credential| ShownCredential {
+            credential: Arc::new(credential),
+            is_last_resort: false,
+        });
+    }
+
+    /// The same client, which shows this credential where no token is given, nor told by a server on this host.
+    #[must_use]
+    pub fn otherwise_showing(self, credential: Option<Credential>) -> Self {
+        *self.shown.lock() = credential.map(|credential| ShownCredential {
+            credential: Arc::new(credential),
+            is_last_resort: true,
+        });
+        self
+    }
+
+    /// Whether a credential is shown.
+    #[must_use]
+    pub fn shows_credential(&self) -> bool {
+        self.shown.lock().is_some()
+    }
+
+    /// Whether a server is asked over TLS, where credentials can be shown.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.servers.iter().any(|server| server.scheme() == "https")
+    }
+
     /// The servers' base addresses, as given.
     #[must_use]
     pub fn servers(&self) -> Vec<String> {
         self.servers.iter().map(Url::to_string).collect()
     }
+}
+
+/// What every HTTP client does alike.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_LIMIT)
+        .read_timeout(SILENCE_LIMIT)
+        .tcp_user_timeout(ACKNOWLEDGED_LIMIT)
+        .tcp_keepalive(KEEPALIVE_INTERVAL)
+        .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
+        // What is shown is for the server alone: whatever the surroundings say of proxies and elsewhere.
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_idle_timeout(IDLE_LIMIT)
+        .user_agent(concat!("upstart/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The HTTP client that speaks no TLS. It is given some all the same: the default would look for the host's certificates.
+fn plain() -> Result<reqwest::Client, ClientError> {
+    let tls = identity::client_config(None, None)?;
+    let client = builder().tls_backend_preconfigured(tls).build();
+    client.map_err(ClientError::Setup)
 }
 
 /// Reads one server's base address; a path is kept as a prefix (a mirror behind a gateway).
@@ -153,15 +213,15 @@ fn server_url(text: &str) -> Result<Url, ClientError> {
         reason,
     };
     let url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
-    if url.scheme() != "http" {
+    if !matches!(url.scheme(), "https" | "http") {
         return Err(bad(format!(
-            "the scheme is `{}`, give http://HOST:PORT",
+            "the scheme is `{}`, give https://HOST:PORT",
             url.scheme()
         )));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(bad(
-            "it holds a name or a password, and the server asks for a token (--token-file FILE); give http://HOST:PORT".to_owned(),
+            "it holds a name or a password, and the server asks for a token (--token-file FILE); give https://HOST:PORT".to_owned(),
         ));
     }
     Ok(url)

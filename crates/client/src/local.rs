@@ -1,13 +1,15 @@
 //! Servers on this host: who has the port, by what the kernel says, and the token as they tell it to their own user and to root
 //! ([`model::gate`]). Nobody else is asked anything: what they say would be believed.
 
-use crate::GivenToken;
+use crate::{GivenToken, ShownCredential};
+use identity::{Credential, Pin, PinnedToken};
 use model::gate::{self, TOKEN_BYTES_MAX};
 use parking_lot::Mutex;
 use reqwest::Url;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -41,9 +43,15 @@ pub enum Doubt {
     /// Nobody answers at that Unix socket: the server stands still, or others fill its queue.
     #[error("it does not answer at the socket at which it tells its token, `@{0}`: {1}")]
     Silent(String, String),
-    /// It is on another host, where only who has the token is served.
+    /// It is on another host, where only those are served who show something.
     #[error("it is on another host, and no token is given")]
     Elsewhere,
+    /// Everybody on the way could read along.
+    #[error("it is on another host, and everybody on the way there could read along")]
+    Plain,
+    /// The token does not say whom it may be shown.
+    #[error("it is on another host, and the token does not say which servers it is for")]
+    Unpinned,
     /// The kernel does not tell who listens.
     #[error("the kernel does not tell who listens there: {0}")]
     Unknown(String),
@@ -65,7 +73,10 @@ impl Doubt {
                 "see whether the server stands still (stopped, or its disk hangs): let it go on, or start it again; if others fill that socket (`ss -xp` names them), end them, or {GIVE}"
             ),
             Self::Mute => format!("see what listens there (`ss -tlp` names it), or {GIVE}"),
-            Self::Untold | Self::Elsewhere => format!("{GIVE}, or UPSTART_TOKEN"),
+            Self::Untold => format!("{GIVE}, or UPSTART_TOKEN"),
+            Self::Elsewhere => "an admin of that server makes a one-time token: `upstart invite node NAME` for `upstart agent --token-file FILE`, `upstart invite operator NAME --role ROLE` for `upstart login --token-file FILE`".to_owned(),
+            Self::Plain => "give its address as https://HOST:PORT".to_owned(),
+            Self::Unpinned => "give a token that ends in a dot and a pin of 64 digits: that of the file `token` in the server's data directory, or a one-time token of `upstart invite`".to_owned(),
             Self::Unknown(_) => {
                 "let this program read /proc/net/tcp, or use the kernel's socket diagnosis"
                     .to_owned()
@@ -84,11 +95,20 @@ pub(crate) enum Why {
 }
 
 /// How a request reaches a server.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct WayToServer {
     /// On this host: the address whose listener was looked at, for that is whom the request must reach.
     pub(crate) address: Option<SocketAddr>,
-    pub(crate) token: String,
+    pub(crate) token: Option<String>,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// Over TLS: whom is believed, and what is shown.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    /// The pin of the servers' authority; none where the kernel has told who listens.
+    pub(crate) pin: Option<Pin>,
+    pub(crate) credential: Option<Arc<Credential>>,
 }
 
 /// The addresses of servers that are given by name.
@@ -96,37 +116,48 @@ pub(crate) struct WayToServer {
 pub(crate) struct Names(Mutex<BTreeMap<String, (Instant, Vec<SocketAddr>)>>);
 
 impl Names {
-    /// Looks for a way to a server: on this host to nobody but root, this user and whose token was given, and never without a token.
+    /// Looks for a way to a server: on this host to nobody but root, this user and whose token was given; elsewhere only over TLS to
+    /// those whom a token or a credential names; and never without something to show.
     pub(crate) async fn way(
         &self,
         server: &Url,
         given: Option<&GivenToken>,
+        shown: Option<ShownCredential>,
     ) -> Result<WayToServer, Why> {
+        let is_encrypted = server.scheme() == "https";
+        let shown = shown.filter(|_| is_encrypted);
+        if let Some(shown) = shown.as_ref().filter(|shown| !shown.is_last_resort) {
+            return Ok(shown.way());
+        }
         let mut here = self.addresses(server).await.map_err(Why::Nobody)?;
         here.retain(|address| sockets::is_here(address.ip()));
         if here.is_empty() {
-            let given = given.ok_or(Why::Doubt(Doubt::Elsewhere))?;
-            let token = given.token.clone();
-            return Ok(WayToServer {
-                address: None,
-                token,
-            });
+            let way = elsewhere(is_encrypted, given, shown.as_ref());
+            return way.map_err(Why::Doubt);
         }
         let mut doubt = None;
         for address in here {
             match token_here(address, given).await {
                 Ok(Some(token)) => {
-                    let address = Some(address);
-                    return Ok(WayToServer { address, token });
+                    let tls = is_encrypted.then_some(Tls {
+                        pin: token.pin,
+                        credential: None,
+                    });
+                    return Ok(WayToServer {
+                        address: Some(address),
+                        token: Some(token.secret),
+                        tls,
+                    });
                 }
                 Ok(None) => {}
                 Err(why) => doubt = doubt.or(Some(why)),
             }
         }
-        Err(doubt.map_or_else(
-            || Why::Nobody("nobody listens there".to_owned()),
-            Why::Doubt,
-        ))
+        match (doubt, shown) {
+            (Some(_), Some(shown)) => Ok(shown.way()),
+            (Some(doubt), None) => Err(Why::Doubt(doubt)),
+            (None, _) => Err(Why::Nobody("nobody listens there".to_owned())),
+        }
     }
 
     /// The addresses that a server's URL means.
@@ -173,11 +204,50 @@ impl Names {
     }
 }
 
+impl ShownCredential {
+    fn way(&self) -> WayToServer {
+        WayToServer {
+            address: None,
+            token: None,
+            tls: Some(Tls {
+                pin: Some(self.credential.pin()),
+                credential: Some(Arc::clone(&self.credential)),
+            }),
+        }
+    }
+}
+
+/// A way to a server on another host.
+fn elsewhere(
+    is_encrypted: bool,
+    given: Option<&GivenToken>,
+    shown: Option<&ShownCredential>,
+) -> Result<WayToServer, Doubt> {
+    if !is_encrypted {
+        return Err(Doubt::Plain);
+    }
+    match (given, shown) {
+        (Some(GivenToken { token, .. }), _) => match token.pin {
+            Some(pin) => Ok(WayToServer {
+                address: None,
+                token: Some(token.secret.clone()),
+                tls: Some(Tls {
+                    pin: Some(pin),
+                    credential: None,
+                }),
+            }),
+            None => Err(Doubt::Unpinned),
+        },
+        (None, Some(shown)) => Ok(shown.way()),
+        (None, None) => Err(Doubt::Elsewhere),
+    }
+}
+
 /// The token for who listens at an address of this host, if anybody does.
 async fn token_here(
     address: SocketAddr,
     given: Option<&GivenToken>,
-) -> Result<Option<String>, Doubt> {
+) -> Result<Option<PinnedToken>, Doubt> {
     let listener = sockets::listener(address);
     let listener = listener.map_err(|error| Doubt::Unknown(error.to_string()))?;
     let Some(listener) = listener else {
@@ -189,7 +259,10 @@ async fn token_here(
     }
     match given {
         Some(given) => Ok(Some(given.token.clone())),
-        None => told(&gate::name(listener.local)).await.map(Some),
+        None => {
+            let told = told(&gate::name(listener.local)).await?;
+            Ok(Some(PinnedToken::of(&told)))
+        }
     }
 }
 
@@ -244,6 +317,7 @@ async fn connect(name: &str) -> io::Result<UnixStream> {
 mod tests {
     use super::{Doubt, Names, Why};
     use crate::GivenToken;
+    use identity::PinnedToken;
     use reqwest::Url;
     use std::net::{SocketAddr, TcpListener, UdpSocket};
 
@@ -286,27 +360,42 @@ mod tests {
         let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let loopback = url(&format!("http://127.0.0.1:{port}"));
-        let mute = names.way(&loopback, None).await;
+        let mute = names.way(&loopback, None, None).await;
         assert!(matches!(mute, Err(Why::Doubt(Doubt::Mute))), "{mute:?}");
         if let Some(own) = own_address() {
             let own = url(&format!("http://{}:{port}", own.ip()));
-            let mute = names.way(&own, None).await;
+            let mute = names.way(&own, None, None).await;
             assert!(matches!(mute, Err(Why::Doubt(Doubt::Mute))), "{mute:?}");
         } else {
             println!("SKIPPED: no_server_is_asked_without_a_token: an address besides loopback's");
         }
-        let elsewhere = names.way(&url("http://192.0.2.1:9"), None).await;
+        let elsewhere = names.way(&url("https://192.0.2.1:9"), None, None).await;
         assert!(
             matches!(elsewhere, Err(Why::Doubt(Doubt::Elsewhere))),
             "{elsewhere:?}"
         );
+        let given = GivenToken {
+            token: PinnedToken::of("a-token"),
+            owner: None,
+        };
+        let unpinned = names
+            .way(&url("https://192.0.2.1:9"), Some(&given), None)
+            .await;
+        assert!(
+            matches!(unpinned, Err(Why::Doubt(Doubt::Unpinned))),
+            "{unpinned:?}"
+        );
+        let plain = names
+            .way(&url("http://192.0.2.1:9"), Some(&given), None)
+            .await;
+        assert!(matches!(plain, Err(Why::Doubt(Doubt::Plain))), "{plain:?}");
         drop(listener);
         let given = GivenToken {
-            token: "a token".to_owned(),
+            token: PinnedToken::of("a-token"),
             owner: None,
         };
         for given in [None, Some(&given)] {
-            let nobody = names.way(&loopback, given).await;
+            let nobody = names.way(&loopback, given, None).await;
             assert!(matches!(nobody, Err(Why::Nobody(_))), "{nobody:?}");
         }
     }
@@ -317,15 +406,15 @@ mod tests {
         let listener = TcpListener::bind("[::1]:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let given = GivenToken {
-            token: "a token".to_owned(),
+            token: PinnedToken::of("a-token"),
             owner: None,
         };
         let server = url(&format!("http://localhost:{}", address.port()));
-        let way = Names::default().way(&server, Some(&given)).await;
+        let way = Names::default().way(&server, Some(&given), None).await;
         let way = way.expect("a way");
         assert_eq!(
-            (way.address, way.token.as_str()),
-            (Some(address), "a token")
+            (way.address, way.token.as_deref()),
+            (Some(address), Some("a-token"))
         );
     }
 }

@@ -1,6 +1,6 @@
 //! One request, tried at each server in turn, and its answer read as data or as a problem.
 
-use crate::local::{WayToServer, Why};
+use crate::local::{Tls, WayToServer, Why};
 use crate::{Client, ClientError, SILENCE_LIMIT, SILENCE_TOLD};
 use http::{Method, StatusCode};
 use model::api::Problem;
@@ -113,7 +113,9 @@ impl Client {
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
             let server = &self.servers[index];
-            let way = match self.names.way(server, self.given.as_ref()).await {
+            let shown = self.shown.lock().clone();
+            let way = self.names.way(server, self.given.as_ref(), shown).await;
+            let way = match way {
                 Ok(way) => way,
                 Err(Why::Nobody(why)) => {
                     reason = why;
@@ -125,7 +127,7 @@ impl Client {
                     continue;
                 }
             };
-            let request = self.request(call, server, key.as_deref(), way);
+            let request = self.request(call, server, key.as_deref(), way)?;
             match self.listened_to(call, server, finish(request).send()).await {
                 // It cannot now; over one database another may.
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
@@ -206,7 +208,7 @@ impl Client {
         server: &Url,
         key: Option<&str>,
         way: WayToServer,
-    ) -> RequestBuilder {
+    ) -> Result<RequestBuilder, ClientError> {
         let mut url = call.url(server);
         let mut named = None;
         if let (Some(address), Some(host)) = (way.address, url.host_str()) {
@@ -214,21 +216,27 @@ impl Client {
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_owned(),
             });
-            // An `http` URL takes every address.
+            // An `http` or `https` URL takes every address.
             let _ = url.set_ip_host(address.ip());
         }
-        let mut request = self.http.request(call.method.clone(), url);
+        let http = match way.tls {
+            Some(Tls { pin, credential }) => self.encrypted.get(pin, credential.as_ref())?,
+            None => self.http.clone(),
+        };
+        let mut request = http.request(call.method.clone(), url);
         if let Some(host) = named {
             request = request.header(http::header::HOST, host);
         }
-        request = request.bearer_auth(way.token);
+        if let Some(token) = way.token {
+            request = request.bearer_auth(token);
+        }
         if let Some(author) = &self.author {
             request = request.header(AUTHOR, author);
         }
         if let Some(key) = key {
             request = request.header(IDEMPOTENCY_KEY, key);
         }
-        request
+        Ok(request)
     }
 }
 

@@ -10,6 +10,9 @@ pub const REACHABLE_MS_DEFAULT: u64 = 15_000;
 /// How long a permit lasts unconfirmed, unless told otherwise: a node confirms within moments or has died.
 const PERMIT_TTL_MS: u64 = 60_000;
 
+/// How long a certificate counts, unless told otherwise: a week. Half of it is how long a server may be away before one expires.
+pub const CERTIFICATE_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1_000;
+
 /// How often reachability and permits are looked at, unless told otherwise.
 const SWEEP_MS: u64 = 500;
 
@@ -33,6 +36,8 @@ pub struct ServerConfig {
     pub reachable_ms: u64,
     /// A permit expires after so long unless it is confirmed.
     pub permit_ttl_ms: u64,
+    /// How long a certificate of a node or an operator counts.
+    pub certificate_ms: u64,
     /// How often reachability and expiry are looked at.
     pub sweep_ms: u64,
     /// The largest artifact that is stored, in bytes.
@@ -53,6 +58,7 @@ impl ServerConfig {
             token: None,
             reachable_ms: REACHABLE_MS_DEFAULT,
             permit_ttl_ms: PERMIT_TTL_MS,
+            certificate_ms: CERTIFICATE_MS_DEFAULT,
             sweep_ms: SWEEP_MS,
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
             clock: ServerClock::system(),

@@ -20,6 +20,9 @@ pub enum ServerError {
     /// The token cannot be had.
     #[error(transparent)]
     Token(#[from] crate::token::TokenError),
+    /// The authority that certifies keys cannot be used.
+    #[error("cannot certify keys: {0}")]
+    Authority(#[from] identity::IdentityError),
     /// Another server runs over the data directory.
     #[error("another server uses the data directory {}", .0.display())]
     InUse(PathBuf),

@@ -8,15 +8,20 @@ use axum::body::Body;
 use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use identity::PeerCertificate;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 /// How many strangers are connected at most.
@@ -104,6 +109,7 @@ impl Drop for StrangersPlace {
 /// Serves until `stopping` is true and every request under way has been answered.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: TlsAcceptor,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -119,7 +125,8 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let caller = strangers.admit();
-                connections.spawn(connection(stream, router.clone(), caller, stopping.clone()));
+                let tls = tls.clone();
+                connections.spawn(greet(stream, tls, router.clone(), caller, stopping.clone()));
             }
             Err(error) => {
                 let is_new = said.is_none_or(|said: Instant| said.elapsed() > SAID_PAUSE);
@@ -145,18 +152,98 @@ fn is_scarcity(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(
+/// What is known of the connection on which a request came.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerConnection {
+    /// The certificate that was shown, of this system's authority.
+    pub(crate) certificate: Option<PeerCertificate>,
+    /// From where.
+    pub(crate) address: IpAddr,
+    /// Whether it is the address of another host, from where everybody on the way can read along.
+    is_plain_from_elsewhere: bool,
+}
+
+impl CallerConnection {
+    /// Whether everybody on the way can read along.
+    pub(crate) fn is_open_to_others(&self) -> bool {
+        self.is_plain_from_elsewhere
+    }
+}
+
+/// The first byte of TLS: a record of the handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Finds out whether a caller speaks TLS, within a stranger's time, and serves it.
+async fn greet(
     stream: TcpStream,
+    tls: TlsAcceptor,
+    router: Router,
+    caller: UnknownCaller,
+    stopping: watch::Receiver<bool>,
+) {
+    // Answers are small, and somebody waits for each of them.
+    let _ = stream.set_nodelay(true);
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+        return;
+    };
+    let address = peer.ip().to_canonical();
+    let mut connection = CallerConnection {
+        certificate: None,
+        address,
+        is_plain_from_elsewhere: false,
+    };
+    let mut left = stopping.clone();
+    let greeted = async {
+        let mut first = [0];
+        let count = stream.peek(&mut first).await.ok()?;
+        if count == 0 || first[0] != TLS_HANDSHAKE {
+            return Some(Greeted::Plain(stream));
+        }
+        let accepted = tls.accept(stream).await;
+        let accepted =
+            accepted.inspect_err(|error| tracing::debug!(%error, %peer, "no TLS came about"));
+        accepted.ok().map(|stream| Greeted::Tls(Box::new(stream)))
+    };
+    let greeted = tokio::select! {
+        greeted = greeted => greeted,
+        () = caller.0.leave.notified() => None,
+        () = tokio::time::sleep(STRANGER_LIMIT) => None,
+        _ = left.wait_for(|stopping| *stopping) => None,
+    };
+    match greeted {
+        Some(Greeted::Plain(stream)) => {
+            let is_own = address.is_loopback() || address == local.ip().to_canonical();
+            connection.is_plain_from_elsewhere = !is_own;
+            serve_one(stream, connection, router, caller, stopping).await;
+        }
+        Some(Greeted::Tls(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates();
+            let shown = shown.and_then(|shown| PeerCertificate::read(shown.first()?).ok());
+            connection.certificate = shown;
+            serve_one(stream, connection, router, caller, stopping).await;
+        }
+        None => {}
+    }
+}
+
+/// How a caller has begun.
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    about: CallerConnection,
     router: Router,
     caller: UnknownCaller,
     mut stopping: watch::Receiver<bool>,
 ) {
-    // Answers are small, and somebody waits for each of them.
-    let _ = stream.set_nodelay(true);
     let shown = caller.clone();
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(shown.clone());
+        request.extensions_mut().insert(about.clone());
         router.clone().oneshot(request)
     });
     let mut connection = pin!(

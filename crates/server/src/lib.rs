@@ -22,7 +22,7 @@ pub mod token;
 pub mod udb;
 
 pub use clock::ServerClock;
-pub use config::{REACHABLE_MS_DEFAULT, ServerConfig};
+pub use config::{CERTIFICATE_MS_DEFAULT, REACHABLE_MS_DEFAULT, ServerConfig};
 pub use error::ServerError;
 pub use http::{App, router};
 pub use problem::Kind;

@@ -67,7 +67,7 @@ impl Teller {
         self.missed.clone()
     }
 
-    /// Tells whoever may know it, for ever.
+    /// Tells whoever may know it, for ever: the token, with the pin of the server's authority.
     pub(crate) async fn tell(self, token: String) {
         let line = format!("{token}\n");
         let listener = match self.listener {

@@ -34,7 +34,13 @@ macro_rules! kinds {
 
 kinds! {
     BAD_REQUEST "bad-request" 400 "The request cannot be read";
-    UNAUTHORIZED "unauthorized" 401 "The bearer token is missing or wrong";
+    UNAUTHORIZED "unauthorized" 401 "The caller is not known";
+    CERTIFICATE_EXPIRED "certificate-expired" 401 "The certificate has expired";
+    IDENTITY_ENDED "identity-ended" 401 "The key is not known here any more";
+    FORBIDDEN "forbidden" 403 "The caller may not ask for that";
+    NOT_ENCRYPTED "not-encrypted" 403 "The server is asked over TLS";
+    IDENTITY_CLONED "identity-cloned" 409 "Two have the same key";
+    UNKNOWN_IDENTITY "unknown-identity" 404 "Nobody of that name is known";
     UNKNOWN_ROUTE "unknown-route" 404 "There is no such route";
     UNKNOWN_NODE "unknown-node" 404 "There is no such node";
     UNKNOWN_VERSION "unknown-version" 404 "There is no such version";

@@ -3,7 +3,7 @@
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::front;
-use crate::http::{App, router};
+use crate::http::{App, RefusedLately, router};
 use crate::local;
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
@@ -15,6 +15,7 @@ use crate::token;
 use crate::udb::{
     Change, ChangeSet, Postgres, SQLITE_FILE, ServerLife, Sqlite, Stored, Udb, UdbError,
 };
+use identity::{Authority, Pin, PinnedToken};
 use rustix::fs::OFlags;
 use rustix::process::Resource;
 use std::fs::{File, TryLockError};
@@ -28,6 +29,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_rustls::TlsAcceptor;
+
+/// The file of the key that certifies those of nodes, operators and servers.
+const AUTHORITY_FILE: &str = "authority.pem";
 
 /// How many connections the kernel keeps until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -41,6 +46,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// A server that listens and does not serve yet.
 pub struct Server {
     app: App,
+    /// How it speaks with whoever begins with TLS.
+    tls: TlsAcceptor,
     listener: TcpListener,
     /// Where its own user is told the token.
     teller: local::Teller,
@@ -67,12 +74,20 @@ impl Server {
         private(&data).map_err(unusable(&data))?;
         let lock = lock(&data)?;
         let token = match &config.token {
-            Some(token) => token.clone(),
-            None => token::of_data(&data)?,
+            Some(token) => PinnedToken::of(token),
+            None => PinnedToken::of(&token::of_data(&data)?),
         };
-        token::check_length(&token)?;
+        token::check_length(&token.secret)?;
         let repository = open_repository(&config).await?;
-        let signed = SignedRepository::open(&repository_folder(&config), &server_key(&config))?;
+        let authority = Authority::open(&beside_repository(&config, AUTHORITY_FILE))?;
+        let tls = identity::server_config(&authority)?;
+        if config.token.is_none() && token.pin != Some(authority.pin()) {
+            pin_token(&data, &token.secret, authority.pin());
+        }
+        let signed = SignedRepository::open(
+            &repository_folder(&config),
+            &beside_repository(&config, "server.pem"),
+        )?;
         let udb = open_database(&mut config).await?;
         let stored = begun(&*udb).await?;
         let now_ms = config.clock.now_ms();
@@ -98,12 +113,15 @@ impl Server {
             signed: Arc::new(signed),
             udb,
             config: Arc::new(config),
-            token: token.into(),
+            token: token.secret.into(),
+            authority: Arc::new(authority),
+            refused: RefusedLately::default(),
             missed: teller.missed(),
             stopping,
         };
         Ok(Self {
             app,
+            tls: TlsAcceptor::from(Arc::new(tls)),
             listener,
             teller,
             address,
@@ -133,10 +151,14 @@ impl Server {
         let sealer = tokio::spawn(keep_sealed(self.app.clone()));
         let looker = tokio::spawn(look(self.app.clone()));
         let end_of_looker = looker.abort_handle();
-        let token = self.app.token.to_string();
-        let teller = tokio::spawn(self.teller.tell(token));
+        let token = PinnedToken {
+            secret: self.app.token.to_string(),
+            pin: Some(self.app.authority.pin()),
+        };
+        let teller = tokio::spawn(self.teller.tell(token.to_string()));
         let stopping = self.app.stopping.clone();
-        let mut serving = tokio::spawn(front::serve(self.listener, router(self.app), stopping));
+        let router = router(self.app);
+        let mut serving = tokio::spawn(front::serve(self.listener, self.tls, router, stopping));
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             _ = &mut serving => Ok(()),
@@ -154,6 +176,17 @@ impl Server {
         sealer.abort();
         drop(self.lock);
         ended
+    }
+}
+
+/// The token says whose it is: whoever is given the file knows the servers by it. Where it cannot be written it stays as it is.
+fn pin_token(data: &Path, secret: &str, pin: Pin) {
+    let token = PinnedToken {
+        secret: secret.to_owned(),
+        pin: Some(pin),
+    };
+    if let Err(error) = token::replace(data, &token.to_string()) {
+        tracing::warn!(%error, "the file of the token does not name this server, so that it cannot be used from other hosts");
     }
 }
 
@@ -301,10 +334,10 @@ fn repository_folder(config: &ServerConfig) -> PathBuf {
     config.repository.clone().unwrap_or_else(own)
 }
 
-/// The key that seals: one for all servers of a repository.
-fn server_key(config: &ServerConfig) -> PathBuf {
+/// Where the keys are that all servers of a repository have: the one that seals, and the authority's.
+fn beside_repository(config: &ServerConfig, name: &str) -> PathBuf {
     let place = config.repository.as_ref().unwrap_or(&config.data);
-    place.join("server.pem")
+    place.join(name)
 }
 
 /// Opens, or makes, the repository: one of its own, or one that it shares with other servers.

@@ -210,6 +210,16 @@ pub(crate) fn of_data(data: &Path) -> Result<String, TokenError> {
 
 fn make(data: &Path, path: &Path) -> io::Result<String> {
     let token = hex::encode(rand::random::<[u8; CHANCE_BYTES]>());
+    put(data, path, &token)?;
+    Ok(token)
+}
+
+/// Puts another text in the place of the token of a data directory.
+pub(crate) fn replace(data: &Path, token: &str) -> io::Result<()> {
+    put(data, &path(data), token)
+}
+
+fn put(data: &Path, path: &Path, token: &str) -> io::Result<()> {
     let new = data.join(format!("{NAME}.new"));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -223,8 +233,7 @@ fn make(data: &Path, path: &Path) -> io::Result<String> {
     writeln!(file, "{token}")?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    File::open(data)?.sync_all()?;
-    Ok(token)
+    File::open(data)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! A copied, moved or restored data directory becomes a node's own.
 
 use super::agent_error::{AgentError, at};
+use crate::enrolment;
 use crate::holder;
 use crate::journal::Journal;
 use crate::layout::Layout;
-use crate::sync;
 use model::ids::NodeId;
 use std::path::Path;
 
@@ -43,6 +43,6 @@ pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
         }
     };
     let records = Journal::claim(&layout.journal(), forget)?;
-    let node = sync::enrolled(&layout, None).map(|enrolled| enrolled.node);
+    let node = enrolment::enrolled(&layout, None).map(|enrolled| enrolled.node);
     Ok(Claimed { records, node })
 }

@@ -3,11 +3,12 @@
 use super::agent_error::AgentError;
 use crate::config::Config;
 use crate::contact::{Contact, ServerAnswer};
+use crate::enrolment;
 use crate::error_chain::chain;
 use crate::holder_client::HolderClient;
 use crate::journal::Journal;
 use crate::layout::Layout;
-use crate::sync;
+use crate::own_credential::OwnCredential;
 use client::{Client, ClientError};
 use model::api::{Enrolled, HeldUpgrade};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ pub(super) struct Enrolment {
 /// Whom is asked, and for what.
 pub(super) struct Enrolling<'n> {
     pub(super) client: &'n Client,
+    pub(super) credential: Option<&'n OwnCredential>,
     pub(super) config: &'n Config,
     pub(super) layout: &'n Layout,
     pub(super) journal: &'n mut Journal,
@@ -77,7 +79,15 @@ impl Enrolling<'_> {
     ) -> Result<Option<(Enrolled, bool)>, AgentError> {
         let mut contact = Contact::default();
         loop {
-            match sync::enrol(self.client, self.config, self.layout, &self.holds, claimed).await {
+            let enrolled = enrolment::enrol(
+                self.client,
+                self.credential,
+                self.config,
+                self.layout,
+                &self.holds,
+                claimed,
+            );
+            match enrolled.await {
                 Ok(enrolled) => return Ok(Some(enrolled)),
                 Err(ClientError::Problem(problem))
                     // Under a name that is heard elsewhere a directory that was just claimed waits: the other may have ended.

@@ -17,6 +17,7 @@ use crate::holder;
 use crate::holder_client::HolderClient;
 use crate::journal::Journal;
 use crate::layout::Layout;
+use crate::own_credential::OwnCredential;
 use crate::repository::Repository;
 use crate::sync::ServerLink;
 use crate::vital::Vital;
@@ -49,11 +50,13 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let (mut journal, records) = Journal::open(&layout.journal())?;
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
+    let credential = OwnCredential::open(&layout, &client)?.map(Arc::new);
     end_what_was_left(&layout).await?;
     let (holder, notices) = HolderClient::attach_or_spawn(&tools.binary, &config.data).await?;
     let variables_kept = keep_variables(&mut config, &layout, &holder);
     let mut enrolling = Enrolling {
         client: &client,
+        credential: credential.as_deref(),
         config: &config,
         layout: &layout,
         journal: &mut journal,
@@ -64,9 +67,16 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         return Ok(());
     };
     let (vital, mut watch_of_vital) = Vital::new();
+    if let Some(credential) = &credential {
+        vital.spawn(
+            "renewal of the certificate",
+            Arc::clone(credential).look_after(),
+        );
+    }
     let (report, reports) = watch::channel(None);
     let mut link = sync::start(
         client.clone(),
+        credential,
         &config,
         &enrolment.enrolled,
         &layout,

@@ -107,6 +107,16 @@ named! {
         RepositoryExpires = "repository.expires",
         /// A public version was moved.
         PublicMoved = "public.moved",
+        /// Somebody was invited: a one-time token was made.
+        IdentityInvited = "identity.invited",
+        /// Somebody's key was certified for the first time, or in the place of another key.
+        IdentityCertified = "identity.certified",
+        /// An operator has revoked somebody's key, or withdrawn an invitation.
+        IdentityRevoked = "identity.revoked",
+        /// A certificate older than the newest one that was shown asks for another: two have the same key.
+        IdentityCloned = "identity.cloned",
+        /// Somebody who is known asked for what is not theirs to ask.
+        IdentityRefused = "identity.refused",
         /// The upgrade database was found to be set back, or replaced.
         SystemSetBack = "system.set_back",
         /// The system was paused.

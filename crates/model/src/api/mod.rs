@@ -5,6 +5,7 @@
 mod disagreement;
 mod event_kind;
 mod history;
+mod identity;
 mod members;
 mod moment;
 mod node;
@@ -17,6 +18,10 @@ mod wait_code;
 pub use disagreement::{Disagreement, HeldUpgrade, disagreement, replaced};
 pub use event_kind::EventKind;
 pub use history::{Event, NewEvent, Page};
+pub use identity::{
+    Certified, CertifyRequest, IdentitiesView, IdentityFact, InvitationFact, InviteRequest,
+    Invited, Principal, PrincipalKind, Right, Role,
+};
 pub use members::{Behind, Listed, Member, MembersRequest, MembersResponse};
 pub use moment::{Moment, RememberedSystem};
 pub use node::{

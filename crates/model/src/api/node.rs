@@ -1,6 +1,6 @@
 //! What a node says of itself when it enrols and in every sync, and what it is told in return.
 
-use super::{HeldUpgrade, Moment, NewEvent, NodeView, RememberedSystem};
+use super::{Certified, HeldUpgrade, Moment, NewEvent, NodeView, RememberedSystem};
 use crate::ids::{NodeId, PermitId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +37,9 @@ pub struct EnrolRequest {
     /// What lies at the node, by digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<HeldUpgrade>,
+    /// A certificate request (PKCS #10, PEM) of the node's key; absent where it has a certificate already, or wants none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_request: Option<String>,
 }
 
 /// Whose a node's number is: the database that has given it. Another one gives the same numbers to others.
@@ -69,6 +72,9 @@ pub struct Enrolled {
     /// Where the server's history is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,
+    /// The certificate of the node's key, where it asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certified: Option<Certified>,
 }
 
 /// `POST /v1/nodes/{id}/sync`: one round trip for everything an agent says and learns.

@@ -1,41 +1,252 @@
-//! The bearer token: asked of every request.
+//! Who asks is found out before anything else, and whether the route is for them.
 
 use super::App;
-use crate::front::UnknownCaller;
+use super::requester::{Access, CertifiedCaller, Requester};
+use crate::front::{CallerConnection, UnknownCaller};
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::Order;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use identity::{PeerCertificate, PinnedToken};
+use model::api::{EventKind, IdentityFact, Principal, PrincipalKind};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Lets a request pass that carries the token.
+/// How often the history says at most that somebody asks for what is not theirs.
+const REFUSED_SAID_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many of those who were refused lately are remembered.
+const REFUSED_KEPT: usize = 1_000;
+
+/// A route's own check: the server, and whom the route is for.
+pub(super) type RouteAccess = (App, Access);
+
+/// Lets a request pass whose caller is known, and may ask for it.
 pub(super) async fn check(
-    State(app): State<App>,
-    request: Request,
+    State((app, access)): State<RouteAccess>,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, RequestRefusal> {
-    if !carries(request.headers(), &app.token) {
-        return Err(refuse(
-            Kind::UNAUTHORIZED,
-            "Send `Authorization: Bearer TOKEN` with the server's token (`--token-file`; the server's own is the file `token` in its \
-             data directory).",
-        ));
-    }
+    let shown = shown(&request);
+    let requester = requester(&app, shown, access).await?;
     if let Some(caller) = request.extensions().get::<UnknownCaller>() {
         caller.is_known_now();
     }
-    Ok(next.run(request).await)
+    if let Err(refusal) = requester.check(access) {
+        tell_refused(&app, &requester, &refusal).await;
+        return Err(refusal);
+    }
+    request.extensions_mut().insert(requester.clone());
+    let response = next.run(request).await;
+    Ok(response)
 }
 
-/// Compares digests, so that the time taken says nothing about the token.
-fn carries(headers: &HeaderMap, token: &str) -> bool {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let Some((scheme, given)) = value.and_then(|value| value.split_once(' ')) else {
-        return false;
+/// What a request shows of who sends it.
+pub(super) struct Shown {
+    connection: Option<CallerConnection>,
+    token: Option<String>,
+}
+
+/// What a request shows of who sends it.
+pub(super) fn shown(request: &Request) -> Shown {
+    Shown {
+        connection: request.extensions().get::<CallerConnection>().cloned(),
+        token: bearer(request.headers()),
+    }
+}
+
+/// What has no route is nobody's business who is not known.
+pub(super) async fn check_unrouted(app: &App, shown: Shown) -> Result<(), RequestRefusal> {
+    requester(app, shown, Access::Certified).await.map(drop)
+}
+
+async fn requester(app: &App, shown: Shown, access: Access) -> Result<Requester, RequestRefusal> {
+    let connection = shown.connection.as_ref();
+    if connection.is_some_and(CallerConnection::is_open_to_others) {
+        return Err(refuse(
+            Kind::NOT_ENCRYPTED,
+            "From other hosts this server is asked over TLS: give its address as https://HOST:PORT.",
+        ));
+    }
+    let certificate = connection.and_then(|connection| connection.certificate.as_ref());
+    match certificate {
+        Some(certificate) => {
+            let address = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.address);
+            certified(app, certificate, address, access).await
+        }
+        None => by_token(app, shown.token.as_deref()),
+    }
+}
+
+/// Somebody who shows a certificate of this system's authority.
+async fn certified(
+    app: &App,
+    certificate: &PeerCertificate,
+    address: IpAddr,
+    access: Access,
+) -> Result<Requester, RequestRefusal> {
+    let principal = &certificate.principal;
+    let caller = |role, networks| {
+        Requester::Certified(CertifiedCaller {
+            certificate: certificate.clone(),
+            role,
+            address,
+            networks,
+        })
     };
-    let digest = |text: &str| Sha256::digest(text.trim().as_bytes());
-    scheme.eq_ignore_ascii_case("bearer") && digest(given) == digest(token)
+    let is_over = certificate.expires_at_ms <= app.config.clock.now_ms();
+    let Some(known) = known(app, principal) else {
+        // A database that was set back does not know whom it has certified since: the node tells it, which enrols again.
+        if access == Access::Entry && !is_over {
+            return Ok(caller(None, Vec::new()));
+        }
+        return Err(ended(&format!("{principal} is not known here")));
+    };
+    if known.revoked_at_ms.is_some() {
+        if is_forgotten(app, principal) {
+            return Err(refuse(
+                Kind::NODE_FORGOTTEN,
+                format!(
+                    "Node `{}` was forgotten by an operator; to take it in again, `upstart invite node {}`.",
+                    principal.name, principal.name
+                ),
+            ));
+        }
+        return Err(ended(&format!("the key of {principal} is revoked")));
+    }
+    if known.key != certificate.key {
+        return Err(ended(&format!("{principal} has another key now")));
+    }
+    if is_over && access != Access::Entry {
+        return Err(refuse(
+            Kind::CERTIFICATE_EXPIRED,
+            "The certificate has expired: ask for another (POST /v1/certificates).",
+        ));
+    }
+    if known.shown < certificate.counter {
+        let order = Order::Shown(principal.clone(), certificate.counter);
+        // That the token is used up is noted before anything is done with what it gave.
+        let _ = app
+            .state_writer
+            .ask(order, principal.to_string(), None)
+            .await?;
+    }
+    Ok(caller(known.role, known.networks.clone()))
+}
+
+fn known(app: &App, principal: &Principal) -> Option<Arc<IdentityFact>> {
+    app.state_writer.state().identities.get(principal).cloned()
+}
+
+fn is_forgotten(app: &App, principal: &Principal) -> bool {
+    let state = app.state_writer.state();
+    principal.kind == PrincipalKind::Node
+        && !state.names.contains_key(&principal.name)
+        && state.forgotten.values().any(|name| *name == principal.name)
+}
+
+fn ended(why: &str) -> RequestRefusal {
+    refuse(
+        Kind::IDENTITY_ENDED,
+        format!("{why}; an admin makes a new one-time token with `upstart invite`."),
+    )
+}
+
+/// Whoever shows the server's token, or a one-time token.
+fn by_token(app: &App, given: Option<&str>) -> Result<Requester, RequestRefusal> {
+    let Some(given) = given else {
+        return Err(unauthorized());
+    };
+    // Digests are compared, so that the time taken says nothing about the token. Its pin is for the caller.
+    let shown = digest(&PinnedToken::of(given).secret);
+    if shown == digest(&app.token) {
+        return Ok(Requester::TokenHolder);
+    }
+    let state = app.state_writer.state();
+    let now_ms = app.config.clock.now_ms();
+    let invitation = state.invitations.get(&shown);
+    invitation
+        .filter(|found| found.expires_at_ms > now_ms)
+        .map(|found| Requester::Invited(Arc::clone(found)))
+        .ok_or_else(unauthorized)
+}
+
+fn unauthorized() -> RequestRefusal {
+    refuse(
+        Kind::UNAUTHORIZED,
+        "Show a certificate of this system, or send `Authorization: Bearer TOKEN` with the server's token (`--token-file`; the server's own is the file `token` in its data directory), or with a one-time token that is not used up.",
+    )
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, given) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| given.trim().to_owned())
+}
+
+/// How a secret is known that is kept nowhere.
+pub(super) fn digest(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
+/// Who was refused lately, and when the history said so.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RefusedLately(Arc<Mutex<BTreeMap<String, Instant>>>);
+
+impl RefusedLately {
+    /// Whether it is to be said.
+    fn is_news(&self, who: String) -> bool {
+        let now = Instant::now();
+        let mut said = self.0.lock();
+        said.retain(|_, at| now.saturating_duration_since(*at) < REFUSED_SAID_PAUSE);
+        let is_news = !said.contains_key(&who) && said.len() < REFUSED_KEPT;
+        if is_news {
+            said.insert(who, now);
+        }
+        is_news
+    }
+}
+
+/// The history tells who asks for what is not theirs, now and then.
+pub(super) async fn tell_refused(app: &App, requester: &Requester, refusal: &RequestRefusal) {
+    let Some(principal) = requester.principal() else {
+        return;
+    };
+    let who = principal.to_string();
+    let kind = match refusal.kind {
+        Kind::IDENTITY_CLONED => EventKind::IdentityCloned,
+        Kind::FORBIDDEN => EventKind::IdentityRefused,
+        _ => return,
+    };
+    if !app.refused.is_news(format!("{who} {}", refusal.kind.name)) {
+        return;
+    }
+    tracing::warn!(who, detail = refusal.detail, "a request was refused");
+    let message = format!("{who} was refused: {}", refusal.detail);
+    let order = Order::Remark(kind, message);
+    let noted = app.state_writer.ask(order, "server".to_owned(), None).await;
+    if let Err(error) = noted {
+        tracing::debug!(detail = error.detail, "the refusal is not in the history");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RefusedLately;
+
+    #[test]
+    fn a_refusal_is_said_once_in_a_while() {
+        let refused = RefusedLately::default();
+        assert!(refused.is_news("node:a".to_owned()));
+        assert!(!refused.is_news("node:a".to_owned()));
+        assert!(refused.is_news("node:b".to_owned()));
+    }
 }

@@ -1,5 +1,6 @@
 //! What a request asks and who asks it: body, author, idempotency key.
 
+use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -22,6 +23,7 @@ const AUTHOR_UNNAMED: &str = "operator";
 pub(super) struct Asker {
     pub(super) author: String,
     pub(super) key: Option<(String, String)>,
+    pub(super) requester: Requester,
 }
 
 /// A JSON body with its caller; `JsonRequest<()>` for requests without a body.
@@ -39,8 +41,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
         let body = body.map_err(|error| unread(error.as_ref()))?.to_bytes();
         check_type(&parts.headers, &body)?;
         let caller = Asker {
-            author: author(&parts.headers)?,
+            author: author(&parts)?,
             key: key(&parts, &body)?,
+            requester: requester(&parts),
         };
         let text = if body.is_empty() {
             b"null"
@@ -84,9 +87,19 @@ fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> RequestRef
     )
 }
 
-fn author(headers: &HeaderMap) -> Result<String, RequestRefusal> {
-    let author = header(headers, "Upstart-Author")?;
-    Ok(author.unwrap_or_else(|| AUTHOR_UNNAMED.to_owned()))
+/// Who asks; what has passed the check always has it.
+fn requester(parts: &Parts) -> Requester {
+    let found = parts.extensions.get::<Requester>();
+    found.cloned().unwrap_or(Requester::TokenHolder)
+}
+
+/// Under which name it is recorded: their own, where that is proven; the server's user and root say who it was.
+fn author(parts: &Parts) -> Result<String, RequestRefusal> {
+    let said = header(&parts.headers, "Upstart-Author")?;
+    let proven = requester(parts)
+        .principal()
+        .map(|proven| proven.name.clone());
+    Ok(proven.or(said).unwrap_or_else(|| AUTHOR_UNNAMED.to_owned()))
 }
 
 /// Only POST needs a key: the other methods are idempotent by themselves.

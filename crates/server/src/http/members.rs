@@ -2,7 +2,7 @@
 
 use super::App;
 use super::json_request::{JsonRequest, Named, Queried};
-use super::sync::{WaitQuery, numbered, patience, waited};
+use super::sync::{WaitQuery, check_own, numbered, patience, waited};
 use crate::problem::RequestRefusal;
 use crate::rules::Order;
 use axum::Json;
@@ -23,6 +23,7 @@ pub(super) async fn members(
     asked: JsonRequest<MembersRequest>,
 ) -> Result<Json<MembersResponse>, RequestRefusal> {
     let node = numbered(&node)?;
+    check_own(&app, &asked.caller.requester, node).await?;
     let request = asked.body;
     let mut changed = app.state_writer.members();
     let _ = app

@@ -3,6 +3,7 @@
 mod artifacts;
 mod auth;
 mod host;
+mod identities;
 mod json_request;
 mod members;
 mod newest;
@@ -11,6 +12,7 @@ mod openapi;
 mod operate;
 mod pages;
 mod permits;
+mod requester;
 mod routes;
 mod signed;
 mod sync;
@@ -25,9 +27,11 @@ use crate::repository::{RepositoryFolder, SignedRepository};
 use crate::rules::Order;
 use crate::state_writer::StateWriter;
 use crate::udb::Udb;
-use axum::extract::OriginalUri;
+pub(crate) use auth::RefusedLately;
+use axum::extract::{OriginalUri, Request, State};
 use axum::http::Method;
 use axum::{Router, middleware};
+use identity::Authority;
 use json_request::Asker;
 use serde_json::Value;
 use std::sync::Arc;
@@ -42,8 +46,12 @@ pub struct App {
     pub(crate) signed: Arc<SignedRepository>,
     pub(crate) udb: Arc<dyn Udb>,
     pub(crate) config: Arc<ServerConfig>,
-    /// What every request must show.
+    /// What its own user shows.
     pub(crate) token: Arc<str>,
+    /// Who certifies keys.
+    pub(crate) authority: Arc<Authority>,
+    /// Who was refused lately.
+    pub(crate) refused: RefusedLately,
     /// The socket at which its own user would be told it.
     pub(crate) missed: Missed,
     /// Becomes true when the server stops: waiting answers come at once.
@@ -57,7 +65,7 @@ impl App {
         command: Order,
         caller: Asker,
     ) -> Result<axum::Json<Value>, RequestRefusal> {
-        let Asker { author, key } = caller;
+        let Asker { author, key, .. } = caller;
         self.state_writer
             .ask(command, author, key)
             .await
@@ -79,20 +87,29 @@ impl App {
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in routes::table() {
-        router = router.route(route.path, route.handler);
+        let access = middleware::from_fn_with_state((app.clone(), route.access), auth::check);
+        router = router.route(route.path, route.handler.layer(access));
     }
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), newest::look))
-        .layer(middleware::from_fn_with_state(app.clone(), auth::check))
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
         // What fails is said where it failed, in words.
         .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(app)
 }
 
-async fn unknown_route(OriginalUri(uri): OriginalUri) -> RequestRefusal {
+async fn unknown_route(
+    State(app): State<App>,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+) -> RequestRefusal {
+    let shown = auth::shown(&request);
+    drop(request);
+    if let Err(refusal) = auth::check_unrouted(&app, shown).await {
+        return refusal;
+    }
     refuse(
         Kind::UNKNOWN_ROUTE,
         format!(
@@ -102,7 +119,17 @@ async fn unknown_route(OriginalUri(uri): OriginalUri) -> RequestRefusal {
     )
 }
 
-async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> RequestRefusal {
+async fn method_not_allowed(
+    State(app): State<App>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+) -> RequestRefusal {
+    let shown = auth::shown(&request);
+    drop(request);
+    if let Err(refusal) = auth::check_unrouted(&app, shown).await {
+        return refusal;
+    }
     refuse(
         Kind::METHOD_NOT_ALLOWED,
         format!(

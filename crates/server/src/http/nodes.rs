@@ -1,14 +1,17 @@
 //! Nodes: enrolment, the list, retry, forget.
 
 use super::App;
+use super::auth::tell_refused;
+use super::identities::{key_request, signed};
 use super::json_request::{JsonRequest, Named, Queried};
 use super::pages::PageQuery;
-use crate::problem::RequestRefusal;
-use crate::rules::{Order, unknown_node};
+use super::requester::Requester;
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::{Applicant, Entry, Order, unknown_node};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use model::api::{EnrolRequest, Enrolled, NodeFact, Page, Problem};
+use model::api::{EnrolRequest, Enrolled, NodeFact, Page, Principal, Problem};
 use serde_json::Value;
 
 #[utoipa::path(post, path = "/v1/nodes", tag = "nodes", request_body = EnrolRequest,
@@ -19,7 +22,42 @@ pub(super) async fn enrol(
     State(app): State<App>,
     asked: JsonRequest<EnrolRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
-    app.change(Order::Enrol(asked.body), asked.caller).await
+    let requester = asked.caller.requester.clone();
+    let name = asked.body.name.clone();
+    if let Err(refusal) = requester.speaks_for(&name) {
+        tell_refused(&app, &requester, &refusal).await;
+        return Err(refusal);
+    }
+    let Some(text) = &asked.body.certificate_request else {
+        if matches!(requester, Requester::Invited(_)) {
+            return Err(refuse(
+                Kind::INVALID,
+                "With a one-time token a node sends a certificate request of its key.",
+            ));
+        }
+        return app.change(Order::Enrol(asked.body), asked.caller).await;
+    };
+    let request = key_request(text)?;
+    let applicant = Applicant {
+        key: request.key().to_owned(),
+        entry: match &requester {
+            Requester::TokenHolder => Entry::Token(Principal::node(name)),
+            Requester::Invited(invitation) => Entry::Invitation(invitation.digest.clone()),
+            Requester::Certified(caller) => Entry::Certificate(caller.certificate.clone()),
+        },
+    };
+    let order = Order::Admit(Box::new(asked.body), applicant);
+    let decided = app.change(order, asked.caller).await;
+    if let Err(refusal) = &decided {
+        tell_refused(&app, &requester, refusal).await;
+    }
+    let Json(mut enrolled) = decided?;
+    let certified = serde_json::from_value(enrolled["certified"].take());
+    if let Ok(certified) = certified {
+        let certified = signed(&app, &request, certified)?;
+        enrolled["certified"] = serde_json::to_value(certified).unwrap_or_default();
+    }
+    Ok(Json(enrolled))
 }
 
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(PageQuery),

@@ -2,7 +2,8 @@
 
 use super::App;
 use super::json_request::{JsonRequest, Named, Queried};
-use super::sync::numbered;
+use super::requester::Requester;
+use super::sync::{check_own, numbered};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::Order;
 use axum::Json;
@@ -21,6 +22,12 @@ use utoipa::IntoParams;
 pub(super) struct HolderQuery {
     /// The node's name: a number that was given to another node since is not its permit.
     holder: Option<String>,
+}
+
+/// Whose permit it must be: a node's own, whatever it says.
+fn holder(requester: &Requester, query: HolderQuery) -> Option<String> {
+    let proven = requester.principal().map(|node| node.name.clone());
+    proven.or(query.holder)
 }
 
 fn number(text: &str) -> Result<PermitId, RequestRefusal> {
@@ -43,6 +50,7 @@ pub(super) async fn judge(
     asked: JsonRequest<VerdictRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     let node = numbered(&node)?;
+    check_own(&app, &asked.caller.requester, node).await?;
     let mut caller = asked.caller;
     // Who asks wants to know what is so now.
     caller.key = None;
@@ -62,7 +70,8 @@ pub(super) async fn confirm(
     let mut caller = asked.caller;
     // Confirming twice is the same, but a remembered answer would hide that a permit was broken meanwhile.
     caller.key = None;
-    let order = Order::ConfirmPermit(number(&permit)?, query.holder);
+    let holder = holder(&caller.requester, query);
+    let order = Order::ConfirmPermit(number(&permit)?, holder);
     app.change(order, caller).await
 }
 
@@ -76,7 +85,8 @@ pub(super) async fn end(
     Queried(query): Queried<HolderQuery>,
     asked: JsonRequest<()>,
 ) -> Result<StatusCode, RequestRefusal> {
-    let order = Order::EndPermit(number(&permit)?, query.holder);
+    let holder = holder(&asked.caller.requester, query);
+    let order = Order::EndPermit(number(&permit)?, holder);
     app.change(order, asked.caller)
         .await
         .map(|_| StatusCode::NO_CONTENT)

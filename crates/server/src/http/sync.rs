@@ -1,7 +1,9 @@
 //! An agent's round trip: its report in, the node's view out when it differs from what the agent holds.
 
 use super::App;
+use super::auth::tell_refused;
 use super::json_request::{Asker, JsonRequest, Named, Queried};
+use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::{Order, check_sync};
 use axum::Json;
@@ -38,6 +40,11 @@ pub(super) async fn sync(
 ) -> Result<Json<SyncResponse>, RequestRefusal> {
     let node = numbered(&node)?;
     check_sync(&asked.body)?;
+    let requester = &asked.caller.requester;
+    if let Err(refusal) = requester.may_tell(&asked.body) {
+        tell_refused(&app, requester, &refusal).await;
+        return Err(refusal);
+    }
     let seen = asked.body.seen_view;
     let mut changed = app.state_writer.told();
     let number = asked.body.number;
@@ -71,6 +78,23 @@ pub(super) async fn sync(
         view,
         moment,
     }))
+}
+
+/// A node asks for itself only: whoever has a number that is another's by now enrols again.
+pub(super) async fn check_own(
+    app: &App,
+    requester: &Requester,
+    node: NodeId,
+) -> Result<(), RequestRefusal> {
+    let name = {
+        let state = app.state_writer.state();
+        state.nodes.get(&node).map(|fact| fact.name.clone())
+    };
+    let checked = name.map_or(Ok(()), |name| requester.speaks_for(&name));
+    if let Err(refusal) = &checked {
+        tell_refused(app, requester, refusal).await;
+    }
+    checked
 }
 
 /// The number in a path.

@@ -1,6 +1,6 @@
 //! A node makes itself known, and learns where it joins.
 
-use super::{Draft, set_back};
+use super::{Applicant, Draft, identities, set_back};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{Disagreement, EnrolRequest, Enrolled, EventKind, NodeFact, NodeReport};
@@ -28,6 +28,7 @@ const NODES_MAX: usize = 100_000;
 pub(super) fn enrol(
     draft: &mut Draft<'_>,
     request: &EnrolRequest,
+    applicant: Option<&Applicant>,
 ) -> Result<Enrolled, RequestRefusal> {
     check(request)?;
     let Some((system, system_id)) = draft.state.system.clone() else {
@@ -70,6 +71,10 @@ pub(super) fn enrol(
         Some(fact) => again(draft, &fact, request)?,
         None => first(draft, request)?,
     };
+    let certified = match applicant {
+        Some(applicant) => Some(identities::certify(draft, applicant)?),
+        None => None,
+    };
     Ok(Enrolled {
         node,
         system,
@@ -77,6 +82,7 @@ pub(super) fn enrol(
         join_version,
         records,
         moment: draft.state.moment(),
+        certified,
     })
 }
 

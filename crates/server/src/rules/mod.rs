@@ -3,6 +3,7 @@
 mod doubled;
 mod draft;
 mod enrolment;
+mod identities;
 mod members;
 mod operator;
 mod permits;
@@ -18,14 +19,16 @@ mod verdicts;
 mod withdrawal;
 
 pub(crate) use draft::Draft;
+pub(crate) use identities::{Applicant, Entry};
 pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use model::api::{
-    ApproveRequest, EnrolRequest, EventKind, MembersRequest, NodeFact, PauseRequest, PublicRequest,
-    RetireRequest, SyncNumber, SyncRequest, UpgradeSummary, VerdictRequest,
+    ApproveRequest, EnrolRequest, EventKind, InviteRequest, MembersRequest, NodeFact, PauseRequest,
+    Principal, PublicRequest, RetireRequest, SyncNumber, SyncRequest, UpgradeSummary,
+    VerdictRequest,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -36,6 +39,15 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     Enrol(EnrolRequest),
+    /// A node makes itself known, and has its key certified.
+    Admit(Box<EnrolRequest>, Applicant),
+    /// A key is certified.
+    Certify(Applicant),
+    /// The newest certificate of somebody was shown: what made it is used up.
+    Shown(Principal, u64),
+    /// A one-time token is made, whose secret has this digest.
+    Invite(InviteRequest, String),
+    Revoke(Principal),
     Sync(NodeId, Box<SyncRequest>),
     /// A report of an agent was refused, since that of a later one was heard.
     Overtaken(NodeId, SyncNumber),
@@ -81,6 +93,8 @@ pub(crate) struct DecisionContext {
     pub(crate) author: String,
     pub(crate) reachable_ms: u64,
     pub(crate) permit_ttl_ms: u64,
+    /// How long a certificate counts.
+    pub(crate) certificate_ms: u64,
     /// A random number, for a history that begins.
     pub(crate) random: u64,
 }
@@ -109,7 +123,16 @@ pub(crate) fn decide<'a>(
 ) -> Result<(Draft<'a>, Value), RequestRefusal> {
     let mut draft = Draft::new(state, context);
     let reply = match command {
-        Order::Enrol(request) => value(&enrolment::enrol(&mut draft, request)?),
+        Order::Enrol(request) => value(&enrolment::enrol(&mut draft, request, None)?),
+        Order::Admit(request, applicant) => {
+            value(&enrolment::enrol(&mut draft, request, Some(applicant))?)
+        }
+        Order::Certify(applicant) => value(&identities::certify(&mut draft, applicant)?),
+        Order::Shown(principal, counter) => {
+            value(&identities::shown(&mut draft, principal, *counter))
+        }
+        Order::Invite(request, digest) => value(&identities::invite(&mut draft, request, digest)?),
+        Order::Revoke(principal) => value(&identities::revoke(&mut draft, principal)?),
         Order::Sync(node, request) => value(&sync::sync(&mut draft, *node, request)?),
         Order::Overtaken(node, number) => value(&doubled::note(&mut draft, *node, *number)),
         Order::Members(node, request) => value(&members::acknowledge(&mut draft, *node, request)?),

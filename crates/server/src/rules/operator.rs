@@ -1,6 +1,6 @@
 //! What operators do to the system and to single nodes: pause, approve, retry, forget.
 
-use super::{Draft, known, permits, retirement, unknown_node};
+use super::{Draft, identities, known, permits, retirement, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
 use model::api::{Approval, ApproveRequest, EventKind, NodeFact, Pause, PauseRequest, Phase};
@@ -149,6 +149,7 @@ pub(super) fn forget(draft: &mut Draft<'_>, node: &str) -> Result<(), RequestRef
         None,
         format!("{} is forgotten", fact.name),
     );
+    identities::forget(draft, &fact.name);
     draft.change(Change::Forget(fact.node, fact.name.clone()));
     retirement::finish(draft);
     Ok(())

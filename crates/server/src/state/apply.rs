@@ -88,6 +88,17 @@ impl SystemState {
                 self.retired_through = *version;
                 self.count_all();
             }
+            Change::Identity(fact) => {
+                let fact = Arc::new(fact.as_ref().clone());
+                self.identities.insert(fact.principal.clone(), fact);
+            }
+            Change::Invitation(fact) => {
+                let fact = Arc::new(fact.as_ref().clone());
+                self.invitations.insert(fact.digest.clone(), fact);
+            }
+            Change::EndInvitation(digest) => {
+                self.invitations.remove(digest);
+            }
             Change::Event(event) => self.last_event = event.sequence,
             Change::Key(record) => self.put_key(record),
             Change::ForgetKeysBefore(at_ms) => self.keys.retain(|_, record| record.at_ms >= *at_ms),

@@ -13,7 +13,10 @@ pub(crate) use members::listed;
 
 use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored};
 use members::ListChanges;
-use model::api::{Approval, Disagreement, NodeFact, Pause, UpgradeSummary};
+use model::api::{
+    Approval, Disagreement, IdentityFact, InvitationFact, NodeFact, Pause, Principal,
+    UpgradeSummary,
+};
 use model::bundle::Upgrade;
 use model::expression::NodeScope;
 use model::fleet::Fleet;
@@ -68,6 +71,10 @@ pub(crate) struct SystemState {
     pub(crate) last_permit: PermitId,
     pub(crate) last_event: u64,
     pub(crate) keys: HashMap<String, Arc<KeyRecord>>,
+    /// Whose keys are certified, or were.
+    pub(crate) identities: BTreeMap<Principal, Arc<IdentityFact>>,
+    /// One-time tokens, by the digest of their secret.
+    pub(crate) invitations: BTreeMap<String, Arc<InvitationFact>>,
 }
 
 impl SystemState {
@@ -128,6 +135,8 @@ impl SystemState {
                 .into_iter()
                 .map(|record| (record.key.clone(), Arc::new(record)))
                 .collect(),
+            identities: shared(stored.identities),
+            invitations: shared(stored.invitations),
             history: Arc::default(),
         };
         let history = state.history_with(None, None);
@@ -197,6 +206,12 @@ impl SystemState {
         let found = self.history.class_at(&scope(fact), None, version);
         found.ok().flatten()
     }
+}
+
+/// A map whose values are cheap to copy with the state.
+fn shared<K: Ord, V>(map: BTreeMap<K, V>) -> BTreeMap<K, Arc<V>> {
+    let values = map.into_iter().map(|(key, value)| (key, Arc::new(value)));
+    values.collect()
 }
 
 /// A node as expressions see it.

@@ -102,6 +102,7 @@ impl Task {
             author: request.author.clone(),
             reachable_ms: self.config.reachable_ms,
             permit_ttl_ms: self.config.permit_ttl_ms,
+            certificate_ms: self.config.certificate_ms,
             random: rand::random(),
         };
         let (draft, reply) = decide(&self.working, &context, &request.command)?;

@@ -15,7 +15,10 @@ pub use sqlite::Sqlite;
 pub(crate) use sqlite::{restore as restore_sqlite, save as save_sqlite};
 
 use async_trait::async_trait;
-use model::api::{Approval, Event, NodeFact, Pause, PermitFact, UpgradeSummary};
+use model::api::{
+    Approval, Event, IdentityFact, InvitationFact, NodeFact, Pause, PermitFact, Principal,
+    UpgradeSummary,
+};
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use serde::{Deserialize, Serialize};
@@ -139,6 +142,12 @@ pub enum Change {
     Retiring(Version),
     /// Versions up to this one are retired.
     Retired(Version),
+    /// Somebody's key is certified, shown for the first time, or revoked.
+    Identity(Box<IdentityFact>),
+    /// A one-time token is made, or bound to a key.
+    Invitation(Box<InvitationFact>),
+    /// The one-time token whose secret has this digest is used up, or withdrawn.
+    EndInvitation(String),
     /// An entry of the history.
     Event(Event),
     /// An answer to remember.
@@ -157,6 +166,9 @@ impl Change {
                 | Self::NodeHeard(_)
                 | Self::Queue(_)
                 | Self::Unqueue(_)
+                | Self::Identity(_)
+                | Self::Invitation(_)
+                | Self::EndInvitation(_)
                 | Self::Event(_)
                 | Self::Key(_)
                 | Self::Life(_)
@@ -224,6 +236,10 @@ pub struct Stored {
     pub last_permit: PermitId,
     /// The highest event number ever given.
     pub last_event: u64,
+    /// Whose keys are certified, or were.
+    pub identities: BTreeMap<Principal, IdentityFact>,
+    /// One-time tokens that are not used up, by the digest of their secret.
+    pub invitations: BTreeMap<String, InvitationFact>,
     /// Remembered answers, oldest first.
     pub keys: Vec<KeyRecord>,
 }

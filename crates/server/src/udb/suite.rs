@@ -3,7 +3,10 @@
 use super::{
     Change, ChangeSet, HeldPermit, KeyRecord, MissedCommits, ServerLife, Stored, Udb, UdbError,
 };
-use model::api::{Approval, Event, NodeFact, NodeReport, Pause, PermitFact, UpgradeSummary};
+use model::api::{
+    Approval, Event, IdentityFact, InvitationFact, NodeFact, NodeReport, Pause, PermitFact, Role,
+    UpgradeSummary,
+};
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use std::collections::BTreeMap;
@@ -81,6 +84,11 @@ async fn everything_comes_back(udb: &impl Udb) {
         Change::Permit(permit(4)),
         Change::Retiring(Version(3)),
         Change::Retired(Version(2)),
+        Change::Identity(Box::new(identity("node:a", 1))),
+        Change::Identity(Box::new(identity("node:a", 2))),
+        Change::Invitation(Box::new(invitation("used up"))),
+        Change::Invitation(Box::new(invitation("open"))),
+        Change::EndInvitation("used up".to_owned()),
         event(1, "first"),
         Change::Key(key()),
     ];
@@ -203,6 +211,10 @@ fn expected(is_shared: bool) -> Stored {
         last_node: NodeId(5),
         last_permit: PermitId(4),
         last_event: 1,
+        identities: [identity("node:a", 2)]
+            .map(|fact| (fact.principal.clone(), fact))
+            .into(),
+        invitations: [("open".to_owned(), invitation("open"))].into(),
         keys: vec![key()],
     }
 }
@@ -266,6 +278,31 @@ fn node(number: u32, name: &str) -> NodeFact {
         retry: 2,
         listed: Vec::new(),
         members_seen: 0,
+    }
+}
+
+fn identity(principal: &str, counter: u64) -> IdentityFact {
+    IdentityFact {
+        principal: principal.parse().expect("a principal"),
+        role: None,
+        key: "00ff".to_owned(),
+        counter,
+        shown: 1,
+        certified_at_ms: 5,
+        expires_at_ms: 6,
+        revoked_at_ms: Some(7),
+        networks: vec!["10.0.0.0/8".parse().expect("a network")],
+    }
+}
+
+fn invitation(digest: &str) -> InvitationFact {
+    InvitationFact {
+        digest: digest.to_owned(),
+        principal: "operator:ann".parse().expect("a principal"),
+        role: Some(Role::Viewer),
+        networks: Vec::new(),
+        expires_at_ms: 9,
+        key: Some("00ff".to_owned()),
     }
 }
 

@@ -43,6 +43,7 @@ impl World {
                 author: "tester".to_owned(),
                 reachable_ms: 15_000,
                 permit_ttl_ms: 60_000,
+                certificate_ms: 1_000_000,
                 random: 0xfeed_beef,
             },
         }

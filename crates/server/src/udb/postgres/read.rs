@@ -5,7 +5,7 @@ use super::trouble::PostgresTrouble;
 use super::{CommitMark, schema};
 use crate::udb::{Change, HeldPermit, KeyRecord, LoggedCommit, MissedCommits, Stored, UdbError};
 use deadpool_postgres::Object;
-use model::api::{Event, NodeFact, UpgradeSummary};
+use model::api::{Event, IdentityFact, InvitationFact, NodeFact, UpgradeSummary};
 use model::ids::{NodeId, PermitId, Version};
 use serde::de::DeserializeOwned;
 use tokio_postgres::types::Type;
@@ -102,6 +102,14 @@ fn take_fact(stored: &mut Stored, row: &Row) -> Result<(), PostgresTrouble> {
             stored.nodes.insert(fact.node, fact);
         }
         "life" => stored.lives.push(json(row, 2)?),
+        "identity" => {
+            let fact: IdentityFact = json(row, 2)?;
+            stored.identities.insert(fact.principal.clone(), fact);
+        }
+        "invitation" => {
+            let fact: InvitationFact = json(row, 2)?;
+            stored.invitations.insert(fact.digest.clone(), fact);
+        }
         "forgotten" => {
             let node = name
                 .parse::<u32>()

@@ -73,6 +73,15 @@ impl Rows {
             Change::EndPermit(permit) => self.fact::<()>("permit", permit.to_string(), None)?,
             Change::Retiring(version) => self.set("retiring_through", Some(version))?,
             Change::Retired(version) => self.set("retired_through", Some(version))?,
+            Change::Identity(fact) => {
+                self.fact("identity", fact.principal.to_string(), Some(fact))?;
+            }
+            Change::Invitation(fact) => {
+                self.fact("invitation", fact.digest.clone(), Some(fact))?;
+            }
+            Change::EndInvitation(digest) => {
+                self.fact::<()>("invitation", digest.clone(), None)?;
+            }
             Change::Event(event) => {
                 self.events.insert(number(event.sequence), text(event)?);
             }

@@ -37,6 +37,9 @@ pub(super) const STEPS: &[&str] = &["
     CREATE INDEX keys_by_age ON upstart.keys (at_ms);
     INSERT INTO upstart.head (schema, generation, mark, view, last_node, last_permit) VALUES (0, 0, 0, 0, 0, 0);
     INSERT INTO upstart.commits (generation, mark, view, changes) VALUES (0, 0, 0, '[]');
+", "
+    -- Facts of two more kinds, 'identity' and 'invitation', which an older program must not overlook.
+    SELECT 1;
 "];
 
 /// The lock under which the schema is changed.

@@ -2,7 +2,7 @@
 
 use super::failed;
 use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored, UdbError};
-use model::api::Event;
+use model::api::{Event, IdentityFact, InvitationFact};
 use model::ids::{NodeId, PermitId, Revision, Version};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde::de::DeserializeOwned;
@@ -25,6 +25,7 @@ pub(super) fn load(connection: &mut Connection) -> Result<Stored, UdbError> {
     load_upgrades(&transaction, &mut stored)?;
     load_nodes(&transaction, &mut stored)?;
     load_lives(&transaction, &mut stored)?;
+    load_identities(&transaction, &mut stored)?;
     stored.keys = rows(
         &transaction,
         "SELECT key, fingerprint, reply, at_ms FROM keys ORDER BY at_ms, key",
@@ -93,6 +94,18 @@ fn load_nodes(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), 
     )?
     .into_iter()
     .collect();
+    Ok(())
+}
+
+fn load_identities(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(), UdbError> {
+    let query = "SELECT fact FROM identities";
+    let identities: Vec<IdentityFact> = rows(transaction, query, |row| json(row, 0))?;
+    let by_name = |fact: IdentityFact| (fact.principal.clone(), fact);
+    stored.identities = identities.into_iter().map(by_name).collect();
+    let query = "SELECT fact FROM invitations";
+    let invitations: Vec<InvitationFact> = rows(transaction, query, |row| json(row, 0))?;
+    let by_digest = |fact: InvitationFact| (fact.digest.clone(), fact);
+    stored.invitations = invitations.into_iter().map(by_digest).collect();
     Ok(())
 }
 

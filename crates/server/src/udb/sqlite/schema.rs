@@ -55,6 +55,9 @@ const STEPS: &[&str] = &["
             SELECT node + 1 FROM given WHERE node < (SELECT value FROM numbers WHERE name = 'last_node')
         )
         SELECT node, '' FROM given WHERE node NOT IN (SELECT node FROM nodes);
+", "
+    CREATE TABLE identities (principal TEXT PRIMARY KEY, fact TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE invitations (digest TEXT PRIMARY KEY, fact TEXT NOT NULL) STRICT, WITHOUT ROWID;
 "];
 
 /// The schema that is there; refuses that of a newer program.

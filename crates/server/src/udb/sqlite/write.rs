@@ -60,6 +60,19 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
         Change::EndPermit(permit) => run(to, "DELETE FROM permits WHERE permit = ?1", [permit.0]),
         Change::Retiring(version) => set_number(to, "retiring_through", u64::from(version.0)),
         Change::Retired(version) => set_number(to, "retired_through", u64::from(version.0)),
+        Change::Identity(fact) => run(
+            to,
+            "INSERT OR REPLACE INTO identities (principal, fact) VALUES (?1, ?2)",
+            params![fact.principal.to_string(), text(fact)?],
+        ),
+        Change::Invitation(fact) => run(
+            to,
+            "INSERT OR REPLACE INTO invitations (digest, fact) VALUES (?1, ?2)",
+            params![fact.digest, text(fact)?],
+        ),
+        Change::EndInvitation(digest) => {
+            run(to, "DELETE FROM invitations WHERE digest = ?1", [digest])
+        }
         Change::Event(event) => put_event(to, event),
         Change::Key(record) => put_key(to, record),
         Change::ForgetKeysBefore(at_ms) => run(to, "DELETE FROM keys WHERE at_ms < ?1", [at_ms]),

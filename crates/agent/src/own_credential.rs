@@ -1,0 +1,168 @@
+//! The node's key and its certificate: asked for at the enrolment, renewed when half of its life is over.
+
+use crate::error_chain::chain;
+use crate::layout::Layout;
+use client::Client;
+use identity::{CredentialFolder, IdentityError, PeerCertificate};
+use model::api::{Certified, CertifyRequest};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+
+/// How long until a renewal that failed is tried again.
+const AGAIN_PAUSE: Duration = Duration::from_secs(30);
+
+/// The shortest time between two renewals, whatever clocks say.
+const RENEWAL_PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// The problems that say that the certificate counts no longer: with a token the node is known again.
+const ENDED: [&str; 3] = [
+    "/problems/identity-ended",
+    "/problems/identity-cloned",
+    "/problems/node-forgotten",
+];
+
+/// The node's key and its certificate.
+pub(crate) struct OwnCredential {
+    folder: CredentialFolder,
+    client: Arc<Client>,
+    /// What the certificate says that is shown.
+    says: Mutex<Option<PeerCertificate>>,
+    /// Rung when the server says that the certificate has expired.
+    expired: Notify,
+}
+
+impl OwnCredential {
+    /// What lies in the data directory; `None` for a server that is not asked over TLS, which knows nodes by the token.
+    ///
+    /// # Errors
+    /// The key cannot be read, or made.
+    pub(crate) fn open(
+        layout: &Layout,
+        client: &Arc<Client>,
+    ) -> Result<Option<Self>, IdentityError> {
+        if !client.is_encrypted() {
+            return Ok(None);
+        }
+        let own = Self {
+            folder: CredentialFolder::open(&layout.identity())?,
+            client: Arc::clone(client),
+            says: Mutex::default(),
+            expired: Notify::new(),
+        };
+        match own.folder.credential() {
+            Ok(Some(credential)) => {
+                *own.says.lock() = Some(credential.says().clone());
+                client.show(Some(credential));
+            }
+            Ok(None) => {}
+            // The key is there: with a token it is certified anew.
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the node's certificate is of no use");
+            }
+        }
+        Ok(Some(own))
+    }
+
+    /// A request for a certificate, where there is none or half of its life is over.
+    pub(crate) fn request_if_due(&self) -> Option<String> {
+        let says = self.says.lock().clone();
+        let is_due = says.is_none_or(|says| says.renew_at_ms() <= now_ms());
+        is_due.then(|| self.request()).flatten()
+    }
+
+    fn request(&self) -> Option<String> {
+        let request = self.folder.request();
+        request
+            .inspect_err(
+                |error| tracing::warn!(error = %chain(error), "no certificate is asked for"),
+            )
+            .ok()
+    }
+
+    /// Keeps a certificate, and shows it from then on.
+    pub(crate) fn keep(&self, certified: &Certified) {
+        match self.folder.keep(&certified.certificate) {
+            Ok(credential) => {
+                *self.says.lock() = Some(credential.says().clone());
+                self.client.show(Some(credential));
+            }
+            // It is asked for again; the server has certified this key, and does so again.
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the node's certificate cannot be kept");
+            }
+        }
+    }
+
+    /// Whether the server does not believe the certificate any more: then none is shown, so that a token may help.
+    pub(crate) fn give_up_where_ended(&self, problem: Option<&str>) -> bool {
+        let is_ended = problem.is_some_and(|problem| ENDED.contains(&problem));
+        if !is_ended || !self.client.shows_credential() {
+            return false;
+        }
+        self.client.show(None);
+        *self.says.lock() = None;
+        true
+    }
+
+    /// Shows the certificate again that is kept, where a token did not help.
+    pub(crate) fn show_kept(&self) {
+        if let Ok(Some(credential)) = self.folder.credential() {
+            *self.says.lock() = Some(credential.says().clone());
+            self.client.show(Some(credential));
+        }
+    }
+
+    /// The server says that the certificate has expired.
+    pub(crate) fn has_expired(&self) {
+        self.expired.notify_one();
+    }
+
+    /// Renews the certificate for ever.
+    pub(crate) async fn look_after(self: Arc<Self>) {
+        loop {
+            let says = self.says.lock().clone();
+            let due = says.map_or(AGAIN_PAUSE, |says| {
+                Duration::from_millis(says.renew_at_ms().saturating_sub(now_ms()))
+            });
+            tokio::select! {
+                () = tokio::time::sleep(due.max(RENEWAL_PAUSE_MIN)) => {}
+                () = self.expired.notified() => {}
+            }
+            let has_one = self.client.shows_credential();
+            if has_one && !self.renew().await {
+                tokio::time::sleep(AGAIN_PAUSE.min(due.max(RENEWAL_PAUSE_MIN))).await;
+            }
+        }
+    }
+
+    async fn renew(&self) -> bool {
+        let Some(certificate_request) = self.request() else {
+            return false;
+        };
+        let request = CertifyRequest {
+            certificate_request,
+        };
+        match self.client.certify(&request).await {
+            Ok(certified) => {
+                tracing::debug!(counter = certified.counter, "the certificate is renewed");
+                self.keep(&certified);
+                true
+            }
+            Err(error) => {
+                if error.is_temporary() {
+                    tracing::debug!(%error, "the certificate is not renewed yet");
+                } else {
+                    tracing::warn!("the node's certificate is not renewed: {error}");
+                }
+                false
+            }
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}

@@ -1,0 +1,180 @@
+//! What a node or an operator shows: a key of its own, and the certificate that says whose it is.
+
+use crate::{IdentityError, PeerCertificate, Pin, crypto, files};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file of the key.
+const KEY_FILE: &str = "key.pem";
+
+/// The file of the certificate, and of the authority's.
+const CERTIFICATE_FILE: &str = "certificate.pem";
+
+/// A key with its certificate.
+#[derive(Clone)]
+pub struct Credential {
+    key: Arc<PrivateKeyDer<'static>>,
+    certificate: CertificateDer<'static>,
+    pin: Pin,
+    says: PeerCertificate,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({:?})", self.says)
+    }
+}
+
+impl Credential {
+    /// Whose servers it is for.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        self.pin
+    }
+
+    /// What the certificate says.
+    #[must_use]
+    pub fn says(&self) -> &PeerCertificate {
+        &self.says
+    }
+
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
+        self.key.clone_key()
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+}
+
+/// The folder in which somebody's key and certificate lie.
+#[derive(Debug)]
+pub struct CredentialFolder {
+    folder: PathBuf,
+    key: KeyPair,
+}
+
+impl CredentialFolder {
+    /// Opens a folder, and makes it, and a key in it, where there is none yet.
+    ///
+    /// # Errors
+    /// The folder or the key cannot be used, or others can read the key.
+    pub fn open(folder: &Path) -> Result<Self, IdentityError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(folder);
+        made.map_err(files::at(folder))?;
+        let path = folder.join(KEY_FILE);
+        let text = match files::read(&path)? {
+            Some(text) => text,
+            None => {
+                let key = KeyPair::generate().map_err(crypto("make a key"))?;
+                let text = files::pem("PRIVATE KEY", key.serialized_der());
+                // Of two that make one at the same time the first wins.
+                files::write(&path, &text, false)?;
+                files::read(&path)?.unwrap_or(text)
+            }
+        };
+        let key = KeyPair::from_pem(&text).map_err(|error| IdentityError::Damaged {
+            path,
+            why: error.to_string(),
+        })?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            key,
+        })
+    }
+
+    /// A folder that must be there already; `None` where it has no key.
+    ///
+    /// # Errors
+    /// As [`CredentialFolder::open`].
+    pub fn find(folder: &Path) -> Result<Option<Self>, IdentityError> {
+        match files::read(&folder.join(KEY_FILE))? {
+            Some(_) => Self::open(folder).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A request for a certificate of the key (PKCS #10, PEM).
+    ///
+    /// # Errors
+    /// The cryptography fails.
+    pub fn request(&self) -> Result<String, IdentityError> {
+        let request = CertificateParams::default().serialize_request(&self.key);
+        let request = request.map_err(crypto("sign a request for a certificate"))?;
+        Ok(files::pem("CERTIFICATE REQUEST", request.der()))
+    }
+
+    /// The key with the certificate that was kept; `None` where none was.
+    ///
+    /// # Errors
+    /// The certificate cannot be read, or is of another key.
+    pub fn credential(&self) -> Result<Option<Credential>, IdentityError> {
+        let path = self.folder.join(CERTIFICATE_FILE);
+        match files::read(&path)? {
+            Some(text) => self.read(&path, &text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps a certificate of the key, with the authority's behind it, durably.
+    ///
+    /// # Errors
+    /// It is none, or of another key; the file cannot be written.
+    pub fn keep(&self, certificates: &str) -> Result<Credential, IdentityError> {
+        let path = self.folder.join(CERTIFICATE_FILE);
+        let credential = self.read(&path, certificates)?;
+        files::write(&path, certificates, true)?;
+        Ok(credential)
+    }
+
+    /// Forgets the certificate; the key stays.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget(&self) -> Result<(), IdentityError> {
+        let path = self.folder.join(CERTIFICATE_FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(files::at(&path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self, path: &Path, text: &str) -> Result<Credential, IdentityError> {
+        let damaged = |why: String| IdentityError::Damaged {
+            path: path.to_owned(),
+            why,
+        };
+        let certificates: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        let certificates = certificates.map_err(|error| damaged(error.to_string()))?;
+        let [certificate, authority] = certificates.as_slice() else {
+            return Err(damaged(
+                "it does not hold a certificate and its authority's".to_owned(),
+            ));
+        };
+        let says =
+            PeerCertificate::read(certificate).map_err(|error| damaged(error.to_string()))?;
+        let own = rcgen::PublicKeyData::subject_public_key_info(&self.key);
+        if says.key != crate::peer::key_digest(&own) {
+            return Err(damaged("its certificate is of another key".to_owned()));
+        }
+        let pin = Pin::of_certificate(authority)
+            .ok_or_else(|| damaged("its authority's certificate cannot be read".to_owned()))?;
+        let key = PrivateKeyDer::try_from(self.key.serialize_der());
+        let key = key.map_err(|error| damaged(error.to_owned()))?;
+        Ok(Credential {
+            key: Arc::new(key),
+            certificate: certificate.clone(),
+            pin,
+            says,
+        })
+    }
+}

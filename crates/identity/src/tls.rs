@@ -1,0 +1,204 @@
+//! TLS between callers and upgrade servers: version 1.3, with certificates of the servers' own authority on both sides.
+
+use crate::authority::SERVER_NAME;
+use crate::{Authority, Credential, IdentityError, PeerCertificate, Pin, crypto};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    ServerConfig, SignatureScheme,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a server of this authority speaks: it has a new key for each of its lives, and asks callers for their certificates. Those who have
+/// none are let in; what they may do is decided request by request. So is what comes of a certificate that has expired.
+///
+/// # Errors
+/// The cryptography fails.
+pub fn server_config(authority: &Authority) -> Result<ServerConfig, IdentityError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(authority.certificate().clone())
+        .map_err(crypto("use the authority's certificate"))?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(crypto("check certificates by the authority's"))?;
+    let (chain, key) = authority.server()?;
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(crypto("speak TLS 1.3"))?
+        .with_client_cert_verifier(Arc::new(CertifiedCallers(verifier)))
+        .with_single_cert(chain, key)
+        .map_err(crypto("use the server's key"))
+}
+
+/// How a caller speaks with servers of the authority with this pin, showing a credential where it has one. Without a pin whoever listens
+/// is taken for the server: for listeners of this host of which the kernel has told whose they are.
+///
+/// # Errors
+/// The cryptography fails.
+pub fn client_config(
+    pin: Option<Pin>,
+    credential: Option<&Credential>,
+) -> Result<ClientConfig, IdentityError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = PinnedServers {
+        pin,
+        provider: Arc::clone(&provider),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(crypto("speak TLS 1.3"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let Some(credential) = credential else {
+        return Ok(builder.with_no_client_auth());
+    };
+    builder
+        .with_client_auth_cert(vec![credential.certificate()], credential.key())
+        .map_err(crypto("use the own key"))
+}
+
+/// Whose certificates are of the authority; when they expire is looked at request by request, since one whose certificate has expired
+/// may ask for another.
+#[derive(Debug)]
+struct CertifiedCallers(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for CertifiedCallers {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let read = PeerCertificate::read(end_entity)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let (first, last) = (read.begins_at_ms / 1_000, read.expires_at_ms / 1_000);
+        let within = now.as_secs().clamp(first, last.max(first));
+        let within = UnixTime::since_unix_epoch(Duration::from_secs(within));
+        self.0.verify_client_cert(end_entity, intermediates, within)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// Servers that the authority with this pin has certified, at whatever address.
+struct PinnedServers {
+    pin: Option<Pin>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl fmt::Debug for PinnedServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PinnedServers({:?})", self.pin)
+    }
+}
+
+/// The time on a host that has none: later than servers' certificates begin.
+const CLOCK_MIN: Duration = Duration::from_secs(1_000_000_000);
+
+impl ServerCertVerifier for PinnedServers {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(pin) = self.pin else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let authority = intermediates
+            .iter()
+            .find(|certificate| Pin::of_certificate(certificate) == Some(pin));
+        let Some(authority) = authority else {
+            return Err(Error::General(format!(
+                "what listens there does not show that it is a server of the authority with the pin {pin}"
+            )));
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone())?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&self.provider),
+        );
+        let verifier = verifier
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?;
+        let name =
+            ServerName::try_from(SERVER_NAME).map_err(|error| Error::General(error.to_string()))?;
+        let now = UnixTime::since_unix_epoch(CLOCK_MIN.max(Duration::from_secs(now.as_secs())));
+        verifier.verify_server_cert(end_entity, &[], &name, &[], now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("only TLS 1.3 is spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+use super::{client_config, server_config};
+use crate::{Authority, CertificateTerms, Credential, CredentialFolder, KeyRequest, Pin};
+use model::api::Principal;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ServerConnection};
+use std::sync::Arc;
+
+const HOUR_MS: u64 = 3_600_000;
+const NOW_MS: u64 = 1_800_000_000_000;
+
+fn authority() -> (tempfile::TempDir, Authority) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::open(&folder.path().join("authority.pem")).expect("made");
+    (folder, authority)
+}
+
+fn certified(authority: &Authority, name: &str, counter: u64, hours: u64) -> Credential {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = CredentialFolder::open(folder.path()).expect("made");
+    let request = KeyRequest::read(&folder.request().expect("signed")).expect("a request");
+    let terms = CertificateTerms {
+        counter,
+        now_ms: NOW_MS,
+        expires_at_ms: NOW_MS + hours * HOUR_MS,
+    };
+    let certificate = authority.certify(&request, &Principal::node(name), terms);
+    folder
+        .keep(&certificate.expect("certified"))
+        .expect("of its key")
+}
+
+/// Shakes hands in memory; gives what the server sees of the client's certificate.
+fn shake(authority: &Authority, client: ClientConfig) -> Result<Option<Vec<u8>>, String> {
+    let config = Arc::new(server_config(authority).expect("a configuration"));
+    let mut server = ServerConnection::new(config).expect("a server");
+    let name = ServerName::try_from("10.0.0.5").expect("an address");
+    let mut client = ClientConnection::new(Arc::new(client), name).expect("a client");
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).expect("in memory");
+        server.read_tls(&mut wire.as_slice()).expect("in memory");
+        let read = server.process_new_packets();
+        let mut wire = Vec::new();
+        server.write_tls(&mut wire).expect("in memory");
+        client.read_tls(&mut wire.as_slice()).expect("in memory");
+        client
+            .process_new_packets()
+            .map_err(|error| error.to_string())?;
+        read.map_err(|error| error.to_string())?;
+    }
+    let shown = server
+        .peer_certificates()
+        .and_then(|shown| shown.first().cloned());
+    Ok(shown.map(|certificate| certificate.to_vec()))
+}
+
+#[test]
+fn both_sides_know_each_other_by_the_authority_at_any_address() {
+    let (_folder, authority) = authority();
+    let anonymous = client_config(Some(authority.pin()), None).expect("a configuration");
+    assert_eq!(shake(&authority, anonymous), Ok(None));
+    let credential = certified(&authority, "storage-\u{e4}", 7, 24);
+    assert_eq!(credential.pin(), authority.pin());
+    let client = client_config(Some(authority.pin()), Some(&credential)).expect("a configuration");
+    let shown = shake(&authority, client)
+        .expect("let in")
+        .expect("a certificate");
+    let read = crate::PeerCertificate::read(&shown).expect("read");
+    assert_eq!(&read, credential.says());
+    assert_eq!(read.principal, Principal::node("storage-\u{e4}"));
+    assert_eq!(
+        (read.counter, read.expires_at_ms),
+        (7, NOW_MS + 24 * HOUR_MS)
+    );
+    assert_eq!(read.renew_at_ms(), NOW_MS + 23 * HOUR_MS / 2);
+}
+
+#[test]
+fn a_certificate_that_has_expired_still_shows_whose_key_it_is() {
+    let (_folder, authority) = authority();
+    // Its times are long over, or begin in the future, whatever the host's clock shows.
+    let credential = certified(&authority, "n", 1, 0);
+    let client = client_config(Some(authority.pin()), Some(&credential)).expect("a configuration");
+    assert!(shake(&authority, client).expect("let in").is_some());
+}
+
+#[test]
+fn another_authoritys_server_is_told_nothing_and_its_nodes_are_not_let_in() {
+    let (_folder, mine) = authority();
+    let (_other_folder, other) = authority();
+    let refused = shake(
+        &other,
+        client_config(Some(mine.pin()), None).expect("a configuration"),
+    );
+    assert!(
+        refused
+            .as_ref()
+            .is_err_and(|why| why.contains("does not show that it is a server")),
+        "{refused:?}"
+    );
+    let credential = certified(&other, "n", 1, 24);
+    let client = client_config(Some(mine.pin()), Some(&credential)).expect("a configuration");
+    let refused = shake(&mine, client);
+    assert!(refused.is_err(), "{refused:?}");
+}
+
+/// A node's certificate is none of a server: a node that listens in a server's place is told nothing.
+#[test]
+fn a_nodes_certificate_makes_no_server() {
+    let (_folder, authority) = authority();
+    let credential = certified(&authority, "n", 1, 24);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let impostor = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![credential.certificate(), authority.certificate().clone()],
+            credential.key(),
+        )
+        .expect("a configuration");
+    let mut server = ServerConnection::new(Arc::new(impostor)).expect("a server");
+    let config = client_config(Some(authority.pin()), None).expect("a configuration");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = ClientConnection::new(Arc::new(config), name).expect("a client");
+    let mut wire = Vec::new();
+    client.write_tls(&mut wire).expect("in memory");
+    server.read_tls(&mut wire.as_slice()).expect("in memory");
+    server.process_new_packets().expect("a hello");
+    let mut wire = Vec::new();
+    server.write_tls(&mut wire).expect("in memory");
+    client.read_tls(&mut wire.as_slice()).expect("in memory");
+    client.process_new_packets().expect_err("no server");
+}
+
+#[test]
+fn an_authority_is_made_once_and_its_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, authority) = authority();
+    let path = folder.path().join("authority.pem");
+    let again = Authority::open(&path).expect("read");
+    assert_eq!(again.pin(), authority.pin());
+    assert_eq!(again.pin().to_string().parse::<Pin>(), Ok(authority.pin()));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("set");
+    let open = Authority::open(&path).expect_err("others can read it");
+    assert!(matches!(
+        open,
+        crate::IdentityError::Open { mode: 0o640, .. }
+    ));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
+    std::fs::write(&path, "nothing").expect("written");
+    let damaged = Authority::open(&path).expect_err("damaged");
+    assert!(matches!(damaged, crate::IdentityError::Damaged { .. }));
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_so_is_one_that_somebody_has_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = CredentialFolder::open(folder.path()).expect("made");
+    let good = folder.request().expect("signed");
+    KeyRequest::read(&good).expect("a request");
+    let long = "a".repeat(20_000);
+    for bad in ["", "-----BEGIN CERTIFICATE REQUEST-----", &long] {
+        KeyRequest::read(bad).expect_err(bad);
+    }
+    let parsed = pem::parse(&good).expect("a PEM");
+    let bytes = parsed.contents();
+    for place in 0..bytes.len() {
+        let mut bytes = bytes.to_vec();
+        bytes[place] ^= 1;
+        let changed = crate::files::pem("CERTIFICATE REQUEST", &bytes);
+        let read = KeyRequest::read(&changed);
+        // What the signature does not cover is how it is encoded.
+        if let Ok(read) = read {
+            let was = KeyRequest::read(&good).expect("a request");
+            assert_eq!(read.key(), was.key(), "at {place}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Who asks, as the server knows them, and what they may ask for.
+
+use crate::problem::{Kind, RequestRefusal, refuse};
+use identity::PeerCertificate;
+use model::api::{InvitationFact, Principal, PrincipalKind, Right, Role, SyncRequest};
+use model::network::Network;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Requester {
+    /// Whoever has the server's own token: the server's user and root, and those to whom they gave it.
+    TokenHolder,
+    /// Somebody whose key is certified.
+    Certified(CertifiedCaller),
+    /// Somebody with a one-time token.
+    Invited(Arc<InvitationFact>),
+}
+
+/// Somebody whose key is certified.
+#[derive(Clone, Debug)]
+pub(crate) struct CertifiedCaller {
+    pub(crate) certificate: PeerCertificate,
+    /// What an operator may do.
+    pub(crate) role: Option<Role>,
+    /// From where a node calls.
+    pub(crate) address: IpAddr,
+    /// Where a node's addresses are, besides.
+    pub(crate) networks: Vec<Network>,
+}
+
+impl CertifiedCaller {
+    /// Whether an address is the caller's own: it calls from there, was invited for it, or is on this host as the address is.
+    fn has(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address == self.address
+            || self
+                .networks
+                .iter()
+                .any(|network| network.contains(address))
+            || sockets::is_here(self.address) && sockets::is_here(address)
+    }
+}
+
+/// Whom a route is for. Whoever has the server's own token may ask for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everybody whose key is certified: nodes and operators.
+    Certified,
+    /// Operators whose role gives this right.
+    Right(Right),
+    /// Nodes, each for itself.
+    Node,
+    /// Those who become known, or stay so: with a one-time token, or with a certificate, which may have expired.
+    Entry,
+}
+
+impl Requester {
+    /// Whether the route is for them.
+    pub(super) fn check(&self, access: Access) -> Result<(), RequestRefusal> {
+        match (self, access) {
+            (Self::TokenHolder, _)
+            | (Self::Certified(_), Access::Certified | Access::Entry)
+            | (Self::Invited(_), Access::Entry) => Ok(()),
+            (Self::Certified(caller), Access::Right(right)) => match caller.role {
+                Some(role) if role.has(right) => Ok(()),
+                Some(role) => Err(refuse(
+                    Kind::FORBIDDEN,
+                    format!(
+                        "{} is {role}, and this needs the role {}; an admin gives it with `upstart invite operator {} --role {}`.",
+                        caller.certificate.principal.name,
+                        right.role(),
+                        caller.certificate.principal.name,
+                        right.role()
+                    ),
+                )),
+                None => Err(refuse(
+                    Kind::FORBIDDEN,
+                    "This is for operators, and a node asks for it.",
+                )),
+            },
+            (Self::Certified(caller), Access::Node) => match caller.certificate.principal.kind {
+                PrincipalKind::Node => Ok(()),
+                PrincipalKind::Operator => Err(refuse(
+                    Kind::FORBIDDEN,
+                    "This is for the agents of nodes, and an operator asks for it.",
+                )),
+            },
+            (Self::Invited(_), _) => Err(refuse(
+                Kind::FORBIDDEN,
+                "A one-time token only makes its holder known: with `upstart agent --token-file`, or `upstart login`.",
+            )),
+        }
+    }
+
+    /// Who asks, where that is proven.
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        match self {
+            Self::TokenHolder => None,
+            Self::Certified(caller) => Some(&caller.certificate.principal),
+            Self::Invited(invitation) => Some(&invitation.principal),
+        }
+    }
+
+    /// Whether a report is of the node itself, and tells of addresses that are its own.
+    pub(super) fn may_tell(&self, request: &SyncRequest) -> Result<(), RequestRefusal> {
+        let Self::Certified(caller) = self else {
+            return Ok(());
+        };
+        let named = request
+            .identity
+            .as_ref()
+            .map_or("", |identity| &identity.name);
+        self.speaks_for(named)?;
+        let Some(report) = &request.report else {
+            return Ok(());
+        };
+        let endpoints = report.endpoints.iter().map(|endpoint| endpoint.address);
+        let mut told = endpoints.chain(report.addresses.iter().copied());
+        match told.find(|address| !caller.has(*address)) {
+            None => Ok(()),
+            Some(address) => Err(refuse(
+                Kind::FORBIDDEN,
+                format!(
+                    "{named} tells that it is reached at {address}, and calls from {}; if both are its own, `upstart invite node {named} --network {address}` and give its agent that token.",
+                    caller.address
+                ),
+            )),
+        }
+    }
+
+    /// Whether they may speak for the node of this name.
+    pub(super) fn speaks_for(&self, node: &str) -> Result<(), RequestRefusal> {
+        match self.principal() {
+            None => Ok(()),
+            Some(principal) if principal.is_node(node) => Ok(()),
+            Some(principal) => Err(refuse(
+                Kind::FORBIDDEN,
+                format!("{principal} asks for node {node}: a node speaks for itself only."),
+            )),
+        }
+    }
+}

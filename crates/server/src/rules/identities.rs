@@ -1,0 +1,320 @@
+//! Whose keys the servers know: invited, certified, shown, revoked.
+//!
+//! An invitation is a one-time token. It is bound to the first key that is certified for it, which may ask again until its certificate is
+//! shown: an answer that is lost loses nobody's place, and a token that somebody else has seen is of no use to him. Certificates of one
+//! principal are counted. Whoever shows an old one and asks for another, after a newer one was shown, has a copy of the key.
+
+use super::Draft;
+use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::udb::Change;
+use identity::PeerCertificate;
+use model::api::{
+    Certified, EventKind, IdentityFact, InvitationFact, InviteRequest, Principal, PrincipalKind,
+    Role,
+};
+use model::ids::NodeId;
+use model::network::Network;
+use std::sync::Arc;
+
+/// How long an invitation is good at most: a month.
+const VALID_MS_MAX: u64 = 31 * 24 * 60 * 60 * 1_000;
+
+/// The most invitations that are open at once.
+const INVITATIONS_MAX: usize = 10_000;
+
+/// The most networks of a node.
+const NETWORKS_MAX: usize = 64;
+
+/// How somebody whose key is to be certified has come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// With the server's own token: for the node of this name.
+    Token(Principal),
+    /// With the one-time token whose secret has this digest.
+    Invitation(String),
+    /// With the certificate before.
+    Certificate(PeerCertificate),
+}
+
+/// Somebody whose key is to be certified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Applicant {
+    /// The digest of the key.
+    pub(crate) key: String,
+    pub(crate) entry: Entry,
+}
+
+/// Makes a one-time token.
+pub(super) fn invite(
+    draft: &mut Draft<'_>,
+    request: &InviteRequest,
+    digest: &str,
+) -> Result<InvitationFact, RequestRefusal> {
+    let invalid = |detail: String| Err(refuse(Kind::INVALID, detail));
+    let Principal { kind, name } = &request.principal;
+    if (*kind == PrincipalKind::Operator) != request.role.is_some() {
+        return invalid("An operator has a role, and a node has none.".to_owned());
+    }
+    if *kind == PrincipalKind::Operator && !request.networks.is_empty() {
+        return invalid("Only a node has networks.".to_owned());
+    }
+    if request.networks.len() > NETWORKS_MAX {
+        return invalid(format!("A node has at most {NETWORKS_MAX} networks."));
+    }
+    if request.valid_ms == 0 || request.valid_ms > VALID_MS_MAX {
+        return invalid("An invitation is good for a month at most.".to_owned());
+    }
+    let now_ms = draft.now_ms();
+    let open = draft.state.invitations.values();
+    if open.filter(|open| open.expires_at_ms > now_ms).count() >= INVITATIONS_MAX {
+        return invalid(format!(
+            "{INVITATIONS_MAX} invitations are open; `upstart identities` lists them, `upstart revoke` withdraws them."
+        ));
+    }
+    end_invitations(draft, |invitation| {
+        invitation.expires_at_ms <= now_ms || invitation.principal == request.principal
+    });
+    let invitation = InvitationFact {
+        digest: digest.to_owned(),
+        principal: request.principal.clone(),
+        role: request.role,
+        networks: request.networks.clone(),
+        expires_at_ms: now_ms + request.valid_ms,
+        key: None,
+    };
+    draft.change(Change::Invitation(Box::new(invitation.clone())));
+    let message = match request.role {
+        Some(role) => format!("{name} is invited as {role}"),
+        None => format!("node {name} is invited"),
+    };
+    draft.event(EventKind::IdentityInvited, None, None, message);
+    Ok(invitation)
+}
+
+fn end_invitations(draft: &mut Draft<'_>, ends: impl Fn(&InvitationFact) -> bool) -> usize {
+    let state = draft.state;
+    let ended = state.invitations.values().filter(|found| ends(found));
+    let ended: Vec<String> = ended.map(|found| found.digest.clone()).collect();
+    for digest in &ended {
+        draft.change(Change::EndInvitation(digest.clone()));
+    }
+    ended.len()
+}
+
+/// Certifies a key: gives what the certificate is to say.
+pub(super) fn certify(
+    draft: &mut Draft<'_>,
+    applicant: &Applicant,
+) -> Result<Certified, RequestRefusal> {
+    let state = draft.state;
+    let wanted = match &applicant.entry {
+        // Whoever has the server's token may say of a node what he likes.
+        Entry::Token(principal) => CertifiedAs {
+            networks: everywhere(),
+            ..CertifiedAs::of(principal, state.identities.get(principal))
+        },
+        Entry::Invitation(digest) => by_invitation(draft, digest, &applicant.key)?,
+        Entry::Certificate(shown) => by_certificate(draft, shown, &applicant.key)?,
+    };
+    let known = state.identities.get(&wanted.principal);
+    let is_same = known.is_some_and(|known| known.key == applicant.key);
+    let least = match &applicant.entry {
+        Entry::Certificate(shown) => shown.counter,
+        _ => 0,
+    };
+    let counter = known.map_or(0, |known| known.counter).max(least) + 1;
+    let now_ms = draft.now_ms();
+    let fact = IdentityFact {
+        principal: wanted.principal,
+        role: wanted.role,
+        key: applicant.key.clone(),
+        counter,
+        shown: known.filter(|_| is_same).map_or(0, |known| known.shown),
+        certified_at_ms: now_ms,
+        expires_at_ms: now_ms + draft.context.certificate_ms,
+        revoked_at_ms: None,
+        networks: wanted.networks,
+    };
+    let certified = Certified {
+        principal: fact.principal.clone(),
+        role: fact.role,
+        counter,
+        expires_at_ms: fact.expires_at_ms,
+        certificate: String::new(),
+    };
+    if known.is_none_or(|known| known.key != fact.key || known.revoked_at_ms.is_some()) {
+        let principal = &fact.principal;
+        let message = match known {
+            Some(_) => format!("{principal} has another key; the one before counts no longer"),
+            None => format!("{principal} has a key"),
+        };
+        let node = node_of(draft, principal);
+        draft.event(EventKind::IdentityCertified, node, None, message);
+    }
+    draft.change(Change::Identity(Box::new(fact)));
+    Ok(certified)
+}
+
+/// Whom a certificate is for, and what they may do.
+struct CertifiedAs {
+    principal: Principal,
+    role: Option<Role>,
+    networks: Vec<Network>,
+}
+
+impl CertifiedAs {
+    fn of(principal: &Principal, known: Option<&Arc<IdentityFact>>) -> Self {
+        Self {
+            principal: principal.clone(),
+            role: known.and_then(|known| known.role),
+            networks: known.map_or_else(Vec::new, |known| known.networks.clone()),
+        }
+    }
+}
+
+fn everywhere() -> Vec<Network> {
+    let all = ["0.0.0.0/0", "::/0"].map(|network| network.parse().ok());
+    all.into_iter().flatten().collect()
+}
+
+fn by_invitation(
+    draft: &mut Draft<'_>,
+    digest: &str,
+    key: &str,
+) -> Result<CertifiedAs, RequestRefusal> {
+    let invitation = draft.state.invitations.get(digest);
+    let invitation = invitation.filter(|found| found.expires_at_ms > draft.now_ms());
+    let Some(invitation) = invitation else {
+        return Err(refuse(
+            Kind::UNAUTHORIZED,
+            "The one-time token is used up, withdrawn or has expired; an admin makes another with `upstart invite`.",
+        ));
+    };
+    match &invitation.key {
+        Some(bound) if bound != key => {
+            let message = format!(
+                "the one-time token of {} was shown with a second key",
+                invitation.principal
+            );
+            return Err(refuse(
+                Kind::FORBIDDEN,
+                format!(
+                    "{message}: whoever used it first has it. If that was not you, `upstart revoke {}` and make another with `upstart invite`.",
+                    invitation.principal
+                ),
+            ));
+        }
+        Some(_) => {}
+        None => {
+            let bound = InvitationFact {
+                key: Some(key.to_owned()),
+                ..invitation.as_ref().clone()
+            };
+            draft.change(Change::Invitation(Box::new(bound)));
+        }
+    }
+    Ok(CertifiedAs {
+        principal: invitation.principal.clone(),
+        role: invitation.role,
+        networks: invitation.networks.clone(),
+    })
+}
+
+/// Renews; a database that was set back may not know the principal, and takes the certificate's word.
+fn by_certificate(
+    draft: &mut Draft<'_>,
+    shown: &PeerCertificate,
+    key: &str,
+) -> Result<CertifiedAs, RequestRefusal> {
+    let known = draft.state.identities.get(&shown.principal);
+    if shown.key != key {
+        return Err(refuse(
+            Kind::FORBIDDEN,
+            "A certificate renews the certificate of its own key; for another key ask for an invitation.",
+        ));
+    }
+    if let Some(known) = known
+        && shown.counter < known.shown
+    {
+        return Err(refuse(
+            Kind::IDENTITY_CLONED,
+            format!(
+                "A newer certificate of {0} has been shown before: somebody has a copy of its key, or its files were restored from a backup. Find out which; then `upstart revoke {0}`, and invite it anew with `upstart invite`.",
+                shown.principal
+            ),
+        ));
+    }
+    Ok(CertifiedAs::of(&shown.principal, known))
+}
+
+/// A certificate was shown: what led to it is used up.
+pub(super) fn shown(draft: &mut Draft<'_>, principal: &Principal, counter: u64) {
+    let Some(known) = draft.state.identities.get(principal) else {
+        return;
+    };
+    if known.shown >= counter || known.counter < counter {
+        return;
+    }
+    let fact = IdentityFact {
+        shown: counter,
+        ..known.as_ref().clone()
+    };
+    let key = fact.key.clone();
+    draft.change(Change::Identity(Box::new(fact)));
+    end_invitations(draft, |invitation| {
+        &invitation.principal == principal && invitation.key.as_ref() == Some(&key)
+    });
+}
+
+/// Revokes a key, and withdraws invitations of the same name.
+pub(super) fn revoke(
+    draft: &mut Draft<'_>,
+    principal: &Principal,
+) -> Result<Option<IdentityFact>, RequestRefusal> {
+    let withdrawn = end_invitations(draft, |invitation| &invitation.principal == principal);
+    let known = draft.state.identities.get(principal).cloned();
+    let Some(known) = known else {
+        if withdrawn == 0 {
+            return Err(refuse(
+                Kind::UNKNOWN_IDENTITY,
+                format!("{principal} is not known, nor invited; `upstart identities` lists all."),
+            ));
+        }
+        let message = format!("the invitation of {principal} is withdrawn");
+        draft.event(EventKind::IdentityRevoked, None, None, message);
+        return Ok(None);
+    };
+    if known.revoked_at_ms.is_some() && withdrawn == 0 {
+        return Ok(Some(known.as_ref().clone()));
+    }
+    let fact = IdentityFact {
+        revoked_at_ms: known.revoked_at_ms.or(Some(draft.now_ms())),
+        ..known.as_ref().clone()
+    };
+    draft.change(Change::Identity(Box::new(fact.clone())));
+    let node = node_of(draft, principal);
+    let message = format!("the key of {principal} is revoked");
+    draft.event(EventKind::IdentityRevoked, node, None, message);
+    Ok(Some(fact))
+}
+
+/// A node that is forgotten is known by no key any more.
+pub(super) fn forget(draft: &mut Draft<'_>, name: &str) {
+    let principal = Principal::node(name);
+    end_invitations(draft, |invitation| invitation.principal == principal);
+    if let Some(known) = draft.state.identities.get(&principal)
+        && known.revoked_at_ms.is_none()
+    {
+        let fact = IdentityFact {
+            revoked_at_ms: Some(draft.now_ms()),
+            ..known.as_ref().clone()
+        };
+        draft.change(Change::Identity(Box::new(fact)));
+    }
+}
+
+fn node_of(draft: &Draft<'_>, principal: &Principal) -> Option<NodeId> {
+    let is_node = principal.kind == PrincipalKind::Node;
+    let node = is_node.then(|| draft.state.names.get(&principal.name));
+    node.flatten().copied()
+}
