@@ -319,8 +319,7 @@ mod tests {
     use super::explain;
     use crate::failure::CommandFailure;
     use client::ClientError;
-    use identity::{Credential, CredentialFolder, IdentityError};
-    use model::api::{CertifyRequest, Problem};
+    use model::api::Problem;
 
     /// A refusal is an answer; that somebody may not ask, or that a server is in trouble, is none.
     #[test]

@@ -254,10 +254,20 @@ fn a_stranger_at_another_address_of_the_servers_name_is_not_called() {
 
 #[test]
 fn a_server_on_another_host_is_not_asked_without_its_token() {
-    let elsewhere = run(upstart().args(["status", "--server", "http://192.0.2.1:9"]));
+    let elsewhere = run(upstart().args(["status", "--server", "https://192.0.2.1:9"]));
     let said = elsewhere.expect_advice(2).stderr();
     assert!(said.contains("on another host"), "{said}");
     assert!(said.contains("--token-file"), "{said}");
+    let token = ("UPSTART_TOKEN", "a-token-without-a-pin");
+    let mut unpinned = upstart();
+    unpinned.args(["status", "--server", "https://192.0.2.1:9"]);
+    let said = run(unpinned.env(token.0, token.1)).expect_advice(2).stderr();
+    assert!(said.contains("which servers it is for"), "{said}");
+    let mut plain = upstart();
+    plain.args(["status", "--server", "http://192.0.2.1:9"]);
+    let said = run(plain.env(token.0, token.1)).expect_advice(2).stderr();
+    assert!(said.contains("could read along"), "{said}");
+    assert!(said.contains("https://"), "{said}");
 }
 
 /// Who takes the name of the socket at which a server tells its token is named, and shuts out nobody once he has gone.

@@ -124,7 +124,7 @@ impl Server {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let commands = Commands {
-            server: format!("http://{listen}"),
+            server: format!("https://{listen}"),
             token_file: token.map(Path::to_owned),
             keys: data.path().join("keys"),
         };

@@ -15,6 +15,7 @@ mod first_start;
 mod full_disk;
 mod garbage;
 mod giving_back;
+mod identities;
 mod idle;
 mod joining;
 mod listeners;

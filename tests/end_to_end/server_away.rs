@@ -2,7 +2,7 @@
 
 use crate::harness::{Boxes, Caller, Node, System, until, until_ok};
 use kit::copy_all;
-use model::api::Phase;
+use model::api::{Phase, Principal};
 use model::ids::NodeId;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -119,11 +119,13 @@ fn a_node_that_its_server_refuses_starts_its_software_and_is_heard_when_it_is_ta
     let mut node = system.settled_box("a", 1, 1);
     let port = system.port(1);
 
-    // Another token than the server's.
+    // Its key is revoked, and it has another token than the server's.
+    let node_a = Principal::node("a");
+    system.ask(system.client.revoke(&node_a));
     let wrong = ("UPSTART_TOKEN".to_owned(), "another".into());
     node.options.environment.push(wrong);
     rebooted(&mut node, port);
-    node.until_said("the upgrade server refuses this node: The bearer token is missing or wrong");
+    node.until_said("the upgrade server refuses this node: The caller is not known");
     node.options.environment.clear();
 
     // Another database, in which nothing is published.

@@ -1,15 +1,13 @@
 //! A system of two nodes under real agents: one runs the server program, the other whatever a test calls it with.
 
-use harness::{Commands, ERRAND_RUNNER, Errand, NodeOptions, done, is_settled};
+use harness::{Commands, ERRAND_RUNNER, Errand, NodeOptions, done, is_settled, write_token};
 use intercept::stats::{Counter, StatsSnapshot};
 use kit::programs::{Running, printed, run};
 use kit::{until, until_ok, wait_for};
 use network::Pair;
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::fs::Permissions;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,21 +38,20 @@ impl<'a> InterceptedSystem<'a> {
     ) -> Self {
         let api = SocketAddr::new(at.ip(), api_port);
         let token_file = folder.join("token");
-        std::fs::write(&token_file, "a-token-of-this-test-only").expect("a token");
-        std::fs::set_permissions(&token_file, Permissions::from_mode(0o600)).expect("its mode");
+        let server_data = folder.join("api");
+        write_token(&server_data, &token_file).expect("a token");
         let mut system = Self {
             folder: folder.to_owned(),
             pair,
             host: at.ip(),
             commands: Commands {
-                server: format!("http://{api}"),
+                server: format!("https://{api}"),
                 token_file: Some(token_file),
                 keys: folder.join("keys"),
             },
             processes: Vec::new(),
         };
         let upstart = system.upstart(Side::Servers);
-        let server_data = folder.join("api");
         system.spawn(
             system
                 .commands

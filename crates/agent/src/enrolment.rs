@@ -5,11 +5,13 @@ use crate::config::Config;
 use crate::layout::Layout;
 use crate::own_credential::OwnCredential;
 use crate::server_memory::{ServerMemory, remembered};
-use crate::sync::{CONFLICT, view_file};
 use client::{Client, ClientError};
 use model::api::{EnrolRequest, Enrolled, HeldUpgrade, NodeView};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+/// The problem that says that a node of this name runs elsewhere, or has another class.
+pub(crate) const CONFLICT: &str = "/problems/enrolment-conflict";
 
 /// Enrols the node, or recalls its enrolment from the cache when no server answers, or one that refuses it: its token may have
 /// changed, or its database be another one, and neither is worse than no server at all. Also says whether one took the node.
@@ -82,7 +84,7 @@ pub(crate) fn request(
     holds: &[HeldUpgrade],
 ) -> EnrolRequest {
     let moment = ServerMemory::load(layout).moment();
-    let view = load::<NodeView>(&view_file(layout));
+    let view = load::<NodeView>(&layout.view());
     let system = known.map_or("", |known| &known.system);
     EnrolRequest {
         node: known.map(|known| known.node),

@@ -105,6 +105,11 @@ impl Layout {
         self.root.join("cache")
     }
 
+    /// The last of the server's views.
+    pub fn view(&self) -> PathBuf {
+        self.cache().join("view.json")
+    }
+
     /// The last of the server's views whose upgrades could all be used.
     pub fn used_view(&self) -> PathBuf {
         self.cache().join("used_view.json")

@@ -38,7 +38,7 @@ impl OwnCredential {
     ///
     /// # Errors
     /// The key cannot be read, or made.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         layout: &Layout,
         client: &Arc<Client>,
     ) -> Result<Option<Self>, IdentityError> {
@@ -53,8 +53,15 @@ impl OwnCredential {
         };
         match own.folder.credential() {
             Ok(Some(credential)) => {
-                *own.says.lock() = Some(credential.says().clone());
-                client.show(Some(credential));
+                let told = client.told_pin().await;
+                if told.is_none_or(|pin| pin == credential.pin()) {
+                    *own.says.lock() = Some(credential.says().clone());
+                    client.show(Some(credential));
+                } else {
+                    tracing::warn!(
+                        "the token is for servers of another authority than those that have certified this node's key: it is shown to them, and the node enrols there anew"
+                    );
+                }
             }
             Ok(None) => {}
             // The key is there: with a token it is certified anew.

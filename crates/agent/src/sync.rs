@@ -4,7 +4,7 @@
 use crate::cached::{load, save};
 use crate::config::Config;
 use crate::contact::{Contact, ServerAnswer};
-use crate::enrolment::{enrol_certified, keep, request};
+use crate::enrolment::{CONFLICT, enrol_certified, keep, request};
 use crate::layout::Layout;
 use crate::own_credential::OwnCredential;
 use crate::server_memory::{ServerMemory, remembered};
@@ -18,7 +18,7 @@ use model::ids::{NodeId, Version};
 use model::machine::Place;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
@@ -32,9 +32,6 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The problem that says that a node was forgotten.
 const FORGOTTEN: &str = "/problems/node-forgotten";
 
-/// The problem that says that a node of this name runs elsewhere, or has another class.
-pub(crate) const CONFLICT: &str = "/problems/enrolment-conflict";
-
 /// The problem that says that the server does not know the node.
 const UNKNOWN: &str = "/problems/unknown-node";
 
@@ -46,11 +43,6 @@ const EXPIRED: &str = "/problems/certificate-expired";
 
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
-
-/// The last view that was heard.
-pub(crate) fn view_file(layout: &Layout) -> PathBuf {
-    layout.cache().join("view.json")
-}
 
 /// What the rest of the agent holds of the conversation.
 #[derive(Clone)]
@@ -96,8 +88,7 @@ impl ServerLink {
 
 /// Starts the conversation. It ends with the runtime.
 pub(crate) fn start(
-    client: Arc<Client>,
-    credential: Option<Arc<OwnCredential>>,
+    (client, credential): (Arc<Client>, Option<Arc<OwnCredential>>),
     config: &Config,
     enrolled: &Enrolled,
     layout: &Layout,
@@ -105,7 +96,7 @@ pub(crate) fn start(
     report: watch::Receiver<Option<NodeReport>>,
     vital: &Vital,
 ) -> ServerLink {
-    let cache = view_file(layout);
+    let cache = layout.view();
     // One that is older than what lies here would have the node drop it.
     let known = load::<NodeView>(&cache).filter(|view| view.disagrees_with(&holds).is_none());
     let (view_sender, view) = watch::channel(known.map(Arc::new));

@@ -20,7 +20,7 @@ pub use local::Doubt;
 pub use signed::{PublishError, PublisherKeys, SignedPublication, usual_keys};
 
 use encrypted::EncryptedClients;
-use identity::{Credential, PinnedToken};
+use identity::{Credential, Pin, PinnedToken};
 use model::gate;
 use parking_lot::Mutex;
 use reqwest::Url;
@@ -169,6 +169,20 @@ impl Client {
     #[must_use]
     pub fn shows_credential(&self) -> bool {
         self.shown.lock().is_some()
+    }
+
+    /// The pin of the authority whose servers are asked, as the token says that was given, or a server of this user or of root on this
+    /// host says now; `None` where neither does.
+    pub async fn told_pin(&self) -> Option<Pin> {
+        if let Some(given) = &self.given {
+            return given.token.pin;
+        }
+        for server in self.servers.iter().filter(|server| server.scheme() == "https") {
+            if let Ok(way) = self.names.way(server, None, None).await {
+                return way.tls.and_then(|tls| tls.pin);
+            }
+        }
+        None
     }
 
     /// Whether a server is asked over TLS, where credentials can be shown.

@@ -2,7 +2,11 @@
 //! comes as a command, so that whoever gives it chooses the host on which it runs and its environment.
 
 use super::node_options::NodeOptions;
+use identity::{Authority, PinnedToken};
 use model::api::{ChildState, NodeStatus, Phase, SystemView};
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -89,6 +93,25 @@ impl Commands {
         }
         upstart
     }
+}
+
+/// Writes a token for the server with this data, to be given it and those that call it, from wherever they do.
+///
+/// # Errors
+/// The files cannot be written.
+pub fn write_token(server_data: &Path, file: &Path) -> io::Result<String> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(server_data)?;
+    let authority = Authority::open(&server_data.join("authority.pem"));
+    let authority = authority.map_err(io::Error::other)?;
+    let token = PinnedToken {
+        secret: format!("token-of-this-test-{}", std::process::id()),
+        pin: Some(authority.pin()),
+    };
+    let token = token.to_string();
+    std::fs::write(file, &token)?;
+    std::fs::set_permissions(file, Permissions::from_mode(0o600))?;
+    Ok(token)
 }
 
 /// Runs a server that lets everybody in who may connect.

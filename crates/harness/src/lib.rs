@@ -19,7 +19,7 @@ pub use boxes::Boxes;
 pub use bundle::Bundle;
 pub use call::{Answer, Caller, Late, dial_as_member, dial_with, is_crash, refused};
 pub use clock::Clock;
-pub use commands::{Commands, done, is_settled, stop};
+pub use commands::{Commands, done, is_settled, stop, write_token};
 pub use disk::{Disk, hide_control_groups};
 pub use errand::{ERRAND_RUNNER, Errand, ErrandEnd};
 pub use kit::{alive, kill, pids_naming, signal, until, until_ok};

@@ -74,6 +74,11 @@ impl Server {
         Self::start_as("server", folder, port, clock, Vec::new())
     }
 
+    /// The same with these arguments, too.
+    pub fn start_with_options(folder: &Path, port: u16, options: Vec<OsString>) -> Self {
+        Self::start_as("server", folder, port, Clock::RIGHT, options)
+    }
+
     /// Starts one of several over one PostgreSQL database, with data of its own under this name.
     pub fn start_over(database: &str, name: &str, folder: &Path, port: u16) -> Self {
         let repository = folder.join("repository");
@@ -103,7 +108,7 @@ impl Server {
 
     /// Its address.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("https://127.0.0.1:{}", self.port)
     }
 
     /// Its process.

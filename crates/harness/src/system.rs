@@ -13,6 +13,7 @@ use kit::until_ok;
 use model::api::{ApproveRequest, Event, NodeFact, Phase, SystemView, UpgradeSummary};
 use model::ids::Version;
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -46,6 +47,15 @@ impl System {
     /// The same, when something has been done with its folder.
     pub fn start_after(prepare: impl FnOnce(&Path)) -> Self {
         Self::start_with(Clock::RIGHT, prepare)
+    }
+
+    /// The same, whose server is given these arguments, too.
+    pub fn start_with_options(options: &[&str]) -> Self {
+        let options: Vec<OsString> = options.iter().map(OsString::from).collect();
+        Self::start_servers(
+            |_| {},
+            |folder, ports| vec![Server::start_with_options(folder, ports.get(31), options)],
+        )
     }
 
     fn start_with(clock: Clock, prepare: impl FnOnce(&Path)) -> Self {

@@ -283,6 +283,9 @@ pub async fn run(
 ) -> Result<(), ServerError> {
     let server = Server::bind(config).await?;
     tracing::info!(address = %server.address(), "the upgrade server listens");
+    tracing::info!(
+        "whoever runs `upstart` on this host as the server's user, or as root, is let in; for a node on another host run `upstart invite node NAME`, for a person `upstart invite operator NAME --role ROLE`, here"
+    );
     server.serve(shutdown).await
 }
 

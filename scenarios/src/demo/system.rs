@@ -5,14 +5,12 @@ use super::place::Place;
 use super::processes::Processes;
 use anyhow::bail;
 use client::Client;
-use harness::{Commands, NodeOptions, done};
+use harness::{Commands, NodeOptions, done, write_token};
 use model::api::{
     ApproveRequest, Event, NodeFact, Phase, PublicRequest, RetireRequest, SystemView,
 };
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -53,10 +51,8 @@ impl DemoSystem {
         processes: Arc<Processes>,
         program: PathBuf,
     ) -> anyhow::Result<Self> {
-        let token = format!("token-of-this-demo-{}", std::process::id());
         let token_file = place.root.join("token");
-        std::fs::write(&token_file, &token)?;
-        std::fs::set_permissions(&token_file, Permissions::from_mode(0o600))?;
+        let token = write_token(&place.folder("server")?, &token_file)?;
         let client = Client::new(&[url(place)], Some(token))?.with_author("demo");
         let system = Self {
             place: place.clone(),
@@ -257,7 +253,7 @@ fn seen(view: &SystemView) -> BTreeMap<NodeId, u64> {
 
 fn url(place: &Place) -> String {
     let address = place.hosts.address(hosts::SERVER);
-    format!("http://{address}:{}", place.server_port())
+    format!("https://{address}:{}", place.server_port())
 }
 
 /// The node runs this version, or a later one, and serves.

@@ -53,7 +53,7 @@ impl<'a> MatrixSystem<'a> {
             stage,
             upstart: upstart.to_owned(),
             commands: Commands {
-                server: format!("http://127.0.0.1:{}", stage.server_port()),
+                server: format!("https://127.0.0.1:{}", stage.server_port()),
                 token_file: None,
                 keys: stage.root.join("keys"),
             },

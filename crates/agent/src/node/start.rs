@@ -50,7 +50,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let (mut journal, records) = Journal::open(&layout.journal())?;
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
-    let credential = OwnCredential::open(&layout, &client)?.map(Arc::new);
+    let credential = OwnCredential::open(&layout, &client).await?.map(Arc::new);
     end_what_was_left(&layout).await?;
     let (holder, notices) = HolderClient::attach_or_spawn(&tools.binary, &config.data).await?;
     let variables_kept = keep_variables(&mut config, &layout, &holder);
@@ -67,16 +67,10 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         return Ok(());
     };
     let (vital, mut watch_of_vital) = Vital::new();
-    if let Some(credential) = &credential {
-        vital.spawn(
-            "renewal of the certificate",
-            Arc::clone(credential).look_after(),
-        );
-    }
+    look_after_credential(credential.as_ref(), &vital);
     let (report, reports) = watch::channel(None);
     let mut link = sync::start(
-        client.clone(),
-        credential,
+        (client.clone(), credential),
         &config,
         &enrolment.enrolled,
         &layout,
@@ -117,6 +111,14 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     };
     relay.workers.end();
     ended?.into_result()
+}
+
+/// Has the node's certificate renewed, where it has one.
+fn look_after_credential(credential: Option<&Arc<OwnCredential>>, vital: &Vital) {
+    if let Some(credential) = credential {
+        let renewing = Arc::clone(credential).look_after();
+        vital.spawn("renewal of the certificate", renewing);
+    }
 }
 
 /// What lies at the node, as far as its journal can be read.

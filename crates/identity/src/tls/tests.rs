@@ -1,3 +1,5 @@
+//! Who is let in and who is believed, by handshakes in memory; and what is kept in files.
+
 use super::{client_config, server_config};
 use crate::{Authority, CertificateTerms, Credential, CredentialFolder, KeyRequest, Pin};
 use model::api::Principal;

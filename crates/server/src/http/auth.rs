@@ -48,25 +48,25 @@ pub(super) async fn check(
 }
 
 /// What a request shows of who sends it.
-pub(super) struct Shown {
+pub(super) struct RequestProof {
     connection: Option<CallerConnection>,
     token: Option<String>,
 }
 
 /// What a request shows of who sends it.
-pub(super) fn shown(request: &Request) -> Shown {
-    Shown {
+pub(super) fn shown(request: &Request) -> RequestProof {
+    RequestProof {
         connection: request.extensions().get::<CallerConnection>().cloned(),
         token: bearer(request.headers()),
     }
 }
 
 /// What has no route is nobody's business who is not known.
-pub(super) async fn check_unrouted(app: &App, shown: Shown) -> Result<(), RequestRefusal> {
+pub(super) async fn check_unrouted(app: &App, shown: RequestProof) -> Result<(), RequestRefusal> {
     requester(app, shown, Access::Certified).await.map(drop)
 }
 
-async fn requester(app: &App, shown: Shown, access: Access) -> Result<Requester, RequestRefusal> {
+async fn requester(app: &App, shown: RequestProof, access: Access) -> Result<Requester, RequestRefusal> {
     let connection = shown.connection.as_ref();
     if connection.is_some_and(CallerConnection::is_open_to_others) {
         return Err(refuse(

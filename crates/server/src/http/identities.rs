@@ -5,7 +5,7 @@ use super::auth::{digest, tell_refused};
 use super::json_request::{JsonRequest, Named};
 use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::rules::{Applicant, Entry, Order};
+use crate::rules::{Applicant, AdmittedBy, Order};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -71,9 +71,9 @@ pub(super) async fn certify(
 ) -> Result<Json<Certified>, RequestRefusal> {
     let request = key_request(&asked.body.certificate_request)?;
     let entry = match &asked.caller.requester {
-        Requester::Certified(caller) => Entry::Certificate(caller.certificate.clone()),
+        Requester::Certified(caller) => AdmittedBy::Certificate(caller.certificate.clone()),
         Requester::Invited(invitation) if invitation.role.is_some() => {
-            Entry::Invitation(invitation.digest.clone())
+            AdmittedBy::Invitation(invitation.digest.clone())
         }
         Requester::Invited(_) => {
             return Err(refuse(

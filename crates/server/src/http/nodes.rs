@@ -7,7 +7,7 @@ use super::json_request::{JsonRequest, Named, Queried};
 use super::pages::PageQuery;
 use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::rules::{Applicant, Entry, Order, unknown_node};
+use crate::rules::{Applicant, AdmittedBy, Order, unknown_node};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -41,9 +41,9 @@ pub(super) async fn enrol(
     let applicant = Applicant {
         key: request.key().to_owned(),
         entry: match &requester {
-            Requester::TokenHolder => Entry::Token(Principal::node(name)),
-            Requester::Invited(invitation) => Entry::Invitation(invitation.digest.clone()),
-            Requester::Certified(caller) => Entry::Certificate(caller.certificate.clone()),
+            Requester::TokenHolder => AdmittedBy::Token(Principal::node(name)),
+            Requester::Invited(invitation) => AdmittedBy::Invitation(invitation.digest.clone()),
+            Requester::Certified(caller) => AdmittedBy::Certificate(caller.certificate.clone()),
         },
     };
     let order = Order::Admit(Box::new(asked.body), applicant);

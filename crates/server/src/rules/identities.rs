@@ -27,7 +27,7 @@ const NETWORKS_MAX: usize = 64;
 
 /// How somebody whose key is to be certified has come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum AdmittedBy {
     /// With the server's own token: for the node of this name.
     Token(Principal),
     /// With the one-time token whose secret has this digest.
@@ -41,7 +41,7 @@ pub(crate) enum Entry {
 pub(crate) struct Applicant {
     /// The digest of the key.
     pub(crate) key: String,
-    pub(crate) entry: Entry,
+    pub(crate) entry: AdmittedBy,
 }
 
 /// Makes a one-time token.
@@ -109,17 +109,17 @@ pub(super) fn certify(
     let state = draft.state;
     let wanted = match &applicant.entry {
         // Whoever has the server's token may say of a node what he likes.
-        Entry::Token(principal) => CertifiedAs {
+        AdmittedBy::Token(principal) => CertifiedAs {
             networks: everywhere(),
             ..CertifiedAs::of(principal, state.identities.get(principal))
         },
-        Entry::Invitation(digest) => by_invitation(draft, digest, &applicant.key)?,
-        Entry::Certificate(shown) => by_certificate(draft, shown, &applicant.key)?,
+        AdmittedBy::Invitation(digest) => by_invitation(draft, digest, &applicant.key)?,
+        AdmittedBy::Certificate(shown) => by_certificate(draft, shown, &applicant.key)?,
     };
     let known = state.identities.get(&wanted.principal);
     let is_same = known.is_some_and(|known| known.key == applicant.key);
     let least = match &applicant.entry {
-        Entry::Certificate(shown) => shown.counter,
+        AdmittedBy::Certificate(shown) => shown.counter,
         _ => 0,
     };
     let counter = known.map_or(0, |known| known.counter).max(least) + 1;

@@ -1,7 +1,9 @@
 //! A real server on a loopback port, asked through the typed client and, where bytes matter, through plain HTTP.
 
 mod artifacts;
+mod callers;
 mod gate;
+mod identities;
 mod permits;
 mod problems;
 mod restart;
