@@ -437,15 +437,13 @@ impl SignedRepository {
 ///
 /// # Errors
 /// The disk does not take it.
-pub(crate) async fn place_manifest(
-    folder: &Path,
-    place: Place,
-    digest: Digest,
-    text: &str,
-) -> io::Result<()> {
+pub(crate) async fn place_manifest(folder: &Path, place: Place, text: &str) -> io::Result<()> {
+    let digest = Digest::of(text.as_bytes());
     let path = folder.join(manifest_path(place, digest));
-    if fs::try_exists(&path).await? {
-        return Ok(());
+    match fs::read(&path).await {
+        Ok(there) if there == text.as_bytes() => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).await?;
