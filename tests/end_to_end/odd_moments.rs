@@ -62,7 +62,7 @@ fn a_killed_holder_costs_no_more_than_a_restart() {
 }
 
 #[test]
-fn caches_may_be_damaged_or_gone() {
+fn what_was_heard_from_the_server_may_be_damaged_or_gone() {
     let (system, mut node, pid) = serving();
     let second = Boxes::version(2).schedule("approval = true");
     system.publish(&second.bundle());
@@ -73,7 +73,7 @@ fn caches_may_be_damaged_or_gone() {
         |path: &std::path::Path| std::fs::remove_file(path),
     ] {
         node.end_agent();
-        for folder in ["cache", "cache/repository"] {
+        for folder in ["from-server", "from-server/repository"] {
             for entry in std::fs::read_dir(node.data.join(folder)).expect("there") {
                 let path = entry.expect("an entry").path();
                 if path.is_file() {

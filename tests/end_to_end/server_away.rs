@@ -113,6 +113,32 @@ fn rebooted(node: &mut Node, port: u16) {
     });
 }
 
+/// What looks as if nobody would miss it, nobody misses; where an earlier build kept what is needed, it is taken over.
+#[test]
+fn a_node_whose_cache_was_deleted_starts_without_the_server() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+    system.server.kill();
+    let cache = node.data.join("cache");
+    node.end_agent();
+    node.stop_software();
+    std::fs::create_dir_all(&cache).expect("made");
+    std::fs::remove_dir_all(&cache).expect("deleted");
+    node.start_agent();
+    until_ok("the software to serve without a cache", || {
+        Caller::unlabelled(port, 1)?.get("apples")
+    });
+    node.end_agent();
+    node.stop_software();
+    std::fs::rename(node.data.join("from-server"), &cache).expect("as earlier builds had it");
+    node.start_agent();
+    until_ok("the software to serve with what was taken over", || {
+        Caller::unlabelled(port, 1)?.get("apples")
+    });
+    assert!(!cache.exists());
+}
+
 #[test]
 fn a_node_that_its_server_refuses_starts_its_software_and_is_heard_when_it_is_taken_again() {
     let mut system = System::with(&Boxes::version(1).bundle());

@@ -127,7 +127,7 @@ pub(crate) fn keep(layout: &Layout, name: &str, enrolled: &Enrolled) {
 }
 
 fn enrolment(layout: &Layout) -> PathBuf {
-    layout.cache().join("enrolled.json")
+    layout.from_server().join("enrolled.json")
 }
 
 /// The machine's name, for people.

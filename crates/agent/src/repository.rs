@@ -93,12 +93,12 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    /// A repository that keeps what it learns in `layout`'s cache, and what it trusts beside; `root` is the first root if it was given.
+    /// A repository that keeps what it learns with what else came from the server, and what it trusts beside; `root` is the first root if it was given.
     pub(crate) fn new(client: Arc<Client>, layout: &Layout, root: Option<PathBuf>) -> Self {
         Self {
             trusted: TrustedUpgrades::new(client.clone(), layout.trusted(), root),
             client,
-            folder: layout.cache().join("repository"),
+            folder: layout.from_server().join("repository"),
             known: BTreeMap::new(),
         }
     }

@@ -20,13 +20,14 @@ const DEFAULT_LIST: &str = "system.posix_acl_default";
 const LIST_BYTES_MAX: usize = 64 * 1024;
 
 /// What the agent uses in the data directory: whoever changes it decides what runs.
-pub(crate) const USED: [&str; 20] = [
+pub(crate) const USED: [&str; 21] = [
     "adapters",
     "agent.key",
     "agent.sock",
     "artifacts",
     "cache",
     "current",
+    "from-server",
     "holder.child",
     "holder.lock",
     "holder.log",

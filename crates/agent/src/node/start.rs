@@ -48,6 +48,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     config.data = super::data_directory::prepare(&config.data)?;
     let layout = Layout::new(&config.data);
     let (mut journal, records) = Journal::open(&layout.journal())?;
+    super::data_directory::take_over(&layout)?;
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
     let credential = OwnCredential::open(&layout, &client)?.map(Arc::new);
