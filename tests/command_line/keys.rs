@@ -241,6 +241,52 @@ fn keys_that_others_can_read_are_refused() {
 }
 
 #[test]
+fn keys_that_others_can_change_are_refused() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("keys");
+    let set_mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+    };
+    std::fs::create_dir(&path).expect("made");
+    set_mode(&path, 0o777);
+    let refused = |arguments: &[&str]| {
+        let refused = keys(folder.path(), arguments).expect_advice(2).stderr();
+        let told = "keys can be written by everybody: whoever that is would decide who signs";
+        assert!(
+            refused.contains(told) && refused.contains("chmod go-w"),
+            "{refused}"
+        );
+    };
+    let make = ["make", "--system", "shop"];
+    refused(&make);
+    assert_eq!(std::fs::read_dir(&path).expect("there").count(), 0);
+    set_mode(&path, 0o700);
+    keys(folder.path(), &make).expect(0);
+    set_mode(&path, 0o777);
+    refused(&make);
+    refused(&["renew", "--key", "keys"]);
+    refused(&["drill", "--key", "keys/root-1.pem"]);
+    refused(&["rotate", "--key", "keys", "--add", "root:keys/root-4.pem"]);
+    assert!(!path.join("root-4.pem").exists());
+    set_mode(&path, 0o700);
+    let public = path.join("root-4.pem");
+    std::fs::write(&public, repository_key(folder.path(), "keys/root-1.pem")).expect("written");
+    set_mode(&public, 0o666);
+    let rotate = [
+        "rotate",
+        "--key",
+        "keys/root-1.pem",
+        "--add",
+        "root:keys/root-4.pem",
+    ];
+    let refused = keys(folder.path(), &rotate).expect_advice(2).stderr();
+    assert!(
+        refused.contains("root-4.pem can be written by everybody"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn the_drill_shows_which_keys_can_be_lost() {
     let folder = made();
     let drilled = keys(folder.path(), &["drill", "--key", "keys", "--json"])

@@ -1,6 +1,7 @@
 //! The signed repository at a server: how a publisher signs, and how its files are read. What a server gives is not believed here either:
 //! a publisher signs on top of what verified against the root that its keys began with.
 
+use crate::publisher_keys::{PublisherKeys, ROOT_KEYS};
 use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use async_trait::async_trait;
@@ -14,15 +15,10 @@ use model::ids::Version;
 use model::manifest::Manifest;
 use repository::{
     Bytes, FirstDocuments, PublicKey, RoleRule, RoleType, SignError, SignedByPeople, Signer,
-    Transport, TrustError, Verifier, make_key, new_system, sign_first, sign_upgrade,
-    sign_withdrawal,
+    Transport, TrustError, Verifier, new_system, sign_first, sign_upgrade, sign_withdrawal,
 };
 use std::io::Error;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-/// How many root keys a new system gets, and how many of them must sign: one may be lost.
-const ROOT_KEYS: (u32, u64) = (3, 2);
 
 /// How often a change is signed anew because somebody else has signed meanwhile.
 const TRIES_MAX: u32 = 5;
@@ -50,17 +46,6 @@ impl From<TrustError> for PublishError {
     }
 }
 
-/// A publisher's keys: those in a folder, and others.
-#[derive(Debug)]
-pub struct PublisherKeys {
-    /// The folder: keys as `*.pem`, and what was trusted of each system with them. A new system's keys are made here.
-    pub folder: PathBuf,
-    /// Commands that sign, beside the folder's keys.
-    pub commands: Vec<String>,
-    /// The first root of the system, which is trusted from now on; needed once where somebody else has begun the system.
-    pub root: Option<PathBuf>,
-}
-
 /// What came of publishing.
 #[derive(Debug)]
 pub struct SignedPublication {
@@ -68,51 +53,6 @@ pub struct SignedPublication {
     pub summary: UpgradeSummary,
     /// The system began with this publication, with keys that were made for it.
     pub made_keys: bool,
-}
-
-impl PublisherKeys {
-    /// Everybody of them who can sign.
-    ///
-    /// # Errors
-    /// A key cannot be read, or others can read it.
-    pub fn signers(&self) -> Result<Vec<Signer>, SignError> {
-        let mut signers = if self.folder.is_dir() {
-            Signer::read(&self.folder)?
-        } else {
-            Vec::new()
-        };
-        signers.extend(self.commands.iter().cloned().map(Signer::Command));
-        Ok(signers)
-    }
-
-    fn trusted(&self, system_id: u64) -> PathBuf {
-        self.folder.join(format!("trusted-{system_id}.json"))
-    }
-
-    /// The folder, which only its owner enters.
-    fn make_folder(&self) -> Result<(), SignError> {
-        let mut make = std::fs::DirBuilder::new();
-        let made = make.recursive(true).mode(0o700).create(&self.folder);
-        made.map_err(|source| SignError::Disk {
-            path: self.folder.clone(),
-            source,
-        })
-    }
-
-    /// The first root beside the keys: what nodes and other publishers pin.
-    fn keep_root(&self, root: &[u8]) -> Result<(), SignError> {
-        let path = self.folder.join("1.root.json");
-        std::fs::write(&path, root).map_err(|source| SignError::Disk { path, source })
-    }
-
-    /// The keys of a new system: root keys and a publisher's. Those that are there stay.
-    fn make(&self) -> Result<[Vec<PublicKey>; 2], SignError> {
-        self.make_folder()?;
-        let key = |name: String| make_key(&self.folder.join(format!("{name}.pem")));
-        let roots = (1..=ROOT_KEYS.0).map(|number| key(format!("root-{number}")));
-        let roots: Result<_, _> = roots.collect();
-        Ok([roots?, vec![key("publisher-1".to_owned())?]])
-    }
 }
 
 impl Client {
@@ -284,6 +224,7 @@ impl Client {
         keys: &PublisherKeys,
         system: &SignedSystem,
     ) -> Result<Verifier, PublishError> {
+        keys.check()?;
         let path = keys.trusted(system.system_id);
         let mut verifier = match (&keys.root, path.exists()) {
             (Some(root), _) => {

@@ -6,10 +6,11 @@ use crate::connection::{explain, wait_for};
 use crate::failure::{CommandOutcome, refusal};
 use crate::globals::Globals;
 use clap::Args;
+use client::check_keys;
 use repository::{
     PublicKey, RepositoryWriter, RoleType, RootChange, Signer, make_key, read_public_key,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `upstart keys rotate`.
 #[derive(Debug, Args)]
@@ -120,8 +121,8 @@ async fn change(arguments: &RotateArgs, opened: &OpenedRepository) -> anyhow::Re
                 let view = served.client.repository().await.map_err(explain)?;
                 PublicKey::parse(&view.server_key)
             }
-            _ if file.exists() => read_public_key(file),
-            _ => make_key(file),
+            _ if file.exists() => check_keys(file).and_then(|()| read_public_key(file)),
+            _ => check_keys(folder_of(file)).and_then(|()| make_key(file)),
         };
         change.add.push((*role, key.map_err(unsigned)?));
     }
@@ -131,6 +132,12 @@ async fn change(arguments: &RotateArgs, opened: &OpenedRepository) -> anyhow::Re
         }
     }
     Ok(change)
+}
+
+/// The folder of a file that is not there yet.
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Whether the root is not already what is asked for.

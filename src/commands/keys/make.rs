@@ -7,7 +7,7 @@ use crate::failure::{Advise, CommandEnd, CommandOutcome, refusal};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
-use client::PublisherKeys;
+use client::{PublisherKeys, check_keys};
 use repository::{
     PublicKey, RepositoryWriter, RoleRule, RoleType, Signer, SystemIdentity, make_key, new_system,
     read_public_key, short,
@@ -148,6 +148,7 @@ fn made_keys(
             "name another folder with `--keys DIR`",
         )?;
     }
+    check_keys(folder).map_err(unsigned)?;
     let mut keys = Vec::new();
     for number in 1..=arguments.root_keys {
         let (name, roles) = (format!("root-{number}"), [RoleType::Root]);

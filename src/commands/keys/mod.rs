@@ -9,7 +9,7 @@ use crate::connection::{connect, explain};
 use crate::failure::{Advise, CommandFailure, CommandOutcome, failure, refusal};
 use crate::globals::Globals;
 use clap::{Args, Subcommand};
-use client::{Client, PublisherKeys};
+use client::{Client, PublisherKeys, check_keys};
 use repository::{RepositoryWriter, RoleType, SignError, Signer, TrustError, Verifier};
 use std::path::PathBuf;
 
@@ -80,6 +80,7 @@ impl SignerArgs {
     fn signers(&self) -> anyhow::Result<Vec<Signer>> {
         let mut signers = Vec::new();
         for path in &self.signing_keys {
+            check_keys(path).map_err(unsigned)?;
             signers.extend(Signer::read(path).map_err(unsigned)?);
         }
         let commands = self.sign_with.iter().cloned();
