@@ -77,6 +77,58 @@ fn keys_are_made_once() {
 }
 
 #[test]
+fn keys_are_not_made_again_in_other_numbers() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let make = |numbers: &[&str]| {
+        let mut make = vec!["make", "--system", "shop"];
+        make.extend(numbers);
+        keys(folder.path(), &make)
+    };
+    let two = ["--publishers", "2", "--publisher-threshold", "2"];
+    make(&two).expect(0);
+    make(&two).expect(0);
+    for other in [
+        &[][..],
+        &["--publishers", "3", "--publisher-threshold", "2"],
+        &["--publishers", "2"],
+        &[
+            "--publishers",
+            "2",
+            "--publisher-threshold",
+            "2",
+            "--root-keys",
+            "4",
+        ],
+        &[
+            "--publishers",
+            "2",
+            "--publisher-threshold",
+            "2",
+            "--root-threshold",
+            "3",
+        ],
+    ] {
+        let told = make(other).expect_advice(1).stderr();
+        let there = "of 3 root keys 2 must sign, of 2 publishers 2";
+        assert!(
+            told.contains(there) && told.contains("upstart keys rotate"),
+            "{told}"
+        );
+    }
+    assert!(!folder.path().join("keys/publisher-3.pem").exists());
+    make(&two).expect(0);
+    // Keys of a repository that never began.
+    std::fs::remove_dir_all(folder.path().join("repository")).expect("removed");
+    let told = make(&[]).expect_advice(1).stderr();
+    assert!(
+        told.contains("publisher-2.pem already, and 1 are asked for"),
+        "{told}"
+    );
+    std::fs::remove_file(folder.path().join("keys/publisher-2.pem")).expect("removed");
+    make(&two).expect(0);
+}
+
+#[test]
 fn a_system_that_could_never_be_signed_for_is_not_made() {
     let folder = tempfile::tempdir().expect("a directory");
     for wrong in [
