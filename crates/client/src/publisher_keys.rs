@@ -69,7 +69,7 @@ impl PublisherKeys {
     /// The first root beside the keys: what nodes and other publishers pin.
     pub(crate) fn keep_root(&self, root: &[u8]) -> Result<(), SignError> {
         let path = self.folder.join("1.root.json");
-        std::fs::write(&path, root).map_err(|source| SignError::Disk { path, source })
+        repository::replace(&path, root).map_err(|source| SignError::Disk { path, source })
     }
 
     /// The keys of a new system: root keys and a publisher's. Those that are there stay.

@@ -14,8 +14,8 @@ use model::api::{
 use model::ids::Version;
 use model::manifest::Manifest;
 use repository::{
-    Bytes, FirstDocuments, PublicKey, RoleRule, RoleType, SignError, SignedByPeople, Signer,
-    Transport, TrustError, Verifier, new_system, sign_first, sign_upgrade, sign_withdrawal,
+    Bytes, FirstDocuments, PublicKey, RoleRule, RoleType, SignError, SignedByPeople, Transport,
+    TrustError, Verifier, new_system, sign_first, sign_upgrade, sign_withdrawal,
 };
 use std::io::Error;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,8 @@ impl From<TrustError> for PublishError {
 pub struct SignedPublication {
     /// The upgrade as the server lists it.
     pub summary: UpgradeSummary,
+    /// Why it could not be noted beside the keys that this was sealed, if it could not.
+    pub unremembered: Option<SignError>,
     /// The system began with this publication, with keys that were made for it.
     pub made_keys: bool,
 }
@@ -106,8 +108,8 @@ impl Client {
                 }
                 answer => {
                     let summary = answer?;
-                    self.remember(keys).await;
                     return Ok(SignedPublication {
+                        unremembered: self.remember(keys).await,
                         summary,
                         made_keys: begun && !has_keys,
                     });
@@ -182,7 +184,8 @@ impl Client {
         };
         let targets = signed.map(text);
         let summary = self.withdraw(version, &WithdrawRequest { targets }).await?;
-        self.remember(keys).await;
+        // The withdrawal stands; the next one notes it.
+        let _ = self.remember(keys).await;
         Ok(summary)
     }
 
@@ -210,9 +213,9 @@ impl Client {
         // Trusted before anybody else has a say in it.
         keys.make_folder()?;
         Verifier::pin(&keys.trusted(system.number), &first.root)?;
-        let begun = self.begin_repository(&first).await?;
+        // Before the server has begun: without this file nobody could pin what it has.
         keys.keep_root(&first.root)?;
-        Ok(begun)
+        Ok(self.begin_repository(&first).await?)
     }
 
     /// What is trusted of a server's repository, brought forward. What has expired may be signed anew, so it is no error here.
@@ -263,14 +266,15 @@ impl Client {
         Ok(verifier)
     }
 
-    /// Remembers what was sealed just now, so that a server which loses it can get it back. The next one tries again if this fails.
-    async fn remember(&self, keys: &PublisherKeys) {
-        if let Ok(RepositoryView {
-            system: Some(system),
-            ..
-        }) = self.repository().await
-        {
-            let _ = self.trusted(keys, &system).await;
+    /// Remembers what was sealed just now, so that a server which loses it can get it back. Says why not where the keys' folder is in the way;
+    /// for everything else the next one tries again.
+    async fn remember(&self, keys: &PublisherKeys) -> Option<SignError> {
+        let system = self.repository().await.ok()?.system?;
+        match self.trusted(keys, &system).await {
+            Err(PublishError::Sign(
+                error @ (SignError::Trust(TrustError::Unkept { .. }) | SignError::Disk { .. }),
+            )) => Some(error),
+            _ => None,
         }
     }
 

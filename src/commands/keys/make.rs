@@ -1,7 +1,7 @@
 //! `upstart keys make`: the keys of a new system and a repository that trusts them, with what to keep where.
 
 use super::super::publish::{keys_folder, unpublished};
-use super::{RepositoryArgs, open, unsigned};
+use super::{RepositoryArgs, open, open_folder, unsigned};
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{Advise, CommandEnd, CommandOutcome, refusal};
 use crate::globals::Globals;
@@ -78,11 +78,10 @@ pub(super) fn run(globals: &Globals, arguments: &MakeKeysArgs) -> CommandOutcome
     let Some(path) = &arguments.repository else {
         return at_server(globals, arguments, folder);
     };
-    let there = match RepositoryWriter::exists(path) {
-        true => Some(wait_for(async {
-            RepositoryWriter::open(path).await.map_err(unsigned)
-        })?),
-        false => None,
+    let there = if RepositoryWriter::exists(path) {
+        Some(wait_for(open_folder(path))?)
+    } else {
+        None
     };
     let is_there = there.is_some();
     match &there {

@@ -2,6 +2,7 @@
 
 mod download;
 mod expiry;
+mod placing;
 mod proof;
 mod published;
 mod signed;
@@ -121,7 +122,7 @@ impl RepositoryFolder {
         place: Place,
         text: &str,
     ) -> Result<(), RequestRefusal> {
-        let placed = signed::place_manifest(&self.root, place, text).await;
+        let placed = placing::place_manifest(&self.root, place, text).await;
         placed.map_err(|error| unusable(&error))
     }
 }
