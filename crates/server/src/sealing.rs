@@ -2,10 +2,9 @@
 
 use crate::http::App;
 use crate::problem::RequestRefusal;
-use crate::repository::{self, PublishedUpgrades, RepositoryTexts};
+use crate::repository::{self, ExpiryWarnings, PublishedUpgrades, RepositoryTexts};
 use crate::rules::Order;
 use model::api::EventKind;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -45,7 +44,7 @@ async fn keep_whole(app: App) {
 async fn keep_sealed(app: App) {
     let mut tick = interval(RENEW_PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warned = BTreeMap::new();
+    let mut warned = ExpiryWarnings::default();
     let mut said = None;
     loop {
         tick.tick().await;
@@ -78,14 +77,10 @@ async fn keep_sealed(app: App) {
         let ends = app.signed.ends().await.unwrap_or_default();
         for (role, end) in ends {
             let left = jiff::Timestamp::now().duration_until(end);
-            let Some(warning) = repository::warning(&role, left) else {
-                warned.remove(&role);
+            let Some(warning) = warned.next(&role, left) else {
                 continue;
             };
-            if warned.insert(role, warning.days) == Some(warning.days) {
-                continue;
-            }
-            let order = Order::Remark(EventKind::RepositoryExpires, warning.text);
+            let order = Order::Remark(EventKind::RepositoryExpires, warning);
             // Said again when it is nearer.
             if let Err(refusal) = app.state_writer.ask(order, "server".to_owned(), None).await {
                 tracing::warn!(detail = refusal.detail, "a warning is not in the history");

@@ -11,7 +11,7 @@ mod upload;
 mod wholeness;
 
 pub(crate) use download::{Range, range};
-pub(crate) use expiry::warning;
+pub(crate) use expiry::ExpiryWarnings;
 pub(crate) use proof::{ProvedBundle, prove, prove_again};
 pub(crate) use published::PublishedUpgrades;
 pub(crate) use signed::{SignedChange, SignedRepository};
