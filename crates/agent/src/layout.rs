@@ -101,23 +101,23 @@ impl Layout {
     }
 
     /// What was heard from the server last: the agent works, and starts, with it while the server is away.
-    pub fn from_server(&self) -> PathBuf {
+    pub fn heard(&self) -> PathBuf {
         self.root.join("from-server")
     }
 
     /// Where agents of earlier builds kept it.
-    pub(crate) fn from_server_before(&self) -> PathBuf {
+    pub(crate) fn heard_by_earlier_builds(&self) -> PathBuf {
         self.root.join("cache")
     }
 
     /// The last of the server's views whose upgrades could all be used.
     pub fn used_view(&self) -> PathBuf {
-        self.from_server().join("used_view.json")
+        self.heard().join("used_view.json")
     }
 
     /// The members' list that the table was made from.
     pub fn members(&self) -> PathBuf {
-        self.from_server().join("members.json")
+        self.heard().join("members.json")
     }
 
     /// What adapters remember.

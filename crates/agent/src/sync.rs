@@ -49,7 +49,7 @@ const EVENTS_KEPT_MAX: usize = 4_096;
 
 /// The last view that was heard.
 pub(crate) fn view_file(layout: &Layout) -> PathBuf {
-    layout.from_server().join("view.json")
+    layout.heard().join("view.json")
 }
 
 /// What the rest of the agent holds of the conversation.

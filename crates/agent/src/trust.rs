@@ -7,7 +7,7 @@ use std::path::Path;
 const STAKE: &str = "what runs with the agent's rights";
 
 /// What the agent uses in the data directory: whoever changes it decides what runs.
-pub(crate) const USED: [&str; 21] = [
+pub(crate) const USED: [&str; 22] = [
     "adapters",
     "agent.key",
     "agent.sock",

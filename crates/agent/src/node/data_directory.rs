@@ -42,7 +42,7 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
 /// Takes over what an agent of an earlier build has kept of its server in a folder that looked as if nobody would miss it. Only the
 /// agent that has locked the journal does this.
 pub(super) fn take_over(layout: &Layout) -> Result<(), AgentError> {
-    let (before, now) = (layout.from_server_before(), layout.from_server());
+    let (before, now) = (layout.heard_by_earlier_builds(), layout.heard());
     match std::fs::rename(&before, &now) {
         Ok(()) => {
             let root = layout.root();

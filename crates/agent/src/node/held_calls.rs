@@ -155,6 +155,6 @@ impl HeldCalls {
     }
 
     fn held_file(&self) -> PathBuf {
-        self.surroundings.layout.from_server().join("held.json")
+        self.surroundings.layout.heard().join("held.json")
     }
 }

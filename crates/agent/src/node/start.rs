@@ -47,8 +47,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     }
     config.data = super::data_directory::prepare(&config.data)?;
     let layout = Layout::new(&config.data);
-    let (mut journal, records) = Journal::open(&layout.journal())?;
-    super::data_directory::take_over(&layout)?;
+    let (mut journal, records) = locked(&layout)?;
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
     let credential = OwnCredential::open(&layout, &client)?.map(Arc::new);
@@ -118,6 +117,13 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     };
     relay.workers.end();
     ended?.into_result()
+}
+
+/// The journal, whose lock keeps other agents away, in a directory that is as this one has it.
+fn locked(layout: &Layout) -> Result<(Journal, Vec<Record>), AgentError> {
+    let opened = Journal::open(&layout.journal())?;
+    super::data_directory::take_over(layout)?;
+    Ok(opened)
 }
 
 /// What lies at the node, as far as its journal can be read.
