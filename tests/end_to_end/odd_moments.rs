@@ -106,6 +106,8 @@ fn a_torn_journal_goes_on_and_a_damaged_one_touches_nothing() {
     until_heard(&system, &node);
     assert_eq!(reads(&system, 1), 7);
     node.end_agent();
+    // It may have noted something that the one before it had no time for.
+    let good = std::fs::read(&journal).expect("read");
     // A record in the middle that is not what was written.
     let mut damaged = good.clone();
     damaged[40] ^= 1;
