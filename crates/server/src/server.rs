@@ -91,10 +91,7 @@ impl Server {
         let udb = open_database(&mut config).await?;
         let stored = begun(&*udb).await?;
         let now_ms = config.clock.now_ms();
-        let texts = RepositoryTexts {
-            repository: &repository,
-            udb: &*udb,
-        };
+        let texts = RepositoryTexts::of(&repository, &*udb);
         let state = recover(stored, &texts, ProvedUpgrades::new(), now_ms).await?;
         let unsealed = |refusal: RequestRefusal| ServerError::Unsealed(refusal.detail);
         if !udb.is_shared() {

@@ -15,7 +15,12 @@ pub(crate) struct RepositoryTexts<'a> {
     pub(crate) udb: &'a dyn Udb,
 }
 
-impl RepositoryTexts<'_> {
+impl<'a> RepositoryTexts<'a> {
+    /// The texts of a repository.
+    pub(crate) fn of(repository: &'a RepositoryFolder, udb: &'a dyn Udb) -> Self {
+        Self { repository, udb }
+    }
+
     /// A text by its digest; `what` says in the log what it is.
     ///
     /// # Errors
