@@ -36,6 +36,11 @@ pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     bytes(format!("{}\n", visible(&text)).as_bytes())
 }
 
+/// Says one line on stderr, beside what is printed. Nobody may be listening.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "upstart: {}", visible(text));
+}
+
 /// Prints one value as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string(value)?;

@@ -113,6 +113,13 @@ pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> CommandOutcome 
     } else {
         sentence
     };
+    let sentence = match published.unremembered {
+        Some(error) => format!(
+            "{sentence}\nIt could not be noted beside the keys ({error}): until the next command that signs, a server which is set back cannot get it back from here; {}.",
+            error.advice()
+        ),
+        None => sentence,
+    };
     done(globals, &summary, &sentence)
 }
 

@@ -39,6 +39,10 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         ))?;
     }
     socket(view)?;
+    for problem in &view.damaged {
+        let problem = output::within(problem);
+        output::line(format!("The repository is not whole: {problem}."))?;
+    }
     if let Some(pause) = &view.paused {
         let (author, reason) = (output::within(&pause.author), output::within(&pause.reason));
         output::line(format!("Paused by {author}: {reason}"))?;

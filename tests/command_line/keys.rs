@@ -12,7 +12,7 @@ fn made() -> TempDir {
     folder
 }
 
-fn keys(folder: &Path, arguments: &[&str]) -> Answer {
+pub(crate) fn keys(folder: &Path, arguments: &[&str]) -> Answer {
     let mut command = upstart();
     command.current_dir(folder).env("UPSTART_KEYS", "keys");
     command.arg("keys").args(arguments);
@@ -186,7 +186,7 @@ fn the_root_is_rotated_away_from_a_key_by_the_others() {
 }
 
 /// The number of the key in a file: the one that signs with it alone.
-fn repository_key(folder: &Path, file: &str) -> String {
+pub(crate) fn repository_key(folder: &Path, file: &str) -> String {
     let make = keys(folder, &["make", "--system", "shop", "--json"])
         .expect(0)
         .json();
@@ -340,7 +340,7 @@ fn a_repository_travels_to_a_site_without_a_network() {
 }
 
 /// What makes the keys of a shop for whose upgrades two of two publishers must sign.
-const MAKE: [&str; 7] = [
+pub(crate) const MAKE: [&str; 7] = [
     "make",
     "--system",
     "shop",
@@ -351,7 +351,7 @@ const MAKE: [&str; 7] = [
 ];
 
 /// A server at which two of two publishers must sign, and version 1 of a shop as a folder.
-fn shop() -> (Server, PathBuf) {
+pub(crate) fn shop() -> (Server, PathBuf) {
     let server = Server::start();
     let made = at(&server, &MAKE).expect(0);
     assert!(
@@ -370,7 +370,7 @@ fn shop() -> (Server, PathBuf) {
 }
 
 /// `upstart keys` for a server's repository.
-fn at(server: &Server, arguments: &[&str]) -> Answer {
+pub(crate) fn at(server: &Server, arguments: &[&str]) -> Answer {
     run(server.upstart().arg("keys").args(arguments))
 }
 
@@ -391,6 +391,8 @@ fn a_servers_keys_are_made_once_and_as_many_must_sign_as_was_said() {
         again.stdout()
     );
     at(&server, &["make", "--system", "other"]).expect_advice(1);
+    let told = at(&server, &MAKE[..3]).expect_advice(1).stderr();
+    assert!(told.contains("of 2 publishers 2"), "{told}");
     // One of the two publishers alone.
     let second = server.folder().join("keys/publisher-2.pem");
     let away = server.folder().join("publisher-2.pem");

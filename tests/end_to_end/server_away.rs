@@ -6,6 +6,7 @@ use model::api::{Phase, Principal};
 use model::ids::NodeId;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_node_serves_both_versions_without_the_server_and_goes_on_when_it_is_back() {
@@ -111,6 +112,57 @@ fn rebooted(node: &mut Node, port: u16) {
     until_ok("the software to serve again", || {
         Caller::unlabelled(port, 1)?.get("apples")
     });
+}
+
+/// What looks as if nobody would miss it, nobody misses; where an earlier build kept what is needed, it is taken over.
+#[test]
+fn a_node_whose_cache_was_deleted_starts_without_the_server() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+    system.server.kill();
+    let cache = node.data.join("cache");
+    node.end_agent();
+    node.stop_software();
+    std::fs::create_dir_all(&cache).expect("made");
+    std::fs::remove_dir_all(&cache).expect("deleted");
+    node.start_agent();
+    until_ok("the software to serve without a cache", || {
+        Caller::unlabelled(port, 1)?.get("apples")
+    });
+    node.end_agent();
+    node.stop_software();
+    std::fs::rename(node.data.join("from-server"), &cache).expect("as earlier builds had it");
+    node.start_agent();
+    until_ok("the software to serve with what was taken over", || {
+        Caller::unlabelled(port, 1)?.get("apples")
+    });
+    assert!(!cache.exists());
+}
+
+/// Nobody waits for such a server as long as for an answer that takes its time, which is a minute.
+#[test]
+fn a_node_starts_its_software_under_a_server_that_accepts_and_says_nothing() {
+    let system = System::with(&Boxes::version(1).bundle());
+    let mut node = system.settled_box("a", 1, 1);
+    let port = system.port(1);
+    node.end_agent();
+    node.stop_software();
+    // It need not ask the server for its token, and gets no answer to anything else.
+    let token = system.server.data().join("token");
+    let variable = ("UPSTART_TOKEN_FILE".to_owned(), token.into_os_string());
+    node.options.environment.push(variable);
+    kit::signal(system.server.pid().cast_signed(), libc::SIGSTOP);
+    let begun = Instant::now();
+    node.start_agent();
+    until_ok("the software to serve without an answer", || {
+        Caller::unlabelled(port, 1)?.get("apples")
+    });
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    node.until_said("has accepted the request but does not answer");
+    kit::signal(system.server.pid().cast_signed(), libc::SIGCONT);
+    system.publish(&Boxes::version(2).bundle());
+    system.until_settled(&node, 2);
 }
 
 #[test]

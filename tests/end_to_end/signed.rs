@@ -275,7 +275,7 @@ fn a_view_that_is_older_than_what_the_node_has_is_not_followed_at_a_start() {
     let id = system.view().system_id;
     let mut node = system.settled_box("a", 1, 1);
     let (view, old) = (
-        node.data.join("cache/view.json"),
+        node.data.join("from-server/view.json"),
         system.folder().join("old"),
     );
     std::fs::copy(&view, &old).expect("copied");

@@ -1,11 +1,14 @@
 //! What an agent's log says of the upgrade server: that it does not answer, or refuses the node, for how long, and that it is over.
 //! Nothing that lasts longer than a few seconds passes in silence, and nothing fills the log.
 
-use client::ClientError;
+use client::{Client, ClientError};
 use std::time::{Duration, Instant};
 
 /// A server that is started again is back by then: shorter silence is not worth a line.
 const SILENCE_UNSAID: Duration = Duration::from_secs(3);
+
+/// How long an agent that can start its software without the server waits for one that has taken its question and says nothing.
+const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest time between two lines about the same trouble.
 const SAID_AGAIN_MAX: Duration = Duration::from_secs(600);
@@ -34,6 +37,23 @@ impl ServerAnswer {
             _ => Self::None(error.to_string()),
         }
     }
+}
+
+/// The answer to what an agent asks when it starts. Where it can go on without one, a server that says nothing does not keep its software
+/// from starting.
+///
+/// # Errors
+/// As the question itself, or that nothing came in time.
+pub(crate) async fn answer_to_start<T>(
+    client: &Client,
+    answer: impl Future<Output = Result<T, ClientError>>,
+    can_go_on: bool,
+) -> Result<T, ClientError> {
+    if !can_go_on {
+        return answer.await;
+    }
+    let answered = tokio::time::timeout(START_PATIENCE, answer).await;
+    answered.unwrap_or_else(|_| Err(client.silent(START_PATIENCE)))
 }
 
 /// How the contact has been so far.

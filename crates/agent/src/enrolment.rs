@@ -2,6 +2,7 @@
 
 use crate::cached::{load, save};
 use crate::config::Config;
+use crate::contact::answer_to_start;
 use crate::layout::Layout;
 use crate::own_credential::OwnCredential;
 use crate::server_memory::{ServerMemory, remembered};
@@ -29,7 +30,8 @@ pub(crate) async fn enrol(
 ) -> Result<(Enrolled, bool), ClientError> {
     let known = enrolled(layout, Some(&config.name));
     let request = request(config, layout, known.as_ref(), holds);
-    match enrol_certified(client, credential, request).await {
+    let answer = enrol_certified(client, credential, request);
+    match answer_to_start(client, answer, known.is_some()).await {
         Ok(enrolled) => {
             keep(layout, &config.name, &enrolled);
             Ok((enrolled, true))
@@ -129,7 +131,7 @@ pub(crate) fn keep(layout: &Layout, name: &str, enrolled: &Enrolled) {
 }
 
 fn enrolment(layout: &Layout) -> PathBuf {
-    layout.cache().join("enrolled.json")
+    layout.heard().join("enrolled.json")
 }
 
 /// The machine's name, for people.

@@ -100,8 +100,13 @@ impl Layout {
         self.root.join("lib")
     }
 
-    /// What was heard from the server last, so that the agent works while the server is away.
-    pub fn cache(&self) -> PathBuf {
+    /// What was heard from the server last: the agent works, and starts, with it while the server is away.
+    pub fn heard(&self) -> PathBuf {
+        self.root.join("from-server")
+    }
+
+    /// Where agents of earlier builds kept it.
+    pub(crate) fn heard_by_earlier_builds(&self) -> PathBuf {
         self.root.join("cache")
     }
 
@@ -112,12 +117,12 @@ impl Layout {
 
     /// The last of the server's views whose upgrades could all be used.
     pub fn used_view(&self) -> PathBuf {
-        self.cache().join("used_view.json")
+        self.heard().join("used_view.json")
     }
 
     /// The members' list that the table was made from.
     pub fn members(&self) -> PathBuf {
-        self.cache().join("members.json")
+        self.heard().join("members.json")
     }
 
     /// What adapters remember.

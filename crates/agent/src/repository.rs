@@ -13,6 +13,7 @@ use repository::TrustError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 pub(crate) use trusted::REFRESH_EVERY;
 use trusted::TrustedUpgrades;
 
@@ -67,7 +68,9 @@ impl RepositoryError {
             Self::Unsigned { .. } | Self::OtherSystem { .. } => true,
             Self::Untrusted(error) => !matches!(
                 error,
-                TrustError::Transport { .. } | TrustError::TooSlow { .. }
+                TrustError::Transport { .. }
+                    | TrustError::TooSlow { .. }
+                    | TrustError::Unkept { .. }
             ),
             _ => false,
         }
@@ -93,12 +96,12 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    /// A repository that keeps what it learns in `layout`'s cache, and what it trusts beside; `root` is the first root if it was given.
+    /// A repository that keeps what it learns with what else came from the server, and what it trusts beside; `root` is the first root if it was given.
     pub(crate) fn new(client: Arc<Client>, layout: &Layout, root: Option<PathBuf>) -> Self {
         Self {
-            trusted: TrustedUpgrades::new(client.clone(), layout.trusted(), root),
+            trusted: TrustedUpgrades::new(client.clone(), layout.trusted(), root, Instant::now()),
             client,
-            folder: layout.cache().join("repository"),
+            folder: layout.heard().join("repository"),
             known: BTreeMap::new(),
         }
     }
@@ -108,7 +111,7 @@ impl Repository {
     /// # Errors
     /// Something is not, or what the server has as signed metadata is not to be trusted.
     pub(crate) async fn check(&mut self, view: &NodeView) -> Result<(), RepositoryError> {
-        self.trusted.check(view).await
+        self.trusted.check(view, Instant::now()).await
     }
 
     /// Learns every upgrade that a view lists which was checked, from the disk where it is there, and builds the history. Also gives

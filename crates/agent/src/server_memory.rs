@@ -16,7 +16,7 @@ pub(crate) struct ServerMemory {
 impl ServerMemory {
     /// What an earlier agent has seen.
     pub(crate) fn load(layout: &Layout) -> Self {
-        let file = layout.cache().join("moment.json");
+        let file = layout.heard().join("moment.json");
         let moment = watch::Sender::new(load(&file));
         Self { file, moment }
     }

@@ -1,32 +1,20 @@
 //! Whom the data directory is left to: what lies in it is loaded and run with the agent's rights.
 
-use rustix::fs::{FileType, Stat};
-use rustix::io::Errno;
-use std::io;
-use std::path::{Path, PathBuf};
+use access::{Distrust, Judge, PathPlace, listed};
+use std::path::Path;
 
-/// Everybody may write.
-const BY_OTHERS: u32 = 0o002;
-/// The group may write; where there is an access list, somebody on it.
-const BY_GROUP: u32 = 0o020;
-/// Only owners rename and delete what is in it.
-const STICKY: u32 = 0o1000;
-
-/// Who else may do what with a file, and what is made in a folder begins with (acl(5)).
-const ACCESS_LIST: &str = "system.posix_acl_access";
-const DEFAULT_LIST: &str = "system.posix_acl_default";
-
-/// The longest value of an attribute (xattr(7)).
-const LIST_BYTES_MAX: usize = 64 * 1024;
+/// What whoever can change the directory would decide.
+const STAKE: &str = "what runs with the agent's rights";
 
 /// What the agent uses in the data directory: whoever changes it decides what runs.
-pub(crate) const USED: [&str; 20] = [
+pub(crate) const USED: [&str; 22] = [
     "adapters",
     "agent.key",
     "agent.sock",
     "artifacts",
     "cache",
     "current",
+    "from-server",
     "holder.child",
     "holder.lock",
     "holder.log",
@@ -40,54 +28,37 @@ pub(crate) const USED: [&str; 20] = [
     "output.log",
     "shared",
     "start.json",
+    "trusted.json",
     "versions",
 ];
 
 /// What it uses of each version; the state is the software's.
 const USED_OF_A_VERSION: [&str; 3] = ["bundle", "software", "manifest.json"];
 
-/// Why a path is not trusted.
-#[derive(Debug, thiserror::Error)]
-pub enum Distrust {
-    /// Somebody else owns it or a folder of it, or may write there.
-    #[error("{path} {problem}: whoever that is would decide what runs with the agent's rights")]
-    Open {
-        /// The folder.
-        path: PathBuf,
-        /// Who.
-        problem: String,
-    },
-    /// It cannot be looked at.
-    #[error("cannot look at {path}")]
-    Look {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
+/// The link to the state, which is the software's.
+const CURRENT: &str = "current";
 
 /// Looks at a data directory, by its real path, at every folder above it, and at what the agent uses in it.
 ///
 /// # Errors
 /// One of them can be changed by somebody else than root and this process's user.
 pub(crate) fn check(data: &Path) -> Result<(), Distrust> {
-    let judge = Judge::new();
+    let judge = Judge::new(STAKE);
     for path in data.ancestors().skip(1) {
         judge.look(path, PathPlace::Above)?;
     }
     judge.look(data, PathPlace::Within)?;
-    for name in USED {
-        judge.look(&data.join(name), PathPlace::Within)?;
+    judge.look(&data.join(CURRENT), PathPlace::Within)?;
+    for name in USED.into_iter().filter(|name| *name != CURRENT) {
+        judge.within(&data.join(name))?;
     }
     for library in listed(&data.join("lib"))? {
-        judge.look(&library, PathPlace::Within)?;
+        judge.within(&library)?;
     }
     for version in listed(&data.join("versions"))? {
-        judge.look(&version, PathPlace::Within)?;
+        judge.within(&version)?;
         for name in USED_OF_A_VERSION {
-            judge.look(&version.join(name), PathPlace::Within)?;
+            judge.within(&version.join(name))?;
         }
     }
     Ok(())
@@ -98,8 +69,7 @@ pub(crate) fn check(data: &Path) -> Result<(), Distrust> {
 /// # Errors
 /// One of them can be changed by somebody else than root and this process's user.
 pub fn check_file(file: &Path) -> Result<(), Distrust> {
-    let real = Judge::new().way(file)?;
-    Judge::new().look(&real, PathPlace::Within)
+    Judge::new(STAKE).all(file)
 }
 
 /// Looks at the way to a data directory: whoever can change it chooses another one.
@@ -107,292 +77,34 @@ pub fn check_file(file: &Path) -> Result<(), Distrust> {
 /// # Errors
 /// Part of it can be changed by somebody else than root and this process's user.
 pub fn check_way(data: &Path) -> Result<(), Distrust> {
-    Judge::new().way(data).map(|_| ())
-}
-
-/// Where a path lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PathPlace {
-    /// Above the data directory. In a sticky folder others make files of their own, and the next folder on the way is not theirs.
-    Above,
-    /// The directory itself, or in it: whatever is made there may be taken for the agent's.
-    Within,
-}
-
-/// For whom a path is judged.
-#[derive(Debug)]
-struct Judge {
-    user: u32,
-    group: u32,
-    hidden: Option<u32>,
-}
-
-impl Judge {
-    fn new() -> Self {
-        Self {
-            user: rustix::process::geteuid().as_raw(),
-            group: rustix::process::getegid().as_raw(),
-            hidden: hidden_owner(),
-        }
-    }
-
-    /// Looks at the folders above a path, as it was given and as it really is, and at what was given, which may be a link. Gives the
-    /// real path.
-    fn way(&self, path: &Path) -> Result<PathBuf, Distrust> {
-        let look = |source| Distrust::Look {
-            path: path.to_owned(),
-            source,
-        };
-        let given = std::path::absolute(path).map_err(look)?;
-        let real = std::fs::canonicalize(path).map_err(look)?;
-        for folder in real.ancestors().skip(1).chain(given.ancestors()) {
-            self.look(folder, PathPlace::Above)?;
-        }
-        Ok(real)
-    }
-
-    /// What is not there, nobody else has made.
-    fn look(&self, path: &Path, place: PathPlace) -> Result<(), Distrust> {
-        let stat = match rustix::fs::lstat(path) {
-            Err(Errno::NOENT) if place == PathPlace::Within => return Ok(()),
-            looked => looked.map_err(cannot_look(path))?,
-        };
-        if self.hidden == Some(stat.st_uid) {
-            return Ok(());
-        }
-        let problem = match self.problem(&stat, place) {
-            None => self.problem_of_lists(path, &stat, place)?,
-            found => found,
-        };
-        match problem {
-            None => Ok(()),
-            Some(problem) => Err(Distrust::Open {
-                path: path.to_owned(),
-                problem,
-            }),
-        }
-    }
-
-    fn problem(&self, stat: &Stat, place: PathPlace) -> Option<String> {
-        if stat.st_uid != 0 && stat.st_uid != self.user {
-            return Some(format!("belongs to user {}", stat.st_uid));
-        }
-        if is_open_safely(stat, place) {
-            return None;
-        }
-        if stat.st_mode & BY_OTHERS != 0 {
-            return Some("can be written by everybody".to_owned());
-        }
-        if stat.st_mode & BY_GROUP != 0 && self.is_strange_group(stat.st_gid) {
-            return Some(format!("can be written by group {}", stat.st_gid));
-        }
-        None
-    }
-
-    /// Access lists name users and groups beside the mode's.
-    fn problem_of_lists(
-        &self,
-        path: &Path,
-        stat: &Stat,
-        place: PathPlace,
-    ) -> Result<Option<String>, Distrust> {
-        if is_open_safely(stat, place) {
-            return Ok(None);
-        }
-        if let Some(who) = self.named(path, ACCESS_LIST, stat.st_gid)? {
-            return Ok(Some(format!("can be written by {who}, as its ACL says")));
-        }
-        if place == PathPlace::Above {
-            return Ok(None);
-        }
-        let who = self.named(path, DEFAULT_LIST, stat.st_gid)?;
-        Ok(who.map(|who| {
-            format!("lets what is made in it be written by {who}, as its default ACL says")
-        }))
-    }
-
-    /// A stranger whom this list lets write.
-    fn named(&self, path: &Path, list: &str, group: u32) -> Result<Option<String>, Distrust> {
-        let mut bytes = vec![0; LIST_BYTES_MAX];
-        match rustix::fs::lgetxattr(path, list, &mut bytes[..]) {
-            Ok(length) => Ok(self.writer(&bytes[..length], group)),
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-            Err(error) => Err(cannot_look(path)(error)),
-        }
-    }
-
-    /// A stranger whom a list lets write: a version, then entries of a kind, rights and a number (linux/posix_acl_xattr.h).
-    fn writer(&self, list: &[u8], group: u32) -> Option<String> {
-        const WRITE: u16 = 2;
-        let entries = list.get(4..)?.chunks_exact(8).map(|entry| {
-            let short = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
-            let number = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
-            (short(0), short(2), number)
-        });
-        let mask = entries.clone().find(|(kind, ..)| *kind == 0x10);
-        let mask = mask.map_or(u16::MAX, |(_, rights, _)| rights);
-        entries
-            .filter(|(_, rights, _)| rights & WRITE != 0)
-            .find_map(|(kind, rights, number)| match kind {
-                0x02 if rights & mask & WRITE != 0 && number != 0 && number != self.user => {
-                    Some(format!("user {number}"))
-                }
-                0x04 if rights & mask & WRITE != 0 && self.is_strange_group(group) => {
-                    Some(format!("group {group}"))
-                }
-                0x08 if rights & mask & WRITE != 0 && self.is_strange_group(number) => {
-                    Some(format!("group {number}"))
-                }
-                0x20 => Some("everybody".to_owned()),
-                _ => None,
-            })
-    }
-
-    /// Only a group that is named by its user's own number is his alone, as far as can be known: others may be in any other one.
-    fn is_strange_group(&self, group: u32) -> bool {
-        let private = group == self.group && group == self.user;
-        group != 0 && !private
-    }
-}
-
-/// A link's mode says nothing; in a sticky folder above nobody touches what is another's.
-fn is_open_safely(stat: &Stat, place: PathPlace) -> bool {
-    let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-    is_link || (place == PathPlace::Above && stat.st_mode & STICKY != 0)
-}
-
-fn cannot_look(path: &Path) -> impl FnOnce(Errno) -> Distrust {
-    move |error| Distrust::Look {
-        path: path.to_owned(),
-        source: error.into(),
-    }
-}
-
-/// What lies in a folder; nothing where there is none.
-fn listed(folder: &Path) -> Result<Vec<PathBuf>, Distrust> {
-    let failed = |source| Distrust::Look {
-        path: folder.to_owned(),
-        source,
-    };
-    match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => {
-            let paths = entries.map_err(failed)?.map(|entry| Ok(entry?.path()));
-            paths.collect::<io::Result<_>>().map_err(failed)
-        }
-    }
-}
-
-/// In a user namespace that does not know all users, the others look like this one: who they are can only be judged outside.
-pub(crate) fn hidden_owner() -> Option<u32> {
-    let read = |path| std::fs::read_to_string(path).ok();
-    let overflow: u32 = read("/proc/sys/fs/overflowuid")?.trim().parse().ok()?;
-    let map = read("/proc/self/uid_map")?;
-    let known = map.lines().any(|line| {
-        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
-        match (numbers.next(), numbers.nth(1)) {
-            (Some(Ok(first)), Some(Ok(length))) => overflow.wrapping_sub(first) < length,
-            _ => false,
-        }
-    });
-    (!known).then_some(overflow)
+    Judge::new(STAKE).way(data).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{XattrFlags, setxattr};
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::{PermissionsExt, chown};
+    use std::path::PathBuf;
 
-    fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    fn place() -> (tempfile::TempDir, PathBuf) {
         let place = tempfile::tempdir().expect("a folder");
-        let above = std::fs::canonicalize(place.path())
+        let data = std::fs::canonicalize(place.path())
             .expect("there")
-            .join("above");
-        let data = above.join("data");
+            .join("data");
         for folder in ["lib", "versions/1.1/bundle", "versions/1.1/state"] {
             std::fs::create_dir_all(data.join(folder)).expect("made");
         }
-        (place, above, data)
+        (place, data)
     }
 
     fn set_mode(path: &Path, mode: u32) {
         set_permissions(path, Permissions::from_mode(mode)).expect("set");
     }
 
-    /// In a sticky folder everybody makes links, and each owner changes his.
-    #[test]
-    fn a_way_that_goes_by_anothers_link_is_not_trusted() {
-        let (_place, above, data) = place();
-        let open = above.join("open");
-        std::fs::create_dir(&open).expect("made");
-        set_mode(&open, 0o1777);
-        let (link, file) = (open.join("link"), above.join("agent.toml"));
-        std::fs::write(&file, "").expect("written");
-        set_mode(&file, 0o644);
-        std::os::unix::fs::symlink(&data, &link).expect("linked");
-        assert!(check_way(&link).is_ok() && check_way(&data).is_ok());
-        let own = open.join("agent.toml");
-        std::os::unix::fs::symlink(&file, &own).expect("linked");
-        assert!(check_file(&own).is_ok());
-        if !rustix::process::geteuid().is_root() {
-            println!(
-                "SKIPPED: a_way_that_goes_by_anothers_link_is_not_trusted: only root gives links away"
-            );
-            return;
-        }
-        for anothers in [&link, &own] {
-            std::os::unix::fs::lchown(anothers, Some(1234), None).expect("given");
-        }
-        let told = check_way(&link).expect_err("another's link").to_string();
-        assert!(told.contains("belongs to user 1234"), "{told}");
-        assert!(check_file(&own).is_err());
-    }
-
-    #[test]
-    fn folders_that_others_change_are_not_trusted() {
-        let (_place, above, data) = place();
-        for (mode, trusted) in [(0o755, true), (0o700, true), (0o777, false), (0o1777, true)] {
-            set_mode(&above, mode);
-            assert_eq!(check(&data).is_ok(), trusted, "{mode:o}");
-        }
-        for (mode, trusted) in [(0o777, false), (0o1777, false), (0o711, true)] {
-            set_mode(&data, mode);
-            assert_eq!(check(&data).is_ok(), trusted, "the directory, {mode:o}");
-        }
-        if !rustix::process::geteuid().is_root() {
-            println!(
-                "SKIPPED: folders_that_others_change_are_not_trusted: only root gives folders away"
-            );
-            return;
-        }
-        set_mode(&above, 0o775);
-        chown(&above, None, Some(1234)).expect("given");
-        let told = check(&data).expect_err("a group").to_string();
-        assert!(told.contains("by group 1234"), "{told}");
-        set_mode(&above, 0o755);
-        chown(&above, Some(1234), None).expect("given");
-        let told = check(&data).expect_err("an owner").to_string();
-        assert!(told.contains("above belongs to user 1234"), "{told}");
-    }
-
-    #[test]
-    fn a_users_main_group_is_his_alone_only_where_it_has_his_number() {
-        let judge = |user, group| Judge {
-            user,
-            group,
-            hidden: None,
-        };
-        assert!(!judge(1000, 1000).is_strange_group(1000));
-        assert!(judge(1000, 100).is_strange_group(100), "`users`");
-        assert!(judge(1000, 1000).is_strange_group(1001));
-        assert!(!judge(1000, 100).is_strange_group(0));
-    }
-
     #[test]
     fn what_the_agent_uses_is_nobody_elses() {
-        let (_place, _above, data) = place();
+        let (_place, data) = place();
         std::fs::write(data.join("lib/x.so"), "").expect("written");
         for name in ["lib", "lib/x.so", "versions/1.1", "versions/1.1/bundle"] {
             let path = data.join(name);
@@ -402,6 +114,19 @@ mod tests {
             assert!(told.contains(&format!("{name} can be written")), "{told}");
             set_permissions(&path, mode).expect("set");
         }
+        // What a link leads to is used, too.
+        let elsewhere = data.with_file_name("elsewhere");
+        std::fs::create_dir(&elsewhere).expect("made");
+        set_mode(&elsewhere, 0o777);
+        std::os::unix::fs::symlink(&elsewhere, data.join("from-server")).expect("linked");
+        let told = check(&data).expect_err("everybody's").to_string();
+        assert!(told.contains("elsewhere can be written"), "{told}");
+        std::fs::remove_file(data.join("from-server")).expect("removed");
+        std::fs::write(data.join("trusted.json"), "").expect("written");
+        set_mode(&data.join("trusted.json"), 0o666);
+        let told = check(&data).expect_err("everybody's").to_string();
+        assert!(told.contains("trusted.json can be written"), "{told}");
+        set_mode(&data.join("trusted.json"), 0o600);
         // The state is the software's, and what else lies there is not used.
         set_mode(&data.join("versions/1.1/state"), 0o777);
         std::fs::create_dir(data.join("notes")).expect("made");
@@ -412,51 +137,5 @@ mod tests {
             let told = check(&data).expect_err("an owner").to_string();
             assert!(told.contains("1.1 belongs to user 1234"), "{told}");
         }
-    }
-
-    /// An access list that lets a user do this, under this mask.
-    fn list(user: u32, rights: u16, mask: u16) -> Vec<u8> {
-        let mut bytes = 2_u32.to_le_bytes().to_vec();
-        for (kind, rights, number) in [
-            (0x01_u16, 7_u16, u32::MAX),
-            (0x02, rights, user),
-            (0x04, 5, u32::MAX),
-            (0x10, mask, u32::MAX),
-            (0x20, 1, u32::MAX),
-        ] {
-            bytes.extend(kind.to_le_bytes());
-            bytes.extend(rights.to_le_bytes());
-            bytes.extend(number.to_le_bytes());
-        }
-        bytes
-    }
-
-    #[test]
-    fn whom_an_access_list_lets_write_is_a_stranger() {
-        let (_place, above, data) = place();
-        let set = |path: &Path, name: &str, list: Vec<u8>| {
-            setxattr(path, name, &list, XattrFlags::empty())
-        };
-        if set(&data, ACCESS_LIST, list(1234, 5, 7)).is_err() {
-            println!(
-                "SKIPPED: whom_an_access_list_lets_write_is_a_stranger: the file system has no access lists"
-            );
-            return;
-        }
-        check(&data).expect("one who may only read");
-        set(&data, ACCESS_LIST, list(1234, 7, 5)).expect("set");
-        check(&data).expect("one whom the mask forbids it");
-        for (path, name) in [
-            (&data, ACCESS_LIST),
-            (&above, ACCESS_LIST),
-            (&data, DEFAULT_LIST),
-        ] {
-            set(path, name, list(1234, 7, 7)).expect("set");
-            let told = check(&data).expect_err(name).to_string();
-            assert!(told.contains("written by user 1234"), "{told}");
-            rustix::fs::removexattr(path, name).expect("removed");
-            set_mode(path, 0o711);
-        }
-        check(&data).expect("trusted");
     }
 }

@@ -10,6 +10,7 @@ mod identities;
 mod local;
 mod nodes;
 mod operator;
+mod publisher_keys;
 mod signed;
 mod transport;
 mod upgrades;
@@ -17,7 +18,8 @@ mod upgrades;
 pub use artifacts::ArtifactBody;
 pub use error::ClientError;
 pub use local::Doubt;
-pub use signed::{PublishError, PublisherKeys, SignedPublication, usual_keys};
+pub use publisher_keys::{PublisherKeys, check_keys};
+pub use signed::{PublishError, SignedPublication, usual_keys};
 
 use encrypted::EncryptedClients;
 use identity::{Credential, Pin, PinnedToken};

@@ -1,6 +1,7 @@
 //! The signed repository at a server: how a publisher signs, and how its files are read. What a server gives is not believed here either:
 //! a publisher signs on top of what verified against the root that its keys began with.
 
+use crate::publisher_keys::{PublisherKeys, ROOT_KEYS};
 use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use async_trait::async_trait;
@@ -13,16 +14,11 @@ use model::api::{
 use model::ids::Version;
 use model::manifest::Manifest;
 use repository::{
-    Bytes, FirstDocuments, PublicKey, RoleRule, RoleType, SignError, SignedByPeople, Signer,
-    Transport, TrustError, Verifier, make_key, new_system, sign_first, sign_upgrade,
-    sign_withdrawal,
+    Bytes, FirstDocuments, PublicKey, RoleRule, RoleType, SignError, SignedByPeople, Transport,
+    TrustError, Verifier, new_system, sign_first, sign_upgrade, sign_withdrawal,
 };
 use std::io::Error;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-/// How many root keys a new system gets, and how many of them must sign: one may be lost.
-const ROOT_KEYS: (u32, u64) = (3, 2);
 
 /// How often a change is signed anew because somebody else has signed meanwhile.
 const TRIES_MAX: u32 = 5;
@@ -50,69 +46,15 @@ impl From<TrustError> for PublishError {
     }
 }
 
-/// A publisher's keys: those in a folder, and others.
-#[derive(Debug)]
-pub struct PublisherKeys {
-    /// The folder: keys as `*.pem`, and what was trusted of each system with them. A new system's keys are made here.
-    pub folder: PathBuf,
-    /// Commands that sign, beside the folder's keys.
-    pub commands: Vec<String>,
-    /// The first root of the system, which is trusted from now on; needed once where somebody else has begun the system.
-    pub root: Option<PathBuf>,
-}
-
 /// What came of publishing.
 #[derive(Debug)]
 pub struct SignedPublication {
     /// The upgrade as the server lists it.
     pub summary: UpgradeSummary,
+    /// Why it could not be noted beside the keys that this was sealed, if it could not.
+    pub unremembered: Option<SignError>,
     /// The system began with this publication, with keys that were made for it.
     pub made_keys: bool,
-}
-
-impl PublisherKeys {
-    /// Everybody of them who can sign.
-    ///
-    /// # Errors
-    /// A key cannot be read, or others can read it.
-    pub fn signers(&self) -> Result<Vec<Signer>, SignError> {
-        let mut signers = if self.folder.is_dir() {
-            Signer::read(&self.folder)?
-        } else {
-            Vec::new()
-        };
-        signers.extend(self.commands.iter().cloned().map(Signer::Command));
-        Ok(signers)
-    }
-
-    fn trusted(&self, system_id: u64) -> PathBuf {
-        self.folder.join(format!("trusted-{system_id}.json"))
-    }
-
-    /// The folder, which only its owner enters.
-    fn make_folder(&self) -> Result<(), SignError> {
-        let mut make = std::fs::DirBuilder::new();
-        let made = make.recursive(true).mode(0o700).create(&self.folder);
-        made.map_err(|source| SignError::Disk {
-            path: self.folder.clone(),
-            source,
-        })
-    }
-
-    /// The first root beside the keys: what nodes and other publishers pin.
-    fn keep_root(&self, root: &[u8]) -> Result<(), SignError> {
-        let path = self.folder.join("1.root.json");
-        std::fs::write(&path, root).map_err(|source| SignError::Disk { path, source })
-    }
-
-    /// The keys of a new system: root keys and a publisher's. Those that are there stay.
-    fn make(&self) -> Result<[Vec<PublicKey>; 2], SignError> {
-        self.make_folder()?;
-        let key = |name: String| make_key(&self.folder.join(format!("{name}.pem")));
-        let roots = (1..=ROOT_KEYS.0).map(|number| key(format!("root-{number}")));
-        let roots: Result<_, _> = roots.collect();
-        Ok([roots?, vec![key("publisher-1".to_owned())?]])
-    }
 }
 
 impl Client {
@@ -166,8 +108,8 @@ impl Client {
                 }
                 answer => {
                     let summary = answer?;
-                    self.remember(keys).await;
                     return Ok(SignedPublication {
+                        unremembered: self.remember(keys).await,
                         summary,
                         made_keys: begun && !has_keys,
                     });
@@ -242,7 +184,8 @@ impl Client {
         };
         let targets = signed.map(text);
         let summary = self.withdraw(version, &WithdrawRequest { targets }).await?;
-        self.remember(keys).await;
+        // The withdrawal stands; the next one notes it.
+        let _ = self.remember(keys).await;
         Ok(summary)
     }
 
@@ -270,9 +213,9 @@ impl Client {
         // Trusted before anybody else has a say in it.
         keys.make_folder()?;
         Verifier::pin(&keys.trusted(system.number), &first.root)?;
-        let begun = self.begin_repository(&first).await?;
+        // Before the server has begun: without this file nobody could pin what it has.
         keys.keep_root(&first.root)?;
-        Ok(begun)
+        Ok(self.begin_repository(&first).await?)
     }
 
     /// What is trusted of a server's repository, brought forward. What has expired may be signed anew, so it is no error here.
@@ -284,6 +227,7 @@ impl Client {
         keys: &PublisherKeys,
         system: &SignedSystem,
     ) -> Result<Verifier, PublishError> {
+        keys.check()?;
         let path = keys.trusted(system.system_id);
         let mut verifier = match (&keys.root, path.exists()) {
             (Some(root), _) => {
@@ -322,14 +266,15 @@ impl Client {
         Ok(verifier)
     }
 
-    /// Remembers what was sealed just now, so that a server which loses it can get it back. The next one tries again if this fails.
-    async fn remember(&self, keys: &PublisherKeys) {
-        if let Ok(RepositoryView {
-            system: Some(system),
-            ..
-        }) = self.repository().await
-        {
-            let _ = self.trusted(keys, &system).await;
+    /// Remembers what was sealed just now, so that a server which loses it can get it back. Says why not where the keys' folder is in the way;
+    /// for everything else the next one tries again.
+    async fn remember(&self, keys: &PublisherKeys) -> Option<SignError> {
+        let system = self.repository().await.ok()?.system?;
+        match self.trusted(keys, &system).await {
+            Err(PublishError::Sign(
+                error @ (SignError::Trust(TrustError::Unkept { .. }) | SignError::Disk { .. }),
+            )) => Some(error),
+            _ => None,
         }
     }
 

@@ -121,7 +121,16 @@ pub enum TrustError {
         #[source]
         source: std::io::Error,
     },
-    /// What is trusted cannot be kept, or read.
+    /// What is trusted cannot be kept; it stays as it was.
+    #[error("what is trusted cannot be kept in {}: {source}", path.display())]
+    Unkept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What is trusted cannot be read.
     #[error("the trusted state {}: {problem}", path.display())]
     State {
         /// The file.
@@ -164,6 +173,9 @@ impl TrustError {
             Self::TooSlow { .. } => "try again, or use another copy of the repository",
             Self::Missing { .. } => "copy the repository again as a whole",
             Self::Transport { .. } => "see that it can be read, and try again",
+            Self::Unkept { .. } => {
+                "nothing was changed there; make room on its disk, or see to who may write there, and run the command again"
+            }
             Self::State { .. } => {
                 "see to the disk; if the file is damaged, remove it and pin the root anew, as at first (old versions are then no longer known as such)"
             }

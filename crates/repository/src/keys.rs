@@ -5,7 +5,7 @@ use crate::transport::open_file;
 use aws_lc_rs::signature::{self, Ed25519KeyPair, UnparsedPublicKey, VerificationAlgorithm};
 use std::collections::HashMap;
 use std::fs::Permissions;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use tough::schema::key::{Ed25519Key, Ed25519Scheme, Key};
@@ -19,6 +19,8 @@ const PRIVATE_KEYS: &str = "give a private key as PEM (PKCS #8): Ed25519, ECDSA 
 const PUBLIC_TAG: &str = "PUBLIC KEY";
 /// What stands before the 32 bytes of an Ed25519 key in a public key file (RFC 8410).
 const ED25519_PREFIX: [u8; 12] = [48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0];
+/// How a key's file ends until it is whole.
+const FRESH_ENDING: &str = ".new";
 /// How much of a key's number people see: enough to tell the keys of one system apart.
 const SHORT_LENGTH: usize = 12;
 
@@ -91,13 +93,23 @@ pub fn make_key(path: &Path) -> Result<PublicKey, SignError> {
     let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     let text = pem::encode_config(&pem::Pem::new("PRIVATE KEY", document.as_ref()), lines);
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    let beginning = format!(
+        ".{}.",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    );
+    remove_interrupted(folder, &beginning).map_err(|error| fault(error.to_string()))?;
     // It gets its name when it is whole, and goes away by itself otherwise: half a key would be taken for one that is there.
     let mut fresh = tempfile::Builder::new()
+        .prefix(&beginning)
+        .suffix(FRESH_ENDING)
         .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .tempfile_in(folder)
         .map_err(|error| fault(error.to_string()))?;
     fresh
-        .write_all(text.as_bytes())
+        .as_file()
+        .lock()
+        .and_then(|()| fresh.write_all(text.as_bytes()))
         .and_then(|()| fresh.as_file().sync_all())
         .map_err(|error| fault(error.to_string()))?;
     match fresh.persist_noclobber(path) {
@@ -107,6 +119,20 @@ pub fn make_key(path: &Path) -> Result<PublicKey, SignError> {
         _ => {}
     }
     PublicKey::of(read_private_key(path)?.tuf_key())
+}
+
+/// Removes what whoever was killed while he made this key has left; one that is being made is locked.
+fn remove_interrupted(folder: &Path, beginning: &str) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_fresh = name.starts_with(beginning) && name.ends_with(FRESH_ENDING);
+        if is_fresh && open_file(&entry.path())?.is_some_and(|file| file.try_lock().is_ok()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a private key that nobody but its owner can read.

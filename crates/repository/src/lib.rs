@@ -45,6 +45,7 @@ pub use metadata::{ROLES, artifact_path, manifest_path};
 pub use mirror::{Mirrored, copy_metadata, mirror, store_artifact};
 pub use roots::{RoleRule, RootChange, new_system};
 pub use sign::Signer;
+pub use store::replace;
 pub use system::SystemIdentity;
 pub use tough::schema::RoleType;
 pub use transport::{Bytes, DirectoryTransport, Transport, WebTransport, copy_verified};

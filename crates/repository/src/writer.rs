@@ -13,7 +13,7 @@ use crate::keys::PublicKey;
 use crate::metadata::{Metadata, SignedDocument, TIMESTAMP_PATH, next};
 use crate::roots::{self, RoleRule, RootChange};
 use crate::sign::{Signer, keys_of, sign, threshold};
-use crate::store::replace;
+use crate::store::{end_replacing, is_replacing, replace, replace_all};
 use crate::system::SystemIdentity;
 use crate::transport::DirectoryTransport;
 use crate::trust::Trust;
@@ -31,6 +31,7 @@ use tough::schema::{RoleType, Root, Snapshot, Targets, Timestamp};
 pub struct RepositoryWriter {
     path: PathBuf,
     pub(crate) trust: Trust,
+    ended: bool,
 }
 
 /// One role of a repository as it stands.
@@ -96,6 +97,7 @@ impl RepositoryWriter {
         let mut writer = Self {
             path: path.to_owned(),
             trust,
+            ended: false,
         };
         let sealed = writer.sealed(&writer.trust, targets, signers, now).await?;
         if Self::exists(path) {
@@ -117,11 +119,12 @@ impl RepositoryWriter {
         path.join(TIMESTAMP_PATH).exists()
     }
 
-    /// The repository in this folder. What has expired may be renewed, so it is no error here.
+    /// The repository in this folder. What has expired may be renewed, so it is no error here. A change that was interrupted is ended.
     ///
     /// # Errors
     /// There is none, or something in it cannot be trusted.
     pub async fn open(path: &Path) -> Result<Self, SignError> {
+        let ended = end_interrupted(path)?;
         let transport = DirectoryTransport {
             path: path.to_owned(),
         };
@@ -130,7 +133,13 @@ impl RepositoryWriter {
         Ok(Self {
             path: path.to_owned(),
             trust,
+            ended,
         })
+    }
+
+    /// Whether a change that was interrupted before was ended when this was opened.
+    pub fn has_ended_a_change(&self) -> bool {
+        self.ended
     }
 
     /// What is trusted of it.
@@ -353,7 +362,7 @@ impl RepositoryWriter {
         following: &FollowingDocuments,
         now: Time,
     ) -> Result<(), SignError> {
-        let metadata = self.path.join("metadata");
+        let metadata = self.path.join(METADATA_FOLDER);
         let disk = |source| SignError::Disk {
             path: metadata.clone(),
             source,
@@ -361,6 +370,8 @@ impl RepositoryWriter {
         // Held until the end of this function; it ends with its holder, too.
         let lock = std::fs::File::open(&metadata).map_err(disk)?;
         lock.lock().map_err(disk)?;
+        // By somebody else, after this was opened: what follows does not follow on it.
+        end_replacing(&metadata).map_err(disk)?;
         let there = std::fs::read(self.path.join(TIMESTAMP_PATH)).ok();
         let known = self.trust.timestamp.as_ref().map(|known| &known.bytes);
         let next_root = Root::path(next(self.trust.root_version()));
@@ -408,11 +419,40 @@ impl RepositoryWriter {
             snapshot.as_ref().map(|it| (it.path(), &it.bytes)),
             timestamp.as_ref().map(|it| (it.path(), &it.bytes)),
         ];
-        for (name, bytes) in documents.into_iter().flatten() {
-            write(&self.path.join(name), bytes)?;
-        }
-        Ok(())
+        let files: Vec<(String, &[u8])> = (documents.into_iter().flatten())
+            .map(|(name, bytes)| {
+                (
+                    name.trim_start_matches(METADATA_FOLDER).to_owned(),
+                    &bytes[..],
+                )
+            })
+            .collect();
+        let metadata = self.path.join(METADATA_FOLDER);
+        replace_all(&metadata, &files).map_err(|source| SignError::Disk {
+            path: metadata,
+            source,
+        })
     }
+}
+
+/// The folder of the metadata, as its documents' names begin.
+const METADATA_FOLDER: &str = "metadata/";
+
+/// Ends a change that was interrupted when its documents were about to be put into their places. Readers take the new root at once, and
+/// nothing else until the timestamp is there.
+fn end_interrupted(path: &Path) -> Result<bool, SignError> {
+    let metadata = path.join(METADATA_FOLDER);
+    if !is_replacing(&metadata) {
+        return Ok(false);
+    }
+    let disk = |source| SignError::Disk {
+        path: metadata.clone(),
+        source,
+    };
+    let lock = std::fs::File::open(&metadata).map_err(disk)?;
+    lock.lock().map_err(disk)?;
+    // Whoever was doing it has ended it now, or has died.
+    end_replacing(&metadata).map_err(disk)
 }
 
 fn dated<T: Metadata>(document: &SignedDocument<T>) -> (NonZeroU64, Time) {

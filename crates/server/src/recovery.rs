@@ -1,12 +1,12 @@
-//! The state as the database and the repository have it together: what was published is proved again from its artifacts.
+//! The state as the database and the repository have it together: what was published is proved again from its texts.
 
 use crate::error::ServerError;
-use crate::repository::{self, RepositoryFolder};
+use crate::repository::{self, ProvedBundle, RepositoryTexts};
 use crate::state::SystemState;
-use crate::udb::Stored;
+use crate::udb::{Change, ChangeSet, KeptText, Stored, UdbError};
 use model::api::UpgradeSummary;
 use model::bundle::Upgrade;
-use model::ids::{Revision, Version};
+use model::ids::{Place, Revision, Version};
 use model::manifest::Digest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,21 +14,27 @@ use std::sync::Arc;
 /// Upgrades that were proved, by version and revision.
 pub(crate) type ProvedUpgrades = BTreeMap<(Version, Revision), Arc<Upgrade>>;
 
-/// Proves every published revision that is not known from the repository, and puts static manifests where they belong.
+/// Proves every published revision that is not known from its texts, keeps in the database those that it does not have, and puts static
+/// manifests where they belong.
 ///
 /// # Errors
-/// The repository does not hold what the database names.
+/// Neither the repository nor the database has a text that it needs.
 pub(crate) async fn recover(
-    stored: Stored,
-    repository: &RepositoryFolder,
+    mut stored: Stored,
+    texts: &RepositoryTexts<'_>,
     mut proved: ProvedUpgrades,
     now_ms: u64,
 ) -> Result<SystemState, ServerError> {
+    let mut unkept = Vec::new();
     for (number, summary) in &stored.upgrades {
         if !proved.contains_key(number) {
-            proved.insert(*number, prove(summary, repository).await?);
+            let bundle = prove(summary, texts).await?;
+            proved.insert(*number, bundle.upgrade);
+            let texts = bundle.texts.into_iter();
+            unkept.extend(texts.filter(|text| !stored.texts.contains(&text.sha256)));
         }
     }
+    keep(&mut stored, texts, unkept).await;
     let find = |summary: &UpgradeSummary| {
         let number = (summary.version, summary.revision);
         proved.get(&number).cloned()
@@ -39,10 +45,31 @@ pub(crate) async fn recover(
     })
 }
 
+/// Keeps texts of earlier builds' publications; what the database does not take now is kept at another start.
+async fn keep(stored: &mut Stored, texts: &RepositoryTexts<'_>, unkept: Vec<KeptText>) {
+    if unkept.is_empty() {
+        return;
+    }
+    let keeping = ChangeSet {
+        expected: stored.generation,
+        generation: stored.generation + 1,
+        view: stored.view,
+        changes: unkept.into_iter().map(Change::Text).collect(),
+    };
+    match texts.udb.commit(keeping).await {
+        Ok(()) => stored.generation += 1,
+        // Another server was quicker.
+        Err(UdbError::Conflict) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the texts of what is published are not kept in the database yet");
+        }
+    }
+}
+
 async fn prove(
     summary: &UpgradeSummary,
-    repository: &RepositoryFolder,
-) -> Result<Arc<Upgrade>, ServerError> {
+    texts: &RepositoryTexts<'_>,
+) -> Result<ProvedBundle, ServerError> {
     let broken = |reason: String| ServerError::Repository {
         version: summary.version.0,
         reason,
@@ -51,16 +78,17 @@ async fn prove(
         .manifest_sha256
         .parse()
         .map_err(|error| broken(format!("{error}")))?;
-    let manifest = repository
-        .text(digest)
+    let bundle = repository::prove_again(digest, texts)
         .await
         .map_err(|refusal| broken(refusal.detail))?;
-    let upgrade = repository::prove_again(repository, &manifest)
-        .await
-        .map_err(|refusal| broken(refusal.detail))?;
-    repository
-        .place_manifest(summary.version, summary.revision, digest)
-        .await
-        .map_err(|refusal| broken(refusal.detail))?;
-    Ok(upgrade)
+    let place = Place {
+        version: summary.version,
+        revision: summary.revision,
+    };
+    let manifest = &bundle.texts[0].text;
+    if let Err(refusal) = texts.repository.place_manifest(place, manifest).await {
+        // It is served from its artifact; only mirrors look for it there.
+        tracing::error!(%place, detail = refusal.detail, "the signed manifest is not where mirrors look for it");
+    }
+    Ok(bundle)
 }

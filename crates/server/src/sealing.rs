@@ -1,22 +1,50 @@
-//! The signed repository is sealed anew again and again, and what people have to sign anew is told.
+//! The repository is looked after: sealed anew again and again, and what people have to sign anew or to put back is told.
 
 use crate::http::App;
 use crate::problem::RequestRefusal;
-use crate::repository::{self, PublishedUpgrades};
+use crate::repository::{self, ExpiryWarnings, PublishedUpgrades, RepositoryTexts};
 use crate::rules::Order;
 use model::api::EventKind;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often it is looked whether the signed repository is to be sealed anew.
 const RENEW_PAUSE: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether the repository has every file of what is published.
+const WHOLENESS_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Looks after the repository as long as the server runs.
+pub(crate) async fn look_after_repository(app: App) {
+    tokio::join!(keep_sealed(app.clone()), keep_whole(app));
+}
+
+/// Notes which files are missing or damaged, at the start and again and again.
+async fn keep_whole(app: App) {
+    let mut tick = interval(WHOLENESS_PAUSE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let published = PublishedUpgrades::of(&app.state_writer.state()).manifests();
+        let texts = RepositoryTexts {
+            repository: &app.repository,
+            udb: &*app.udb,
+        };
+        let damaged = repository::damaged(&texts, &published).await;
+        for file in &damaged {
+            if let Some(problem) = file.problem(&app.repository).await {
+                tracing::error!("the repository is not whole: {problem}");
+            }
+        }
+        *app.damaged.lock() = damaged;
+    }
+}
+
 /// Seals anew what is old, again and again, and says what people have to sign anew.
-pub(crate) async fn keep_sealed(app: App) {
+async fn keep_sealed(app: App) {
     let mut tick = interval(RENEW_PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warned = BTreeMap::new();
+    let mut warned = ExpiryWarnings::default();
     let mut said = None;
     loop {
         tick.tick().await;
@@ -49,14 +77,10 @@ pub(crate) async fn keep_sealed(app: App) {
         let ends = app.signed.ends().await.unwrap_or_default();
         for (role, end) in ends {
             let left = jiff::Timestamp::now().duration_until(end);
-            let Some(warning) = repository::warning(&role, left) else {
-                warned.remove(&role);
+            let Some(warning) = warned.next(&role, left) else {
                 continue;
             };
-            if warned.insert(role, warning.days) == Some(warning.days) {
-                continue;
-            }
-            let order = Order::Remark(EventKind::RepositoryExpires, warning.text);
+            let order = Order::Remark(EventKind::RepositoryExpires, warning);
             // Said again when it is nearer.
             if let Err(refusal) = app.state_writer.ask(order, "server".to_owned(), None).await {
                 tracing::warn!(detail = refusal.detail, "a warning is not in the history");

@@ -7,9 +7,9 @@ use crate::http::{App, RefusedLately, router};
 use crate::local;
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
-use crate::repository::{PublishedUpgrades, RepositoryFolder, SignedRepository};
+use crate::repository::{PublishedUpgrades, RepositoryFolder, RepositoryTexts, SignedRepository};
 use crate::rules::{Order, RANDOM_MASK};
-use crate::sealing::keep_sealed;
+use crate::sealing::look_after_repository;
 use crate::state_writer::StateWriter;
 use crate::token;
 use crate::udb::{
@@ -91,7 +91,8 @@ impl Server {
         let udb = open_database(&mut config).await?;
         let stored = begun(&*udb).await?;
         let now_ms = config.clock.now_ms();
-        let state = recover(stored, &repository, ProvedUpgrades::new(), now_ms).await?;
+        let texts = RepositoryTexts::of(&repository, &*udb);
+        let state = recover(stored, &texts, ProvedUpgrades::new(), now_ms).await?;
         let unsealed = |refusal: RequestRefusal| ServerError::Unsealed(refusal.detail);
         if !udb.is_shared() {
             let published = PublishedUpgrades::of(&state);
@@ -117,6 +118,7 @@ impl Server {
             authority: Arc::new(authority),
             refused: RefusedLately::default(),
             missed: teller.missed(),
+            damaged: Arc::default(),
             stopping,
         };
         Ok(Self {
@@ -148,7 +150,7 @@ impl Server {
     ) -> Result<(), ServerError> {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
         let end_of_sweeper = sweeper.abort_handle();
-        let sealer = tokio::spawn(keep_sealed(self.app.clone()));
+        let sealer = tokio::spawn(look_after_repository(self.app.clone()));
         let looker = tokio::spawn(look(self.app.clone()));
         let end_of_looker = looker.abort_handle();
         let token = PinnedToken {

@@ -48,7 +48,7 @@ const THINGS: [Thing; 12] = [
     },
     thing("the journal's witness", "journal.witness"),
     thing("the note of the last start", "start.json"),
-    thing("the cache", "cache"),
+    thing("what was heard from the server", "from-server"),
     thing("the note of the shared memory", "shared"),
     thing("the note of where the software is", "holder.child"),
     thing("the agent's key", "agent.key"),

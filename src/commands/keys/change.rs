@@ -3,13 +3,15 @@
 use super::super::operate::done;
 use super::{OpenedRepository, RepositoryArgs, SignerArgs, of_role, open, role, unsigned};
 use crate::connection::{explain, wait_for};
-use crate::failure::{CommandOutcome, refusal};
+use crate::failure::{CommandFailure, CommandOutcome, failure, refusal, sentence};
 use crate::globals::Globals;
 use clap::Args;
+use client::check_keys;
 use repository::{
     PublicKey, RepositoryWriter, RoleType, RootChange, Signer, make_key, read_public_key,
 };
-use std::path::PathBuf;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `upstart keys rotate`.
 #[derive(Debug, Args)]
@@ -62,16 +64,14 @@ fn threshold(text: &str) -> Result<(RoleType, u64), String> {
 /// `upstart keys rotate`.
 pub(super) fn rotate(globals: &Globals, arguments: &RotateArgs) -> CommandOutcome {
     let mut opened = wait_for(open(globals, &arguments.repository))?;
-    let change = wait_for(change(arguments, &opened))?;
-    let version = opened.writer.trust().root_version();
-    if !changes(&opened.writer, &change) {
+    let mut made = Vec::new();
+    let rotated = rotate_opened(arguments, &mut opened, &mut made);
+    let Some(version) = rotated.map_err(|error| with_made(error, &made))? else {
+        let version = opened.writer.trust().root_version();
         let answer = serde_json::json!({ "root": version, "changed": false });
         let sentence = format!("Nothing has changed: this is root {version}.");
         return done(globals, &answer, &sentence);
-    }
-    let signers = opened.signers(&arguments.signers)?;
-    wait_for(rotated(&mut opened, &change, &signers))?;
-    let version = version.saturating_add(1);
+    };
     let answer = serde_json::json!({ "root": version, "changed": true });
     let where_to = match &opened.served {
         Some(_) => "nodes do when they ask the server next".to_owned(),
@@ -80,10 +80,74 @@ pub(super) fn rotate(globals: &Globals, arguments: &RotateArgs) -> CommandOutcom
             format!("bring all of {path} to where it is served")
         }
     };
-    let sentence = format!(
+    let written = format!(
         "Root {version} is written, signed by the old keys and by the new ones. Whoever trusts an older root follows; {where_to}."
     );
-    done(globals, &answer, &sentence)
+    let told = (arguments.add.iter())
+        .filter(|(_, file)| !made.contains(file) && is_private(file))
+        .fold(written, |told, (_, file)| {
+            let file = file.display();
+            format!("{told}\nThe private key in {file} was there already, and is the one that was added.")
+        });
+    if opened.served.is_some() {
+        // What the server has sealed is noted beside the keys.
+        wait_for(open(globals, &arguments.repository)).map_err(|error| after(error, version))?;
+    }
+    done(globals, &answer, &told)
+}
+
+/// The new root's number; none where nothing is to be changed. Says which private keys it has made.
+fn rotate_opened(
+    arguments: &RotateArgs,
+    opened: &mut OpenedRepository,
+    made: &mut Vec<PathBuf>,
+) -> anyhow::Result<Option<NonZeroU64>> {
+    let change = wait_for(change(arguments, opened, made))?;
+    if !changes(&opened.writer, &change) {
+        return Ok(None);
+    }
+    let version = opened.writer.trust().root_version().saturating_add(1);
+    let signers = opened.signers(&arguments.signers)?;
+    wait_for(rotated(opened, &change, &signers))?;
+    Ok(Some(version))
+}
+
+/// A failure of a rotation whose new keys are made: they stay, since whether somebody trusts them already is not known.
+fn with_made(error: anyhow::Error, made: &[PathBuf]) -> anyhow::Error {
+    if made.is_empty() {
+        return error;
+    }
+    let files: Vec<_> = made.iter().map(|file| file.display().to_string()).collect();
+    let stays = format!(
+        "the new private key in {} stays: the same command again goes on with it",
+        files.join(" and in ")
+    );
+    match error.downcast::<CommandFailure>() {
+        Ok(failure) => CommandFailure {
+            next: format!("{}; {stays}", failure.next),
+            ..failure
+        }
+        .into(),
+        Err(error) => failure(sentence(&error), stays),
+    }
+}
+
+/// A failure after the server has taken the new root.
+fn after(error: anyhow::Error, version: NonZeroU64) -> anyhow::Error {
+    let begin = format!("root {version} is written, and the server has it; but ");
+    match error.downcast::<CommandFailure>() {
+        Ok(failure) => CommandFailure {
+            what: format!("{begin}{}", failure.what),
+            ..failure
+        }
+        .into(),
+        Err(error) => error.context(begin),
+    }
+}
+
+/// Whether a file has a private key: one that an earlier try has made.
+fn is_private(file: &Path) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| text.contains("PRIVATE KEY"))
 }
 
 async fn rotated(
@@ -103,7 +167,11 @@ async fn rotated(
 }
 
 /// What is asked for. A key that an earlier rotation has removed needs no other one.
-async fn change(arguments: &RotateArgs, opened: &OpenedRepository) -> anyhow::Result<RootChange> {
+async fn change(
+    arguments: &RotateArgs,
+    opened: &OpenedRepository,
+    made: &mut Vec<PathBuf>,
+) -> anyhow::Result<RootChange> {
     if arguments.add.is_empty() && arguments.remove.is_empty() && arguments.threshold.is_empty() {
         return Err(refusal(
             "nothing is to be changed",
@@ -120,8 +188,12 @@ async fn change(arguments: &RotateArgs, opened: &OpenedRepository) -> anyhow::Re
                 let view = served.client.repository().await.map_err(explain)?;
                 PublicKey::parse(&view.server_key)
             }
-            _ if file.exists() => read_public_key(file),
-            _ => make_key(file),
+            _ if file.exists() => check_keys(file).and_then(|()| read_public_key(file)),
+            _ => {
+                let key = check_keys(folder_of(file)).and_then(|()| make_key(file));
+                made.extend(key.is_ok().then(|| file.clone()));
+                key
+            }
         };
         change.add.push((*role, key.map_err(unsigned)?));
     }
@@ -131,6 +203,12 @@ async fn change(arguments: &RotateArgs, opened: &OpenedRepository) -> anyhow::Re
         }
     }
     Ok(change)
+}
+
+/// The folder of a file that is not there yet.
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Whether the root is not already what is asked for.

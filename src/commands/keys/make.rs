@@ -1,13 +1,13 @@
 //! `upstart keys make`: the keys of a new system and a repository that trusts them, with what to keep where.
 
 use super::super::publish::{keys_folder, unpublished};
-use super::{RepositoryArgs, open, unsigned};
+use super::{RepositoryArgs, open, open_folder, unsigned};
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{Advise, CommandEnd, CommandOutcome, refusal};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
-use client::PublisherKeys;
+use client::{PublisherKeys, check_keys};
 use repository::{
     PublicKey, RepositoryWriter, RoleRule, RoleType, Signer, SystemIdentity, make_key, new_system,
     read_public_key, short,
@@ -29,13 +29,13 @@ pub(crate) struct MakeKeysArgs {
     #[arg(long, value_name = "DIR")]
     repository: Option<PathBuf>,
     /// How many root keys; they say who may sign, and are needed once a year or when a key is lost
-    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(KEYS_MAX)))]
     root_keys: u8,
     /// How many root keys must sign a new root
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     root_threshold: u8,
     /// How many publishers, each with a key
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(KEYS_MAX)))]
     publishers: u8,
     /// How many publishers must sign an upgrade
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -64,6 +64,9 @@ struct Made<'a> {
     keys: Vec<MadeKey>,
 }
 
+/// The most keys of a role that are made at once.
+const KEYS_MAX: u8 = 32;
+
 /// What to keep where.
 const ROOT_KEEP: &str = "offline, each in another place";
 const PUBLISHER_KEEP: &str = "with the publisher, or in a hardware token";
@@ -75,15 +78,22 @@ pub(super) fn run(globals: &Globals, arguments: &MakeKeysArgs) -> CommandOutcome
     let Some(path) = &arguments.repository else {
         return at_server(globals, arguments, folder);
     };
-    let is_there = RepositoryWriter::exists(path);
+    let there = if RepositoryWriter::exists(path) {
+        Some(wait_for(open_folder(path))?)
+    } else {
+        None
+    };
+    let is_there = there.is_some();
+    match &there {
+        Some(writer) => as_many_as_asked(arguments, writer)?,
+        None => no_more_than_asked(arguments, &folder)?,
+    }
     let mut keys = made_keys(arguments, &folder, is_there)?;
     let server = [RoleType::Snapshot, RoleType::Timestamp];
     keys.push(made_key(&folder, "server", &server, SERVER_KEEP, is_there)?);
-    let writer = if is_there {
-        let opened = wait_for(async { RepositoryWriter::open(path).await.map_err(unsigned) });
-        opened?
-    } else {
-        wait_for(create(arguments, path, &keys))?
+    let writer = match there {
+        Some(writer) => writer,
+        None => wait_for(create(arguments, path, &keys))?,
     };
     of_this(arguments, &writer, &keys)?;
     let made = Made {
@@ -112,18 +122,23 @@ fn at_server(globals: &Globals, arguments: &MakeKeysArgs, folder: PathBuf) -> Co
             "name another server, or that system",
         ));
     }
-    let made = made_keys(arguments, &folder, is_there)?;
-    if !is_there {
-        let rules = rules(arguments, &made);
-        let begin = client.begin_signed(&keys, &arguments.system, &rules[..2]);
-        wait_for(async { begin.await.map_err(unpublished) })?;
-    }
     let repository = RepositoryArgs {
         repository: None,
         keys: Some(folder.clone()),
         root: None,
     };
-    let opened = wait_for(open(globals, &repository))?;
+    let (opened, made) = if is_there {
+        let opened = wait_for(open(globals, &repository))?;
+        as_many_as_asked(arguments, &opened.writer)?;
+        (opened, made_keys(arguments, &folder, is_there)?)
+    } else {
+        no_more_than_asked(arguments, &folder)?;
+        let made = made_keys(arguments, &folder, is_there)?;
+        let rules = rules(arguments, &made);
+        let begin = client.begin_signed(&keys, &arguments.system, &rules[..2]);
+        wait_for(async { begin.await.map_err(unpublished) })?;
+        (wait_for(open(globals, &repository))?, made)
+    };
     of_this(arguments, &opened.writer, &made)?;
     let made = Made {
         system: opened.writer.trust().system(),
@@ -133,6 +148,71 @@ fn at_server(globals: &Globals, arguments: &MakeKeysArgs, folder: PathBuf) -> Co
         keys: made,
     };
     say(globals, &made)
+}
+
+/// Whether a repository that is there already has the numbers that are asked for.
+fn as_many_as_asked(arguments: &MakeKeysArgs, writer: &RepositoryWriter) -> anyhow::Result<()> {
+    let standing = writer.standing();
+    let differs = standing.iter().any(|there| {
+        let asked = match there.role {
+            RoleType::Root => (arguments.root_keys, arguments.root_threshold),
+            RoleType::Targets => (arguments.publishers, arguments.publisher_threshold),
+            _ => return false,
+        };
+        let (keys, threshold) = (usize::from(asked.0), u64::from(asked.1));
+        (there.keys.len(), there.threshold) != (keys, threshold)
+    });
+    if !differs || writer.trust().system().name != arguments.system {
+        return Ok(());
+    }
+    let of = |role: RoleType| {
+        let mut roles = standing.iter();
+        let found = roles.find(|there| there.role == role);
+        found.map_or((0, 0), |there| (there.keys.len(), there.threshold))
+    };
+    let (roots, publishers) = (of(RoleType::Root), of(RoleType::Targets));
+    Err(refusal(
+        format!(
+            "the keys of system {} are made already, with other numbers: of {} root keys {} must sign, of {} publishers {}",
+            arguments.system, roots.0, roots.1, publishers.0, publishers.1
+        ),
+        format!(
+            "nothing was changed; change who may sign with `upstart keys rotate` (`--add`, `--remove`, `--threshold`), or ask for what is there: `--root-keys {} --root-threshold {} --publishers {} --publisher-threshold {}`",
+            roots.0, roots.1, publishers.0, publishers.1
+        ),
+    ))
+}
+
+/// Whether a folder, from which a repository is to begin, has keys that would be none of it; those of an earlier try are gone on with.
+fn no_more_than_asked(arguments: &MakeKeysArgs, folder: &Path) -> anyhow::Result<()> {
+    let asked = [
+        ("root", arguments.root_keys),
+        ("publisher", arguments.publishers),
+    ];
+    for (kind, number) in asked {
+        let has = |number: u8| folder.join(format!("{kind}-{number}.pem")).exists();
+        let Some(there) = (number.saturating_add(1)..=KEYS_MAX)
+            .rev()
+            .find(|it| has(*it))
+        else {
+            continue;
+        };
+        return Err(refusal(
+            format!(
+                "{} has the keys {kind}-1.pem to {kind}-{there}.pem already, and {number} are asked for",
+                folder.display()
+            ),
+            format!(
+                "nothing was changed; ask for {there} (`{}`), name another folder with `--keys DIR`, or remove the keys if nobody trusts them",
+                if kind == "root" {
+                    format!("--root-keys {there}")
+                } else {
+                    format!("--publishers {there}")
+                }
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// The keys of people: made, or as they are where a repository is there already.
@@ -148,6 +228,7 @@ fn made_keys(
             "name another folder with `--keys DIR`",
         )?;
     }
+    check_keys(folder).map_err(unsigned)?;
     let mut keys = Vec::new();
     for number in 1..=arguments.root_keys {
         let (name, roles) = (format!("root-{number}"), [RoleType::Root]);

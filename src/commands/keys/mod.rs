@@ -8,10 +8,11 @@ use super::publish::{keys_folder, unpublished};
 use crate::connection::{connect, explain};
 use crate::failure::{Advise, CommandFailure, CommandOutcome, failure, refusal};
 use crate::globals::Globals;
+use crate::output;
 use clap::{Args, Subcommand};
-use client::{Client, PublisherKeys};
+use client::{Client, PublisherKeys, check_keys};
 use repository::{RepositoryWriter, RoleType, SignError, Signer, TrustError, Verifier};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `upstart keys --help` says below the options.
 const AFTER_HELP: &str = "\
@@ -80,6 +81,7 @@ impl SignerArgs {
     fn signers(&self) -> anyhow::Result<Vec<Signer>> {
         let mut signers = Vec::new();
         for path in &self.signing_keys {
+            check_keys(path).map_err(unsigned)?;
             signers.extend(Signer::read(path).map_err(unsigned)?);
         }
         let commands = self.sign_with.iter().cloned();
@@ -142,11 +144,23 @@ pub(super) async fn open(
             "give its folder as `--repository DIR`, or make one: `upstart keys make --system NAME --repository DIR`",
         ));
     }
-    let writer = RepositoryWriter::open(path).await.map_err(unsigned)?;
     Ok(OpenedRepository {
-        writer,
+        writer: open_folder(path).await?,
         served: None,
     })
+}
+
+/// The repository in a folder; says so where a change that was interrupted is ended by that.
+async fn open_folder(path: &Path) -> anyhow::Result<RepositoryWriter> {
+    let writer = RepositoryWriter::open(path).await.map_err(unsigned)?;
+    if writer.has_ended_a_change() {
+        output::note(&format!(
+            "a change of {} was interrupted, and is ended now: this is root {}",
+            path.display(),
+            writer.trust().root_version()
+        ));
+    }
+    Ok(writer)
 }
 
 async fn open_served(
@@ -214,7 +228,10 @@ pub(super) fn untrusted(error: &TrustError) -> anyhow::Error {
 fn says_no(error: &TrustError) -> bool {
     !matches!(
         error,
-        TrustError::Transport { .. } | TrustError::State { .. } | TrustError::TooSlow { .. }
+        TrustError::Transport { .. }
+            | TrustError::State { .. }
+            | TrustError::Unkept { .. }
+            | TrustError::TooSlow { .. }
     )
 }
 

@@ -15,7 +15,7 @@ fn what_is_the_agents_alone_is_private() {
     for (path, expected) in [
         ("", 0o711),
         ("artifacts", 0o700),
-        ("cache", 0o700),
+        ("from-server", 0o700),
         ("adapters", 0o700),
         ("journal", 0o600),
         ("journal.witness", 0o600),

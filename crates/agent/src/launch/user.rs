@@ -1,6 +1,6 @@
 //! Becoming another user, groups included.
 
-use crate::trust::hidden_owner;
+use access::hidden_owner;
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, setgid, setgroups, setuid};
 use std::ffi::CString;
 use std::io;

@@ -43,6 +43,7 @@ pub fn claim(data: &Path) -> Result<Claimed, AgentError> {
         }
     };
     let records = Journal::claim(&layout.journal(), forget)?;
+    super::data_directory::take_over(&layout)?;
     let node = enrolment::enrolled(&layout, None).map(|enrolled| enrolled.node);
     Ok(Claimed { records, node })
 }

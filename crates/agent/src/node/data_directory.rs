@@ -1,8 +1,9 @@
 //! The data directory is made ready for an agent.
 
 use super::agent_error::{AgentError, at};
+use crate::layout::Layout;
 use crate::trust;
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
     for (name, mode) in [
         ("versions", 0o711),
         ("lib", 0o711),
-        ("cache", 0o700),
+        ("from-server", 0o700),
         ("artifacts", 0o700),
         ("adapters", 0o700),
     ] {
@@ -36,6 +37,33 @@ pub(super) fn prepare(data: &Path) -> Result<PathBuf, AgentError> {
             .map_err(at(&folder))?;
     }
     Ok(data)
+}
+
+/// Takes over what an agent of an earlier build has kept of its server in a folder that looked as if nobody would miss it. Only the
+/// agent that has locked the journal does this.
+pub(super) fn take_over(layout: &Layout) -> Result<(), AgentError> {
+    let (before, now) = (layout.heard_by_earlier_builds(), layout.heard());
+    match std::fs::rename(&before, &now) {
+        Ok(()) => {
+            let root = layout.root();
+            let synced = File::open(root).and_then(|folder| folder.sync_all());
+            synced.map_err(at(root))?;
+            tracing::info!(from = %before.display(), to = %now.display(), "what was heard from the server is kept here now");
+            Ok(())
+        }
+        // There is none, or this agent has heard from its server since: that is newer.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::DirectoryNotEmpty
+                    | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(at(&before)(error)),
+    }
 }
 
 /// Why a path cannot be a data directory's. The dynamic linker cuts `LD_PRELOAD` at blanks and colons (ld.so(8)): it would load what
@@ -131,6 +159,28 @@ mod tests {
         std::fs::create_dir(folder.path().join("versions")).expect("made");
         std::fs::write(folder.path().join("agent.log"), "").expect("written");
         assert!(prepare(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn what_an_earlier_build_kept_of_its_server_is_taken_over_unless_there_is_newer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = prepare(folder.path()).expect("prepared");
+        let layout = Layout::new(&data);
+        let keep = |text: &str| {
+            std::fs::create_dir_all(data.join("cache/repository")).expect("made");
+            std::fs::write(data.join("cache/view.json"), text).expect("written");
+        };
+        take_over(&layout).expect("there is none");
+        keep("old");
+        take_over(&layout).expect("taken over");
+        assert!(!data.join("cache").exists());
+        let view = data.join("from-server/view.json");
+        assert_eq!(std::fs::read_to_string(&view).expect("there"), "old");
+        assert!(data.join("from-server/repository").is_dir());
+        // An earlier build has run once more.
+        keep("older");
+        take_over(&layout).expect("left alone");
+        assert_eq!(std::fs::read_to_string(&view).expect("there"), "old");
     }
 
     #[test]

@@ -155,6 +155,6 @@ impl HeldCalls {
     }
 
     fn held_file(&self) -> PathBuf {
-        self.surroundings.layout.cache().join("held.json")
+        self.surroundings.layout.heard().join("held.json")
     }
 }

@@ -47,7 +47,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     }
     config.data = super::data_directory::prepare(&config.data)?;
     let layout = Layout::new(&config.data);
-    let (mut journal, records) = Journal::open(&layout.journal())?;
+    let (mut journal, records) = locked(&layout)?;
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
     let credential = OwnCredential::open(&layout, &client).await?.map(Arc::new);
@@ -113,12 +113,20 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     ended?.into_result()
 }
 
+<<<<<<< HEAD
 /// Has the node's certificate renewed, where it has one.
 fn look_after_credential(credential: Option<&Arc<OwnCredential>>, vital: &Vital) {
     if let Some(credential) = credential {
         let renewing = Arc::clone(credential).look_after();
         vital.spawn("renewal of the certificate", renewing);
     }
+=======
+/// The journal, whose lock keeps other agents away, in a directory that is as this one has it.
+fn locked(layout: &Layout) -> Result<(Journal, Vec<Record>), AgentError> {
+    let opened = Journal::open(&layout.journal())?;
+    super::data_directory::take_over(layout)?;
+    Ok(opened)
+>>>>>>> findings
 }
 
 /// What lies at the node, as far as its journal can be read.

@@ -41,6 +41,9 @@ pub struct SystemView {
     /// Why the server cannot store what changes, as long as it cannot: what nodes tell meanwhile is missing.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// Which files of published versions the repository lacks, and how to put them back: nodes that need them wait.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
     /// The socket at which the server would tell its token to its own user, as long as somebody else has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_taken: Option<String>,

@@ -4,6 +4,7 @@ mod attacks;
 mod attacks_on_roots;
 mod copies;
 mod interoperation;
+mod interruptions;
 mod signing;
 mod web;
 

@@ -125,6 +125,8 @@ fn digest(name: &str) -> Result<Digest, RequestRefusal> {
 fn unknown(digest: Digest) -> RequestRefusal {
     refuse(
         Kind::UNKNOWN_ARTIFACT,
-        format!("There is no artifact {digest}; upload it with PUT."),
+        format!(
+            "There is no artifact {digest}; upload it with PUT. If it is of a published version, publish that version's folder again: `upstart publish DIR` uploads what is missing."
+        ),
     )
 }

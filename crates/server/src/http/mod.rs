@@ -23,7 +23,7 @@ mod upgrades;
 use crate::config::ServerConfig;
 use crate::local::Missed;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::repository::{RepositoryFolder, SignedRepository};
+use crate::repository::{DamagedFile, RepositoryFolder, SignedRepository};
 use crate::rules::Order;
 use crate::state_writer::StateWriter;
 use crate::udb::Udb;
@@ -33,6 +33,7 @@ use axum::http::Method;
 use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -54,6 +55,8 @@ pub struct App {
     pub(crate) refused: RefusedLately,
     /// The socket at which its own user would be told it.
     pub(crate) missed: Missed,
+    /// Files of published versions that the repository lacks.
+    pub(crate) damaged: Arc<Mutex<Vec<DamagedFile>>>,
     /// Becomes true when the server stops: waiting answers come at once.
     pub(crate) stopping: watch::Receiver<bool>,
 }

@@ -20,6 +20,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
+/// How many damaged files are told at once.
+const DAMAGED_SHOWN: usize = 20;
+
 #[utoipa::path(get, path = "/v1/system", tag = "system",
     responses((status = 200, body = SystemView), (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// The whole system as the server sees it.
@@ -28,7 +31,21 @@ pub(super) async fn system(State(app): State<App>) -> Json<SystemView> {
     let mut view = app.state_writer.state().system_view(now_ms);
     view.trouble = app.state_writer.trouble();
     view.socket_taken = app.missed.name();
+    view.damaged = damaged(&app).await;
     Json(view)
+}
+
+/// What the repository lacks of published versions, as far as it has not been put back.
+async fn damaged(app: &App) -> Vec<String> {
+    let known = app.damaged.lock().clone();
+    let mut problems = Vec::new();
+    for file in known {
+        if problems.len() == DAMAGED_SHOWN {
+            break;
+        }
+        problems.extend(file.problem(&app.repository).await);
+    }
+    problems
 }
 
 /// Where a page of the history begins, how long it is, and how long it may wait for its first entry.

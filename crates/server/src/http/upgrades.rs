@@ -4,14 +4,14 @@ use super::App;
 use super::json_request::{Asker, JsonRequest, Named, Queried};
 use super::pages::PageQuery;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::repository::{self, PublishedUpgrades, SignedChange};
+use crate::repository::{self, PublishedUpgrades, RepositoryTexts, SignedChange};
 use crate::rules::{Order, Publication, unknown_version};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use model::api::{Page, Problem, PublishRequest, UpgradeSummary, WithdrawRequest};
-use model::ids::{Revision, Version};
+use model::ids::{Place, Revision, Version};
 use model::manifest::Digest;
 use serde_json::Value;
 
@@ -25,7 +25,8 @@ pub(super) async fn publish(
 ) -> Result<Json<Value>, RequestRefusal> {
     whole(async move {
         let manifest = &asked.body.manifest;
-        let upgrade = repository::prove(&app.repository, manifest).await?;
+        let proved = repository::prove(&app.repository, manifest).await?;
+        let upgrade = proved.upgrade;
         let digest = app.repository.store(manifest).await?;
         let _turn = app.signed.turn().await?;
         app.catch_up().await?;
@@ -42,6 +43,7 @@ pub(super) async fn publish(
         let order = Order::Publish(Box::new(Publication {
             manifest_sha256: digest.to_string(),
             upgrade,
+            texts: proved.texts,
             revise: asked.body.revise,
             system_id,
         }));
@@ -66,8 +68,9 @@ async fn signed(
         && let Ok(digest) = summary.manifest_sha256.parse::<Digest>()
     {
         let (version, revision) = (summary.version, summary.revision);
+        let text = app.repository.text(digest).await?;
         app.repository
-            .place_manifest(version, revision, digest)
+            .place_manifest(Place { version, revision }, &text)
             .await?;
     }
     if let Some(change) = change {
@@ -168,7 +171,11 @@ pub(super) async fn manifest(
         published.summary.manifest_sha256.parse::<Digest>()
     };
     let digest = digest.map_err(|error| refuse(Kind::REPOSITORY_UNAVAILABLE, error.to_string()))?;
-    let text = app.repository.text(digest).await?;
+    let texts = RepositoryTexts {
+        repository: &app.repository,
+        udb: &*app.udb,
+    };
+    let text = texts.text(digest, "a manifest").await?;
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
         (

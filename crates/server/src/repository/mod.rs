@@ -2,19 +2,24 @@
 
 mod download;
 mod expiry;
+mod placing;
 mod proof;
 mod published;
 mod signed;
+mod texts;
 mod upload;
+mod wholeness;
 
 pub(crate) use download::{Range, range};
-pub(crate) use expiry::warning;
-pub(crate) use proof::{prove, prove_again};
+pub(crate) use expiry::ExpiryWarnings;
+pub(crate) use proof::{ProvedBundle, prove, prove_again};
 pub(crate) use published::PublishedUpgrades;
 pub(crate) use signed::{SignedChange, SignedRepository};
+pub(crate) use texts::RepositoryTexts;
+pub(crate) use wholeness::{DamagedFile, damaged};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
-use model::ids::{Place, Revision, Version};
+use model::ids::Place;
 use model::manifest::Digest;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,13 +119,10 @@ impl RepositoryFolder {
     /// Puts a manifest where clients of the signed repository look for it.
     pub(crate) async fn place_manifest(
         &self,
-        version: Version,
-        revision: Revision,
-        digest: Digest,
+        place: Place,
+        text: &str,
     ) -> Result<(), RequestRefusal> {
-        let text = self.text(digest).await?;
-        let place = Place { version, revision };
-        let placed = signed::place_manifest(&self.root, place, digest, &text).await;
+        let placed = placing::place_manifest(&self.root, place, text).await;
         placed.map_err(|error| unusable(&error))
     }
 }

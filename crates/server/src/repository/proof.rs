@@ -1,10 +1,11 @@
 //! Bundles are proved from their artifacts: what is published is what was checked.
 
-use super::RepositoryFolder;
+use super::{RepositoryFolder, RepositoryTexts};
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::udb::KeptText;
 use model::bundle::folder::UPGRADE_FILE_BYTES_MAX;
 use model::bundle::{BundleError, Upgrade, UpgradeFile};
-use model::manifest::{Manifest, ManifestError, UPGRADE_FILE};
+use model::manifest::{Digest, Manifest, ManifestError, UPGRADE_FILE};
 use std::sync::Arc;
 
 /// How many missing artifacts a refusal names.
@@ -13,22 +14,47 @@ const MISSING_SHOWN: usize = 20;
 /// How many mistakes a refusal names.
 const MISTAKES_SHOWN: usize = 20;
 
+/// A bundle that was proved, and the texts from which it can be proved again.
+#[derive(Clone, Debug)]
+pub(crate) struct ProvedBundle {
+    pub(crate) upgrade: Arc<Upgrade>,
+    /// The manifest and `upgrade.toml`.
+    pub(crate) texts: Vec<KeptText>,
+}
+
 /// Reads the manifest, checks that all artifacts are there with their sizes, and proves the bundle.
 pub(crate) async fn prove(
     repository: &RepositoryFolder,
-    manifest: &str,
-) -> Result<Arc<Upgrade>, RequestRefusal> {
-    let manifest = parse(manifest)?;
+    text: &str,
+) -> Result<ProvedBundle, RequestRefusal> {
+    let manifest = parse(text)?;
     artifacts_are_there(repository, &manifest).await?;
-    upgrade(repository, &manifest, false).await
+    let upgrade_file = repository.text(upgrade_file(&manifest)?).await?;
+    let upgrade = upgrade(&manifest, &upgrade_file, false)?;
+    Ok(proved(upgrade, text, upgrade_file))
 }
 
-/// Proves a bundle that was published before; of its artifacts only `upgrade.toml` must still be there.
+/// Proves a bundle that was published before, from its texts alone.
 pub(crate) async fn prove_again(
-    repository: &RepositoryFolder,
-    manifest: &str,
-) -> Result<Arc<Upgrade>, RequestRefusal> {
-    upgrade(repository, &parse(manifest)?, true).await
+    manifest: Digest,
+    texts: &RepositoryTexts<'_>,
+) -> Result<ProvedBundle, RequestRefusal> {
+    let text = texts.text(manifest, "its manifest").await?;
+    let manifest = parse(&text)?;
+    let upgrade_file = texts.text(upgrade_file(&manifest)?, UPGRADE_FILE).await?;
+    let upgrade = upgrade(&manifest, &upgrade_file, true)?;
+    Ok(proved(upgrade, &text, upgrade_file))
+}
+
+fn proved(upgrade: Arc<Upgrade>, manifest: &str, upgrade_file: String) -> ProvedBundle {
+    let kept = |text: String| KeptText {
+        sha256: Digest::of(text.as_bytes()).to_string(),
+        text,
+    };
+    ProvedBundle {
+        upgrade,
+        texts: vec![kept(manifest.to_owned()), kept(upgrade_file)],
+    }
 }
 
 fn parse(manifest: &str) -> Result<Manifest, RequestRefusal> {
@@ -38,11 +64,8 @@ fn parse(manifest: &str) -> Result<Manifest, RequestRefusal> {
     })
 }
 
-async fn upgrade(
-    repository: &RepositoryFolder,
-    manifest: &Manifest,
-    again: bool,
-) -> Result<Arc<Upgrade>, RequestRefusal> {
+/// The digest of a manifest's `upgrade.toml`.
+fn upgrade_file(manifest: &Manifest) -> Result<Digest, RequestRefusal> {
     let upgrade_file = manifest
         .file(UPGRADE_FILE)
         .ok_or_else(|| bundle_refused("it has no upgrade.toml"))?;
@@ -51,12 +74,15 @@ async fn upgrade(
             "upgrade.toml is larger than {UPGRADE_FILE_BYTES_MAX} bytes"
         )));
     }
-    let text = repository.text(upgrade_file.sha256).await?;
+    Ok(upgrade_file.sha256)
+}
+
+fn upgrade(manifest: &Manifest, text: &str, again: bool) -> Result<Arc<Upgrade>, RequestRefusal> {
     let mistakes = |errors: Vec<BundleError>| {
         let shown = errors.iter().take(MISTAKES_SHOWN).map(ToString::to_string);
         bundle_refused(&shown.collect::<Vec<_>>().join("\n"))
     };
-    let file = UpgradeFile::parse(&text).map_err(mistakes)?;
+    let file = UpgradeFile::parse(text).map_err(mistakes)?;
     let files = manifest.listing();
     let proved = if again {
         file.prove_again(&files)

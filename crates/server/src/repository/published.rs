@@ -4,6 +4,7 @@ use crate::state::{PublishedRevision, SystemState};
 use ::repository::{Catalogue, SignedManifest, SignedUpgrade};
 use model::api::UpgradeSummary;
 use model::ids::{Place, Revision, Version};
+use model::manifest::Digest;
 use std::collections::BTreeMap;
 
 /// What the database has published, as far as it must agree with what is signed.
@@ -26,6 +27,13 @@ impl PublishedUpgrades {
             revisions: state.revisions.iter().map(place).collect(),
             summaries: state.summaries(),
         }
+    }
+
+    /// Every revision's place and manifest.
+    pub(crate) fn manifests(&self) -> Vec<(Place, Digest)> {
+        let revisions = self.revisions.iter();
+        let manifest = |(place, sha256): (&Place, &String)| Some((*place, sha256.parse().ok()?));
+        revisions.filter_map(manifest).collect()
     }
 
     /// An upgrade's newest revision.

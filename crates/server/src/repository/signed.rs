@@ -4,15 +4,15 @@
 //! and seals it if the database agrees.
 
 use super::PublishedUpgrades;
+use super::placing::{remove_leftovers, write_whole};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use ::repository::{
     Catalogue, FirstDocuments, PublicKey, RepositoryWriter, RoleType, SealedDocuments, SignError,
     SignedByPeople, SignedManifest, SignedUpgrade, Signer, SystemIdentity, TrustError, make_key,
-    manifest_path,
 };
 use jiff::{SignedDuration, Timestamp};
 use model::bundle::Upgrade;
-use model::ids::{Place, Revision, Version};
+use model::ids::{Revision, Version};
 use model::manifest::Digest;
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
@@ -90,6 +90,7 @@ impl SignedRepository {
         loop {
             match file.try_lock() {
                 Ok(()) => {
+                    remove_leftovers(&self.folder).await;
                     return Ok(SealingTurn {
                         _here: here,
                         _file: file,
@@ -157,7 +158,13 @@ impl SignedRepository {
     }
 
     async fn writer(&self) -> Result<RepositoryWriter, RequestRefusal> {
-        RepositoryWriter::open(&self.folder).await.map_err(refused)
+        let writer = RepositoryWriter::open(&self.folder)
+            .await
+            .map_err(refused)?;
+        if writer.has_ended_a_change() {
+            tracing::warn!(root = %writer.trust().root_version(), "a change of the signed repository was interrupted, and is ended now");
+        }
+        Ok(writer)
     }
 
     /// What is signed and not sealed yet; nobody who reads a repository looks for this name.
@@ -431,47 +438,6 @@ impl SignedRepository {
             .map(|it| (it.role.to_string(), it.expires))
             .collect())
     }
-}
-
-/// Puts a manifest where clients of the signed repository look for it. It can be made again at any time from its artifact.
-///
-/// # Errors
-/// The disk does not take it.
-pub(crate) async fn place_manifest(
-    folder: &Path,
-    place: Place,
-    digest: Digest,
-    text: &str,
-) -> io::Result<()> {
-    let path = folder.join(manifest_path(place, digest));
-    if fs::try_exists(&path).await? {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).await?;
-    }
-    write_whole(&path, text.as_bytes()).await
-}
-
-async fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Several servers may write the same.
-    let fresh = path.with_extension(format!("{:016x}.new", rand::random::<u64>()));
-    let written = write_and_rename(&fresh, path, bytes).await;
-    if written.is_err() {
-        // Half a file takes room that is wanted.
-        let _ = fs::remove_file(&fresh).await;
-    }
-    written?;
-    match path.parent() {
-        Some(folder) => super::sync_folder(folder).await,
-        None => Ok(()),
-    }
-}
-
-async fn write_and_rename(fresh: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(fresh, bytes).await?;
-    fs::File::open(fresh).await?.sync_all().await?;
-    fs::rename(fresh, path).await
 }
 
 /// Why something is not taken: what is signed wrongly apart from what the server cannot do.

@@ -25,6 +25,7 @@ pub(crate) use sync::check as check_sync;
 
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
+use crate::udb::KeptText;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, MembersRequest, NodeFact, PauseRequest,
     Principal, PublicRequest, RetireRequest, SyncNumber, SyncRequest, UpgradeSummary,
@@ -80,6 +81,8 @@ pub(crate) enum Order {
 pub(crate) struct Publication {
     pub(crate) manifest_sha256: String,
     pub(crate) upgrade: Arc<Upgrade>,
+    /// What it can be proved from again.
+    pub(crate) texts: Vec<KeptText>,
     pub(crate) revise: bool,
     /// The system's number, as its publishers have signed it.
     pub(crate) system_id: u64,

@@ -69,6 +69,9 @@ fn record(
         summary: summary.clone(),
         proved: std::sync::Arc::clone(upgrade),
     });
+    for text in &publication.texts {
+        draft.change(Change::Text(text.clone()));
+    }
     let (version, revision) = (summary.version, summary.revision);
     if publication.revise {
         let message = format!("version {version} is revised (revision {revision})");

@@ -77,6 +77,7 @@ impl SystemState {
             retired_through: self.retired_through,
             trouble: None,
             socket_taken: None,
+            damaged: Vec::new(),
         }
     }
 

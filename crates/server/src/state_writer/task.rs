@@ -4,7 +4,7 @@ use super::{BATCH_MAX, CONFLICT_PAUSE_MS_MAX, CONFLICTS_MAX, DurableState, Pendi
 use crate::config::ServerConfig;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::recovery::{ProvedUpgrades, recover};
-use crate::repository::RepositoryFolder;
+use crate::repository::{RepositoryFolder, RepositoryTexts};
 use crate::rules::{DecisionContext, decide};
 use crate::state::SystemState;
 use crate::udb::{Change, ChangeSet, KeyRecord, LoggedCommit, MissedCommits, Udb, UdbError};
@@ -251,7 +251,11 @@ impl Task {
         known.extend(proved(&read(&self.shared.state)));
         let stored = self.udb.load().await?;
         let now_ms = self.config.clock.now_ms();
-        let recovered = recover(stored, &self.repository, known, now_ms).await;
+        let texts = RepositoryTexts {
+            repository: &self.repository,
+            udb: &*self.udb,
+        };
+        let recovered = recover(stored, &texts, known, now_ms).await;
         let state = recovered.map_err(|error| {
             UdbError::Failed(format!(
                 "another server has published, and {error}; see that all servers share one repository"

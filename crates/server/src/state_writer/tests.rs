@@ -63,6 +63,10 @@ impl Udb for Troubled {
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
         self.inner.events(after, limit).await
     }
+
+    async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {
+        self.inner.text(sha256).await
+    }
 }
 
 struct World {
@@ -122,6 +126,7 @@ fn publish(version: u32) -> Order {
     Order::Publish(Box::new(Publication {
         manifest_sha256: format!("{version:064x}"),
         upgrade: upgrade(Version(version)),
+        texts: Vec::new(),
         revise: false,
         system_id: 1,
     }))

@@ -88,6 +88,15 @@ pub struct ServerLife {
     pub lost: Option<u64>,
 }
 
+/// A small text of the repository that a published version is proved from: kept here, too, so that a file that is lost there is put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptText {
+    /// Its digest, which is its name in the repository.
+    pub sha256: String,
+    /// The text.
+    pub text: String,
+}
+
 /// How many of them are kept: an agent that has seen none of these has been away for longer than any backup is old.
 pub(crate) const LIVES_KEPT: u64 = 1_000;
 
@@ -111,9 +120,11 @@ pub enum Change {
     Publish {
         /// What is listed.
         summary: UpgradeSummary,
-        /// What its bundle says; read back from the repository, not from the database.
+        /// What its bundle says; proved again from the repository's texts at each start.
         proved: Arc<Upgrade>,
     },
+    /// A text of the repository is kept here, too.
+    Text(KeptText),
     /// An upgrade is withdrawn.
     Withdraw(Version),
     /// A service (`class/service`) gets a public version, or has none any more.
@@ -171,6 +182,7 @@ impl Change {
                 | Self::EndInvitation(_)
                 | Self::Event(_)
                 | Self::Key(_)
+                | Self::Text(_)
                 | Self::Life(_)
                 | Self::ForgetKeysBefore(_)
         )
@@ -212,6 +224,8 @@ pub struct Stored {
     pub lives: Vec<ServerLife>,
     /// Every revision ever published.
     pub upgrades: BTreeMap<(Version, Revision), UpgradeSummary>,
+    /// The digests of the repository's texts that are kept here.
+    pub texts: BTreeSet<String>,
     /// The withdrawn versions.
     pub withdrawn: BTreeSet<Version>,
     /// Public versions by `class/service`.
@@ -332,6 +346,9 @@ pub trait Udb: Send + Sync + 'static {
 
     /// Entries of the history after a sequence number, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError>;
+
+    /// A text of the repository, as it was kept here under this digest; whoever takes it compares the two.
+    async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError>;
 
     /// Whether other servers commit here, too.
     fn is_shared(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What every backend must do: run for each of them.
 
 use super::{
-    Change, ChangeSet, HeldPermit, KeyRecord, MissedCommits, ServerLife, Stored, Udb, UdbError,
+    Change, ChangeSet, HeldPermit, KeptText, KeyRecord, MissedCommits, ServerLife, Stored, Udb,
+    UdbError,
 };
 use model::api::{
     Approval, Event, IdentityFact, InvitationFact, NodeFact, NodeReport, Pause, PermitFact, Role,
@@ -71,6 +72,8 @@ async fn everything_comes_back(udb: &impl Udb) {
             summary: summary(),
             proved: proved(),
         },
+        Change::Text(kept()),
+        Change::Text(kept()),
         Change::Withdraw(Version(1)),
         Change::Public("a/b".to_owned(), Some(Version(1))),
         Change::Public("a/b".to_owned(), Some(Version(2))),
@@ -95,6 +98,9 @@ async fn everything_comes_back(udb: &impl Udb) {
     udb.commit(commit(0, changes)).await.expect("commits");
     assert_eq!(udb.load().await, Ok(expected(udb.is_shared())));
     assert_eq!(udb.generation().await, Ok(1));
+    let text = udb.text(&kept().sha256).await;
+    assert_eq!(text, Ok(Some(kept().text)));
+    assert_eq!(udb.text("system").await, Ok(None), "no text of ours");
 }
 
 async fn conflicts_change_nothing(udb: &impl Udb, before: &Stored) {
@@ -200,6 +206,7 @@ fn expected(is_shared: bool) -> Stored {
         lives: vec![life(1, None), life(4, Some(9))],
         forgotten: [(NodeId(5), "n5".to_owned())].into(),
         upgrades: [((Version(1), Revision(1)), summary())].into(),
+        texts: [kept().sha256].into(),
         withdrawn: [Version(1)].into(),
         public: [("a/b".to_owned(), Version(2))].into(),
         paused: Some(pause()),
@@ -216,6 +223,13 @@ fn expected(is_shared: bool) -> Stored {
             .into(),
         invitations: [("open".to_owned(), invitation("open"))].into(),
         keys: vec![key()],
+    }
+}
+
+fn kept() -> KeptText {
+    KeptText {
+        sha256: "ab".repeat(32),
+        text: "a text\n\"quoted\", with a \0".to_owned(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What a server promised it still knows after a restart.
 
-use crate::support::{Running, Site, bundle, report, staged};
+use crate::support::{Running, Site, bundle, report, staged, until};
 use model::api::{ApproveRequest, PauseRequest, PublicRequest, VerdictAnswer};
 use model::ids::{NodeId, PermitId, Revision, Version};
+use model::manifest::Digest;
 use server::ServerError;
+use std::path::PathBuf;
 
 /// Makes one change of every kind; answers the number of a confirmed permit.
 async fn change_everything(server: &Running, nodes: &[NodeId]) -> PermitId {
@@ -114,22 +116,6 @@ async fn a_remembered_answer_is_remembered_across_a_restart() {
 }
 
 #[tokio::test]
-async fn a_repository_that_lost_a_file_is_told_at_the_start() {
-    let site = Site::new();
-    let server = site.start().await;
-    let summary = server
-        .publish(&bundle(1, ""), false)
-        .await
-        .expect("published");
-    server.stop().await;
-    let artifacts = site.data.path().join("server/repository/artifacts");
-    std::fs::remove_file(artifacts.join(&summary.manifest_sha256)).expect("removed");
-    let started = server::Server::bind(site.config()).await;
-    let error = started.err().expect("refused");
-    assert!(error.to_string().contains("version 1"), "{error}");
-}
-
-#[tokio::test]
 async fn a_directory_serves_one_server_at_a_time() {
     let site = Site::new();
     let server = site.start().await;
@@ -139,28 +125,112 @@ async fn a_directory_serves_one_server_at_a_time() {
     site.start().await.stop().await;
 }
 
-#[tokio::test]
-async fn an_old_artifact_that_is_gone_keeps_nobody_from_starting() {
-    let site = Site::new();
+/// Two versions, and everything of the first one's repository is gone but its metadata.
+async fn publish_and_lose(site: &Site, lost: impl Fn(&Digest) -> bool) -> [Digest; 3] {
     let server = site.start().await;
-    server
+    let summary = (server.publish(&bundle(1, ""), false).await).expect("published");
+    (server.publish(&bundle(2, ""), false).await).expect("published");
+    server.stop().await;
+    let manifest = summary.manifest_sha256.parse().expect("a digest");
+    let files = [
+        manifest,
+        Digest::of(bundle(1, "").as_bytes()),
+        Digest::of(b""),
+    ];
+    for file in files.iter().filter(|file| lost(file)) {
+        std::fs::remove_file(artifact(site, *file)).expect("removed");
+    }
+    files
+}
+
+fn artifact(site: &Site, digest: Digest) -> PathBuf {
+    let artifacts = site.data.path().join("server/repository/artifacts");
+    artifacts.join(digest.to_string())
+}
+
+#[tokio::test]
+async fn a_text_that_the_repository_has_lost_or_that_is_damaged_is_put_back() {
+    let site = Site::new();
+    let lens = Digest::of(b"");
+    let [manifest, upgrade_file, _] = publish_and_lose(&site, |file| *file != lens).await;
+    let server = site.start().await;
+    let text = server.client.manifest(Version(1), Revision(1)).await;
+    assert_eq!(Digest::of(text.expect("there").as_bytes()), manifest);
+    let back = std::fs::read(artifact(&site, upgrade_file)).expect("put back");
+    assert_eq!(back, bundle(1, "").as_bytes());
+    server.stop().await;
+    for file in [manifest, upgrade_file] {
+        std::fs::write(artifact(&site, file), "something else").expect("written");
+    }
+    let placed = site.data.path().join(format!(
+        "server/repository/targets/upgrades/{manifest}.1.1.json"
+    ));
+    std::fs::write(&placed, "something else").expect("written");
+    site.start().await.stop().await;
+    for file in [manifest, upgrade_file] {
+        let back = std::fs::read(artifact(&site, file)).expect("put back");
+        assert_eq!(Digest::of(&back), file);
+    }
+    let back = std::fs::read(&placed).expect("put back");
+    assert_eq!(Digest::of(&back), manifest);
+}
+
+/// A database of an earlier build has no texts; the first start keeps them.
+#[tokio::test]
+async fn texts_that_the_database_does_not_have_are_kept_at_a_start() {
+    let site = Site::new();
+    let [manifest, ..] = publish_and_lose(&site, |_| false).await;
+    let forget = || {
+        let database = site.data.path().join("server/udb.sqlite");
+        let database = rusqlite::Connection::open(database).expect("opens");
+        let forget = "DELETE FROM texts WHERE name GLOB 'repository/*'";
+        database.execute(forget, []).expect("forgotten")
+    };
+    assert_eq!(forget(), 4, "a manifest and an upgrade.toml each");
+    site.start().await.stop().await;
+    std::fs::remove_file(artifact(&site, manifest)).expect("removed");
+    site.start().await.stop().await;
+    assert!(artifact(&site, manifest).exists());
+    // What neither has stops the server, which says what it lacks.
+    forget();
+    std::fs::remove_file(artifact(&site, manifest)).expect("removed");
+    let error = (server::Server::bind(site.config()).await.err()).expect("refused");
+    let told = error.to_string();
+    assert!(
+        told.contains("version 1") && told.contains(&manifest.to_string()),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_gone_keeps_nobody_from_starting_and_is_told_until_it_is_back() {
+    let site = Site::new();
+    let lens = Digest::of(b"");
+    publish_and_lose(&site, |file| *file == lens).await;
+    let server = site.start().await;
+    let damaged = async || server.client.system().await.expect("answers").damaged;
+    let told = until("the server to look", async || {
+        damaged().await.into_iter().next()
+    });
+    let told = told.await;
+    let place = artifact(&site, lens);
+    for part in ["lens.toml of version 1.1 is missing", "upstart publish DIR"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(told.contains(&place.display().to_string()), "{told}");
+    let refused = server.client.artifact(&lens.to_string(), 0).await;
+    let refused = refused.expect_err("not there").to_string();
+    assert!(
+        refused.contains("publish that version's folder again"),
+        "{refused}"
+    );
+    // Its folder is published again.
+    let again = server
         .publish(&bundle(1, ""), false)
         .await
-        .expect("published");
-    server.stop().await;
-    let artifacts = site.data.path().join("server/repository/artifacts");
-    let lens = model::manifest::Digest::of(b"");
-    std::fs::remove_file(artifacts.join(lens.to_string())).expect("removed");
-    let server = site.start().await;
-    assert_eq!(
-        server
-            .client
-            .system()
-            .await
-            .expect("answers")
-            .upgrades
-            .len(),
-        1
-    );
+        .expect("the same");
+    assert_eq!((again.version, again.revision), (Version(1), Revision(1)));
+    assert!(place.exists());
+    assert_eq!(damaged().await, Vec::<String>::new());
     server.stop().await;
 }

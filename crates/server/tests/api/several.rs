@@ -1,6 +1,6 @@
 //! Several servers over one PostgreSQL database are one.
 
-use crate::support::{Running, Site, report, staged};
+use crate::support::{LIMIT, Running, Site, report, staged, until};
 use client::Client;
 use harness::{PgBouncer, Postgres};
 use model::api::{EventKind, PauseRequest, SyncRequest, VerdictAnswer};
@@ -8,24 +8,10 @@ use model::ids::{NodeId, Version};
 use reqwest::Method;
 use std::time::{Duration, Instant};
 
-/// How long anything that must happen may take, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
-
 /// Two servers, each over its URL of one database.
 async fn two(site: &Site, urls: [&str; 2]) -> [Running; 2] {
     let one = site.start_over(urls[0], "one").await;
     [one, site.start_over(urls[1], "other").await]
-}
-
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn asked(seen_view: Option<u64>) -> SyncRequest {

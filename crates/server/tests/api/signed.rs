@@ -320,10 +320,16 @@ async fn what_a_server_had_begun_is_sealed_or_forgotten_at_its_next_start() {
     let shop = Shop::open().await;
     let metadata = shop.repository().join("metadata");
     let before = std::fs::read(metadata.join("timestamp.json")).expect("there");
+    // The publisher has not seen what was sealed either: it is sealed once more, perhaps in another second.
+    let system = shop.server.client.repository().await.expect("answers");
+    let number = system.system.expect("begun").system_id;
+    let trusted = shop.keys().folder.join(format!("trusted-{number}.json"));
+    let seen = std::fs::read(&trusted).expect("there");
     shop.server
         .publish(&bundle(2, "second"), false)
         .await
         .expect("published");
+    std::fs::write(&trusted, seen).expect("written");
     let (site, server) = (shop.site, shop.server);
     server.stop().await;
     let targets = std::fs::read(metadata.join("3.targets.json")).expect("there");
@@ -362,6 +368,29 @@ async fn what_a_server_had_begun_is_sealed_or_forgotten_at_its_next_start() {
             .upgrades
             .contains_key(&Version(2))
     );
+    shop.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_publish_that_was_killed_has_left_is_removed_at_the_next() {
+    let shop = Shop::open().await;
+    let (metadata, manifests) = (
+        shop.repository().join("metadata"),
+        shop.repository().join("targets/upgrades"),
+    );
+    let left = metadata.join("pending.0123456789abcdef.new");
+    let (old, new) = (manifests.join("a.1.1.old.new"), manifests.join("a.1.1.new"));
+    for file in [&left, &old, &new] {
+        std::fs::write(file, "{\"signed\":").expect("written");
+    }
+    let hours = std::time::Duration::from_secs(2 * 60 * 60);
+    let file = std::fs::File::options().append(true).open(&old);
+    let aged = file.and_then(|file| file.set_modified(std::time::SystemTime::now() - hours));
+    aged.expect("aged");
+    let published = shop.server.publish(&bundle(2, "second"), false).await;
+    published.expect("published");
+    assert!(!left.exists() && !old.exists());
+    assert!(new.exists(), "another server may be writing it");
     shop.server.stop().await;
 }
 

@@ -14,9 +14,13 @@ use server::{Server, ServerClock, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// How long anything that must happen may take, on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const TOKEN: &str = "open-sesame-for-tests";
 
@@ -240,6 +244,18 @@ impl Running {
             ..SyncRequest::default()
         };
         self.client.sync(node, &request, None).await
+    }
+}
+
+/// What is found once it is there.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

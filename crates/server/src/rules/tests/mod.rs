@@ -221,6 +221,7 @@ pub(super) fn publication(version: u32, from: u32, part: &str, revise: bool) -> 
     Publication {
         manifest_sha256: Digest::of(text.as_bytes()).to_string(),
         upgrade: Arc::new(checked.upgrade),
+        texts: Vec::new(),
         revise,
         system_id: 0xfeed_beef,
     }

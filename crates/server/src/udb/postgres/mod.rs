@@ -135,6 +135,12 @@ impl Postgres {
         let found = timeout(ANSWER_LIMIT, read::events(&client, after, limit)).await;
         finished(client, found)
     }
+
+    async fn text_once(&self, sha256: &str) -> Result<Option<String>, PostgresTrouble> {
+        let client = connection(&self.pool).await?;
+        let found = timeout(ANSWER_LIMIT, read::kept_text(&client, sha256)).await;
+        finished(client, found)
+    }
 }
 
 /// A connection of the pool, or a new one.
@@ -195,6 +201,10 @@ impl Udb for Postgres {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
         Ok(again_if_broken!(self.events_once(after, limit))?)
+    }
+
+    async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {
+        Ok(again_if_broken!(self.text_once(sha256))?)
     }
 
     fn is_shared(&self) -> bool {

@@ -67,7 +67,8 @@ pub(super) async fn load(client: &mut Object) -> Result<(Stored, CommitHead), Po
         last_permit: PermitId(u64::try_from(head.last_permit).unwrap_or(0)),
         ..Stored::default()
     };
-    let facts = "SELECT kind, name, fact FROM upstart.facts ORDER BY kind, name";
+    // Texts are read when one is needed.
+    let facts = "SELECT kind, name, CASE kind WHEN 'text' THEN '' ELSE fact END FROM upstart.facts ORDER BY kind, name";
     for row in transaction.query_typed(facts, &[]).await? {
         take_fact(&mut stored, &row)?;
     }
@@ -89,6 +90,9 @@ fn take_fact(stored: &mut Stored, row: &Row) -> Result<(), PostgresTrouble> {
             let summary: UpgradeSummary = json(row, 2)?;
             let number = (summary.version, summary.revision);
             stored.upgrades.insert(number, summary);
+        }
+        "text" => {
+            stored.texts.insert(name.to_owned());
         }
         "withdrawn" => {
             stored.withdrawn.insert(json(row, 2)?);
@@ -202,6 +206,16 @@ pub(super) async fn events(
         )
         .await?;
     rows.iter().map(|row| json(row, 0)).collect()
+}
+
+/// A text of the repository, if it is kept here.
+pub(super) async fn kept_text(
+    client: &Object,
+    sha256: &str,
+) -> Result<Option<String>, PostgresTrouble> {
+    let query = "SELECT fact FROM upstart.facts WHERE kind = 'text' AND name = $1";
+    let rows = client.query_typed(query, &[(&sha256, Type::TEXT)]).await?;
+    rows.first().map(|row| json(row, 0)).transpose()
 }
 
 /// Takes a lock that ends with the transaction, if nobody has it.

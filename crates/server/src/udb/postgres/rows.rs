@@ -34,7 +34,11 @@ impl Rows {
         rows.is_news = commit.changes.iter().any(is_news);
         // What was published is proved from the repository, not from here.
         let told = !(commit.changes.iter()).any(|change| matches!(change, Change::Publish { .. }));
-        rows.log = told.then(|| text(&commit.changes)).transpose()?;
+        let changes = commit.changes.iter();
+        let changes: Vec<&Change> = changes
+            .filter(|it| !matches!(it, Change::Text(_)))
+            .collect();
+        rows.log = told.then(|| text(&changes)).transpose()?;
         Ok(rows)
     }
 
@@ -51,6 +55,7 @@ impl Rows {
                 let name = format!("{}.{}", summary.version, summary.revision);
                 self.fact("upgrade", name, Some(summary))?;
             }
+            Change::Text(kept) => self.fact("text", kept.sha256.clone(), Some(&kept.text))?,
             Change::Withdraw(version) => {
                 self.fact("withdrawn", version.to_string(), Some(version))?;
             }

@@ -127,6 +127,14 @@ impl Udb for Sqlite {
         })
         .await
     }
+
+    async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {
+        let sha256 = sha256.to_owned();
+        on(&self.reader, move |connection| {
+            read::kept_text(connection, &sha256)
+        })
+        .await
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,19 @@ use model::ids::{NodeId, PermitId, Revision, Version};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde::de::DeserializeOwned;
 
+/// What the names of the repository's texts begin with; a digest follows.
+const TEXT: &str = "repository/";
+
+/// The name of a text of the repository.
+pub(super) fn name_of_text(sha256: &str) -> String {
+    format!("{TEXT}{sha256}")
+}
+
+/// A text of the repository, if it is kept here.
+pub(super) fn kept_text(connection: &Connection, sha256: &str) -> Result<Option<String>, UdbError> {
+    text(connection, &name_of_text(sha256))
+}
+
 /// Everything, from one consistent moment.
 pub(super) fn load(connection: &mut Connection) -> Result<Stored, UdbError> {
     let transaction = connection.transaction().map_err(failed)?;
@@ -49,6 +62,16 @@ fn load_upgrades(transaction: &Transaction<'_>, stored: &mut Stored) -> Result<(
             let number = (Version(row.get(0)?), Revision(row.get(1)?));
             Ok((number, json(row, 2)?))
         },
+    )?
+    .into_iter()
+    .collect();
+    stored.texts = rows(
+        transaction,
+        &format!(
+            "SELECT substr(name, {}) FROM texts WHERE name GLOB '{TEXT}*'",
+            TEXT.len() + 1
+        ),
+        |row| row.get(0),
     )?
     .into_iter()
     .collect();

@@ -34,6 +34,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
             "INSERT INTO upgrades (version, revision, summary) VALUES (?1, ?2, ?3)",
             params![summary.version.0, summary.revision.0, text(summary)?],
         ),
+        Change::Text(kept) => set_text(to, &read::name_of_text(&kept.sha256), Some(&kept.text)),
         Change::Withdraw(version) => run(
             to,
             "INSERT INTO withdrawn (version) VALUES (?1)",
