@@ -261,7 +261,9 @@ fn a_server_on_another_host_is_not_asked_without_its_token() {
     let token = ("UPSTART_TOKEN", "a-token-without-a-pin");
     let mut unpinned = upstart();
     unpinned.args(["status", "--server", "https://192.0.2.1:9"]);
-    let said = run(unpinned.env(token.0, token.1)).expect_advice(2).stderr();
+    let said = run(unpinned.env(token.0, token.1))
+        .expect_advice(2)
+        .stderr();
     assert!(said.contains("which servers it is for"), "{said}");
     let mut plain = upstart();
     plain.args(["status", "--server", "http://192.0.2.1:9"]);

@@ -112,7 +112,7 @@ impl Layout {
 
     /// The last of the server's views.
     pub fn view(&self) -> PathBuf {
-        self.cache().join("view.json")
+        self.heard().join("view.json")
     }
 
     /// The last of the server's views whose upgrades could all be used.

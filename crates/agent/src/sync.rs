@@ -44,14 +44,6 @@ const EXPIRED: &str = "/problems/certificate-expired";
 /// How many events wait for a server that is away; older ones are dropped, the journal has what matters.
 const EVENTS_KEPT_MAX: usize = 4_096;
 
-<<<<<<< HEAD
-=======
-/// The last view that was heard.
-pub(crate) fn view_file(layout: &Layout) -> PathBuf {
-    layout.heard().join("view.json")
-}
-
->>>>>>> findings
 /// What the rest of the agent holds of the conversation.
 #[derive(Clone)]
 pub(crate) struct ServerLink {

@@ -179,7 +179,11 @@ impl Client {
         if let Some(given) = &self.given {
             return given.token.pin;
         }
-        for server in self.servers.iter().filter(|server| server.scheme() == "https") {
+        for server in self
+            .servers
+            .iter()
+            .filter(|server| server.scheme() == "https")
+        {
             if let Ok(way) = self.names.way(server, None, None).await {
                 return way.tls.and_then(|tls| tls.pin);
             }

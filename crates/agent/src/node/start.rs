@@ -113,20 +113,19 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     ended?.into_result()
 }
 
-<<<<<<< HEAD
 /// Has the node's certificate renewed, where it has one.
 fn look_after_credential(credential: Option<&Arc<OwnCredential>>, vital: &Vital) {
     if let Some(credential) = credential {
         let renewing = Arc::clone(credential).look_after();
         vital.spawn("renewal of the certificate", renewing);
     }
-=======
+}
+
 /// The journal, whose lock keeps other agents away, in a directory that is as this one has it.
 fn locked(layout: &Layout) -> Result<(Journal, Vec<Record>), AgentError> {
     let opened = Journal::open(&layout.journal())?;
     super::data_directory::take_over(layout)?;
     Ok(opened)
->>>>>>> findings
 }
 
 /// What lies at the node, as far as its journal can be read.

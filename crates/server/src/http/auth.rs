@@ -66,7 +66,11 @@ pub(super) async fn check_unrouted(app: &App, shown: RequestProof) -> Result<(),
     requester(app, shown, Access::Certified).await.map(drop)
 }
 
-async fn requester(app: &App, shown: RequestProof, access: Access) -> Result<Requester, RequestRefusal> {
+async fn requester(
+    app: &App,
+    shown: RequestProof,
+    access: Access,
+) -> Result<Requester, RequestRefusal> {
     let connection = shown.connection.as_ref();
     if connection.is_some_and(CallerConnection::is_open_to_others) {
         return Err(refuse(

@@ -5,7 +5,7 @@ use super::auth::{digest, tell_refused};
 use super::json_request::{JsonRequest, Named};
 use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::rules::{Applicant, AdmittedBy, Order};
+use crate::rules::{AdmittedBy, Applicant, Order};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -7,7 +7,7 @@ use super::json_request::{JsonRequest, Named, Queried};
 use super::pages::PageQuery;
 use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::rules::{Applicant, AdmittedBy, Order, unknown_node};
+use crate::rules::{AdmittedBy, Applicant, Order, unknown_node};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

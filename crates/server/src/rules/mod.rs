@@ -19,7 +19,7 @@ mod verdicts;
 mod withdrawal;
 
 pub(crate) use draft::Draft;
-pub(crate) use identities::{Applicant, AdmittedBy};
+pub(crate) use identities::{AdmittedBy, Applicant};
 pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 

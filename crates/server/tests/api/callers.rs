@@ -63,7 +63,12 @@ impl Caller {
         Ok(enrolled)
     }
 
-    pub(crate) async fn tell(&self, node: NodeId, name: &str, report: NodeReport) -> Result<(), ClientError> {
+    pub(crate) async fn tell(
+        &self,
+        node: NodeId,
+        name: &str,
+        report: NodeReport,
+    ) -> Result<(), ClientError> {
         let request = SyncRequest {
             identity: Some(NodeIdentity {
                 system_id: 0,

@@ -111,7 +111,10 @@ async fn a_malicious_node_gets_nowhere() {
     refused!("report as another", a.tell(other.node, "b", report(1)));
     refused!("enrol as another", client.enrol(&enrolling("b")));
     let asked = question(1);
-    refused!("ask for another's leave", client.verdict(other.node, &asked));
+    refused!(
+        "ask for another's leave",
+        client.verdict(other.node, &asked)
+    );
     let invite = InviteRequest {
         principal: Principal::operator("a"),
         role: Some(Role::Admin),
@@ -254,8 +257,7 @@ async fn a_copied_key_is_found_when_both_renew() {
     for file in ["key.pem", "certificate.pem"] {
         std::fs::copy(a.folder.path().join(file), copy.folder.path().join(file)).expect("copied");
     }
-    copy.client
-        .show(copy.own().credential().expect("readable"));
+    copy.client.show(copy.own().credential().expect("readable"));
     let renewed = a.client.certify(&a.request()).await.expect("renewed");
     a.keep(&renewed.certificate);
     a.client.certificate_is_good().await.expect("shown");
@@ -282,16 +284,10 @@ async fn a_malicious_server_is_shown_neither_token_nor_certificate() {
         .sync(enrolled.node, &SyncRequest::default(), None)
         .await;
     let said = refused.expect_err("not believed").to_string();
-    assert!(
-        said.contains("does not show that it is a server"),
-        "{said}"
-    );
+    assert!(said.contains("does not show that it is a server"), "{said}");
     let pinned = to_other(Some(token)).system().await;
     let said = pinned.expect_err("not believed").to_string();
-    assert!(
-        said.contains("does not show that it is a server"),
-        "{said}"
-    );
+    assert!(said.contains("does not show that it is a server"), "{said}");
     server.stop().await;
     other.stop().await;
 }
@@ -304,7 +300,10 @@ async fn a_node_that_the_database_has_lost_comes_back_by_its_certificate() {
     server.stop().await;
     site.lose_database();
     let server = site.start().await;
-    server.publish(&bundle(1, ""), false).await.expect("published");
+    server
+        .publish(&bundle(1, ""), false)
+        .await
+        .expect("published");
     let a = Caller {
         client: over_tls(&server, None),
         ..a
