@@ -2,7 +2,7 @@
 
 use super::operate::done;
 use crate::connection::{connect, explain, given, identity_folder, unusable, wait_for};
-use crate::failure::{CommandEnd, CommandOutcome, failure};
+use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use crate::output;
 use clap::{Args, Subcommand};
@@ -14,20 +14,27 @@ use model::api::{
 };
 use model::network::Network;
 use serde::Serialize;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 /// The longest time for which an invitation is good: a month.
 const HOURS_MAX: u64 = 31 * 24;
 
 /// What `upstart help invite` says below the options.
 const AFTER_INVITE: &str = "\
-The one-time token on stdout is a secret, and names the servers that it is for. Write it to a file that nobody else can read, bring that to where
-the node or the person is, and give it there with --token-file. It is used up by whoever is made known with it, and can be withdrawn with
+The one-time token is a secret, and names the servers that it is for. Have it written into a file (--to), bring that to where the node or the
+person is, and give it there with --token-file. It is used up by whoever is made known with it, and can be withdrawn with
 `upstart revoke`. Another invitation of the same name takes its place.";
 
 /// Arguments of `upstart invite`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_INVITE)]
 pub(crate) struct InviteArgs {
+    /// Write the token into this file, which only its owner can read, instead of printing it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
     /// Whom.
     #[command(subcommand)]
     pub(crate) whom: InviteCommand,
@@ -106,23 +113,53 @@ pub(crate) fn invite(globals: &Globals, arguments: &InviteArgs) -> CommandOutcom
     }
     let usage = match principal.kind {
         PrincipalKind::Node => format!(
-            "upstart agent --name {} --token-file FILE --server https://HOST:PORT ...",
+            "upstart agent --name {} --token-file FILE --server https://HOST:PORT --address IP ...",
             principal.name
         ),
         PrincipalKind::Operator => {
             "upstart login --token-file FILE --server https://HOST:PORT".to_owned()
         }
     };
-    // The token alone on stdout, for `> FILE`; a closed stderr leaves nobody to tell.
-    output::line(&invited.token)?;
-    let _ = std::io::Write::write_all(
-        &mut std::io::stderr(),
-        format!(
-            "{principal} is invited for {hours} h. Put the line above into a file that nobody else can read, bring it there, and run:\n    {usage}\n"
-        )
-        .as_bytes(),
+    let place = match &arguments.to {
+        Some(file) => {
+            write_private(file, &invited.token)?;
+            format!("Bring {}", file.display())
+        }
+        None => {
+            output::line(&invited.token)?;
+            "Put the line above into a file that nobody else can read, bring it".to_owned()
+        }
+    };
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "{principal} is invited for {hours} h. {place} there, and run:\n    {usage}"
     );
     Ok(CommandEnd::Yes)
+}
+
+/// Writes a token where nobody else can read it; what is there is replaced only if it is such a file.
+fn write_private(file: &Path, token: &str) -> anyhow::Result<()> {
+    let what = format!("the token cannot be written to {}", file.display());
+    let next = "give --to FILE a place for a new file; the token that was made is withdrawn by the next `upstart invite`";
+    let mut options = OpenOptions::new();
+    let mut opened = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .advise(&what, next)?;
+    writeln!(opened, "{token}").advise(&what, next)?;
+    opened.sync_all().advise(what, next)
+}
+
+/// The problem of a key that is revoked.
+const ENDED: &str = "/problems/identity-ended";
+
+fn certify_request(own: &CredentialFolder) -> anyhow::Result<CertifyRequest> {
+    Ok(CertifyRequest {
+        certificate_request: own.request().map_err(|error| unusable(&error))?,
+    })
 }
 
 /// What `upstart login` has done.
@@ -144,7 +181,7 @@ pub(crate) fn login(globals: &Globals) -> CommandOutcome {
         ));
     };
     let folder = identity_folder(globals)?;
-    let own = CredentialFolder::open(&folder).map_err(|error| unusable(&error))?;
+    let mut own = CredentialFolder::open(&folder).map_err(|error| unusable(&error))?;
     let client = Client::new(&globals.servers, Some(token)).map_err(explain)?;
     if !client.is_encrypted() {
         return Err(failure(
@@ -152,11 +189,17 @@ pub(crate) fn login(globals: &Globals) -> CommandOutcome {
             "give the server's address as https://HOST:PORT",
         ));
     }
-    let request = CertifyRequest {
-        certificate_request: own.request().map_err(|error| unusable(&error))?,
-    };
     let logged_in = wait_for(async {
-        let certified = client.certify(&request).await.map_err(explain)?;
+        let mut asked = client.certify(&certify_request(&own)?).await;
+        if asked
+            .as_ref()
+            .is_err_and(|error| error.kind() == Some(ENDED))
+        {
+            // The key that is there was revoked.
+            own = own.with_new_key().map_err(|error| unusable(&error))?;
+            asked = client.certify(&certify_request(&own)?).await;
+        }
+        let certified = asked.map_err(explain)?;
         let credential = own
             .keep(&certified.certificate)
             .map_err(|error| unusable(&error))?;

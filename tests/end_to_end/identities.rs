@@ -88,7 +88,7 @@ fn a_revoked_node_serves_on_and_comes_back_with_another_token() {
     node.kill_agent();
     node.start_agent();
     served(port);
-    node.until_said("The caller is not known");
+    node.until_said("it goes on as its journal says");
     node.kill_agent();
     let token = OsString::from(invited(&system, "a"));
     node.options.environment = vec![("UPSTART_TOKEN".to_owned(), token)];

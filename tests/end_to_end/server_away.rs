@@ -177,7 +177,7 @@ fn a_node_that_its_server_refuses_starts_its_software_and_is_heard_when_it_is_ta
     let wrong = ("UPSTART_TOKEN".to_owned(), "another".into());
     node.options.environment.push(wrong);
     rebooted(&mut node, port);
-    node.until_said("the upgrade server refuses this node: The caller is not known");
+    node.until_said("the upgrade server refuses this node: The key is not known here any more");
     node.options.environment.clear();
 
     // Another database, in which nothing is published.

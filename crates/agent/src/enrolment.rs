@@ -4,7 +4,7 @@ use crate::cached::{load, save};
 use crate::config::Config;
 use crate::contact::answer_to_start;
 use crate::layout::Layout;
-use crate::own_credential::OwnCredential;
+use crate::own_credential::{OwnCredential, REFUSED_TOKEN, WAYS};
 use crate::server_memory::{ServerMemory, remembered};
 use client::{Client, ClientError};
 use model::api::{EnrolRequest, Enrolled, HeldUpgrade, NodeView};
@@ -61,15 +61,24 @@ pub(crate) async fn enrol_certified(
     };
     request.certificate_request = credential.request_if_due();
     let mut answer = client.enrol(&request).await;
-    if let Err(error) = &answer
-        && credential.give_up_where_ended(error.kind())
-    {
-        request.certificate_request = credential.request_if_due();
-        match client.enrol(&request).await {
-            // Without a token: what was said of the certificate is nearer to the cause.
-            Err(ClientError::NotAsked { .. }) => credential.show_kept(),
-            other => answer = other,
+    for _ in 1..WAYS {
+        let Err(error) = &answer else { break };
+        if !credential.another_way(error.kind()) {
+            break;
         }
+        request.certificate_request = credential.request_if_due();
+        let again = client.enrol(&request).await;
+        let is_nearer = match &again {
+            // Without a token, or with one that is used up: what was said of the key is nearer to the cause.
+            Err(ClientError::NotAsked { .. }) => false,
+            Err(error) => error.kind() != Some(REFUSED_TOKEN),
+            Ok(_) => true,
+        };
+        if !is_nearer {
+            credential.show_kept();
+            break;
+        }
+        answer = again;
     }
     let mut enrolled = answer?;
     if let Some(certified) = enrolled.certified.take() {

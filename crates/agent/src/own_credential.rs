@@ -16,6 +16,12 @@ const AGAIN_PAUSE: Duration = Duration::from_secs(30);
 /// The shortest time between two renewals, whatever clocks say.
 const RENEWAL_PAUSE_MIN: Duration = Duration::from_millis(500);
 
+/// The problem that says that a token is of no use.
+pub(crate) const REFUSED_TOKEN: &str = "/problems/unauthorized";
+
+/// How many ways in are tried: with a token, with the certificate, with another key.
+pub(crate) const WAYS: usize = 3;
+
 /// The problems that say that the certificate counts no longer: with a token the node is known again.
 const ENDED: [&str; 3] = [
     "/problems/identity-ended",
@@ -25,8 +31,10 @@ const ENDED: [&str; 3] = [
 
 /// The node's key and its certificate.
 pub(crate) struct OwnCredential {
-    folder: CredentialFolder,
+    folder: Mutex<CredentialFolder>,
     client: Arc<Client>,
+    /// The token that was given, where it has not been used yet.
+    unused_token: Mutex<Option<String>>,
     /// What the certificate says that is shown.
     says: Mutex<Option<PeerCertificate>>,
     /// Rung when the server says that the certificate has expired.
@@ -41,17 +49,24 @@ impl OwnCredential {
     pub(crate) async fn open(
         layout: &Layout,
         client: &Arc<Client>,
+        token: Option<&str>,
     ) -> Result<Option<Self>, IdentityError> {
         if !client.is_encrypted() {
             return Ok(None);
         }
+        let folder = CredentialFolder::open(&layout.identity())?;
+        let unused = token.filter(|token| !folder.has_used(token));
         let own = Self {
-            folder: CredentialFolder::open(&layout.identity())?,
+            unused_token: Mutex::new(unused.map(str::to_owned)),
+            folder: Mutex::new(folder),
             client: Arc::clone(client),
             says: Mutex::default(),
             expired: Notify::new(),
         };
-        match own.folder.credential() {
+        let credential = own.folder.lock().credential();
+        match credential {
+            // A token that is new says more than the certificate: of other addresses, or for another key.
+            Ok(Some(_)) if own.unused_token.lock().is_some() => {}
             Ok(Some(credential)) => {
                 let told = client.told_pin().await;
                 if told.is_none_or(|pin| pin == credential.pin()) {
@@ -80,7 +95,7 @@ impl OwnCredential {
     }
 
     fn request(&self) -> Option<String> {
-        let request = self.folder.request();
+        let request = self.folder.lock().request();
         request
             .inspect_err(
                 |error| tracing::warn!(error = %chain(error), "no certificate is asked for"),
@@ -90,8 +105,14 @@ impl OwnCredential {
 
     /// Keeps a certificate, and shows it from then on.
     pub(crate) fn keep(&self, certified: &Certified) {
-        match self.folder.keep(&certified.certificate) {
+        let folder = self.folder.lock();
+        match folder.keep(&certified.certificate) {
             Ok(credential) => {
+                if let Some(token) = self.unused_token.lock().take()
+                    && let Err(error) = folder.note_used(&token)
+                {
+                    tracing::warn!(error = %chain(&error), "that the token is used up cannot be noted");
+                }
                 *self.says.lock() = Some(credential.says().clone());
                 self.client.show(Some(credential));
             }
@@ -102,23 +123,42 @@ impl OwnCredential {
         }
     }
 
-    /// Whether the server does not believe the certificate any more: then none is shown, so that a token may help.
-    pub(crate) fn give_up_where_ended(&self, problem: Option<&str>) -> bool {
-        let is_ended = problem.is_some_and(|problem| ENDED.contains(&problem));
-        if !is_ended || !self.client.shows_credential() {
+    /// What may help where the server does not take the node as it came: another way in, if there is one that was not tried.
+    pub(crate) fn another_way(&self, problem: Option<&str>) -> bool {
+        let problem = problem.unwrap_or_default();
+        if problem == REFUSED_TOKEN && self.unused_token.lock().take().is_some() {
+            // A token that is used up: the certificate that it gave is there.
+            return self.show_kept();
+        }
+        if !ENDED.contains(&problem) {
             return false;
+        }
+        // A key that counts no longer is never certified again: a token is asked to certify another.
+        let fresh = self.folder.lock().with_new_key();
+        match fresh {
+            Ok(fresh) => *self.folder.lock() = fresh,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "no other key can be made");
+                return false;
+            }
         }
         self.client.show(None);
         *self.says.lock() = None;
         true
     }
 
-    /// Shows the certificate again that is kept, where a token did not help.
-    pub(crate) fn show_kept(&self) {
-        if let Ok(Some(credential)) = self.folder.credential() {
-            *self.says.lock() = Some(credential.says().clone());
-            self.client.show(Some(credential));
+    /// Shows the certificate that is kept; false where there is none.
+    pub(crate) fn show_kept(&self) -> bool {
+        let mut folder = self.folder.lock();
+        if let Ok(kept) = folder.with_kept_key() {
+            *folder = kept;
         }
+        let Ok(Some(credential)) = folder.credential() else {
+            return false;
+        };
+        *self.says.lock() = Some(credential.says().clone());
+        self.client.show(Some(credential));
+        true
     }
 
     /// The server says that the certificate has expired.

@@ -2,7 +2,7 @@
 //! ([`model::gate`]). Nobody else is asked anything: what they say would be believed.
 
 use crate::{GivenToken, ShownCredential};
-use identity::{Credential, Pin, PinnedToken};
+use identity::{Credential, Pin, PinnedToken, UNPROVEN};
 use model::gate::{self, TOKEN_BYTES_MAX};
 use parking_lot::Mutex;
 use reqwest::Url;
@@ -52,6 +52,9 @@ pub enum Doubt {
     /// The token does not say whom it may be shown.
     #[error("it is on another host, and the token does not say which servers it is for")]
     Unpinned,
+    /// What listens there has another authority's certificate, or none.
+    #[error("what listens there {UNPROVEN} {0}")]
+    Unproven(Pin),
     /// The kernel does not tell who listens.
     #[error("the kernel does not tell who listens there: {0}")]
     Unknown(String),
@@ -73,10 +76,13 @@ impl Doubt {
                 "see whether the server stands still (stopped, or its disk hangs): let it go on, or start it again; if others fill that socket (`ss -xp` names them), end them, or {GIVE}"
             ),
             Self::Mute => format!("see what listens there (`ss -tlp` names it), or {GIVE}"),
-            Self::Untold => format!("{GIVE}, or UPSTART_TOKEN"),
+            Self::Untold => format!(
+                "run this as the server's user, or log in once with a one-time token that an admin makes (`upstart invite`, `upstart login`); or {GIVE}"
+            ),
             Self::Elsewhere => "an admin of that server makes a one-time token: `upstart invite node NAME` for `upstart agent --token-file FILE`, `upstart invite operator NAME --role ROLE` for `upstart login --token-file FILE`".to_owned(),
             Self::Plain => "give its address as https://HOST:PORT".to_owned(),
             Self::Unpinned => "give a token that ends in a dot and a pin of 64 digits: that of the file `token` in the server's data directory, or a one-time token of `upstart invite`".to_owned(),
+            Self::Unproven(_) => "see what listens there; if it is your server and its file `authority.pem` was lost, put that back from a backup, or log in and start agents with new one-time tokens of `upstart invite`".to_owned(),
             Self::Unknown(_) => {
                 "let this program read /proc/net/tcp, or use the kernel's socket diagnosis"
                     .to_owned()
@@ -128,6 +134,10 @@ impl Names {
         let shown = shown.filter(|_| is_encrypted);
         if let Some(shown) = shown.as_ref().filter(|shown| !shown.is_last_resort) {
             return Ok(shown.way());
+        }
+        // Who has the server's certificate is the server, whoever listens.
+        if is_encrypted && given.is_some_and(|given| given.token.pin.is_some()) {
+            return elsewhere(is_encrypted, given, None).map_err(Why::Doubt);
         }
         let mut here = self.addresses(server).await.map_err(Why::Nobody)?;
         here.retain(|address| sockets::is_here(address.ip()));

@@ -1,8 +1,9 @@
 //! One request, tried at each server in turn, and its answer read as data or as a problem.
 
 use crate::local::{Tls, WayToServer, Why};
-use crate::{Client, ClientError, SILENCE_LIMIT, SILENCE_TOLD};
+use crate::{Client, ClientError, Doubt, SILENCE_LIMIT, SILENCE_TOLD};
 use http::{Method, StatusCode};
+use identity::{Pin, UNPROVEN};
 use model::api::Problem;
 use reqwest::{RequestBuilder, Response, Url};
 use serde::Serialize;
@@ -140,6 +141,10 @@ impl Client {
                 Err(error) => {
                     is_silent = error.is_timeout() && !error.is_connect();
                     reason = innermost(&error);
+                    if let Some(pin) = unproven(&reason) {
+                        let (server, doubt) = (server.to_string(), Doubt::Unproven(pin));
+                        not_asked = Some(ClientError::NotAsked { server, doubt });
+                    }
                 }
             }
         }
@@ -274,6 +279,12 @@ async fn data<T: DeserializeOwned>(response: Response) -> Result<T, ClientError>
         url,
         reason: error.to_string(),
     })
+}
+
+/// The pin of the authority whose server was looked for, where something else listens.
+fn unproven(reason: &str) -> Option<Pin> {
+    let (_, pin) = reason.split_once(UNPROVEN)?;
+    pin.trim().parse().ok()
 }
 
 /// An answer that broke off.

@@ -17,9 +17,6 @@ use time::OffsetDateTime;
 /// By which name every server of an authority is known, at whatever address it is reached.
 pub(crate) const SERVER_NAME: &str = "upgrade-server.upstart.internal";
 
-/// How much earlier a certificate counts than it was given: the clocks of hosts differ.
-const BEFORE_MS: u64 = 3_600_000;
-
 /// The longest request for a certificate, in bytes.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
@@ -144,7 +141,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = called(&principal.to_string());
         params.serial_number = Some(SerialNumber::from(terms.counter));
-        params.not_before = moment(terms.now_ms.saturating_sub(BEFORE_MS));
+        params.not_before = moment(terms.now_ms);
         params.not_after = moment(terms.expires_at_ms);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

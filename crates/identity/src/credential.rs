@@ -14,6 +14,9 @@ const KEY_FILE: &str = "key.pem";
 /// The file of the certificate, and of the authority's.
 const CERTIFICATE_FILE: &str = "certificate.pem";
 
+/// The file of the digest of the last token that was used.
+const TOKEN_FILE: &str = "token.digest";
+
 /// A key with its certificate.
 #[derive(Clone)]
 pub struct Credential {
@@ -56,6 +59,13 @@ impl Credential {
 pub struct CredentialFolder {
     folder: PathBuf,
     key: KeyPair,
+    /// The key is in its file.
+    is_kept: bool,
+}
+
+/// How a token is known that is kept nowhere.
+fn digest_of(token: &str) -> String {
+    crate::peer::key_digest(token.as_bytes())
 }
 
 impl CredentialFolder {
@@ -86,7 +96,43 @@ impl CredentialFolder {
         Ok(Self {
             folder: folder.to_owned(),
             key,
+            is_kept: true,
         })
+    }
+
+    /// The same folder with a new key, in the place of one that counts no longer; it is kept with its first certificate.
+    ///
+    /// # Errors
+    /// The cryptography fails.
+    pub fn with_new_key(&self) -> Result<Self, IdentityError> {
+        Ok(Self {
+            folder: self.folder.clone(),
+            key: KeyPair::generate().map_err(crypto("make a key"))?,
+            is_kept: false,
+        })
+    }
+
+    /// The same folder with the key that is kept in it.
+    ///
+    /// # Errors
+    /// As [`CredentialFolder::open`].
+    pub fn with_kept_key(&self) -> Result<Self, IdentityError> {
+        Self::open(&self.folder)
+    }
+
+    /// Whether this token was the last one with which the key was certified.
+    #[must_use]
+    pub fn has_used(&self, token: &str) -> bool {
+        let noted = files::read(&self.folder.join(TOKEN_FILE));
+        noted.is_ok_and(|noted| noted.is_some_and(|noted| noted.trim() == digest_of(token)))
+    }
+
+    /// Notes that the key was certified with this token; the token itself is not kept.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn note_used(&self, token: &str) -> Result<(), IdentityError> {
+        files::write(&self.folder.join(TOKEN_FILE), &digest_of(token), true).map(drop)
     }
 
     /// A folder that must be there already; `None` where it has no key.
@@ -129,22 +175,13 @@ impl CredentialFolder {
     pub fn keep(&self, certificates: &str) -> Result<Credential, IdentityError> {
         let path = self.folder.join(CERTIFICATE_FILE);
         let credential = self.read(&path, certificates)?;
+        if !self.is_kept {
+            // Between the two a token is still good for this key.
+            let key = files::pem("PRIVATE KEY", self.key.serialized_der());
+            files::write(&self.folder.join(KEY_FILE), &key, true)?;
+        }
         files::write(&path, certificates, true)?;
         Ok(credential)
-    }
-
-    /// Forgets the certificate; the key stays.
-    ///
-    /// # Errors
-    /// The file cannot be removed.
-    pub fn forget(&self) -> Result<(), IdentityError> {
-        let path = self.folder.join(CERTIFICATE_FILE);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(files::at(&path)(error))
-            }
-            _ => Ok(()),
-        }
     }
 
     fn read(&self, path: &Path, text: &str) -> Result<Credential, IdentityError> {

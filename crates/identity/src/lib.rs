@@ -17,7 +17,7 @@ pub use authority::{Authority, CertificateTerms, KeyRequest};
 pub use credential::{Credential, CredentialFolder};
 pub use peer::PeerCertificate;
 pub use pin::{Pin, PinnedToken};
-pub use tls::{client_config, server_config};
+pub use tls::{UNPROVEN, client_config, server_config};
 
 use std::io;
 use std::path::PathBuf;

@@ -17,6 +17,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How the error begins where what listens is no server of the authority with the pin that follows.
+pub const UNPROVEN: &str = "does not show that it is a server of the authority with the pin";
+
 /// How a server of this authority speaks: it has a new key for each of its lives, and asks callers for their certificates. Those who have
 /// none are let in; what they may do is decided request by request. So is what comes of a certificate that has expired.
 ///
@@ -155,9 +158,7 @@ impl ServerCertVerifier for PinnedServers {
             .iter()
             .find(|certificate| Pin::of_certificate(certificate) == Some(pin));
         let Some(authority) = authority else {
-            return Err(Error::General(format!(
-                "what listens there does not show that it is a server of the authority with the pin {pin}"
-            )));
+            return Err(Error::General(format!("{UNPROVEN} {pin}")));
         };
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;

@@ -286,7 +286,7 @@ pub async fn run(
     let server = Server::bind(config).await?;
     tracing::info!(address = %server.address(), "the upgrade server listens");
     tracing::info!(
-        "whoever runs `upstart` on this host as the server's user, or as root, is let in; for a node on another host run `upstart invite node NAME`, for a person `upstart invite operator NAME --role ROLE`, here"
+        "commands and agents of the server's own user on this host are let in; for others run `upstart invite node NAME` or `upstart invite operator NAME --role ROLE` as that user"
     );
     server.serve(shutdown).await
 }

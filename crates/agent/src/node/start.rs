@@ -50,7 +50,9 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let (mut journal, records) = locked(&layout)?;
     let tools = HostTools::install(&layout)?;
     let client = Arc::new(client(&config)?);
-    let credential = OwnCredential::open(&layout, &client).await?.map(Arc::new);
+    let credential = OwnCredential::open(&layout, &client, config.token.as_deref())
+        .await?
+        .map(Arc::new);
     end_what_was_left(&layout).await?;
     let (holder, notices) = HolderClient::attach_or_spawn(&tools.binary, &config.data).await?;
     let variables_kept = keep_variables(&mut config, &layout, &holder);

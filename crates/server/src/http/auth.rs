@@ -178,13 +178,18 @@ fn by_token(app: &App, given: Option<&str>) -> Result<Requester, RequestRefusal>
     invitation
         .filter(|found| found.expires_at_ms > now_ms)
         .map(|found| Requester::Invited(Arc::clone(found)))
-        .ok_or_else(unauthorized)
+        .ok_or_else(|| {
+            refuse(
+                Kind::UNAUTHORIZED,
+                "The token is neither the server's (`--token-file`; the server's own is the file `token` in its data directory), nor a one-time token that can still be used: those are used up by the first key, withdrawn, or expire; an admin makes another with `upstart invite`.",
+            )
+        })
 }
 
 fn unauthorized() -> RequestRefusal {
     refuse(
         Kind::UNAUTHORIZED,
-        "Show a certificate of this system, or send `Authorization: Bearer TOKEN` with the server's token (`--token-file`; the server's own is the file `token` in its data directory), or with a one-time token that is not used up.",
+        "Show a certificate of this system, or send `Authorization: Bearer TOKEN` with the server's token (`--token-file`; the server's own is the file `token` in its data directory), or with a one-time token.",
     )
 }
 

@@ -120,6 +120,13 @@ impl Requester {
         let mut told = endpoints.chain(report.addresses.iter().copied());
         match told.find(|address| !caller.has(*address)) {
             None => Ok(()),
+            Some(address) if address.is_loopback() => Err(refuse(
+                Kind::FORBIDDEN,
+                format!(
+                    "{named} tells that it is reached at {address}, which is every host's own: give its agent the address at which the others reach it, `--address {}`.",
+                    caller.address
+                ),
+            )),
             Some(address) => Err(refuse(
                 Kind::FORBIDDEN,
                 format!(

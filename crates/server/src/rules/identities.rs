@@ -118,6 +118,15 @@ pub(super) fn certify(
     };
     let known = state.identities.get(&wanted.principal);
     let is_same = known.is_some_and(|known| known.key == applicant.key);
+    if is_same && known.is_some_and(|known| known.revoked_at_ms.is_some()) {
+        return Err(refuse(
+            Kind::IDENTITY_ENDED,
+            format!(
+                "This key of {} is revoked, and is never certified again: ask with a new one.",
+                wanted.principal
+            ),
+        ));
+    }
     let least = match &applicant.entry {
         AdmittedBy::Certificate(shown) => shown.counter,
         _ => 0,
@@ -142,11 +151,15 @@ pub(super) fn certify(
         expires_at_ms: fact.expires_at_ms,
         certificate: String::new(),
     };
-    if known.is_none_or(|known| known.key != fact.key || known.revoked_at_ms.is_some()) {
+    let is_news = |known: &Arc<IdentityFact>| known.key != fact.key || known.role != fact.role;
+    if known.is_none_or(is_news) {
         let principal = &fact.principal;
-        let message = match known {
-            Some(_) => format!("{principal} has another key; the one before counts no longer"),
-            None => format!("{principal} has a key"),
+        let message = match (known, fact.role) {
+            (Some(_), Some(role)) if is_same => format!("{principal} is {role} now"),
+            (Some(_), _) => {
+                format!("{principal} has another key; the one before counts no longer")
+            }
+            (None, _) => format!("{principal} has a key"),
         };
         let node = node_of(draft, principal);
         draft.event(EventKind::IdentityCertified, node, None, message);
@@ -227,6 +240,15 @@ fn by_certificate(
     key: &str,
 ) -> Result<CertifiedAs, RequestRefusal> {
     let known = draft.state.identities.get(&shown.principal);
+    if known.is_none() && shown.principal.kind == PrincipalKind::Operator {
+        return Err(refuse(
+            Kind::IDENTITY_ENDED,
+            format!(
+                "{} is not known here; an admin makes a new one-time token with `upstart invite operator {} --role ROLE`.",
+                shown.principal, shown.principal.name
+            ),
+        ));
+    }
     if shown.key != key {
         return Err(refuse(
             Kind::FORBIDDEN,
@@ -275,10 +297,7 @@ pub(super) fn revoke(
     let known = draft.state.identities.get(principal).cloned();
     let Some(known) = known else {
         if withdrawn == 0 {
-            return Err(refuse(
-                Kind::UNKNOWN_IDENTITY,
-                format!("{principal} is not known, nor invited; `upstart identities` lists all."),
-            ));
+            return revoke_unseen(draft, principal).map(Some);
         }
         let message = format!("the invitation of {principal} is withdrawn");
         draft.event(EventKind::IdentityRevoked, None, None, message);
@@ -296,6 +315,38 @@ pub(super) fn revoke(
     let message = format!("the key of {principal} is revoked");
     draft.event(EventKind::IdentityRevoked, node, None, message);
     Ok(Some(fact))
+}
+
+/// Revokes what this database does not know: where it was set back, somebody may have a certificate of that name all the same. Whoever
+/// was never known cannot be told from that, so that the name must at least be one of a node that is known.
+fn revoke_unseen(
+    draft: &mut Draft<'_>,
+    principal: &Principal,
+) -> Result<IdentityFact, RequestRefusal> {
+    let was_set_back = draft.state.lives.iter().any(|life| life.lost.is_some());
+    if !was_set_back && !draft.state.names.contains_key(&principal.name) {
+        return Err(refuse(
+            Kind::UNKNOWN_IDENTITY,
+            format!("{principal} is not known, nor invited; `upstart identities` lists all."),
+        ));
+    }
+    let now_ms = draft.now_ms();
+    let fact = IdentityFact {
+        principal: principal.clone(),
+        role: None,
+        key: String::new(),
+        counter: 0,
+        shown: 0,
+        certified_at_ms: now_ms,
+        expires_at_ms: now_ms,
+        revoked_at_ms: Some(now_ms),
+        networks: Vec::new(),
+    };
+    draft.change(Change::Identity(Box::new(fact.clone())));
+    let node = node_of(draft, principal);
+    let message = format!("whatever key {principal} has is revoked");
+    draft.event(EventKind::IdentityRevoked, node, None, message);
+    Ok(fact)
 }
 
 /// A node that is forgotten is known by no key any more.

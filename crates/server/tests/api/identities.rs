@@ -205,14 +205,22 @@ async fn a_revoked_key_gets_nowhere_at_once_on_connections_that_are_open_too() {
         .await
         .expect("revoked");
     assert_eq!(kind(ann.client.system().await), "/problems/identity-ended");
-    // A new invitation takes the node in again, under another key or the same.
+    // A new invitation takes the node in again, under another key: the one that was revoked is never certified again.
     let token = invited(&server, Principal::node("a"), None).await;
+    let same = a.folder;
+    let client = over_tls(&server, Some(token.clone()));
+    let a = Caller {
+        folder: same,
+        client,
+    };
+    assert_eq!(kind(a.enrol("a").await), "/problems/identity-ended");
     let again = Caller::new(&server, &token);
     let enrolled = again.enrol("a").await.expect("taken in again");
     again
         .tell(enrolled.node, "a", report(1))
         .await
         .expect("heard");
+    a.client.show(a.own().credential().expect("readable"));
     let old = a.tell(enrolled.node, "a", report(1)).await;
     assert_eq!(kind(old), "/problems/identity-ended", "the key before");
     server.stop().await;
@@ -284,10 +292,16 @@ async fn a_malicious_server_is_shown_neither_token_nor_certificate() {
         .sync(enrolled.node, &SyncRequest::default(), None)
         .await;
     let said = refused.expect_err("not believed").to_string();
-    assert!(said.contains("does not show that it is a server"), "{said}");
+    assert!(
+        said.contains("does not show that it is a server of the authority"),
+        "{said}"
+    );
     let pinned = to_other(Some(token)).system().await;
     let said = pinned.expect_err("not believed").to_string();
-    assert!(said.contains("does not show that it is a server"), "{said}");
+    assert!(
+        said.contains("does not show that it is a server of the authority"),
+        "{said}"
+    );
     server.stop().await;
     other.stop().await;
 }
