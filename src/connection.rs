@@ -9,7 +9,7 @@ use model::gate;
 use server::token::TokenError;
 use std::env::VarError;
 use std::future::Future;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -77,7 +77,15 @@ fn own_credential(globals: &Globals) -> anyhow::Result<Option<Credential>> {
     let Ok(folder) = identity_folder(globals) else {
         return Ok(None);
     };
-    let found = CredentialFolder::find(&folder).map_err(|error| unusable(&error))?;
+    let found = match CredentialFolder::find(&folder) {
+        // Where HOME is another user's, as it is under some programs that change the user.
+        Err(IdentityError::File { source, .. })
+            if globals.identity.is_none() && source.kind() == ErrorKind::PermissionDenied =>
+        {
+            None
+        }
+        found => found.map_err(|error| unusable(&error))?,
+    };
     let Some(own) = found else {
         return Ok(None);
     };

@@ -13,7 +13,7 @@ const NOBODY: u32 = 65_534;
 
 /// A port that leads to the server; when the first connection comes, something is done before anything passes.
 fn gateway(server: &Server, before: impl FnOnce() + Send + 'static) -> u16 {
-    let to = server.url().trim_start_matches("http://").to_owned();
+    let to = server.url().trim_start_matches("https://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -57,7 +57,7 @@ fn publish_changing(later: Option<&'static str>) -> String {
     });
     let mut command = server.upstart();
     command
-        .env("UPSTART_SERVER", format!("http://127.0.0.1:{port}"))
+        .env("UPSTART_SERVER", format!("https://127.0.0.1:{port}"))
         .arg("publish")
         .arg(&bundle);
     let answer = run(&mut command).expect_advice(1);

@@ -1,7 +1,7 @@
 //! One request, tried at each server in turn, and its answer read as data or as a problem.
 
 use crate::local::{Tls, WayToServer, Why};
-use crate::{Client, ClientError, Doubt, SILENCE_LIMIT, SILENCE_TOLD};
+use crate::{Client, ClientError, Doubt, SILENCE_TOLD};
 use http::{Method, StatusCode};
 use identity::{Pin, UNPROVEN};
 use model::api::Problem;
@@ -10,6 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long it may take to find out whether somebody takes connections.
+const TAKEN_LIMIT: Duration = Duration::from_secs(1);
 
 /// The header that makes a repeated change happen once.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -109,7 +113,7 @@ impl Client {
             .idempotent
             .then(|| format!("{:032x}", rand::random::<u128>()));
         let first = self.preferred.load(Ordering::Relaxed);
-        let (mut reason, mut not_asked, mut is_silent) = (String::new(), None, false);
+        let (mut reason, mut not_asked, mut silent_for) = (String::new(), None, None);
         let mut unable = None;
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
@@ -128,6 +132,7 @@ impl Client {
                     continue;
                 }
             };
+            let begun = Instant::now();
             let request = self.request(call, server, key.as_deref(), way)?;
             match self.listened_to(call, server, finish(request).send()).await {
                 // It cannot now; over one database another may.
@@ -139,7 +144,9 @@ impl Client {
                     return accept(response).await;
                 }
                 Err(error) => {
-                    is_silent = error.is_timeout() && !error.is_connect();
+                    let says_nothing = error.is_timeout()
+                        && (!error.is_connect() || is_taken(server, &error).await);
+                    silent_for = says_nothing.then(|| begun.elapsed());
                     reason = innermost(&error);
                     if let Some(pin) = unproven(&reason) {
                         let (server, doubt) = (server.to_string(), Doubt::Unproven(pin));
@@ -151,8 +158,8 @@ impl Client {
         if let Some(response) = unable {
             return accept(response).await;
         }
-        if is_silent && not_asked.is_none() {
-            return Err(self.silent(SILENCE_LIMIT));
+        if let (Some(waited), None) = (silent_for, &not_asked) {
+            return Err(self.silent(waited));
         }
         // Somebody is there: that is nearer to the cause than where nobody is.
         Err(not_asked.unwrap_or_else(|| ClientError::Unreachable {
@@ -279,6 +286,19 @@ async fn data<T: DeserializeOwned>(response: Response) -> Result<T, ClientError>
         url,
         reason: error.to_string(),
     })
+}
+
+/// Whether it is TLS that did not come about: somebody takes connections there.
+async fn is_taken(server: &Url, error: &reqwest::Error) -> bool {
+    let asked = error.url().unwrap_or(server);
+    let host = asked.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let Some(port) = asked.port_or_known_default() else {
+        return false;
+    };
+    let connecting = tokio::net::TcpStream::connect((host, port));
+    let taken = tokio::time::timeout(TAKEN_LIMIT, connecting).await;
+    server.scheme() == "https" && matches!(taken, Ok(Ok(_)))
 }
 
 /// The pin of the authority whose server was looked for, where something else listens.

@@ -20,7 +20,7 @@ use crate::layout::Layout;
 use crate::own_credential::OwnCredential;
 use crate::repository::Repository;
 use crate::sync::ServerLink;
-use crate::vital::Vital;
+use crate::vital::{Vital, Watch};
 use crate::{environment, sync};
 use client::Client;
 use model::api::{EventKind, HeldUpgrade, NodeView};
@@ -49,10 +49,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let layout = Layout::new(&config.data);
     let (mut journal, records) = locked(&layout)?;
     let tools = HostTools::install(&layout)?;
-    let client = Arc::new(client(&config)?);
-    let credential = OwnCredential::open(&layout, &client, config.token.as_deref())
-        .await?
-        .map(Arc::new);
+    let (client, credential) = client(&config, &layout).await?;
     end_what_was_left(&layout).await?;
     let (holder, notices) = HolderClient::attach_or_spawn(&tools.binary, &config.data).await?;
     let variables_kept = keep_variables(&mut config, &layout, &holder);
@@ -68,8 +65,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     let Some(enrolment) = enrolling.run(stop.clone()).await? else {
         return Ok(());
     };
-    let (vital, mut watch_of_vital) = Vital::new();
-    look_after_credential(credential.as_ref(), &vital);
+    let (vital, mut watch_of_vital) = looked_after(credential.as_ref());
     let (report, reports) = watch::channel(None);
     let mut link = sync::start(
         (client.clone(), credential),
@@ -98,8 +94,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         variables_kept,
     }
     .assemble()?;
-    node.remark_set_back(enrolment.behind);
-    node.tell_kept_variables();
+    node.tell_how_it_starts(enrolment.behind);
     node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
@@ -115,12 +110,14 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     ended?.into_result()
 }
 
-/// Has the node's certificate renewed, where it has one.
-fn look_after_credential(credential: Option<&Arc<OwnCredential>>, vital: &Vital) {
+/// The tasks without which an agent is none. The first renews the node's certificate, where it has one.
+fn looked_after(credential: Option<&Arc<OwnCredential>>) -> (Vital, Watch) {
+    let (vital, watch) = Vital::new();
     if let Some(credential) = credential {
         let renewing = Arc::clone(credential).look_after();
         vital.spawn("renewal of the certificate", renewing);
     }
+    (vital, watch)
 }
 
 /// The journal, whose lock keeps other agents away, in a directory that is as this one has it.
@@ -167,11 +164,18 @@ fn keep_variables(config: &mut Config, layout: &Layout, holder: &HolderClient) -
     ))
 }
 
-fn client(config: &Config) -> Result<Client, AgentError> {
-    Ok(Client::new(&config.servers, config.token.clone())?
+/// How the server is asked, and as whom.
+async fn client(
+    config: &Config,
+    layout: &Layout,
+) -> Result<(Arc<Client>, Option<Arc<OwnCredential>>), AgentError> {
+    let client = Client::new(&config.servers, config.token.clone())?
         .believing(config.token_owner)
         .with_author(config.name.clone())
-        .holding_as(config.name.clone()))
+        .holding_as(config.name.clone());
+    let client = Arc::new(client);
+    let credential = OwnCredential::open(layout, &client, config.token.as_deref()).await?;
+    Ok((client, credential.map(Arc::new)))
 }
 
 /// The catalog of the view that is there already, or of the last one that could be used; and what follows.
@@ -219,6 +223,12 @@ fn usable(update: Result<CatalogUpdate, CatalogError>) -> Option<Arc<CatalogUpda
 }
 
 impl Node {
+    /// Says what is not as it was when the node ran last: records that are missing, variables that are others.
+    fn tell_how_it_starts(&self, behind: Option<u64>) {
+        self.remark_set_back(behind);
+        self.tell_kept_variables();
+    }
+
     /// Says that the node goes on although so many records are missing, if any are.
     fn remark_set_back(&self, behind: Option<u64>) {
         let Some(behind) = behind else {

@@ -7,7 +7,6 @@ use model::api::{
     CertifyRequest, EnrolRequest, Enrolled, InviteRequest, NodeIdentity, NodeReport, Principal,
     Role, SyncRequest,
 };
-use model::ids::NodeId;
 
 /// An hour in milliseconds.
 pub(crate) const HOUR_MS: u64 = 3_600_000;
@@ -65,19 +64,19 @@ impl Caller {
 
     pub(crate) async fn tell(
         &self,
-        node: NodeId,
+        whose: &Enrolled,
         name: &str,
         report: NodeReport,
     ) -> Result<(), ClientError> {
         let request = SyncRequest {
             identity: Some(NodeIdentity {
-                system_id: 0,
+                system_id: whose.system_id,
                 name: name.to_owned(),
             }),
             report: Some(report),
             ..SyncRequest::default()
         };
-        self.client.sync(node, &request, None).await.map(drop)
+        self.client.sync(whose.node, &request, None).await.map(drop)
     }
 }
 

@@ -37,7 +37,7 @@ fn detail<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
 async fn a_node_enrols_with_a_one_time_token_and_its_key_says_who_it_is() {
     let (_site, server) = started().await;
     let (a, enrolled) = node(&server, "a").await;
-    a.tell(enrolled.node, "a", report(1)).await.expect("heard");
+    a.tell(&enrolled, "a", report(1)).await.expect("heard");
     let view = server.client.identities().await.expect("listed");
     assert_eq!((view.identities.len(), view.invitations.len()), (1, 0));
     let fact = &view.identities[0];
@@ -108,7 +108,7 @@ async fn a_malicious_node_gets_nowhere() {
     refused!("revoke", client.revoke(&Principal::node("b")));
     let (digest, bytes) = crate::support::content(10);
     refused!("upload", client.put_artifact(&digest, bytes));
-    refused!("report as another", a.tell(other.node, "b", report(1)));
+    refused!("report as another", a.tell(&other, "b", report(1)));
     refused!("enrol as another", client.enrol(&enrolling("b")));
     let asked = question(1);
     refused!(
@@ -129,10 +129,10 @@ async fn a_malicious_node_gets_nowhere() {
         address: IpAddr::from([192, 0, 2, 1]),
         port: 1,
     }];
-    refused!("claim an address", a.tell(mine.node, "a", elsewhere));
+    refused!("claim an address", a.tell(&mine, "a", elsewhere));
     let mut callers = report(1);
     callers.addresses = vec![IpAddr::from([192, 0, 2, 1])];
-    refused!("label from an address", a.tell(mine.node, "a", callers));
+    refused!("label from an address", a.tell(&mine, "a", callers));
     for (what, kind) in &refusals {
         assert_eq!(kind, "/problems/forbidden", "{what}");
     }
@@ -140,7 +140,7 @@ async fn a_malicious_node_gets_nowhere() {
     let held = client.confirm_permit(PermitId(1)).await;
     assert_eq!(kind(held), "/problems/permit-lost");
     assert_eq!(told(&server, "identity.refused").await.len(), 1);
-    a.tell(mine.node, "a", report(1)).await.expect("its own");
+    a.tell(&mine, "a", report(1)).await.expect("its own");
     server.stop().await;
 }
 
@@ -188,12 +188,12 @@ async fn a_revoked_key_gets_nowhere_at_once_on_connections_that_are_open_too() {
     let (_site, server) = started().await;
     let (a, enrolled) = node(&server, "a").await;
     let ann = operator(&server, "ann", Role::Admin).await;
-    a.tell(enrolled.node, "a", report(1)).await.expect("heard");
+    a.tell(&enrolled, "a", report(1)).await.expect("heard");
     ann.client
         .revoke(&Principal::node("a"))
         .await
         .expect("revoked");
-    let told_after = a.tell(enrolled.node, "a", report(1)).await;
+    let told_after = a.tell(&enrolled, "a", report(1)).await;
     assert_eq!(kind(told_after), "/problems/identity-ended");
     let renewed = a.client.certify(&a.request()).await;
     assert_eq!(kind(renewed), "/problems/identity-ended");
@@ -217,11 +217,11 @@ async fn a_revoked_key_gets_nowhere_at_once_on_connections_that_are_open_too() {
     let again = Caller::new(&server, &token);
     let enrolled = again.enrol("a").await.expect("taken in again");
     again
-        .tell(enrolled.node, "a", report(1))
+        .tell(&enrolled, "a", report(1))
         .await
         .expect("heard");
     a.client.show(a.own().credential().expect("readable"));
-    let old = a.tell(enrolled.node, "a", report(1)).await;
+    let old = a.tell(&enrolled, "a", report(1)).await;
     assert_eq!(kind(old), "/problems/identity-ended", "the key before");
     server.stop().await;
 }
@@ -231,7 +231,7 @@ async fn a_forgotten_node_is_told_that_it_is_forgotten() {
     let (_site, server) = started().await;
     let (a, enrolled) = node(&server, "a").await;
     server.client.forget("a").await.expect("forgotten");
-    let told = a.tell(enrolled.node, "a", report(1)).await;
+    let told = a.tell(&enrolled, "a", report(1)).await;
     assert_eq!(kind(told), "/problems/node-forgotten");
     server.stop().await;
 }
@@ -245,14 +245,14 @@ async fn a_certificate_is_renewed_with_the_key_also_when_it_has_expired() {
     let renewed = a.client.certify(&a.request()).await.expect("renewed");
     assert_eq!(renewed.counter, 2);
     a.keep(&renewed.certificate);
-    a.tell(enrolled.node, "a", report(1)).await.expect("heard");
+    a.tell(&enrolled, "a", report(1)).await.expect("heard");
     site.pass_ms(2 * week_ms);
-    let expired = a.tell(enrolled.node, "a", report(1)).await;
+    let expired = a.tell(&enrolled, "a", report(1)).await;
     assert_eq!(kind(expired), "/problems/certificate-expired");
     let renewed = a.client.certify(&a.request()).await.expect("by the key");
     assert_eq!(renewed.counter, 3);
     a.keep(&renewed.certificate);
-    a.tell(enrolled.node, "a", report(1)).await.expect("heard");
+    a.tell(&enrolled, "a", report(1)).await.expect("heard");
     server.stop().await;
 }
 
@@ -326,7 +326,7 @@ async fn a_node_that_the_database_has_lost_comes_back_by_its_certificate() {
     let unknown = a.client.certificate_is_good().await;
     assert_eq!(kind(unknown), "/problems/identity-ended");
     let enrolled = a.enrol("a").await.expect("taken in again");
-    a.tell(enrolled.node, "a", report(1)).await.expect("heard");
+    a.tell(&enrolled, "a", report(1)).await.expect("heard");
     server.stop().await;
 }
 
@@ -350,7 +350,7 @@ async fn identities_outlive_the_server_and_the_database_knows_no_secret() {
         ..a
     };
     a.client.show(a.own().credential().expect("readable"));
-    a.tell(enrolled.node, "a", report(1)).await.expect("known");
+    a.tell(&enrolled, "a", report(1)).await.expect("known");
     let ann = Caller::new(&server, &token);
     ann.log_in().await.expect("invited before");
     ann.client.system().await.expect("a viewer looks");
@@ -429,10 +429,10 @@ async fn a_node_tells_of_addresses_in_the_networks_that_it_was_invited_for() {
     let enrolled = a.enrol("a").await.expect("enrolled");
     let mut there = report(1);
     there.addresses = vec![IpAddr::from([192, 0, 2, 7])];
-    a.tell(enrolled.node, "a", there).await.expect("its own");
+    a.tell(&enrolled, "a", there).await.expect("its own");
     let mut behind = report(1);
     behind.addresses = vec![IpAddr::from([192, 0, 3, 7])];
-    let refused = a.tell(enrolled.node, "a", behind).await;
+    let refused = a.tell(&enrolled, "a", behind).await;
     assert!(detail(refused).contains("192.0.3.7"));
     server.stop().await;
 }

@@ -98,7 +98,10 @@ mod tests {
     use model::manifest::Digest;
 
     /// The steps that databases somewhere have seen.
-    const LANDED: &[&str] = &["fb3dc69a0b3e98be41b8391bd8c2515d89959259de58090f0a4f615eaad64582"];
+    const LANDED: &[&str] = &[
+        "fb3dc69a0b3e98be41b8391bd8c2515d89959259de58090f0a4f615eaad64582",
+        "f6fb6d8dd5c7fc45975db5a00445dd7661b78d6523a6439d559b2015304a813a",
+    ];
 
     #[test]
     fn no_step_that_has_landed_is_changed() {

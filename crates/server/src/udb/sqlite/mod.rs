@@ -165,7 +165,7 @@ mod tests {
             Sqlite::open(&file).expect_err("newer"),
             UdbError::Newer {
                 found: 99,
-                known: 2
+                known: 3
             }
         );
     }

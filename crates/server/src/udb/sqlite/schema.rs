@@ -95,6 +95,7 @@ mod tests {
     const LANDED: &[&str] = &[
         "234c2177cf9443a7b7bb97ae67d98f99e440196d82df51835a8d7e55ad179752",
         "ffd927314a6002fdb9c4f306829483826080db9092172ba69a00e5156c4e4fb6",
+        "f46971b2236ce03c8e999ad3bb23a90caed455b7628269d271844c8a488356ee",
     ];
 
     #[test]
