@@ -3,6 +3,7 @@
 mod backup;
 mod backups;
 mod catching_up;
+mod chunks;
 mod clocks;
 mod commands;
 mod components;

@@ -1,7 +1,10 @@
 //! Fetching what an upgrade consists of: files by digest into `<data>/artifacts`, and from there a version's folders.
 
 mod assemble;
+mod chunked;
 mod download;
+mod forms;
+mod part;
 mod unpack;
 mod whole;
 
@@ -9,6 +12,8 @@ pub use assemble::assemble;
 
 use crate::snapshot::FreeRoom;
 pub use download::{Fetcher, WantedFile};
+pub use forms::{HeldForms, is_gzip};
+pub(crate) use part::SUFFIX as CHUNKS_SUFFIX;
 pub use unpack::{inspect, unpack};
 pub use whole::{LookedAt, damaged, digest_of, mend, mend_unpacked};
 

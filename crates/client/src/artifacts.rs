@@ -82,14 +82,43 @@ impl Client {
                 _ => request.header(RANGE, format!("bytes={offset}-")),
             })
             .await?;
-        if offset > 0 && response.status() != http::StatusCode::PARTIAL_CONTENT {
-            return Err(ClientError::Unexpected {
-                url: response.url().to_string(),
-                reason: "it ignores Range".to_owned(),
-            });
+        if offset > 0 {
+            is_part(&response)?;
         }
         Ok(ArtifactBody { response })
     }
+
+    /// Downloads `count` bytes of an artifact from `first` on (`GET /v1/artifacts/{sha256}` with `Range`).
+    ///
+    /// # Errors
+    /// As [`Client::artifact`].
+    pub async fn artifact_part(
+        &self,
+        sha256: &str,
+        first: u64,
+        count: u64,
+    ) -> Result<ArtifactBody, ClientError> {
+        let path = ["v1", "artifacts", sha256];
+        let last = first.saturating_add(count).saturating_sub(1);
+        let response = self
+            .send(&OutgoingRequest::get(&path), |request| {
+                request.header(RANGE, format!("bytes={first}-{last}"))
+            })
+            .await?;
+        is_part(&response)?;
+        Ok(ArtifactBody { response })
+    }
+}
+
+/// Whether an answer is the part that was asked for.
+fn is_part(response: &reqwest::Response) -> Result<(), ClientError> {
+    if response.status() == http::StatusCode::PARTIAL_CONTENT {
+        return Ok(());
+    }
+    Err(ClientError::Unexpected {
+        url: response.url().to_string(),
+        reason: "it ignores Range".to_owned(),
+    })
 }
 
 /// An artifact on its way.

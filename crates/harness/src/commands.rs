@@ -29,7 +29,9 @@ impl Commands {
 
     /// Runs a node's agent over this data.
     pub fn agent(&self, mut upstart: Command, options: &NodeOptions, data: &Path) -> Command {
-        upstart.args(["agent", "--server", &self.server, "--data"]);
+        let other = options.server.as_ref();
+        let server = other.map_or(&self.server, |(server, _)| server);
+        upstart.args(["agent", "--server", server, "--data"]);
         upstart.arg(data);
         upstart.args(["--name", &options.name, "--class", &options.class]);
         upstart.args(["--poll-ms", &options.poll_ms.to_string()]);
@@ -60,7 +62,13 @@ impl Commands {
         if let Some(place) = &options.kill_at {
             upstart.env("UPSTART_KILL_AT", place);
         }
-        self.let_in(upstart)
+        match other {
+            Some((_, token_file)) => {
+                upstart.arg("--token-file").arg(token_file);
+                upstart
+            }
+            None => self.let_in(upstart),
+        }
     }
 
     /// Publishes the bundle in a folder, or revises what it was published as.

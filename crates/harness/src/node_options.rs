@@ -37,6 +37,8 @@ pub struct NodeOptions {
     pub root: Option<PathBuf>,
     /// The program of its agent; the one under test otherwise.
     pub program: Option<PathBuf>,
+    /// Where it finds the server, and the file with the token for it, where that is not what all nodes are told.
+    pub server: Option<(String, PathBuf)>,
     /// Its data directory, where that is not called as it is.
     pub data: Option<PathBuf>,
 }
@@ -65,8 +67,15 @@ impl NodeOptions {
             passed: Vec::new(),
             root: None,
             program: None,
+            server: None,
             data: None,
         }
+    }
+
+    /// Finds the server at this address, with the token in this file.
+    pub fn server(mut self, url: &str, token_file: &Path) -> Self {
+        self.server = Some((url.to_owned(), token_file.to_owned()));
+        self
     }
 
     /// Of another class.

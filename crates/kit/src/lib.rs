@@ -6,6 +6,7 @@ mod logs;
 mod ports;
 mod process;
 pub mod programs;
+mod relay;
 mod wait;
 pub mod workloads;
 
@@ -13,4 +14,5 @@ pub use folders::{copy_all, folders};
 pub use logs::last_lines;
 pub use ports::free_port;
 pub use process::{alive, catches, kill, pids_naming, signal};
+pub use relay::Relay;
 pub use wait::{OverAtEnd, block_on, until, until_ok, wait_for};

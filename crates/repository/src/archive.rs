@@ -2,7 +2,7 @@
 
 use crate::error::{SignError, TrustError};
 use crate::metadata::artifact_path;
-use crate::mirror::chain;
+use crate::mirror::{chain, packs};
 use crate::transport::{Bytes, DirectoryTransport, Transport, open_file};
 use crate::writer::RepositoryWriter;
 use crate::{manifest_path, verifier};
@@ -90,6 +90,10 @@ pub async fn pack(repository: &RepositoryWriter, file: &Path) -> Result<(), Sign
         small.push((name, manifest.text().into_bytes()));
         artifacts.extend(manifest.files.into_iter().map(|file| (file.sha256, file)));
     }
+    // What is not here, nobody needs: what is in packs lies in whole files, too.
+    let mut packs = packs(repository.path(), &artifacts);
+    packs.retain(|digest, _| repository.path().join(artifact_path(*digest)).exists());
+    artifacts.extend(packs);
     let documents = trust.documents();
     small.extend(documents.map(|(name, bytes)| (name, bytes.to_vec())));
     let disk = |source| SignError::Disk {

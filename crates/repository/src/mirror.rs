@@ -7,7 +7,8 @@ use crate::transport::{Bytes, DirectoryTransport, Transport, copy_verified};
 use crate::trust::Trust;
 use crate::verifier::{self, Verifier, needed};
 use async_trait::async_trait;
-use model::manifest::{Digest, ManifestFile};
+use chunks::{ChunkIndex, INDEX_BYTES_MAX};
+use model::manifest::{CHUNKS_FILE, Digest, ManifestFile, Mode};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -51,12 +52,47 @@ pub async fn mirror(
         mirrored.manifests += 1;
         files.extend(manifest.files.into_iter().map(|file| (file.sha256, file)));
     }
-    mirrored.artifacts = files.len();
     for file in files.values() {
         mirrored.copied += usize::from(copy(from, to, file).await?);
     }
+    let packs = packs(to, &files);
+    mirrored.artifacts = files.len() + packs.len();
+    for pack in packs.values() {
+        match copy(from, to, pack).await {
+            Ok(copied) => mirrored.copied += usize::from(copied),
+            // What is in it lies in whole files, too.
+            Err(TrustError::Missing { .. }) => mirrored.artifacts -= 1,
+            Err(error) => return Err(error),
+        }
+    }
     copy_metadata(verifier.trust(), from, to).await?;
     Ok(mirrored)
+}
+
+/// The packs that hold chunks of these files, as the indexes among them say, which must be there. An index that this program cannot read names
+/// none: nodes then fetch whole files.
+pub(crate) fn packs(
+    repository: &Path,
+    files: &BTreeMap<Digest, ManifestFile>,
+) -> BTreeMap<Digest, ManifestFile> {
+    let indexes = files.values().filter(|file| file.path == CHUNKS_FILE);
+    let mut packs = BTreeMap::new();
+    for file in indexes.filter(|file| file.size <= INDEX_BYTES_MAX) {
+        let bytes = std::fs::read(repository.join(artifact_path(file.sha256)));
+        let index = bytes.ok().and_then(|bytes| ChunkIndex::parse(&bytes).ok());
+        for pack in index.unwrap_or_default().packs {
+            let listed = ManifestFile {
+                mode: Mode::Plain,
+                path: String::new(),
+                sha256: pack.digest,
+                size: pack.size,
+            };
+            if !files.contains_key(&pack.digest) {
+                packs.insert(pack.digest, listed);
+            }
+        }
+    }
+    packs
 }
 
 /// Copies the metadata that is trusted: every root, and the documents below the last; the timestamp is written last.

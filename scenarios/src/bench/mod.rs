@@ -2,6 +2,7 @@
 
 mod adapters;
 mod cross_version;
+mod distribution;
 mod figures;
 mod runner;
 mod same_version;
@@ -26,6 +27,8 @@ enum What {
     CrossVersion(Measuring),
     /// Adapters: calls through lenses and components beside Envoy with Lua, sessions beside a relay that splices, idle connections
     Adapters(adapters::Options),
+    /// How much of a large artifact moves when little of it has changed, and how many copies many fetchers cost the server
+    Distribution(distribution::Options),
     /// How long a node with a large state is unavailable while it upgrades, on XFS, btrfs and ext4
     Snapshot(Snapshot),
 }
@@ -89,6 +92,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         What::SameVersion(options) => same_version::run(options),
         What::CrossVersion(options) => cross_version::run(options),
         What::Adapters(options) => adapters::run(options),
+        What::Distribution(options) => distribution::run(options),
         What::Snapshot(options) => snapshot::run_all(options),
     }
 }

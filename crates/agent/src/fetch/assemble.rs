@@ -1,6 +1,6 @@
 //! A bundle's folder, built from artifacts as its manifest lists them.
 
-use super::{FetchError, disk, open_to_all, place_whole};
+use super::{FetchError, HeldForms, WantedFile, disk, open_to_all, place_whole};
 use model::manifest::{Digest, Manifest, ManifestFile, UPGRADE_FILE};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
@@ -19,21 +19,54 @@ const BLOCK_BYTES: usize = 256 * 1024;
 ///
 /// # Errors
 /// The disk is full or fails, or an artifact is missing.
-pub fn assemble(artifacts: &Path, manifest: &Manifest, target: &Path) -> Result<(), FetchError> {
+pub fn assemble(
+    artifacts: &Path,
+    forms: &HeldForms,
+    manifest: &Manifest,
+    target: &Path,
+) -> Result<(), FetchError> {
     place_whole(target, |new| {
         for file in &manifest.files {
             let to = new.join(&file.path);
             make_folders(new, &to)?;
-            copy_artifact(&artifacts.join(file.sha256.to_string()), &to, file)?;
+            copy_artifact(artifacts, forms, file, &to)?;
         }
         Ok(())
     })
 }
 
-/// Copies an artifact to where its file lies. One that is not what its name says is deleted, so that it is fetched anew.
+/// Copies an artifact to where its file lies. One that is not what its name says is deleted, so that it is fetched anew; another form of the
+/// file is taken if it is here.
 ///
 /// A copy, not a link: software that writes into its own folder must not change the artifact.
-pub(super) fn copy_artifact(from: &Path, to: &Path, file: &ManifestFile) -> Result<(), FetchError> {
+pub(super) fn copy_artifact(
+    artifacts: &Path,
+    forms: &HeldForms,
+    file: &ManifestFile,
+    to: &Path,
+) -> Result<(), FetchError> {
+    let path = |form: &WantedFile| artifacts.join(form.digest.to_string());
+    let mut there: Vec<WantedFile> = forms.of_file(file.into()).collect();
+    there.retain(|form| form.digest == file.sha256 || path(form).exists());
+    if there.len() > 1 && !path(&there[0]).exists() {
+        there.remove(0);
+    }
+    let last = there.len().saturating_sub(1);
+    for (number, form) in there.iter().enumerate() {
+        match copy_form(&path(form), form.digest, to) {
+            Err(FetchError::Altered { .. }) if number < last => {
+                std::fs::remove_file(to).map_err(disk("remove", to))?;
+            }
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
+    }
+    // Its environments may hold secrets, and the software has no use for it.
+    let private = file.path == UPGRADE_FILE;
+    open_to_all(to, if private { PRIVATE } else { file.mode.bits() })
+}
+
+fn copy_form(from: &Path, digest: Digest, to: &Path) -> Result<(), FetchError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(PRIVATE);
     let mut source = File::open(from).map_err(disk("open", from))?;
@@ -50,15 +83,11 @@ pub(super) fn copy_artifact(from: &Path, to: &Path, file: &ManifestFile) -> Resu
             .write_all(&block[..length])
             .map_err(disk("write", to))?;
     }
-    if Digest(hash.finalize().into()) != file.sha256 {
+    if Digest(hash.finalize().into()) != digest {
         std::fs::remove_file(from).map_err(disk("remove", from))?;
-        return Err(FetchError::Altered {
-            digest: file.sha256,
-        });
+        return Err(FetchError::Altered { digest });
     }
-    // Its environments may hold secrets, and the software has no use for it.
-    let private = file.path == UPGRADE_FILE;
-    open_to_all(to, if private { PRIVATE } else { file.mode.bits() })
+    Ok(())
 }
 
 /// The folders between `root` and `file`, open to all.
@@ -111,7 +140,7 @@ mod tests {
         ]);
         let target = folder.path().join("versions/1.1/bundle");
         for _ in 0..2 {
-            assemble(folder.path(), &manifest, &target).expect("built");
+            assemble(folder.path(), &HeldForms::default(), &manifest, &target).expect("built");
         }
         let mode = |path: &str| {
             let found = std::fs::metadata(target.join(path)).expect(path);
@@ -134,11 +163,12 @@ mod tests {
         std::fs::write(artifact(b"secret"), "secret").expect("written");
         std::fs::write(artifact(b"right"), "wrong").expect("written");
         let target = folder.path().join("bundle");
-        let error = assemble(folder.path(), &manifest, &target).expect_err("altered");
+        let error = assemble(folder.path(), &HeldForms::default(), &manifest, &target)
+            .expect_err("altered");
         assert!(matches!(error, FetchError::Altered { .. }), "{error}");
         assert!(!target.exists() && !artifact(b"right").exists());
         std::fs::write(artifact(b"right"), "right").expect("written");
-        assemble(folder.path(), &manifest, &target).expect("built");
+        assemble(folder.path(), &HeldForms::default(), &manifest, &target).expect("built");
         let mode = |path: &str| {
             let found = std::fs::metadata(target.join(path)).expect(path);
             found.permissions().mode() & 0o777
@@ -151,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let target = folder.path().join("bundle");
         let manifest = manifest(&[("x", b"missing", Mode::Plain)]);
-        assert!(assemble(folder.path(), &manifest, &target).is_err());
+        assert!(assemble(folder.path(), &HeldForms::default(), &manifest, &target).is_err());
         assert!(!target.exists());
     }
 }

@@ -1,14 +1,19 @@
 //! Artifacts from the server: resumed where they broke off, checked, and there whole or not at all.
 
-use super::{FetchError, disk, sync, with_suffix};
+use super::chunked::{ChunkedDownload, gather};
+use super::forms::{HeldForms, read_index};
+use super::part::ChunkedPart;
+use super::{FetchError, digest_of, disk, sync, with_suffix};
+use crate::error_chain::chain;
 use crate::snapshot::FreeRoom;
+use chunks::{CHUNKED_BYTES_MIN, ChunkIndex, ContentForm, INDEX_BYTES_MAX, IndexedContent};
 use client::{Client, ClientError};
-use model::manifest::{Digest, Manifest};
+use model::manifest::{CHUNKS_FILE, Digest, Manifest};
 use rand::RngExt as _;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +24,7 @@ use tokio::task::JoinSet;
 const PARALLEL: usize = 4;
 
 /// How often in a row an artifact is asked for without a byte of progress.
-const TRIES_MAX: u32 = 5;
+pub(super) const TRIES_MAX: u32 = 5;
 
 /// The wait after a first failure; doubled after each, and jittered, so that a thousand nodes do not come back at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -45,13 +50,7 @@ pub struct WantedFile {
 impl WantedFile {
     /// Every file of a bundle.
     pub fn all(manifest: &Manifest) -> Vec<Self> {
-        let files = manifest.files.iter();
-        files
-            .map(|file| Self {
-                digest: file.sha256,
-                size: file.size,
-            })
-            .collect()
+        manifest.files.iter().map(Self::from).collect()
     }
 }
 
@@ -60,12 +59,28 @@ impl WantedFile {
 pub struct Fetcher {
     client: Arc<Client>,
     folder: PathBuf,
+    index: Option<WantedFile>,
 }
+
+/// Tells how many bytes have come, or have to come again.
+type ByteTeller = Arc<dyn Fn(i64) + Send + Sync>;
 
 impl Fetcher {
     /// A fetcher that keeps artifacts in `folder`, named by their digests.
     pub fn new(client: Arc<Client>, folder: PathBuf) -> Self {
-        Self { client, folder }
+        Self {
+            client,
+            folder,
+            index: None,
+        }
+    }
+
+    /// The same, which makes large files of this bundle from chunks of what lies here where it can. Of an archive that only agents
+    /// read, its content may then lie here in its place.
+    #[must_use]
+    pub fn with_chunks_of(mut self, manifest: &Manifest) -> Self {
+        self.index = manifest.file(CHUNKS_FILE).map(WantedFile::from);
+        self
     }
 
     /// Where an artifact is once it is there.
@@ -83,29 +98,47 @@ impl Fetcher {
         progress: impl Fn(u64, u64) + Send + Sync + 'static,
     ) -> Result<(), FetchError> {
         std::fs::create_dir_all(&self.folder).map_err(disk("make", &self.folder))?;
-        let missing = self.missing(wanted).await;
-        let total = missing.values().sum();
+        let mut missing = self.missing(wanted, HeldForms::default()).await;
+        let mut index = None;
+        if (missing.values()).any(|size| *size >= CHUNKED_BYTES_MIN) {
+            index = self.index().await?;
+        }
+        if let Some(index) = &index {
+            let still = missing.into_iter();
+            let still: Vec<WantedFile> = still
+                .map(|(digest, size)| WantedFile { digest, size })
+                .collect();
+            missing = self.missing(&still, HeldForms::listed(index)).await;
+        }
+        let sizes = missing.clone();
+        let (chunked, whole) = self.divided(missing, index.as_ref());
+        let lengths = chunked.iter().map(|content| content.length);
+        let total = lengths.chain(whole.values().copied()).sum();
         // What is missing lies here twice in the end: as an artifact, and copied into its bundle's folder.
         let copies: u64 = wanted.iter().map(|wanted| wanted.size).sum();
-        self.check_space(total, copies)?;
+        self.check_space(total, copies.max(total))?;
         let done = Arc::new(AtomicU64::new(0));
-        let told: Arc<dyn Fn(i64) + Send + Sync> = Arc::new(move |more: i64| {
+        let told: ByteTeller = Arc::new(move |more: i64| {
             let before = done.fetch_add(more.cast_unsigned(), Ordering::Relaxed);
             progress(before.wrapping_add_signed(more), total);
         });
         told(0);
+        let parts = self.gathered(chunked).await?;
+        let packs = Arc::new(index.map(|index| index.packs).unwrap_or_default());
         let mut running = JoinSet::new();
-        for (digest, size) in missing {
-            if running.len() >= PARALLEL {
-                finished(running.join_next().await)?;
-            }
-            let download = Download {
-                client: self.client.clone(),
-                path: self.path(digest),
-                wanted: WantedFile { digest, size },
-                told: told.clone(),
+        for (digest, size) in whole {
+            let download = self.download(WantedFile { digest, size }, &told);
+            begin(&mut running, download.run()).await?;
+        }
+        for part in parts {
+            let digest = part.content.file;
+            let size = sizes.get(&digest).copied().unwrap_or(part.content.length);
+            let download = ChunkedDownload {
+                whole: self.download(WantedFile { digest, size }, &told),
+                part,
+                packs: packs.clone(),
             };
-            running.spawn(download.run());
+            begin(&mut running, download.run()).await?;
         }
         while let Some(ended) = running.join_next().await {
             finished(Some(ended))?;
@@ -113,16 +146,96 @@ impl Fetcher {
         Ok(())
     }
 
-    /// What is not here as it was published. Reads what is here, beside the runtime.
-    async fn missing(&self, wanted: &[WantedFile]) -> BTreeMap<Digest, u64> {
+    fn download(&self, wanted: WantedFile, told: &ByteTeller) -> Download {
+        Download {
+            client: self.client.clone(),
+            path: self.path(wanted.digest),
+            wanted,
+            told: told.clone(),
+        }
+    }
+
+    /// The index of the bundle's chunks, fetched if it is not here; nothing if there is none that can be used.
+    async fn index(&self) -> Result<Option<ChunkIndex>, FetchError> {
+        let Some(file) = self.index.filter(|file| file.size <= INDEX_BYTES_MAX) else {
+            return Ok(None);
+        };
+        let path = self.path(file.digest);
+        if !self.has(&file) {
+            let nobody: ByteTeller = Arc::new(|_| {});
+            match self.download(file, &nobody).run().await {
+                Err(error) if error.is_no_space() => return Err(error),
+                Err(error) => {
+                    let reason = chain(&error);
+                    tracing::warn!(reason, "chunks are not used: files are fetched whole");
+                    return Ok(None);
+                }
+                Ok(()) => {}
+            }
+        }
+        let reading = tokio::task::spawn_blocking(move || read_index(file, &path));
+        Ok(reading.await.unwrap_or_default())
+    }
+
+    /// Which files are made from chunks, and which are fetched whole. An archive whose content has no room here, while the archive may have,
+    /// is fetched as it is.
+    fn divided(
+        &self,
+        missing: BTreeMap<Digest, u64>,
+        index: Option<&ChunkIndex>,
+    ) -> (Vec<IndexedContent>, BTreeMap<Digest, u64>) {
+        let Some(index) = index else {
+            return (Vec::new(), missing);
+        };
+        let contents = missing.keys().filter_map(|file| index.content(*file));
+        let mut chunked: Vec<IndexedContent> = contents.cloned().collect();
+        let needed = (chunked.iter()).fold(0, |sum: u64, one| sum.saturating_add(one.length));
+        if self.check_space(needed, needed).is_err() {
+            tracing::warn!("there is no room for what is in archives; they are fetched whole");
+            chunked.retain(|content| content.form == ContentForm::Plain);
+        }
+        let mut whole = missing;
+        for content in &chunked {
+            whole.remove(&content.file);
+        }
+        (chunked, whole)
+    }
+
+    /// Begins these files with what lies here of them.
+    async fn gathered(
+        &self,
+        contents: Vec<IndexedContent>,
+    ) -> Result<Vec<ChunkedPart>, FetchError> {
+        let folder = self.folder.clone();
+        let gathering = tokio::task::spawn_blocking(move || {
+            let parts = contents
+                .into_iter()
+                .map(|it| ChunkedPart::open(&folder, it));
+            let mut parts: Vec<_> = parts.collect::<Result<_, _>>()?;
+            if let Err(error) = gather(&mut parts, &folder) {
+                if error.is_no_space() {
+                    // The software needs what is left more than half an artifact.
+                    parts.iter().for_each(ChunkedPart::remove);
+                }
+                return Err(error);
+            }
+            Ok(parts)
+        });
+        match gathering.await {
+            Ok(parts) => parts,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// What is not here in any of its forms. Reads what is here, beside the runtime.
+    async fn missing(&self, wanted: &[WantedFile], forms: HeldForms) -> BTreeMap<Digest, u64> {
         let (own, wanted) = (self.clone(), wanted.to_vec());
         let all = wanted.clone();
         let looking = tokio::task::spawn_blocking(move || {
-            let mut missing = BTreeMap::new();
-            for wanted in wanted.iter().filter(|wanted| !own.has(wanted)) {
-                missing.insert(wanted.digest, wanted.size);
-            }
-            missing
+            let is_here = |file: &WantedFile| forms.of_file(*file).any(|form| own.has(&form));
+            let missing = wanted.iter().filter(|wanted| !is_here(wanted));
+            missing.map(|it| (it.digest, it.size)).collect()
         });
         // A look that broke has seen nothing.
         let everything = || all.iter().map(|it| (it.digest, it.size)).collect();
@@ -152,6 +265,18 @@ impl Fetcher {
     }
 }
 
+/// Begins a download when fewer than so many are under way.
+async fn begin(
+    running: &mut JoinSet<Result<(), FetchError>>,
+    download: impl Future<Output = Result<(), FetchError>> + Send + 'static,
+) -> Result<(), FetchError> {
+    if running.len() >= PARALLEL {
+        finished(running.join_next().await)?;
+    }
+    running.spawn(download);
+    Ok(())
+}
+
 fn finished(
     ended: Option<Result<Result<(), FetchError>, tokio::task::JoinError>>,
 ) -> Result<(), FetchError> {
@@ -162,28 +287,16 @@ fn finished(
     }
 }
 
-fn digest_of(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut block = vec![0; BLOCK_BYTES];
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(Digest(hash.finalize().into())),
-            read => hash.update(&block[..read]),
-        }
-    }
-}
-
 /// One artifact on its way.
-struct Download {
-    client: Arc<Client>,
-    path: PathBuf,
-    wanted: WantedFile,
-    told: Arc<dyn Fn(i64) + Send + Sync>,
+pub(super) struct Download {
+    pub(super) client: Arc<Client>,
+    pub(super) path: PathBuf,
+    pub(super) wanted: WantedFile,
+    pub(super) told: ByteTeller,
 }
 
 impl Download {
-    async fn run(self) -> Result<(), FetchError> {
+    pub(super) async fn run(self) -> Result<(), FetchError> {
         let digest = self.wanted.digest;
         let part = with_suffix(&self.path, ".part");
         let mut altered_before = false;
@@ -213,7 +326,7 @@ impl Download {
                 }
                 Err(DownloadTrouble::Server(source)) => {
                     tries = if came > before { 1 } else { tries + 1 };
-                    if tries >= TRIES_MAX || refused(&source) {
+                    if tries >= TRIES_MAX || is_refused(&source) {
                         return Err(FetchError::Server {
                             digest,
                             source: Box::new(source),
@@ -246,7 +359,7 @@ impl Download {
 }
 
 /// The server itself says no. Anything else (a gateway's page, a broken line) may pass.
-fn refused(error: &ClientError) -> bool {
+pub(super) fn is_refused(error: &ClientError) -> bool {
     matches!(error, ClientError::Problem(_)) && !error.is_temporary()
 }
 
@@ -315,7 +428,7 @@ impl Partial {
 }
 
 /// Half to one and a half of a wait that doubles.
-fn pause(tries: u32) -> Duration {
+pub(super) fn pause(tries: u32) -> Duration {
     let base = FIRST_PAUSE.saturating_mul(1 << tries.min(8)).min(PAUSE_MAX);
     base.mul_f64(rand::rng().random_range(0.5..1.5))
 }

@@ -1,7 +1,7 @@
 //! Whether what was laid out is still what was published, and mending what is not, from the artifacts.
 
 use super::unpack::each_entry;
-use super::{FetchError, disk, open_to_all, sync, unpack, with_suffix};
+use super::{FetchError, HeldForms, disk, is_gzip, open_to_all, sync, unpack, with_suffix};
 use model::manifest::{Digest, Manifest, ManifestFile};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
@@ -66,6 +66,7 @@ impl LookedAt {
 pub fn damaged<'m>(
     looked: &LookedAt,
     manifest: &'m Manifest,
+    forms: &HeldForms,
     bundle: &Path,
 ) -> Vec<&'m ManifestFile> {
     let differs = |file: &&ManifestFile| {
@@ -74,21 +75,26 @@ pub fn damaged<'m>(
             return false;
         }
         let stamp = Stamp::of(&path);
-        let same = is_as_listed(&path, file).unwrap_or(false);
+        let same = is_as_listed(&path, file, forms).unwrap_or(false);
         looked.note(&path, stamp.filter(|_| same));
         !same
     };
     manifest.files.iter().filter(differs).collect()
 }
 
-fn is_as_listed(path: &Path, file: &ManifestFile) -> io::Result<bool> {
+fn is_as_listed(path: &Path, file: &ManifestFile, forms: &HeldForms) -> io::Result<bool> {
     let found = std::fs::symlink_metadata(path)?;
     let may_run = found.mode() & 0o100 != 0;
     let listed = file.mode.bits() & 0o100 != 0;
-    Ok(found.is_file()
-        && may_run == listed
-        && found.len() == file.size
-        && digest_of(path)? == file.sha256)
+    let mut forms = (forms.of_file(file.into())).filter(|form| form.size == found.len());
+    let Some(first) = forms
+        .next()
+        .filter(|_| found.is_file() && may_run == listed)
+    else {
+        return Ok(false);
+    };
+    let digest = digest_of(path)?;
+    Ok(digest == first.digest || forms.any(|form| form.digest == digest))
 }
 
 /// The digest of a file's content. Blocks.
@@ -111,18 +117,22 @@ pub fn digest_of(path: &Path) -> io::Result<Digest> {
 ///
 /// # Errors
 /// An artifact is not there or is another ([`FetchError::Altered`]), or the disk is full or fails.
-pub fn mend(artifacts: &Path, damaged: &[&ManifestFile], bundle: &Path) -> Result<(), FetchError> {
+pub fn mend(
+    artifacts: &Path,
+    forms: &HeldForms,
+    damaged: &[&ManifestFile],
+    bundle: &Path,
+) -> Result<(), FetchError> {
     if !bundle.is_dir() {
         std::fs::create_dir_all(bundle).map_err(disk("make", bundle))?;
         open_to_all(bundle, 0o755)?;
     }
     for file in damaged {
-        let from = artifacts.join(file.sha256.to_string());
         let to = bundle.join(&file.path);
         super::assemble::make_folders(bundle, &to)?;
         let new = with_suffix(&to, ".mended");
         crate::tree::remove(&new).map_err(disk("remove", &new))?;
-        super::assemble::copy_artifact(&from, &new, file)?;
+        super::assemble::copy_artifact(artifacts, forms, file, &new)?;
         sync(&new)?;
         if std::fs::symlink_metadata(&to).is_ok_and(|found| found.is_dir()) {
             crate::tree::remove(&to).map_err(disk("remove", &to))?;
@@ -142,6 +152,8 @@ pub fn mend_unpacked(
     gzip: bool,
     target: &Path,
 ) -> Result<Vec<PathBuf>, FetchError> {
+    // What is in it may lie in its place.
+    let gzip = gzip && is_gzip(archive);
     if !target.is_dir() {
         unpack(archive, gzip, target)?;
         return Ok(vec![target.to_owned()]);

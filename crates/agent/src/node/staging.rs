@@ -5,7 +5,7 @@ use super::bundles::{Bundles, UnusableBundle};
 use super::catalog_updates::CatalogUpdate;
 use super::surroundings::{NothingHeard, Surroundings};
 use crate::error_chain::chain;
-use crate::fetch::{self, FetchError, Fetcher, WantedFile};
+use crate::fetch::{self, FetchError, Fetcher, HeldForms, WantedFile};
 use model::bundle::SoftwareKind;
 use model::ids::Version;
 use model::machine::{Place, ProbeMode, StageOutcome, StageRequest, Step};
@@ -111,14 +111,17 @@ impl Staging {
         let bundle = layout.bundle(place);
         if !bundle.is_dir() {
             self.bundles.keep_manifest(place, &published.manifest)?;
-            let fetcher = Fetcher::new(self.surroundings.client.clone(), layout.artifacts());
+            let fetcher = Fetcher::new(self.surroundings.client.clone(), layout.artifacts())
+                .with_chunks_of(&published.manifest);
             let shown = self.surroundings.clone();
             let progress = move |done: u64, total: u64| {
                 let what = format!("fetch version {place}");
                 shown.progress.show_bytes(what, done, total);
             };
             (fetcher.fetch(&WantedFile::all(&published.manifest), progress)).await?;
-            fetch::assemble(&layout.artifacts(), &published.manifest, &bundle)?;
+            let artifacts = layout.artifacts();
+            let forms = HeldForms::of(&published.manifest, &bundle, &artifacts);
+            fetch::assemble(&artifacts, &forms, &published.manifest, &bundle)?;
         } else {
             self.bundles.check_bundle(place).await?;
         }
@@ -133,6 +136,8 @@ impl Staging {
             let target = layout.unpacked(place, &source.path);
             if source.kind != SoftwareKind::Folder && !target.is_dir() {
                 let archive = bundle.join(&source.path);
+                // What is in it may lie in its place.
+                let gzip = gzip && fetch::is_gzip(&archive);
                 tokio::task::spawn_blocking(move || fetch::unpack(&archive, gzip, &target))
                     .await
                     .map_err(StageError::Broken)??;

@@ -2,7 +2,7 @@
 
 use super::{BundleError, BundleFiles, FileInfo};
 use crate::manifest::{
-    Digest, FILE_BYTES_MAX, FILES_MAX, ManifestError, Mode, UPGRADE_FILE, check_path,
+    CHUNKS_FILE, Digest, FILE_BYTES_MAX, FILES_MAX, ManifestError, Mode, UPGRADE_FILE, check_path,
 };
 use crate::spelling::nearest;
 use sha2::{Digest as _, Sha256};
@@ -201,7 +201,9 @@ impl Walk {
     fn entry(&mut self, entry: &DirEntry, name: String, depth: usize) -> Result<(), FolderError> {
         let path = entry.path();
         let kind = entry.file_type().map_err(failed(&path))?;
-        if kind.is_symlink() {
+        if name == CHUNKS_FILE {
+            // Of a bundle that was published: publishing makes it anew.
+        } else if kind.is_symlink() {
             let help = "put the file itself there, or pack the folder into an archive";
             self.unfit(&name, "is a symbolic link", help);
         } else if kind.is_dir() {

@@ -1,9 +1,11 @@
 //! What a revision of an upgrade may not change, since nodes may have staged or settled at the one before it; and whether nodes that
 //! have settled need a restart for it.
 
-use super::{BundleError, BundleFiles, Class, ClassUpgrade, FileInfo, Service, Upgrade};
+use super::{
+    BundleError, BundleFiles, Class, ClassUpgrade, FileInfo, Service, SoftwareKind, Upgrade,
+};
 use crate::expression::Template;
-use crate::manifest::UPGRADE_FILE;
+use crate::manifest::{CHUNKS_FILE, UPGRADE_FILE};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Upgrade {
@@ -35,6 +37,24 @@ impl Upgrade {
             }
         }
         found
+    }
+
+    /// The compressed archives that nobody but agents reads, as far as the upgrade file tells: nodes may keep what is in them instead.
+    pub fn unpacked_archives(&self) -> BTreeSet<&str> {
+        let classes = self.classes.values();
+        let classes: Vec<&Class> = classes.filter_map(|it| it.definition.as_ref()).collect();
+        let sources = (classes.iter()).filter_map(|class| class.software.source.as_ref());
+        let archives = sources.filter(|source| source.kind == SoftwareKind::TarGz);
+        let is_read = |path: &str| {
+            classes.iter().any(|class| {
+                let steps = [&class.state.transform, &class.state.reverse];
+                let mut steps = steps.into_iter().flatten().flat_map(|step| &step.command);
+                templates(class).any(|word| word.source().contains("bundle"))
+                    || steps.any(|word| word.source().contains(path))
+            })
+        };
+        let paths = archives.map(|source| source.path.as_str());
+        paths.filter(|path| !is_read(path)).collect()
     }
 }
 
@@ -68,7 +88,9 @@ impl Shipped<'_> {
                 inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
         };
-        let agents = |path: &String| path == UPGRADE_FILE || self.adapters.contains(path);
+        let agents = |path: &String| {
+            path == UPGRADE_FILE || path == CHUNKS_FILE || self.adapters.contains(path)
+        };
         let files = self.files.iter();
         files
             .filter(|(path, _)| of_software(path) || everything && !agents(path))
@@ -146,6 +168,18 @@ mod tests {
             .into_iter()
             .map(|error| error.key)
             .collect()
+    }
+
+    #[test]
+    fn an_archive_that_a_command_may_read_stays_as_it_is() {
+        let archives = |old: String| {
+            let upgrade = upgrade(&old);
+            let archives = upgrade.unpacked_archives().into_iter();
+            archives.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let packed = OLD.replace("RUN", "RUN\nsoftware.source = \"a.tar.gz\"");
+        assert_eq!(archives(OLD.to_owned()), [""; 0]);
+        assert_eq!(archives(packed), ["a.tar.gz"]);
     }
 
     #[test]

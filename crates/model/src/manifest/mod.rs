@@ -104,6 +104,10 @@ pub const FORMAT: u32 = 1;
 /// The file that every bundle has.
 pub const UPGRADE_FILE: &str = "upgrade.toml";
 
+/// The index of the chunks that the large files of a bundle consist of. `upstart publish` makes it: it is part of what is published, and not
+/// of the folder. A program that knows nothing of chunks takes it for one more file.
+pub const CHUNKS_FILE: &str = "upstart.chunks";
+
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {

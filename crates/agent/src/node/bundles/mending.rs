@@ -3,11 +3,12 @@
 
 use super::{Bundles, UnusableBundle};
 use crate::error_chain::chain;
-use crate::fetch::{self, FetchError, Fetcher, WantedFile};
+use crate::fetch::{self, FetchError, Fetcher, HeldForms, WantedFile};
+use chunks::CHUNKED_BYTES_MIN;
 use model::api::{EventKind, told};
 use model::bundle::SoftwareKind;
 use model::machine::Place;
-use model::manifest::{Manifest, ManifestFile};
+use model::manifest::{CHUNKS_FILE, Manifest, ManifestFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,11 +35,13 @@ impl Bundles {
             .iter()
             .map(|file| file.path.clone().into())
             .collect();
-        self.fetch_again(&damaged)
+        self.fetch_again(&manifest, &damaged)
             .await
             .and_then(|()| {
                 let damaged: Vec<&ManifestFile> = damaged.iter().collect();
-                fetch::mend(&self.layout().artifacts(), &damaged, &bundle)
+                let artifacts = self.layout().artifacts();
+                let forms = HeldForms::of(&manifest, &bundle, &artifacts);
+                fetch::mend(&artifacts, &forms, &damaged, &bundle)
             })
             .map_err(|source| UnusableBundle::Unmended {
                 place,
@@ -105,31 +108,35 @@ impl Bundles {
         bundle: &Path,
     ) -> Result<Vec<ManifestFile>, UnusableBundle> {
         let (bundles, manifest, bundle) = (self.clone(), manifest.clone(), bundle.to_owned());
+        let artifacts = self.layout().artifacts();
         let looked = tokio::task::spawn_blocking(move || {
-            let damaged = fetch::damaged(&bundles.looked, &manifest, &bundle);
+            let forms = HeldForms::of(&manifest, &bundle, &artifacts);
+            let damaged = fetch::damaged(&bundles.looked, &manifest, &forms, &bundle);
             damaged.into_iter().cloned().collect()
         });
         looked.await.map_err(UnusableBundle::Broken)
     }
 
     /// Fetches the artifacts that are not here, or are not what their names say.
-    async fn fetch_again(&self, damaged: &[ManifestFile]) -> Result<(), FetchError> {
-        let mut wanted = Vec::new();
-        for file in damaged {
-            let artifact = self.layout().artifacts().join(file.sha256.to_string());
-            if fetch::digest_of(&artifact).ok() != Some(file.sha256) {
+    async fn fetch_again(
+        &self,
+        manifest: &Manifest,
+        damaged: &[ManifestFile],
+    ) -> Result<(), FetchError> {
+        let wanted: Vec<WantedFile> = damaged.iter().map(WantedFile::from).collect();
+        let artifacts = self.layout().artifacts();
+        let has_chunks = manifest.file(CHUNKS_FILE).is_some();
+        for file in &wanted {
+            // Most of a large file is of use still.
+            let is_of_use = has_chunks && file.size >= CHUNKED_BYTES_MIN;
+            let artifact = artifacts.join(file.digest.to_string());
+            if !is_of_use && fetch::digest_of(&artifact).ok() != Some(file.digest) {
                 // Cut, edited or gone: a length says nothing of what is in it.
                 let _ = std::fs::remove_file(&artifact);
-                wanted.push(WantedFile {
-                    digest: file.sha256,
-                    size: file.size,
-                });
             }
         }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let fetcher = Fetcher::new(self.surroundings.client.clone(), self.layout().artifacts());
+        let fetcher = Fetcher::new(self.surroundings.client.clone(), artifacts);
+        let fetcher = fetcher.with_chunks_of(manifest);
         fetcher.fetch(&wanted, |_, _| {}).await
     }
 

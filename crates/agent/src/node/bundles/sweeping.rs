@@ -2,6 +2,7 @@
 
 use super::{Bundles, UnusableBundle, read_manifest};
 use crate::error_chain::chain;
+use crate::fetch::{CHUNKS_SUFFIX, HeldForms};
 use crate::tree::remove;
 use model::ids::Version;
 use model::machine::Place;
@@ -96,7 +97,9 @@ impl Bundles {
         };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let digest = name.strip_suffix(".part").unwrap_or(&name);
+            let mut endings = [".part", CHUNKS_SUFFIX].into_iter();
+            let digest = endings.find_map(|ending| name.strip_suffix(ending));
+            let digest = digest.unwrap_or(&name);
             if !listed.contains(digest) {
                 delete(&entry.path());
             }
@@ -105,9 +108,12 @@ impl Bundles {
 
     /// The artifacts that a bundle is made of.
     fn listed_artifacts(&self, bundle: Place) -> Result<Vec<String>, UnusableBundle> {
-        let manifest = read_manifest(self.layout().manifest(bundle))?;
-        let files = manifest.files.iter();
-        Ok(files.map(|file| file.sha256.to_string()).collect())
+        let layout = self.layout();
+        let manifest = read_manifest(layout.manifest(bundle))?;
+        let forms = HeldForms::of(&manifest, &layout.bundle(bundle), &layout.artifacts());
+        let files = manifest.files.iter().map(|file| file.sha256);
+        let all = files.chain(forms.contents());
+        Ok(all.map(|digest| digest.to_string()).collect())
     }
 }
 
