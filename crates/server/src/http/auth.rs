@@ -105,9 +105,11 @@ async fn certified(
         })
     };
     let is_over = certificate.expires_at_ms <= app.config.clock.now_ms();
-    let Some(known) = known(app, principal) else {
+    let known = known(app, principal);
+    let Some(known) = known.filter(|known| !is_older(known, certificate)) else {
         // A database that was set back does not know whom it has certified since: the node tells it, which enrols again.
-        if access == Access::Entry && !is_over {
+        let is_for_nodes = matches!(access, Access::Entry | Access::Node);
+        if is_for_nodes && principal.kind == PrincipalKind::Node && !is_over {
             return Ok(caller(None, Vec::new()));
         }
         return Err(ended(&format!("{principal} is not known here")));
@@ -144,8 +146,13 @@ async fn certified(
     Ok(caller(known.role, known.networks.clone()))
 }
 
-fn known(app: &App, principal: &Principal) -> Option<Arc<IdentityFact>> {
+pub(super) fn known(app: &App, principal: &Principal) -> Option<Arc<IdentityFact>> {
     app.state_writer.state().identities.get(principal).cloned()
+}
+
+/// Whether what is known is older than a certificate: that was given for another key since, and the database was set back.
+pub(super) fn is_older(known: &IdentityFact, certificate: &PeerCertificate) -> bool {
+    known.key != certificate.key && known.counter < certificate.counter
 }
 
 fn is_forgotten(app: &App, principal: &Principal) -> bool {

@@ -1,9 +1,9 @@
 //! Nodes: enrolment, the list, retry, forget.
 
 use super::App;
-use super::auth::tell_refused;
+use super::auth::{is_older, known, tell_refused};
 use super::identities::{key_request, signed};
-use super::json_request::{JsonRequest, Named, Queried};
+use super::json_request::{Asker, JsonRequest, Named, Queried};
 use super::pages::PageQuery;
 use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
@@ -35,6 +35,7 @@ pub(super) async fn enrol(
                 "With a one-time token a node sends a certificate request of its key.",
             ));
         }
+        take_back(&app, &requester, &asked.caller).await?;
         return app.change(Order::Enrol(asked.body), asked.caller).await;
     };
     let request = key_request(text)?;
@@ -58,6 +59,23 @@ pub(super) async fn enrol(
         enrolled["certified"] = serde_json::to_value(certified).unwrap_or_default();
     }
     Ok(Json(enrolled))
+}
+
+/// A database that was set back learns from a certificate whom it has certified since.
+async fn take_back(app: &App, requester: &Requester, caller: &Asker) -> Result<(), RequestRefusal> {
+    let Requester::Certified(certified) = requester else {
+        return Ok(());
+    };
+    let certificate = &certified.certificate;
+    let known = known(app, &certificate.principal);
+    if known.is_some_and(|known| !is_older(&known, certificate)) {
+        return Ok(());
+    }
+    let order = Order::TakeBack(certificate.clone());
+    app.state_writer
+        .ask(order, caller.author.clone(), None)
+        .await
+        .map(drop)
 }
 
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(PageQuery),

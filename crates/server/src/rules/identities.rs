@@ -274,11 +274,13 @@ pub(super) fn shown(draft: &mut Draft<'_>, principal: &Principal, counter: u64) 
     let Some(known) = draft.state.identities.get(principal) else {
         return;
     };
-    if known.shown >= counter || known.counter < counter {
+    if known.shown >= counter {
         return;
     }
     let fact = IdentityFact {
         shown: counter,
+        // A database that was set back has counted fewer.
+        counter: known.counter.max(counter),
         ..known.as_ref().clone()
     };
     let key = fact.key.clone();
@@ -286,6 +288,27 @@ pub(super) fn shown(draft: &mut Draft<'_>, principal: &Principal, counter: u64) 
     end_invitations(draft, |invitation| {
         &invitation.principal == principal && invitation.key.as_ref() == Some(&key)
     });
+}
+
+/// Takes in what a certificate says, of which the database, which was set back, knows nothing.
+pub(super) fn take_back(draft: &mut Draft<'_>, certificate: &PeerCertificate) {
+    let principal = &certificate.principal;
+    let known = draft.state.identities.get(principal);
+    let fact = IdentityFact {
+        principal: principal.clone(),
+        role: None,
+        key: certificate.key.clone(),
+        counter: certificate.counter,
+        shown: certificate.counter,
+        certified_at_ms: certificate.begins_at_ms,
+        expires_at_ms: certificate.expires_at_ms,
+        revoked_at_ms: None,
+        networks: known.map_or_else(Vec::new, |known| known.networks.clone()),
+    };
+    let message = format!("{principal} is known again by its certificate");
+    let node = node_of(draft, principal);
+    draft.event(EventKind::IdentityCertified, node, None, message);
+    draft.change(Change::Identity(Box::new(fact)));
 }
 
 /// Revokes a key, and withdraws invitations of the same name.

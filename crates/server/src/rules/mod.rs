@@ -26,6 +26,7 @@ pub(crate) use sync::check as check_sync;
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
 use crate::udb::KeptText;
+use identity::PeerCertificate;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, MembersRequest, NodeFact, PauseRequest,
     Principal, PublicRequest, RetireRequest, SyncNumber, SyncRequest, UpgradeSummary,
@@ -44,6 +45,8 @@ pub(crate) enum Order {
     Admit(Box<EnrolRequest>, Applicant),
     /// A key is certified.
     Certify(Applicant),
+    /// What a certificate says is taken into a database that was set back.
+    TakeBack(PeerCertificate),
     /// The newest certificate of somebody was shown: what made it is used up.
     Shown(Principal, u64),
     /// A one-time token is made, whose secret has this digest.
@@ -131,6 +134,7 @@ pub(crate) fn decide<'a>(
             value(&enrolment::enrol(&mut draft, request, Some(applicant))?)
         }
         Order::Certify(applicant) => value(&identities::certify(&mut draft, applicant)?),
+        Order::TakeBack(certificate) => value(&identities::take_back(&mut draft, certificate)),
         Order::Shown(principal, counter) => {
             value(&identities::shown(&mut draft, principal, *counter))
         }

@@ -216,10 +216,7 @@ async fn a_revoked_key_gets_nowhere_at_once_on_connections_that_are_open_too() {
     assert_eq!(kind(a.enrol("a").await), "/problems/identity-ended");
     let again = Caller::new(&server, &token);
     let enrolled = again.enrol("a").await.expect("taken in again");
-    again
-        .tell(&enrolled, "a", report(1))
-        .await
-        .expect("heard");
+    again.tell(&enrolled, "a", report(1)).await.expect("heard");
     a.client.show(a.own().credential().expect("readable"));
     let old = a.tell(&enrolled, "a", report(1)).await;
     assert_eq!(kind(old), "/problems/identity-ended", "the key before");
