@@ -150,7 +150,10 @@ fn a_server_that_stands_still_is_said_to_and_holds_no_command_beyond_its_time() 
         "{}",
         said.stderr()
     );
+    // Without TLS, which would not come about, the request itself is waited for.
+    let plain = server.url().replace("https://", "http://");
     let mut status = told(&server, &bundle, &["status"])
+        .env("UPSTART_SERVER", plain)
         .stderr(Stdio::piped())
         .spawn()
         .expect("runs");

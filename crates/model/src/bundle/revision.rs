@@ -177,9 +177,15 @@ mod tests {
             let archives = upgrade.unpacked_archives().into_iter();
             archives.map(str::to_owned).collect::<Vec<_>>()
         };
-        let packed = OLD.replace("RUN", "RUN\nsoftware.source = \"a.tar.gz\"");
+        let packed = |command: &str| {
+            let software = format!(
+                "software = {{ command = [{command}], path = \"a.tar.gz\" }}\nlifecycle.probe = {{ alive_ms = 1 }}"
+            );
+            archives(OLD.replace("RUN", &software))
+        };
         assert_eq!(archives(OLD.to_owned()), [""; 0]);
-        assert_eq!(archives(packed), ["a.tar.gz"]);
+        assert_eq!(packed("\"true\""), ["a.tar.gz"]);
+        assert_eq!(packed("\"cat\", \"${bundle}/a.tar.gz\""), [""; 0]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(crate) fn upgrade(text: &str) -> Arc<Upgrade> {
         size: 1,
         sha256: Digest::of(b""),
     };
-    let files: BundleFiles = ["upgrade.toml", "lens.toml"]
+    let files: BundleFiles = ["upgrade.toml", "lens.toml", "a.tar.gz"]
         .into_iter()
         .map(|path| (path.to_owned(), info))
         .collect();
