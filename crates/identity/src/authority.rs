@@ -2,6 +2,7 @@
 
 use crate::peer::key_digest;
 use crate::{IdentityError, Pin, crypto, files};
+use aws_lc_rs::hmac;
 use model::api::Principal;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -26,6 +27,8 @@ pub struct Authority {
     certificate: CertificateDer<'static>,
     pem: String,
     pin: Pin,
+    /// For what only this authority's servers can have said.
+    proofs: hmac::Key,
 }
 
 impl fmt::Debug for Authority {
@@ -109,8 +112,10 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|error| damaged(error.to_string()))?;
+        let proofs = proofs_key(&issuer);
         Ok(Self {
             issuer,
+            proofs,
             pem: files::pem("CERTIFICATE", &certificate),
             certificate,
             pin,
@@ -121,6 +126,18 @@ impl Authority {
     #[must_use]
     pub fn pin(&self) -> Pin {
         self.pin
+    }
+
+    /// What only servers of this authority can add to these numbers: 53 bits, which every reader of JSON keeps.
+    #[must_use]
+    pub fn proof_of(&self, numbers: &[u64]) -> u64 {
+        let mut said = hmac::Context::with_key(&self.proofs);
+        for number in numbers {
+            said.update(&number.to_be_bytes());
+        }
+        let mut first = [0; 8];
+        first.copy_from_slice(&said.sign().as_ref()[..8]);
+        u64::from_be_bytes(first) >> 11
     }
 
     /// Its certificate (DER).
@@ -175,6 +192,13 @@ impl Authority {
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(crypto("use a key"))?;
         Ok((chain, key))
     }
+}
+
+/// A key that follows from the authority's, for another purpose.
+fn proofs_key(issuer: &Issuer<'_, KeyPair>) -> hmac::Key {
+    let own = hmac::Key::new(hmac::HMAC_SHA256, issuer.key().serialized_der());
+    let derived = hmac::sign(&own, b"upstart: what servers have said");
+    hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
 }
 
 /// A new authority's key and certificate (PEM).

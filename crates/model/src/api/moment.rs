@@ -20,9 +20,18 @@ pub struct Moment {
     pub commit: u64,
     /// The last entry of the history of events.
     pub event: u64,
+    /// What only a server of this system could have added: nobody else can make a moment up.
+    #[serde(default)]
+    pub proof: u64,
 }
 
 impl Moment {
+    /// What a proof is of.
+    #[must_use]
+    pub fn to_prove(&self) -> [u64; 5] {
+        [self.epoch, self.start, self.life, self.commit, self.event]
+    }
+
     /// Whether the same server has said both, with the same history before it.
     pub fn is_of_the_life_of(&self, other: &Self) -> bool {
         (self.epoch, self.start, self.life) == (other.epoch, other.start, other.life)

@@ -33,7 +33,9 @@ use axum::http::Method;
 use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
+use model::api::Moment;
 use parking_lot::Mutex;
+use requester::Requester;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -77,6 +79,20 @@ impl App {
 }
 
 impl App {
+    /// A moment, with what only a server of this system can add.
+    fn proven(&self, moment: Moment) -> Moment {
+        let proof = self.authority.proof_of(&moment.to_prove());
+        Moment { proof, ..moment }
+    }
+
+    /// The moment that somebody says to have seen. A node may make none up: what follows from it concerns everybody.
+    fn believed(&self, requester: &Requester, seen: Option<Moment>) -> Option<Moment> {
+        match requester {
+            Requester::TokenHolder => seen,
+            _ => seen.filter(|seen| seen.proof == self.proven(*seen).proof),
+        }
+    }
+
     /// Takes in what other servers of one database have committed.
     pub(crate) async fn catch_up(&self) -> Result<(), RequestRefusal> {
         let look = self

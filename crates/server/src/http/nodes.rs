@@ -20,7 +20,7 @@ use serde_json::Value;
 /// Makes a node known; idempotent by name.
 pub(super) async fn enrol(
     State(app): State<App>,
-    asked: JsonRequest<EnrolRequest>,
+    mut asked: JsonRequest<EnrolRequest>,
 ) -> Result<Json<Value>, RequestRefusal> {
     let requester = asked.caller.requester.clone();
     let name = asked.body.name.clone();
@@ -28,6 +28,7 @@ pub(super) async fn enrol(
         tell_refused(&app, &requester, &refusal).await;
         return Err(refusal);
     }
+    asked.body.moment = app.believed(&requester, asked.body.moment);
     let Some(text) = &asked.body.certificate_request else {
         if matches!(requester, Requester::Invited(_)) {
             return Err(refuse(
@@ -36,7 +37,8 @@ pub(super) async fn enrol(
             ));
         }
         take_back(&app, &requester, &asked.caller).await?;
-        return app.change(Order::Enrol(asked.body), asked.caller).await;
+        let enrolled = app.change(Order::Enrol(asked.body), asked.caller).await?;
+        return Ok(Json(with_proof(&app, enrolled.0)));
     };
     let request = key_request(text)?;
     let applicant = Applicant {
@@ -58,7 +60,15 @@ pub(super) async fn enrol(
         let certified = signed(&app, &request, certified)?;
         enrolled["certified"] = serde_json::to_value(certified).unwrap_or_default();
     }
-    Ok(Json(enrolled))
+    Ok(Json(with_proof(&app, enrolled)))
+}
+
+/// The answer to an enrolment, whose moment the node can tell later.
+fn with_proof(app: &App, mut enrolled: Value) -> Value {
+    if let Ok(moment) = serde_json::from_value(enrolled["moment"].clone()) {
+        enrolled["moment"] = serde_json::to_value(app.proven(moment)).unwrap_or_default();
+    }
+    enrolled
 }
 
 /// A database that was set back learns from a certificate whom it has certified since.

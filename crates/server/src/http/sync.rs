@@ -36,7 +36,7 @@ pub(super) async fn sync(
     State(app): State<App>,
     Named(node): Named<String>,
     Queried(query): Queried<WaitQuery>,
-    asked: JsonRequest<SyncRequest>,
+    mut asked: JsonRequest<SyncRequest>,
 ) -> Result<Json<SyncResponse>, RequestRefusal> {
     let node = numbered(&node)?;
     check_sync(&asked.body)?;
@@ -45,6 +45,7 @@ pub(super) async fn sync(
         tell_refused(&app, requester, &refusal).await;
         return Err(refusal);
     }
+    asked.body.moment = app.believed(requester, asked.body.moment);
     let seen = asked.body.seen_view;
     let mut changed = app.state_writer.told();
     let number = asked.body.number;
@@ -72,7 +73,7 @@ pub(super) async fn sync(
     let now_ms = app.config.clock.now_ms();
     let state = app.state_writer.state();
     let view = (Some(state.told.number(node)) != seen).then(|| state.node_view(node));
-    let moment = state.moment();
+    let moment = state.moment().map(|moment| app.proven(moment));
     Ok(Json(SyncResponse {
         now_ms,
         view,

@@ -27,6 +27,7 @@ impl SystemState {
             life: life.life,
             commit: self.generation,
             event: self.last_event,
+            proof: 0,
         })
     }
 
@@ -84,6 +85,7 @@ mod tests {
             life: of.life,
             commit,
             event: 0,
+            proof: 0,
         }
     }
 

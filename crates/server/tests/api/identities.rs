@@ -5,8 +5,8 @@ use crate::support::{Running, TOKEN, bundle, kind, question, report};
 use client::ClientError;
 use identity::PinnedToken;
 use model::api::{
-    CertifyRequest, Endpoint, EnrolRequest, Event, InviteRequest, PauseRequest, Principal, Problem,
-    Role, SyncRequest,
+    CertifyRequest, Endpoint, EnrolRequest, Event, InviteRequest, Moment, NodeIdentity,
+    PauseRequest, Principal, Problem, Role, SyncRequest,
 };
 use model::ids::{PermitId, Version};
 use model::network::Network;
@@ -141,6 +141,49 @@ async fn a_malicious_node_gets_nowhere() {
     assert_eq!(kind(held), "/problems/permit-lost");
     assert_eq!(told(&server, "identity.refused").await.len(), 1);
     a.tell(&mine, "a", report(1)).await.expect("its own");
+    server.stop().await;
+}
+
+/// What a server does that was set back concerns everybody: no node can make it believe so.
+#[tokio::test]
+async fn a_node_that_makes_up_a_lost_history_is_not_believed() {
+    let (_site, server) = started().await;
+    let (a, mine) = node(&server, "a").await;
+    let true_moment = mine.moment.expect("the server's history");
+    for moment in [
+        Moment {
+            epoch: 1,
+            ..true_moment
+        },
+        Moment {
+            commit: true_moment.commit + 1_000,
+            ..true_moment
+        },
+    ] {
+        let lie = SyncRequest {
+            identity: Some(NodeIdentity {
+                system_id: mine.system_id,
+                name: "a".to_owned(),
+            }),
+            moment: Some(moment),
+            remembered: Some(Box::default()),
+            report: Some(report(1)),
+            ..SyncRequest::default()
+        };
+        a.client
+            .sync(mine.node, &lie, None)
+            .await
+            .expect("its report");
+        let again = EnrolRequest {
+            moment: Some(moment),
+            remembered: Some(Box::default()),
+            ..enrolling("a")
+        };
+        a.client.enrol(&again).await.expect("the same node");
+    }
+    assert_eq!(told(&server, "system.set_back").await, []);
+    let view = server.client.system().await.expect("answers");
+    assert!(view.paused.is_none());
     server.stop().await;
 }
 
