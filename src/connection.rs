@@ -97,6 +97,12 @@ fn own_credential(globals: &Globals) -> anyhow::Result<Option<Credential>> {
     if now_ms < u128::from(credential.says().renew_at_ms()) {
         return Ok(Some(credential));
     }
+    // Of several commands one renews it, and the others take what that has kept.
+    let _lock = own.lock().map_err(|error| unusable(&error))?;
+    let credential = own.credential().ok().flatten().unwrap_or(credential);
+    if now_ms < u128::from(credential.says().renew_at_ms()) {
+        return Ok(Some(credential));
+    }
     let renewed = wait_for(renewed(globals, &own, credential.clone()));
     Ok(Some(renewed.unwrap_or(credential)))
 }

@@ -14,7 +14,7 @@ use model::api::{
 };
 use model::network::Network;
 use serde::Serialize;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -100,6 +100,7 @@ pub(crate) fn invite(globals: &Globals, arguments: &InviteArgs) -> CommandOutcom
         return Err(failure(what, "give another name"));
     }
     let client = connect(globals)?;
+    let to = arguments.to.as_deref().map(private_file).transpose()?;
     let request = InviteRequest {
         principal: principal.clone(),
         role,
@@ -120,12 +121,15 @@ pub(crate) fn invite(globals: &Globals, arguments: &InviteArgs) -> CommandOutcom
             "upstart login --token-file FILE --server https://HOST:PORT".to_owned()
         }
     };
-    let place = match &arguments.to {
-        Some(file) => {
-            write_private(file, &invited.token)?;
+    let place = match (to, &arguments.to) {
+        (Some(mut opened), Some(file)) => {
+            let what = format!("the token cannot be written to {}", file.display());
+            let next = "give --to FILE another place: the token that was made is withdrawn by the next `upstart invite`";
+            writeln!(opened, "{}", invited.token).advise(&what, next)?;
+            opened.sync_all().advise(what, next)?;
             format!("Bring {}", file.display())
         }
-        None => {
+        _ => {
             output::line(&invited.token)?;
             "Put the line above into a file that nobody else can read, bring it".to_owned()
         }
@@ -138,19 +142,14 @@ pub(crate) fn invite(globals: &Globals, arguments: &InviteArgs) -> CommandOutcom
     Ok(CommandEnd::Yes)
 }
 
-/// Writes a token where nobody else can read it; what is there is replaced only if it is such a file.
-fn write_private(file: &Path, token: &str) -> anyhow::Result<()> {
-    let what = format!("the token cannot be written to {}", file.display());
-    let next = "give --to FILE a place for a new file; the token that was made is withdrawn by the next `upstart invite`";
+/// Opens a new file that nobody else can read.
+fn private_file(file: &Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
-    let mut opened = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .advise(&what, next)?;
-    writeln!(opened, "{token}").advise(&what, next)?;
-    opened.sync_all().advise(what, next)
+    let opened = options.write(true).create_new(true).mode(0o600).open(file);
+    opened.advise(
+        format!("the token cannot be written to {}", file.display()),
+        "give --to FILE a place for a new file",
+    )
 }
 
 /// The problem of a key that is revoked.

@@ -1,6 +1,6 @@
 //! `upstart server`: runs the upgrade server until it is asked to end.
 
-use crate::connection::{asked_to_end, given, no_token};
+use crate::connection::{asked_to_end, given, no_token, unusable};
 use crate::failure::{CommandEnd, CommandOutcome, failure, sentence};
 use crate::file_limit;
 use crate::globals::Globals;
@@ -114,6 +114,9 @@ fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
 fn explain(error: ServerError, data: &Path) -> anyhow::Error {
     if let ServerError::Token(error) = &error {
         return no_token(error);
+    }
+    if let ServerError::Authority(error) = &error {
+        return unusable(error);
     }
     if matches!(error, ServerError::Udb(_)) {
         let what = sentence(&error.into());

@@ -3,7 +3,7 @@
 use crate::error_chain::chain;
 use crate::layout::Layout;
 use client::Client;
-use identity::{CredentialFolder, IdentityError, PeerCertificate};
+use identity::{CredentialFolder, PeerCertificate};
 use model::api::{Certified, CertifyRequest};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -18,6 +18,9 @@ const RENEWAL_PAUSE_MIN: Duration = Duration::from_millis(500);
 
 /// The problem that says that a token is of no use.
 pub(crate) const REFUSED_TOKEN: &str = "/problems/unauthorized";
+
+/// The problem that says that a token is for somebody else.
+const FORBIDDEN: &str = "/problems/forbidden";
 
 /// How many ways in are tried: with a token, with the certificate, with another key.
 pub(crate) const WAYS: usize = 3;
@@ -43,18 +46,24 @@ pub(crate) struct OwnCredential {
 
 impl OwnCredential {
     /// What lies in the data directory; `None` for a server that is not asked over TLS, which knows nodes by the token.
-    ///
-    /// # Errors
-    /// The key cannot be read, or made.
+    /// Where the key cannot be read or made the node goes on without, as with a server that does not answer.
     pub(crate) async fn open(
         layout: &Layout,
         client: &Arc<Client>,
         token: Option<&str>,
-    ) -> Result<Option<Self>, IdentityError> {
+    ) -> Option<Self> {
         if !client.is_encrypted() {
-            return Ok(None);
+            return None;
         }
-        let folder = CredentialFolder::open(&layout.identity())?;
+        let opened = CredentialFolder::open(&layout.identity());
+        let opened = opened.inspect_err(|error| {
+            tracing::error!(
+                "the node's own key is of no use, so that the server does not know the node; it serves on: {}; {}",
+                chain(error),
+                error.advice()
+            );
+        });
+        let folder = opened.ok()?;
         let unused = token.filter(|token| !folder.has_used(token));
         let own = Self {
             unused_token: Mutex::new(unused.map(str::to_owned)),
@@ -84,7 +93,7 @@ impl OwnCredential {
                 tracing::warn!(error = %chain(&error), "the node's certificate is of no use");
             }
         }
-        Ok(Some(own))
+        Some(own)
     }
 
     /// A request for a certificate, where there is none or half of its life is over.
@@ -104,7 +113,7 @@ impl OwnCredential {
     }
 
     /// Keeps a certificate, and shows it from then on.
-    pub(crate) fn keep(&self, certified: &Certified) {
+    pub(crate) fn keep(&self, certified: &Certified) -> bool {
         let folder = self.folder.lock();
         match folder.keep(&certified.certificate) {
             Ok(credential) => {
@@ -115,10 +124,12 @@ impl OwnCredential {
                 }
                 *self.says.lock() = Some(credential.says().clone());
                 self.client.show(Some(credential));
+                true
             }
             // It is asked for again; the server has certified this key, and does so again.
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "the node's certificate cannot be kept");
+                false
             }
         }
     }
@@ -126,7 +137,9 @@ impl OwnCredential {
     /// What may help where the server does not take the node as it came: another way in, if there is one that was not tried.
     pub(crate) fn another_way(&self, problem: Option<&str>) -> bool {
         let problem = problem.unwrap_or_default();
-        if problem == REFUSED_TOKEN && self.unused_token.lock().take().is_some() {
+        if [REFUSED_TOKEN, FORBIDDEN].contains(&problem)
+            && self.unused_token.lock().take().is_some()
+        {
             // A token that is used up: the certificate that it gave is there.
             return self.show_kept();
         }
@@ -168,19 +181,25 @@ impl OwnCredential {
 
     /// Renews the certificate for ever.
     pub(crate) async fn look_after(self: Arc<Self>) {
+        let says = self.says.lock().clone();
+        let mut due = says.map_or(AGAIN_PAUSE, |says| {
+            Duration::from_millis(says.renew_at_ms().saturating_sub(now_ms()))
+        });
         loop {
-            let says = self.says.lock().clone();
-            let due = says.map_or(AGAIN_PAUSE, |says| {
-                Duration::from_millis(says.renew_at_ms().saturating_sub(now_ms()))
-            });
             tokio::select! {
                 () = tokio::time::sleep(due.max(RENEWAL_PAUSE_MIN)) => {}
                 () = self.expired.notified() => {}
             }
-            let has_one = self.client.shows_credential();
-            if has_one && !self.renew().await {
-                tokio::time::sleep(AGAIN_PAUSE.min(due.max(RENEWAL_PAUSE_MIN))).await;
-            }
+            let is_renewed = self.client.shows_credential() && self.renew().await;
+            // From now on by this host's steady clock: its other one may be wrong.
+            let half = self.says.lock().as_ref().map(|says| {
+                Duration::from_millis(says.renew_at_ms().saturating_sub(says.begins_at_ms))
+            });
+            due = match half {
+                Some(half) if is_renewed => half,
+                Some(half) => AGAIN_PAUSE.min(half),
+                None => AGAIN_PAUSE,
+            };
         }
     }
 
@@ -194,8 +213,7 @@ impl OwnCredential {
         match self.client.certify(&request).await {
             Ok(certified) => {
                 tracing::debug!(counter = certified.counter, "the certificate is renewed");
-                self.keep(&certified);
-                true
+                self.keep(&certified)
             }
             Err(error) => {
                 if error.is_temporary() {

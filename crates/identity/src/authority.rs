@@ -87,12 +87,9 @@ impl Authority {
         if let Some(text) = files::read(path)? {
             return Self::read(path, &text);
         }
-        let text = make()?;
-        if !files::write(path, &text, false)? {
-            // Another server over the same folder was quicker.
-            let text = files::read(path)?.unwrap_or_default();
-            return Self::read(path, &text);
-        }
+        files::write(path, &make()?, false)?;
+        // Another server over the same folder may have been quicker: what is in the file is the authority.
+        let text = files::read(path)?.unwrap_or_default();
         Self::read(path, &text)
     }
 

@@ -5,6 +5,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,6 +113,16 @@ impl CredentialFolder {
         })
     }
 
+    /// Keeps other programs from renewing the certificate, as long as the file is open.
+    ///
+    /// # Errors
+    /// The folder cannot be locked.
+    pub fn lock(&self) -> Result<File, IdentityError> {
+        let folder = File::open(&self.folder).map_err(files::at(&self.folder))?;
+        folder.lock().map_err(files::at(&self.folder))?;
+        Ok(folder)
+    }
+
     /// The same folder with the key that is kept in it.
     ///
     /// # Errors
@@ -175,6 +186,12 @@ impl CredentialFolder {
     pub fn keep(&self, certificates: &str) -> Result<Credential, IdentityError> {
         let path = self.folder.join(CERTIFICATE_FILE);
         let credential = self.read(&path, certificates)?;
+        // Of two programs that ask at once one may come late with the older certificate.
+        if let Ok(Some(there)) = self.credential()
+            && there.says.counter > credential.says.counter
+        {
+            return Ok(there);
+        }
         if !self.is_kept {
             // Between the two a token is still good for this key.
             let key = files::pem("PRIVATE KEY", self.key.serialized_der());

@@ -1,6 +1,6 @@
 //! Files with keys in them: their owner's alone, whole or not there, durable before anybody hears of them.
 
-use crate::IdentityError;
+use crate::{IdentityError, crypto};
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -33,8 +33,13 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, IdentityError> {
         Err(error) => return Err(at(path)(error)),
     };
     let about = file.metadata().map_err(at(path))?;
+    let owner = about.uid();
+    if ![0, rustix::process::geteuid().as_raw()].contains(&owner) {
+        let path = path.to_owned();
+        return Err(IdentityError::Foreign { path, owner });
+    }
     let mode = about.mode() & 0o7777;
-    if mode & OPEN != 0 {
+    if about.is_file() && mode & OPEN != 0 {
         let path = path.to_owned();
         return Err(IdentityError::Open { path, mode });
     }
@@ -48,13 +53,12 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, IdentityError> {
 /// Writes a file anew; `false` where there is one already and it may not be replaced.
 pub(crate) fn write(path: &Path, text: &str, replace: bool) -> Result<bool, IdentityError> {
     let folder = path.parent().unwrap_or(Path::new("."));
+    let mut chance = [0; 8];
+    aws_lc_rs::rand::fill(&mut chance).map_err(crypto("name a new file"))?;
     let mut new = path.as_os_str().to_owned();
-    new.push(".new");
+    // Several programs may write here at once, each its own file.
+    new.push(format!(".{}.new", hex::encode(chance)));
     let new = Path::new(&new);
-    match fs::remove_file(new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(new)(error)),
-        _ => {}
-    }
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(new);
     let mut file = file.map_err(at(new))?;

@@ -42,6 +42,14 @@ pub enum IdentityError {
         /// Its mode.
         mode: u32,
     },
+    /// Somebody else has put a key there.
+    #[error("{} belongs to user {owner}, who knows what is in it", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// A file does not hold what it should.
     #[error("{} is damaged: {why}", path.display())]
     Damaged {
@@ -70,6 +78,10 @@ impl IdentityError {
         match self {
             Self::Open { path, .. } => format!(
                 "`chmod 600 {}`; if it was open for long, whoever read it can pass for its owner: remove it, and enrol or log in anew",
+                path.display()
+            ),
+            Self::Foreign { path, .. } => format!(
+                "find out who could write there; put {} back from a backup that is yours, or remove it and enrol or log in anew",
                 path.display()
             ),
             Self::Damaged { path, .. } => format!(

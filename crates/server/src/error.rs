@@ -21,7 +21,7 @@ pub enum ServerError {
     #[error(transparent)]
     Token(#[from] crate::token::TokenError),
     /// The authority that certifies keys cannot be used.
-    #[error("cannot certify keys: {0}")]
+    #[error("cannot certify keys")]
     Authority(#[from] identity::IdentityError),
     /// Another server runs over the data directory.
     #[error("another server uses the data directory {}", .0.display())]

@@ -81,6 +81,12 @@ impl Server {
         let repository = open_repository(&config).await?;
         let authority = Authority::open(&beside_repository(&config, AUTHORITY_FILE))?;
         let tls = identity::server_config(&authority)?;
+        if let Some(other) = token.pin.filter(|pin| *pin != authority.pin()) {
+            tracing::warn!(
+                "the token is for servers of the authority with the pin {other}, and this server has another ({}): nodes and people that were let in before do not know it; put its `authority.pem` back from a backup, or invite them anew",
+                authority.pin()
+            );
+        }
         if config.token.is_none() && token.pin != Some(authority.pin()) {
             pin_token(&data, &token.secret, authority.pin());
         }

@@ -36,9 +36,6 @@ pub enum AgentError {
     /// Others than the agent's user can change what it runs.
     #[error("the data directory is not safe")]
     Distrust(#[from] Distrust),
-    /// The node's own key cannot be used.
-    #[error("the node's own key")]
-    Identity(#[from] identity::IdentityError),
     /// The kernel's settings do not allow labels in the handshake.
     #[error(
         "this host's kernel sends no data with the TCP handshake, which labels need; run `sysctl -w net.ipv4.tcp_fastopen=1` and start the agent again"

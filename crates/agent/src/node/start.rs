@@ -174,7 +174,7 @@ async fn client(
         .with_author(config.name.clone())
         .holding_as(config.name.clone());
     let client = Arc::new(client);
-    let credential = OwnCredential::open(layout, &client, config.token.as_deref()).await?;
+    let credential = OwnCredential::open(layout, &client, config.token.as_deref()).await;
     Ok((client, credential.map(Arc::new)))
 }
 

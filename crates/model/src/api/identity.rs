@@ -204,6 +204,12 @@ pub struct IdentityFact {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub networks: Vec<Network>,
+    /// The keys before, which count no longer and are never certified again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_keys: Vec<String>,
+    /// No certificate of another key counts that was given before: not even one of which a restored database knows nothing.
+    #[serde(default)]
+    pub counts_from_ms: u64,
 }
 
 /// A one-time token that was given and not used up yet. The secret itself is kept nowhere.

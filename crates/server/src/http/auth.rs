@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// How often the history says at most that somebody asks for what is not theirs.
 const REFUSED_SAID_PAUSE: Duration = Duration::from_secs(60);
 
+/// How much of a refusal the history tells, in bytes.
+const DETAIL_BYTES_MAX: usize = 300;
+
 /// How many of those who were refused lately are remembered.
 const REFUSED_KEPT: usize = 1_000;
 
@@ -34,7 +37,10 @@ pub(super) async fn check(
     next: Next,
 ) -> Result<Response, RequestRefusal> {
     let shown = shown(&request);
-    let requester = requester(&app, shown, access).await?;
+    let mut requester = requester(&app, shown, access).await?;
+    if let (Requester::Certified(caller), Access::Right(right)) = (&mut requester, access) {
+        caller.right = Some(right);
+    }
     if let Some(caller) = request.extensions().get::<UnknownCaller>() {
         caller.is_known_now();
     }
@@ -102,6 +108,7 @@ async fn certified(
             role,
             address,
             networks,
+            right: None,
         })
     };
     let is_over = certificate.expires_at_ms <= app.config.clock.now_ms();
@@ -152,7 +159,10 @@ pub(super) fn known(app: &App, principal: &Principal) -> Option<Arc<IdentityFact
 
 /// Whether what is known is older than a certificate: that was given for another key since, and the database was set back.
 pub(super) fn is_older(known: &IdentityFact, certificate: &PeerCertificate) -> bool {
-    known.key != certificate.key && known.counter < certificate.counter
+    known.key != certificate.key
+        && known.counter < certificate.counter
+        && known.counts_from_ms < certificate.begins_at_ms
+        && !known.ended_keys.contains(&certificate.key)
 }
 
 fn is_forgotten(app: &App, principal: &Principal) -> bool {
@@ -245,8 +255,11 @@ pub(super) async fn tell_refused(app: &App, requester: &Requester, refusal: &Req
     if !app.refused.is_news(format!("{who} {}", refusal.kind.name)) {
         return;
     }
-    tracing::warn!(who, detail = refusal.detail, "a request was refused");
-    let message = format!("{who} was refused: {}", refusal.detail);
+    let end = refusal
+        .detail
+        .floor_char_boundary(DETAIL_BYTES_MAX.min(refusal.detail.len()));
+    let message = format!("{who} was refused: {}", &refusal.detail[..end]);
+    tracing::warn!("{message}");
     let order = Order::Remark(kind, message);
     let noted = app.state_writer.ask(order, "server".to_owned(), None).await;
     if let Err(error) = noted {

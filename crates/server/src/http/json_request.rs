@@ -8,9 +8,13 @@ use axum::http::{HeaderMap, Method, header as name};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// The largest JSON body: a manifest and signed targets of the largest size, as JSON strings with room for escapes.
 const BODY_BYTES_MAX: usize = (model::manifest::MANIFEST_BYTES_MAX + (16 << 20)) * 2;
+
+/// How long a body may take.
+const BODY_LIMIT: Duration = Duration::from_secs(60);
 
 /// The longest author or idempotency key, in bytes.
 const HEADER_BYTES_MAX: usize = 256;
@@ -37,7 +41,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, RequestRefusal> {
         let (parts, body) = request.into_parts();
-        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let body = Limited::new(body, BODY_BYTES_MAX).collect();
+        let body = tokio::time::timeout(BODY_LIMIT, body).await.map_err(|_| {
+            refuse(
+                Kind::BAD_REQUEST,
+                "The body did not come within a minute; send it again.",
+            )
+        })?;
         let body = body.map_err(|error| unread(error.as_ref()))?.to_bytes();
         check_type(&parts.headers, &body)?;
         let caller = Asker {

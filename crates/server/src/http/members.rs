@@ -25,6 +25,7 @@ pub(super) async fn members(
     let node = numbered(&node)?;
     check_own(&app, &asked.caller.requester, node).await?;
     let request = asked.body;
+    let requester = asked.caller.requester.clone();
     let mut changed = app.state_writer.members();
     let _ = app
         .change(Order::Members(node, request.clone()), asked.caller)
@@ -39,5 +40,6 @@ pub(super) async fn members(
             break;
         }
     }
+    app.still_counts(&requester)?;
     Ok(Json(app.state_writer.state().members_for(node, &request)))
 }

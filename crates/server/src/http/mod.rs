@@ -24,7 +24,7 @@ use crate::config::ServerConfig;
 use crate::local::Missed;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{DamagedFile, RepositoryFolder, SignedRepository};
-use crate::rules::Order;
+use crate::rules::{Order, still_counts};
 use crate::state_writer::StateWriter;
 use crate::udb::Udb;
 pub(crate) use auth::RefusedLately;
@@ -70,9 +70,13 @@ impl App {
         command: Order,
         caller: Asker,
     ) -> Result<axum::Json<Value>, RequestRefusal> {
-        let Asker { author, key, .. } = caller;
+        let Asker {
+            author,
+            key,
+            requester,
+        } = caller;
         self.state_writer
-            .ask(command, author, key)
+            .ask_for(command, author, key, requester.asker())
             .await
             .map(axum::Json)
     }
@@ -90,6 +94,14 @@ impl App {
         match requester {
             Requester::TokenHolder => seen,
             _ => seen.filter(|seen| seen.proof == self.proven(*seen).proof),
+        }
+    }
+
+    /// Whether somebody who has waited for an answer may still have it.
+    fn still_counts(&self, requester: &Requester) -> Result<(), RequestRefusal> {
+        match requester.asker() {
+            Some(asker) => still_counts(&self.state_writer.state(), &asker),
+            None => Ok(()),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Who asks, as the server knows them, and what they may ask for.
 
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::rules::CertifiedAsker;
 use identity::PeerCertificate;
 use model::api::{InvitationFact, Principal, PrincipalKind, Right, Role, SyncRequest};
+use model::names;
 use model::network::Network;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub(crate) struct CertifiedCaller {
     pub(crate) address: IpAddr,
     /// Where a node's addresses are, besides.
     pub(crate) networks: Vec<Network>,
+    /// What is asked for needs this.
+    pub(crate) right: Option<Right>,
 }
 
 impl CertifiedCaller {
@@ -137,8 +141,26 @@ impl Requester {
         }
     }
 
+    /// What must still be so when something is done for them.
+    pub(super) fn asker(&self) -> Option<CertifiedAsker> {
+        match self {
+            Self::Certified(caller) => Some(CertifiedAsker {
+                principal: caller.certificate.principal.clone(),
+                key: caller.certificate.key.clone(),
+                right: caller.right,
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether they may speak for the node of this name.
     pub(super) fn speaks_for(&self, node: &str) -> Result<(), RequestRefusal> {
+        if node.len() > names::NAME_BYTES_MAX {
+            return Err(refuse(
+                Kind::INVALID,
+                "A node's name has 1 to 256 bytes; choose a shorter one.",
+            ));
+        }
         match self.principal() {
             None => Ok(()),
             Some(principal) if principal.is_node(node) => Ok(()),

@@ -59,7 +59,9 @@ pub(super) async fn sync(
     if let (Err(refusal), Some(number)) = (&taken, number)
         && refusal.kind == Kind::OUTDATED_REPORT
     {
-        let _ = app.change(Order::Overtaken(node, number), caller).await?;
+        let _ = app
+            .change(Order::Overtaken(node, number), caller.clone())
+            .await?;
     }
     let _ = taken?;
     let deadline = Instant::now() + patience(&app, &query);
@@ -70,6 +72,7 @@ pub(super) async fn sync(
             break;
         }
     }
+    app.still_counts(&caller.requester)?;
     let now_ms = app.config.clock.now_ms();
     let state = app.state_writer.state();
     let view = (Some(state.told.number(node)) != seen).then(|| state.node_view(node));

@@ -6,11 +6,12 @@
 
 use super::Draft;
 use crate::problem::{Kind, RequestRefusal, refuse};
+use crate::state::SystemState;
 use crate::udb::Change;
 use identity::PeerCertificate;
 use model::api::{
     Certified, EventKind, IdentityFact, InvitationFact, InviteRequest, Principal, PrincipalKind,
-    Role,
+    Right, Role,
 };
 use model::ids::NodeId;
 use model::network::Network;
@@ -118,11 +119,15 @@ pub(super) fn certify(
     };
     let known = state.identities.get(&wanted.principal);
     let is_same = known.is_some_and(|known| known.key == applicant.key);
-    if is_same && known.is_some_and(|known| known.revoked_at_ms.is_some()) {
+    let is_ended = |fact: &Arc<IdentityFact>| {
+        fact.ended_keys.contains(&applicant.key)
+            || fact.revoked_at_ms.is_some() && fact.key == applicant.key
+    };
+    if state.identities.values().any(is_ended) {
         return Err(refuse(
             Kind::IDENTITY_ENDED,
             format!(
-                "This key of {} is revoked, and is never certified again: ask with a new one.",
+                "The key that {} shows counts no longer, and is never certified again: ask with a new one.",
                 wanted.principal
             ),
         ));
@@ -133,7 +138,20 @@ pub(super) fn certify(
     };
     let counter = known.map_or(0, |known| known.counter).max(least) + 1;
     let now_ms = draft.now_ms();
+    let before = known.filter(|_| !is_same);
+    let mut ended_keys = known.map_or_else(Vec::new, |known| known.ended_keys.clone());
+    ended_keys.extend(
+        before
+            .map(|before| before.key.clone())
+            .filter(|key| !key.is_empty()),
+    );
+    let counts_from_ms = match before {
+        Some(_) => now_ms,
+        None => known.map_or(0, |known| known.counts_from_ms),
+    };
     let fact = IdentityFact {
+        ended_keys,
+        counts_from_ms,
         principal: wanted.principal,
         role: wanted.role,
         key: applicant.key.clone(),
@@ -304,6 +322,8 @@ pub(super) fn take_back(draft: &mut Draft<'_>, certificate: &PeerCertificate) {
         expires_at_ms: certificate.expires_at_ms,
         revoked_at_ms: None,
         networks: known.map_or_else(Vec::new, |known| known.networks.clone()),
+        ended_keys: known.map_or_else(Vec::new, |known| known.ended_keys.clone()),
+        counts_from_ms: known.map_or(0, |known| known.counts_from_ms),
     };
     let message = format!("{principal} is known again by its certificate");
     let node = node_of(draft, principal);
@@ -331,6 +351,7 @@ pub(super) fn revoke(
     }
     let fact = IdentityFact {
         revoked_at_ms: known.revoked_at_ms.or(Some(draft.now_ms())),
+        counts_from_ms: draft.now_ms(),
         ..known.as_ref().clone()
     };
     draft.change(Change::Identity(Box::new(fact.clone())));
@@ -364,6 +385,8 @@ fn revoke_unseen(
         expires_at_ms: now_ms,
         revoked_at_ms: Some(now_ms),
         networks: Vec::new(),
+        ended_keys: Vec::new(),
+        counts_from_ms: now_ms,
     };
     draft.change(Change::Identity(Box::new(fact.clone())));
     let node = node_of(draft, principal);
@@ -381,9 +404,47 @@ pub(super) fn forget(draft: &mut Draft<'_>, name: &str) {
     {
         let fact = IdentityFact {
             revoked_at_ms: Some(draft.now_ms()),
+            counts_from_ms: draft.now_ms(),
             ..known.as_ref().clone()
         };
         draft.change(Change::Identity(Box::new(fact)));
+    }
+}
+
+/// Somebody with a certificate for whom something is to be done.
+#[derive(Clone, Debug)]
+pub(crate) struct CertifiedAsker {
+    pub(crate) principal: Principal,
+    /// The digest of the key.
+    pub(crate) key: String,
+    /// What it needs.
+    pub(crate) right: Option<Right>,
+}
+
+/// Whether somebody's key and role still count at the moment when something is done for them.
+pub(crate) fn still_counts(
+    state: &SystemState,
+    asker: &CertifiedAsker,
+) -> Result<(), RequestRefusal> {
+    let known = state.identities.get(&asker.principal);
+    let Some(known) = known else {
+        // A database that was set back.
+        return Ok(());
+    };
+    if known.key == asker.key && known.revoked_at_ms.is_some()
+        || known.ended_keys.contains(&asker.key)
+    {
+        return Err(refuse(
+            Kind::IDENTITY_ENDED,
+            format!("the key of {} is revoked.", asker.principal),
+        ));
+    }
+    match (asker.right, known.role) {
+        (Some(right), Some(role)) if !role.has(right) => Err(refuse(
+            Kind::FORBIDDEN,
+            format!("{} is {role} now.", asker.principal),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ mod verdicts;
 mod withdrawal;
 
 pub(crate) use draft::Draft;
-pub(crate) use identities::{AdmittedBy, Applicant};
+pub(crate) use identities::{AdmittedBy, Applicant, CertifiedAsker, still_counts};
 pub(crate) use set_back::RANDOM_MASK;
 pub(crate) use sync::check as check_sync;
 
@@ -105,6 +105,9 @@ pub(crate) struct DecisionContext {
     pub(crate) random: u64,
 }
 
+/// A node that asks more rarely than this counts as silent all the same.
+const PATIENCE_MS_MAX: u64 = 600_000;
+
 /// A node that asks rarely is given so many of its own intervals before it counts as silent.
 const POLLS_MISSED_MAX: u64 = 3;
 
@@ -112,7 +115,7 @@ impl DecisionContext {
     /// How long a node may be silent before it counts as unreachable.
     pub(crate) fn patience_ms(&self, fact: &NodeFact) -> u64 {
         let its_own = fact.report.poll_ms.saturating_mul(POLLS_MISSED_MAX);
-        self.reachable_ms.max(its_own)
+        self.reachable_ms.max(its_own.min(PATIENCE_MS_MAX))
     }
 
     /// Whether a node has been silent for too long.

@@ -8,7 +8,7 @@ mod tests;
 use crate::config::ServerConfig;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::RepositoryFolder;
-use crate::rules::Order;
+use crate::rules::{CertifiedAsker, Order};
 use crate::state::SystemState;
 use crate::udb::Udb;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -37,6 +37,8 @@ struct PendingOrder {
     author: String,
     /// The idempotency key and the request's fingerprint.
     key: Option<(String, String)>,
+    /// Whose key and role must still count.
+    asker: Option<CertifiedAsker>,
     answer: oneshot::Sender<Result<Value, RequestRefusal>>,
 }
 
@@ -95,11 +97,23 @@ impl StateWriter {
         author: String,
         key: Option<(String, String)>,
     ) -> Result<Value, RequestRefusal> {
+        self.ask_for(command, author, key, None).await
+    }
+
+    /// The same for somebody with a certificate, whose key and role must still count when it is decided.
+    pub(crate) async fn ask_for(
+        &self,
+        command: Order,
+        author: String,
+        key: Option<(String, String)>,
+        asker: Option<CertifiedAsker>,
+    ) -> Result<Value, RequestRefusal> {
         let (answer, answered) = oneshot::channel();
         let request = PendingOrder {
             command,
             author,
             key,
+            asker,
             answer,
         };
         let ended = |()| {

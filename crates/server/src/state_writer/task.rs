@@ -5,7 +5,7 @@ use crate::config::ServerConfig;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::recovery::{ProvedUpgrades, recover};
 use crate::repository::{RepositoryFolder, RepositoryTexts};
-use crate::rules::{DecisionContext, decide};
+use crate::rules::{DecisionContext, decide, still_counts};
 use crate::state::SystemState;
 use crate::udb::{Change, ChangeSet, KeyRecord, LoggedCommit, MissedCommits, Udb, UdbError};
 use parking_lot::RwLockWriteGuard;
@@ -94,6 +94,9 @@ impl Task {
         request: &PendingOrder,
         changes: &mut Vec<Change>,
     ) -> Result<Value, RequestRefusal> {
+        if let Some(asker) = &request.asker {
+            still_counts(&self.working, asker)?;
+        }
         if let Some(reply) = self.remembered(request)? {
             return Ok(reply);
         }

@@ -306,6 +306,8 @@ fn identity(principal: &str, counter: u64) -> IdentityFact {
         expires_at_ms: 6,
         revoked_at_ms: Some(7),
         networks: vec!["10.0.0.0/8".parse().expect("a network")],
+        ended_keys: vec!["0123".to_owned()],
+        counts_from_ms: 4,
     }
 }
 
