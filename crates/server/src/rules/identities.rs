@@ -356,6 +356,12 @@ pub(super) fn revoke(
     };
     draft.change(Change::Identity(Box::new(fact.clone())));
     let node = node_of(draft, principal);
+    // It is heard no more: nobody waits for it longer than for any other, however rarely it said that it asks.
+    if let Some(known) = node.and_then(|node| draft.state.nodes.get(&node)) {
+        let mut silent = known.as_ref().clone();
+        silent.report.poll_ms = 0;
+        draft.change(Change::Node(Box::new(silent)));
+    }
     let message = format!("the key of {principal} is revoked");
     draft.event(EventKind::IdentityRevoked, node, None, message);
     Ok(Some(fact))

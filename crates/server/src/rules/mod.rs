@@ -105,8 +105,8 @@ pub(crate) struct DecisionContext {
     pub(crate) random: u64,
 }
 
-/// A node that asks more rarely than this counts as silent all the same.
-const PATIENCE_MS_MAX: u64 = 600_000;
+/// A node that says that it asks more rarely than agents can be told to, every hour, counts as silent all the same.
+const PATIENCE_MS_MAX: u64 = POLLS_MISSED_MAX * 3_600_000;
 
 /// A node that asks rarely is given so many of its own intervals before it counts as silent.
 const POLLS_MISSED_MAX: u64 = 3;
