@@ -81,15 +81,7 @@ impl Server {
         let repository = open_repository(&config).await?;
         let authority = Authority::open(&beside_repository(&config, AUTHORITY_FILE))?;
         let tls = identity::server_config(&authority)?;
-        if let Some(other) = token.pin.filter(|pin| *pin != authority.pin()) {
-            tracing::warn!(
-                "the token is for servers of the authority with the pin {other}, and this server has another ({}): nodes and people that were let in before do not know it; put its `authority.pem` back from a backup, or invite them anew",
-                authority.pin()
-            );
-        }
-        if config.token.is_none() && token.pin != Some(authority.pin()) {
-            pin_token(&data, &token.secret, authority.pin());
-        }
+        pin_token(&config, &token, authority.pin());
         let signed = SignedRepository::open(
             &repository_folder(&config),
             &beside_repository(&config, "server.pem"),
@@ -188,12 +180,20 @@ impl Server {
 }
 
 /// The token says whose it is: whoever is given the file knows the servers by it. Where it cannot be written it stays as it is.
-fn pin_token(data: &Path, secret: &str, pin: Pin) {
+fn pin_token(config: &ServerConfig, token: &PinnedToken, pin: Pin) {
+    if let Some(other) = token.pin.filter(|other| *other != pin) {
+        tracing::warn!(
+            "the token is for servers of the authority with the pin {other}, and this server has another ({pin}): nodes and people that were let in before do not know it; put its `authority.pem` back from a backup, or invite them anew"
+        );
+    }
+    if config.token.is_some() || token.pin == Some(pin) {
+        return;
+    }
     let token = PinnedToken {
-        secret: secret.to_owned(),
+        secret: token.secret.clone(),
         pin: Some(pin),
     };
-    if let Err(error) = token::replace(data, &token.to_string()) {
+    if let Err(error) = token::replace(&config.data, &token.to_string()) {
         tracing::warn!(%error, "the file of the token does not name this server, so that it cannot be used from other hosts");
     }
 }

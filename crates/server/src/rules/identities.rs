@@ -119,19 +119,7 @@ pub(super) fn certify(
     };
     let known = state.identities.get(&wanted.principal);
     let is_same = known.is_some_and(|known| known.key == applicant.key);
-    let is_ended = |fact: &Arc<IdentityFact>| {
-        fact.ended_keys.contains(&applicant.key)
-            || fact.revoked_at_ms.is_some() && fact.key == applicant.key
-    };
-    if state.identities.values().any(is_ended) {
-        return Err(refuse(
-            Kind::IDENTITY_ENDED,
-            format!(
-                "The key that {} shows counts no longer, and is never certified again: ask with a new one.",
-                wanted.principal
-            ),
-        ));
-    }
+    refuse_ended(state, &wanted.principal, &applicant.key)?;
     let least = match &applicant.entry {
         AdmittedBy::Certificate(shown) => shown.counter,
         _ => 0,
@@ -169,21 +157,46 @@ pub(super) fn certify(
         expires_at_ms: fact.expires_at_ms,
         certificate: String::new(),
     };
-    let is_news = |known: &Arc<IdentityFact>| known.key != fact.key || known.role != fact.role;
-    if known.is_none_or(is_news) {
-        let principal = &fact.principal;
-        let message = match (known, fact.role) {
-            (Some(_), Some(role)) if is_same => format!("{principal} is {role} now"),
-            (Some(_), _) => {
-                format!("{principal} has another key; the one before counts no longer")
-            }
-            (None, _) => format!("{principal} has a key"),
-        };
-        let node = node_of(draft, principal);
-        draft.event(EventKind::IdentityCertified, node, None, message);
-    }
+    tell_certified(draft, known.map(AsRef::as_ref), &fact);
     draft.change(Change::Identity(Box::new(fact)));
     Ok(certified)
+}
+
+/// A key that counts no longer, of whomever it was, is never certified again.
+fn refuse_ended(
+    state: &SystemState,
+    principal: &Principal,
+    key: &String,
+) -> Result<(), RequestRefusal> {
+    let is_ended = |fact: &Arc<IdentityFact>| {
+        fact.ended_keys.contains(key) || fact.revoked_at_ms.is_some() && fact.key == *key
+    };
+    if !state.identities.values().any(is_ended) {
+        return Ok(());
+    }
+    Err(refuse(
+        Kind::IDENTITY_ENDED,
+        format!(
+            "The key that {principal} shows counts no longer, and is never certified again: ask with a new one."
+        ),
+    ))
+}
+
+/// The history tells of another key, and of another role.
+fn tell_certified(draft: &mut Draft<'_>, known: Option<&IdentityFact>, fact: &IdentityFact) {
+    let principal = &fact.principal;
+    let message = match (known, fact.role) {
+        (None, _) => format!("{principal} has a key"),
+        (Some(known), _) if known.key != fact.key => {
+            format!("{principal} has another key; the one before counts no longer")
+        }
+        (Some(known), Some(role)) if known.role != fact.role => {
+            format!("{principal} is {role} now")
+        }
+        _ => return,
+    };
+    let node = node_of(draft, principal);
+    draft.event(EventKind::IdentityCertified, node, None, message);
 }
 
 /// Whom a certificate is for, and what they may do.

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod callers;
+mod ended_keys;
 mod gate;
 mod identities;
 mod permits;

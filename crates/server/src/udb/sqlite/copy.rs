@@ -15,6 +15,9 @@ const PAGES_AT_ONCE: i32 = 256;
 /// The pause after them.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// How long a database may be held by somebody else.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
 /// Copies a database, in which a server may write meanwhile, into a file that is not there yet.
 pub(crate) fn save(database: &Path, file: &Path) -> Result<(), UdbError> {
     let from = open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -67,6 +70,8 @@ fn open(file: &Path, how: OpenFlags) -> Result<Connection, UdbError> {
 /// Copies everything, and looks at what came out.
 fn copy(from: &Connection, file: &Path) -> Result<(), UdbError> {
     let mut to = Connection::open(file).map_err(failed)?;
+    // Whoever has just closed the database may still hold it for a moment.
+    to.busy_timeout(BUSY_LIMIT).map_err(failed)?;
     let copying = Backup::new(from, &mut to).map_err(failed)?;
     let copied = copying.run_to_completion(PAGES_AT_ONCE, PAUSE, None);
     copied.map_err(failed)?;
