@@ -5,13 +5,16 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use super::message::BodyEnd;
 
 /// How much the software may send beyond a head's limit before its answer is seen: some thousand interim answers, and
 /// more than hyper reads ahead of a body (400 KiB) before the head is told.
@@ -57,25 +60,65 @@ impl Budget {
 /// The caller's side of a connection to the software.
 #[derive(Debug, Default)]
 pub(super) struct CallerSide {
-    has_ended: AtomicBool,
+    state: Mutex<SideState>,
     told: Notify,
 }
 
+#[derive(Debug, Default)]
+struct SideState {
+    has_ended: bool,
+    /// A request is on its way: its body may come long after its head.
+    is_sending: bool,
+    /// The software has been told the end.
+    is_shut: bool,
+}
+
 impl CallerSide {
-    /// The caller sends nothing more: the software is to see that, as it would without anybody between them.
+    /// The caller sends nothing more: the software is to see that, as it would without anybody between them, behind the
+    /// request that is on its way.
     pub(super) fn end(&self) {
-        if !self.has_ended.swap(true, Ordering::Relaxed) {
+        let before = std::mem::replace(&mut self.state.lock().has_ended, true);
+        if !before {
             self.told.notify_one();
         }
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
     }
 
     /// Waits until it has ended; at most one waits.
     pub(super) async fn ended(&self) {
         self.told.notified().await;
+    }
+
+    /// A request is to be sent; `None` where the software has been told that none follows.
+    pub(super) fn send(self: &Arc<Self>) -> Option<Sending> {
+        let mut state = self.state.lock();
+        if state.is_shut {
+            return None;
+        }
+        state.is_sending = true;
+        drop(state);
+        Some(Sending(self.clone()))
+    }
+
+    /// Whether the software is to be told now; says so once.
+    fn shuts(&self) -> bool {
+        let mut state = self.state.lock();
+        let shuts = state.has_ended && !state.is_sending && !state.is_shut;
+        state.is_shut |= shuts;
+        shuts
+    }
+}
+
+/// A request on its way; dropped with its body, when all of it has been taken.
+#[derive(Debug)]
+pub(super) struct Sending(Arc<CallerSide>);
+
+impl BodyEnd for Sending {
+    fn failed(&mut self) {}
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.state.lock().is_sending = false;
     }
 }
 
@@ -84,8 +127,6 @@ pub(super) struct BoundedStream {
     stream: TcpStream,
     budget: Arc<Budget>,
     side: Arc<CallerSide>,
-    /// The software has been told the end.
-    is_shut: bool,
 }
 
 impl BoundedStream {
@@ -94,7 +135,6 @@ impl BoundedStream {
             stream,
             budget,
             side,
-            is_shut: false,
         }
     }
 }
@@ -138,10 +178,9 @@ impl AsyncWrite for BoundedStream {
         true
     }
 
-    /// Hyper flushes whenever it is polled, when all that it had to say is written.
+    /// Hyper flushes whenever it is polled, when all that it has got to say by then is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.side.has_ended() && !self.is_shut {
-            self.is_shut = true;
+        if self.side.shuts() {
             // The software may be gone already.
             let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
         }

@@ -66,8 +66,12 @@ impl OutgoingBody {
     }
 
     pub(super) fn with_end(mut self, end: Box<dyn BodyEnd>) -> Self {
-        self.end = Some(end);
+        self.set_end(end);
         self
+    }
+
+    pub(super) fn set_end(&mut self, end: Box<dyn BodyEnd>) {
+        self.end = Some(end);
     }
 }
 

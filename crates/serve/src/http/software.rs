@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
-use super::bounded::{BoundedStream, Budget, CallerSide};
+use super::bounded::{BoundedStream, Budget, CallerSide, Sending};
 use super::interim::{Expectation, Interims};
 use super::message::{self, OutgoingBody};
 use call::{Answer, Call, Delegate, Dial, Failure, Limits, PassesInterims, Pending, Upstream};
@@ -78,12 +78,15 @@ impl HttpSoftware {
         self.open.lock()
     }
 
-    /// The open connection, if it still leads to the running software.
-    async fn reuse(&self, upstream: Upstream) -> Option<Connection> {
+    /// The open connection, if it still leads to the running software and a request can be sent on it.
+    async fn reuse(&self, upstream: Upstream) -> Option<(Connection, Sending)> {
         let mut connection = self.slot().take()?;
-        let usable =
-            connection.upstream == upstream && !connection.is_spent && !connection.side.has_ended();
-        (usable && connection.sender.ready().await.is_ok()).then_some(connection)
+        if connection.upstream != upstream || connection.is_spent {
+            return None;
+        }
+        connection.sender.ready().await.ok()?;
+        let sending = connection.side.send()?;
+        Some((connection, sending))
     }
 
     async fn dial(&self, upstream: Upstream) -> Result<Connection, Failure> {
@@ -144,9 +147,10 @@ impl HttpSoftware {
         request: Request<OutgoingBody>,
     ) -> Result<Response<Incoming>, Failure> {
         let mut request = request;
-        if let Some(mut connection) = self.reuse(upstream).await {
+        if let Some((mut connection, sending)) = self.reuse(upstream).await {
             self.uses(&connection);
             connection.budget.begin(self.limits.head_bytes_max);
+            request.body_mut().set_end(Box::new(sending));
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
                     connection.budget.end();
@@ -160,6 +164,10 @@ impl HttpSoftware {
             }
         }
         let mut connection = self.dial(upstream).await?;
+        // Nobody can have ended it yet.
+        if let Some(sending) = connection.side.send() {
+            request.body_mut().set_end(Box::new(sending));
+        }
         self.uses(&connection);
         connection.budget.begin(self.limits.head_bytes_max);
         let response = connection
@@ -218,4 +226,113 @@ fn listen(
         (StatusCode::SWITCHING_PROTOCOLS, _) | (_, None) => {}
         (status, Some(interims)) => interims.push(status, said.headers()),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io;
+    use std::net::Ipv4Addr;
+
+    use http_body_util::BodyExt;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use call::{BodyLimits, CallContext, HttpCall};
+
+    #[derive(Debug)]
+    struct PlainDial;
+
+    impl Dial for PlainDial {
+        fn dial(&self, upstream: Upstream, _: SocketAddr) -> Pending<'_, io::Result<TcpStream>> {
+            Box::pin(TcpStream::connect(upstream.address))
+        }
+    }
+
+    /// A call as it comes from a caller, whose body's bytes come when the returned end writes them.
+    async fn announced() -> (HttpCall, tokio::io::DuplexStream) {
+        let (mut caller, node) = tokio::io::duplex(1024);
+        let (calls, mut taken) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let calls = calls.clone();
+                async move {
+                    calls.send(request).await.expect("it is awaited");
+                    std::future::pending::<Result<Response<String>, Infallible>>().await
+                }
+            });
+            let server = hyper::server::conn::http1::Builder::new();
+            server.serve_connection(TokioIo::new(node), service).await
+        });
+        let head = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n";
+        caller.write_all(head).await.expect("sent");
+        let request = taken.recv().await.expect("a call");
+        let context = CallContext::new(BodyLimits {
+            bytes_max: 100,
+            depth_max: 1,
+        });
+        (message::call(request, context), caller)
+    }
+
+    /// Lets everything run that can run, on this one thread.
+    async fn settle() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The caller sent all and ended its side; that was seen before the last of its body had gone on.
+    #[tokio::test]
+    async fn a_callers_end_comes_behind_its_body() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("bind");
+        let upstream = Upstream {
+            address: listener.local_addr().expect("address"),
+            generation: 1,
+        };
+        let caller = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let software = Arc::new(HttpSoftware::new(
+            caller,
+            Arc::new(PlainDial),
+            Arc::default(),
+        ));
+        let (call, mut rest) = announced().await;
+        let way = software.clone();
+        let answer = tokio::spawn(async move {
+            let (request, _) = message::request(call);
+            way.exchange(upstream, request).await
+        });
+        let (mut accepted, _) = listener.accept().await.expect("dialled");
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") {
+            accepted.read_buf(&mut seen).await.expect("a head");
+        }
+        software.end_side();
+        settle().await;
+        rest.write_all(b"abcdef").await.expect("sent");
+        let mut body = Vec::new();
+        accepted
+            .read_to_end(&mut body)
+            .await
+            .expect("an end in order");
+        assert_eq!(String::from_utf8_lossy(&body), "abcdef");
+        (accepted
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await)
+            .expect("answered");
+        let answer = answer.await.expect("runs").expect("an answer");
+        assert_eq!(
+            answer
+                .into_body()
+                .collect()
+                .await
+                .expect("a body")
+                .to_bytes(),
+            "ok"
+        );
+    }
 }
