@@ -13,7 +13,9 @@ fn serve(mut connection: TcpStream) -> std::io::Result<()> {
     } else {
         format!("version {}", std::env::var("VERSION").unwrap_or_default())
     };
-    write!(connection, "HTTP/1.0 200 OK\r\n\r\n{said}\n")
+    // In one write: whoever ends the program between two of them cuts the answer where its caller cannot see that.
+    let answer = format!("HTTP/1.0 200 OK\r\n\r\n{said}\n");
+    connection.write_all(answer.as_bytes())
 }
 
 fn main() -> std::io::Result<()> {
