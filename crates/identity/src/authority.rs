@@ -7,7 +7,7 @@ use model::api::Principal;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PublicKeyData, SerialNumber,
+    PublicKeyData, SerialNumber, SignatureAlgorithm,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -55,6 +55,17 @@ pub struct KeyRequest {
     key: String,
 }
 
+/// The kinds of keys that are certified: short, and of one strength.
+static KINDS: [&SignatureAlgorithm; 3] = [
+    &rcgen::PKCS_ECDSA_P256_SHA256,
+    &rcgen::PKCS_ECDSA_P384_SHA384,
+    &rcgen::PKCS_ED25519,
+];
+
+/// What is said of others.
+const OTHER_KIND: &str =
+    "is of a key of another kind than is certified: make one for ECDSA P-256, or for Ed25519";
+
 impl KeyRequest {
     /// Reads a request (PKCS #10, PEM) and checks that whoever sent it has the key. Whatever else it asks for is not looked at.
     ///
@@ -65,8 +76,14 @@ impl KeyRequest {
         if text.len() > REQUEST_BYTES_MAX {
             return Err(unfit("is longer than 16 KiB"));
         }
-        let request = CertificateSigningRequestParams::from_pem(text)
-            .map_err(|error| unfit(&format!("cannot be used: {error}")))?;
+        let request =
+            CertificateSigningRequestParams::from_pem(text).map_err(|error| match error {
+                rcgen::Error::UnsupportedSignatureAlgorithm => unfit(OTHER_KIND),
+                error => unfit(&format!("cannot be used: {error}")),
+            })?;
+        if !KINDS.contains(&request.public_key.algorithm()) {
+            return Err(unfit(OTHER_KIND));
+        }
         let key = key_digest(&request.public_key.subject_public_key_info());
         Ok(Self { request, key })
     }
@@ -132,9 +149,16 @@ impl Authority {
         for number in numbers {
             said.update(&number.to_be_bytes());
         }
-        let mut first = [0; 8];
-        first.copy_from_slice(&said.sign().as_ref()[..8]);
-        u64::from_be_bytes(first) >> 11
+        proof(said)
+    }
+
+    /// The same of a text. No text is taken for numbers.
+    #[must_use]
+    pub fn proof_of_text(&self, text: &str) -> u64 {
+        let mut said = hmac::Context::with_key(&self.proofs);
+        said.update(b"text\0");
+        said.update(text.as_bytes());
+        proof(said)
     }
 
     /// Its certificate (DER).
@@ -189,6 +213,13 @@ impl Authority {
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(crypto("use a key"))?;
         Ok((chain, key))
     }
+}
+
+/// 53 bits of what only the key's owner can say.
+fn proof(said: hmac::Context) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&said.sign().as_ref()[..8]);
+    u64::from_be_bytes(first) >> 11
 }
 
 /// A key that follows from the authority's, for another purpose.

@@ -173,7 +173,7 @@ impl CredentialFolder {
     /// The certificate cannot be read, or is of another key.
     pub fn credential(&self) -> Result<Option<Credential>, IdentityError> {
         let path = self.folder.join(CERTIFICATE_FILE);
-        match files::read(&path)? {
+        match files::read_public(&path)? {
             Some(text) => self.read(&path, &text).map(Some),
             None => Ok(None),
         }

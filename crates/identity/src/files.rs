@@ -5,13 +5,16 @@ use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// More than a key and some certificates need, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
 /// Read or written by anybody but the owner.
 const OPEN: u32 = 0o077;
+
+/// Written by anybody but the owner.
+const WRITABLE: u32 = 0o022;
 
 /// Names the file that the system speaks of.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
@@ -21,6 +24,22 @@ pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
 
 /// Reads a file that only its owner can read or change; `None` where there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<String>, IdentityError> {
+    read_where(path, OPEN, |path, mode| IdentityError::Open { path, mode })
+}
+
+/// The same of a file without secrets, which everybody may read.
+pub(crate) fn read_public(path: &Path) -> Result<Option<String>, IdentityError> {
+    read_where(path, WRITABLE, |path, mode| IdentityError::Writable {
+        path,
+        mode,
+    })
+}
+
+fn read_where(
+    path: &Path,
+    forbidden: u32,
+    refusal: impl FnOnce(PathBuf, u32) -> IdentityError,
+) -> Result<Option<String>, IdentityError> {
     let mut options = OpenOptions::new();
     let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK);
     let opened = options
@@ -39,9 +58,8 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, IdentityError> {
         return Err(IdentityError::Foreign { path, owner });
     }
     let mode = about.mode() & 0o7777;
-    if about.is_file() && mode & OPEN != 0 {
-        let path = path.to_owned();
-        return Err(IdentityError::Open { path, mode });
+    if about.is_file() && mode & forbidden != 0 {
+        return Err(refusal(path.to_owned(), mode));
     }
     let mut text = String::new();
     file.take(BYTES_MAX)
@@ -92,3 +110,6 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     pem::encode_config(&pem::Pem::new(label, der), lines)
 }
+
+#[cfg(test)]
+mod tests;

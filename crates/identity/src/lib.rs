@@ -42,6 +42,14 @@ pub enum IdentityError {
         /// Its mode.
         mode: u32,
     },
+    /// Others than its owner can change a file.
+    #[error("others than its owner can change {} (mode {mode:04o})", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// Somebody else has put a key there.
     #[error("{} belongs to user {owner}, who knows what is in it", path.display())]
     Foreign {
@@ -78,6 +86,10 @@ impl IdentityError {
         match self {
             Self::Open { path, .. } => format!(
                 "`chmod 600 {}`; if it was open for long, whoever read it can pass for its owner: remove it, and enrol or log in anew",
+                path.display()
+            ),
+            Self::Writable { path, .. } => format!(
+                "`chmod 644 {}`, and find out who has written there",
                 path.display()
             ),
             Self::Foreign { path, .. } => format!(

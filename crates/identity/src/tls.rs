@@ -160,6 +160,11 @@ impl ServerCertVerifier for PinnedServers {
         let Some(authority) = authority else {
             return Err(Error::General(format!("{UNPROVEN} {pin}")));
         };
+        // What a node or an operator shows is the authority's as well, and no server's.
+        let unproven = |error| match error {
+            Error::InvalidCertificate(_) => Error::General(format!("{UNPROVEN} {pin} ({error})")),
+            error => error,
+        };
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;
         let verifier = WebPkiServerVerifier::builder_with_provider(
@@ -172,7 +177,9 @@ impl ServerCertVerifier for PinnedServers {
         let name =
             ServerName::try_from(SERVER_NAME).map_err(|error| Error::General(error.to_string()))?;
         let now = UnixTime::since_unix_epoch(CLOCK_MIN.max(Duration::from_secs(now.as_secs())));
-        verifier.verify_server_cert(end_entity, &[], &name, &[], now)
+        verifier
+            .verify_server_cert(end_entity, &[], &name, &[], now)
+            .map_err(unproven)
     }
 
     fn verify_tls12_signature(
