@@ -1,5 +1,6 @@
 //! The node's key and its certificate: asked for at the enrolment, renewed when half of its life is over.
 
+use crate::contact::{Contact, ServerAnswer};
 use crate::error_chain::chain;
 use crate::layout::Layout;
 use client::Client;
@@ -7,7 +8,7 @@ use identity::{CredentialFolder, PeerCertificate};
 use model::api::{Certified, CertifyRequest};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 /// How long until a renewal that failed is tried again.
@@ -42,6 +43,8 @@ pub(crate) struct OwnCredential {
     says: Mutex<Option<PeerCertificate>>,
     /// Rung when the server says that the certificate has expired.
     expired: Notify,
+    /// What the log has said of renewals.
+    renewals: Mutex<Contact>,
 }
 
 impl OwnCredential {
@@ -71,6 +74,7 @@ impl OwnCredential {
             client: Arc::clone(client),
             says: Mutex::default(),
             expired: Notify::new(),
+            renewals: Mutex::default(),
         };
         let credential = own.folder.lock().credential();
         match credential {
@@ -213,13 +217,18 @@ impl OwnCredential {
         match self.client.certify(&request).await {
             Ok(certified) => {
                 tracing::debug!(counter = certified.counter, "the certificate is renewed");
+                let _ = (self.renewals.lock()).note(Instant::now(), ServerAnswer::Good);
                 self.keep(&certified)
             }
             Err(error) => {
                 if error.is_temporary() {
                     tracing::debug!(%error, "the certificate is not renewed yet");
-                } else {
-                    tracing::warn!("the node's certificate is not renewed: {error}");
+                    return false;
+                }
+                let refused = ServerAnswer::Refused(error.to_string());
+                let said = self.renewals.lock().note(Instant::now(), refused);
+                if let Some(said) = said {
+                    tracing::warn!("the node's certificate is not renewed: {said}");
                 }
                 false
             }
