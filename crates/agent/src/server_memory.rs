@@ -61,19 +61,10 @@ impl ServerMemory {
 
 /// What is known of the system, for a server that may have lost it.
 pub(crate) fn remembered(system: &str, view: Option<&NodeView>) -> RememberedSystem {
-    let Some(view) = view else {
-        return RememberedSystem {
-            system: system.to_owned(),
-            ..RememberedSystem::default()
-        };
-    };
-    let withdrawn = view.upgrades.iter().filter(|upgrade| upgrade.withdrawn);
-    RememberedSystem {
-        system: system.to_owned(),
-        withdrawn: withdrawn
-            .map(|upgrade| (upgrade.version, upgrade.manifest_sha256.clone()))
-            .collect(),
-        public: view.public.clone(),
-        retiring_through: view.retiring_through,
+    let mut told = view.map(NodeView::remembered).unwrap_or_default();
+    // Before version 1 is published, a view does not name it.
+    if told.system.is_empty() {
+        system.clone_into(&mut told.system);
     }
+    told
 }

@@ -125,3 +125,61 @@ named! {
         SystemResumed = "system.resumed",
     }
 }
+
+/// The kinds that only a server tells, beside those of [`SERVERS_SUBJECTS`].
+const SERVERS_OWN: [EventKind; 6] = [
+    EventKind::NodeEnrolled,
+    EventKind::NodeReachable,
+    EventKind::NodeUnreachable,
+    EventKind::NodeForgotten,
+    EventKind::NodeRetry,
+    EventKind::NodeDoubled,
+];
+
+/// What only a server tells of.
+const SERVERS_SUBJECTS: [&str; 6] = [
+    "upgrade.",
+    "permit.",
+    "repository.",
+    "public.",
+    "identity.",
+    "system.",
+];
+
+impl EventKind {
+    /// Whether a node may tell an event of this kind; one of another version may tell kinds that are not known here.
+    #[must_use]
+    pub fn is_a_nodes(kind: &str) -> bool {
+        !SERVERS_OWN.iter().any(|own| own.name() == kind)
+            && !SERVERS_SUBJECTS
+                .iter()
+                .any(|subject| kind.starts_with(subject))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_tells_what_happened_at_it_and_nothing_that_servers_decide() {
+        for its in [
+            "node.settled",
+            "child.crashed",
+            "adapter.failed",
+            "of.a_later_version",
+        ] {
+            assert!(EventKind::is_a_nodes(its), "{its}");
+        }
+        for servers in [
+            "node.forgotten",
+            "upgrade.approved",
+            "permit.broken",
+            "system.set_back",
+            "system.of_a_later_version",
+            "identity.revoked",
+        ] {
+            assert!(!EventKind::is_a_nodes(servers), "{servers}");
+        }
+    }
+}

@@ -51,4 +51,21 @@ pub struct RememberedSystem {
     pub public: BTreeMap<String, Version>,
     /// Every version up to this one was being retired.
     pub retiring_through: Version,
+    /// What only a server of this system could have added to the rest: a node tells what it was told, and makes nothing up.
+    #[serde(default)]
+    pub proof: u64,
+}
+
+impl RememberedSystem {
+    /// What a proof is of.
+    #[must_use]
+    pub fn to_prove(&self) -> String {
+        let said = (
+            &self.system,
+            &self.withdrawn,
+            &self.public,
+            self.retiring_through,
+        );
+        serde_json::to_string(&said).unwrap_or_default()
+    }
 }

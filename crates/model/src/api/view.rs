@@ -1,6 +1,9 @@
 //! The system as the server sees it.
 
-use super::{Disagreement, HeldUpgrade, Listed, NodeReport, SyncNumber, disagreement, replaced};
+use super::{
+    Disagreement, HeldUpgrade, Listed, NodeReport, RememberedSystem, SyncNumber, disagreement,
+    replaced,
+};
 use crate::ids::{NodeId, PermitId, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,9 +89,27 @@ pub struct NodeView {
     pub retired_through: Version,
     /// Counts the operator's `retry` for this node; the agent acts when it rises.
     pub retry: u64,
+    /// What only a server of this system can add to what is remembered of this view: for a server that has lost it.
+    #[serde(default)]
+    pub proof: u64,
 }
 
 impl NodeView {
+    /// What a node remembers of the system by it.
+    #[must_use]
+    pub fn remembered(&self) -> RememberedSystem {
+        let withdrawn = self.upgrades.iter().filter(|upgrade| upgrade.withdrawn);
+        RememberedSystem {
+            system: self.system.clone(),
+            withdrawn: withdrawn
+                .map(|upgrade| (upgrade.version, upgrade.manifest_sha256.clone()))
+                .collect(),
+            public: self.public.clone(),
+            retiring_through: self.retiring_through,
+            proof: self.proof,
+        }
+    }
+
     /// What the server has published that a node does not agree with, if anything.
     pub fn disagrees_with(&self, holds: &[HeldUpgrade]) -> Option<Disagreement> {
         if self.digests.is_empty() && !self.upgrades.is_empty() {

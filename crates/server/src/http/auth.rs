@@ -1,7 +1,7 @@
 //! Who asks is found out before anything else, and whether the route is for them.
 
-use super::App;
 use super::requester::{Access, CertifiedCaller, Requester};
+use super::{App, newest};
 use crate::front::{CallerConnection, UnknownCaller};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::Order;
@@ -49,14 +49,23 @@ pub(super) async fn check(
         return Err(refusal);
     }
     request.extensions_mut().insert(requester.clone());
-    let response = next.run(request).await;
-    Ok(response)
+    Ok(next.run(request).await)
 }
 
 /// What a request shows of who sends it.
 pub(super) struct RequestProof {
     connection: Option<CallerConnection>,
     token: Option<String>,
+}
+
+impl RequestProof {
+    fn certificate(&self) -> Option<&PeerCertificate> {
+        self.connection.as_ref()?.certificate.as_ref()
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.token.is_none() && self.certificate().is_none()
+    }
 }
 
 /// What a request shows of who sends it.
@@ -72,9 +81,26 @@ pub(super) async fn check_unrouted(app: &App, shown: RequestProof) -> Result<(),
     requester(app, shown, Access::Certified).await.map(drop)
 }
 
+/// Finds out who asks. Of several servers another may have made them known a moment ago: whoever is not known is looked for once more.
 async fn requester(
     app: &App,
     shown: RequestProof,
+    access: Access,
+) -> Result<Requester, RequestRefusal> {
+    let found = found(app, &shown, access).await;
+    let is_unknown = found
+        .as_ref()
+        .is_err_and(|refusal| [Kind::UNAUTHORIZED, Kind::IDENTITY_ENDED].contains(&refusal.kind));
+    if !is_unknown || !app.udb.is_shared() || shown.is_nothing() {
+        return found;
+    }
+    newest::catch_up(app).await;
+    self::found(app, &shown, access).await
+}
+
+async fn found(
+    app: &App,
+    shown: &RequestProof,
     access: Access,
 ) -> Result<Requester, RequestRefusal> {
     let connection = shown.connection.as_ref();
@@ -84,8 +110,7 @@ async fn requester(
             "From other hosts this server is asked over TLS: give its address as https://HOST:PORT.",
         ));
     }
-    let certificate = connection.and_then(|connection| connection.certificate.as_ref());
-    match certificate {
+    match shown.certificate() {
         Some(certificate) => {
             let address = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.address);
             certified(app, certificate, address, access).await
@@ -139,7 +164,7 @@ async fn certified(
     if is_over && access != Access::Entry {
         return Err(refuse(
             Kind::CERTIFICATE_EXPIRED,
-            "The certificate has expired: ask for another (POST /v1/certificates).",
+            "Ask for another: POST /v1/certificates, with a request that is signed with the same key.",
         ));
     }
     if known.shown < certificate.counter {

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The largest JSON body: a manifest and signed targets of the largest size, as JSON strings with room for escapes.
 const BODY_BYTES_MAX: usize = (model::manifest::MANIFEST_BYTES_MAX + (16 << 20)) * 2;
 
+/// The largest JSON body of those who publish nothing: a report with all that it may have is not half of it.
+const SMALL_BODY_BYTES_MAX: usize = 16 << 20;
+
 /// How long a body may take.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -41,19 +44,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, RequestRefusal> {
         let (parts, body) = request.into_parts();
-        let body = Limited::new(body, BODY_BYTES_MAX).collect();
+        let requester = requester(&parts)?;
+        let bytes_max = match &requester {
+            Requester::TokenHolder => BODY_BYTES_MAX,
+            Requester::Certified(caller) if caller.right.is_some() => BODY_BYTES_MAX,
+            Requester::Certified(_) | Requester::Invited(_) => SMALL_BODY_BYTES_MAX,
+        };
+        let body = Limited::new(body, bytes_max).collect();
         let body = tokio::time::timeout(BODY_LIMIT, body).await.map_err(|_| {
             refuse(
                 Kind::BAD_REQUEST,
                 "The body did not come within a minute; send it again.",
             )
         })?;
-        let body = body.map_err(|error| unread(error.as_ref()))?.to_bytes();
+        let body = body
+            .map_err(|error| unread(error.as_ref(), bytes_max))?
+            .to_bytes();
         check_type(&parts.headers, &body)?;
         let caller = Asker {
-            author: author(&parts)?,
-            key: key(&parts, &body)?,
-            requester: requester(&parts),
+            author: author(&parts, &requester)?,
+            key: key(&parts, &requester, &body)?,
+            requester,
         };
         let text = if body.is_empty() {
             b"null"
@@ -84,11 +95,14 @@ fn check_type(headers: &HeaderMap, body: &[u8]) -> Result<(), RequestRefusal> {
     ))
 }
 
-fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> RequestRefusal {
+fn unread(
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+    bytes_max: usize,
+) -> RequestRefusal {
     if error.is::<LengthLimitError>() {
         return refuse(
             Kind::TOO_LARGE,
-            format!("A body has at most {BODY_BYTES_MAX} bytes here."),
+            format!("A body has at most {bytes_max} bytes here."),
         );
     }
     refuse(
@@ -98,22 +112,24 @@ fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> RequestRef
 }
 
 /// Who asks; what has passed the check always has it.
-fn requester(parts: &Parts) -> Requester {
-    let found = parts.extensions.get::<Requester>();
-    found.cloned().unwrap_or(Requester::TokenHolder)
+fn requester(parts: &Parts) -> Result<Requester, RequestRefusal> {
+    let found = parts.extensions.get::<Requester>().cloned();
+    found.ok_or_else(|| refuse(Kind::UNAUTHORIZED, "Nobody knows who asks."))
 }
 
 /// Under which name it is recorded: their own, where that is proven; the server's user and root say who it was.
-fn author(parts: &Parts) -> Result<String, RequestRefusal> {
+fn author(parts: &Parts, requester: &Requester) -> Result<String, RequestRefusal> {
     let said = header(&parts.headers, "Upstart-Author")?;
-    let proven = requester(parts)
-        .principal()
-        .map(|proven| proven.name.clone());
+    let proven = requester.principal().map(|proven| proven.name.clone());
     Ok(proven.or(said).unwrap_or_else(|| AUTHOR_UNNAMED.to_owned()))
 }
 
-/// Only POST needs a key: the other methods are idempotent by themselves.
-fn key(parts: &Parts, body: &[u8]) -> Result<Option<(String, String)>, RequestRefusal> {
+/// Only POST needs a key: the other methods are idempotent by themselves. A key is its caller's: nobody is given another's answer.
+fn key(
+    parts: &Parts,
+    requester: &Requester,
+    body: &[u8],
+) -> Result<Option<(String, String)>, RequestRefusal> {
     if parts.method != Method::POST {
         return Ok(None);
     }
@@ -124,6 +140,10 @@ fn key(parts: &Parts, body: &[u8]) -> Result<Option<(String, String)>, RequestRe
     fingerprint.update(parts.uri.path().as_bytes());
     fingerprint.update([0]);
     fingerprint.update(body);
+    let key = match requester.principal() {
+        Some(principal) => format!("{principal} {key}"),
+        None => key,
+    };
     Ok(Some((key, hex::encode(fingerprint.finalize()))))
 }
 

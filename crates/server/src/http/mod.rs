@@ -33,7 +33,7 @@ use axum::http::Method;
 use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
-use model::api::Moment;
+use model::api::{Moment, NodeView, RememberedSystem};
 use parking_lot::Mutex;
 use requester::Requester;
 use serde_json::Value;
@@ -97,6 +97,29 @@ impl App {
         }
     }
 
+    /// A node's view, with what only a server of this system can add to what is remembered of it.
+    fn proven_view(&self, view: NodeView) -> NodeView {
+        let proof = self.authority.proof_of_text(&view.remembered().to_prove());
+        NodeView { proof, ..view }
+    }
+
+    /// What somebody says to remember of the system: what no server has told is left out.
+    fn believed_memory(
+        &self,
+        requester: &Requester,
+        told: Option<Box<RememberedSystem>>,
+    ) -> Option<Box<RememberedSystem>> {
+        let told = told?;
+        let is_proven = || told.proof == self.authority.proof_of_text(&told.to_prove());
+        if matches!(requester, Requester::TokenHolder) || is_proven() {
+            return Some(told);
+        }
+        Some(Box::new(RememberedSystem {
+            system: told.system,
+            ..RememberedSystem::default()
+        }))
+    }
+
     /// Whether somebody who has waited for an answer may still have it.
     fn still_counts(&self, requester: &Requester) -> Result<(), RequestRefusal> {
         match requester.asker() {
@@ -136,18 +159,10 @@ async fn unknown_route(
     OriginalUri(uri): OriginalUri,
     request: Request,
 ) -> RequestRefusal {
-    let shown = auth::shown(&request);
-    drop(request);
-    if let Err(refusal) = auth::check_unrouted(&app, shown).await {
-        return refusal;
-    }
-    refuse(
-        Kind::UNKNOWN_ROUTE,
-        format!(
-            "There is nothing at {}; GET /v1/openapi.json lists every route.",
-            uri.path()
-        ),
-    )
+    let path = uri.path();
+    let there_is_none =
+        format!("There is nothing at {path}; GET /v1/openapi.json lists every route.");
+    told_to_the_known(&app, request, refuse(Kind::UNKNOWN_ROUTE, there_is_none)).await
 }
 
 async fn method_not_allowed(
@@ -156,16 +171,18 @@ async fn method_not_allowed(
     OriginalUri(uri): OriginalUri,
     request: Request,
 ) -> RequestRefusal {
+    let path = uri.path();
+    let other =
+        format!("{path} has no {method}; GET /v1/openapi.json lists every route with its methods.");
+    told_to_the_known(&app, request, refuse(Kind::METHOD_NOT_ALLOWED, other)).await
+}
+
+/// What no route answers; whoever is unknown does not learn which routes there are.
+async fn told_to_the_known(app: &App, request: Request, said: RequestRefusal) -> RequestRefusal {
     let shown = auth::shown(&request);
     drop(request);
-    if let Err(refusal) = auth::check_unrouted(&app, shown).await {
-        return refusal;
+    match auth::check_unrouted(app, shown).await {
+        Ok(()) => said,
+        Err(refusal) => refusal,
     }
-    refuse(
-        Kind::METHOD_NOT_ALLOWED,
-        format!(
-            "{} has no {method}; GET /v1/openapi.json lists every route with its methods.",
-            uri.path()
-        ),
-    )
 }

@@ -1,7 +1,6 @@
 //! What is read is not older than what another server has answered before: of several servers each looks first.
 
 use super::App;
-use crate::rules::Order;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
@@ -18,9 +17,12 @@ const NEVER_CHANGES: &str = "/v1/artifacts/";
 pub(super) async fn look(State(app): State<App>, request: Request, next: Next) -> Response {
     let reads = request.method() == Method::GET;
     if reads && app.udb.is_shared() && !request.uri().path().starts_with(NEVER_CHANGES) {
-        let asked = app.state_writer.ask(Order::Look, "server".to_owned(), None);
-        // Why it could not look is shown by what is read.
-        let _ = tokio::time::timeout(LOOK_LIMIT, asked).await;
+        catch_up(&app).await;
     }
     next.run(request).await
+}
+
+/// Takes in what other servers have committed, if that is possible within a moment. Why it is not is shown by what is read.
+pub(super) async fn catch_up(app: &App) {
+    let _ = tokio::time::timeout(LOOK_LIMIT, app.catch_up()).await;
 }

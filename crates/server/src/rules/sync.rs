@@ -5,8 +5,8 @@ use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::state::{Whereabouts, listed};
 use crate::udb::Change;
 use model::api::{
-    ChildState, EVENTS_PER_SYNC_MAX, EventKind, NodeFact, NodeIdentity, NodeReport, Phase,
-    REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, TEXT_BYTES_MAX,
+    ChildState, EVENTS_PER_SYNC_MAX, EventKind, NewEvent, NodeFact, NodeIdentity, NodeReport,
+    Phase, REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, TEXT_BYTES_MAX,
 };
 use model::ids::NodeId;
 use std::collections::BTreeSet;
@@ -33,6 +33,13 @@ pub(crate) fn check(request: &SyncRequest) -> Result<(), RequestRefusal> {
     {
         return invalid(format!(
             "An event's text is longer than {TEXT_BYTES_MAX} bytes."
+        ));
+    }
+    let foreign = |event: &&NewEvent| !EventKind::is_a_nodes(&event.kind);
+    if let Some(event) = request.events.iter().find(foreign) {
+        return invalid(format!(
+            "An event of the kind `{}` is a server's: no node tells it.",
+            event.kind
         ));
     }
     let Some(report) = &request.report else {

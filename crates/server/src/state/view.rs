@@ -95,6 +95,7 @@ impl SystemState {
             retiring_through: self.retiring_through,
             retired_through: self.retired_through,
             retry: self.nodes.get(&node).map_or(0, |fact| fact.retry),
+            proof: 0,
         }
     }
 

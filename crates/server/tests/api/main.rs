@@ -1,10 +1,12 @@
 //! A real server on a loopback port, asked through the typed client and, where bytes matter, through plain HTTP.
 
 mod artifacts;
+mod begun_before;
 mod callers;
 mod ended_keys;
 mod gate;
 mod identities;
+mod lies;
 mod permits;
 mod problems;
 mod restart;

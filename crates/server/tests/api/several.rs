@@ -1,9 +1,10 @@
 //! Several servers over one PostgreSQL database are one.
 
-use crate::support::{LIMIT, Running, Site, report, staged, until};
+use crate::callers::{Caller, invited, over_tls};
+use crate::support::{LIMIT, Running, Site, bundle, kind, report, staged, until};
 use client::Client;
 use harness::{PgBouncer, Postgres};
-use model::api::{EventKind, PauseRequest, SyncRequest, VerdictAnswer};
+use model::api::{EventKind, PauseRequest, Principal, SyncRequest, VerdictAnswer};
 use model::ids::{NodeId, Version};
 use reqwest::Method;
 use std::time::{Duration, Instant};
@@ -212,4 +213,36 @@ async fn a_server_without_its_database_sends_callers_elsewhere_and_goes_on_with_
     .await;
     let heard = server.report(NodeId(nodes[0].0), report(1)).await;
     heard.expect("and to hear its nodes");
+}
+
+/// Who is invited at one server is known at all, and who is revoked at one, at none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_one_server_knows_all_know_and_whom_one_revokes_none_does() {
+    let Some(postgres) = Postgres::start("whom_one_server_knows_all_know") else {
+        return;
+    };
+    let url = postgres.url();
+    let site = Site::new();
+    let [one, other] = two(&site, [&url, &url]).await;
+    one.publish(&bundle(1, ""), false).await.expect("published");
+    let token = invited(&one, Principal::node("a"), None).await;
+    let a = Caller::new(&other, &token);
+    let enrolled = a.enrol("a").await.expect("enrolled at the other");
+    let at_one = over_tls(&one, None);
+    at_one.show(a.own().credential().expect("readable"));
+    let a_at_one = Caller {
+        client: at_one,
+        folder: tempfile::tempdir().expect("a folder"),
+    };
+    let told = a_at_one.tell(&enrolled, "a", report(1)).await;
+    told.expect("known at the one");
+    let used = Caller::new(&one, &token).enrol("a").await;
+    assert_eq!(kind(used), "/problems/unauthorized", "used at the other");
+    let revoked = other.client.revoke(&Principal::node("a")).await;
+    revoked.expect("revoked");
+    let ended = "/problems/identity-ended";
+    assert_eq!(kind(a_at_one.tell(&enrolled, "a", report(1)).await), ended);
+    assert_eq!(kind(a.tell(&enrolled, "a", report(1)).await), ended);
+    one.stop().await;
+    other.stop().await;
 }
