@@ -6,8 +6,8 @@ use crate::failure::{Advise, CommandEnd, CommandOutcome, failure};
 use crate::globals::Globals;
 use crate::output;
 use clap::{Args, Subcommand};
-use client::Client;
-use identity::CredentialFolder;
+use client::{Client, ClientError};
+use identity::{CredentialFolder, Pin, PinnedToken};
 use model::api::{
     CertifyRequest, IdentitiesView, IdentityFact, InviteRequest, Invited, Principal, PrincipalKind,
     Role,
@@ -170,6 +170,45 @@ struct LoggedIn {
     folder: String,
 }
 
+/// The problem of a token that is good for nothing.
+const UNAUTHORIZED: &str = "/problems/unauthorized";
+
+/// Why nobody is logged in.
+fn not_certified(error: ClientError) -> anyhow::Error {
+    if error.kind() == Some(UNAUTHORIZED) {
+        return failure(
+            "the one-time token cannot be used: it was used already, was withdrawn, or has expired",
+            "ask an admin for another: `upstart invite operator NAME --role ROLE`",
+        );
+    }
+    explain(error)
+}
+
+/// One folder is for one system: what it has of another is not replaced.
+fn is_of_this_system(
+    own: &CredentialFolder,
+    token: Option<Pin>,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let (Some(pin), Ok(Some(there))) = (token, own.credential()) else {
+        return Ok(());
+    };
+    if there.pin() == pin {
+        return Ok(());
+    }
+    Err(failure(
+        format!(
+            "{} is logged in at another system (its servers' authority has the pin {})",
+            folder.display(),
+            there.pin()
+        ),
+        format!(
+            "give this system a folder of its own, here and with every command for it (--identity DIR, or UPSTART_IDENTITY); or remove {}, if nobody needs that login any more",
+            folder.display()
+        ),
+    ))
+}
+
 /// `upstart login`.
 pub(crate) fn login(globals: &Globals) -> CommandOutcome {
     let token = given(globals)?.token;
@@ -181,6 +220,7 @@ pub(crate) fn login(globals: &Globals) -> CommandOutcome {
     };
     let folder = identity_folder(globals)?;
     let mut own = CredentialFolder::open(&folder).map_err(|error| unusable(&error))?;
+    let token_pin = PinnedToken::of(&token).pin;
     let client = Client::new(&globals.servers, Some(token)).map_err(explain)?;
     if !client.is_encrypted() {
         return Err(failure(
@@ -188,6 +228,7 @@ pub(crate) fn login(globals: &Globals) -> CommandOutcome {
             "give the server's address as https://HOST:PORT",
         ));
     }
+    is_of_this_system(&own, token_pin, &folder)?;
     let logged_in = wait_for(async {
         let mut asked = client.certify(&certify_request(&own)?).await;
         if asked
@@ -198,7 +239,7 @@ pub(crate) fn login(globals: &Globals) -> CommandOutcome {
             own = own.with_new_key().map_err(|error| unusable(&error))?;
             asked = client.certify(&certify_request(&own)?).await;
         }
-        let certified = asked.map_err(explain)?;
+        let certified = asked.map_err(not_certified)?;
         let credential = own
             .keep(&certified.certificate)
             .map_err(|error| unusable(&error))?;

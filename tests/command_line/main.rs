@@ -6,6 +6,7 @@ mod components;
 mod endings;
 mod given_tokens;
 mod help;
+mod identities;
 mod key_folders;
 mod keys;
 mod lenses;

@@ -19,6 +19,7 @@ pub(crate) fn upstart() -> Command {
         "UPSTART_TOKEN",
         "UPSTART_TOKEN_FILE",
         "UPSTART_KEYS",
+        "UPSTART_IDENTITY",
         "UPSTART_LOG",
     ] {
         command.env_remove(variable);
@@ -107,20 +108,25 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with a token that it is given, and waits until it listens.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with these options, too.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let token = data.path().join("token");
         std::fs::write(&token, TOKEN).expect("the token is written");
         std::fs::set_permissions(&token, Permissions::from_mode(0o600)).expect("a mode");
-        Self::start_in(data, Some(&token))
+        Self::start_in(data, Some(&token), options)
     }
 
     /// Starts one that makes its token, and waits until it listens.
     pub(crate) fn start_with_its_own_token() -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        Self::start_in(data, None)
+        Self::start_in(data, None, &[])
     }
 
-    fn start_in(data: tempfile::TempDir, token: Option<&Path>) -> Self {
+    fn start_in(data: tempfile::TempDir, token: Option<&Path>, options: &[&str]) -> Self {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let commands = Commands {
@@ -130,6 +136,7 @@ impl Server {
         };
         let child = commands
             .serve(upstart(), &listen, &data.path().join("data"))
+            .args(options)
             .stderr(Stdio::null())
             .spawn()
             .expect("the server starts");

@@ -1,0 +1,131 @@
+//! Invitations, logging in, and what the commands make of keys and certificates that are there.
+
+use crate::upstart::{Server, run, upstart};
+use model::api::EventKind;
+use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Invites somebody as an admin; gives the file with the token.
+fn invited(server: &Server, name: &str) -> PathBuf {
+    let file = server.folder().join(format!("token-of-{name}"));
+    let mut invite = server.upstart();
+    invite.args(["invite", "operator", name, "--role", "admin", "--to"]);
+    run(invite.arg(&file)).expect(0);
+    file
+}
+
+/// A command of somebody who has this folder for a key, and no token.
+fn owner(server: &Server, folder: &Path) -> Command {
+    let mut command = upstart();
+    command
+        .env("UPSTART_SERVER", server.url())
+        .env("UPSTART_IDENTITY", folder);
+    command
+}
+
+fn log_in(server: &Server, folder: &Path, token: &Path) -> crate::upstart::Answer {
+    let mut login = owner(server, folder);
+    run(login.args(["login", "--token-file"]).arg(token))
+}
+
+fn known(server: &Server) -> Value {
+    run(server.upstart().args(["identities", "--json"]))
+        .expect(0)
+        .json()
+}
+
+/// The admin would look for the token that was made, and it would be good for an hour.
+#[test]
+fn an_invitation_whose_token_cannot_be_written_is_not_made() {
+    let server = Server::start();
+    let file = invited(&server, "ann");
+    let before = std::fs::read_to_string(&file).expect("a token");
+    let mut invite = server.upstart();
+    invite.args(["invite", "operator", "bob", "--role", "viewer", "--to"]);
+    let said = run(invite.arg(&file)).expect_advice(2).stderr();
+    assert!(said.contains("place for a new file"), "{said}");
+    let invitations = known(&server)["invitations"].clone();
+    let invited: Vec<&Value> = invitations.as_array().into_iter().flatten().collect();
+    assert_eq!(invited.len(), 1, "{invitations}");
+    assert_eq!(invited[0]["principal"], "operator:ann");
+    let after = std::fs::read_to_string(&file).expect("a token");
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_token_that_is_used_up_is_told_from_the_servers() {
+    let server = Server::start();
+    let token = invited(&server, "ann");
+    let folder = server.folder();
+    log_in(&server, &folder.join("ann"), &token).expect(0);
+    let again = log_in(&server, &folder.join("thief"), &token).expect_advice(2);
+    let said = again.stderr();
+    assert!(said.contains("cannot be used"), "{said}");
+    assert!(said.contains("`upstart invite operator"), "{said}");
+    assert!(!said.contains("data directory"), "{said}");
+}
+
+/// What is there of one system is not lost by logging in at another.
+#[test]
+fn one_folder_is_logged_in_at_one_system() {
+    let (one, other) = (Server::start(), Server::start());
+    let folder = one.folder().join("own");
+    log_in(&one, &folder, &invited(&one, "ann")).expect(0);
+    let refused = log_in(&other, &folder, &invited(&other, "ann")).expect_advice(2);
+    assert!(refused.stderr().contains("--identity DIR"));
+    run(owner(&one, &folder).arg("status")).expect(0);
+    let apart = one.folder().join("apart");
+    let token = other.folder().join("token-of-ann");
+    log_in(&other, &apart, &token).expect(0);
+    run(owner(&other, &apart).arg("status")).expect(0);
+}
+
+/// A certificate is no secret; a key is.
+#[test]
+fn a_key_that_others_can_read_is_refused_and_a_certificate_is_not() {
+    let server = Server::start();
+    let folder = server.folder().join("own");
+    log_in(&server, &folder, &invited(&server, "ann")).expect(0);
+    let open = |file: &str, mode: u32| {
+        let file = folder.join(file);
+        std::fs::set_permissions(file, Permissions::from_mode(mode)).expect("set");
+    };
+    open("certificate.pem", 0o644);
+    run(owner(&server, &folder).arg("status")).expect(0);
+    open("key.pem", 0o640);
+    let refused = run(owner(&server, &folder).arg("status")).expect_advice(2);
+    assert!(
+        refused.stderr().contains("holds a key"),
+        "{}",
+        refused.stderr()
+    );
+}
+
+/// Scripts run several commands at once: together they renew one certificate, and do not look like copies of the key.
+#[test]
+fn commands_that_run_at_once_renew_together() {
+    // A certificate is due half a second after it was made.
+    let server = Server::start_with(&["--certificate-ms", "1000"]);
+    let folder = server.folder().join("own");
+    log_in(&server, &folder, &invited(&server, "ann")).expect(0);
+    for _ in 0..6 {
+        let together: Vec<_> = (0..4)
+            .map(|_| {
+                let mut command = owner(&server, &folder);
+                std::thread::spawn(move || run(command.arg("status")))
+            })
+            .collect();
+        for one in together {
+            one.join().expect("no panic").expect(0);
+        }
+    }
+    let history = run(server.upstart().args(["events", "--json"])).expect(0);
+    let cloned = EventKind::IdentityCloned.name();
+    let told = history.json_lines();
+    assert!(told.iter().all(|event| event["kind"] != cloned), "{told:?}");
+    let counter = &known(&server)["identities"][0]["counter"];
+    assert!(counter.as_u64().is_some_and(|count| count > 1), "{counter}");
+}
