@@ -18,6 +18,8 @@ enum Mark {
     Prints,
     /// A file that the reader writes, or more of one that is there.
     File { path: String, is_more: bool },
+    /// Commands on these hosts, one after the other.
+    On(Vec<String>),
     /// Not run, for a reason.
     Not,
 }
@@ -31,6 +33,8 @@ pub(crate) enum Step {
         line: usize,
         /// The commands.
         text: String,
+        /// On which of the page's hosts; on this one where there is none.
+        hosts: Vec<String>,
         /// Whether they build Upstart.
         is_build: bool,
         /// The end of what they print.
@@ -42,6 +46,8 @@ pub(crate) enum Step {
         line: usize,
         /// The command.
         command: String,
+        /// On which of the page's hosts.
+        host: Option<String>,
         /// Its output, both streams.
         output: String,
     },
@@ -118,9 +124,24 @@ impl Page {
                 line: block.line,
                 text: block.text,
                 is_build: mark == Some(Mark::Build),
+                hosts: match mark {
+                    Some(Mark::On(hosts)) => hosts,
+                    _ => Vec::new(),
+                },
                 prints: None,
             }),
-            (None, "console") => self.steps.extend(exchanges(block.line, &block.text)?),
+            (None, "console") => self.steps.extend(exchanges(block.line, None, &block.text)?),
+            (Some(Mark::On(hosts)), "console") => match hosts.as_slice() {
+                [host] => self
+                    .steps
+                    .extend(exchanges(block.line, Some(host), &block.text)?),
+                _ => return Err("a block of `console` is on one host".to_owned()),
+            },
+            (Some(Mark::On(_)), other) => {
+                return Err(format!(
+                    "a block of `{other}` cannot be on a host; use `sh`"
+                ));
+            }
             (Some(Mark::Build), other) => {
                 return Err(format!("a block of `{other}` cannot be a build; use `sh`"));
             }
@@ -147,6 +168,15 @@ impl Page {
         }
     }
 
+    /// Whether it is on hosts of its own, which only root can make.
+    pub(crate) fn has_hosts(&self) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Commands { hosts, .. } => !hosts.is_empty(),
+            Step::Exchange { host, .. } => host.is_some(),
+            Step::File { .. } => false,
+        })
+    }
+
     fn is_checked_elsewhere(&self) -> bool {
         super::CHECKED_ELSEWHERE
             .iter()
@@ -160,6 +190,9 @@ fn mark(text: &str) -> Result<Mark, String> {
     match (word, rest) {
         ("build", "") => Ok(Mark::Build),
         ("prints", "") => Ok(Mark::Prints),
+        ("on", hosts) if !hosts.is_empty() => {
+            Ok(Mark::On(hosts.split(' ').map(str::to_owned).collect()))
+        }
         ("file" | "more", path) if path.starts_with('/') => Ok(Mark::File {
             path: path.to_owned(),
             is_more: word == "more",
@@ -168,9 +201,15 @@ fn mark(text: &str) -> Result<Mark, String> {
         ("not,", reason) if reason.starts_with("because ") && reason.len() > 20 => Ok(Mark::Not),
         ("not," | "not", _) => Err("say why: `not, because REASON`".to_owned()),
         _ => Err(format!(
-            "`{text}` is no mark; there are `build`, `prints`, `file PATH`, `more PATH`, `not, because REASON` and `setup`"
+            "`{text}` is no mark; there are `build`, `prints`, `file PATH`, `more PATH`, `on HOST...`, `not, because REASON`, `setup` and `hosts NAME=ADDRESS...`"
         )),
     }
+}
+
+/// The hosts that a page is on: a mark without a block.
+fn made_hosts(line: &str) -> Option<&str> {
+    let hosts = line.strip_prefix(MARK)?.strip_prefix("hosts ")?;
+    hosts.strip_suffix(" -->")
 }
 
 /// The page's blocks and setups, in order; on failure the line and what is wrong there.
@@ -197,6 +236,13 @@ fn blocks(text: &str) -> Result<Vec<Block<'_>>, (usize, String)> {
                 line: number,
                 language: "sh",
                 text: text.ok_or((number, "the setup has no end".to_owned()))?,
+                mark: None,
+            });
+        } else if let Some(hosts) = made_hosts(trimmed) {
+            found.push(Block {
+                line: number,
+                language: "sh",
+                text: format!("make_hosts {hosts}\n"),
                 mark: None,
             });
         } else if let Some(rest) = trimmed.strip_prefix(MARK) {
@@ -234,13 +280,14 @@ fn until<'a>(
 }
 
 /// A block of `console`: commands behind `$ ` (going on behind `> `), each followed by its output.
-fn exchanges(line: usize, text: &str) -> Result<Vec<Step>, String> {
+fn exchanges(line: usize, host: Option<&String>, text: &str) -> Result<Vec<Step>, String> {
     let mut found: Vec<Step> = Vec::new();
     for (index, content) in text.lines().enumerate() {
         if let Some(command) = content.strip_prefix("$ ") {
             found.push(Step::Exchange {
                 line: line + 1 + index,
                 command: command.to_owned(),
+                host: host.cloned(),
                 output: String::new(),
             });
             continue;

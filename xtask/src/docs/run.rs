@@ -24,8 +24,11 @@ impl Run {
     /// Follows a page with the workspace's own build.
     ///
     /// # Errors
-    /// When there is no place for it or no bash.
+    /// When there is no place for it, no bash, or hosts that it needs cannot be made.
     pub(crate) fn of(workspace: &Workspace, page: &Page) -> anyhow::Result<Self> {
+        if let Some(why) = no_hosts().filter(|_| page.has_hosts()) {
+            anyhow::bail!("{}: {why}", page.name);
+        }
         let folder = tempfile::Builder::new()
             .prefix("page-")
             .tempdir()
@@ -75,6 +78,15 @@ fn bash(
         command.env("PATH", path);
     }
     command.stdin(Stdio::null()).output()
+}
+
+/// Why pages can have no hosts of their own here; `None` where they can.
+pub(super) fn no_hosts() -> Option<&'static str> {
+    let made = Command::new("unshare")
+        .args(["--net", "--uts", "ip", "link", "set", "lo", "up"])
+        .output();
+    let can = made.is_ok_and(|output| output.status.success());
+    (!can).then_some("hosts need root, `unshare` and `ip`")
 }
 
 /// A page ends with nothing of its own left.
@@ -154,21 +166,25 @@ fn moved(page: &Page, replacements: &BTreeMap<String, String>) -> Page {
         Step::Commands {
             line,
             text,
+            hosts,
             is_build,
             prints,
         } => Step::Commands {
             line,
             text: replace(&text),
+            hosts,
             is_build,
             prints: prints.map(|text| replace(&text)),
         },
         Step::Exchange {
             line,
             command,
+            host,
             output,
         } => Step::Exchange {
             line,
             command: replace(&command),
+            host,
             output: replace(&output),
         },
         Step::File {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Whatever happens, nothing that a page started runs on: background jobs, agents, and the software that outlives them.
 const CLEAN_UP: &str = r#"
 clean_up() {
+    end_hosts
     kill $(jobs -p) 2> /dev/null || true
     wait
     find "$PLACE" -name journal -type f 2> /dev/null | while read -r journal; do
@@ -17,6 +18,12 @@ clean_up() {
 trap clean_up EXIT
 set -eu
 "#;
+
+/// What no page has as a line of its own.
+const END: &str = "END OF THE COMMANDS";
+
+/// How a page has hosts of its own.
+const HOSTS: &str = include_str!("hosts.sh");
 
 /// Where a page is followed.
 #[derive(Debug)]
@@ -40,19 +47,38 @@ impl Script {
     /// Writes the script of a page.
     pub(crate) fn of(page: &Page, surroundings: &Surroundings) -> Self {
         let place = surroundings.place.display();
-        let mut text = format!("PLACE={place}\n{CLEAN_UP}");
+        let mut text = format!("PLACE={place}\n{HOSTS}{CLEAN_UP}");
         for (index, step) in page.steps.iter().enumerate() {
             let output = surroundings.outputs.join(index.to_string());
             let output = output.display();
             let written = match step {
                 Step::Commands { is_build: true, .. } if !surroundings.builds => Ok(()),
-                Step::Commands { text: commands, .. } => {
-                    write!(text, "{{\n{commands}}} > {output}\n")
-                }
+                Step::Commands {
+                    text: commands,
+                    hosts,
+                    ..
+                } if hosts.is_empty() => write!(text, "{{\n{commands}}} > {output}\n"),
+                Step::Commands {
+                    text: commands,
+                    hosts,
+                    ..
+                } => hosts.iter().try_for_each(|host| {
+                    write!(text, "on {host} >> {output} <<'{END}'\n{commands}{END}\n")
+                }),
                 // What is asked at a prompt may be refused: its answer is what counts.
-                Step::Exchange { command, .. } => {
-                    write!(text, "{{\n{command}\n}} > {output} 2>&1 || true\n")
-                }
+                Step::Exchange {
+                    command,
+                    host: None,
+                    ..
+                } => write!(text, "{{\n{command}\n}} > {output} 2>&1 || true\n"),
+                Step::Exchange {
+                    command,
+                    host: Some(host),
+                    ..
+                } => write!(
+                    text,
+                    "on {host} > {output} 2>&1 <<'{END}' || true\n{command}\n{END}\n"
+                ),
                 Step::File {
                     path,
                     is_more,

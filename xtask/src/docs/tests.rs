@@ -1,6 +1,7 @@
 //! The documentation is true: every block is run or says why not, and what is run does what the page says.
 
 use super::page::{Page, Step};
+use super::run::no_hosts;
 use super::{CHECKED_ELSEWHERE, Run, commands, is_run, names, read};
 use crate::workspace::Workspace;
 
@@ -59,8 +60,25 @@ fn heavy_the_pages_work_as_they_are_written() {
 
 /// What went otherwise than a page says, with everything that was printed.
 fn followed(workspace: &Workspace, page: Page) -> Option<String> {
+    if let Some(why) = no_hosts().filter(|_| page.has_hosts()) {
+        println!("SKIPPED: {}: {why}", page.name);
+        return None;
+    }
     let run = Run::of(workspace, &page).expect("a place for the page");
     (!run.findings.is_empty()).then(|| format!("{}\n{}", run.findings.join("\n"), run.said))
+}
+
+#[test]
+fn what_is_on_a_host_is_done_there() {
+    if let Some(why) = no_hosts() {
+        println!("SKIPPED: what_is_on_a_host_is_done_there: {why}");
+        return;
+    }
+    let text = "<!-- run: hosts one=10.0.0.1 other=10.0.0.2 -->\n<!-- run: on one other -->\n```sh\necho \"$(hostname) $(hostname -I)\"\n```\n<!-- run: prints -->\n```\none 10.0.0.1 \nother 10.0.0.2 \n```\n<!-- run: on one -->\n```console\n$ (echo > /dev/tcp/10.0.0.2/9) 2>&1 | grep -o refused\nrefused\n```\n<!-- run: setup\nrm -r /tmp/hosts\n-->\n";
+    let page = parsed(text).expect("good marks");
+    assert!(page.has_hosts());
+    let run = Run::of(&workspace(), &page).expect("a place for the page");
+    assert!(run.findings.is_empty(), "{:?}\n{}", run.findings, run.said);
 }
 
 fn parsed(text: &str) -> Result<Page, Vec<String>> {
@@ -104,12 +122,14 @@ a drawing
     let exchange = |line, command: &str, output: &str| Step::Exchange {
         line,
         command: command.to_owned(),
+        host: None,
         output: output.to_owned(),
     };
     let expected = [
         Step::Commands {
             line: 1,
             text: "mkdir /tmp/a\n".to_owned(),
+            hosts: Vec::new(),
             is_build: false,
             prints: None,
         },
@@ -124,6 +144,7 @@ a drawing
         Step::Commands {
             line: 16,
             text: "echo 1\n".to_owned(),
+            hosts: Vec::new(),
             is_build: false,
             prints: Some("1\n".to_owned()),
         },
@@ -145,6 +166,8 @@ fn what_nobody_checks_is_found() {
         ("<!-- run: file b.toml -->\n```toml\n```\n", "whole path"),
         ("```sh\nls\n", "has no end"),
         ("```console\nls\n```\n", "begins with `$ `"),
+        ("<!-- run: on a b -->\n```console\n$ ls\n```\n", "one host"),
+        ("<!-- run: on a -->\n```toml\nx = 1\n```\n", "use `sh`"),
     ];
     for (text, expected) in bad {
         let found = parsed(text).expect_err(text);
