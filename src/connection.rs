@@ -234,7 +234,7 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
         }
         ClientError::Problem(problem) if problem.status == 401 => failure(
             error.to_string(),
-            "give the server's token with --token-file FILE or UPSTART_TOKEN; it is the file `token` in the server's data directory",
+            "give another token with --token-file FILE or UPSTART_TOKEN: the server's, which is the file `token` in its data directory, or one of an issuer that the server knows",
         ),
         ClientError::Problem(problem) if problem.kind == UNKNOWN_ROUTE => failure(
             error.to_string(),

@@ -5,6 +5,7 @@ use crate::failure::{CommandEnd, CommandOutcome, failure, sentence};
 use crate::file_limit;
 use crate::globals::Globals;
 use clap::Args;
+use identity::Issuer;
 use rustix::process::{Resource, getrlimit};
 use server::udb::UdbError;
 use server::{ServerConfig, ServerError};
@@ -39,6 +40,9 @@ pub(crate) struct ServerArgs {
     /// themselves; others are invited (`upstart invite`), or show the token of --token-file, else of the file `token` in the data directory
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) listen: SocketAddr,
+    /// Let operators in by the web tokens (JWT) of an issuer too, such as a single sign-on: a file that says whose, and what they make of whom
+    #[arg(long, value_name = "FILE")]
+    pub(crate) issuer: Option<PathBuf>,
     /// A node counts as reachable until the server has not heard from it for this long
     #[arg(long, value_name = "MS", default_value_t = server::REACHABLE_MS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=REACHABLE_MS_MAX))]
@@ -79,6 +83,13 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     config.database = arguments.database;
     config.repository = arguments.repository;
     config.token = given(globals)?.token;
+    let issuer = arguments.issuer.as_deref().map(Issuer::read).transpose();
+    config.issuer = issuer.map_err(|error| {
+        failure(
+            error.to_string(),
+            "mend the file of --issuer; `Who may do what` in the guides shows one",
+        )
+    })?;
     config.reachable_ms = arguments.reachable_ms;
     config.certificate_ms = arguments.certificate_ms;
     Ok(config)

@@ -48,6 +48,12 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         output::line(format!("Paused by {author}: {reason}"))?;
     }
     disagreeing(view)?;
+    for node in &view.revoked {
+        let node = output::within(node);
+        output::line(format!(
+            "The key of node {node} is revoked: it serves on at its version, and hears of no upgrade. `upstart invite node {node}` lets it in again; `upstart forget {node}` takes it out of the system."
+        ))?;
+    }
     output::line("")?;
     versions(view)?;
     if !view.public.is_empty() {

@@ -7,6 +7,7 @@ mod endings;
 mod given_tokens;
 mod help;
 mod identities;
+mod issuer;
 mod key_folders;
 mod keys;
 mod lenses;

@@ -92,6 +92,7 @@ fn a_revoked_node_serves_on_and_comes_back_with_another_token() {
     system.until_settled(&node, 1);
     system.ask(system.client.revoke(&Principal::node("a")));
     node.until_said("the key of node:a is revoked");
+    assert_eq!(system.view().revoked, ["a"]);
     served(port);
     system.publish(&Boxes::version(2).bundle());
     node.kill_agent();
@@ -103,6 +104,7 @@ fn a_revoked_node_serves_on_and_comes_back_with_another_token() {
     node.options.environment = vec![("UPSTART_TOKEN".to_owned(), token)];
     node.start_agent();
     system.until_settled(&node, 2);
+    assert!(system.view().revoked.is_empty());
 }
 
 /// A key that cannot be read, or a certificate, keeps no software from running; what is put right is used at the next start.

@@ -153,6 +153,9 @@ pub fn programs(workspace: &Workspace) -> anyhow::Result<()> {
     if let Err(error) = json_server(workspace) {
         eprintln!("json-server is missing: {error:#}");
     }
+    if let Err(error) = oidc_provider(workspace) {
+        eprintln!("oidc-provider is missing: {error:#}");
+    }
     if let Err(error) = redis_cluster(workspace) {
         eprintln!("redis-server 3.2.6 is missing: {error:#}");
     }
@@ -172,6 +175,32 @@ fn json_server(workspace: &Workspace) -> anyhow::Result<()> {
         .arg("examples/3-json-server/setup.py")
         .arg(workspace.target("examples/json-server"));
     run(&mut setup)
+}
+
+/// Which node-oidc-provider the tests have for an issuer of web tokens: the newest for Node 18 and 20.
+const OIDC_PROVIDER: &str = "oidc-provider@8.8.1";
+
+/// From npm: an issuer of web tokens, for tests.
+fn oidc_provider(workspace: &Workspace) -> anyhow::Result<()> {
+    let folder = workspace.target("tools/oidc-provider");
+    let stamp = folder.join("installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == OIDC_PROVIDER) {
+        return Ok(());
+    }
+    eprintln!("installing {OIDC_PROVIDER}");
+    std::fs::create_dir_all(&folder)?;
+    run(workspace
+        .command("npm")
+        .args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--no-save",
+            "--prefix",
+        ])
+        .arg(&folder)
+        .arg(OIDC_PROVIDER))?;
+    Ok(std::fs::write(stamp, OIDC_PROVIDER)?)
 }
 
 /// Example 5's old software, built from source by its own script, which does nothing where it is there.

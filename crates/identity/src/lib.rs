@@ -9,12 +9,16 @@
 mod authority;
 mod credential;
 mod files;
+mod issuer;
 mod peer;
 mod pin;
 mod tls;
 
 pub use authority::{Authority, CertificateTerms, KeyRequest};
 pub use credential::{Credential, CredentialFolder};
+pub use issuer::{
+    ClaimError, ClaimedOperator, Issuer, IssuerFileError, IssuerKeySet, is_web_token, issuer_tls,
+};
 pub use peer::PeerCertificate;
 pub use pin::{Pin, PinnedToken};
 pub use tls::{UNPROVEN, client_config, server_config};

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 /// The longest token that is told.
-pub const TOKEN_BYTES_MAX: usize = 1024;
+pub const TOKEN_BYTES_MAX: usize = 8192;
 
 /// The name of the socket, in the abstract namespace, at which the server that listens here tells its token.
 #[must_use]
@@ -25,7 +25,7 @@ pub fn fault(token: &str) -> Option<&'static str> {
         return Some("there is nothing in it");
     }
     if token.len() > TOKEN_BYTES_MAX {
-        return Some("it is longer than 1024 bytes");
+        return Some("it is longer than 8192 bytes");
     }
     if token.contains(['\n', '\r']) {
         return Some("it has more than one line");

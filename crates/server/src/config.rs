@@ -1,6 +1,7 @@
 //! What a server is told at its start.
 
 use crate::ServerClock;
+use identity::Issuer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -32,6 +33,8 @@ pub struct ServerConfig {
     pub repository: Option<PathBuf>,
     /// The bearer token that every request must carry; `None`: that of the data directory, which is made at the first start.
     pub token: Option<String>,
+    /// Whose web tokens let operators in.
+    pub issuer: Option<Issuer>,
     /// A node is reachable for so long after it was last heard.
     pub reachable_ms: u64,
     /// A permit expires after so long unless it is confirmed.
@@ -56,6 +59,7 @@ impl ServerConfig {
             database: None,
             repository: None,
             token: None,
+            issuer: None,
             reachable_ms: REACHABLE_MS_DEFAULT,
             permit_ttl_ms: PERMIT_TTL_MS,
             certificate_ms: CERTIFICATE_MS_DEFAULT,

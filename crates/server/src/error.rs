@@ -23,6 +23,9 @@ pub enum ServerError {
     /// The authority that certifies keys cannot be used.
     #[error("cannot certify keys")]
     Authority(#[from] identity::IdentityError),
+    /// The issuer of web tokens cannot be asked.
+    #[error("cannot let anybody in by web tokens: {0}")]
+    Issuer(String),
     /// Another server runs over the data directory.
     #[error("another server uses the data directory {}", .0.display())]
     InUse(PathBuf),

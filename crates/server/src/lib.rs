@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod front;
 mod http;
+mod issuer;
 mod local;
 mod problem;
 mod recovery;

@@ -66,6 +66,7 @@ kinds! {
     TOO_LARGE "too-large" 413 "The body is too large";
     UNSUPPORTED_TYPE "unsupported-type" 415 "The body is no JSON";
     RANGE_NOT_SATISFIABLE "range-not-satisfiable" 416 "The range lies behind the artifact's end";
+    ISSUER_UNAVAILABLE "issuer-unavailable" 503 "The issuer of the token does not tell its keys";
     MISDIRECTED "misdirected" 421 "The request asks for another host";
     INVALID "invalid" 422 "The request has a value that is not valid";
     UNSIGNED "unsigned" 422 "It is not signed as it must be";

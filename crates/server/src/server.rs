@@ -4,6 +4,7 @@ use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::front;
 use crate::http::{App, RefusedLately, router};
+use crate::issuer::TokenIssuer;
 use crate::local;
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
@@ -106,6 +107,8 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (state_writer, keeping) =
             StateWriter::start(state, Arc::clone(&udb), repository.clone(), &config);
+        let issuer = config.issuer.clone().map(TokenIssuer::new).transpose();
+        let issuer = issuer.map_err(ServerError::Issuer)?;
         let app = App {
             state_writer,
             repository,
@@ -114,6 +117,7 @@ impl Server {
             config: Arc::new(config),
             token: token.secret.into(),
             authority: Arc::new(authority),
+            issuer: issuer.map(Arc::new),
             refused: RefusedLately::default(),
             missed: teller.missed(),
             damaged: Arc::default(),

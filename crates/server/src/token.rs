@@ -303,7 +303,7 @@ mod tests {
             (b"\xff", "ASCII"),
             (b"two words of it", "white space inside"),
             (b"one-line\nand-another\n", "more than one line"),
-            (&[b'a'; 2000], "longer than 1024 bytes"),
+            (&[b'a'; 9000], "longer than 8192 bytes"),
         ] {
             fs::write(&file, text).expect("written");
             fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("set");

@@ -47,6 +47,9 @@ pub struct SystemView {
     /// Which files of published versions the repository lacks, and how to put them back: nodes that need them wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<String>,
+    /// The nodes whose keys are revoked, by name: they serve on, and hear of nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
     /// The socket at which the server would tell its token to its own user, as long as somebody else has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_taken: Option<String>,

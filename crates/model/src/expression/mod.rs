@@ -1,5 +1,6 @@
 //! CEL expressions and `${...}` strings of upgrade files: compiled once when the file is proved, evaluated at a node.
 
+mod claims;
 mod constant;
 pub mod cost;
 mod depth;

@@ -34,6 +34,16 @@ impl Allowed {
         folder: None,
     };
 
+    /// These names and no other.
+    pub(super) const fn of_roots(roots: &'static [&'static str]) -> Self {
+        Self {
+            roots,
+            node: &[],
+            services: None,
+            folder: None,
+        }
+    }
+
     /// Everything but paths, with the ports of these services: for addresses.
     pub fn with_ports(services: BTreeSet<String>) -> Self {
         let roots = &["attributes", "node", "ports", "vars", "version"];

@@ -1,6 +1,6 @@
 //! Who asks is found out before anything else, and whether the route is for them.
 
-use super::requester::{Access, CertifiedCaller, Requester};
+use super::requester::{Access, CertifiedCaller, ClaimedCaller, Requester};
 use super::{App, newest};
 use crate::front::{CallerConnection, UnknownCaller};
 use crate::problem::{Kind, RequestRefusal, refuse};
@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use identity::{PeerCertificate, PinnedToken};
+use identity::{ClaimedOperator, PeerCertificate, PinnedToken, is_web_token};
 use model::api::{EventKind, IdentityFact, Principal, PrincipalKind};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -115,8 +115,30 @@ async fn found(
             let address = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.address);
             certified(app, certificate, address, access).await
         }
-        None => by_token(app, shown.token.as_deref()),
+        None => match (shown.token.as_deref(), &app.issuer) {
+            (Some(token), Some(issuer)) if is_web_token(token) => {
+                claimed(app, issuer.check(token).await?)
+            }
+            (token, _) => by_token(app, token),
+        },
     }
+}
+
+/// Somebody whom the issuer names. Whoever has a key of that name, or had one, is somebody else.
+fn claimed(app: &App, claimed: ClaimedOperator) -> Result<Requester, RequestRefusal> {
+    let principal = Principal::operator(&claimed.name);
+    if known(app, &principal).is_some() {
+        return Err(refuse(
+            Kind::FORBIDDEN,
+            format!(
+                "{principal} is known by a key, or was: have the issuer's rules (`upstart server --issuer`) give whom it names other names."
+            ),
+        ));
+    }
+    Ok(Requester::Claimed(ClaimedCaller {
+        principal,
+        role: claimed.role,
+    }))
 }
 
 /// Somebody who shows a certificate of this system's authority.
@@ -209,8 +231,8 @@ fn by_token(app: &App, given: Option<&str>) -> Result<Requester, RequestRefusal>
     let Some(given) = given else {
         return Err(unauthorized());
     };
-    // Digests are compared, so that the time taken says nothing about the token. Its pin is for the caller.
-    let shown = digest(&PinnedToken::of(given).secret);
+    // Digests are compared, so that the time taken says nothing about the token.
+    let shown = digest(given);
     if shown == digest(&app.token) {
         return Ok(Requester::TokenHolder);
     }
@@ -238,9 +260,10 @@ fn unauthorized() -> RequestRefusal {
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, given) = value.split_once(' ')?;
+    // The pin behind it is for the caller.
     scheme
         .eq_ignore_ascii_case("bearer")
-        .then(|| given.trim().to_owned())
+        .then(|| PinnedToken::of(given.trim()).secret)
 }
 
 /// How a secret is known that is kept nowhere.

@@ -81,6 +81,7 @@ pub(super) async fn certify(
                 "This one-time token is a node's: give it to the node's agent, `upstart agent --token-file`.",
             ));
         }
+        Requester::Claimed(_) => return Err(no_key_by_claims()),
         Requester::TokenHolder => {
             return Err(refuse(
                 Kind::INVALID,
@@ -117,6 +118,14 @@ pub(super) async fn revoke(
     app.change(Order::Revoke(principal), asked.caller)
         .await
         .map(|_| StatusCode::NO_CONTENT)
+}
+
+/// Whoever has a web token shows it with each request.
+pub(super) fn no_key_by_claims() -> RequestRefusal {
+    refuse(
+        Kind::FORBIDDEN,
+        "A web token lets an operator in as long as it is good, and certifies no key: for that an admin makes a one-time token, `upstart invite`.",
+    )
 }
 
 /// A certificate request, read or refused.

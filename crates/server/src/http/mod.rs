@@ -21,6 +21,7 @@ mod tests;
 mod upgrades;
 
 use crate::config::ServerConfig;
+use crate::issuer::TokenIssuer;
 use crate::local::Missed;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{DamagedFile, RepositoryFolder, SignedRepository};
@@ -53,6 +54,8 @@ pub struct App {
     pub(crate) token: Arc<str>,
     /// Who certifies keys.
     pub(crate) authority: Arc<Authority>,
+    /// Whose web tokens let operators in.
+    pub(crate) issuer: Option<Arc<TokenIssuer>>,
     /// Who was refused lately.
     pub(crate) refused: RefusedLately,
     /// The socket at which its own user would be told it.

@@ -2,7 +2,7 @@
 
 use super::App;
 use super::auth::{is_older, known, tell_refused};
-use super::identities::{key_request, signed};
+use super::identities::{key_request, no_key_by_claims, signed};
 use super::json_request::{Asker, JsonRequest, Named, Queried};
 use super::pages::PageQuery;
 use super::requester::Requester;
@@ -48,6 +48,7 @@ pub(super) async fn enrol(
             Requester::TokenHolder => AdmittedBy::Token(Principal::node(name)),
             Requester::Invited(invitation) => AdmittedBy::Invitation(invitation.digest.clone()),
             Requester::Certified(caller) => AdmittedBy::Certificate(caller.certificate.clone()),
+            Requester::Claimed(_) => return Err(no_key_by_claims()),
         },
     };
     let order = Order::Admit(Box::new(asked.body), applicant);

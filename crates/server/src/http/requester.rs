@@ -16,6 +16,8 @@ pub(crate) enum Requester {
     TokenHolder,
     /// Somebody whose key is certified.
     Certified(CertifiedCaller),
+    /// An operator whom the issuer of web tokens names.
+    Claimed(ClaimedCaller),
     /// Somebody with a one-time token.
     Invited(Arc<InvitationFact>),
 }
@@ -32,6 +34,13 @@ pub(crate) struct CertifiedCaller {
     pub(crate) networks: Vec<Network>,
     /// What is asked for needs this.
     pub(crate) right: Option<Right>,
+}
+
+/// An operator whom the issuer of web tokens names.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimedCaller {
+    pub(crate) principal: Principal,
+    pub(crate) role: Role,
 }
 
 impl CertifiedCaller {
@@ -66,7 +75,20 @@ impl Requester {
         match (self, access) {
             (Self::TokenHolder, _)
             | (Self::Certified(_), Access::Certified | Access::Entry)
+            | (Self::Claimed(_), Access::Certified)
             | (Self::Invited(_), Access::Entry) => Ok(()),
+            (Self::Claimed(caller), Access::Right(right)) if caller.role.has(right) => Ok(()),
+            (Self::Claimed(caller), Access::Right(right)) => Err(refuse(
+                Kind::FORBIDDEN,
+                format!(
+                    "{} is {}, and this needs the role {}; the issuer's rules give it (`upstart server --issuer`).",
+                    caller.principal.name,
+                    caller.role,
+                    right.role()
+                ),
+            )),
+            (Self::Claimed(_), Access::Node) => Err(for_agents()),
+            (Self::Claimed(_), Access::Entry) => Err(super::identities::no_key_by_claims()),
             (Self::Certified(caller), Access::Right(right)) => match caller.role {
                 Some(role) if role.has(right) => Ok(()),
                 Some(role) => Err(refuse(
@@ -86,10 +108,7 @@ impl Requester {
             },
             (Self::Certified(caller), Access::Node) => match caller.certificate.principal.kind {
                 PrincipalKind::Node => Ok(()),
-                PrincipalKind::Operator => Err(refuse(
-                    Kind::FORBIDDEN,
-                    "This is for the agents of nodes, and an operator asks for it.",
-                )),
+                PrincipalKind::Operator => Err(for_agents()),
             },
             (Self::Invited(_), _) => Err(refuse(
                 Kind::FORBIDDEN,
@@ -103,6 +122,7 @@ impl Requester {
         match self {
             Self::TokenHolder => None,
             Self::Certified(caller) => Some(&caller.certificate.principal),
+            Self::Claimed(caller) => Some(&caller.principal),
             Self::Invited(invitation) => Some(&invitation.principal),
         }
     }
@@ -170,4 +190,11 @@ impl Requester {
             )),
         }
     }
+}
+
+fn for_agents() -> RequestRefusal {
+    refuse(
+        Kind::FORBIDDEN,
+        "This is for the agents of nodes, and an operator asks for it.",
+    )
 }

@@ -1,7 +1,7 @@
 //! The state as agents and people get it.
 
 use super::SystemState;
-use model::api::{NodeView, SystemView, UpgradeSummary};
+use model::api::{NodeView, PrincipalKind, SystemView, UpgradeSummary};
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
 
@@ -78,7 +78,19 @@ impl SystemState {
             trouble: None,
             socket_taken: None,
             damaged: Vec::new(),
+            revoked: self.revoked_nodes(),
         }
+    }
+
+    fn revoked_nodes(&self) -> Vec<String> {
+        let revoked = (self.identities.values()).filter(|known| known.revoked_at_ms.is_some());
+        revoked
+            .map(|known| &known.principal)
+            .filter(|principal| {
+                principal.kind == PrincipalKind::Node && self.names.contains_key(&principal.name)
+            })
+            .map(|principal| principal.name.clone())
+            .collect()
     }
 
     /// What a node needs to know.

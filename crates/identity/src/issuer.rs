@@ -1,0 +1,267 @@
+//! Who comes in by the web tokens (RFC 7519) of an issuer, such as a company's single sign-on: whose tokens, and what they make of whom.
+
+use crate::{IdentityError, crypto};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use model::api::Role;
+use model::expression::{Allowed, Expression};
+use model::names;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a token may be signed: by keys of which the issuer tells the public half, and nobody else has the other.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+];
+
+/// What an administrator says of an issuer: a file of `upstart server --issuer`.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Its URL, as its tokens say it (`iss`).
+    pub url: String,
+    /// Where its keys are, as a set of JSON web keys (RFC 7517); asked of the issuer where this is none (OpenID Connect Discovery).
+    pub keys: Option<PathBuf>,
+    /// The authorities with which the issuer shows who it is over TLS (PEM); the host's where this is none.
+    pub certificates: Option<PathBuf>,
+    audience: String,
+    name: Expression,
+    role: Expression,
+}
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssuerFile {
+    issuer: String,
+    audience: String,
+    keys: Option<PathBuf>,
+    certificates: Option<PathBuf>,
+    name: String,
+    role: String,
+}
+
+/// Why a file names no issuer.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct IssuerFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// An issuer's keys.
+#[derive(Clone, Debug)]
+pub struct IssuerKeySet(JwkSet);
+
+impl IssuerKeySet {
+    /// Reads a set of JSON web keys (RFC 7517).
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(text: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(text)
+            .map(Self)
+            .map_err(|error| format!("no set of JSON web keys: {error}"))
+    }
+}
+
+/// How an issuer is asked for its keys.
+///
+/// # Errors
+/// Its authorities cannot be read, or there are none; the cryptography fails.
+pub fn issuer_tls(issuer: &Issuer) -> Result<ClientConfig, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    match &issuer.certificates {
+        Some(file) => {
+            let damaged = |why: String| IdentityError::Damaged {
+                path: file.clone(),
+                why,
+            };
+            let found = CertificateDer::pem_file_iter(file)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            for certificate in found.map_err(|error| damaged(error.to_string()))? {
+                let added = roots.add(certificate);
+                added.map_err(|error| damaged(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(damaged("it has no certificate".to_owned()));
+            }
+        }
+        None => {
+            // Of those of the host, which it cannot use, the others are used.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(crypto("speak TLS"))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Who shows a token, as its issuer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedOperator {
+    /// An operator's name.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// Why a token lets nobody in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// None of the keys is named in it: there may be newer ones.
+    #[error("it is signed with a key that the issuer does not tell")]
+    UnknownKey,
+    /// It is not what it must be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Whether this looks like a web token: three parts, of which the first is the beginning of a JSON object.
+#[must_use]
+pub fn is_web_token(text: &str) -> bool {
+    text.starts_with("eyJ") && text.split('.').count() == 3
+}
+
+impl Issuer {
+    /// Reads the file of `--issuer`. Paths in it are meant from its folder.
+    ///
+    /// # Errors
+    /// It cannot be read, or says something that cannot be.
+    pub fn read(path: &Path) -> Result<Self, IssuerFileError> {
+        let fail = |why: String| IssuerFileError {
+            path: path.to_owned(),
+            why,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let file: IssuerFile =
+            toml::from_str(&text).map_err(|error| fail(error.to_string().trim_end().to_owned()))?;
+        let is_url = [
+            "https://",
+            "http://127.0.0.1",
+            "http://localhost",
+            "http://[::1]",
+        ]
+        .iter()
+        .any(|begin| file.issuer.starts_with(begin));
+        if !is_url && file.keys.is_none() {
+            return Err(fail(format!(
+                "issuer: `{}` cannot be asked for its keys: give its URL as https://HOST/..., as its tokens say it (`iss`), or a file as `keys`",
+                file.issuer
+            )));
+        }
+        if file.audience.is_empty() {
+            return Err(fail(
+                "audience: it is empty; give what the issuer writes into tokens for Upstart (`aud`)"
+                    .to_owned(),
+            ));
+        }
+        let compiled = |key: &str, source: &str| {
+            Expression::compile(key, source, &Allowed::CLAIMS)
+                .map_err(|error| fail(error.to_string()))
+        };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Ok(Self {
+            name: compiled("name", &file.name)?,
+            role: compiled("role", &file.role)?,
+            url: file.issuer,
+            keys: file.keys.map(|keys| folder.join(keys)),
+            certificates: file.certificates.map(|file| folder.join(file)),
+            audience: file.audience,
+        })
+    }
+
+    /// Who shows this token, by these keys of the issuer.
+    ///
+    /// # Errors
+    /// It is not of this issuer, for somebody else, over, or makes nobody an operator.
+    pub fn check(&self, token: &str, keys: &IssuerKeySet) -> Result<ClaimedOperator, ClaimError> {
+        let refused = |why: &str| ClaimError::Refused(why.to_owned());
+        let header = decode_header(token).map_err(|_| refused("it cannot be read"))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(ClaimError::Refused(format!(
+                "it is signed by {:?}, which is not taken",
+                header.alg
+            )));
+        }
+        let key = chosen(&keys.0, header.kid.as_deref())?;
+        let key = DecodingKey::from_jwk(key)
+            .map_err(|error| ClaimError::Refused(format!("its key cannot be used: {error}")))?;
+        let mut rules = Validation::new(header.alg);
+        rules.set_issuer(&[&self.url]);
+        rules.set_audience(&[&self.audience]);
+        rules.set_required_spec_claims(&["exp", "iss", "aud"]);
+        rules.validate_nbf = true;
+        let decoded = decode::<serde_json::Value>(token, &key, &rules)
+            .map_err(|error| ClaimError::Refused(in_words(error.kind(), self)))?;
+        self.claimed(&decoded.claims)
+    }
+
+    fn claimed(&self, claims: &serde_json::Value) -> Result<ClaimedOperator, ClaimError> {
+        let text = |expression: &Expression| {
+            let text = expression.text_of_claims(claims);
+            text.map_err(|error| ClaimError::Refused(error.to_string()))
+        };
+        let name = text(&self.name)?;
+        if let Some(fault) = names::fault(&name) {
+            return Err(ClaimError::Refused(format!(
+                "name: `{name}` cannot be an operator's: one {fault}"
+            )));
+        }
+        let role = text(&self.role)?;
+        let found = Role::ALL.into_iter().find(|known| known.as_str() == role);
+        match found {
+            Some(role) => Ok(ClaimedOperator { name, role }),
+            None if role.is_empty() => Err(ClaimError::Refused(format!("it gives {name} no role"))),
+            None => Err(ClaimError::Refused(format!(
+                "role: `{role}` is none; there are viewer, operator, publisher and admin"
+            ))),
+        }
+    }
+}
+
+/// The key that a token names; the only one where it names none.
+fn chosen<'k>(keys: &'k JwkSet, named: Option<&str>) -> Result<&'k Jwk, ClaimError> {
+    let found = match (named, keys.keys.as_slice()) {
+        (Some(named), _) => keys.find(named),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    found.ok_or(ClaimError::UnknownKey)
+}
+
+fn in_words(kind: &ErrorKind, issuer: &Issuer) -> String {
+    match kind {
+        ErrorKind::ExpiredSignature => "it has expired: get another".to_owned(),
+        ErrorKind::ImmatureSignature => "it does not count yet: see the clocks".to_owned(),
+        ErrorKind::InvalidAudience => {
+            format!("it is not for `{}` (`aud`)", issuer.audience)
+        }
+        ErrorKind::InvalidIssuer => format!("it is not of {} (`iss`)", issuer.url),
+        ErrorKind::MissingRequiredClaim(claim) => format!("it does not say `{claim}`"),
+        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => {
+            "it is not signed by the issuer".to_owned()
+        }
+        _ => "it cannot be read".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
