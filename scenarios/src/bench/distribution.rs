@@ -136,7 +136,7 @@ async fn measure(
     (blocks, changes, fetchers): (u64, u64, usize),
 ) -> anyhow::Result<Report> {
     let system = DemoSystem::start(place, Arc::clone(processes), binary.to_owned()).await?;
-    let relay = Relay::start(place.server_port())?;
+    let relay = Relay::start(place.server_port(0))?;
     let example = repository().join("examples/0-greeting");
     let first = place.bundle(&example, "v1")?;
     let artifact_bytes = write_artifact(&first.join("data"), blocks, 0)?;

@@ -125,7 +125,7 @@ async fn fail_and_mend(store: &Store, place: &Place, kills: &JournalKills) -> an
     store.system.processes.stop(SERVER, SERVER_AWAY);
     store.calls(500).await?;
     tokio::time::sleep(SERVER_AWAY).await;
-    store.system.start_server()?;
+    store.system.start_server(0)?;
     store.watcher.say("the server is back");
     let there = |view: &SystemView| all_at(view, &[], 2);
     store

@@ -25,6 +25,7 @@ pub mod outside;
 pub mod place;
 pub mod processes;
 pub mod redis;
+pub mod servers;
 pub mod store;
 pub mod summary;
 pub mod system;
@@ -35,6 +36,7 @@ pub mod watcher;
 use clap::Args;
 use place::{Place, repository};
 use processes::Processes;
+use servers::{Database, DatabaseKind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use summary::Summary;
@@ -55,8 +57,11 @@ pub struct Options {
     /// Run the store on hosts of their own in a network of this kind; needs root.
     #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "bare", "example"])]
     pub network: Option<networks::Kind>,
-    /// Fewer calls, for the tests.
-    #[arg(long, requires = "network")]
+    /// Run the store with three servers over a database of this kind; servers are killed at random, and its primary once.
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "network", "bare", "example"])]
+    pub database: Option<DatabaseKind>,
+    /// Fewer calls, for the tests; with `--network` or `--database`.
+    #[arg(long)]
     pub short: bool,
     /// Keep the run's directory.
     #[arg(long)]
@@ -77,6 +82,9 @@ pub struct Ending {
 
 /// Runs the demo; success only if everything that it promises held.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    if options.short && options.network.is_none() && options.database.is_none() {
+        anyhow::bail!("`--short` is for `--network` and `--database`");
+    }
     let mut place = Place::new()?;
     if let Some(kind) = options.network {
         // Before this thread moves to where nothing can be downloaded.
@@ -90,6 +98,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         build::build(&place)?;
         place.hosts = Arc::new(cluster::prepare(&place)?);
     }
+    let database = options.database.map(|_| Database::start()).transpose()?;
+    let database = database.map(Arc::new);
+    if let Some(database) = &database {
+        servers::use_database(&mut place, database)?;
+    }
     let processes = Arc::new(Processes::default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -101,7 +114,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         };
         let result = runtime.block_on(async {
             tokio::select! {
-                ending = perform(options.clone(), place.clone(), Arc::clone(&processes)) => ending,
+                ending = perform(options.clone(), place.clone(), Arc::clone(&processes), database.clone()) => ending,
                 signal = interrupted() => Err(anyhow::anyhow!("interrupted by {}", signal?)),
             }
         });
@@ -145,6 +158,7 @@ async fn perform(
     options: Options,
     place: Place,
     processes: Arc<Processes>,
+    database: Option<Arc<Database>>,
 ) -> anyhow::Result<Ending> {
     if options.bare {
         let example = repository().join("examples/1-store");
@@ -165,6 +179,9 @@ async fn perform(
     }
     let of_run = place.clone();
     let program = tokio::task::spawn_blocking(move || build::build(&of_run)).await??;
+    if let Some(database) = database {
+        return servers::run(&place, processes, program, database, options.short).await;
+    }
     match (options.example.as_str(), options.chaos) {
         ("store", None) => store::run(&place, processes, program).await,
         ("store", Some(seed)) => chaos::run(&place, processes, program, seed).await,

@@ -2,11 +2,12 @@
 
 use super::hosts::Hosts;
 use anyhow::{Context, bail};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A run's directory and ports.
 #[derive(Clone, Debug)]
@@ -17,8 +18,14 @@ pub struct Place {
     pub base: u16,
     /// The hosts that its programs run on.
     pub hosts: Arc<Hosts>,
-    /// What the server is told besides the usual.
+    /// How many servers there are.
+    pub servers: u16,
+    /// What every server is told besides the usual.
     pub server_arguments: Vec<String>,
+    /// More variables of every server's environment.
+    pub server_environment: Vec<(String, OsString)>,
+    /// How long an order is repeated that no server takes: none is refused where no server is killed.
+    pub order_limit: Duration,
     /// What every agent is told besides the usual.
     pub agent_arguments: Vec<String>,
 }
@@ -29,7 +36,7 @@ const PORTS: u16 = 200;
 /// Below the range from which the kernel gives out ports for outgoing connections.
 const BASES: std::ops::Range<u16> = 20_000..32_000;
 
-/// The port of the upgrade server within the block.
+/// The port of the first upgrade server within the block; those of the others follow.
 const SERVER: u16 = 190;
 
 impl Place {
@@ -41,7 +48,10 @@ impl Place {
             root,
             base: free_block()?,
             hosts: Arc::new(Hosts::loopback()),
+            servers: 1,
             server_arguments: Vec::new(),
+            server_environment: Vec::new(),
+            order_limit: Duration::ZERO,
             agent_arguments: Vec::new(),
         })
     }
@@ -52,7 +62,10 @@ impl Place {
             root: other.folder(name)?,
             base: free_block()?,
             hosts: Arc::clone(&other.hosts),
+            servers: other.servers,
             server_arguments: other.server_arguments.clone(),
+            server_environment: other.server_environment.clone(),
+            order_limit: other.order_limit,
             agent_arguments: other.agent_arguments.clone(),
         })
     }
@@ -69,9 +82,9 @@ impl Place {
         self.root.join("programs/upstart")
     }
 
-    /// Where the upgrade server listens.
-    pub fn server_port(&self) -> u16 {
-        self.base + SERVER
+    /// Where the upgrade server of that number listens, from 0.
+    pub fn server_port(&self, number: u16) -> u16 {
+        self.base + SERVER + number
     }
 
     /// Copies a bundle into the run's directory, without what Python leaves behind, and gives the copy's path.

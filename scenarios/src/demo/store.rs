@@ -325,7 +325,7 @@ impl Store {
 
     /// The nodes that have not come to the last version.
     pub async fn behind(&self) -> anyhow::Result<Vec<String>> {
-        let view = self.system.view().await?;
+        let view = self.wait("a server answers", |_| true).await?;
         self.watcher.say(&describe(&view));
         Ok(view
             .nodes

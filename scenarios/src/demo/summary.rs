@@ -41,6 +41,12 @@ pub struct Summary {
     /// At how many points agents were killed; only with `--chaos`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_points: Option<KillPoints>,
+    /// How many times a server was killed; only with `--database` or `--object-store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers_killed: Option<u64>,
+    /// How many times a standby took over the database; only with `--database`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failovers: Option<u64>,
 }
 
 /// What was seen of a cluster, asked every 100 ms at every running node whether all of it is served.

@@ -4,7 +4,7 @@ use super::hosts;
 use super::place::Place;
 use super::processes::Processes;
 use anyhow::bail;
-use client::Client;
+use client::{Client, ClientError};
 use harness::{Commands, NodeOptions, done, write_token};
 use model::api::{
     ApproveRequest, Event, NodeFact, Phase, PublicRequest, RetireRequest, SystemView,
@@ -29,8 +29,11 @@ pub struct DemoSystem {
     commands: Commands,
 }
 
-/// The name of the server among the processes.
+/// The name of the first server among the processes.
 pub const SERVER: &str = "server";
+
+/// The folder that several servers share.
+pub const REPOSITORY: &str = "repository";
 
 /// The most events on one page.
 const EVENTS_PAGE: u32 = 500;
@@ -45,43 +48,55 @@ const HEARD_LIMIT: Duration = Duration::from_secs(30);
 const AGENT_STOP_LIMIT: Duration = Duration::from_secs(20);
 
 impl DemoSystem {
-    /// Starts the server.
+    /// Starts the servers.
     pub async fn start(
         place: &Place,
         processes: Arc<Processes>,
         program: PathBuf,
     ) -> anyhow::Result<Self> {
         let token_file = place.root.join("token");
-        let token = write_token(&place.folder("server")?, &token_file)?;
-        let client = Client::new(&[url(place)], Some(token))?.with_author("demo");
+        // The authority is where all servers have it.
+        let of_authority = if place.servers > 1 {
+            REPOSITORY
+        } else {
+            SERVER
+        };
+        let token = write_token(&place.folder(of_authority)?, &token_file)?;
+        let urls = urls(place);
+        let client = Client::new(&urls, Some(token))?.with_author("demo");
         let system = Self {
             place: place.clone(),
             processes,
             program,
             client: Arc::new(client),
             commands: Commands {
-                server: url(place),
+                server: urls.join(","),
                 token_file: Some(token_file),
                 keys: place.root.join("keys"),
             },
         };
-        system.start_server()?;
+        for number in 0..place.servers {
+            system.start_server(number)?;
+        }
         system
             .wait("the server answers", Duration::from_secs(30), |_| true)
             .await?;
         Ok(system)
     }
 
-    /// Starts the server, once more after a stop.
-    pub fn start_server(&self) -> anyhow::Result<()> {
+    /// Starts the server of that number, from 0; once more after a stop.
+    pub fn start_server(&self, number: u16) -> anyhow::Result<()> {
         let upstart = self.place.hosts.command(hosts::SERVER, &self.program);
         let address = self.place.hosts.address(hosts::SERVER);
-        let listen = format!("{address}:{}", self.place.server_port());
-        let data = self.place.folder("server")?;
+        let listen = format!("{address}:{}", self.place.server_port(number));
+        let name = server(number);
+        let data = self.place.folder(&name)?;
         let mut command = self.commands.serve(upstart, &listen, &data);
-        command.args(&self.place.server_arguments);
-        self.processes
-            .start(SERVER, &mut command, &self.log(SERVER)?)
+        let environment = self.place.server_environment.iter();
+        command
+            .args(&self.place.server_arguments)
+            .envs(environment.map(|(name, value)| (name, value)));
+        self.processes.start(&name, &mut command, &self.log(&name)?)
     }
 
     /// Where a program's messages go.
@@ -132,9 +147,33 @@ impl DemoSystem {
 
     /// Publishes a bundle with the command that people use; the error says what it said.
     pub fn publish(&self, bundle: &Path, revise: bool) -> anyhow::Result<()> {
-        let upstart = Command::new(&self.program);
-        let mut command = self.commands.publish(upstart, bundle, revise);
-        done(&mut command).map(drop).map_err(anyhow::Error::msg)
+        let last = Instant::now() + self.place.order_limit;
+        loop {
+            let upstart = Command::new(&self.program);
+            let mut command = self.commands.publish(upstart, bundle, revise);
+            match done(&mut command) {
+                Ok(_) => return Ok(()),
+                Err(why) if Instant::now() >= last => bail!(why),
+                // As a person would, once the server is back.
+                Err(_) => std::thread::sleep(LOOK_PAUSE),
+            }
+        }
+    }
+
+    /// Gives an order; again, like a person, where no server took it.
+    async fn order<T>(
+        &self,
+        order: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let last = Instant::now() + self.place.order_limit;
+        loop {
+            match order(&self.client).await {
+                Err(error) if may_pass(&error) && Instant::now() < last => {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// The server's client, for what is not asked often.
@@ -199,7 +238,8 @@ impl DemoSystem {
             class: class.map(str::to_owned),
             node: node.map(str::to_owned),
         };
-        self.client.approve(&request).await?;
+        self.order(async |client| client.approve(&request).await)
+            .await?;
         Ok(())
     }
 
@@ -210,9 +250,11 @@ impl DemoSystem {
             service: None,
             version: Version(version),
         };
-        self.client.set_public(&request).await?;
+        self.order(async |client| client.set_public(&request).await)
+            .await?;
         for _ in 0..2 {
-            let before = seen(&self.view().await?);
+            let before = self.order(async |client| client.system().await).await?;
+            let before = seen(&before);
             let all_again = |view: &SystemView| {
                 let now = seen(view);
                 before
@@ -235,7 +277,8 @@ impl DemoSystem {
             version: Version(version),
             close: false,
         };
-        match self.client.retire(&request).await {
+        let retired = self.order(async |client| client.retire(&request).await);
+        match retired.await {
             Ok(_) => Ok(Ok(())),
             Err(error) if error.status() == Some(409) => Ok(Err(error.to_string())),
             Err(error) => Err(error.into()),
@@ -251,9 +294,23 @@ fn seen(view: &SystemView) -> BTreeMap<NodeId, u64> {
         .collect()
 }
 
-fn url(place: &Place) -> String {
+/// Nobody has refused it: no server answered to the end, or it could not.
+fn may_pass(error: &ClientError) -> bool {
+    error.status().is_none_or(|status| status >= 500)
+}
+
+/// The name of the server of that number among the processes.
+pub fn server(number: u16) -> String {
+    match number {
+        0 => SERVER.to_owned(),
+        _ => format!("{SERVER}-{}", number + 1),
+    }
+}
+
+fn urls(place: &Place) -> Vec<String> {
     let address = place.hosts.address(hosts::SERVER);
-    format!("https://{address}:{}", place.server_port())
+    let url = |number| format!("https://{address}:{}", place.server_port(number));
+    (0..place.servers).map(url).collect()
 }
 
 /// The node runs this version, or a later one, and serves.

@@ -39,7 +39,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 20] = [
     Step {
         name: "format",
         work: format,
@@ -88,6 +88,11 @@ const STEPS: [Step; 19] = [
     Step {
         name: "demo",
         work: demo,
+        is_demo: true,
+    },
+    Step {
+        name: "demo postgres",
+        work: demo_postgres,
         is_demo: true,
     },
     Step {
@@ -263,6 +268,18 @@ fn faults(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
 
 fn demo(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
     xtask(workspace, &["demo", "--json"])?;
+    tally.pass();
+    Ok(())
+}
+
+/// Servers over one database, in its short form; without PostgreSQL this cannot run.
+fn demo_postgres(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    if !install::has_postgres() {
+        tally.skip("demo postgres", "PostgreSQL 15 is not installed");
+        return Ok(());
+    }
+    let arguments = ["demo", "--database", "postgres", "--short", "--json"];
+    xtask(workspace, &arguments)?;
     tally.pass();
     Ok(())
 }
