@@ -8,7 +8,7 @@ use clap::Args;
 use identity::Issuer;
 use rustix::process::{Resource, getrlimit};
 use server::udb::UdbError;
-use server::{ServerConfig, ServerError};
+use server::{ObjectsError, ServerConfig, ServerError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,11 @@ pub(crate) struct ServerArgs {
     /// Where the artifacts lie, if not in the data directory: a folder that all servers over one PostgreSQL database share
     #[arg(long, value_name = "DIR")]
     pub(crate) repository: Option<PathBuf>,
+    /// Where the artifacts lie, if not in the repository's folder: in a bucket of S3, or of what speaks like it, as s3://BUCKET/PREFIX. Keys,
+    /// region and endpoint are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, or from the file that
+    /// AWS_SHARED_CREDENTIALS_FILE names, else ~/.aws/credentials
+    #[arg(long, value_name = "URL")]
+    pub(crate) artifacts: Option<String>,
     /// Where to listen, with TLS; from this host also without. Commands and agents of the server's own user on this host are let in by
     /// themselves; others are invited (`upstart invite`), or show the token of --token-file, else of the file `token` in the data directory
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
@@ -82,6 +87,7 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     let mut config = ServerConfig::new(arguments.listen, arguments.data);
     config.database = arguments.database;
     config.repository = arguments.repository;
+    config.artifacts = arguments.artifacts;
     config.token = given(globals)?.token;
     let issuer = arguments.issuer.as_deref().map(Issuer::read).transpose();
     config.issuer = issuer.map_err(|error| {
@@ -122,12 +128,32 @@ fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
     failure(sentence(&error.into()), next)
 }
 
+/// What to do where the bucket is of no use.
+fn no_artifacts(error: ObjectsError) -> anyhow::Error {
+    let next = match &error {
+        ObjectsError::Address { .. } => {
+            "give --artifacts s3://BUCKET/PREFIX, and the endpoint, where it is not Amazon's, in AWS_ENDPOINT_URL"
+        }
+        ObjectsError::Keys { .. } => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name in AWS_SHARED_CREDENTIALS_FILE a file (mode 600) with a section [default] and lines aws_access_key_id = ... and aws_secret_access_key = ..."
+        }
+        ObjectsError::NoBucket(_) => {
+            "make the bucket, or give another --artifacts s3://BUCKET/PREFIX; nodes go on meanwhile"
+        }
+        ObjectsError::Notes { .. } => "give --data a directory that can be written",
+    };
+    failure(sentence(&error.into()), next)
+}
+
 fn explain(error: ServerError, data: &Path) -> anyhow::Error {
     if let ServerError::Token(error) = &error {
         return no_token(error);
     }
     if let ServerError::Authority(error) = &error {
         return unusable(error);
+    }
+    if let ServerError::Artifacts(error) = error {
+        return no_artifacts(error);
     }
     if matches!(error, ServerError::Udb(_)) {
         let what = sentence(&error.into());

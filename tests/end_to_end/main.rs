@@ -22,6 +22,7 @@ mod joining;
 mod listeners;
 mod lost_holder;
 mod networks;
+mod object_store;
 mod observed;
 mod odd_moments;
 mod operating;

@@ -21,6 +21,13 @@ impl Client {
             Err(ClientError::Unexpected { reason, .. }) if reason.starts_with("status 404") => {
                 Ok(false)
             }
+            // The answer to GET says why.
+            Err(ClientError::Unexpected { reason, .. }) if reason.starts_with("status 5") => {
+                match self.artifact(sha256, 0).await {
+                    Err(error) if error.status() == Some(404) => Ok(false),
+                    answer => answer.map(|_| true),
+                }
+            }
             Err(error) => Err(error),
         }
     }

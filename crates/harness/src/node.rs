@@ -1,30 +1,13 @@
 //! A node: an agent's process over a data directory; its holder and its software outlive it.
 
 use super::commands::{self, Commands};
+use super::frozen::Frozen;
 use super::node_options::NodeOptions;
 use super::server::{logged, upstart, upstart_at};
 use kit::{until, until_ok};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-
-/// A process that stands still.
-#[derive(Debug)]
-pub struct Frozen(i32);
-
-impl Frozen {
-    /// Stops this process.
-    pub fn new(pid: i32) -> Self {
-        kit::signal(pid, libc::SIGSTOP);
-        Self(pid)
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        kit::signal(self.0, libc::SIGCONT);
-    }
-}
 
 /// A node of a test's system.
 #[derive(Debug)]

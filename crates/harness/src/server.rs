@@ -2,9 +2,12 @@
 
 use super::clock::Clock;
 use super::commands;
+use super::objects::{BUCKET, ObjectStore};
 use kit::until_ok;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -14,6 +17,19 @@ const REACHABLE_MS: u64 = 3_000;
 /// Where programs are found, as a service manager has it: what a developer's shell puts before may be scripts that start others,
 /// and a test that kills the software would kill the script.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Gives a server that was not started yet the keys that all servers over one database have.
+///
+/// # Errors
+/// They cannot be read, or written.
+pub fn copy_keys(from: &Path, to: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(to)?;
+    for name in ["authority.pem", "server.pem"] {
+        std::fs::copy(from.join(name), to.join(name))?;
+    }
+    Ok(())
+}
 
 /// The binary under test: cargo puts it where it puts this program, or one folder above where this is a test.
 pub fn program() -> PathBuf {
@@ -65,6 +81,8 @@ pub struct Server {
     clock: Clock,
     /// Further arguments.
     options: Vec<OsString>,
+    /// Variables of its environment.
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -87,6 +105,22 @@ impl Server {
         Self::start_as(name, folder, port, Clock::RIGHT, options)
     }
 
+    /// The same without a folder that they share: artifacts, and what is signed, lie in a bucket.
+    pub fn start_over_objects(
+        (database, objects): (&str, &ObjectStore),
+        name: &str,
+        folder: &Path,
+        port: u16,
+    ) -> Self {
+        let artifacts = format!("s3://{BUCKET}/artifacts");
+        let options = ["--database", database, "--artifacts", &artifacts].into_iter();
+        let mut server = Self::stopped(name, folder, port, Clock::RIGHT);
+        server.options = options.map(OsString::from).collect();
+        server.environment = objects.environment().into();
+        server.resume();
+        server
+    }
+
     fn start_as(
         name: &str,
         folder: &Path,
@@ -94,16 +128,22 @@ impl Server {
         clock: Clock,
         options: Vec<OsString>,
     ) -> Self {
-        let mut server = Self {
+        let mut server = Self::stopped(name, folder, port, clock);
+        server.options = options;
+        server.resume();
+        server
+    }
+
+    fn stopped(name: &str, folder: &Path, port: u16, clock: Clock) -> Self {
+        Self {
             data: folder.join(name),
             log: folder.join(format!("{name}.log")),
             port,
             clock,
-            options,
+            options: Vec::new(),
+            environment: Vec::new(),
             child: None,
-        };
-        server.resume();
-        server
+        }
     }
 
     /// Its address.
@@ -154,7 +194,8 @@ impl Server {
         let mut command = commands::serve(upstart(), &listen, &self.data);
         command
             .args(["--reachable-ms", &REACHABLE_MS.to_string()])
-            .args(&self.options);
+            .args(&self.options)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.clock.applied(&mut command);
         let child = logged(command, &self.log)
             .spawn()

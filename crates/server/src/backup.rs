@@ -1,7 +1,8 @@
 //! Copies of a server's SQLite database.
 
 use crate::error::ServerError;
-use crate::server::{lock, private};
+use crate::opening::private;
+use crate::server::lock;
 use crate::udb;
 use std::path::{Path, PathBuf};
 

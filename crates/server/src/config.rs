@@ -31,6 +31,8 @@ pub struct ServerConfig {
     pub database: Option<String>,
     /// The folder of the repository, which other servers may use, too; `None`: one in the data directory.
     pub repository: Option<PathBuf>,
+    /// Where the artifacts lie, as `s3://BUCKET/PREFIX`; `None`: in the repository's folder.
+    pub artifacts: Option<String>,
     /// The bearer token that every request must carry; `None`: that of the data directory, which is made at the first start.
     pub token: Option<String>,
     /// Whose web tokens let operators in.
@@ -58,6 +60,7 @@ impl ServerConfig {
             data,
             database: None,
             repository: None,
+            artifacts: None,
             token: None,
             issuer: None,
             reachable_ms: REACHABLE_MS_DEFAULT,

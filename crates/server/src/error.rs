@@ -29,6 +29,9 @@ pub enum ServerError {
     /// Another server runs over the data directory.
     #[error("another server uses the data directory {}", .0.display())]
     InUse(PathBuf),
+    /// The artifacts cannot be had as it is told.
+    #[error(transparent)]
+    Artifacts(#[from] crate::repository::ObjectsError),
     /// The upgrade database cannot be used.
     #[error("the upgrade database cannot be used")]
     Udb(#[from] UdbError),

@@ -30,9 +30,19 @@ async fn keep_whole(app: App) {
             repository: &app.repository,
             udb: &*app.udb,
         };
-        let damaged = repository::damaged(&texts, &published).await;
+        let damaged = match repository::damaged(&texts, &published).await {
+            Ok(damaged) => damaged,
+            Err(refusal) => {
+                tracing::warn!(
+                    detail = refusal.detail,
+                    "it is not known whether every artifact is there"
+                );
+                tick.reset_after(RENEW_PAUSE);
+                continue;
+            }
+        };
         for file in &damaged {
-            if let Some(problem) = file.problem(&app.repository).await {
+            if let Ok(Some(problem)) = file.problem(&app.repository).await {
                 tracing::error!("the repository is not whole: {problem}");
             }
         }
@@ -48,6 +58,12 @@ async fn keep_sealed(app: App) {
     let mut said = None;
     loop {
         tick.tick().await;
+        if let Err(refusal) = app.signed.refresh().await {
+            tracing::warn!(
+                detail = refusal.detail,
+                "what other servers have signed is not known"
+            );
+        }
         if !app.signed.is_begun() {
             continue;
         }

@@ -6,16 +6,15 @@ use crate::front;
 use crate::http::{App, RefusedLately, router};
 use crate::issuer::TokenIssuer;
 use crate::local;
+use crate::opening::{beside_repository, open_database, open_repository, open_signed, private};
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
-use crate::repository::{PublishedUpgrades, RepositoryFolder, RepositoryTexts, SignedRepository};
+use crate::repository::{PublishedUpgrades, RepositoryTexts};
 use crate::rules::{Order, RANDOM_MASK};
 use crate::sealing::look_after_repository;
 use crate::state_writer::StateWriter;
 use crate::token;
-use crate::udb::{
-    Change, ChangeSet, Postgres, SQLITE_FILE, ServerLife, Sqlite, Stored, Udb, UdbError,
-};
+use crate::udb::{Change, ChangeSet, ServerLife, Stored, Udb, UdbError};
 use identity::{Authority, Pin, PinnedToken};
 use rustix::fs::OFlags;
 use rustix::process::Resource;
@@ -23,7 +22,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -83,11 +82,8 @@ impl Server {
         let authority = Authority::open(&beside_repository(&config, AUTHORITY_FILE))?;
         let tls = identity::server_config(&authority)?;
         pin_token(&config, &token, authority.pin());
-        let signed = SignedRepository::open(
-            &repository_folder(&config),
-            &beside_repository(&config, "server.pem"),
-        )?;
         let udb = open_database(&mut config).await?;
+        let signed = open_signed(&config, &repository, &udb)?;
         let stored = begun(&*udb).await?;
         let now_ms = config.clock.now_ms();
         let texts = RepositoryTexts::of(&repository, &*udb);
@@ -222,39 +218,6 @@ fn raise_open_files() {
     }
 }
 
-/// Makes the data directory, which only its owner enters: what is published may hold secrets. One that is there is closed to strangers;
-/// what its group may is left as it is.
-pub(crate) fn private(data: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data)?;
-    let about = std::fs::metadata(data)?;
-    let user = rustix::process::geteuid().as_raw();
-    if ![0, user].contains(&about.uid()) {
-        return Err(io::Error::other(format!(
-            "it belongs to user {}, who could put a token and upgrades of his own there",
-            about.uid()
-        )));
-    }
-    if about.mode() & 0o1000 != 0 {
-        return Err(io::Error::other(
-            "everybody makes files there, as its sticky bit says: give the server a folder of its own",
-        ));
-    }
-    if data.join("journal.witness").symlink_metadata().is_ok() {
-        return Err(io::Error::other(
-            "it is a node's data directory: give the server a folder of its own",
-        ));
-    }
-    let mode = about.permissions().mode();
-    match mode & 0o007 {
-        0 => Ok(()),
-        _ => std::fs::set_permissions(data, PermissionsExt::from_mode(mode & !0o007)),
-    }
-}
-
 /// Resolves when a task breaks; one that ends in order is not missed.
 async fn broken(task: JoinHandle<()>) -> String {
     match task.await {
@@ -341,45 +304,6 @@ async fn begin(udb: &dyn Udb, mut stored: Stored) -> Result<Stored, UdbError> {
         Err(error) => return Err(error),
     }
     Ok(stored)
-}
-
-/// Where the repository is.
-fn repository_folder(config: &ServerConfig) -> PathBuf {
-    let own = || config.data.join("repository");
-    config.repository.clone().unwrap_or_else(own)
-}
-
-/// Where the keys are that all servers of a repository have: the one that seals, and the authority's.
-fn beside_repository(config: &ServerConfig, name: &str) -> PathBuf {
-    let place = config.repository.as_ref().unwrap_or(&config.data);
-    place.join(name)
-}
-
-/// Opens, or makes, the repository: one of its own, or one that it shares with other servers.
-async fn open_repository(config: &ServerConfig) -> Result<RepositoryFolder, ServerError> {
-    let limit = config.artifact_bytes_max;
-    let folder = repository_folder(config);
-    let opened = match &config.repository {
-        None => RepositoryFolder::open(folder.clone(), limit).await,
-        Some(shared) => match private(shared) {
-            Ok(()) => RepositoryFolder::open_shared(folder.clone(), limit).await,
-            Err(error) => Err(error),
-        },
-    };
-    opened.map_err(|source| ServerError::Data {
-        path: folder,
-        source,
-    })
-}
-
-/// Opens, or makes, the database; with PostgreSQL its clock is the server's, so that all servers have one.
-async fn open_database(config: &mut ServerConfig) -> Result<Arc<dyn Udb>, ServerError> {
-    let Some(url) = &config.database else {
-        return Ok(Arc::new(Sqlite::open(&config.data.join(SQLITE_FILE))?));
-    };
-    let database = Postgres::open(url).await?;
-    config.clock = database.clock();
-    Ok(Arc::new(database))
 }
 
 /// Has the clock looked at, again and again, by one server of several; a full queue only delays it.

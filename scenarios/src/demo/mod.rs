@@ -36,7 +36,7 @@ pub mod watcher;
 use clap::Args;
 use place::{Place, repository};
 use processes::Processes;
-use servers::{Database, DatabaseKind};
+use servers::{DatabaseKind, Elsewhere, ObjectStoreKind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use summary::Summary;
@@ -60,7 +60,10 @@ pub struct Options {
     /// Run the store with three servers over a database of this kind; servers are killed at random, and its primary once.
     #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "network", "bare", "example"])]
     pub database: Option<DatabaseKind>,
-    /// Fewer calls, for the tests; with `--network` or `--database`.
+    /// Run the store with its artifacts in an object store of this kind; servers are killed at random.
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "network", "bare", "example"])]
+    pub object_store: Option<ObjectStoreKind>,
+    /// Fewer calls, for the tests; with `--network`, `--database` or `--object-store`.
     #[arg(long)]
     pub short: bool,
     /// Keep the run's directory.
@@ -82,8 +85,10 @@ pub struct Ending {
 
 /// Runs the demo; success only if everything that it promises held.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    if options.short && options.network.is_none() && options.database.is_none() {
-        anyhow::bail!("`--short` is for `--network` and `--database`");
+    let is_short_possible =
+        options.network.is_some() || options.database.is_some() || options.object_store.is_some();
+    if options.short && !is_short_possible {
+        anyhow::bail!("`--short` is for `--network`, `--database` and `--object-store`");
     }
     let mut place = Place::new()?;
     if let Some(kind) = options.network {
@@ -98,11 +103,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         build::build(&place)?;
         place.hosts = Arc::new(cluster::prepare(&place)?);
     }
-    let database = options.database.map(|_| Database::start()).transpose()?;
-    let database = database.map(Arc::new);
-    if let Some(database) = &database {
-        servers::use_database(&mut place, database)?;
-    }
+    let elsewhere = Elsewhere::start(&mut place, options.database, options.object_store)?;
     let processes = Arc::new(Processes::default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -114,7 +115,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         };
         let result = runtime.block_on(async {
             tokio::select! {
-                ending = perform(options.clone(), place.clone(), Arc::clone(&processes), database.clone()) => ending,
+                ending = perform(&options, &place, Arc::clone(&processes), &elsewhere) => ending,
                 signal = interrupted() => Err(anyhow::anyhow!("interrupted by {}", signal?)),
             }
         });
@@ -155,14 +156,15 @@ async fn interrupted() -> anyhow::Result<&'static str> {
 
 /// The run itself; its processes are ended by the caller, however it ends.
 async fn perform(
-    options: Options,
-    place: Place,
+    options: &Options,
+    place: &Place,
     processes: Arc<Processes>,
-    database: Option<Arc<Database>>,
+    elsewhere: &Elsewhere,
 ) -> anyhow::Result<Ending> {
     if options.bare {
         let example = repository().join("examples/1-store");
-        let run = move || bare::run(&place, &processes, &example);
+        let of_run = place.clone();
+        let run = move || bare::run(&of_run, &processes, &example);
         let summary = tokio::task::spawn_blocking(run).await??;
         let shortcomings = summary.shortcomings(&bare::DEMANDS, 1, &[]);
         return Ok(Ending {
@@ -172,22 +174,22 @@ async fn perform(
     }
     if let Some(kind) = options.network {
         let program = place.program();
-        return networks::run(kind, options.short, &place, processes, program).await;
+        return networks::run(kind, options.short, place, processes, program).await;
     }
     if options.example == cluster::NAME {
-        return cluster::run(&place, processes, place.program(), options.chaos).await;
+        return cluster::run(place, processes, place.program(), options.chaos).await;
     }
     let of_run = place.clone();
     let program = tokio::task::spawn_blocking(move || build::build(&of_run)).await??;
-    if let Some(database) = database {
-        return servers::run(&place, processes, program, database, options.short).await;
+    if elsewhere.is_wanted() {
+        return servers::run(place, processes, program, elsewhere, options.short).await;
     }
     match (options.example.as_str(), options.chaos) {
-        ("store", None) => store::run(&place, processes, program).await,
-        ("store", Some(seed)) => chaos::run(&place, processes, program, seed).await,
-        ("redis-server", None) => redis::run(&place, processes, program).await,
-        ("json-server", None) => jsonserver::run(&place, processes, program).await,
-        (flavours::NAME, chaos) => flavours::run(&place, processes, program, chaos).await,
+        ("store", None) => store::run(place, processes, program).await,
+        ("store", Some(seed)) => chaos::run(place, processes, program, seed).await,
+        ("redis-server", None) => redis::run(place, processes, program).await,
+        ("json-server", None) => jsonserver::run(place, processes, program).await,
+        (flavours::NAME, chaos) => flavours::run(place, processes, program, chaos).await,
         (other, _) => {
             anyhow::bail!(
                 "there is no example `{other}`; there are `store`, `redis-server`, `json-server`, `color-flavor` and `redis-cluster`; `--chaos` is for `store`, `color-flavor` and `redis-cluster`"

@@ -2,7 +2,7 @@
 
 use super::hosts::Hosts;
 use anyhow::{Context, bail};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,12 @@ pub struct Place {
     pub hosts: Arc<Hosts>,
     /// How many servers there are.
     pub servers: u16,
+    /// Several servers have a folder in common.
+    pub has_shared_folder: bool,
     /// What every server is told besides the usual.
     pub server_arguments: Vec<String>,
     /// More variables of every server's environment.
-    pub server_environment: Vec<(String, OsString)>,
+    pub server_environment: Vec<(String, String)>,
     /// How long an order is repeated that no server takes: none is refused where no server is killed.
     pub order_limit: Duration,
     /// What every agent is told besides the usual.
@@ -49,6 +51,7 @@ impl Place {
             base: free_block()?,
             hosts: Arc::new(Hosts::loopback()),
             servers: 1,
+            has_shared_folder: false,
             server_arguments: Vec::new(),
             server_environment: Vec::new(),
             order_limit: Duration::ZERO,
@@ -63,6 +66,7 @@ impl Place {
             base: free_block()?,
             hosts: Arc::clone(&other.hosts),
             servers: other.servers,
+            has_shared_folder: other.has_shared_folder,
             server_arguments: other.server_arguments.clone(),
             server_environment: other.server_environment.clone(),
             order_limit: other.order_limit,

@@ -47,6 +47,9 @@ pub struct Summary {
     /// How many times a standby took over the database; only with `--database`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failovers: Option<u64>,
+    /// How many objects lie in the bucket; only with `--object-store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<usize>,
 }
 
 /// What was seen of a cluster, asked every 100 ms at every running node whether all of it is served.

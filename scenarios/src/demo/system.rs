@@ -56,7 +56,7 @@ impl DemoSystem {
     ) -> anyhow::Result<Self> {
         let token_file = place.root.join("token");
         // The authority is where all servers have it.
-        let of_authority = if place.servers > 1 {
+        let of_authority = if place.has_shared_folder {
             REPOSITORY
         } else {
             SERVER
@@ -75,13 +75,25 @@ impl DemoSystem {
                 keys: place.root.join("keys"),
             },
         };
-        for number in 0..place.servers {
+        system.start_server(0)?;
+        if !place.has_shared_folder {
+            system.answers().await?;
+        }
+        for number in 1..place.servers {
+            if !place.has_shared_folder {
+                let data = place.root.join(server(number));
+                harness::copy_keys(&place.folder(SERVER)?, &data)?;
+            }
             system.start_server(number)?;
         }
-        system
-            .wait("the server answers", Duration::from_secs(30), |_| true)
-            .await?;
+        system.answers().await?;
         Ok(system)
+    }
+
+    async fn answers(&self) -> anyhow::Result<()> {
+        let limit = Duration::from_secs(30);
+        self.wait("the server answers", limit, |_| true).await?;
+        Ok(())
     }
 
     /// Starts the server of that number, from 0; once more after a stop.

@@ -3,23 +3,16 @@
 use super::App;
 use super::json_request::Named;
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::repository::{Range, range, unusable};
+use crate::repository::{Range, range};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::api::Problem;
 use model::manifest::Digest;
-use std::io::SeekFrom;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 /// Named by digest: what was fetched once never changes.
 pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-
-/// How much is read from the disk at once.
-const CHUNK_BYTES: usize = 64 << 10;
 
 #[utoipa::path(get, path = "/v1/artifacts/{sha256}", tag = "artifacts",
     params(("sha256" = String, Path, description = "The SHA-256 in lower-case hex"),
@@ -50,9 +43,10 @@ pub(super) async fn get(
     };
     let body = match method {
         Method::HEAD => Body::empty(),
-        _ => part(&app, digest, first, count)
-            .await
-            .map_err(|error| unusable(&error))?,
+        _ => {
+            let read = app.repository.read(digest, first, count).await?;
+            read.ok_or_else(|| unknown(digest))?
+        }
     };
     let mut answer = Response::builder()
         .status(status)
@@ -96,13 +90,6 @@ pub(super) async fn put(
 ) -> Result<StatusCode, RequestRefusal> {
     app.repository.receive(digest(&name)?, body).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn part(app: &App, digest: Digest, first: u64, count: u64) -> std::io::Result<Body> {
-    let mut file = File::open(app.repository.artifact(digest)).await?;
-    file.seek(SeekFrom::Start(first)).await?;
-    let stream = ReaderStream::with_capacity(file.take(count), CHUNK_BYTES);
-    Ok(Body::from_stream(stream))
 }
 
 fn behind(digest: Digest, size: u64) -> Response {

@@ -17,11 +17,14 @@ use model::ids::Version;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use utoipa::IntoParams;
 
 /// How many damaged files are told at once.
 const DAMAGED_SHOWN: usize = 20;
+
+/// How long the repository may take to tell of one: whoever asks for the status wants it now.
+const DAMAGED_LIMIT: Duration = Duration::from_secs(2);
 
 #[utoipa::path(get, path = "/v1/system", tag = "system",
     responses((status = 200, body = SystemView), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -43,7 +46,18 @@ async fn damaged(app: &App) -> Vec<String> {
         if problems.len() == DAMAGED_SHOWN {
             break;
         }
-        problems.extend(file.problem(&app.repository).await);
+        match timeout(DAMAGED_LIMIT, file.problem(&app.repository)).await {
+            Ok(Ok(problem)) => problems.extend(problem),
+            Ok(Err(refusal)) => {
+                problems.push(refusal.detail);
+                break;
+            }
+            Err(_) => {
+                problems
+                    .push("The repository does not answer; look at the server's log.".to_owned());
+                break;
+            }
+        }
     }
     problems
 }

@@ -3,9 +3,9 @@
 use super::App;
 use super::json_request::{JsonRequest, Named};
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::repository::unusable;
+use crate::repository::{PublishedUpgrades, unusable};
 use crate::rules::Order;
-use ::repository::{FirstDocuments, SealedDocuments, SignedByPeople};
+use ::repository::{FirstDocuments, SealedDocuments, SignedByPeople, manifest_path};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -14,7 +14,11 @@ use model::api::{
     BeginRepositoryRequest, EventKind, Problem, RepositoryView, SealedRequest, SignRequest,
     SignedSystem,
 };
-use std::io::ErrorKind;
+use model::ids::Place;
+use model::manifest::Digest;
+
+/// The folder of signed manifests.
+const MANIFESTS: &str = "targets/upgrades";
 
 #[utoipa::path(get, path = "/v1/repository", tag = "repository",
     responses((status = 200, body = RepositoryView), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -24,6 +28,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<RepositoryView>,
 }
 
 async fn view(app: &App) -> Result<Json<RepositoryView>, RequestRefusal> {
+    app.signed.refresh().await?;
     let is_new = app.state_writer.state().revisions.is_empty();
     let system = app.signed.system(is_new).await?;
     Ok(Json(RepositoryView {
@@ -113,7 +118,20 @@ pub(super) async fn target(
     State(app): State<App>,
     Named(name): Named<String>,
 ) -> Result<Response, RequestRefusal> {
-    file(&app, "targets/upgrades", &name).await
+    file(&app, MANIFESTS, &name).await
+}
+
+/// A manifest that was published at another server, from its artifact.
+async fn manifest(app: &App, name: &str) -> Result<Option<Vec<u8>>, RequestRefusal> {
+    let published = PublishedUpgrades::of(&app.state_writer.state()).manifests();
+    let mut published = published.into_iter();
+    let is_asked = |(place, digest): &(Place, Digest)| {
+        manifest_path(*place, *digest) == format!("{MANIFESTS}/{name}")
+    };
+    match published.find(is_asked) {
+        Some((_, digest)) => Ok(Some(app.repository.text(digest).await?.into_bytes())),
+        None => Ok(None),
+    }
 }
 
 async fn file(app: &App, folder: &str, name: &str) -> Result<Response, RequestRefusal> {
@@ -127,10 +145,11 @@ async fn file(app: &App, folder: &str, name: &str) -> Result<Response, RequestRe
     if !may_be {
         return Err(unknown());
     }
-    let bytes = match tokio::fs::read(app.signed.file(&format!("{folder}/{name}"))).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(unknown()),
-        Err(error) => return Err(unusable(&error)),
+    let found = app.signed.file(folder, name).await;
+    let bytes = match found.map_err(|error| unusable(&error))? {
+        Some(bytes) => bytes,
+        None if folder == MANIFESTS => manifest(app, name).await?.ok_or_else(unknown)?,
+        None => return Err(unknown()),
     };
     let keep = if name == "timestamp.json" {
         "no-cache"

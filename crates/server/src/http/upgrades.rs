@@ -175,7 +175,7 @@ pub(super) async fn manifest(
         repository: &app.repository,
         udb: &*app.udb,
     };
-    let text = texts.text(digest, "a manifest").await?;
+    let text = texts.nearest(digest, "a manifest").await?;
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
         (

@@ -1,117 +1,133 @@
-//! The repository on disk: artifacts by digest, and what publishers have signed; any web server can serve the folder.
+//! The repository: artifacts by digest, and what publishers have signed. In a folder any web server can serve both.
 
+mod artifacts;
 mod download;
 mod expiry;
 mod placing;
 mod proof;
 mod published;
+mod shared;
 mod signed;
 mod texts;
+mod turn;
 mod upload;
 mod wholeness;
 
+pub use artifacts::ObjectsError;
+pub(crate) use artifacts::{FolderArtifacts, ObjectArtifacts};
 pub(crate) use download::{Range, range};
 pub(crate) use expiry::ExpiryWarnings;
 pub(crate) use proof::{ProvedBundle, prove, prove_again};
 pub(crate) use published::PublishedUpgrades;
+pub(crate) use shared::SharedDocuments;
 pub(crate) use signed::{SignedChange, SignedRepository};
 pub(crate) use texts::RepositoryTexts;
 pub(crate) use wholeness::{DamagedFile, damaged};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
+use artifacts::ArtifactStore;
+use axum::body::Body;
 use model::ids::Place;
 use model::manifest::Digest;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::fs;
 
-/// An upload into a shared repository that was not written for so long is nobody's: one that stands still is given up much sooner.
-const UPLOAD_AGE_MAX: Duration = Duration::from_secs(60 * 60);
-
-/// The repository's folder.
+/// The repository: its folder, and its artifacts, which may lie elsewhere.
 #[derive(Clone, Debug)]
 pub(crate) struct RepositoryFolder {
     root: PathBuf,
+    artifacts: Arc<dyn ArtifactStore>,
+    bucket: Option<ObjectArtifacts>,
     artifact_bytes_max: u64,
 }
 
 impl RepositoryFolder {
-    /// Opens, or makes, the repository in this folder; what an interrupted upload has left is removed.
+    /// Opens, or makes, the repository in this folder, with its artifacts in it; what an interrupted upload has left is removed.
     pub(crate) async fn open(root: PathBuf, artifact_bytes_max: u64) -> io::Result<Self> {
-        let repository = Self::at(root, artifact_bytes_max);
-        match fs::remove_dir_all(repository.uploads()).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        repository.made().await
+        fs::create_dir_all(&root).await?;
+        let artifacts = FolderArtifacts::open(&root).await?;
+        Ok(Self::with(root, Arc::new(artifacts), artifact_bytes_max))
     }
 
-    /// The same with a folder that other servers use, too: uploads may be under way, but none stands still for long.
+    /// The same with a folder that other servers use, too.
     pub(crate) async fn open_shared(root: PathBuf, artifact_bytes_max: u64) -> io::Result<Self> {
-        let repository = Self::at(root, artifact_bytes_max).made().await?;
-        let mut uploads = fs::read_dir(repository.uploads()).await?;
-        while let Some(upload) = uploads.next_entry().await? {
-            let written = upload.metadata().await.and_then(|about| about.modified());
-            let age = written.ok().and_then(|written| written.elapsed().ok());
-            if age.is_some_and(|age| age > UPLOAD_AGE_MAX) {
-                // Another server may have removed it, too.
-                let _ = fs::remove_file(upload.path()).await;
-            }
-        }
-        Ok(repository)
+        fs::create_dir_all(&root).await?;
+        let artifacts = FolderArtifacts::open_shared(&root).await?;
+        Ok(Self::with(root, Arc::new(artifacts), artifact_bytes_max))
     }
 
-    fn at(root: PathBuf, artifact_bytes_max: u64) -> Self {
+    /// Opens, or makes, the repository in this folder, with its artifacts there.
+    pub(crate) async fn open_with(
+        root: PathBuf,
+        artifacts: ObjectArtifacts,
+        artifact_bytes_max: u64,
+    ) -> io::Result<Self> {
+        fs::create_dir_all(&root).await?;
+        let bucket = Some(artifacts.clone());
+        Ok(Self {
+            bucket,
+            ..Self::with(root, Arc::new(artifacts), artifact_bytes_max)
+        })
+    }
+
+    /// The bucket, where its artifacts lie in one.
+    pub(crate) fn bucket(&self) -> Option<&ObjectArtifacts> {
+        self.bucket.as_ref()
+    }
+
+    fn with(root: PathBuf, artifacts: Arc<dyn ArtifactStore>, artifact_bytes_max: u64) -> Self {
         Self {
             root,
+            artifacts,
+            bucket: None,
             artifact_bytes_max,
         }
     }
 
-    async fn made(self) -> io::Result<Self> {
-        fs::create_dir_all(self.uploads()).await?;
-        fs::create_dir_all(self.root.join("artifacts")).await?;
-        sync_folder(&self.root).await?;
-        Ok(self)
-    }
-
-    fn uploads(&self) -> PathBuf {
-        self.root.join("uploads")
-    }
-
-    /// Where an artifact is, or would be.
-    pub(crate) fn artifact(&self, digest: Digest) -> PathBuf {
-        self.root.join("artifacts").join(digest.to_string())
+    /// Where an artifact is, or would be, for people.
+    pub(crate) fn artifact(&self, digest: Digest) -> String {
+        self.artifacts.place(digest)
     }
 
     /// An artifact's size; `None` when it is not there.
     pub(crate) async fn size(&self, digest: Digest) -> Result<Option<u64>, RequestRefusal> {
-        match fs::metadata(self.artifact(digest)).await {
-            Ok(found) => Ok(Some(found.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unusable(&error)),
-        }
+        let size = self.artifacts.size(digest).await;
+        size.map_err(|error| unusable(&error))
+    }
+
+    /// So many bytes of an artifact from this one on; `None` when it is not there.
+    pub(crate) async fn read(
+        &self,
+        digest: Digest,
+        first: u64,
+        count: u64,
+    ) -> Result<Option<Body>, RequestRefusal> {
+        let read = self.artifacts.read(digest, first, count).await;
+        read.map_err(|error| unusable(&error))
     }
 
     /// A small artifact as text, checked against its digest.
     pub(crate) async fn text(&self, digest: Digest) -> Result<String, RequestRefusal> {
-        let text = fs::read_to_string(self.artifact(digest)).await;
-        let text = text.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => refuse(
+        let bytes = self.artifacts.whole(digest).await;
+        let bytes = bytes.map_err(|error| unusable(&error))?.ok_or_else(|| {
+            refuse(
                 Kind::REPOSITORY_UNAVAILABLE,
                 format!(
                     "The artifact {digest} is missing: put it back as {}, from a backup or from a node that has it (`artifacts`, or `versions/N.R/bundle` of its data directory).",
-                    self.artifact(digest).display()
+                    self.artifact(digest)
                 ),
-            ),
-            _ => unusable(&error),
+            )
         })?;
-        if Digest::of(text.as_bytes()) == digest {
+        if Digest::of(&bytes) == digest
+            && let Ok(text) = String::from_utf8(bytes)
+        {
             return Ok(text);
         }
         let detail = format!(
-            "The artifact {digest} is damaged on the server; remove it (repository/artifacts in the server's data directory) and publish the same folder again."
+            "The artifact {digest} is damaged on the server; remove it ({}) and publish the same folder again.",
+            self.artifact(digest)
         );
         Err(refuse(Kind::REPOSITORY_UNAVAILABLE, detail))
     }

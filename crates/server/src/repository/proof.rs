@@ -39,9 +39,10 @@ pub(crate) async fn prove_again(
     manifest: Digest,
     texts: &RepositoryTexts<'_>,
 ) -> Result<ProvedBundle, RequestRefusal> {
-    let text = texts.text(manifest, "its manifest").await?;
+    let text = texts.nearest(manifest, "its manifest").await?;
     let manifest = parse(&text)?;
-    let upgrade_file = texts.text(upgrade_file(&manifest)?, UPGRADE_FILE).await?;
+    let upgrade_file = upgrade_file(&manifest)?;
+    let upgrade_file = texts.nearest(upgrade_file, UPGRADE_FILE).await?;
     let upgrade = upgrade(&manifest, &upgrade_file, true)?;
     Ok(proved(upgrade, &text, upgrade_file))
 }

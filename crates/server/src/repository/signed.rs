@@ -3,8 +3,8 @@
 //! A change is signed before the database has it, and sealed after: a server that dies in between finds what it had begun in a file,
 //! and seals it if the database agrees.
 
-use super::PublishedUpgrades;
-use super::placing::{remove_leftovers, write_whole};
+use super::placing::write_whole;
+use super::{PublishedUpgrades, SharedDocuments};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use ::repository::{
     Catalogue, FirstDocuments, PublicKey, RepositoryWriter, RoleType, SealedDocuments, SignError,
@@ -15,38 +15,24 @@ use model::bundle::Upgrade;
 use model::ids::{Revision, Version};
 use model::manifest::Digest;
 use std::collections::BTreeMap;
-use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::fs;
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::Instant;
+use tokio::sync::Mutex;
 
 /// The server's part of the metadata is sealed anew when it is so old: somebody who has taken the server can hide what is new for no
 /// longer than its time.
 const RENEW_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long another server may change the repository.
-const TURN_LIMIT: Duration = Duration::from_secs(30);
-
-/// How soon it is looked again whether it has ended.
-const TURN_PAUSE: Duration = Duration::from_millis(20);
-
 /// The signed repository in the server's folder.
 #[derive(Debug)]
 pub(crate) struct SignedRepository {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     signers: Vec<Signer>,
     key: PublicKey,
-    turn: Mutex<()>,
-}
-
-/// The right to change the signed repository; it ends with its holder, however that ends.
-#[derive(Debug)]
-pub(crate) struct SealingTurn<'r> {
-    _here: MutexGuard<'r, ()>,
-    _file: std::fs::File,
+    pub(super) turn: Mutex<()>,
+    /// Where the documents are that all servers have, if this folder is one server's alone.
+    pub(super) shared: Option<SharedDocuments>,
 }
 
 /// A change that publishers have signed, and the database does not have yet.
@@ -57,12 +43,18 @@ pub(crate) struct SignedChange {
 }
 
 impl SignedRepository {
-    /// The repository in this folder, sealed with the key in this file, which is made at the first start.
+    /// The repository in this folder, sealed with the key in this file, which is made at the first start. Where the folder is not all
+    /// servers', it has a copy of what they share.
     ///
     /// # Errors
     /// The key cannot be read or made.
-    pub(crate) fn open(folder: &Path, key: &Path) -> Result<Self, SignError> {
+    pub(crate) fn open(
+        folder: &Path,
+        key: &Path,
+        shared: Option<SharedDocuments>,
+    ) -> Result<Self, SignError> {
         Ok(Self {
+            shared,
             folder: folder.to_owned(),
             key: make_key(key)?,
             signers: Signer::read(key)?,
@@ -73,41 +65,6 @@ impl SignedRepository {
     /// The key that seals, as metadata lists it.
     pub(crate) fn key(&self) -> String {
         self.key.text()
-    }
-
-    /// One change at a time, also where several servers share the folder: held until the change is sealed.
-    ///
-    /// # Errors
-    /// The folder cannot be written, or another server has held it for too long.
-    pub(crate) async fn turn(&self) -> Result<SealingTurn<'_>, RequestRefusal> {
-        let here = self.turn.lock().await;
-        let file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join("seal.lock"))
-            .map_err(|error| super::unusable(&error))?;
-        let end = Instant::now() + TURN_LIMIT;
-        loop {
-            match file.try_lock() {
-                Ok(()) => {
-                    remove_leftovers(&self.folder).await;
-                    return Ok(SealingTurn {
-                        _here: here,
-                        _file: file,
-                    });
-                }
-                Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                    tokio::time::sleep(TURN_PAUSE).await;
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(refuse(
-                        Kind::REPOSITORY_UNAVAILABLE,
-                        "Another server changes the signed repository and does not end; ask again, and look at that server.",
-                    ));
-                }
-                Err(TryLockError::Error(error)) => return Err(super::unusable(&error)),
-            }
-        }
     }
 
     /// The system whose upgrades are signed here; none before publishers have begun.
@@ -149,12 +106,22 @@ impl SignedRepository {
     /// It does not follow on what is there, or the folder cannot be written.
     pub(crate) async fn take_back(&self, sealed: &SealedDocuments) -> Result<(), RequestRefusal> {
         let mut writer = self.begun().await?;
-        writer.take_sealed(sealed).map_err(refused)
+        writer.take_sealed(sealed).map_err(refused)?;
+        self.push().await
     }
 
-    /// Where metadata lies.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    /// A file as all servers have it: metadata, or a manifest; none when it is not there.
+    pub(crate) async fn file(&self, folder: &str, name: &str) -> io::Result<Option<Vec<u8>>> {
+        if let Some(shared) = self.shared.as_ref().filter(|_| folder == "metadata")
+            && let Some(bytes) = shared.document(name).await?
+        {
+            return Ok(Some(bytes));
+        }
+        match fs::read(self.folder.join(folder).join(name)).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn writer(&self) -> Result<RepositoryWriter, RequestRefusal> {
@@ -198,7 +165,7 @@ impl SignedRepository {
         let now = Timestamp::now();
         let begun = RepositoryWriter::begin(&self.folder, first, &self.signers, now).await;
         match begun {
-            Ok(_) => Ok(()),
+            Ok(_) => self.push().await,
             Err(error @ SignError::KeysMissing { .. }) => Err(refuse(
                 Kind::UNSIGNED,
                 format!(
@@ -214,7 +181,8 @@ impl SignedRepository {
         let mut writer = self.begun().await?;
         let now = Timestamp::now();
         let taken = writer.take_signed(signed, &self.signers, now).await;
-        taken.map_err(refused)
+        taken.map_err(refused)?;
+        self.push().await
     }
 
     /// Checks that publishers have signed exactly this publication, on top of what they have signed before; none where they had
@@ -326,6 +294,7 @@ impl SignedRepository {
         }
         let kept = write_whole(&self.pending(), targets.as_bytes()).await;
         kept.map_err(|error| super::unusable(&error))?;
+        self.push().await?;
         Ok(SignedChange {
             writer,
             targets: targets.as_bytes().to_vec(),
@@ -362,12 +331,23 @@ impl SignedRepository {
         let now = Timestamp::now();
         let sealed = change.writer.seal(&change.targets, &self.signers, now);
         sealed.await.map_err(refused)?;
-        self.give_up().await;
-        Ok(())
+        self.forget_pending().await;
+        self.push().await
     }
 
     /// Forgets a change that the database does not have.
     pub(crate) async fn give_up(&self) {
+        self.forget_pending().await;
+        if let Err(refusal) = self.push().await {
+            // Whoever has the turn next finds it, and that the database does not have it.
+            tracing::warn!(
+                detail = refusal.detail,
+                "a signed change that is over stays in the bucket"
+            );
+        }
+    }
+
+    async fn forget_pending(&self) {
         if let Err(error) = fs::remove_file(self.pending()).await
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -422,7 +402,8 @@ impl SignedRepository {
         }
         let own = [RoleType::Snapshot, RoleType::Timestamp];
         let renewed = writer.renew(&own, None, &self.signers, now).await;
-        renewed.map_err(refused)
+        renewed.map_err(refused)?;
+        self.push().await
     }
 
     /// When each role's metadata ends.

@@ -43,10 +43,27 @@ impl<'a> RepositoryTexts<'a> {
         }
     }
 
+    /// A text to decide by: the database's own where artifacts lie in a bucket, which may be away for long.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub(crate) async fn nearest(
+        &self,
+        digest: Digest,
+        what: &str,
+    ) -> Result<String, RequestRefusal> {
+        if self.repository.bucket().is_some()
+            && let Ok(Some(text)) = self.udb.text(&digest.to_string()).await
+            && Digest::of(text.as_bytes()) == digest
+        {
+            return Ok(text);
+        }
+        self.text(digest, what).await
+    }
+
     /// A server that cannot write serves all the same.
     async fn put_back(&self, digest: Digest, text: &str, what: &str) {
         let path = self.repository.artifact(digest);
-        let path = path.display();
         let stored = self.repository.receive(digest, Body::from(text.to_owned()));
         match stored.await {
             Ok(()) => {

@@ -1,43 +1,24 @@
-//! Uploads: streamed to a file of their own, checked, made durable, and only then given their name.
+//! Uploads: streamed to where artifacts lie, checked, made durable, and only then given their name.
 
-use super::{RepositoryFolder, sync_folder, unusable};
+use super::artifacts::ArtifactUpload;
+use super::{RepositoryFolder, unusable};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::body::Body;
 use http_body_util::BodyExt;
 use model::manifest::Digest;
 use sha2::{Digest as _, Sha256};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::fs::{self, File};
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 /// How long an upload may stand still before it is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Removes an upload's file unless it has got its name.
-struct Temporary(Option<PathBuf>);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            // A file that stays is removed at the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
 impl RepositoryFolder {
     /// Stores an artifact whose bytes must have this digest.
     pub(crate) async fn receive(&self, digest: Digest, body: Body) -> Result<(), RequestRefusal> {
-        let path = self
-            .uploads()
-            .join(format!("{:032x}", rand::random::<u128>()));
-        let mut temporary = Temporary(Some(path.clone()));
-        let mut file = File::create(&path)
-            .await
-            .map_err(|error| unusable(&error))?;
-        let found = self.copy(body, &mut file).await?;
+        let upload = self.artifacts.begin(digest).await;
+        let mut upload = upload.map_err(|error| unusable(&error))?;
+        let found = self.copy(body, &mut *upload).await?;
         if found != digest {
             return Err(refuse(
                 Kind::DIGEST_MISMATCH,
@@ -46,11 +27,7 @@ impl RepositoryFolder {
                 ),
             ));
         }
-        file.sync_all().await.map_err(|error| unusable(&error))?;
-        drop(file);
-        self.name(&path, digest).await?;
-        temporary.0 = None;
-        Ok(())
+        upload.finish().await.map_err(|error| unusable(&error))
     }
 
     /// Stores a small artifact from memory.
@@ -62,16 +39,11 @@ impl RepositoryFolder {
         Ok(digest)
     }
 
-    async fn name(&self, path: &Path, digest: Digest) -> Result<(), RequestRefusal> {
-        let place = self.artifact(digest);
-        fs::rename(path, &place)
-            .await
-            .map_err(|error| unusable(&error))?;
-        let folder = self.root.join("artifacts");
-        sync_folder(&folder).await.map_err(|error| unusable(&error))
-    }
-
-    async fn copy(&self, mut body: Body, file: &mut File) -> Result<Digest, RequestRefusal> {
+    async fn copy(
+        &self,
+        mut body: Body,
+        upload: &mut dyn ArtifactUpload,
+    ) -> Result<Digest, RequestRefusal> {
         let mut hasher = Sha256::new();
         let mut size: u64 = 0;
         loop {
@@ -100,11 +72,9 @@ impl RepositoryFolder {
                 return Err(refuse(Kind::TOO_LARGE, detail));
             }
             hasher.update(&data);
-            file.write_all(&data)
-                .await
-                .map_err(|error| unusable(&error))?;
+            let added = upload.add(data).await;
+            added.map_err(|error| unusable(&error))?;
         }
-        file.flush().await.map_err(|error| unusable(&error))?;
         Ok(Digest(hasher.finalize().into()))
     }
 }

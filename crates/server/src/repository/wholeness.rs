@@ -1,6 +1,7 @@
 //! Whether the repository has every file of what is published: one that is gone stops no server, and is told until it is back.
 
 use super::{RepositoryFolder, RepositoryTexts};
+use crate::problem::RequestRefusal;
 use model::ids::Place;
 use model::manifest::{Digest, Manifest, UPGRADE_FILE};
 use std::collections::BTreeSet;
@@ -19,10 +20,13 @@ pub(crate) struct DamagedFile {
 
 /// The files of these upgrades, by place and manifest, that are not as they were published; each content once. Texts are put back where the
 /// database has them.
+///
+/// # Errors
+/// The bucket that they lie in cannot be used, so that nothing is known of them.
 pub(crate) async fn damaged(
     texts: &RepositoryTexts<'_>,
     published: &[(Place, Digest)],
-) -> Vec<DamagedFile> {
+) -> Result<Vec<DamagedFile>, RequestRefusal> {
     let mut damaged = Vec::new();
     let mut seen = BTreeSet::new();
     for &(place, digest) in published {
@@ -32,6 +36,9 @@ pub(crate) async fn damaged(
             digest,
             size,
         };
+        if texts.repository.bucket().is_some() {
+            texts.repository.size(digest).await?;
+        }
         let manifest = texts.text(digest, "a manifest").await;
         let Some(manifest) = manifest.ok().and_then(|text| Manifest::parse(&text).ok()) else {
             damaged.push(file("manifest.json", digest, None));
@@ -48,33 +55,41 @@ pub(crate) async fn damaged(
             }
             let size = (!is_text).then_some(listed.size);
             let file = file(&listed.path, listed.sha256, size);
-            if file.problem(texts.repository).await.is_some() {
+            if file.problem(texts.repository).await?.is_some() {
                 damaged.push(file);
             }
         }
     }
-    damaged
+    Ok(damaged)
 }
 
 impl DamagedFile {
     /// What is the matter with it now, and what to do; none once it is back.
-    pub(crate) async fn problem(&self, repository: &RepositoryFolder) -> Option<String> {
+    ///
+    /// # Errors
+    /// The bucket that it should lie in cannot be used, so that nothing is known of it.
+    pub(crate) async fn problem(
+        &self,
+        repository: &RepositoryFolder,
+    ) -> Result<Option<String>, RequestRefusal> {
         let Self { place, path, .. } = self;
-        let what = match self.size {
-            None => match repository.text(self.digest).await {
-                Ok(_) => return None,
+        let there = match repository.size(self.digest).await {
+            Err(refusal) if repository.bucket().is_some() => return Err(refusal),
+            there => there,
+        };
+        let what = match (self.size, there) {
+            (None, _) => match repository.text(self.digest).await {
+                Ok(_) => return Ok(None),
                 Err(_) => "is missing or damaged".to_owned(),
             },
-            Some(size) => match repository.size(self.digest).await {
-                Ok(Some(found)) if found == size => return None,
-                Ok(Some(found)) => format!("has {found} bytes in the place of {size}"),
-                Ok(None) => "is missing".to_owned(),
-                Err(refusal) => refusal.detail,
-            },
+            (Some(size), Ok(Some(found))) if found == size => return Ok(None),
+            (Some(size), Ok(Some(found))) => format!("has {found} bytes in the place of {size}"),
+            (Some(_), Ok(None)) => "is missing".to_owned(),
+            (Some(_), Err(refusal)) => refusal.detail,
         };
-        Some(format!(
+        Ok(Some(format!(
             "{path} of version {place} {what}: publish the same folder again (`upstart publish DIR`; remove a damaged file first), or put the file back as {} from a backup, or from a node that has it",
-            repository.artifact(self.digest).display()
-        ))
+            repository.artifact(self.digest)
+        )))
     }
 }

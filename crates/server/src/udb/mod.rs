@@ -320,6 +320,12 @@ pub enum UdbError {
     Failed(String),
 }
 
+/// The turn to change what servers have in common besides the database; it ends when this is dropped.
+#[derive(Debug, Default)]
+pub struct DatabaseTurn {
+    _end: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
 /// Work that one server at a time does.
 pub type SharedWork<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
@@ -364,5 +370,11 @@ pub trait Udb: Send + Sync + 'static {
     async fn alone<'a>(&'a self, work: SharedWork<'a>) -> Result<(), UdbError> {
         work.await;
         Ok(())
+    }
+
+    /// Takes the turn to change what servers have in common; none while another server has it. Where a database is not shared, nobody
+    /// else could.
+    async fn turn(&self) -> Result<Option<DatabaseTurn>, UdbError> {
+        Ok(Some(DatabaseTurn::default()))
     }
 }

@@ -15,14 +15,14 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The database of a run.
 #[derive(Debug)]
-pub struct Database {
+pub(super) struct Database {
     primary: Mutex<Postgres>,
     standby: Postgres,
 }
 
 impl Database {
     /// Starts both. From a thread that lasts as long as the run: they end with it.
-    pub fn start() -> anyhow::Result<Self> {
+    pub(super) fn start() -> anyhow::Result<Self> {
         let primary = Postgres::start("cargo xtask demo --database postgres");
         let primary = primary.context(
             "`--database postgres` needs PostgreSQL 15; `cargo xtask test --install-only` installs it",
@@ -36,7 +36,7 @@ impl Database {
     }
 
     /// Where it is: at the primary, or at the standby once that is promoted.
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.primary.lock().url_with(&self.standby)
     }
 

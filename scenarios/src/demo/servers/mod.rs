@@ -1,11 +1,9 @@
-//! `--database postgres`: the store, upgraded through all its versions by three servers over one PostgreSQL. Servers are killed
-//! at random all the time, and PostgreSQL's primary once, so that its standby takes over. What callers see is held to the same
-//! zeros as where nothing happens to any server.
+//! `--database postgres`: the store, upgraded through all its versions by three servers over one PostgreSQL, whose primary is
+//! killed once, so that its standby takes over. `--object-store s3`: its artifacts lie in a bucket. With either, servers are killed
+//! at random all the time. What callers see is held to the same zeros as where nothing happens to any server.
 
 mod database;
 mod kills;
-
-pub use database::Database;
 
 use super::Ending;
 use super::place::Place;
@@ -15,16 +13,33 @@ use super::summary::Demands;
 use super::system::REPOSITORY;
 use anyhow::Context;
 use clap::ValueEnum;
+use database::Database;
+use harness::{BUCKET, ObjectStore};
 use kills::ServerKills;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// Where the servers have the upgrade database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DatabaseKind {
     /// PostgreSQL with a synchronous standby, for three servers.
     Postgres,
+}
+
+/// Where the servers have the artifacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ObjectStoreKind {
+    /// A bucket of a server that speaks S3.
+    S3,
+}
+
+/// What servers of a run have elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Elsewhere {
+    database: Option<Arc<Database>>,
+    objects: Option<Arc<ObjectStore>>,
 }
 
 /// How many servers there are over one database.
@@ -39,18 +54,48 @@ const HASTE: u64 = 5;
 /// How long an order is repeated while servers or the database are away: a standby takes over within seconds.
 const ORDER_LIMIT: Duration = Duration::from_secs(60);
 
-/// Has the run's servers use this database; before they are started.
-pub fn use_database(place: &mut Place, database: &Database) -> anyhow::Result<()> {
-    let repository = place.folder(REPOSITORY)?;
-    place.servers = SERVERS;
-    place.order_limit = ORDER_LIMIT;
-    place.server_arguments = vec![
-        "--database".to_owned(),
-        database.url(),
-        "--repository".to_owned(),
-        repository.display().to_string(),
-    ];
-    Ok(())
+impl Elsewhere {
+    /// Starts what is asked for, and has the run's servers use it; from a thread that lasts as long as the run.
+    pub fn start(
+        place: &mut Place,
+        database: Option<DatabaseKind>,
+        objects: Option<ObjectStoreKind>,
+    ) -> anyhow::Result<Self> {
+        let mut elsewhere = Self::default();
+        if let Some(DatabaseKind::Postgres) = database {
+            let database = Database::start()?;
+            let arguments = ["--database", &database.url()];
+            place.servers = SERVERS;
+            place.server_arguments.extend(arguments.map(str::to_owned));
+            if objects.is_none() {
+                // With a bucket they need no folder in common.
+                let repository = place.folder(REPOSITORY)?.display().to_string();
+                let arguments = ["--repository", &repository];
+                place.server_arguments.extend(arguments.map(str::to_owned));
+                place.has_shared_folder = true;
+            }
+            elsewhere.database = Some(Arc::new(database));
+        }
+        if let Some(ObjectStoreKind::S3) = objects {
+            let objects = ObjectStore::start("cargo xtask demo --object-store s3");
+            let objects = objects.context(
+                "`--object-store s3` needs moto; `cargo xtask test --install-only` installs it",
+            )?;
+            let arguments = ["--artifacts", &format!("s3://{BUCKET}/artifacts")];
+            place.server_arguments.extend(arguments.map(str::to_owned));
+            place.server_environment = objects.environment().into();
+            elsewhere.objects = Some(Arc::new(objects));
+        }
+        if elsewhere.is_wanted() {
+            place.order_limit = ORDER_LIMIT;
+        }
+        Ok(elsewhere)
+    }
+
+    /// Whether anything is elsewhere.
+    pub fn is_wanted(&self) -> bool {
+        self.database.is_some() || self.objects.is_some()
+    }
 }
 
 /// Runs the store while its servers are killed and its database fails over.
@@ -58,7 +103,7 @@ pub async fn run(
     place: &Place,
     processes: Arc<Processes>,
     program: PathBuf,
-    database: Arc<Database>,
+    elsewhere: &Elsewhere,
     short: bool,
 ) -> anyhow::Result<Ending> {
     let haste = if short { HASTE } else { 1 };
@@ -74,25 +119,42 @@ pub async fn run(
     let store = Store::prepare_in(place, processes, program, setting).await?;
     store.start(|_| None).await?;
     let kills = ServerKills::begin(&store.system, &store.watcher);
-    let system = store.system.clone();
-    let failing_over = tokio::spawn(database.fail_over(system, store.watcher.clone()));
+    let failing_over = elsewhere.database.clone().map(|database| {
+        let (system, watcher) = (store.system.clone(), store.watcher.clone());
+        tokio::spawn(database.fail_over(system, watcher))
+    });
     let mut ending = through_all_versions(&store, demands).await?;
     let killed = kills.end().await?;
-    let failovers = if failing_over.is_finished() {
-        failing_over.await.context("the failover broke off")??
-    } else {
-        failing_over.abort();
-        0
-    };
     ending.summary.servers_killed = Some(killed);
-    ending.summary.failovers = Some(failovers);
     if killed < KILLS_MIN {
         let few = format!("only {killed} servers were killed, not {KILLS_MIN}");
         ending.shortcomings.push(few);
     }
-    if failovers == 0 {
-        let none = "no standby took over in the middle of an upgrade".to_owned();
-        ending.shortcomings.push(none);
+    if let Some(failing_over) = failing_over {
+        let failovers = failovers(failing_over).await?;
+        ending.summary.failovers = Some(failovers);
+        if failovers == 0 {
+            let none = "no standby took over in the middle of an upgrade".to_owned();
+            ending.shortcomings.push(none);
+        }
+    }
+    if let Some(objects) = elsewhere.objects.clone() {
+        let count = tokio::task::spawn_blocking(move || objects.count()).await?;
+        ending.summary.objects = Some(count);
+        if count == 0 {
+            ending
+                .shortcomings
+                .push("no artifact lies in the bucket".to_owned());
+        }
     }
     Ok(ending)
+}
+
+/// How often a standby has taken over; one that is not over by now did not.
+async fn failovers(failing_over: JoinHandle<anyhow::Result<u64>>) -> anyhow::Result<u64> {
+    if !failing_over.is_finished() {
+        failing_over.abort();
+        return Ok(0);
+    }
+    failing_over.await.context("the failover broke off")?
 }

@@ -16,7 +16,7 @@ mod tests;
 mod trouble;
 mod write;
 
-use super::{ChangeSet, MissedCommits, SharedWork, Stored, Udb, UdbError};
+use super::{ChangeSet, DatabaseTurn, MissedCommits, SharedWork, Stored, Udb, UdbError};
 use crate::ServerClock;
 use async_trait::async_trait;
 use clock::DatabaseClock;
@@ -25,12 +25,13 @@ use listen::Listener;
 use model::api::Event;
 use parking_lot::Mutex;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_postgres::{Config, NoTls};
 use trouble::PostgresTrouble;
 
-/// The most connections of one server, its listener not counted: one commits, one sweeps, two read.
-const CONNECTIONS_MAX: usize = 4;
+/// The most connections of one server, its listener not counted: one commits, one sweeps, one has the turn, two read.
+const CONNECTIONS_MAX: usize = 5;
 
 /// How long a connection may take to open, and one of the pool to come free.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -43,6 +44,9 @@ const LOAD_LIMIT: Duration = Duration::from_secs(60);
 
 /// The number of the lock under which one server sweeps: any number that nobody else takes.
 const SWEEP_LOCK: i64 = 0x7570_7374_6172_7401;
+
+/// The number of the lock under which one server changes what servers have in common.
+const TURN_LOCK: i64 = SWEEP_LOCK + 2;
 
 /// A commit: its number, and a random mark that tells it from one that took its place after a promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,5 +231,33 @@ impl Udb for Postgres {
         };
         let done: Result<(), PostgresTrouble> = done.await;
         Ok(finished(client, Ok(done))?)
+    }
+
+    async fn turn(&self) -> Result<Option<DatabaseTurn>, UdbError> {
+        let client = connection(&self.pool).await?;
+        let (taken, is_taken) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        tokio::spawn(hold_turn(client, taken, ended));
+        let nothing = || UdbError::Failed("PostgreSQL does not say whose turn it is".to_owned());
+        let is_taken = timeout(ANSWER_LIMIT, is_taken).await;
+        let is_taken = is_taken.map_err(|_| nothing())?.map_err(|_| nothing())?;
+        Ok(is_taken.then_some(DatabaseTurn { _end: Some(end) }))
+    }
+}
+
+/// Has the lock until whoever took it drops the other end; it ends with the transaction, however that ends.
+async fn hold_turn(mut client: Object, taken: oneshot::Sender<bool>, ended: oneshot::Receiver<()>) {
+    let held = async {
+        let transaction = client.transaction().await?;
+        let is_taken = read::try_lock(transaction.client(), TURN_LOCK).await?;
+        if taken.send(is_taken).is_ok() && is_taken {
+            // Dropped is ended.
+            let _ = ended.await;
+        }
+        Ok(transaction.rollback().await?)
+    };
+    let held: Result<(), PostgresTrouble> = held.await;
+    if let Err(error) = finished(client, Ok(held)).map_err(UdbError::from) {
+        tracing::warn!(%error, "the turn to change the signed repository ended with its connection");
     }
 }
