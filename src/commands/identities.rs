@@ -114,7 +114,7 @@ pub(crate) fn invite(globals: &Globals, arguments: &InviteArgs) -> CommandOutcom
     }
     let usage = match principal.kind {
         PrincipalKind::Node => format!(
-            "upstart agent --name {} --token-file FILE --server https://HOST:PORT --address IP ...",
+            "upstart agent --name {} --token-file FILE --server https://HOST:PORT --address IP --root 1.root.json ...",
             principal.name
         ),
         PrincipalKind::Operator => {
@@ -190,8 +190,17 @@ fn is_of_this_system(
     token: Option<Pin>,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let (Some(pin), Ok(Some(there))) = (token, own.credential()) else {
+    let Some(there) = own.credential().map_err(|error| unusable(&error))? else {
         return Ok(());
+    };
+    let Some(pin) = token else {
+        return Err(failure(
+            format!(
+                "the token does not say which system it is for, and {} is logged in at one",
+                folder.display()
+            ),
+            "give the whole token, with the pin behind its last dot; or give this system a folder of its own (--identity DIR, or UPSTART_IDENTITY)",
+        ));
     };
     if there.pin() == pin {
         return Ok(());

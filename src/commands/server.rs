@@ -4,6 +4,7 @@ use crate::connection::{asked_to_end, given, no_token, unusable};
 use crate::failure::{CommandEnd, CommandOutcome, failure, sentence};
 use crate::file_limit;
 use crate::globals::Globals;
+use access::Judge;
 use clap::Args;
 use identity::Issuer;
 use rustix::process::{Resource, getrlimit};
@@ -89,16 +90,35 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     config.repository = arguments.repository;
     config.artifacts = arguments.artifacts;
     config.token = given(globals)?.token;
-    let issuer = arguments.issuer.as_deref().map(Issuer::read).transpose();
-    config.issuer = issuer.map_err(|error| {
-        failure(
-            error.to_string(),
-            "mend the file of --issuer; `Who may do what` in the guides shows one",
-        )
-    })?;
+    config.issuer = arguments.issuer.as_deref().map(issuer).transpose()?;
     config.reachable_ms = arguments.reachable_ms;
     config.certificate_ms = arguments.certificate_ms;
     Ok(config)
+}
+
+/// What to do about a file of an issuer.
+const MEND_ISSUER: &str = "mend the file of --issuer; `Who may do what` in the guides shows one";
+
+/// Whose web tokens let operators in. Whoever can write the file, or what it names, says who is an admin.
+fn issuer(file: &Path) -> anyhow::Result<Issuer> {
+    let judge = Judge::new("who may do what");
+    let looked = |path: &Path| {
+        judge.all(path).map_err(|distrust| {
+            let next =
+                "let only root and the server's user own and write it, and the folders above it";
+            failure(sentence(&distrust.into()), next)
+        })
+    };
+    looked(file)?;
+    if !file.is_file() {
+        let what = format!("{} is no file", file.display());
+        return Err(failure(what, MEND_ISSUER));
+    }
+    let issuer = Issuer::read(file).map_err(|error| failure(error.to_string(), MEND_ISSUER))?;
+    for named in [&issuer.keys, &issuer.certificates].into_iter().flatten() {
+        looked(named)?;
+    }
+    Ok(issuer)
 }
 
 /// What to do where nothing better is known.
@@ -180,6 +200,7 @@ fn explain(error: ServerError, data: &Path) -> anyhow::Error {
             "start the server again, nothing is lost; report this with the server's log"
         }
         ServerError::Key(error) => error.advice(),
+        ServerError::Issuer(_) => MEND_ISSUER,
         ServerError::InUse(_) => "end that server, or give another --data DIR",
         _ => KEEP,
     };

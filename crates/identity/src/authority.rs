@@ -152,15 +152,6 @@ impl Authority {
         proof(said)
     }
 
-    /// The same of a text. No text is taken for numbers.
-    #[must_use]
-    pub fn proof_of_text(&self, text: &str) -> u64 {
-        let mut said = hmac::Context::with_key(&self.proofs);
-        said.update(b"text\0");
-        said.update(text.as_bytes());
-        proof(said)
-    }
-
     /// Its certificate (DER).
     pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate

@@ -186,8 +186,9 @@ impl CredentialFolder {
     pub fn keep(&self, certificates: &str) -> Result<Credential, IdentityError> {
         let path = self.folder.join(CERTIFICATE_FILE);
         let credential = self.read(&path, certificates)?;
-        // Of two programs that ask at once one may come late with the older certificate.
+        // Of two programs that ask at once one may come late with the older certificate. Another authority counts from one.
         if let Ok(Some(there)) = self.credential()
+            && there.pin == credential.pin
             && there.says.counter > credential.says.counter
         {
             return Ok(there);

@@ -2,7 +2,7 @@
 
 use crate::{IdentityError, crypto};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use model::api::Role;
 use model::expression::{Allowed, Expression};
@@ -27,6 +27,12 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS384,
     Algorithm::RS512,
 ];
+
+/// By how much the clocks of the issuer and of the server may differ, in seconds.
+const LEEWAY_S: u64 = 30;
+
+/// Names that the history gives to nobody else.
+const RESERVED: [&str; 2] = ["server", "operator"];
 
 /// What an administrator says of an issuer: a file of `upstart server --issuer`.
 #[derive(Clone, Debug)]
@@ -74,10 +80,21 @@ impl IssuerKeySet {
     /// # Errors
     /// It is none.
     pub fn read(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| format!("no set of JSON web keys: {error}"))
+        let told: ToldKeys = serde_json::from_slice(text)
+            .map_err(|error| format!("no set of JSON web keys: {error}"))?;
+        // What is not understood is left alone (RFC 7517, section 5).
+        let keys = told.keys.into_iter();
+        let keys = keys.filter_map(|key| serde_json::from_value(key).ok());
+        Ok(Self(JwkSet {
+            keys: keys.collect(),
+        }))
     }
+}
+
+/// A set of keys as it is told.
+#[derive(Deserialize)]
+struct ToldKeys {
+    keys: Vec<serde_json::Value>,
 }
 
 /// How an issuer is asked for its keys.
@@ -121,6 +138,8 @@ pub struct ClaimedOperator {
     pub name: String,
     /// What they may do.
     pub role: Role,
+    /// Until when the token counts.
+    pub expires_at_ms: u64,
 }
 
 /// Why a token lets nobody in.
@@ -129,6 +148,9 @@ pub enum ClaimError {
     /// None of the keys is named in it: there may be newer ones.
     #[error("it is signed with a key that the issuer does not tell")]
     UnknownKey,
+    /// The key that it names has not signed it: it may have another by now.
+    #[error("it is not signed by the issuer")]
+    NotSigned,
     /// It is not what it must be.
     #[error("{0}")]
     Refused(String),
@@ -153,20 +175,6 @@ impl Issuer {
         let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
         let file: IssuerFile =
             toml::from_str(&text).map_err(|error| fail(error.to_string().trim_end().to_owned()))?;
-        let is_url = [
-            "https://",
-            "http://127.0.0.1",
-            "http://localhost",
-            "http://[::1]",
-        ]
-        .iter()
-        .any(|begin| file.issuer.starts_with(begin));
-        if !is_url && file.keys.is_none() {
-            return Err(fail(format!(
-                "issuer: `{}` cannot be asked for its keys: give its URL as https://HOST/..., as its tokens say it (`iss`), or a file as `keys`",
-                file.issuer
-            )));
-        }
         if file.audience.is_empty() {
             return Err(fail(
                 "audience: it is empty; give what the issuer writes into tokens for Upstart (`aud`)"
@@ -202,6 +210,7 @@ impl Issuer {
             )));
         }
         let key = chosen(&keys.0, header.kid.as_deref())?;
+        may_sign(key, header.alg)?;
         let key = DecodingKey::from_jwk(key)
             .map_err(|error| ClaimError::Refused(format!("its key cannot be used: {error}")))?;
         let mut rules = Validation::new(header.alg);
@@ -209,8 +218,9 @@ impl Issuer {
         rules.set_audience(&[&self.audience]);
         rules.set_required_spec_claims(&["exp", "iss", "aud"]);
         rules.validate_nbf = true;
+        rules.leeway = LEEWAY_S;
         let decoded = decode::<serde_json::Value>(token, &key, &rules)
-            .map_err(|error| ClaimError::Refused(in_words(error.kind(), self)))?;
+            .map_err(|error| in_words(error.kind(), self))?;
         self.claimed(&decoded.claims)
     }
 
@@ -220,15 +230,21 @@ impl Issuer {
             text.map_err(|error| ClaimError::Refused(error.to_string()))
         };
         let name = text(&self.name)?;
-        if let Some(fault) = names::fault(&name) {
+        if let Some(fault) = fault_of(&name) {
             return Err(ClaimError::Refused(format!(
-                "name: `{name}` cannot be an operator's: one {fault}"
+                "name: `{}` cannot be an operator's: one {fault}",
+                name.escape_debug()
             )));
         }
+        let expires_at_s = claims["exp"].as_u64().unwrap_or(0).saturating_add(LEEWAY_S);
         let role = text(&self.role)?;
         let found = Role::ALL.into_iter().find(|known| known.as_str() == role);
         match found {
-            Some(role) => Ok(ClaimedOperator { name, role }),
+            Some(role) => Ok(ClaimedOperator {
+                name,
+                role,
+                expires_at_ms: expires_at_s.saturating_mul(1_000),
+            }),
             None if role.is_empty() => Err(ClaimError::Refused(format!("it gives {name} no role"))),
             None => Err(ClaimError::Refused(format!(
                 "role: `{role}` is none; there are viewer, operator, publisher and admin"
@@ -247,8 +263,34 @@ fn chosen<'k>(keys: &'k JwkSet, named: Option<&str>) -> Result<&'k Jwk, ClaimErr
     found.ok_or(ClaimError::UnknownKey)
 }
 
-fn in_words(kind: &ErrorKind, issuer: &Issuer) -> String {
-    match kind {
+/// What keeps a name from being that of somebody whom an issuer names: people must be able to tell it from others at sight.
+fn fault_of(name: &str) -> Option<&'static str> {
+    if RESERVED.contains(&name) {
+        return Some("has not a name that Upstart gives itself");
+    }
+    if name.starts_with('-') || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some("has visible ASCII only, and no dash at the beginning");
+    }
+    names::fault(name)
+}
+
+/// Whether a key is for such signatures.
+fn may_sign(key: &Jwk, algorithm: Algorithm) -> Result<(), ClaimError> {
+    let refused = |why: &str| Err(ClaimError::Refused(why.to_owned()));
+    let for_signatures = key.common.public_key_use.as_ref();
+    if for_signatures.is_some_and(|its| *its != PublicKeyUse::Signature) {
+        return refused("its key is not one for signatures (`use`)");
+    }
+    let meant = key.common.key_algorithm.map(|meant| meant.to_string());
+    if meant.is_some_and(|meant| meant != format!("{algorithm:?}")) {
+        return refused("its key is for another algorithm (`alg`)");
+    }
+    Ok(())
+}
+
+fn in_words(kind: &ErrorKind, issuer: &Issuer) -> ClaimError {
+    ClaimError::Refused(match kind {
+        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => return ClaimError::NotSigned,
         ErrorKind::ExpiredSignature => "it has expired: get another".to_owned(),
         ErrorKind::ImmatureSignature => "it does not count yet: see the clocks".to_owned(),
         ErrorKind::InvalidAudience => {
@@ -256,11 +298,8 @@ fn in_words(kind: &ErrorKind, issuer: &Issuer) -> String {
         }
         ErrorKind::InvalidIssuer => format!("it is not of {} (`iss`)", issuer.url),
         ErrorKind::MissingRequiredClaim(claim) => format!("it does not say `{claim}`"),
-        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => {
-            "it is not signed by the issuer".to_owned()
-        }
         _ => "it cannot be read".to_owned(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -136,6 +136,22 @@ fn an_older_certificate_never_takes_the_place_of_a_newer_one() {
     assert_eq!((shown.says().counter, owner.kept()), (2, 2));
 }
 
+/// Another authority counts for itself: what it certifies takes the place of what the one before has certified often.
+#[test]
+fn another_authoritys_first_certificate_takes_the_place_of_any() {
+    let owner = Owner::new();
+    owner.own.keep(&owner.certificate(7)).expect("of this key");
+    let other = Authority::open(&owner.folder.path().join("other.pem")).expect("made");
+    let first = Owner {
+        authority: other,
+        own: CredentialFolder::open(&owner.folder.path().join("own")).expect("the same"),
+        folder: tempfile::tempdir().expect("a folder"),
+    };
+    let shown = owner.own.keep(&first.certificate(1)).expect("of this key");
+    assert_eq!(shown.pin(), first.authority.pin());
+    assert_eq!((shown.says().counter, owner.kept()), (1, 1));
+}
+
 /// While one program renews the certificate, another waits, and then finds the new one.
 #[test]
 fn one_program_at_a_time_renews() {

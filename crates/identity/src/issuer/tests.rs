@@ -117,6 +117,10 @@ fn whatever_is_not_as_it_must_be_lets_nobody_in_and_says_why() {
         (with("groups", json!(7)), "role: "),
         (with("email", json!("ann\nbob")), "cannot be an operator's"),
         (with("email", json!("")), "cannot be an operator's"),
+        (with("email", json!("server")), "cannot be an operator's"),
+        (with("email", json!("--json")), "cannot be an operator's"),
+        (with("email", json!("zo\u{435}")), "cannot be an operator's"),
+        (with("exp", json!(now() - 31)), "has expired"),
         (
             json!({"iss": URL, "aud": "upstart", "email": "a", "groups": ["ops"]}),
             "`exp`",
@@ -146,8 +150,7 @@ fn only_the_issuers_keys_sign() {
     let keys = set_of(&[&key]);
     let thief = SigningKey::new("1");
     let refused = issuer.check(&thief.signed(&claims()), &keys);
-    let not_its = ClaimError::Refused("it is not signed by the issuer".to_owned());
-    assert_eq!(refused, Err(not_its));
+    assert_eq!(refused, Err(ClaimError::NotSigned));
     let other = SigningKey::new("2").signed(&claims());
     assert_eq!(issuer.check(&other, &keys), Err(ClaimError::UnknownKey));
     // Signed with what everybody knows, or with nothing.
@@ -177,7 +180,6 @@ fn rules_that_cannot_be_are_refused_with_their_place() {
     for (from, to, why) in [
         ("audience = \"upstart\"", "audience = \"\"", "audience"),
         ("audience = \"upstart\"", "", "missing field `audience`"),
-        ("https://", "http://", "issuer: "),
         ("claims.email", "claims.", "name: "),
         ("claims.email", "user.email", "name: "),
         ("name =", "nmae =", "unknown field `nmae`"),
@@ -192,4 +194,25 @@ fn rules_that_cannot_be_are_refused_with_their_place() {
     for other in ["a-token", "a.b.c", "eyJ", &Pin::of_key(b"k").to_string()] {
         assert!(!is_web_token(other), "{other}");
     }
+}
+
+/// Others may tell keys that nobody knows here, and keys for something else.
+#[test]
+fn keys_that_are_not_understood_are_left_alone_and_those_for_something_else_sign_nothing() {
+    let (issuer, key) = (issuer(RULES).expect("rules"), SigningKey::new("1"));
+    let mut for_secrets = key.told();
+    for_secrets["use"] = json!("enc");
+    let mut for_another = key.told();
+    for_another["alg"] = json!("ES384");
+    let set = |told: Value| {
+        let set = json!({"keys": [null, {"kty": "of a later time"}, {"kid": 7}, told]});
+        IssuerKeySet::read(set.to_string().as_bytes()).expect("a set")
+    };
+    let token = key.signed(&claims());
+    issuer.check(&token, &set(key.told())).expect("let in");
+    for (told, why) in [(for_secrets, "`use`"), (for_another, "`alg`")] {
+        let refused = issuer.check(&token, &set(told)).expect_err(why);
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    IssuerKeySet::read(b"{}").expect_err("no set");
 }

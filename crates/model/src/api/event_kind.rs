@@ -150,7 +150,11 @@ impl EventKind {
     /// Whether a node may tell an event of this kind; one of another version may tell kinds that are not known here.
     #[must_use]
     pub fn is_a_nodes(kind: &str) -> bool {
-        !SERVERS_OWN.iter().any(|own| own.name() == kind)
+        let is_kind =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._".contains(&byte);
+        !kind.is_empty()
+            && kind.bytes().all(is_kind)
+            && !SERVERS_OWN.iter().any(|own| own.name() == kind)
             && !SERVERS_SUBJECTS
                 .iter()
                 .any(|subject| kind.starts_with(subject))
@@ -178,6 +182,9 @@ mod tests {
             "system.set_back",
             "system.of_a_later_version",
             "identity.revoked",
+            "System.paused",
+            "\u{200b}system.paused",
+            "",
         ] {
             assert!(!EventKind::is_a_nodes(servers), "{servers}");
         }

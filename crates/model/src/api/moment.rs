@@ -2,6 +2,7 @@
 
 use crate::ids::Version;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// A moment in the history of an upgrade database. Agents keep the newest that they have seen: a server that does not have it
@@ -20,6 +21,9 @@ pub struct Moment {
     pub commit: u64,
     /// The last entry of the history of events.
     pub event: u64,
+    /// The digest of what a node was to remember of the system then.
+    #[serde(default)]
+    pub memory: u64,
     /// What only a server of this system could have added: nobody else can make a moment up.
     #[serde(default)]
     pub proof: u64,
@@ -28,8 +32,15 @@ pub struct Moment {
 impl Moment {
     /// What a proof is of.
     #[must_use]
-    pub fn to_prove(&self) -> [u64; 5] {
-        [self.epoch, self.start, self.life, self.commit, self.event]
+    pub fn to_prove(&self) -> [u64; 6] {
+        [
+            self.epoch,
+            self.start,
+            self.life,
+            self.commit,
+            self.event,
+            self.memory,
+        ]
     }
 
     /// Whether the same server has said both, with the same history before it.
@@ -51,21 +62,22 @@ pub struct RememberedSystem {
     pub public: BTreeMap<String, Version>,
     /// Every version up to this one was being retired.
     pub retiring_through: Version,
-    /// What only a server of this system could have added to the rest: a node tells what it was told, and makes nothing up.
-    #[serde(default)]
-    pub proof: u64,
 }
 
 impl RememberedSystem {
-    /// What a proof is of.
+    /// By which it is known: 53 bits, which every reader of JSON keeps. A moment has that of what was so then: a node tells what it was
+    /// told, and neither makes anything up nor tells what was so before.
     #[must_use]
-    pub fn to_prove(&self) -> String {
+    pub fn digest(&self) -> u64 {
         let said = (
             &self.system,
             &self.withdrawn,
             &self.public,
             self.retiring_through,
         );
-        serde_json::to_string(&said).unwrap_or_default()
+        let said = serde_json::to_vec(&said).unwrap_or_default();
+        let mut first = [0; 8];
+        first.copy_from_slice(&Sha256::digest(said)[..8]);
+        u64::from_be_bytes(first) >> 11
     }
 }

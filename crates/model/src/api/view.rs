@@ -92,9 +92,6 @@ pub struct NodeView {
     pub retired_through: Version,
     /// Counts the operator's `retry` for this node; the agent acts when it rises.
     pub retry: u64,
-    /// What only a server of this system can add to what is remembered of this view: for a server that has lost it.
-    #[serde(default)]
-    pub proof: u64,
 }
 
 impl NodeView {
@@ -109,7 +106,6 @@ impl NodeView {
                 .collect(),
             public: self.public.clone(),
             retiring_through: self.retiring_through,
-            proof: self.proof,
         }
     }
 

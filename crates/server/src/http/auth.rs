@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often the history says at most that somebody asks for what is not theirs.
 const REFUSED_SAID_PAUSE: Duration = Duration::from_secs(60);
@@ -117,28 +117,54 @@ async fn found(
         }
         None => match (shown.token.as_deref(), &app.issuer) {
             (Some(token), Some(issuer)) if is_web_token(token) => {
-                claimed(app, issuer.check(token).await?)
+                claimed(app, issuer.check(token).await?).await
             }
             (token, _) => by_token(app, token),
         },
     }
 }
 
-/// Somebody whom the issuer names. Whoever has a key of that name, or had one, is somebody else.
-fn claimed(app: &App, claimed: ClaimedOperator) -> Result<Requester, RequestRefusal> {
-    let principal = Principal::operator(&claimed.name);
-    if known(app, &principal).is_some() {
+/// Somebody whom the issuer names.
+async fn claimed(app: &App, claimed: ClaimedOperator) -> Result<Requester, RequestRefusal> {
+    let caller = ClaimedCaller {
+        principal: Principal::operator(&claimed.name),
+        role: claimed.role,
+        expires_at_ms: claimed.expires_at_ms,
+    };
+    let checked = still_claimed(app, &caller);
+    let requester = Requester::Claimed(caller);
+    if let Err(refusal) = &checked {
+        tell_refused(app, &requester, refusal).await;
+    }
+    checked.map(|()| requester)
+}
+
+/// Whether an issuer's word counts yet. Whoever has a key of that name, or had one, is somebody else, and so is a node.
+pub(super) fn still_claimed(app: &App, caller: &ClaimedCaller) -> Result<(), RequestRefusal> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    if since.is_ok_and(|since| since.as_millis() > u128::from(caller.expires_at_ms)) {
         return Err(refuse(
-            Kind::FORBIDDEN,
-            format!(
-                "{principal} is known by a key, or was: have the issuer's rules (`upstart server --issuer`) give whom it names other names."
-            ),
+            Kind::UNAUTHORIZED,
+            "The web token has expired: get another.",
         ));
     }
-    Ok(Requester::Claimed(ClaimedCaller {
-        principal,
-        role: claimed.role,
-    }))
+    let principal = &caller.principal;
+    let is_node = app.state_writer.state().names.contains_key(&principal.name);
+    if known(app, principal).is_none() && !is_node {
+        return Ok(());
+    }
+    let who = if is_node {
+        "a node of this system".to_owned()
+    } else {
+        format!("{principal}, who is known by a key, or was")
+    };
+    Err(refuse(
+        Kind::FORBIDDEN,
+        format!(
+            "{} is the name of {who}: have the issuer's rules (`upstart server --issuer`) give whom it names other names.",
+            principal.name
+        ),
+    ))
 }
 
 /// Somebody who shows a certificate of this system's authority.

@@ -1,5 +1,6 @@
 //! What a request asks and who asks it: body, author, idempotency key.
 
+use super::App;
 use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -39,10 +40,10 @@ pub(super) struct JsonRequest<T> {
     pub(super) caller: Asker,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
+impl<T: DeserializeOwned> FromRequest<App> for JsonRequest<T> {
     type Rejection = RequestRefusal;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, RequestRefusal> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, RequestRefusal> {
         let (parts, body) = request.into_parts();
         let requester = requester(&parts)?;
         let bytes_max = match &requester {
@@ -62,6 +63,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonRequest<T> {
         let body = body
             .map_err(|error| unread(error.as_ref(), bytes_max))?
             .to_bytes();
+        // It may have come long after the head.
+        app.still_counts(&requester)?;
         check_type(&parts.headers, &body)?;
         let caller = Asker {
             author: author(&parts, &requester)?,

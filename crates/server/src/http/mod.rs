@@ -34,7 +34,7 @@ use axum::http::Method;
 use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
-use model::api::{Moment, NodeView, RememberedSystem};
+use model::api::{Moment, RememberedSystem};
 use parking_lot::Mutex;
 use requester::Requester;
 use serde_json::Value;
@@ -100,21 +100,15 @@ impl App {
         }
     }
 
-    /// A node's view, with what only a server of this system can add to what is remembered of it.
-    fn proven_view(&self, view: NodeView) -> NodeView {
-        let proof = self.authority.proof_of_text(&view.remembered().to_prove());
-        NodeView { proof, ..view }
-    }
-
-    /// What somebody says to remember of the system: what no server has told is left out.
+    /// What somebody says to remember of the system: what no server has told, at the moment that is believed, is left out.
     fn believed_memory(
-        &self,
         requester: &Requester,
+        seen: Option<Moment>,
         told: Option<Box<RememberedSystem>>,
     ) -> Option<Box<RememberedSystem>> {
         let told = told?;
-        let is_proven = || told.proof == self.authority.proof_of_text(&told.to_prove());
-        if matches!(requester, Requester::TokenHolder) || is_proven() {
+        let is_of_then = || seen.is_some_and(|seen| seen.memory == told.digest());
+        if matches!(requester, Requester::TokenHolder) || is_of_then() {
             return Some(told);
         }
         Some(Box::new(RememberedSystem {
@@ -123,8 +117,11 @@ impl App {
         }))
     }
 
-    /// Whether somebody who has waited for an answer may still have it.
+    /// Whether somebody who has waited for an answer may still have it, and what comes late in a request may still be done.
     fn still_counts(&self, requester: &Requester) -> Result<(), RequestRefusal> {
+        if let Requester::Claimed(caller) = requester {
+            return auth::still_claimed(self, caller);
+        }
         match requester.asker() {
             Some(asker) => still_counts(&self.state_writer.state(), &asker),
             None => Ok(()),

@@ -29,7 +29,8 @@ pub(super) async fn enrol(
         return Err(refusal);
     }
     asked.body.moment = app.believed(&requester, asked.body.moment);
-    asked.body.remembered = app.believed_memory(&requester, asked.body.remembered);
+    asked.body.remembered =
+        App::believed_memory(&requester, asked.body.moment, asked.body.remembered);
     let Some(text) = &asked.body.certificate_request else {
         if matches!(requester, Requester::Invited(_)) {
             return Err(refuse(

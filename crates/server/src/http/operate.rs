@@ -3,12 +3,13 @@
 use super::App;
 use super::json_request::{JsonRequest, Queried};
 use super::pages::limit;
+use super::requester::Requester;
 use super::sync::{WAIT_MAX, waited};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::Order;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use model::api::{
     Approval, ApproveRequest, Event, Page, Pause, PauseRequest, Problem, PublicRequest,
     RetireRequest, Retirement, SystemView,
@@ -80,6 +81,7 @@ pub(super) struct EventQuery {
 /// The history, oldest first; `next` is always where to go on.
 pub(super) async fn events(
     State(app): State<App>,
+    Extension(requester): Extension<Requester>,
     Queried(query): Queried<EventQuery>,
 ) -> Result<Json<Page<Event>>, RequestRefusal> {
     let after = query.after.unwrap_or(0);
@@ -96,6 +98,7 @@ pub(super) async fn events(
             )
         })?;
         if !items.is_empty() || !waited(&app, &mut changed, deadline).await {
+            app.still_counts(&requester)?;
             let next = items.last().map_or(after, |event| event.sequence);
             return Ok(Json(Page {
                 items,

@@ -41,6 +41,8 @@ pub(crate) struct CertifiedCaller {
 pub(crate) struct ClaimedCaller {
     pub(crate) principal: Principal,
     pub(crate) role: Role,
+    /// Until when the token counts.
+    pub(crate) expires_at_ms: u64,
 }
 
 impl CertifiedCaller {

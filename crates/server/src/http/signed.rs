@@ -48,6 +48,7 @@ pub(super) async fn begin(
     asked: JsonRequest<BeginRepositoryRequest>,
 ) -> Result<Json<RepositoryView>, RequestRefusal> {
     let _turn = app.signed.turn().await?;
+    app.still_counts(&asked.caller.requester)?;
     app.catch_up().await?;
     let first = FirstDocuments {
         root: asked.body.root.into_bytes(),
@@ -66,6 +67,7 @@ pub(super) async fn sign(
     asked: JsonRequest<SignRequest>,
 ) -> Result<Json<RepositoryView>, RequestRefusal> {
     let _turn = app.signed.turn().await?;
+    app.still_counts(&asked.caller.requester)?;
     app.catch_up().await?;
     let signed = SignedByPeople {
         root: asked.body.root.map(String::into_bytes),
@@ -83,6 +85,7 @@ pub(super) async fn take_back(
     asked: JsonRequest<SealedRequest>,
 ) -> Result<Json<RepositoryView>, RequestRefusal> {
     let _turn = app.signed.turn().await?;
+    app.still_counts(&asked.caller.requester)?;
     let sealed = SealedDocuments {
         root: asked.body.root.into_bytes(),
         targets: asked.body.targets.into_bytes(),

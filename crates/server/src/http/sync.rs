@@ -46,7 +46,8 @@ pub(super) async fn sync(
         return Err(refusal);
     }
     asked.body.moment = app.believed(requester, asked.body.moment);
-    asked.body.remembered = app.believed_memory(requester, asked.body.remembered);
+    asked.body.remembered =
+        App::believed_memory(requester, asked.body.moment, asked.body.remembered);
     let seen = asked.body.seen_view;
     let mut changed = app.state_writer.told();
     let number = asked.body.number;
@@ -76,8 +77,7 @@ pub(super) async fn sync(
     app.still_counts(&caller.requester)?;
     let now_ms = app.config.clock.now_ms();
     let state = app.state_writer.state();
-    let view =
-        (Some(state.told.number(node)) != seen).then(|| app.proven_view(state.node_view(node)));
+    let view = (Some(state.told.number(node)) != seen).then(|| state.node_view(node));
     let moment = state.moment().map(|moment| app.proven(moment));
     Ok(Json(SyncResponse {
         now_ms,

@@ -87,14 +87,16 @@ fn pause(draft: &mut Draft<'_>) {
     })));
 }
 
-/// Callers without a label are served on as they were.
+/// Callers without a label are served on as they were, also by a version that has to be published here again first: until then nodes go by
+/// what they know.
 fn take_back_public(draft: &mut Draft<'_>, remembered: &RememberedSystem) {
     let state = draft.state;
     for (service, version) in &remembered.public {
         let known = state
             .summary(*version)
             .is_some_and(|upgrade| !upgrade.withdrawn);
-        let alive = known && *version > state.retiring_through;
+        let is_lost = *version > state.history.newest();
+        let alive = (known || is_lost) && *version > state.retiring_through;
         if !alive || state.public.get(service) == Some(version) {
             continue;
         }

@@ -27,6 +27,7 @@ impl SystemState {
             life: life.life,
             commit: self.generation,
             event: self.last_event,
+            memory: self.memory().digest(),
             proof: 0,
         })
     }
@@ -85,6 +86,7 @@ mod tests {
             life: of.life,
             commit,
             event: 0,
+            memory: 0,
             proof: 0,
         }
     }

@@ -1,7 +1,7 @@
 //! The state as agents and people get it.
 
 use super::SystemState;
-use model::api::{NodeView, PrincipalKind, SystemView, UpgradeSummary};
+use model::api::{NodeView, PrincipalKind, RememberedSystem, SystemView, UpgradeSummary};
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
 
@@ -93,6 +93,20 @@ impl SystemState {
             .collect()
     }
 
+    /// What nodes are to remember of the system, for a server that has lost it.
+    pub(crate) fn memory(&self) -> RememberedSystem {
+        let withdrawn = self.withdrawn.iter().filter_map(|version| {
+            let summary = self.summary(*version)?;
+            Some((*version, summary.manifest_sha256))
+        });
+        RememberedSystem {
+            system: self.system.clone().unwrap_or_default().0,
+            withdrawn: withdrawn.collect(),
+            public: self.public.clone(),
+            retiring_through: self.retiring_through,
+        }
+    }
+
     /// What a node needs to know.
     pub(crate) fn node_view(&self, node: NodeId) -> NodeView {
         let (system, system_id) = self.system.clone().unwrap_or_default();
@@ -107,7 +121,6 @@ impl SystemState {
             retiring_through: self.retiring_through,
             retired_through: self.retired_through,
             retry: self.nodes.get(&node).map_or(0, |fact| fact.retry),
-            proof: 0,
         }
     }
 

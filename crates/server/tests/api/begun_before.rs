@@ -1,9 +1,9 @@
 //! Requests that were begun before a key was revoked: what was asked for is not done after it.
 
-use crate::callers::{Caller, node, started};
+use crate::callers::{Caller, node, operator, started};
 use crate::support::{Running, kind, report};
 use identity::Credential;
-use model::api::{NewEvent, NodeIdentity, PauseRequest, Principal, SyncRequest};
+use model::api::{NewEvent, NodeIdentity, PauseRequest, Principal, Role, SyncRequest};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +29,22 @@ async fn head(stream: &mut TlsStream<TcpStream>) -> String {
         seen.push(stream.read_u8().await.expect("a head"));
     }
     String::from_utf8(seen).expect("text")
+}
+
+/// A request of which the server has the head, and waits for the body: it has looked at who asks.
+async fn begun(
+    server: &Running,
+    credential: &Credential,
+    path: &str,
+    length: usize,
+) -> TlsStream<TcpStream> {
+    let mut stream = connected(server, credential).await;
+    let begun = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(begun.as_bytes()).await.expect("sent");
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 100 "));
+    stream
 }
 
 async fn revoke(server: &Running, name: &str) {
@@ -61,14 +77,8 @@ async fn a_request_whose_body_comes_after_the_revocation_does_nothing() {
         ..SyncRequest::default()
     };
     let body = serde_json::to_vec(&asked).expect("JSON");
-    let mut stream = connected(&server, &own(&a)).await;
-    let begun = format!(
-        "POST /v1/nodes/{}/sync HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
-        enrolled.node,
-        body.len()
-    );
-    stream.write_all(begun.as_bytes()).await.expect("sent");
-    assert!(head(&mut stream).await.starts_with("HTTP/1.1 100 "));
+    let path = format!("/v1/nodes/{}/sync", enrolled.node);
+    let mut stream = begun(&server, &own(&a), &path, body.len()).await;
     revoke(&server, "a").await;
     stream.write_all(&body).await.expect("sent");
     let answer = head(&mut stream).await;
@@ -127,5 +137,48 @@ async fn whoever_waits_for_news_when_the_key_is_revoked_gets_none() {
     };
     let (answer, ()) = tokio::join!(waits, meanwhile);
     assert_eq!(kind(answer), "/problems/identity-ended");
+    server.stop().await;
+}
+
+/// What a publisher signs is stored without a decision about the state: the signed repository is not changed either.
+#[tokio::test]
+async fn nothing_is_taken_from_a_publisher_after_the_revocation() {
+    let (_site, server) = started().await;
+    for (number, path) in [
+        "/v1/repository/metadata",
+        "/v1/repository/sealed",
+        "/v1/repository",
+        "/v1/upgrades",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("pat-{number}");
+        let pat = operator(&server, &name, Role::Admin).await;
+        let mut stream = begun(&server, &own(&pat), path, 2).await;
+        let revoked = server.client.revoke(&Principal::operator(&name)).await;
+        revoked.expect("revoked");
+        stream.write_all(b"{}").await.expect("sent");
+        let answer = head(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+    }
+    server.stop().await;
+}
+
+/// A viewer who waits for the next entry of the history is not told it.
+#[tokio::test]
+async fn whoever_waits_for_the_history_when_the_key_is_revoked_is_told_no_more() {
+    let (_site, server) = started().await;
+    let vic = operator(&server, "vic", Role::Viewer).await;
+    let history = vic.client.events(None, None, None).await.expect("answers");
+    let waits = vic
+        .client
+        .events(history.next.as_deref(), None, Some(Duration::from_secs(20)));
+    let revoked = async {
+        let revoked = server.client.revoke(&Principal::operator("vic")).await;
+        revoked.expect("revoked");
+    };
+    let (told, ()) = tokio::join!(waits, revoked);
+    assert_eq!(kind(told), "/problems/identity-ended");
     server.stop().await;
 }

@@ -113,6 +113,43 @@ async fn what_no_server_has_told_is_not_taken_back() {
     server.stop().await;
 }
 
+/// A node tells with the newest moment what it was told before that: it was so once, and is not what was lost.
+#[tokio::test]
+async fn what_was_so_earlier_is_not_taken_back() {
+    let (site, server) = started().await;
+    let published = server.publish(&bundle(2, ""), false).await;
+    published.expect("published");
+    let (a, enrolled) = node(&server, "a").await;
+    let (_, earlier) = heard(&a, &enrolled, "a").await;
+    let all = model::api::PublicRequest {
+        service: None,
+        version: Version(2),
+    };
+    server.client.set_public(&all).await.expect("moved");
+    server.stop().await;
+    let (data, yesterdays) = (
+        site.data.path().join("server"),
+        site.data.path().join("yesterday"),
+    );
+    copy_database(&data, &yesterdays);
+    let server = site.start().await;
+    let client = over_tls(&server, None);
+    client.show(a.own().credential().expect("readable"));
+    let a = Caller { client, ..a };
+    let (moment, now) = heard(&a, &enrolled, "a").await;
+    assert_ne!(earlier.public, now.public);
+    server.stop().await;
+    site.lose_database();
+    copy_database(&yesterdays, &data);
+    site.pass_ms(HOUR_MS);
+    let server = site.start().await;
+    let _a = enrols_again(&server, a, "a", moment, earlier.remembered()).await;
+    let system = server.client.system().await.expect("answers");
+    assert!(system.paused.is_some(), "it was set back");
+    assert_eq!(system.public, now.public);
+    server.stop().await;
+}
+
 /// The history says who a node is that tells something: only what happens at nodes is theirs to tell.
 #[tokio::test]
 async fn a_node_writes_nothing_into_the_history_that_servers_decide() {

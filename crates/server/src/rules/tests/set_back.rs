@@ -35,6 +35,7 @@ fn lost() -> Moment {
         life: 99,
         commit: 45,
         event: 500,
+        memory: 0,
         proof: 0,
     }
 }
