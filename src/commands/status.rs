@@ -1,11 +1,15 @@
-//! `upstart status`: the whole system on one screen.
+//! `upstart status`: the whole system on one screen; where there are many nodes, they are counted.
 
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
 use crate::{describe, output};
 use clap::Args;
-use model::api::{DisagreeingNode, SystemView, UpgradeSummary};
+use client::Client;
+use model::api::{DisagreeingNode, FleetView, SystemView, UpgradeSummary};
+
+/// So many nodes are shown one by one.
+const NODES_SHOWN: u64 = 200;
 
 /// Arguments of `upstart status`.
 #[derive(Debug, Args)]
@@ -14,16 +18,39 @@ pub(crate) struct StatusArgs {}
 /// `upstart status`.
 pub(crate) fn run(globals: &Globals, _arguments: &StatusArgs) -> CommandOutcome {
     let client = connect(globals)?;
-    let view = wait_for(async { client.system().await.map_err(explain) })?;
     if globals.json {
-        output::json(&view)?
-    } else {
-        print(&view)?
+        let view = wait_for(async { client.system().await.map_err(explain) })?;
+        output::json(&view)?;
+        return Ok(CommandEnd::Yes);
+    }
+    match wait_for(ask(&client))? {
+        Asked::Nodes(view) => print(&view, None)?,
+        Asked::Counts(fleet) => print(&fleet.system, Some(&fleet))?,
     }
     Ok(CommandEnd::Yes)
 }
 
-fn print(view: &SystemView) -> anyhow::Result<()> {
+/// What the server has answered.
+enum Asked {
+    Nodes(SystemView),
+    Counts(FleetView),
+}
+
+/// Asks for what fits a screen. A server from before does not count.
+async fn ask(client: &Client) -> anyhow::Result<Asked> {
+    match client.fleet().await {
+        Ok(fleet) if fleet.nodes > NODES_SHOWN => Ok(Asked::Counts(fleet)),
+        Ok(_) => Ok(Asked::Nodes(client.system().await.map_err(explain)?)),
+        Err(error) if error.kind() == Some("/problems/unknown-route") => {
+            Ok(Asked::Nodes(client.system().await.map_err(explain)?))
+        }
+        Err(error) => Err(explain(error)),
+    }
+}
+
+fn print(view: &SystemView, counts: Option<&FleetView>) -> anyhow::Result<()> {
+    let nodes = counts.map_or(view.nodes.len(), |fleet| fleet.nodes as usize);
+    let permits = counts.map_or(view.permits.len(), |fleet| fleet.permits as usize);
     if view.upgrades.is_empty() {
         output::line("No system yet: `upstart publish DIR` with version 1 defines it.")?;
         return socket(view);
@@ -31,7 +58,7 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
     output::line(format!(
         "System {} ({})",
         view.system,
-        output::counted(view.nodes.len(), "node", "nodes")
+        output::counted(nodes, "node", "nodes")
     ))?;
     if let Some(trouble) = &view.trouble {
         output::line(format!(
@@ -55,7 +82,7 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
         ))?;
     }
     output::line("")?;
-    versions(view)?;
+    versions(view, counts)?;
     if !view.public.is_empty() {
         let services: Vec<String> = view
             .public
@@ -64,17 +91,42 @@ fn print(view: &SystemView) -> anyhow::Result<()> {
             .collect();
         output::line(format!("\nPublic versions: {}", services.join(", ")))?;
     }
-    if !view.permits.is_empty() {
-        output::line(format!(
-            "Permits held: {} (`upstart permit list`)",
-            view.permits.len()
-        ))?;
+    if permits > 0 {
+        output::line(format!("Permits held: {permits} (`upstart permit list`)"))?;
     }
     output::line("")?;
+    if let Some(fleet) = counts {
+        return standings(fleet);
+    }
     if view.nodes.is_empty() {
         return output::line(describe::NO_NODES);
     }
     output::print_table(&describe::nodes_table(view.nodes.iter()))
+}
+
+/// How many nodes of each class stand where.
+fn standings(fleet: &FleetView) -> anyhow::Result<()> {
+    let mut table = output::table([
+        "CLASS",
+        "VERSION",
+        "NODES",
+        "RUNNING",
+        "NOT HEARD",
+        "BLOCKED",
+    ]);
+    for standing in &fleet.standings {
+        let unheard = standing.nodes - standing.reachable;
+        table.add_row([
+            standing.class.clone(),
+            standing.version.to_string(),
+            standing.nodes.to_string(),
+            standing.running.to_string(),
+            unheard.to_string(),
+            standing.blocked.to_string(),
+        ]);
+    }
+    output::print_table(&table)?;
+    output::line("\n`upstart nodes` lists them one by one.")
 }
 
 /// Who is in the way of those who need no token.
@@ -104,7 +156,7 @@ fn disagreeing(view: &SystemView) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn versions(view: &SystemView) -> anyhow::Result<()> {
+fn versions(view: &SystemView, counts: Option<&FleetView>) -> anyhow::Result<()> {
     let mut table = output::table([
         "VERSION",
         "FROM",
@@ -119,7 +171,10 @@ fn versions(view: &SystemView) -> anyhow::Result<()> {
             upgrade.from.to_string(),
             upgrade.revision.to_string(),
             describe::upgrade(view, upgrade).to_owned(),
-            nodes_at(view, upgrade),
+            counts.map_or_else(
+                || nodes_at(view, upgrade),
+                |fleet| counted_at(fleet, upgrade),
+            ),
             upgrade.description.clone(),
         ]);
     }
@@ -132,4 +187,11 @@ fn nodes_at(view: &SystemView, upgrade: &UpgradeSummary) -> String {
         (newest, 0) => newest.to_string(),
         (newest, older) => format!("{newest}, and {older} at older revisions"),
     }
+}
+
+/// The same of many nodes, whatever revision of it they run.
+fn counted_at(fleet: &FleetView, upgrade: &UpgradeSummary) -> String {
+    let here = fleet.standings.iter();
+    let here = here.filter(|standing| standing.version == upgrade.version);
+    here.map(|standing| standing.nodes).sum::<u64>().to_string()
 }

@@ -107,7 +107,18 @@ impl Workspace {
     /// # Errors
     /// When they do not build.
     pub fn build(&self, profile: Profile) -> anyhow::Result<PathBuf> {
-        let mut command = self.cargo(["build", "--package=upstart", "--package=preload"]);
+        Ok(self
+            .build_packages(&["upstart", "preload"], profile)?
+            .join("upstart"))
+    }
+
+    /// Builds these packages, and says in which folder their programs are.
+    ///
+    /// # Errors
+    /// When they do not build.
+    pub fn build_packages(&self, names: &[&str], profile: Profile) -> anyhow::Result<PathBuf> {
+        let packages = names.iter().map(|name| format!("--package={name}"));
+        let mut command = self.cargo(["build".to_owned()].into_iter().chain(packages));
         if profile == Profile::Release {
             command.arg("--release");
         }
@@ -117,7 +128,7 @@ impl Workspace {
         } else {
             "debug"
         };
-        Ok(self.target(folder).join("upstart"))
+        Ok(self.target(folder))
     }
 }
 

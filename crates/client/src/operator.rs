@@ -3,14 +3,22 @@
 use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
-    Approval, ApproveRequest, Event, Page, Pause, PauseRequest, PublicRequest, RetireRequest,
-    Retirement, SystemView,
+    Approval, ApproveRequest, Event, FleetView, Page, Pause, PauseRequest, PublicRequest,
+    RetireRequest, Retirement, SystemView,
 };
 use model::ids::Version;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Client {
+    /// The system with its nodes counted (`GET /v1/fleet`): as large for many nodes as for few.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn fleet(&self) -> Result<FleetView, ClientError> {
+        self.ask(OutgoingRequest::get(&["v1", "fleet"])).await
+    }
+
     /// The whole system as the server sees it (`GET /v1/system`).
     ///
     /// # Errors

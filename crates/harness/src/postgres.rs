@@ -156,6 +156,11 @@ impl Postgres {
         });
     }
 
+    /// Its process, whose children serve the callers.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("PostgreSQL runs").id()
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

@@ -162,9 +162,7 @@ impl CredentialFolder {
     /// # Errors
     /// The cryptography fails.
     pub fn request(&self) -> Result<String, IdentityError> {
-        let request = CertificateParams::default().serialize_request(&self.key);
-        let request = request.map_err(crypto("sign a request for a certificate"))?;
-        Ok(files::pem("CERTIFICATE REQUEST", request.der()))
+        request(&self.key)
     }
 
     /// The key with the certificate that was kept; `None` where none was.
@@ -203,33 +201,39 @@ impl CredentialFolder {
     }
 
     fn read(&self, path: &Path, text: &str) -> Result<Credential, IdentityError> {
-        let damaged = |why: String| IdentityError::Damaged {
+        credential(&self.key, text).map_err(|why| IdentityError::Damaged {
             path: path.to_owned(),
             why,
-        };
-        let certificates: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-        let certificates = certificates.map_err(|error| damaged(error.to_string()))?;
-        let [certificate, authority] = certificates.as_slice() else {
-            return Err(damaged(
-                "it does not hold a certificate and its authority's".to_owned(),
-            ));
-        };
-        let says =
-            PeerCertificate::read(certificate).map_err(|error| damaged(error.to_string()))?;
-        let own = rcgen::PublicKeyData::subject_public_key_info(&self.key);
-        if says.key != crate::peer::key_digest(&own) {
-            return Err(damaged("its certificate is of another key".to_owned()));
-        }
-        let pin = Pin::of_certificate(authority)
-            .ok_or_else(|| damaged("its authority's certificate cannot be read".to_owned()))?;
-        let key = PrivateKeyDer::try_from(self.key.serialize_der());
-        let key = key.map_err(|error| damaged(error.to_owned()))?;
-        Ok(Credential {
-            key: Arc::new(key),
-            certificate: certificate.clone(),
-            pin,
-            says,
         })
     }
+}
+
+/// A request for a certificate of a key (PKCS #10, PEM).
+pub(crate) fn request(key: &KeyPair) -> Result<String, IdentityError> {
+    let request = CertificateParams::default().serialize_request(key);
+    let request = request.map_err(crypto("sign a request for a certificate"))?;
+    Ok(files::pem("CERTIFICATE REQUEST", request.der()))
+}
+
+/// A key with its certificate, behind which the authority's stands (PEM); or why they are of no use.
+pub(crate) fn credential(key: &KeyPair, text: &str) -> Result<Credential, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let certificates = certificates.map_err(|error| error.to_string())?;
+    let [certificate, authority] = certificates.as_slice() else {
+        return Err("it does not hold a certificate and its authority's".to_owned());
+    };
+    let says = PeerCertificate::read(certificate).map_err(|error| error.to_string())?;
+    let own = rcgen::PublicKeyData::subject_public_key_info(key);
+    if says.key != crate::peer::key_digest(&own) {
+        return Err("its certificate is of another key".to_owned());
+    }
+    let pin = Pin::of_certificate(authority)
+        .ok_or_else(|| "its authority's certificate cannot be read".to_owned())?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(str::to_owned)?;
+    Ok(Credential {
+        key: Arc::new(key),
+        certificate: certificate.clone(),
+        pin,
+        says,
+    })
 }

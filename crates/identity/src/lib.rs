@@ -13,6 +13,7 @@ mod issuer;
 mod peer;
 mod pin;
 mod tls;
+mod unkept;
 
 pub use authority::{Authority, CertificateTerms, KeyRequest};
 pub use credential::{Credential, CredentialFolder};
@@ -22,6 +23,7 @@ pub use issuer::{
 pub use peer::PeerCertificate;
 pub use pin::{Pin, PinnedToken};
 pub use tls::{UNPROVEN, client_config, server_config};
+pub use unkept::UnkeptKey;
 
 use std::io;
 use std::path::PathBuf;

@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How the error begins where what listens is no server of the authority with the pin that follows.
 pub const UNPROVEN: &str = "does not show that it is a server of the authority with the pin";
 
+/// How many sessions a caller can go on with from each connection: an agent opens one at a time.
+const TICKETS: usize = 1;
+
 /// How a server of this authority speaks: it has a new key for each of its lives, and asks callers for their certificates. Those who have
 /// none are let in; what they may do is decided request by request. So is what comes of a certificate that has expired.
 ///
@@ -37,12 +40,16 @@ pub fn server_config(authority: &Authority) -> Result<ServerConfig, IdentityErro
             .build()
             .map_err(crypto("check certificates by the authority's"))?;
     let (chain, key) = authority.server()?;
-    ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(crypto("speak TLS 1.3"))?
         .with_client_cert_verifier(Arc::new(CertifiedCallers(verifier)))
         .with_single_cert(chain, key)
-        .map_err(crypto("use the server's key"))
+        .map_err(crypto("use the server's key"))?;
+    // Callers keep what a session needs, encrypted for this server alone, so that however many come back, none costs a signature.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(crypto("make keys for tickets"))?;
+    config.send_tls13_tickets = TICKETS;
+    Ok(config)
 }
 
 /// How a caller speaks with servers of the authority with this pin, showing a credential where it has one. Without a pin whoever listens

@@ -24,8 +24,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-/// How many strangers are connected at most.
-const STRANGERS_MAX: usize = 256;
+/// How many strangers are connected at most: as many as a large system's agents come in a few tenths of a second, so that none of them is
+/// sent away when the server has stood still for a moment.
+const STRANGERS_MAX: usize = 1024;
 
 /// How long a stranger may take to show a token: it stands in the head of the first request.
 const STRANGER_LIMIT: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ mod distribution;
 mod figures;
 mod runner;
 mod same_version;
+mod server;
 mod snapshot;
 pub(crate) mod stage;
 
@@ -29,6 +30,8 @@ enum What {
     Adapters(adapters::Options),
     /// How much of a large artifact moves when little of it has changed, and how many copies many fetchers cost the server
     Distribution(distribution::Options),
+    /// How many nodes a server serves, over SQLite and PostgreSQL, while an upgrade rolls through all groups
+    Server(server::Options),
     /// How long a node with a large state is unavailable while it upgrades, on XFS, btrfs and ext4
     Snapshot(Snapshot),
 }
@@ -93,6 +96,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         What::CrossVersion(options) => cross_version::run(options),
         What::Adapters(options) => adapters::run(options),
         What::Distribution(options) => distribution::run(options),
+        What::Server(options) => server::run(options),
         What::Snapshot(options) => snapshot::run_all(options),
     }
 }

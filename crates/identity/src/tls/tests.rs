@@ -4,7 +4,7 @@ use super::{client_config, server_config};
 use crate::{Authority, CertificateTerms, Credential, CredentialFolder, KeyRequest};
 use model::api::Principal;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
 use std::sync::Arc;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -34,17 +34,35 @@ fn certified(authority: &Authority, name: &str, counter: u64, hours: u64) -> Cre
 /// Shakes hands in memory; gives what the server sees of the client's certificate.
 fn shake(authority: &Authority, client: ClientConfig) -> Result<Option<Vec<u8>>, String> {
     let config = Arc::new(server_config(authority).expect("a configuration"));
-    let mut server = ServerConnection::new(config).expect("a server");
+    let shaken = shake_with(&config, &Arc::new(client))?;
+    Ok(shaken.shown)
+}
+
+/// What came of shaking hands.
+struct Shaken {
+    shown: Option<Vec<u8>>,
+    kind: Option<HandshakeKind>,
+}
+
+fn shake_with(config: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Result<Shaken, String> {
+    let mut server = ServerConnection::new(Arc::clone(config)).expect("a server");
     let name = ServerName::try_from("10.0.0.5").expect("an address");
-    let mut client = ClientConnection::new(Arc::new(client), name).expect("a client");
-    while client.is_handshaking() || server.is_handshaking() {
+    let mut client = ClientConnection::new(Arc::clone(client), name).expect("a client");
+    // Once more at the end: what the server gives for the next time comes behind the handshake.
+    let mut is_over = false;
+    while !is_over {
+        is_over = !client.is_handshaking() && !server.is_handshaking();
         let mut wire = Vec::new();
         client.write_tls(&mut wire).expect("in memory");
-        server.read_tls(&mut wire.as_slice()).expect("in memory");
+        if !wire.is_empty() {
+            server.read_tls(&mut wire.as_slice()).expect("in memory");
+        }
         let read = server.process_new_packets();
         let mut wire = Vec::new();
         server.write_tls(&mut wire).expect("in memory");
-        client.read_tls(&mut wire.as_slice()).expect("in memory");
+        if !wire.is_empty() {
+            client.read_tls(&mut wire.as_slice()).expect("in memory");
+        }
         client
             .process_new_packets()
             .map_err(|error| error.to_string())?;
@@ -53,7 +71,43 @@ fn shake(authority: &Authority, client: ClientConfig) -> Result<Option<Vec<u8>>,
     let shown = server
         .peer_certificates()
         .and_then(|shown| shown.first().cloned());
-    Ok(shown.map(|certificate| certificate.to_vec()))
+    Ok(Shaken {
+        shown: shown.map(|certificate| certificate.to_vec()),
+        kind: server.handshake_kind(),
+    })
+}
+
+#[test]
+fn whoever_comes_back_goes_on_with_a_session_and_is_known_by_the_same_certificate() {
+    let (_folder, authority) = authority();
+    let server = Arc::new(server_config(&authority).expect("a configuration"));
+    let clients = ["a", "b"].map(|name| {
+        let credential = certified(&authority, name, 1, 24);
+        Arc::new(client_config(Some(authority.pin()), Some(&credential)).expect("a configuration"))
+    });
+    let first = clients
+        .each_ref()
+        .map(|client| shake_with(&server, client).expect("let in"));
+    assert!(
+        first
+            .iter()
+            .all(|shaken| shaken.kind == Some(HandshakeKind::Full))
+    );
+    for _ in 0..3 {
+        for (client, first) in clients.iter().zip(&first) {
+            let again = shake_with(&server, client).expect("let in");
+            assert_eq!(again.kind, Some(HandshakeKind::Resumed));
+            assert_eq!(again.shown, first.shown);
+        }
+    }
+    let restarted = Arc::new(server_config(&authority).expect("a configuration"));
+    let elsewhere = shake_with(&restarted, &clients[0]).expect("let in");
+    assert_eq!(
+        elsewhere.kind,
+        Some(HandshakeKind::Full),
+        "another server's keys"
+    );
+    assert_eq!(elsewhere.shown, first[0].shown);
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub use operator::{
 pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;
 pub use view::{
-    Approval, DisagreeingNode, NodeFact, NodeView, Pause, PermitFact, SystemView, UpgradeSummary,
+    Approval, DisagreeingNode, FleetStanding, FleetView, NodeFact, NodeView, Pause, PermitFact,
+    SystemView, UpgradeSummary,
 };
 pub use wait_code::WaitCode;

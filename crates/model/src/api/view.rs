@@ -55,6 +55,38 @@ pub struct SystemView {
     pub socket_taken: Option<String>,
 }
 
+/// The whole system without its nodes one by one: as large for many nodes as for few.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FleetView {
+    /// The system; its `nodes` and `permits` are left empty.
+    pub system: SystemView,
+    /// How many nodes are enrolled and not forgotten.
+    pub nodes: u64,
+    /// How many permits are held now.
+    pub permits: u64,
+    /// How many nodes of each class have settled at each version, oldest version first.
+    pub standings: Vec<FleetStanding>,
+}
+
+/// The nodes of one class at one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FleetStanding {
+    /// The version; zero for nodes that have not started yet.
+    pub version: Version,
+    /// The class.
+    pub class: String,
+    /// How many.
+    pub nodes: u64,
+    /// How many of them are heard.
+    pub reachable: u64,
+    /// How many of those have their software running.
+    pub running: u64,
+    /// How many are back from a version that they have tried.
+    pub blocked: u64,
+}
+
 /// A node whose upgrade is not the server's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -129,7 +129,7 @@ impl ClassTally {
     }
 }
 
-fn step(number: &mut usize, counts: bool, is_in: bool) {
+pub(super) fn step(number: &mut usize, counts: bool, is_in: bool) {
     match (counts, is_in) {
         (false, _) => {}
         (true, true) => *number += 1,

@@ -3,11 +3,13 @@
 
 mod class;
 mod some_nodes;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use class::ClassTally;
 pub use some_nodes::SomeNodes;
+pub use standing::{ClassStanding, Standings};
 
 use crate::api::{ChildState, NodeFact, Phase};
 use crate::ids::{NodeId, Place, Version};
@@ -131,6 +133,7 @@ pub struct Fleet {
     answering: BTreeMap<Version, NodeNameSet>,
     classes: BTreeMap<(Version, Arc<str>), ClassTally>,
     groups: BTreeMap<(Version, Arc<str>), GroupTally>,
+    standings: Standings,
 }
 
 /// A group within which unavailability is limited.
@@ -174,7 +177,13 @@ impl Fleet {
         self.nodes.is_empty()
     }
 
+    /// Where the nodes stand.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
+    }
+
     fn count(&mut self, node: &CountedNode, is_in: bool) {
+        self.standings.count(node, is_in);
         if node.reachable && node.version > Version(0) {
             let names = self.answering.entry(node.staged).or_default();
             names.set(&node.name, is_in);

@@ -13,6 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use model::api::{EnrolRequest, Enrolled, NodeFact, Page, Principal, Problem};
 use serde_json::Value;
+use std::ops::Bound;
+use std::sync::Arc;
 
 #[utoipa::path(post, path = "/v1/nodes", tag = "nodes", request_body = EnrolRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request happen once")),
@@ -99,11 +101,17 @@ pub(super) async fn list(
     Queried(query): Queried<PageQuery>,
 ) -> Result<Json<Page<NodeFact>>, RequestRefusal> {
     let state = app.state_writer.state();
-    let nodes = state.names.iter().filter_map(|(name, node)| {
+    // The page is found by its name, however many come before it.
+    let begin = query.after().map_or(Bound::Unbounded, Bound::Excluded);
+    let names = state.names.range::<str, _>((begin, Bound::Unbounded));
+    let nodes = names.filter_map(|(name, node)| {
         let fact = state.nodes.get(node)?;
-        Some((name.clone(), fact.as_ref().clone()))
+        Some((name.clone(), Arc::clone(fact)))
     });
-    Ok(Json(query.page(nodes, |cursor, after| cursor > after)))
+    let Page { items, next } = query.page(nodes, |_, _| true);
+    drop(state);
+    let items = items.iter().map(|fact| fact.as_ref().clone()).collect();
+    Ok(Json(Page { items, next }))
 }
 
 #[utoipa::path(get, path = "/v1/nodes/{node}", tag = "nodes",

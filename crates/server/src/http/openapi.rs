@@ -12,7 +12,7 @@ use utoipa::OpenApi;
         description = "Repository and upgrade database of one system. Errors are RFC 9457 problems with stable types."
     ),
     paths(
-        document, operate::system, operate::events, operate::pause, operate::resume, operate::approve,
+        document, operate::system, operate::fleet, operate::events, operate::pause, operate::resume, operate::approve,
         operate::set_public, operate::retire, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
         sync::sync, members::members, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,

@@ -11,12 +11,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use model::api::{
-    Approval, ApproveRequest, Event, Page, Pause, PauseRequest, Problem, PublicRequest,
-    RetireRequest, Retirement, SystemView,
+    Approval, ApproveRequest, Event, FleetView, NodeFact, Page, Pause, PauseRequest, Problem,
+    PublicRequest, RetireRequest, Retirement, SystemView,
 };
 use model::ids::Version;
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use utoipa::IntoParams;
@@ -32,11 +33,31 @@ const DAMAGED_LIMIT: Duration = Duration::from_secs(2);
 /// The whole system as the server sees it.
 pub(super) async fn system(State(app): State<App>) -> Json<SystemView> {
     let now_ms = app.config.clock.now_ms();
-    let mut view = app.state_writer.state().system_view(now_ms);
+    let (mut view, nodes) = {
+        let state = app.state_writer.state();
+        let nodes: Vec<Arc<NodeFact>> = state.nodes.values().cloned().collect();
+        (state.view_without_nodes(now_ms), nodes)
+    };
+    view.nodes = nodes.iter().map(|fact| fact.as_ref().clone()).collect();
+    Json(completed(&app, view).await)
+}
+
+#[utoipa::path(get, path = "/v1/fleet", tag = "system",
+    responses((status = 200, body = FleetView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+/// The whole system, its nodes counted.
+pub(super) async fn fleet(State(app): State<App>) -> Json<FleetView> {
+    let now_ms = app.config.clock.now_ms();
+    let mut view = app.state_writer.state().fleet_view(now_ms);
+    view.system = completed(&app, view.system).await;
+    Json(view)
+}
+
+/// Adds what the state does not know.
+async fn completed(app: &App, mut view: SystemView) -> SystemView {
     view.trouble = app.state_writer.trouble();
     view.socket_taken = app.missed.name();
-    view.damaged = damaged(&app).await;
-    Json(view)
+    view.damaged = damaged(app).await;
+    view
 }
 
 /// What the repository lacks of published versions, as far as it has not been put back.

@@ -22,6 +22,11 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
+    /// After which entry the page begins.
+    pub(super) fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
     /// How many entries the page may have.
     pub(super) fn limit(&self) -> u32 {
         limit(self.limit)

@@ -64,6 +64,7 @@ fn system() -> Vec<HttpRoute> {
     vec![
         route(Method::GET, "/v1/openapi.json", KNOWN, openapi::document),
         route(Method::GET, "/v1/system", VIEW, operate::system),
+        route(Method::GET, "/v1/fleet", VIEW, operate::fleet),
         route(Method::GET, "/v1/events", VIEW, operate::events),
         route(Method::POST, "/v1/pause", OPERATE, operate::pause),
         route(Method::DELETE, "/v1/pause", OPERATE, operate::resume),

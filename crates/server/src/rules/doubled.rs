@@ -5,6 +5,7 @@ use super::Draft;
 use crate::udb::Change;
 use model::api::{EventKind, NodeFact, SyncNumber};
 use model::ids::NodeId;
+use std::sync::Arc;
 
 /// So many messages after a later agent was heard no agent can have had under way when it ended: it has one at a time, and what a
 /// network has kept of it comes late once or twice.
@@ -31,6 +32,6 @@ pub(super) fn note(draft: &mut Draft<'_>, node: NodeId, now: SyncNumber) {
         fact.name
     );
     let name = fact.name.clone();
-    draft.change(Change::NodeQuietly(Box::new(noted)));
+    draft.change(Change::NodeQuietly(Arc::new(noted)));
     draft.event_by(name, EventKind::NodeDoubled, Some(node), None, message);
 }

@@ -8,6 +8,7 @@ use model::expression::NodeScope;
 use model::ids::{NodeId, Version};
 use model::names;
 use model::release::Lineage;
+use std::sync::Arc;
 
 /// The longest name, class, attribute or host, in bytes: they travel in every view.
 const TEXT_BYTES_MAX: usize = 256;
@@ -145,19 +146,23 @@ fn join_version(draft: &Draft<'_>, lineage: &Lineage) -> Result<Version, Request
     let class_at = |version| lineage.class(version).map(|class| class.name.clone());
     let in_use =
         |version: &Version| *version > state.retiring_through && !state.withdrawn.contains(version);
-    let settled = state
-        .nodes
-        .values()
-        .map(|fact| (fact, fact.report.status.version))
-        .filter(|(_, version)| in_use(version))
-        // What runs there is not what is published here.
-        .filter(|(fact, _)| !state.disagreeing.contains_key(&fact.node))
-        .filter(|(fact, version)| {
-            let mine = class_at(*version);
-            mine.is_some() && mine == state.class_at(fact, *version)
+    // What runs at a node that disagrees is not what is published here.
+    let disagreeing = |version: Version, class: &str| {
+        let nodes = state.disagreeing.keys();
+        let facts = nodes.filter_map(|node| state.nodes.get(node));
+        let there = facts.filter(|fact| fact.report.status.version == version);
+        there
+            .filter(|fact| state.class_at(fact, version).as_deref() == Some(class))
+            .count()
+    };
+    let versions = lineage.versions().iter().rev().copied();
+    let settled = versions.filter(in_use).find(|version| {
+        let class = class_at(*version);
+        class.is_some_and(|class| {
+            let nodes = state.fleet.standings().nodes_at(*version, &class);
+            nodes > disagreeing(*version, &class)
         })
-        .map(|(_, version)| version)
-        .max();
+    });
     let oldest = || {
         let mut versions = lineage.versions().iter().copied().filter(in_use);
         versions.find(|version| lineage.class(*version).is_some())
@@ -209,7 +214,7 @@ fn again(
         return Ok(fact.node);
     }
     let message = format!("{} enrolled again at {}", fact.name, request.host);
-    draft.change(Change::Node(Box::new(renewed)));
+    draft.change(Change::Node(Arc::new(renewed)));
     draft.event_by(
         fact.name.clone(),
         EventKind::NodeEnrolled,
@@ -237,7 +242,7 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Reques
     // Labels of its connections carry the number that it had.
     let node = request.node.filter(free);
     let node = node.unwrap_or(NodeId(state.last_node.0 + 1));
-    draft.change(Change::Node(Box::new(NodeFact {
+    draft.change(Change::Node(Arc::new(NodeFact {
         node,
         name: request.name.clone(),
         class: request.class.clone(),

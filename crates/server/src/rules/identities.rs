@@ -83,7 +83,7 @@ pub(super) fn invite(
         expires_at_ms: now_ms + request.valid_ms,
         key: None,
     };
-    draft.change(Change::Invitation(Box::new(invitation.clone())));
+    draft.change(Change::Invitation(Arc::new(invitation.clone())));
     let message = match request.role {
         Some(role) => format!("{name} is invited as {role}"),
         None => format!("node {name} is invited"),
@@ -158,7 +158,7 @@ pub(super) fn certify(
         certificate: String::new(),
     };
     tell_certified(draft, known.map(AsRef::as_ref), &fact);
-    draft.change(Change::Identity(Box::new(fact)));
+    draft.change(Change::Identity(Arc::new(fact)));
     Ok(certified)
 }
 
@@ -166,12 +166,9 @@ pub(super) fn certify(
 fn refuse_ended(
     state: &SystemState,
     principal: &Principal,
-    key: &String,
+    key: &str,
 ) -> Result<(), RequestRefusal> {
-    let is_ended = |fact: &Arc<IdentityFact>| {
-        fact.ended_keys.contains(key) || fact.revoked_at_ms.is_some() && fact.key == *key
-    };
-    if !state.identities.values().any(is_ended) {
+    if !state.ended_keys.has(key) {
         return Ok(());
     }
     Err(refuse(
@@ -254,7 +251,7 @@ fn by_invitation(
                 key: Some(key.to_owned()),
                 ..invitation.as_ref().clone()
             };
-            draft.change(Change::Invitation(Box::new(bound)));
+            draft.change(Change::Invitation(Arc::new(bound)));
         }
     }
     Ok(CertifiedAs {
@@ -315,7 +312,7 @@ pub(super) fn shown(draft: &mut Draft<'_>, principal: &Principal, counter: u64) 
         ..known.as_ref().clone()
     };
     let key = fact.key.clone();
-    draft.change(Change::Identity(Box::new(fact)));
+    draft.change(Change::Identity(Arc::new(fact)));
     end_invitations(draft, |invitation| {
         &invitation.principal == principal && invitation.key.as_ref() == Some(&key)
     });
@@ -341,7 +338,7 @@ pub(super) fn take_back(draft: &mut Draft<'_>, certificate: &PeerCertificate) {
     let message = format!("{principal} is known again by its certificate");
     let node = node_of(draft, principal);
     draft.event(EventKind::IdentityCertified, node, None, message);
-    draft.change(Change::Identity(Box::new(fact)));
+    draft.change(Change::Identity(Arc::new(fact)));
 }
 
 /// Revokes a key, and withdraws invitations of the same name.
@@ -367,13 +364,13 @@ pub(super) fn revoke(
         counts_from_ms: draft.now_ms(),
         ..known.as_ref().clone()
     };
-    draft.change(Change::Identity(Box::new(fact.clone())));
+    draft.change(Change::Identity(Arc::new(fact.clone())));
     let node = node_of(draft, principal);
     // It is heard no more: nobody waits for it longer than for any other, however rarely it said that it asks.
     if let Some(known) = node.and_then(|node| draft.state.nodes.get(&node)) {
         let mut silent = known.as_ref().clone();
         silent.report.poll_ms = 0;
-        draft.change(Change::Node(Box::new(silent)));
+        draft.change(Change::Node(Arc::new(silent)));
     }
     let message = format!("the key of {principal} is revoked");
     draft.event(EventKind::IdentityRevoked, node, None, message);
@@ -407,7 +404,7 @@ fn revoke_unseen(
         ended_keys: Vec::new(),
         counts_from_ms: now_ms,
     };
-    draft.change(Change::Identity(Box::new(fact.clone())));
+    draft.change(Change::Identity(Arc::new(fact.clone())));
     let node = node_of(draft, principal);
     let message = format!("whatever key {principal} has is revoked");
     draft.event(EventKind::IdentityRevoked, node, None, message);
@@ -426,7 +423,7 @@ pub(super) fn forget(draft: &mut Draft<'_>, name: &str) {
             counts_from_ms: draft.now_ms(),
             ..known.as_ref().clone()
         };
-        draft.change(Change::Identity(Box::new(fact)));
+        draft.change(Change::Identity(Arc::new(fact)));
     }
 }
 

@@ -5,6 +5,7 @@ use crate::problem::RequestRefusal;
 use crate::udb::Change;
 use model::api::{MembersRequest, NodeFact};
 use model::ids::NodeId;
+use std::sync::Arc;
 
 /// Takes an acknowledgement; it never goes back, since no agent puts an older list in force again.
 pub(super) fn acknowledge(
@@ -22,7 +23,7 @@ pub(super) fn acknowledge(
     // A number from the future was given by a server whose database is gone: it says nothing about this one's.
     let possible = in_force <= draft.state.view;
     if possible && in_force > fact.members_seen {
-        draft.change(Change::NodeQuietly(Box::new(NodeFact {
+        draft.change(Change::NodeQuietly(Arc::new(NodeFact {
             members_seen: in_force,
             ..fact.as_ref().clone()
         })));

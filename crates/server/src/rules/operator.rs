@@ -128,7 +128,7 @@ pub(super) fn retry(draft: &mut Draft<'_>, node: &str) -> Result<NodeFact, Reque
     }
     // A node that was forgotten and enrolled again has acted on higher numbers than this server remembers.
     fact.retry = fact.retry.max(fact.report.retry_acknowledged) + 1;
-    draft.change(Change::Node(Box::new(fact.clone())));
+    draft.change(Change::Node(Arc::new(fact.clone())));
     let message = format!("{} is to try again", fact.name);
     draft.event(
         EventKind::NodeRetry,

@@ -3,6 +3,7 @@
 use super::Draft;
 use crate::udb::Change;
 use model::api::{EventKind, NodeFact};
+use std::sync::Arc;
 
 /// How long an answer is remembered for its idempotency key: longer than anybody retries.
 const KEYS_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -35,7 +36,7 @@ fn fallen_silent(draft: &mut Draft<'_>) {
             draft.context.patience_ms(&fact)
         );
         let node = fact.node;
-        draft.change(Change::Node(Box::new(fact)));
+        draft.change(Change::Node(Arc::new(fact)));
         draft.event(EventKind::NodeUnreachable, Some(node), None, message);
     }
 }

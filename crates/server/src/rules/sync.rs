@@ -6,10 +6,10 @@ use crate::state::{Whereabouts, listed};
 use crate::udb::Change;
 use model::api::{
     ChildState, EVENTS_PER_SYNC_MAX, EventKind, NewEvent, NodeFact, NodeIdentity, NodeReport,
-    Phase, REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, TEXT_BYTES_MAX,
+    NodeStatus, Phase, REPORT_ENTRIES_MAX, SyncNumber, SyncRequest, TEXT_BYTES_MAX,
 };
-use model::ids::NodeId;
-use std::collections::BTreeSet;
+use model::ids::{NodeId, Version};
+use std::sync::Arc;
 
 /// The most endpoints of a node: services times versions that live at once.
 const ENDPOINTS_MAX: usize = 1024;
@@ -226,32 +226,102 @@ fn missing(draft: &Draft<'_>, node: NodeId, identity: Option<&NodeIdentity>) -> 
 /// How much a report changes: what others decide by wakes them; which versions have open connections is only stored;
 /// counters and the time of the last contact stay in memory until something else is stored.
 fn weighed(before: &NodeFact, after: NodeFact) -> Change {
-    if loud(before) != loud(&after) {
-        return Change::Node(Box::new(after));
+    if !is_as_loud(before, &after) {
+        return Change::Node(Arc::new(after));
     }
-    let versions = |report: &NodeReport| -> BTreeSet<_> {
-        let open = report.connections.iter().filter(|(_, count)| **count > 0);
-        open.map(|(version, _)| *version).collect()
-    };
-    if versions(&before.report) == versions(&after.report) {
-        Change::NodeHeard(Box::new(after))
+    let is_open = |(_, count): &(&Version, &u64)| **count > 0;
+    let [was, is] = [&before.report, &after.report].map(|report| {
+        report
+            .connections
+            .iter()
+            .filter(is_open)
+            .map(|(version, _)| *version)
+    });
+    if was.eq(is) {
+        Change::NodeHeard(Arc::new(after))
     } else {
-        Change::NodeQuietly(Box::new(after))
+        Change::NodeQuietly(Arc::new(after))
     }
 }
 
-/// A fact without what changes all the time.
-fn loud(fact: &NodeFact) -> NodeFact {
-    let mut fact = fact.clone();
-    fact.seen_at_ms = 0;
-    fact.taken.clear();
-    fact.report.counters.clear();
-    fact.report.connections.clear();
-    fact.report.status.progress = None;
-    if fact.report.status.phase == Phase::Staged {
-        // Who is waited for changes with every step of the others.
-        fact.report.status.reason = None;
-        fact.report.status.until_ms = None;
-    }
-    fact
+/// Whether two facts of a node are the same but for what changes all the time.
+fn is_as_loud(before: &NodeFact, after: &NodeFact) -> bool {
+    // Every field is named, so that none is forgotten.
+    let said = |fact: &NodeFact| {
+        let NodeFact {
+            node,
+            reachable,
+            settled_at_ms,
+            steady_since_ms,
+            retry,
+            members_seen,
+            name: _,
+            class: _,
+            attributes: _,
+            host: _,
+            data_directory: _,
+            report: _,
+            seen_at_ms: _,
+            taken: _,
+            listed: _,
+        } = fact;
+        let numbers = [*settled_at_ms, *steady_since_ms, *retry, *members_seen];
+        (*node, *reachable, numbers)
+    };
+    said(before) == said(after)
+        && (&before.name, &before.class, &before.attributes)
+            == (&after.name, &after.class, &after.attributes)
+        && (&before.host, &before.data_directory) == (&after.host, &after.data_directory)
+        && before.listed == after.listed
+        && is_as_loud_a_report(&before.report, &after.report)
+}
+
+fn is_as_loud_a_report(before: &NodeReport, after: &NodeReport) -> bool {
+    let NodeReport {
+        status,
+        endpoints,
+        poll_ms,
+        addresses,
+        connections: _,
+        counters: _,
+        remarks,
+        retired_acknowledged,
+        retry_acknowledged,
+        records,
+        holds,
+        permit,
+    } = before;
+    is_as_loud_a_status(status, &after.status)
+        && (endpoints, addresses, remarks) == (&after.endpoints, &after.addresses, &after.remarks)
+        && (poll_ms, retired_acknowledged) == (&after.poll_ms, &after.retired_acknowledged)
+        && (retry_acknowledged, records) == (&after.retry_acknowledged, &after.records)
+        && (holds, permit) == (&after.holds, &after.permit)
+}
+
+fn is_as_loud_a_status(before: &NodeStatus, after: &NodeStatus) -> bool {
+    let NodeStatus {
+        version,
+        revision,
+        bundle,
+        staged,
+        phase,
+        target,
+        target_revision,
+        reason,
+        until_ms,
+        progress: _,
+        child,
+    } = before;
+    // Who is waited for changes with every step of the others.
+    let waits = *phase == Phase::Staged && after.phase == Phase::Staged;
+    (version, revision, bundle, staged)
+        == (
+            &after.version,
+            &after.revision,
+            &after.bundle,
+            &after.staged,
+        )
+        && (phase, child) == (&after.phase, &after.child)
+        && (target, target_revision) == (&after.target, &after.target_revision)
+        && (waits || (reason, until_ms) == (&after.reason, &after.until_ms))
 }

@@ -13,6 +13,18 @@ use model::schedule::{Facts, Schedule, Verdict, WaitReason, evaluate, leap};
 /// How soon a node asks again whose turn it is when there is room: soon, and few do.
 const NEXT_ASKS_MS: u64 = 200;
 
+/// How often all those whose turn it is ask each second, together: where there are more groups, each asks more rarely.
+const NEXT_ASKS_PER_S: u64 = 200;
+
+/// How often all nodes ask each second, together: in a large system each asks more rarely.
+const ASKS_PER_S: u64 = 1_000;
+
+/// Who has less than so many times the group's room before it asks the sooner the nearer its turn is.
+const NEAR: usize = 8;
+
+/// So many of a group are counted at most.
+const NEAR_NODES_MAX: usize = 256;
+
 /// How soon a node asks again whose poll interval is not known.
 const POLL_MS_ASSUMED: u64 = 1_000;
 
@@ -65,10 +77,10 @@ pub(super) fn judge(
     }
     if let Some(coming) = question.awaits(draft, request) {
         let waiting = (vec![WaitReason::Fetches(coming)], None);
-        return Ok(wait(draft, &question, &waiting, pause_ms(fact)));
+        return Ok(wait(draft, &question, &waiting, pause_ms(draft, fact)));
     }
     let schedule = question.schedule(draft);
-    let before_it = question.before_it(draft, &schedule);
+    let before_it = question.before_it(draft, limit(&schedule));
     match question.judged(draft, &schedule, before_it) {
         Verdict::Go => {
             let group = question.group().unwrap_or_else(|| question.class());
@@ -76,8 +88,7 @@ pub(super) fn judge(
         }
         Verdict::Wait { reasons, until_ms } => {
             let waiting = (reasons, until_ms);
-            let its_turn = before_it < limit(&schedule);
-            let ask_again_ms = ask_again_ms(draft, fact, &waiting, its_turn);
+            let ask_again_ms = question.ask_again_ms(draft, &schedule, &waiting);
             queue(draft, &question, &waiting, ask_again_ms);
             Ok(wait(draft, &question, &waiting, ask_again_ms))
         }
@@ -137,13 +148,36 @@ impl AskedVerdict<'_> {
     }
 
     /// How many have waited longer than it. Who is unavailable already takes no more room, and waits for nobody's turn.
-    fn before_it(&self, draft: &Draft<'_>, schedule: &Schedule) -> usize {
+    fn before_it(&self, draft: &Draft<'_>, count_max: usize) -> usize {
         let takes_room = self.asking.absence().is_none();
         self.group().filter(|_| takes_room).map_or(0, |group| {
             let group = (self.to.version, group);
             let queue = &draft.state.queue;
-            queue.before(self.fact.node, group, draft.now_ms(), limit(schedule))
+            queue.before(self.fact.node, group, draft.now_ms(), count_max)
         })
+    }
+
+    /// How soon it is worth asking again.
+    fn ask_again_ms(&self, draft: &Draft<'_>, schedule: &Schedule, waiting: &VerdictWait) -> u64 {
+        let pause_ms = pause_ms(draft, self.fact);
+        let room = limit(schedule).max(1);
+        match waiting.1 {
+            Some(until_ms) => until_ms
+                .saturating_sub(draft.now_ms())
+                .clamp(1, PAUSE_MS_MAX),
+            None if only_for_room(waiting) => {
+                let near = room.max((NEAR * room).min(NEAR_NODES_MAX));
+                let before_it = self.before_it(draft, near);
+                if before_it >= near {
+                    return pause_ms;
+                }
+                let turns = before_it / room;
+                let asking = (draft.state.queue.groups() * room) as u64;
+                let next_ms = NEXT_ASKS_MS.max(asking * 1_000 / NEXT_ASKS_PER_S);
+                pause_ms.min(next_ms * (turns as u64 + 1))
+            }
+            None => pause_ms,
+        }
     }
 
     fn judged(&self, draft: &Draft<'_>, schedule: &Schedule, before_it: usize) -> Verdict {
@@ -177,16 +211,6 @@ fn limit(schedule: &Schedule) -> usize {
 /// Whether a node waits for room in its group, and for nothing else.
 fn only_for_room((reasons, _): &VerdictWait) -> bool {
     matches!(reasons[..], [WaitReason::Limit { .. }])
-}
-
-fn ask_again_ms(draft: &Draft<'_>, fact: &NodeFact, waiting: &VerdictWait, its_turn: bool) -> u64 {
-    match waiting.1 {
-        Some(until_ms) => until_ms
-            .saturating_sub(draft.now_ms())
-            .clamp(1, PAUSE_MS_MAX),
-        None if only_for_room(waiting) && its_turn => NEXT_ASKS_MS.min(pause_ms(fact)),
-        None => pause_ms(fact),
-    }
 }
 
 /// Gives a node that waits for room its place. Who waits for something else meanwhile keeps its own, and takes none.
@@ -237,11 +261,13 @@ fn would_revise(status: &NodeStatus, version: Version, revision: Revision) -> bo
     status.bundle.is_some_and(older)
 }
 
-fn pause_ms(fact: &NodeFact) -> u64 {
-    match fact.report.poll_ms {
+fn pause_ms(draft: &Draft<'_>, fact: &NodeFact) -> u64 {
+    let own_ms = match fact.report.poll_ms {
         0 => POLL_MS_ASSUMED,
-        poll_ms => poll_ms.min(PAUSE_MS_MAX),
-    }
+        poll_ms => poll_ms,
+    };
+    let all_ms = draft.state.fleet.len() as u64 * 1_000 / ASKS_PER_S;
+    own_ms.max(all_ms).min(PAUSE_MS_MAX)
 }
 
 /// A node that waits is not about to leave: what it held is nobody's any more.

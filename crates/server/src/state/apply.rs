@@ -1,8 +1,8 @@
 //! How a change that was decided alters the state in memory.
 
 use super::{PublishedRevision, SystemState};
-use crate::udb::{Change, FORGOTTEN_KEPT, KeyRecord, LIVES_KEPT, LoggedCommit};
-use model::api::NodeFact;
+use crate::udb::{Change, FORGOTTEN_KEPT, HeardNode, KeyRecord, LIVES_KEPT, LoggedCommit};
+use model::api::{IdentityFact, NodeFact};
 use model::ids::NodeId;
 use std::sync::Arc;
 
@@ -67,6 +67,7 @@ impl SystemState {
             Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
                 self.put_node(fact);
             }
+            Change::Heard(nodes) => nodes.iter().for_each(|heard| self.hear(heard)),
             Change::Forget(node, _) => self.forget(*node),
             Change::Permit(held) => {
                 self.last_permit = self.last_permit.max(held.fact.permit);
@@ -88,13 +89,10 @@ impl SystemState {
                 self.retired_through = *version;
                 self.count_all();
             }
-            Change::Identity(fact) => {
-                let fact = Arc::new(fact.as_ref().clone());
-                self.identities.insert(fact.principal.clone(), fact);
-            }
+            Change::Identity(fact) => self.put_identity(fact),
             Change::Invitation(fact) => {
-                let fact = Arc::new(fact.as_ref().clone());
-                self.invitations.insert(fact.digest.clone(), fact);
+                self.invitations
+                    .insert(fact.digest.clone(), Arc::clone(fact));
             }
             Change::EndInvitation(digest) => {
                 self.invitations.remove(digest);
@@ -121,21 +119,48 @@ impl SystemState {
         self.count(node, true);
     }
 
-    fn put_node(&mut self, fact: &NodeFact) {
+    fn put_node(&mut self, fact: &Arc<NodeFact>) {
         let before = self.nodes.get(&fact.node).map(AsRef::as_ref);
         self.members.put(before, fact, self.view + 1);
         if before.is_none_or(|before| before.retry != fact.retry) {
             self.told.own_changed(fact.node, self.view + 1);
         }
+        let before_has_name = before.is_some_and(|before| before.name == fact.name);
         let same_seats = before.is_some_and(|before| {
             (&before.class, &before.attributes) == (&fact.class, &fact.attributes)
         });
         self.last_node = self.last_node.max(fact.node);
         self.forgotten.remove(&fact.node);
         self.compare(fact);
-        self.names.insert(fact.name.clone(), fact.node);
-        self.nodes.insert(fact.node, Arc::new(fact.clone()));
+        if !before_has_name {
+            self.names.insert(fact.name.clone(), fact.node);
+        }
+        self.nodes.insert(fact.node, Arc::clone(fact));
         self.count(fact.node, same_seats);
+    }
+
+    /// A node was heard by another server.
+    fn hear(&mut self, heard: &HeardNode) {
+        let known = self.nodes.get(&heard.node);
+        let Some(known) = known.filter(|known| known.seen_at_ms < heard.seen_at_ms) else {
+            return;
+        };
+        let mut fact = NodeFact::clone(known);
+        fact.seen_at_ms = heard.seen_at_ms;
+        if let Some(now) = heard.taken {
+            match fact.taken.iter_mut().find(|taken| taken.life == now.life) {
+                Some(taken) => taken.number = taken.number.max(now.number),
+                None => fact.taken.push(now),
+            }
+        }
+        self.nodes.insert(heard.node, Arc::new(fact));
+    }
+
+    fn put_identity(&mut self, fact: &Arc<IdentityFact>) {
+        let before = self
+            .identities
+            .insert(fact.principal.clone(), Arc::clone(fact));
+        self.ended_keys.replace(before.as_deref(), fact);
     }
 
     fn put_key(&mut self, record: &KeyRecord) {

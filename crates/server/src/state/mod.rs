@@ -3,6 +3,7 @@
 mod apply;
 mod counting;
 mod disagreeing;
+mod ended_keys;
 mod lives;
 mod members;
 mod queue;
@@ -12,6 +13,7 @@ pub(crate) use lives::Whereabouts;
 pub(crate) use members::listed;
 
 use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored};
+use ended_keys::EndedKeys;
 use members::ListChanges;
 use model::api::{
     Approval, Disagreement, IdentityFact, InvitationFact, NodeFact, Pause, Principal,
@@ -73,6 +75,8 @@ pub(crate) struct SystemState {
     pub(crate) keys: HashMap<String, Arc<KeyRecord>>,
     /// Whose keys are certified, or were.
     pub(crate) identities: BTreeMap<Principal, Arc<IdentityFact>>,
+    /// Keys that count no longer.
+    pub(crate) ended_keys: EndedKeys,
     /// One-time tokens, by the digest of their secret.
     pub(crate) invitations: BTreeMap<String, Arc<InvitationFact>>,
 }
@@ -135,6 +139,7 @@ impl SystemState {
                 .into_iter()
                 .map(|record| (record.key.clone(), Arc::new(record)))
                 .collect(),
+            ended_keys: EndedKeys::of(stored.identities.values()),
             identities: shared(stored.identities),
             invitations: shared(stored.invitations),
             history: Arc::default(),

@@ -53,6 +53,11 @@ impl PermitQueue {
         self.places.contains_key(&node)
     }
 
+    /// In how many groups somebody waits.
+    pub(crate) fn groups(&self) -> usize {
+        self.order.len()
+    }
+
     /// How many others have waited longer than this node for room in a group, and still do; all, if it has not waited yet.
     /// Counts up to `limit`.
     pub(crate) fn before(

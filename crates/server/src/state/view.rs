@@ -1,7 +1,9 @@
 //! The state as agents and people get it.
 
 use super::SystemState;
-use model::api::{NodeView, PrincipalKind, RememberedSystem, SystemView, UpgradeSummary};
+use model::api::{
+    FleetStanding, FleetView, NodeView, PrincipalKind, RememberedSystem, SystemView, UpgradeSummary,
+};
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
 
@@ -53,6 +55,38 @@ impl ViewNumbers {
 impl SystemState {
     /// The whole view.
     pub(crate) fn system_view(&self, now_ms: u64) -> SystemView {
+        SystemView {
+            nodes: (self.nodes.values())
+                .map(|fact| fact.as_ref().clone())
+                .collect(),
+            ..self.view_without_nodes(now_ms)
+        }
+    }
+
+    /// The view without nodes and permits, which are counted.
+    pub(crate) fn fleet_view(&self, now_ms: u64) -> FleetView {
+        let mut system = self.view_without_nodes(now_ms);
+        let permits = std::mem::take(&mut system.permits).len() as u64;
+        let standings = self.fleet.standings().iter();
+        FleetView {
+            system,
+            nodes: self.nodes.len() as u64,
+            permits,
+            standings: standings
+                .map(|(version, class, standing)| FleetStanding {
+                    version,
+                    class: class.to_owned(),
+                    nodes: standing.nodes as u64,
+                    reachable: standing.reachable as u64,
+                    running: standing.running as u64,
+                    blocked: standing.blocked as u64,
+                })
+                .collect(),
+        }
+    }
+
+    /// The view, in which no node is: whoever wants them clones them when nobody waits for the state any more.
+    pub(crate) fn view_without_nodes(&self, now_ms: u64) -> SystemView {
         let (system, system_id) = self.system.clone().unwrap_or_default();
         SystemView {
             epoch: self.lives.last().map_or(0, |life| life.epoch),
@@ -63,11 +97,7 @@ impl SystemState {
             upgrades: self.summaries(),
             paused: self.paused.clone(),
             public: self.public.clone(),
-            nodes: self
-                .nodes
-                .values()
-                .map(|fact| fact.as_ref().clone())
-                .collect(),
+            nodes: Vec::new(),
             approvals: self.approvals.clone(),
             permits: self
                 .live_permits(now_ms)

@@ -1,6 +1,7 @@
 //! The one task that changes the state: commands are decided in order on a working copy, a batch of them becomes one
 //! commit, and only what is durable is shown and answered.
 
+mod heard;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use crate::repository::RepositoryFolder;
 use crate::rules::{CertifiedAsker, Order};
 use crate::state::SystemState;
 use crate::udb::Udb;
+use heard::HeardNodes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde_json::Value;
 use std::sync::Arc;
@@ -85,6 +87,7 @@ impl StateWriter {
             repository,
             config: config.clone(),
             damaged: false,
+            heard: HeardNodes::new(config.reachable_ms),
         };
         let task = tokio::spawn(task.run(queue));
         (Self { requests, shared }, task)

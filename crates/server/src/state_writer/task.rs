@@ -1,5 +1,6 @@
 //! The task itself: decide a batch, make it durable, show it, answer; and find out what holds when that failed.
 
+use super::heard::HeardNodes;
 use super::{BATCH_MAX, CONFLICT_PAUSE_MS_MAX, CONFLICTS_MAX, DurableState, PendingOrder, read};
 use crate::config::ServerConfig;
 use crate::problem::{Kind, RequestRefusal, refuse};
@@ -11,7 +12,7 @@ use crate::udb::{Change, ChangeSet, KeyRecord, LoggedCommit, MissedCommits, Udb,
 use parking_lot::RwLockWriteGuard;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub(super) struct Task {
@@ -22,6 +23,8 @@ pub(super) struct Task {
     pub(super) config: ServerConfig,
     /// The last commit failed: what the database holds is not known.
     pub(super) damaged: bool,
+    /// Of whom other servers are still to be told that they were heard.
+    pub(super) heard: HeardNodes,
 }
 
 /// What a batch has come to, before it is durable.
@@ -67,11 +70,12 @@ impl Task {
             }
             let outcome = self.decide(batch);
             // No commit tells here whether this was decided on what holds now.
-            let unproved = outcome.changes.is_empty() && self.udb.is_shared();
+            let durable = self.durable(&outcome.changes);
+            let unproved = durable.is_empty() && self.udb.is_shared();
             if unproved && self.catch_up().await? {
                 continue;
             }
-            match self.commit(&outcome.changes).await {
+            match self.commit(&outcome.changes, durable).await {
                 Ok(()) => return Ok(outcome.replies),
                 Err(UdbError::Conflict) => self.damaged = true,
                 Err(error) => return Err(error),
@@ -138,25 +142,52 @@ impl Task {
         }
     }
 
-    /// Makes changes durable and then visible.
-    async fn commit(&mut self, changes: &[Change]) -> Result<(), UdbError> {
-        if changes.is_empty() {
-            return Ok(());
+    /// What of these changes is committed. A server that is alone keeps in memory who was heard; others are told of it together.
+    fn durable(&self, changes: &[Change]) -> Vec<Change> {
+        let is_shared = self.udb.is_shared();
+        let stored = changes.iter().filter(|change| match change {
+            Change::NodeHeard(_) => false,
+            change => is_shared || change.is_durable(),
+        });
+        let mut durable: Vec<Change> = stored.cloned().collect();
+        if is_shared {
+            durable.extend(self.heard.due(&self.working, Instant::now()));
         }
+        durable
+    }
+
+    /// Makes changes durable and then visible.
+    async fn commit(&mut self, changes: &[Change], durable: Vec<Change>) -> Result<(), UdbError> {
         if changes.iter().any(Change::is_visible) {
             self.working.view += 1;
         }
-        let is_shared = self.udb.is_shared();
-        let durable: Vec<Change> = changes
-            .iter()
-            .filter(|change| is_shared || change.is_durable())
-            .cloned()
-            .collect();
         if !durable.is_empty() {
+            let tells = durable
+                .iter()
+                .any(|change| matches!(change, Change::Heard(_) | Change::NodeHeard(_)));
             self.store(durable).await?;
+            if tells {
+                self.heard.clear();
+            }
+        } else if changes.is_empty() {
+            return Ok(());
+        }
+        if self.udb.is_shared() {
+            self.note_heard(changes);
         }
         self.show(changes);
         Ok(())
+    }
+
+    /// Notes who was heard without a commit.
+    fn note_heard(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::NodeHeard(fact) => self.heard.note(fact.node, Instant::now()),
+                Change::Node(fact) | Change::NodeQuietly(fact) => self.heard.was_told(fact.node),
+                _ => {}
+            }
+        }
     }
 
     async fn store(&mut self, changes: Vec<Change>) -> Result<(), UdbError> {
@@ -193,7 +224,12 @@ impl Task {
     }
 
     fn show(&self, changes: &[Change]) {
-        {
+        if changes.iter().any(Change::counts_all_anew) {
+            // Counting takes time in a large system: readers get what was counted already.
+            let next = self.working.clone();
+            let before = std::mem::replace(&mut *self.shown(), next);
+            drop(before);
+        } else {
             let mut state = self.shown();
             state.apply(changes);
             state.view = self.working.view;
@@ -240,12 +276,11 @@ impl Task {
 
     /// Shows what other servers have committed.
     fn take(&mut self, commits: &[LoggedCommit]) {
-        let taken = {
+        {
             let mut state = self.shown();
             commits.iter().for_each(|commit| state.take(commit));
-            state.clone()
-        };
-        self.working = taken;
+        }
+        self.working = read(&self.shared.state).clone();
     }
 
     /// Reads everything anew.

@@ -6,6 +6,7 @@
 //! its own.
 
 mod postgres;
+mod shared;
 mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -17,7 +18,7 @@ pub(crate) use sqlite::{restore as restore_sqlite, save as save_sqlite};
 use async_trait::async_trait;
 use model::api::{
     Approval, Event, IdentityFact, InvitationFact, NodeFact, Pause, PermitFact, Principal,
-    UpgradeSummary,
+    SyncNumber, UpgradeSummary,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -58,6 +59,17 @@ pub struct QueuedNode {
     pub group: String,
     /// It has gone elsewhere if it has not asked again by then.
     pub good_until_ms: u64,
+}
+
+/// That a node was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardNode {
+    /// Who.
+    pub node: NodeId,
+    /// When.
+    pub seen_at_ms: u64,
+    /// With which message of its agent.
+    pub taken: Option<SyncNumber>,
 }
 
 /// An answered change, kept so that its repetition is answered without happening again.
@@ -134,11 +146,13 @@ pub enum Change {
     /// An upgrade is approved.
     Approve(Approval),
     /// A node is new or has changed.
-    Node(Box<NodeFact>),
+    Node(#[serde(with = "shared")] Arc<NodeFact>),
     /// A node has changed in what no schedule looks at; stored, but nobody is woken for it.
-    NodeQuietly(Box<NodeFact>),
+    NodeQuietly(#[serde(with = "shared")] Arc<NodeFact>),
     /// A node was heard, or counted something; a server that is alone does not store it at once.
-    NodeHeard(Box<NodeFact>),
+    NodeHeard(#[serde(with = "shared")] Arc<NodeFact>),
+    /// Nodes were heard, and nothing else is new of them: told to other servers only.
+    Heard(Vec<HeardNode>),
     /// A node of this name is forgotten.
     Forget(NodeId, String),
     /// A node waits for room in a group, or still does; kept in memory only, by every server.
@@ -154,9 +168,9 @@ pub enum Change {
     /// Versions up to this one are retired.
     Retired(Version),
     /// Somebody's key is certified, shown for the first time, or revoked.
-    Identity(Box<IdentityFact>),
+    Identity(#[serde(with = "shared")] Arc<IdentityFact>),
     /// A one-time token is made, or bound to a key.
-    Invitation(Box<InvitationFact>),
+    Invitation(#[serde(with = "shared")] Arc<InvitationFact>),
     /// The one-time token whose secret has this digest is used up, or withdrawn.
     EndInvitation(String),
     /// An entry of the history.
@@ -175,6 +189,7 @@ impl Change {
             self,
             Self::NodeQuietly(_)
                 | Self::NodeHeard(_)
+                | Self::Heard(_)
                 | Self::Queue(_)
                 | Self::Unqueue(_)
                 | Self::Identity(_)
@@ -204,10 +219,22 @@ impl Change {
         )
     }
 
+    /// Every node is counted anew.
+    #[must_use]
+    pub fn counts_all_anew(&self) -> bool {
+        matches!(
+            self,
+            Self::Publish { .. } | Self::Withdraw(_) | Self::Retired(_)
+        )
+    }
+
     /// It must survive a restart. Where a database is shared everything is committed, so that every server hears of it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(self, Self::NodeHeard(_) | Self::Queue(_) | Self::Unqueue(_))
+        !matches!(
+            self,
+            Self::NodeHeard(_) | Self::Heard(_) | Self::Queue(_) | Self::Unqueue(_)
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// More than the server has places for strangers.
-const CROWD: usize = 300;
+const CROWD: usize = 1_100;
 
 /// Less than any stranger's time.
 const AT_ONCE: Duration = Duration::from_secs(5);

@@ -66,6 +66,39 @@ fn who_came_first_goes_first_and_who_does_not_ask_again_loses_its_place() {
     world.go(c);
 }
 
+/// How soon nodes of a system with so many groups of three ask again that wait behind the one that has gone: the next, and the one after.
+fn pauses(groups: u32) -> (u64, u64) {
+    let schedule = super::scheduled("max_unavailable = 1, group_by = \"group\"");
+    let mut world = World::with(&[super::STORAGE, &schedule]);
+    let mut nodes = Vec::new();
+    for at in 0..groups * 3 {
+        let mut request = super::enrol(&format!("n{at}"), "storage");
+        let group = (at / 3).to_string();
+        request.attributes.insert("group".to_owned(), group);
+        let enrolled: model::api::Enrolled = world.ask(Order::Enrol(request)).expect("enrolled");
+        let mut report = staged(1);
+        report.poll_ms = 30_000;
+        world.report(enrolled.node, report);
+        nodes.push(enrolled.node);
+    }
+    for group in nodes.chunks(3) {
+        world.go(group[0]);
+        world.waits(group[1]);
+        world.waits(group[2]);
+    }
+    (
+        world.asks_again_in_ms(nodes[1]),
+        world.asks_again_in_ms(nodes[2]),
+    )
+}
+
+#[test]
+fn whose_turn_comes_soon_asks_soon_and_in_a_large_system_all_together_as_often_as_in_a_small_one() {
+    assert_eq!(pauses(1), (200, 400));
+    assert_eq!(pauses(40), (200, 400));
+    assert_eq!(pauses(80), (400, 800));
+}
+
 #[test]
 fn a_crash_after_settling_keeps_the_others_away_until_the_software_was_well_for_the_soak_time() {
     let (mut world, [a, b, _]) = three("max_unavailable = 1, soak_ms = 4000");

@@ -79,10 +79,10 @@ impl Rows {
             Change::Retiring(version) => self.set("retiring_through", Some(version))?,
             Change::Retired(version) => self.set("retired_through", Some(version))?,
             Change::Identity(fact) => {
-                self.fact("identity", fact.principal.to_string(), Some(fact))?;
+                self.fact("identity", fact.principal.to_string(), Some(fact.as_ref()))?;
             }
             Change::Invitation(fact) => {
-                self.fact("invitation", fact.digest.clone(), Some(fact))?;
+                self.fact("invitation", fact.digest.clone(), Some(fact.as_ref()))?;
             }
             Change::EndInvitation(digest) => {
                 self.fact::<()>("invitation", digest.clone(), None)?;
@@ -93,7 +93,7 @@ impl Rows {
             Change::Key(record) => self.key(record)?,
             Change::ForgetKeysBefore(at_ms) => self.forget_keys_before = Some(number(*at_ms)),
             // The other servers hear of it; whoever starts later does without.
-            Change::Queue(_) | Change::Unqueue(_) => {}
+            Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) => {}
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Rows {
 fn is_news(change: &Change) -> bool {
     !matches!(
         change,
-        Change::NodeHeard(_) | Change::Queue(_) | Change::Unqueue(_)
+        Change::NodeHeard(_) | Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_)
     )
 }
 

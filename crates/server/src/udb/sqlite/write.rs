@@ -55,7 +55,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
             [text(approval)?],
         ),
         Change::Node(fact) | Change::NodeQuietly(fact) => put_node(to, fact),
-        Change::NodeHeard(_) | Change::Queue(_) | Change::Unqueue(_) => Ok(()),
+        Change::NodeHeard(_) | Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) => Ok(()),
         Change::Forget(node, name) => forget(to, *node, name),
         Change::Permit(held) => put_permit(to, held),
         Change::EndPermit(permit) => run(to, "DELETE FROM permits WHERE permit = ?1", [permit.0]),
@@ -64,12 +64,12 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
         Change::Identity(fact) => run(
             to,
             "INSERT OR REPLACE INTO identities (principal, fact) VALUES (?1, ?2)",
-            params![fact.principal.to_string(), text(fact)?],
+            params![fact.principal.to_string(), text(fact.as_ref())?],
         ),
         Change::Invitation(fact) => run(
             to,
             "INSERT OR REPLACE INTO invitations (digest, fact) VALUES (?1, ?2)",
-            params![fact.digest, text(fact)?],
+            params![fact.digest, text(fact.as_ref())?],
         ),
         Change::EndInvitation(digest) => {
             run(to, "DELETE FROM invitations WHERE digest = ?1", [digest])
