@@ -74,7 +74,7 @@ fn what_is_on_a_host_is_done_there() {
         println!("SKIPPED: what_is_on_a_host_is_done_there: {why}");
         return;
     }
-    let text = "<!-- run: hosts one=10.0.0.1 other=10.0.0.2 -->\n<!-- run: on one other -->\n```sh\necho \"$(hostname) $(hostname -I)\"\n```\n<!-- run: prints -->\n```\none 10.0.0.1 \nother 10.0.0.2 \n```\n<!-- run: on one -->\n```console\n$ (echo > /dev/tcp/10.0.0.2/9) 2>&1 | grep -o refused\nrefused\n```\n<!-- run: setup\nrm -r /tmp/hosts\n-->\n";
+    let text = "<!-- run: hosts one=10.0.0.1 other=10.0.0.2 -->\n<!-- run: on one other -->\n```sh\necho \"$(hostname) $(hostname -I)\"\n```\n<!-- run: prints -->\n```\none 10.0.0.1 \nother 10.0.0.2 \n```\n<!-- run: on one -->\n```console\n$ (echo > /dev/tcp/10.0.0.2/9) 2>&1 | grep -o refused | sort -u\nrefused\n```\n<!-- run: setup\nrm -r /tmp/hosts\n-->\n";
     let page = parsed(text).expect("good marks");
     assert!(page.has_hosts());
     let run = Run::of(&workspace(), &page).expect("a place for the page");

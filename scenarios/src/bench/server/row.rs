@@ -145,7 +145,7 @@ impl Scene<'_> {
     async fn crowd(&self, place: &Place) -> anyhow::Result<(CrowdProcess, f64)> {
         let report_ms = (self.options.report_seconds * 1_000.0) as u64;
         let arguments = [
-            ("--server", format!("127.0.0.1:{}", place.server_port())),
+            ("--server", format!("127.0.0.1:{}", place.server_port(0))),
             (
                 "--token-file",
                 place.root.join("token").display().to_string(),
