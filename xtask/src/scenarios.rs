@@ -1,7 +1,7 @@
 //! Demos, benchmarks, faults and the matrix: programs of the crate `scenarios`, which links the whole product. They are built here with
 //! cargo's own progress in sight, and then take this process's place.
 
-use crate::workspace::{Workspace, run as run_command};
+use crate::workspace::{Profile, Workspace};
 use anyhow::Context as _;
 use clap::Args;
 use std::ffi::OsString;
@@ -25,10 +25,8 @@ pub const NAMES: [&str; 4] = ["demo", "bench", "matrix", "faults"];
 /// # Errors
 /// When they do not build.
 pub fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let packages = ["upstart", "preload", "scenarios"].map(|name| format!("--package={name}"));
-    let build = [["build".to_owned()].as_slice(), &packages].concat();
-    run_command(&mut workspace.cargo(build))?;
-    Ok(program(workspace))
+    let folder = workspace.build_packages(&["upstart", "preload", "scenarios"], Profile::Dev)?;
+    Ok(folder.join("scenarios"))
 }
 
 /// Why no test networks can be made here, if so; asks the program, which must have been built.

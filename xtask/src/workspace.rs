@@ -114,20 +114,25 @@ impl Workspace {
 
     /// Builds these packages, and says in which folder their programs are.
     ///
+    /// Without optimization everything is built: alone, packages get other features of what they share, so that cargo would build all of
+    /// that anew beside what the tests have built.
+    ///
     /// # Errors
     /// When they do not build.
     pub fn build_packages(&self, names: &[&str], profile: Profile) -> anyhow::Result<PathBuf> {
-        let packages = names.iter().map(|name| format!("--package={name}"));
-        let mut command = self.cargo(["build".to_owned()].into_iter().chain(packages));
-        if profile == Profile::Release {
-            command.arg("--release");
-        }
-        run(&mut command)?;
-        let folder = if profile == Profile::Release {
-            "release"
-        } else {
-            "debug"
+        let mut command = self.cargo(["build"]);
+        let folder = match profile {
+            Profile::Release => {
+                command.arg("--release");
+                command.args(names.iter().map(|name| format!("--package={name}")));
+                "release"
+            }
+            Profile::Dev => {
+                command.arg("--workspace");
+                "debug"
+            }
         };
+        run(&mut command)?;
         Ok(self.target(folder))
     }
 }
