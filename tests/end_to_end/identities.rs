@@ -185,3 +185,27 @@ fn from_other_hosts_a_server_is_asked_over_tls_only() {
     assert!(answered.ends_with(" 200"), "{answered}");
     drop(server);
 }
+
+/// The server has lost its database, and the node was given another token: it comes in as soon as there is a system again.
+#[test]
+fn a_node_with_a_token_comes_in_when_a_server_that_lost_everything_has_a_system_again() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let token = invited(&system, "a");
+    let options = NodeOptions::new("a", system.port(1));
+    let mut node = system.node(options.environment("UPSTART_TOKEN", OsString::from(token)));
+    system.until_settled(&node, 1);
+    node.kill_agent();
+    system.server.kill();
+    for ending in ["", "-wal", "-shm"] {
+        let file = format!("server/udb.sqlite{ending}");
+        let _ = std::fs::remove_file(system.folder().join(file));
+    }
+    system.server.resume();
+    let again = OsString::from(invited(&system, "a"));
+    node.options.environment = vec![("UPSTART_TOKEN".to_owned(), again)];
+    node.start_agent();
+    node.until_said("it goes on as its journal says");
+    node.until_said("A one-time token only makes its holder known");
+    system.publish(&Boxes::version(1).bundle());
+    system.until_settled(&node, 1);
+}

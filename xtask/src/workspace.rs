@@ -114,8 +114,8 @@ impl Workspace {
 
     /// Builds these packages, and says in which folder their programs are.
     ///
-    /// Without optimization everything is built: alone, packages get other features of what they share, so that cargo would build all of
-    /// that anew beside what the tests have built.
+    /// Without optimization everything is built but this program, which runs: alone, packages get other features of what they share, so
+    /// that cargo would build all of that anew beside what the tests have built.
     ///
     /// # Errors
     /// When they do not build.
@@ -128,7 +128,7 @@ impl Workspace {
                 "release"
             }
             Profile::Dev => {
-                command.arg("--workspace");
+                command.args(["--workspace", "--exclude", "xtask"]);
                 "debug"
             }
         };

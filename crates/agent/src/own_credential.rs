@@ -21,7 +21,7 @@ const RENEWAL_PAUSE_MIN: Duration = Duration::from_millis(500);
 pub(crate) const REFUSED_TOKEN: &str = "/problems/unauthorized";
 
 /// The problem that says that a token is for somebody else.
-const FORBIDDEN: &str = "/problems/forbidden";
+pub(crate) const FORBIDDEN: &str = "/problems/forbidden";
 
 /// How many ways in are tried: with a token, with the certificate, with another key.
 pub(crate) const WAYS: usize = 3;

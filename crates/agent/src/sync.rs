@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::contact::{Contact, ServerAnswer};
 use crate::enrolment::{CONFLICT, enrol_certified, keep, request};
 use crate::layout::Layout;
-use crate::own_credential::OwnCredential;
+use crate::own_credential::{FORBIDDEN, OwnCredential};
 use crate::server_memory::{ServerMemory, remembered};
 use crate::vital::Vital;
 use client::{Client, ClientError};
@@ -222,7 +222,11 @@ impl ServerConversation {
                     {
                         credential.has_expired();
                     }
-                    if matches!(error.kind(), Some(CONFLICT | UNKNOWN)) {
+                    // With a one-time token the node has yet to become known, which its server could not do before.
+                    let is_unknown = error.kind() == Some(FORBIDDEN)
+                        && self.credential.is_some()
+                        && !self.client.shows_credential();
+                    if is_unknown || matches!(error.kind(), Some(CONFLICT | UNKNOWN)) {
                         self.enrol_again().await;
                     }
                     jittered(self.poll.min(RETRY_PAUSE))
