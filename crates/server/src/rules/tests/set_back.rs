@@ -307,3 +307,19 @@ fn an_empty_database_takes_the_number_of_the_system_that_its_first_node_brings()
     let c: Enrolled = world.ask(Order::Enrol(enrol("c", "storage"))).expect("new");
     assert_eq!(c.node, NodeId(3));
 }
+
+/// What was public is so again at once, though its version has to be published here again: callers from outside are served on.
+#[test]
+fn a_public_version_that_has_to_be_published_again_stays_public() {
+    let mut world = World::with(&[STORAGE]);
+    let a = world.settled("a", 1);
+    let mut world = restarted(world);
+    let remembered = RememberedSystem {
+        public: [("storage/data".to_owned(), Version(2))].into(),
+        ..RememberedSystem::default()
+    };
+    world.tells_everything(a, report(1), remembered);
+    assert_eq!(world.view().public["storage/data"], Version(2));
+    world.publish(2, 1, STORAGE_CHANGED).expect("published");
+    assert_eq!(world.view().public["storage/data"], Version(2));
+}
