@@ -44,8 +44,8 @@ runs on under its holder, for the next agent (`upstart stop` ends both).";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct AgentArgs {
-    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, root, addresses, networks, pass_environment, poll_ms, call_threads
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "root", "addresses", "networks", "pass_environment", "poll_ms", "call_threads"])]
+    /// Read everything from this TOML file: data, name, class, attributes, variables, servers, token, root, addresses, networks, pass_environment, artifact_port, poll_ms, call_threads
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "name", "class", "attributes", "variables", "root", "addresses", "networks", "pass_environment", "artifact_port", "poll_ms", "call_threads"])]
     pub(crate) config: Option<PathBuf>,
     /// The node's data directory; one node each
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
@@ -75,6 +75,10 @@ pub(crate) struct AgentArgs {
     /// A variable of the agent's environment to pass to the software, which gets no others (repeatable)
     #[arg(long, value_name = "NAME", value_parser = passed)]
     pub(crate) pass_environment: Vec<String>,
+    /// Serve artifacts at this port, over mutual TLS, to nodes of the same site (`--attribute site=NAME`), so that few nodes of a site
+    /// fetch from the server
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) artifact_port: Option<u16>,
     /// How often the server is asked, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = agent::config::POLL_MS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=POLL_MS_MAX))]
@@ -264,6 +268,7 @@ fn from_flags(arguments: AgentArgs, globals: &Globals) -> anyhow::Result<Config>
         addresses,
         networks: arguments.networks,
         pass_environment: arguments.pass_environment,
+        artifact_port: arguments.artifact_port,
         poll_ms: arguments.poll_ms,
         call_threads: arguments
             .call_threads

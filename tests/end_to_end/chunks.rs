@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const MIB: u64 = 1 << 20;
 
 /// Bytes that do not shrink, and are the same each time.
-fn noise(seed: u64, length: u64) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
         state ^= state << 13;
@@ -62,12 +62,12 @@ fn bundle(boxes: &Boxes, line: &str, data: Vec<u8>) -> Bundle {
     bundle
 }
 
-fn first() -> Bundle {
+pub(crate) fn first() -> Bundle {
     bundle(&Boxes::version(1), "first\n", noise(1, 6 * MIB))
 }
 
 /// The same with a little changed in both files.
-fn second() -> Bundle {
+pub(crate) fn second() -> Bundle {
     let mut data = noise(1, 6 * MIB);
     data.splice(3_000_000..3_000_000, *b"inserted");
     bundle(
@@ -78,7 +78,7 @@ fn second() -> Bundle {
 }
 
 /// Publishes as people do.
-fn publish(system: &System, bundle: &Bundle, folder: &Path, more: &[&str]) -> String {
+pub(crate) fn publish(system: &System, bundle: &Bundle, folder: &Path, more: &[&str]) -> String {
     bundle.write(folder);
     let mut command = upstart();
     command.args(["publish", "--server", &system.server.url(), "--keys"]);
@@ -92,6 +92,15 @@ fn publish(system: &System, bundle: &Bundle, folder: &Path, more: &[&str]) -> St
 fn serving() -> (System, Node, Relay) {
     let system = System::start();
     publish(&system, &first(), &system.folder().join("first"), &[]);
+    let (relay, token) = relay_to(&system);
+    let options = NodeOptions::new("a", system.port(1)).server(&relay.url(), &token);
+    let node = system.node(options);
+    system.until_settled(&node, 1);
+    (system, node, relay)
+}
+
+/// A way to the server on which what comes from it is counted, and the file of a token for it.
+pub(crate) fn relay_to(system: &System) -> (Relay, PathBuf) {
     let port = system
         .server
         .url()
@@ -101,10 +110,7 @@ fn serving() -> (System, Node, Relay) {
     let relay = Relay::start(port.expect("a port")).expect("a relay");
     let token = system.folder().join("token-with-pin");
     write_token(system.server.data(), &token);
-    let options = NodeOptions::new("a", system.port(1)).server(&relay.url(), &token);
-    let node = system.node(options);
-    system.until_settled(&node, 1);
-    (system, node, relay)
+    (relay, token)
 }
 
 /// The server's token with the pin by which it is known behind a relay, too.

@@ -37,6 +37,7 @@ mod sessions;
 mod several_servers;
 mod shared_memory;
 mod signed;
+mod sources;
 mod staging;
 mod state;
 mod stopping;

@@ -48,6 +48,9 @@ pub struct Config {
     /// Variables of the agent's own environment that software, its commands and transforms get too.
     #[serde(default)]
     pub pass_environment: Vec<String>,
+    /// The port at which artifacts are served to other nodes of the same site; none are without one.
+    #[serde(default)]
+    pub artifact_port: Option<u16>,
     /// How often the server is asked, in milliseconds; jitter is added.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,

@@ -5,6 +5,8 @@ mod chunked;
 mod download;
 mod forms;
 mod part;
+mod partial;
+mod sources;
 mod unpack;
 mod whole;
 
@@ -14,6 +16,7 @@ use crate::snapshot::FreeRoom;
 pub use download::{Fetcher, WantedFile};
 pub use forms::{HeldForms, is_gzip};
 pub(crate) use part::SUFFIX as CHUNKS_SUFFIX;
+pub use sources::FetchedBundle;
 pub use unpack::{inspect, unpack};
 pub use whole::{LookedAt, damaged, digest_of, mend, mend_unpacked};
 
@@ -35,7 +38,7 @@ pub enum FetchError {
         source: Box<ClientError>,
     },
     /// What came is something else.
-    #[error("the server gave something else than {digest}")]
+    #[error("something else came than {digest}")]
     Altered {
         /// What was asked for.
         digest: Digest,

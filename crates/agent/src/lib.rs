@@ -1,6 +1,7 @@
 //! The shell around the node machine: journal file, sockets, fetch, transforms; and the holder.
 
 mod agent_key;
+pub mod artifact_server;
 mod birth;
 mod cached;
 pub mod config;

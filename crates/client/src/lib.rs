@@ -8,6 +8,7 @@ mod encrypted;
 mod error;
 mod identities;
 mod local;
+mod node_source;
 mod nodes;
 mod operator;
 mod publisher_keys;
@@ -18,6 +19,7 @@ mod upgrades;
 pub use artifacts::ArtifactBody;
 pub use error::ClientError;
 pub use local::Doubt;
+pub use node_source::{NodeBody, NodeClient, NodeSourceError, PASS_HEADER};
 pub use publisher_keys::{PublisherKeys, check_keys};
 pub use signed::{PublishError, SignedPublication, usual_keys};
 
@@ -165,6 +167,13 @@ impl Client {
             is_last_resort: true,
         });
         self
+    }
+
+    /// The credential that is shown.
+    #[must_use]
+    pub fn credential(&self) -> Option<Arc<Credential>> {
+        let shown = self.shown.lock();
+        shown.as_ref().map(|shown| Arc::clone(&shown.credential))
     }
 
     /// Whether a credential is shown.

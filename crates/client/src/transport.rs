@@ -316,7 +316,7 @@ pub(crate) fn broken(url: &str, error: &reqwest::Error) -> ClientError {
 }
 
 /// The cause at the bottom: the outer layers only repeat the address.
-fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;

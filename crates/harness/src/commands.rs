@@ -49,6 +49,9 @@ impl Commands {
         for network in &options.networks {
             upstart.args(["--network", network]);
         }
+        if let Some(port) = options.artifact_port {
+            upstart.args(["--artifact-port", &port.to_string()]);
+        }
         options.clock.applied(&mut upstart);
         let passed = options.clock.passed().iter().copied();
         if let Some(root) = &options.root {

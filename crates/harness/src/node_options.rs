@@ -39,6 +39,8 @@ pub struct NodeOptions {
     pub program: Option<PathBuf>,
     /// Where it finds the server, and the file with the token for it, where that is not what all nodes are told.
     pub server: Option<(String, PathBuf)>,
+    /// The port at which it serves artifacts to other nodes.
+    pub artifact_port: Option<u16>,
     /// Its data directory, where that is not called as it is.
     pub data: Option<PathBuf>,
 }
@@ -68,6 +70,7 @@ impl NodeOptions {
             root: None,
             program: None,
             server: None,
+            artifact_port: None,
             data: None,
         }
     }
@@ -111,6 +114,12 @@ impl NodeOptions {
     /// Asks the server so often.
     pub fn poll_ms(mut self, poll_ms: u64) -> Self {
         self.poll_ms = poll_ms;
+        self
+    }
+
+    /// Serves artifacts to other nodes at this port.
+    pub fn artifact_port(mut self, port: u16) -> Self {
+        self.artifact_port = Some(port);
         self
     }
 

@@ -152,6 +152,11 @@ impl Authority {
         proof(said)
     }
 
+    /// The key with which it signs.
+    pub(crate) fn signing_key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
     /// Its certificate (DER).
     pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate

@@ -23,6 +23,7 @@ const TOKEN_FILE: &str = "token.digest";
 pub struct Credential {
     key: Arc<PrivateKeyDer<'static>>,
     certificate: CertificateDer<'static>,
+    authority: CertificateDer<'static>,
     pin: Pin,
     says: PeerCertificate,
 }
@@ -48,6 +49,11 @@ impl Credential {
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key()
+    }
+
+    /// The certificate of the authority that has certified the key.
+    pub(crate) fn authority(&self) -> CertificateDer<'static> {
+        self.authority.clone()
     }
 
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
@@ -233,6 +239,7 @@ pub(crate) fn credential(key: &KeyPair, text: &str) -> Result<Credential, String
     Ok(Credential {
         key: Arc::new(key),
         certificate: certificate.clone(),
+        authority: authority.clone(),
         pin,
         says,
     })

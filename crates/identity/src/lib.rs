@@ -8,6 +8,7 @@
 
 mod authority;
 mod credential;
+mod fetch_pass;
 mod files;
 mod issuer;
 mod peer;
@@ -17,12 +18,13 @@ mod unkept;
 
 pub use authority::{Authority, CertificateTerms, KeyRequest};
 pub use credential::{Credential, CredentialFolder};
+pub use fetch_pass::{PASS_LIFE_MS, PassChecker};
 pub use issuer::{
     ClaimError, ClaimedOperator, Issuer, IssuerFileError, IssuerKeySet, is_web_token, issuer_tls,
 };
 pub use peer::PeerCertificate;
 pub use pin::{Pin, PinnedToken};
-pub use tls::{UNPROVEN, client_config, server_config};
+pub use tls::{UNPROVEN, client_config, node_client_config, node_server_config, server_config};
 pub use unkept::UnkeptKey;
 
 use std::io;

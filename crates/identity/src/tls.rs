@@ -1,5 +1,9 @@
 //! TLS between callers and upgrade servers: version 1.3, with certificates of the servers' own authority on both sides.
 
+mod between_nodes;
+
+pub use between_nodes::{node_client_config, node_server_config};
+
 use crate::authority::SERVER_NAME;
 use crate::{Authority, Credential, IdentityError, PeerCertificate, Pin, crypto};
 use rustls::client::WebPkiServerVerifier;

@@ -18,6 +18,7 @@ mod repository;
 mod rules;
 mod sealing;
 mod server;
+mod sources;
 mod state;
 mod state_writer;
 pub mod token;

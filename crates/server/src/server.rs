@@ -12,6 +12,7 @@ use crate::recovery::{ProvedUpgrades, recover};
 use crate::repository::{PublishedUpgrades, RepositoryTexts};
 use crate::rules::{Order, RANDOM_MASK};
 use crate::sealing::look_after_repository;
+use crate::sources::SourcePlaces;
 use crate::state_writer::StateWriter;
 use crate::token;
 use crate::udb::{Change, ChangeSet, ServerLife, Stored, Udb, UdbError};
@@ -114,6 +115,7 @@ impl Server {
             token: token.secret.into(),
             authority: Arc::new(authority),
             issuer: issuer.map(Arc::new),
+            sources: SourcePlaces::default(),
             refused: RefusedLately::default(),
             missed: teller.missed(),
             damaged: Arc::default(),
@@ -312,6 +314,7 @@ async fn sweep(app: App) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        app.sources.sweep(app.config.clock.now_ms());
         let sweeping = app.udb.alone(Box::pin(ask_for_nobody(&app, Order::Sweep)));
         if let Err(error) = sweeping.await {
             tracing::debug!(%error, "no sweep while the database cannot be used");

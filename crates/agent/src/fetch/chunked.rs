@@ -5,11 +5,12 @@ use super::FetchError;
 use super::download::{Download, TRIES_MAX, is_refused, pause};
 use super::forms::is_gzip;
 use super::part::ChunkedPart;
+use super::sources::{Pace, Source, TOO_SLOW};
 use chunks::{
-    CHUNKED_BYTES_MIN, ChunkCutter, ChunkError, PackFile, PackRange, RangeReader, is_worth_it,
+    CHUNKED_BYTES_MIN, ChunkCutter, ChunkError, ContentForm, PackFile, PackRange, RangeReader, is_worth_it,
     joined,
 };
-use client::ClientError;
+use client::{ClientError, NodeClient, NodeSourceError};
 use flate2::read::GzDecoder;
 use model::manifest::{Digest, FILE_BYTES_MAX};
 use std::fs::File;
@@ -123,7 +124,10 @@ impl ChunkedDownload {
         let file = self.part.content.file;
         (self.whole.told)(self.part.came.cast_signed());
         let ranges = joined(self.part.missing());
-        if !is_worth_it(&ranges, self.whole.wanted.size) {
+        // What is in an archive lies at other nodes as it is to lie here, and the archive may not.
+        let is_alike = self.part.content.form == ContentForm::Plain;
+        let at_once = is_alike || matches!(self.whole.sources.now().await, Source::Server);
+        if at_once && !is_worth_it(&ranges, self.whole.wanted.size) {
             self.part.remove();
             return self.fetch_whole().await;
         }
@@ -169,6 +173,19 @@ impl ChunkedDownload {
     }
 
     async fn bring(&mut self, moved: &mut Moved) -> Result<(), ChunkTrouble> {
+        while !self.part.is_complete() {
+            let Source::Node(node) = self.whole.sources.now().await else {
+                break;
+            };
+            match self.read_from_node(&node, moved).await? {
+                // It may have the archive itself.
+                Err(error) if error.is_missing => {
+                    return Err(ChunkTrouble::Unusable(error.to_string()));
+                }
+                Err(error) => self.whole.sources.failed(&error).await,
+                Ok(()) => {}
+            }
+        }
         let mut tries = 0;
         while !self.part.is_complete() {
             let before = self.part.came;
@@ -195,6 +212,53 @@ impl ChunkedDownload {
         Err(ChunkTrouble::Unusable(reason))
     }
 
+    /// Reads what is missing where it stands in the file, which lies at another node as it is to lie here. Each chunk is checked.
+    async fn read_from_node(
+        &mut self,
+        node: &NodeClient,
+        moved: &mut Moved,
+    ) -> Result<Result<(), NodeSourceError>, FetchError> {
+        let name = self.part.content.content.to_string();
+        for run in self.part.missing_runs() {
+            moved.requests += 1;
+            let opened = node.artifact(&name, run.first, Some(run.count)).await;
+            let mut body = match opened {
+                Ok(body) => body,
+                Err(error) => return Ok(Err(error)),
+            };
+            let mut pace = Pace::default();
+            let mut come = Vec::new();
+            let mut chunks = run.chunks.iter().peekable();
+            while let Some(next) = chunks.peek() {
+                let length = next.length as usize;
+                if come.len() >= length {
+                    let rest = come.split_off(length);
+                    let chunk = std::mem::replace(&mut come, rest);
+                    let digest = Digest::of(&chunk);
+                    if digest != next.digest {
+                        return Ok(Err(node.error(format!("a part of {name} is not what it should be"))));
+                    }
+                    let taken = self.part.take(digest, &chunk)?;
+                    (self.whole.told)(taken.cast_signed());
+                    chunks.next();
+                    continue;
+                }
+                match body.chunk().await {
+                    Ok(Some(bytes)) => {
+                        moved.bytes += bytes.len() as u64;
+                        come.extend_from_slice(&bytes);
+                        if pace.is_too_slow(bytes.len()) {
+                            return Ok(Err(node.error(TOO_SLOW)));
+                        }
+                    }
+                    Ok(None) => return Ok(Err(node.error(format!("it has less of {name}")))),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
     async fn read_ranges(&mut self, moved: &mut Moved) -> Result<(), ChunkTrouble> {
         let before = self.part.came;
         for range in joined(self.part.missing()) {
@@ -214,7 +278,7 @@ impl ChunkedDownload {
             return Err(ChunkTrouble::Unusable("a pack is not listed".to_owned()));
         };
         let name = pack.digest.to_string();
-        let mut body = (self.whole.client)
+        let mut body = (self.whole.sources.server())
             .artifact_part(&name, range.first, range.count)
             .await?;
         let mut reader = RangeReader::new(range);

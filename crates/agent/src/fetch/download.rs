@@ -3,18 +3,17 @@
 use super::chunked::{ChunkedDownload, gather};
 use super::forms::{HeldForms, read_index};
 use super::part::ChunkedPart;
-use super::{FetchError, digest_of, disk, sync, with_suffix};
+use super::partial::Partial;
+use super::sources::{ASKED_BYTES_MIN, FetchedBundle, Pace, Source, Sources, TOO_SLOW};
+use super::{FetchError, digest_of, disk, with_suffix};
 use crate::error_chain::chain;
 use crate::snapshot::FreeRoom;
 use chunks::{CHUNKED_BYTES_MIN, ChunkIndex, ContentForm, INDEX_BYTES_MAX, IndexedContent};
-use client::{Client, ClientError};
+use client::{Client, ClientError, NodeClient, NodeSourceError};
 use model::manifest::{CHUNKS_FILE, Digest, Manifest};
 use rand::RngExt as _;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,9 +30,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// The longest wait between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// How much of a file is read at once when a broken-off download is hashed again.
-const BLOCK_BYTES: usize = 256 * 1024;
 
 /// What must stay free on the disk beyond what is fetched: the journal and the software's own writes go on.
 const SPARE_BYTES: u64 = 16 << 20;
@@ -60,6 +56,7 @@ pub struct Fetcher {
     client: Arc<Client>,
     folder: PathBuf,
     index: Option<WantedFile>,
+    bundle: Option<FetchedBundle>,
 }
 
 /// Tells how many bytes have come, or have to come again.
@@ -72,7 +69,15 @@ impl Fetcher {
             client,
             folder,
             index: None,
+            bundle: None,
         }
+    }
+
+    /// The same, which asks the server whether this bundle is to be fetched from another node.
+    #[must_use]
+    pub fn for_bundle(mut self, bundle: FetchedBundle) -> Self {
+        self.bundle = Some(bundle);
+        self
     }
 
     /// The same, which makes large files of this bundle from chunks of what lies here where it can. Of an archive that only agents
@@ -98,10 +103,28 @@ impl Fetcher {
         progress: impl Fn(u64, u64) + Send + Sync + 'static,
     ) -> Result<(), FetchError> {
         std::fs::create_dir_all(&self.folder).map_err(disk("make", &self.folder))?;
-        let mut missing = self.missing(wanted, HeldForms::default()).await;
+        let missing = self.missing(wanted, HeldForms::default()).await;
+        let bytes = (missing.values()).fold(0, |sum: u64, size| sum.saturating_add(*size));
+        let bundle = self.bundle.clone().filter(|_| bytes >= ASKED_BYTES_MIN);
+        let sources = Arc::new(Sources::new(Arc::clone(&self.client), bundle));
+        let fetched = tokio::select! {
+            fetched = self.fetch_from(&sources, wanted, missing, progress) => fetched,
+            never = sources.keep() => match never {},
+        };
+        sources.end().await;
+        fetched
+    }
+
+    async fn fetch_from(
+        &self,
+        sources: &Arc<Sources>,
+        wanted: &[WantedFile],
+        mut missing: BTreeMap<Digest, u64>,
+        progress: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<(), FetchError> {
         let mut index = None;
         if (missing.values()).any(|size| *size >= CHUNKED_BYTES_MIN) {
-            index = self.index().await?;
+            index = self.index(sources).await?;
         }
         if let Some(index) = &index {
             let still = missing.into_iter();
@@ -127,14 +150,14 @@ impl Fetcher {
         let packs = Arc::new(index.map(|index| index.packs).unwrap_or_default());
         let mut running = JoinSet::new();
         for (digest, size) in whole {
-            let download = self.download(WantedFile { digest, size }, &told);
+            let download = self.download(WantedFile { digest, size }, sources, &told);
             begin(&mut running, download.run()).await?;
         }
         for part in parts {
             let digest = part.content.file;
             let size = sizes.get(&digest).copied().unwrap_or(part.content.length);
             let download = ChunkedDownload {
-                whole: self.download(WantedFile { digest, size }, &told),
+                whole: self.download(WantedFile { digest, size }, sources, &told),
                 part,
                 packs: packs.clone(),
             };
@@ -146,9 +169,9 @@ impl Fetcher {
         Ok(())
     }
 
-    fn download(&self, wanted: WantedFile, told: &ByteTeller) -> Download {
+    fn download(&self, wanted: WantedFile, sources: &Arc<Sources>, told: &ByteTeller) -> Download {
         Download {
-            client: self.client.clone(),
+            sources: Arc::clone(sources),
             path: self.path(wanted.digest),
             wanted,
             told: told.clone(),
@@ -156,14 +179,14 @@ impl Fetcher {
     }
 
     /// The index of the bundle's chunks, fetched if it is not here; nothing if there is none that can be used.
-    async fn index(&self) -> Result<Option<ChunkIndex>, FetchError> {
+    async fn index(&self, sources: &Arc<Sources>) -> Result<Option<ChunkIndex>, FetchError> {
         let Some(file) = self.index.filter(|file| file.size <= INDEX_BYTES_MAX) else {
             return Ok(None);
         };
         let path = self.path(file.digest);
         if !self.has(&file) {
             let nobody: ByteTeller = Arc::new(|_| {});
-            match self.download(file, &nobody).run().await {
+            match self.download(file, sources, &nobody).run().await {
                 Err(error) if error.is_no_space() => return Err(error),
                 Err(error) => {
                     let reason = chain(&error);
@@ -289,7 +312,7 @@ fn finished(
 
 /// One artifact on its way.
 pub(super) struct Download {
-    pub(super) client: Arc<Client>,
+    pub(super) sources: Arc<Sources>,
     pub(super) path: PathBuf,
     pub(super) wanted: WantedFile,
     pub(super) told: ByteTeller,
@@ -300,22 +323,33 @@ impl Download {
         let digest = self.wanted.digest;
         let part = with_suffix(&self.path, ".part");
         let mut altered_before = false;
+        // The nodes that gave some of what has come.
+        let mut givers: Vec<Arc<NodeClient>> = Vec::new();
         let mut tries = 0;
         loop {
             let mut partial = Partial::open(&part, self.wanted.size)?;
             let before = partial.length;
             (self.told)(before.cast_signed());
-            let result = self.go_on(&mut partial).await;
+            let result = self.go_on(&mut partial, &mut givers).await;
             let came = partial.length;
             match result {
-                Ok(()) if partial.is(self.wanted) => return partial.keep(&part, &self.path),
+                Ok(()) if partial.is(self.wanted) => {
+                    if let Some(node) = givers.last() {
+                        tracing::info!(%digest, node = node.name(), "an artifact came from another node");
+                    }
+                    return partial.keep(&part, &self.path);
+                }
                 Ok(()) => {
                     std::fs::remove_file(&part).map_err(disk("remove", &part))?;
-                    if altered_before {
+                    if altered_before && givers.is_empty() {
                         return Err(FetchError::Altered { digest });
                     }
                     // What was there from before may have been damaged: once more, from the start.
-                    altered_before = true;
+                    altered_before = givers.is_empty();
+                    for node in givers.drain(..) {
+                        let error = node.error(format!("{digest} is another file with what it gave"));
+                        self.sources.failed(&error).await;
+                    }
                 }
                 Err(DownloadTrouble::Disk(error)) => {
                     if error.is_no_space() {
@@ -324,6 +358,7 @@ impl Download {
                     }
                     return Err(error);
                 }
+                Err(DownloadTrouble::Node(error)) => self.sources.failed(&error).await,
                 Err(DownloadTrouble::Server(source)) => {
                     tries = if came > before { 1 } else { tries + 1 };
                     if tries >= TRIES_MAX || is_refused(&source) {
@@ -340,21 +375,64 @@ impl Download {
     }
 
     /// Appends what comes until the end.
-    async fn go_on(&self, partial: &mut Partial) -> Result<(), DownloadTrouble> {
+    async fn go_on(
+        &self,
+        partial: &mut Partial,
+        givers: &mut Vec<Arc<NodeClient>>,
+    ) -> Result<(), DownloadTrouble> {
         if partial.length == self.wanted.size && self.wanted.size > 0 {
             return Ok(());
         }
+        match self.sources.now().await {
+            Source::Server => self.go_on_from_server(partial).await,
+            Source::Node(node) => {
+                givers.push(Arc::clone(&node));
+                self.go_on_from_node(&node, partial).await
+            }
+        }
+    }
+
+    async fn go_on_from_server(&self, partial: &mut Partial) -> Result<(), DownloadTrouble> {
         let sha256 = self.wanted.digest.to_string();
-        let mut body = (self.client.artifact(&sha256, partial.length).await)
+        let server = self.sources.server();
+        let mut body = (server.artifact(&sha256, partial.length).await)
             .map_err(DownloadTrouble::Server)?;
         while let Some(chunk) = body.chunk().await.map_err(DownloadTrouble::Server)? {
-            partial.append(&chunk).map_err(DownloadTrouble::Disk)?;
-            (self.told)(chunk.len() as i64);
-            if partial.length > self.wanted.size {
+            if !self.take(&chunk, partial)? {
                 break;
             }
         }
         Ok(())
+    }
+
+    async fn go_on_from_node(
+        &self,
+        node: &NodeClient,
+        partial: &mut Partial,
+    ) -> Result<(), DownloadTrouble> {
+        let sha256 = self.wanted.digest.to_string();
+        let mut body = (node.artifact(&sha256, partial.length, None).await)
+            .map_err(DownloadTrouble::Node)?;
+        let mut pace = Pace::default();
+        while let Some(chunk) = body.chunk().await.map_err(DownloadTrouble::Node)? {
+            if !self.take(&chunk, partial)? {
+                return Ok(());
+            }
+            if pace.is_too_slow(chunk.len()) {
+                return Err(DownloadTrouble::Node(node.error(TOO_SLOW)));
+            }
+        }
+        if partial.length < self.wanted.size {
+            return Err(DownloadTrouble::Node(node.error("it has less of it")));
+        }
+        Ok(())
+    }
+
+    /// Takes what has come; false when there is too much of it.
+    fn take(&self, chunk: &[u8], partial: &mut Partial) -> Result<bool, DownloadTrouble> {
+        partial.append(chunk).map_err(DownloadTrouble::Disk)?;
+        (self.told)(chunk.len() as i64);
+        Ok(partial.length <= self.wanted.size)
     }
 }
 
@@ -365,66 +443,8 @@ pub(super) fn is_refused(error: &ClientError) -> bool {
 
 enum DownloadTrouble {
     Server(ClientError),
+    Node(NodeSourceError),
     Disk(FetchError),
-}
-
-/// What has come of an artifact, with its hash so far.
-struct Partial {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    hash: Sha256,
-}
-
-impl Partial {
-    fn open(path: &Path, size: u64) -> Result<Self, FetchError> {
-        let mut file = (OpenOptions::new().read(true).append(true).create(true))
-            .open(path)
-            .map_err(disk("open", path))?;
-        let mut hash = Sha256::new();
-        let mut length = 0;
-        let mut block = vec![0; BLOCK_BYTES];
-        loop {
-            let read = file.read(&mut block).map_err(disk("read", path))?;
-            if read == 0 {
-                break;
-            }
-            hash.update(&block[..read]);
-            length += read as u64;
-        }
-        if length > size {
-            file.set_len(0).map_err(disk("empty", path))?;
-            hash = Sha256::new();
-            length = 0;
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            length,
-            hash,
-        })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
-        self.file
-            .write_all(bytes)
-            .map_err(disk("write", &self.path))?;
-        self.hash.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn is(&self, wanted: WantedFile) -> bool {
-        let digest: [u8; 32] = self.hash.clone().finalize().into();
-        self.length == wanted.size && Digest(digest) == wanted.digest
-    }
-
-    /// Durable under its name.
-    fn keep(self, part: &Path, path: &Path) -> Result<(), FetchError> {
-        self.file.sync_all().map_err(disk("sync", part))?;
-        std::fs::rename(part, path).map_err(disk("rename", part))?;
-        sync(path.parent().unwrap_or(Path::new(".")))
-    }
 }
 
 /// Half to one and a half of a wait that doubles.

@@ -11,6 +11,19 @@ use std::path::{Path, PathBuf};
 /// What the file is called until it is whole.
 pub(crate) const SUFFIX: &str = ".chunks";
 
+/// How much is asked of a node at once: what breaks off is not asked for again from the start.
+const RUN_BYTES_MAX: u64 = 64 << 20;
+
+/// A part of the file that is missing.
+pub(super) struct MissingRun {
+    /// Where it begins.
+    pub(super) first: u64,
+    /// How many bytes it has.
+    pub(super) count: u64,
+    /// The chunks in it.
+    pub(super) chunks: Vec<ChunkPlace>,
+}
+
 /// A file on its way.
 pub(super) struct ChunkedPart {
     /// What it will be.
@@ -97,6 +110,27 @@ impl ChunkedPart {
         let all = self.content.chunks.iter().zip(&self.places);
         let missing = all.filter(|(_, (_, is_here))| !is_here);
         missing.map(|(chunk, _)| *chunk).collect()
+    }
+
+    /// The same as runs of the file, each of chunks that follow one another.
+    pub(super) fn missing_runs(&self) -> Vec<MissingRun> {
+        let mut runs: Vec<MissingRun> = Vec::new();
+        let all = self.content.chunks.iter().zip(&self.places);
+        for (chunk, (at, _)) in all.filter(|(_, (_, is_here))| !is_here) {
+            let length = u64::from(chunk.length);
+            match runs.last_mut() {
+                Some(run) if run.first + run.count == *at && run.count < RUN_BYTES_MAX => {
+                    run.count += length;
+                    run.chunks.push(*chunk);
+                }
+                _ => runs.push(MissingRun {
+                    first: *at,
+                    count: length,
+                    chunks: vec![*chunk],
+                }),
+            }
+        }
+        runs
     }
 
     /// Whether nothing is missing.

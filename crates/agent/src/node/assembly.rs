@@ -32,6 +32,7 @@ use intercept::holder::HolderState;
 use intercept::stats::StatsFile;
 use intercept::table::TableError;
 use model::api::Enrolled;
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -122,6 +123,7 @@ impl Parts {
             link: self.link,
             catalog_updates: self.catalog_updates,
             progress: ShownProgress::default(),
+            artifacts_at: Mutex::default(),
             variables_kept: self.variables_kept,
             home,
         });

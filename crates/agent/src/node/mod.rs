@@ -10,6 +10,7 @@
 mod actions;
 mod adapters;
 mod agent_error;
+mod artifacts;
 mod assembly;
 mod bundles;
 mod catalog_updates;

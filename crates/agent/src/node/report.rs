@@ -28,6 +28,7 @@ pub(super) fn report(node: &Node, status: NodeStatus, retry_acknowledged: u64) -
         records: 0,
         holds: Vec::new(),
         permit: None,
+        artifacts_at: *node.surroundings.artifacts_at.lock(),
         remarks: remarks(node, &counters),
         counters,
         status: as_seen(node, status),

@@ -5,7 +5,7 @@ use super::bundles::{Bundles, UnusableBundle};
 use super::catalog_updates::CatalogUpdate;
 use super::surroundings::{NothingHeard, Surroundings};
 use crate::error_chain::chain;
-use crate::fetch::{self, FetchError, Fetcher, HeldForms, WantedFile};
+use crate::fetch::{self, FetchError, FetchedBundle, Fetcher, HeldForms, WantedFile};
 use model::bundle::SoftwareKind;
 use model::ids::Version;
 use model::machine::{Place, ProbeMode, StageOutcome, StageRequest, Step};
@@ -112,7 +112,11 @@ impl Staging {
         if !bundle.is_dir() {
             self.bundles.keep_manifest(place, &published.manifest)?;
             let fetcher = Fetcher::new(self.surroundings.client.clone(), layout.artifacts())
-                .with_chunks_of(&published.manifest);
+                .with_chunks_of(&published.manifest)
+                .for_bundle(FetchedBundle {
+                    node: self.surroundings.identity.node,
+                    manifest_sha256: published.manifest.digest().to_string(),
+                });
             let shown = self.surroundings.clone();
             let progress = move |done: u64, total: u64| {
                 let what = format!("fetch version {place}");

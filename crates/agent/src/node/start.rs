@@ -98,6 +98,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
+    node.serve_artifacts(&vital);
     vital.spawn("control socket", crate::control::serve(node.clone()));
     let relay = node.relay.clone();
     let main_loop = MainLoop::new(node, machine, journal, report);

@@ -12,6 +12,7 @@ use client::Client;
 use model::api::{EventKind, NewEvent, Progress};
 use model::ids::Version;
 use parking_lot::Mutex;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub(super) struct Surroundings {
     /// What the repository says, anew with every view; none before the first.
     pub(super) catalog_updates: watch::Receiver<Option<Arc<CatalogUpdate>>>,
     pub(super) progress: ShownProgress,
+    /// Where artifacts are served to other nodes, as long as they are.
+    pub(super) artifacts_at: Mutex<Option<SocketAddr>>,
     /// What is to be told where the software has other variables than the agent was given.
     pub(super) variables_kept: Option<String>,
     /// Which directory the data directory is.

@@ -12,6 +12,7 @@ mod node;
 mod operator;
 mod permits;
 mod problem;
+mod sources;
 mod view;
 mod wait_code;
 
@@ -36,6 +37,7 @@ pub use operator::{
 };
 pub use permits::{AHEAD_MAX, VerdictAnswer, VerdictRequest, WaitCause};
 pub use problem::Problem;
+pub use sources::{FAILED_MAX, NodeSource, SITE, SourceAnswer, SourceRequest};
 pub use view::{
     Approval, DisagreeingNode, FleetStanding, FleetView, NodeFact, NodeView, Pause, PermitFact,
     SystemView, UpgradeSummary,

@@ -4,7 +4,7 @@ use super::{Certified, HeldUpgrade, Moment, NewEvent, NodeView, RememberedSystem
 use crate::ids::{NodeId, PermitId, Place, Revision, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// `POST /v1/nodes`: a node makes itself known. Idempotent by `name`; a known name with another class is refused (409).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -182,6 +182,10 @@ pub struct NodeReport {
     /// The permit that it has confirmed and not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permit: Option<PermitId>,
+    /// Where the node serves artifacts to others of its site; absent where it serves none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub artifacts_at: Option<SocketAddr>,
 }
 
 /// Where a node stands.

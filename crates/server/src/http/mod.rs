@@ -15,6 +15,7 @@ mod permits;
 mod requester;
 mod routes;
 mod signed;
+mod source;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::local::Missed;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{DamagedFile, RepositoryFolder, SignedRepository};
 use crate::rules::{Order, still_counts};
+use crate::sources::SourcePlaces;
 use crate::state_writer::StateWriter;
 use crate::udb::Udb;
 pub(crate) use auth::RefusedLately;
@@ -56,6 +58,8 @@ pub struct App {
     pub(crate) authority: Arc<Authority>,
     /// Whose web tokens let operators in.
     pub(crate) issuer: Option<Arc<TokenIssuer>>,
+    /// Who fetches what from whom.
+    pub(crate) sources: SourcePlaces,
     /// Who was refused lately.
     pub(crate) refused: RefusedLately,
     /// The socket at which its own user would be told it.

@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the handlers and the data types.
 
-use super::{artifacts, identities, members, nodes, operate, permits, signed, sync, upgrades};
+use super::{artifacts, identities, members, nodes, operate, permits, signed, source, sync, upgrades};
 use crate::problem::KINDS;
 use axum::Json;
 use utoipa::OpenApi;
@@ -14,7 +14,7 @@ use utoipa::OpenApi;
     paths(
         document, operate::system, operate::fleet, operate::events, operate::pause, operate::resume, operate::approve,
         operate::set_public, operate::retire, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
-        sync::sync, members::members, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
+        sync::sync, members::members, source::source, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
         artifacts::put, signed::show, signed::begin, signed::sign, signed::take_back,
         signed::metadata, signed::target, identities::list, identities::invite, identities::certify, identities::revoke

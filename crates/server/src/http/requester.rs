@@ -143,7 +143,10 @@ impl Requester {
             return Ok(());
         };
         let endpoints = report.endpoints.iter().map(|endpoint| endpoint.address);
-        let mut told = endpoints.chain(report.addresses.iter().copied());
+        let served = report.artifacts_at.map(|at| at.ip());
+        let mut told = endpoints
+            .chain(report.addresses.iter().copied())
+            .chain(served);
         match told.find(|address| !caller.has(*address)) {
             None => Ok(()),
             Some(address) if address.is_loopback() => Err(refuse(

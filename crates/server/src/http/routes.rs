@@ -2,7 +2,8 @@
 
 use super::requester::Access;
 use super::{
-    App, artifacts, identities, members, nodes, openapi, operate, permits, signed, sync, upgrades,
+    App, artifacts, identities, members, nodes, openapi, operate, permits, signed, source, sync,
+    upgrades,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -99,6 +100,12 @@ fn of_nodes() -> Vec<HttpRoute> {
             "/v1/nodes/{node}/members",
             Access::Node,
             members::members,
+        ),
+        route(
+            Method::POST,
+            "/v1/nodes/{node}/source",
+            Access::Node,
+            source::source,
         ),
         route(
             Method::POST,

@@ -290,12 +290,13 @@ fn is_as_loud_a_report(before: &NodeReport, after: &NodeReport) -> bool {
         records,
         holds,
         permit,
+        artifacts_at,
     } = before;
     is_as_loud_a_status(status, &after.status)
         && (endpoints, addresses, remarks) == (&after.endpoints, &after.addresses, &after.remarks)
         && (poll_ms, retired_acknowledged) == (&after.poll_ms, &after.retired_acknowledged)
         && (retry_acknowledged, records) == (&after.retry_acknowledged, &after.records)
-        && (holds, permit) == (&after.holds, &after.permit)
+        && (holds, permit, artifacts_at) == (&after.holds, &after.permit, &after.artifacts_at)
 }
 
 fn is_as_loud_a_status(before: &NodeStatus, after: &NodeStatus) -> bool {

@@ -109,6 +109,7 @@ impl SystemState {
             return;
         };
         self.members.forget(node, self.view + 1);
+        self.servers_of.change(Some(&fact), None);
         self.names.remove(&fact.name);
         self.told.forget(node);
         self.queue.remove(node);
@@ -122,6 +123,7 @@ impl SystemState {
     fn put_node(&mut self, fact: &Arc<NodeFact>) {
         let before = self.nodes.get(&fact.node).map(AsRef::as_ref);
         self.members.put(before, fact, self.view + 1);
+        self.servers_of.change(before, Some(fact));
         if before.is_none_or(|before| before.retry != fact.retry) {
             self.told.own_changed(fact.node, self.view + 1);
         }

@@ -1,6 +1,7 @@
 //! The system in memory: what the database holds, and what was heard since.
 
 mod apply;
+mod bundle_servers;
 mod counting;
 mod disagreeing;
 mod ended_keys;
@@ -9,10 +10,12 @@ mod members;
 mod queue;
 mod view;
 
+pub(crate) use bundle_servers::site;
 pub(crate) use lives::Whereabouts;
 pub(crate) use members::listed;
 
 use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored};
+use bundle_servers::BundleServers;
 use ended_keys::EndedKeys;
 use members::ListChanges;
 use model::api::{
@@ -58,6 +61,8 @@ pub(crate) struct SystemState {
     /// Whose upgrades are not those that are published here.
     pub(crate) disagreeing: BTreeMap<NodeId, Disagreement>,
     pub(crate) members: ListChanges,
+    /// Who serves which bundle to the other nodes of its site.
+    pub(crate) servers_of: BundleServers,
     /// What agents are told, by when it changed last.
     pub(crate) told: ViewNumbers,
     /// The nodes, counted.
@@ -120,8 +125,9 @@ impl SystemState {
                 .collect(),
             forgotten: stored.forgotten,
             disagreeing: BTreeMap::new(),
-            nodes,
             members: ListChanges::restored(stored.view),
+            servers_of: BundleServers::of(nodes.values()),
+            nodes,
             holders: (stored.permits.values())
                 .map(|held| (held.fact.node, held.fact.permit))
                 .collect(),

@@ -2,8 +2,9 @@
 
 use super::*;
 use parking_lot::Mutex;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 
 /// A server of one artifact that misbehaves as told, and what it was asked.
 struct Server {

@@ -1,17 +1,21 @@
 //! What artifacts cost the network: how much of a large one a node fetches when little of it has changed, and how many copies of one leave
 //! the server for many fetchers. All is counted on the way from the server, with everything else that it says meanwhile.
 
+mod fetchers;
+
 use super::figures::machine;
 use super::stage::{end_on_signals, place};
 use crate::demo::place::{Place, repository};
 use crate::demo::processes::Processes;
 use crate::demo::system::{DemoSystem, all_at};
+use agent::fetch::WantedFile;
 use anyhow::Context;
 use clap::Args;
 use client::Client;
+use fetchers::{Fetchers, WayToServer};
 use harness::NodeOptions;
 use kit::Relay;
-use model::api::SystemView;
+use model::api::{HeldUpgrade, SystemView};
 use model::ids::{Revision, Version};
 use model::manifest::Manifest;
 use serde::Serialize;
@@ -20,9 +24,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 use xtask::workspace::{Profile, Workspace};
 
 /// What is written at once.
@@ -37,9 +39,6 @@ const INSERTED_AT: usize = 123_457;
 
 /// How large what many fetch is, in blocks.
 const SHARED_BLOCKS: u64 = 16;
-
-/// How many fetch at once: as many as a server has connections to spare for on one machine.
-const AT_ONCE: usize = 32;
 
 /// How long a node may take to fetch and upgrade.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(900);
@@ -88,6 +87,8 @@ struct Report {
     fetchers: usize,
     /// From the publication of the second version until the node serves it.
     seconds: f64,
+    /// From the first question of the fetchers until the last one had it.
+    fetchers_seconds: f64,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -102,7 +103,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let processes = Arc::new(Processes::default());
     end_on_signals(&processes, &place);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(2)
         .enable_all()
         .build()?;
     let measured = runtime.block_on(measure(&place, &processes, &binary, options.sizes()));
@@ -118,7 +119,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 fn table(report: &Report) -> String {
     format!(
-        "{}\n{} of {} MiB moved ({:.2} %) in {:.1} s; {} fetchers cost the server {:.1} copies\n",
+        "{}\n{} of {} MiB moved ({:.2} %) in {:.1} s; {} fetchers of {SHARED_BLOCKS} MiB cost the server {:.1} copies and took {:.1} s\n",
         report.machine,
         report.moved_bytes >> 20,
         report.artifact_bytes >> 20,
@@ -126,6 +127,7 @@ fn table(report: &Report) -> String {
         report.seconds,
         report.fetchers,
         report.server_copies,
+        report.fetchers_seconds,
     )
 }
 
@@ -164,7 +166,14 @@ async fn measure(
     let seconds = published.elapsed().as_secs_f64();
     let moved_bytes = relay.came() - before;
     system.finish_software("node")?;
-    let copies = copies(system.client(), &relay, &token, fetchers).await?;
+    let way = WayToServer {
+        url: relay.url(),
+        token: std::fs::read_to_string(&token)?.trim().to_owned(),
+        class: "greeter".to_owned(),
+    };
+    let folder = place.root.join("fetchers");
+    let (copies, fetchers_seconds) =
+        copies(system.client(), &relay, &way, fetchers, &folder).await?;
     Ok(Report {
         machine: machine(),
         artifact_bytes,
@@ -173,39 +182,33 @@ async fn measure(
         server_copies: copies,
         fetchers,
         seconds,
+        fetchers_seconds,
     })
 }
 
-/// Has so many fetch the same artifact; gives how often it came from the server.
+/// Has so many nodes fetch the same artifact, in folders below this one; gives how often it came from the server, and how long that took.
 async fn copies(
     client: &Client,
     relay: &Relay,
-    token: &Path,
-    fetchers: usize,
-) -> anyhow::Result<f64> {
+    way: &WayToServer,
+    count: usize,
+    root: &Path,
+) -> anyhow::Result<(f64, f64)> {
+    let summary = client.upgrade(Version(2)).await?;
     let text = client.manifest(Version(2), Revision(1)).await?;
     let manifest = Manifest::parse(&text)?;
-    let shared = manifest.file("shared").context("it is published")?.clone();
-    let token = std::fs::read_to_string(token)?;
-    let fetcher = Arc::new(Client::new(&[relay.url()], Some(token.trim().to_owned()))?);
-    let before = relay.came();
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut running = JoinSet::new();
-    for _ in 0..AT_ONCE {
-        let (fetcher, next) = (Arc::clone(&fetcher), Arc::clone(&next));
-        let digest = shared.sha256.to_string();
-        running.spawn(async move {
-            while next.fetch_add(1, Ordering::Relaxed) < fetchers {
-                let mut body = fetcher.artifact(&digest, 0).await?;
-                while body.chunk().await?.is_some() {}
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(ended) = running.join_next().await {
-        ended??;
-    }
-    Ok((relay.came() - before) as f64 / shared.size as f64)
+    let shared = WantedFile::from(manifest.file("shared").context("it is published")?);
+    let upgrade = HeldUpgrade {
+        version: summary.version,
+        revision: summary.revision,
+        manifest_sha256: summary.manifest_sha256,
+        in_use: false,
+    };
+    let fetchers = Fetchers::start(way, count, root).await?;
+    let (before, begun) = (relay.came(), Instant::now());
+    fetchers.fetch(upgrade, shared).await?;
+    let copies = (relay.came() - before) as f64 / shared.size as f64;
+    Ok((copies, begun.elapsed().as_secs_f64()))
 }
 
 /// Writes an artifact that does not shrink: so many blocks, with so many changes at even distances, insertions and overwritten blocks in

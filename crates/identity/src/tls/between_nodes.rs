@@ -1,0 +1,116 @@
+//! TLS between nodes of one system: each shows the certificate that the servers' authority has given it.
+
+use super::CertifiedCallers;
+use crate::{Credential, IdentityError, PeerCertificate, crypto};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::version::TLS13;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+};
+use std::sync::Arc;
+
+/// Certificates of the authority that has certified this key. When they expire is not looked at: the servers say who counts.
+fn certified(credential: &Credential) -> Result<CertifiedCallers, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(credential.authority())
+        .map_err(crypto("use the authority's certificate"))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(crypto("check certificates by the authority's"))?;
+    Ok(CertifiedCallers(verifier))
+}
+
+/// How a node that serves others speaks: it shows its certificate, and wants one of the same authority.
+///
+/// # Errors
+/// The cryptography fails.
+pub fn node_server_config(credential: &Credential) -> Result<ServerConfig, IdentityError> {
+    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(crypto("speak TLS 1.3"))?
+        .with_client_cert_verifier(Arc::new(certified(credential)?))
+        .with_single_cert(vec![credential.certificate()], credential.key())
+        .map_err(crypto("use the own key"))
+}
+
+/// How a node speaks with another one that has this key (the digest of [`PeerCertificate::key`]).
+///
+/// # Errors
+/// The cryptography fails.
+pub fn node_client_config(
+    credential: &Credential,
+    key: &str,
+) -> Result<ClientConfig, IdentityError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = NodeWithKey {
+        key: key.to_owned(),
+        certified: certified(credential)?,
+        provider: Arc::clone(&provider),
+    };
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(crypto("speak TLS 1.3"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(vec![credential.certificate()], credential.key())
+        .map_err(crypto("use the own key"))
+}
+
+/// The one node that is meant.
+#[derive(Debug)]
+struct NodeWithKey {
+    key: String,
+    certified: CertifiedCallers,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for NodeWithKey {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let read = PeerCertificate::read(end_entity)
+            .map_err(|error| Error::General(error.to_string()))?;
+        if read.key != self.key {
+            let why = format!("what listens there is {}, with another key", read.principal);
+            return Err(Error::General(why));
+        }
+        (self.certified)
+            .verify_client_cert(end_entity, intermediates, now)
+            .map(|_| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("only TLS 1.3 is spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
