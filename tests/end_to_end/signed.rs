@@ -306,3 +306,36 @@ fn a_root_of_another_system_is_refused_by_a_node_that_trusts_one() {
     assert!(told.message.contains("not of system"), "{told:?}");
     assert!(system.member(system.port(1), 1).is_ok());
 }
+
+/// The server has lost its folder `repository` and its database: publishing would begin another system of the same name, whose upgrades no
+/// node of the first one takes, and the root that nodes are to be given would be gone.
+#[test]
+fn nobody_begins_another_system_with_the_keys_of_one_by_accident() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let number = system.view().system_id;
+    let root = system.keys().folder.join("1.root.json");
+    let pinned = std::fs::read(&root).expect("a root");
+    system.server.changed(|data| {
+        let kept = ["authority.pem", "server.pem", "token"].map(|name| data.join(name));
+        for entry in std::fs::read_dir(data).expect("the server's data").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).expect("lost");
+            } else if !kept.contains(&path) {
+                std::fs::remove_file(path).expect("lost");
+            }
+        }
+    });
+    let refused = system.try_publish(&Boxes::version(1).bundle(), false);
+    let refused = refused.expect_err("refused").to_string();
+    assert!(
+        refused.contains(&format!("(number {number}) were published")),
+        "{refused}"
+    );
+    assert_eq!(std::fs::read(&root).expect("a root"), pinned);
+    assert_eq!(system.view().system, "");
+    let known = system.keys().folder.join(format!("trusted-{number}.json"));
+    std::fs::remove_file(known).expect("removed");
+    system.publish(&Boxes::version(1).bundle());
+    assert_ne!(system.view().system_id, number);
+}

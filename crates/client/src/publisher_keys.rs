@@ -1,7 +1,7 @@
 //! A publisher's keys on disk: who has them decides what nodes run, so nobody else may put any there.
 
 use access::{Distrust, Judge, listed};
-use repository::{PublicKey, SignError, Signer, make_key};
+use repository::{PublicKey, SignError, Signer, SystemIdentity, Verifier, make_key};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,29 @@ impl PublisherKeys {
     /// What is trusted of a system.
     pub(crate) fn trusted(&self, system_id: u64) -> PathBuf {
         self.folder.join(format!("trusted-{system_id}.json"))
+    }
+
+    /// A system of this name whose upgrades were published with these keys, and the file that says so.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(crate) fn has_published(&self, name: &str) -> Result<Option<(PathBuf, SystemIdentity)>, SignError> {
+        self.check()?;
+        let Ok(entries) = std::fs::read_dir(&self.folder) else {
+            return Ok(None);
+        };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let file = path.file_name().and_then(|file| file.to_str());
+            if !file.is_some_and(|file| file.starts_with("trusted-") && file.ends_with(".json")) {
+                continue;
+            }
+            let verifier = Verifier::open(&path)?;
+            let has_published = verifier.sealed().is_some();
+            if has_published && verifier.system().name == name {
+                return Ok(Some((path, verifier.system().clone())));
+            }
+        }
+        Ok(None)
     }
 
     /// The folder, which only its owner enters.

@@ -199,6 +199,16 @@ impl Client {
         name: &str,
         rules: &[RoleRule],
     ) -> Result<RepositoryView, PublishError> {
+        if let Some((path, system)) = keys.has_published(name)? {
+            let path = path.display();
+            return Err(SignError::Refused {
+                problem: format!(
+                    "the server has no signed repository, and with these keys upgrades of system {system} were published, as {path} says: its nodes take nothing of another system"
+                ),
+                advice: "if the server has lost its folder `repository`, put that back from a backup; if this is to be another system of the same name, give other keys (`--keys DIR`), or remove that file",
+            }
+            .into());
+        }
         let server = PublicKey::parse(&self.repository().await?.server_key)?;
         let seals = |role| RoleRule {
             role,
