@@ -85,6 +85,28 @@ fn one_folder_is_logged_in_at_one_system() {
 }
 
 /// A certificate is no secret; a key is.
+/// Part of a token says no more whose it is: what is logged in there already stays.
+#[test]
+fn a_token_without_its_pin_replaces_no_login() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = folder.path().join("own");
+    log_in(&server, &own, &invited(&server, "alice")).expect(0);
+    let kept = std::fs::read(own.join("certificate.pem")).expect("a certificate");
+    let token = invited(&server, "bob");
+    let text = std::fs::read_to_string(&token).expect("a token");
+    let (secret, _) = text.rsplit_once('.').expect("a pin");
+    std::fs::write(&token, secret).expect("written");
+    let refused = log_in(&server, &own, &token).expect_advice(2);
+    let said = refused.stderr();
+    assert!(
+        said.contains("does not say which system it is for"),
+        "{said}"
+    );
+    let now = std::fs::read(own.join("certificate.pem")).expect("a certificate");
+    assert_eq!(now, kept);
+}
+
 #[test]
 fn a_key_that_others_can_read_is_refused_and_a_certificate_is_not() {
     let server = Server::start();

@@ -3,6 +3,7 @@
 use crate::upstart::{Server, free_port, run, upstart};
 use kit::programs::{Running, find, printed};
 use kit::wait_for;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -176,4 +177,39 @@ fn rules_of_an_issuer_that_cannot_be_keep_the_server_from_starting() {
         .arg(place.path().join("data"));
     let said = run(server.arg("--issuer").arg(&file)).expect_advice(2);
     assert!(said.stderr().contains("issuer.toml"), "{}", said.stderr());
+}
+
+/// Whoever can write them says who is an admin.
+#[test]
+fn files_of_an_issuer_that_others_can_write_keep_the_server_from_starting() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().join("issuer");
+    std::fs::create_dir(&folder).expect("a folder");
+    let (file, keys) = (folder.join("issuer.toml"), folder.join("keys.json"));
+    let rules = format!(
+        "issuer = \"https://issuer.example\"\naudience = \"a\"\nname = \"claims.sub\"\nrole = \"'viewer'\"\nkeys = \"{}\"\n",
+        keys.display()
+    );
+    std::fs::write(&file, rules).expect("written");
+    std::fs::write(&keys, "{\"keys\": []}").expect("written");
+    let mode = |path: &Path, bits| {
+        let permissions = std::fs::Permissions::from_mode(bits);
+        std::fs::set_permissions(path, permissions).expect("a mode");
+    };
+    for (path, open, closed) in [
+        (&file, 0o666, 0o644),
+        (&keys, 0o662, 0o644),
+        (&folder, 0o777, 0o755),
+    ] {
+        mode(path, open);
+        let mut server = upstart();
+        server
+            .args(["server", "--listen", "127.0.0.1:1", "--data"])
+            .arg(place.path().join("data"));
+        let said = run(server.arg("--issuer").arg(&file)).expect_advice(2);
+        let said = said.stderr();
+        let names_it = said.contains(&path.display().to_string());
+        assert!(names_it && said.contains("who may do what"), "{said}");
+        mode(path, closed);
+    }
 }

@@ -317,7 +317,10 @@ fn nobody_begins_another_system_with_the_keys_of_one_by_accident() {
     let pinned = std::fs::read(&root).expect("a root");
     system.server.changed(|data| {
         let kept = ["authority.pem", "server.pem", "token"].map(|name| data.join(name));
-        for entry in std::fs::read_dir(data).expect("the server's data").flatten() {
+        for entry in std::fs::read_dir(data)
+            .expect("the server's data")
+            .flatten()
+        {
             let path = entry.path();
             if path.is_dir() {
                 std::fs::remove_dir_all(path).expect("lost");

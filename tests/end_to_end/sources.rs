@@ -32,7 +32,8 @@ impl Scene {
     /// A node that serves others.
     fn node(&self, number: u16) -> Node {
         let options = self.options(number);
-        self.system.node(options.artifact_port(self.system.port(20 + number)))
+        self.system
+            .node(options.artifact_port(self.system.port(20 + number)))
     }
 
     fn options(&self, number: u16) -> NodeOptions {
@@ -46,7 +47,9 @@ fn large(version: u32) -> Bundle {
         1 => Boxes::version(1),
         _ => Boxes::version(version).same(1),
     };
-    boxes.bundle().file("data", noise(u64::from(version), BYTES))
+    boxes
+        .bundle()
+        .file("data", noise(u64::from(version), BYTES))
 }
 
 /// Many at once: those that are first get it from the server, and the others from these.
@@ -80,7 +83,9 @@ fn a_node_that_gives_something_else_is_left_and_the_server_asked() {
     scene.system.publish(&large(1));
     let giving = scene.node(1);
     scene.system.until_settled(&giving, 1);
-    (scene.system).until_fact(&giving, "serving", |fact| fact.report.artifacts_at.is_some());
+    (scene.system).until_fact(&giving, "serving", |fact| {
+        fact.report.artifacts_at.is_some()
+    });
     let before = scene.relay.came();
     let other = scene.system.node(scene.options(2));
     scene.system.until_settled(&other, 1);

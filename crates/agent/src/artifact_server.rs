@@ -187,7 +187,9 @@ impl ArtifactServer {
             return refused(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
         };
         let path = self.folder.join(digest.to_string());
-        let is_here = tokio::fs::metadata(&path).await.is_ok_and(|it| it.is_file());
+        let is_here = tokio::fs::metadata(&path)
+            .await
+            .is_ok_and(|it| it.is_file());
         let served = match ServeFile::new(path).try_call(request).await {
             Ok(served) if is_here => served,
             _ => {
@@ -196,7 +198,10 @@ impl ArtifactServer {
             }
         };
         // As long as it is on its way.
-        served.map(move |body| body.map_frame(move |frame| (frame, &place).0).boxed_unsync())
+        served.map(move |body| {
+            body.map_frame(move |frame| (frame, &place).0)
+                .boxed_unsync()
+        })
     }
 }
 

@@ -47,7 +47,10 @@ impl PublisherKeys {
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub(crate) fn has_published(&self, name: &str) -> Result<Option<(PathBuf, SystemIdentity)>, SignError> {
+    pub(crate) fn has_published(
+        &self,
+        name: &str,
+    ) -> Result<Option<(PathBuf, SystemIdentity)>, SignError> {
         self.check()?;
         let Ok(entries) = std::fs::read_dir(&self.folder) else {
             return Ok(None);

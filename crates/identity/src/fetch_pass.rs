@@ -118,7 +118,10 @@ mod tests {
         let one = certified(&own, "one");
         let checker = PassChecker::of(&one);
         for pass in ["", ".", "1", "1.zz", "x.00", &"1".repeat(1_000)] {
-            assert!(checker.check(pass, &one.says().key, NOW_MS).is_err(), "{pass}");
+            assert!(
+                checker.check(pass, &one.says().key, NOW_MS).is_err(),
+                "{pass}"
+            );
         }
     }
 }

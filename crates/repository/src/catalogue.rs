@@ -145,6 +145,11 @@ pub(crate) fn add(
     let there = catalogue.upgrades.get(&version);
     let newest = there.and_then(|upgrade| upgrade.revisions.last_key_value());
     let revision = match (newest, there) {
+        // Nothing is to be signed: a server that has lost it is given it again, as one that is withdrawn.
+        (_, Some(there)) if there.withdrawn && !revise && there.revision_of(signed).is_some() => {
+            let revision = there.revision_of(signed).unwrap_or_default();
+            return Ok(Place { version, revision });
+        }
         (_, Some(there)) if there.withdrawn => {
             return Err(refused(
                 format!("version {version} was withdrawn, and its number is never used again"),

@@ -266,7 +266,12 @@ fn from_file(file: &Path) -> Result<IssuerKeySet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufRead as _;
+    use std::os::unix::process::CommandExt as _;
     use tokio::net::TcpListener;
+
+    /// A user who owns nothing.
+    const NOBODY: u32 = 65_534;
 
     /// Somebody whose keys are known waits for nobody, and whoever hangs up does not have the issuer asked again.
     #[tokio::test]
@@ -307,6 +312,37 @@ mod tests {
         let again = std::pin::pin!(listener.accept());
         let polled = futures_poll(again).await;
         assert!(polled.is_none(), "it was asked again");
+    }
+
+    /// Any local user could take the port of an issuer on this host while it is away, and name admins.
+    #[test]
+    fn an_issuer_on_this_host_is_root_or_the_servers_user() {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: an_issuer_on_this_host_is_root_or_the_servers_user: it takes root");
+            return;
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let own = listener.local_addr().expect("an address");
+        assert_eq!(is_believed(own), Ok(()));
+        let program = "import socket\ns = socket.socket()\ns.bind(('127.0.0.1', 0))\ns.listen()\nprint(s.getsockname()[1], flush=True)\ninput()\n";
+        let mut other = std::process::Command::new("python3")
+            .args(["-c", program])
+            .uid(NOBODY)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        let mut port = String::new();
+        let said = other.stdout.take().expect("a pipe");
+        std::io::BufReader::new(said)
+            .read_line(&mut port)
+            .expect("a port");
+        let port: u16 = port.trim().parse().expect("a port");
+        let refused = is_believed(SocketAddr::from(([127, 0, 0, 1], port)));
+        other.kill().expect("it can be ended");
+        other.wait().expect("it ends");
+        let refused = refused.expect_err("another user's");
+        assert!(refused.contains(&format!("user {NOBODY}")), "{refused}");
     }
 
     /// What is there at once.

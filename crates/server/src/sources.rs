@@ -240,7 +240,13 @@ mod tests {
         now_ms: u64,
     ) -> Result<ArtifactSource, u64> {
         let holders = ids(holders);
-        places.place(what(), asks, &holders, |node| holders.contains(&node), now_ms)
+        places.place(
+            what(),
+            asks,
+            &holders,
+            |node| holders.contains(&node),
+            now_ms,
+        )
     }
 
     #[test]

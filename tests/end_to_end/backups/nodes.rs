@@ -181,3 +181,36 @@ fn of_before_version_2_with_node_and_server_rebooted_the_software_starts_at_vers
         fact.report.status.reason.is_none() && fact.report.status.version == Version(2)
     });
 }
+
+/// A number that was withdrawn stands between what is to be published again: its folder is published, too, and nobody goes there.
+#[test]
+fn an_empty_database_takes_a_withdrawn_version_again_as_one_that_is_withdrawn() {
+    let mut system = System::with(&Boxes::version(1).bundle());
+    let node = system.settled_box("a", 1, 1);
+    system.publish(&approved(2));
+    system.until_staged(&node, 2);
+    system.withdraw(Version(2));
+    let third = Boxes::version(3).from(1).dialect(2).bundle();
+    system.publish(&third);
+    system.until_settled(&node, 3);
+    let pid = node.running_child();
+    system.server.changed(remove_database);
+    node.until_said("This server knows no system");
+    system.publish(&Boxes::version(1).bundle());
+    until("the node to come", || {
+        (system.view().nodes.len() == 1).then_some(())
+    });
+    let again = system.publish(&approved(2));
+    assert!(again.withdrawn);
+    assert!(system.view().upgrades[1].withdrawn);
+    system.publish(&third);
+    system.until_fact(&node, "agreed with", |fact| {
+        fact.report.status.reason.is_none() && fact.report.status.version == Version(3)
+    });
+    assert_eq!(node.running_child(), pid);
+    // Once more, it is refused as always.
+    let refused = system
+        .try_publish(&approved(2), false)
+        .expect_err("withdrawn");
+    assert!(refused.to_string().contains("was withdrawn"), "{refused}");
+}

@@ -122,7 +122,10 @@ async fn a_node_with_a_pass_gets_artifacts_and_parts_of_them() {
     let scene = Scene::start().await;
     let own = certified(&scene.authority, &Principal::node("own"));
     let node = scene.asked_by(&own, scene.pass(&own));
-    assert_eq!(fetched(&node, &content(), 0, None).await.as_deref(), Ok(CONTENT));
+    assert_eq!(
+        fetched(&node, &content(), 0, None).await.as_deref(),
+        Ok(CONTENT)
+    );
     let rest = fetched(&node, &content(), 5, None).await;
     assert_eq!(rest.as_deref(), Ok(&CONTENT[5..]));
     let part = fetched(&node, &content(), 5, Some(3)).await;
@@ -143,7 +146,11 @@ async fn nobody_is_served_without_a_pass_of_ones_own() {
     let cases = [
         (&own, String::new(), "is no pass"),
         (&own, scene.pass(&other), "is not for this caller's key"),
-        (&own, forged.expect("signed"), "is not for this caller's key"),
+        (
+            &own,
+            forged.expect("signed"),
+            "is not for this caller's key",
+        ),
         (&own, expired.expect("signed"), "has expired"),
         (&person, scene.pass(&person), "is not a node's"),
     ];
@@ -179,7 +186,9 @@ async fn only_the_node_that_was_named_is_believed() {
     let scene = Scene::start().await;
     let own = certified(&scene.authority, &Principal::node("own"));
     let node = scene.asked(&own, &own.says().key, scene.pass(&own));
-    let refused = fetched(&node, &content(), 0, None).await.expect_err("another");
+    let refused = fetched(&node, &content(), 0, None)
+        .await
+        .expect_err("another");
     assert!(refused.contains("with another key"), "{refused}");
 }
 

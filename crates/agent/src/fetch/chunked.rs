@@ -7,8 +7,8 @@ use super::forms::is_gzip;
 use super::part::ChunkedPart;
 use super::sources::{Pace, Source, TOO_SLOW};
 use chunks::{
-    CHUNKED_BYTES_MIN, ChunkCutter, ChunkError, ContentForm, PackFile, PackRange, RangeReader, is_worth_it,
-    joined,
+    CHUNKED_BYTES_MIN, ChunkCutter, ChunkError, ContentForm, PackFile, PackRange, RangeReader,
+    is_worth_it, joined,
 };
 use client::{ClientError, NodeClient, NodeSourceError};
 use flate2::read::GzDecoder;
@@ -236,7 +236,9 @@ impl ChunkedDownload {
                     let chunk = std::mem::replace(&mut come, rest);
                     let digest = Digest::of(&chunk);
                     if digest != next.digest {
-                        return Ok(Err(node.error(format!("a part of {name} is not what it should be"))));
+                        return Ok(Err(
+                            node.error(format!("a part of {name} is not what it should be"))
+                        ));
                     }
                     let taken = self.part.take(digest, &chunk)?;
                     (self.whole.told)(taken.cast_signed());

@@ -347,7 +347,8 @@ impl Download {
                     // What was there from before may have been damaged: once more, from the start.
                     altered_before = givers.is_empty();
                     for node in givers.drain(..) {
-                        let error = node.error(format!("{digest} is another file with what it gave"));
+                        let error =
+                            node.error(format!("{digest} is another file with what it gave"));
                         self.sources.failed(&error).await;
                     }
                 }
@@ -395,8 +396,8 @@ impl Download {
     async fn go_on_from_server(&self, partial: &mut Partial) -> Result<(), DownloadTrouble> {
         let sha256 = self.wanted.digest.to_string();
         let server = self.sources.server();
-        let mut body = (server.artifact(&sha256, partial.length).await)
-            .map_err(DownloadTrouble::Server)?;
+        let mut body =
+            (server.artifact(&sha256, partial.length).await).map_err(DownloadTrouble::Server)?;
         while let Some(chunk) = body.chunk().await.map_err(DownloadTrouble::Server)? {
             if !self.take(&chunk, partial)? {
                 break;
@@ -411,8 +412,8 @@ impl Download {
         partial: &mut Partial,
     ) -> Result<(), DownloadTrouble> {
         let sha256 = self.wanted.digest.to_string();
-        let mut body = (node.artifact(&sha256, partial.length, None).await)
-            .map_err(DownloadTrouble::Node)?;
+        let mut body =
+            (node.artifact(&sha256, partial.length, None).await).map_err(DownloadTrouble::Node)?;
         let mut pace = Pace::default();
         while let Some(chunk) = body.chunk().await.map_err(DownloadTrouble::Node)? {
             if !self.take(&chunk, partial)? {

@@ -146,7 +146,13 @@ impl Sources {
             return std::future::pending().await;
         };
         loop {
-            let now = self.state.lock().await.now.as_ref().map(|(_, again)| *again);
+            let now = self
+                .state
+                .lock()
+                .await
+                .now
+                .as_ref()
+                .map(|(_, again)| *again);
             tokio::time::sleep(now.unwrap_or(Duration::from_millis(AGAIN_MS))).await;
             let mut state = self.state.lock().await;
             if state.now.is_some() {

@@ -79,8 +79,8 @@ impl ServerCertVerifier for NodeWithKey {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let read = PeerCertificate::read(end_entity)
-            .map_err(|error| Error::General(error.to_string()))?;
+        let read =
+            PeerCertificate::read(end_entity).map_err(|error| Error::General(error.to_string()))?;
         if read.key != self.key {
             let why = format!("what listens there is {}, with another key", read.principal);
             return Err(Error::General(why));

@@ -1,6 +1,8 @@
 //! The OpenAPI document, made from the handlers and the data types.
 
-use super::{artifacts, identities, members, nodes, operate, permits, signed, source, sync, upgrades};
+use super::{
+    artifacts, identities, members, nodes, operate, permits, signed, source, sync, upgrades,
+};
 use crate::problem::KINDS;
 use axum::Json;
 use utoipa::OpenApi;

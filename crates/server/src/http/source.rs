@@ -54,7 +54,10 @@ pub(super) async fn source(
     let now_ms = app.config.clock.now_ms();
     let found = {
         let state = app.state_writer.state();
-        let fact = state.nodes.get(&node).ok_or_else(|| unknown_node(&node.to_string()))?;
+        let fact = state
+            .nodes
+            .get(&node)
+            .ok_or_else(|| unknown_node(&node.to_string()))?;
         let what = (site(fact).to_owned(), request.manifest_sha256.clone());
         if request.done {
             app.sources.end(&what, node);
@@ -105,7 +108,10 @@ fn place(
     let asks = FetchingNode {
         node: fact.node,
         serves: fact.report.artifacts_at.is_some(),
-        failed: failed.filter_map(|name| state.names.get(name)).copied().collect(),
+        failed: failed
+            .filter_map(|name| state.names.get(name))
+            .copied()
+            .collect(),
     };
     let points: Vec<f64> = (0..LOOKED_AT).map(|_| rand::random()).collect();
     let holders = state.servers_of.some(what, &points);

@@ -40,11 +40,13 @@ pub(super) async fn publish(
             .system(true)
             .await?
             .map_or(0, |system| system.number);
+        let is_withdrawn = app.signed.is_withdrawn(upgrade.version).await?;
         let order = Order::Publish(Box::new(Publication {
             manifest_sha256: digest.to_string(),
             upgrade,
             texts: proved.texts,
             revise: asked.body.revise,
+            is_withdrawn,
             system_id,
         }));
         signed(&app, change, order, asked.caller).await

@@ -239,6 +239,13 @@ impl SignedRepository {
             .map(Some)
     }
 
+    /// Whether publishers have signed that a version is withdrawn.
+    pub(crate) async fn is_withdrawn(&self, version: Version) -> Result<bool, RequestRefusal> {
+        let catalogue = self.begun().await?.trust().catalogue();
+        let there = catalogue.upgrades.get(&version);
+        Ok(there.is_some_and(|upgrade| upgrade.withdrawn))
+    }
+
     /// Checks that publishers have signed exactly this withdrawal; none where they had signed it already.
     pub(crate) async fn withdrawal(
         &self,

@@ -87,6 +87,8 @@ pub(crate) struct Publication {
     /// What it can be proved from again.
     pub(crate) texts: Vec<KeptText>,
     pub(crate) revise: bool,
+    /// Its publishers have signed that it is withdrawn: the database has lost it.
+    pub(crate) is_withdrawn: bool,
     /// The system's number, as its publishers have signed it.
     pub(crate) system_id: u64,
 }

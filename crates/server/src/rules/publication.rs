@@ -44,7 +44,7 @@ pub(super) fn publish(
         revision,
         manifest_sha256: publication.manifest_sha256.clone(),
         description: upgrade.description.clone(),
-        withdrawn: false,
+        withdrawn: publication.is_withdrawn,
         published_at_ms: draft.now_ms(),
         author: draft.context.author.clone(),
     };
@@ -77,9 +77,15 @@ fn record(
         let message = format!("version {version} is revised (revision {revision})");
         draft.event(EventKind::UpgradeRevised, None, Some(version), message);
     } else {
-        public::begin(draft, history, version);
         let message = format!("version {version} of {} is published", upgrade.system);
         draft.event(EventKind::UpgradePublished, None, Some(version), message);
+        if publication.is_withdrawn {
+            draft.change(Change::Withdraw(version));
+            let message = format!("version {version} is withdrawn, as its publishers have signed");
+            draft.event(EventKind::UpgradeWithdrawn, None, Some(version), message);
+        } else {
+            public::begin(draft, history, version);
+        }
     }
 }
 

@@ -128,6 +128,7 @@ fn publish(version: u32) -> Order {
         upgrade: upgrade(Version(version)),
         texts: Vec::new(),
         revise: false,
+        is_withdrawn: false,
         system_id: 1,
     }))
 }

@@ -45,7 +45,11 @@ pub(super) struct Fetchers(Vec<FetchingNode>);
 
 impl Fetchers {
     /// Enrols so many, each with a folder below this one.
-    pub(super) async fn start(way: &WayToServer, count: usize, root: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        way: &WayToServer,
+        count: usize,
+        root: &Path,
+    ) -> anyhow::Result<Self> {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut starting = JoinSet::new();
         for number in 0..count {

@@ -223,6 +223,7 @@ pub(super) fn publication(version: u32, from: u32, part: &str, revise: bool) -> 
         upgrade: Arc::new(checked.upgrade),
         texts: Vec::new(),
         revise,
+        is_withdrawn: false,
         system_id: 0xfeed_beef,
     }
 }
