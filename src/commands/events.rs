@@ -7,6 +7,7 @@ use crate::output::{self, within};
 use clap::Args;
 use client::Client;
 use model::api::Event;
+use std::collections::VecDeque;
 
 /// Arguments of `upstart events`.
 #[derive(Debug, Args)]
@@ -17,6 +18,9 @@ pub(crate) struct EventsArgs {
     /// Begin after this event
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
     pub(crate) after: u64,
+    /// Only the last events, so many that are wanted
+    #[arg(long, value_name = "N", conflicts_with = "after")]
+    pub(crate) last: Option<u32>,
     /// Only events of this node
     #[arg(long)]
     pub(crate) node: Option<String>,
@@ -43,6 +47,14 @@ async fn print_all(
         None => None,
     };
     let mut after = arguments.after.to_string();
+    if let Some(count) = arguments.last {
+        let (events, newest) = last(client, count, node.as_ref(), arguments).await?;
+        events.iter().try_for_each(|event| print(event, globals))?;
+        if !arguments.follow || output::reader_has_gone() {
+            return Ok(());
+        }
+        after = newest.to_string();
+    }
     loop {
         let wait = arguments.follow.then_some(client::WAIT_MAX);
         let page = client
@@ -54,16 +66,48 @@ async fn print_all(
             .iter()
             .filter(|event| is_wanted(event, node.as_ref(), arguments))
         {
-            if globals.json {
-                output::json(event)?
-            } else {
-                output::line(sentence(event))?
-            }
+            print(event, globals)?;
         }
         let is_end = (page.items.is_empty() && !arguments.follow) || output::reader_has_gone();
         match page.next {
             Some(next) if !is_end => after = next,
             _ => return Ok(()),
+        }
+    }
+}
+
+fn print(event: &Event, globals: &Globals) -> anyhow::Result<()> {
+    if globals.json {
+        output::json(event)?;
+    } else {
+        output::line(sentence(event))?;
+    }
+    Ok(())
+}
+
+/// The last so many that are wanted, oldest first, and the number of the newest there is.
+async fn last(
+    client: &Client,
+    count: u32,
+    node: Option<&String>,
+    arguments: &EventsArgs,
+) -> anyhow::Result<(VecDeque<Event>, u64)> {
+    let (mut found, mut newest, mut before) = (VecDeque::new(), 0, None);
+    loop {
+        let page = client.events_before(before.as_deref(), None).await;
+        let page = page.map_err(explain)?;
+        newest = newest.max(page.items.first().map_or(0, |event| event.sequence));
+        for event in page.items {
+            if found.len() >= count as usize {
+                return Ok((found, newest));
+            }
+            if is_wanted(&event, node, arguments) {
+                found.push_front(event);
+            }
+        }
+        match page.next {
+            Some(next) => before = Some(next),
+            None => return Ok((found, newest)),
         }
     }
 }

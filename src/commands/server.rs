@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The longest silence of a node that may count as none: a day.
+const EVENTS_KEPT_DAYS_MAX: u64 = 36_500;
 const REACHABLE_MS_MAX: u64 = 86_400_000;
 
 /// The longest life of a certificate: a year.
@@ -57,6 +58,10 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "MS", default_value_t = server::CERTIFICATE_MS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1_000..=CERTIFICATE_MS_MAX))]
     pub(crate) certificate_ms: u64,
+    /// For how many days entries of the history are kept; 0 keeps them for ever
+    #[arg(long, value_name = "DAYS", default_value_t = server::EVENTS_KEPT_DAYS)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=EVENTS_KEPT_DAYS_MAX))]
+    pub(crate) keep_events: u64,
 }
 
 /// `upstart server`.
@@ -93,6 +98,8 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     config.issuer = arguments.issuer.as_deref().map(issuer).transpose()?;
     config.reachable_ms = arguments.reachable_ms;
     config.certificate_ms = arguments.certificate_ms;
+    config.events_kept_ms =
+        (arguments.keep_events > 0).then_some(arguments.keep_events * server::DAY_MS);
     Ok(config)
 }
 

@@ -130,3 +130,24 @@ fn what_cannot_be_written_is_an_error() {
         .status();
     assert_eq!(refused.expect("runs").code(), Some(1));
 }
+
+/// The end of a long history, as it stands there.
+#[test]
+fn the_last_events_are_the_last_of_all() {
+    let server = Server::start();
+    for reason in ["one", "two", "three"] {
+        run(server.upstart().args(["pause", reason])).expect(0);
+        run(server.upstart().arg("resume")).expect(0);
+    }
+    let events = |more: &[&str]| -> Vec<String> {
+        let mut command = server.upstart();
+        let told = run(command.arg("events").args(more)).expect(0).stdout();
+        told.lines().map(str::to_owned).collect()
+    };
+    let all = events(&[]);
+    assert_eq!(events(&["--last", "3"]), all[all.len() - 3..]);
+    assert_eq!(events(&["--last", "1000"]), all);
+    let paused = events(&["--last", "2", "--kind", "system.paused"]);
+    assert_eq!(paused, events(&["--kind", "system.paused"])[1..]);
+    assert!(events(&["--last", "0"]).is_empty());
+}

@@ -45,6 +45,22 @@ impl Client {
         self.ask(call).await
     }
 
+    /// A page of the history before a cursor, newest first (`GET /v1/events?order=desc`); [`Page::next`] is missing in the end.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn events_before(
+        &self,
+        before: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Page<Event>, ClientError> {
+        let call = OutgoingRequest::get(&["v1", "events"])
+            .with("after", before)
+            .with("limit", limit)
+            .with("order", Some("desc"));
+        self.ask(call).await
+    }
+
     /// Pauses the system: no node begins an upgrade (`POST /v1/pause`).
     ///
     /// # Errors

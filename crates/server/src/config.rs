@@ -43,6 +43,8 @@ pub struct ServerConfig {
     pub permit_ttl_ms: u64,
     /// How long a certificate of a node or an operator counts.
     pub certificate_ms: u64,
+    /// How long entries of the history are kept; `None`: for ever.
+    pub events_kept_ms: Option<u64>,
     /// How often reachability and expiry are looked at.
     pub sweep_ms: u64,
     /// The largest artifact that is stored, in bytes.
@@ -50,6 +52,12 @@ pub struct ServerConfig {
     /// Where the time comes from; with PostgreSQL it is the database's.
     pub clock: ServerClock,
 }
+
+/// How many days entries of the history are kept unless told otherwise.
+pub const EVENTS_KEPT_DAYS: u64 = 365;
+
+/// A day.
+pub const DAY_MS: u64 = 86_400_000;
 
 impl ServerConfig {
     /// The defaults for a server that listens at `listen` and keeps its files in `data`.
@@ -66,6 +74,7 @@ impl ServerConfig {
             reachable_ms: REACHABLE_MS_DEFAULT,
             permit_ttl_ms: PERMIT_TTL_MS,
             certificate_ms: CERTIFICATE_MS_DEFAULT,
+            events_kept_ms: Some(EVENTS_KEPT_DAYS * DAY_MS),
             sweep_ms: SWEEP_MS,
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
             clock: ServerClock::system(),

@@ -15,6 +15,7 @@ mod opening;
 mod problem;
 mod recovery;
 mod repository;
+mod retention;
 mod rules;
 mod sealing;
 mod server;
@@ -25,7 +26,9 @@ pub mod token;
 pub mod udb;
 
 pub use clock::ServerClock;
-pub use config::{CERTIFICATE_MS_DEFAULT, REACHABLE_MS_DEFAULT, ServerConfig};
+pub use config::{
+    CERTIFICATE_MS_DEFAULT, DAY_MS, EVENTS_KEPT_DAYS, REACHABLE_MS_DEFAULT, ServerConfig,
+};
 pub use error::ServerError;
 pub use http::{App, router};
 pub use problem::Kind;

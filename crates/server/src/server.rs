@@ -3,13 +3,14 @@
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::front;
-use crate::http::{App, RefusedLately, router};
+use crate::http::{App, AppParts, RefusedLately, router};
 use crate::issuer::TokenIssuer;
 use crate::local;
 use crate::opening::{beside_repository, open_database, open_repository, open_signed, private};
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
 use crate::repository::{PublishedUpgrades, RepositoryTexts};
+use crate::retention;
 use crate::rules::{Order, RANDOM_MASK};
 use crate::sealing::look_after_repository;
 use crate::sources::SourcePlaces;
@@ -25,7 +26,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -106,7 +107,7 @@ impl Server {
             StateWriter::start(state, Arc::clone(&udb), repository.clone(), &config);
         let issuer = config.issuer.clone().map(TokenIssuer::new).transpose();
         let issuer = issuer.map_err(ServerError::Issuer)?;
-        let app = App {
+        let app = App(Arc::new(AppParts {
             state_writer,
             repository,
             signed: Arc::new(signed),
@@ -120,7 +121,7 @@ impl Server {
             missed: teller.missed(),
             damaged: Arc::default(),
             stopping,
-        };
+        }));
         Ok(Self {
             app,
             tls: TlsAcceptor::from(Arc::new(tls)),
@@ -308,12 +309,20 @@ async fn begin(udb: &dyn Udb, mut stored: Stored) -> Result<Stored, UdbError> {
     Ok(stored)
 }
 
+/// How often it is looked whether a part of the history is older than is kept.
+const RETENTION_PAUSE: Duration = Duration::from_secs(60);
+
 /// Has the clock looked at, again and again, by one server of several; a full queue only delays it.
 async fn sweep(app: App) {
     let mut tick = interval(Duration::from_millis(app.config.sweep_ms.max(1)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked = None;
     loop {
         tick.tick().await;
+        if looked.is_none_or(|looked: Instant| looked.elapsed() > RETENTION_PAUSE) {
+            let may_be_more = retention::forget_events(&app).await;
+            looked = Some(Instant::now()).filter(|_| !may_be_more);
+        }
         app.sources.sweep(app.config.clock.now_ms());
         let sweeping = app.udb.alone(Box::pin(ask_for_nobody(&app, Order::Sweep)));
         if let Err(error) = sweeping.await {

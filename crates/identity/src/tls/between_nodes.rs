@@ -1,9 +1,9 @@
 //! TLS between nodes of one system: each shows the certificate that the servers' authority has given it.
 
-use super::CertifiedCallers;
+use super::{CertifiedCallers, provider};
 use crate::{Credential, IdentityError, PeerCertificate, crypto};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -19,7 +19,7 @@ fn certified(credential: &Credential) -> Result<CertifiedCallers, IdentityError>
     roots
         .add(credential.authority())
         .map_err(crypto("use the authority's certificate"))?;
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(crypto("check certificates by the authority's"))?;
@@ -31,7 +31,7 @@ fn certified(credential: &Credential) -> Result<CertifiedCallers, IdentityError>
 /// # Errors
 /// The cryptography fails.
 pub fn node_server_config(credential: &Credential) -> Result<ServerConfig, IdentityError> {
-    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(crypto("speak TLS 1.3"))?
         .with_client_cert_verifier(Arc::new(certified(credential)?))
@@ -47,7 +47,7 @@ pub fn node_client_config(
     credential: &Credential,
     key: &str,
 ) -> Result<ClientConfig, IdentityError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let verifier = NodeWithKey {
         key: key.to_owned(),
         certified: certified(credential)?,

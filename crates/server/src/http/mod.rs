@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod auth;
+mod history;
 mod host;
 mod identities;
 mod json_request;
@@ -40,13 +41,25 @@ use model::api::{Moment, RememberedSystem};
 use parking_lot::Mutex;
 use requester::Requester;
 use serde_json::Value;
+use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tower_http::trace::TraceLayer;
 
-/// What every handler works with.
+/// What every handler works with. Each request has it cloned several times.
 #[derive(Clone)]
-pub struct App {
+pub struct App(pub(crate) Arc<AppParts>);
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+/// What there is to work with.
+pub struct AppParts {
     pub(crate) state_writer: StateWriter,
     pub(crate) repository: RepositoryFolder,
     pub(crate) signed: Arc<SignedRepository>,

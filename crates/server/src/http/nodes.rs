@@ -4,7 +4,7 @@ use super::App;
 use super::auth::{is_older, known, tell_refused};
 use super::identities::{key_request, no_key_by_claims, signed};
 use super::json_request::{Asker, JsonRequest, Named, Queried};
-use super::pages::PageQuery;
+use super::pages::{PageOrder, PageQuery};
 use super::requester::Requester;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::rules::{AdmittedBy, Applicant, Order, unknown_node};
@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use model::api::{EnrolRequest, Enrolled, NodeFact, Page, Principal, Problem};
+use model::ids::NodeId;
 use serde_json::Value;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -103,12 +104,20 @@ pub(super) async fn list(
     let state = app.state_writer.state();
     // The page is found by its name, however many come before it.
     let begin = query.after().map_or(Bound::Unbounded, Bound::Excluded);
-    let names = state.names.range::<str, _>((begin, Bound::Unbounded));
-    let nodes = names.filter_map(|(name, node)| {
+    let found = |(name, node): (&String, &NodeId)| {
         let fact = state.nodes.get(node)?;
         Some((name.clone(), Arc::clone(fact)))
-    });
-    let Page { items, next } = query.page(nodes, |_, _| true);
+    };
+    let Page { items, next } = match query.order() {
+        PageOrder::Asc => {
+            let names = state.names.range::<str, _>((begin, Bound::Unbounded));
+            query.page(names.filter_map(found), |_, _| true)
+        }
+        PageOrder::Desc => {
+            let names = state.names.range::<str, _>((Bound::Unbounded, begin));
+            query.page(names.rev().filter_map(found), |_, _| true)
+        }
+    };
     drop(state);
     let items = items.iter().map(|fact| fact.as_ref().clone()).collect();
     Ok(Json(Page { items, next }))

@@ -1,7 +1,8 @@
 //! The OpenAPI document, made from the handlers and the data types.
 
 use super::{
-    artifacts, identities, members, nodes, operate, permits, signed, source, sync, upgrades,
+    artifacts, history, identities, members, nodes, operate, permits, signed, source, sync,
+    upgrades,
 };
 use crate::problem::KINDS;
 use axum::Json;
@@ -14,7 +15,7 @@ use utoipa::OpenApi;
         description = "Repository and upgrade database of one system. Errors are RFC 9457 problems with stable types."
     ),
     paths(
-        document, operate::system, operate::fleet, operate::events, operate::pause, operate::resume, operate::approve,
+        document, operate::system, operate::fleet, history::events, history::stream, operate::pause, operate::resume, operate::approve,
         operate::set_public, operate::retire, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
         sync::sync, members::members, source::source, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,

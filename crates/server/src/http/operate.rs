@@ -1,26 +1,21 @@
 //! The system's view and history, and what operators do to the whole of it.
 
 use super::App;
-use super::json_request::{JsonRequest, Queried};
-use super::pages::limit;
-use super::requester::Requester;
-use super::sync::{WAIT_MAX, waited};
-use crate::problem::{Kind, RequestRefusal, refuse};
+use super::json_request::JsonRequest;
+use crate::problem::RequestRefusal;
 use crate::rules::Order;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use model::api::{
-    Approval, ApproveRequest, Event, FleetView, NodeFact, Page, Pause, PauseRequest, Problem,
-    PublicRequest, RetireRequest, Retirement, SystemView,
+    Approval, ApproveRequest, FleetView, NodeFact, Pause, PauseRequest, Problem, PublicRequest,
+    RetireRequest, Retirement, SystemView,
 };
 use model::ids::Version;
-use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
-use utoipa::IntoParams;
+use tokio::time::timeout;
 
 /// How many damaged files are told at once.
 const DAMAGED_SHOWN: usize = 20;
@@ -82,51 +77,6 @@ async fn damaged(app: &App) -> Vec<String> {
         }
     }
     problems
-}
-
-/// Where a page of the history begins, how long it is, and how long it may wait for its first entry.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct EventQuery {
-    /// The cursor that the page before gave as `next`: a sequence number; from the beginning without it.
-    after: Option<u64>,
-    /// The most entries (1 to 1000; 100 when absent).
-    limit: Option<u32>,
-    /// Wait so long, in milliseconds (at most 30000), while there is nothing after the cursor.
-    wait_ms: Option<u64>,
-}
-
-#[utoipa::path(get, path = "/v1/events", tag = "system", params(EventQuery),
-    responses((status = 200, body = inline(Page<Event>)), (status = "default", body = Problem, content_type = "application/problem+json")))]
-/// The history, oldest first; `next` is always where to go on.
-pub(super) async fn events(
-    State(app): State<App>,
-    Extension(requester): Extension<Requester>,
-    Queried(query): Queried<EventQuery>,
-) -> Result<Json<Page<Event>>, RequestRefusal> {
-    let after = query.after.unwrap_or(0);
-    let wait = Duration::from_millis(query.wait_ms.unwrap_or(0)).min(WAIT_MAX);
-    let deadline = Instant::now() + wait;
-    let mut changed = app.state_writer.last_event();
-    loop {
-        changed.borrow_and_update();
-        let found = app.udb.events(after, limit(query.limit)).await;
-        let items = found.map_err(|error| {
-            refuse(
-                Kind::DATABASE_UNAVAILABLE,
-                format!("{error}; ask again later."),
-            )
-        })?;
-        if !items.is_empty() || !waited(&app, &mut changed, deadline).await {
-            app.still_counts(&requester)?;
-            let next = items.last().map_or(after, |event| event.sequence);
-            return Ok(Json(Page {
-                items,
-                next: Some(next.to_string()),
-            }));
-        }
-    }
 }
 
 #[utoipa::path(post, path = "/v1/pause", tag = "system", request_body = PauseRequest,

@@ -2,7 +2,7 @@
 
 use model::api::Page;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// Entries of a page unless asked otherwise.
 const LIMIT: u32 = 100;
@@ -19,12 +19,31 @@ pub(super) struct PageQuery {
     after: Option<String>,
     /// The most entries (1 to 1000; 100 when absent).
     limit: Option<u32>,
+    /// `desc` for the last first; `asc` when absent. Cursors are of the order in which they were given.
+    #[param(inline)]
+    order: Option<PageOrder>,
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PageOrder {
+    /// The first first.
+    #[default]
+    Asc,
+    /// The last first.
+    Desc,
 }
 
 impl PageQuery {
     /// After which entry the page begins.
     pub(super) fn after(&self) -> Option<&str> {
         self.after.as_deref()
+    }
+
+    /// In which order.
+    pub(super) fn order(&self) -> PageOrder {
+        self.order.unwrap_or_default()
     }
 
     /// How many entries the page may have.

@@ -2,8 +2,8 @@
 
 use super::requester::Access;
 use super::{
-    App, artifacts, identities, members, nodes, openapi, operate, permits, signed, source, sync,
-    upgrades,
+    App, artifacts, history, identities, members, nodes, openapi, operate, permits, signed, source,
+    sync, upgrades,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -66,7 +66,8 @@ fn system() -> Vec<HttpRoute> {
         route(Method::GET, "/v1/openapi.json", KNOWN, openapi::document),
         route(Method::GET, "/v1/system", VIEW, operate::system),
         route(Method::GET, "/v1/fleet", VIEW, operate::fleet),
-        route(Method::GET, "/v1/events", VIEW, operate::events),
+        route(Method::GET, "/v1/events", VIEW, history::events),
+        route(Method::GET, "/v1/events/stream", VIEW, history::stream),
         route(Method::POST, "/v1/pause", OPERATE, operate::pause),
         route(Method::DELETE, "/v1/pause", OPERATE, operate::resume),
         route(Method::POST, "/v1/approvals", OPERATE, operate::approve),

@@ -2,7 +2,7 @@
 
 use super::App;
 use super::json_request::{Asker, JsonRequest, Named, Queried};
-use super::pages::PageQuery;
+use super::pages::{PageOrder, PageQuery};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{self, PublishedUpgrades, RepositoryTexts, SignedChange};
 use crate::rules::{Order, Publication, unknown_version};
@@ -105,9 +105,12 @@ pub(super) async fn list(
         .into_iter()
         .map(|summary| (summary.version.to_string(), summary));
     let number = |text: &str| text.parse().unwrap_or(u32::MAX);
-    Ok(Json(query.page(upgrades, |cursor, after| {
-        number(cursor) > number(after)
-    })))
+    Ok(Json(match query.order() {
+        PageOrder::Asc => query.page(upgrades, |cursor, after| number(cursor) > number(after)),
+        PageOrder::Desc => query.page(upgrades.rev(), |cursor, after| {
+            number(cursor) < number(after)
+        }),
+    }))
 }
 
 #[utoipa::path(get, path = "/v1/upgrades/{version}", tag = "upgrades",

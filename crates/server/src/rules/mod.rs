@@ -25,7 +25,7 @@ pub(crate) use sync::check as check_sync;
 
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
-use crate::udb::KeptText;
+use crate::udb::{Change, KeptText};
 use identity::PeerCertificate;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, MembersRequest, NodeFact, PauseRequest,
@@ -75,6 +75,8 @@ pub(crate) enum Order {
     Remark(EventKind, String),
     /// Time has passed.
     Sweep,
+    /// The server forgets entries of the history before this one.
+    ForgetEvents(u64),
     /// Nothing: the state writer sees whether other servers have committed before it answers.
     Look,
 }
@@ -167,6 +169,10 @@ pub(crate) fn decide<'a>(
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
         Order::Remark(kind, message) => value(&draft.event(*kind, None, None, message.clone())),
         Order::Sweep => value(&sweep::sweep(&mut draft)),
+        Order::ForgetEvents(before) => {
+            draft.change(Change::ForgetEventsBefore(*before));
+            Value::Null
+        }
         Order::Look => Value::Null,
     };
     Ok((draft, reply))

@@ -98,7 +98,7 @@ impl SystemState {
                 self.invitations.remove(digest);
             }
             Change::Event(event) => self.last_event = event.sequence,
-            Change::Text(_) => {}
+            Change::Text(_) | Change::ForgetEventsBefore(_) => {}
             Change::Key(record) => self.put_key(record),
             Change::ForgetKeysBefore(at_ms) => self.keys.retain(|_, record| record.at_ms >= *at_ms),
         }

@@ -64,6 +64,10 @@ impl Udb for Troubled {
         self.inner.events(after, limit).await
     }
 
+    async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
+        self.inner.events_before(before, limit).await
+    }
+
     async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {
         self.inner.text(sha256).await
     }

@@ -179,6 +179,8 @@ pub enum Change {
     Key(KeyRecord),
     /// Answers older than this are forgotten.
     ForgetKeysBefore(u64),
+    /// Entries of the history before this one are forgotten.
+    ForgetEventsBefore(u64),
 }
 
 impl Change {
@@ -200,6 +202,7 @@ impl Change {
                 | Self::Text(_)
                 | Self::Life(_)
                 | Self::ForgetKeysBefore(_)
+                | Self::ForgetEventsBefore(_)
         )
     }
 
@@ -379,6 +382,9 @@ pub trait Udb: Send + Sync + 'static {
 
     /// Entries of the history after a sequence number, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError>;
+
+    /// Entries of the history before a sequence number, newest first.
+    async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError>;
 
     /// A text of the repository, as it was kept here under this digest; whoever takes it compares the two.
     async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError>;

@@ -191,8 +191,18 @@ async fn history_comes_by_pages(udb: &impl Udb) {
     assert_eq!(sequences(2, 9).await, [3, 4, 5]);
     assert!(sequences(5, 9).await.is_empty());
     assert!(sequences(u64::MAX, 9).await.is_empty());
+    let backwards = async |before, limit| -> Vec<u64> {
+        let page = udb.events_before(before, limit).await.expect("reads");
+        page.iter().map(|event| event.sequence).collect()
+    };
+    assert_eq!(backwards(u64::MAX, 2).await, [5, 4]);
+    assert_eq!(backwards(4, 9).await, [3, 2, 1]);
+    assert!(backwards(1, 9).await.is_empty());
     let first = udb.events(0, 1).await.expect("reads");
     assert_eq!(Change::Event(first[0].clone()), event(1, "first"));
+    let forgetting = commit(4, vec![Change::ForgetEventsBefore(4)]);
+    udb.commit(forgetting).await.expect("commits");
+    assert_eq!(sequences(0, 9).await, [4, 5]);
     assert_eq!(udb.load().await.map(|stored| stored.last_event), Ok(5));
 }
 

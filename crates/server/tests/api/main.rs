@@ -5,6 +5,7 @@ mod begun_before;
 mod callers;
 mod ended_keys;
 mod gate;
+mod history;
 mod identities;
 mod lies;
 mod permits;

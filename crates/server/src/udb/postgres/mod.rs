@@ -140,6 +140,16 @@ impl Postgres {
         finished(client, found)
     }
 
+    async fn events_before_once(
+        &self,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, PostgresTrouble> {
+        let client = connection(&self.pool).await?;
+        let found = timeout(ANSWER_LIMIT, read::events_before(&client, before, limit)).await;
+        finished(client, found)
+    }
+
     async fn text_once(&self, sha256: &str) -> Result<Option<String>, PostgresTrouble> {
         let client = connection(&self.pool).await?;
         let found = timeout(ANSWER_LIMIT, read::kept_text(&client, sha256)).await;
@@ -205,6 +215,10 @@ impl Udb for Postgres {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
         Ok(again_if_broken!(self.events_once(after, limit))?)
+    }
+
+    async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
+        Ok(again_if_broken!(self.events_before_once(before, limit))?)
     }
 
     async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {

@@ -8,7 +8,7 @@ use deadpool_postgres::Object;
 use model::api::{Event, IdentityFact, InvitationFact, NodeFact, UpgradeSummary};
 use model::ids::{NodeId, PermitId, Version};
 use serde::de::DeserializeOwned;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Row};
 
 /// The database's time in milliseconds since the Unix epoch.
@@ -196,15 +196,31 @@ pub(super) async fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<Event>, PostgresTrouble> {
-    let rows = client
-        .query_typed(
-            "SELECT event FROM upstart.events WHERE sequence > $1 ORDER BY sequence LIMIT $2",
-            &[
-                (&number(after), Type::INT8),
-                (&i64::from(limit), Type::INT8),
-            ],
-        )
-        .await?;
+    let query = "SELECT event FROM upstart.events WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+    read_events(client, query, after, limit).await
+}
+
+pub(super) async fn events_before(
+    client: &Object,
+    before: u64,
+    limit: u32,
+) -> Result<Vec<Event>, PostgresTrouble> {
+    let query =
+        "SELECT event FROM upstart.events WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
+    read_events(client, query, before, limit).await
+}
+
+async fn read_events(
+    client: &Object,
+    query: &str,
+    cursor: u64,
+    limit: u32,
+) -> Result<Vec<Event>, PostgresTrouble> {
+    let limits = [
+        (&number(cursor) as &(dyn ToSql + Sync), Type::INT8),
+        (&i64::from(limit), Type::INT8),
+    ];
+    let rows = client.query_typed(query, &limits).await?;
     rows.iter().map(|row| json(row, 0)).collect()
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Rows {
     pub(super) events: BTreeMap<i64, String>,
     pub(super) keys: BTreeMap<String, (i64, String)>,
     pub(super) forget_keys_before: Option<i64>,
+    pub(super) forget_events_before: Option<i64>,
     pub(super) last_node: i64,
     pub(super) last_permit: i64,
     /// The changes for the other servers; `None` where they have to read everything.
@@ -91,6 +92,9 @@ impl Rows {
                 self.events.insert(number(event.sequence), text(event)?);
             }
             Change::Key(record) => self.key(record)?,
+            Change::ForgetEventsBefore(sequence) => {
+                self.forget_events_before = Some(number(*sequence));
+            }
             Change::ForgetKeysBefore(at_ms) => self.forget_keys_before = Some(number(*at_ms)),
             // The other servers hear of it; whoever starts later does without.
             Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) => {}

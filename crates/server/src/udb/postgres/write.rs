@@ -122,6 +122,7 @@ async fn write(
     }
     put_facts(&transaction, rows).await?;
     put_events(&transaction, rows).await?;
+    forget_events(&transaction, rows).await?;
     put_keys(&transaction, rows).await?;
     put_commit(&transaction, mark, view, rows).await?;
     Ok(transaction.commit().await?)
@@ -182,6 +183,14 @@ async fn put_events(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTro
         ],
     )
     .await?;
+    Ok(())
+}
+
+async fn forget_events(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrouble> {
+    if let Some(before) = rows.forget_events_before {
+        let forget = "DELETE FROM upstart.events WHERE sequence < $1";
+        to.execute_typed(forget, &[(&before, Type::INT8)]).await?;
+    }
     Ok(())
 }
 

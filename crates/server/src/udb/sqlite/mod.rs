@@ -128,6 +128,13 @@ impl Udb for Sqlite {
         .await
     }
 
+    async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
+        on(&self.reader, move |connection| {
+            read::events_before(connection, before, limit)
+        })
+        .await
+    }
+
     async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {
         let sha256 = sha256.to_owned();
         on(&self.reader, move |connection| {

@@ -155,16 +155,32 @@ pub(super) fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<Event>, UdbError> {
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT sequence, at_ms, author, node, kind, version, message FROM events
-             WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
-        )
-        .map_err(failed)?;
-    // SQLite's numbers end at i64: a cursor behind them has nothing after it.
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let query = "SELECT sequence, at_ms, author, node, kind, version, message FROM events
+         WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+    read_events(connection, query, after, limit)
+}
+
+pub(super) fn events_before(
+    connection: &mut Connection,
+    before: u64,
+    limit: u32,
+) -> Result<Vec<Event>, UdbError> {
+    let query = "SELECT sequence, at_ms, author, node, kind, version, message FROM events
+         WHERE sequence < ?1 ORDER BY sequence DESC LIMIT ?2";
+    read_events(connection, query, before, limit)
+}
+
+fn read_events(
+    connection: &mut Connection,
+    query: &str,
+    cursor: u64,
+    limit: u32,
+) -> Result<Vec<Event>, UdbError> {
+    let mut statement = connection.prepare_cached(query).map_err(failed)?;
+    // SQLite's numbers end at i64, and so does the history.
+    let cursor = i64::try_from(cursor).unwrap_or(i64::MAX);
     let found = statement
-        .query_map((after, limit), |row| {
+        .query_map((cursor, limit), |row| {
             Ok(Event {
                 sequence: row.get(0)?,
                 at_ms: row.get(1)?,

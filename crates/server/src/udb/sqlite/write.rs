@@ -76,6 +76,9 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
         }
         Change::Event(event) => put_event(to, event),
         Change::Key(record) => put_key(to, record),
+        Change::ForgetEventsBefore(sequence) => {
+            run(to, "DELETE FROM events WHERE sequence < ?1", [sequence])
+        }
         Change::ForgetKeysBefore(at_ms) => run(to, "DELETE FROM keys WHERE at_ms < ?1", [at_ms]),
     }
 }
