@@ -128,7 +128,7 @@ fn members_that_are_not_heard_are_told_and_a_server_that_starts_tells_the_same_o
     let mut world = World::with(&[super::STORAGE]);
     let a = world.member("a", &[1]);
     let b = world.member("b", &[2]);
-    world.settled("without an address", 1);
+    world.settled("nowhere", 1);
     assert_eq!(world.told(a, 0).silence, 0);
     world.context.now_ms += 600_000;
     world.moves(a, &[1]);
