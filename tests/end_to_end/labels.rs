@@ -69,8 +69,8 @@ fn read_all(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 /// A node at version 1 that answers callers at version 2 through an adapter, and somebody who calls it as usual.
-fn attacked() -> (System, Node, u64, Caller) {
-    let system = System::with(&Boxes::version(1).bundle());
+fn attacked(first: &Boxes) -> (System, Node, u64, Caller) {
+    let system = System::with(&first.bundle());
     let node = system.settled_box("a", 1, 1);
     system.publish(&Boxes::version(2).schedule("approval = true").bundle());
     system.until_staged(&node, 2);
@@ -188,7 +188,7 @@ fn attacks(id: u64) -> Vec<Attack> {
 
 #[test]
 fn labels_that_are_no_members_are_refused_counted_and_told() {
-    let (system, node, id, mut usual) = attacked();
+    let (system, node, id, mut usual) = attacked(&Boxes::version(1));
     let mut counted = std::collections::BTreeMap::<&str, u64>::new();
     for (name, from, bytes, counter) in attacks(id) {
         let answer = answer(from, system.port(1), &bytes);
@@ -219,7 +219,7 @@ fn labels_that_are_no_members_are_refused_counted_and_told() {
 
 #[test]
 fn who_calls_is_not_believed_without_the_agents_key() {
-    let (system, _node, id, _usual) = attacked();
+    let (system, _node, id, _usual) = attacked(&Boxes::version(1));
     let port = system.port(1);
     let elsewhere = SocketAddr::from(([10, 9, 9, 9], 1234));
     let seen = |label: &Label| {
@@ -245,7 +245,18 @@ fn who_calls_is_not_believed_without_the_agents_key() {
 
 #[test]
 fn a_question_is_answered_and_nothing_else_passes() {
-    let (system, node, id, mut usual) = attacked();
+    answers_questions(&Boxes::version(1));
+}
+
+/// The library is not in it: the net answers.
+#[test]
+fn a_question_to_software_that_the_library_does_not_reach_is_answered_too() {
+    let first = Boxes::version(1).behind(&["/usr/bin/env", "-i"]);
+    answers_questions(&first);
+}
+
+fn answers_questions(first: &Boxes) {
+    let (system, node, id, mut usual) = attacked(first);
     let calls = node.printed("dialect 1: ");
     // The software's own version, another one, and one that nobody has heard of.
     for version in [1u32, 2, 99] {

@@ -76,25 +76,47 @@ fn take_down(mut stream: TcpStream, kept: &Mutex<Vec<Vec<u8>>>) {
     }
 }
 
-#[test]
-fn a_forgotten_members_address_is_called_without_a_label() {
-    let (system, _front, [_stays, mut goes]) = front_and_boxes();
-    assert_eq!(relayed(&system, 2), stored());
-    goes.end_agent();
-    goes.stop_software();
-    let seen = system.fact("front").members_seen;
-    system.ask(system.client.forget("goes"));
+/// Waits until the front's hooks go by a newer members' list than this.
+fn until_told(system: &System, seen: u64) {
     until("the front's hooks to know", || {
         (system.fact("front").members_seen > seen).then_some(())
     });
-    let stranger = Stranger::at(system.port(2));
-    let answer = relayed(&system, 2);
+}
+
+/// The front calls whoever has a box's port now: without a label.
+fn is_called_without_a_label(system: &System, box_number: u16) {
+    let stranger = Stranger::at(system.port(box_number));
+    let answer = relayed(system, box_number);
     assert!(answer["error"].is_string(), "{answer}");
     let sent = stranger.sent();
-    assert!(sent.iter().any(|bytes| !bytes.is_empty()), "no call came");
+    assert!(!sent.is_empty(), "no call came");
     for bytes in sent {
         assert!(!bytes.starts_with(&SIGNATURE), "{bytes:?}");
     }
+}
+
+#[test]
+fn an_address_that_a_member_has_left_is_called_without_a_label() {
+    let (system, _front, [_stays, mut goes]) = front_and_boxes();
+    assert_eq!(relayed(&system, 2), stored());
+    // It moves.
+    let seen = system.fact("front").members_seen;
+    goes.end_agent();
+    goes.stop_software();
+    goes.options.variables = vec![("port".to_owned(), system.port(4).to_string())];
+    goes.start_agent();
+    until("it to serve there", || {
+        (relayed(&system, 4) == stored()).then_some(())
+    });
+    until_told(&system, seen);
+    is_called_without_a_label(&system, 2);
+    // It is forgotten.
+    let seen = system.fact("front").members_seen;
+    goes.end_agent();
+    goes.stop_software();
+    system.ask(system.client.forget("goes"));
+    until_told(&system, seen);
+    is_called_without_a_label(&system, 4);
     assert_eq!(relayed(&system, 1), stored());
 }
 

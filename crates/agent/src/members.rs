@@ -51,7 +51,7 @@ impl MemberList {
             in_force,
             acks: (!self.behind.is_empty()).then_some(self.acks),
             moment: self.moment,
-            silence: self.silence,
+            silence: Some(self.silence),
         }
     }
 
@@ -287,7 +287,7 @@ mod tests {
                 silence: 77,
                 ..answer(9, Vec::new())
             });
-            assert_eq!(list.question(9).silence, 77);
+            assert_eq!(list.question(9).silence, Some(77));
             list.unconfirmed_endpoints()
         };
         assert_eq!(silent(&[]), BTreeSet::new());

@@ -30,9 +30,9 @@ pub struct MembersRequest {
     pub in_force: u64,
     /// The `acks` of the last answer, when the agent waits for others to acknowledge; else absent.
     pub acks: Option<u64>,
-    /// The `silence` of the last answer: which members are silent, as far as the agent knows.
-    #[serde(default)]
-    pub silence: u64,
+    /// The `silence` of the last answer: which members are silent, as far as the agent knows. Absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<u64>,
     /// The moment at which the list came: in another history its number is another list's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,

@@ -77,9 +77,8 @@ impl SystemState {
         let other_list = request.seen < self.members_at()
             || request.seen > self.view
             || self.is_of_a_lost_history(request);
-        other_list
-            || request.silence != list.silence
-            || request.acks.is_some_and(|acks| acks != list.acks)
+        let differs = |seen: Option<u64>, now| seen.is_some_and(|seen| seen != now);
+        other_list || differs(request.silence, list.silence) || differs(request.acks, list.acks)
     }
 
     /// What a node is told of the members.

@@ -138,11 +138,16 @@ fn members_that_are_not_heard_are_told_and_a_server_that_starts_tells_the_same_o
     assert_ne!(told.silence, 0);
     let knows = |silence| MembersRequest {
         seen: told.at,
-        silence,
+        silence: Some(silence),
         ..MembersRequest::default()
     };
     assert!(world.state.has_members_news(&knows(0)));
     assert!(!world.state.has_members_news(&knows(told.silence)));
+    let does_not_care = MembersRequest {
+        silence: None,
+        ..knows(0)
+    };
+    assert!(!world.state.has_members_news(&does_not_care));
     assert_eq!(world.state.silence_after_a_restart(), told.silence);
     // It is heard again, or gone for good.
     world.moves(b, &[2]);
