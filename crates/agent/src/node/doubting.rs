@@ -116,7 +116,7 @@ impl Doubting {
             number => format!(" and {} more", number - 1),
         };
         let text = format!(
-            "somebody else listens at {first}{more}, where a member was: the software's calls there are refused (connect.in_doubt). \
+            "what listens at {first}{more}, where a member was, does not answer as a member: the software's calls there are refused (connect.in_doubt). \
              If that member is gone for good, `upstart forget` it; if it lives, see that this node's address is one of its members'"
         );
         let kind = EventKind::MemberSupplanted;
@@ -184,8 +184,9 @@ pub(super) async fn go_on(doubting: Weak<Doubting>) {
         let Some(here) = doubting.upgrade() else {
             return;
         };
-        let pause = if here.look() { LOOK } else { QUIET_LOOK };
+        // Before the look: what the server says meanwhile is looked at next.
         let mut news = here.membership.news();
+        let pause = if here.look() { LOOK } else { QUIET_LOOK };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = here.answered.notified() => {}
