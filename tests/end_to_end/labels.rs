@@ -83,107 +83,60 @@ fn attacked(first: &Boxes) -> (System, Node, u64, Caller) {
 /// An attack: its name, from where it comes, the bytes, and the counter that goes up by one.
 type Attack = (&'static str, Ipv4Addr, Vec<u8>, &'static str);
 
-fn attacks(id: u64) -> Vec<Attack> {
+/// Labels that are not whole, or not as they were.
+fn damaged(id: u64) -> Vec<(&'static str, Vec<u8>)> {
     let good = encoded(&Label::plain(id, 2, 7));
-    let damaged = "reset.damaged_label";
-    let replaced = |at: usize, byte: u8| {
-        let mut bytes = good.clone();
-        bytes[at] = byte;
-        bytes
-    };
-    let other = Label::plain(id ^ 1, 2, 7);
-    let question = |label: Label| {
-        encoded(&Label {
-            question: Some([5; 16]),
-            ..label
-        })
-    };
     let last = good.len() - 1;
-    let long = |length: u16| {
-        // The length that our TLV says it has: it begins behind the frame of 16 bytes.
-        let mut bytes = replaced(17, length.to_be_bytes()[0]);
-        bytes[18] = length.to_be_bytes()[1];
-        bytes
+    let written_over = |at: usize, bytes: &[u8]| {
+        let mut label = good.clone();
+        label[at..at + bytes.len()].copy_from_slice(bytes);
+        label
     };
-    let short_frame = replaced(15, good[15] - 7);
+    let ours = |value: &[u8]| header(0, &[(0xE5, value)]);
+    // The frame of 16 bytes ends with the length of what follows; behind the kind of our part comes its length.
+    let (frame_length_at, our_length_at, version_at) = (15, 17, 32);
+    let mut no_checksum = written_over(frame_length_at, &[good[frame_length_at] - 7]);
+    no_checksum.truncate(good.len() - 7);
+    let past_the_frame = written_over(our_length_at, &200u16.to_be_bytes());
     vec![
-        (
-            "another system",
-            MEMBER,
-            encoded(&other),
-            "reset.other_system",
-        ),
-        (
-            "a question of another system",
-            MEMBER,
-            question(other),
-            "reset.other_system",
-        ),
-        (
-            "a wrong checksum",
-            MEMBER,
-            replaced(last, good[last] ^ 1),
-            damaged,
-        ),
-        (
-            "an older version written over",
-            MEMBER,
-            replaced(32, 1),
-            damaged,
-        ),
-        (
-            "no checksum",
-            MEMBER,
-            short_frame[..good.len() - 7].to_vec(),
-            damaged,
-        ),
-        ("our part longer than the frame", MEMBER, long(200), damaged),
-        (
-            "our part shorter than it is",
-            MEMBER,
-            header(0, &[(0xE5, &value(id, 0)[..17])]),
-            damaged,
-        ),
-        (
-            "a token that is not there",
-            MEMBER,
-            header(0, &[(0xE5, &value(id, 1))]),
-            damaged,
-        ),
-        (
-            "a key that is not there",
-            MEMBER,
-            header(0, &[(0xE5, &value(id, 2))]),
-            damaged,
-        ),
-        (
-            "a question that is not there",
-            MEMBER,
-            header(0, &[(0xE5, &value(id, 4))]),
-            damaged,
-        ),
-        (
-            "a member's label from elsewhere",
-            STRANGER,
-            good.clone(),
-            "reset.label_not_honoured",
-        ),
-        (
-            "a stranger's question",
-            STRANGER,
-            question(Label::plain(id, 2, 7)),
-            "reset.label_not_honoured",
-        ),
+        ("a wrong checksum", written_over(last, &[good[last] ^ 1])),
+        ("an older version", written_over(version_at, &[1])),
+        ("no checksum", no_checksum),
+        ("our part past the frame", past_the_frame),
+        ("our part too short", ours(&value(id, 0)[..17])),
+        ("a token that is not there", ours(&value(id, 1))),
+        ("a key that is not there", ours(&value(id, 2))),
+        ("a question that is not there", ours(&value(id, 4))),
+        ("all of them, and none there", ours(&value(id, 7))),
+    ]
+}
+
+fn attacks(id: u64) -> Vec<Attack> {
+    let ours = Label::plain(id, 2, 7);
+    let other = Label::plain(id ^ 1, 2, 7);
+    let asked = |label: Label| {
+        let question = Some([5; 16]);
+        encoded(&Label { question, ..label })
+    };
+    let token = Some([5; 16]);
+    let of_nobody = encoded(&Label { token, ..ours });
+    let not_honoured = "reset.label_not_honoured";
+    let other_system = "reset.other_system";
+    let mut attacks: Vec<Attack> = vec![
+        ("another system", MEMBER, encoded(&other), other_system),
+        ("its question", MEMBER, asked(other), other_system),
+        ("a member's label", STRANGER, encoded(&ours), not_honoured),
+        ("a member's question", STRANGER, asked(ours), not_honoured),
         (
             "a token of nobody's",
             MEMBER,
-            encoded(&Label {
-                token: Some([5; 16]),
-                ..Label::plain(id, 1, 7)
-            }),
+            of_nobody,
             "accept.token_unknown",
         ),
-    ]
+    ];
+    let damaged = damaged(id).into_iter();
+    attacks.extend(damaged.map(|(name, bytes)| (name, MEMBER, bytes, "reset.damaged_label")));
+    attacks
 }
 
 #[test]
