@@ -30,7 +30,7 @@ const ASKED_AT_ONCE_MAX: usize = 128;
 
 /// Who listens at an endpoint in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FoundListener {
+pub(crate) enum WhoListens {
     /// A member of the system.
     Member,
     /// Somebody who did not answer as a member does.
@@ -52,7 +52,7 @@ struct EndpointDoubt {
     shown_ms: Option<u64>,
     /// `None` while it is being asked.
     ask_at_ms: Option<u64>,
-    found: Option<FoundListener>,
+    found: Option<WhoListens>,
     /// How often in a row a stranger was found.
     strangers: u32,
 }
@@ -99,26 +99,26 @@ impl Doubts {
     }
 
     /// Takes in who was found.
-    pub(crate) fn found(&mut self, now_ms: u64, at: SocketAddr, found: FoundListener) {
+    pub(crate) fn found(&mut self, now_ms: u64, at: SocketAddr, found: WhoListens) {
         let again_ms = self.shown_again_ms();
         let Some(doubt) = self.open.get_mut(&at) else {
             return;
         };
         doubt.found = Some(found);
         doubt.strangers = match found {
-            FoundListener::Stranger => doubt.strangers + 1,
-            FoundListener::Member | FoundListener::Nobody => 0,
+            WhoListens::Stranger => doubt.strangers + 1,
+            WhoListens::Member | WhoListens::Nobody => 0,
         };
         let pause_ms = match found {
-            FoundListener::Member => {
+            WhoListens::Member => {
                 doubt.shown_ms = Some(now_ms);
                 again_ms
             }
-            FoundListener::Stranger => {
+            WhoListens::Stranger => {
                 let doubled = STRANGER_AGAIN_MS << (doubt.strangers - 1).min(16);
                 doubled.min(STRANGER_AGAIN_MS_MAX)
             }
-            FoundListener::Nobody => NOBODY_AGAIN_MS,
+            WhoListens::Nobody => NOBODY_AGAIN_MS,
         };
         doubt.ask_at_ms = Some(now_ms + pause_ms);
     }
@@ -146,7 +146,7 @@ impl Doubts {
     ) -> impl Iterator<Item = SocketAddr> + 'a {
         let found = |endpoint: &SocketAddr| self.open.get(endpoint).and_then(|doubt| doubt.found);
         let strangers = refused.iter().copied();
-        strangers.filter(move |endpoint| found(endpoint) == Some(FoundListener::Stranger))
+        strangers.filter(move |endpoint| found(endpoint) == Some(WhoListens::Stranger))
     }
 }
 
@@ -172,9 +172,9 @@ mod tests {
         assert_eq!(doubts.due(1_000), [at(1), at(2), at(3)]);
         assert_eq!(doubts.due(9_000), [], "each is being asked");
         assert!(!doubts.all_were_asked());
-        doubts.found(1_001, at(1), FoundListener::Member);
-        doubts.found(1_001, at(2), FoundListener::Stranger);
-        doubts.found(1_001, at(3), FoundListener::Nobody);
+        doubts.found(1_001, at(1), WhoListens::Member);
+        doubts.found(1_001, at(2), WhoListens::Stranger);
+        doubts.found(1_001, at(3), WhoListens::Nobody);
         assert!(doubts.all_were_asked());
         let refused = doubts.refused(1_001);
         assert_eq!(refused, [at(2), at(3)].into());
@@ -189,12 +189,12 @@ mod tests {
     fn software_that_runs_has_time_until_members_have_shown_themselves() {
         let mut doubts = doubts(true, &[1, 2]);
         assert_eq!(doubts.due(1_000).len(), 2);
-        doubts.found(1_010, at(1), FoundListener::Member);
-        doubts.found(1_010, at(2), FoundListener::Stranger);
+        doubts.found(1_010, at(1), WhoListens::Member);
+        doubts.found(1_010, at(2), WhoListens::Stranger);
         assert!(doubts.refused(1_000 + GRACE_MS - 1).is_empty());
         assert_eq!(doubts.refused(1_000 + GRACE_MS), [at(2)].into());
         // It comes back: from the next answer on it is connected.
-        doubts.found(7_000, at(2), FoundListener::Member);
+        doubts.found(7_000, at(2), WhoListens::Member);
         assert!(doubts.refused(7_000).is_empty());
     }
 
@@ -203,13 +203,13 @@ mod tests {
         let mut doubts = doubts(false, &[1]);
         let mut now_ms = 1_000;
         assert_eq!(doubts.due(now_ms), [at(1)]);
-        doubts.found(now_ms, at(1), FoundListener::Member);
+        doubts.found(now_ms, at(1), WhoListens::Member);
         let shown_ms = now_ms;
         for _ in 0..2 {
             now_ms = shown_ms + SHOWN_AGAIN_MS;
             assert!(doubts.due(now_ms - 1).is_empty() || now_ms > shown_ms + SHOWN_AGAIN_MS);
             doubts.due(now_ms);
-            doubts.found(now_ms, at(1), FoundListener::Nobody);
+            doubts.found(now_ms, at(1), WhoListens::Nobody);
             assert!(doubts.refused(now_ms).is_empty());
         }
         assert_eq!(doubts.due(now_ms + NOBODY_AGAIN_MS), [at(1)]);
@@ -224,7 +224,7 @@ mod tests {
         let (mut now_ms, mut pauses) = (1_000, Vec::new());
         for _ in 0..9 {
             assert_eq!(doubts.due(now_ms), [at(1)]);
-            doubts.found(now_ms, at(1), FoundListener::Stranger);
+            doubts.found(now_ms, at(1), WhoListens::Stranger);
             let again = (1..).find(|pause| !doubts.clone_due(now_ms + pause).is_empty());
             pauses.push(again.expect("some time"));
             now_ms += pauses[pauses.len() - 1];
@@ -248,7 +248,7 @@ mod tests {
         let mut doubts = doubts(false, &ports);
         assert_eq!(doubts.due(1_000).len(), ASKED_AT_ONCE_MAX);
         assert!(doubts.due(1_000).is_empty());
-        doubts.found(1_000, at(1), FoundListener::Member);
+        doubts.found(1_000, at(1), WhoListens::Member);
         assert_eq!(doubts.due(1_000).len(), 1, "one more has room");
         assert!(!doubts.clone_due(1_000 + SHOWN_AGAIN_MS).contains(&at(1)));
         assert!(doubts.clone_due(1_000 + 120_000).contains(&at(1)));

@@ -9,7 +9,7 @@ use super::hook_table::HookTable;
 use super::membership::Membership;
 use super::surroundings::Surroundings;
 use crate::dial;
-use crate::doubts::{Doubts, FoundListener};
+use crate::doubts::{Doubts, WhoListens};
 use crate::relay::Relay;
 use label::{LABEL_BYTES_MAX, Label, Parsed};
 use model::api::EventKind;
@@ -125,7 +125,7 @@ impl Doubting {
     }
 
     /// Asks at one address.
-    async fn ask(&self, at: SocketAddr) -> FoundListener {
+    async fn ask(&self, at: SocketAddr) -> WhoListens {
         let number: [u8; 16] = rand::random();
         let identity = &self.surroundings.identity;
         let version = self.relay.traffic.picture().standing.version.0;
@@ -136,15 +136,15 @@ impl Doubting {
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = question.encode(&mut bytes);
         let Ok(Ok(stream)) = timeout(ANSWER_LIMIT, connect(at, &bytes[..length])).await else {
-            return FoundListener::Nobody;
+            return WhoListens::Nobody;
         };
         match timeout(ANSWER_LIMIT, answer(stream)).await {
             Ok(Some(answer))
                 if (answer.system, answer.question) == (identity.system, Some(number)) =>
             {
-                FoundListener::Member
+                WhoListens::Member
             }
-            _ => FoundListener::Stranger,
+            _ => WhoListens::Stranger,
         }
     }
 }
