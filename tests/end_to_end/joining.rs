@@ -8,7 +8,7 @@ use serde_json::json;
 const NEVER_MS: u64 = 3_600_000;
 
 /// A class whose nodes call the boxes in their own version's dialect when they are told to.
-const FRONT: &str = r#"
+pub(crate) const FRONT: &str = r#"
 [class.front.software]
 path = "software"
 command = ["python3", "${software}/box.py", "--dialect", "DIALECT", "--port", "${ports.relay}", "--state", "${state}"]

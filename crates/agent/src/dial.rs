@@ -24,7 +24,7 @@ pub async fn dial(address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
 ///
 /// # Errors
 /// The system has none left.
-pub(crate) fn socket(address: SocketAddr) -> io::Result<Socket> {
+pub fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -38,11 +38,7 @@ pub(crate) fn socket(address: SocketAddr) -> io::Result<Socket> {
 ///
 /// # Errors
 /// The same.
-pub(crate) async fn connect(
-    socket: Socket,
-    address: SocketAddr,
-    label: &[u8],
-) -> io::Result<TcpStream> {
+pub async fn connect(socket: Socket, address: SocketAddr, label: &[u8]) -> io::Result<TcpStream> {
     allow_data_in_handshake(&socket)?;
     send_with_handshake(rustix::fd::AsFd::as_fd(&socket), address, label)?;
     let stream = TcpStream::from_std(socket.into())?;

@@ -9,6 +9,7 @@ pub mod confine;
 mod contact;
 pub mod control;
 pub mod dial;
+mod doubts;
 mod enrolment;
 pub mod environment;
 mod error_chain;

@@ -30,6 +30,11 @@ pub(crate) struct MemberList {
     former: BTreeSet<Listed>,
     #[serde(skip)]
     acks: u64,
+    /// Whom the server has not heard for too long. Not kept: an agent that starts hears it anew.
+    #[serde(skip)]
+    silent: BTreeSet<NodeId>,
+    #[serde(skip)]
+    silence: u64,
 }
 
 impl MemberList {
@@ -46,6 +51,7 @@ impl MemberList {
             in_force,
             acks: (!self.behind.is_empty()).then_some(self.acks),
             moment: self.moment,
+            silence: Some(self.silence),
         }
     }
 
@@ -70,6 +76,8 @@ impl MemberList {
             moment: answer.moment,
             former,
             acks: answer.acks,
+            silent: answer.silent.into_iter().collect(),
+            silence: answer.silence,
         }
     }
 
@@ -96,9 +104,20 @@ impl MemberList {
 
     /// Where members listen.
     pub(crate) fn endpoints(&self) -> BTreeSet<SocketAddr> {
-        self.listed()
-            .filter_map(|listed| Some(SocketAddr::new(listed.address, listed.port?)))
-            .collect()
+        self.listed().filter_map(endpoint).collect()
+    }
+
+    /// Where only members listen of which the server cannot tell whether they still are there: it has not heard them for too long, or
+    /// was set back and may not know them yet.
+    pub(crate) fn unconfirmed_endpoints(&self) -> BTreeSet<SocketAddr> {
+        let (silent, heard): (Vec<_>, Vec<_>) =
+            (self.nodes.iter()).partition(|(node, _)| self.silent.contains(node));
+        let of = |nodes: Vec<(&NodeId, &Vec<Listed>)>| -> BTreeSet<SocketAddr> {
+            let listed = nodes.into_iter().flat_map(|(_, listed)| listed);
+            listed.filter_map(endpoint).collect()
+        };
+        let former = self.former.iter().filter_map(endpoint).collect();
+        &(&of(silent) | &former) - &of(heard)
     }
 
     /// Where members' connections come from.
@@ -177,6 +196,10 @@ impl MemberList {
     }
 }
 
+fn endpoint(listed: &Listed) -> Option<SocketAddr> {
+    Some(SocketAddr::new(listed.address, listed.port?))
+}
+
 /// Who does not know a node's addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ignorant {
@@ -225,7 +248,7 @@ mod tests {
             ],
             behind,
             acks: 5,
-            moment: None,
+            ..MembersResponse::default()
         }
     }
 
@@ -253,6 +276,33 @@ mod tests {
         assert_eq!(list.unsure(ME), BTreeMap::from([(71, from)]));
         let list = list.with(answer(9, vec![behind(2, true, 0)]));
         assert_eq!(list.unsure(ME), BTreeMap::new());
+    }
+
+    #[test]
+    fn endpoints_are_silent_where_nobody_listens_whom_the_server_hears() {
+        let at = |port| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port);
+        let silent = |nodes: &[u32]| {
+            let list = MemberList::default().with(MembersResponse {
+                silent: nodes.iter().copied().map(NodeId).collect(),
+                silence: 77,
+                ..answer(9, Vec::new())
+            });
+            assert_eq!(list.question(9).silence, Some(77));
+            list.unconfirmed_endpoints()
+        };
+        assert_eq!(silent(&[]), BTreeSet::new());
+        assert_eq!(silent(&[1]), [at(70), at(71)].into());
+        assert_eq!(silent(&[1, 2]).len(), 3);
+        // An address of two nodes, as a balancer's is: one of them answers.
+        let shared = Member {
+            node: NodeId(3),
+            listed: vec![super::tests::at(Some(70), 9)],
+        };
+        let mut both = answer(9, Vec::new());
+        both.members.push(shared);
+        both.silent = vec![NodeId(1)];
+        let list = MemberList::default().with(both);
+        assert_eq!(list.unconfirmed_endpoints(), [at(71)].into());
     }
 
     #[test]
@@ -301,6 +351,7 @@ mod tests {
         assert!(list.must_be_kept(&before, ME));
         let list = list.with(restored);
         assert!(list.has_former(), "the next answer says no more");
+        assert_eq!(list.unconfirmed_endpoints(), before.endpoints());
         assert_eq!(list.without_former().endpoints().len(), 0);
     }
 

@@ -114,7 +114,11 @@ impl Caller {
         Ok(caller)
     }
 
-    fn over(stream: TcpStream, dialect: u32) -> io::Result<Self> {
+    /// A caller over this connection.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub fn over(stream: TcpStream, dialect: u32) -> io::Result<Self> {
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -335,12 +339,23 @@ pub fn dial_as_member(port: u16, system: u64, version: u32) -> io::Result<TcpStr
 /// # Errors
 /// Nobody takes the connection.
 pub fn dial_with(port: u16, first: &[u8]) -> io::Result<TcpStream> {
+    dial_from(Ipv4Addr::LOCALHOST, port, first)
+}
+
+/// The same from another address of this host.
+///
+/// # Errors
+/// Nobody takes the connection.
+pub fn dial_from(source: Ipv4Addr, port: u16, first: &[u8]) -> io::Result<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let stream = runtime.block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        agent::dial::dial(address, first).await?.into_std()
+        let socket = agent::dial::socket(address)?;
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        let connected = agent::dial::connect(socket, address, first).await;
+        connected?.into_std()
     })?;
     stream.set_nonblocking(false)?;
     Ok(stream)

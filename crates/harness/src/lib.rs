@@ -19,7 +19,7 @@ mod system;
 
 pub use boxes::Boxes;
 pub use bundle::Bundle;
-pub use call::{Answer, Caller, Late, dial_as_member, dial_with, is_crash, refused};
+pub use call::{Answer, Caller, Late, dial_as_member, dial_from, dial_with, is_crash, refused};
 pub use clock::Clock;
 pub use commands::{Commands, done, is_settled, stop, write_token};
 pub use disk::{Disk, hide_control_groups};

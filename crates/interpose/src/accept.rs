@@ -6,6 +6,7 @@
 //! what the kernel gives for a caller that reset its connection in the queue: a socket that is dead.
 
 use crate::kernel::{self, Errno, Storage};
+use crate::labelling::Encoded;
 use crate::{bind, dead_connection, messenger, peer, state};
 use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
 use intercept::decide::{
@@ -13,7 +14,7 @@ use intercept::decide::{
 };
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
-use intercept::label::LABEL_BYTES_MAX;
+use intercept::label::{LABEL_BYTES_MAX, Label};
 use intercept::stats::{Counter, Deed};
 use libc::{c_int, sockaddr, socklen_t};
 use std::net::SocketAddr;
@@ -195,6 +196,10 @@ fn decide(
             caller,
             counter,
         } => deliver(new, consume, caller, counter),
+        Accept::Answer { consume, answer } => {
+            answer_question(new, consume, &answer);
+            Fate::Given
+        }
         Accept::HandOver(reason) => {
             hand_over(new, reason, local, peer);
             Fate::Given
@@ -245,6 +250,19 @@ fn deliver(new: c_int, consume: usize, caller: Option<SocketAddr>, counter: Coun
         peer::remember(new, caller);
     }
     Fate::Delivered(caller)
+}
+
+/// Answers whoever asks who listens here. An answer that does not fit into a new connection's buffer is none.
+fn answer_question(new: c_int, question_bytes: usize, answer: &Label) {
+    let mut question = [0; LABEL_BYTES_MAX];
+    let answer = Encoded::new(answer);
+    let taken = kernel::receive(new, &mut question[..question_bytes], 0) == Ok(question_bytes);
+    if taken && kernel::send(new, answer.bytes(), 0, None) == Ok(answer.bytes().len()) {
+        state::count(Counter::AcceptAsked);
+        kernel::close(new);
+    } else {
+        kernel::reset(new);
+    }
 }
 
 fn hand_over(new: c_int, reason: HandOverReason, local: SocketAddr, peer: SocketAddr) {

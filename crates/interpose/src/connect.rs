@@ -72,7 +72,7 @@ fn label_and_connect(
         }
     }
     let decision = decide_for(fd, address);
-    let (Some(address), Connect::Label(_) | Connect::Refuse) = (address, decision) else {
+    let (Some(address), Connect::Label(_) | Connect::Refuse(_)) = (address, decision) else {
         return match decision {
             Connect::Bypass(reason) => plain(fd, to, reason),
             _ => kernel::connect(fd, to, state::mark()),
@@ -84,9 +84,13 @@ fn label_and_connect(
     if let Freshness::Other(reason) = socket {
         return plain(fd, to, reason);
     }
-    let Connect::Label(label) = decision else {
-        state::count(Counter::ConnectRefused);
-        return Err(libc::ECONNREFUSED);
+    let label = match decision {
+        Connect::Label(label) => label,
+        Connect::Refuse(counter) => {
+            state::count(counter);
+            return Err(libc::ECONNREFUSED);
+        }
+        Connect::Bypass(reason) => return plain(fd, to, reason),
     };
     let manner = manner();
     let label = &Encoded::new(&label);
@@ -201,7 +205,7 @@ pub enum BegunConnect {
 pub fn begin(fd: c_int, to: Given) -> BegunConnect {
     let member = match decide_for(fd, to.address()) {
         Connect::Bypass(reason) => Err(reason),
-        Connect::Label(_) | Connect::Refuse => match socket(fd, false) {
+        Connect::Label(_) | Connect::Refuse(_) => match socket(fd, false) {
             Freshness::Other(reason) => Err(reason),
             Freshness::Fresh | Freshness::WithoutFastOpen => Ok(()),
         },

@@ -382,12 +382,21 @@ pub fn ready(fd: c_int, events: i16, wait_ms: u64) -> Result<bool, Errno> {
 
 /// Milliseconds of the monotonic clock.
 pub fn now_ms() -> u64 {
+    clock_ms(libc::CLOCK_MONOTONIC)
+}
+
+/// Milliseconds since the machine was started, those that it slept included.
+pub fn now_asleep_too_ms() -> u64 {
+    clock_ms(libc::CLOCK_BOOTTIME)
+}
+
+fn clock_ms(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: writes one timespec; never fails for this clock, and is async-signal-safe.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    // SAFETY: writes one timespec; never fails for these clocks, and is async-signal-safe.
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 

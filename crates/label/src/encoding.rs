@@ -2,7 +2,8 @@
 
 use crate::{
     COMMAND_LOCAL, COMMAND_PROXY, FAMILY_NONE, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT,
-    FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C, TLV_UPSTART,
+    FLAG_QUESTION, FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C,
+    TLV_UPSTART,
 };
 use crc32c::crc32c;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -58,29 +59,28 @@ impl Writer<'_> {
     }
 
     fn identity(&mut self, label: &Label) {
-        let optional =
-            16 * (usize::from(label.token.is_some()) + usize::from(label.agent_key.is_some()));
-        let flags = if label.token.is_some() { FLAG_TOKEN } else { 0 }
-            | if label.agent_key.is_some() {
-                FLAG_AGENT
-            } else {
-                0
-            };
+        let optional = [
+            (FLAG_TOKEN, &label.token),
+            (FLAG_AGENT, &label.agent_key),
+            (FLAG_QUESTION, &label.question),
+        ];
+        let there = optional.iter().filter_map(|(_, value)| value.as_ref());
+        let optional_bytes: usize = there.clone().map(|value| value.len()).sum();
+        let flags = (optional.iter())
+            .filter(|(_, value)| value.is_some())
+            .fold(0, |flags, (flag, _)| flags | flag);
         self.put(&[
             TLV_UPSTART,
             0,
-            (FIXED_BYTES + optional) as u8,
+            (FIXED_BYTES + optional_bytes) as u8,
             FORMAT,
             flags,
         ]);
         self.put(&label.system.to_be_bytes());
         self.put(&label.version.to_be_bytes());
         self.put(&label.node.to_be_bytes());
-        if let Some(token) = &label.token {
-            self.put(token);
-        }
-        if let Some(key) = &label.agent_key {
-            self.put(key);
+        for value in there {
+            self.put(value);
         }
     }
 

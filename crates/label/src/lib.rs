@@ -6,7 +6,8 @@
 //! ```text
 //! signature[12]  command (LOCAL 0x20 | PROXY 0x21)  family (0x00 | TCP4 0x11 | TCP6 0x21)  length of what follows u16
 //! [ source address, destination address, source port, destination port ]        with PROXY only
-//! TLV 0xE5: format u8 = 1, flags u8, system u64, version u32, node u32, [token 16], [agent key 16]
+//! TLV 0xE5: format u8 = 1, flags u8, system u64, version u32, node u32, [token 16], [agent key 16],
+//!           [question 16]
 //! TLV 0x03: CRC32c of the whole header, counted with zero in this field
 //! ```
 //!
@@ -20,7 +21,7 @@ pub use parsing::{Parsed, parse};
 
 use std::net::SocketAddr;
 
-/// The longest label that is written or read: today's longest has 112 bytes, the rest is room for later TLVs.
+/// The longest label that is written or read: today's longest has 128 bytes, the rest is room for later TLVs.
 pub const LABEL_BYTES_MAX: usize = 256;
 
 /// The first bytes of every label (and of every PROXY v2 header).
@@ -38,6 +39,7 @@ const TLV_UPSTART: u8 = 0xE5;
 const FORMAT: u8 = 1;
 const FLAG_TOKEN: u8 = 0x01;
 const FLAG_AGENT: u8 = 0x02;
+const FLAG_QUESTION: u8 = 0x04;
 /// Format, flags, system, version and node.
 const FIXED_BYTES: usize = 18;
 
@@ -56,6 +58,9 @@ pub struct Label {
     pub token: Option<[u8; 16]>,
     /// The key by which the software's own agent is known.
     pub agent_key: Option<[u8; 16]>,
+    /// The number of a question: an agent asks whether a member listens here. The answer is the label of whoever does, with the
+    /// same number; nothing else passes over the connection.
+    pub question: Option<[u8; 16]>,
 }
 
 impl Label {
@@ -68,6 +73,7 @@ impl Label {
             caller: None,
             token: None,
             agent_key: None,
+            question: None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! From bytes to a label.
 
 use crate::{
-    COMMAND_LOCAL, COMMAND_PROXY, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT, FLAG_TOKEN,
-    FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C, TLV_HEAD_BYTES,
+    COMMAND_LOCAL, COMMAND_PROXY, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT, FLAG_QUESTION,
+    FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C, TLV_HEAD_BYTES,
     TLV_UPSTART,
 };
 use crc32c::{crc32c, crc32c_append};
@@ -130,16 +130,15 @@ fn identity(mut value: &[u8]) -> Option<Label> {
     let system = u64::from_be_bytes(take(&mut fixed)?);
     let version = u32::from_be_bytes(take(&mut fixed)?);
     let node = u32::from_be_bytes(take(&mut fixed)?);
-    let token = if flags & FLAG_TOKEN != 0 {
-        Some(take(&mut value)?)
-    } else {
-        None
+    let mut optional = |flag| {
+        if flags & flag == 0 {
+            return Some(None);
+        }
+        take(&mut value).map(Some)
     };
-    let agent_key = if flags & FLAG_AGENT != 0 {
-        Some(take(&mut value)?)
-    } else {
-        None
-    };
+    let token = optional(FLAG_TOKEN)?;
+    let agent_key = optional(FLAG_AGENT)?;
+    let question = optional(FLAG_QUESTION)?;
     Some(Label {
         system,
         version,
@@ -147,6 +146,7 @@ fn identity(mut value: &[u8]) -> Option<Label> {
         caller: None,
         token,
         agent_key,
+        question,
     })
 }
 

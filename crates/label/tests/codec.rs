@@ -15,17 +15,19 @@ fn any_label() -> impl Strategy<Value = Label> {
         any::<u32>(),
         any::<u32>(),
         caller,
-        any::<Option<[u8; 16]>>(),
-        any::<Option<[u8; 16]>>(),
+        any::<[Option<[u8; 16]>; 3]>(),
     )
-        .prop_map(|(system, version, node, caller, token, agent_key)| Label {
-            system,
-            version,
-            node,
-            caller,
-            token,
-            agent_key,
-        })
+        .prop_map(
+            |(system, version, node, caller, [token, agent_key, question])| Label {
+                system,
+                version,
+                node,
+                caller,
+                token,
+                agent_key,
+                question,
+            },
+        )
 }
 
 fn encoded(label: &Label) -> Vec<u8> {

@@ -7,6 +7,7 @@ use super::bundles::Bundles;
 use super::catalog_updates::CatalogUpdate;
 use super::child::ChildKeeper;
 use super::clock::NodeClock;
+use super::doubting::Doubting;
 use super::held_calls::HeldCalls;
 use super::held_listeners::HeldListeners;
 use super::hook_table::HookTable;
@@ -169,6 +170,7 @@ impl Owners {
             membership,
             child,
         } = self;
+        let doubting = Doubting::new(&surroundings, &relay, &hook_table, &membership, &child);
         let traffic = &relay.traffic;
         let inspection = Inspection::new(&surroundings, &relay, &child, &membership, stats);
         let listeners =
@@ -198,6 +200,7 @@ impl Owners {
             relay,
             hook_table,
             membership,
+            doubting,
             child,
             inspection,
             listeners,

@@ -34,6 +34,8 @@ struct BesidePicture {
     /// The child is about to be stopped or being stopped.
     stopping_until_ms: u64,
     members: MemberAddresses,
+    /// Endpoints at which the software is not connected, since no member has shown itself there.
+    doubtful: BTreeSet<SocketAddr>,
     /// The ports that the holder keeps listeners for.
     kept_ports: BTreeSet<u16>,
 }
@@ -95,6 +97,14 @@ impl HookTable {
     /// Takes in where the members are. The next table that is published has it.
     pub(super) fn set_members(&self, members: MemberAddresses) {
         self.beside.lock().members = members;
+    }
+
+    /// Takes in where the software is not connected. Says whether the hooks must be told: the next table that is published has it.
+    pub(super) fn set_doubtful(&self, doubtful: BTreeSet<SocketAddr>) -> bool {
+        let before = &mut self.beside.lock().doubtful;
+        let differs = *before != doubtful;
+        *before = doubtful;
+        differs
     }
 
     /// Takes in at which ports something is kept: the hooks ask for that at `bind`. The next table that is published has it.
@@ -167,6 +177,7 @@ impl HookTable {
             cookies: fast_open.takes,
             services,
             endpoints: beside.members.endpoints.iter().copied().collect(),
+            doubtful: beside.doubtful.iter().copied().collect(),
             sources: beside.members.sources.iter().copied().collect(),
             networks: networks(&picture),
         };

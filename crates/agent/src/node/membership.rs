@@ -37,6 +37,9 @@ const KNOWN_LIMIT: Duration = Duration::from_secs(30);
 /// How long members are known on whom a server that was set back may not know yet: they enrol anew within their poll interval.
 const FORMER_LIMIT: Duration = Duration::from_secs(60);
 
+/// A server that has not been heard for so long vouches for no member any more: it is asked every few seconds.
+const UNHEARD_LIMIT_MS: u64 = 60_000;
+
 /// How long an agent that has just started waits for the server before it goes on with what it knows.
 pub(super) const FIRST_LIST_LIMIT: Duration = Duration::from_secs(2);
 
@@ -61,6 +64,8 @@ struct KnownMembers {
     former_since: Option<Instant>,
     /// Own addresses that have been waited for: the others know them.
     announced: BTreeSet<Address>,
+    /// When the server answered last ([`interpose::kernel::now_asleep_too_ms`]).
+    heard_ms: Option<u64>,
 }
 
 fn addresses(list: &MemberList) -> MemberAddresses {
@@ -83,6 +88,7 @@ impl Membership {
             announced: list.of(surroundings.identity.node),
             addresses: addresses(&list),
             former_since: list.has_former().then(Instant::now),
+            heard_ms: None,
             list,
         };
         hook_table.set_members(known.addresses.clone());
@@ -114,6 +120,31 @@ impl Membership {
     pub(super) async fn heard(&self) {
         // The sender lives as long as the node.
         let _ = self.answers.subscribe().wait_for(|count| *count > 0).await;
+    }
+
+    /// Rung with every answer of the server.
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.answers.subscribe()
+    }
+
+    /// The members' endpoints of which nobody says now that members are still there.
+    pub(super) fn in_doubt(&self, now_ms: u64) -> BTreeSet<SocketAddr> {
+        let in_doubt = {
+            let known = self.known();
+            let heard_ms = known.heard_ms;
+            if heard_ms.is_some_and(|at| now_ms < at + UNHEARD_LIMIT_MS) {
+                known.list.unconfirmed_endpoints()
+            } else {
+                known.list.endpoints()
+            }
+        };
+        if in_doubt.is_empty() {
+            return in_doubt;
+        }
+        // Of itself a node knows where it is.
+        let own = self.own_addresses().into_iter();
+        let own = own.filter_map(|(address, port)| Some(SocketAddr::new(address, port?)));
+        &in_doubt - &own.collect()
     }
 
     fn has_announced(&self, wanted: &BTreeSet<Address>) -> bool {
@@ -153,6 +184,7 @@ impl Membership {
             let mut known = self.known();
             known.addresses = addresses(&list);
             known.list = list;
+            known.heard_ms = Some(interpose::kernel::now_asleep_too_ms());
             self.hook_table.set_members(known.addresses.clone());
         }
         if changed {

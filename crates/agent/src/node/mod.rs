@@ -19,6 +19,7 @@ mod claiming;
 mod clock;
 mod data_directory;
 mod disk_space;
+mod doubting;
 mod enrolment;
 mod fault;
 mod held_calls;
@@ -47,6 +48,7 @@ use adapters::NodeAdapters;
 use bundles::Bundles;
 use catalog_updates::CatalogUpdate;
 use child::ChildKeeper;
+use doubting::Doubting;
 use held_calls::HeldCalls;
 use held_listeners::HeldListeners;
 use hook_table::HookTable;
@@ -67,6 +69,7 @@ struct Node {
     relay: Arc<Relay>,
     hook_table: Arc<HookTable>,
     membership: Arc<Membership>,
+    doubting: Arc<Doubting>,
     child: Arc<ChildKeeper>,
     inspection: Arc<Inspection>,
     listeners: Arc<HeldListeners>,

@@ -5,6 +5,7 @@ use super::agent_error::AgentError;
 use super::assembly::{HostTools, Parts};
 use super::catalog_updates::{self, CatalogError, CatalogUpdate};
 use super::child::{self, ChildStart};
+use super::doubting;
 use super::enrolment::Enrolling;
 use super::held_upgrades::HeldUpgrades;
 use super::main_loop::MainLoop;
@@ -263,6 +264,12 @@ impl Node {
             // The software that is started should know every member from its first connect on.
             let _ = tokio::time::timeout(FIRST_LIST_LIMIT, self.membership.heard()).await;
         }
+        // Where the server could not be heard it is found out by asking who still is where it was.
+        if self.child.present().is_none() {
+            self.doubting.ask_first().await;
+        }
+        let asking = doubting::go_on(Arc::downgrade(&self.doubting));
+        vital.spawn("asking members who are not heard", asking);
     }
 
     /// Goes on where the journal ends.

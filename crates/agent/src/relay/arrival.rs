@@ -6,14 +6,16 @@ use super::{Relay, ResetReason};
 use crate::dial;
 use intercept::decide;
 use intercept::holder::HandOverReason;
-use label::Label;
+use label::{LABEL_BYTES_MAX, Label};
+use model::api::EventKind;
 use model::bundle::Protocol;
 use model::ids::Version;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 /// A connection that nobody has looked at yet.
@@ -71,22 +73,18 @@ impl Relay {
             FirstBytes::Label(label) if self.is_own(&label) => {
                 return (self.take_back(stream, &label, handed_over, own_service)).await;
             }
-            _ if self.forgotten.load(Ordering::Relaxed) => {
-                return self.reset(stream, ResetReason::Forgotten);
-            }
-            FirstBytes::Label(label) if label.system != self.identity.system => {
-                return self.reset(stream, ResetReason::OtherSystem);
-            }
-            FirstBytes::Label(_) if !honoured => {
-                return self.reset(stream, ResetReason::LabelNotHonoured);
-            }
-            FirstBytes::Label(label) => Some(Version(label.version)),
-            FirstBytes::Unlabelled => None,
-            FirstBytes::Damaged => return self.reset(stream, ResetReason::DamagedLabel),
-            FirstBytes::Silent => return self.reset(stream, ResetReason::Silent),
             FirstBytes::Ended => return Ok(()),
+            first => match self.believed(first, honoured) {
+                Ok(label) => label,
+                Err(why) => return self.refuse(stream, why, ends.peer.ip()),
+            },
         };
         let picture = self.traffic.picture();
+        if let Some(question) = label.as_ref().and_then(|label| label.question) {
+            let version = picture.standing.version;
+            return self.answer_question(stream, question, version).await;
+        }
+        let label = label.map(|label| Version(label.version));
         let Some(service) = picture.service_at(ends.local.port(), label) else {
             return self.reset(stream, ResetReason::NoSuchService);
         };
@@ -99,6 +97,58 @@ impl Relay {
         // A connection may last: it keeps no picture.
         drop((here, picture));
         self.serve_caller(caller).await
+    }
+
+    /// The label of a connection that has one and is believed, or why the connection is reset.
+    fn believed(
+        &self,
+        first: FirstBytes,
+        honoured: bool,
+    ) -> Result<Option<Box<Label>>, ResetReason> {
+        match first {
+            _ if self.forgotten.load(Ordering::Relaxed) => Err(ResetReason::Forgotten),
+            FirstBytes::Label(label) if label.system != self.identity.system => {
+                Err(ResetReason::OtherSystem)
+            }
+            FirstBytes::Label(_) if !honoured => Err(ResetReason::LabelNotHonoured),
+            FirstBytes::Label(label) => Ok(Some(label)),
+            FirstBytes::Unlabelled => Ok(None),
+            FirstBytes::Damaged => Err(ResetReason::DamagedLabel),
+            FirstBytes::Silent | FirstBytes::Ended => Err(ResetReason::Silent),
+        }
+    }
+
+    /// Resets a connection for what it said first. If that was a label people are told: members' labels are whole, and their own.
+    fn refuse(&self, stream: TcpStream, why: ResetReason, from: IpAddr) -> io::Result<()> {
+        let is_for_its_label = matches!(
+            why,
+            ResetReason::DamagedLabel | ResetReason::OtherSystem | ResetReason::LabelNotHonoured
+        );
+        if is_for_its_label {
+            let (counter, meaning) = (why.counter(), why.meaning());
+            let text = format!("a connection from {from} was reset ({counter}): {meaning}");
+            let now = std::time::Instant::now();
+            let remarks = &self.tally.remarks;
+            remarks.note(now, EventKind::LabelRefused, counter, text);
+        }
+        self.reset(stream, why)
+    }
+
+    /// Answers a member that asks whether one listens here, as the accept hook does for the software.
+    async fn answer_question(
+        &self,
+        mut stream: TcpStream,
+        question: [u8; 16],
+        version: Version,
+    ) -> io::Result<()> {
+        let answer = Label {
+            question: Some(question),
+            ..Label::plain(self.identity.system, version.0, self.identity.node.0)
+        };
+        let mut bytes = [0; LABEL_BYTES_MAX];
+        let length = answer.encode(&mut bytes);
+        self.tally.count("connection.asked");
+        stream.write_all(&bytes[..length]).await
     }
 
     /// What a connection says first, as far as it has to be waited for.

@@ -175,6 +175,7 @@ impl Relay {
             caller,
             token: Some(token),
             agent_key: Some(self.identity.agent_key.value()),
+            question: None,
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);

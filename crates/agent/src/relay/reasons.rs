@@ -17,6 +17,13 @@ macro_rules! reset_reasons {
                 }
             }
 
+            /// What it means, for people.
+            pub(crate) fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $meaning,)*
+                }
+            }
+
             /// Every reason with its meaning, ordered by counter.
             #[cfg(test)]
             const ALL: &[(Self, &str)] = &[$((Self::$reason, $meaning),)*];

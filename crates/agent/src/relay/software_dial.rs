@@ -105,6 +105,7 @@ impl Dial for LabelledDial {
                 caller: Some((caller, self.local)),
                 token: None,
                 agent_key: Some(self.identity.agent_key.value()),
+                question: None,
             };
             let mut bytes = [0; LABEL_BYTES_MAX];
             let length = label.encode(&mut bytes);

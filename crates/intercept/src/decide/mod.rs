@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accepted at a declared service:
+//!   an agent's question, from a member    -> Answer    and nothing else passes
 //!   label with a token                    -> Take      the connection that was offered under it
 //!   label with our agent's key            -> Deliver   its label consumed, the true caller shown
 //!   label of another system, damaged, or
@@ -54,8 +55,8 @@ pub enum Connect {
     Label(Label),
     /// The plain call.
     Bypass(Bypass),
-    /// Answer ECONNREFUSED.
-    Refuse,
+    /// Answer ECONNREFUSED, and count it.
+    Refuse(Counter),
 }
 
 /// Where an accepted connection comes from, before its first bytes are known.
@@ -94,6 +95,13 @@ pub enum Accept {
         /// Which kind of delivery this is.
         counter: Counter,
     },
+    /// Take its question, of so many bytes, answer it with this label, and close it.
+    Answer {
+        /// The question's length.
+        consume: usize,
+        /// The answer.
+        answer: Label,
+    },
     /// Give it to the holder.
     HandOver(HandOverReason),
     /// Return the connection that was offered under this token instead of it.
@@ -113,9 +121,11 @@ pub fn on_connect(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
             None => Bypass::NotAMember,
         })
     } else if table.refuse_members() {
-        Connect::Refuse
+        Connect::Refuse(Counter::ConnectRefused)
+    } else if table.is_doubtful(destination(to)) {
+        Connect::Refuse(Counter::ConnectInDoubt)
     } else {
-        own_label(table)
+        Connect::Label(own_label(table))
     }
 }
 
@@ -124,12 +134,12 @@ pub fn on_connect(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
 pub fn on_connect_to_itself(table: &Snapshot<'_>, to: SocketAddr) -> Connect {
     match on_connect(table, to) {
         Connect::Bypass(_) if !table.probing() => Connect::Bypass(Bypass::NotAMember),
-        _ => own_label(table),
+        _ => Connect::Label(own_label(table)),
     }
 }
 
-fn own_label(table: &Snapshot<'_>) -> Connect {
-    Connect::Label(Label::plain(table.system(), table.version(), table.node()))
+fn own_label(table: &Snapshot<'_>) -> Label {
+    Label::plain(table.system(), table.version(), table.node())
 }
 
 /// Whether a label to this address may ask for a Fast Open cookie, and be late for it.
@@ -214,6 +224,16 @@ fn labelled(
     }
     if table.probing() && !is_own {
         return Accept::HandOver(HandOverReason::Probing);
+    }
+    if label.question.is_some() {
+        let answer = Label {
+            question: label.question,
+            ..own_label(table)
+        };
+        return Accept::Answer {
+            consume: length,
+            answer,
+        };
     }
     if !service.speaks(label.version) {
         return Accept::HandOver(HandOverReason::Foreign);

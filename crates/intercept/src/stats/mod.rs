@@ -99,4 +99,8 @@ counters! {
     NetBlind = "net.blind",
     /// Left alone: not a member, at the port of a service.
     ConnectLikeAMember = "connect.bypass.like_a_member",
+    /// Refused: nobody has shown lately that a member still listens there.
+    ConnectInDoubt = "connect.in_doubt",
+    /// An agent asked whether a member listens here, and was answered.
+    AcceptAsked = "accept.asked",
 }

@@ -1,9 +1,9 @@
 //! Publishing a table: the agent's side.
 
 use super::layout::{
-    ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_BYTES, FILE_WORDS, FLAG_COOKIES,
-    FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC, MAGIC_AT,
-    NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN, SERVICE_KEPT,
+    DOUBTFUL, ENDPOINT_WORDS, ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_BYTES, FILE_WORDS,
+    FLAG_COOKIES, FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC,
+    MAGIC_AT, NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN, SERVICE_KEPT,
     SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE, SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCES,
     SOURCES_AT, STOPPING_UNTIL, SYSTEM, VERSION_NODE, buffer_at, halves,
 };
@@ -15,6 +15,7 @@ use crate::address::{canonical, number};
 use crate::words::Words;
 use std::fs::OpenOptions;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -134,18 +135,13 @@ impl TableFile {
 }
 
 /// The used parts of a buffer: where each begins, and its words.
-pub(super) fn encode(table: &Table) -> Result<[(usize, Vec<u64>); 5], TableError> {
+pub(super) fn encode(table: &Table) -> Result<[(usize, Vec<u64>); 6], TableError> {
     fits("services", table.services.len(), SERVICES_MAX)?;
     fits("networks", table.networks.len(), NETWORKS_MAX)?;
-    let mut endpoints: Vec<_> = table
-        .endpoints
-        .iter()
-        .map(|at| canonical(*at))
-        .map(|at| (number(at.ip()), at.port()))
-        .collect();
-    endpoints.sort_unstable();
-    endpoints.dedup();
+    let endpoints = sorted(&table.endpoints);
     fits("endpoints", endpoints.len(), ENDPOINTS_MAX)?;
+    let mut doubtful = sorted(&table.doubtful);
+    doubtful.truncate(ENDPOINTS_MAX - endpoints.len());
     let mut sources: Vec<_> = table
         .sources
         .iter()
@@ -155,25 +151,42 @@ pub(super) fn encode(table: &Table) -> Result<[(usize, Vec<u64>); 5], TableError
     sources.dedup();
     fits("sources", sources.len(), SOURCES_MAX)?;
 
-    let head = head(table, endpoints.len(), sources.len());
+    let head = head(table, endpoints.len(), doubtful.len(), sources.len());
     let services = table.services.iter().flat_map(service).collect();
     let networks = table
         .networks
         .iter()
         .flat_map(|network| network_words(*network))
         .collect();
-    let endpoints = endpoints.iter().flat_map(|(ip, port)| {
-        let [high, low] = halves(*ip);
-        [high, low, u64::from(*port)]
-    });
+    let doubtful_at = ENDPOINTS_AT + (ENDPOINTS_MAX - doubtful.len()) * ENDPOINT_WORDS;
     let sources = sources.iter().flat_map(|ip| halves(*ip));
     Ok([
         (0, head),
         (SERVICES_AT, services),
         (NETWORKS_AT, networks),
-        (ENDPOINTS_AT, endpoints.collect()),
+        (ENDPOINTS_AT, endpoint_words(&endpoints)),
+        (doubtful_at, endpoint_words(&doubtful)),
         (SOURCES_AT, sources.collect()),
     ])
+}
+
+/// Each of these addresses once, in the order in which hooks look for them.
+fn sorted(endpoints: &[SocketAddr]) -> Vec<(u128, u16)> {
+    let mut sorted: Vec<_> = (endpoints.iter())
+        .map(|at| canonical(*at))
+        .map(|at| (number(at.ip()), at.port()))
+        .collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted
+}
+
+fn endpoint_words(endpoints: &[(u128, u16)]) -> Vec<u64> {
+    let words = endpoints.iter().flat_map(|(ip, port)| {
+        let [high, low] = halves(*ip);
+        [high, low, u64::from(*port)]
+    });
+    words.collect()
 }
 
 fn fits(what: &'static str, count: usize, limit: usize) -> Result<(), TableError> {
@@ -184,7 +197,7 @@ fn fits(what: &'static str, count: usize, limit: usize) -> Result<(), TableError
     }
 }
 
-fn head(table: &Table, endpoints: usize, sources: usize) -> Vec<u64> {
+fn head(table: &Table, endpoints: usize, doubtful: usize, sources: usize) -> Vec<u64> {
     let mut head = vec![0; SERVICES_AT];
     head[SYSTEM] = table.system;
     head[VERSION_NODE] = u64::from(table.version) | u64::from(table.node) << 32;
@@ -196,6 +209,7 @@ fn head(table: &Table, endpoints: usize, sources: usize) -> Vec<u64> {
         | flag(table.cookies, FLAG_COOKIES);
     head[SERVICES] = table.services.len() as u64;
     head[ENDPOINTS] = endpoints as u64;
+    head[DOUBTFUL] = doubtful as u64;
     head[SOURCES] = sources as u64;
     head[NETWORKS] = table.networks.len() as u64;
     head[STOPPING_UNTIL] = table.stopping_until_ms;

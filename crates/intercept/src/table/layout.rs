@@ -4,8 +4,10 @@
 //! file     0: magic   1: epoch   512: buffer 0   512 + BUFFER_WORDS: buffer 1        (epoch 0: nothing published)
 //! buffer   0: system  1: version | node << 32   2, 3: agent's lock   4: flags
 //!          5..=8: how many services, endpoints, sources, networks   9: stopping until
+//!          10: how many endpoints in doubt
 //! service  0: port | flags << 16 | number of versions << 32   1..: versions, two a word
 //! network  0, 1: address   2: prefix length, of the mapped address      endpoint  0, 1: address   2: port
+//!          those in doubt stand a second time, at the end of the endpoints' place
 //! source   0, 1: address
 //! ```
 
@@ -26,6 +28,7 @@ pub(super) const ENDPOINTS: usize = 6;
 pub(super) const SOURCES: usize = 7;
 pub(super) const NETWORKS: usize = 8;
 pub(super) const STOPPING_UNTIL: usize = 9;
+pub(super) const DOUBTFUL: usize = 10;
 
 pub(super) const FLAG_PROBING: u64 = 1;
 pub(super) const FLAG_REFUSE_MEMBERS: u64 = 2;

@@ -53,6 +53,9 @@ pub struct Table {
     pub services: Vec<TableService>,
     /// Where members listen, load balancers included; any order.
     pub endpoints: Vec<SocketAddr>,
+    /// Those of them at which nobody has shown lately that a member listens, and no server says so: the software is not connected there.
+    /// Of more than fit beside the endpoints, the first.
+    pub doubtful: Vec<SocketAddr>,
     /// Addresses whose labels are honoured; any order.
     pub sources: Vec<IpAddr>,
     /// Networks whose labels are honoured: address and prefix length.

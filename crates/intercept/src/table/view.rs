@@ -1,9 +1,9 @@
 //! Reading a table without locks: the hooks' side. No allocation; a torn read is noticed by the epoch and repeated.
 
 use super::layout::{
-    BUFFER_WORDS, ENDPOINT_WORDS, ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_WORDS, FLAG_COOKIES,
-    FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC, MAGIC_AT,
-    NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN, SERVICE_KEPT,
+    BUFFER_WORDS, DOUBTFUL, ENDPOINT_WORDS, ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_WORDS,
+    FLAG_COOKIES, FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC,
+    MAGIC_AT, NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN, SERVICE_KEPT,
     SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE, SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCE_WORDS,
     SOURCES, SOURCES_AT, STOPPING_UNTIL, SYSTEM, VERSION_NODE, buffer_at,
 };
@@ -131,9 +131,20 @@ impl<'a> Snapshot<'a> {
 
     /// A member listens at this (canonical) address.
     pub fn is_endpoint(&self, address: SocketAddr) -> bool {
+        self.has_endpoint(address, 0, self.count(ENDPOINTS, ENDPOINTS_MAX))
+    }
+
+    /// Nobody has shown lately that a member still listens at this (canonical) address, which is an endpoint.
+    pub fn is_doubtful(&self, address: SocketAddr) -> bool {
+        let count = self.count(DOUBTFUL, ENDPOINTS_MAX);
+        count > 0 && self.has_endpoint(address, ENDPOINTS_MAX - count, count)
+    }
+
+    /// Whether this address is among so many sorted ones, of which this is the first.
+    fn has_endpoint(&self, address: SocketAddr, first: usize, count: usize) -> bool {
         let wanted = (number(address.ip()), u64::from(address.port()));
-        search(self.count(ENDPOINTS, ENDPOINTS_MAX), |index| {
-            let at = ENDPOINTS_AT + index * ENDPOINT_WORDS;
+        search(count, |index| {
+            let at = ENDPOINTS_AT + (first + index) * ENDPOINT_WORDS;
             (join(self.word(at), self.word(at + 1)), self.word(at + 2)).cmp(&wanted)
         })
     }

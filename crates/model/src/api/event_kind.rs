@@ -77,6 +77,10 @@ named! {
         SessionsFailed = "sessions.failed",
         /// The software calls a service's port at an address that no member has declared: such calls carry no label. Declare it with `advertise`.
         MemberBypassed = "member.bypassed",
+        /// Somebody else listens where a member was that the server does not hear: the software's calls there are refused.
+        MemberSupplanted = "member.supplanted",
+        /// A connection was reset for what its label says: it is damaged, of another system, or comes from where nobody may label.
+        LabelRefused = "label.refused",
         /// An upgrade was published.
         UpgradePublished = "upgrade.published",
         /// A revision of an upgrade was published.

@@ -30,6 +30,9 @@ pub struct MembersRequest {
     pub in_force: u64,
     /// The `acks` of the last answer, when the agent waits for others to acknowledge; else absent.
     pub acks: Option<u64>,
+    /// The `silence` of the last answer: which members are silent, as far as the agent knows. Absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<u64>,
     /// The moment at which the list came: in another history its number is another list's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,
@@ -49,6 +52,12 @@ pub struct MembersResponse {
     pub behind: Vec<Behind>,
     /// Changes whenever somebody acknowledges a list, falls silent or comes back.
     pub acks: u64,
+    /// Members that the server has not heard for too long: whether they still are at their addresses it cannot tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<NodeId>,
+    /// Changes with `silent`; the same at every server. Zero: nobody is silent.
+    #[serde(default)]
+    pub silence: u64,
     /// Where the server's history is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,

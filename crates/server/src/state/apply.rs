@@ -108,7 +108,7 @@ impl SystemState {
         let Some(fact) = self.nodes.remove(&node) else {
             return;
         };
-        self.members.forget(node, self.view + 1);
+        self.members.forget(&fact, self.view + 1);
         self.servers_of.change(Some(&fact), None);
         self.names.remove(&fact.name);
         self.told.forget(node);

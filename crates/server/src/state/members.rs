@@ -16,6 +16,8 @@ pub(crate) struct ListChanges {
     pub(crate) at: u64,
     /// Counts what those wait for that want to be known: acknowledgements, nodes that fall silent or come back.
     pub(crate) acks: u64,
+    /// Which members are silent, as a sum: it is the same at every server, and one node more or less costs the same in every system.
+    silence: u64,
     /// The view in which each node's addresses changed last.
     changed: BTreeMap<NodeId, u64>,
     /// Whoever holds an older list gets it whole: a node was forgotten since, or the server started.
@@ -24,10 +26,11 @@ pub(crate) struct ListChanges {
 
 impl ListChanges {
     /// The list after a start: nobody can tell what changed before it.
-    pub(super) fn restored(view: u64) -> Self {
+    pub(super) fn restored<'a>(view: u64, nodes: impl Iterator<Item = &'a NodeFact>) -> Self {
         Self {
             at: view,
             whole_before: view,
+            silence: nodes.fold(0, |sum, fact| sum ^ share_of_silence(fact)),
             ..Self::default()
         }
     }
@@ -39,6 +42,7 @@ impl ListChanges {
             self.at = view;
             self.changed.insert(after.node, view);
         }
+        self.silence ^= before.map_or(0, share_of_silence) ^ share_of_silence(after);
         let heard = before.map(|before| (before.members_seen, before.reachable));
         if heard != Some((after.members_seen, after.reachable)) {
             self.acks += 1;
@@ -46,8 +50,9 @@ impl ListChanges {
     }
 
     /// A node is forgotten in the view that comes.
-    pub(super) fn forget(&mut self, node: NodeId, view: u64) {
-        self.changed.remove(&node);
+    pub(super) fn forget(&mut self, fact: &NodeFact, view: u64) {
+        self.changed.remove(&fact.node);
+        self.silence ^= share_of_silence(fact);
         self.at = view;
         self.whole_before = view;
         self.acks += 1;
@@ -72,7 +77,8 @@ impl SystemState {
         let other_list = request.seen < self.members_at()
             || request.seen > self.view
             || self.is_of_a_lost_history(request);
-        other_list || request.acks.is_some_and(|acks| acks != list.acks)
+        let differs = |seen: Option<u64>, now| seen.is_some_and(|seen| seen != now);
+        other_list || differs(request.silence, list.silence) || differs(request.acks, list.acks)
     }
 
     /// What a node is told of the members.
@@ -98,8 +104,20 @@ impl SystemState {
                 .collect(),
             behind: self.behind(node),
             acks: list.acks,
+            silent: self.silent_members(),
+            silence: list.silence,
             moment: self.moment(),
         }
+    }
+
+    /// Members of which the server cannot tell whether they are still at their addresses.
+    fn silent_members(&self) -> Vec<NodeId> {
+        if self.members.silence == 0 {
+            return Vec::new();
+        }
+        let nodes = self.nodes.values();
+        let silent = nodes.filter(|fact| is_silent(fact));
+        silent.map(|fact| fact.node).collect()
     }
 
     /// Who may not know every address of this node yet. A node that is not listed itself has no software yet, and none
@@ -121,6 +139,21 @@ impl SystemState {
             })
             .collect()
     }
+}
+
+fn is_silent(fact: &NodeFact) -> bool {
+    !fact.reachable && !fact.listed.is_empty()
+}
+
+/// What a node adds to the sum of the silent ones: a number like chance's, and never zero (the finalizer of SplitMix64).
+fn share_of_silence(fact: &NodeFact) -> u64 {
+    if !is_silent(fact) {
+        return 0;
+    }
+    let mut mixed = u64::from(fact.node.0).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
 
 /// A node that has never started any software calls nobody; should it start some now, it has heard of the others by then.
@@ -147,4 +180,13 @@ pub(crate) fn listed(before: &[Listed], report: &NodeReport, next: u64) -> Vec<L
             since: since.get(&(address, port)).copied().unwrap_or(next),
         })
         .collect()
+}
+
+#[cfg(test)]
+impl SystemState {
+    /// The sum of the silent members, as a server reckons it that reads this state from its database.
+    pub(crate) fn silence_after_a_restart(&self) -> u64 {
+        let nodes = self.nodes.values().map(AsRef::as_ref);
+        ListChanges::restored(self.view, nodes).silence
+    }
 }

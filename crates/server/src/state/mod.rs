@@ -109,6 +109,8 @@ impl SystemState {
                 (node, Arc::new(fact))
             })
             .collect();
+        let facts = nodes.values().map(AsRef::as_ref);
+        let members = ListChanges::restored(stored.view, facts);
         let mut state = Self {
             generation: stored.generation,
             view: stored.view,
@@ -125,7 +127,7 @@ impl SystemState {
                 .collect(),
             forgotten: stored.forgotten,
             disagreeing: BTreeMap::new(),
-            members: ListChanges::restored(stored.view),
+            members,
             servers_of: BundleServers::of(nodes.values()),
             nodes,
             holders: (stored.permits.values())

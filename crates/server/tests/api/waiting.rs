@@ -223,6 +223,7 @@ async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoeve
         in_force: whole.at,
         acks: Some(whole.acks),
         moment: None,
+        silence: None,
     };
     let (waiting, b) = (client(&server.url), nodes[1]);
     let own = server.client.members(b, &asking, LONG).await;
@@ -237,6 +238,7 @@ async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoeve
         in_force: whole.at,
         acks: None,
         moment: None,
+        silence: None,
     };
     server
         .client

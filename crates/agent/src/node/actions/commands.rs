@@ -313,6 +313,7 @@ impl ProbedSoftware for Probed<'_> {
             caller: None,
             token: None,
             agent_key: Some(identity.agent_key.value()),
+            question: None,
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);

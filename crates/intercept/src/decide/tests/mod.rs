@@ -1,5 +1,6 @@
 //! Each row of the decision table, and the table file underneath.
 
+mod questions;
 mod table_file;
 
 use super::*;
@@ -171,7 +172,7 @@ fn members_look_down_while_probing_alone() {
     look(&table, |snapshot| {
         assert_eq!(
             on_connect(&snapshot, address("10.0.0.2:7000")),
-            Connect::Refuse
+            Connect::Refuse(Counter::ConnectRefused)
         );
         assert_eq!(
             on_connect(&snapshot, address("10.0.0.3:7000")),

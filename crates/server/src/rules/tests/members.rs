@@ -122,3 +122,40 @@ fn a_list_from_the_future_is_not_believed() {
     assert_eq!(world.state.nodes[&a].members_seen, 0);
     assert!(world.told(a, 99).whole);
 }
+
+#[test]
+fn members_that_are_not_heard_are_told_and_a_server_that_starts_tells_the_same_ones() {
+    let mut world = World::with(&[super::STORAGE]);
+    let a = world.member("a", &[1]);
+    let b = world.member("b", &[2]);
+    world.settled("nowhere", 1);
+    assert_eq!(world.told(a, 0).silence, 0);
+    world.context.now_ms += 600_000;
+    world.moves(a, &[1]);
+    let () = world.ask(Order::Sweep).expect("swept");
+    let told = world.told(a, 0);
+    assert_eq!(told.silent, [b]);
+    assert_ne!(told.silence, 0);
+    let knows = |silence| MembersRequest {
+        seen: told.at,
+        silence: Some(silence),
+        ..MembersRequest::default()
+    };
+    assert!(world.state.has_members_news(&knows(0)));
+    assert!(!world.state.has_members_news(&knows(told.silence)));
+    let does_not_care = MembersRequest {
+        silence: None,
+        ..knows(0)
+    };
+    assert!(!world.state.has_members_news(&does_not_care));
+    assert_eq!(world.state.silence_after_a_restart(), told.silence);
+    // It is heard again, or gone for good.
+    world.moves(b, &[2]);
+    assert_eq!(world.told(a, 0).silence, 0);
+    world.context.now_ms += 600_000;
+    world.moves(a, &[1]);
+    let () = world.ask(Order::Sweep).expect("swept");
+    assert_eq!(world.told(a, 0).silence, told.silence);
+    let () = world.ask(Order::Forget("b".to_owned())).expect("forgotten");
+    assert_eq!(world.told(a, 0).silence, 0);
+}
