@@ -5,7 +5,7 @@ use super::FetchError;
 use super::download::{Download, TRIES_MAX, is_refused, pause};
 use super::forms::is_gzip;
 use super::part::ChunkedPart;
-use super::sources::{Pace, Source, TOO_SLOW};
+use super::sources::{FetchPace, FetchSource, TOO_SLOW};
 use chunks::{
     CHUNKED_BYTES_MIN, ChunkCutter, ChunkError, ContentForm, PackFile, PackRange, RangeReader,
     is_worth_it, joined,
@@ -126,7 +126,7 @@ impl ChunkedDownload {
         let ranges = joined(self.part.missing());
         // What is in an archive lies at other nodes as it is to lie here, and the archive may not.
         let is_alike = self.part.content.form == ContentForm::Plain;
-        let at_once = is_alike || matches!(self.whole.sources.now().await, Source::Server);
+        let at_once = is_alike || matches!(self.whole.sources.now().await, FetchSource::Server);
         if at_once && !is_worth_it(&ranges, self.whole.wanted.size) {
             self.part.remove();
             return self.fetch_whole().await;
@@ -174,7 +174,7 @@ impl ChunkedDownload {
 
     async fn bring(&mut self, moved: &mut Moved) -> Result<(), ChunkTrouble> {
         while !self.part.is_complete() {
-            let Source::Node(node) = self.whole.sources.now().await else {
+            let FetchSource::Node(node) = self.whole.sources.now().await else {
                 break;
             };
             match self.read_from_node(&node, moved).await? {
@@ -226,7 +226,7 @@ impl ChunkedDownload {
                 Ok(body) => body,
                 Err(error) => return Ok(Err(error)),
             };
-            let mut pace = Pace::default();
+            let mut pace = FetchPace::default();
             let mut come = Vec::new();
             let mut chunks = run.chunks.iter().peekable();
             while let Some(next) = chunks.peek() {

@@ -4,7 +4,7 @@ use super::chunked::{ChunkedDownload, gather};
 use super::forms::{HeldForms, read_index};
 use super::part::ChunkedPart;
 use super::partial::Partial;
-use super::sources::{ASKED_BYTES_MIN, FetchedBundle, Pace, Source, Sources, TOO_SLOW};
+use super::sources::{ASKED_BYTES_MIN, FetchPace, FetchSource, FetchedBundle, Sources, TOO_SLOW};
 use super::{FetchError, digest_of, disk, with_suffix};
 use crate::error_chain::chain;
 use crate::snapshot::FreeRoom;
@@ -385,8 +385,8 @@ impl Download {
             return Ok(());
         }
         match self.sources.now().await {
-            Source::Server => self.go_on_from_server(partial).await,
-            Source::Node(node) => {
+            FetchSource::Server => self.go_on_from_server(partial).await,
+            FetchSource::Node(node) => {
                 givers.push(Arc::clone(&node));
                 self.go_on_from_node(&node, partial).await
             }
@@ -414,7 +414,7 @@ impl Download {
         let sha256 = self.wanted.digest.to_string();
         let mut body =
             (node.artifact(&sha256, partial.length, None).await).map_err(DownloadTrouble::Node)?;
-        let mut pace = Pace::default();
+        let mut pace = FetchPace::default();
         while let Some(chunk) = body.chunk().await.map_err(DownloadTrouble::Node)? {
             if !self.take(&chunk, partial)? {
                 return Ok(());

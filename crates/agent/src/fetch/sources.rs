@@ -27,7 +27,7 @@ pub struct FetchedBundle {
 
 /// From where.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(super) enum FetchSource {
     /// From the server.
     Server,
     /// From this node.
@@ -39,12 +39,12 @@ pub(super) struct Sources {
     client: Arc<Client>,
     /// None where the server is the only source.
     bundle: Option<FetchedBundle>,
-    state: Mutex<State>,
+    state: Mutex<SourceState>,
 }
 
 #[derive(Default)]
-struct State {
-    now: Option<(Source, Duration)>,
+struct SourceState {
+    now: Option<(FetchSource, Duration)>,
     failed: Vec<String>,
 }
 
@@ -64,9 +64,9 @@ impl Sources {
     }
 
     /// From where to fetch now. Waits for a place at a node or at the server, as long as the server says so.
-    pub(super) async fn now(&self) -> Source {
+    pub(super) async fn now(&self) -> FetchSource {
         let Some(bundle) = &self.bundle else {
-            return Source::Server;
+            return FetchSource::Server;
         };
         let mut state = self.state.lock().await;
         loop {
@@ -82,7 +82,7 @@ impl Sources {
     }
 
     /// Asks; where there is nothing yet, gives how long to wait.
-    async fn ask(&self, bundle: &FetchedBundle, state: &mut State) -> Duration {
+    async fn ask(&self, bundle: &FetchedBundle, state: &mut SourceState) -> Duration {
         let request = SourceRequest {
             manifest_sha256: bundle.manifest_sha256.clone(),
             failed: state.failed.clone(),
@@ -94,27 +94,27 @@ impl Sources {
                 state.now = None;
                 return Duration::from_millis(again_ms);
             }
-            Ok(SourceAnswer::Server { again_ms }) => (Source::Server, again_ms),
+            Ok(SourceAnswer::Server { again_ms }) => (FetchSource::Server, again_ms),
             Ok(SourceAnswer::Node(node)) => {
                 let (pass, again_ms) = (node.pass.clone(), node.again_ms);
                 let same = match &state.now {
-                    Some((Source::Node(now), _)) if now.is_at(&node) => Some(Arc::clone(now)),
+                    Some((FetchSource::Node(now), _)) if now.is_at(&node) => Some(Arc::clone(now)),
                     _ => None,
                 };
                 if let Some(same) = same {
                     same.show_pass(pass);
-                    (Source::Node(same), again_ms)
+                    (FetchSource::Node(same), again_ms)
                 } else {
                     match self.client.node_source(*node) {
-                        Ok(Some(node)) => (Source::Node(Arc::new(node)), again_ms),
+                        Ok(Some(node)) => (FetchSource::Node(Arc::new(node)), again_ms),
                         // Without a certificate no node lets this one in.
-                        Ok(None) | Err(_) => (Source::Server, again_ms),
+                        Ok(None) | Err(_) => (FetchSource::Server, again_ms),
                     }
                 }
             }
             Err(error) => {
                 tracing::debug!(error = %chain(&error), "the server does not say from where to fetch: from itself");
-                (Source::Server, AGAIN_MS)
+                (FetchSource::Server, AGAIN_MS)
             }
         };
         let again = Duration::from_millis(again_ms);
@@ -133,7 +133,7 @@ impl Sources {
         if state.failed.len() > FAILED_MAX {
             state.failed.remove(0);
         }
-        if let Some((Source::Node(now), _)) = &state.now
+        if let Some((FetchSource::Node(now), _)) = &state.now
             && now.name() == error.node
         {
             state.now = None;
@@ -187,12 +187,12 @@ const PACE_TIME: Duration = Duration::from_secs(20);
 pub(super) const TOO_SLOW: &str = "less than 512 KiB came in 20 seconds";
 
 /// How fast it comes.
-pub(super) struct Pace {
+pub(super) struct FetchPace {
     since: Instant,
     bytes: usize,
 }
 
-impl Default for Pace {
+impl Default for FetchPace {
     fn default() -> Self {
         Self {
             since: Instant::now(),
@@ -201,7 +201,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl FetchPace {
     /// Counts what has come; true where that was too little for too long.
     pub(super) fn is_too_slow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;

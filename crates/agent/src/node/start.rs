@@ -99,8 +99,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
     node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
-    node.serve_artifacts(&vital);
-    vital.spawn("control socket", crate::control::serve(node.clone()));
+    node.serve(&vital);
     let relay = node.relay.clone();
     let main_loop = MainLoop::new(node, machine, journal, report);
     let ended = tokio::select! {
@@ -225,6 +224,12 @@ fn usable(update: Result<CatalogUpdate, CatalogError>) -> Option<Arc<CatalogUpda
 }
 
 impl Node {
+    /// Answers people on this host, and gives other nodes what was fetched.
+    fn serve(self: &Arc<Self>, vital: &Vital) {
+        vital.spawn("control socket", crate::control::serve(Arc::clone(self)));
+        self.serve_artifacts(vital);
+    }
+
     /// Says what is not as it was when the node ran last: records that are missing, variables that are others.
     fn tell_how_it_starts(&self, behind: Option<u64>) {
         self.remark_set_back(behind);
