@@ -9,7 +9,7 @@ use clap::Args;
 use identity::Issuer;
 use rustix::process::{Resource, getrlimit};
 use server::udb::UdbError;
-use server::{ObjectsError, ServerConfig, ServerError};
+use server::{ArtifactsError, ServerConfig, ServerError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -38,9 +38,10 @@ pub(crate) struct ServerArgs {
     /// Where the artifacts lie, if not in the data directory: a folder that all servers over one PostgreSQL database share
     #[arg(long, value_name = "DIR")]
     pub(crate) repository: Option<PathBuf>,
-    /// Where the artifacts lie, if not in the repository's folder: in a bucket of S3, or of what speaks like it, as s3://BUCKET/PREFIX. Keys,
-    /// region and endpoint are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, or from the file that
-    /// AWS_SHARED_CREDENTIALS_FILE names, else ~/.aws/credentials
+    /// Where the artifacts lie, if not in the repository's folder: in a bucket of S3, or of what speaks like it, as s3://BUCKET/PREFIX, or in
+    /// an OCI registry, as oci://HOST/NAME. Keys, region and endpoint of a bucket are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_REGION and AWS_ENDPOINT_URL, or from the file that AWS_SHARED_CREDENTIALS_FILE names, else ~/.aws/credentials; the login to a
+    /// registry from the file that REGISTRY_AUTH_FILE names, else from where Docker and Podman keep theirs
     #[arg(long, value_name = "URL")]
     pub(crate) artifacts: Option<String>,
     /// Where to listen, with TLS; from this host also without. Commands and agents of the server's own user on this host are let in by
@@ -155,19 +156,22 @@ fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
     failure(sentence(&error.into()), next)
 }
 
-/// What to do where the bucket is of no use.
-fn no_artifacts(error: ObjectsError) -> anyhow::Error {
+/// What to do where artifacts cannot lie.
+fn no_artifacts(error: ArtifactsError) -> anyhow::Error {
     let next = match &error {
-        ObjectsError::Address { .. } => {
-            "give --artifacts s3://BUCKET/PREFIX, and the endpoint, where it is not Amazon's, in AWS_ENDPOINT_URL"
+        ArtifactsError::Address { .. } => {
+            "give --artifacts s3://BUCKET/PREFIX, and the endpoint, where it is not Amazon's, in AWS_ENDPOINT_URL; or --artifacts oci://HOST/NAME, and the login in the file that REGISTRY_AUTH_FILE names"
         }
-        ObjectsError::Keys { .. } => {
+        ArtifactsError::Keys { .. } => {
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name in AWS_SHARED_CREDENTIALS_FILE a file (mode 600) with a section [default] and lines aws_access_key_id = ... and aws_secret_access_key = ..."
         }
-        ObjectsError::NoBucket(_) => {
+        ArtifactsError::Login { .. } => {
+            "name in REGISTRY_AUTH_FILE a file (mode 600) as `docker login` and `podman login` write it: {\"auths\": {\"HOST\": {\"auth\": \"USER:PASSWORD in base64\"}}}"
+        }
+        ArtifactsError::NoBucket(_) => {
             "make the bucket, or give another --artifacts s3://BUCKET/PREFIX; nodes go on meanwhile"
         }
-        ObjectsError::Notes { .. } => "give --data a directory that can be written",
+        ArtifactsError::Notes { .. } => "give --data a directory that can be written",
     };
     failure(sentence(&error.into()), next)
 }

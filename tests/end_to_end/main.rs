@@ -33,6 +33,7 @@ mod recovery;
 mod recycled;
 mod redis;
 mod reflink;
+mod registry;
 mod revisions;
 mod server_away;
 mod sessions;

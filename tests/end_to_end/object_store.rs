@@ -11,7 +11,7 @@ fn artifacts_in_a_bucket_are_every_servers_and_an_outage_costs_none() {
     else {
         return;
     };
-    let mut system = System::start_over_objects(&postgres.url(), &objects);
+    let mut system = System::start_elsewhere(&postgres.url(), &objects.place());
     system.publish(&Boxes::version(1).bundle());
     let node = system.node(NodeOptions::new("a", system.port(1)));
     system.until_settled(&node, 1);

@@ -8,12 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The programs under test and the tools around them, as Debian names them.
-pub const DEBIAN: [&str; 26] = [
+pub const DEBIAN: [&str; 27] = [
     "btrfs-progs",
     "bubblewrap",
     "build-essential",
     "curl",
     "debootstrap",
+    "docker-registry",
     "e2fsprogs",
     "faketime",
     "golang-go",

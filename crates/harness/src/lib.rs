@@ -14,6 +14,7 @@ mod node_options;
 mod objects;
 mod place;
 mod postgres;
+mod registry;
 mod server;
 mod system;
 
@@ -28,7 +29,8 @@ pub use frozen::Frozen;
 pub use kit::{alive, kill, pids_naming, signal, until, until_ok};
 pub use node::Node;
 pub use node_options::NodeOptions;
-pub use objects::{BUCKET, ObjectStore};
+pub use objects::{ArtifactsPlace, BUCKET, ObjectStore};
 pub use postgres::{PgBouncer, Postgres};
+pub use registry::{OciRegistry, REGISTRY_NAME};
 pub use server::{Server, copy_keys, program, upstart};
 pub use system::System;

@@ -15,6 +15,28 @@ pub const BUCKET: &str = "shop";
 /// How long it may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
+/// Where servers have their artifacts.
+#[derive(Clone, Debug)]
+pub struct ArtifactsPlace {
+    /// What `--artifacts` says.
+    pub address: String,
+    /// What a server's environment says besides.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Asks somebody at this port, who says everything at once.
+pub(crate) fn ask(port: u16, method: &str, path: &str) -> io::Result<String> {
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    connection.set_read_timeout(Some(ANSWER_LIMIT))?;
+    write!(
+        connection,
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
 /// An object store with an empty bucket.
 #[derive(Debug)]
 pub struct ObjectStore {
@@ -80,21 +102,20 @@ impl ObjectStore {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
     }
 
+    /// Where a server finds its artifacts.
+    pub fn place(&self) -> ArtifactsPlace {
+        ArtifactsPlace {
+            address: format!("s3://{BUCKET}/artifacts"),
+            environment: self.environment().into(),
+        }
+    }
+
     /// Asks for something without keys, and says the whole answer.
     ///
     /// # Errors
     /// Nobody answers.
     pub fn ask(&self, method: &str, path: &str) -> io::Result<String> {
-        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        connection.set_read_timeout(Some(ANSWER_LIMIT))?;
-        let port = self.port;
-        write!(
-            connection,
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = Vec::new();
-        connection.read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        ask(self.port, method, path)
     }
 
     /// How many objects there are; at most a thousand are counted.

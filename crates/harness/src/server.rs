@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::commands;
-use super::objects::{BUCKET, ObjectStore};
+use super::objects::ArtifactsPlace;
 use kit::until_ok;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
@@ -105,18 +105,17 @@ impl Server {
         Self::start_as(name, folder, port, Clock::RIGHT, options)
     }
 
-    /// The same without a folder that they share: artifacts, and what is signed, lie in a bucket.
-    pub fn start_over_objects(
-        (database, objects): (&str, &ObjectStore),
+    /// The same without a folder that they share: artifacts, and what is signed, lie elsewhere.
+    pub fn start_elsewhere(
+        (database, artifacts): (&str, &ArtifactsPlace),
         name: &str,
         folder: &Path,
         port: u16,
     ) -> Self {
-        let artifacts = format!("s3://{BUCKET}/artifacts");
-        let options = ["--database", database, "--artifacts", &artifacts].into_iter();
+        let options = ["--database", database, "--artifacts", &artifacts.address].into_iter();
         let mut server = Self::stopped(name, folder, port, Clock::RIGHT);
         server.options = options.map(OsString::from).collect();
-        server.environment = objects.environment().into();
+        server.environment = artifacts.environment.clone();
         server.resume();
         server
     }

@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::commands::Commands;
 use super::node::Node;
 use super::node_options::NodeOptions;
-use super::objects::ObjectStore;
+use super::objects::ArtifactsPlace;
 use super::place::Ports;
 use super::server::{self, Server};
 use client::{Client, ClientError, PublishError, PublisherKeys};
@@ -77,16 +77,16 @@ impl System {
         )
     }
 
-    /// The same without a folder that they share: artifacts, and what is signed, lie in a bucket.
-    pub fn start_over_objects(database: &str, objects: &ObjectStore) -> Self {
+    /// The same without a folder that they share: artifacts, and what is signed, lie elsewhere.
+    pub fn start_elsewhere(database: &str, artifacts: &ArtifactsPlace) -> Self {
         Self::start_servers(
             |_| {},
             |folder, ports| {
-                let over = (database, objects);
-                let first = Server::start_over_objects(over, "server", folder, ports.get(31));
+                let over = (database, artifacts);
+                let first = Server::start_elsewhere(over, "server", folder, ports.get(31));
                 let copied = server::copy_keys(first.data(), &folder.join("server-2"));
                 copied.expect("all servers have the same keys");
-                let other = Server::start_over_objects(over, "server-2", folder, ports.get(30));
+                let other = Server::start_elsewhere(over, "server-2", folder, ports.get(30));
                 vec![first, other]
             },
         )

@@ -31,7 +31,7 @@ pub struct ServerConfig {
     pub database: Option<String>,
     /// The folder of the repository, which other servers may use, too; `None`: one in the data directory.
     pub repository: Option<PathBuf>,
-    /// Where the artifacts lie, as `s3://BUCKET/PREFIX`; `None`: in the repository's folder.
+    /// Where the artifacts lie, as `s3://BUCKET/PREFIX` or `oci://HOST/NAME`; `None`: in the repository's folder.
     pub artifacts: Option<String>,
     /// The bearer token that every request must carry; `None`: that of the data directory, which is made at the first start.
     pub token: Option<String>,

@@ -31,7 +31,7 @@ pub enum ServerError {
     InUse(PathBuf),
     /// The artifacts cannot be had as it is told.
     #[error(transparent)]
-    Artifacts(#[from] crate::repository::ObjectsError),
+    Artifacts(#[from] crate::repository::ArtifactsError),
     /// The upgrade database cannot be used.
     #[error("the upgrade database cannot be used")]
     Udb(#[from] UdbError),

@@ -32,5 +32,5 @@ pub use config::{
 pub use error::ServerError;
 pub use http::{App, router};
 pub use problem::Kind;
-pub use repository::ObjectsError;
+pub use repository::ArtifactsError;
 pub use server::{Server, run};

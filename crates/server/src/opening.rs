@@ -2,7 +2,7 @@
 
 use crate::config::ServerConfig;
 use crate::error::ServerError;
-use crate::repository::{ObjectArtifacts, RepositoryFolder, SharedDocuments, SignedRepository};
+use crate::repository::{ArtifactsElsewhere, RepositoryFolder, SharedDocuments, SignedRepository};
 use crate::udb::{Postgres, SQLITE_FILE, Sqlite, Udb};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,8 @@ pub(crate) async fn open_repository(
     let opened = match (&config.artifacts, &config.repository) {
         (Some(address), _) => {
             let notes = config.data.join("uploads");
-            let artifacts = ObjectArtifacts::open(address, notes).await?;
-            RepositoryFolder::open_with(folder.clone(), artifacts, limit).await
+            let there = ArtifactsElsewhere::open(address, notes).await?;
+            RepositoryFolder::open_with(folder.clone(), there, limit).await
         }
         (None, None) => RepositoryFolder::open(folder.clone(), limit).await,
         (None, Some(_)) => RepositoryFolder::open_shared(folder.clone(), limit).await,
@@ -78,15 +78,15 @@ pub(crate) async fn open_repository(
     opened.map_err(unusable)
 }
 
-/// Opens the signed repository. Servers over one database that share no folder share it by the bucket.
+/// Opens the signed repository. Servers over one database that share no folder share it where their artifacts lie.
 pub(crate) fn open_signed(
     config: &ServerConfig,
     repository: &RepositoryFolder,
     udb: &Arc<dyn Udb>,
 ) -> Result<SignedRepository, ServerError> {
     let is_alone = config.repository.is_some() || !udb.is_shared();
-    let bucket = repository.bucket().filter(|_| !is_alone);
-    let shared = bucket.map(|bucket| SharedDocuments::new(bucket.clone(), Arc::clone(udb)));
+    let store = repository.elsewhere().filter(|_| !is_alone);
+    let shared = store.map(|store| SharedDocuments::new(Arc::clone(store), Arc::clone(udb)));
     let key = beside_repository(config, "server.pem");
     Ok(SignedRepository::open(
         &repository_folder(config),

@@ -36,7 +36,7 @@ pub mod watcher;
 use clap::Args;
 use place::{Place, repository};
 use processes::Processes;
-use servers::{DatabaseKind, Elsewhere, ObjectStoreKind};
+use servers::{DatabaseKind, Elsewhere, ObjectStoreKind, RegistryKind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use summary::Summary;
@@ -63,7 +63,10 @@ pub struct Options {
     /// Run the store with its artifacts in an object store of this kind; servers are killed at random.
     #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "network", "bare", "example"])]
     pub object_store: Option<ObjectStoreKind>,
-    /// Fewer calls, for the tests; with `--network`, `--database` or `--object-store`.
+    /// Run the store with its artifacts in a registry of this kind; servers are killed at random.
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["chaos", "network", "bare", "example", "object_store"])]
+    pub registry: Option<RegistryKind>,
+    /// Fewer calls, for the tests; with `--network`, `--database`, `--object-store` or `--registry`.
     #[arg(long)]
     pub short: bool,
     /// Keep the run's directory.
@@ -85,10 +88,11 @@ pub struct Ending {
 
 /// Runs the demo; success only if everything that it promises held.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let is_short_possible =
-        options.network.is_some() || options.database.is_some() || options.object_store.is_some();
-    if options.short && !is_short_possible {
-        anyhow::bail!("`--short` is for `--network`, `--database` and `--object-store`");
+    let elsewhere = (options.database, options.object_store, options.registry);
+    if options.short && options.network.is_none() && elsewhere == (None, None, None) {
+        anyhow::bail!(
+            "`--short` is for `--network`, `--database`, `--object-store` and `--registry`"
+        );
     }
     let mut place = Place::new()?;
     if let Some(kind) = options.network {
@@ -103,7 +107,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         build::build(&place)?;
         place.hosts = Arc::new(cluster::prepare(&place)?);
     }
-    let elsewhere = Elsewhere::start(&mut place, options.database, options.object_store)?;
+    let elsewhere = Elsewhere::start(&mut place, elsewhere)?;
     let processes = Arc::new(Processes::default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -41,13 +41,13 @@ pub struct Summary {
     /// At how many points agents were killed; only with `--chaos`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_points: Option<KillPoints>,
-    /// How many times a server was killed; only with `--database` or `--object-store`.
+    /// How many times a server was killed; only with `--database`, `--object-store` or `--registry`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers_killed: Option<u64>,
     /// How many times a standby took over the database; only with `--database`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failovers: Option<u64>,
-    /// How many objects lie in the bucket; only with `--object-store`.
+    /// How many objects lie in the bucket, or blobs in the registry; only with `--object-store` or `--registry`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<usize>,
 }

@@ -13,8 +13,8 @@ mod turn;
 mod upload;
 mod wholeness;
 
-pub use artifacts::ObjectsError;
-pub(crate) use artifacts::{FolderArtifacts, ObjectArtifacts};
+pub(crate) use artifacts::ArtifactsElsewhere;
+pub use artifacts::ArtifactsError;
 pub(crate) use download::{Range, range};
 pub(crate) use expiry::ExpiryWarnings;
 pub(crate) use proof::{ProvedBundle, prove, prove_again};
@@ -25,7 +25,7 @@ pub(crate) use texts::RepositoryTexts;
 pub(crate) use wholeness::{DamagedFile, damaged};
 
 use crate::problem::{Kind, RequestRefusal, refuse};
-use artifacts::ArtifactStore;
+use artifacts::{ArtifactStore, DocumentStore, FolderArtifacts, StoredDocument};
 use axum::body::Body;
 use model::ids::Place;
 use model::manifest::Digest;
@@ -39,7 +39,7 @@ use tokio::fs;
 pub(crate) struct RepositoryFolder {
     root: PathBuf,
     artifacts: Arc<dyn ArtifactStore>,
-    bucket: Option<ObjectArtifacts>,
+    elsewhere: Option<Arc<dyn DocumentStore>>,
     artifact_bytes_max: u64,
 }
 
@@ -61,27 +61,26 @@ impl RepositoryFolder {
     /// Opens, or makes, the repository in this folder, with its artifacts there.
     pub(crate) async fn open_with(
         root: PathBuf,
-        artifacts: ObjectArtifacts,
+        there: ArtifactsElsewhere,
         artifact_bytes_max: u64,
     ) -> io::Result<Self> {
         fs::create_dir_all(&root).await?;
-        let bucket = Some(artifacts.clone());
         Ok(Self {
-            bucket,
-            ..Self::with(root, Arc::new(artifacts), artifact_bytes_max)
+            elsewhere: Some(there.documents),
+            ..Self::with(root, there.artifacts, artifact_bytes_max)
         })
     }
 
-    /// The bucket, where its artifacts lie in one.
-    pub(crate) fn bucket(&self) -> Option<&ObjectArtifacts> {
-        self.bucket.as_ref()
+    /// Where documents lie beside the artifacts, if those lie elsewhere than in its folder.
+    pub(crate) fn elsewhere(&self) -> Option<&Arc<dyn DocumentStore>> {
+        self.elsewhere.as_ref()
     }
 
     fn with(root: PathBuf, artifacts: Arc<dyn ArtifactStore>, artifact_bytes_max: u64) -> Self {
         Self {
             root,
             artifacts,
-            bucket: None,
+            elsewhere: None,
             artifact_bytes_max,
         }
     }

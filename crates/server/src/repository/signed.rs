@@ -349,7 +349,7 @@ impl SignedRepository {
             // Whoever has the turn next finds it, and that the database does not have it.
             tracing::warn!(
                 detail = refusal.detail,
-                "a signed change that is over stays in the bucket"
+                "a signed change that is over stays where artifacts lie"
             );
         }
     }

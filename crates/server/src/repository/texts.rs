@@ -43,7 +43,7 @@ impl<'a> RepositoryTexts<'a> {
         }
     }
 
-    /// A text to decide by: the database's own where artifacts lie in a bucket, which may be away for long.
+    /// A text to decide by: the database's own where artifacts lie elsewhere, which may be away for long.
     ///
     /// # Errors
     /// As [`Self::text`].
@@ -52,7 +52,7 @@ impl<'a> RepositoryTexts<'a> {
         digest: Digest,
         what: &str,
     ) -> Result<String, RequestRefusal> {
-        if self.repository.bucket().is_some()
+        if self.repository.elsewhere().is_some()
             && let Ok(Some(text)) = self.udb.text(&digest.to_string()).await
             && Digest::of(text.as_bytes()) == digest
         {
@@ -65,7 +65,12 @@ impl<'a> RepositoryTexts<'a> {
     async fn put_back(&self, digest: Digest, text: &str, what: &str) {
         let path = self.repository.artifact(digest);
         let stored = self.repository.receive(digest, Body::from(text.to_owned()));
-        match stored.await {
+        let stored = match stored.await {
+            // Where blobs are named by their digests, what is damaged may stay in the place of what is sent.
+            Ok(()) => self.repository.text(digest).await.map(drop),
+            refused => refused,
+        };
+        match stored {
             Ok(()) => {
                 tracing::warn!(%path, what, "was missing or damaged, and is put back from the database")
             }

@@ -71,7 +71,7 @@ impl SignedRepository {
             let turn = shared.turn().await?;
             if !shared.pull(&self.folder).await? && self.is_begun() {
                 tracing::warn!(
-                    "the bucket has lost what is signed; it is put back from this server's copy"
+                    "what is signed is not there any more where artifacts lie; it is put back from this server's copy"
                 );
                 shared.push(&self.folder).await?;
             }

@@ -22,7 +22,7 @@ pub(crate) struct DamagedFile {
 /// database has them.
 ///
 /// # Errors
-/// The bucket that they lie in cannot be used, so that nothing is known of them.
+/// The place that they lie at cannot be used, so that nothing is known of them.
 pub(crate) async fn damaged(
     texts: &RepositoryTexts<'_>,
     published: &[(Place, Digest)],
@@ -36,7 +36,7 @@ pub(crate) async fn damaged(
             digest,
             size,
         };
-        if texts.repository.bucket().is_some() {
+        if texts.repository.elsewhere().is_some() {
             texts.repository.size(digest).await?;
         }
         let manifest = texts.text(digest, "a manifest").await;
@@ -67,14 +67,14 @@ impl DamagedFile {
     /// What is the matter with it now, and what to do; none once it is back.
     ///
     /// # Errors
-    /// The bucket that it should lie in cannot be used, so that nothing is known of it.
+    /// The place that it should lie at cannot be used, so that nothing is known of it.
     pub(crate) async fn problem(
         &self,
         repository: &RepositoryFolder,
     ) -> Result<Option<String>, RequestRefusal> {
         let Self { place, path, .. } = self;
         let there = match repository.size(self.digest).await {
-            Err(refusal) if repository.bucket().is_some() => return Err(refusal),
+            Err(refusal) if repository.elsewhere().is_some() => return Err(refusal),
             there => there,
         };
         let what = match (self.size, there) {

@@ -1,6 +1,6 @@
 //! `--database postgres`: the store, upgraded through all its versions by three servers over one PostgreSQL, whose primary is
-//! killed once, so that its standby takes over. `--object-store s3`: its artifacts lie in a bucket. With either, servers are killed
-//! at random all the time. What callers see is held to the same zeros as where nothing happens to any server.
+//! killed once, so that its standby takes over. `--object-store s3`: its artifacts lie in a bucket; `--registry oci`: in a registry.
+//! With any of them, servers are killed at random all the time. What callers see is held to the same zeros as where nothing happens to any server.
 
 mod database;
 mod kills;
@@ -14,7 +14,7 @@ use super::system::REPOSITORY;
 use anyhow::Context;
 use clap::ValueEnum;
 use database::Database;
-use harness::{BUCKET, ObjectStore};
+use harness::{ArtifactsPlace, ObjectStore, OciRegistry};
 use kills::ServerKills;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,11 +35,66 @@ pub enum ObjectStoreKind {
     S3,
 }
 
+/// Where the servers have the artifacts instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RegistryKind {
+    /// An OCI registry, Debian's docker-registry.
+    Oci,
+}
+
 /// What servers of a run have elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct Elsewhere {
     database: Option<Arc<Database>>,
-    objects: Option<Arc<ObjectStore>>,
+    artifacts: Option<ArtifactsHome>,
+}
+
+/// Where the artifacts of a run lie.
+#[derive(Clone, Debug)]
+enum ArtifactsHome {
+    Bucket(Arc<ObjectStore>),
+    Registry(Arc<OciRegistry>),
+}
+
+impl ArtifactsHome {
+    /// Starts it, where one is asked for. From a thread that lasts as long as the run.
+    fn start(
+        objects: Option<ObjectStoreKind>,
+        registry: Option<RegistryKind>,
+    ) -> anyhow::Result<Option<Self>> {
+        match (objects, registry) {
+            (None, None) => Ok(None),
+            (Some(ObjectStoreKind::S3), _) => {
+                let objects = ObjectStore::start("cargo xtask demo --object-store s3");
+                let objects = objects.context(
+                    "`--object-store s3` needs moto; `cargo xtask test --install-only` installs it",
+                )?;
+                Ok(Some(Self::Bucket(Arc::new(objects))))
+            }
+            (None, Some(RegistryKind::Oci)) => {
+                let registry = OciRegistry::start("cargo xtask demo --registry oci");
+                let registry = registry.context(
+                    "`--registry oci` needs docker-registry; `cargo xtask test --install-only` installs it",
+                )?;
+                Ok(Some(Self::Registry(Arc::new(registry))))
+            }
+        }
+    }
+
+    fn place(&self) -> ArtifactsPlace {
+        match self {
+            Self::Bucket(objects) => objects.place(),
+            Self::Registry(registry) => registry.place(),
+        }
+    }
+
+    /// How many objects, or blobs, lie there.
+    fn count(&self) -> usize {
+        match self {
+            Self::Bucket(objects) => objects.count(),
+            Self::Registry(registry) => registry.blobs(),
+        }
+    }
 }
 
 /// How many servers there are over one database.
@@ -58,17 +113,23 @@ impl Elsewhere {
     /// Starts what is asked for, and has the run's servers use it; from a thread that lasts as long as the run.
     pub fn start(
         place: &mut Place,
-        database: Option<DatabaseKind>,
-        objects: Option<ObjectStoreKind>,
+        (database, objects, registry): (
+            Option<DatabaseKind>,
+            Option<ObjectStoreKind>,
+            Option<RegistryKind>,
+        ),
     ) -> anyhow::Result<Self> {
-        let mut elsewhere = Self::default();
+        let mut elsewhere = Self {
+            artifacts: ArtifactsHome::start(objects, registry)?,
+            ..Self::default()
+        };
         if let Some(DatabaseKind::Postgres) = database {
             let database = Database::start()?;
             let arguments = ["--database", &database.url()];
             place.servers = SERVERS;
             place.server_arguments.extend(arguments.map(str::to_owned));
-            if objects.is_none() {
-                // With a bucket they need no folder in common.
+            if elsewhere.artifacts.is_none() {
+                // With a bucket or a registry they need no folder in common.
                 let repository = place.folder(REPOSITORY)?.display().to_string();
                 let arguments = ["--repository", &repository];
                 place.server_arguments.extend(arguments.map(str::to_owned));
@@ -76,15 +137,11 @@ impl Elsewhere {
             }
             elsewhere.database = Some(Arc::new(database));
         }
-        if let Some(ObjectStoreKind::S3) = objects {
-            let objects = ObjectStore::start("cargo xtask demo --object-store s3");
-            let objects = objects.context(
-                "`--object-store s3` needs moto; `cargo xtask test --install-only` installs it",
-            )?;
-            let arguments = ["--artifacts", &format!("s3://{BUCKET}/artifacts")];
+        if let Some(artifacts) = &elsewhere.artifacts {
+            let there = artifacts.place();
+            let arguments = ["--artifacts", &there.address];
             place.server_arguments.extend(arguments.map(str::to_owned));
-            place.server_environment = objects.environment().into();
-            elsewhere.objects = Some(Arc::new(objects));
+            place.server_environment = there.environment;
         }
         if elsewhere.is_wanted() {
             place.order_limit = ORDER_LIMIT;
@@ -94,7 +151,7 @@ impl Elsewhere {
 
     /// Whether anything is elsewhere.
     pub fn is_wanted(&self) -> bool {
-        self.database.is_some() || self.objects.is_some()
+        self.database.is_some() || self.artifacts.is_some()
     }
 }
 
@@ -138,13 +195,12 @@ pub async fn run(
             ending.shortcomings.push(none);
         }
     }
-    if let Some(objects) = elsewhere.objects.clone() {
-        let count = tokio::task::spawn_blocking(move || objects.count()).await?;
+    if let Some(artifacts) = elsewhere.artifacts.clone() {
+        let count = tokio::task::spawn_blocking(move || artifacts.count()).await?;
         ending.summary.objects = Some(count);
         if count == 0 {
-            ending
-                .shortcomings
-                .push("no artifact lies in the bucket".to_owned());
+            let none = "no artifact lies in the bucket or the registry".to_owned();
+            ending.shortcomings.push(none);
         }
     }
     Ok(ending)

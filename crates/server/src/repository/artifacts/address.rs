@@ -1,6 +1,7 @@
 //! Which bucket artifacts lie in, and with which keys: a URL without secrets, and variables or a file as AWS's own programs use
 //! them.
 
+use super::ArtifactsError;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use std::collections::BTreeMap;
@@ -37,39 +38,6 @@ const OF_FILE: [(&str, &str); 5] = [
     ("endpoint_url", "AWS_ENDPOINT_URL"),
 ];
 
-/// Why the objects cannot be used as they are given.
-#[derive(Debug, thiserror::Error)]
-pub enum ObjectsError {
-    /// The URL leads nowhere.
-    #[error("`{address}` is no address of artifacts: {why}")]
-    Address {
-        /// As it was given.
-        address: String,
-        /// Why.
-        why: String,
-    },
-    /// There are no keys, or they cannot be read.
-    #[error("there are no keys for {address}: {why}")]
-    Keys {
-        /// As it was given.
-        address: String,
-        /// Why.
-        why: String,
-    },
-    /// The bucket is not there.
-    #[error("the bucket of {0} is not there")]
-    NoBucket(String),
-    /// The folder in which uploads under way are noted cannot be used.
-    #[error("cannot use {}", path.display())]
-    Notes {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
 /// A bucket and what stands before the names in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BucketAddress {
@@ -80,14 +48,14 @@ pub(super) struct BucketAddress {
 
 impl BucketAddress {
     /// Reads `s3://BUCKET/PREFIX`.
-    pub(super) fn read(text: &str) -> Result<Self, ObjectsError> {
-        let wrong = |why: &str| ObjectsError::Address {
+    pub(super) fn read(text: &str) -> Result<Self, ArtifactsError> {
+        let wrong = |why: &str| ArtifactsError::Address {
             address: text.to_owned(),
             why: why.to_owned(),
         };
         let rest = text
             .strip_prefix("s3://")
-            .ok_or_else(|| wrong("it does not begin with s3://"))?;
+            .ok_or_else(|| wrong("it begins neither with s3:// nor with oci://"))?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let is_plain = |it: &str, more: &str| {
             it.chars()
@@ -139,8 +107,8 @@ impl AwsSurroundings {
     pub(super) fn with_file(
         mut self,
         address: &str,
-    ) -> Result<BTreeMap<String, String>, ObjectsError> {
-        let unusable = |file: &Path, why: &str| ObjectsError::Keys {
+    ) -> Result<BTreeMap<String, String>, ArtifactsError> {
+        let unusable = |file: &Path, why: &str| ArtifactsError::Keys {
             address: address.to_owned(),
             why: format!("{} is of no use: {why}", file.display()),
         };
@@ -193,11 +161,11 @@ pub(super) fn connected(
     address: &str,
     bucket: &str,
     surroundings: AwsSurroundings,
-) -> Result<AmazonS3, ObjectsError> {
+) -> Result<AmazonS3, ArtifactsError> {
     let variables = surroundings.with_file(address)?;
     let has = |name: &str| variables.contains_key(name);
     if !has(KEY) && !ROLES.into_iter().any(has) {
-        return Err(ObjectsError::Keys {
+        return Err(ArtifactsError::Keys {
             address: address.to_owned(),
             why: "neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY nor a file with them says which".to_owned(),
         });
@@ -225,7 +193,7 @@ pub(super) fn connected(
         .with_bucket_name(bucket)
         .with_client_options(options)
         .with_retry(retry);
-    builder.build().map_err(|error| ObjectsError::Address {
+    builder.build().map_err(|error| ArtifactsError::Address {
         address: address.to_owned(),
         why: error.to_string(),
     })

@@ -2,8 +2,8 @@
 //! completed, and it is completed only when its digest is right. An upload that is over leaves nothing: it is noted in a file
 //! before its first part, and what a server that was killed has noted is given up at its next start.
 
-use super::address::{AwsSurroundings, BucketAddress, ObjectsError, connected};
-use super::{ArtifactStore, ArtifactUpload};
+use super::address::{AwsSurroundings, BucketAddress, connected};
+use super::{ArtifactStore, ArtifactUpload, ArtifactsError, DocumentStore, StoredDocument};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -46,7 +46,7 @@ impl ObjectArtifacts {
     ///
     /// # Errors
     /// The address or the keys are of no use, or the bucket is not there.
-    pub(crate) async fn open(address: &str, notes: PathBuf) -> Result<Self, ObjectsError> {
+    pub(crate) async fn open(address: &str, notes: PathBuf) -> Result<Self, ArtifactsError> {
         Self::open_in(address, notes, AwsSurroundings::here()).await
     }
 
@@ -54,13 +54,15 @@ impl ObjectArtifacts {
         address: &str,
         notes: PathBuf,
         surroundings: AwsSurroundings,
-    ) -> Result<Self, ObjectsError> {
+    ) -> Result<Self, ArtifactsError> {
         let read = BucketAddress::read(address)?;
         let s3 = connected(address, &read.bucket, surroundings)?;
-        let left = noted(&notes).await.map_err(|source| ObjectsError::Notes {
-            path: notes.clone(),
-            source,
-        })?;
+        let left = noted(&notes)
+            .await
+            .map_err(|source| ArtifactsError::Notes {
+                path: notes.clone(),
+                source,
+            })?;
         let bucket = Arc::new(Bucket {
             s3,
             address: read,
@@ -69,7 +71,7 @@ impl ObjectArtifacts {
         let prefix = Name::from(bucket.address.prefix.as_str());
         match bucket.s3.list(Some(&prefix)).next().await {
             Some(Err(error)) if says(&error, NO_BUCKET) => {
-                return Err(ObjectsError::NoBucket(address.to_owned()));
+                return Err(ArtifactsError::NoBucket(address.to_owned()));
             }
             Some(Err(error)) => {
                 let error = bucket.told(error);
@@ -84,10 +86,9 @@ impl ObjectArtifacts {
     }
 }
 
-/// Documents beside the artifacts, by name. Unlike artifacts they may change.
-impl ObjectArtifacts {
-    /// What there is, each with what tells its content from another.
-    pub(crate) async fn documents(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+#[async_trait]
+impl DocumentStore for ObjectArtifacts {
+    async fn documents(&self) -> io::Result<BTreeMap<String, Option<String>>> {
         let Self(bucket) = self;
         let mut found = BTreeMap::new();
         let folder = bucket.document("");
@@ -101,28 +102,30 @@ impl ObjectArtifacts {
         Ok(found)
     }
 
-    /// A document; none when it is not there.
-    pub(crate) async fn document(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+    async fn document(&self, name: &str) -> io::Result<Option<StoredDocument>> {
         let Self(bucket) = self;
         bucket.whole(&bucket.document(name)).await
     }
 
-    /// Puts a document in the place of one that was there; what tells its content from another.
-    pub(crate) async fn put_document(
+    async fn replace(
         &self,
-        name: &str,
-        bytes: Vec<u8>,
-    ) -> io::Result<Option<String>> {
+        documents: Vec<(String, Option<Vec<u8>>)>,
+        gone: &[String],
+    ) -> io::Result<BTreeMap<String, Option<String>>> {
         let Self(bucket) = self;
-        let put = bucket.s3.put(&bucket.document(name), bytes.into()).await;
-        put.map(|put| put.e_tag).map_err(|error| bucket.told(error))
-    }
-
-    /// Removes a document; one that is not there is no error.
-    pub(crate) async fn remove_document(&self, name: &str) -> io::Result<()> {
-        let Self(bucket) = self;
-        let removed = bucket.s3.delete(&bucket.document(name)).await;
-        bucket.there(removed).map(|_| ())
+        let mut tags = BTreeMap::new();
+        for (name, bytes) in documents {
+            if let Some(bytes) = bytes {
+                let put = bucket.s3.put(&bucket.document(&name), bytes.into()).await;
+                let put = put.map_err(|error| bucket.told(error))?;
+                tags.insert(name, put.e_tag);
+            }
+        }
+        for name in gone {
+            let removed = bucket.s3.delete(&bucket.document(name)).await;
+            bucket.there(removed)?;
+        }
+        Ok(tags)
     }
 }
 
@@ -174,12 +177,16 @@ impl Bucket {
         Name::from(format!("{prefix}/metadata/{name}"))
     }
 
-    async fn whole(&self, name: &Name) -> io::Result<Option<Vec<u8>>> {
+    async fn whole(&self, name: &Name) -> io::Result<Option<StoredDocument>> {
         let Some(got) = self.there(self.s3.get(name).await)? else {
             return Ok(None);
         };
+        let tag = got.meta.e_tag.clone();
         let bytes = got.bytes().await.map_err(|error| self.told(error))?;
-        Ok(Some(bytes.to_vec()))
+        Ok(Some(StoredDocument {
+            bytes: bytes.to_vec(),
+            tag,
+        }))
     }
 
     fn shown(&self) -> String {
@@ -253,7 +260,8 @@ impl ArtifactStore for ObjectArtifacts {
 
     async fn whole(&self, digest: Digest) -> io::Result<Option<Vec<u8>>> {
         let Self(bucket) = self;
-        bucket.whole(&bucket.name(digest)).await
+        let whole = bucket.whole(&bucket.name(digest)).await?;
+        Ok(whole.map(|object| object.bytes))
     }
 
     async fn begin(&self, digest: Digest) -> io::Result<Box<dyn ArtifactUpload>> {

@@ -1,7 +1,8 @@
 //! The suite over a folder and over a real server that speaks S3, and what only the latter can do to a server.
 
-use super::address::{AwsSurroundings, ObjectsError};
-use super::{ArtifactStore, FolderArtifacts, ObjectArtifacts, suite};
+use super::address::AwsSurroundings;
+pub(in crate::repository) use super::registry::tests::open as open_registry;
+use super::{ArtifactStore, ArtifactsError, FolderArtifacts, ObjectArtifacts, suite};
 use harness::{BUCKET, ObjectStore, until};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +12,7 @@ async fn a_folder_passes_the_suite_of_every_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = FolderArtifacts::open(folder.path()).await.expect("opens");
     suite::run(&store).await;
+    suite::the_later_takes_the_place_of_the_earlier(&store).await;
     assert!(is_empty(&folder.path().join("uploads")), "dropped is gone");
 }
 
@@ -42,7 +44,9 @@ async fn a_bucket_passes_the_suite_of_every_place() {
         return;
     };
     let notes = tempfile::tempdir().expect("a folder");
-    suite::run(&open(&s3, "a/b", notes.path()).await).await;
+    let store = open(&s3, "a/b", notes.path()).await;
+    suite::run(&store).await;
+    suite::the_later_takes_the_place_of_the_earlier(&store).await;
     tokio::task::block_in_place(|| {
         until("what was dropped to be given up", || {
             (s3.uploads() == 0 && is_empty(notes.path())).then_some(())
@@ -92,7 +96,7 @@ async fn a_bucket_that_is_not_there_is_told_and_one_that_is_away_is_waited_for()
     let notes = notes.path();
     let gone = ObjectArtifacts::open_in("s3://elsewhere", notes.to_owned(), surroundings(&s3));
     let told = gone.await.expect_err("not there");
-    assert!(matches!(told, ObjectsError::NoBucket(_)), "{told}");
+    assert!(matches!(told, ArtifactsError::NoBucket(_)), "{told}");
     let mut nobody = surroundings(&s3);
     let endpoint = "AWS_ENDPOINT_URL".to_owned();
     // Nobody listens at this port.

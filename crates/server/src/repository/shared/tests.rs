@@ -1,28 +1,70 @@
-//! Two servers' copies of what is signed, over a real bucket; their turns, over a real PostgreSQL.
+//! Two servers' copies of what is signed, over a real bucket and a real registry; their turns, over a real PostgreSQL.
 
-use super::SharedDocuments;
-use crate::repository::artifacts::tests::open;
+use super::{KEPT, SharedDocuments};
+use crate::repository::artifacts::tests::{open, open_registry};
+use crate::repository::artifacts::{DocumentStore, StoredDocument};
 use crate::udb::{Postgres, Sqlite, Udb};
-use harness::{ObjectStore, Postgres as Cluster};
+use async_trait::async_trait;
+use harness::{ObjectStore, OciRegistry, Postgres as Cluster};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// What servers have their documents in.
+enum Stores {
+    Bucket(ObjectStore),
+    Registry(OciRegistry),
+}
+
+impl Stores {
+    /// One of each kind that can run here, with nothing in it.
+    fn all(test: &str) -> Vec<Self> {
+        let bucket = ObjectStore::start(test).map(Self::Bucket);
+        let registry = OciRegistry::start(test).map(Self::Registry);
+        bucket.into_iter().chain(registry).collect()
+    }
+
+    /// One server's way to it.
+    async fn store(&self, notes: &Path) -> Arc<dyn DocumentStore> {
+        match self {
+            Self::Bucket(objects) => Arc::new(open(objects, "a", notes).await),
+            Self::Registry(registry) => Arc::new(open_registry(registry).await),
+        }
+    }
+
+    fn lose_everything(&mut self) {
+        match self {
+            Self::Bucket(objects) => {
+                objects.kill();
+                objects.resume();
+            }
+            Self::Registry(registry) => registry.lose_everything(),
+        }
+    }
+}
+
 /// A server's copy, in a folder of its own.
+#[derive(Debug)]
 struct Copy {
     shared: SharedDocuments,
     folder: TempDir,
 }
 
 impl Copy {
-    async fn of(objects: &ObjectStore) -> Self {
+    async fn of(stores: &Stores) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let bucket = open(objects, "a", &folder.path().join("uploads")).await;
+        let store = stores.store(&folder.path().join("uploads")).await;
+        Self::over(store, folder)
+    }
+
+    fn over(store: Arc<dyn DocumentStore>, folder: TempDir) -> Self {
         // Whose turn it is makes no difference to what a server has.
         let udb = Sqlite::open(&folder.path().join("udb.sqlite")).expect("opens");
         Self {
-            shared: SharedDocuments::new(bucket, Arc::new(udb)),
+            shared: SharedDocuments::new(store, Arc::new(udb)),
             folder,
         }
     }
@@ -67,11 +109,13 @@ impl Copy {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_without_a_common_folder_have_the_same_documents() {
-    let test = "servers_without_a_common_folder_have_the_same_documents";
-    let Some(objects) = ObjectStore::start(test) else {
-        return;
-    };
-    let (one, other) = (Copy::of(&objects).await, Copy::of(&objects).await);
+    for stores in Stores::all("servers_without_a_common_folder_have_the_same_documents") {
+        have_the_same(&stores).await;
+    }
+}
+
+async fn have_the_same(stores: &Stores) {
+    let (one, other) = (Copy::of(stores).await, Copy::of(stores).await);
     assert!(!one.pull().await, "nothing yet");
     one.write("1.root.json", "root");
     one.write("timestamp.json", "1");
@@ -117,23 +161,94 @@ async fn a_late_change_is_refused(late: &Copy, sealed: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bucket_that_has_lost_what_is_signed_is_given_a_copy() {
-    let test = "a_bucket_that_has_lost_what_is_signed_is_given_a_copy";
-    let Some(mut objects) = ObjectStore::start(test) else {
-        return;
-    };
-    let one = Copy::of(&objects).await;
-    one.write("1.root.json", "root");
-    one.write("timestamp.json", "1");
-    one.push().await;
-    objects.kill();
-    objects.resume();
-    assert!(!one.pull().await, "it is lost");
-    assert_eq!(one.all().len(), 2, "not here");
-    one.push().await;
-    let other = Copy::of(&objects).await;
-    assert!(other.pull().await);
-    assert_eq!(other.all(), one.all());
+async fn a_store_that_has_lost_what_is_signed_is_given_a_copy() {
+    for mut stores in Stores::all("a_store_that_has_lost_what_is_signed_is_given_a_copy") {
+        let one = Copy::of(&stores).await;
+        one.write("1.root.json", "root");
+        one.write("timestamp.json", "1");
+        one.push().await;
+        tokio::task::block_in_place(|| stores.lose_everything());
+        assert!(!one.pull().await, "it is lost");
+        assert_eq!(one.all().len(), 2, "not here");
+        one.push().await;
+        let other = Copy::of(&stores).await;
+        assert!(other.pull().await);
+        assert_eq!(other.all(), one.all());
+    }
+}
+
+/// A registry names them all in one manifest, which must not grow for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_root_is_kept_for_all_servers_and_of_the_rest_the_last() {
+    for stores in Stores::all("every_root_is_kept_for_all_servers_and_of_the_rest_the_last") {
+        let one = Copy::of(&stores).await;
+        for number in 1..=KEPT + 4 {
+            for role in ["root", "snapshot"] {
+                one.write(&format!("{number}.{role}.json"), &number.to_string());
+            }
+        }
+        one.write("1.targets.json", "1");
+        one.write("timestamp.json", "1");
+        one.push().await;
+        let other = Copy::of(&stores).await;
+        assert!(other.pull().await);
+        let all = other.all();
+        let kept = |role: &str| all.iter().filter(|it| it.contains(role)).count() as u64;
+        assert_eq!((kept("root"), kept("snapshot")), (KEPT + 4, KEPT));
+        assert!(all.contains(&format!("{0}.snapshot.json={0}", KEPT + 4)));
+        assert!(all.contains(&"1.targets.json=1".to_owned()));
+    }
+}
+
+/// A store in which another server changes everything between two looks.
+#[derive(Debug)]
+struct Quickened {
+    store: Arc<dyn DocumentStore>,
+    other: tokio::sync::Mutex<Option<Copy>>,
+}
+
+#[async_trait]
+impl DocumentStore for Quickened {
+    async fn documents(&self) -> io::Result<BTreeMap<String, Option<String>>> {
+        if let Some(other) = self.other.lock().await.take() {
+            other.push().await;
+        }
+        self.store.documents().await
+    }
+
+    async fn document(&self, name: &str) -> io::Result<Option<StoredDocument>> {
+        self.store.document(name).await
+    }
+
+    async fn replace(
+        &self,
+        documents: Vec<(String, Option<Vec<u8>>)>,
+        gone: &[String],
+    ) -> io::Result<BTreeMap<String, Option<String>>> {
+        self.store.replace(documents, gone).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_server_changes_meanwhile_is_read_the_next_time() {
+    let test = "what_another_server_changes_meanwhile_is_read_the_next_time";
+    for stores in Stores::all(test) {
+        let other = Copy::of(&stores).await;
+        other.write("1.root.json", "root");
+        other.write("timestamp.json", "1");
+        other.push().await;
+        other.write("timestamp.json", "2");
+        let folder = tempfile::tempdir().expect("a folder");
+        let quickened = Quickened {
+            store: stores.store(&folder.path().join("uploads")).await,
+            other: Some(other).into(),
+        };
+        let one = Copy::over(Arc::new(quickened), folder);
+        assert!(one.pull().await);
+        assert!(one.all().contains(&"timestamp.json=1".to_owned()));
+        assert!(one.pull().await);
+        assert!(one.all().contains(&"timestamp.json=2".to_owned()));
+    }
 }
 
 /// Also where the server that had it was killed, or its connection was cut.
