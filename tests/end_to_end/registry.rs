@@ -43,6 +43,7 @@ fn artifacts_in_a_registry_outlive_its_outages_its_garbage_and_a_servers_disk() 
     registry.resume();
     system.publish(&second);
     system.until_settled(&node, 2);
+    let mut caller = Caller::labelled(system.port(1), system.view().system_id, 2).expect("serves");
     assert_eq!(caller.get("apples").expect("answered"), Some(1));
 }
 
@@ -95,7 +96,8 @@ fn a_blob_that_is_damaged_in_the_registry_is_refused_by_its_digest() {
     // A site without a network gets everything, wherever it lies.
     let archive = system.folder().join("box.tar");
     let exported = upstart()
-        .args(["--server", &system.server.url(), "export"])
+        .args(["export", "--server", &system.server.url(), "--keys"])
+        .arg(system.keys().folder)
         .arg(&archive)
         .output()
         .expect("runs");

@@ -86,13 +86,14 @@ impl SignedRepository {
     /// # Errors
     /// What all servers have cannot be read.
     pub(crate) async fn refresh(&self) -> Result<(), RequestRefusal> {
-        if let Some(shared) = &self.shared
-            && let Ok(_turn) = self.turn.try_lock()
-        {
-            let pulled = shared.pull(&self.folder).await;
-            pulled.map_err(|error| super::unusable(&error))?;
-        }
-        Ok(())
+        let Some(shared) = &self.shared else {
+            return Ok(());
+        };
+        let pulled = match self.turn.try_lock() {
+            Ok(_turn) => shared.pull(&self.folder).await.map(drop),
+            Err(_) => shared.pull_first(&self.folder).await,
+        };
+        pulled.map_err(|error| super::unusable(&error))
     }
 
     /// Brings what has changed here to all servers.

@@ -93,6 +93,24 @@ impl SharedDocuments {
     /// it, and this folder is a copy.
     pub(super) async fn pull(&self, folder: &Path) -> io::Result<bool> {
         let mut same = self.same.lock().await;
+        self.pull_into(folder, &mut same).await
+    }
+
+    /// Does the same while somebody else here has the turn, if nothing was brought yet although there is something: whoever has the turn
+    /// changes nothing before that.
+    pub(super) async fn pull_first(&self, folder: &Path) -> io::Result<()> {
+        let mut same = self.same.lock().await;
+        if same.is_empty() && !self.store.documents().await?.is_empty() {
+            self.pull_into(folder, &mut same).await?;
+        }
+        Ok(())
+    }
+
+    async fn pull_into(
+        &self,
+        folder: &Path,
+        same: &mut BTreeMap<String, Same>,
+    ) -> io::Result<bool> {
         let folder = prepared(folder, same.is_empty()).await?;
         // Whatever it names was there before it.
         let timestamp = self.store.document(TIMESTAMP).await?;

@@ -149,6 +149,27 @@ async fn have_the_same(stores: &Stores) {
     assert_eq!(one.all(), other.all());
 }
 
+/// A server that was asked for what is signed before it had brought anything, while it has the turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_has_is_brought_once_though_it_has_the_turn() {
+    for stores in Stores::all("what_a_server_has_is_brought_once_though_it_has_the_turn") {
+        let (one, other) = (Copy::of(&stores).await, Copy::of(&stores).await);
+        one.write("timestamp.json", "begun");
+        let bring_first = async |copy: &Copy| {
+            let brought = copy.shared.pull_first(copy.folder.path());
+            brought.await.expect("brought");
+        };
+        bring_first(&one).await;
+        assert_eq!(one.all(), ["timestamp.json=begun"], "there is nothing else");
+        one.push().await;
+        bring_first(&other).await;
+        assert_eq!(other.all(), one.all());
+        other.write("timestamp.json", "changed by whoever has the turn");
+        bring_first(&other).await;
+        assert_ne!(other.all(), one.all());
+    }
+}
+
 /// A server that lost its turn changes nothing, and has what the others have afterwards.
 async fn a_late_change_is_refused(late: &Copy, sealed: &[&str]) {
     late.write("2.targets.json", "others");
