@@ -24,11 +24,11 @@ pub(super) struct RegistryUpload {
     came: BytesMut,
     size: u64,
     /// None as long as it is no more than a part.
-    begun: Option<Sending>,
+    begun: Option<PartsUnderWay>,
 }
 
 /// Parts under way.
-struct Sending {
+struct PartsUnderWay {
     parts: mpsc::Sender<Bytes>,
     work: JoinHandle<Result<String, OciDistributionError>>,
 }
@@ -46,7 +46,7 @@ impl RegistryUpload {
 
     async fn send_part(&mut self, part: Bytes) -> io::Result<()> {
         let (registry, digest) = (&self.registry, self.digest);
-        let begin = || Sending::begin(Arc::clone(registry), digest);
+        let begin = || PartsUnderWay::begin(Arc::clone(registry), digest);
         let begun = self.begun.get_or_insert_with(begin);
         if begun.parts.send(part).await.is_ok() {
             return Ok(());
@@ -59,7 +59,7 @@ impl RegistryUpload {
     }
 }
 
-impl Sending {
+impl PartsUnderWay {
     fn begin(registry: Arc<Registry>, digest: Digest) -> Self {
         let (parts, coming) = mpsc::channel(1);
         let work = tokio::spawn(async move {
