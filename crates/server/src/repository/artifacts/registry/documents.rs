@@ -40,7 +40,7 @@ impl DocumentStore for RegistryArtifacts {
         let (reference, digest) = (registry.reference(TAG), layer.digest.as_str());
         // Checked against its digest.
         let pulled = registry
-            .client
+            .quick
             .pull_blob(&reference, &digest, &mut bytes)
             .await;
         Ok(registry.there(pulled)?.map(|()| StoredDocument {
@@ -64,8 +64,9 @@ impl DocumentStore for RegistryArtifacts {
                 continue;
             };
             let bytes = Bytes::from(bytes);
-            let new = layer(Digest::of(&bytes), bytes.len() as u64, JSON_TYPE, &name);
-            registry.push(bytes).await?;
+            let digest = Digest::of(&bytes);
+            let new = layer(digest, bytes.len() as u64, JSON_TYPE, &name);
+            registry.push(digest, bytes).await?;
             tags.insert(name, Some(new.digest.clone()));
             layers.push(new);
         }

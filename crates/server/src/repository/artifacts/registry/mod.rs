@@ -44,7 +44,10 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct RegistryArtifacts(Arc<Registry>);
 
 struct Registry {
+    /// Asks for manifests, and sends what is large, in parts.
     client: Client,
+    /// Asks for everything else, and sends what is small at once. Without a login it does not ask the registry each time whether it wants one.
+    quick: Client,
     login: RegistryAuth,
     address: RegistryAddress,
 }
@@ -73,13 +76,20 @@ impl RegistryArtifacts {
         if read.is_exposed() && login != RegistryAuth::Anonymous {
             tracing::warn!(registry = %read, "the login to the registry is sent without TLS, as the address says: everybody on the way can read it");
         }
-        let client = client(read.is_plain).map_err(|why| ArtifactsError::Address {
-            address: address.to_owned(),
-            why,
-        })?;
+        let made = |is_whole| {
+            client(read.is_plain, is_whole).map_err(|why| ArtifactsError::Address {
+                address: address.to_owned(),
+                why,
+            })
+        };
+        let (client, quick) = (made(false)?, made(true)?);
         client.store_auth_if_needed(&read.host, &login).await;
+        if login != RegistryAuth::Anonymous {
+            quick.store_auth_if_needed(&read.host, &login).await;
+        }
         let registry = Self(Arc::new(Registry {
             client,
+            quick,
             login,
             address: read,
         }));
@@ -90,7 +100,8 @@ impl RegistryArtifacts {
     }
 }
 
-fn client(is_plain: bool) -> Result<Client, String> {
+/// A client that sends a blob as a whole, or in parts.
+fn client(is_plain: bool, is_whole: bool) -> Result<Client, String> {
     let protocol = if is_plain {
         ClientProtocol::Http
     } else {
@@ -100,6 +111,7 @@ fn client(is_plain: bool) -> Result<Client, String> {
         protocol,
         connect_timeout: Some(CONNECT_LIMIT),
         read_timeout: Some(SILENCE_LIMIT),
+        use_monolithic_push: is_whole,
         user_agent: concat!("upstart/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     };
@@ -135,21 +147,22 @@ impl Registry {
     async fn hold(&self, tag: &str, manifest: &OciImageManifest) -> io::Result<()> {
         let reference = self.reference(tag);
         let whole = manifest.clone().into();
-        let first = self.client.push_manifest(&reference, &whole).await;
+        let first = self.quick.push_manifest(&reference, &whole).await;
         if !first.as_ref().is_err_and(RegistryTrouble::is_of_content) {
             return first.map(drop).map_err(|error| self.told(error));
         }
         // The first manifest in a registry: what all have for their configuration is not there yet.
-        self.push(Bytes::from_static(manifest::EMPTY)).await?;
-        let second = self.client.push_manifest(&reference, &whole).await;
+        let empty = Bytes::from_static(manifest::EMPTY);
+        self.push(Digest::of(&empty), empty).await?;
+        let second = self.quick.push_manifest(&reference, &whole).await;
         second.map(drop).map_err(|error| self.told(error))
     }
 
-    /// Stores a small blob, which no manifest names yet.
-    async fn push(&self, bytes: Bytes) -> io::Result<()> {
-        let name = blob_name(Digest::of(&bytes));
+    /// Stores a small blob, which is not empty, and which no manifest names yet.
+    async fn push(&self, digest: Digest, bytes: Bytes) -> io::Result<()> {
+        let name = blob_name(digest);
         let reference = self.reference(documents::TAG);
-        let pushed = self.client.push_blob(&reference, bytes, &name).await;
+        let pushed = self.quick.push_blob(&reference, bytes, &name).await;
         pushed.map(drop).map_err(|error| self.told(error))
     }
 
@@ -157,7 +170,7 @@ impl Registry {
     async fn blob(&self, digest: Digest, first: u64, count: u64) -> io::Result<Option<Body>> {
         let (reference, name) = (self.reference(documents::TAG), blob_name(digest));
         let pulled = self
-            .client
+            .quick
             .pull_blob_stream_partial(&reference, name.as_str(), first, Some(count))
             .await;
         let stream = match self.there(pulled)? {
@@ -204,15 +217,14 @@ fn part(whole: SizedStream, first: u64, count: u64) -> Body {
 impl ArtifactStore for RegistryArtifacts {
     async fn size(&self, digest: Digest) -> io::Result<Option<u64>> {
         let Self(registry) = self;
-        // One that nothing holds may be gone at any time.
-        let Some(held) = registry.manifest(&tag_of(digest)).await? else {
-            return Ok(None);
-        };
-        let name = blob_name(digest);
+        let (name, tag) = (blob_name(digest), tag_of(digest));
         let reference = registry.reference(documents::TAG);
-        let is_there = registry.client.blob_exists(&reference, &name).await;
+        let is_there = registry.quick.blob_exists(&reference, &name);
+        // One that nothing holds may be gone at any time.
+        let (held, is_there) = tokio::join!(registry.manifest(&tag), is_there);
         let is_there = is_there.map_err(|error| registry.told(error))?;
-        let mut layers = held.layers.into_iter().filter(|_| is_there);
+        let layers = held?.map(|held| held.layers).unwrap_or_default();
+        let mut layers = layers.into_iter().filter(|_| is_there);
         let found = layers.find(|layer| layer.digest == name);
         Ok(found.and_then(|layer| u64::try_from(layer.size).ok()))
     }
@@ -226,14 +238,23 @@ impl ArtifactStore for RegistryArtifacts {
     }
 
     async fn whole(&self, digest: Digest) -> io::Result<Option<Vec<u8>>> {
-        let Some(size) = self.size(digest).await? else {
+        let Self(registry) = self;
+        let (reference, name) = (registry.reference(documents::TAG), blob_name(digest));
+        // Whoever wants it checks its digest, and says better what is wrong.
+        let pulled = registry
+            .quick
+            .pull_blob_stream_partial(&reference, name.as_str(), 0, None)
+            .await;
+        if pulled.as_ref().is_err_and(RegistryTrouble::is_of_nothing) {
+            return Ok(self.size(digest).await?.map(|_| Vec::new()));
+        }
+        let Some(BlobResponse::Full(stream) | BlobResponse::Partial(stream)) =
+            registry.there(pulled)?
+        else {
             return Ok(None);
         };
-        let Some(body) = self.read(digest, 0, size).await? else {
-            return Ok(None);
-        };
-        let came = body.collect().await.map_err(io::Error::other)?;
-        Ok(Some(came.to_bytes().to_vec()))
+        let came = Body::from_stream(stream).collect().await;
+        Ok(Some(came.map_err(io::Error::other)?.to_bytes().to_vec()))
     }
 
     async fn begin(&self, digest: Digest) -> io::Result<Box<dyn ArtifactUpload>> {

@@ -15,6 +15,9 @@ pub(super) trait RegistryTrouble {
     /// Whether the registry does not take a manifest for what it names.
     fn is_of_content(&self) -> bool;
 
+    /// Whether something is empty, so that there is no part of it.
+    fn is_of_nothing(&self) -> bool;
+
     /// The answer's HTTP status, where there is one.
     fn status(&self) -> Option<u16>;
 }
@@ -30,6 +33,10 @@ impl RegistryTrouble for OciDistributionError {
 
     fn is_of_content(&self) -> bool {
         matches!(self.status(), Some(400 | 404 | 422))
+    }
+
+    fn is_of_nothing(&self) -> bool {
+        self.status() == Some(416)
     }
 
     fn status(&self) -> Option<u16> {

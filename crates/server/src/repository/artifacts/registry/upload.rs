@@ -99,7 +99,11 @@ impl ArtifactUpload for RegistryUpload {
 
     async fn finish(mut self: Box<Self>) -> io::Result<()> {
         let rest = self.came.split().freeze();
-        self.send_part(rest).await?;
+        if self.begun.is_none() && !rest.is_empty() {
+            self.registry.push(self.digest, rest).await?;
+        } else {
+            self.send_part(rest).await?;
+        }
         if let Some(begun) = self.begun.take() {
             begun.ended(&self.registry).await?;
         }
