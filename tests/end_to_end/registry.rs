@@ -86,7 +86,7 @@ fn a_blob_that_is_damaged_in_the_registry_is_refused_by_its_digest() {
     damaged[0] ^= 1;
     std::fs::write(&blob, damaged).expect("damaged");
     let node = system.node(NodeOptions::new("a", system.port(1)));
-    node.until_said("the server gave something else than");
+    node.until_said("something else came than");
     std::fs::remove_file(&blob).expect("removed");
     // It forgets what it remembers of blobs.
     registry.kill();
