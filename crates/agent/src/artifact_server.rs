@@ -20,17 +20,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tower_http::services::ServeFile;
 
-/// How many connections there are at once: the upgrade server sends a few nodes, each of which opens a few.
+/// How many callers there are at once who have shown who they are: the upgrade server sends a few nodes, each of which opens a few connections.
 const CONNECTIONS_MAX: usize = 64;
+
+/// How many callers there are at once of whom nobody knows yet who they are; more are turned away at once.
+const STRANGERS_MAX: usize = 256;
 
 /// How many artifacts are on their way at once.
 const UNDER_WAY_MAX: usize = 32;
 
-/// How long a caller may take to show who it is, and for the head of a request, the time before it included.
+/// How long a caller may take to show who it is.
+const STRANGER_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a caller may take for the head of a request, the time before it included.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may last, however slow its caller reads: what was begun is gone on with on another.
@@ -93,18 +99,18 @@ impl ArtifactServer {
 
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let known = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let own = self.clone();
+                    let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() else {
+                        continue;
+                    };
+                    let (own, known) = (self.clone(), Arc::clone(&known));
                     tokio::spawn(async move {
-                        let serving = own.connection(stream);
+                        let serving = own.connection(stream, stranger, known);
                         let _ = tokio::time::timeout(CONNECTION_LIMIT, serving).await;
-                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -138,17 +144,26 @@ impl ArtifactServer {
         Some(now)
     }
 
-    async fn connection(self, stream: TcpStream) {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        stranger: OwnedSemaphorePermit,
+        known: Arc<Semaphore>,
+    ) {
         let Some(speaks) = self.speaks() else {
             return;
         };
-        let accepted = tokio::time::timeout(HEAD_LIMIT, speaks.tls.accept(stream)).await;
+        let accepted = tokio::time::timeout(STRANGER_LIMIT, speaks.tls.accept(stream)).await;
         let Ok(Ok(stream)) = accepted else {
             return;
         };
         let shown = stream.get_ref().1.peer_certificates();
         let caller = shown.and_then(|shown| PeerCertificate::read(shown.first()?).ok());
         let Some(caller) = caller else {
+            return;
+        };
+        drop(stranger);
+        let Ok(_place) = known.acquire_owned().await else {
             return;
         };
         let service = service_fn(|request| {

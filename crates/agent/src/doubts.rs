@@ -1,8 +1,9 @@
 //! Endpoints that may have gone to somebody else: a member was there when the server was heard last, and nobody can say whether it
 //! still is. Whoever listens there is asked. Pure: the agent's clock and the answers come in, what is to be asked and refused goes out.
 //!
-//! Software is connected there only while a member has shown itself. Before that it is given [`GRACE_MS`], where the software was
-//! connected a moment ago and an address does not change hands so fast.
+//! Software that starts is connected there only after a member has shown itself. Software that runs was connected a moment ago: it is not
+//! connected any more when somebody else has answered, or nobody takes connections, after [`GRACE_MS`]. That an answer has not come yet says
+//! nothing for long: software that is busy accepts late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,6 +20,12 @@ const SHOWN_AGAIN_EACH_MS: u64 = 20;
 /// Where nobody listens it is asked again after this. Nobody gets such a question.
 const NOBODY_AGAIN_MS: u64 = 2_000;
 
+/// Where a question is not answered, though somebody takes connections, it is asked again after this.
+const SILENT_AGAIN_MS: u64 = 10_000;
+
+/// For so long whoever takes connections and says nothing counts as the member that it was: software that is busy accepts late.
+const SILENT_MS_MAX: u64 = 600_000;
+
 /// Where somebody else listens the second question follows after this, and each further one after twice the time.
 const STRANGER_AGAIN_MS: u64 = 1_000;
 
@@ -33,9 +40,11 @@ const ASKED_AT_ONCE_MAX: usize = 128;
 pub(crate) enum WhoListens {
     /// A member of the system.
     Member,
-    /// Somebody who did not answer as a member does.
+    /// Somebody who answered otherwise than a member does, or ended the connection.
     Stranger,
-    /// The connection was refused, or not answered.
+    /// Nobody has answered yet, one way or the other: software that is busy, or a path that swallows what is sent.
+    Silent,
+    /// The connection was refused.
     Nobody,
 }
 
@@ -50,6 +59,12 @@ struct EndpointDoubt {
     /// From then on it is refused, unless a member shows itself.
     grace_until_ms: u64,
     shown_ms: Option<u64>,
+    /// When it began to be in doubt.
+    begun_ms: u64,
+    /// Software that has not been connected there goes there only after a member has shown itself.
+    must_show: bool,
+    /// Since a member has shown itself last, somebody else or nobody was found there.
+    is_contrary: bool,
     /// `None` while it is being asked.
     ask_at_ms: Option<u64>,
     found: Option<WhoListens>,
@@ -71,6 +86,9 @@ impl Doubts {
             self.open.entry(*endpoint).or_insert(EndpointDoubt {
                 grace_until_ms: now_ms + grace_ms,
                 shown_ms: None,
+                begun_ms: now_ms,
+                must_show: !is_known_to_run,
+                is_contrary: false,
                 ask_at_ms: Some(now_ms),
                 found: None,
                 strangers: 0,
@@ -107,8 +125,13 @@ impl Doubts {
         doubt.found = Some(found);
         doubt.strangers = match found {
             WhoListens::Stranger => doubt.strangers + 1,
-            WhoListens::Member | WhoListens::Nobody => 0,
+            WhoListens::Member | WhoListens::Silent | WhoListens::Nobody => 0,
         };
+        match found {
+            WhoListens::Member => doubt.is_contrary = false,
+            WhoListens::Stranger | WhoListens::Nobody => doubt.is_contrary = true,
+            WhoListens::Silent => {}
+        }
         let pause_ms = match found {
             WhoListens::Member => {
                 doubt.shown_ms = Some(now_ms);
@@ -118,6 +141,7 @@ impl Doubts {
                 let doubled = STRANGER_AGAIN_MS << (doubt.strangers - 1).min(16);
                 doubled.min(STRANGER_AGAIN_MS_MAX)
             }
+            WhoListens::Silent => SILENT_AGAIN_MS,
             WhoListens::Nobody => NOBODY_AGAIN_MS,
         };
         doubt.ask_at_ms = Some(now_ms + pause_ms);
@@ -133,7 +157,13 @@ impl Doubts {
         let shown_for_ms = self.shown_again_ms() * 5 / 2;
         let is_refused = |doubt: &EndpointDoubt| {
             let shown = doubt.shown_ms;
-            now_ms >= doubt.grace_until_ms && shown.is_none_or(|at| now_ms >= at + shown_for_ms)
+            let since_ms = shown.unwrap_or(doubt.begun_ms);
+            let speaks_against_it = doubt.is_contrary
+                || shown.is_none() && doubt.must_show
+                || now_ms >= since_ms + SILENT_MS_MAX;
+            now_ms >= doubt.grace_until_ms
+                && shown.is_none_or(|at| now_ms >= at + shown_for_ms)
+                && speaks_against_it
         };
         let refused = self.open.iter().filter(|(_, doubt)| is_refused(doubt));
         refused.map(|(endpoint, _)| *endpoint).collect()
@@ -216,6 +246,26 @@ mod tests {
         let end_ms = shown_ms + SHOWN_AGAIN_MS * 5 / 2;
         assert!(doubts.refused(end_ms - 1).is_empty());
         assert_eq!(doubts.refused(end_ms), [at(1)].into());
+    }
+
+    /// Its software is busy, and accepts late: nothing has shown that somebody else is there.
+    #[test]
+    fn whoever_takes_connections_and_says_nothing_counts_as_the_member_for_long() {
+        let mut doubts = doubts(true, &[1, 2]);
+        doubts.due(1_000);
+        doubts.found(21_000, at(1), WhoListens::Silent);
+        doubts.found(21_000, at(2), WhoListens::Silent);
+        assert!(doubts.refused(21_000).is_empty());
+        assert_eq!(doubts.due(21_000 + SILENT_AGAIN_MS).len(), 2);
+        // What is found in the end counts, and what was found before an answer that fails to come stays.
+        doubts.found(40_000, at(1), WhoListens::Member);
+        doubts.found(40_000, at(2), WhoListens::Stranger);
+        assert_eq!(doubts.refused(40_000), [at(2)].into());
+        doubts.due(200_000);
+        doubts.found(200_000, at(1), WhoListens::Silent);
+        doubts.found(200_000, at(2), WhoListens::Silent);
+        assert_eq!(doubts.refused(300_000), [at(2)].into());
+        assert_eq!(doubts.refused(40_000 + SILENT_MS_MAX).len(), 2);
     }
 
     #[test]

@@ -15,6 +15,9 @@ const FAILED_ENOUGH: usize = 2;
 /// For how long a node keeps its place at a source after it has asked, in milliseconds.
 pub(crate) const PLACE_MS: u64 = 30_000;
 
+/// A place that was held for longer keeps nobody else out: whoever fetches so slowly, or not at all, is not waited for.
+const FRESH_MS: u64 = 60_000;
+
 /// How long those who wait do so until they ask again: so long for each of them, within these limits, in milliseconds.
 const WAIT_EACH_MS: u64 = 5;
 const WAIT_MS_MIN: u64 = 500;
@@ -48,13 +51,16 @@ pub(crate) enum ArtifactSource {
 struct SourcePlace {
     source: ArtifactSource,
     until_ms: u64,
+    since_ms: u64,
     serves: bool,
+    /// It counts no more.
+    is_stale: bool,
 }
 
 impl SourcePlace {
     /// It fetches from the server, and serves others when it has.
     fn is_served_first(&self) -> bool {
-        self.serves && self.source == ArtifactSource::Server
+        self.serves && self.source == ArtifactSource::Server && !self.is_stale
     }
 }
 
@@ -132,7 +138,19 @@ impl Fetchers {
             .filter(|(_, place)| !lives(place.until_ms))
             .map(|(node, _)| *node)
             .collect();
-        gone.into_iter().for_each(|node| self.leave(node));
+        for node in gone {
+            let _ = self.leave(node);
+        }
+        let stale: Vec<NodeId> = (self.places.iter())
+            .filter(|(_, place)| !place.is_stale && now_ms >= place.since_ms + FRESH_MS)
+            .map(|(node, _)| *node)
+            .collect();
+        for node in stale {
+            if let Some(place) = self.leave(node) {
+                let is_stale = true;
+                self.places.insert(node, SourcePlace { is_stale, ..place });
+            }
+        }
         self.waiting.retain(|_, until_ms| lives(*until_ms));
     }
 
@@ -172,10 +190,11 @@ impl Fetchers {
         self.taken.get(&source).copied().unwrap_or(0)
     }
 
-    fn leave(&mut self, node: NodeId) {
-        let Some(place) = self.places.remove(&node) else {
-            return;
-        };
+    fn leave(&mut self, node: NodeId) -> Option<SourcePlace> {
+        let place = self.places.remove(&node)?;
+        if place.is_stale {
+            return Some(place);
+        }
         if let Some(taken) = self.taken.get_mut(&place.source) {
             *taken -= 1;
             if *taken == 0 {
@@ -183,23 +202,28 @@ impl Fetchers {
             }
         }
         self.served_first -= usize::from(place.is_served_first());
+        Some(place)
     }
 
     fn note(&mut self, asks: &FetchingNode, found: Option<ArtifactSource>, now_ms: u64) {
         let until_ms = now_ms + PLACE_MS;
-        self.leave(asks.node);
+        let before = self.leave(asks.node);
         self.waiting.remove(&asks.node);
         let Some(source) = found else {
             self.waiting.insert(asks.node, until_ms);
             return;
         };
-        let serves = asks.serves;
+        let same = before.filter(|before| before.source == source);
         let place = SourcePlace {
             source,
             until_ms,
-            serves,
+            since_ms: same.map_or(now_ms, |before| before.since_ms),
+            serves: asks.serves,
+            is_stale: same.is_some_and(|before| before.is_stale),
         };
-        *self.taken.entry(source).or_default() += 1;
+        if !place.is_stale {
+            *self.taken.entry(source).or_default() += 1;
+        }
         self.served_first += usize::from(place.is_served_first());
         self.places.insert(asks.node, place);
     }
@@ -318,6 +342,20 @@ mod tests {
         assert!(ask(&places, &asks(5, &[]), &[], 3_000 + PLACE_MS).is_ok());
         places.sweep(10 * PLACE_MS);
         assert!(places.0.lock().is_empty());
+    }
+
+    /// Whoever asks again and again, and never has it, keeps nobody out.
+    #[test]
+    fn places_that_are_held_for_long_do_not_count() {
+        let places = SourcePlaces::default();
+        for now_ms in (1_000..=70_000).step_by(3_000) {
+            for node in 1..=4 {
+                let source = ask(&places, &asks(node, &[]), &[], now_ms);
+                assert_eq!(source, Ok(ArtifactSource::Server));
+            }
+            let other = ask(&places, &asks(5, &[]), &[], now_ms);
+            assert_eq!(other.is_ok(), now_ms >= 1_000 + FRESH_MS, "{now_ms}");
+        }
     }
 
     #[test]

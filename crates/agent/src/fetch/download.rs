@@ -334,7 +334,9 @@ impl Download {
             let came = partial.length;
             match result {
                 Ok(()) if partial.is(self.wanted) => {
-                    if let Some(node) = givers.last() {
+                    if let FetchSource::Node(node) = self.sources.now().await
+                        && givers.iter().any(|giver| Arc::ptr_eq(giver, &node))
+                    {
                         tracing::info!(%digest, node = node.name(), "an artifact came from another node");
                     }
                     return partial.keep(&part, &self.path);

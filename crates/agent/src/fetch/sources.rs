@@ -69,12 +69,19 @@ impl Sources {
             return FetchSource::Server;
         };
         let mut state = self.state.lock().await;
+        let mut waits = false;
         loop {
             if let Some((source, _)) = &state.now {
                 return source.clone();
             }
             let wait = self.ask(bundle, &mut state).await;
             if state.now.is_none() {
+                if !waits {
+                    waits = true;
+                    tracing::info!(
+                        "waits until another node of this site has it, or the server has room: several fetch it already"
+                    );
+                }
                 let jitter: f64 = rand::random_range(0.5..1.5);
                 tokio::time::sleep(wait.mul_f64(jitter)).await;
             }

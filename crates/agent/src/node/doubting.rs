@@ -23,8 +23,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// How long a member may take to answer: its software accepts the question.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// How long a connection may take to come about.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a member may take to answer: its software accepts the question, behind others that came before.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// How often it is looked what is to be asked while something is in doubt.
 const LOOK: Duration = Duration::from_millis(500);
@@ -135,10 +138,14 @@ impl Doubting {
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = question.encode(&mut bytes);
-        let Ok(Ok(stream)) = timeout(ANSWER_LIMIT, connect(at, &bytes[..length])).await else {
-            return WhoListens::Nobody;
+        let stream = match timeout(CONNECT_LIMIT, connect(at, &bytes[..length])).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_)) => return WhoListens::Nobody,
+            // Where connections queue up the kernel takes no more.
+            Err(_) => return WhoListens::Silent,
         };
         match timeout(ANSWER_LIMIT, answer(stream)).await {
+            Err(_) => WhoListens::Silent,
             Ok(Some(answer))
                 if (answer.system, answer.question) == (identity.system, Some(number)) =>
             {

@@ -59,7 +59,9 @@ pub(super) async fn source(
             .get(&node)
             .ok_or_else(|| unknown_node(&node.to_string()))?;
         let what = (site(fact).to_owned(), request.manifest_sha256.clone());
-        if request.done {
+        // Of what is not published nobody has anything, and nothing is noted.
+        let is_published = state.is_published(&request.manifest_sha256);
+        if request.done || !is_published {
             app.sources.end(&what, node);
             return Ok(Json(server));
         }

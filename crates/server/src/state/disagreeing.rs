@@ -11,6 +11,12 @@ impl SystemState {
         Some(&published.summary.manifest_sha256)
     }
 
+    /// Whether this is the digest of something that is published here.
+    pub(crate) fn is_published(&self, digest: &str) -> bool {
+        let mut published = self.revisions.values();
+        published.any(|revision| revision.summary.manifest_sha256 == digest)
+    }
+
     /// The digests of every version, from revision 1 on.
     pub(super) fn digests(&self) -> BTreeMap<Version, Vec<String>> {
         let mut digests: BTreeMap<Version, Vec<String>> = BTreeMap::new();
