@@ -251,6 +251,11 @@ pub(super) fn has_postgres() -> bool {
     Path::new("/usr/lib/postgresql/15/bin/postgres").exists()
 }
 
+/// Whether Debian's docker-registry is installed.
+pub(super) fn has_registry() -> bool {
+    Path::new("/usr/bin/docker-registry").exists()
+}
+
 /// Whether both versions of json-server are there.
 pub(super) fn has_json_server(workspace: &Workspace) -> bool {
     let installed = |version: &str| {

@@ -236,7 +236,9 @@ impl Issuer {
                 name.escape_debug()
             )));
         }
-        let expires_at_s = claims["exp"].as_u64().unwrap_or(0).saturating_add(LEEWAY_S);
+        // A number of seconds, which may have a fraction (RFC 7519, section 2).
+        let expires_at_s = claims["exp"].as_f64().unwrap_or(0.0).max(0.0) as u64;
+        let expires_at_s = expires_at_s.saturating_add(LEEWAY_S);
         let role = text(&self.role)?;
         let found = Role::ALL.into_iter().find(|known| known.as_str() == role);
         match found {
@@ -265,7 +267,10 @@ fn chosen<'k>(keys: &'k JwkSet, named: Option<&str>) -> Result<&'k Jwk, ClaimErr
 
 /// What keeps a name from being that of somebody whom an issuer names: people must be able to tell it from others at sight.
 fn fault_of(name: &str) -> Option<&'static str> {
-    if RESERVED.contains(&name) {
+    let is_a_principal = ["node:", "operator:"]
+        .iter()
+        .any(|kind| name.starts_with(kind));
+    if RESERVED.contains(&name) || is_a_principal {
         return Some("has not a name that Upstart gives itself");
     }
     if name.starts_with('-') || !name.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -39,7 +39,7 @@ struct Step {
     is_demo: bool,
 }
 
-const STEPS: [Step; 20] = [
+const STEPS: [Step; 21] = [
     Step {
         name: "format",
         work: format,
@@ -93,6 +93,11 @@ const STEPS: [Step; 20] = [
     Step {
         name: "demo postgres",
         work: demo_postgres,
+        is_demo: true,
+    },
+    Step {
+        name: "demo registry",
+        work: demo_registry,
         is_demo: true,
     },
     Step {
@@ -279,6 +284,18 @@ fn demo_postgres(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()>
         return Ok(());
     }
     let arguments = ["demo", "--database", "postgres", "--short", "--json"];
+    xtask(workspace, &arguments)?;
+    tally.pass();
+    Ok(())
+}
+
+/// Servers whose artifacts are in an OCI registry, in its short form; without docker-registry this cannot run.
+fn demo_registry(workspace: &Workspace, tally: &mut Tally) -> anyhow::Result<()> {
+    if !install::has_registry() {
+        tally.skip("demo registry", "docker-registry is not installed");
+        return Ok(());
+    }
+    let arguments = ["demo", "--registry", "oci", "--short", "--json"];
     xtask(workspace, &arguments)?;
     tally.pass();
     Ok(())

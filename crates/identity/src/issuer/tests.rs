@@ -99,6 +99,11 @@ fn whom_the_issuer_names_is_an_operator_with_the_role_that_its_rules_give() {
     let admin = with("groups", json!(["upstart-admins"]));
     let claimed = issuer.check(&key.signed(&admin), &keys).expect("let in");
     assert_eq!(claimed.role, Role::Admin);
+    // Seconds may have a fraction.
+    let end = now() + 600;
+    let odd = with("exp", json!(end as f64 + 0.5));
+    let claimed = issuer.check(&key.signed(&odd), &keys).expect("let in");
+    assert_eq!(claimed.expires_at_ms, (end + 30) * 1_000);
 }
 
 #[test]
@@ -118,6 +123,7 @@ fn whatever_is_not_as_it_must_be_lets_nobody_in_and_says_why() {
         (with("email", json!("ann\nbob")), "cannot be an operator's"),
         (with("email", json!("")), "cannot be an operator's"),
         (with("email", json!("server")), "cannot be an operator's"),
+        (with("email", json!("node:n1")), "cannot be an operator's"),
         (with("email", json!("--json")), "cannot be an operator's"),
         (with("email", json!("zo\u{435}")), "cannot be an operator's"),
         (with("exp", json!(now() - 31)), "has expired"),
