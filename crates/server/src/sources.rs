@@ -101,12 +101,12 @@ impl SourcePlaces {
     }
 
     /// The node does not fetch any more. One that fetched from the server and will serve others keeps its place for a while: nobody else is to
-    /// take it before that node has reported that it has the bundle.
+    /// take it before that node has reported that it has the bundle. So does one that has held a place for long, which is not to begin anew.
     pub(crate) fn end(&self, what: &FetchedThere, node: NodeId) {
         let mut all = self.0.lock();
         if let Some(fetchers) = all.get_mut(what) {
             let place = fetchers.places.get(&node);
-            if !place.is_some_and(SourcePlace::is_served_first) {
+            if !place.is_some_and(|place| place.is_served_first() || place.is_stale) {
                 fetchers.leave(node);
             }
             fetchers.waiting.remove(&node);
@@ -356,6 +356,12 @@ mod tests {
             let other = ask(&places, &asks(5, &[]), &[], now_ms);
             assert_eq!(other.is_ok(), now_ms >= 1_000 + FRESH_MS, "{now_ms}");
         }
+        // To end and to begin anew does not make them count again.
+        for node in 1..=4 {
+            places.end(&what(), NodeId(node));
+            assert!(ask(&places, &asks(node, &[]), &[], 71_000).is_ok());
+        }
+        assert!(ask(&places, &asks(6, &[]), &[], 71_000).is_ok());
     }
 
     #[test]
