@@ -2,6 +2,7 @@
 
 use super::super::{DocumentStore, StoredDocument};
 use super::manifest::{DOCUMENTS_TYPE, JSON_TYPE, layer, title};
+use super::trouble::asked;
 use super::{Registry, RegistryArtifacts, manifest};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,14 +37,14 @@ impl DocumentStore for RegistryArtifacts {
         let Some(layer) = registry.named().await?.remove(name) else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
-        let (reference, digest) = (registry.reference(TAG), layer.digest.as_str());
+        let (reference, digest) = (&registry.reference(TAG), layer.digest.as_str());
         // Checked against its digest.
-        let pulled = registry
-            .quick
-            .pull_blob(&reference, &digest, &mut bytes)
-            .await;
-        Ok(registry.there(pulled)?.map(|()| StoredDocument {
+        let pulled = asked(|| async move {
+            let mut bytes = Vec::new();
+            let pulled = registry.quick.pull_blob(reference, &digest, &mut bytes);
+            pulled.await.map(|()| bytes)
+        });
+        Ok(registry.there(pulled.await)?.map(|bytes| StoredDocument {
             bytes,
             tag: Some(layer.digest),
         }))

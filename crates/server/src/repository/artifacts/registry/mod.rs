@@ -30,7 +30,7 @@ use oci_client::{Client, Reference};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use trouble::RegistryTrouble;
+use trouble::{RegistryTrouble, asked};
 use upload::RegistryUpload;
 
 /// How long a connection may take to open.
@@ -127,10 +127,9 @@ impl Registry {
     /// The manifest under a tag; none when it is not there.
     async fn manifest(&self, tag: &str) -> io::Result<Option<OciImageManifest>> {
         let reference = self.reference(tag);
-        let pulled = self
-            .client
-            .pull_manifest_raw(&reference, &self.login, &[OCI_IMAGE_MEDIA_TYPE])
-            .await;
+        let kinds = &[OCI_IMAGE_MEDIA_TYPE];
+        let pull = || (self.client).pull_manifest_raw(&reference, &self.login, kinds);
+        let pulled = asked(pull).await;
         let Some((bytes, _)) = self.there(pulled)? else {
             return Ok(None);
         };
@@ -147,33 +146,39 @@ impl Registry {
     async fn hold(&self, tag: &str, manifest: &OciImageManifest) -> io::Result<()> {
         let reference = self.reference(tag);
         let whole = manifest.clone().into();
-        let first = self.quick.push_manifest(&reference, &whole).await;
+        let push = || self.quick.push_manifest(&reference, &whole);
+        let first = asked(push).await;
         if !first.as_ref().is_err_and(RegistryTrouble::is_of_content) {
             return first.map(drop).map_err(|error| self.told(error));
         }
         // The first manifest in a registry: what all have for their configuration is not there yet.
         let empty = Bytes::from_static(manifest::EMPTY);
         self.push(Digest::of(&empty), empty).await?;
-        let second = self.quick.push_manifest(&reference, &whole).await;
-        second.map(drop).map_err(|error| self.told(error))
+        asked(push)
+            .await
+            .map(drop)
+            .map_err(|error| self.told(error))
     }
 
     /// Stores a small blob, which is not empty, and which no manifest names yet.
     async fn push(&self, digest: Digest, bytes: Bytes) -> io::Result<()> {
         let name = blob_name(digest);
         let reference = self.reference(documents::TAG);
-        let pushed = self.quick.push_blob(&reference, bytes, &name).await;
-        pushed.map(drop).map_err(|error| self.told(error))
+        let push = || self.quick.push_blob(&reference, bytes.clone(), &name);
+        asked(push)
+            .await
+            .map(drop)
+            .map_err(|error| self.told(error))
     }
 
     /// So many bytes of a blob from this one on; none when it is not there.
     async fn blob(&self, digest: Digest, first: u64, count: u64) -> io::Result<Option<Body>> {
         let (reference, name) = (self.reference(documents::TAG), blob_name(digest));
-        let pulled = self
-            .quick
-            .pull_blob_stream_partial(&reference, name.as_str(), first, Some(count))
-            .await;
-        let stream = match self.there(pulled)? {
+        let pull = || {
+            let (blob, count) = (name.as_str(), Some(count));
+            (self.quick).pull_blob_stream_partial(&reference, blob, first, count)
+        };
+        let stream = match self.there(asked(pull).await)? {
             None => return Ok(None),
             // A registry without ranges sends everything.
             Some(BlobResponse::Full(whole)) => return Ok(Some(part(whole, first, count))),
@@ -219,7 +224,7 @@ impl ArtifactStore for RegistryArtifacts {
         let Self(registry) = self;
         let (name, tag) = (blob_name(digest), tag_of(digest));
         let reference = registry.reference(documents::TAG);
-        let is_there = registry.quick.blob_exists(&reference, &name);
+        let is_there = asked(|| registry.quick.blob_exists(&reference, &name));
         // One that nothing holds may be gone at any time.
         let (held, is_there) = tokio::join!(registry.manifest(&tag), is_there);
         let is_there = is_there.map_err(|error| registry.told(error))?;
@@ -241,10 +246,8 @@ impl ArtifactStore for RegistryArtifacts {
         let Self(registry) = self;
         let (reference, name) = (registry.reference(documents::TAG), blob_name(digest));
         // Whoever wants it checks its digest, and says better what is wrong.
-        let pulled = registry
-            .quick
-            .pull_blob_stream_partial(&reference, name.as_str(), 0, None)
-            .await;
+        let pull = || (registry.quick).pull_blob_stream_partial(&reference, name.as_str(), 0, None);
+        let pulled = asked(pull).await;
         if pulled.as_ref().is_err_and(RegistryTrouble::is_of_nothing) {
             return Ok(self.size(digest).await?.map(|_| Vec::new()));
         }

@@ -8,7 +8,13 @@ use harness::OciRegistry;
 use http_body_util::BodyExt;
 use model::manifest::Digest;
 use oci_client::client::SizedStream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 /// The artifacts in this registry, asked without a login.
 pub(in crate::repository) async fn open(registry: &OciRegistry) -> RegistryArtifacts {
@@ -118,6 +124,89 @@ async fn a_registry_that_is_away_is_waited_for() {
     drop(frozen);
     putting.await;
     assert_eq!(store.size(other).await.expect("answers"), Some(9 << 20));
+}
+
+/// Passes on what is said to a registry, and resets so many connections, each when the next question comes over it.
+async fn passing_on(registry: String, to_reset: Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("has an address");
+    tokio::spawn(async move {
+        loop {
+            let (caller, _) = listener.accept().await.expect("a caller");
+            let registry = TcpStream::connect(&registry).await.expect("connected");
+            tokio::spawn(pass_on(caller, registry, Arc::clone(&to_reset)));
+        }
+    });
+    address
+}
+
+async fn pass_on(
+    mut caller: TcpStream,
+    mut registry: TcpStream,
+    to_reset: Arc<AtomicUsize>,
+) -> std::io::Result<()> {
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            count = caller.read(&mut asked) => {
+                let one_less = |left: usize| left.checked_sub(1);
+                if to_reset.fetch_update(SeqCst, SeqCst, one_less).is_ok() {
+                    return caller.set_zero_linger();
+                }
+                match count? {
+                    0 => return Ok(()),
+                    count => registry.write_all(&asked[..count]).await?,
+                }
+            }
+            count = registry.read(&mut answered) => match count? {
+                0 => return Ok(()),
+                count => caller.write_all(&answered[..count]).await?,
+            },
+        }
+    }
+}
+
+/// A registry that was restarted, or a balancer before it, leaves connections behind that are reset at the next question.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_breaks_off_before_an_answer_is_asked_again() {
+    let test = "what_breaks_off_before_an_answer_is_asked_again";
+    let Some(registry) = OciRegistry::start(test) else {
+        return;
+    };
+    let address = registry.address();
+    let (host, name) = address["oci://".len()..].split_once('/').expect("a name");
+    let to_reset = Arc::new(AtomicUsize::new(0));
+    let between = passing_on(host.to_owned(), Arc::clone(&to_reset)).await;
+    let between = format!("oci://{between}/{name}");
+    let store = opened(&between, &LoginSurroundings::default()).await;
+    let reset_one = || to_reset.store(1, SeqCst);
+    let (digest, bytes) = suite::content(1_000);
+    reset_one();
+    suite::put(&store, digest, &bytes).await;
+    reset_one();
+    assert_eq!(store.size(digest).await.expect("answers"), Some(1_000));
+    reset_one();
+    let whole = store.whole(digest).await.expect("answers");
+    assert!(whole.expect("there") == bytes);
+    reset_one();
+    let part = store.read(digest, 1, 2).await.expect("answers");
+    let part = part.expect("there").collect().await.expect("comes");
+    assert!(part.to_bytes() == bytes[1..3]);
+    reset_one();
+    let documents = vec![("a.json".to_owned(), Some(b"1".to_vec()))];
+    store.replace(documents, &[]).await.expect("replaced");
+    reset_one();
+    let document = store.document("a.json").await.expect("answers");
+    assert_eq!(document.expect("there").bytes, b"1");
+    assert_eq!(
+        to_reset.load(SeqCst),
+        0,
+        "each question was broken off once"
+    );
+    // Whatever breaks off each time is told.
+    to_reset.store(usize::MAX, SeqCst);
+    let told = store.whole(digest).await.expect_err("never answers");
+    assert!(told.to_string().contains("does not answer"), "{told}");
 }
 
 /// What a registry keeps may be damaged under it; what it has lost is put back by uploading it again.

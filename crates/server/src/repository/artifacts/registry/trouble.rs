@@ -18,6 +18,10 @@ pub(super) trait RegistryTrouble {
     /// Whether something is empty, so that there is no part of it.
     fn is_of_nothing(&self) -> bool;
 
+    /// Whether the connection broke before an answer came, which says nothing about the registry: one that has been restarted leaves
+    /// connections behind that were kept for the next question.
+    fn is_broken_off(&self) -> bool;
+
     /// The answer's HTTP status, where there is one.
     fn status(&self) -> Option<u16>;
 }
@@ -37,6 +41,13 @@ impl RegistryTrouble for OciDistributionError {
 
     fn is_of_nothing(&self) -> bool {
         self.status() == Some(416)
+    }
+
+    fn is_broken_off(&self) -> bool {
+        let Self::RequestError(error) = self else {
+            return false;
+        };
+        error.is_request() && !error.is_connect() && !error.is_timeout()
     }
 
     fn status(&self) -> Option<u16> {
@@ -59,6 +70,22 @@ impl RegistryTrouble for OciDistributionError {
             _ => None,
         }
     }
+}
+
+/// Asks, and asks again where the connection broke off; what is asked may be done twice. More than two connections are seldom kept.
+pub(super) async fn asked<T, F>(ask: impl Fn() -> F) -> Result<T, OciDistributionError>
+where
+    F: Future<Output = Result<T, OciDistributionError>>,
+{
+    for _ in 0..2 {
+        match ask().await {
+            Err(error) if error.is_broken_off() => {
+                tracing::debug!(%error, "the connection to the registry broke off, asking again");
+            }
+            other => return other,
+        }
+    }
+    ask().await
 }
 
 impl Registry {
