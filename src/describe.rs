@@ -108,7 +108,10 @@ pub(crate) fn remark(node: &NodeFact, now_ms: u64) -> String {
     parts.extend(status.reason.clone());
     parts.extend(node.report.remarks.iter().cloned());
     if let Some(until) = status.until_ms.filter(|until| *until > now_ms) {
-        parts.push(format!("for {} more", output::duration(until - now_ms)));
+        parts.push(format!(
+            "for at least {} more",
+            output::duration(until - now_ms)
+        ));
     }
     let text = parts.join("; ");
     match next_step(node) {

@@ -17,6 +17,17 @@ from = 2
 classes = ['old']
 [class.storage]
 [class.storage.schedule]
+[[class.storage.schedule.windows]]
+start = '22:00'
+length = '6h'
+zone = 'site'
+[[class.storage.schedule.waves]]
+nodes = 'has(attributes.site)'
+share = '5%'
+[[class.storage.schedule.freeze]]
+from = '2026-12-20'
+until = '2027-01-03T06:00'
+zone = 'Europe/Berlin'
 [class.storage.software]
 command = ['true']
 [class.storage.service.data]
@@ -50,7 +61,7 @@ command = ['true']
 ";
 
 /// Where each kind of table is described in the schema, and its header in the file.
-const SECTIONS: [(&str, &str); 17] = [
+const SECTIONS: [(&str, &str); 20] = [
     ("", ""),
     ("/definitions/settings", "[settings]\n"),
     (
@@ -60,6 +71,12 @@ const SECTIONS: [(&str, &str); 17] = [
     ("/properties/removed", "[removed]\n"),
     ("/definitions/class", "[class.storage]\n"),
     ("/definitions/schedule", "[class.storage.schedule]\n"),
+    (
+        "/definitions/window",
+        "[[class.storage.schedule.windows]]\n",
+    ),
+    ("/definitions/wave", "[[class.storage.schedule.waves]]\n"),
+    ("/definitions/freeze", "[[class.storage.schedule.freeze]]\n"),
     ("/definitions/software", "[class.storage.software]\n"),
     ("/definitions/service", "[class.storage.service.data]\n"),
     (

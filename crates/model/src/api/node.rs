@@ -212,7 +212,7 @@ pub struct NodeStatus {
     pub target_revision: Option<Revision>,
     /// Why it waits or is blocked, for people.
     pub reason: Option<String>,
-    /// Until when it waits, when that is known.
+    /// Until when it waits at the earliest, where that is known.
     pub until_ms: Option<u64>,
     /// How far the present long step has come.
     pub progress: Option<Progress>,

@@ -46,7 +46,7 @@ pub enum VerdictAnswer {
         to: Version,
         /// Every part of the schedule that waits; at least one.
         reasons: Vec<WaitCause>,
-        /// When it is over, by the server's clock, when that is known.
+        /// When it can be over at the earliest, by the server's clock, where that is known.
         until_ms: Option<u64>,
         /// How soon it is worth asking again.
         ask_again_ms: u64,

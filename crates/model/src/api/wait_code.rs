@@ -31,5 +31,13 @@ named! {
         Failing = "failing",
         /// As many nodes are unavailable as may be (`max_unavailable`).
         Limit = "limit",
+        /// Nodes of a wave that comes first are not there yet, or not healthy (`waves`).
+        Wave = "wave",
+        /// No window of the schedule is open (`windows`).
+        NoWindow = "no_window",
+        /// The schedule lets nobody begin for a while (`freeze`).
+        Frozen = "frozen",
+        /// The schedule's times are those of the node's site, and the node does not say in which zone that is.
+        NoZone = "no_zone",
     }
 }

@@ -22,6 +22,8 @@ pub struct ClassTally {
     there: BTreeMap<Revision, ThereTally>,
     /// Back from it, by the revision that they have tried.
     blocked: BTreeMap<Revision, NodeNameSet>,
+    /// Holding a permit.
+    leaving: NodeNameSet,
 }
 
 /// Nodes at a version, by how their software is.
@@ -72,6 +74,9 @@ impl ClassTally {
                 self.there.remove(&runs);
             }
         }
+        if node.has_permit {
+            self.leaving.set(&node.name, is_in);
+        }
         if let Some(tried) = node.blocked_on.filter(|tried| tried.version == version) {
             let names = self.blocked.entry(tried.revision).or_default();
             names.set(&node.name, is_in);
@@ -96,6 +101,22 @@ impl ClassTally {
         let older = self.there.range(..revision).map(|(_, there)| &there.all);
         let all = std::iter::once(&self.behind).chain(older);
         SomeNodes::of(all, self.all, &but.name)
+    }
+
+    /// How many, but for one, are there in this revision or a later one, or on their way.
+    pub fn begun(&self, revision: Revision, but: &CountedNode) -> usize {
+        let there = || self.there.range(revision..).map(|(_, there)| &there.all);
+        let is_there = |name: &Arc<str>| there().any(|names| names.has(name));
+        let leaving = self.leaving.iter();
+        let leaving = leaving.filter(|name| **name != but.name && !is_there(name));
+        leaving.count() + self.there(revision, but)
+    }
+
+    /// How many, but for one, are there in this revision or a later one.
+    pub fn there(&self, revision: Revision, but: &CountedNode) -> usize {
+        let there = self.there.range(revision..).map(|(_, there)| &there.all);
+        let others = there.map(|names| names.len() - usize::from(names.has(&but.name)));
+        others.sum()
     }
 
     /// Those, but for one, that are there, and have not shown that they are healthy, or are so no longer.

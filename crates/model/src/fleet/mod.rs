@@ -25,6 +25,8 @@ pub struct ClassSeat {
     pub class: Arc<str>,
     /// The group in which that version's schedule limits how many are unavailable; none where it does not.
     pub group: Option<Arc<str>>,
+    /// The wave of that version's schedule that takes the node, counted from 0; none where none does.
+    pub wave: Option<usize>,
 }
 
 /// A node's class at every version that has one for it.
@@ -133,6 +135,7 @@ pub struct Fleet {
     answering: BTreeMap<Version, NodeNameSet>,
     classes: BTreeMap<(Version, Arc<str>), ClassTally>,
     groups: BTreeMap<(Version, Arc<str>), GroupTally>,
+    waves: BTreeMap<(Version, Arc<str>, usize), ClassTally>,
     standings: Standings,
 }
 
@@ -193,6 +196,9 @@ impl Fleet {
         }
         for (version, seat) in node.seats.iter() {
             self.count_in_class((*version, Arc::clone(&seat.class)), node, is_in);
+            if let Some(wave) = seat.wave {
+                self.count_in_wave((*version, Arc::clone(&seat.class), wave), node, is_in);
+            }
             if let Some(group) = &seat.group {
                 self.count_in_group((*version, Arc::clone(group)), node, is_in);
             }
@@ -204,6 +210,14 @@ impl Fleet {
         tally.count(at.0, node, is_in);
         if tally.is_empty() {
             self.classes.remove(&at);
+        }
+    }
+
+    fn count_in_wave(&mut self, at: (Version, Arc<str>, usize), node: &CountedNode, is_in: bool) {
+        let tally = self.waves.entry(at.clone()).or_default();
+        tally.count(at.0, node, is_in);
+        if tally.is_empty() {
+            self.waves.remove(&at);
         }
     }
 
@@ -234,6 +248,17 @@ impl Fleet {
     /// A class at a version.
     pub fn class(&self, version: Version, class: &str) -> Option<&ClassTally> {
         self.classes.get(&(version, Arc::from(class)))
+    }
+
+    /// A wave of a class at a version, counted from 0; none where it takes nobody.
+    pub fn wave(&self, version: Version, class: &str, wave: usize) -> Option<&ClassTally> {
+        self.waves.get(&(version, Arc::from(class), wave))
+    }
+
+    /// How many nodes a group has, those among them that were not heard for long.
+    pub fn group_len(&self, version: Version, group: &str) -> usize {
+        let tally = self.groups.get(&(version, Arc::from(group)));
+        tally.map_or(0, |tally| tally.all)
     }
 
     /// The unavailable nodes of a group, but for one, each with why.

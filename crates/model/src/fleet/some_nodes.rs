@@ -27,6 +27,14 @@ impl NodeNameSet {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    pub(super) fn has(&self, name: &Arc<str>) -> bool {
+        self.0.contains(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter()
+    }
 }
 
 /// How many nodes, of how many, and the names of a few.

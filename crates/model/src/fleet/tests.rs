@@ -33,7 +33,8 @@ fn node(number: u32) -> impl Strategy<Value = CountedNode> {
                 _ => Arc::from(format!("new-{class}")),
             };
             let group = grouped.then(|| Arc::clone(&class));
-            (Version(version), ClassSeat { class, group })
+            let wave = None;
+            (Version(version), ClassSeat { class, group, wave })
         });
         CountedNode {
             name: Arc::from(format!("n{number}")),

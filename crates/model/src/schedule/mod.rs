@@ -1,22 +1,30 @@
 //! When a node may upgrade: a table of parts, each of which must agree. Pure over the nodes as they
 //! are counted, what people have said, and the time.
 
+mod calendar;
 mod gate;
 mod leap;
 mod parts;
 mod reason;
 mod rolling;
+mod share;
 #[cfg(test)]
 mod tests;
+mod times;
+mod waves;
 mod written;
 
+pub use calendar::{Calendar, CalendarAnswer, Freeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone};
 pub use leap::leap;
 pub use reason::{UpgradeGoal, WaitReason};
+pub use share::{NodeLimit, Share};
+pub use waves::{NodePredicate, Wave};
 pub use written::{After, Rolling, Schedule, ScheduleError};
 
 use crate::api::{Approval, Pause, UpgradeSummary};
 use crate::fleet::{ClassSeat, CountedNode, Fleet};
 use crate::ids::{Revision, Version};
+use std::collections::BTreeMap;
 
 /// A schedule's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +35,7 @@ pub enum Verdict {
     Wait {
         /// Why, in the order of the parts; at least one.
         reasons: Vec<WaitReason>,
-        /// When it is worth asking again, by the server's clock, when that is known.
+        /// The earliest moment at which it can end, by the server's clock; none where only what others do decides.
         until_ms: Option<u64>,
     },
 }
@@ -55,6 +63,8 @@ pub struct Facts<'a> {
     pub require_staged: bool,
     /// How many nodes of its group have waited longer than it for room, and still do; counted up to the limit.
     pub before_it: usize,
+    /// The asking node's attributes.
+    pub attributes: &'a BTreeMap<String, String>,
     /// The server's clock.
     pub now_ms: u64,
 }
@@ -94,27 +104,28 @@ enum Opinion {
     Wait {
         /// Why.
         reason: WaitReason,
-        /// When it is worth asking again, by the server's clock, when that is known.
+        /// The earliest moment at which it can end, by the server's clock; none where only what others do decides.
         until_ms: Option<u64>,
     },
 }
 
 /// Every part, in the order in which their reasons are told.
-const PARTS: [SchedulePart; 8] = [
+const PARTS: [SchedulePart; 9] = [
     gate::not_withdrawn,
     gate::not_paused,
     gate::not_blocked,
     gate::all_staged,
     parts::after_classes,
+    waves::in_turn,
     parts::soaked,
     parts::approved,
     rolling::within_limit,
 ];
 
-/// May the node begin? Go only if every part says so; a wait tells the reasons of all parts that wait, and until when if all know it.
+/// May the node begin? Go only if every part says so; a wait tells the reasons of all parts that wait, and when it can end at the earliest.
 pub fn evaluate(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
     let mut reasons = Vec::new();
-    let mut until_ms = Some(0);
+    let mut until_ms = None;
     for part in PARTS {
         if let Opinion::Wait {
             reason,
@@ -122,12 +133,16 @@ pub fn evaluate(schedule: &Schedule, facts: &Facts<'_>) -> Verdict {
         } = part(schedule, facts)
         {
             reasons.push(reason);
-            until_ms = until_ms.zip(its).map(|(a, b): (u64, u64)| a.max(b));
+            until_ms = until_ms.max(its);
         }
     }
+    let times = times::Times::of(schedule, facts.attributes);
+    reasons.extend(times.reason(facts.now_ms));
     if reasons.is_empty() {
         return Verdict::Go;
     }
+    // Whatever else ends by then, a node begins at a time at which it may.
+    let until_ms = times.earliest(until_ms, facts.now_ms);
     Verdict::Wait { reasons, until_ms }
 }
 

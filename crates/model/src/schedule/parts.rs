@@ -65,7 +65,7 @@ pub(super) fn soaked(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
 }
 
 /// Waits until the last of these nodes has been well for `soak_ms`.
-fn soak(facts: &Facts<'_>, since_ms: Option<u64>, soak_ms: u64, who: &str) -> Opinion {
+pub(super) fn soak(facts: &Facts<'_>, since_ms: Option<u64>, soak_ms: u64, who: &str) -> Opinion {
     let until_ms = since_ms.map(|since_ms| since_ms.saturating_add(soak_ms));
     match until_ms {
         Some(until_ms) if facts.now_ms < until_ms => Opinion::Wait {

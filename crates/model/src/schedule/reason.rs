@@ -1,5 +1,6 @@
 //! Why a node waits, as data; [`Display`](std::fmt::Display) has the words.
 
+use super::ZONE_ATTRIBUTE;
 use crate::api::WaitCode;
 use crate::fleet::SomeNodes;
 use crate::ids::{Revision, Version};
@@ -83,11 +84,37 @@ pub enum WaitReason {
     /// As many are unavailable as may be.
     Limit {
         /// How many may be.
-        max_unavailable: u32,
+        max_unavailable: usize,
         /// In which group.
         group: String,
         /// Who is.
         nodes: SomeNodes,
+    },
+    /// Nodes of a wave that comes first are not there yet, or have not shown that they are healthy.
+    Wave {
+        /// Which, counted from 1.
+        wave: usize,
+        /// Where they are to be.
+        goal: UpgradeGoal,
+        /// Who is not.
+        nodes: SomeNodes,
+    },
+    /// No window is open.
+    NoWindow {
+        /// When nodes may begin again, on the clock of the window's zone.
+        opens: String,
+    },
+    /// Nobody begins for a while.
+    Frozen {
+        /// Why.
+        reason: String,
+        /// When nodes may begin again, on the clock of the freeze's zone.
+        ends: String,
+    },
+    /// The times at which it may begin are those of its site's zone, and it does not say which that is.
+    NoZone {
+        /// What its attribute says; none where it has none.
+        found: Option<String>,
     },
 }
 
@@ -108,6 +135,10 @@ impl WaitReason {
             Self::NotApproved(_) => WaitCode::NotApproved,
             Self::Failing { .. } => WaitCode::Failing,
             Self::Limit { .. } => WaitCode::Limit,
+            Self::Wave { .. } => WaitCode::Wave,
+            Self::NoWindow { .. } => WaitCode::NoWindow,
+            Self::Frozen { .. } => WaitCode::Frozen,
+            Self::NoZone { .. } => WaitCode::NoZone,
         }
     }
 
@@ -119,14 +150,18 @@ impl WaitReason {
             | Self::NotYetAt { nodes, .. }
             | Self::NotYetHealthy { nodes, .. }
             | Self::Failing { nodes, .. }
-            | Self::Limit { nodes, .. } => Some(nodes),
+            | Self::Limit { nodes, .. }
+            | Self::Wave { nodes, .. } => Some(nodes),
             Self::Withdrawn(_)
             | Self::NotPublished(_)
             | Self::NotNewest { .. }
             | Self::Fetches(_)
             | Self::Paused { .. }
             | Self::Soaks { .. }
-            | Self::NotApproved(_) => None,
+            | Self::NotApproved(_)
+            | Self::NoWindow { .. }
+            | Self::Frozen { .. }
+            | Self::NoZone { .. } => None,
         }
     }
 }
@@ -154,6 +189,25 @@ impl WaitReason {
             _ => Ok(()),
         }
     }
+
+    /// The words for what the calendar says.
+    fn of_the_calendar(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWindow { opens } => write!(f, "waits for the window that opens {opens}"),
+            Self::Frozen { reason, ends } => {
+                write!(f, "frozen: {reason}; nodes may begin again {ends}")
+            }
+            Self::NoZone { found: Some(found) } => write!(
+                f,
+                "its attribute `{ZONE_ATTRIBUTE}` says `{found}`, which is no zone; the schedule's times are those of its site: give its agent `--attribute {ZONE_ATTRIBUTE}=Europe/Berlin` or the like"
+            ),
+            Self::NoZone { found: None } => write!(
+                f,
+                "has no attribute `{ZONE_ATTRIBUTE}`; the schedule's times are those of its site: give its agent `--attribute {ZONE_ATTRIBUTE}=Europe/Berlin` or the like"
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The command that lets blocked nodes try again, ready to copy where it is one node.
@@ -173,6 +227,9 @@ impl fmt::Display for WaitReason {
             | Self::NotNewest { .. }
             | Self::Fetches(_)
             | Self::Paused { .. } => self.of_the_plan(f),
+            Self::NoWindow { .. } | Self::Frozen { .. } | Self::NoZone { .. } => {
+                self.of_the_calendar(f)
+            }
             Self::Blocked { goal, nodes } => write!(
                 f,
                 "{goal} has failed and is blocked at {nodes}; next: {}, or `upstart publish DIR --revise`",
@@ -192,6 +249,10 @@ impl fmt::Display for WaitReason {
                 f,
                 "waits for {} to settle at {goal}; not yet: {nodes}",
                 classes.join(", ")
+            ),
+            Self::Wave { wave, goal, nodes } => write!(
+                f,
+                "waits for wave {wave} to be settled and healthy at {goal}; not yet: {nodes}"
             ),
             Self::NotYetHealthy {
                 classes,

@@ -10,11 +10,14 @@ pub(super) fn within_limit(schedule: &Schedule, facts: &Facts<'_>) -> Opinion {
         return Opinion::Go;
     };
     let nodes = facts.fleet.absent(facts.version, group, facts.asking);
-    if nodes.count + facts.before_it < rolling.max_unavailable as usize {
+    // Nodes that are away count, so that an outage leaves the limit as it is.
+    let all = facts.fleet.group_len(facts.version, group);
+    let max_unavailable = rolling.max_unavailable.of(all);
+    if nodes.count + facts.before_it < max_unavailable {
         return Opinion::Go;
     }
     wait(WaitReason::Limit {
-        max_unavailable: rolling.max_unavailable,
+        max_unavailable,
         group: group.to_owned(),
         nodes,
     })

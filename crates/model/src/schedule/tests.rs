@@ -1,10 +1,14 @@
 //! Each part by itself, and all together.
 
+mod times;
+mod waves;
+
 use super::*;
 use crate::api::{ChildState, NodeFact, NodeReport};
+use crate::expression::NodeScope;
 use crate::fleet::ClassSeat;
 use crate::ids::{NodeId, Place};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 fn schedule(text: &str) -> Schedule {
@@ -67,7 +71,7 @@ fn system(nodes: Vec<NodeFact>) -> System {
 }
 
 /// Every node in its class at versions 1 to 4, in a group by its attribute `half` where it has that.
-fn fleet(system: &System) -> Fleet {
+fn fleet(system: &System, schedule: &Schedule) -> Fleet {
     let mut fleet = Fleet::default();
     for fact in &system.nodes {
         let class: Arc<str> = Arc::from(fact.class.as_str());
@@ -79,6 +83,11 @@ fn fleet(system: &System) -> Fleet {
         let seat = ClassSeat {
             class,
             group: Some(group),
+            wave: schedule.wave_of(&NodeScope {
+                name: fact.name.clone(),
+                class: fact.class.clone(),
+                attributes: fact.attributes.clone(),
+            }),
         };
         let seats = (1..=4).map(|version| (Version(version), seat.clone()));
         let has_permit = system.permits.contains(&fact.node);
@@ -90,7 +99,7 @@ fn fleet(system: &System) -> Fleet {
 
 /// What the schedule says to node 1.
 fn judge(schedule: &Schedule, system: &System, now_ms: u64, revision: u32, mends: bool) -> Verdict {
-    let fleet = fleet(system);
+    let fleet = fleet(system, schedule);
     let facts = Facts {
         upgrade: Some(&system.upgrade),
         paused: system.paused.as_ref(),
@@ -102,6 +111,7 @@ fn judge(schedule: &Schedule, system: &System, now_ms: u64, revision: u32, mends
         mends,
         require_staged: !mends,
         before_it: system.before_it,
+        attributes: &system.nodes[0].attributes,
         now_ms,
     };
     evaluate(schedule, &facts)
@@ -387,8 +397,12 @@ fn all_parts_must_agree_and_the_longest_wait_counts() {
         (reason.matches("the soak time").count(), until_ms),
         (2, Some(1_900))
     );
+    // When the limit has room is for others to decide: not before the soak times are over, all the same.
     all.nodes[1].reachable = false;
-    assert_eq!(waits(ask(&both, &all, 1_001)).1, None);
+    let (reason, until_ms) = waits(ask(&both, &all, 1_001));
+    assert!(reason.contains("at most 1"), "{reason}");
+    assert_eq!(until_ms, Some(1_900));
+    assert_eq!(waits(ask(&both, &all, 1_900)).1, None);
 }
 
 #[test]
@@ -401,7 +415,7 @@ fn only_a_node_left_behind_by_its_class_leaps() {
             node(3, "a", third),
         ]);
         all.nodes[2].reachable = reachable;
-        let fleet = fleet(&all);
+        let fleet = fleet(&all, &Schedule::default());
         let asking = fleet.node(NodeId(1)).expect("it is counted");
         leap(&fleet, asking, &[Version(2), Version(3), Version(4)])
     };

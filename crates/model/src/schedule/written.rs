@@ -1,5 +1,8 @@
 //! The key `schedule` of a class as written, and what it says when it makes sense.
 
+use super::calendar::{Calendar, Freeze, Window};
+use super::share::NodeLimit;
+use super::waves::{self, Wave};
 use serde::{Deserialize, Serialize};
 
 /// When the nodes of a class may upgrade. Empty: at once, as soon as every reachable node has staged.
@@ -14,13 +17,17 @@ pub struct Schedule {
     pub soak_ms: u64,
     /// A person must approve.
     pub approval: bool,
+    /// At what times.
+    pub calendar: Calendar,
+    /// Some of its nodes first; then the next, and at last the rest.
+    pub waves: Vec<Wave>,
 }
 
 /// A limit of nodes that are unavailable at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rolling {
-    /// At least 1.
-    pub max_unavailable: u32,
+    /// So many, or a share of all nodes of the group or class, unreachable ones among them; one at least.
+    pub max_unavailable: NodeLimit,
     /// The limit holds for each value of this attribute apart; for the whole class when absent.
     pub group_by: Option<String>,
 }
@@ -49,6 +56,53 @@ pub enum ScheduleError {
     /// The list names nobody.
     #[error("`after` names no class; leave it out")]
     AfterNothing,
+    /// No window begins on no day.
+    #[error("`days` names no day, so that the window never opens; leave it out for every day")]
+    NoDay,
+    /// It is no share.
+    #[error(
+        "`{0}` is no share of nodes; write a number of nodes, or a share like `\"5%\"` or `\"12.5%\"`"
+    )]
+    Share(String),
+    /// Which nodes a wave takes cannot be read.
+    #[error("{0}")]
+    Wave(String),
+    /// Nobody would go before the others.
+    #[error("`at_most = 0` makes a wave without nodes; leave the wave out")]
+    EmptyWave,
+    /// Nobody would be left for the rest.
+    #[error("a wave takes every node unless it says which; add `nodes`, `share` or `at_most`")]
+    WaveOfAll,
+    /// There are too many.
+    #[error("a class has at most {0} waves")]
+    Waves(usize),
+    /// There is no such day.
+    #[error("`{0}` is no day; days are mon, tue, wed, thu, fri, sat and sun")]
+    Day(String),
+    /// It is no time of day.
+    #[error("`{0}` is no time of day; write it like `start = \"22:00\"`")]
+    Start(String),
+    /// It is no length.
+    #[error("`{0}` is no length of a window; write it like `length = \"6h 30m\"`, a week at most")]
+    Length(String),
+    /// It is no moment.
+    #[error(
+        "`{0}` is no moment on the clock of the zone; write it like `2026-12-20` or `2026-12-20T18:00`"
+    )]
+    Moment(String),
+    /// There is no such zone.
+    #[error(
+        "`{0}` is no zone; name one of the IANA's, like `Europe/Berlin` or `UTC`, or `site` for what each node's attribute `zone` says"
+    )]
+    Zone(String),
+    /// It ends before it begins.
+    #[error("a freeze from {from} until {until} ends before it begins")]
+    FreezeBackwards {
+        /// When it begins.
+        from: String,
+        /// When it ends.
+        until: String,
+    },
 }
 
 /// The keys as they stand in an upgrade file.
@@ -56,7 +110,7 @@ pub enum ScheduleError {
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    max_unavailable: Option<u32>,
+    max_unavailable: Option<NodeLimit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     group_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +121,12 @@ struct Written {
     soak_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     approval: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    windows: Vec<Window>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    freeze: Vec<Freeze>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    waves: Vec<Wave>,
 }
 
 impl TryFrom<Written> for Schedule {
@@ -75,7 +135,7 @@ impl TryFrom<Written> for Schedule {
     fn try_from(written: Written) -> Result<Self, ScheduleError> {
         let group_by = written.group_by;
         let rolling = match (written.max_unavailable, group_by) {
-            (Some(0), _) => return Err(ScheduleError::NothingUnavailable),
+            (Some(NodeLimit::Nodes(0)), _) => return Err(ScheduleError::NothingUnavailable),
             (None, Some(_)) => return Err(ScheduleError::GroupWithoutLimit),
             (None, None) => None,
             (Some(max_unavailable), group_by) => Some(Rolling {
@@ -97,6 +157,11 @@ impl TryFrom<Written> for Schedule {
             after,
             soak_ms: written.soak_ms.unwrap_or(0),
             approval: written.approval,
+            calendar: Calendar {
+                windows: written.windows,
+                freezes: written.freeze,
+            },
+            waves: waves::checked(written.waves)?,
         })
     }
 }
@@ -118,6 +183,9 @@ impl From<Schedule> for Written {
             after_soak_ms,
             soak_ms: (schedule.soak_ms > 0).then_some(schedule.soak_ms),
             approval: schedule.approval,
+            windows: schedule.calendar.windows,
+            freeze: schedule.calendar.freezes,
+            waves: schedule.waves,
         }
     }
 }

@@ -251,7 +251,7 @@ pub(crate) const CASES: &[Case] = &[
     Case(
         "[class.storage]\n",
         "[class.storage]\nschedule = { max_unavailable = \"one\" }\n",
-        "upgrade.toml:10:32: class.storage.schedule: invalid type: string \"one\", expected u32",
+        "upgrade.toml:10:32: class.storage.schedule: `one` is no share of nodes; write a number of nodes, or a share like `\"5%\"` or `\"12.5%\"`",
     ),
     Case(
         "[class.storage]\n",

@@ -3,7 +3,7 @@
 //! Permits that are not confirmed end by themselves; a permit's number is its fence: once ended or broken, it is refused for
 //! ever. Nobody leaves without a confirmation: what was paused, withdrawn or revised before it is not overtaken.
 
-use super::{Draft, known};
+use super::{Draft, known, verdicts};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::{Change, HeldPermit};
 use model::api::{EventKind, PermitFact, VerdictAnswer};
@@ -93,7 +93,8 @@ pub(super) fn confirm(
     Ok(held.fact)
 }
 
-/// Between the permit and its confirmation the system may have been paused, or the upgrade revised. Withdrawal ends permits.
+/// Between the permit and its confirmation the system may have been paused, the upgrade revised, or the last window closed. Withdrawal ends
+/// permits.
 fn may_still_leave(draft: &Draft<'_>, fact: &PermitFact) -> Result<(), RequestRefusal> {
     let refused = |detail: String| Err(refuse(Kind::PERMIT_REFUSED, detail));
     if let Some(pause) = &draft.state.paused {
@@ -109,7 +110,14 @@ fn may_still_leave(draft: &Draft<'_>, fact: &PermitFact) -> Result<(), RequestRe
             fact.version, fact.revision
         ));
     }
-    Ok(())
+    let nodes = (draft.state.nodes.get(&fact.node)).zip(draft.state.fleet.node(fact.node));
+    let closed = nodes.and_then(|(node, counted)| {
+        let schedule = verdicts::schedule_of(draft, counted, fact.version);
+        schedule.closed(&node.attributes, draft.now_ms())
+    });
+    closed.map_or(Ok(()), |reason| {
+        refused(format!("The node does not begin now: {reason}."))
+    })
 }
 
 /// Whether somebody holds a permit: where the database was set back, its number may have been given to another node.

@@ -80,7 +80,7 @@ pub(super) fn judge(
         return Ok(wait(draft, &question, &waiting, pause_ms(draft, fact)));
     }
     let schedule = question.schedule(draft);
-    let before_it = question.before_it(draft, limit(&schedule));
+    let before_it = question.before_it(draft, question.room(draft, &schedule));
     match question.judged(draft, &schedule, before_it) {
         Verdict::Go => {
             let group = question.group().unwrap_or_else(|| question.class());
@@ -137,14 +137,17 @@ impl AskedVerdict<'_> {
         self.seat()?.group.as_deref()
     }
 
-    /// The schedule of the node's class at the version; an empty one where it has none there.
     fn schedule(&self, draft: &Draft<'_>) -> Schedule {
-        let release = draft.state.history.release(self.to.version);
-        let seat = self.seat();
-        let class = release
-            .zip(seat)
-            .and_then(|(release, seat)| release.classes.get(&*seat.class));
-        class.map_or_else(Schedule::default, |class| class.schedule.clone())
+        schedule_of(draft, self.asking, self.to.version)
+    }
+
+    /// How many of its group may be unavailable at once; 0 where nothing limits that.
+    fn room(&self, draft: &Draft<'_>, schedule: &Schedule) -> usize {
+        let limited = schedule.rolling.as_ref().zip(self.group());
+        limited.map_or(0, |(rolling, group)| {
+            let all = draft.state.fleet.group_len(self.to.version, group);
+            rolling.max_unavailable.of(all)
+        })
     }
 
     /// How many have waited longer than it. Who is unavailable already takes no more room, and waits for nobody's turn.
@@ -160,7 +163,7 @@ impl AskedVerdict<'_> {
     /// How soon it is worth asking again.
     fn ask_again_ms(&self, draft: &Draft<'_>, schedule: &Schedule, waiting: &VerdictWait) -> u64 {
         let pause_ms = pause_ms(draft, self.fact);
-        let room = limit(schedule).max(1);
+        let room = self.room(draft, schedule).max(1);
         match waiting.1 {
             Some(until_ms) => until_ms
                 .saturating_sub(draft.now_ms())
@@ -197,15 +200,20 @@ impl AskedVerdict<'_> {
             // The interfaces of a revision are those of what runs.
             require_staged: wants_all && !self.mends,
             before_it,
+            attributes: &self.fact.attributes,
             now_ms: draft.now_ms(),
         };
         evaluate(schedule, &facts)
     }
 }
 
-fn limit(schedule: &Schedule) -> usize {
-    let rolling = schedule.rolling.as_ref();
-    rolling.map_or(0, |rolling| rolling.max_unavailable as usize)
+/// The schedule of the node's class at a version; an empty one where it has none there.
+pub(super) fn schedule_of(draft: &Draft<'_>, node: &CountedNode, version: Version) -> Schedule {
+    let release = draft.state.history.release(version);
+    let class = release
+        .zip(node.seats.get(&version))
+        .and_then(|(release, seat)| release.classes.get(&*seat.class));
+    class.map_or_else(Schedule::default, |class| class.schedule.clone())
 }
 
 /// Whether a node waits for room in its group, and for nothing else.

@@ -45,11 +45,14 @@ impl SystemState {
             [Some(version), provider].into_iter().flatten()
         });
         let wanted: BTreeSet<Version> = wanted.collect();
+        let mut node = scope(fact);
         let seats = wanted.into_iter().filter_map(|version| {
             let class = lineage.class(version)?;
+            node.class.clone_from(&class.name);
             let seat = ClassSeat {
                 class: Arc::from(class.name.as_str()),
                 group: group(class, fact).map(Arc::from),
+                wave: class.schedule.wave_of(&node),
             };
             Some((version, seat))
         });

@@ -68,6 +68,24 @@ fn a_group_has_room_for_as_many_as_it_says() {
 }
 
 #[test]
+fn a_share_is_one_of_all_nodes_of_the_group() {
+    let (mut world, [a, b, c]) = three(r#"max_unavailable = "67%""#);
+    world.go(a);
+    world.go(b);
+    assert!(world.full(c).contains("at most 2 of storage"));
+    // A node that is away counts among all, and is one that is unavailable.
+    let (mut world, [a, b, c]) = three(r#"max_unavailable = "67%""#);
+    world.context.now_ms += 15_000;
+    for node in [a, b] {
+        world.report(node, staged(1));
+    }
+    let () = world.ask(Order::Sweep).expect("swept");
+    world.go(a);
+    assert!(world.full(b).contains("is unreachable"));
+    world.go(c);
+}
+
+#[test]
 fn whoever_does_not_serve_takes_room() {
     let (mut world, [a, b, c]) = three("max_unavailable = 1");
     for child in [
@@ -91,6 +109,28 @@ fn whoever_does_not_serve_takes_room() {
     let () = world.ask(Order::EndPermit(own, None)).expect("ended");
     let () = world.ask(Order::Forget("b".to_owned())).expect("forgotten");
     world.go(a);
+}
+
+/// 2026-11-30 at noon, a Monday.
+const MONDAY_NOON_MS: u64 = 1_796_040_000_000;
+
+#[test]
+fn nobody_begins_after_the_window_has_closed() {
+    let (mut world, [a, b, _]) =
+        three(r#"windows = [{ start = "11:00", length = "1h", zone = "UTC" }]"#);
+    world.context.now_ms = MONDAY_NOON_MS - 1;
+    let (kept, late) = (world.go(a), world.go(b));
+    world.confirm(kept).expect("in time");
+    world.context.now_ms += 1;
+    let refusal = world.refused(Order::ConfirmPermit(late, None));
+    assert_eq!(refusal.kind.name, "permit-refused");
+    assert!(
+        refusal.detail.contains("opens Tue 2026-12-01 11:00 (UTC)"),
+        "{}",
+        refusal.detail
+    );
+    world.confirm(kept).expect("what has begun finishes");
+    assert_eq!(world.waits(b).0, ["no_window"]);
 }
 
 #[test]
