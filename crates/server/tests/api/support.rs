@@ -11,7 +11,7 @@ use model::ids::{NodeId, PermitId, Place, Revision, Version};
 use model::manifest::Manifest;
 use model::release::check;
 use server::{Server, ServerClock, ServerConfig};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ pub(crate) struct Running {
     pub(crate) url: String,
     pub(crate) client: Client,
     keys: PublisherKeys,
+    data: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), server::ServerError>>,
 }
@@ -81,6 +82,7 @@ impl Site {
     }
 
     async fn run(&self, config: ServerConfig) -> Running {
+        let data = config.data.clone();
         let server = Server::bind(config).await.expect("it starts");
         let url = format!("http://{}", server.address());
         let (stop, stopped) = oneshot::channel();
@@ -96,6 +98,7 @@ impl Site {
                 root: None,
             },
             url,
+            data,
             stop: Some(stop),
             served,
         }
@@ -118,10 +121,24 @@ pub(crate) fn client(url: &str) -> Client {
         .with_author("tester")
 }
 
+/// Whether this process has a file open whose path begins so.
+fn is_open(path: &str) -> bool {
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("listed");
+    let mut files = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    files.any(|file| file.display().to_string().starts_with(path))
+}
+
 impl Running {
+    /// Stops it, and waits until its database is closed, as a process' end would: whoever copies its files then has all of it, and nothing of
+    /// it touches what is put in their place.
     pub(crate) async fn stop(mut self) {
         self.stop.take().expect("runs").send(()).expect("listens");
         self.served.await.expect("no panic").expect("it served");
+        let database = self.data.join("udb.sqlite").display().to_string();
+        until("the database to be closed", async || {
+            (!is_open(&database)).then_some(())
+        })
+        .await;
     }
 
     /// A plain request.
