@@ -91,6 +91,8 @@ pub(crate) enum UpstartCommand {
     Import(c::carry::ImportArgs),
     /// Save or restore a server's database
     Database(c::database::DatabaseArgs),
+    /// Look whether this host, the servers and the way to the nodes are as Upstart needs them
+    Doctor(c::doctor::DoctorArgs),
     /// Print a JSON schema, for editors
     Schema(c::generate::SchemaArgs),
     /// Print a shell's completion script
@@ -147,6 +149,7 @@ impl Cli {
             UpstartCommand::Export(arguments) => c::carry::export(globals, &arguments),
             UpstartCommand::Import(arguments) => c::carry::import(globals, &arguments),
             UpstartCommand::Database(arguments) => c::database::run(globals, &arguments),
+            UpstartCommand::Doctor(arguments) => c::doctor::run(globals, &arguments),
             UpstartCommand::Schema(arguments) => c::generate::schema(&arguments),
             UpstartCommand::Completions(arguments) => {
                 c::generate::completions(&arguments, Self::command())

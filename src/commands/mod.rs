@@ -6,6 +6,7 @@ pub(crate) mod carry;
 pub(crate) mod check;
 pub(crate) mod claim;
 pub(crate) mod database;
+pub(crate) mod doctor;
 pub(crate) mod events;
 mod first_process;
 pub(crate) mod generate;

@@ -3,6 +3,7 @@
 mod broken_bundles;
 mod bundles;
 mod components;
+mod doctor;
 mod endings;
 mod given_tokens;
 mod help;

@@ -19,6 +19,19 @@ impl Client {
         self.ask(OutgoingRequest::get(&["v1", "fleet"])).await
     }
 
+    /// The server's clock, to the second, in milliseconds since 1970: the date that an answer bears (of `GET /v1/fleet`). None where it bears
+    /// none.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn date_ms(&self) -> Result<Option<u64>, ClientError> {
+        let call = OutgoingRequest::get(&["v1", "fleet"]);
+        let answer = self.send(&call, |request| request).await?;
+        let date = answer.headers().get(http::header::DATE);
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date.to_str().ok()?).ok());
+        Ok(date.and_then(|date| u64::try_from(date.timestamp().as_millisecond()).ok()))
+    }
+
     /// The whole system as the server sees it (`GET /v1/system`).
     ///
     /// # Errors
