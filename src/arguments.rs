@@ -67,6 +67,8 @@ pub(crate) enum UpstartCommand {
     Forget(c::operate::ForgetArgs),
     /// Move the version at which callers without a label are served
     Public(c::operate::PublicArgs),
+    /// Show whether labels are signed, or have them signed, demanded signed, or not signed any more
+    Labels(c::labels::LabelsArgs),
     /// Retire every version up to this one: nodes reset its callers and delete its adapters and old state
     Retire(c::retire::RetireArgs),
     /// List permits (a node's permission to be unavailable), or take one away
@@ -136,6 +138,7 @@ impl Cli {
             UpstartCommand::Retry(arguments) => c::operate::retry(globals, &arguments),
             UpstartCommand::Forget(arguments) => c::operate::forget(globals, &arguments),
             UpstartCommand::Public(arguments) => c::operate::public(globals, &arguments),
+            UpstartCommand::Labels(arguments) => c::labels::run(globals, &arguments),
             UpstartCommand::Retire(arguments) => c::retire::run(globals, &arguments),
             UpstartCommand::Permit(arguments) => c::permit::run(globals, &arguments),
             UpstartCommand::Claim(arguments) => c::claim::run(globals, &arguments),

@@ -13,6 +13,7 @@ pub(crate) mod generate;
 pub(crate) mod hidden;
 pub(crate) mod identities;
 pub(crate) mod keys;
+pub(crate) mod labels;
 pub(crate) mod lens;
 pub(crate) mod logs;
 mod node_directory;

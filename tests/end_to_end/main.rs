@@ -40,6 +40,7 @@ mod sessions;
 mod several_servers;
 mod shared_memory;
 mod signed;
+mod signed_labels;
 mod sources;
 mod staging;
 mod state;

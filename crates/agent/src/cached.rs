@@ -24,10 +24,29 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 /// Writes a document through a rename, and is sure that it survives a power cut.
 pub(crate) fn save_durably<T: Serialize>(path: &Path, document: &T) -> std::io::Result<()> {
+    save_durably_as(path, document, 0o666)
+}
+
+/// The same for a document that nobody but the agent's user may read.
+pub(crate) fn save_secret_durably<T: Serialize>(path: &Path, document: &T) -> std::io::Result<()> {
+    save_durably_as(path, document, 0o600)
+}
+
+fn save_durably_as<T: Serialize>(path: &Path, document: &T, mode: u32) -> std::io::Result<()> {
     let bytes = serde_json::to_vec(document).map_err(std::io::Error::other)?;
     let fresh = path.with_extension("new");
-    let mut file = std::fs::File::create(&fresh)?;
-    std::io::Write::write_all(&mut file, &bytes)?;
+    // What was left there may be readable by others.
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&fresh)?;
+    file.write_all(&bytes)?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
     match path.parent() {

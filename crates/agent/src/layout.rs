@@ -80,6 +80,11 @@ impl Layout {
         self.root.join("agent.key")
     }
 
+    /// The keys by which the system's labels are signed.
+    pub fn label_keys(&self) -> PathBuf {
+        self.root.join("labels.key")
+    }
+
     /// The node's own key, and the certificate that says whose it is.
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity")

@@ -19,6 +19,7 @@ pub mod holder_client;
 mod household;
 pub mod journal;
 mod kernel;
+mod label_keys;
 pub mod launch;
 pub mod layout;
 mod library;

@@ -52,6 +52,7 @@ impl MemberList {
             acks: (!self.behind.is_empty()).then_some(self.acks),
             moment: self.moment,
             silence: Some(self.silence),
+            labels: None,
         }
     }
 

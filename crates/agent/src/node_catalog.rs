@@ -220,6 +220,11 @@ impl NodeCatalog {
         })
     }
 
+    /// Every version that is known.
+    pub(crate) fn every_version(&self) -> Vec<Version> {
+        self.history.versions().collect()
+    }
+
     /// Every version that the node answers: after the retired ones, through what is staged.
     pub(crate) fn live_versions(&self, standing: Standing) -> Vec<Version> {
         self.history

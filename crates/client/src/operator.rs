@@ -3,8 +3,8 @@
 use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
-    Approval, ApproveRequest, Event, FleetView, Page, Pause, PauseRequest, PublicRequest,
-    RetireRequest, Retirement, SystemView,
+    Approval, ApproveRequest, Event, FleetView, LabelsRequest, LabelsView, Page, Pause,
+    PauseRequest, PublicRequest, RetireRequest, Retirement, SystemView,
 };
 use model::ids::Version;
 use std::collections::BTreeMap;
@@ -111,6 +111,23 @@ impl Client {
         request: &PublicRequest,
     ) -> Result<BTreeMap<String, Version>, ClientError> {
         self.tell(OutgoingRequest::put(&["v1", "public"]), request)
+            .await
+    }
+
+    /// What the system does about its labels, and who does not do it yet (`GET /v1/labels`).
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn labels(&self) -> Result<LabelsView, ClientError> {
+        self.ask(OutgoingRequest::get(&["v1", "labels"])).await
+    }
+
+    /// Has labels signed, demanded signed, or not signed any more, or replaces the key (`POST /v1/labels`).
+    ///
+    /// # Errors
+    /// 409 `/problems/labels-refused`: some node does not do yet what this builds on; the detail names it.
+    pub async fn change_labels(&self, request: &LabelsRequest) -> Result<LabelsView, ClientError> {
+        self.tell(OutgoingRequest::post(&["v1", "labels"]), request)
             .await
     }
 

@@ -16,9 +16,9 @@ pub const HOLDER: &str = "UPSTART_HOLDER";
 /// The version of the library, which it leaves in [`crate::stats`] and in `Hello`.
 pub const LIBRARY_VERSION: u16 = 1;
 
-/// What every library has in its file that reads today's tables ([`crate::table`]): an agent looks for it before it gives the
-/// library to software, since one that finds its table unreadable would leave the software half intercepted.
-pub const LIBRARY_MARK: &[u8; 40] = b"upstart preload library, table layout 3.";
+/// What every library has in its file that reads today's tables ([`crate::table`]) and signs labels: an agent looks for it before it
+/// gives the library to software, since one that finds its table unreadable would leave the software half intercepted.
+pub const LIBRARY_MARK: &[u8; 54] = b"upstart preload library, table layout 3, signs labels.";
 
 /// The sixth argument, which the kernel does not look at, of the library's own connect, bind, listen, accept and getpeername: a
 /// seccomp filter that catches all others lets these pass.

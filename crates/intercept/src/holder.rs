@@ -5,12 +5,16 @@
 //! replaces the older. The agent sends [`HolderRequest`]s; the holder answers each with a [`HolderReply`] of the same `id`, and
 //! pushes [`HolderEvent`]s between them.
 
+use crate::keyring::Keyring;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// The version of this protocol, which both sides state in `Hello`.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
+
+/// The first one whose holders keep keys for labels.
+pub const PROTOCOL_KEYRING: u16 = 3;
 
 /// The oldest version of the protocol that is still understood.
 pub const PROTOCOL_MIN: u16 = 2;
@@ -103,6 +107,8 @@ pub enum RequestBody {
         /// The token of the token dial, 32 hex digits.
         token: String,
     },
+    /// Keep this keyring, in the place of the one before, and give it to the software's processes that ask.
+    Keyring(Keyring),
     /// End the holder; refused while the child's cgroup is not empty.
     Exit,
 }
@@ -128,6 +134,9 @@ pub struct ChildSpec {
     /// `NO_NEW_PRIVS` may be set where the filter needs it: without privileges there is none otherwise.
     #[serde(default = "allowed")]
     pub no_new_privileges: bool,
+    /// The library that it gets signs labels.
+    #[serde(default)]
+    pub signs: bool,
 }
 
 fn allowed() -> bool {
@@ -208,6 +217,9 @@ pub struct RunningChild {
     /// How it is intercepted.
     #[serde(default)]
     pub interception: Interception,
+    /// The library that it got signs labels; one that a holder or an agent from before that has started does not.
+    #[serde(default)]
+    pub signs: bool,
 }
 
 /// How a child ended.

@@ -13,6 +13,7 @@
 //!   7 Connect    address              -> reply
 //!   8 Lent       cookie u64           -> reply
 //!   9 Own        address (+ descriptor)  -> reply
+//!  10 Keyring                        -> reply (+ descriptor when found)
 //! address: family u8 (4 or 6), 0, port u16, ip[16] (IPv4 in the first four)        numbers are big endian
 //! reply:   version u8, found u8
 //! ```
@@ -78,6 +79,8 @@ pub enum HookMessage {
         /// The token.
         token: [u8; 16],
     },
+    /// The table says that labels are signed. The reply brings the memory that has the keys ([`crate::keyring`]), to be read only.
+    Keyring,
     /// The library could not do its work here (the table is not mapped), or says its version. No reply.
     Hello {
         /// [`crate::environment::LIBRARY_VERSION`] of the sender.
@@ -87,7 +90,7 @@ pub enum HookMessage {
     },
 }
 
-/// What the holder answers; with `found` a descriptor comes along to `Take`.
+/// What the holder answers; with `found` a descriptor comes along to `Take` and `Keyring`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookReply {
     /// There was one.
@@ -118,6 +121,7 @@ impl HookMessage {
             Self::Connect { .. } => (7, 0),
             Self::Lent { .. } => (8, 0),
             Self::Own { .. } => (9, 0),
+            Self::Keyring => (10, 0),
             Self::Take { .. } => (4, 0),
             Self::Hello { table, .. } => (5, u8::from(*table)),
         };
@@ -145,6 +149,7 @@ impl HookMessage {
                     body[..8].copy_from_slice(&cookie.to_be_bytes());
                     8
                 }
+                Self::Keyring => 0,
                 Self::Hello { library, .. } => {
                     body[..2].copy_from_slice(&library.to_be_bytes());
                     2
@@ -187,6 +192,7 @@ impl HookMessage {
                 library: u16::from_be_bytes(*body.first_chunk().ok_or(malformed)?),
                 table: detail != 0,
             },
+            10 => Self::Keyring,
             other => return Err(HookProtocolError::Kind(other)),
         })
     }
@@ -286,6 +292,7 @@ mod tests {
         all.push(HookMessage::Connect { to: local });
         all.push(HookMessage::Lent { cookie: 7 << 40 });
         all.push(HookMessage::Own { to: peer });
+        all.push(HookMessage::Keyring);
         all.push(HookMessage::Take {
             token: *b"0123456789abcdef",
         });

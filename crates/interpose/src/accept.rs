@@ -7,14 +7,14 @@
 
 use crate::kernel::{self, Errno, Storage};
 use crate::labelling::Encoded;
-use crate::{bind, dead_connection, messenger, peer, state};
+use crate::{bind, dead_connection, keyring, messenger, peer, state};
 use intercept::address::{FAMILY_V4, FAMILY_V6, RawAddress, to_sockaddr};
 use intercept::decide::{
     Accept, Arrival, First, hand_over_counter, is_same_host, leaves_queued, on_accept, on_arrival,
 };
 use intercept::holder::HandOverReason;
 use intercept::hook_protocol::HookMessage;
-use intercept::label::{LABEL_BYTES_MAX, Label};
+use intercept::label::{LABEL_BYTES_MAX, Label, Parsed, parse};
 use intercept::stats::{Counter, Deed};
 use libc::{c_int, sockaddr, socklen_t};
 use std::net::SocketAddr;
@@ -158,15 +158,16 @@ fn inspect(listener: c_int, new: c_int, from: &Storage, variant: Variant) -> Fat
     let (Some(local), Some(peer)) = (local, from.address()) else {
         return Fate::Delivered(None);
     };
-    match state::table(|table| on_arrival(&table, local, peer)) {
-        Some(arrival @ (Arrival::Member | Arrival::Outsider)) => {
-            let fate = decide(new, local, peer, arrival, variant);
+    let arrival = state::table(|table| (on_arrival(&table, local, peer), table.signs()));
+    match arrival {
+        Some((arrival @ (Arrival::Member | Arrival::Outsider), signs)) => {
+            let fate = decide(new, (local, peer), arrival, signs, variant);
             if matches!(fate, Fate::Delivered(_)) {
                 bind::return_lent(listener, new, local);
             }
             fate
         }
-        Some(Arrival::NotAService) => {
+        Some((Arrival::NotAService, _)) => {
             state::count(Counter::AcceptNotAService);
             Fate::Delivered(None)
         }
@@ -179,9 +180,9 @@ fn inspect(listener: c_int, new: c_int, from: &Storage, variant: Variant) -> Fat
 
 fn decide(
     new: c_int,
-    local: SocketAddr,
-    peer: SocketAddr,
+    (local, peer): (SocketAddr, SocketAddr),
     arrival: Arrival,
+    signs: bool,
     variant: Variant,
 ) -> Fate {
     state::note(Deed::Accept);
@@ -190,14 +191,16 @@ fn decide(
     let first = first(new, arrival, same_host, &mut bytes);
     // A table that has just vanished is one that cannot be read: nothing is delivered by guess.
     let undecided = Accept::HandOver(HandOverReason::Undecided);
-    match state::table(|table| on_accept(&table, local, peer, first)).unwrap_or(undecided) {
+    let proofs = keyring::proofs(signs);
+    let decision = state::table(|table| on_accept(&table, local, peer, first, &proofs));
+    match decision.unwrap_or(undecided) {
         Accept::Deliver {
             consume,
             caller,
             counter,
         } => deliver(new, consume, caller, counter),
         Accept::Answer { consume, answer } => {
-            answer_question(new, consume, &answer);
+            answer_question(new, consume, answer);
             Fate::Given
         }
         Accept::HandOver(reason) => {
@@ -253,15 +256,29 @@ fn deliver(new: c_int, consume: usize, caller: Option<SocketAddr>, counter: Coun
 }
 
 /// Answers whoever asks who listens here. An answer that does not fit into a new connection's buffer is none.
-fn answer_question(new: c_int, question_bytes: usize, answer: &Label) {
+fn answer_question(new: c_int, question_bytes: usize, answer: Label) {
     let mut question = [0; LABEL_BYTES_MAX];
-    let answer = Encoded::new(answer);
     let taken = kernel::receive(new, &mut question[..question_bytes], 0) == Ok(question_bytes);
+    let asked_at =
+        || asked_at(&question[..question_bytes]).or_else(|| kernel::local(new).address());
+    let answer = match keyring::signs().then(asked_at).flatten() {
+        Some(at) => keyring::signed(answer, at),
+        None => answer,
+    };
+    let answer = Encoded::new(&answer);
     if taken && kernel::send(new, answer.bytes(), 0, None) == Ok(answer.bytes().len()) {
         state::count(Counter::AcceptAsked);
         kernel::close(new);
     } else {
         kernel::reset(new);
+    }
+}
+
+/// The address at which a signed question was asked: the answer shows who listens there.
+fn asked_at(question: &[u8]) -> Option<SocketAddr> {
+    match parse(question) {
+        Parsed::Label { label, .. } => label.proof.map(|proof| proof.destination),
+        _ => None,
     }
 }
 

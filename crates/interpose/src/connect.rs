@@ -6,7 +6,7 @@
 
 use crate::kernel::{self, Errno, Given};
 use crate::labelling::{ConnectManner, Encoded};
-use crate::{bind, cookies, late_label, paths, slow_path, state};
+use crate::{bind, cookies, keyring, late_label, paths, slow_path, state};
 use intercept::decide::{Bypass, Connect, on_connect, on_connect_to_itself};
 use intercept::stats::{Counter, Deed};
 use libc::c_int;
@@ -31,12 +31,18 @@ pub fn decide(to: Option<SocketAddr>) -> Connect {
 }
 
 /// The same for a socket: what the software has to say to itself reaches it while it is probed too.
-fn decide_for(fd: c_int, to: Option<SocketAddr>) -> Connect {
-    match to {
-        Some(to) if bind::is_own(fd, to) => state::table(|table| on_connect_to_itself(&table, to))
-            .unwrap_or(Connect::Bypass(Bypass::NoTable)),
-        _ => decide(to),
-    }
+/// Says, too, whether labels are signed.
+fn decide_for(fd: c_int, to: Option<SocketAddr>) -> (Connect, bool) {
+    let no_table = (Connect::Bypass(Bypass::NoTable), false);
+    let Some(to) = to else {
+        return (Connect::Bypass(Bypass::NotInternet), false);
+    };
+    let decided = if bind::is_own(fd, to) {
+        state::table(|table| (on_connect_to_itself(&table, to), table.signs()))
+    } else {
+        state::table(|table| (on_connect(&table, to), table.signs()))
+    };
+    decided.unwrap_or(no_table)
 }
 
 /// The hook. `nonblocking` overrides what the socket says.
@@ -71,7 +77,7 @@ fn label_and_connect(
             return Err(libc::ECONNREFUSED);
         }
     }
-    let decision = decide_for(fd, address);
+    let (decision, signs) = decide_for(fd, address);
     let (Some(address), Connect::Label(_) | Connect::Refuse(_)) = (address, decision) else {
         return match decision {
             Connect::Bypass(reason) => plain(fd, to, reason),
@@ -93,7 +99,11 @@ fn label_and_connect(
         Connect::Bypass(reason) => return plain(fd, to, reason),
     };
     let manner = manner();
-    let label = &Encoded::new(&label);
+    let label = &if signs {
+        Encoded::new(&keyring::signed(label, address))
+    } else {
+        Encoded::new(&label)
+    };
     if !matches!(socket, Freshness::Fresh) {
         return slow_path::connect(fd, to, label, manner);
     }
@@ -203,7 +213,7 @@ pub enum BegunConnect {
 
 /// Begins a connect, as the hook does for a socket that does not wait. It has ended well only where the slow path was taken.
 pub fn begin(fd: c_int, to: Given) -> BegunConnect {
-    let member = match decide_for(fd, to.address()) {
+    let member = match decide_for(fd, to.address()).0 {
         Connect::Bypass(reason) => Err(reason),
         Connect::Label(_) | Connect::Refuse(_) => match socket(fd, false) {
             Freshness::Other(reason) => Err(reason),

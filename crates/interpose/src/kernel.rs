@@ -390,6 +390,11 @@ pub fn now_asleep_too_ms() -> u64 {
     clock_ms(libc::CLOCK_BOOTTIME)
 }
 
+/// Seconds since 1970, as this machine's clock has it.
+pub fn now_unix_s() -> u64 {
+    clock_ms(libc::CLOCK_REALTIME) / 1000
+}
+
 fn clock_ms(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,

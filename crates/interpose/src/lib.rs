@@ -17,6 +17,7 @@ pub mod connect;
 mod cookies;
 mod dead_connection;
 pub mod kernel;
+pub mod keyring;
 mod labelling;
 mod late_label;
 pub mod listen;

@@ -162,7 +162,12 @@ fn map(path: &CStr, length: usize, access: c_int) -> Option<(&'static [AtomicU64
     mapped
 }
 
-fn map_descriptor(fd: c_int, length: usize, access: c_int) -> Option<(&'static [AtomicU64], u32)> {
+/// Maps this file, whole: shared, so that what is written to it later is seen.
+pub(crate) fn map_descriptor(
+    fd: c_int,
+    length: usize,
+    access: c_int,
+) -> Option<(&'static [AtomicU64], u32)> {
     // SAFETY: a structure of integers.
     let mut about: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: writes one structure.

@@ -2,8 +2,8 @@
 
 use crate::{
     COMMAND_LOCAL, COMMAND_PROXY, FAMILY_NONE, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT,
-    FLAG_QUESTION, FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C,
-    TLV_UPSTART,
+    FLAG_QUESTION, FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, PROOF_BYTES,
+    PROOF_FORMAT, Proof, SIGNATURE, TLV_CRC32C, TLV_PROOF, TLV_UPSTART,
 };
 use crc32c::crc32c;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -22,6 +22,9 @@ impl Label {
         out.put(&[FAMILY_NONE, 0, 0]);
         out.caller(self.caller);
         out.identity(self);
+        if let Some(proof) = &self.proof {
+            out.proof(proof);
+        }
         out.put(&[TLV_CRC32C, 0, 4, 0, 0, 0, 0]);
         out.finish()
     }
@@ -82,6 +85,15 @@ impl Writer<'_> {
         for value in there {
             self.put(value);
         }
+    }
+
+    fn proof(&mut self, proof: &Proof) {
+        self.put(&[TLV_PROOF, 0, PROOF_BYTES as u8, PROOF_FORMAT]);
+        self.put(&proof.generation.to_be_bytes());
+        self.put(&proof.at_s.to_be_bytes());
+        self.put(&mapped(proof.destination.ip()).octets());
+        self.put(&proof.destination.port().to_be_bytes());
+        self.put(&proof.mac);
     }
 
     fn finish(self) -> usize {

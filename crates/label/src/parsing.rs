@@ -2,14 +2,18 @@
 
 use crate::{
     COMMAND_LOCAL, COMMAND_PROXY, FAMILY_TCP4, FAMILY_TCP6, FIXED_BYTES, FLAG_AGENT, FLAG_QUESTION,
-    FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, SIGNATURE, TLV_CRC32C, TLV_HEAD_BYTES,
-    TLV_UPSTART,
+    FLAG_TOKEN, FORMAT, FRAME_BYTES, LABEL_BYTES_MAX, Label, PROOF_BYTES, PROOF_FORMAT, Proof,
+    SIGNATURE, TLV_CRC32C, TLV_HEAD_BYTES, TLV_PROOF, TLV_UPSTART,
 };
 use crc32c::{crc32c, crc32c_append};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "hooks allocate nothing, and have one at a time"
+)]
 pub enum Parsed {
     /// A whole label; the stream proper begins after `length` bytes.
     Label {
@@ -78,9 +82,13 @@ fn whole(header: &[u8]) -> Parsed {
     } else {
         None
     };
-    match identity(ours) {
-        Some(label) if intact => Parsed::Label {
-            label: Label { caller, ..label },
+    match (identity(ours), found.proof.map_or(Some(None), proof)) {
+        (Some(label), Some(proof)) if intact => Parsed::Label {
+            label: Label {
+                caller,
+                proof,
+                ..label
+            },
             length: header.len(),
         },
         _ => Parsed::Damaged,
@@ -89,13 +97,15 @@ fn whole(header: &[u8]) -> Parsed {
 
 struct FoundHeader<'a> {
     ours: Option<&'a [u8]>,
+    proof: Option<&'a [u8]>,
     checksum_at: Option<usize>,
 }
 
-/// Finds the two TLVs that matter; `Err` where the list does not fit its frame (with: whether ours was among them).
+/// Finds the TLVs that matter; `Err` where the list does not fit its frame (with: whether ours was among them).
 fn scan(mut tlvs: &[u8], mut offset: usize) -> Result<FoundHeader<'_>, bool> {
     let mut found = FoundHeader {
         ours: None,
+        proof: None,
         checksum_at: None,
     };
     while !tlvs.is_empty() {
@@ -107,6 +117,7 @@ fn scan(mut tlvs: &[u8], mut offset: usize) -> Result<FoundHeader<'_>, bool> {
             .ok_or(ours_seen || head[0] == TLV_UPSTART)?;
         match head[0] {
             TLV_UPSTART if !ours_seen => found.ours = Some(value),
+            TLV_PROOF if found.proof.is_none() => found.proof = Some(value),
             TLV_CRC32C if length == 4 => found.checksum_at = Some(offset + TLV_HEAD_BYTES),
             _ => {}
         }
@@ -147,7 +158,30 @@ fn identity(mut value: &[u8]) -> Option<Label> {
         token,
         agent_key,
         question,
+        proof: None,
     })
+}
+
+/// The proof in its TLV, or none where it is of a later format; `None` where it is no whole one.
+fn proof(mut value: &[u8]) -> Option<Option<Proof>> {
+    if value.first() != Some(&PROOF_FORMAT) {
+        return Some(None);
+    }
+    if value.len() != PROOF_BYTES {
+        return None;
+    }
+    take::<1>(&mut value)?;
+    let generation = u32::from_be_bytes(take(&mut value)?);
+    let at_s = u64::from_be_bytes(take(&mut value)?);
+    let ip = Ipv6Addr::from(take::<16>(&mut value)?);
+    let port = u16::from_be_bytes(take(&mut value)?);
+    let mac = take(&mut value)?;
+    Some(Some(Proof {
+        generation,
+        at_s,
+        destination: SocketAddr::new(IpAddr::V6(ip).to_canonical(), port),
+        mac,
+    }))
 }
 
 fn caller(addresses: &[u8]) -> Option<(SocketAddr, SocketAddr)> {

@@ -1,11 +1,21 @@
 //! What the codec promises: it inverts itself, notices damage, waits for what is missing and never panics.
 
-use label::{LABEL_BYTES_MAX, Label, Parsed, SIGNATURE, crc32c, parse};
+use label::{LABEL_BYTES_MAX, Label, Parsed, Proof, SIGNATURE, crc32c, parse};
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 
 fn any_address() -> impl Strategy<Value = SocketAddr> {
     (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from)
+}
+
+fn any_proof() -> impl Strategy<Value = Proof> {
+    let rest = (any::<u32>(), any::<u64>(), any::<[u8; 16]>());
+    (any_address(), rest).prop_map(|(address, (generation, at_s, mac))| Proof {
+        generation,
+        at_s,
+        destination: SocketAddr::new(address.ip().to_canonical(), address.port()),
+        mac,
+    })
 }
 
 fn any_label() -> impl Strategy<Value = Label> {
@@ -16,9 +26,10 @@ fn any_label() -> impl Strategy<Value = Label> {
         any::<u32>(),
         caller,
         any::<[Option<[u8; 16]>; 3]>(),
+        proptest::option::of(any_proof()),
     )
         .prop_map(
-            |(system, version, node, caller, [token, agent_key, question])| Label {
+            |(system, version, node, caller, [token, agent_key, question], proof)| Label {
                 system,
                 version,
                 node,
@@ -26,6 +37,7 @@ fn any_label() -> impl Strategy<Value = Label> {
                 token,
                 agent_key,
                 question,
+                proof,
             },
         )
 }
@@ -184,4 +196,33 @@ fn lengths_and_checksums_that_are_wrong_are_damage() {
         parse(&header(0x20, &[(0xE5, b"\x01")], true)),
         Parsed::Damaged
     );
+}
+
+#[test]
+fn a_signed_label_is_short_enough_for_any_first_packet_and_older_readers_skip_its_proof() {
+    let proof = Proof {
+        generation: 3,
+        at_s: 1_796_000_000,
+        destination: "10.0.0.9:7000".parse().expect("an address"),
+        mac: [0xAB; 16],
+    };
+    let plain = Label::plain(7, 2, 3);
+    let signed = Label {
+        proof: Some(proof),
+        ..plain
+    };
+    let bytes = encoded(&signed);
+    // The least that a first packet holds beside its options: 536 bytes, of which they take 40.
+    assert_eq!((encoded(&plain).len(), bytes.len()), (44, 94));
+    // A reader that does not know the proof's format, as one from before it, has the label all the same.
+    let value = |format: u8| [&[format][..], &[0; 46]].concat();
+    let ours = identity(1, 0, &[]);
+    let later = header(0x20, &[(0xE5, &ours), (0xE6, &value(2))], true);
+    let Parsed::Label { label, .. } = parse(&later) else {
+        panic!("{:?}", parse(&later));
+    };
+    assert_eq!(label.proof, None);
+    // Half a proof is a damaged label, not one without.
+    let half = header(0x20, &[(0xE5, &ours), (0xE6, &value(1)[..20])], true);
+    assert_eq!(parse(&half), Parsed::Damaged);
 }

@@ -9,7 +9,7 @@
 mod hooks;
 
 use intercept::environment;
-use interpose::state;
+use interpose::{keyring, state};
 
 /// Kept in the file for the agent to find.
 #[used]
@@ -22,6 +22,7 @@ static CONSTRUCTOR: extern "C" fn() = constructor;
 extern "C" fn constructor() {
     hooks::find_next();
     state::ensure();
+    keyring::prepare();
     // SAFETY: the handler only stores an atomic.
     unsafe { libc::pthread_atfork(None, None, Some(forked)) };
 }

@@ -38,6 +38,8 @@ pub(super) struct Child {
     pub(super) uid: Option<u32>,
     /// How it is intercepted.
     pub(super) interception: Interception,
+    /// The library that it got signs labels.
+    pub(super) signs: bool,
     net: Option<Net>,
     /// Its table can be looked at here.
     has_table: bool,
@@ -79,7 +81,7 @@ impl Child {
         // Had here from now on, they last while the software runs, whoever else has them.
         let has_table = net::learn_files(&spec.environment);
         let (ours, theirs) = UnixStream::pair()?;
-        let generation = spec.generation;
+        let (generation, signs) = (spec.generation, spec.signs);
         let orders = LaunchOrders {
             group_entry,
             open_files,
@@ -125,6 +127,7 @@ impl Child {
             output,
             uid,
             interception: Interception::default(),
+            signs,
             net: None,
             has_table,
             unborn: None,
@@ -147,6 +150,7 @@ impl Child {
             output: None,
             uid: None,
             interception: Interception::default(),
+            signs: false,
             net: None,
             has_table: false,
             unborn: None,

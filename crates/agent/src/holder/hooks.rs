@@ -138,6 +138,10 @@ impl HolderService {
                 let taken = self.offers.take(now, &token);
                 reply(socket, taken);
             }
+            HookMessage::Keyring => {
+                let shared = self.keyring.as_ref().and_then(|given| given.share().ok());
+                reply(socket, shared);
+            }
             HookMessage::Hello { library, table } => {
                 tracing::info!(library, table, "the library in the software says hello");
             }

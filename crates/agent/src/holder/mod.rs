@@ -14,6 +14,7 @@ pub(crate) mod group;
 mod hand_overs;
 mod hooks;
 mod keeping;
+mod keyring;
 mod listeners;
 mod net;
 mod output;

@@ -2,6 +2,7 @@
 
 use super::agents::Agent;
 use super::child::Child;
+use super::keyring;
 use super::service::HolderService;
 use intercept::holder::{
     FromHolder, HolderEvent, HolderReply, HolderRequest, HolderState, PROTOCOL, PROTOCOL_MIN,
@@ -94,6 +95,9 @@ impl HolderService {
             | RequestBody::Fetch { .. } => self.hear_of_listeners(body, now),
             RequestBody::Offer { token, ttl_ms } => self.offer(&token, ttl_ms, descriptor, now),
             RequestBody::Withdraw { token } => self.withdraw(&token, now),
+            RequestBody::Keyring(keyring) => keyring::take(&mut self.keyring, &keyring)
+                .map(|()| (ReplyBody::Done, None))
+                .map_err(|error| format!("no memory for keys: {error}")),
             RequestBody::Exit => match self.is_left() {
                 Some(why) => Err(format!("the {why}")),
                 None => {
@@ -201,6 +205,7 @@ impl HolderService {
                 generation: child.generation,
                 pid: child.pid(),
                 interception: child.interception.clone(),
+                signs: child.signs,
             }),
             last_exit: self.last_exit.clone(),
             group: (self.group.directory()).map(|directory| directory.display().to_string()),

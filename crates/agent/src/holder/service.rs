@@ -5,6 +5,7 @@ use super::child::Child;
 use super::group::Group;
 use super::hand_overs::{HandOvers, Offers};
 use super::hooks::{HOOK_AGE_MAX, HOOKS_MAX, Hook, HookLook};
+use super::keyring::GivenKeyring;
 use super::listeners::Listeners;
 use super::output::OutputFile;
 use super::remains::Notes;
@@ -59,6 +60,8 @@ pub(super) struct HolderService {
     pub(super) listening: Vec<SocketAddr>,
     pub(super) hand_overs: HandOvers,
     pub(super) offers: Offers,
+    /// The keys for labels, once an agent has given some.
+    pub(super) keyring: Option<GivenKeyring>,
     pub(super) agent: Option<Agent>,
     pub(super) last_agent: u64,
     newcomers: Vec<Newcomer>,
@@ -116,6 +119,7 @@ impl HolderService {
             listening: Vec::new(),
             hand_overs: HandOvers::default(),
             offers: Offers::default(),
+            keyring: None,
             agent: None,
             last_agent: 0,
             newcomers: Vec::new(),

@@ -12,8 +12,9 @@ pub use error::HolderClientError;
 use crate::holder::{self, LockOwner};
 use intercept::holder::{
     ChildExit, ChildSpec, HandOverReason, HolderRequest, HolderState, Interception, KeptListener,
-    ReplyBody, RequestBody,
+    PROTOCOL_KEYRING, ReplyBody, RequestBody,
 };
+use intercept::keyring::Keyring;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
@@ -107,6 +108,8 @@ struct ClientShared {
     /// A question has waited for long, and nothing has been heard since.
     silent: Arc<AtomicBool>,
     state: HolderState,
+    /// The protocol that both speak.
+    protocol: u16,
     /// The holder's process.
     process: Option<i32>,
     reader: tokio::task::JoinHandle<()>,
@@ -130,7 +133,7 @@ impl HolderClient {
         let socket = wire::connect(&path)
             .map_err(|source| HolderClientError::Unreachable { path, source })?;
         let socket = Arc::new(UnixDatagram::from_std(socket.into())?);
-        let state = wire::greet(&socket).await?;
+        let (protocol, state) = wire::greet(&socket).await?;
         let process = wire::peer_process(&socket);
         let waiting = Arc::new(Mutex::new(Some(WaitingAnswers::new())));
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -149,6 +152,7 @@ impl HolderClient {
             next_id: AtomicU64::new(1),
             silent,
             state,
+            protocol,
             process,
             reader,
         };
@@ -343,6 +347,20 @@ impl HolderClient {
             (ReplyBody::Listener, Some(connection)) => Ok(connection),
             (other, _) => Err(unexpected(&other)),
         }
+    }
+
+    /// Gives the holder the keys for labels, in the place of those before.
+    ///
+    /// # Errors
+    /// When the holder is of a build that knows of none, or has no memory for them.
+    pub async fn give_keyring(&self, keyring: Keyring) -> Result<(), HolderClientError> {
+        if self.shared.protocol < PROTOCOL_KEYRING {
+            return Err(HolderClientError::Refused(
+                "the holder is of an earlier build".to_owned(),
+            ));
+        }
+        self.ask(RequestBody::Keyring(keyring), None).await?;
+        Ok(())
     }
 
     /// Ends the holder.

@@ -60,7 +60,7 @@ pub(super) fn peer_process(socket: &UnixDatagram) -> Option<i32> {
     (answer == 0 && peer.pid > 0).then_some(peer.pid)
 }
 
-pub(super) async fn greet(socket: &UnixDatagram) -> Result<HolderState, HolderClientError> {
+pub(super) async fn greet(socket: &UnixDatagram) -> Result<(u16, HolderState), HolderClientError> {
     let body = RequestBody::Hello {
         protocol: PROTOCOL,
         protocol_min: PROTOCOL_MIN,
@@ -77,7 +77,7 @@ pub(super) async fn greet(socket: &UnixDatagram) -> Result<HolderState, HolderCl
     match answer.await.map_err(silent)?? {
         (FromHolder::Reply(HolderReply { body, .. }), _) => {
             match body.map_err(HolderClientError::Refused)? {
-                ReplyBody::Hello { state, .. } => Ok(state),
+                ReplyBody::Hello { protocol, state } => Ok((protocol, state)),
                 other => Err(unexpected(&other)),
             }
         }

@@ -12,6 +12,7 @@ use super::held_calls::HeldCalls;
 use super::held_listeners::HeldListeners;
 use super::hook_table::HookTable;
 use super::inspection::Inspection;
+use super::labelling::Labelling;
 use super::membership::Membership;
 use super::rendering::Rendering;
 use super::state_directory::StateDirectory;
@@ -23,6 +24,7 @@ use crate::dial::FastOpen;
 use crate::holder;
 use crate::holder_client::HolderClient;
 use crate::household::Household;
+use crate::label_keys::LabelKeys;
 use crate::layout::Layout;
 use crate::relay::{LabelIdentity, LiveTraffic, Picture, Relay, Tally, Workers};
 use crate::shared::Shared;
@@ -96,6 +98,7 @@ impl Parts {
             system: self.enrolled.system_id,
             node: self.enrolled.node,
             agent_key: AgentKey::open(agent_key.clone()).map_err(at(&agent_key))?,
+            label_keys: LabelKeys::none(),
         };
         let hook_socket = hook_socket(&self.layout)?;
         let state = self.holder.state().clone();
@@ -130,11 +133,13 @@ impl Parts {
         });
         let hook_table = HookTable::new(&surroundings, &relay, table);
         let child = ChildKeeper::new(&surroundings, &relay.traffic, household);
-        let membership = Membership::load(&surroundings, &relay.traffic, &hook_table);
+        let labelling = Labelling::load(&surroundings, &relay, &hook_table, &child);
+        let membership = Membership::load(&surroundings, &relay.traffic, &hook_table, &labelling);
         let owners = Owners {
             surroundings,
             relay,
             hook_table,
+            labelling,
             membership,
             child,
         };
@@ -150,6 +155,7 @@ struct Owners {
     surroundings: Arc<Surroundings>,
     relay: Arc<Relay>,
     hook_table: Arc<HookTable>,
+    labelling: Arc<Labelling>,
     membership: Arc<Membership>,
     child: Arc<ChildKeeper>,
 }
@@ -167,6 +173,7 @@ impl Owners {
             surroundings,
             relay,
             hook_table,
+            labelling,
             membership,
             child,
         } = self;
@@ -199,6 +206,7 @@ impl Owners {
             surroundings,
             relay,
             hook_table,
+            labelling,
             membership,
             doubting,
             child,

@@ -83,6 +83,8 @@ pub(super) struct KnownChild {
     pub(super) listening: Vec<SocketAddr>,
     /// How it is intercepted.
     pub(super) interception: Interception,
+    /// The library in it signs labels.
+    pub(super) signs: bool,
     /// The main process, as long as it is known to live.
     pub(super) process: Option<i32>,
 }
@@ -204,6 +206,7 @@ impl ChildKeeper {
             start,
             listening,
             interception: running.interception,
+            signs: running.signs,
             process: running.pid,
         }));
         self.show();
@@ -250,6 +253,7 @@ impl ChildKeeper {
             start,
             listening: Vec::new(),
             interception: Interception::default(),
+            signs: true,
             process: None,
         }));
         self.show();

@@ -2,7 +2,7 @@
 //!
 //! The question is a label with a number; the accept hook of a member's software answers with its own label and the same number, so
 //! that it needs no agent. Nothing of it is secret, and nobody is kept from answering: it tells members from whatever an address was
-//! given to since, not from somebody who wants to be taken for one.
+//! given to since, not from somebody who wants to be taken for one. Only where signed labels are demanded the answer shows that, too.
 
 use super::child::ChildKeeper;
 use super::hook_table::HookTable;
@@ -10,6 +10,7 @@ use super::membership::Membership;
 use super::surroundings::Surroundings;
 use crate::dial;
 use crate::doubts::{Doubts, WhoListens};
+use crate::label_keys::Judgement;
 use crate::relay::Relay;
 use label::{LABEL_BYTES_MAX, Label, Parsed};
 use model::api::EventKind;
@@ -136,6 +137,7 @@ impl Doubting {
             question: Some(number),
             ..Label::plain(identity.system, version, identity.node.0)
         };
+        let question = identity.label_keys.signed(question, at);
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = question.encode(&mut bytes);
         let stream = match timeout(CONNECT_LIMIT, connect(at, &bytes[..length])).await {
@@ -147,7 +149,11 @@ impl Doubting {
         match timeout(ANSWER_LIMIT, answer(stream)).await {
             Err(_) => WhoListens::Silent,
             Ok(Some(answer))
-                if (answer.system, answer.question) == (identity.system, Some(number)) =>
+                if (answer.system, answer.question) == (identity.system, Some(number))
+                    && !matches!(
+                        identity.label_keys.judge(&answer, at),
+                        Judgement::Refused(_)
+                    ) =>
             {
                 WhoListens::Member
             }

@@ -22,6 +22,8 @@ pub(super) struct HookTable {
     fast_open: Mutex<Option<FastOpen>>,
     /// The number of the members' list that the hooks go by.
     members_in_force: watch::Sender<u64>,
+    /// The order about labels that they go by; empty for none.
+    labels_in_force: watch::Sender<String>,
 }
 
 /// What the hooks are told beside the picture's contents.
@@ -38,6 +40,10 @@ struct BesidePicture {
     doubtful: BTreeSet<SocketAddr>,
     /// The ports that the holder keeps listeners for.
     kept_ports: BTreeSet<u16>,
+    /// The order about labels that the holder has the keys of, by its id; empty for none.
+    labels: String,
+    /// Labels are signed by it.
+    signs: bool,
 }
 
 /// Where the members are.
@@ -65,6 +71,7 @@ impl HookTable {
             beside: Mutex::default(),
             fast_open: Mutex::default(),
             members_in_force: watch::Sender::new(0),
+            labels_in_force: watch::Sender::default(),
         })
     }
 
@@ -82,6 +89,12 @@ impl HookTable {
             Ok(()) => {
                 let in_force = &self.members_in_force;
                 in_force.send_if_modified(|before| std::mem::replace(before, members) != members);
+                let labels = self.beside.lock().labels.clone();
+                (self.labels_in_force).send_if_modified(|before| {
+                    let differs = *before != labels;
+                    *before = labels;
+                    differs
+                });
             }
             Err(error) => {
                 tracing::error!(%error, endpoints_max = ENDPOINTS_MAX, "the member table cannot be published: hooks go by the last one");
@@ -92,6 +105,18 @@ impl HookTable {
     /// The number of the members' list that the hooks go by.
     pub(super) fn members_in_force(&self) -> watch::Receiver<u64> {
         self.members_in_force.subscribe()
+    }
+
+    /// The order about labels that the hooks go by.
+    pub(super) fn labels_in_force(&self) -> watch::Receiver<String> {
+        self.labels_in_force.subscribe()
+    }
+
+    /// Takes in whether labels are signed, by which order. The next table that is published has it.
+    pub(super) fn set_labels(&self, order: String, signs: bool) {
+        let mut beside = self.beside.lock();
+        beside.labels = order;
+        beside.signs = signs;
     }
 
     /// Takes in where the members are. The next table that is published has it.
@@ -175,6 +200,7 @@ impl HookTable {
             stopping_until_ms: beside.stopping_until_ms,
             local_labels_prompt: fast_open.always_sends,
             cookies: fast_open.takes,
+            signs: beside.signs,
             services,
             endpoints: beside.members.endpoints.iter().copied().collect(),
             doubtful: beside.doubtful.iter().copied().collect(),

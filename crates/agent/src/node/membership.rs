@@ -2,12 +2,13 @@
 //! no address is served before every reachable member has acknowledged the list that has it.
 
 use super::hook_table::{HookTable, MemberAddresses};
+use super::labelling::Labelling;
 use super::surroundings::Surroundings;
 use crate::cached;
 use crate::members::{Address, MemberList};
 use crate::relay::LiveTraffic;
 use client::ClientError;
-use model::api::{Disagreement, EventKind, MembersResponse};
+use model::api::{Disagreement, EventKind, MembersRequest, MembersResponse};
 use model::ids::NodeId;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
@@ -48,6 +49,7 @@ pub(super) struct Membership {
     surroundings: Arc<Surroundings>,
     traffic: Arc<LiveTraffic>,
     hook_table: Arc<HookTable>,
+    labelling: Arc<Labelling>,
     known: Mutex<KnownMembers>,
     /// Counts the answers: whoever waits to be known looks again.
     answers: watch::Sender<u64>,
@@ -82,6 +84,7 @@ impl Membership {
         surroundings: &Arc<Surroundings>,
         traffic: &Arc<LiveTraffic>,
         hook_table: &Arc<HookTable>,
+        labelling: &Arc<Labelling>,
     ) -> Arc<Self> {
         let list: MemberList = cached::load(&surroundings.layout.members()).unwrap_or_default();
         let known = KnownMembers {
@@ -96,6 +99,7 @@ impl Membership {
             surroundings: surroundings.clone(),
             traffic: traffic.clone(),
             hook_table: hook_table.clone(),
+            labelling: labelling.clone(),
             known: Mutex::new(known),
             answers: watch::Sender::new(0),
             announcing: AtomicBool::new(false),
@@ -173,7 +177,8 @@ impl Membership {
         found.as_ref().is_some_and(Disagreement::differs)
     }
 
-    async fn take_members(&self, answer: MembersResponse) {
+    async fn take_members(&self, mut answer: MembersResponse) {
+        self.labelling.take(answer.labels.take()).await;
         let before = self.known().list.clone();
         let list = self.without_what_is_over(before.with(answer));
         if list.must_be_kept(&before, self.me()) {
@@ -335,7 +340,12 @@ pub(super) async fn follow(membership: Weak<Membership>) {
             return;
         };
         let mut in_force = here.hook_table.members_in_force();
-        let question = (here.known().list).question(*in_force.borrow_and_update());
+        let mut labels = here.hook_table.labels_in_force();
+        labels.mark_unchanged();
+        let question = MembersRequest {
+            labels: here.labelling.held(),
+            ..(here.known().list).question(*in_force.borrow_and_update())
+        };
         let client = here.surroundings.client.clone();
         let me = here.me();
         drop(here);
@@ -344,6 +354,7 @@ pub(super) async fn follow(membership: Weak<Membership>) {
             answer = tokio::time::timeout(QUESTION_LIMIT, asking) => answer,
             // What is in force now is told at once: others wait for it.
             _ = in_force.changed() => continue,
+            _ = labels.changed() => continue,
         };
         let pause = match (answer, membership.upgrade()) {
             (_, None) => return,

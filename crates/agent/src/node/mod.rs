@@ -27,6 +27,7 @@ mod held_listeners;
 mod held_upgrades;
 mod hook_table;
 mod inspection;
+mod labelling;
 mod main_loop;
 mod membership;
 mod rendering;
@@ -53,6 +54,7 @@ use held_calls::HeldCalls;
 use held_listeners::HeldListeners;
 use hook_table::HookTable;
 use inspection::Inspection;
+use labelling::Labelling;
 use membership::Membership;
 use model::bundle::Protocol;
 use model::ids::Version;
@@ -68,6 +70,7 @@ struct Node {
     /// The connections that come to the agent, and how calls are treated.
     relay: Arc<Relay>,
     hook_table: Arc<HookTable>,
+    labelling: Arc<Labelling>,
     membership: Arc<Membership>,
     doubting: Arc<Doubting>,
     child: Arc<ChildKeeper>,

@@ -8,6 +8,7 @@ use super::child::{self, ChildStart};
 use super::doubting;
 use super::enrolment::Enrolling;
 use super::held_upgrades::HeldUpgrades;
+use super::labelling;
 use super::main_loop::MainLoop;
 use super::membership::{self, FIRST_LIST_LIMIT};
 use super::stopping;
@@ -95,7 +96,7 @@ pub async fn run(mut config: Config, stop: watch::Receiver<bool>) -> Result<(), 
         variables_kept,
     }
     .assemble()?;
-    node.tell_how_it_starts(enrolment.behind);
+    node.begin(enrolment.behind, first.as_deref());
     node.look_after_members(&vital, enrolment.answered).await;
     let (machine, outputs) = node.recover(&records, first.as_deref())?;
     node.look_after_holder(&vital);
@@ -230,8 +231,11 @@ impl Node {
         self.serve_artifacts(vital);
     }
 
-    /// Says what is not as it was when the node ran last: records that are missing, variables that are others.
-    fn tell_how_it_starts(&self, behind: Option<u64>) {
+    /// Takes in what the repository says first, and says what is not as it was when the node ran last: records that are missing, variables that are others.
+    fn begin(&self, behind: Option<u64>, first: Option<&CatalogUpdate>) {
+        if let Some(first) = first {
+            self.take_in(first);
+        }
         self.remark_set_back(behind);
         self.tell_kept_variables();
     }
@@ -262,6 +266,10 @@ impl Node {
 
     /// Follows the members' list.
     async fn look_after_members(&self, vital: &Vital, answered: bool) {
+        // By the node's own addresses, which are known by now. The table that is published next says that labels are signed, if they are.
+        self.labelling.put_in_force().await;
+        let following = labelling::follow(Arc::downgrade(&self.labelling));
+        vital.spawn("signing of labels", following);
         self.membership.show_members();
         let following = membership::follow(Arc::downgrade(&self.membership));
         vital.spawn("following of members", following);
@@ -283,9 +291,6 @@ impl Node {
         records: &[Record],
         first: Option<&CatalogUpdate>,
     ) -> Result<(NodeMachine, Vec<Output>), AgentError> {
-        if let Some(first) = first {
-            self.take_in(first);
-        }
         let join_version = Some(self.surroundings.join_version);
         let plan = first.map(|first| Plan::of(&first.view, join_version));
         let child_runs = self.child.present().is_some();

@@ -4,8 +4,10 @@ use super::first_bytes::{self, FirstBytes};
 use super::serving::RelayedCaller;
 use super::{Relay, ResetReason};
 use crate::dial;
+use crate::label_keys::Judgement;
 use intercept::decide;
 use intercept::holder::HandOverReason;
+use intercept::keyring::ProofVerdict;
 use label::{LABEL_BYTES_MAX, Label};
 use model::api::EventKind;
 use model::bundle::Protocol;
@@ -74,14 +76,16 @@ impl Relay {
                 return (self.take_back(stream, &label, handed_over, own_service)).await;
             }
             FirstBytes::Ended => return Ok(()),
-            first => match self.believed(first, honoured) {
+            first => match self.believed(first, honoured, ends.local) {
                 Ok(label) => label,
                 Err(why) => return self.refuse(stream, why, ends.peer.ip()),
             },
         };
         let picture = self.traffic.picture();
-        if let Some(question) = label.as_ref().and_then(|label| label.question) {
+        if let Some(label) = label.as_ref().filter(|label| label.question.is_some()) {
             let version = picture.standing.version;
+            let asked_at = label.proof.map_or(ends.local, |proof| proof.destination);
+            let question = (label.question, asked_at);
             return self.answer_question(stream, question, version).await;
         }
         let label = label.map(|label| Version(label.version));
@@ -104,6 +108,7 @@ impl Relay {
         &self,
         first: FirstBytes,
         honoured: bool,
+        local: SocketAddr,
     ) -> Result<Option<Box<Label>>, ResetReason> {
         match first {
             _ if self.forgotten.load(Ordering::Relaxed) => Err(ResetReason::Forgotten),
@@ -111,7 +116,14 @@ impl Relay {
                 Err(ResetReason::OtherSystem)
             }
             FirstBytes::Label(_) if !honoured => Err(ResetReason::LabelNotHonoured),
-            FirstBytes::Label(label) => Ok(Some(label)),
+            FirstBytes::Label(label) => match self.identity.label_keys.judge(&label, local) {
+                Judgement::Believed => Ok(Some(label)),
+                Judgement::Unproved => {
+                    self.tally.count("connection.unproved");
+                    Ok(Some(label))
+                }
+                Judgement::Refused(verdict) => Err(refusal(verdict)),
+            },
             FirstBytes::Unlabelled => Ok(None),
             FirstBytes::Damaged => Err(ResetReason::DamagedLabel),
             FirstBytes::Silent | FirstBytes::Ended => Err(ResetReason::Silent),
@@ -122,7 +134,14 @@ impl Relay {
     fn refuse(&self, stream: TcpStream, why: ResetReason, from: IpAddr) -> io::Result<()> {
         let is_for_its_label = matches!(
             why,
-            ResetReason::DamagedLabel | ResetReason::OtherSystem | ResetReason::LabelNotHonoured
+            ResetReason::DamagedLabel
+                | ResetReason::OtherSystem
+                | ResetReason::LabelNotHonoured
+                | ResetReason::LabelElsewhere
+                | ResetReason::LabelForged
+                | ResetReason::LabelOfNoKey
+                | ResetReason::LabelUnsigned
+                | ResetReason::LabelUntimely
         );
         if is_for_its_label {
             let (counter, meaning) = (why.counter(), why.meaning());
@@ -138,13 +157,14 @@ impl Relay {
     async fn answer_question(
         &self,
         mut stream: TcpStream,
-        question: [u8; 16],
+        (question, asked_at): (Option<[u8; 16]>, SocketAddr),
         version: Version,
     ) -> io::Result<()> {
         let answer = Label {
-            question: Some(question),
+            question,
             ..Label::plain(self.identity.system, version.0, self.identity.node.0)
         };
+        let answer = self.identity.label_keys.signed(answer, asked_at);
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = answer.encode(&mut bytes);
         self.tally.count("connection.asked");
@@ -186,5 +206,16 @@ impl Relay {
 
     fn is_own(&self, label: &Label) -> bool {
         label.agent_key == Some(self.identity.agent_key.value())
+    }
+}
+
+/// Why a connection is reset whose label has not the proof that is demanded.
+fn refusal(verdict: ProofVerdict) -> ResetReason {
+    match verdict {
+        ProofVerdict::Proved | ProofVerdict::Unsigned => ResetReason::LabelUnsigned,
+        ProofVerdict::UnknownKey => ResetReason::LabelOfNoKey,
+        ProofVerdict::Forged => ResetReason::LabelForged,
+        ProofVerdict::Elsewhere => ResetReason::LabelElsewhere,
+        ProofVerdict::Untimely => ResetReason::LabelUntimely,
     }
 }

@@ -176,6 +176,7 @@ impl Relay {
             token: Some(token),
             agent_key: Some(self.identity.agent_key.value()),
             question: None,
+            proof: None,
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);

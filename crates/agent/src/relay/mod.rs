@@ -38,6 +38,7 @@ pub(crate) use workers::Workers;
 use crate::agent_key::AgentKey;
 use crate::dial::{FastOpen, FastOpenSeen};
 use crate::holder_client::HolderClient;
+use crate::label_keys::LabelKeys;
 use call::{HeldBytes, Limits};
 use model::ids::{NodeId, Version};
 use open_connections::OpenConnections;
@@ -57,6 +58,8 @@ pub(crate) struct LabelIdentity {
     pub(crate) node: NodeId,
     /// The key by which the software's hooks know the agent's own connections.
     pub(crate) agent_key: AgentKey,
+    /// The keys by which the system's labels are signed.
+    pub(crate) label_keys: LabelKeys,
 }
 
 /// Everything that serving connections needs.

@@ -42,8 +42,18 @@ reset_reasons! {
         "the node was forgotten (`upstart forget`) while it lives";
     HeldTooLong: "held_too_long",
         "its call was held for `hold_ms`, or the node's patience was over";
+    LabelElsewhere: "label_elsewhere",
+        "its label was signed for a connection to another address than this node's: it was taken from there, or this node's address is not its `advertise`";
+    LabelForged: "label_forged",
+        "its label is signed by somebody who does not have the system's key, or was changed";
     LabelNotHonoured: "label_not_honoured",
         "its label comes from an address of no member and no declared network";
+    LabelOfNoKey: "label_of_no_key",
+        "its label is signed with a key that has ended, or that this node does not have";
+    LabelUnsigned: "label_unsigned",
+        "its label is not signed, and the system demands that (`upstart labels`)";
+    LabelUntimely: "label_untimely",
+        "its label was signed more than ten minutes ago, or the caller's clock is more than five minutes ahead of this node's";
     MaybeAMember: "maybe_a_member",
         "it has no label, and may come from a member that does not know this address yet; an agent that starts without a server and cannot tell says so in its log";
     NoDescriptors: "no_descriptors",

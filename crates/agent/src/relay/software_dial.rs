@@ -106,6 +106,7 @@ impl Dial for LabelledDial {
                 token: None,
                 agent_key: Some(self.identity.agent_key.value()),
                 question: None,
+                proof: None,
             };
             let mut bytes = [0; LABEL_BYTES_MAX];
             let length = label.encode(&mut bytes);

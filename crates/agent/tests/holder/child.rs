@@ -124,6 +124,7 @@ async fn part_agent() {
         output: node_output.to_str().unwrap().to_owned(),
         refuse_io_uring: false,
         no_new_privileges: true,
+        signs: true,
     };
     println!("child {}", client.start(spec).await.unwrap());
     std::future::pending::<()>().await;

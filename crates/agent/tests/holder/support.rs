@@ -60,6 +60,7 @@ impl Node {
             output: self.output().to_str().unwrap().to_owned(),
             refuse_io_uring: false,
             no_new_privileges: true,
+            signs: true,
         }
     }
 

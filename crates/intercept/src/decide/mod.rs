@@ -7,6 +7,8 @@
 //!   label with our agent's key            -> Deliver   its label consumed, the true caller shown
 //!   label of another system, damaged, or
 //!     from an address not honoured        -> Undecided the agent judges
+//!   label without the proof that is asked
+//!     for, where labels are signed        -> Undecided the agent refuses it, and says why
 //!   probing                               -> Probing
 //!   label, version of this interface      -> Deliver   its label consumed: a raw kernel socket from here on
 //!   label, another version                -> Foreign
@@ -21,6 +23,7 @@
 use crate::address::destination;
 use crate::agent_key::lock_of;
 use crate::holder::HandOverReason;
+use crate::keyring::Proofs;
 use crate::stats::Counter;
 use crate::table::{ServiceView, Snapshot};
 use label::{Label, Parsed};
@@ -169,16 +172,18 @@ pub fn on_arrival(table: &Snapshot<'_>, local: SocketAddr, peer: SocketAddr) -> 
     }
 }
 
-/// Decides on an accepted connection.
+/// Decides on an accepted connection. `proofs` are looked at where labels are signed only.
 pub fn on_accept(
     table: &Snapshot<'_>,
     local: SocketAddr,
     peer: SocketAddr,
     first: First<'_>,
+    proofs: &Proofs<'_>,
 ) -> Accept {
     let Some(service) = table.service(local.port()) else {
         return deliver(Counter::AcceptNotAService);
     };
+    let at = local;
     let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
     let parsed = match first {
         First::Bytes(bytes) => label::parse(bytes),
@@ -186,7 +191,17 @@ pub fn on_accept(
         First::End => Parsed::NotALabel,
     };
     match parsed {
-        Parsed::Label { label, length } => labelled(table, &service, (local, peer), &label, length),
+        Parsed::Label { label, length } => {
+            // What it says may be weighed; what is done with a label that is no caller's, as an agent's own, needs no proof.
+            let believed = || {
+                if table.signs() {
+                    proofs.believe(&label, at)
+                } else {
+                    Some(true)
+                }
+            };
+            labelled(table, &service, (local, peer), &label, length, believed)
+        }
         Parsed::Damaged => Accept::HandOver(HandOverReason::Undecided),
         _ if table.probing() => Accept::HandOver(HandOverReason::Probing),
         Parsed::Partial if may_be_late(table, local, peer, first) => {
@@ -205,6 +220,7 @@ fn labelled(
     (local, peer): (IpAddr, IpAddr),
     label: &Label,
     length: usize,
+    believed: impl Fn() -> Option<bool>,
 ) -> Accept {
     let caller = label.caller.map(|(source, _)| source);
     if let Some(token) = label.token {
@@ -225,6 +241,12 @@ fn labelled(
     if table.probing() && !is_own {
         return Accept::HandOver(HandOverReason::Probing);
     }
+    if label.question.is_none() && !service.speaks(label.version) {
+        return Accept::HandOver(HandOverReason::Foreign);
+    }
+    let Some(proved) = believed() else {
+        return Accept::HandOver(HandOverReason::Undecided);
+    };
     if label.question.is_some() {
         let answer = Label {
             question: label.question,
@@ -235,13 +257,14 @@ fn labelled(
             answer,
         };
     }
-    if !service.speaks(label.version) {
-        return Accept::HandOver(HandOverReason::Foreign);
-    }
     Accept::Deliver {
         consume: length,
         caller: None,
-        counter: Counter::AcceptLabelled,
+        counter: if proved {
+            Counter::AcceptLabelled
+        } else {
+            Counter::AcceptUnproved
+        },
     }
 }
 

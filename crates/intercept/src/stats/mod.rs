@@ -103,4 +103,8 @@ counters! {
     ConnectInDoubt = "connect.in_doubt",
     /// An agent asked whether a member listens here, and was answered.
     AcceptAsked = "accept.asked",
+    /// A label of the same interface was consumed that would be refused if proofs were demanded.
+    AcceptUnproved = "accept.unproved",
+    /// Labels are signed, but a process could not have the keys: its label went out unsigned.
+    ConnectUnsigned = "connect.unsigned",
 }

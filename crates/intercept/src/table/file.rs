@@ -2,10 +2,10 @@
 
 use super::layout::{
     DOUBTFUL, ENDPOINT_WORDS, ENDPOINTS, ENDPOINTS_AT, EPOCH_AT, FILE_BYTES, FILE_WORDS,
-    FLAG_COOKIES, FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAGS, LOCK, MAGIC,
-    MAGIC_AT, NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN, SERVICE_KEPT,
-    SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE, SERVICE_WORDS, SERVICES, SERVICES_AT, SOURCES,
-    SOURCES_AT, STOPPING_UNTIL, SYSTEM, VERSION_NODE, buffer_at, halves,
+    FLAG_COOKIES, FLAG_LOCAL_LABELS_PROMPT, FLAG_PROBING, FLAG_REFUSE_MEMBERS, FLAG_SIGNS, FLAGS,
+    LOCK, MAGIC, MAGIC_AT, NETWORK_WORDS, NETWORKS, NETWORKS_AT, SERVICE_CALLERS_BEGIN,
+    SERVICE_KEPT, SERVICE_PUBLIC_DIRECT, SERVICE_UNSURE, SERVICE_WORDS, SERVICES, SERVICES_AT,
+    SOURCES, SOURCES_AT, STOPPING_UNTIL, SYSTEM, VERSION_NODE, buffer_at, halves,
 };
 use super::{
     ENDPOINTS_MAX, NETWORKS_MAX, SERVICES_MAX, SOURCES_MAX, Table, TableError, TableService,
@@ -206,7 +206,8 @@ fn head(table: &Table, endpoints: usize, doubtful: usize, sources: usize) -> Vec
     head[FLAGS] = flag(table.probing, FLAG_PROBING)
         | flag(table.refuse_members, FLAG_REFUSE_MEMBERS)
         | flag(table.local_labels_prompt, FLAG_LOCAL_LABELS_PROMPT)
-        | flag(table.cookies, FLAG_COOKIES);
+        | flag(table.cookies, FLAG_COOKIES)
+        | flag(table.signs, FLAG_SIGNS);
     head[SERVICES] = table.services.len() as u64;
     head[ENDPOINTS] = endpoints as u64;
     head[DOUBTFUL] = doubtful as u64;

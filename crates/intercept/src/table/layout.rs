@@ -34,6 +34,7 @@ pub(super) const FLAG_PROBING: u64 = 1;
 pub(super) const FLAG_REFUSE_MEMBERS: u64 = 2;
 pub(super) const FLAG_LOCAL_LABELS_PROMPT: u64 = 4;
 pub(super) const FLAG_COOKIES: u64 = 8;
+pub(super) const FLAG_SIGNS: u64 = 16;
 
 pub(super) const SERVICE_KEPT: u64 = 1 << 16;
 pub(super) const SERVICE_PUBLIC_DIRECT: u64 = 1 << 17;

@@ -49,6 +49,8 @@ pub struct Table {
     /// Members are asked for TCP Fast Open's cookies, with which their kernels deliver a label at the first packet
     /// (`net.ipv4.tcp_fastopen` has the server's bit, here and, it is taken, on the members' hosts).
     pub cookies: bool,
+    /// Labels are signed: what with, and whether that is demanded, stands in the keyring ([`crate::keyring`]).
+    pub signs: bool,
     /// The declared services of the child's class at its version.
     pub services: Vec<TableService>,
     /// Where members listen, load balancers included; any order.

@@ -79,7 +79,7 @@ named! {
         MemberBypassed = "member.bypassed",
         /// Somebody else listens where a member was that the server does not hear: the software's calls there are refused.
         MemberSupplanted = "member.supplanted",
-        /// A connection was reset for what its label says: it is damaged, of another system, or comes from where nobody may label.
+        /// A connection was reset for what its label says: it is damaged, of another system, comes from where nobody may label, or is not signed as the system demands.
         LabelRefused = "label.refused",
         /// An upgrade was published.
         UpgradePublished = "upgrade.published",
@@ -111,6 +111,8 @@ named! {
         RepositoryExpires = "repository.expires",
         /// A public version was moved.
         PublicMoved = "public.moved",
+        /// What the system does about signed labels has changed: an operator said so, or every node has acknowledged a step.
+        LabelsChanged = "labels.changed",
         /// Somebody was invited: a one-time token was made.
         IdentityInvited = "identity.invited",
         /// Somebody's key was certified for the first time, or in the place of another key.
@@ -141,12 +143,13 @@ const SERVERS_OWN: [EventKind; 6] = [
 ];
 
 /// What only a server tells of.
-const SERVERS_SUBJECTS: [&str; 6] = [
+const SERVERS_SUBJECTS: [&str; 7] = [
     "upgrade.",
     "permit.",
     "repository.",
     "public.",
     "identity.",
+    "labels.",
     "system.",
 ];
 

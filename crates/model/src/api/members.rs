@@ -1,6 +1,6 @@
 //! The members' list: which addresses are members', and who knows them.
 
-use super::Moment;
+use super::{LabelOrder, LabelsHeld, Moment};
 use crate::ids::NodeId;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -36,6 +36,9 @@ pub struct MembersRequest {
     /// The moment at which the list came: in another history its number is another list's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,
+    /// What the agent does about labels. Absent before a server has said that it knows of signed ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelsHeld>,
 }
 
 /// The answer to [`MembersRequest`].
@@ -61,6 +64,9 @@ pub struct MembersResponse {
     /// Where the server's history is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,
+    /// What the node does about labels; absent from a server that knows of no signed ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelOrder>,
 }
 
 /// A node in the members' list.

@@ -6,6 +6,7 @@ mod disagreement;
 mod event_kind;
 mod history;
 mod identity;
+mod labels;
 mod members;
 mod moment;
 mod node;
@@ -22,6 +23,10 @@ pub use history::{Event, NewEvent, Page};
 pub use identity::{
     Certified, CertifyRequest, IdentitiesView, IdentityFact, InvitationFact, InviteRequest,
     Invited, Principal, PrincipalKind, Right, Role,
+};
+pub use labels::{
+    ClockOff, LabelMode, LabelOrder, LabelSecret, LabelsAction, LabelsFact, LabelsHeld,
+    LabelsRequest, LabelsView,
 };
 pub use members::{Behind, Listed, Member, MembersRequest, MembersResponse};
 pub use moment::{Moment, RememberedSystem};

@@ -1,8 +1,8 @@
 //! The system as the server sees it.
 
 use super::{
-    Disagreement, HeldUpgrade, Listed, NodeReport, RememberedSystem, SyncNumber, disagreement,
-    replaced,
+    Disagreement, HeldUpgrade, LabelsFact, Listed, NodeReport, RememberedSystem, SyncNumber,
+    disagreement, replaced,
 };
 use crate::ids::{NodeId, PermitId, Revision, Version};
 use serde::{Deserialize, Serialize};
@@ -238,6 +238,9 @@ pub struct NodeFact {
     /// The members' list that its software's hooks go by, by number; zero before the first.
     #[serde(default)]
     pub members_seen: u64,
+    /// What it does about labels.
+    #[serde(default, skip_serializing_if = "LabelsFact::is_empty")]
+    pub labels: LabelsFact,
 }
 
 /// A person's leave for an upgrade, where its schedule asks for one.

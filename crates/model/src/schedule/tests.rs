@@ -4,7 +4,7 @@ mod times;
 mod waves;
 
 use super::*;
-use crate::api::{ChildState, NodeFact, NodeReport};
+use crate::api::{ChildState, LabelsFact, NodeFact, NodeReport};
 use crate::expression::NodeScope;
 use crate::fleet::ClassSeat;
 use crate::ids::{NodeId, Place};
@@ -37,6 +37,7 @@ fn node(id: u32, class: &str, version: u32) -> NodeFact {
         retry: 0,
         listed: Vec::new(),
         members_seen: 0,
+        labels: LabelsFact::default(),
     }
 }
 

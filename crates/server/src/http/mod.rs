@@ -6,6 +6,7 @@ mod history;
 mod host;
 mod identities;
 mod json_request;
+mod labels;
 mod members;
 mod newest;
 mod nodes;

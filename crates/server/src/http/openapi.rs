@@ -1,7 +1,7 @@
 //! The OpenAPI document, made from the handlers and the data types.
 
 use super::{
-    artifacts, history, identities, members, nodes, operate, permits, signed, source, sync,
+    artifacts, history, identities, labels, members, nodes, operate, permits, signed, source, sync,
     upgrades,
 };
 use crate::problem::KINDS;
@@ -16,7 +16,7 @@ use utoipa::OpenApi;
     ),
     paths(
         document, operate::system, operate::fleet, history::events, history::stream, operate::pause, operate::resume, operate::approve,
-        operate::set_public, operate::retire, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
+        operate::set_public, operate::retire, labels::show, labels::change, nodes::list, nodes::enrol, nodes::show, nodes::forget, nodes::retry,
         sync::sync, members::members, source::source, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
         artifacts::put, signed::show, signed::begin, signed::sign, signed::take_back,

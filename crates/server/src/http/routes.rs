@@ -2,8 +2,8 @@
 
 use super::requester::Access;
 use super::{
-    App, artifacts, history, identities, members, nodes, openapi, operate, permits, signed, source,
-    sync, upgrades,
+    App, artifacts, history, identities, labels, members, nodes, openapi, operate, permits, signed,
+    source, sync, upgrades,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -73,6 +73,13 @@ fn system() -> Vec<HttpRoute> {
         route(Method::POST, "/v1/approvals", OPERATE, operate::approve),
         route(Method::PUT, "/v1/public", OPERATE, operate::set_public),
         route(Method::POST, "/v1/retire", OPERATE, operate::retire),
+        route(Method::GET, "/v1/labels", VIEW, labels::show),
+        route(
+            Method::POST,
+            "/v1/labels",
+            Access::Right(Right::Administer),
+            labels::change,
+        ),
     ]
 }
 

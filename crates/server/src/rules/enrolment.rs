@@ -3,7 +3,9 @@
 use super::{Applicant, Draft, identities, set_back};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
-use model::api::{Disagreement, EnrolRequest, Enrolled, EventKind, NodeFact, NodeReport};
+use model::api::{
+    Disagreement, EnrolRequest, Enrolled, EventKind, LabelsFact, NodeFact, NodeReport,
+};
 use model::expression::NodeScope;
 use model::ids::{NodeId, Version};
 use model::names;
@@ -258,6 +260,7 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Reques
         retry: 0,
         listed: Vec::new(),
         members_seen: 0,
+        labels: LabelsFact::default(),
     })));
     let message = format!("{} enrolled as {}", request.name, request.class);
     draft.event_by(

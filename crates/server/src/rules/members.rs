@@ -1,6 +1,6 @@
 //! An agent says which members' list its software's hooks go by.
 
-use super::{Draft, unknown_node};
+use super::{Draft, labels, unknown_node};
 use crate::problem::RequestRefusal;
 use crate::udb::Change;
 use model::api::{MembersRequest, NodeFact};
@@ -22,9 +22,16 @@ pub(super) fn acknowledge(
     };
     // A number from the future was given by a server whose database is gone: it says nothing about this one's.
     let possible = in_force <= draft.state.view;
-    if possible && in_force > fact.members_seen {
+    let members_seen = if possible {
+        in_force.max(fact.members_seen)
+    } else {
+        fact.members_seen
+    };
+    let labels = labels::acknowledged(&fact.labels, request.labels.as_ref(), draft.now_ms());
+    if members_seen != fact.members_seen || labels != fact.labels {
         draft.change(Change::NodeQuietly(Arc::new(NodeFact {
-            members_seen: in_force,
+            members_seen,
+            labels,
             ..fact.as_ref().clone()
         })));
     }

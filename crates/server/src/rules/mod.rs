@@ -4,6 +4,7 @@ mod doubled;
 mod draft;
 mod enrolment;
 mod identities;
+mod labels;
 mod members;
 mod operator;
 mod permits;
@@ -28,9 +29,9 @@ use crate::state::SystemState;
 use crate::udb::{Change, KeptText};
 use identity::PeerCertificate;
 use model::api::{
-    ApproveRequest, EnrolRequest, EventKind, InviteRequest, MembersRequest, NodeFact, PauseRequest,
-    Principal, PublicRequest, RetireRequest, SyncNumber, SyncRequest, UpgradeSummary,
-    VerdictRequest,
+    ApproveRequest, EnrolRequest, EventKind, InviteRequest, LabelSecret, LabelsAction,
+    MembersRequest, NodeFact, PauseRequest, Principal, PublicRequest, RetireRequest, SyncNumber,
+    SyncRequest, UpgradeSummary, VerdictRequest,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Version};
@@ -67,6 +68,8 @@ pub(crate) enum Order {
     Publish(Box<Publication>),
     Withdraw(Version),
     Pause(PauseRequest),
+    /// With the key that it needs, should it need one.
+    Labels(LabelsAction, LabelSecret),
     Resume,
     Approve(ApproveRequest),
     SetPublic(PublicRequest),
@@ -163,6 +166,7 @@ pub(crate) fn decide<'a>(
         Order::Publish(publication) => value(&publication::publish(&mut draft, publication)?),
         Order::Withdraw(version) => value(&withdrawal::withdraw(&mut draft, *version)?),
         Order::Pause(request) => value(&operator::pause(&mut draft, request)?),
+        Order::Labels(action, fresh) => value(&labels::operate(&mut draft, *action, fresh)?),
         Order::Resume => value(&operator::resume(&mut draft)),
         Order::Approve(request) => value(&operator::approve(&mut draft, request)?),
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),

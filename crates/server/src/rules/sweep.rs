@@ -1,6 +1,6 @@
 //! What time brings: nodes fall silent, permits expire, answers are forgotten.
 
-use super::Draft;
+use super::{Draft, labels};
 use crate::udb::Change;
 use model::api::{EventKind, NodeFact};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         draft.change(Change::Unqueue(node));
     }
     forget_keys(draft);
+    labels::advance(draft);
 }
 
 fn fallen_silent(draft: &mut Draft<'_>) {

@@ -255,6 +255,7 @@ fn is_as_loud(before: &NodeFact, after: &NodeFact) -> bool {
             steady_since_ms,
             retry,
             members_seen,
+            labels: _,
             name: _,
             class: _,
             attributes: _,
@@ -273,6 +274,7 @@ fn is_as_loud(before: &NodeFact, after: &NodeFact) -> bool {
             == (&after.name, &after.class, &after.attributes)
         && (&before.host, &before.data_directory) == (&after.host, &after.data_directory)
         && before.listed == after.listed
+        && before.labels == after.labels
         && is_as_loud_a_report(&before.report, &after.report)
 }
 

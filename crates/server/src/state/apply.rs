@@ -1,7 +1,9 @@
 //! How a change that was decided alters the state in memory.
 
 use super::{PublishedRevision, SystemState};
-use crate::udb::{Change, FORGOTTEN_KEPT, HeardNode, KeyRecord, LIVES_KEPT, LoggedCommit};
+use crate::udb::{
+    Change, FORGOTTEN_KEPT, HeardNode, KeyRecord, LIVES_KEPT, LoggedCommit, SignedLabels,
+};
 use model::api::{IdentityFact, NodeFact};
 use model::ids::NodeId;
 use std::sync::Arc;
@@ -63,6 +65,7 @@ impl SystemState {
                 self.public.remove(service);
             }
             Change::Pause(pause) => self.paused.clone_from(pause),
+            Change::Labels(labels) => self.put_labels(labels.as_ref()),
             Change::Approve(approval) => self.approvals.push(approval.clone()),
             Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
                 self.put_node(fact);
@@ -163,6 +166,12 @@ impl SystemState {
             .identities
             .insert(fact.principal.clone(), Arc::clone(fact));
         self.ended_keys.replace(before.as_deref(), fact);
+    }
+
+    fn put_labels(&mut self, labels: Option<&SignedLabels>) {
+        self.labels = labels.cloned();
+        // Agents that wait for news of members are told with it.
+        self.members.acks += 1;
     }
 
     fn put_key(&mut self, record: &KeyRecord) {

@@ -84,7 +84,7 @@ fn is_alike(before: Option<&NodeFact>, after: Option<&NodeFact>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::api::{HeldUpgrade, NodeReport};
+    use model::api::{HeldUpgrade, LabelsFact, NodeReport};
     use model::ids::{Revision, Version};
 
     fn serving(node: u32, at: &str, digest: &str) -> NodeFact {
@@ -113,6 +113,7 @@ mod tests {
             retry: 0,
             listed: Vec::new(),
             members_seen: 0,
+            labels: LabelsFact::default(),
         }
     }
 

@@ -78,7 +78,10 @@ impl SystemState {
             || request.seen > self.view
             || self.is_of_a_lost_history(request);
         let differs = |seen: Option<u64>, now| seen.is_some_and(|seen| seen != now);
-        other_list || differs(request.silence, list.silence) || differs(request.acks, list.acks)
+        other_list
+            || self.has_label_news(request)
+            || differs(request.silence, list.silence)
+            || differs(request.acks, list.acks)
     }
 
     /// What a node is told of the members.
@@ -107,6 +110,7 @@ impl SystemState {
             silent: self.silent_members(),
             silence: list.silence,
             moment: self.moment(),
+            labels: Some(self.label_order()),
         }
     }
 
@@ -157,7 +161,7 @@ fn share_of_silence(fact: &NodeFact) -> u64 {
 }
 
 /// A node that has never started any software calls nobody; should it start some now, it has heard of the others by then.
-fn has_software(fact: &NodeFact) -> bool {
+pub(super) fn has_software(fact: &NodeFact) -> bool {
     let status = &fact.report.status;
     status.version > Version(0) || status.child != ChildState::Stopped
 }

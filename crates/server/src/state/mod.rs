@@ -5,6 +5,7 @@ mod bundle_servers;
 mod counting;
 mod disagreeing;
 mod ended_keys;
+mod labels;
 mod lives;
 mod members;
 mod queue;
@@ -14,7 +15,7 @@ pub(crate) use bundle_servers::site;
 pub(crate) use lives::Whereabouts;
 pub(crate) use members::listed;
 
-use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored};
+use crate::udb::{HeldPermit, KeyRecord, ServerLife, SignedLabels, Stored};
 use bundle_servers::BundleServers;
 use ended_keys::EndedKeys;
 use members::ListChanges;
@@ -53,6 +54,8 @@ pub(crate) struct SystemState {
     pub(crate) history: Arc<History>,
     pub(crate) public: BTreeMap<String, Version>,
     pub(crate) paused: Option<Pause>,
+    /// What is done about labels, where they are signed.
+    pub(crate) labels: Option<SignedLabels>,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
     pub(crate) names: BTreeMap<String, NodeId>,
@@ -109,8 +112,7 @@ impl SystemState {
                 (node, Arc::new(fact))
             })
             .collect();
-        let facts = nodes.values().map(AsRef::as_ref);
-        let members = ListChanges::restored(stored.view, facts);
+        let members = ListChanges::restored(stored.view, nodes.values().map(AsRef::as_ref));
         let mut state = Self {
             generation: stored.generation,
             view: stored.view,
@@ -120,6 +122,7 @@ impl SystemState {
             withdrawn: stored.withdrawn,
             public: stored.public,
             paused: stored.paused,
+            labels: stored.labels,
             approvals: stored.approvals,
             names: nodes
                 .values()

@@ -96,7 +96,7 @@ impl HeardNodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::api::{NodeFact, NodeReport};
+    use model::api::{LabelsFact, NodeFact, NodeReport};
 
     fn state_with(count: u32) -> SystemState {
         let mut state = SystemState::default();
@@ -117,6 +117,7 @@ mod tests {
                 retry: 0,
                 listed: Vec::new(),
                 members_seen: 0,
+                labels: LabelsFact::default(),
             };
             state.apply(&[Change::Node(Arc::new(fact))]);
         }

@@ -17,8 +17,8 @@ pub(crate) use sqlite::{restore as restore_sqlite, save as save_sqlite};
 
 use async_trait::async_trait;
 use model::api::{
-    Approval, Event, IdentityFact, InvitationFact, NodeFact, Pause, PermitFact, Principal,
-    SyncNumber, UpgradeSummary,
+    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, NodeFact, Pause,
+    PermitFact, Principal, SyncNumber, UpgradeSummary,
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -46,6 +46,15 @@ impl HeldPermit {
     pub(crate) fn lives(&self, now_ms: u64) -> bool {
         self.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms)
     }
+}
+
+/// What a system does about its labels: what operators want, and the step on the way there that nodes are told. It has keys in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedLabels {
+    /// What is wanted.
+    pub mode: LabelMode,
+    /// What nodes are told.
+    pub order: LabelOrder,
 }
 
 /// A node that waits for room in a group.
@@ -143,6 +152,8 @@ pub enum Change {
     Public(String, Option<Version>),
     /// The system is paused or goes on.
     Pause(Option<Pause>),
+    /// What is done about labels; none where they are not signed.
+    Labels(Option<SignedLabels>),
     /// An upgrade is approved.
     Approve(Approval),
     /// A node is new or has changed.
@@ -262,6 +273,8 @@ pub struct Stored {
     pub public: BTreeMap<String, Version>,
     /// The pause.
     pub paused: Option<Pause>,
+    /// What is done about labels, where they are signed.
+    pub labels: Option<SignedLabels>,
     /// Approvals, in the order given.
     pub approvals: Vec<Approval>,
     /// Nodes not forgotten.

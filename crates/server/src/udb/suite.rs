@@ -1,12 +1,12 @@
 //! What every backend must do: run for each of them.
 
 use super::{
-    Change, ChangeSet, HeldPermit, KeptText, KeyRecord, MissedCommits, ServerLife, Stored, Udb,
-    UdbError,
+    Change, ChangeSet, HeldPermit, KeptText, KeyRecord, MissedCommits, ServerLife, SignedLabels,
+    Stored, Udb, UdbError,
 };
 use model::api::{
-    Approval, Event, IdentityFact, InvitationFact, NodeFact, NodeReport, Pause, PermitFact, Role,
-    UpgradeSummary,
+    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, LabelsFact,
+    NodeFact, NodeReport, Pause, PermitFact, Role, UpgradeSummary,
 };
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -80,6 +80,7 @@ async fn everything_comes_back(udb: &impl Udb) {
         Change::Public("a/c".to_owned(), Some(Version(2))),
         Change::Public("a/c".to_owned(), None),
         Change::Pause(Some(pause())),
+        Change::Labels(Some(labels())),
         Change::Approve(approval()),
         Change::Node(Arc::new(node(1, "n1"))),
         Change::NodeQuietly(Arc::new(node(2, "n2"))),
@@ -126,6 +127,7 @@ async fn what_ends_is_gone(udb: &impl Udb) {
         Change::EndPermit(PermitId(4)),
         Change::Permit(confirmed.clone()),
         Change::Pause(None),
+        Change::Labels(None),
         Change::ForgetKeysBefore(100),
     ];
     udb.commit(commit(1, changes)).await.expect("commits");
@@ -133,6 +135,7 @@ async fn what_ends_is_gone(udb: &impl Udb) {
     assert_eq!(stored.nodes.keys().collect::<Vec<_>>(), [&NodeId(1)]);
     assert_eq!(stored.permits, BTreeMap::from([(PermitId(5), confirmed)]));
     assert_eq!((stored.paused, stored.keys), (None, Vec::new()));
+    assert_eq!(stored.labels, None, "no key is left");
 }
 
 async fn numbers_never_fall(udb: &impl Udb) {
@@ -220,6 +223,7 @@ fn expected(is_shared: bool) -> Stored {
         withdrawn: [Version(1)].into(),
         public: [("a/b".to_owned(), Version(2))].into(),
         paused: Some(pause()),
+        labels: Some(labels()),
         approvals: vec![approval()],
         nodes: [(NodeId(1), node(1, "n1")), (NodeId(2), last_heard)].into(),
         permits: [(PermitId(4), permit(4))].into(),
@@ -259,6 +263,17 @@ fn summary() -> UpgradeSummary {
         withdrawn: false,
         published_at_ms: 3,
         author: "suite".to_owned(),
+    }
+}
+
+fn labels() -> SignedLabels {
+    let secret = LabelSecret {
+        generation: 3,
+        key: "ab".repeat(32),
+    };
+    SignedLabels {
+        mode: LabelMode::Demand,
+        order: LabelOrder::new(5, true, Some(3), vec![secret]),
     }
 }
 
@@ -302,6 +317,7 @@ fn node(number: u32, name: &str) -> NodeFact {
         retry: 2,
         listed: Vec::new(),
         members_seen: 0,
+        labels: LabelsFact::default(),
     }
 }
 

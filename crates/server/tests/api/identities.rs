@@ -377,8 +377,11 @@ async fn identities_outlive_the_server_and_the_database_knows_no_secret() {
     let (a, enrolled) = node(&server, "a").await;
     let token = invited(&server, Principal::operator("ann"), Some(Role::Viewer)).await;
     let secret = PinnedToken::of(&token).secret;
-    server.stop().await;
     let database = site.data.path().join("server");
+    for file in ["udb.sqlite", "udb.sqlite-wal", "udb.sqlite-shm"] {
+        assert_private(&database.join(file));
+    }
+    server.stop().await;
     for file in ["udb.sqlite", "udb.sqlite-wal"] {
         let bytes = std::fs::read(database.join(file)).unwrap_or_default();
         assert!(!holds(&bytes, &secret), "{file}");

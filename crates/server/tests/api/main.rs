@@ -7,6 +7,7 @@ mod ended_keys;
 mod gate;
 mod history;
 mod identities;
+mod labels;
 mod lies;
 mod permits;
 mod problems;

@@ -224,6 +224,7 @@ async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoeve
         acks: Some(whole.acks),
         moment: None,
         silence: None,
+        labels: None,
     };
     let (waiting, b) = (client(&server.url), nodes[1]);
     let own = server.client.members(b, &asking, LONG).await;
@@ -239,6 +240,7 @@ async fn the_members_list_is_told_when_it_changes_and_acknowledgements_to_whoeve
         acks: None,
         moment: None,
         silence: None,
+        labels: None,
     };
     server
         .client

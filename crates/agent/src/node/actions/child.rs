@@ -167,6 +167,7 @@ async fn launch(node: &Node, to: Serving) -> Result<u64, StartError> {
         output: surroundings.layout.output().display().to_string(),
         refuse_io_uring: rendered.refuse_io_uring,
         no_new_privileges: rendered.no_new_privileges,
+        signs: true,
     };
     node.rendering.prepare_shared_files(spec.user.as_deref())?;
     node.child.starts(start);

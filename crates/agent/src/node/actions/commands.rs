@@ -314,6 +314,7 @@ impl ProbedSoftware for Probed<'_> {
             token: None,
             agent_key: Some(identity.agent_key.value()),
             question: None,
+            proof: None,
         };
         let mut bytes = [0; LABEL_BYTES_MAX];
         let length = label.encode(&mut bytes);

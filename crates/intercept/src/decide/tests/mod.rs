@@ -1,5 +1,6 @@
 //! Each row of the decision table, and the table file underneath.
 
+mod proofs;
 mod questions;
 mod table_file;
 
@@ -83,7 +84,8 @@ fn words(path: &std::path::Path) -> Vec<AtomicU64> {
 
 fn accept(table: &Table, peer: &str, first: First<'_>) -> Accept {
     look(table, |snapshot| {
-        on_accept(&snapshot, address("10.0.0.9:7000"), address(peer), first)
+        let local = address("10.0.0.9:7000");
+        on_accept(&snapshot, local, address(peer), first, &Proofs::NONE)
     })
 }
 
@@ -415,6 +417,7 @@ fn other_ports_are_left_alone() {
             address("10.0.0.9:22"),
             address("10.0.0.1:1"),
             First::Nothing,
+            &Proofs::NONE,
         )
     });
     assert_eq!(accepted, deliver(Counter::AcceptNotAService));

@@ -210,6 +210,7 @@ fn hear(line: &OwnedFd, heard: &Mutex<Heard>) {
         }
         HookMessage::Own { .. } => answer(line, false),
         HookMessage::Lent { .. } => answer(line, !heard.kept.is_empty()),
+        HookMessage::Keyring => reply(line, None),
         other @ HookMessage::Hello { .. } => heard.others.push(other),
     }
 }

@@ -64,6 +64,7 @@ impl Rows {
                 self.fact("public", service.clone(), version.as_ref())?;
             }
             Change::Pause(pause) => self.set("paused", pause.as_ref())?,
+            Change::Labels(labels) => self.set("labels", labels.as_ref())?,
             Change::Approve(approval) => {
                 let name = format!("{generation:020}.{place:06}");
                 self.fact("approval", name, Some(approval))?;

@@ -11,6 +11,9 @@ use super::{ChangeSet, Stored, Udb, UdbError};
 use async_trait::async_trait;
 use model::api::Event;
 use rusqlite::{Connection, ErrorCode};
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
@@ -36,6 +39,7 @@ impl Sqlite {
     /// # Errors
     /// The file cannot be used, or a newer program made it.
     pub fn open(file: &Path) -> Result<Self, UdbError> {
+        keep_private(file).map_err(|error| UdbError::Failed(error.to_string()))?;
         let mut writer = connect(file)?;
         schema::migrate(&mut writer)?;
         let reader = connect(file)?;
@@ -44,6 +48,24 @@ impl Sqlite {
             reader: worker("udb-reader", reader)?,
         })
     }
+}
+
+/// Has nobody but the owner read the database, in which keys for labels may lie. What SQLite makes beside it has the same mode.
+fn keep_private(file: &Path) -> io::Result<()> {
+    const MODE: u32 = 0o600;
+    let mut made = OpenOptions::new();
+    let made = made.write(true).create(true).truncate(false).mode(MODE);
+    made.open(file)?
+        .set_permissions(Permissions::from_mode(MODE))?;
+    for beside in ["-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(beside);
+        match std::fs::set_permissions(Path::new(&name), Permissions::from_mode(MODE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Opens a connection whose commits survive a power cut.
