@@ -38,7 +38,7 @@ pub(super) fn look(globals: &Globals, findings: &mut Vec<Finding>) -> Option<Cli
 }
 
 /// What a server has answered.
-struct ServerAnswer {
+struct LookedAtServer {
     system: String,
     took: Duration,
     /// The server's clock, in whole seconds, and ours in the middle of the question.
@@ -50,7 +50,7 @@ fn now_ms() -> u64 {
     now.map_or(0, |now| now.as_millis() as u64)
 }
 
-fn answer_of(globals: &Globals) -> anyhow::Result<ServerAnswer> {
+fn answer_of(globals: &Globals) -> anyhow::Result<LookedAtServer> {
     let client = connect(globals)?;
     // The first one opens the connection.
     let fleet = wait_for(async { client.fleet().await.map_err(explain) })?;
@@ -58,7 +58,7 @@ fn answer_of(globals: &Globals) -> anyhow::Result<ServerAnswer> {
     let theirs_ms = wait_for(async { client.date_ms().await.map_err(explain) })?;
     let took = begun.elapsed();
     let middle_ms = before_ms + took.as_millis() as u64 / 2;
-    Ok(ServerAnswer {
+    Ok(LookedAtServer {
         system: fleet.system.system,
         took,
         // It bears a whole second: the middle of it is as good a guess as any.
@@ -66,7 +66,7 @@ fn answer_of(globals: &Globals) -> anyhow::Result<ServerAnswer> {
     })
 }
 
-impl ServerAnswer {
+impl LookedAtServer {
     fn pace(&self, about: &str) -> Finding {
         let system = if self.system.is_empty() {
             "it has no system yet".to_owned()
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn clocks_that_are_apart_are_told_with_how_far_and_to_which_side() {
-        let answer = |theirs_ms, ours_ms| ServerAnswer {
+        let answer = |theirs_ms, ours_ms| LookedAtServer {
             system: "store".to_owned(),
             took: Duration::from_millis(3),
             clocks_ms: Some([theirs_ms, ours_ms]),

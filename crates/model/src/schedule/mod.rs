@@ -17,7 +17,7 @@ mod written;
 pub use calendar::{Calendar, CalendarAnswer, Freeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone};
 pub use leap::leap;
 pub use reason::{UpgradeGoal, WaitReason};
-pub use share::{NodeLimit, Share};
+pub use share::{NodeLimit, NodeShare};
 pub use waves::{NodePredicate, Wave};
 pub use written::{After, Rolling, Schedule, ScheduleError};
 

@@ -190,6 +190,35 @@ impl WaitReason {
         }
     }
 
+    /// The words for nodes that come first.
+    fn of_the_order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotYetAt {
+                classes,
+                goal,
+                nodes,
+            } => write!(
+                f,
+                "waits for {} to settle at {goal}; not yet: {nodes}",
+                classes.join(", ")
+            ),
+            Self::Wave { wave, goal, nodes } => write!(
+                f,
+                "waits for wave {wave} to be settled and healthy at {goal}; not yet: {nodes}"
+            ),
+            Self::NotYetHealthy {
+                classes,
+                goal,
+                nodes,
+            } => write!(
+                f,
+                "waits for {} to be healthy at {goal}; not yet: {nodes}",
+                classes.join(", ")
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The words for what the calendar says.
     fn of_the_calendar(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -241,28 +270,9 @@ impl fmt::Display for WaitReason {
                     "not every node has staged version {version} yet: {nodes}"
                 )
             }
-            Self::NotYetAt {
-                classes,
-                goal,
-                nodes,
-            } => write!(
-                f,
-                "waits for {} to settle at {goal}; not yet: {nodes}",
-                classes.join(", ")
-            ),
-            Self::Wave { wave, goal, nodes } => write!(
-                f,
-                "waits for wave {wave} to be settled and healthy at {goal}; not yet: {nodes}"
-            ),
-            Self::NotYetHealthy {
-                classes,
-                goal,
-                nodes,
-            } => write!(
-                f,
-                "waits for {} to be healthy at {goal}; not yet: {nodes}",
-                classes.join(", ")
-            ),
+            Self::NotYetAt { .. } | Self::NotYetHealthy { .. } | Self::Wave { .. } => {
+                self.of_the_order(f)
+            }
             Self::Soaks { who, goal, soak_ms } => {
                 write!(
                     f,

@@ -10,9 +10,9 @@ const WHOLE: u32 = 10_000;
 
 /// A share of nodes: more than none, and at most all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(u32);
+pub struct NodeShare(u32);
 
-impl Share {
+impl NodeShare {
     /// So many of these nodes: rounded down, and one at least.
     pub fn of(self, nodes: usize) -> usize {
         let share = nodes as u64 * u64::from(self.0) / u64::from(WHOLE);
@@ -26,7 +26,7 @@ impl Share {
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for NodeShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (percent, rest) = (self.0 / 100, self.0 % 100);
         match (rest, rest % 10) {
@@ -37,7 +37,7 @@ impl fmt::Display for Share {
     }
 }
 
-impl FromStr for Share {
+impl FromStr for NodeShare {
     type Err = ScheduleError;
 
     fn from_str(text: &str) -> Result<Self, ScheduleError> {
@@ -66,7 +66,7 @@ pub enum NodeLimit {
     /// So many.
     Nodes(u32),
     /// This share of all.
-    Share(Share),
+    Share(NodeShare),
 }
 
 impl NodeLimit {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_share_is_rounded_down_and_one_at_least() {
-        let of = |share: &str, nodes| share.parse::<Share>().expect(share).of(nodes);
+        let of = |share: &str, nodes| share.parse::<NodeShare>().expect(share).of(nodes);
         assert_eq!((of("5%", 1_000), of("5%", 119), of("5%", 20)), (50, 5, 1));
         assert_eq!((of("5%", 3), of("0.01%", 100_000)), (1, 10));
         assert_eq!((of("33.3%", 9), of("100%", 9)), (2, 9));
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn shares_read_as_they_were_written_and_others_are_refused() {
         for share in ["1%", "12.5%", "0.01%", "3.05%", "100%"] {
-            let read: Share = share.parse().expect(share);
+            let read: NodeShare = share.parse().expect(share);
             assert_eq!(read.to_string(), share);
         }
         for wrong in [
@@ -140,7 +140,7 @@ mod tests {
             ".5%",
             "99999999999%",
         ] {
-            let told = wrong.parse::<Share>().expect_err(wrong).to_string();
+            let told = wrong.parse::<NodeShare>().expect_err(wrong).to_string();
             assert!(told.contains("12.5%"), "{told}");
         }
     }

@@ -3,7 +3,7 @@
 //! A node belongs to the first wave that takes it, and to the rest of its class where none does. A share is one of a stable hash of the
 //! node's name: it is the same nodes each time, and those of 1% are among those of 5%.
 
-use super::share::Share;
+use super::share::NodeShare;
 use super::{Facts, Opinion, Schedule, ScheduleError, WaitReason, parts, wait};
 use crate::expression::{Allowed, Expression, ExpressionScope, NodeScope};
 use crate::fleet::{ClassTally, SomeNodes};
@@ -20,7 +20,7 @@ pub struct Wave {
     /// Which nodes it takes; all when absent.
     pub nodes: Option<NodePredicate>,
     /// Of these, which share.
-    pub share: Option<Share>,
+    pub share: Option<NodeShare>,
     /// How many of them go before it is over; those that have not gone by then go with the rest.
     pub at_most: Option<u32>,
     /// How long they must have settled without a crash before the next wave begins.

@@ -1,3 +1,5 @@
+//! What a calendar says, clocks that are set among it.
+
 use super::*;
 use proptest::prelude::*;
 
