@@ -4,6 +4,7 @@ mod artifacts;
 mod begun_before;
 mod callers;
 mod ended_keys;
+mod etags;
 mod gate;
 mod history;
 mod identities;
