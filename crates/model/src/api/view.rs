@@ -113,6 +113,7 @@ pub struct NodeView {
     pub upgrades: Vec<UpgradeSummary>,
     /// The manifests' digests of every version, from revision 1 on; empty where a server from before does not tell.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Vec<String>>))]
     pub digests: BTreeMap<Version, Vec<String>>,
     /// Set while the system is paused: no node begins an upgrade.
     pub paused: Option<Pause>,

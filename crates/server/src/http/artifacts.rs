@@ -47,6 +47,7 @@ pub(super) async fn get(
     };
     let body = match method {
         Method::HEAD => Body::empty(),
+        // Whoever has it is told so.
         _ if is_had => Body::empty(),
         _ => {
             let read = app.repository.read(digest, first, count).await?;
@@ -73,7 +74,8 @@ pub(super) async fn get(
 
 #[utoipa::path(head, path = "/v1/artifacts/{sha256}", tag = "artifacts",
     params(("sha256" = String, Path, description = "The SHA-256 in lower-case hex")),
-    responses((status = 200, description = "It is there"), (status = 404, description = "It is not there")))]
+    responses((status = 200, description = "It is there"), (status = 404, description = "It is not there"),
+        (status = "default", description = "The same problem as for `GET`, without its text")))]
 /// Whether an artifact is there, and its size.
 pub(super) async fn head(
     app: State<App>,
