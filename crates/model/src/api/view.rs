@@ -202,7 +202,7 @@ pub struct Pause {
 }
 
 /// What the database knows of one node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeFact {
     /// The node's number.

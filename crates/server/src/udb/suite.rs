@@ -313,11 +313,8 @@ fn node(number: u32, name: &str) -> NodeFact {
         reachable: true,
         settled_at_ms: 1,
         steady_since_ms: 1,
-        taken: Vec::new(),
         retry: 2,
-        listed: Vec::new(),
-        members_seen: 0,
-        labels: LabelsFact::default(),
+        ..NodeFact::default()
     }
 }
 
