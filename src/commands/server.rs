@@ -143,13 +143,13 @@ fn room(directory: &Path) -> Option<u64> {
 }
 
 /// What to do where PostgreSQL is of no use.
-fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
+pub(super) fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
     let next = match &error {
         UdbError::Address(_) => "give --database postgres://USER@HOST/DATABASE, and the password in ~/.pgpass, or in a file that PGPASSFILE names (mode 600), as lines HOST:PORT:DATABASE:USER:PASSWORD".to_owned(),
         UdbError::Newer { .. } => "start the server with the newest Upstart that has used this database".to_owned(),
         UdbError::Full => "free some space on PostgreSQL's disk and start the server again; nodes go on meanwhile".to_owned(),
         _ => format!(
-            "see that `psql {url}` gets in from here, and may create a schema in that database; then start the server again; nodes go on meanwhile"
+            "see that `psql {url}` gets in from here, and may create a schema in that database; then run the command again; nodes go on meanwhile"
         ),
     };
     let error = ServerError::from(error);

@@ -58,7 +58,7 @@ pub(crate) fn event(sequence: u64, message: &str) -> Change {
     })
 }
 
-async fn everything_comes_back(udb: &impl Udb) {
+pub(crate) async fn everything_comes_back(udb: &impl Udb) {
     let changes = vec![
         Change::System {
             name: "store".to_owned(),

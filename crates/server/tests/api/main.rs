@@ -11,6 +11,7 @@ mod history;
 mod identities;
 mod labels;
 mod lies;
+mod moved;
 mod permits;
 mod problems;
 mod restart;

@@ -8,6 +8,7 @@
 mod address;
 mod asked_tls;
 mod clock;
+mod fill;
 mod listen;
 mod read;
 mod rows;
@@ -18,7 +19,7 @@ mod tls;
 mod trouble;
 mod write;
 
-use super::{ChangeSet, DatabaseTurn, MissedCommits, SharedWork, Stored, Udb, UdbError};
+use super::{ChangeSet, DatabaseTurn, MissedCommits, SharedWork, Stored, TakenOver, Udb, UdbError};
 use crate::ServerClock;
 use address::DatabaseAddress;
 use async_trait::async_trait;
@@ -107,6 +108,11 @@ impl Postgres {
     #[must_use]
     pub fn clock(&self) -> ServerClock {
         self.clock.shared()
+    }
+
+    /// Takes over everything that another database holds, wholly or not at all; refused unless this one is empty.
+    pub(crate) async fn fill(&self, from: &dyn Udb) -> Result<TakenOver, UdbError> {
+        fill::fill(self, from).await
     }
 
     fn known(&self) -> CommitMark {
