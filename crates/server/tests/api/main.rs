@@ -17,5 +17,6 @@ mod problems;
 mod restart;
 mod several;
 mod signed;
+mod sources;
 mod support;
 mod waiting;
