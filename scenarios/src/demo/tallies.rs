@@ -97,7 +97,7 @@ const UNAVAILABLE: &str = "unavailable_ms.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::api::{Endpoint, LabelsFact, NodeReport};
+    use model::api::{Endpoint, NodeReport};
     use model::ids::{NodeId, Version};
     use std::net::IpAddr;
 

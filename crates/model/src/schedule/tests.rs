@@ -4,7 +4,7 @@ mod times;
 mod waves;
 
 use super::*;
-use crate::api::{ChildState, LabelsFact, NodeFact, NodeReport};
+use crate::api::{ChildState, NodeFact, NodeReport};
 use crate::expression::NodeScope;
 use crate::fleet::ClassSeat;
 use crate::ids::{NodeId, Place};

@@ -84,7 +84,7 @@ fn is_alike(before: Option<&NodeFact>, after: Option<&NodeFact>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::api::{HeldUpgrade, LabelsFact, NodeReport};
+    use model::api::{HeldUpgrade, NodeReport};
     use model::ids::{Revision, Version};
 
     fn serving(node: u32, at: &str, digest: &str) -> NodeFact {

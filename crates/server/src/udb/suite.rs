@@ -5,8 +5,8 @@ use super::{
     Stored, Udb, UdbError,
 };
 use model::api::{
-    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, LabelsFact,
-    NodeFact, NodeReport, Pause, PermitFact, Role, UpgradeSummary,
+    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, NodeFact,
+    NodeReport, Pause, PermitFact, Role, UpgradeSummary,
 };
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};

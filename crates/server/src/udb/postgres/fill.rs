@@ -84,6 +84,7 @@ fn state(stored: &Stored) -> Vec<Change> {
             .clone()
             .map(|pause| Change::Pause(Some(pause))),
     );
+    changes.push(Change::Labels(stored.labels.clone()));
     changes.extend(stored.approvals.iter().cloned().map(Change::Approve));
     let forgotten = stored.forgotten.iter();
     changes.extend(forgotten.map(|(node, name)| Change::Forget(*node, name.clone())));
