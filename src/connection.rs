@@ -307,6 +307,7 @@ fn advice(problem: &Problem) -> &'static str {
         }
         // The detail says it.
         "/problems/unsigned" => "",
+        "/problems/history-set-back" => "`upstart events` without --after prints all that there is",
         "/problems/unknown-version" => "`upstart status` lists the versions",
         "/problems/not-blocked" => "`upstart nodes` shows which nodes are blocked",
         _ => "see `upstart status` for how the system stands",

@@ -1,6 +1,7 @@
-//! `upstart database`: copies of a server's SQLite database.
+//! `upstart database`: copies of a server's SQLite database, and its way to PostgreSQL.
 
 use super::operate::done;
+use super::server::explain_postgres;
 use crate::failure::{CommandOutcome, failure, sentence};
 use crate::globals::Globals;
 use clap::{Args, Subcommand};
@@ -29,6 +30,8 @@ enum DatabaseAction {
     Backup(CopyArgs),
     /// Replace the database by a copy, while no server runs; the old one is kept beside it
     Restore(CopyArgs),
+    /// Move the database into an empty one of PostgreSQL, while no server runs; the old one is kept beside it
+    Move(MoveArgs),
 }
 
 /// What is copied.
@@ -42,11 +45,23 @@ struct CopyArgs {
     data: PathBuf,
 }
 
+/// What is moved.
+#[derive(Debug, Args)]
+struct MoveArgs {
+    /// The server's data directory
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The database in PostgreSQL, as `upstart server --database` takes it
+    #[arg(long, value_name = "URL")]
+    to: String,
+}
+
 /// `upstart database`.
 pub(crate) fn run(globals: &Globals, arguments: &DatabaseArgs) -> CommandOutcome {
     match &arguments.action {
         DatabaseAction::Backup(copy) => save(globals, copy),
         DatabaseAction::Restore(copy) => restore(globals, copy),
+        DatabaseAction::Move(to) => move_it(globals, to),
     }
 }
 
@@ -67,6 +82,35 @@ fn restore(globals: &Globals, copy: &CopyArgs) -> CommandOutcome {
         format!(" The one before is kept as {}.", kept.display())
     });
     let said = format!("The database is that of {}.{kept}", copy.file.display());
+    done(globals, &answer, &said)
+}
+
+fn move_it(globals: &Globals, arguments: &MoveArgs) -> CommandOutcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let moving = backup::move_to_postgres(&arguments.data, &arguments.to);
+    let moved = runtime.block_on(moving).map_err(|error| match error {
+        ServerError::Udb(UdbError::Taken { .. }) => {
+            let next =
+                "give --to a database in which no server has begun a system; nothing is changed";
+            failure(sentence(&error.into()), next)
+        }
+        ServerError::Udb(error @ (UdbError::Address(_) | UdbError::Failed(_))) => {
+            explain_postgres(error, &arguments.to)
+        }
+        error => explain(error),
+    })?;
+    let what = moved.taken_over;
+    let answer = serde_json::json!({ "moved": what, "kept": moved.kept });
+    let said = format!(
+        "PostgreSQL has it all: {} revisions, {} nodes, {} identities, {} entries of the history. The one before is kept as {}. Start the server with --database now.",
+        what.revisions,
+        what.nodes,
+        what.identities,
+        what.entries,
+        moved.kept.display()
+    );
     done(globals, &answer, &said)
 }
 

@@ -3,7 +3,7 @@
 use crate::connection::{connect, explain, wait_for};
 use crate::failure::{CommandEnd, CommandOutcome};
 use crate::globals::Globals;
-use crate::output::{self, within};
+use crate::output::{self, note, within};
 use clap::Args;
 use client::Client;
 use model::api::Event;
@@ -57,10 +57,16 @@ async fn print_all(
     }
     loop {
         let wait = arguments.follow.then_some(client::WAIT_MAX);
-        let page = client
-            .events(Some(&after), None, wait)
-            .await
-            .map_err(explain)?;
+        let page = match client.events(Some(&after), None, wait).await {
+            Err(error) if arguments.follow && error.status() == Some(410) => {
+                after = end(client).await?.to_string();
+                note(&format!(
+                    "the server's history was set back; it goes on after event {after}"
+                ));
+                continue;
+            }
+            page => page.map_err(explain)?,
+        };
         for event in page
             .items
             .iter()
@@ -83,6 +89,13 @@ fn print(event: &Event, globals: &Globals) -> anyhow::Result<()> {
         output::line(sentence(event))?;
     }
     Ok(())
+}
+
+/// The number of the newest there is.
+async fn end(client: &Client) -> anyhow::Result<u64> {
+    let page = client.events_before(None, Some(1)).await;
+    let page = page.map_err(explain)?;
+    Ok(page.items.first().map_or(0, |event| event.sequence))
 }
 
 /// The last so many that are wanted, oldest first, and the number of the newest there is.

@@ -327,10 +327,30 @@ fn state(fact: &IdentityFact, now_ms: u64) -> String {
     }
 }
 
+/// Whether this is the one admin whose key counts. A certificate that has expired is renewed.
+fn is_last_admin(view: &IdentitiesView, principal: &Principal) -> bool {
+    let admins = view
+        .identities
+        .iter()
+        .filter(|fact| fact.role == Some(Role::Admin) && fact.revoked_at_ms.is_none());
+    let admins: Vec<&Principal> = admins.map(|fact| &fact.principal).collect();
+    admins == [principal]
+}
+
 /// `upstart revoke`.
 pub(crate) fn revoke(globals: &Globals, arguments: &RevokeArgs) -> CommandOutcome {
     let client = connect(globals)?;
-    wait_for(async { client.revoke(&arguments.principal).await.map_err(explain) })?;
+    let is_last_admin = wait_for(async {
+        let view = client.identities().await.map_err(explain)?;
+        let is_last = is_last_admin(&view, &arguments.principal);
+        let revoked = client.revoke(&arguments.principal).await;
+        revoked.map(|()| is_last).map_err(explain)
+    })?;
+    if is_last_admin {
+        output::note(
+            "no admin has a key any more: only the server's own user and root on its host, whoever else has its token, and those whom an issuer (`--issuer`) calls admins can invite and revoke now; `upstart invite operator NAME --role admin` makes another",
+        );
+    }
     let sentence = format!(
         "{} is known no longer: neither the key, nor an invitation. `upstart invite` makes a new one-time token.",
         arguments.principal

@@ -4,13 +4,14 @@ use crate::connection::{asked_to_end, given, no_token, unusable};
 use crate::failure::{CommandEnd, CommandOutcome, failure, sentence};
 use crate::file_limit;
 use crate::globals::Globals;
-use access::Judge;
+use access::{Distrust, Judge, PathPlace};
 use clap::Args;
 use identity::Issuer;
 use rustix::process::{Resource, getrlimit};
 use server::udb::UdbError;
 use server::{ArtifactsError, ServerConfig, ServerError};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The longest silence of a node that may count as none: a day.
@@ -69,6 +70,7 @@ pub(crate) struct ServerArgs {
 pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> CommandOutcome {
     file_limit::survive()?;
     let data = arguments.data.clone();
+    look_above(&data)?;
     let database = arguments.database.clone();
     let config = configuration(globals, arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -88,6 +90,32 @@ pub(crate) fn run(globals: &Globals, arguments: ServerArgs) -> CommandOutcome {
             })
     })?;
     Ok(CommandEnd::Yes)
+}
+
+/// Looks at the folders above the data directory: whoever can rename it can give the server another one, of yesterday for example.
+fn look_above(data: &Path) -> anyhow::Result<()> {
+    let given = std::path::absolute(data)?;
+    let real = std::fs::canonicalize(&given).unwrap_or_else(|_| given.clone());
+    let looked = above(&given).and_then(|()| above(&real));
+    looked.map_err(|distrust| {
+        let next = "give --data a folder of which only root and the server's user own and write the folders above, such as /var/lib/upstart/server; or start the server as their owner";
+        failure(sentence(&distrust.into()), next)
+    })
+}
+
+fn above(path: &Path) -> Result<(), Distrust> {
+    let judge = Judge::new("which data the server has");
+    // What is not there yet is made below this one.
+    let there = path.ancestors().skip(1).find(|folder| folder.exists());
+    let real = judge.way(there.unwrap_or(Path::new("/")))?;
+    judge.look(&real, PathPlace::Above)
+}
+
+/// Whether a folder is neither root's nor this user's.
+fn is_anothers(folder: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    let about = std::fs::metadata(folder);
+    about.is_ok_and(|about| ![0, user].contains(&about.uid()))
 }
 
 fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<ServerConfig> {
@@ -143,13 +171,13 @@ fn room(directory: &Path) -> Option<u64> {
 }
 
 /// What to do where PostgreSQL is of no use.
-fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
+pub(super) fn explain_postgres(error: UdbError, url: &str) -> anyhow::Error {
     let next = match &error {
         UdbError::Address(_) => "give --database postgres://USER@HOST/DATABASE, and the password in ~/.pgpass, or in a file that PGPASSFILE names (mode 600), as lines HOST:PORT:DATABASE:USER:PASSWORD".to_owned(),
         UdbError::Newer { .. } => "start the server with the newest Upstart that has used this database".to_owned(),
         UdbError::Full => "free some space on PostgreSQL's disk and start the server again; nodes go on meanwhile".to_owned(),
         _ => format!(
-            "see that `psql {url}` gets in from here, and may create a schema in that database; then start the server again; nodes go on meanwhile"
+            "see that `psql {url}` gets in from here, and may create a schema in that database; then run the command again; nodes go on meanwhile"
         ),
     };
     let error = ServerError::from(error);
@@ -206,6 +234,9 @@ fn explain(error: ServerError, data: &Path) -> anyhow::Error {
     }
     let next = match &error {
         ServerError::Listen { .. } => "end what listens there, or give another --listen IP:PORT",
+        ServerError::Data { path, .. } if is_anothers(path) => {
+            "start the server as the folder's owner, or give it a folder of its own: --data DIR"
+        }
         ServerError::Data { .. } => "give --data a directory that can be written",
         ServerError::Broken(..) => {
             "start the server again, nothing is lost; report this with the server's log"

@@ -189,7 +189,7 @@ fn no_number_is_too_large_to_be_refused_or_taken() {
     }
     let agent = ["agent", "--data", "DATA", "--name", "n", "--class", "echo"];
     for (words, code) in [
-        (&["events", "--after", MOST][..], 0),
+        (&["events", "--after", MOST][..], 1),
         (
             &[
                 "watch",

@@ -43,6 +43,34 @@ fn a_configuration_that_others_may_write_is_refused() {
     refused(&link, "can be written by everybody");
 }
 
+/// Whoever has a folder above the data can rename that, and give the server data of yesterday.
+#[test]
+fn a_server_has_no_data_in_a_folder_of_somebody_elses() {
+    let test = "a_server_has_no_data_in_a_folder_of_somebody_elses";
+    if !can_be_nobody(test) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let theirs = folder.path().join("theirs");
+    std::fs::create_dir(&theirs).expect("made");
+    chown(&theirs, Some(NOBODY), None).expect("given away");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(theirs.join("data"), &link).expect("made");
+    let refused = |data: &Path| {
+        let mut server = upstart();
+        server.args(["server", "--listen", "127.0.0.1:0", "--data"]);
+        let said = run(server.arg(data)).expect_advice(2).stderr();
+        assert!(said.contains("theirs belongs to user 65534"), "{said}");
+        assert!(said.contains("/var/lib/upstart/server"), "{said}");
+    };
+    refused(&theirs.join("data"));
+    refused(&theirs.join("deeper/data"));
+    assert_eq!(std::fs::read_dir(&theirs).expect("there").count(), 0);
+    std::fs::create_dir(theirs.join("data")).expect("made");
+    refused(&theirs.join("data"));
+    refused(&link);
+}
+
 #[test]
 fn a_token_that_others_can_read_is_refused_with_what_to_do() {
     let server = Server::start();

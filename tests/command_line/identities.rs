@@ -152,3 +152,28 @@ fn commands_that_run_at_once_renew_together() {
     let told = history.json_lines();
     assert!(told.iter().all(|event| event["kind"] != cloned), "{told:?}");
 }
+
+/// Nobody is kept from revoking the last one, whose key may be stolen; but it is said.
+#[test]
+fn who_revokes_the_last_admin_is_told_who_can_let_others_in() {
+    let server = Server::start();
+    let mut folders = Vec::new();
+    for name in ["ann", "bob"] {
+        let folder = server.folder().join(name);
+        log_in(&server, &folder, &invited(&server, name)).expect(0);
+        folders.push(folder);
+    }
+    let revoke = |name: &str| {
+        let mut revoke = server.upstart();
+        revoke.args(["revoke", &format!("operator:{name}")]);
+        run(&mut revoke).expect(0).stderr()
+    };
+    let first = revoke("ann");
+    assert!(!first.contains("no admin"), "{first}");
+    let last = revoke("bob");
+    assert!(last.contains("no admin has a key any more"), "{last}");
+    assert!(last.contains("--role admin"), "{last}");
+    // Once more is nothing new.
+    let again = revoke("bob");
+    assert!(!again.contains("no admin"), "{again}");
+}

@@ -67,9 +67,14 @@ impl Issuer {
 
     /// The rules by which a server lets its clients in.
     fn rules(&self, folder: &Path) -> PathBuf {
+        self.rules_with(folder, "claims.client_id")
+    }
+
+    /// The same, which name them so.
+    fn rules_with(&self, folder: &Path, name: &str) -> PathBuf {
         let file = folder.join("issuer.toml");
         let rules = format!(
-            "issuer = \"{}\"\naudience = \"upstart\"\nname = \"claims.client_id\"\nrole = \"'operators' in claims.groups ? 'operator' : ''\"\n",
+            "issuer = \"{}\"\naudience = \"upstart\"\nname = \"{name}\"\nrole = \"'operators' in claims.groups ? 'operator' : ''\"\n",
             self.url()
         );
         std::fs::write(&file, rules).expect("written");
@@ -153,16 +158,59 @@ fn a_name_that_has_a_key_is_nobody_elses() {
         "--to",
     ]);
     run(invite.arg(&token)).expect(0);
+    // Who is only invited is somebody already.
+    let robot = issuer.token("release-robot");
+    let refused = run(with(&server, &robot).arg("status")).expect_advice(2);
+    let said = refused.stderr();
+    assert!(
+        said.contains("operator:release-robot, who is invited"),
+        "{said}"
+    );
     let mut login = upstart();
     login.env("UPSTART_SERVER", server.url());
     login.args(["login", "--token-file"]).arg(&token);
     run(login.arg("--identity").arg(place.path().join("own"))).expect(0);
-    let robot = issuer.token("release-robot");
     let refused = run(with(&server, &robot).arg("status")).expect_advice(2);
     assert!(
         refused.stderr().contains("is known by a key"),
         "{}",
         refused.stderr()
+    );
+}
+
+#[test]
+fn a_name_of_an_invited_node_or_of_the_servers_own_host_is_nobody_elses() {
+    let test = "a_name_of_an_invited_node_or_of_the_servers_own_host_is_nobody_elses";
+    let Some(folder) = provider(test) else {
+        return;
+    };
+    let place = tempfile::tempdir().expect("a folder");
+    let mut issuer = Issuer::new(folder);
+    issuer.start();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let host = host.trim().to_uppercase();
+    let name = format!("claims.client_id + '@{host}'");
+    let rules = issuer.rules_with(place.path(), &name);
+    let server = Server::start_with(&["--issuer", rules.to_str().expect("text")]);
+    let robot = issuer.token("release-robot");
+    let refused = run(with(&server, &robot).arg("status")).expect_advice(2);
+    let said = refused.stderr();
+    assert!(
+        said.contains("the server's own token on its host"),
+        "{said}"
+    );
+
+    let rules = issuer.rules_with(place.path(), "claims.client_id");
+    let server = Server::start_with(&["--issuer", rules.to_str().expect("text")]);
+    run(with(&server, &robot).arg("status")).expect(0);
+    let mut invite = server.upstart();
+    invite.args(["invite", "node", "release-robot", "--to"]);
+    run(invite.arg(place.path().join("token"))).expect(0);
+    let refused = run(with(&server, &robot).arg("status")).expect_advice(2);
+    let said = refused.stderr();
+    assert!(
+        said.contains("node:release-robot, who is invited"),
+        "{said}"
     );
 }
 

@@ -188,3 +188,22 @@ fn a_folder_of_keys_on_a_full_disk_is_told_at_once_and_nothing_is_half_written()
     assert_eq!(list["roles"][0]["version"], 1);
     at(&server, &["rotate", "--add", &fourth]).expect(0);
 }
+
+#[test]
+fn a_list_of_keys_says_whose_they_are() {
+    let server = Server::start();
+    at(&server, &["make", "--system", "echo"]).expect(0);
+    let table = at(&server, &["list"]).expect(0).stdout();
+    assert!(table.contains("root-1.pem"), "{table}");
+    assert!(table.contains("the server's"), "{table}");
+    assert!(!table.contains("somebody else's"), "{table}");
+    assert!(table.contains("`upstart identities`"), "{table}");
+    let list = at(&server, &["list", "--json"]).expect(0).json();
+    let timestamp = list["roles"][3]["keys"][0].as_str().expect("a key");
+    assert_eq!(list["whose"][timestamp], "the server's");
+    // A key that lies elsewhere is somebody else's.
+    let folder = server.folder().join("keys");
+    std::fs::rename(folder.join("root-1.pem"), server.folder().join("away.pem")).expect("moved");
+    let table = at(&server, &["list"]).expect(0).stdout();
+    assert!(table.contains("somebody else's"), "{table}");
+}

@@ -124,3 +124,39 @@ fn who_may_not_read_or_write_is_told_so() {
     let said = run(&mut server).expect_advice(2).stderr();
     assert!(said.contains("server: Permission denied"), "{said}");
 }
+
+/// What takes long to upload is not uploaded for nothing.
+#[test]
+fn what_the_server_would_refuse_is_refused_before_anything_is_uploaded() {
+    let server = Server::start();
+    let bundle = server.folder().join("bundle");
+    write(&bundle, FIRST);
+    run(server.upstart().arg("publish").arg(&bundle)).expect(0);
+    let artifacts = || {
+        let folder = server.folder().join("data/repository/artifacts");
+        let found = std::fs::read_dir(folder).expect("artifacts");
+        found
+            .map(|entry| entry.expect("read").file_name())
+            .collect::<Vec<_>>()
+    };
+    let before = artifacts();
+    let refused = |text: &str, arguments: &[&str]| {
+        write(&bundle, text);
+        std::fs::write(bundle.join("large.bin"), vec![7; 100_000]).expect("written");
+        let mut command = server.upstart();
+        command.arg("publish").arg(&bundle).args(arguments);
+        let said = run(&mut command).expect_advice(1).stderr();
+        assert_eq!(artifacts(), before, "{said}");
+        said
+    };
+    assert!(refused(FIRST, &[]).contains("`--revise`"));
+    let fifth = FIRST.replace("version = 1", "version = 5\nfrom = 1");
+    assert!(refused(&fifth, &[]).contains("write `version = 2`"));
+    let elsewhere = server.folder().join("no-keys");
+    std::fs::create_dir(&elsewhere).expect("made");
+    let keys = elsewhere.to_str().expect("text");
+    refused(FIRST, &["--revise", "--keys", keys]);
+    // With the keys that are there it goes.
+    run(server.upstart().args(["publish", "--revise"]).arg(&bundle)).expect(0);
+    assert!(artifacts().len() > before.len());
+}

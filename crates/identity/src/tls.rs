@@ -1,14 +1,16 @@
 //! TLS between callers and upgrade servers: version 1.3, with certificates of the servers' own authority on both sides.
 
 mod between_nodes;
+mod proof;
 
 pub use between_nodes::{node_client_config, node_server_config};
 
 use crate::authority::SERVER_NAME;
 use crate::{Authority, Credential, IdentityError, PeerCertificate, Pin, crypto};
+use proof::{CalledOne, CalledVerifier};
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -17,7 +19,6 @@ use rustls::{
     CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
     RootCertStore, ServerConfig, SignatureScheme,
 };
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,8 +76,8 @@ pub fn client_config(
     credential: Option<&Credential>,
 ) -> Result<ClientConfig, IdentityError> {
     let provider = provider();
-    let verifier = PinnedServers {
-        pin,
+    let verifier = CalledVerifier {
+        called: PinnedServers(pin),
         provider: Arc::clone(&provider),
     };
     let builder = ClientConfig::builder_with_provider(provider)
@@ -148,33 +149,24 @@ impl ClientCertVerifier for CertifiedCallers {
 }
 
 /// Servers that the authority with this pin has certified, at whatever address.
-struct PinnedServers {
-    pin: Option<Pin>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl fmt::Debug for PinnedServers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PinnedServers({:?})", self.pin)
-    }
-}
+#[derive(Debug)]
+struct PinnedServers(Option<Pin>);
 
 /// The time on a host that has none: later than servers' certificates begin.
 const CLOCK_MIN: Duration = Duration::from_secs(1_000_000_000);
 
-impl ServerCertVerifier for PinnedServers {
-    fn verify_server_cert(
+impl CalledOne for PinnedServers {
+    fn is_shown(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        certificate: &CertificateDer<'_>,
+        beside: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let Some(pin) = self.pin else {
-            return Ok(ServerCertVerified::assertion());
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<(), Error> {
+        let Some(pin) = self.0 else {
+            return Ok(());
         };
-        let authority = intermediates
+        let authority = beside
             .iter()
             .find(|certificate| Pin::of_certificate(certificate) == Some(pin));
         let Some(authority) = authority else {
@@ -187,10 +179,8 @@ impl ServerCertVerifier for PinnedServers {
         };
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&self.provider),
-        );
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         let verifier = verifier
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
@@ -198,33 +188,9 @@ impl ServerCertVerifier for PinnedServers {
             ServerName::try_from(SERVER_NAME).map_err(|error| Error::General(error.to_string()))?;
         let now = UnixTime::since_unix_epoch(CLOCK_MIN.max(Duration::from_secs(now.as_secs())));
         verifier
-            .verify_server_cert(end_entity, &[], &name, &[], now)
+            .verify_server_cert(certificate, &[], &name, &[], now)
+            .map(drop)
             .map_err(unproven)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3 is spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }
 

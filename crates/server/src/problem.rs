@@ -64,6 +64,7 @@ kinds! {
     RETIRE_REFUSED "retire-refused" 409 "The versions are still in use";
     PERMIT_LOST "permit-lost" 410 "The permit is not held";
     NODE_FORGOTTEN "node-forgotten" 410 "The node was forgotten by an operator";
+    HISTORY_SET_BACK "history-set-back" 410 "The cursor is ahead of the history";
     TOO_LARGE "too-large" 413 "The body is too large";
     UNSUPPORTED_TYPE "unsupported-type" 415 "The body is no JSON";
     RANGE_NOT_SATISFIABLE "range-not-satisfiable" 416 "The range lies behind the artifact's end";

@@ -97,7 +97,7 @@ const UNAVAILABLE: &str = "unavailable_ms.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::api::{Endpoint, LabelsFact, NodeReport};
+    use model::api::{Endpoint, NodeReport};
     use model::ids::{NodeId, Version};
     use std::net::IpAddr;
 
@@ -113,9 +113,6 @@ mod tests {
             node: NodeId(1),
             name: "a".into(),
             class: "gateway".into(),
-            attributes: BTreeMap::new(),
-            host: "here".into(),
-            data_directory: "/data".into(),
             report: NodeReport {
                 endpoints: vec![endpoint],
                 counters: counters
@@ -123,15 +120,8 @@ mod tests {
                     .into(),
                 ..NodeReport::default()
             },
-            seen_at_ms: 0,
             reachable: true,
-            settled_at_ms: 0,
-            steady_since_ms: 0,
-            taken: Vec::new(),
-            retry: 0,
-            listed: Vec::new(),
-            members_seen: 0,
-            labels: LabelsFact::default(),
+            ..NodeFact::default()
         }
     }
 

@@ -1,13 +1,17 @@
 //! `upstart keys list` and `upstart keys drill`: what keys there are, and what if one is lost.
 
-use super::{RepositoryArgs, SignerArgs, open, unsigned};
-use crate::connection::wait_for;
+use super::{RepositoryArgs, ServedRepository, SignerArgs, open, unsigned};
+use crate::connection::{explain, wait_for};
 use crate::failure::{CommandEnd, CommandOutcome, sentence};
 use crate::globals::Globals;
 use crate::output;
 use clap::Args;
-use repository::{RepositoryWriter, RoleStanding, RoleType, Signer, SystemIdentity, short};
+use repository::{
+    PublicKey, RepositoryWriter, RoleStanding, RoleType, Signer, SystemIdentity, read_public_key,
+    short,
+};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Arguments of `upstart keys list`.
 #[derive(Debug, Args)]
@@ -36,6 +40,8 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 struct RoleList<'a> {
     system: &'a SystemIdentity,
     roles: Vec<ListedRole>,
+    /// Whose keys these are, by number, as far as that is known here.
+    whose: BTreeMap<String, String>,
 }
 
 /// One role, for programs.
@@ -74,13 +80,19 @@ impl ListedRole {
 
 /// `upstart keys list`.
 pub(super) fn list(globals: &Globals, arguments: &ListKeysArgs) -> CommandOutcome {
-    let writer = wait_for(open(globals, &arguments.repository))?.writer;
+    let opened = wait_for(open(globals, &arguments.repository))?;
+    let whose = match &opened.served {
+        Some(served) => wait_for(whose(served))?,
+        None => BTreeMap::new(),
+    };
+    let writer = opened.writer;
     let now = jiff::Timestamp::now();
     let standing = writer.standing();
     let roles = standing.iter().map(|role| ListedRole::of(role, now));
     let list = RoleList {
         system: writer.trust().system(),
         roles: roles.collect(),
+        whose,
     };
     if globals.json {
         output::json(&list)?;
@@ -99,7 +111,36 @@ pub(super) fn list(globals: &Globals, arguments: &ListKeysArgs) -> CommandOutcom
         ]);
     }
     output::print_table(&table)?;
+    let mut owners = output::table(["KEY", "WHOSE"]);
+    let ids: BTreeSet<&String> = list.roles.iter().flat_map(|role| &role.keys).collect();
+    for id in ids {
+        let owner = list.whose.get(id).map_or("somebody else's", String::as_str);
+        owners.add_row([short(id), owner]);
+    }
+    if !list.whose.is_empty() {
+        output::print_table(&owners)?;
+    }
+    output::line(
+        "These keys sign upgrades; `upstart identities` lists those of nodes and people.",
+    )?;
     Ok(CommandEnd::Yes)
+}
+
+/// Whose keys are the server's, and which lie here.
+async fn whose(served: &ServedRepository) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut whose = BTreeMap::new();
+    let folder = &served.keys.folder;
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for file in files.map(|file| file.path()) {
+        let is_pem = file.extension().is_some_and(|ending| ending == "pem");
+        if let Some(key) = is_pem.then(|| read_public_key(&file).ok()).flatten() {
+            whose.insert(key.id, format!("in {}", file.display()));
+        }
+    }
+    let view = served.client.repository().await.map_err(explain)?;
+    let own = PublicKey::parse(&view.server_key).map_err(unsigned)?;
+    whose.insert(own.id, "the server's".to_owned());
+    Ok(whose)
 }
 
 /// How the drill of one key ended.

@@ -3,6 +3,7 @@
 mod chunking;
 mod dry_run;
 mod earlier;
+mod foreseen;
 mod packs;
 mod upload;
 
@@ -16,6 +17,7 @@ use chunking::chunk;
 use clap::Args;
 use client::{Client, PublishError, PublisherKeys, SignedPublication, usual_keys};
 use earlier::{EarlierUpgrade, earlier};
+use foreseen::foresee;
 use model::manifest::{CHUNKS_FILE, Manifest};
 use std::path::{Path, PathBuf};
 use upload::{missing, upload};
@@ -115,6 +117,9 @@ pub(crate) fn run(globals: &Globals, arguments: &PublishArgs) -> CommandOutcome 
     };
     let answer = wait_for(async {
         let missing = missing(&client, &proved, chunked.as_ref()).await?;
+        if published.is_none() && !missing.is_empty() {
+            foresee(&client, &keys, (upgrade, manifest), arguments.revise).await?;
+        }
         upload(&client, &missing).await?;
         let answer = client.publish_signed(&keys, manifest, arguments.revise);
         answer.await.map_err(unpublished)

@@ -208,7 +208,15 @@ impl Scene {
     async fn fetch(&mut self, client: &Client) -> Result<(), ClientError> {
         self.view = client.system().await?;
         loop {
-            let page = client.events(self.cursor.as_deref(), None, None).await?;
+            let page = match client.events(self.cursor.as_deref(), None, None).await {
+                // The history was set back: what was read of it is another's.
+                Err(error) if error.status() == Some(410) && self.cursor.is_some() => {
+                    self.cursor = None;
+                    self.events.clear();
+                    continue;
+                }
+                page => page?,
+            };
             let is_end = page.items.is_empty() || page.next.is_none();
             self.cursor = page.next.or(self.cursor.take());
             self.events.extend(page.items);

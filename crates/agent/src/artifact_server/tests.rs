@@ -1,6 +1,6 @@
 //! Who is served and who is believed between nodes, over real connections.
 
-use super::{ArtifactServer, listen};
+use super::{ArtifactServer, STRANGER_LIMIT, STRANGERS_MAX, listen};
 use client::{Client, NodeClient};
 use identity::{
     Authority, CertificateTerms, Credential, CredentialFolder, KeyRequest, PASS_LIFE_MS,
@@ -10,8 +10,13 @@ use model::api::{NodeSource, Principal};
 use model::manifest::Digest;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// How long anything that must happen may take, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 const CONTENT: &[u8] = b"what an upgrade consists of";
 
@@ -190,6 +195,32 @@ async fn only_the_node_that_was_named_is_believed() {
         .await
         .expect_err("another");
     assert!(refused.contains("with another key"), "{refused}");
+}
+
+/// Those who say nothing have few places, and not for long.
+#[tokio::test]
+async fn a_crowd_of_strangers_is_turned_away_and_keeps_nobody_out_for_long() {
+    let scene = Scene::start().await;
+    let own = certified(&scene.authority, &Principal::node("own"));
+    let node = scene.asked_by(&own, scene.pass(&own));
+    let mut silent = Vec::new();
+    for _ in 0..STRANGERS_MAX {
+        silent.push(TcpStream::connect(scene.address).await.expect("connects"));
+    }
+    let mut late = TcpStream::connect(scene.address).await.expect("connects");
+    let told = tokio::time::timeout(STRANGER_LIMIT / 2, late.read(&mut [0])).await;
+    let told = told.expect("turned away at once");
+    assert!(matches!(told, Ok(0) | Err(_)), "{told:?}");
+    assert!(fetched(&node, &content(), 0, None).await.is_err());
+    // The first is asked to go when its time is over, and its place is another's.
+    let gone = tokio::time::timeout(2 * STRANGER_LIMIT, silent[0].read(&mut [0])).await;
+    let gone = gone.expect("its time is over");
+    assert!(matches!(gone, Ok(0) | Err(_)), "{gone:?}");
+    let end = Instant::now() + LIMIT;
+    while let Err(error) = fetched(&node, &content(), 0, None).await {
+        assert!(Instant::now() < end, "{error}");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

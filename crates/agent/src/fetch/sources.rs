@@ -2,7 +2,7 @@
 //! server has everything.
 
 use crate::error_chain::chain;
-use client::{Client, NodeClient, NodeSourceError};
+use client::{Client, ClientError, NodeClient, NodeSourceError};
 use model::api::{FAILED_MAX, SourceAnswer, SourceRequest};
 use model::ids::NodeId;
 use std::convert::Infallible;
@@ -90,19 +90,36 @@ impl Sources {
 
     /// Asks; where there is nothing yet, gives how long to wait.
     async fn ask(&self, bundle: &FetchedBundle, state: &mut SourceState) -> Duration {
+        let answer = self.question(bundle, &state.failed).await;
+        let answer = answer.unwrap_or_else(|error| {
+            tracing::debug!(error = %chain(&error), "the server does not say from where to fetch: from itself");
+            SourceAnswer::Server { again_ms: AGAIN_MS }
+        });
+        self.take(answer, state)
+    }
+
+    async fn question(
+        &self,
+        bundle: &FetchedBundle,
+        failed: &[String],
+    ) -> Result<SourceAnswer, ClientError> {
         let request = SourceRequest {
             manifest_sha256: bundle.manifest_sha256.clone(),
-            failed: state.failed.clone(),
+            failed: failed.to_vec(),
             done: false,
         };
-        let answer = self.client.source(bundle.node, &request).await;
+        self.client.source(bundle.node, &request).await
+    }
+
+    /// Goes by an answer; where there is nothing yet, gives how long to wait.
+    fn take(&self, answer: SourceAnswer, state: &mut SourceState) -> Duration {
         let (source, again_ms) = match answer {
-            Ok(SourceAnswer::Wait { again_ms }) => {
+            SourceAnswer::Wait { again_ms } => {
                 state.now = None;
                 return Duration::from_millis(again_ms);
             }
-            Ok(SourceAnswer::Server { again_ms }) => (FetchSource::Server, again_ms),
-            Ok(SourceAnswer::Node(node)) => {
+            SourceAnswer::Server { again_ms } => (FetchSource::Server, again_ms),
+            SourceAnswer::Node(node) => {
                 let (pass, again_ms) = (node.pass.clone(), node.again_ms);
                 let same = match &state.now {
                     Some((FetchSource::Node(now), _)) if now.is_at(&node) => Some(Arc::clone(now)),
@@ -118,10 +135,6 @@ impl Sources {
                         Ok(None) | Err(_) => (FetchSource::Server, again_ms),
                     }
                 }
-            }
-            Err(error) => {
-                tracing::debug!(error = %chain(&error), "the server does not say from where to fetch: from itself");
-                (FetchSource::Server, AGAIN_MS)
             }
         };
         let again = Duration::from_millis(again_ms);
@@ -153,20 +166,39 @@ impl Sources {
             return std::future::pending().await;
         };
         loop {
-            let now = self
-                .state
-                .lock()
-                .await
-                .now
-                .as_ref()
-                .map(|(_, again)| *again);
-            tokio::time::sleep(now.unwrap_or(Duration::from_millis(AGAIN_MS))).await;
-            let mut state = self.state.lock().await;
-            if state.now.is_some() {
-                let before = state.now.clone();
-                let _ = self.ask(bundle, &mut state).await;
-                // What was begun there goes on there.
-                state.now = state.now.take().or(before);
+            let again = {
+                let state = self.state.lock().await;
+                state.now.as_ref().map(|(_, again)| *again)
+            };
+            tokio::time::sleep(again.unwrap_or(Duration::from_millis(AGAIN_MS))).await;
+            self.renew(bundle).await;
+        }
+    }
+
+    /// Says that the node still fetches. While the server says nothing new, what was begun goes on where it is: a node lets this one in as
+    /// long as the pass counts, and one that does not any more is left as one that fails.
+    async fn renew(&self, bundle: &FetchedBundle) {
+        let failed = {
+            let state = self.state.lock().await;
+            if state.now.is_none() {
+                return;
+            }
+            state.failed.clone()
+        };
+        // Nobody who fetches waits for this answer, which may be long in coming.
+        let answer = self.question(bundle, &failed).await;
+        let mut state = self.state.lock().await;
+        if state.now.is_none() || state.failed != failed {
+            // Another source is looked for meanwhile.
+            return;
+        }
+        match answer {
+            Ok(SourceAnswer::Wait { .. }) => {}
+            Ok(answer) => {
+                self.take(answer, &mut state);
+            }
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "the server does not say from where to fetch: from where it was");
             }
         }
     }
@@ -188,7 +220,7 @@ impl Sources {
 
 /// How much a node must give in this time not to be left: the server, or another node, has it, too.
 const PACE_BYTES: usize = 512 << 10;
-const PACE_TIME: Duration = Duration::from_secs(20);
+const PACE_TIME: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 
 /// What is said of a node that gives less.
 pub(super) const TOO_SLOW: &str = "less than 512 KiB came in 20 seconds";
@@ -220,3 +252,6 @@ impl FetchPace {
         is_slow
     }
 }
+
+#[cfg(test)]
+mod tests;

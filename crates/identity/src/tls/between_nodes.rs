@@ -1,16 +1,14 @@
 //! TLS between nodes of one system: each shows the certificate that the servers' authority has given it.
 
+use super::proof::{CalledOne, CalledVerifier};
 use super::{CertifiedCallers, provider};
 use crate::{Credential, IdentityError, PeerCertificate, crypto};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::TLS13;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
-};
+use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 use std::sync::Arc;
 
 /// Certificates of the authority that has certified this key. When they expire is not looked at: the servers say who counts.
@@ -48,9 +46,12 @@ pub fn node_client_config(
     key: &str,
 ) -> Result<ClientConfig, IdentityError> {
     let provider = provider();
-    let verifier = NodeWithKey {
+    let called = NodeWithKey {
         key: key.to_owned(),
         certified: certified(credential)?,
+    };
+    let verifier = CalledVerifier {
+        called,
         provider: Arc::clone(&provider),
     };
     ClientConfig::builder_with_provider(provider)
@@ -67,50 +68,24 @@ pub fn node_client_config(
 struct NodeWithKey {
     key: String,
     certified: CertifiedCallers,
-    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for NodeWithKey {
-    fn verify_server_cert(
+impl CalledOne for NodeWithKey {
+    fn is_shown(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        certificate: &CertificateDer<'_>,
+        beside: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let read =
-            PeerCertificate::read(end_entity).map_err(|error| Error::General(error.to_string()))?;
+        _provider: &Arc<CryptoProvider>,
+    ) -> Result<(), Error> {
+        let read = PeerCertificate::read(certificate)
+            .map_err(|error| Error::General(error.to_string()))?;
         if read.key != self.key {
             let why = format!("what listens there is {}, with another key", read.principal);
             return Err(Error::General(why));
         }
         (self.certified)
-            .verify_client_cert(end_entity, intermediates, now)
-            .map(|_| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3 is spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        algorithms.supported_schemes()
+            .verify_client_cert(certificate, beside, now)
+            .map(drop)
     }
 }

@@ -1,10 +1,12 @@
 //! Who is let in and who is believed, by handshakes in memory.
 
-use super::{client_config, server_config};
+use super::{client_config, node_client_config, node_server_config, server_config};
 use crate::{Authority, CertificateTerms, Credential, CredentialFolder, KeyRequest};
 use model::api::Principal;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
+use rustls::{
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection,
+};
 use std::sync::Arc;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -42,6 +44,7 @@ fn shake(authority: &Authority, client: ClientConfig) -> Result<Option<Vec<u8>>,
 struct Shaken {
     shown: Option<Vec<u8>>,
     kind: Option<HandshakeKind>,
+    suite: Option<CipherSuite>,
 }
 
 fn shake_with(config: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Result<Shaken, String> {
@@ -74,6 +77,7 @@ fn shake_with(config: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Result<
     Ok(Shaken {
         shown: shown.map(|certificate| certificate.to_vec()),
         kind: server.handshake_kind(),
+        suite: server.negotiated_cipher_suite().map(|suite| suite.suite()),
     })
 }
 
@@ -108,6 +112,22 @@ fn whoever_comes_back_goes_on_with_a_session_and_is_known_by_the_same_certificat
         "another server's keys"
     );
     assert_eq!(elsewhere.shown, first[0].shown);
+}
+
+/// Processors have instructions for all of it.
+#[test]
+fn what_is_cheapest_is_spoken_with_servers_and_between_nodes() {
+    let (_folder, authority) = authority();
+    let [a, b] = ["a", "b"].map(|name| certified(&authority, name, 1, 24));
+    let server = server_config(&authority).expect("a configuration");
+    let client = client_config(Some(authority.pin()), Some(&a)).expect("a configuration");
+    let serving = node_server_config(&b).expect("a configuration");
+    let fetching = node_client_config(&a, &b.says().key).expect("a configuration");
+    for (server, client) in [(server, client), (serving, fetching)] {
+        let shaken = shake_with(&Arc::new(server), &Arc::new(client)).expect("let in");
+        let cheapest = CipherSuite::TLS13_AES_128_GCM_SHA256;
+        assert_eq!(shaken.suite, Some(cheapest));
+    }
 }
 
 #[test]

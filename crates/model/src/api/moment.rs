@@ -57,6 +57,7 @@ pub struct RememberedSystem {
     /// The system's name.
     pub system: String,
     /// The withdrawn versions, each with the digest of its last revision's manifest.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub withdrawn: BTreeMap<Version, String>,
     /// The public version of each service, keyed `class/service`.
     pub public: BTreeMap<String, Version>,

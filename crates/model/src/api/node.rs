@@ -163,6 +163,7 @@ pub struct NodeReport {
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub addresses: Vec<IpAddr>,
     /// Open connections in the agent by the label's version; versions without one are absent.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, u64>))]
     pub connections: BTreeMap<Version, u64>,
     /// Counters since the agent's first start (`calls.past`, `calls.future`, `refused`, `bypass.<reason>`, `reset.retired`, ...).
     pub counters: BTreeMap<String, u64>,

@@ -113,6 +113,7 @@ pub struct NodeView {
     pub upgrades: Vec<UpgradeSummary>,
     /// The manifests' digests of every version, from revision 1 on; empty where a server from before does not tell.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Vec<String>>))]
     pub digests: BTreeMap<Version, Vec<String>>,
     /// Set while the system is paused: no node begins an upgrade.
     pub paused: Option<Pause>,
@@ -201,7 +202,7 @@ pub struct Pause {
 }
 
 /// What the database knows of one node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeFact {
     /// The node's number.

@@ -4,11 +4,11 @@ mod times;
 mod waves;
 
 use super::*;
-use crate::api::{ChildState, LabelsFact, NodeFact, NodeReport};
+use crate::api::{ChildState, NodeFact, NodeReport};
 use crate::expression::NodeScope;
 use crate::fleet::ClassSeat;
 use crate::ids::{NodeId, Place};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn schedule(text: &str) -> Schedule {
@@ -25,19 +25,11 @@ fn node(id: u32, class: &str, version: u32) -> NodeFact {
         node: NodeId(id),
         name: format!("{class}-{id}"),
         class: class.to_owned(),
-        attributes: BTreeMap::new(),
-        host: String::new(),
-        data_directory: String::new(),
         report,
-        seen_at_ms: 0,
         reachable: true,
         settled_at_ms: 1_000,
         steady_since_ms: 1_000,
-        taken: Vec::new(),
-        retry: 0,
-        listed: Vec::new(),
-        members_seen: 0,
-        labels: LabelsFact::default(),
+        ..NodeFact::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Artifacts by digest: upload, download with ranges.
 
 use super::App;
+use super::etag::is_known;
 use super::json_request::Named;
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::repository::{Range, range};
@@ -28,13 +29,16 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, RequestRefusal> {
     let digest = digest(&name)?;
+    let tag = format!("\"{digest}\"");
     let size = app
         .repository
         .size(digest)
         .await?
         .ok_or_else(|| unknown(digest))?;
+    let is_had = is_known(&headers, &tag);
     let asked = headers
         .get(header::RANGE)
+        .filter(|_| !is_had)
         .and_then(|value| value.to_str().ok());
     let (status, first, count) = match range(asked, size) {
         Range::Whole => (StatusCode::OK, 0, size),
@@ -43,6 +47,8 @@ pub(super) async fn get(
     };
     let body = match method {
         Method::HEAD => Body::empty(),
+        // Whoever has it is told so.
+        _ if is_had => Body::empty(),
         _ => {
             let read = app.repository.read(digest, first, count).await?;
             read.ok_or_else(|| unknown(digest))?
@@ -54,7 +60,7 @@ pub(super) async fn get(
         .header(header::CONTENT_LENGTH, count)
         .header(header::ACCEPT_RANGES, "bytes")
         .header(header::CACHE_CONTROL, IMMUTABLE)
-        .header(header::ETAG, format!("\"{digest}\""));
+        .header(header::ETAG, &tag);
     if status == StatusCode::PARTIAL_CONTENT {
         let last = first + count - 1;
         answer = answer.header(
@@ -68,7 +74,8 @@ pub(super) async fn get(
 
 #[utoipa::path(head, path = "/v1/artifacts/{sha256}", tag = "artifacts",
     params(("sha256" = String, Path, description = "The SHA-256 in lower-case hex")),
-    responses((status = 200, description = "It is there"), (status = 404, description = "It is not there")))]
+    responses((status = 200, description = "It is there"), (status = 404, description = "It is not there"),
+        (status = "default", description = "The same problem as for `GET`, without its text")))]
 /// Whether an artifact is there, and its size.
 pub(super) async fn head(
     app: State<App>,

@@ -148,23 +148,40 @@ pub(super) fn still_claimed(app: &App, caller: &ClaimedCaller) -> Result<(), Req
             "The web token has expired: get another.",
         ));
     }
-    let principal = &caller.principal;
-    let is_node = app.state_writer.state().names.contains_key(&principal.name);
-    if known(app, principal).is_none() && !is_node {
+    let name = &caller.principal.name;
+    let Some(who) = has_name(app, &caller.principal) else {
         return Ok(());
-    }
-    let who = if is_node {
-        "a node of this system".to_owned()
-    } else {
-        format!("{principal}, who is known by a key, or was")
     };
     Err(refuse(
         Kind::FORBIDDEN,
         format!(
-            "{} is the name of {who}: have the issuer's rules (`upstart server --issuer`) give whom it names other names.",
-            principal.name
+            "{name} is the name of {who}: have the issuer's rules (`upstart server --issuer`) give whom it names other names."
         ),
     ))
+}
+
+/// Who has an operator's name already, besides those whom an issuer names.
+fn has_name(app: &App, principal: &Principal) -> Option<String> {
+    let name = &principal.name;
+    let state = app.state_writer.state();
+    if state.names.contains_key(name) {
+        return Some("a node of this system".to_owned());
+    }
+    if state.identities.contains_key(principal) {
+        return Some(format!("{principal}, who is known by a key, or was"));
+    }
+    let now_ms = app.config.clock.now_ms();
+    let mut invited = state.invitations.values();
+    let invited = invited.find(|of| of.principal.name == *name && of.expires_at_ms > now_ms);
+    if let Some(invited) = invited {
+        return Some(format!("{}, who is invited", invited.principal));
+    }
+    // Commands call whoever has the server's own token by the login name and the host.
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let (_, at) = name.rsplit_once('@')?;
+    at.eq_ignore_ascii_case(&host)
+        .then(|| format!("those who use the server's own token on its host {host}"))
 }
 
 /// Somebody who shows a certificate of this system's authority.

@@ -29,6 +29,9 @@ const KEPT_ALIVE: Duration = Duration::from_secs(15);
 /// How often a stream looks whether its reader may still read.
 const LOOKED_AT: Duration = Duration::from_secs(10);
 
+/// What a stream calls that the history was set back; no kind of entry is called so.
+const RESET: &str = "reset";
+
 /// The header with which a reader goes on that has read before.
 const LAST_EVENT: &str = "last-event-id";
 
@@ -75,6 +78,11 @@ pub(super) async fn events(
     loop {
         changed.borrow_and_update();
         let items = read(&app, after, limit(query.limit)).await?;
+        if items.is_empty()
+            && let Some(newest) = set_back(&app, after).await?
+        {
+            return Err(ends_before(after, newest));
+        }
         if !items.is_empty() || !waited(&app, &mut changed, deadline).await {
             app.still_counts(&requester)?;
             let next = items.last().map_or(after, |event| event.sequence);
@@ -111,6 +119,25 @@ async fn read(app: &App, after: u64, limit: u32) -> Result<Vec<Event>, RequestRe
     app.udb.events(after, limit).await.map_err(unreadable)
 }
 
+/// The newest entry, where a cursor is ahead of it: what the cursor is of was lost when the history was set back.
+async fn set_back(app: &App, cursor: u64) -> Result<Option<u64>, RequestRefusal> {
+    if cursor <= *app.state_writer.last_event().borrow() {
+        return Ok(None);
+    }
+    // Another server may have added some that this one has not heard of.
+    let newest = app.udb.events_before(u64::MAX, 1).await;
+    let newest = newest.map_err(unreadable)?;
+    let newest = newest.first().map_or(0, |event| event.sequence);
+    Ok((cursor > newest).then_some(newest))
+}
+
+fn ends_before(cursor: u64, newest: u64) -> RequestRefusal {
+    let detail = format!(
+        "The last entry is {newest}, before the cursor {cursor}: the history was set back since. Go on with after={newest}, or read it anew from after=0."
+    );
+    refuse(Kind::HISTORY_SET_BACK, detail)
+}
+
 fn unreadable(error: crate::udb::UdbError) -> RequestRefusal {
     refuse(
         Kind::DATABASE_UNAVAILABLE,
@@ -128,7 +155,7 @@ struct EventStream {
 
 #[utoipa::path(get, path = "/v1/events/stream", tag = "system",
     params(StreamQuery, ("Last-Event-ID" = Option<u64>, Header, description = "The last entry that was read")),
-    responses((status = 200, content_type = "text/event-stream", body = String, description = "An entry each, with its number as `id`, its kind as `event`, and itself as `data`"),
+    responses((status = 200, content_type = "text/event-stream", body = String, description = "An entry each, with its number as `id`, its kind as `event`, and itself as `data`; `reset` where the history ends before what was read (`before`), with the entry after which the stream goes on (`after`)"),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
 /// What is added to the history, as server-sent events, until the reader goes, may read no longer, or the server stops.
 pub(super) async fn stream(
@@ -163,6 +190,15 @@ pub(super) async fn stream(
 }
 
 impl EventStream {
+    /// Tells that the history was set back to this entry, and goes on after it.
+    fn goes_on_after(&mut self, newest: u64) -> StreamedEvent {
+        let before = std::mem::replace(&mut self.after, newest);
+        StreamedEvent::default()
+            .id(newest.to_string())
+            .event(RESET)
+            .data(format!("{{\"before\":{before},\"after\":{newest}}}"))
+    }
+
     /// The next entry, when there is one; none in the end.
     async fn next(&mut self) -> Option<StreamedEvent> {
         let mut changed = self.app.state_writer.last_event();
@@ -180,6 +216,9 @@ impl EventStream {
             changed.borrow_and_update();
             self.waiting = read(&self.app, self.after, READ_AT_ONCE).await.ok()?.into();
             if self.waiting.is_empty() {
+                if let Some(newest) = set_back(&self.app, self.after).await.ok()? {
+                    return Some(self.goes_on_after(newest));
+                }
                 waited(&self.app, &mut changed, Instant::now() + LOOKED_AT).await;
             }
         }

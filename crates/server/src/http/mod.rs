@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod auth;
+mod etag;
 mod history;
 mod host;
 mod identities;
@@ -165,6 +166,7 @@ pub fn router(app: App) -> Router {
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(etag::tag))
         .layer(middleware::from_fn_with_state(app.clone(), newest::look))
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
         // What fails is said where it failed, in words.

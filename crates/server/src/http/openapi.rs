@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the handlers and the data types.
 
+use super::etag::EntityTags;
 use super::{
     artifacts, history, identities, labels, members, nodes, operate, permits, signed, source, sync,
     upgrades,
@@ -22,7 +23,7 @@ use utoipa::OpenApi;
         artifacts::put, signed::show, signed::begin, signed::sign, signed::take_back,
         signed::metadata, signed::target, identities::list, identities::invite, identities::certify, identities::revoke
     ),
-    modifiers(&BearerToken, &Problems),
+    modifiers(&BearerToken, &Problems, &EntityTags),
     security(("bearer" = []))
 )]
 pub(super) struct Document;

@@ -134,10 +134,16 @@ impl Requester {
         let Self::Certified(caller) = self else {
             return Ok(());
         };
-        let named = request
-            .identity
-            .as_ref()
-            .map_or("", |identity| &identity.name);
+        let Some(identity) = &request.identity else {
+            let who = &caller.certificate.principal;
+            return Err(refuse(
+                Kind::FORBIDDEN,
+                format!(
+                    "{who} does not say whose report it is: whoever shows a certificate names the system and the node in `identity`."
+                ),
+            ));
+        };
+        let named = &identity.name;
         self.speaks_for(named)?;
         let Some(report) = &request.report else {
             return Ok(());

@@ -3,9 +3,7 @@
 use super::{Applicant, Draft, identities, set_back};
 use crate::problem::{Kind, RequestRefusal, refuse};
 use crate::udb::Change;
-use model::api::{
-    Disagreement, EnrolRequest, Enrolled, EventKind, LabelsFact, NodeFact, NodeReport,
-};
+use model::api::{Disagreement, EnrolRequest, Enrolled, EventKind, NodeFact};
 use model::expression::NodeScope;
 use model::ids::{NodeId, Version};
 use model::names;
@@ -251,16 +249,9 @@ fn first(draft: &mut Draft<'_>, request: &EnrolRequest) -> Result<NodeId, Reques
         attributes: request.attributes.clone(),
         host: request.host.clone(),
         data_directory: request.data_directory.clone(),
-        report: NodeReport::default(),
         seen_at_ms: draft.now_ms(),
         reachable: true,
-        settled_at_ms: 0,
-        steady_since_ms: 0,
-        taken: Vec::new(),
-        retry: 0,
-        listed: Vec::new(),
-        members_seen: 0,
-        labels: LabelsFact::default(),
+        ..NodeFact::default()
     })));
     let message = format!("{} enrolled as {}", request.name, request.class);
     draft.event_by(

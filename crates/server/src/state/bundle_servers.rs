@@ -84,7 +84,7 @@ fn is_alike(before: Option<&NodeFact>, after: Option<&NodeFact>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::api::{HeldUpgrade, LabelsFact, NodeReport};
+    use model::api::{HeldUpgrade, NodeReport};
     use model::ids::{Revision, Version};
 
     fn serving(node: u32, at: &str, digest: &str) -> NodeFact {
@@ -93,8 +93,6 @@ mod tests {
             name: format!("n{node}"),
             class: "c".to_owned(),
             attributes: BTreeMap::from([(SITE.to_owned(), at.to_owned())]),
-            host: String::new(),
-            data_directory: String::new(),
             report: NodeReport {
                 artifacts_at: Some(([127, 0, 0, 1], 7000).into()),
                 holds: vec![HeldUpgrade {
@@ -105,15 +103,8 @@ mod tests {
                 }],
                 ..NodeReport::default()
             },
-            seen_at_ms: 0,
             reachable: true,
-            settled_at_ms: 0,
-            steady_since_ms: 0,
-            taken: Vec::new(),
-            retry: 0,
-            listed: Vec::new(),
-            members_seen: 0,
-            labels: LabelsFact::default(),
+            ..NodeFact::default()
         }
     }
 

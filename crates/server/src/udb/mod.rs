@@ -13,7 +13,7 @@ mod suite;
 
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
-pub(crate) use sqlite::{restore as restore_sqlite, save as save_sqlite};
+pub(crate) use sqlite::{existing, restore as restore_sqlite, save as save_sqlite, set_aside};
 
 use async_trait::async_trait;
 use model::api::{
@@ -355,12 +355,31 @@ pub enum UdbError {
         /// Ours.
         known: u32,
     },
+    /// Somebody has committed here, who was not to.
+    #[error("the database is not empty: {commits} commits were made there")]
+    Taken {
+        /// How many commits there were.
+        commits: i64,
+    },
     /// The database's address, or what is needed to get there, is of no use.
     #[error("{0}")]
     Address(String),
     /// Anything else; whether a commit has happened is not known.
     #[error("{0}")]
     Failed(String),
+}
+
+/// What a database has taken over from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TakenOver {
+    /// Revisions of upgrades.
+    pub revisions: usize,
+    /// Nodes that are not forgotten.
+    pub nodes: usize,
+    /// Those whose keys are certified, or were.
+    pub identities: usize,
+    /// Entries of the history.
+    pub entries: u64,
 }
 
 /// The turn to change what servers have in common besides the database; it ends when this is dropped.

@@ -5,8 +5,8 @@ use super::{
     Stored, Udb, UdbError,
 };
 use model::api::{
-    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, LabelsFact,
-    NodeFact, NodeReport, Pause, PermitFact, Role, UpgradeSummary,
+    Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, NodeFact,
+    NodeReport, Pause, PermitFact, Role, UpgradeSummary,
 };
 use model::bundle::UpgradeFile;
 use model::ids::{NodeId, PermitId, Revision, Version};
@@ -58,7 +58,7 @@ pub(crate) fn event(sequence: u64, message: &str) -> Change {
     })
 }
 
-async fn everything_comes_back(udb: &impl Udb) {
+pub(crate) async fn everything_comes_back(udb: &impl Udb) {
     let changes = vec![
         Change::System {
             name: "store".to_owned(),
@@ -313,11 +313,8 @@ fn node(number: u32, name: &str) -> NodeFact {
         reachable: true,
         settled_at_ms: 1,
         steady_since_ms: 1,
-        taken: Vec::new(),
         retry: 2,
-        listed: Vec::new(),
-        members_seen: 0,
-        labels: LabelsFact::default(),
+        ..NodeFact::default()
     }
 }
 

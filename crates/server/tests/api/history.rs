@@ -1,7 +1,7 @@
 //! The history and the nodes from both ends, the history as a stream, and how long it is kept.
 
 use crate::support::{Running, Site, until};
-use model::api::{Event, NodeFact, Page, PauseRequest};
+use model::api::{Event, NodeFact, Page, PauseRequest, Problem};
 use reqwest::{Method, StatusCode};
 use server::DAY_MS;
 
@@ -120,5 +120,43 @@ async fn entries_that_are_older_than_is_kept_are_forgotten_but_for_the_newest() 
     server.client.pause(&pause).await.expect("paused");
     let last: Page<Event> = page(&server, "/v1/events?order=desc&limit=1").await;
     assert!(last.items[0].sequence > newest);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_has_read_more_than_there_is_is_told_that_the_history_was_set_back() {
+    let site = Site::new();
+    let server = site.start().await;
+    server.populate(&["a"]).await;
+    let all: Page<Event> = page(&server, "/v1/events?limit=1000").await;
+    let newest = all.items.last().expect("entries").sequence;
+    // At its end there is nothing yet, and nothing amiss.
+    let end: Page<Event> = page(&server, &format!("/v1/events?after={newest}&wait_ms=1")).await;
+    assert_eq!((end.items.len(), end.next), (0, Some(newest.to_string())));
+    let ahead = newest + 1;
+    let path = format!("/v1/events?after={ahead}&wait_ms=20000");
+    let refused = server.request(Method::GET, &path).send().await;
+    let refused = refused.expect("answered");
+    assert_eq!(refused.status(), StatusCode::GONE);
+    let problem: Problem = refused.json().await.expect("a problem");
+    assert_eq!(problem.kind, "/problems/history-set-back");
+    assert!(
+        problem.detail.contains(&format!("after={newest}")),
+        "{problem:?}"
+    );
+
+    let stream = server.request(Method::GET, "/v1/events/stream");
+    let stream = stream.header("Last-Event-ID", ahead.to_string()).send();
+    let mut stream = stream.await.expect("begun");
+    let read = read_until(&mut stream, "\n\n").await;
+    assert!(read.contains("event: reset\n"), "{read}");
+    assert!(read.contains(&format!("id: {newest}\n")), "{read}");
+    let pause = PauseRequest {
+        reason: "lunch".to_owned(),
+    };
+    server.client.pause(&pause).await.expect("paused");
+    let read = read_until(&mut stream, "\n\n").await;
+    assert!(read.contains(&format!("id: {ahead}\n")), "{read}");
+    assert!(read.contains("lunch"), "{read}");
     server.stop().await;
 }

@@ -211,3 +211,25 @@ async fn whoever_is_revoked_is_out_of_reach_soon_however_rarely_it_said_that_it_
     .await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_report_that_does_not_say_whose_it_is_is_refused_in_words() {
+    let (_site, server) = started().await;
+    let (a, enrolled) = node(&server, "a").await;
+    let nobodys = SyncRequest {
+        identity: None,
+        ..telling(&enrolled, "a")
+    };
+    let refused = a.client.sync(enrolled.node, &nobodys, None).await;
+    let said = refused.expect_err("refused").to_string();
+    assert!(
+        said.contains("node:a does not say whose report it is"),
+        "{said}"
+    );
+    let heard = a
+        .client
+        .sync(enrolled.node, &telling(&enrolled, "a"), None)
+        .await;
+    heard.expect("heard");
+    server.stop().await;
+}

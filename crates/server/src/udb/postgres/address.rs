@@ -2,6 +2,8 @@
 //! use it.
 
 use super::CONNECT_LIMIT;
+use super::asked_tls::AskedTls;
+use super::tls::DatabaseTls;
 use crate::udb::UdbError;
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
@@ -36,8 +38,29 @@ impl Secrets {
     }
 }
 
+/// Where the database is, and how it is spoken with there.
+pub(super) struct DatabaseAddress {
+    pub(super) config: Config,
+    pub(super) tls: DatabaseTls,
+}
+
 /// Reads a URL, and adds what it leaves out.
-pub(super) fn read(url: &str, secrets: &Secrets) -> Result<Config, UdbError> {
+pub(super) fn read(url: &str, secrets: &Secrets) -> Result<DatabaseAddress, UdbError> {
+    let (url, asked) = AskedTls::taken_from(url)?;
+    let mut config = configured(&url, secrets)?;
+    let is_tcp = |host: &Host| matches!(host, Host::Tcp(_));
+    // As PostgreSQL's own programs have it: over a Unix socket nobody else listens.
+    let is_reached_by_net = config.get_hosts().iter().any(is_tcp);
+    config.ssl_mode(if is_reached_by_net {
+        asked.ssl_mode()
+    } else {
+        SslMode::Disable
+    });
+    let tls = asked.tls()?;
+    Ok(DatabaseAddress { config, tls })
+}
+
+fn configured(url: &str, secrets: &Secrets) -> Result<Config, UdbError> {
     if !["postgres://", "postgresql://"]
         .iter()
         .any(|scheme| url.starts_with(scheme))
@@ -53,11 +76,6 @@ pub(super) fn read(url: &str, secrets: &Secrets) -> Result<Config, UdbError> {
     if config.get_password().is_some() {
         return Err(wrong(
             "it holds a password, which everybody on this host could read in the list of processes",
-        ));
-    }
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(wrong(
-            "sslmode=require: Upstart speaks no TLS with PostgreSQL",
         ));
     }
     if config.get_hosts().is_empty() {
@@ -103,7 +121,7 @@ fn password(config: &Config, secrets: &Secrets) -> Result<Option<String>, UdbErr
     Ok(text.lines().find_map(|line| password_of_line(line, config)))
 }
 
-fn is_open(about: &Metadata) -> bool {
+pub(super) fn is_open(about: &Metadata) -> bool {
     about.is_file() && about.permissions().mode() & 0o077 != 0
 }
 
@@ -147,7 +165,7 @@ fn fields(line: &str) -> Option<[String; 5]> {
     fields.try_into().ok()
 }
 
-fn wrong(why: &str) -> UdbError {
+pub(super) fn wrong(why: &str) -> UdbError {
     UdbError::Address(format!("this is no URL of a PostgreSQL database: {why}"))
 }
 
@@ -159,23 +177,24 @@ mod tests {
     #[test]
     fn a_url_that_is_none_or_holds_a_secret_is_refused_in_words() {
         let told = |url: &str| {
-            read(url, &Secrets::default())
-                .expect_err("refused")
-                .to_string()
+            let refused = read(url, &Secrets::default()).err().expect("refused");
+            refused.to_string()
         };
         assert!(told("mysql://a@b/c").contains("postgres://"));
         let told_secret = told("postgres://user:s3cret@host/upstart");
         assert!(told_secret.contains("holds a password"), "{told_secret}");
         assert!(!told_secret.contains("s3cret"), "{told_secret}");
-        assert!(told("postgres://user@host/upstart?sslmode=require").contains("no TLS"));
         assert!(told("postgres://user@host/upstart?colour=red").contains("colour"));
     }
 
     #[test]
     fn what_a_url_leaves_out_is_added() {
-        let config = read("postgres:///upstart", &Secrets::default()).expect("reads");
-        assert_eq!(config.get_hosts(), [Host::Unix(SOCKET_DEFAULT.into())]);
-        let config = read("postgres://u@one:1,two:2/d", &Secrets::default()).expect("reads");
+        let config = |url: &str| read(url, &Secrets::default()).expect("reads").config;
+        let local = config("postgres:///upstart");
+        assert_eq!(local.get_hosts(), [Host::Unix(SOCKET_DEFAULT.into())]);
+        assert_eq!(local.get_ssl_mode(), SslMode::Disable);
+        let config = config("postgres://u@one:1,two:2/d");
+        assert_eq!(config.get_ssl_mode(), SslMode::Prefer);
         assert_eq!(
             (config.get_hosts().len(), config.get_ports()),
             (2, &[1, 2][..])
@@ -198,11 +217,11 @@ mod tests {
             file: Some(file.clone()),
         };
         std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
-        let told = read("postgres://u@two:2/d", &secrets).expect_err("open");
+        let told = read("postgres://u@two:2/d", &secrets).err().expect("open");
         assert!(told.to_string().contains("chmod 600"), "{told}");
         std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("set");
         let password = |url: &str| {
-            let config = read(url, &secrets).expect("reads");
+            let config = read(url, &secrets).expect("reads").config;
             String::from_utf8(config.get_password().unwrap_or_default().to_vec()).expect("text")
         };
         assert_eq!(password("postgres://u@one:1,two:2/d"), "a:b\\c:d");

@@ -2,13 +2,14 @@
 //! waits looks again and again, too.
 
 use super::CONNECT_LIMIT;
+use super::tls::DatabaseTls;
 use super::trouble::PostgresTrouble;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Config};
 
 /// How long until a lost connection is opened again.
 const AGAIN_PAUSE: Duration = Duration::from_secs(1);
@@ -21,9 +22,9 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn start(config: Config) -> Self {
+    pub(super) fn start(config: Config, tls: DatabaseTls) -> Self {
         let heard = Arc::new(Notify::new());
-        let task = tokio::spawn(listen(config, Arc::clone(&heard))).abort_handle();
+        let task = tokio::spawn(listen(config, tls, Arc::clone(&heard))).abort_handle();
         Self { heard, task }
     }
 
@@ -39,9 +40,9 @@ impl Drop for Listener {
     }
 }
 
-async fn listen(config: Config, heard: Arc<Notify>) {
+async fn listen(config: Config, tls: DatabaseTls, heard: Arc<Notify>) {
     loop {
-        if let Err(trouble) = session(&config, &heard).await {
+        if let Err(trouble) = session(&config, &tls, &heard).await {
             tracing::debug!(
                 ?trouble,
                 "nothing is heard of other servers' commits for a moment"
@@ -51,9 +52,13 @@ async fn listen(config: Config, heard: Arc<Notify>) {
     }
 }
 
-async fn session(config: &Config, heard: &Notify) -> Result<(), PostgresTrouble> {
+async fn session(
+    config: &Config,
+    tls: &DatabaseTls,
+    heard: &Notify,
+) -> Result<(), PostgresTrouble> {
     let late = |_| PostgresTrouble::Broken("no connection came about in time".to_owned());
-    let (client, mut connection) = timeout(CONNECT_LIMIT, config.connect(NoTls))
+    let (client, mut connection) = timeout(CONNECT_LIMIT, config.connect(tls.clone()))
         .await
         .map_err(late)??;
     let asked = client.batch_execute("LISTEN upstart");

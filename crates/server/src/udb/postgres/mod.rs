@@ -6,18 +6,22 @@
 //! may stand between.
 
 mod address;
+mod asked_tls;
 mod clock;
+mod fill;
 mod listen;
 mod read;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod trouble;
 mod write;
 
-use super::{ChangeSet, DatabaseTurn, MissedCommits, SharedWork, Stored, Udb, UdbError};
+use super::{ChangeSet, DatabaseTurn, MissedCommits, SharedWork, Stored, TakenOver, Udb, UdbError};
 use crate::ServerClock;
+use address::DatabaseAddress;
 use async_trait::async_trait;
 use clock::DatabaseClock;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -27,7 +31,6 @@ use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tokio_postgres::{Config, NoTls};
 use trouble::PostgresTrouble;
 
 /// The most connections of one server, its listener not counted: one commits, one sweeps, one has the turn, two read.
@@ -74,11 +77,12 @@ impl Postgres {
         Self::with(address::read(url, &address::Secrets::of_environment())?).await
     }
 
-    async fn with(config: Config) -> Result<Self, UdbError> {
+    async fn with(address: DatabaseAddress) -> Result<Self, UdbError> {
+        let DatabaseAddress { config, tls } = address;
         let manager = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(config.clone(), NoTls, manager);
+        let manager = Manager::from_config(config.clone(), tls.clone(), manager);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS_MAX)
             .runtime(Runtime::Tokio1)
@@ -92,7 +96,7 @@ impl Postgres {
         Ok(Self {
             pool,
             clock: DatabaseClock::default(),
-            listener: Listener::start(config),
+            listener: Listener::start(config, tls),
             known: Mutex::new(CommitMark {
                 generation: 0,
                 mark: 0,
@@ -104,6 +108,11 @@ impl Postgres {
     #[must_use]
     pub fn clock(&self) -> ServerClock {
         self.clock.shared()
+    }
+
+    /// Takes over everything that another database holds, wholly or not at all; refused unless this one is empty.
+    pub(crate) async fn fill(&self, from: &dyn Udb) -> Result<TakenOver, UdbError> {
+        fill::fill(self, from).await
     }
 
     fn known(&self) -> CommitMark {

@@ -4,7 +4,7 @@ use super::rows::number;
 use super::trouble::PostgresTrouble;
 use super::{CommitMark, schema};
 use crate::udb::{Change, HeldPermit, KeyRecord, LoggedCommit, MissedCommits, Stored, UdbError};
-use deadpool_postgres::Object;
+use deadpool_postgres::{Object, Transaction};
 use model::api::{Event, IdentityFact, InvitationFact, NodeFact, UpgradeSummary};
 use model::ids::{NodeId, PermitId, Version};
 use serde::de::DeserializeOwned;
@@ -59,6 +59,15 @@ pub(super) async fn load(client: &mut Object) -> Result<(Stored, CommitHead), Po
         .read_only(true)
         .start()
         .await?;
+    let loaded = load_in(&transaction).await?;
+    transaction.commit().await?;
+    Ok(loaded)
+}
+
+/// Everything, as a transaction sees it.
+pub(super) async fn load_in(
+    transaction: &Transaction<'_>,
+) -> Result<(Stored, CommitHead), PostgresTrouble> {
     let head = head(transaction.client()).await?;
     let mut stored = Stored {
         generation: head.mark.generation,
@@ -78,7 +87,6 @@ pub(super) async fn load(client: &mut Object) -> Result<(Stored, CommitHead), Po
     for row in transaction.query_typed(keys, &[]).await? {
         stored.keys.push(json::<KeyRecord>(&row, 0)?);
     }
-    transaction.commit().await?;
     Ok((stored, head))
 }
 
@@ -193,7 +201,7 @@ fn logged(row: &Row) -> Option<LoggedCommit> {
 
 /// Entries of the history after a sequence number, oldest first.
 pub(super) async fn events(
-    client: &Object,
+    client: &Client,
     after: u64,
     limit: u32,
 ) -> Result<Vec<Event>, PostgresTrouble> {
@@ -202,7 +210,7 @@ pub(super) async fn events(
 }
 
 pub(super) async fn events_before(
-    client: &Object,
+    client: &Client,
     before: u64,
     limit: u32,
 ) -> Result<Vec<Event>, PostgresTrouble> {
@@ -212,7 +220,7 @@ pub(super) async fn events_before(
 }
 
 async fn read_events(
-    client: &Object,
+    client: &Client,
     query: &str,
     cursor: u64,
     limit: u32,
@@ -227,7 +235,7 @@ async fn read_events(
 
 /// A text of the repository, if it is kept here.
 pub(super) async fn kept_text(
-    client: &Object,
+    client: &Client,
     sha256: &str,
 ) -> Result<Option<String>, PostgresTrouble> {
     let query = "SELECT fact FROM upstart.facts WHERE kind = 'text' AND name = $1";

@@ -3,7 +3,7 @@
 
 use super::trouble::PostgresTrouble;
 use crate::udb::{Change, ChangeSet, HeldPermit, KeyRecord, LIVES_KEPT, ServerLife, UdbError};
-use model::api::NodeFact;
+use model::api::{NodeFact, UpgradeSummary};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -52,10 +52,7 @@ impl Rows {
         match change {
             Change::System { name, id } => self.set("system", Some(&(name, id)))?,
             Change::Life(life) => self.life(life)?,
-            Change::Publish { summary, .. } => {
-                let name = format!("{}.{}", summary.version, summary.revision);
-                self.fact("upgrade", name, Some(summary))?;
-            }
+            Change::Publish { summary, .. } => self.upgrade(summary)?,
             Change::Text(kept) => self.fact("text", kept.sha256.clone(), Some(&kept.text))?,
             Change::Withdraw(version) => {
                 self.fact("withdrawn", version.to_string(), Some(version))?;
@@ -101,6 +98,12 @@ impl Rows {
             Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) => {}
         }
         Ok(())
+    }
+
+    /// A revision that is listed.
+    pub(super) fn upgrade(&mut self, summary: &UpgradeSummary) -> Result<(), PostgresTrouble> {
+        let name = format!("{}.{}", summary.version, summary.revision);
+        self.fact("upgrade", name, Some(summary))
     }
 
     fn set<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), PostgresTrouble> {

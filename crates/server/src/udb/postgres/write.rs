@@ -128,7 +128,7 @@ async fn write(
     Ok(transaction.commit().await?)
 }
 
-async fn put_facts(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrouble> {
+pub(super) async fn put_facts(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrouble> {
     let (mut kinds, mut names, mut facts) = (Vec::new(), Vec::new(), Vec::new());
     let (mut gone_kinds, mut gone_names) = (Vec::new(), Vec::new());
     for ((kind, name), fact) in &rows.facts {
@@ -166,7 +166,7 @@ async fn put_facts(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrou
     Ok(())
 }
 
-async fn put_events(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrouble> {
+pub(super) async fn put_events(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrouble> {
     if rows.events.is_empty() {
         return Ok(());
     }
@@ -194,7 +194,7 @@ async fn forget_events(to: &Transaction<'_>, rows: &Rows) -> Result<(), Postgres
     Ok(())
 }
 
-async fn put_keys(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrouble> {
+pub(super) async fn put_keys(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTrouble> {
     if let Some(before) = rows.forget_keys_before {
         let forget = "DELETE FROM upstart.keys WHERE at_ms < $1";
         to.execute_typed(forget, &[(&before, Type::INT8)]).await?;
@@ -211,7 +211,7 @@ async fn put_keys(to: &Transaction<'_>, rows: &Rows) -> Result<(), PostgresTroub
 
 /// Writes down what the other servers missed, and tells those that listen. A notification is a lock on the whole instance:
 /// where nobody waits for the commit there is none.
-async fn put_commit(
+pub(super) async fn put_commit(
     to: &Transaction<'_>,
     mark: CommitMark,
     view: u64,

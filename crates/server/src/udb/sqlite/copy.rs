@@ -1,6 +1,6 @@
 //! A copy of the database that is whole, made while a server writes, and the way back.
 
-use super::{connect, failed, schema};
+use super::{Sqlite, connect, failed, schema};
 use crate::udb::UdbError;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
@@ -50,6 +50,26 @@ pub(crate) fn restore(file: &Path, database: &Path) -> Result<Option<PathBuf>, U
     copy(&from, database)?;
     // As the server has it.
     connect(database)?;
+    Ok(kept)
+}
+
+/// Opens the database of a server that has ended, where there is one.
+pub(crate) fn existing(database: &Path) -> Result<Sqlite, UdbError> {
+    drop(open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?);
+    Sqlite::open(database)
+}
+
+/// Sets a database aside that nobody uses any more, so that no server goes on with it by mistake; says where it is.
+pub(crate) fn set_aside(database: &Path) -> Result<PathBuf, UdbError> {
+    let kept = database.with_extension("moved");
+    let failed = |error: std::io::Error| {
+        let (database, kept) = (database.display(), kept.display());
+        UdbError::Failed(format!("{database} cannot be renamed to {kept}: {error}"))
+    };
+    std::fs::rename(database, &kept).map_err(failed)?;
+    let folder = database.parent().unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(failed)?;
     Ok(kept)
 }
 

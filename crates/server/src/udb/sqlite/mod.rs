@@ -5,7 +5,7 @@ mod read;
 mod schema;
 mod write;
 
-pub(crate) use copy::{restore, save};
+pub(crate) use copy::{existing, restore, save, set_aside};
 
 use super::{ChangeSet, Stored, Udb, UdbError};
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -31,6 +31,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Sqlite {
     writer: mpsc::Sender<Job>,
     reader: mpsc::Sender<Job>,
+    threads: [JoinHandle<()>; 2],
 }
 
 impl Sqlite {
@@ -43,10 +44,22 @@ impl Sqlite {
         let mut writer = connect(file)?;
         schema::migrate(&mut writer)?;
         let reader = connect(file)?;
+        let (writer, writing) = worker("udb-writer", writer)?;
+        let (reader, reading) = worker("udb-reader", reader)?;
         Ok(Self {
-            writer: worker("udb-writer", writer)?,
-            reader: worker("udb-reader", reader)?,
+            writer,
+            reader,
+            threads: [writing, reading],
         })
+    }
+
+    /// Closes it, and waits until everything is in its one file.
+    pub(crate) fn close(self) {
+        drop((self.writer, self.reader));
+        for thread in self.threads {
+            // One that broke has closed its connection, too.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -85,9 +98,12 @@ fn connect(file: &Path) -> Result<Connection, UdbError> {
 }
 
 /// A thread that owns a connection; it ends with the last sender.
-fn worker(name: &str, mut connection: Connection) -> Result<mpsc::Sender<Job>, UdbError> {
+fn worker(
+    name: &str,
+    mut connection: Connection,
+) -> Result<(mpsc::Sender<Job>, JoinHandle<()>), UdbError> {
     let (sender, jobs) = mpsc::channel::<Job>();
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
             for job in jobs {
@@ -96,7 +112,7 @@ fn worker(name: &str, mut connection: Connection) -> Result<mpsc::Sender<Job>, U
             }
         })
         .map_err(|error| UdbError::Failed(error.to_string()))?;
-    Ok(sender)
+    Ok((sender, thread))
 }
 
 async fn on<T: Send + 'static>(
