@@ -231,7 +231,8 @@ async fn some_entries_are_looked_for(udb: &impl Udb) {
         about(107, "a", 22, lies),
         about(108, "a\"b", 22, "z"),
     ];
-    let at = udb.generation().await.expect("a number");
+    // Whoever commits has read first.
+    let at = udb.load().await.expect("reads").generation;
     udb.commit(commit(at, added)).await.expect("commits");
     let found = async |node: Option<&str>, kind: &str, version: Option<u32>| -> Vec<u64> {
         let selection = EventSelection {
