@@ -1,6 +1,6 @@
 //! What operators do from the page: each has a page of its own that says what it means, which command does the same, and asks.
 
-use crate::frame::{PageUser, form_token};
+use crate::user::{PageUser, form_token};
 use crate::words::encoded;
 use maud::{Markup, html};
 

@@ -187,7 +187,7 @@ impl FleetCensus {
             let course = census.courses.entry(version).or_default();
             course.settle(&times, now_ms);
         }
-        let mut standings: BTreeMap<Version, Standing> = BTreeMap::new();
+        let mut standings: BTreeMap<Version, SettledTally> = BTreeMap::new();
         for (fact, _) in nodes {
             let status = &fact.report.status;
             let here = standings.entry(status.version).or_default();
@@ -210,7 +210,7 @@ impl FleetCensus {
 
 /// The nodes that have settled at one version.
 #[derive(Default)]
-struct Standing {
+struct SettledTally {
     all: u64,
     unheard: u64,
     /// And heard.
@@ -419,7 +419,7 @@ impl CourseCensus {
             .collect();
     }
 
-    fn count(&mut self, version: Version, standings: &BTreeMap<Version, Standing>) {
+    fn count(&mut self, version: Version, standings: &BTreeMap<Version, SettledTally>) {
         self.there = standings.range(version..).map(|(_, at)| at.all).sum();
         for behind in standings.range(..version).map(|(_, at)| at) {
             self.unheard += behind.unheard;

@@ -2,28 +2,10 @@
 
 use crate::act::button;
 use crate::assets::{FAVICON, SCRIPT, STYLE};
+use crate::user::{PageUser, form_token};
 use crate::words::{ago, encoded};
 use maud::{DOCTYPE, Markup, html};
-use model::api::{Pause, Right, Role};
-
-/// Who looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageUser {
-    /// The name that the history would show.
-    pub name: String,
-    /// What they may do.
-    pub role: Role,
-    /// What forms of this session carry, so that nobody else's page can send one.
-    pub form_token: String,
-}
-
-impl PageUser {
-    /// Whether they decide how upgrades go on.
-    #[must_use]
-    pub fn may_operate(&self) -> bool {
-        self.role.has(Right::Operate)
-    }
-}
+use model::api::Pause;
 
 /// What stands around a page.
 #[derive(Clone, Debug)]
@@ -128,11 +110,6 @@ fn head(title: &str, has_script: bool) -> Markup {
     }
 }
 
-/// What every form carries.
-pub(crate) fn form_token(user: &PageUser) -> Markup {
-    html! { input type="hidden" name="form_token" value=(user.form_token); }
-}
-
 /// A page for those who are not known yet.
 fn outside(title: &str, content: &Markup) -> Markup {
     html! {
@@ -201,6 +178,7 @@ pub fn refusal_page(title: &str, detail: &str, is_known: bool) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::api::Role;
 
     const NASTY: &str = "\"><img src=x onerror=alert(1)><script>alert(1)</script>";
 

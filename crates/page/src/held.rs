@@ -2,7 +2,7 @@
 
 use crate::act::button;
 use crate::census::NamedCount;
-use crate::fleet::{FleetPageView, names, newest, version_link};
+use crate::view::{FleetPageView, names, newest, version_link};
 use crate::words::{ago, counted, node_link};
 use maud::{Markup, html};
 use model::ids::Version;

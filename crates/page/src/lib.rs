@@ -15,6 +15,8 @@ mod history;
 mod node;
 mod nodes;
 mod upgrade;
+mod user;
+mod view;
 mod waits;
 mod words;
 
@@ -23,12 +25,14 @@ pub use assets::{FAVICON, PageAsset, SCRIPT, STYLE};
 pub use census::{
     CallCensus, ClassCensus, CourseCensus, FailureTally, FleetCensus, NamedCount, WaitTally,
 };
-pub use fleet::{FleetPageView, fleet_page};
-pub use frame::{PageFrame, PageUser, code_page, document, login_page, refusal_page};
+pub use fleet::fleet_page;
+pub use frame::{PageFrame, code_page, document, login_page, refusal_page};
 pub use history::{HistoryFilter, HistoryPageView, history_page};
 pub use node::{NodePageView, node_page};
 pub use nodes::{NodeFilter, NodesPageView, nodes_page};
 pub use upgrade::{UpgradePageView, upgrade_page};
+pub use user::PageUser;
+pub use view::FleetPageView;
 pub use waits::{WaitKind, wait_kinds};
 pub use words::encoded;
 

@@ -1,9 +1,9 @@
 //! One node: where it stands, why it waits and until when, what it serves, and its life.
 
 use crate::act::button;
-use crate::fleet::version_link;
-use crate::frame::PageUser;
 use crate::history::events_table;
+use crate::user::PageUser;
+use crate::view::version_link;
 use crate::words::{ago, child, counted, encoded, grouped, percent, phase, until, with_code};
 use maud::{Markup, html};
 use model::api::{Event, NodeFact, PermitFact, Phase};

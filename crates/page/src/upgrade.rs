@@ -3,8 +3,9 @@
 use crate::act::button;
 use crate::census::FleetCensus;
 use crate::chart::{area, colour};
-use crate::fleet::{names, pace, progress, there, version_link};
-use crate::frame::PageUser;
+use crate::fleet::{pace, progress};
+use crate::user::PageUser;
+use crate::view::{names, there, version_link};
 use crate::words::{ago, counted, duration, encoded, grouped, percent};
 use maud::{Markup, html};
 use model::api::{Approval, SystemView, UpgradeSummary};

@@ -103,12 +103,12 @@ mod tests {
     use model::schedule::{UpgradeGoal, WaitReason};
 
     fn reasons() -> Vec<WaitReason> {
-        let goal = UpgradeGoal {
-            version: Version(2),
-            revision: None,
-        };
-        let (version, nodes) = (Version(2), SomeNodes::default());
-        let classes = vec!["storage".to_owned()];
+        let all = [of_the_plan(), of_nodes(), of_the_calendar()];
+        all.into_iter().flatten().collect()
+    }
+
+    fn of_the_plan() -> Vec<WaitReason> {
+        let version = Version(2);
         vec![
             WaitReason::Withdrawn(version),
             WaitReason::NotPublished(version),
@@ -122,6 +122,33 @@ mod tests {
                 author: "ann".to_owned(),
                 reason: "lunch".to_owned(),
             },
+        ]
+    }
+
+    fn of_the_calendar() -> Vec<WaitReason> {
+        vec![
+            WaitReason::NoWindow {
+                opens: "tomorrow".to_owned(),
+            },
+            WaitReason::Frozen {
+                reason: "the year ends".to_owned(),
+                ends: "tomorrow".to_owned(),
+            },
+            WaitReason::NoZone { found: None },
+            WaitReason::NoZone {
+                found: Some("Atlantis".to_owned()),
+            },
+        ]
+    }
+
+    fn of_nodes() -> Vec<WaitReason> {
+        let goal = UpgradeGoal {
+            version: Version(2),
+            revision: None,
+        };
+        let (version, nodes) = (Version(2), SomeNodes::default());
+        let classes = vec!["storage".to_owned()];
+        vec![
             WaitReason::Blocked {
                 goal,
                 nodes: nodes.clone(),
@@ -159,17 +186,6 @@ mod tests {
                 wave: 1,
                 goal,
                 nodes,
-            },
-            WaitReason::NoWindow {
-                opens: "tomorrow".to_owned(),
-            },
-            WaitReason::Frozen {
-                reason: "the year ends".to_owned(),
-                ends: "tomorrow".to_owned(),
-            },
-            WaitReason::NoZone { found: None },
-            WaitReason::NoZone {
-                found: Some("Atlantis".to_owned()),
             },
         ]
     }

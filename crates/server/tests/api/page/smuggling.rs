@@ -2,9 +2,11 @@
 
 use super::browser::Browser;
 use crate::callers::{enrolling, operator};
-use crate::support::{Site, bundle, report};
-use model::api::{ApproveRequest, ChildState, NewEvent, PauseRequest, Phase, Role, SyncRequest};
-use model::ids::Version;
+use crate::support::{Running, Site, bundle, report};
+use model::api::{
+    ApproveRequest, ChildState, NewEvent, NodeReport, PauseRequest, Phase, Role, SyncRequest,
+};
+use model::ids::{NodeId, Version};
 
 /// What would run if it were taken for markup.
 const SCRIPT: &str = "</p></title><script>alert('smuggled')</script>";
@@ -79,10 +81,8 @@ fn is_clean(page: &str, path: &str) {
     assert!(!page.contains("<script>"), "{path}: {page}");
 }
 
-#[tokio::test]
-async fn whatever_nodes_and_people_tell_is_text_on_every_page() {
-    let site = Site::new();
-    let server = site.start().await;
+/// Has a node and people tell it wherever they can; the node's number, and its report.
+async fn smuggled(server: &Running) -> (NodeId, NodeReport) {
     let described = bundle(1, "DESCRIPTION").replace("\"DESCRIPTION\"", "'''DESCRIPTION'''");
     let described = described.replace("DESCRIPTION", &nasty().replace('\'', "`"));
     server.publish(&described, false).await.expect("published");
@@ -126,6 +126,14 @@ async fn whatever_nodes_and_people_tell_is_text_on_every_page() {
         node: Some(name()),
     };
     server.client.approve(&approve).await.expect("approved");
+    (enrolled.node, told)
+}
+
+#[tokio::test]
+async fn whatever_nodes_and_people_tell_is_text_on_every_page() {
+    let site = Site::new();
+    let server = site.start().await;
+    let (node, mut told) = smuggled(&server).await;
     let ann = operator(&server, "ann\"><b>", Role::Admin).await;
     let browser = Browser::of(&server, &ann).await;
     let encoded = page::encoded(&name());
@@ -165,7 +173,7 @@ async fn whatever_nodes_and_people_tell_is_text_on_every_page() {
     assert!(page.contains("&lt;script&gt;alert("), "{page}");
     told.status.phase = Phase::Blocked;
     told.status.child = ChildState::Crashed;
-    server.report(enrolled.node, told).await.expect("heard");
+    server.report(node, told).await.expect("heard");
     is_clean(&browser.page("/").await, "/ with a failure");
     let done = browser.act("retry", &[("node", &name())]).await;
     assert_eq!(done.leads_to(), "/?done=retry", "{}", done.text);
