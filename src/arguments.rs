@@ -49,6 +49,8 @@ pub(crate) enum UpstartCommand {
     Nodes(c::nodes::NodesArgs),
     /// Watch the nodes live; without a terminal, print each change as a line
     Watch(c::watch::WatchArgs),
+    /// Print a one-time link to the fleet's web page
+    Page(c::page::PageArgs),
     /// Print the history
     Events(c::events::EventsArgs),
     /// Print what a node's software has printed, on the node's machine
@@ -130,6 +132,7 @@ impl Cli {
             UpstartCommand::Status(arguments) => c::status::run(globals, &arguments),
             UpstartCommand::Nodes(arguments) => c::nodes::run(globals, &arguments),
             UpstartCommand::Watch(arguments) => c::watch::run(globals, &arguments),
+            UpstartCommand::Page(arguments) => c::page::run(globals, &arguments),
             UpstartCommand::Events(arguments) => c::events::run(globals, &arguments),
             UpstartCommand::Logs(arguments) => c::logs::run(globals, &arguments),
             UpstartCommand::Pause(arguments) => c::operate::pause(globals, &arguments),

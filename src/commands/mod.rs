@@ -19,6 +19,7 @@ pub(crate) mod logs;
 mod node_directory;
 pub(crate) mod nodes;
 pub(crate) mod operate;
+pub(crate) mod page;
 pub(crate) mod permit;
 pub(crate) mod publish;
 pub(crate) mod record;

@@ -3,7 +3,7 @@
 use crate::upstart::{run, upstart};
 
 /// Every command that people see.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "server",
     "agent",
     "check",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 29] = [
     "nodes",
     "watch",
     "events",
+    "page",
     "logs",
     "record",
     "pause",

@@ -1,6 +1,6 @@
 //! What `cargo xtask` can be told.
 
-use crate::{docs, fuzz, scenarios, test, tutorial};
+use crate::{docs, fuzz, scenarios, screenshots, test, tutorial};
 use clap::{Parser, Subcommand};
 
 /// The project's own commands.
@@ -35,6 +35,8 @@ pub enum Command {
     Tutorial(tutorial::Options),
     /// Feed the parsers of untrusted bytes with what nobody expects
     Fuzz(fuzz::Options),
+    /// Take pictures of the web page during a small upgrade, on a desk and on a phone, light and dark
+    Screenshots(screenshots::Options),
     /// Print what breaks the rules of style (part of the tests)
     Style,
 }

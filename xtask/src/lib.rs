@@ -6,6 +6,7 @@ pub mod docs;
 pub mod fuzz;
 pub mod install;
 pub mod scenarios;
+pub mod screenshots;
 pub mod style;
 pub mod test;
 pub mod tutorial;

@@ -3,7 +3,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 use xtask::arguments::{Arguments, Command};
-use xtask::{docs, fuzz, scenarios, style, test, tutorial};
+use xtask::{docs, fuzz, scenarios, screenshots, style, test, tutorial};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Docs(options) => docs::run(&options),
         Command::Tutorial(options) => tutorial::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Screenshots(options) => screenshots::run(&options),
         Command::Style => style::run(),
     };
     result.unwrap_or_else(|error| {

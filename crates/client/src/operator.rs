@@ -3,11 +3,12 @@
 use crate::transport::OutgoingRequest;
 use crate::{Client, ClientError};
 use model::api::{
-    Approval, ApproveRequest, Event, FleetView, LabelsRequest, LabelsView, Page, Pause,
+    Approval, ApproveRequest, Event, FleetView, LabelsRequest, LabelsView, Page, PageLink, Pause,
     PauseRequest, PublicRequest, RetireRequest, Retirement, SystemView,
 };
 use model::ids::Version;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Client {
@@ -72,6 +73,19 @@ impl Client {
             .with("limit", limit)
             .with("order", Some("desc"));
         self.ask(call).await
+    }
+
+    /// A one-time link that signs a browser in (`POST /v1/page-links`), and the base address of the server that has made it: no other
+    /// knows it.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn page_link(&self) -> Result<(String, PageLink), ClientError> {
+        let link = self
+            .ask(OutgoingRequest::post(&["v1", "page-links"]))
+            .await?;
+        let answered = self.preferred.load(Ordering::Relaxed) % self.servers.len();
+        Ok((self.servers[answered].to_string(), link))
     }
 
     /// Pauses the system: no node begins an upgrade (`POST /v1/pause`).

@@ -160,11 +160,19 @@ pub(crate) struct CallerConnection {
     pub(crate) certificate: Option<PeerCertificate>,
     /// From where.
     pub(crate) address: IpAddr,
+    /// Whether it is encrypted by TLS up to here.
+    pub(crate) is_encrypted: bool,
     /// Whether it is the address of another host, from where everybody on the way can read along.
     is_plain_from_elsewhere: bool,
 }
 
 impl CallerConnection {
+    /// The same, as if no certificate had been shown.
+    pub(crate) fn without_certificate(mut self) -> Self {
+        self.certificate = None;
+        self
+    }
+
     /// Whether everybody on the way can read along.
     pub(crate) fn is_open_to_others(&self) -> bool {
         self.is_plain_from_elsewhere
@@ -191,6 +199,7 @@ async fn greet(
     let mut connection = CallerConnection {
         certificate: None,
         address,
+        is_encrypted: false,
         is_plain_from_elsewhere: false,
     };
     let mut left = stopping.clone();
@@ -221,6 +230,7 @@ async fn greet(
             let shown = stream.get_ref().1.peer_certificates();
             let shown = shown.and_then(|shown| PeerCertificate::read(shown.first()?).ok());
             connection.certificate = shown;
+            connection.is_encrypted = true;
             serve_one(stream, connection, router, caller, stopping).await;
         }
         None => {}

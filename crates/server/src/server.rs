@@ -3,7 +3,7 @@
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::front;
-use crate::http::{App, AppParts, RefusedLately, router};
+use crate::http::{App, AppParts, CensusKeeper, PageSessions, RefusedLately, router};
 use crate::issuer::TokenIssuer;
 use crate::local;
 use crate::opening::{beside_repository, open_database, open_repository, open_signed, private};
@@ -120,6 +120,8 @@ impl Server {
             refused: RefusedLately::default(),
             missed: teller.missed(),
             damaged: Arc::default(),
+            sessions: PageSessions::default(),
+            census: CensusKeeper::default(),
             stopping,
         }));
         Ok(Self {

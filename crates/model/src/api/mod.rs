@@ -36,7 +36,7 @@ pub use node::{
     TEXT_BYTES_MAX, told,
 };
 pub use operator::{
-    ApproveRequest, BeginRepositoryRequest, PauseRequest, PublicRequest, PublishRequest,
+    ApproveRequest, BeginRepositoryRequest, PageLink, PauseRequest, PublicRequest, PublishRequest,
     RepositoryView, RetireRequest, Retirement, SealedRequest, SignRequest, SignedSystem,
     WithdrawRequest,
 };

@@ -143,3 +143,13 @@ pub struct Retirement {
     /// Nodes that have not acknowledged yet, by name.
     pub waiting_for: Vec<String>,
 }
+
+/// `POST /v1/page-links`: a one-time link that signs a browser in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PageLink {
+    /// Path and query, at the server that was asked.
+    pub path: String,
+    /// How long it can be used.
+    pub expires_in_ms: u64,
+}

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use identity::{ClaimedOperator, PeerCertificate, PinnedToken, is_web_token};
-use model::api::{EventKind, IdentityFact, Principal, PrincipalKind};
+use model::api::{EventKind, IdentityFact, Principal, PrincipalKind, Right};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -121,6 +121,35 @@ async fn found(
             }
             (token, _) => by_token(app, token),
         },
+    }
+}
+
+/// Somebody who has pasted a token into the page: the connection's own certificate says nothing of who did that.
+pub(super) async fn by_pasted(
+    app: &App,
+    connection: Option<CallerConnection>,
+    token: String,
+) -> Result<Requester, RequestRefusal> {
+    let shown = RequestProof {
+        connection: connection.map(CallerConnection::without_certificate),
+        token: Some(PinnedToken::of(token.trim()).secret),
+    };
+    requester(app, shown, Access::Right(Right::View)).await
+}
+
+/// Whether somebody who was known before still is, and as what.
+pub(super) async fn still_known(
+    app: &App,
+    before: &Requester,
+) -> Result<Requester, RequestRefusal> {
+    let access = Access::Right(Right::View);
+    match before {
+        Requester::TokenHolder => Ok(Requester::TokenHolder),
+        Requester::Certified(caller) => {
+            certified(app, &caller.certificate, caller.address, access).await
+        }
+        Requester::Claimed(caller) => still_claimed(app, caller).map(|()| before.clone()),
+        Requester::Invited(_) => Err(unauthorized()),
     }
 }
 

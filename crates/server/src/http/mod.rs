@@ -13,6 +13,7 @@ mod newest;
 mod nodes;
 mod openapi;
 mod operate;
+mod page;
 mod pages;
 mod permits;
 mod requester;
@@ -40,6 +41,7 @@ use axum::{Router, middleware};
 use identity::Authority;
 use json_request::Asker;
 use model::api::{Moment, RememberedSystem};
+pub(crate) use page::{CensusKeeper, PageSessions};
 use parking_lot::Mutex;
 use requester::Requester;
 use serde_json::Value;
@@ -81,6 +83,10 @@ pub struct AppParts {
     pub(crate) missed: Missed,
     /// Files of published versions that the repository lacks.
     pub(crate) damaged: Arc<Mutex<Vec<DamagedFile>>>,
+    /// Browsers that have signed in.
+    pub(crate) sessions: PageSessions,
+    /// The nodes, as the page counts them.
+    pub(crate) census: CensusKeeper,
     /// Becomes true when the server stops: waiting answers come at once.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -164,6 +170,7 @@ pub fn router(app: App) -> Router {
         router = router.route(route.path, route.handler.layer(access));
     }
     router
+        .merge(page::routes(&app))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(etag::tag))

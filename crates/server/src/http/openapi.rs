@@ -2,8 +2,8 @@
 
 use super::etag::EntityTags;
 use super::{
-    artifacts, history, identities, labels, members, nodes, operate, permits, signed, source, sync,
-    upgrades,
+    artifacts, history, identities, labels, members, nodes, operate, page, permits, signed, source,
+    sync, upgrades,
 };
 use crate::problem::KINDS;
 use axum::Json;
@@ -21,7 +21,8 @@ use utoipa::OpenApi;
         sync::sync, members::members, source::source, permits::judge, permits::end, permits::confirm, permits::break_it, upgrades::list,
         upgrades::publish, upgrades::show, upgrades::withdraw, upgrades::manifest, artifacts::get, artifacts::head,
         artifacts::put, signed::show, signed::begin, signed::sign, signed::take_back,
-        signed::metadata, signed::target, identities::list, identities::invite, identities::certify, identities::revoke
+        signed::metadata, signed::target, identities::list, identities::invite, identities::certify, identities::revoke,
+        page::link::make
     ),
     modifiers(&BearerToken, &Problems, &EntityTags),
     security(("bearer" = []))

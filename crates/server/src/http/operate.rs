@@ -48,7 +48,7 @@ pub(super) async fn fleet(State(app): State<App>) -> Json<FleetView> {
 }
 
 /// Adds what the state does not know.
-async fn completed(app: &App, mut view: SystemView) -> SystemView {
+pub(super) async fn completed(app: &App, mut view: SystemView) -> SystemView {
     view.trouble = app.state_writer.trouble();
     view.socket_taken = app.missed.name();
     view.damaged = damaged(app).await;

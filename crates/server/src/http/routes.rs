@@ -2,8 +2,8 @@
 
 use super::requester::Access;
 use super::{
-    App, artifacts, history, identities, labels, members, nodes, openapi, operate, permits, signed,
-    source, sync, upgrades,
+    App, artifacts, history, identities, labels, members, nodes, openapi, operate, page, permits,
+    signed, source, sync, upgrades,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -80,6 +80,7 @@ fn system() -> Vec<HttpRoute> {
             Access::Right(Right::Administer),
             labels::change,
         ),
+        route(Method::POST, "/v1/page-links", VIEW, page::link::make),
     ]
 }
 

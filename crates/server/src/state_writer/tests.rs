@@ -7,7 +7,7 @@ use crate::problem::RequestRefusal;
 use crate::repository::RepositoryFolder;
 use crate::rules::{Order, Publication};
 use crate::state::SystemState;
-use crate::udb::{ChangeSet, Sqlite, Stored, Udb, UdbError};
+use crate::udb::{ChangeSet, EventSelection, Sqlite, Stored, Udb, UdbError};
 use async_trait::async_trait;
 use model::api::{
     ChildState, EnrolRequest, Event, NodeReport, PauseRequest, SyncRequest, VerdictRequest,
@@ -66,6 +66,15 @@ impl Udb for Troubled {
 
     async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
         self.inner.events_before(before, limit).await
+    }
+
+    async fn events_selected(
+        &self,
+        selection: EventSelection,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, UdbError> {
+        self.inner.events_selected(selection, before, limit).await
     }
 
     async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {

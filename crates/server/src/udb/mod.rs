@@ -388,6 +388,20 @@ pub struct DatabaseTurn {
     _end: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
+/// How many entries of the history are looked through at once for some of them: what has no index of its own.
+pub(crate) const EVENTS_LOOKED_THROUGH: u64 = 200_000;
+
+/// Which entries of the history are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventSelection {
+    /// Those about this node.
+    pub node: Option<String>,
+    /// Those whose kind begins so.
+    pub kind: String,
+    /// Those about this version.
+    pub version: Option<Version>,
+}
+
 /// Work that one server at a time does.
 pub type SharedWork<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
@@ -417,6 +431,14 @@ pub trait Udb: Send + Sync + 'static {
 
     /// Entries of the history before a sequence number, newest first.
     async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError>;
+
+    /// Those entries of the history before a sequence number that are wanted, newest first; of [`EVENTS_LOOKED_THROUGH`] entries at most.
+    async fn events_selected(
+        &self,
+        selection: EventSelection,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, UdbError>;
 
     /// A text of the repository, as it was kept here under this digest; whoever takes it compares the two.
     async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError>;

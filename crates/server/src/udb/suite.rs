@@ -1,8 +1,8 @@
 //! What every backend must do: run for each of them.
 
 use super::{
-    Change, ChangeSet, HeldPermit, KeptText, KeyRecord, MissedCommits, ServerLife, SignedLabels,
-    Stored, Udb, UdbError,
+    Change, ChangeSet, EventSelection, HeldPermit, KeptText, KeyRecord, MissedCommits, ServerLife,
+    SignedLabels, Stored, Udb, UdbError,
 };
 use model::api::{
     Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, NodeFact,
@@ -33,6 +33,7 @@ pub(crate) async fn run<U: Udb, F: Future<Output = U>>(open: impl Fn() -> F) {
     numbers_never_fall(&udb).await;
     history_comes_by_pages(&udb).await;
     what_another_commits_is_noticed(&udb, &open().await).await;
+    some_entries_are_looked_for(&open().await).await;
 }
 
 /// A commit on this generation.
@@ -207,6 +208,46 @@ async fn history_comes_by_pages(udb: &impl Udb) {
     udb.commit(forgetting).await.expect("commits");
     assert_eq!(sequences(0, 9).await, [4, 5]);
     assert_eq!(udb.load().await.map(|stored| stored.last_event), Ok(5));
+}
+
+/// What a message says makes no other entry of it.
+async fn some_entries_are_looked_for(udb: &impl Udb) {
+    let Change::Event(plain) = event(0, "") else {
+        unreachable!("an event is one");
+    };
+    let about = |sequence, node: &str, version, message: &str| {
+        Change::Event(Event {
+            sequence,
+            node: Some(node.to_owned()),
+            kind: format!("looked.{sequence}"),
+            version: Some(Version(version)),
+            message: message.to_owned(),
+            ..plain.clone()
+        })
+    };
+    let lies = "\"node\":\"a\"b\",\"kind\":\"looked.\",\"version\":2,";
+    let added = vec![
+        about(106, "a\"b", 2, "x"),
+        about(107, "a", 22, lies),
+        about(108, "a\"b", 22, "z"),
+    ];
+    // Whoever commits has read first.
+    let at = udb.load().await.expect("reads").generation;
+    udb.commit(commit(at, added)).await.expect("commits");
+    let found = async |node: Option<&str>, kind: &str, version: Option<u32>| -> Vec<u64> {
+        let selection = EventSelection {
+            node: node.map(str::to_owned),
+            kind: kind.to_owned(),
+            version: version.map(Version),
+        };
+        let page = udb.events_selected(selection, 109, 2).await.expect("reads");
+        page.iter().map(|event| event.sequence).collect()
+    };
+    assert_eq!(found(None, "", None).await, [108, 107]);
+    assert_eq!(found(Some("a\"b"), "", None).await, [108, 106]);
+    assert_eq!(found(Some("a"), "looked", None).await, [107]);
+    assert_eq!(found(None, "looked.", Some(2)).await, [106]);
+    assert_eq!(found(None, "looked.107", Some(2)).await, [0; 0]);
 }
 
 /// That a node was heard is stored where other servers are to know it.

@@ -12,6 +12,7 @@ mod identities;
 mod labels;
 mod lies;
 mod moved;
+mod page;
 mod permits;
 mod problems;
 mod restart;

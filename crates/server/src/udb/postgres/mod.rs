@@ -19,7 +19,10 @@ mod tls;
 mod trouble;
 mod write;
 
-use super::{ChangeSet, DatabaseTurn, MissedCommits, SharedWork, Stored, TakenOver, Udb, UdbError};
+use super::{
+    ChangeSet, DatabaseTurn, EventSelection, MissedCommits, SharedWork, Stored, TakenOver, Udb,
+    UdbError,
+};
 use crate::ServerClock;
 use address::DatabaseAddress;
 use async_trait::async_trait;
@@ -159,6 +162,18 @@ impl Postgres {
         finished(client, found)
     }
 
+    async fn events_selected_once(
+        &self,
+        selection: &EventSelection,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, PostgresTrouble> {
+        let client = connection(&self.pool).await?;
+        let found = read::events_selected(&client, selection, before, limit);
+        let found = timeout(ANSWER_LIMIT, found).await;
+        finished(client, found)
+    }
+
     async fn text_once(&self, sha256: &str) -> Result<Option<String>, PostgresTrouble> {
         let client = connection(&self.pool).await?;
         let found = timeout(ANSWER_LIMIT, read::kept_text(&client, sha256)).await;
@@ -228,6 +243,16 @@ impl Udb for Postgres {
 
     async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
         Ok(again_if_broken!(self.events_before_once(before, limit))?)
+    }
+
+    async fn events_selected(
+        &self,
+        selection: EventSelection,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, UdbError> {
+        let found = again_if_broken!(self.events_selected_once(&selection, before, limit));
+        Ok(found?)
     }
 
     async fn text(&self, sha256: &str) -> Result<Option<String>, UdbError> {

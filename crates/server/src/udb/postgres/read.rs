@@ -3,7 +3,10 @@
 use super::rows::number;
 use super::trouble::PostgresTrouble;
 use super::{CommitMark, schema};
-use crate::udb::{Change, HeldPermit, KeyRecord, LoggedCommit, MissedCommits, Stored, UdbError};
+use crate::udb::{
+    Change, EVENTS_LOOKED_THROUGH, EventSelection, HeldPermit, KeyRecord, LoggedCommit,
+    MissedCommits, Stored, UdbError,
+};
 use deadpool_postgres::{Object, Transaction};
 use model::api::{Event, IdentityFact, InvitationFact, NodeFact, UpgradeSummary};
 use model::ids::{NodeId, PermitId, Version};
@@ -217,6 +220,37 @@ pub(super) async fn events_before(
     let query =
         "SELECT event FROM upstart.events WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
     read_events(client, query, before, limit).await
+}
+
+/// Looks through a part of the history, by the words that stand in an entry as it is written: the quotes in a message are escaped there.
+pub(super) async fn events_selected(
+    client: &Client,
+    selection: &EventSelection,
+    before: u64,
+    limit: u32,
+) -> Result<Vec<Event>, PostgresTrouble> {
+    let query = "SELECT event FROM upstart.events
+         WHERE sequence < $1 AND sequence >= $2
+             AND strpos(event, $3) > 0 AND strpos(event, $4) > 0 AND strpos(event, $5) > 0
+         ORDER BY sequence DESC LIMIT $6";
+    let begin = number(before.saturating_sub(EVENTS_LOOKED_THROUGH));
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let node = selection.node.as_deref();
+    let node = node.map_or_else(String::new, |node| format!("\"node\":{}", quoted(node)));
+    let kind = format!("\"kind\":{}", quoted(&selection.kind));
+    let version = selection.version;
+    let version = version.map_or_else(String::new, |at| format!("\"version\":{at},"));
+    let wanted = [
+        (&number(before) as &(dyn ToSql + Sync), Type::INT8),
+        (&begin, Type::INT8),
+        (&node, Type::TEXT),
+        // What follows is open: the kind only begins so.
+        (&kind.trim_end_matches('"'), Type::TEXT),
+        (&version, Type::TEXT),
+        (&i64::from(limit), Type::INT8),
+    ];
+    let rows = client.query_typed(query, &wanted).await?;
+    rows.iter().map(|row| json(row, 0)).collect()
 }
 
 async fn read_events(

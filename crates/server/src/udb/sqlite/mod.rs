@@ -7,7 +7,7 @@ mod write;
 
 pub(crate) use copy::{existing, restore, save, set_aside};
 
-use super::{ChangeSet, Stored, Udb, UdbError};
+use super::{ChangeSet, EventSelection, Stored, Udb, UdbError};
 use async_trait::async_trait;
 use model::api::Event;
 use rusqlite::{Connection, ErrorCode};
@@ -169,6 +169,18 @@ impl Udb for Sqlite {
     async fn events_before(&self, before: u64, limit: u32) -> Result<Vec<Event>, UdbError> {
         on(&self.reader, move |connection| {
             read::events_before(connection, before, limit)
+        })
+        .await
+    }
+
+    async fn events_selected(
+        &self,
+        selection: EventSelection,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, UdbError> {
+        on(&self.reader, move |connection| {
+            read::events_selected(connection, &selection, before, limit)
         })
         .await
     }

@@ -1,7 +1,9 @@
 //! What is read: everything at the start, the history by pages.
 
 use super::failed;
-use crate::udb::{HeldPermit, KeyRecord, ServerLife, Stored, UdbError};
+use crate::udb::{
+    EVENTS_LOOKED_THROUGH, EventSelection, HeldPermit, KeyRecord, ServerLife, Stored, UdbError,
+};
 use model::api::{Event, IdentityFact, InvitationFact};
 use model::ids::{NodeId, PermitId, Revision, Version};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
@@ -171,6 +173,45 @@ pub(super) fn events_before(
     read_events(connection, query, before, limit)
 }
 
+/// Looks through a part of the history.
+pub(super) fn events_selected(
+    connection: &mut Connection,
+    selection: &EventSelection,
+    before: u64,
+    limit: u32,
+) -> Result<Vec<Event>, UdbError> {
+    let query = "SELECT sequence, at_ms, author, node, kind, version, message FROM events
+         WHERE sequence < ?1 AND sequence >= ?2 AND (?3 IS NULL OR node = ?3)
+             AND substr(kind, 1, length(?4)) = ?4 AND (?5 IS NULL OR version = ?5)
+         ORDER BY sequence DESC LIMIT ?6";
+    let mut statement = connection.prepare_cached(query).map_err(failed)?;
+    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let version = selection.version.map(|version| version.0);
+    let wanted = (
+        whole(before),
+        whole(before.saturating_sub(EVENTS_LOOKED_THROUGH)),
+        &selection.node,
+        &selection.kind,
+        version,
+        limit,
+    );
+    let found = statement.query_map(wanted, event).map_err(failed)?;
+    found.collect::<Result<_, _>>().map_err(failed)
+}
+
+/// An entry of the history.
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        sequence: row.get(0)?,
+        at_ms: row.get(1)?,
+        author: row.get(2)?,
+        node: row.get(3)?,
+        kind: row.get(4)?,
+        version: row.get::<_, Option<u32>>(5)?.map(Version),
+        message: row.get(6)?,
+    })
+}
+
 fn read_events(
     connection: &mut Connection,
     query: &str,
@@ -180,19 +221,8 @@ fn read_events(
     let mut statement = connection.prepare_cached(query).map_err(failed)?;
     // SQLite's numbers end at i64, and so does the history.
     let cursor = i64::try_from(cursor).unwrap_or(i64::MAX);
-    let found = statement
-        .query_map((cursor, limit), |row| {
-            Ok(Event {
-                sequence: row.get(0)?,
-                at_ms: row.get(1)?,
-                author: row.get(2)?,
-                node: row.get(3)?,
-                kind: row.get(4)?,
-                version: row.get::<_, Option<u32>>(5)?.map(Version),
-                message: row.get(6)?,
-            })
-        })
-        .map_err(failed)?;
+    let found = statement.query_map((cursor, limit), event);
+    let found = found.map_err(failed)?;
     found.collect::<Result<_, _>>().map_err(failed)
 }
 

@@ -1,0 +1,222 @@
+//! Numbers, times and names as people read them.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+use model::api::{ChildState, NodeFact, Phase};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// A second, a minute, an hour and a day.
+const UNITS_MS: [(u64, &str); 4] = [
+    (86_400_000, "d"),
+    (3_600_000, "h"),
+    (60_000, "min"),
+    (1_000, "s"),
+];
+
+/// Every phase, in the order of a node's life through an upgrade.
+pub(crate) const PHASES: [Phase; 10] = [
+    Phase::Joining,
+    Phase::Settled,
+    Phase::Fetching,
+    Phase::Staged,
+    Phase::Stopping,
+    Phase::Transforming,
+    Phase::Committed,
+    Phase::Probing,
+    Phase::FlippingBack,
+    Phase::Blocked,
+];
+
+/// A text as one part of a path or a query.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// So many of something.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!(
+        "{} {}",
+        grouped(number),
+        if number == 1 { one } else { many }
+    )
+}
+
+/// A duration in its two largest units.
+pub(crate) fn duration(ms: u64) -> String {
+    let first = UNITS_MS.iter().position(|(unit, _)| ms >= *unit);
+    let Some(first) = first else {
+        return "less than 1 s".to_owned();
+    };
+    let (unit, name) = UNITS_MS[first];
+    let whole = format!("{} {name}", ms / unit);
+    match UNITS_MS.get(first + 1) {
+        Some((smaller, name)) if ms % unit >= *smaller => {
+            format!("{whole} {} {name}", ms % unit / smaller)
+        }
+        _ => whole,
+    }
+}
+
+/// A moment by the server's clock, in full.
+pub(crate) fn moment(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok();
+    let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
+    at.map_or_else(
+        || format!("{at_ms} ms"),
+        |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
+/// A moment as a machine reads it; browsers with the script show it in their own zone.
+fn stamp(at_ms: u64) -> String {
+    moment(at_ms).replace(" UTC", "Z").replace(' ', "T")
+}
+
+/// How long ago it was.
+pub(crate) fn ago(now_ms: u64, at_ms: u64) -> Markup {
+    let since = duration(now_ms.saturating_sub(at_ms));
+    html! { time datetime=(stamp(at_ms)) title=(moment(at_ms)) { (since) " ago" } }
+}
+
+/// When it is, and how long until then.
+pub(crate) fn until(now_ms: u64, at_ms: u64) -> Markup {
+    let left = at_ms.saturating_sub(now_ms);
+    html! {
+        time datetime=(stamp(at_ms)) title=(moment(at_ms)) {
+            @if left == 0 { "now" } @else { "in " (duration(left)) }
+        }
+    }
+}
+
+/// A share in whole percent: never 100 before it is whole, never 0 once something is there.
+pub(crate) fn percent(part: u64, of: u64) -> u64 {
+    let exact = part.saturating_mul(100) / of.max(1);
+    match part {
+        0 => 0,
+        part if part >= of => 100,
+        _ => exact.clamp(1, 99),
+    }
+}
+
+/// What a node is doing.
+pub(crate) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Joining => "joining",
+        Phase::Settled => "settled",
+        Phase::Fetching => "fetching",
+        Phase::Staged => "staged",
+        Phase::Stopping => "stopping",
+        Phase::Transforming => "transforming",
+        Phase::Committed => "committed",
+        Phase::Probing => "probing",
+        Phase::FlippingBack => "flipping back",
+        Phase::Blocked => "blocked",
+    }
+}
+
+/// A phase by the name that filters have for it.
+pub(crate) fn phase_of(name: &str) -> Option<Phase> {
+    PHASES.into_iter().find(|known| phase(*known) == name)
+}
+
+/// A node's software.
+pub(crate) fn child(fact: &NodeFact) -> &'static str {
+    if !fact.reachable {
+        return "not known";
+    }
+    match fact.report.status.child {
+        ChildState::Stopped => "stopped",
+        ChildState::Starting => "starting",
+        ChildState::Running => "running",
+        ChildState::Silent => "not answering",
+        ChildState::Crashed => "crashed",
+    }
+}
+
+/// A text in which what stands between backticks is code, as reasons have commands in them.
+pub(crate) fn with_code(text: &str) -> Markup {
+    let is_paired = text.matches('`').count().is_multiple_of(2);
+    html! {
+        @if is_paired {
+            @for (at, part) in text.split('`').enumerate() {
+                @if at % 2 == 1 { code { (part) } } @else { (part) }
+            }
+        } @else { (text) }
+    }
+}
+
+/// The page of a node.
+pub(crate) fn node_link(name: &str) -> Markup {
+    html! { a href={ "/nodes/" (encoded(name)) } { (name) } }
+}
+
+/// As much of a text as stands in a table; the whole is on the node's own page.
+pub(crate) fn shortened(text: &str, characters: usize) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_durations_read_well() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "node", "nodes"), "1 node");
+        assert_eq!(counted(8_112, "node", "nodes"), "8,112 nodes");
+        assert_eq!(duration(999), "less than 1 s");
+        assert_eq!(duration(61_000), "1 min 1 s");
+        assert_eq!(duration(7_200_000), "2 h");
+        assert_eq!(duration(90_061_000), "1 d 1 h");
+    }
+
+    #[test]
+    fn nothing_is_whole_before_it_is_nor_nothing_once_it_has_begun() {
+        assert_eq!(percent(99_999, 100_000), 99);
+        assert_eq!(percent(1, 100_000), 1);
+        assert_eq!(
+            (percent(0, 10), percent(10, 10), percent(0, 0)),
+            (0, 100, 0)
+        );
+    }
+
+    #[test]
+    fn names_are_one_part_of_a_path() {
+        assert_eq!(encoded("a.b"), "a%2Eb");
+        assert_eq!(encoded("\"><x?#%"), "%22%3E%3Cx%3F%23%25");
+    }
+
+    #[test]
+    fn commands_in_a_reason_are_code_and_nothing_in_it_is_markup() {
+        let marked = |text| with_code(text).into_string();
+        let expected = "waits: <code>upstart approve 2</code>, or not";
+        assert_eq!(marked("waits: `upstart approve 2`, or not"), expected);
+        assert_eq!(marked("`<b>`"), "<code>&lt;b&gt;</code>");
+        assert_eq!(marked("a ` alone"), "a ` alone");
+    }
+
+    #[test]
+    fn every_phase_is_found_by_its_name() {
+        for known in PHASES {
+            assert_eq!(phase_of(phase(known)), Some(known));
+        }
+    }
+}
