@@ -20,6 +20,7 @@ mod node_directory;
 pub(crate) mod nodes;
 pub(crate) mod operate;
 pub(crate) mod permit;
+pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod record;
 mod reference;

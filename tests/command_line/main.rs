@@ -13,6 +13,7 @@ mod key_folders;
 mod keys;
 mod lenses;
 mod logs;
+mod plans;
 mod publishing;
 mod readers;
 mod system;
