@@ -35,6 +35,8 @@ pub(crate) enum UpstartCommand {
     Agent(c::agent::AgentArgs),
     /// Check an upgrade's folder without a server
     Check(c::check::CheckArgs),
+    /// Say what an upgrade will do to whom and when, by its schedules in virtual time
+    Plan(c::plan::PlanArgs),
     /// Test and explain lenses
     Lens(c::lens::LensArgs),
     /// Make adapters as WebAssembly components
@@ -125,6 +127,7 @@ impl Cli {
             UpstartCommand::Server(arguments) => c::server::run(globals, arguments),
             UpstartCommand::Agent(arguments) => c::agent::run(globals, arguments),
             UpstartCommand::Check(arguments) => c::check::run(globals, &arguments),
+            UpstartCommand::Plan(arguments) => c::plan::run(globals, &arguments),
             UpstartCommand::Adapter(arguments) => c::adapter::run(globals, &arguments),
             UpstartCommand::Lens(arguments) => c::lens::run(globals, &arguments),
             UpstartCommand::Publish(arguments) => c::publish::run(globals, &arguments),

@@ -21,6 +21,7 @@ pub(crate) mod nodes;
 pub(crate) mod operate;
 pub(crate) mod page;
 pub(crate) mod permit;
+pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod record;
 mod reference;

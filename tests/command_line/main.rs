@@ -14,6 +14,7 @@ mod keys;
 mod lenses;
 mod logs;
 mod page;
+mod plans;
 mod publishing;
 mod readers;
 mod system;

@@ -4,6 +4,7 @@ mod adapters;
 mod cross_version;
 mod distribution;
 mod figures;
+mod plan;
 mod runner;
 mod same_version;
 mod server;
@@ -32,6 +33,8 @@ enum What {
     Distribution(distribution::Options),
     /// How many nodes a server serves, over SQLite and PostgreSQL, while an upgrade rolls through all groups
     Server(server::Options),
+    /// How long planning an upgrade takes for large fleets, and how near a prediction is to what then happens
+    Plan(plan::Options),
     /// How long a node with a large state is unavailable while it upgrades, on XFS, btrfs and ext4
     Snapshot(Snapshot),
 }
@@ -97,6 +100,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         What::Adapters(options) => adapters::run(options),
         What::Distribution(options) => distribution::run(options),
         What::Server(options) => server::run(options),
+        What::Plan(options) => plan::run(options),
         What::Snapshot(options) => snapshot::run_all(options),
     }
 }

@@ -172,6 +172,11 @@ impl DemoSystem {
         }
     }
 
+    /// A command of the program that asks the server, ready to be run.
+    pub fn asks(&self, question: &[&str]) -> Command {
+        self.commands.ask(Command::new(&self.program), question)
+    }
+
     /// Gives an order; again, like a person, where no server took it.
     async fn order<T>(
         &self,

@@ -6,6 +6,7 @@ mod construction;
 mod error;
 mod filters;
 mod lineage;
+mod seats;
 
 pub use check::{Checked, check};
 pub use error::HistoryError;

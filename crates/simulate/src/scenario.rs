@@ -1,0 +1,133 @@
+//! What is simulated: a history whose last upgrade is to be planned, the nodes, what people have said, and how long things take.
+
+use crate::{PlannedNode, TimeDistribution, Unavailability};
+use model::api::{Approval, Pause, UpgradeSummary};
+use model::ids::{Revision, Version};
+use model::release::History;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Every upgrade, the one that is planned last.
+    pub history: Arc<History>,
+    /// The published upgrades as the server lists them. One that is not listed is planned as if it were published at the start.
+    pub listed: Vec<UpgradeSummary>,
+    /// What people have approved.
+    pub approvals: Vec<Approval>,
+    /// Set while the system is paused.
+    pub paused: Option<Pause>,
+    /// Every version up to this one is retired.
+    pub retired_through: Version,
+    /// The nodes.
+    pub nodes: Vec<PlannedNode>,
+    /// How long a node is unavailable while it upgrades, by its class at enrolment.
+    pub unavailable: Unavailability,
+    /// The same for classes that are not in there.
+    pub otherwise_unavailable: TimeDistribution,
+    /// How long a node takes to stage a version.
+    pub staging: TimeDistribution,
+    /// When the upgrade is published.
+    pub start_ms: u64,
+}
+
+/// Why nothing can be said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// There is nobody.
+    #[error("the fleet has no node that has joined; there is nothing to plan")]
+    NoNodes,
+    /// There is nothing to go to.
+    #[error("there is no upgrade to plan")]
+    NoUpgrade,
+    /// A node's class is in no upgrade.
+    #[error("node {node} is of class `{class}`, which no upgrade has")]
+    UnknownClass {
+        /// The node.
+        node: String,
+        /// Its class.
+        class: String,
+    },
+    /// Two nodes have one name.
+    #[error("two nodes are called {0}")]
+    Twice(String),
+    /// A node is at a version that the history does not have.
+    #[error("node {node} is at version {version}, which is not among the upgrades")]
+    UnknownVersion {
+        /// The node.
+        node: String,
+        /// Its version.
+        version: Version,
+    },
+}
+
+impl Scenario {
+    /// How long a node of this class is unavailable while it upgrades.
+    pub fn unavailable(&self, class: &str) -> &TimeDistribution {
+        let own = self.unavailable.get(class);
+        own.unwrap_or(&self.otherwise_unavailable)
+    }
+
+    /// Whether it can be simulated.
+    ///
+    /// # Errors
+    /// The first thing that stands against it.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        let newest = self.history.newest();
+        let release = self.history.release(newest);
+        if release.is_none() {
+            return Err(ScenarioError::NoUpgrade);
+        }
+        if self.nodes.is_empty() {
+            return Err(ScenarioError::NoNodes);
+        }
+        let releases = self.history.versions();
+        let releases = releases.filter_map(|version| self.history.release(version));
+        let classes: BTreeSet<&str> = releases
+            .flat_map(|release| release.classes.keys().map(String::as_str))
+            .collect();
+        let mut names = BTreeSet::new();
+        for node in &self.nodes {
+            if !classes.contains(node.class.as_str()) {
+                return Err(ScenarioError::UnknownClass {
+                    node: node.name.clone(),
+                    class: node.class.clone(),
+                });
+            }
+            if self.history.release(node.version).is_none() {
+                return Err(ScenarioError::UnknownVersion {
+                    node: node.name.clone(),
+                    version: node.version,
+                });
+            }
+            if !names.insert(node.name.as_str()) {
+                return Err(ScenarioError::Twice(node.name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every version that is not withdrawn, as it is listed.
+    pub(crate) fn summaries(&self) -> BTreeMap<Version, UpgradeSummary> {
+        let all = self.history.versions().map(|version| {
+            let mut listed = self.listed.iter();
+            let listed = listed.find(|listed| listed.version == version);
+            let summary = listed.cloned().unwrap_or_else(|| UpgradeSummary {
+                version,
+                from: self
+                    .history
+                    .release(version)
+                    .map_or(Version(0), |release| release.from),
+                revision: Revision(1),
+                manifest_sha256: String::new(),
+                description: String::new(),
+                withdrawn: false,
+                published_at_ms: self.start_ms,
+                author: String::new(),
+            });
+            (version, summary)
+        });
+        all.collect()
+    }
+}
