@@ -167,6 +167,14 @@ impl WaitReason {
 }
 
 impl WaitReason {
+    /// Whether it holds for this node while others of its group may go: they pass it, and it has no place before them.
+    pub fn is_the_nodes_own(&self) -> bool {
+        matches!(
+            self,
+            Self::Wave { .. } | Self::NoWindow { .. } | Self::Frozen { .. } | Self::NoZone { .. }
+        )
+    }
+
     /// The words for what people have done to the version or the system.
     fn of_the_plan(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -221,7 +221,8 @@ fn only_for_room((reasons, _): &VerdictWait) -> bool {
     matches!(reasons[..], [WaitReason::Limit { .. }])
 }
 
-/// Gives a node that waits for room its place. Who waits for something else meanwhile keeps its own, and takes none.
+/// Gives a node that waits for room its place. Who waits for something else meanwhile keeps its own, and takes none, unless the others of
+/// its group need not wait for that.
 fn queue(
     draft: &mut Draft<'_>,
     question: &AskedVerdict<'_>,
@@ -233,7 +234,12 @@ fn queue(
         return;
     };
     if only_for_room(waiting) || draft.state.queue.has(node) {
-        let patience_ms = PAUSES_MISSED_MAX * ask_again_ms + LATE_MS;
+        let is_passed = waiting.0.iter().any(WaitReason::is_the_nodes_own);
+        let patience_ms = if is_passed {
+            0
+        } else {
+            PAUSES_MISSED_MAX * ask_again_ms + LATE_MS
+        };
         draft.change(Change::Queue(QueuedNode {
             node,
             version: question.to.version,

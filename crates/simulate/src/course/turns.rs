@@ -207,7 +207,13 @@ impl CourseUnderWay<'_> {
         let waits = self.players[number].waits.as_ref();
         let is_for_room =
             waits.is_some_and(|waits| matches!(waits.reasons[..], [WaitReason::Limit { .. }]));
-        if let Some(group) = group
+        let is_passed = waits.is_some_and(|waits| {
+            let mut reasons = waits.reasons.iter();
+            reasons.any(WaitReason::is_the_nodes_own)
+        });
+        if is_passed {
+            self.queue.remove(number);
+        } else if let Some(group) = group
             && (is_for_room || self.queue.has(number))
         {
             self.queue.put(number, group);

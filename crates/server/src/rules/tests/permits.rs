@@ -134,6 +134,32 @@ fn nobody_begins_after_the_window_has_closed() {
 }
 
 #[test]
+fn whose_window_has_closed_is_passed_by_those_of_its_group_whose_window_is_open() {
+    let schedule =
+        r#"max_unavailable = 1, windows = [{ start = "11:00", length = "1h", zone = "site" }]"#;
+    let mut world = World::with(&[STORAGE, &scheduled(schedule)]);
+    world.context.now_ms = MONDAY_NOON_MS - 1_000;
+    let [a, b, c] = [("a", "UTC"), ("b", "UTC"), ("c", "Etc/GMT+1")].map(|(name, zone)| {
+        let request = model::api::EnrolRequest {
+            attributes: [("zone".to_owned(), zone.to_owned())].into(),
+            ..super::enrol(name, "storage")
+        };
+        let enrolled: model::api::Enrolled = world.ask(Order::Enrol(request)).expect("enrolled");
+        world.report(enrolled.node, staged(1));
+        enrolled.node
+    });
+    let first = world.go(a);
+    world.confirm(first).expect("in time");
+    world.full(b);
+    world.context.now_ms = MONDAY_NOON_MS;
+    world.full(c);
+    let () = world.ask(Order::EndPermit(first, None)).expect("ended");
+    world.report(a, report(2));
+    assert_eq!(world.waits(b).0, ["no_window"]);
+    world.go(c);
+}
+
+#[test]
 fn a_joining_node_is_missed_by_nobody() {
     let (mut world, [a, ..]) = three("max_unavailable = 1");
     let _: model::api::Enrolled = world
