@@ -11,7 +11,7 @@ use crate::words::{
     with_code,
 };
 use maud::{Markup, html};
-use model::api::{Event, PermitFact, SystemView, UpgradeSummary};
+use model::api::{SystemView, UpgradeSummary};
 use model::ids::Version;
 
 /// How many nodes are shown one by one that do not follow the server.
