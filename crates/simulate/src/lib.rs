@@ -17,7 +17,7 @@ mod waiting;
 pub use cast::{Actor, Cast};
 pub use course::{Course, CourseStep};
 pub use durations::{TimeDistribution, TimeDistributionError};
-pub use plan::{ClassPlan, PlanSettings, PlanSpread, StuckNode, UpgradePlan, WaitTally, plan};
+pub use plan::{ClassPlan, PlanSettings, PlanSpread, PlannedWaits, StuckNode, UpgradePlan, plan};
 pub use planned::{PlannedNode, Unavailability};
 pub use scenario::{Scenario, ScenarioError};
 

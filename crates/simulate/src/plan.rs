@@ -59,7 +59,7 @@ pub struct UpgradePlan {
     /// What happens to each class, and to each wave of it.
     pub classes: Vec<ClassPlan>,
     /// What nodes wait for, the longest first.
-    pub waits: Vec<WaitTally>,
+    pub waits: Vec<PlannedWaits>,
 }
 
 /// What happens to a class at a version, or to a wave of it.
@@ -94,7 +94,7 @@ impl ClassPlan {
 
 /// How long nodes wait for something.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WaitTally {
+pub struct PlannedWaits {
     /// The code of the reason.
     pub reason: &'static str,
     /// The sum over all nodes, in the median course.
@@ -169,15 +169,15 @@ pub fn plan(scenario: &Scenario, settings: &PlanSettings) -> Result<UpgradePlan,
 }
 
 /// The reasons, that for which nodes wait longest first; a course in which nobody waited for one counts, too.
-fn ranked(waited: BTreeMap<WaitCode, Vec<f64>>, courses: u32) -> Vec<WaitTally> {
+fn ranked(waited: BTreeMap<WaitCode, Vec<f64>>, courses: u32) -> Vec<PlannedWaits> {
     let all = waited.into_iter().map(|(code, mut each)| {
         each.resize(courses as usize, 0.0);
-        WaitTally {
+        PlannedWaits {
             reason: code.name(),
             node_ms: percentile(&mut each, 0.5) as u64,
         }
     });
-    let mut all: Vec<WaitTally> = all.filter(|wait| wait.node_ms > 0).collect();
+    let mut all: Vec<PlannedWaits> = all.filter(|wait| wait.node_ms > 0).collect();
     all.sort_by_key(|wait| (std::cmp::Reverse(wait.node_ms), wait.reason));
     all
 }
