@@ -164,10 +164,10 @@ impl AskedVerdict<'_> {
     fn ask_again_ms(&self, draft: &Draft<'_>, schedule: &Schedule, waiting: &VerdictWait) -> u64 {
         let pause_ms = pause_ms(draft, self.fact);
         let room = self.room(draft, schedule).max(1);
-        match waiting.1 {
-            Some(until_ms) => until_ms
-                .saturating_sub(draft.now_ms())
-                .clamp(1, PAUSE_MS_MAX),
+        match waiting.1.map(|at_ms| at_ms.saturating_sub(draft.now_ms())) {
+            // What else it waits for is shown with it, and may end before.
+            Some(left_ms) if waiting.0.len() > 1 => left_ms.min(pause_ms).max(1),
+            Some(left_ms) => left_ms.clamp(1, PAUSE_MS_MAX),
             None if only_for_room(waiting) => {
                 let near = room.max((NEAR * room).min(NEAR_NODES_MAX));
                 let before_it = self.before_it(draft, near);

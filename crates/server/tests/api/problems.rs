@@ -25,7 +25,7 @@ async fn what_the_interface_does_not_have_is_a_problem() {
     let site = Site::new();
     let server = site.start().await;
     let cases = [
-        (Method::GET, "/", "unknown-route"),
+        (Method::GET, "/nothing", "unknown-route"),
         (Method::GET, "/v1/nothing", "unknown-route"),
         (Method::DELETE, "/v1/system", "method-not-allowed"),
         (Method::GET, "/v1/nodes/nobody", "unknown-node"),
