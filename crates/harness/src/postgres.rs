@@ -226,14 +226,24 @@ impl Postgres {
                 file.display()
             ));
         }
+        self.reload("ssl_cert_file", "own.pem");
+    }
+
+    /// Speaks TLS with nobody from now on.
+    pub fn end_tls(&self) {
+        self.sql("ALTER SYSTEM SET ssl = off");
+        self.reload("ssl", "off");
+    }
+
+    /// Has the settings read anew. They are when the signal is, so it waits until one of them ends so.
+    fn reload(&self, setting: &str, ending: &str) {
         self.sql("SELECT pg_reload_conf()");
-        // It is read when the signal is.
-        until_ok("the other certificate to be shown", || {
-            let file = self.sql("SHOW ssl_cert_file");
-            if file.ends_with("own.pem") {
+        until_ok("the settings to be read anew", || {
+            let found = self.sql(&format!("SHOW {setting}"));
+            if found.trim().ends_with(ending) {
                 Ok(())
             } else {
-                Err(file)
+                Err(found)
             }
         });
     }

@@ -112,8 +112,7 @@ async fn a_database_without_tls_is_refused_where_tls_is_asked_for() {
     else {
         return;
     };
-    cluster.sql("ALTER SYSTEM SET ssl = off");
-    cluster.sql("SELECT pg_reload_conf()");
+    cluster.end_tls();
     let said = told(&cluster, DATABASE_NAME, "sslmode=require").await;
     assert!(said.contains("does not support TLS"), "{said}");
 }
