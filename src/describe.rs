@@ -5,22 +5,6 @@ use model::api::{ChildState, NodeFact, NodeStatus, Phase, Progress, SystemView, 
 use model::ids::{Revision, Version};
 use model::machine::Place;
 
-/// What a node is doing, as people say it.
-pub(crate) fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Joining => "joining",
-        Phase::Settled => "settled",
-        Phase::Fetching => "fetching",
-        Phase::Staged => "staged",
-        Phase::Stopping => "stopping",
-        Phase::Transforming => "transforming",
-        Phase::Committed => "committed",
-        Phase::Probing => "probing",
-        Phase::FlippingBack => "flipping back",
-        Phase::Blocked => "blocked",
-    }
-}
-
 /// The state of a node's child: as the node said last, while it is heard.
 pub(crate) fn child(node: &NodeFact) -> &'static str {
     match node.report.status.child {
@@ -191,7 +175,7 @@ pub(crate) fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFact>) -> outp
             node.name.clone(),
             node.class.clone(),
             version(status),
-            phase(status.phase).to_owned(),
+            status.phase.words().to_owned(),
             child(node).to_owned(),
             remark(node, now),
         ]);

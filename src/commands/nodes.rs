@@ -83,7 +83,7 @@ fn print(node: &NodeFact) -> anyhow::Result<()> {
         table.add_row(["runs", &format!("software as in {bundle}")]);
     }
     table.add_row(["answers up to", &status.staged.to_string()]);
-    table.add_row(["phase", describe::phase(status.phase)]);
+    table.add_row(["phase", status.phase.words()]);
     table.add_row(["software", describe::child(node)]);
     table.add_row([
         "last heard",

@@ -7,8 +7,7 @@ use crate::held::{permits, public, retirement};
 use crate::history::events_table;
 use crate::view::{FleetPageView, names, newest, there, version_link};
 use crate::words::{
-    PHASES, counted, duration, encoded, grouped, node_link, percent, phase, shortened, until,
-    with_code,
+    PHASES, counted, duration, encoded, grouped, node_link, percent, shortened, until, with_code,
 };
 use maud::{Markup, html};
 use model::api::{SystemView, UpgradeSummary};
@@ -244,7 +243,7 @@ fn grid(census: &FleetCensus) -> Markup {
                         thead { tr {
                             th scope="col" { "Class" }
                             th scope="col" .right { "Nodes" }
-                            @for phase in &used { th scope="col" .right { (crate::words::phase(*phase)) } }
+                            @for phase in &used { th scope="col" .right { (phase.words()) } }
                             th scope="col" .right { "not heard" }
                             th scope="col" .right { "failing" }
                         } }
@@ -271,7 +270,7 @@ fn cell(class: &str, at: model::api::Phase, number: u64, of: u64) -> Markup {
     let link = format!(
         "/nodes?class={}&phase={}",
         encoded(class),
-        encoded(phase(at))
+        encoded(at.words())
     );
     html! {
         td .right .{ "shade" (shade) } {

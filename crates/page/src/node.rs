@@ -4,7 +4,7 @@ use crate::act::button;
 use crate::history::events_table;
 use crate::user::PageUser;
 use crate::view::version_link;
-use crate::words::{ago, child, counted, encoded, grouped, percent, phase, until, with_code};
+use crate::words::{ago, child, counted, encoded, grouped, percent, until, with_code};
 use maud::{Markup, html};
 use model::api::{Event, NodeFact, PermitFact, Phase};
 use model::ids::Version;
@@ -57,7 +57,7 @@ fn standing(view: &NodePageView<'_>) -> Markup {
     html! {
         section .card aria-label="Where it stands" {
             p .figure {
-                b { (phase(status.phase)) }
+                b { (status.phase.words()) }
                 " at version " (place(status.version, status.revision.0))
                 @if let Some(target) = status.target {
                     " \u{2192} " (place(target, status.tried_revision().0))

@@ -2,7 +2,7 @@
 
 use crate::waits::wait_kinds;
 use crate::words::{
-    PHASES, child, encoded, grouped, node_link, phase, phase_of, shortened, until, with_code,
+    PHASES, child, encoded, grouped, node_link, phase_of, shortened, until, with_code,
 };
 use maud::{Markup, html};
 use model::api::{NodeFact, WaitCode};
@@ -128,7 +128,7 @@ fn row(fact: &NodeFact, class: &str, now_ms: u64) -> Markup {
                 (status.version)
                 @if let Some(target) = status.target.filter(|target| *target != status.version) { " \u{2192} " (target) }
             }
-            td data-label="Phase" { (phase(status.phase)) }
+            td data-label="Phase" { (status.phase.words()) }
             td data-label="Software" .alarm[child(fact) != "running"] { (child(fact)) }
             td data-label="Why" .reason {
                 @if let Some(reason) = &status.reason { (with_code(&shortened(reason, REASON_CHARACTERS))) }
@@ -156,7 +156,7 @@ fn filters(view: &NodesPageView<'_>) -> Markup {
             label { "Phase "
                 select name="phase" {
                     option value="" { "any" }
-                    @for known in PHASES { option selected[phase(known) == filter.phase] { (phase(known)) } }
+                    @for known in PHASES { option selected[known.words() == filter.phase] { (known.words()) } }
                     @for state in STATES { option selected[state == filter.phase] { (state) } }
                 }
             }

@@ -112,25 +112,9 @@ pub(crate) fn percent(part: u64, of: u64) -> u64 {
     }
 }
 
-/// What a node is doing.
-pub(crate) fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Joining => "joining",
-        Phase::Settled => "settled",
-        Phase::Fetching => "fetching",
-        Phase::Staged => "staged",
-        Phase::Stopping => "stopping",
-        Phase::Transforming => "transforming",
-        Phase::Committed => "committed",
-        Phase::Probing => "probing",
-        Phase::FlippingBack => "flipping back",
-        Phase::Blocked => "blocked",
-    }
-}
-
 /// A phase by the name that filters have for it.
 pub(crate) fn phase_of(name: &str) -> Option<Phase> {
-    PHASES.into_iter().find(|known| phase(*known) == name)
+    PHASES.into_iter().find(|known| known.words() == name)
 }
 
 /// A node's software.
@@ -216,7 +200,7 @@ mod tests {
     #[test]
     fn every_phase_is_found_by_its_name() {
         for known in PHASES {
-            assert_eq!(phase_of(phase(known)), Some(known));
+            assert_eq!(phase_of(known.words()), Some(known));
         }
     }
 }

@@ -6,9 +6,7 @@ use super::processes::Processes;
 use anyhow::bail;
 use client::{Client, ClientError};
 use harness::{Commands, NodeOptions, done, write_token};
-use model::api::{
-    ApproveRequest, Event, NodeFact, Phase, PublicRequest, RetireRequest, SystemView,
-};
+use model::api::{ApproveRequest, Event, NodeFact, PublicRequest, RetireRequest, SystemView};
 use model::ids::{NodeId, Version};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -361,24 +359,8 @@ pub fn describe(view: &SystemView) -> String {
             "{}: {}{staged} {}{reason}",
             fact.name,
             status.version,
-            word(status.phase)
+            status.phase.words()
         )
     });
     lines.collect::<Vec<_>>().join("; ")
-}
-
-/// A phase in people's words.
-pub fn word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Joining => "joining",
-        Phase::Settled => "settled",
-        Phase::Fetching => "fetching",
-        Phase::Staged => "staged",
-        Phase::Stopping => "stopping",
-        Phase::Transforming => "transforming",
-        Phase::Committed => "committed",
-        Phase::Probing => "probing",
-        Phase::FlippingBack => "flipping back",
-        Phase::Blocked => "blocked",
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::open_connections::OpenConnections;
 use super::summary::CrossVersionCalls;
-use super::system::{DemoSystem, word};
+use super::system::DemoSystem;
 use super::tail::{Seen, Tail};
 use super::tallies::Tallies;
 use model::api::{Phase, SystemView};
@@ -209,7 +209,7 @@ impl Watcher {
                 Phase::Settled | Phase::Staged | Phase::Fetching => {
                     write!(line, "{} ", status.version)
                 }
-                phase => write!(line, "{}({}) ", status.version, word(phase)),
+                phase => write!(line, "{}({}) ", status.version, phase.words()),
             };
         }
         let (seen, crossed) = (self.seen(), self.crossed());

@@ -54,7 +54,7 @@ fn sentence(node: &NodeFact) -> String {
         "{} {} {}, software {}",
         node.name,
         describe::version(status),
-        describe::phase(status.phase),
+        status.phase.words(),
         describe::child(node)
     );
     if !node.reachable {

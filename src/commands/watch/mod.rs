@@ -156,13 +156,7 @@ fn stays_blocked(view: &SystemView, node: &NodeFact) -> bool {
 
 fn too_late(version: &str, not_there: &[&NodeFact]) -> anyhow::Error {
     let names: Vec<String> = (not_there.iter())
-        .map(|node| {
-            format!(
-                "{} ({})",
-                node.name,
-                describe::phase(node.report.status.phase)
-            )
-        })
+        .map(|node| format!("{} ({})", node.name, node.report.status.phase.words()))
         .collect();
     let what = if names.is_empty() {
         "time is up, and there are no nodes yet: start an agent".to_owned()

@@ -211,7 +211,7 @@ fn node_row(node: &NodeFact, now_ms: u64, shown: &[usize]) -> Row<'static> {
         Cell::new(output::visible(&node.name).into_owned()),
         Cell::new(output::visible(&node.class).into_owned()),
         Cell::new(describe::version(status)),
-        Cell::new(describe::phase(status.phase)).style(color),
+        Cell::new(status.phase.words()).style(color),
         Cell::new(describe::child(node)),
         Cell::new(bar(node)),
         Cell::new(output::visible(&describe::remark(node, now_ms)).into_owned()),

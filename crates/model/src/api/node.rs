@@ -265,6 +265,24 @@ pub enum Phase {
     Blocked,
 }
 
+impl Phase {
+    /// What a node is doing, as people say it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Settled => "settled",
+            Self::Fetching => "fetching",
+            Self::Staged => "staged",
+            Self::Stopping => "stopping",
+            Self::Transforming => "transforming",
+            Self::Committed => "committed",
+            Self::Probing => "probing",
+            Self::FlippingBack => "flipping back",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
 /// The software's process as the agent sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
