@@ -32,7 +32,7 @@ fn kinds_of_schedules() -> impl Strategy<Value = (String, usize)> {
             each,
         )
     });
-    let large = (4..12_u32).prop_map(|share| (format!("max_unavailable = \"{share}%\""), 600));
+    let large = (5..12_u32).prop_map(|share| (format!("max_unavailable = \"{share}%\""), 600));
     prop_oneof![3 => small, 1 => large]
 }
 
