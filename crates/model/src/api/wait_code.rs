@@ -33,6 +33,10 @@ named! {
         Limit = "limit",
         /// Nodes of a wave that comes first are not there yet, or not healthy (`waves`).
         Wave = "wave",
+        /// A condition of the schedule does not hold (`go_if`).
+        GoIf = "go_if",
+        /// A condition of the schedule needs what is not known (`go_if`).
+        GoIfUnknown = "go_if_unknown",
         /// No window of the schedule is open (`windows`).
         NoWindow = "no_window",
         /// The schedule lets nobody begin for a while (`freeze`).

@@ -4,11 +4,13 @@ mod claims;
 mod constant;
 pub mod cost;
 mod depth;
+mod gauges;
 mod names;
 mod scope;
 mod template;
 
 pub use depth::{EXPRESSION_DEPTH_MAX, TooDeep, check as check_depth};
+pub use gauges::GaugeScope;
 pub use names::Allowed;
 pub use scope::{ExpressionScope, NodeScope, Variable};
 pub use template::Template;

@@ -26,6 +26,21 @@ pub struct ClassTally {
     leaving: NodeNameSet,
 }
 
+/// How many nodes of a class are how far on the way to a version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassCounts {
+    /// There.
+    pub settled: usize,
+    /// Not there yet.
+    pub behind: usize,
+    /// Back from it.
+    pub blocked: usize,
+    /// There, and their software has crashed or does not answer.
+    pub crashed: usize,
+    /// Not heard, wherever they are.
+    pub unreachable: usize,
+}
+
 /// Nodes at a version, by how their software is.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct ThereTally {
@@ -88,6 +103,21 @@ impl ClassTally {
 
     pub(super) fn is_empty(&self) -> bool {
         self.all == 0
+    }
+
+    /// How many are how far on the way to this revision or a later one.
+    pub fn counts(&self, revision: Revision) -> ClassCounts {
+        let there = || self.there.range(revision..).map(|(_, there)| there);
+        let settled = there().map(|there| there.all.len()).sum();
+        ClassCounts {
+            settled,
+            behind: self.all - settled,
+            blocked: (self.blocked.range(revision..))
+                .map(|(_, names)| names.len())
+                .sum(),
+            crashed: there().map(|there| there.failing.len()).sum(),
+            unreachable: self.all - self.reachable,
+        }
     }
 
     /// Those, but for one, that have tried this revision or a later one, and are back.

@@ -7,7 +7,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use class::ClassTally;
+pub use class::{ClassCounts, ClassTally};
 pub use some_nodes::SomeNodes;
 pub use standing::{ClassStanding, Standings};
 
@@ -248,6 +248,12 @@ impl Fleet {
     /// A class at a version.
     pub fn class(&self, version: Version, class: &str) -> Option<&ClassTally> {
         self.classes.get(&(version, Arc::from(class)))
+    }
+
+    /// Every class at every version that has nodes.
+    pub fn classes(&self) -> impl Iterator<Item = (Version, &Arc<str>, &ClassTally)> {
+        let all = self.classes.iter();
+        all.map(|((version, class), tally)| (*version, class, tally))
     }
 
     /// A wave of a class at a version, counted from 0; none where it takes nobody.

@@ -3,6 +3,8 @@
 
 mod calendar;
 mod gate;
+mod gates;
+mod gauges;
 mod leap;
 mod parts;
 mod reason;
@@ -15,6 +17,8 @@ mod waves;
 mod written;
 
 pub use calendar::{Calendar, CalendarAnswer, Freeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone};
+pub use gates::{Condition, Gates, Judgement};
+pub use gauges::{CallGauges, ClassGauges, GAUGES_KEPT_MS, MetricGauge};
 pub use leap::leap;
 pub use reason::{UpgradeGoal, WaitReason};
 pub use share::{NodeLimit, NodeShare};
@@ -63,6 +67,8 @@ pub struct Facts<'a> {
     pub require_staged: bool,
     /// How many nodes of its group have waited longer than it for room, and still do; counted up to the limit.
     pub before_it: usize,
+    /// What was measured last of its class at the version.
+    pub gauges: Option<&'a ClassGauges>,
     /// The asking node's attributes.
     pub attributes: &'a BTreeMap<String, String>,
     /// The server's clock.
@@ -110,7 +116,7 @@ enum Opinion {
 }
 
 /// Every part, in the order in which their reasons are told.
-const PARTS: [SchedulePart; 9] = [
+const PARTS: [SchedulePart; 10] = [
     gate::not_withdrawn,
     gate::not_paused,
     gate::not_blocked,
@@ -119,6 +125,7 @@ const PARTS: [SchedulePart; 9] = [
     waves::in_turn,
     parts::soaked,
     parts::approved,
+    gates::may_go,
     rolling::within_limit,
 ];
 

@@ -99,6 +99,20 @@ pub enum WaitReason {
         /// Who is not.
         nodes: SomeNodes,
     },
+    /// A condition of its schedule does not hold.
+    GoIf {
+        /// As it is written.
+        condition: String,
+        /// The values of what it names.
+        seen: String,
+    },
+    /// A condition of its schedule needs what is not known.
+    GoIfUnknown {
+        /// As it is written.
+        condition: String,
+        /// What is not known, and why.
+        why: String,
+    },
     /// No window is open.
     NoWindow {
         /// When nodes may begin again, on the clock of the window's zone.
@@ -136,6 +150,8 @@ impl WaitReason {
             Self::Failing { .. } => WaitCode::Failing,
             Self::Limit { .. } => WaitCode::Limit,
             Self::Wave { .. } => WaitCode::Wave,
+            Self::GoIf { .. } => WaitCode::GoIf,
+            Self::GoIfUnknown { .. } => WaitCode::GoIfUnknown,
             Self::NoWindow { .. } => WaitCode::NoWindow,
             Self::Frozen { .. } => WaitCode::Frozen,
             Self::NoZone { .. } => WaitCode::NoZone,
@@ -159,6 +175,8 @@ impl WaitReason {
             | Self::Paused { .. }
             | Self::Soaks { .. }
             | Self::NotApproved(_)
+            | Self::GoIf { .. }
+            | Self::GoIfUnknown { .. }
             | Self::NoWindow { .. }
             | Self::Frozen { .. }
             | Self::NoZone { .. } => None,
@@ -286,6 +304,12 @@ impl fmt::Display for WaitReason {
                     f,
                     "waits for the soak time: {who} settled at {goal} less than {soak_ms} ms ago"
                 )
+            }
+            Self::GoIf { condition, seen } => {
+                write!(f, "waits until `go_if` holds: {condition} ({seen})")
+            }
+            Self::GoIfUnknown { condition, why } => {
+                write!(f, "it is not known whether `go_if` holds: {condition}: {why}")
             }
             Self::NotApproved(goal) => {
                 if goal.revision.is_some() {

@@ -1,5 +1,6 @@
 //! Each part by itself, and all together.
 
+mod gates;
 mod times;
 mod waves;
 
@@ -41,6 +42,7 @@ struct System {
     approvals: Vec<Approval>,
     permits: Vec<NodeId>,
     before_it: usize,
+    gauges: Option<ClassGauges>,
 }
 
 fn system(nodes: Vec<NodeFact>) -> System {
@@ -60,6 +62,7 @@ fn system(nodes: Vec<NodeFact>) -> System {
         approvals: Vec::new(),
         permits: Vec::new(),
         before_it: 0,
+        gauges: None,
     }
 }
 
@@ -104,6 +107,7 @@ fn judge(schedule: &Schedule, system: &System, now_ms: u64, revision: u32, mends
         mends,
         require_staged: !mends,
         before_it: system.before_it,
+        gauges: system.gauges.as_ref(),
         attributes: &system.nodes[0].attributes,
         now_ms,
     };

@@ -1,9 +1,11 @@
 //! The key `schedule` of a class as written, and what it says when it makes sense.
 
 use super::calendar::{Calendar, Freeze, Window};
+use super::gates::{Condition, Gates};
 use super::share::NodeLimit;
 use super::waves::{self, Wave};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// When the nodes of a class may upgrade. Empty: at once, as soon as every reachable node has staged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub struct Schedule {
     pub calendar: Calendar,
     /// Some of its nodes first; then the next, and at last the rest.
     pub waves: Vec<Wave>,
+    /// Conditions over how its nodes do.
+    pub gates: Gates,
 }
 
 /// A limit of nodes that are unavailable at once.
@@ -76,6 +80,37 @@ pub enum ScheduleError {
     /// There are too many.
     #[error("a class has at most {0} waves")]
     Waves(usize),
+    /// A condition cannot be read, or can give no truth.
+    #[error("{0}")]
+    Condition(String),
+    /// A condition names a metric that is not there.
+    #[error("`{condition}` of `{key}` names a metric that `metrics` does not have, or another field of it than `new` and `old`")]
+    UnknownMetric {
+        /// Which condition.
+        key: String,
+        /// As it is written.
+        condition: String,
+    },
+    /// Nobody looks at it.
+    #[error("neither `go_if` nor `stop_if` names the metric `{0}`; leave it out")]
+    UnusedMetric(String),
+    /// Nobody looks at any.
+    #[error("`metrics` are for `go_if` and `stop_if`; add one of them")]
+    MetricsForNothing,
+    /// There are too many.
+    #[error("a class has at most {0} metrics")]
+    Metrics(usize),
+    /// It is no name.
+    #[error("`{0}` is no name of a metric; names have small letters, digits and `_`, and begin with a letter")]
+    MetricName(String),
+    /// It is no query.
+    #[error("the query of the metric `{name}` is empty or longer than {bytes_max} bytes")]
+    Query {
+        /// Of which metric.
+        name: String,
+        /// The longest.
+        bytes_max: usize,
+    },
     /// There is no such day.
     #[error("`{0}` is no day; days are mon, tue, wed, thu, fri, sat and sun")]
     Day(String),
@@ -127,6 +162,12 @@ struct Written {
     freeze: Vec<Freeze>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     waves: Vec<Wave>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    go_if: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stop_if: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metrics: BTreeMap<String, String>,
 }
 
 impl TryFrom<Written> for Schedule {
@@ -162,6 +203,11 @@ impl TryFrom<Written> for Schedule {
                 freezes: written.freeze,
             },
             waves: waves::checked(written.waves)?,
+            gates: Gates::compiled(
+                written.go_if.as_deref(),
+                written.stop_if.as_deref(),
+                written.metrics,
+            )?,
         })
     }
 }
@@ -186,6 +232,13 @@ impl From<Schedule> for Written {
             windows: schedule.calendar.windows,
             freeze: schedule.calendar.freezes,
             waves: schedule.waves,
+            go_if: source(schedule.gates.go_if.as_ref()),
+            stop_if: source(schedule.gates.stop_if.as_ref()),
+            metrics: schedule.gates.metrics,
         }
     }
+}
+
+fn source(condition: Option<&Condition>) -> Option<String> {
+    condition.map(|condition| condition.source().to_owned())
 }

@@ -46,6 +46,7 @@ fn asked(text: &str, all: &System, id: u32, now_ms: u64) -> Verdict {
         approvals: Vec::new(),
         permits: all.permits.iter().map(renumbered).collect(),
         before_it: 0,
+        gauges: None,
     };
     ask(&schedule(text), &system, now_ms)
 }
