@@ -9,7 +9,7 @@ use clap::Args;
 use identity::Issuer;
 use rustix::process::{Resource, getrlimit};
 use server::udb::UdbError;
-use server::{ArtifactsError, ServerConfig, ServerError};
+use server::{ArtifactsError, PrometheusPlace, ServerConfig, ServerError};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,15 @@ pub(crate) struct ServerArgs {
     /// Let operators in by the web tokens (JWT) of an issuer too, such as a single sign-on: a file that says whose, and what they make of whom
     #[arg(long, value_name = "FILE")]
     pub(crate) issuer: Option<PathBuf>,
+    /// The address of a Prometheus that is asked for the `metrics` of schedules, such as http://prometheus.example:9090
+    #[arg(long, value_name = "URL")]
+    pub(crate) prometheus: Option<String>,
+    /// A file with the bearer token that Prometheus is shown; read anew for each question
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    pub(crate) prometheus_token_file: Option<PathBuf>,
+    /// A PEM file with the authorities with which Prometheus shows who it is over TLS; those of this host unless told otherwise
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    pub(crate) prometheus_authorities: Option<PathBuf>,
     /// A node counts as reachable until the server has not heard from it for this long
     #[arg(long, value_name = "MS", default_value_t = server::REACHABLE_MS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=REACHABLE_MS_MAX))]
@@ -125,6 +134,11 @@ fn configuration(globals: &Globals, arguments: ServerArgs) -> anyhow::Result<Ser
     config.artifacts = arguments.artifacts;
     config.token = given(globals)?.token;
     config.issuer = arguments.issuer.as_deref().map(issuer).transpose()?;
+    config.prometheus = arguments.prometheus.map(|url| PrometheusPlace {
+        url,
+        token: arguments.prometheus_token_file,
+        certificates: arguments.prometheus_authorities,
+    });
     config.reachable_ms = arguments.reachable_ms;
     config.certificate_ms = arguments.certificate_ms;
     config.events_kept_ms =

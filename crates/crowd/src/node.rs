@@ -217,6 +217,7 @@ impl CrowdNode {
             ahead: vec![place(&staged)],
             coming: None,
             mends: false,
+            role: None,
             moment: self.moment,
         };
         let path = format!("/v1/nodes/{}/verdict", self.node);

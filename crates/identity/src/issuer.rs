@@ -100,13 +100,22 @@ struct ToldKeys {
 /// How an issuer is asked for its keys.
 ///
 /// # Errors
-/// Its authorities cannot be read, or there are none; the cryptography fails.
+/// Its certificates cannot be read.
 pub fn issuer_tls(issuer: &Issuer) -> Result<ClientConfig, IdentityError> {
+    outside_tls(issuer.certificates.as_deref())
+}
+
+/// How somebody outside of the system is asked over TLS, who shows a certificate of one of these authorities (PEM), else of one that the
+/// host trusts.
+///
+/// # Errors
+/// The file of the authorities cannot be read, or has none.
+pub fn outside_tls(certificates: Option<&Path>) -> Result<ClientConfig, IdentityError> {
     let mut roots = RootCertStore::empty();
-    match &issuer.certificates {
+    match certificates {
         Some(file) => {
             let damaged = |why: String| IdentityError::Damaged {
-                path: file.clone(),
+                path: file.to_owned(),
                 why,
             };
             let found = CertificateDer::pem_file_iter(file)

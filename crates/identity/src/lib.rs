@@ -21,6 +21,7 @@ pub use credential::{Credential, CredentialFolder};
 pub use fetch_pass::{PASS_LIFE_MS, PassChecker};
 pub use issuer::{
     ClaimError, ClaimedOperator, Issuer, IssuerFileError, IssuerKeySet, is_web_token, issuer_tls,
+    outside_tls,
 };
 pub use peer::PeerCertificate;
 pub use pin::{Pin, PinnedToken};

@@ -16,7 +16,7 @@ pub enum WaitKind {
 }
 
 /// The words by which a kind is known.
-const WORDS: [(WaitCode, &str); 17] = [
+const WORDS: [(WaitCode, &str); 22] = [
     (WaitCode::Paused, "paused by "),
     (WaitCode::Limit, " may be unavailable at once"),
     (WaitCode::NotApproved, "waits for approval: "),
@@ -34,6 +34,14 @@ const WORDS: [(WaitCode, &str); 17] = [
     (WaitCode::NotPublished, " is not published"),
     (WaitCode::Withdrawn, " was withdrawn"),
     (WaitCode::Wave, "waits for wave "),
+    (WaitCode::Role, " which role it has"),
+    (WaitCode::Role, " and goes after the others of its group"),
+    (WaitCode::Idle, "waits until it is idle: "),
+    (WaitCode::GoIf, "waits until `go_if` holds: "),
+    (
+        WaitCode::GoIfUnknown,
+        "it is not known whether `go_if` holds: ",
+    ),
     (WaitCode::NoWindow, "waits for the window that opens "),
     (WaitCode::Frozen, "frozen: "),
     (

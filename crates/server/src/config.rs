@@ -1,6 +1,6 @@
 //! What a server is told at its start.
 
-use crate::ServerClock;
+use crate::{PrometheusPlace, ServerClock};
 use identity::Issuer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ pub const CERTIFICATE_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1_000;
 
 /// How often reachability and permits are looked at, unless told otherwise.
 const SWEEP_MS: u64 = 500;
+
+/// How often schedules' conditions are measured for, unless told otherwise.
+const MEASURE_MS: u64 = 5_000;
 
 /// The largest artifact, unless told otherwise: what a manifest may list.
 const ARTIFACT_BYTES_MAX: u64 = model::manifest::FILE_BYTES_MAX;
@@ -49,6 +52,10 @@ pub struct ServerConfig {
     pub sweep_ms: u64,
     /// The largest artifact that is stored, in bytes.
     pub artifact_bytes_max: u64,
+    /// Who is asked for what schedules want measured.
+    pub prometheus: Option<PrometheusPlace>,
+    /// How often it is measured.
+    pub measure_ms: u64,
     /// Where the time comes from; with PostgreSQL it is the database's.
     pub clock: ServerClock,
 }
@@ -77,6 +84,8 @@ impl ServerConfig {
             events_kept_ms: Some(EVENTS_KEPT_DAYS * DAY_MS),
             sweep_ms: SWEEP_MS,
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
+            prometheus: None,
+            measure_ms: MEASURE_MS,
             clock: ServerClock::system(),
         }
     }

@@ -11,8 +11,10 @@ mod front;
 mod http;
 mod issuer;
 mod local;
+mod measuring;
 mod opening;
 mod problem;
+mod prometheus;
 mod recovery;
 mod repository;
 mod retention;
@@ -32,5 +34,6 @@ pub use config::{
 pub use error::ServerError;
 pub use http::{App, router};
 pub use problem::Kind;
+pub use prometheus::PrometheusPlace;
 pub use repository::ArtifactsError;
 pub use server::{Server, run};

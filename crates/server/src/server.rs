@@ -6,6 +6,7 @@ use crate::front;
 use crate::http::{App, AppParts, CensusKeeper, PageSessions, RefusedLately, router};
 use crate::issuer::TokenIssuer;
 use crate::local;
+use crate::measuring::measure;
 use crate::opening::{beside_repository, open_database, open_repository, open_signed, private};
 use crate::problem::RequestRefusal;
 use crate::recovery::{ProvedUpgrades, recover};
@@ -153,6 +154,8 @@ impl Server {
     ) -> Result<(), ServerError> {
         let sweeper = tokio::spawn(sweep(self.app.clone()));
         let end_of_sweeper = sweeper.abort_handle();
+        let measurer = tokio::spawn(measure(self.app.clone()));
+        let end_of_measurer = measurer.abort_handle();
         let sealer = tokio::spawn(look_after_repository(self.app.clone()));
         let looker = tokio::spawn(look(self.app.clone()));
         let end_of_looker = looker.abort_handle();
@@ -169,6 +172,7 @@ impl Server {
             _ = &mut serving => Ok(()),
             why = broken(self.keeping) => Err(ServerError::Broken("state writer", why)),
             why = broken(sweeper) => Err(ServerError::Broken("sweeper", why)),
+            why = broken(measurer) => Err(ServerError::Broken("measurer", why)),
             why = broken(looker) => Err(ServerError::Broken("looker", why)),
         };
         self.stop.send_replace(true);
@@ -177,6 +181,7 @@ impl Server {
         serving.abort();
         end_of_sweeper.abort();
         end_of_looker.abort();
+        end_of_measurer.abort();
         teller.abort();
         sealer.abort();
         drop(self.lock);

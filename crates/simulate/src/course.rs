@@ -11,7 +11,7 @@ use events::{CourseEvent, Upcoming};
 use model::api::{Approval, Pause, UpgradeSummary, WaitCode};
 use model::fleet::{ClassSeat, Fleet};
 use model::ids::{NodeId, Version};
-use model::schedule::{NodeLimit, Schedule, WaitReason};
+use model::schedule::{Gates, NodeLimit, Schedule, WaitReason};
 use player::{Player, PlayerState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +86,10 @@ impl Schedules {
             for class in release.iter().flat_map(|release| release.classes.values()) {
                 let name: Arc<str> = Arc::from(class.name.as_str());
                 let mut schedule = class.schedule.clone();
+                if !scenario.forecast.contains_key(&class.name) {
+                    schedule.gates = Gates::default();
+                }
+                (schedule.idle, schedule.role) = (None, None);
                 for (number, wave) in schedule.waves.iter_mut().enumerate() {
                     let key = (version, Arc::clone(&name), number);
                     wave.at_most = cast.at_most.get(&key).copied().or(wave.at_most);

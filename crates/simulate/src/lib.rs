@@ -19,7 +19,7 @@ pub use course::{Course, CourseStep};
 pub use durations::{TimeDistribution, TimeDistributionError};
 pub use plan::{ClassPlan, PlanSettings, PlanSpread, PlannedWaits, StuckNode, UpgradePlan, plan};
 pub use planned::{PlannedNode, Unavailability};
-pub use scenario::{Scenario, ScenarioError};
+pub use scenario::{MetricForecast, Scenario, ScenarioError};
 
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,8 @@ pub struct UpgradePlan {
     pub stuck: Option<StuckNode>,
     /// What happens to each class, and to each wave of it.
     pub classes: Vec<ClassPlan>,
+    /// What nobody can foresee, and is taken to be so.
+    pub taken_for_granted: Vec<String>,
     /// What nodes wait for, the longest first.
     pub waits: Vec<PlannedWaits>,
 }
@@ -164,6 +166,7 @@ pub fn plan(scenario: &Scenario, settings: &PlanSettings) -> Result<UpgradePlan,
         held_up: percentile(&mut held_up, 0.5),
         stuck,
         classes,
+        taken_for_granted: scenario.taken_for_granted(),
         waits: ranked(waited, courses),
     })
 }

@@ -153,6 +153,7 @@ impl PlannedNode {
             joined: true,
             steady_since_ms: self.steady_since_ms,
             has_permit: self.leaving_for.is_some(),
+            role: None,
         }
     }
 

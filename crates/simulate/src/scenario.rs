@@ -4,6 +4,7 @@ use crate::{PlannedNode, TimeDistribution, Unavailability};
 use model::api::{Approval, Pause, UpgradeSummary};
 use model::ids::{Revision, Version};
 use model::release::History;
+use model::schedule::MetricGauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -28,9 +29,14 @@ pub struct Scenario {
     pub otherwise_unavailable: TimeDistribution,
     /// How long a node takes to stage a version.
     pub staging: TimeDistribution,
+    /// What the queries of schedules will give. Of a class that is not in there, `go_if` is taken to hold, and `stop_if` not to.
+    pub forecast: MetricForecast,
     /// When the upgrade is published.
     pub start_ms: u64,
 }
+
+/// What the queries of a class's schedule will give, from which moment on.
+pub type MetricForecast = BTreeMap<String, BTreeMap<u64, BTreeMap<String, MetricGauge>>>;
 
 /// Why nothing can be said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +112,27 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+
+    /// The conditions that nobody can foresee, with their classes.
+    pub fn taken_for_granted(&self) -> Vec<String> {
+        let newest = self.history.release(self.history.newest());
+        let classes = newest.iter().flat_map(|release| release.classes.values());
+        let unforeseen = classes.filter(|class| !self.forecast.contains_key(&class.name));
+        let told = unforeseen.flat_map(|class| {
+            let gates = &class.schedule.gates;
+            let go = gates.go_if.as_ref();
+            let stop = gates.stop_if.as_ref();
+            let go = go.map(|it| format!("`go_if` of {} holds: {}", class.name, it.source()));
+            let stop = stop
+                .map(|it| format!("`stop_if` of {} does not hold: {}", class.name, it.source()));
+            let idle = class.schedule.idle.as_ref();
+            let idle = idle.map(|_| format!("nodes of {} are idle", class.name));
+            let role = class.schedule.role.as_ref();
+            let role = role.map(|_| format!("no node of {} has a role that goes last", class.name));
+            [go, stop, idle, role].into_iter().flatten()
+        });
+        told.collect()
     }
 
     /// Every version that is not withdrawn, as it is listed.

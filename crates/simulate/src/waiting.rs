@@ -30,6 +30,8 @@ pub(crate) struct FoundWait<'a> {
     pub(crate) goal: Version,
     pub(crate) reasons: &'a [WaitReason],
     pub(crate) until_ms: Option<u64>,
+    /// When something else is measured.
+    pub(crate) measured_ms: Option<u64>,
 }
 
 impl FoundWait<'_> {
@@ -60,6 +62,11 @@ impl FoundWait<'_> {
                 self.until_ms
                     .map_or(AwaitedChange::Somebody, AwaitedChange::Moment)
             }
+            WaitReason::GoIf { .. } | WaitReason::GoIfUnknown { .. } => {
+                (self.measured_ms).map_or(AwaitedChange::Somebody, AwaitedChange::Moment)
+            }
+            // Nobody knows the roles of nodes in advance: they have none.
+            WaitReason::Role { .. } | WaitReason::RoleUnknown => AwaitedChange::Somebody,
             WaitReason::Withdrawn(_)
             | WaitReason::NotPublished(_)
             | WaitReason::NotNewest { .. }

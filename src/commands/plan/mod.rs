@@ -204,6 +204,7 @@ fn scenario(
         unavailable,
         otherwise_unavailable: otherwise,
         staging,
+        forecast: BTreeMap::new(),
         start_ms,
     })
 }

@@ -72,6 +72,9 @@ fn one(planned: &PlannedUpgrade) -> anyhow::Result<()> {
             stuck.why
         ))?;
     }
+    for granted in &plan.taken_for_granted {
+        output::line(format!("Taken for granted: {granted}."))?;
+    }
     planned.findings.iter().try_for_each(output::line)
 }
 

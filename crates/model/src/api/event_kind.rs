@@ -125,6 +125,8 @@ named! {
         IdentityRefused = "identity.refused",
         /// The upgrade database was found to be set back, or replaced.
         SystemSetBack = "system.set_back",
+        /// The system was paused by the `stop_if` of a schedule.
+        UpgradeStopped = "upgrade.stopped",
         /// The system was paused.
         SystemPaused = "system.paused",
         /// A pause has ended.

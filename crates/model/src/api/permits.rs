@@ -21,6 +21,9 @@ pub struct VerdictRequest {
     /// It is a revision of what the node runs.
     #[serde(default)]
     pub mends: bool,
+    /// The role that the node has just now, where the schedule asks for it (`role`); empty where its software does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// The newest moment that the agent has seen: a server that has begun anew since wants to be told everything first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<Moment>,

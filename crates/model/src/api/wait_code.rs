@@ -33,6 +33,10 @@ named! {
         Limit = "limit",
         /// Nodes of a wave that comes first are not there yet, or not healthy (`waves`).
         Wave = "wave",
+        /// The node has a role that goes last, and others of its group are not there yet (`role`).
+        Role = "role",
+        /// The node is not idle (`idle`).
+        Idle = "idle",
         /// A condition of the schedule does not hold (`go_if`).
         GoIf = "go_if",
         /// A condition of the schedule needs what is not known (`go_if`).

@@ -84,7 +84,13 @@ mod tests {
 
     fn scope() -> GaugeScope {
         GaugeScope {
-            counts: [("blocked", 0.0), ("crashed", 3.0), ("calls", 100.0), ("refused", 2.0)].into(),
+            counts: [
+                ("blocked", 0.0),
+                ("crashed", 3.0),
+                ("calls", 100.0),
+                ("refused", 2.0),
+            ]
+            .into(),
             metrics: [("errors".to_owned(), [("new", 0.4), ("old", 0.1)].into())].into(),
         }
     }

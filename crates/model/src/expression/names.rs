@@ -34,6 +34,23 @@ impl Allowed {
         folder: None,
     };
 
+    /// Everything, for a command that is run beside software whose services are not known yet.
+    pub const BESIDE: Self = Self {
+        roots: &[
+            "attributes",
+            "bundle",
+            "node",
+            "ports",
+            "software",
+            "state",
+            "vars",
+            "version",
+        ],
+        node: NODE_FIELDS,
+        services: None,
+        folder: None,
+    };
+
     /// These names and no other.
     pub(super) const fn of_roots(roots: &'static [&'static str]) -> Self {
         Self {

@@ -12,9 +12,9 @@ pub use some_nodes::SomeNodes;
 pub use standing::{ClassStanding, Standings};
 
 use crate::api::{ChildState, NodeFact, Phase};
-use crate::ids::{NodeId, Place, Version};
+use crate::ids::{NodeId, Place, Revision, Version};
 use some_nodes::NodeNameSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,6 +87,8 @@ pub struct CountedNode {
     pub steady_since_ms: u64,
     /// It holds a permit.
     pub has_permit: bool,
+    /// The role that it had when it asked last; none where it was not asked for.
+    pub role: Option<Arc<str>>,
 }
 
 impl CountedNode {
@@ -109,7 +111,19 @@ impl CountedNode {
             joined: status.version > Version(0) && status.phase != Phase::Joining,
             steady_since_ms: fact.steady_since_ms,
             has_permit,
+            role: None,
         }
+    }
+
+    /// The same with the role that it had when it asked last.
+    pub fn with_role(self, role: Option<Arc<str>>) -> Self {
+        Self { role, ..self }
+    }
+
+    /// Whether it is at a version, in this revision of it or a later one.
+    pub fn is_at(&self, version: Version, oldest: Revision) -> bool {
+        let runs = self.bundle.filter(|bundle| bundle.version == version);
+        self.version >= version && runs.is_none_or(|bundle| bundle.revision >= oldest)
     }
 
     /// Why it counts as unavailable. A node that joins has never served: nobody misses it.
@@ -142,7 +156,7 @@ pub struct Fleet {
 /// A group within which unavailability is limited.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct GroupTally {
-    all: usize,
+    members: BTreeSet<NodeId>,
     absent: BTreeMap<Arc<str>, Absence>,
 }
 
@@ -154,14 +168,14 @@ impl Fleet {
             Some(_) => self.remove(node),
             None => {}
         }
-        self.count(&is, true);
+        self.count(node, &is, true);
         self.nodes.insert(node, is);
     }
 
     /// Counts a node no longer.
     pub fn remove(&mut self, node: NodeId) {
         if let Some(was) = self.nodes.remove(&node) {
-            self.count(&was, false);
+            self.count(node, &was, false);
         }
     }
 
@@ -185,7 +199,7 @@ impl Fleet {
         &self.standings
     }
 
-    fn count(&mut self, node: &CountedNode, is_in: bool) {
+    fn count(&mut self, id: NodeId, node: &CountedNode, is_in: bool) {
         self.standings.count(node, is_in);
         if node.reachable && node.version > Version(0) {
             let names = self.answering.entry(node.staged).or_default();
@@ -200,7 +214,7 @@ impl Fleet {
                 self.count_in_wave((*version, Arc::clone(&seat.class), wave), node, is_in);
             }
             if let Some(group) = &seat.group {
-                self.count_in_group((*version, Arc::clone(group)), node, is_in);
+                self.count_in_group((*version, Arc::clone(group)), id, node, is_in);
             }
         }
     }
@@ -221,18 +235,24 @@ impl Fleet {
         }
     }
 
-    fn count_in_group(&mut self, at: (Version, Arc<str>), node: &CountedNode, is_in: bool) {
+    fn count_in_group(
+        &mut self,
+        at: (Version, Arc<str>),
+        id: NodeId,
+        node: &CountedNode,
+        is_in: bool,
+    ) {
         let tally = self.groups.entry(at.clone()).or_default();
         if is_in {
-            tally.all += 1;
+            tally.members.insert(id);
             if let Some(absence) = node.absence() {
                 tally.absent.insert(Arc::clone(&node.name), absence);
             }
             return;
         }
-        tally.all -= 1;
+        tally.members.remove(&id);
         tally.absent.remove(&node.name);
-        if tally.all == 0 {
+        if tally.members.is_empty() {
             self.groups.remove(&at);
         }
     }
@@ -264,7 +284,14 @@ impl Fleet {
     /// How many nodes a group has, those among them that were not heard for long.
     pub fn group_len(&self, version: Version, group: &str) -> usize {
         let tally = self.groups.get(&(version, Arc::from(group)));
-        tally.map_or(0, |tally| tally.all)
+        tally.map_or(0, |tally| tally.members.len())
+    }
+
+    /// The nodes of a group.
+    pub fn members(&self, version: Version, group: &str) -> impl Iterator<Item = &CountedNode> {
+        let tally = self.groups.get(&(version, Arc::from(group)));
+        let members = tally.into_iter().flat_map(|tally| &tally.members);
+        members.filter_map(|node| self.nodes.get(node))
     }
 
     /// The unavailable nodes of a group, but for one, each with why.
@@ -275,6 +302,6 @@ impl Fleet {
         let others = || (tally.absent.iter()).filter(|(name, _)| **name != but.name);
         let own = usize::from(tally.absent.contains_key(&but.name));
         let told = others().map(|(name, why)| format!("{name} ({why})"));
-        SomeNodes::told(tally.absent.len() - own, tally.all, told)
+        SomeNodes::told(tally.absent.len() - own, tally.members.len(), told)
     }
 }

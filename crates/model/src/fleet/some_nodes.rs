@@ -67,7 +67,7 @@ impl SomeNodes {
     }
 
     /// So many of so many, of whom these are told first.
-    pub(super) fn told(count: usize, of: usize, names: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn told(count: usize, of: usize, names: impl Iterator<Item = String>) -> Self {
         let names = names.take(NAMES_MAX).collect();
         Self { count, of, names }
     }

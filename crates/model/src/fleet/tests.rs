@@ -48,6 +48,7 @@ fn node(number: u32) -> impl Strategy<Value = CountedNode> {
             joined,
             steady_since_ms,
             has_permit,
+            role: None,
         }
     })
 }

@@ -4,6 +4,10 @@
 //! meanwhile. Where the clock is set forward over a time, it stands for as much later; where it is set back, for the first time that it is
 //! shown (RFC 5545 reads times so, too).
 
+mod deadline;
+
+pub use deadline::Deadline;
+
 use crate::schedule::ScheduleError;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
@@ -28,6 +32,8 @@ pub struct Calendar {
     pub windows: Vec<Window>,
     /// They begin in none of these.
     pub freezes: Vec<Freeze>,
+    /// From then on windows are open for good.
+    pub deadline: Option<Deadline>,
 }
 
 /// A time of each week.
@@ -113,7 +119,8 @@ impl Calendar {
     /// What it says of a moment, for a node whose site is in this zone.
     pub fn at(&self, now: Timestamp, site: &SiteZone) -> CalendarAnswer {
         let zones = self.windows.iter().map(|window| &window.zone);
-        let mut zones = zones.chain(self.freezes.iter().map(|freeze| &freeze.zone));
+        let zones = zones.chain(self.freezes.iter().map(|freeze| &freeze.zone));
+        let mut zones = zones.chain(self.deadline.iter().map(|deadline| &deadline.zone));
         if zones.any(|zone| zone.of(site).is_none()) {
             let found = site.found.clone();
             return CalendarAnswer::NoZone { found };
@@ -125,11 +132,11 @@ impl Calendar {
             if let Some((freeze, until)) = self.frozen(at, site) {
                 at = until;
                 zone = freeze.zone.of(site).cloned().unwrap_or(zone);
-            } else if let Some((window, opens)) = self.opens(at, site)
+            } else if let Some((its, opens)) = self.opens(at, site)
                 && opens > at
             {
                 at = opens;
-                zone = window.zone.of(site).cloned().unwrap_or(zone);
+                zone = its.of(site).cloned().unwrap_or(zone);
             } else {
                 break;
             }
@@ -153,11 +160,20 @@ impl Calendar {
         all.max_by_key(|(_, until)| *until)
     }
 
-    /// The window that is open at a moment, or else opens next, and since or from when; none where there are no windows.
-    fn opens(&self, at: Timestamp, site: &SiteZone) -> Option<(&Window, Timestamp)> {
+    /// Since when a window is open at a moment, or else when the next opens, and on whose clock; none where there are no windows.
+    fn opens(&self, at: Timestamp, site: &SiteZone) -> Option<(&Zone, Timestamp)> {
         let all = self.windows.iter();
-        let opens = all.filter_map(|window| Some((window, window.opens(at, site)?)));
-        opens.min_by_key(|(_, opens)| *opens)
+        let opens = all.filter_map(|window| Some((&window.zone, window.opens(at, site)?)));
+        let deadline = self.deadline.iter().filter(|_| !self.windows.is_empty());
+        let at_last = deadline.filter_map(|it| Some((&it.zone, it.instant(site)?)));
+        opens.chain(at_last).min_by_key(|(_, opens)| *opens)
+    }
+
+    /// Whether the deadline has passed, for a node whose site is in this zone.
+    pub fn is_overdue(&self, now: Timestamp, site: &SiteZone) -> bool {
+        let deadline = self.deadline.as_ref();
+        let deadline = deadline.and_then(|deadline| deadline.instant(site));
+        deadline.is_some_and(|deadline| deadline <= now)
     }
 }
 

@@ -107,7 +107,8 @@ impl Gates {
         }
         for (name, query) in &metrics {
             let first = name.bytes().next();
-            let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            let is_word =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             if !first.is_some_and(|byte| byte.is_ascii_lowercase()) || !name.bytes().all(is_word) {
                 return Err(ScheduleError::MetricName(name.clone()));
             }

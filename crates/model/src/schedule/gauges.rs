@@ -82,7 +82,11 @@ impl<'a> GaugedClass<'a> {
                 MetricGauge::Known { new, old } => (*new, *old),
                 MetricGauge::Unknown(_) => (None, None),
             };
-            let new = if counts.settled == 0 { new.or(old) } else { new };
+            let new = if counts.settled == 0 {
+                new.or(old)
+            } else {
+                new
+            };
             let sides = [("new", new), ("old", old)];
             let known = sides
                 .into_iter()
@@ -120,7 +124,9 @@ impl<'a> GaugedClass<'a> {
                     return format!("`metrics.{name}` has no value of a node that is there");
                 }
                 Some(MetricGauge::Known { old: None, .. }) => {
-                    return format!("`metrics.{name}` has no value of a node that is not there yet");
+                    return format!(
+                        "`metrics.{name}` has no value of a node that is not there yet"
+                    );
                 }
                 Some(MetricGauge::Known { .. }) => {}
                 None => return format!("`metrics.{name}` was not measured yet"),

@@ -1,6 +1,7 @@
 //! When a node may upgrade: a table of parts, each of which must agree. Pure over the nodes as they
 //! are counted, what people have said, and the time.
 
+mod at_node;
 mod calendar;
 mod gate;
 mod gates;
@@ -16,7 +17,10 @@ mod times;
 mod waves;
 mod written;
 
-pub use calendar::{Calendar, CalendarAnswer, Freeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone};
+pub use at_node::{LiveRole, NodeCommand, ROLE_BYTES_MAX};
+pub use calendar::{
+    Calendar, CalendarAnswer, Deadline, Freeze, SiteZone, Window, ZONE_ATTRIBUTE, Zone,
+};
 pub use gates::{Condition, Gates, Judgement};
 pub use gauges::{CallGauges, ClassGauges, GAUGES_KEPT_MS, MetricGauge};
 pub use leap::leap;
@@ -116,7 +120,7 @@ enum Opinion {
 }
 
 /// Every part, in the order in which their reasons are told.
-const PARTS: [SchedulePart; 10] = [
+const PARTS: [SchedulePart; 11] = [
     gate::not_withdrawn,
     gate::not_paused,
     gate::not_blocked,
@@ -126,6 +130,7 @@ const PARTS: [SchedulePart; 10] = [
     parts::soaked,
     parts::approved,
     gates::may_go,
+    at_node::leaders_last,
     rolling::within_limit,
 ];
 

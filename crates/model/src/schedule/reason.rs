@@ -113,6 +113,17 @@ pub enum WaitReason {
         /// What is not known, and why.
         why: String,
     },
+    /// It has a role that goes last, and others of its group are not there yet.
+    Role {
+        /// Which role.
+        role: String,
+        /// Where they are to be.
+        goal: UpgradeGoal,
+        /// Who is not.
+        nodes: SomeNodes,
+    },
+    /// It does not say which role it has.
+    RoleUnknown,
     /// No window is open.
     NoWindow {
         /// When nodes may begin again, on the clock of the window's zone.
@@ -150,6 +161,7 @@ impl WaitReason {
             Self::Failing { .. } => WaitCode::Failing,
             Self::Limit { .. } => WaitCode::Limit,
             Self::Wave { .. } => WaitCode::Wave,
+            Self::Role { .. } | Self::RoleUnknown => WaitCode::Role,
             Self::GoIf { .. } => WaitCode::GoIf,
             Self::GoIfUnknown { .. } => WaitCode::GoIfUnknown,
             Self::NoWindow { .. } => WaitCode::NoWindow,
@@ -167,6 +179,7 @@ impl WaitReason {
             | Self::NotYetHealthy { nodes, .. }
             | Self::Failing { nodes, .. }
             | Self::Limit { nodes, .. }
+            | Self::Role { nodes, .. }
             | Self::Wave { nodes, .. } => Some(nodes),
             Self::Withdrawn(_)
             | Self::NotPublished(_)
@@ -175,6 +188,7 @@ impl WaitReason {
             | Self::Paused { .. }
             | Self::Soaks { .. }
             | Self::NotApproved(_)
+            | Self::RoleUnknown
             | Self::GoIf { .. }
             | Self::GoIfUnknown { .. }
             | Self::NoWindow { .. }
@@ -189,7 +203,12 @@ impl WaitReason {
     pub fn is_the_nodes_own(&self) -> bool {
         matches!(
             self,
-            Self::Wave { .. } | Self::NoWindow { .. } | Self::Frozen { .. } | Self::NoZone { .. }
+            Self::Wave { .. }
+                | Self::Role { .. }
+                | Self::RoleUnknown
+                | Self::NoWindow { .. }
+                | Self::Frozen { .. }
+                | Self::NoZone { .. }
         )
     }
 
@@ -231,6 +250,13 @@ impl WaitReason {
             Self::Wave { wave, goal, nodes } => write!(
                 f,
                 "waits for wave {wave} to be settled and healthy at {goal}; not yet: {nodes}"
+            ),
+            Self::Role { role, goal, nodes } => write!(
+                f,
+                "is {role} and goes after the others of its group; not yet at {goal}: {nodes}"
+            ),
+            Self::RoleUnknown => f.write_str(
+                "does not say which role it has, as its schedule's `role` wants: replace its agent by a newer one"
             ),
             Self::NotYetHealthy {
                 classes,
@@ -296,9 +322,11 @@ impl fmt::Display for WaitReason {
                     "not every node has staged version {version} yet: {nodes}"
                 )
             }
-            Self::NotYetAt { .. } | Self::NotYetHealthy { .. } | Self::Wave { .. } => {
-                self.of_the_order(f)
-            }
+            Self::NotYetAt { .. }
+            | Self::NotYetHealthy { .. }
+            | Self::Wave { .. }
+            | Self::Role { .. }
+            | Self::RoleUnknown => self.of_the_order(f),
             Self::Soaks { who, goal, soak_ms } => {
                 write!(
                     f,
@@ -309,7 +337,10 @@ impl fmt::Display for WaitReason {
                 write!(f, "waits until `go_if` holds: {condition} ({seen})")
             }
             Self::GoIfUnknown { condition, why } => {
-                write!(f, "it is not known whether `go_if` holds: {condition}: {why}")
+                write!(
+                    f,
+                    "it is not known whether `go_if` holds: {condition}: {why}"
+                )
             }
             Self::NotApproved(goal) => {
                 if goal.revision.is_some() {

@@ -1,5 +1,6 @@
 //! Each part by itself, and all together.
 
+mod at_node;
 mod gates;
 mod times;
 mod waves;

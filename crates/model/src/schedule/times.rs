@@ -66,6 +66,17 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Whether nodes with these attributes wait until they are idle, or the deadline has passed.
+    pub fn waits_for_idleness(&self, attributes: &BTreeMap<String, String>, now_ms: u64) -> bool {
+        let now = i64::try_from(now_ms).ok();
+        let now = now.and_then(|now_ms| Timestamp::from_millisecond(now_ms).ok());
+        let site = SiteZone::of(attributes);
+        let is_overdue = now.is_some_and(|now| self.calendar.is_overdue(now, &site));
+        self.idle.is_some() && !is_overdue
+    }
+}
+
 fn shown(at: Timestamp, zone: TimeZone) -> String {
     let name = zone.iana_name().unwrap_or("UTC").to_owned();
     format!(

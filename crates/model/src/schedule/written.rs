@@ -1,6 +1,7 @@
 //! The key `schedule` of a class as written, and what it says when it makes sense.
 
-use super::calendar::{Calendar, Freeze, Window};
+use super::at_node::{LiveRole, NodeCommand, WrittenCommand, WrittenRole};
+use super::calendar::{Calendar, Deadline, Freeze, Window};
 use super::gates::{Condition, Gates};
 use super::share::NodeLimit;
 use super::waves::{self, Wave};
@@ -25,6 +26,10 @@ pub struct Schedule {
     pub waves: Vec<Wave>,
     /// Conditions over how its nodes do.
     pub gates: Gates,
+    /// A node begins while this ends with exit code 0.
+    pub idle: Option<NodeCommand>,
+    /// Nodes with some roles go last.
+    pub role: Option<LiveRole>,
 }
 
 /// A limit of nodes that are unavailable at once.
@@ -84,7 +89,9 @@ pub enum ScheduleError {
     #[error("{0}")]
     Condition(String),
     /// A condition names a metric that is not there.
-    #[error("`{condition}` of `{key}` names a metric that `metrics` does not have, or another field of it than `new` and `old`")]
+    #[error(
+        "`{condition}` of `{key}` names a metric that `metrics` does not have, or another field of it than `new` and `old`"
+    )]
     UnknownMetric {
         /// Which condition.
         key: String,
@@ -101,7 +108,9 @@ pub enum ScheduleError {
     #[error("a class has at most {0} metrics")]
     Metrics(usize),
     /// It is no name.
-    #[error("`{0}` is no name of a metric; names have small letters, digits and `_`, and begin with a letter")]
+    #[error(
+        "`{0}` is no name of a metric; names have small letters, digits and `_`, and begin with a letter"
+    )]
     MetricName(String),
     /// It is no query.
     #[error("the query of the metric `{name}` is empty or longer than {bytes_max} bytes")]
@@ -111,6 +120,32 @@ pub enum ScheduleError {
         /// The longest.
         bytes_max: usize,
     },
+    /// It names no program.
+    #[error("`{0}` names no program; write `command = [\"${{bundle}}/NAME\"]` with its arguments")]
+    NoCommand(String),
+    /// It takes too long.
+    #[error(
+        "the `timeout_ms` of `{key}` is from 1 to {max_ms}: the node begins nothing else meanwhile"
+    )]
+    Timeout {
+        /// Of which command.
+        key: String,
+        /// The longest.
+        max_ms: u64,
+    },
+    /// It says of nobody that it goes last.
+    #[error(
+        "`last` of `role` names the roles that go last, like `last = [\"leader\"]`, each of 64 bytes at most"
+    )]
+    Roles,
+    /// There is no group within which an order holds.
+    #[error(
+        "`role` orders the nodes of a group; add `max_unavailable`, and `group_by` where the class has several"
+    )]
+    RoleWithoutLimit,
+    /// Nothing is waited for that could be ended.
+    #[error("a `deadline` ends waiting for `windows` and `idle`; add one of them")]
+    DeadlineForNothing,
     /// There is no such day.
     #[error("`{0}` is no day; days are mon, tue, wed, thu, fri, sat and sun")]
     Day(String),
@@ -160,8 +195,14 @@ struct Written {
     windows: Vec<Window>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     freeze: Vec<Freeze>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline: Option<Deadline>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     waves: Vec<Wave>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idle: Option<WrittenCommand>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<WrittenRole>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     go_if: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +234,14 @@ impl TryFrom<Written> for Schedule {
                 soak_ms: soak_ms.unwrap_or(0),
             }),
         };
+        if written.deadline.is_some() && written.windows.is_empty() && written.idle.is_none() {
+            return Err(ScheduleError::DeadlineForNothing);
+        }
+        if written.role.is_some() && rolling.is_none() {
+            return Err(ScheduleError::RoleWithoutLimit);
+        }
+        let idle = written.idle.map(|idle| idle.read("idle")).transpose()?;
+        let role = written.role.map(WrittenRole::read).transpose()?;
         Ok(Self {
             rolling,
             after,
@@ -201,6 +250,7 @@ impl TryFrom<Written> for Schedule {
             calendar: Calendar {
                 windows: written.windows,
                 freezes: written.freeze,
+                deadline: written.deadline,
             },
             waves: waves::checked(written.waves)?,
             gates: Gates::compiled(
@@ -208,6 +258,8 @@ impl TryFrom<Written> for Schedule {
                 written.stop_if.as_deref(),
                 written.metrics,
             )?,
+            idle,
+            role,
         })
     }
 }
@@ -231,6 +283,9 @@ impl From<Schedule> for Written {
             approval: schedule.approval,
             windows: schedule.calendar.windows,
             freeze: schedule.calendar.freezes,
+            deadline: schedule.calendar.deadline,
+            idle: schedule.idle.map(WrittenCommand::from),
+            role: schedule.role.map(WrittenRole::from),
             waves: schedule.waves,
             go_if: source(schedule.gates.go_if.as_ref()),
             stop_if: source(schedule.gates.stop_if.as_ref()),

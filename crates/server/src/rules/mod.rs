@@ -12,6 +12,7 @@ mod public;
 mod publication;
 mod retirement;
 mod set_back;
+mod stops;
 mod sweep;
 mod sync;
 #[cfg(test)]
@@ -26,7 +27,7 @@ pub(crate) use sync::check as check_sync;
 
 use crate::problem::RequestRefusal;
 use crate::state::SystemState;
-use crate::udb::{Change, KeptText};
+use crate::udb::{Change, KeptText, MeasuredClass};
 use identity::PeerCertificate;
 use model::api::{
     ApproveRequest, EnrolRequest, EventKind, InviteRequest, LabelSecret, LabelsAction,
@@ -76,6 +77,8 @@ pub(crate) enum Order {
     Retire(RetireRequest),
     /// The server itself has something to say.
     Remark(EventKind, String),
+    /// What conditions of schedules look at was measured.
+    Measured(Vec<MeasuredClass>),
     /// Time has passed.
     Sweep,
     /// The server forgets entries of the history before this one.
@@ -172,6 +175,10 @@ pub(crate) fn decide<'a>(
         Order::SetPublic(request) => value(&public::set(&mut draft, request)?),
         Order::Retire(request) => value(&retirement::retire(&mut draft, request)?),
         Order::Remark(kind, message) => value(&draft.event(*kind, None, None, message.clone())),
+        Order::Measured(classes) => {
+            draft.change(Change::Measured(classes.clone()));
+            Value::Null
+        }
         Order::Sweep => value(&sweep::sweep(&mut draft)),
         Order::ForgetEvents(before) => {
             draft.change(Change::ForgetEventsBefore(*before));

@@ -1,6 +1,6 @@
 //! What time brings: nodes fall silent, permits expire, answers are forgotten.
 
-use super::{Draft, labels};
+use super::{Draft, labels, stops};
 use crate::udb::Change;
 use model::api::{EventKind, NodeFact};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
     }
     forget_keys(draft);
     labels::advance(draft);
+    stops::stop(draft);
 }
 
 fn fallen_silent(draft: &mut Draft<'_>) {

@@ -3,12 +3,15 @@
 
 use super::{Draft, permits, set_back, unknown_node};
 use crate::problem::{Kind, RequestRefusal, refuse};
-use crate::state::Whereabouts;
-use crate::udb::{Change, QueuedNode};
+use crate::state::{SystemState, Whereabouts};
+use crate::udb::{Change, QueuedNode, StoppedClass};
 use model::api::{AHEAD_MAX, NodeFact, NodeStatus, VerdictAnswer, VerdictRequest, WaitCause};
 use model::fleet::{ClassSeat, CountedNode};
 use model::ids::{NodeId, Place, Revision, Version};
-use model::schedule::{Facts, Schedule, Verdict, WaitReason, evaluate, leap};
+use model::schedule::{
+    ClassGauges, Facts, ROLE_BYTES_MAX, Schedule, Verdict, WaitReason, evaluate, leap,
+};
+use std::sync::Arc;
 
 /// How soon a node asks again whose turn it is when there is room: soon, and few do.
 const NEXT_ASKS_MS: u64 = 200;
@@ -65,6 +68,9 @@ pub(super) fn judge(
     }
     let known = state.nodes.get(&node).zip(state.fleet.node(node));
     let (fact, asking) = known.ok_or_else(|| unknown_node(&node.to_string()))?;
+    let asking = &asking
+        .clone()
+        .with_role(role(draft, asking, node, request)?);
     let question = AskedVerdict {
         fact,
         asking,
@@ -137,6 +143,14 @@ impl AskedVerdict<'_> {
         self.seat()?.group.as_deref()
     }
 
+    /// What was measured last of its class on its way there.
+    fn gauges<'s>(&self, state: &'s SystemState) -> Option<&'s ClassGauges> {
+        state.gauges.get(&StoppedClass {
+            version: self.to.version,
+            class: self.class().to_owned(),
+        })
+    }
+
     fn schedule(&self, draft: &Draft<'_>) -> Schedule {
         schedule_of(draft, self.asking, self.to.version)
     }
@@ -200,11 +214,32 @@ impl AskedVerdict<'_> {
             // The interfaces of a revision are those of what runs.
             require_staged: wants_all && !self.mends,
             before_it,
+            gauges: self.gauges(state),
             attributes: &self.fact.attributes,
             now_ms: draft.now_ms(),
         };
         evaluate(schedule, &facts)
     }
+}
+
+/// The role with which a node asks; noted where it is another than before.
+fn role(
+    draft: &mut Draft<'_>,
+    asking: &CountedNode,
+    node: NodeId,
+    request: &VerdictRequest,
+) -> Result<Option<Arc<str>>, RequestRefusal> {
+    let Some(role) = &request.role else {
+        return Ok(asking.role.clone());
+    };
+    if role.len() > ROLE_BYTES_MAX {
+        let detail = format!("The role is longer than {ROLE_BYTES_MAX} bytes; say a shorter one.");
+        return Err(refuse(Kind::INVALID, detail));
+    }
+    if asking.role.as_deref() != Some(role) {
+        draft.change(Change::Role(node, role.clone()));
+    }
+    Ok(Some(Arc::from(role.as_str())))
 }
 
 /// The schedule of the node's class at a version; an empty one where it has none there.

@@ -3,6 +3,7 @@
 use super::{PublishedRevision, SystemState};
 use crate::udb::{
     Change, FORGOTTEN_KEPT, HeardNode, KeyRecord, LIVES_KEPT, LoggedCommit, SignedLabels,
+    StoppedClass,
 };
 use model::api::{IdentityFact, NodeFact};
 use model::ids::NodeId;
@@ -65,6 +66,21 @@ impl SystemState {
                 self.public.remove(service);
             }
             Change::Pause(pause) => self.paused.clone_from(pause),
+            Change::Role(node, role) => {
+                self.roles.insert(*node, Arc::from(role.as_str()));
+                self.count(*node, true);
+            }
+            Change::Stopped(stopped) => self.stopped.clone_from(stopped),
+            Change::Measured(classes) => {
+                let classes = classes.iter().map(|measured| {
+                    let at = StoppedClass {
+                        version: measured.version,
+                        class: measured.class.clone(),
+                    };
+                    (at, measured.gauges.clone())
+                });
+                self.gauges = classes.collect();
+            }
             Change::Labels(labels) => self.put_labels(labels.as_ref()),
             Change::Approve(approval) => self.approvals.push(approval.clone()),
             Change::Node(fact) | Change::NodeQuietly(fact) | Change::NodeHeard(fact) => {
@@ -116,6 +132,7 @@ impl SystemState {
         self.names.remove(&fact.name);
         self.told.forget(node);
         self.queue.remove(node);
+        self.roles.remove(&node);
         self.disagreeing.remove(&node);
         let kept = node.0.saturating_sub(FORGOTTEN_KEPT);
         self.forgotten.insert(node, fact.name.clone());

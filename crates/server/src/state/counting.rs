@@ -18,7 +18,8 @@ impl SystemState {
             None => Arc::new(self.history.seats(&scope(fact), self.retired_through)),
         };
         let has_permit = self.holders.contains_key(&node);
-        let is = CountedNode::of(fact, has_permit, seats);
+        let role = self.roles.get(&node).cloned();
+        let is = CountedNode::of(fact, has_permit, seats).with_role(role);
         self.fleet.put(node, is);
     }
 

@@ -15,7 +15,7 @@ pub(crate) use bundle_servers::site;
 pub(crate) use lives::Whereabouts;
 pub(crate) use members::listed;
 
-use crate::udb::{HeldPermit, KeyRecord, ServerLife, SignedLabels, Stored};
+use crate::udb::{HeldPermit, KeyRecord, ServerLife, SignedLabels, StoppedClass, Stored};
 use bundle_servers::BundleServers;
 use ended_keys::EndedKeys;
 use members::ListChanges;
@@ -28,6 +28,7 @@ use model::expression::NodeScope;
 use model::fleet::Fleet;
 use model::ids::{NodeId, PermitId, Revision, Version};
 use model::release::{History, HistoryError};
+use model::schedule::ClassGauges;
 use queue::PermitQueue;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -56,6 +57,12 @@ pub(crate) struct SystemState {
     pub(crate) paused: Option<Pause>,
     /// What is done about labels, where they are signed.
     pub(crate) labels: Option<SignedLabels>,
+    /// Classes whose `stop_if` has paused the system, and was not seen not to hold since.
+    pub(crate) stopped: BTreeSet<StoppedClass>,
+    /// The roles that nodes had when they asked last.
+    pub(crate) roles: BTreeMap<NodeId, Arc<str>>,
+    /// What was measured last of classes with conditions.
+    pub(crate) gauges: BTreeMap<StoppedClass, ClassGauges>,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) nodes: BTreeMap<NodeId, Arc<NodeFact>>,
     pub(crate) names: BTreeMap<String, NodeId>,
@@ -123,6 +130,9 @@ impl SystemState {
             public: stored.public,
             paused: stored.paused,
             labels: stored.labels,
+            stopped: stored.stopped,
+            roles: BTreeMap::new(),
+            gauges: BTreeMap::new(),
             approvals: stored.approvals,
             names: nodes
                 .values()

@@ -240,6 +240,7 @@ async fn two_servers_over_one_database_keep_one_limit() {
             }],
             coming: None,
             mends: false,
+            role: None,
             moment: None,
         };
         ask(&state_writer, Order::Judge(NodeId(node), request)).await

@@ -22,6 +22,7 @@ use model::api::{
 };
 use model::bundle::Upgrade;
 use model::ids::{NodeId, PermitId, Revision, Version};
+use model::schedule::ClassGauges;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,26 @@ pub struct SignedLabels {
     pub mode: LabelMode,
     /// What nodes are told.
     pub order: LabelOrder,
+}
+
+/// A class on its way to a version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StoppedClass {
+    /// The version.
+    pub version: Version,
+    /// The class, as it is called there.
+    pub class: String,
+}
+
+/// What was measured of a class on its way to a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredClass {
+    /// The version.
+    pub version: Version,
+    /// The class, as it is called there.
+    pub class: String,
+    /// What was measured.
+    pub gauges: ClassGauges,
 }
 
 /// A node that waits for room in a group.
@@ -154,6 +175,12 @@ pub enum Change {
     Pause(Option<Pause>),
     /// What is done about labels; none where they are not signed.
     Labels(Option<SignedLabels>),
+    /// Classes whose `stop_if` has paused the system, and was not seen not to hold since.
+    Stopped(BTreeSet<StoppedClass>),
+    /// A node has this role just now; kept in memory only, by every server.
+    Role(NodeId, String),
+    /// What was measured last of classes with conditions; kept in memory only, by every server.
+    Measured(Vec<MeasuredClass>),
     /// An upgrade is approved.
     Approve(Approval),
     /// A node is new or has changed.
@@ -205,6 +232,9 @@ impl Change {
                 | Self::Heard(_)
                 | Self::Queue(_)
                 | Self::Unqueue(_)
+                | Self::Stopped(_)
+                | Self::Measured(_)
+                | Self::Role(..)
                 | Self::Identity(_)
                 | Self::Invitation(_)
                 | Self::EndInvitation(_)
@@ -247,7 +277,12 @@ impl Change {
     pub fn is_durable(&self) -> bool {
         !matches!(
             self,
-            Self::NodeHeard(_) | Self::Heard(_) | Self::Queue(_) | Self::Unqueue(_)
+            Self::NodeHeard(_)
+                | Self::Heard(_)
+                | Self::Queue(_)
+                | Self::Unqueue(_)
+                | Self::Measured(_)
+                | Self::Role(..)
         )
     }
 }
@@ -281,6 +316,8 @@ pub struct Stored {
     pub nodes: BTreeMap<NodeId, NodeFact>,
     /// The names of nodes that were forgotten; empty where none was noted.
     pub forgotten: BTreeMap<NodeId, String>,
+    /// Classes whose `stop_if` has paused the system, and was not seen not to hold since.
+    pub stopped: BTreeSet<StoppedClass>,
     /// Permits held.
     pub permits: BTreeMap<PermitId, HeldPermit>,
     /// Being retired.

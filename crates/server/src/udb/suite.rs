@@ -2,7 +2,7 @@
 
 use super::{
     Change, ChangeSet, EventSelection, HeldPermit, KeptText, KeyRecord, MissedCommits, ServerLife,
-    SignedLabels, Stored, Udb, UdbError,
+    SignedLabels, StoppedClass, Stored, Udb, UdbError,
 };
 use model::api::{
     Approval, Event, IdentityFact, InvitationFact, LabelMode, LabelOrder, LabelSecret, NodeFact,
@@ -82,6 +82,9 @@ pub(crate) async fn everything_comes_back(udb: &impl Udb) {
         Change::Public("a/c".to_owned(), None),
         Change::Pause(Some(pause())),
         Change::Labels(Some(labels())),
+        Change::Stopped([stopped("web"), stopped("db")].into()),
+        Change::Stopped([stopped("db")].into()),
+        Change::Measured(Vec::new()),
         Change::Approve(approval()),
         Change::Node(Arc::new(node(1, "n1"))),
         Change::NodeQuietly(Arc::new(node(2, "n2"))),
@@ -265,6 +268,7 @@ fn expected(is_shared: bool) -> Stored {
         public: [("a/b".to_owned(), Version(2))].into(),
         paused: Some(pause()),
         labels: Some(labels()),
+        stopped: [stopped("db")].into(),
         approvals: vec![approval()],
         nodes: [(NodeId(1), node(1, "n1")), (NodeId(2), last_heard)].into(),
         permits: [(PermitId(4), permit(4))].into(),
@@ -315,6 +319,13 @@ fn labels() -> SignedLabels {
     SignedLabels {
         mode: LabelMode::Demand,
         order: LabelOrder::new(5, true, Some(3), vec![secret]),
+    }
+}
+
+fn stopped(class: &str) -> StoppedClass {
+    StoppedClass {
+        version: Version(1),
+        class: class.to_owned(),
     }
 }
 

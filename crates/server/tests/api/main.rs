@@ -3,6 +3,7 @@
 mod artifacts;
 mod begun_before;
 mod callers;
+mod conditions;
 mod contract;
 mod ended_keys;
 mod etags;

@@ -81,7 +81,7 @@ impl Site {
         .await
     }
 
-    async fn run(&self, config: ServerConfig) -> Running {
+    pub(crate) async fn run(&self, config: ServerConfig) -> Running {
         let data = config.data.clone();
         let server = Server::bind(config).await.expect("it starts");
         let url = format!("http://{}", server.address());
@@ -322,6 +322,7 @@ pub(crate) fn question(revision: u32) -> VerdictRequest {
         }],
         coming: None,
         mends: false,
+        role: None,
         moment: None,
     }
 }

@@ -9,7 +9,7 @@ use crate::waiting::{AwaitedChange, FoundWait};
 use model::fleet::{ClassSeat, CountedNode};
 use model::ids::{Place, Version};
 use model::machine::Work;
-use model::schedule::{Facts, Schedule, Verdict, WaitReason, evaluate, leap};
+use model::schedule::{ClassGauges, Facts, Schedule, Verdict, WaitReason, evaluate, leap};
 use std::sync::Arc;
 
 impl CourseUnderWay<'_> {
@@ -151,12 +151,20 @@ impl CourseUnderWay<'_> {
                     goal,
                     reasons: &reasons,
                     until_ms,
+                    measured_ms: self.measured_ms(seat),
                 };
                 let awaited = wait.awaited();
                 self.keep_waiting(number, goal, reasons, until_ms);
                 self.follow(number, group.as_ref(), &awaited);
             }
         }
+    }
+
+    /// When something else is measured of a class.
+    fn measured_ms(&self, seat: Option<&ClassSeat>) -> Option<u64> {
+        let foreseen = self.scenario.forecast.get(&*seat?.class)?;
+        let (next, _) = foreseen.range(self.now_ms + 1..).next()?;
+        Some(*next)
     }
 
     fn judged(
@@ -169,6 +177,7 @@ impl CourseUnderWay<'_> {
     ) -> Verdict {
         let release = self.scenario.history.release(goal);
         let upgrade = self.summaries.get(&goal);
+        let gauges = self.gauges(asking, goal);
         let facts = Facts {
             upgrade,
             paused: self.paused(),
@@ -180,10 +189,25 @@ impl CourseUnderWay<'_> {
             mends: false,
             require_staged: release.is_none_or(|release| release.settings.require_staged),
             before_it,
+            gauges: gauges.as_ref(),
             attributes: &self.scenario.nodes[self.cast.actors[number].node].attributes,
             now_ms: self.now_ms,
         };
         evaluate(schedule, &facts)
+    }
+
+    /// What is measured now, as it was foreseen.
+    fn gauges(&self, asking: &CountedNode, goal: Version) -> Option<ClassGauges> {
+        let class = &asking.seats.get(&goal)?.class;
+        let foreseen = self.scenario.forecast.get(&**class)?;
+        let (_, metrics) = foreseen.range(..=self.now_ms).next_back()?;
+        let upgrade = self.summaries.get(&goal);
+        Some(ClassGauges {
+            at_ms: self.now_ms,
+            revision: upgrade.map_or_else(Default::default, |upgrade| upgrade.revision),
+            calls: None,
+            metrics: metrics.clone(),
+        })
     }
 
     fn keep_waiting(

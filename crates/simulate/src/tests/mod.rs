@@ -53,6 +53,7 @@ fn scenario(schedules: &[(&str, &str)], nodes: Vec<PlannedNode>) -> Scenario {
         unavailable: BTreeMap::new(),
         otherwise_unavailable: "p50=2s,p90=8s".parse().expect("a spread"),
         staging: TimeDistribution::Constant { ms: 0 },
+        forecast: BTreeMap::new(),
         start_ms: 1_800_000_000_000,
     }
 }

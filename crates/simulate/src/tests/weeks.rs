@@ -4,7 +4,7 @@ use super::{everybody, nodes, scenario};
 use crate::course::CourseUnderWay;
 use crate::{Scenario, TimeDistribution};
 use model::ids::Version;
-use model::schedule::{CalendarAnswer, SiteZone};
+use model::schedule::{CalendarAnswer, MetricGauge, SiteZone};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -22,12 +22,22 @@ const STARTS_MS: [u64; 4] = [
 /// How often everybody asks.
 const RESTLESS_MS: u64 = 7 * 60_000;
 
+/// What is measured changes so often, until it is good for ever.
+const MEASURED_EVERY_MS: u64 = 3 * HOUR_MS;
+
 const ZONES: [&str; 3] = ["Europe/Berlin", "America/New_York", "Asia/Tokyo"];
 
 /// A fleet in several zones, whose schedule knows windows on the site's clock, a freeze and a wave.
-fn fleet(start: usize, window_start: &str, length_h: u32, days: &str, minutes: u64) -> Scenario {
+fn fleet(
+    start: usize,
+    window_start: &str,
+    length_h: u32,
+    days: &str,
+    minutes: u64,
+    errors: &[Option<f64>],
+) -> Scenario {
     let schedule = format!(
-        "max_unavailable = 2, group_by = \"group\", waves = [{{ share = \"30%\", soak_ms = 5400000 }}], \
+        "go_if = 'metrics.errors.new < 0.1', metrics = {{ errors = 'errors' }}, max_unavailable = 2, group_by = \"group\", waves = [{{ share = \"30%\", soak_ms = 5400000 }}], \
          windows = [{{ {days}start = \"{window_start}\", length = \"{length_h}h\", zone = \"site\" }}, \
          {{ days = [\"sun\"], start = \"02:30\", length = \"90m\", zone = \"Europe/Berlin\" }}], \
          freeze = [{{ from = \"{}\", until = \"{}\", zone = \"America/New_York\" }}]",
@@ -52,6 +62,19 @@ fn fleet(start: usize, window_start: &str, length_h: u32, days: &str, minutes: u
     }
     let mut scenario = scenario(&[("db", &schedule)], all);
     scenario.start_ms = STARTS_MS[start];
+    let foreseen = errors.iter().enumerate().map(|(number, errors)| {
+        let from_ms = STARTS_MS[start] + number as u64 * MEASURED_EVERY_MS;
+        let gauge = match errors {
+            Some(errors) => MetricGauge::Known {
+                new: Some(*errors),
+                old: Some(*errors),
+            },
+            None => MetricGauge::Unknown("it did not answer".to_owned()),
+        };
+        (from_ms, [("errors".to_owned(), gauge)].into())
+    });
+    let foreseen = foreseen.collect();
+    scenario.forecast = [("db".to_owned(), foreseen)].into();
     scenario.otherwise_unavailable = TimeDistribution::Spread {
         p50_ms: minutes * 60_000,
         p90_ms: 3 * minutes * 60_000,
@@ -68,9 +91,11 @@ proptest! {
     fn nobody_begins_outside_of_what_was_said_nor_before_what_was_promised(
         start in 0..STARTS_MS.len(), seed: u64, minutes in 5..60_u64, length_h in 1..5_u32,
         window in prop::sample::select(&["00:30", "01:15", "02:30", "22:00"][..]),
+        mut errors in prop::collection::vec(prop::option::weighted(0.8, 0.0..0.2), 0..40),
         days in prop::sample::select(&["", "days = [\"sat\", \"sun\"], ", "days = [\"mon\", \"thu\"], "][..]),
     ) {
-        let scenario = fleet(start, window, length_h, days, minutes);
+        errors.push(Some(0.0));
+        let scenario = fleet(start, window, length_h, days, minutes, &errors);
         let cast = everybody(&scenario, seed);
         let mut restless = CourseUnderWay::of(&scenario, &cast);
         restless.restless_ms = Some(RESTLESS_MS);
@@ -88,6 +113,9 @@ proptest! {
                 let at = at.try_into().expect("a moment");
                 let answer = calendar.at(at, &SiteZone::of(&node.attributes));
                 prop_assert_eq!(answer, CalendarAnswer::Open);
+                let number = (step.began_ms - scenario.start_ms) / MEASURED_EVERY_MS;
+                let measured = errors[errors.len().min(number as usize + 1) - 1];
+                prop_assert!(measured.is_some_and(|errors| errors < 0.1), "{measured:?}");
             }
         }
         prop_assert_eq!(quiet.steps.len(), 18);

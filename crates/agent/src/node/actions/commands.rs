@@ -13,7 +13,8 @@ use crate::relay::Relay;
 use label::{LABEL_BYTES_MAX, Label};
 use model::bundle::{Command, ProbeQuestion};
 use model::expression::{ExpressionError, ExpressionScope};
-use model::machine::Serving;
+use model::machine::{Place, Serving};
+use model::schedule::NodeCommand;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt as _};
@@ -151,18 +152,47 @@ impl<'n> SoftwareCommands<'n> {
             .map(|template| template.render(&manner.scope))
             .collect::<Result<Vec<_>, _>>()?;
         let limit = Duration::from_millis(command.timeout_ms);
-        self.execute(&words, &manner, limit)
-            .await
+        let done = self.execute(&words, &manner, limit).await;
+        done.map(drop)
             .map_err(|problem| CommandError::Failed { name, problem })
     }
 
-    /// Runs a command to its end; what went wrong is told with the end of its output.
+    /// Runs a command of the schedule that leads to a place, beside the software as it runs now; what it has printed. None where no software
+    /// runs.
+    pub(super) async fn beside(
+        &self,
+        name: &'static str,
+        to: Place,
+        command: &NodeCommand,
+    ) -> Option<Result<String, CommandError>> {
+        let serving = self.child.present()?.start.serving;
+        Some(self.run_beside(name, (serving, to), command).await)
+    }
+
+    async fn run_beside(
+        &self,
+        name: &'static str,
+        (serving, to): (Serving, Place),
+        command: &NodeCommand,
+    ) -> Result<String, CommandError> {
+        let mut manner = self.manner(serving)?;
+        let bundle = self.surroundings.layout.bundle(to);
+        manner.scope.bundle = Some(bundle.display().to_string());
+        let words = command.command.iter();
+        let words = words.map(|template| template.render(&manner.scope));
+        let words = words.collect::<Result<Vec<_>, _>>()?;
+        let limit = Duration::from_millis(command.timeout_ms);
+        let done = self.execute(&words, &manner, limit).await;
+        done.map_err(|problem| CommandError::Failed { name, problem })
+    }
+
+    /// Runs a command to its end, and gives the end of its output; what went wrong is told with that.
     async fn execute(
         &self,
         words: &[String],
         manner: &CommandManner,
         limit: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<String, String> {
         let (program, arguments) = words.split_first().ok_or("has no program")?;
         let log = self.surroundings.layout.root().join("command.log");
         let output = std::fs::File::create(&log)
@@ -187,7 +217,8 @@ impl<'n> SoftwareCommands<'n> {
         let number = process.map_or(0, |process| process.as_raw_nonzero().get());
         let _own = self.relay.commands.running(number);
         let ended = tokio::time::timeout(limit, child.end()).await;
-        let output = match tail(&log) {
+        let printed = tail(&log);
+        let output = match &printed {
             output if output.is_empty() => " and printed nothing".to_owned(),
             output => format!(": {output}"),
         };
@@ -203,7 +234,7 @@ impl<'n> SoftwareCommands<'n> {
                 ))
             }
             Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
-            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) if status.success() => Ok(printed),
             Ok(Ok(status)) => Err(match (status.code(), status.signal()) {
                 (None, Some(signal)) => format!("was ended by signal {signal}{output}"),
                 (code, _) => format!("ended with exit code {}{output}", code.unwrap_or(-1)),
@@ -335,7 +366,9 @@ impl ProbedSoftware for Probed<'_> {
     }
 
     async fn run(&self, command: &[String], limit: Duration) -> Result<(), String> {
-        (self.commands.execute(command, &self.manner, limit)).await
+        (self.commands.execute(command, &self.manner, limit))
+            .await
+            .map(drop)
     }
 
     async fn ended(&self) -> String {

@@ -1,6 +1,7 @@
 //! What the machine asks for, done for real. Each action begins by looking at what is already done.
 
 mod align;
+mod beforehand;
 mod bound;
 mod child;
 mod commands;

@@ -1,5 +1,6 @@
 //! Leave to upgrade: the server's word on it, and permits. The node adds what only it knows: its ports, its disk.
 
+use super::beforehand::Beforehand;
 use crate::error_chain::chain;
 use crate::node::Node;
 use crate::node::held_listeners::HeldListeners;
@@ -31,6 +32,7 @@ pub(super) struct Leave<'n> {
     traffic: &'n LiveTraffic,
     listeners: &'n HeldListeners,
     state: &'n StateDirectory,
+    beforehand: Beforehand<'n>,
 }
 
 impl<'n> Leave<'n> {
@@ -40,6 +42,7 @@ impl<'n> Leave<'n> {
             traffic: &node.relay.traffic,
             listeners: &node.listeners,
             state: &node.state,
+            beforehand: Beforehand::of(node),
         }
     }
 
@@ -81,20 +84,28 @@ impl<'n> Leave<'n> {
         if let Some(reason) = self.state.lacks_room(mend).await {
             return waits(reason);
         }
+        let says = match self.beforehand.ask(mend).await {
+            Ok(says) => says,
+            Err(waits) => return waits,
+        };
         let request = VerdictRequest {
             ahead: vec![mend],
             coming: None,
             mends: true,
+            role: says.role.clone(),
             moment: *self.surroundings.link.moment.borrow(),
         };
-        let answered = self.judged(&request).await;
+        let answered = says.pace(self.judged(&request).await);
         let Outcome::Permit { permit, .. } = answered else {
             return answered;
         };
         self.state.space.forget_look();
-        match self.state.lacks_room(mend).await {
-            Some(reason) => self.give_back(permit, reason).await,
-            None => answered,
+        if let Some(reason) = self.state.lacks_room(mend).await {
+            return self.give_back(permit, reason).await;
+        }
+        match self.beforehand.hand_over(&says).await {
+            Err(reason) => says.pace(self.give_back(permit, reason).await),
+            Ok(()) => answered,
         }
     }
 
@@ -109,27 +120,35 @@ impl<'n> Leave<'n> {
         let opened = self.listeners.opened();
         let (open, rest): (Vec<Place>, Vec<Place>) =
             (chain.iter()).partition(|place| place.version <= opened);
-        let Some(first) = open.first() else {
+        let (Some(first), Some(newest)) = (open.first(), open.last().copied()) else {
             return waits("makes the new version's ports known to the other nodes".to_owned());
         };
         let first = first.version;
         if let Some(reason) = self.lacks_room_for(chain, first).await {
             return waits(reason);
         }
+        let says = match self.beforehand.ask(newest).await {
+            Ok(says) => says,
+            Err(waits) => return waits,
+        };
         let request = VerdictRequest {
             ahead: open,
             coming: rest.first().map(|place| place.version).or(fetching),
             mends: false,
+            role: says.role.clone(),
             moment: *self.surroundings.link.moment.borrow(),
         };
-        let answered = self.judged(&request).await;
+        let answered = says.pace(self.judged(&request).await);
         let Outcome::Permit { permit, to } = answered else {
             return answered;
         };
         self.state.space.forget_look();
-        match self.lacks_room_for(chain, to).await {
-            Some(reason) => self.give_back(permit, reason).await,
-            None => answered,
+        if let Some(reason) = self.lacks_room_for(chain, to).await {
+            return self.give_back(permit, reason).await;
+        }
+        match self.beforehand.hand_over(&says).await {
+            Err(reason) => says.pace(self.give_back(permit, reason).await),
+            Ok(()) => answered,
         }
     }
 

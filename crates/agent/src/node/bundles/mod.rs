@@ -14,6 +14,7 @@ use component::Declaration;
 use model::bundle::{BundleFiles, Class, Shipped};
 use model::machine::Place;
 use model::manifest::{Manifest, ManifestError};
+use model::schedule::Schedule;
 use revisions::ReadRevisions;
 use std::collections::BTreeSet;
 use std::io;
@@ -145,6 +146,15 @@ impl Bundles {
         let mentioned = class.and_then(|class| revision.upgrade.classes.get(&class.name));
         let definition = mentioned.and_then(|class| class.definition.clone());
         Ok(definition.map(Arc::new))
+    }
+
+    /// When the node's class may go to a place, where its upgrade says something of that class.
+    pub(super) fn schedule(&self, to: Place) -> Result<Option<Schedule>, UnusableBundle> {
+        let revision = self.revisions.read(self.layout(), to)?;
+        let catalog = self.traffic.catalog();
+        let class = catalog.class_at(to.version);
+        let mentioned = class.and_then(|class| revision.upgrade.classes.get(&class.name));
+        Ok(mentioned.map(|class| class.schedule.clone()))
     }
 
     /// The definition of what runs from a bundle.

@@ -10,11 +10,13 @@ fn calendar(text: &str) -> Calendar {
         windows: Vec<Window>,
         #[serde(default)]
         freeze: Vec<Freeze>,
+        deadline: Option<Deadline>,
     }
     let written: Written = toml::from_str(text).expect("a calendar");
     Calendar {
         windows: written.windows,
         freezes: written.freeze,
+        deadline: written.deadline,
     }
 }
 
@@ -33,6 +35,24 @@ fn closed(calendar: &Calendar, now: &str) -> Option<String> {
         CalendarAnswer::Closed { until, .. } => Some(until.to_string()),
         other @ CalendarAnswer::NoZone { .. } => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn from_the_deadline_on_windows_are_not_waited_for_and_freezes_are() {
+    let late = calendar(
+        r#"
+        windows = [{ days = ["mon"], start = "22:00", length = "6h", zone = "UTC" }]
+        freeze = [{ from = "2026-12-10", until = "2026-12-11", zone = "UTC" }]
+        deadline = { at = "2026-12-09T12:00", zone = "Europe/Berlin" }
+        "#,
+    );
+    // A Tuesday: the next window would be on Monday, and the deadline comes first.
+    let until = closed(&late, "2026-12-08T12:00:00Z");
+    assert_eq!(until.as_deref(), Some("2026-12-09T11:00:00Z"));
+    assert_eq!(closed(&late, "2026-12-09T11:00:00Z"), None);
+    let until = closed(&late, "2026-12-10T00:00:00Z");
+    assert_eq!(until.as_deref(), Some("2026-12-11T00:00:00Z"));
+    assert_eq!(closed(&late, "2026-12-12T12:00:00Z"), None);
 }
 
 #[test]
@@ -232,7 +252,13 @@ fn is_open_by_looking(calendar: &Calendar, now: Timestamp) -> bool {
         };
         moment(freeze.from) <= now && now < moment(freeze.until)
     };
-    let open = calendar.windows.is_empty() || calendar.windows.iter().any(within);
+    let is_late = |deadline: &Deadline| {
+        let shown = deadline.at.to_zoned(zone(&deadline.zone));
+        shown.expect("a moment").timestamp() <= now
+    };
+    let open = calendar.windows.is_empty()
+        || calendar.windows.iter().any(within)
+        || calendar.deadline.iter().any(is_late);
     open && !calendar.freezes.iter().any(frozen)
 }
 
@@ -254,14 +280,15 @@ proptest! {
     #[test]
     fn what_is_promised_is_the_first_moment_at_which_a_node_may_begin(
         windows in proptest::collection::vec(any_window(), 0..3),
-        (moment, minutes, freezes) in proptest::sample::select(MOMENTS.to_vec())
+        (moment, minutes, freezes, deadline) in proptest::sample::select(MOMENTS.to_vec())
             .prop_flat_map(|moment| {
                 let shown = at(moment).to_zoned(TimeZone::UTC).datetime();
                 let freezes = proptest::collection::vec(any_freeze(shown), 0..3);
-                (Just(moment), -3_000_i64..3_000, freezes)
+                let deadline = any_freeze(shown).prop_map(|Freeze { from: at, zone, .. }| Deadline { at, zone });
+                (Just(moment), -3_000_i64..3_000, freezes, proptest::option::of(deadline))
             }),
     ) {
-        let calendar = Calendar { windows, freezes };
+        let calendar = Calendar { windows, freezes, deadline };
         let now = at(moment).checked_add(SignedDuration::from_mins(minutes)).expect("a moment");
         match calendar.at(now, &nowhere()) {
             CalendarAnswer::Open => prop_assert!(is_open_by_looking(&calendar, now)),

@@ -4,7 +4,17 @@ use super::*;
 
 /// Four nodes of one class, the asking one first; so many of the others are at version 2.
 fn four(there: usize) -> System {
-    let nodes = (1..=4).map(|id| node(id, "a", if id > 1 && id as usize <= there + 1 { 2 } else { 1 }));
+    let nodes = (1..=4).map(|id| {
+        node(
+            id,
+            "a",
+            if id > 1 && id as usize <= there + 1 {
+                2
+            } else {
+                1
+            },
+        )
+    });
     system(nodes.collect())
 }
 
@@ -43,9 +53,15 @@ fn a_node_begins_only_while_the_condition_holds() {
     assert_eq!(ask(&none_crashed, &all, 0), Verdict::Go);
     all.nodes[1].report.status.child = ChildState::Crashed;
     let (reason, until_ms) = waits(ask(&none_crashed, &all, 0));
-    assert_eq!(reason, "waits until `go_if` holds: crashed == 0 (crashed 1)");
+    assert_eq!(
+        reason,
+        "waits until `go_if` holds: crashed == 0 (crashed 1)"
+    );
     assert_eq!(until_ms, None);
-    assert_eq!(ask(&gated("crashed <= 0.5 * settled"), &all, 0), Verdict::Go);
+    assert_eq!(
+        ask(&gated("crashed <= 0.5 * settled"), &all, 0),
+        Verdict::Go
+    );
 }
 
 #[test]
@@ -72,7 +88,11 @@ fn before_anybody_is_there_nothing_is_new() {
     all.gauges = measured(known(None, 0.02));
     assert_eq!(ask(&no_worse, &all, 110_000), Verdict::Go);
     let few = gated("metrics.errors.new < 0.01");
-    assert!(waits(ask(&few, &all, 110_000)).0.contains("errors.new 0.02"));
+    assert!(
+        waits(ask(&few, &all, 110_000))
+            .0
+            .contains("errors.new 0.02")
+    );
 }
 
 #[test]
@@ -82,7 +102,9 @@ fn what_is_not_known_waits_and_does_not_stop() {
     let cases = [
         (None, "nothing was measured within the last minute"),
         (
-            measured(MetricGauge::Unknown("Prometheus does not answer".to_owned())),
+            measured(MetricGauge::Unknown(
+                "Prometheus does not answer".to_owned(),
+            )),
             "`metrics.errors`: Prometheus does not answer",
         ),
         (
@@ -93,7 +115,10 @@ fn what_is_not_known_waits_and_does_not_stop() {
     for (gauges, why) in cases {
         all.gauges = gauges;
         let (reason, _) = waits(ask(&gated(few), &all, 110_000));
-        assert!(reason.starts_with("it is not known whether `go_if` holds"), "{reason}");
+        assert!(
+            reason.starts_with("it is not known whether `go_if` holds"),
+            "{reason}"
+        );
         assert!(reason.ends_with(why), "{reason}");
         assert_eq!(stopped(few, &all, 110_000), None);
     }
@@ -140,7 +165,10 @@ fn conditions_that_make_no_sense_say_why() {
         ("go_if = 'crash == 0'", "`crash`"),
         ("go_if = 'crashed'", "not true or false"),
         ("stop_if = '2 * crashed > settled'", "write 2.0, not 2"),
-        ("go_if = 'metrics.errors.new < 0.1'", "`metrics` does not have"),
+        (
+            "go_if = 'metrics.errors.new < 0.1'",
+            "`metrics` does not have",
+        ),
         (
             "go_if = 'metrics.errors.now < 0.1'\nmetrics = { errors = 'up' }",
             "another field of it than `new` and `old`",
@@ -159,7 +187,9 @@ fn conditions_that_make_no_sense_say_why() {
             "is empty",
         ),
     ] {
-        let refused = toml::from_str::<Schedule>(text).expect_err(text).to_string();
+        let refused = toml::from_str::<Schedule>(text)
+            .expect_err(text)
+            .to_string();
         assert!(refused.contains(why), "{refused}");
     }
     let written = gated("metrics.errors.new <= 1.5 * metrics.errors.old");

@@ -154,6 +154,7 @@ pub(super) fn question(node: NodeId, version: u32, revision: u32) -> Order {
             ahead: vec![place],
             coming: None,
             mends: false,
+            role: None,
             moment: None,
         },
     )

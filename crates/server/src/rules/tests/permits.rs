@@ -285,6 +285,7 @@ fn a_revision_is_left_for_by_those_that_run_an_older_one_and_by_nobody_else() {
             ahead: vec![place(2, revision)],
             coming: None,
             mends: true,
+            role: None,
             moment: None,
         };
         Order::Judge(node, request)

@@ -144,6 +144,7 @@ fn nobody_goes_by_an_answer_of_a_server_that_may_have_lost_something() {
         ahead: vec![place],
         coming: None,
         mends: false,
+        role: None,
         moment: Some(lost()),
     };
     let refusal = world.refused(Order::Judge(a, request.clone()));

@@ -95,7 +95,12 @@ impl Rows {
             }
             Change::ForgetKeysBefore(at_ms) => self.forget_keys_before = Some(number(*at_ms)),
             // The other servers hear of it; whoever starts later does without.
-            Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) => {}
+            Change::Stopped(stopped) => self.set("stopped", Some(stopped))?,
+            Change::Heard(_)
+            | Change::Queue(_)
+            | Change::Unqueue(_)
+            | Change::Measured(_)
+            | Change::Role(..) => {}
         }
         Ok(())
     }
@@ -152,7 +157,12 @@ impl Rows {
 fn is_news(change: &Change) -> bool {
     !matches!(
         change,
-        Change::NodeHeard(_) | Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_)
+        Change::NodeHeard(_)
+            | Change::Heard(_)
+            | Change::Queue(_)
+            | Change::Unqueue(_)
+            | Change::Measured(_)
+            | Change::Role(..)
     )
 }
 

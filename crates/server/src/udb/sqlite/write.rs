@@ -49,6 +49,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
             run(to, "DELETE FROM public WHERE service = ?1", [service])
         }
         Change::Pause(pause) => set_text(to, "paused", pause.as_ref()),
+        Change::Stopped(stopped) => set_text(to, "stopped", Some(stopped)),
         Change::Labels(labels) => set_text(to, "labels", labels.as_ref()),
         Change::Approve(approval) => run(
             to,
@@ -56,7 +57,12 @@ fn apply(to: &Transaction<'_>, change: &Change) -> Result<(), UdbError> {
             [text(approval)?],
         ),
         Change::Node(fact) | Change::NodeQuietly(fact) => put_node(to, fact),
-        Change::NodeHeard(_) | Change::Heard(_) | Change::Queue(_) | Change::Unqueue(_) => Ok(()),
+        Change::NodeHeard(_)
+        | Change::Heard(_)
+        | Change::Queue(_)
+        | Change::Unqueue(_)
+        | Change::Measured(_)
+        | Change::Role(..) => Ok(()),
         Change::Forget(node, name) => forget(to, *node, name),
         Change::Permit(held) => put_permit(to, held),
         Change::EndPermit(permit) => run(to, "DELETE FROM permits WHERE permit = ?1", [permit.0]),
