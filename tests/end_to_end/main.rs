@@ -35,6 +35,7 @@ mod redis;
 mod reflink;
 mod registry;
 mod revisions;
+mod roles;
 mod server_away;
 mod sessions;
 mod several_servers;
